@@ -1,0 +1,66 @@
+"""fpsolve: the Fokker-Planck density and its imaginary-time Schrödinger twin, side by side.
+
+    d_t p = div( D grad p + (grad U - f) p )      p = sqrt(pi) psi      d_t psi = -H psi,  H = A^T A
+
+Give a potential, a grid and a start; `evolve` answers where the density is, `spectrum` what the slow modes are, and
+`correspondence` how exactly the two sides agree. Nondimensional units throughout.
+"""
+
+from importlib.metadata import version
+
+# isort: off
+# Geometry
+from .grid import Line, Reflecting, Absorbing, Periodic, Legendre, Grid, Gaussian
+
+# Potentials
+from .potential import Potential, Harmonic, DoubleWell, Quartic, Cosine, MexicanHat, MullerBrown
+from .potential import GaussianMixture, Rugged, Sampled, Mix, Driven
+
+# Physics
+from .equation import FokkerPlanck, Schrodinger
+
+# Schemes (in space) and methods (in time)
+from .scheme import ScharfetterGummel, SquareRoot, Spectral
+from .method import Chebyshev, Uniformization, Dense, Magnus
+
+# Doors
+from .evolve import evolve
+from .solution import Solution
+from .core.result import NumericalFailure
+# isort: on
+
+__version__ = version("fpsolve")
+
+__all__ = [
+    "Absorbing",
+    "Chebyshev",
+    "Cosine",
+    "Dense",
+    "DoubleWell",
+    "Driven",
+    "FokkerPlanck",
+    "Gaussian",
+    "GaussianMixture",
+    "Grid",
+    "Harmonic",
+    "Legendre",
+    "Line",
+    "Magnus",
+    "MexicanHat",
+    "Mix",
+    "MullerBrown",
+    "NumericalFailure",
+    "Periodic",
+    "Potential",
+    "Quartic",
+    "Reflecting",
+    "Rugged",
+    "Sampled",
+    "ScharfetterGummel",
+    "Schrodinger",
+    "Solution",
+    "Spectral",
+    "SquareRoot",
+    "Uniformization",
+    "evolve",
+]

@@ -1,0 +1,46 @@
+"""How a run ended: named codes with their remedies, as in diffrax.
+
+Inside `jit` a code is an integer array; at the door it is a word, and anything but "successful" raises unless
+`throw=False`.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+CODES = ("successful", "not_finite", "tolerance_not_reached", "wave_out_of_range", "not_converged")
+
+REMEDIES = {
+    "successful": "",
+    "not_finite": "A value overflowed or is not a number. Look at the potential at the ends of the box, shorten the "
+    "times, or use the default scheme and method.",
+    "tolerance_not_reached": "The estimated error in time is above tol. Raise tol, add output times in between, or "
+    "give fp.Magnus(steps=...) more steps.",
+    "wave_out_of_range": "The initial density is so much wider than the Gibbs density that rounding errors of the "
+    "wave p / sqrt(pi) exceed tol. Use fp.ScharfetterGummel() with fp.Uniformization(), which never forms that ratio.",
+    "not_converged": "The residuals of the modes are above tol. Raise tol, ask for fewer modes, or refine less.",
+}
+
+
+class NumericalFailure(RuntimeError):
+    """A run that ended with a code other than "successful"; the message holds the code and its remedy."""
+
+
+def code(name: str) -> int:
+    """The integer that stands for the code `name`."""
+    return CODES.index(name)
+
+
+def first_failure(*conditions: tuple[str, Array]) -> Array:
+    """The code of the first condition that is true, else "successful"."""
+    answer = jnp.asarray(code("successful"))
+    for name, condition in reversed(conditions):
+        answer = jnp.where(condition, code(name), answer)
+    return answer
+
+
+def raise_failure(result: Array, detail: str = "") -> None:
+    """Raise `NumericalFailure` unless `result` (a concrete code) is "successful"."""
+    name = CODES[int(np.asarray(result))]
+    if name != "successful":
+        raise NumericalFailure(f"{name}: {detail + ' ' if detail else ''}{REMEDIES[name]} (throw=False returns it.)")

@@ -1,0 +1,6 @@
+"""Floor 1: the physics. Equations know points, potentials and forces; they know no scheme."""
+
+from .fokker_planck import FokkerPlanck as FokkerPlanck
+from .fokker_planck import divide_root as divide_root
+from .schrodinger import Schrodinger as Schrodinger
+from .schrodinger import axis_wells as axis_wells

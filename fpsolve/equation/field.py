@@ -1,0 +1,33 @@
+"""A vector field given as a function: `f(x)` or `f(x, t)` to `(d,)`."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..core.checks import refuse
+from ..potential import takes_time
+
+
+class Field(eqx.Module):
+    """A force or a drift; called as `field(x, t)` whether or not the function takes a time."""
+
+    function: Any
+    moves: bool = eqx.field(static=True)
+
+    def __call__(self, x: Array, t: Any = None) -> Array:
+        """The vector at x, `(d,)`."""
+        value = jnp.asarray(self.function(x, t) if self.moves else self.function(x))
+        if value.shape != x.shape:
+            refuse("force", value.shape, f"it must return a vector of shape {x.shape}", "Return one value an axis.")
+        return value
+
+
+def as_field(name: str, f: Any) -> Field:
+    """`f` as a `Field`; refused by `name` if it cannot be called."""
+    if not callable(f):
+        refuse(name, f, "it must be a function of x, or of x and t", "Give lambda x: ..., with x of shape (d,).")
+    if isinstance(f, Field):
+        return f
+    return Field(f, takes_time(f))

@@ -1,0 +1,211 @@
+"""The Fokker-Planck equation of overdamped motion.
+
+    d_t p = div( D grad p + (grad U - f) p ),      dX = (-grad U + f) dt + sqrt(2 D) dW
+
+U(x[, t]) a potential (scalar), f(x[, t]) a force (d components, need not be a gradient), D > 0 a diffusion: one number,
+one an axis, or a function of x. All in nondimensional units (mobility 1), unless you bring your own.
+
+Without force and with constant D it is the Wick-rotated twin of a Schrödinger equation: with pi = exp(-U/D) / Z and
+p = sqrt(pi) psi,
+
+    d_t psi = -H psi - (a/2) psi,    H = -D Lap + |grad U|^2 / (4 D) - Lap U / 2,    a = d_t log pi.
+
+Reference: Risken, The Fokker-Planck Equation (1989), sections 4.7 and 5.4.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..core.checks import check_positive, is_concrete, refuse
+from ..grid import Grid, sample
+from ..potential import Potential, as_potential
+from .field import Field, as_field
+from .schrodinger import QuantumPotential, Schrodinger
+
+
+class FokkerPlanck(eqx.Module):
+    """d_t p = div( D grad p + (grad U - f) p ).
+
+    **Arguments**
+
+    - `potential`: `f(x)` or `f(x, t)` to a scalar, x of shape `(d,)`: a function, an Equinox module or an fpsolve
+      potential. It moves when it takes a parameter named `t` or a second required positional one.
+    - `diffusion`: a positive number, `(d,)` of them, or a function of x that returns either; units length^2 / time.
+    - `force`: `f(x)` or `f(x, t)` to `(d,)`, added to the drift.
+
+    **Raises**: `ValueError` for a diffusion that is not positive and finite, or an argument that cannot be called.
+
+    **Keeps**: mass, wherever nothing leaves through the ends; positivity; and, without force and with constant D, the
+    Gibbs density.
+
+    **Reference**: Risken (1989), eq. 4.94 a.
+
+    ```python
+    import fpsolve as fp
+
+    equation = fp.FokkerPlanck(lambda x: (x[0] ** 2 - 1) ** 2, diffusion=0.5)
+    ```
+    """
+
+    potential: Potential | None
+    diffusion: Any
+    force: Field | None
+
+    def __init__(self, potential: Any = None, diffusion: Any = 1.0, force: Any = None):
+        self.potential = None if potential is None else as_potential(potential)
+        self.force = None if force is None else as_field("force", force)
+        self.diffusion = _diffusion(diffusion)
+
+    @classmethod
+    def ito(cls, drift: Any, diffusion: Any) -> "FokkerPlanck":
+        """The Itô form dX = b dt + sqrt(2 D(x)) dW, that is d_t p = -div(b p) + sum_i d_i^2 (D_i p).
+
+        **Arguments**: `drift` b(x[, t]) to `(d,)`; `diffusion` as for the class. The flux form above has the force
+        f_i = b_i - d_i D_i, which is built here by differentiation.
+
+        ```python
+        import jax.numpy as jnp
+        import fpsolve as fp
+
+        equation = fp.FokkerPlanck.ito(lambda x: -x, lambda x: 1 + 0.5 * jnp.sin(x[0]))
+        ```
+        """
+        force = as_field("drift", drift)
+        if callable(diffusion):
+            force = Field(ItoForce(force, diffusion), force.moves)
+        return cls(None, diffusion, force)
+
+    @property
+    def moves(self) -> bool:
+        """Whether the potential or the force depends on time."""
+        return any(part is not None and part.moves for part in (self.potential, self.force))
+
+    def energy(self, x: Array, t: Any = 0.0) -> Array:
+        """U(x, t), a scalar; zero without a potential."""
+        return jnp.zeros((), x.dtype) if self.potential is None else jnp.asarray(self.potential(x, t))
+
+    def diffusions(self, x: Array) -> Array:
+        """The diffusion along each axis at x, `(d,)`."""
+        value = self.diffusion(x) if callable(self.diffusion) else self.diffusion
+        return jnp.broadcast_to(jnp.asarray(value, x.dtype), x.shape)
+
+    def drift(self, x: Array, t: Any = 0.0) -> Array:
+        """-grad U + f, `(d,)`."""
+        drift = -jax.grad(self.energy)(x, t)
+        return drift if self.force is None else drift + self.force(x, t)
+
+    def irreversible_because(self, grid: Grid, t: Any = 0.0) -> str | None:
+        """Why this process has no Gibbs density and no wave, or None when it has both.
+
+        A diffusion of several values is reversible only if U is a sum over the axes; that is looked at on the grid.
+        """
+        reason = self.irreversible_anywhere
+        if reason is None and self.diffusion.ndim and self.potential is not None:
+            if not is_concrete(self, t):
+                return "several diffusions under a traced potential cannot be checked for separability"
+            points = grid.points
+            coupling = sample(lambda x: self.energy(x, t) - jnp.sum(self._rises(x, points, t)), points)
+            if np.ptp(np.asarray(coupling)) > 1e-9 * (1 + np.ptp(np.asarray(grid.sample(lambda x: self.energy(x, t))))):
+                return "the diffusion differs between axes that the potential couples"
+        return reason
+
+    @property
+    def irreversible_anywhere(self) -> str | None:
+        """Why this process has no Gibbs density on any grid, or None."""
+        if self.force is not None:
+            return "the process has a force, which need not be a gradient"
+        return "the diffusion varies with x" if callable(self.diffusion) else None
+
+    def require_reversible(self, grid: Grid, wanted: str, t: Any = 0.0) -> None:
+        """Refuse `wanted` (the name of what was asked for) of a process that has no Gibbs density."""
+        _refuse_irreversible(self, wanted, self.irreversible_because(grid, t))
+
+    def log_gibbs(self, points: Array, t: Any = 0.0) -> Array:
+        """log pi + constant at `points` `(..., d)`: -U/D, or -sum_i U_i / D_i for a sum over axes; `(...)`."""
+        if self.diffusion.ndim == 0:
+            return -sample(lambda x: self.energy(x, t), points) / self.diffusion.astype(points.dtype)
+        return sample(lambda x: -jnp.sum(self._rises(x, points, t) / self.diffusions(x)), points)
+
+    def _rises(self, x: Array, points: Array, t: Any) -> Array:
+        """What each coordinate of x alone adds to U at the first of `points`, `(d,)`; their sum is U if U is a sum."""
+        origin = points.reshape(-1, points.shape[-1])[0]
+        alone = jnp.where(jnp.eye(x.shape[0], dtype=bool), x, origin)
+        return jax.vmap(lambda y: self.energy(y, t))(alone) - self.energy(origin, t)
+
+    def log_root(self, grid: Grid, t: Any = 0.0) -> Array:
+        """log sqrt(pi) on the grid, `(*shape)`, with pi of mass 1 in the grid's weights."""
+        log_gibbs = self.log_gibbs(grid.points, t)
+        weights = jnp.log(grid.weights).astype(log_gibbs.dtype)
+        return (log_gibbs - jax.scipy.special.logsumexp(log_gibbs + weights)) / 2
+
+    def gibbs(self, grid: Grid, t: Any = 0.0) -> Array:
+        """The Gibbs density exp(-U/D) / Z on the grid, `(*shape)`, of mass 1.
+
+        **Raises**: `ValueError` for a process with a force, or with a diffusion that varies in x, or between axes
+        that the potential couples: such a process has no Gibbs density.
+        """
+        self.require_reversible(grid, "the Gibbs density", t)
+        return jnp.exp(2 * self.log_root(grid, t))
+
+    def schrodinger(self, kappa: Any = 1.0) -> Schrodinger:
+        """The Wick-rotated image, with the quantum potential V = |grad U|^2/(4D) - Lap U/2, by differentiation.
+
+        For a moving potential the extra term -(kappa/2) d_t U / D is added: `kappa=1` is the Fokker-Planck equation
+        itself (up to the factor exp(-int <d_t U>/(2D) dt), which `to_density` and a normalisation undo), 0 the pure
+        imaginary-time Schrödinger equation, -1 annealed importance weights (Jarzynski).
+
+        **Reference**: Risken (1989), section 5.4; moving potentials: theorem T13 of this library.
+        """
+        _refuse_irreversible(self, "the wave picture", self.irreversible_anywhere)
+        return Schrodinger(QuantumPotential(self, jnp.asarray(kappa, dtype=float)), self.diffusion)
+
+    def to_wave(self, density: Any, grid: Grid, t: Any = 0.0) -> Array:
+        """psi = p / sqrt(pi), `(..., *shape)`; zero where p is. **Raises** as `gibbs`."""
+        self.require_reversible(grid, "the wave picture", t)
+        return divide_root(jnp.asarray(density), self.log_root(grid, t))
+
+    def to_density(self, wave: Any, grid: Grid, t: Any = 0.0) -> Array:
+        """p = sqrt(pi) psi, `(..., *shape)`. **Raises** as `gibbs`."""
+        self.require_reversible(grid, "the wave picture", t)
+        return jnp.asarray(wave) * jnp.exp(self.log_root(grid, t))
+
+
+class ItoForce(eqx.Module):
+    """f_i = b_i - d_i D_i: the force whose flux form equals the Itô form with drift b."""
+
+    drift: Field
+    diffusion: Callable[[Array], Any]
+
+    def __call__(self, x: Array, t: Any = None) -> Array:
+        """f(x, t), `(d,)`."""
+        diffusions = lambda y: jnp.broadcast_to(jnp.asarray(self.diffusion(y), y.dtype), y.shape)
+        return self.drift(x, t) - jnp.diagonal(jax.jacfwd(diffusions)(x))
+
+
+def divide_root(density: Array, log_root: Array) -> Array:
+    """p / sqrt(pi) from log sqrt(pi), without 0/0 in tails where both have underflowed."""
+    empty = density == 0
+    return jnp.where(empty, 0, density * jnp.exp(jnp.where(empty, 0, -log_root)))
+
+
+def _refuse_irreversible(equation: FokkerPlanck, wanted: str, reason: str | None) -> None:
+    if reason is not None:
+        cure = "Drop the force, make the diffusion one number, or evolve the density, which always works."
+        refuse("equation", equation, f"{wanted} does not exist: {reason}", cure)
+
+
+def _diffusion(value: Any) -> Any:
+    if callable(value):
+        return value
+    check_positive("diffusion", value, "Give a number above zero, one an axis, or a function of x.")
+    array = jnp.asarray(value, dtype=float)
+    if array.ndim > 1:
+        refuse("diffusion", value, "it must be a number, (d,) numbers, or a function of x", "Give one value an axis.")
+    equal = array.shape == (1,) or (is_concrete(array) and np.all(np.asarray(array) == np.asarray(array).flat[0]))
+    return array[0] if array.ndim and equal else array

@@ -1,0 +1,85 @@
+"""The Schrödinger equation in imaginary time, real time, and any angle between.
+
+    d_t psi = -exp(i w) H psi,    H = -D Lap + V(x[, t])
+
+w = 0: imaginary time (a wave that relaxes); w = pi/2: real time (i d_t psi = H psi). D = 1/2 is hbar = m = 1.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..core.checks import check_positive, refuse
+from ..potential import Potential, as_potential
+
+
+class Schrodinger(eqx.Module):
+    """H = -D Lap + V, acting on waves.
+
+    **Arguments**: `potential` V, `f(x)` or `f(x, t)` to a scalar; `diffusion` D, a positive number or one an axis
+    (1/2 in units hbar = m = 1). **Raises**: `ValueError` for a diffusion that is not positive and finite.
+
+    ```python
+    import fpsolve as fp
+
+    oscillator = fp.Schrodinger(lambda x: x[0] ** 2 / 2)
+    ```
+    """
+
+    potential: Potential
+    diffusion: Array
+
+    def __init__(self, potential: Any, diffusion: Any = 0.5):
+        self.potential = as_potential(potential)
+        if callable(diffusion):
+            refuse("diffusion", diffusion, "it must be a number or (d,) numbers", "H = -D Lap + V has constant D.")
+        check_positive("diffusion", diffusion, "Give a number above zero, or one an axis.")
+        self.diffusion = jnp.asarray(diffusion, dtype=float)
+
+    @property
+    def moves(self) -> bool:
+        """Whether V depends on time."""
+        return self.potential.moves
+
+    def energy(self, x: Array, t: Any = 0.0) -> Array:
+        """V(x, t), a scalar."""
+        return jnp.asarray(self.potential(x, t))
+
+    def diffusions(self, x: Array) -> Array:
+        """The diffusion along each axis, `(d,)`."""
+        return jnp.broadcast_to(self.diffusion.astype(x.dtype), x.shape)
+
+
+class QuantumPotential(Potential):
+    """V = sum_i [ (d_i U)^2 / (4 D_i) - d_i^2 U / 2 ]  -  kappa d_t U / (2 D): the well whose ground state is sqrt(pi).
+
+    The last term is there only for a moving U (theorem T13). `equation` is a `FokkerPlanck` without force.
+    """
+
+    equation: Any
+    kappa: Array
+
+    @property
+    def moves(self) -> bool:
+        """Whether U does."""
+        return self.equation.moves
+
+    def __call__(self, x: Array, t: Any = None) -> Array:
+        """V(x, t), a scalar."""
+        static = jnp.sum(axis_wells(self.equation, x, t))
+        if not self.moves:
+            return static
+        rate = jax.jvp(lambda s: self.equation.energy(x, s), (jnp.asarray(t, x.dtype),), (jnp.ones((), x.dtype),))[1]
+        return static - self.kappa.astype(x.dtype) * rate / (2 * self.equation.diffusion)
+
+
+def axis_wells(equation: Any, x: Array, t: Any) -> Array:
+    """The quantum potential axis by axis, (d_i U)^2 / (4 D_i) - d_i^2 U / 2, `(d,)`; their sum is V."""
+    slope = jax.grad(equation.energy)
+    directions = jnp.eye(x.shape[0], dtype=x.dtype)
+    gradient = slope(x, t)
+    curvature = jax.vmap(lambda e: jax.jvp(lambda y: slope(y, t), (x,), (e,))[1] @ e)(directions)
+    return gradient**2 / (4 * equation.diffusions(x)) - curvature / 2

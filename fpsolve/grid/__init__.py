@@ -1,0 +1,12 @@
+"""Floor 0: where things are. Axes with their kinds of ends, grids made of them, and the normal density to start from."""
+
+from .axis import Axis as Axis
+from .gaussian import Gaussian as Gaussian
+from .grid import Grid as Grid
+from .grid import product_points as product_points
+from .grid import sample as sample
+from .legendre import Legendre as Legendre
+from .uniform import Absorbing as Absorbing
+from .uniform import Line as Line
+from .uniform import Periodic as Periodic
+from .uniform import Reflecting as Reflecting

@@ -1,0 +1,128 @@
+"""An axis: nodes with quadrature weights, faces between neighbouring nodes, and what lies at the two ends.
+
+    nodes   x_0 < x_1 < ... < x_{n-1}           fields live here
+    faces   between neighbours                  fluxes and derivatives live here
+
+The three kinds of ends differ only in which faces exist:
+
+    closed  n - 1 faces, none at the ends: nothing leaves
+    ring    n faces, the last one joins the last node to the first
+    open    n + 1 faces, the first and the last on walls where the density is zero
+
+Axes are static: frozen, hashable, compared by value, and their arrays are float64 numpy, computed once.
+"""
+
+import abc
+import dataclasses
+from typing import ClassVar, Literal, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..core.checks import check_finite_number, check_integer, refuse
+
+Ends = Literal["closed", "ring", "open"]
+AnyAxis = TypeVar("AnyAxis", bound="Axis")
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis(abc.ABC):
+    """What every axis has: two bounds, `n` nodes, and its kind of ends. Units: those of the coordinate."""
+
+    lower: float
+    upper: float
+    n: int
+    ends: ClassVar[Ends]
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        lower = check_finite_number(f"{name}.lower", self.lower)
+        upper = check_finite_number(f"{name}.upper", self.upper)
+        if not lower < upper:
+            refuse(f"{name}.lower, upper", (lower, upper), "lower must be below upper", "Swap or move the bounds.")
+        n = check_integer(f"{name}.n", self.n, 3, "Give the number of nodes as an integer above 2.")
+        object.__setattr__(self, "lower", lower)
+        object.__setattr__(self, "upper", upper)
+        object.__setattr__(self, "n", n)
+
+    @property
+    @abc.abstractmethod
+    def cells(self) -> tuple[np.ndarray, np.ndarray]:
+        """Nodes `(n,)` and the quadrature weights `(n,)` of their cells; the weights sum to the length."""
+
+    @property
+    def length(self) -> float:
+        """upper - lower."""
+        return self.upper - self.lower
+
+    @property
+    def nodes(self) -> np.ndarray:
+        """Positions of the nodes, `(n,)`, ascending."""
+        return self.cells[0]
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Quadrature weights of the nodes, `(n,)`; they sum to the length."""
+        return self.cells[1]
+
+    @property
+    def edges(self) -> np.ndarray:
+        """Boundaries of the cells, `(n + 1,)`, from lower to upper."""
+        return self.lower + np.concatenate([[0.0], np.cumsum(self.weights)])
+
+    @property
+    def faces(self) -> np.ndarray:
+        """Positions of the faces, one for each pair that `beside` returns."""
+        return {"closed": self.edges[1:-1], "ring": self.edges[1:], "open": self.edges}[self.ends]
+
+    @property
+    def gaps(self) -> np.ndarray:
+        """Distances between the two points on either side of each face."""
+        below, above = self.sides
+        return np.where(above > below, above - below, above - below + self.length)
+
+    @property
+    def sides(self) -> tuple[np.ndarray, np.ndarray]:
+        """The two points on either side of each face; on an open end one of them is the wall itself."""
+        x = self.nodes
+        if self.ends == "ring":
+            return x, np.roll(x, -1)
+        if self.ends == "open":
+            x = np.concatenate([[self.lower], x, [self.upper]])
+        return x[:-1], x[1:]
+
+    def beside(self, u: Array, axis: int = -1) -> tuple[Array, Array]:
+        """Values below and above each face along `axis` of `u`; zero on a wall."""
+        if self.ends == "ring":
+            return u, jnp.roll(u, -1, axis)
+        if self.ends == "open":
+            u = _pad(u, axis)
+        n = u.shape[axis]
+        return jax.lax.slice_in_dim(u, 0, n - 1, axis=axis), jax.lax.slice_in_dim(u, 1, n, axis=axis)
+
+    def around(self, flux: Array, axis: int = -1) -> tuple[Array, Array]:
+        """Face values below and above each node along `axis`; zero beyond a closed end. The transpose of `beside`."""
+        if self.ends == "ring":
+            return jnp.roll(flux, 1, axis), flux
+        if self.ends == "closed":
+            flux = _pad(flux, axis)
+        n = flux.shape[axis]
+        return jax.lax.slice_in_dim(flux, 0, n - 1, axis=axis), jax.lax.slice_in_dim(flux, 1, n, axis=axis)
+
+    def refine(self: AnyAxis, factor: float = 2) -> AnyAxis:
+        """The same axis with `factor` times the nodes."""
+        return dataclasses.replace(self, n=max(3, round(self.n * factor)))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.lower:g}, {self.upper:g}, {self.n})"
+
+
+def _pad(u: Array, axis: int) -> Array:
+    return jnp.pad(u, [(1, 1) if i == axis % u.ndim else (0, 0) for i in range(u.ndim)])
+
+
+def register(cls: type) -> type:
+    """Make an axis or a grid a static pytree: it may pass through `jit` and shapes the program."""
+    return jax.tree_util.register_static(cls)

@@ -1,0 +1,68 @@
+"""`Gaussian`: the normal density, the usual place to start from."""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..core.checks import check_positive, is_concrete, refuse
+
+
+class Gaussian(eqx.Module):
+    """The normal density N(mean, covariance), a function of x.
+
+        p(x) = exp( -(x - m)^T C^-1 (x - m) / 2 ) / sqrt( (2 pi)^d det C )
+
+    **Arguments**: `mean` a number (any dimension) or `(d,)`; `covariance` a scalar variance, `(d,)` variances, or a
+    `(d, d)` matrix, symmetric and positive definite. **Raises**: `ValueError` for a variance that is not positive or
+    a matrix that is not symmetric and positive definite.
+
+    ```python
+    import fpsolve as fp
+
+    start = fp.Gaussian([-1.0, 0.0], 0.04)
+    ```
+    """
+
+    mean: Array
+    covariance: Array
+
+    def __init__(self, mean: Any, covariance: Any):
+        self.mean = jnp.asarray(mean, dtype=float)
+        self.covariance = jnp.asarray(covariance, dtype=float)
+        if self.mean.ndim > 1:
+            refuse("Gaussian.mean", mean, "it must be a number or of shape (d,)", "Flatten it.")
+        if is_concrete(self.mean) and not np.all(np.isfinite(self.mean)):
+            refuse("Gaussian.mean", mean, "every entry must be finite", "Give finite numbers.")
+        if self.covariance.ndim < 2:
+            check_positive("Gaussian.covariance", self.covariance, "Give variances (squares of widths) above zero.")
+        elif is_concrete(self.covariance):
+            matrix = np.asarray(self.covariance)
+            square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] and np.all(np.isfinite(matrix))
+            if not (square and np.allclose(matrix, matrix.T) and np.all(np.linalg.eigvalsh(matrix) > 0)):
+                allowed = "a matrix must be (d, d), symmetric and positive definite"
+                refuse("Gaussian.covariance", covariance, allowed, "Give variances, or a covariance matrix.")
+
+    def log_density(self, x: Array) -> Array:
+        """log p(x) for x of shape `(d,)`; a scalar."""
+        d = x.shape[0]
+        for name, array in (("mean", self.mean), ("covariance", self.covariance)):
+            if array.ndim and array.shape[0] != d:
+                refuse(f"Gaussian.{name}", array.shape, f"its dimension must be that of the grid, {d}", "Make it fit.")
+        y = x - self.mean.astype(x.dtype)
+        covariance = self.covariance.astype(x.dtype)
+        if covariance.ndim == 2:
+            quadratic = y @ jnp.linalg.solve(covariance, y)
+            log_determinant = jnp.linalg.slogdet(covariance)[1]
+        else:
+            variances = jnp.broadcast_to(covariance, (d,))
+            quadratic = jnp.sum(y**2 / variances)
+            log_determinant = jnp.sum(jnp.log(variances))
+        return -(quadratic + log_determinant + d * math.log(2 * math.pi)) / 2
+
+    def __call__(self, x: Array) -> Array:
+        """p(x) for x of shape `(d,)`; a scalar, in units of 1 / volume."""
+        return jnp.exp(self.log_density(x))

@@ -1,0 +1,153 @@
+"""`Grid`: axes put together. Static, hashable, compared by value; its repr is a short tree."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..core.checks import is_concrete, refuse
+from ..core.memory import check_memory
+from .axis import Axis, register
+from .gaussian import Gaussian
+
+SMALLER = "Take fewer nodes on some axis."
+
+
+@register
+class Grid:
+    """The tensor product of one axis a dimension.
+
+    **Arguments**: `axes`, one `fp.Line`, `fp.Reflecting`, `fp.Absorbing`, `fp.Periodic` or `fp.Legendre` a dimension;
+    kinds may be mixed. **Raises**: `ValueError` for no axis or one of another type.
+
+    A grid holds no array: `points`, `weights` and samples are made when asked for, and refused with the bytes needed
+    and available if they would not fit.
+
+    ```python
+    import fpsolve as fp
+
+    grid = fp.Grid(fp.Line(-3.0, 3.0, 48), fp.Periodic(0.0, 1.0, 31))
+    density = grid.density(fp.Gaussian([0.0, 0.5], 0.1))
+    ```
+    """
+
+    axes: tuple[Axis, ...]
+
+    def __init__(self, *axes: Axis):
+        if not axes:
+            refuse("Grid.axes", axes, "a grid needs at least one axis", "Give fp.Grid(fp.Line(-5, 5, 128)), say.")
+        for i, axis in enumerate(axes):
+            if not isinstance(axis, Axis):
+                refuse(f"Grid.axes[{i}]", axis, "it must be an axis", "Give fp.Line, fp.Periodic, fp.Legendre, ...")
+        self.axes = axes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Nodes an axis."""
+        return tuple(axis.n for axis in self.axes)
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions d."""
+        return len(self.axes)
+
+    @property
+    def size(self) -> int:
+        """Number of points."""
+        return math.prod(self.shape)
+
+    @property
+    def nodes(self) -> tuple[Array, ...]:
+        """d arrays `(n_i,)`: the positions of the nodes on each axis."""
+        return tuple(jnp.asarray(axis.nodes, dtype=float) for axis in self.axes)
+
+    @property
+    def points(self) -> Array:
+        """The positions of all points, `(*shape, d)`."""
+        check_memory("Grid.shape", self.shape, self.ndim, SMALLER)
+        return product_points(self.nodes)
+
+    @property
+    def weights(self) -> Array:
+        """Quadrature weights `(*shape)`; they sum to the volume of the box."""
+        check_memory("Grid.shape", self.shape, 1, SMALLER)
+        weights = jnp.ones(())
+        for axis in self.axes:
+            weights = weights[..., None] * jnp.asarray(axis.weights, dtype=float)
+        return weights
+
+    def integrate(self, u: Array) -> Array:
+        """The integral of `u` `(..., *shape)` over the last d axes, `(...)`: the sum of u times the weights."""
+        u = jnp.asarray(u)
+        for axis in reversed(self.axes):
+            u = u @ jnp.asarray(axis.weights, dtype=u.real.dtype)
+        return u
+
+    def sample(self, f: Callable[[Array], Any]) -> Array:
+        """`f(x)`, x of shape `(d,)`, at every point: `(*shape)`, or `(*shape, ...)` for `f` of more components."""
+        check_memory("Grid.shape", self.shape, self.ndim + 1, SMALLER)
+        return sample(f, self.points)
+
+    def density(self, f: Any) -> Array:
+        """A density of mass 1 on the grid, `(*shape)`, from a function of x, an array of the grid's shape, or `fp.Gaussian`.
+
+        **Raises**: `ValueError` for the wrong shape, a NaN, an infinity, a negative value, or no mass on the grid.
+        """
+        if isinstance(f, Gaussian):
+            log_density = self.sample(f.log_density)
+            values = jnp.exp(log_density - jax.lax.stop_gradient(jnp.max(log_density)))
+        elif callable(f):
+            values = self.sample(f)
+        else:
+            values = jnp.asarray(f, dtype=jnp.result_type(f, jnp.float32) if hasattr(f, "dtype") else float)
+        self.check_density("density", values)
+        return values / self.integrate(values)
+
+    def check_density(self, name: str, values: Array) -> None:
+        """Refuse an array that is no density on this grid; traced values have only their shape checked."""
+        cure = "Give a function of x, an array of the grid's shape, or fp.Gaussian."
+        if values.shape != self.shape:
+            refuse(f"{name}.shape", values.shape, f"it must be the grid's shape, {self.shape}", cure)
+        if jnp.iscomplexobj(values):
+            refuse(name, values.dtype, "a density is real", "Give fp.Schrodinger as the equation to evolve a wave.")
+        if not is_concrete(values):
+            return
+        array = np.asarray(values)
+        for word, bad in (("finite", ~np.isfinite(array)), ("at least zero", array < 0)):
+            if bad.any():
+                index = np.unravel_index(int(np.argmax(bad)), self.shape)
+                where = tuple(float(axis.nodes[i]) for axis, i in zip(self.axes, index, strict=True))
+                refuse(name, float(array[index]), f"it must be {word}, and is not at x = {where}", cure)
+        if not float(self.integrate(values)) > 0:
+            refuse(name, 0.0, "its mass on the grid must be positive", "Move the box to where the density is.")
+
+    def refine(self, factor: float = 2) -> "Grid":
+        """The same box with `factor` times the nodes on every axis."""
+        return Grid(*(axis.refine(factor) for axis in self.axes))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Grid) and self.axes == other.axes
+
+    def __hash__(self) -> int:
+        return hash(self.axes)
+
+    def __repr__(self) -> str:
+        if self.ndim == 1:
+            return f"Grid({self.axes[0]!r})"
+        rows = [f"{'└' if i == self.ndim - 1 else '├'}─ {axis!r}" for i, axis in enumerate(self.axes)]
+        return "\n".join([f"Grid {' x '.join(map(str, self.shape))} = {self.size:,} points", *rows])
+
+
+def product_points(nodes: tuple[Array, ...]) -> Array:
+    """All points of a tensor product of positions, `(*shape, d)`."""
+    return jnp.stack(jnp.meshgrid(*nodes, indexing="ij"), axis=-1)
+
+
+def sample(f: Callable[[Array], Any], points: Array) -> Array:
+    """`f` at points `(*shape, d)`: `(*shape, ...)`."""
+    flat = jax.vmap(lambda x: jnp.asarray(f(x)))(points.reshape(-1, points.shape[-1]))
+    return flat.reshape(*points.shape[:-1], *flat.shape[1:])

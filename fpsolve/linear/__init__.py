@@ -1,0 +1,3 @@
+"""Floor 3: linear algebra that both time and modes stand on."""
+
+from .lanczos import lowest_level as lowest_level

@@ -1,0 +1,54 @@
+"""The choice among methods, and the refusals of those that do not apply."""
+
+from typing import Any
+
+from ..core.checks import refuse
+from ..equation import FokkerPlanck
+from ..scheme.base import Equation
+from .base import Exponential
+from .chebyshev import Chebyshev
+from .dense import Dense
+from .magnus import Magnus
+from .uniformization import Uniformization
+
+DENSE_SIZE = 256
+
+
+def choose_method(equation: Equation, size: int, reversible: bool, wave_fits: bool) -> tuple[Any, str]:
+    """A method and why: Chebyshev where the process is reversible and its wave in range, else a Poisson sum."""
+    if not isinstance(equation, FokkerPlanck):
+        exponential, why = Chebyshev(), "H is symmetric"
+    elif reversible and wave_fits:
+        exponential, why = Chebyshev(), "the process is reversible"
+    elif size <= DENSE_SIZE and not reversible:
+        exponential, why = Dense(), f"the process is not reversible and the grid has only {size} points"
+    elif reversible:
+        exponential, why = Uniformization(), "the initial density is too far from the Gibbs density for its wave"
+    else:
+        exponential, why = Uniformization(), "the process is not reversible"
+    if equation.moves:
+        return Magnus(
+            exponential=exponential
+        ), f"the equation moves in time; each step by {type(exponential).__name__}: {why}"
+    return exponential, why
+
+
+def check_method(method: Any, equation: Equation, reversible: bool) -> None:
+    """Refuse a method that cannot take this equation, naming those that can."""
+    if not isinstance(method, Exponential | Magnus):
+        refuse(
+            "method", method, "it must be a method", "Give fp.Chebyshev(), fp.Magnus(), ... or None to have one chosen."
+        )
+    if equation.moves and not isinstance(method, Magnus):
+        refuse(
+            "method", method, "the equation moves in time", f"Give fp.Magnus(exponential={type(method).__name__}())."
+        )
+    if not equation.moves and isinstance(method, Magnus):
+        refuse("method", method, "the equation stands still", "Give fp.Chebyshev(), which is exact in time.")
+    exponential = method.exponential if isinstance(method, Magnus) else method
+    process = isinstance(equation, FokkerPlanck)
+    if process and not reversible and isinstance(exponential, Chebyshev):
+        reason = "Chebyshev needs a real spectrum, and this process is not reversible"
+        refuse("method", method, reason, "Give fp.Uniformization() or fp.Dense().")
+    if not process and isinstance(exponential, Uniformization):
+        refuse("method", method, "a wave is no mixture", "Give fp.Chebyshev() or fp.Dense().")

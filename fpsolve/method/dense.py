@@ -1,0 +1,93 @@
+"""The exponential of the whole matrix: the reference that everything else is measured against, for small grids.
+
+symmetric H = Q diag(E) Q^T:   exp(-s e^{iw} H) = Q diag(exp(-s e^{iw} E)) Q^T
+otherwise:                     exp(sL) by scaling and squaring (jax.scipy.linalg.expm)
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..core.memory import check_memory
+from ..scheme import Operator
+from ..scheme.base import dense
+from .base import Exponential, Picture, Step
+
+
+class _Symmetric(eqx.Module):
+    matrix: Array  # of H in the orthonormal basis sqrt(w) u
+    scale: Array  # field = scale * vector: sqrt(pi / w) for densities, 1 / sqrt(w) for waves
+
+
+class _General(eqx.Module):
+    matrix: Array
+
+
+class Dense(Exponential):
+    """exp of the full matrix, by eigendecomposition (symmetric) or scaling and squaring (any drift).
+
+    **Cost**: size^3 operations and size^2 numbers, once for a symmetric operator, once a step otherwise. **Raises**:
+    `ValueError` if the matrix would not fit in memory.
+
+    ```python
+    import fpsolve as fp
+
+    grid = fp.Grid(fp.Legendre(0.0, 1.0, 24))
+    solution = fp.evolve(fp.FokkerPlanck(force=lambda x: 1.0 + 0 * x), lambda x: 1.0, [0.1], grid=grid, method=fp.Dense())
+    ```
+    """
+
+    def prepare(self, operator: Operator, picture: Picture) -> Any:
+        """The matrix."""
+        size, grid = operator.grid.size, operator.grid
+        check_memory(
+            "Dense on a grid", (size, size), 4, "Use fp.Chebyshev() or fp.Uniformization(), which need no matrix."
+        )
+        dtype = jax.tree.leaves(operator)[0].dtype
+        weights = grid.weights.astype(dtype)
+        if picture == "density" and operator.log_root is None:
+            return _General(dense(operator.generator, grid, dtype))
+        root = jnp.sqrt(weights).ravel()
+        matrix = root[:, None] * dense(operator.hamiltonian, grid, dtype) / root
+        scale = 1 / root if picture == "wave" else jnp.exp(operator.log_root).ravel() / root
+        return _Symmetric((matrix + matrix.T) / 2, scale)
+
+    def apply(self, prepared: Any, field: Array, length: Array, tol: Array, wick: float) -> Step:
+        """One step."""
+        vector, epsilon = field.ravel(), jnp.finfo(field.real.dtype).eps
+        calls = jnp.asarray(field.size, field.real.dtype)
+        if isinstance(prepared, _General):
+            exponential = jax.scipy.linalg.expm(length * prepared.matrix, max_squarings=64)
+            norm = jnp.maximum(1, length * jnp.max(jnp.sum(jnp.abs(prepared.matrix), axis=0)))
+            return Step((exponential @ vector).reshape(field.shape), calls, epsilon * norm)
+        wave = jnp.where(vector == 0, 0, vector / jnp.where(vector == 0, 1, prepared.scale))
+        rotation = 1.0 if wick == 0 else jnp.exp(1j * wick)
+        after = symmetric_exponential(prepared.matrix, rotation * length, wave)
+        return Step((prepared.scale * after).reshape(field.shape), calls, 8 * epsilon * jnp.linalg.norm(wave))
+
+
+@jax.custom_jvp
+def symmetric_exponential(matrix: Array, time: Array, vector: Array) -> Array:
+    """exp(-time matrix) vector for a symmetric matrix, with a derivative that is finite at equal eigenvalues."""
+    values, vectors = jnp.linalg.eigh(matrix)
+    return vectors @ (jnp.exp(-time * values) * (vectors.T @ vector))
+
+
+@symmetric_exponential.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    # Daleckii-Krein: the derivative is the Hadamard product with divided differences of the exponential.
+    matrix, time, vector = primals
+    values, vectors = jnp.linalg.eigh(matrix)
+    decay = jnp.exp(-time * values)
+    inside = vectors.T @ vector
+    gap = values[:, None] - values
+    near = jnp.abs(time * gap) < 1e-8
+    slope = (decay[:, None] - decay) / jnp.where(near, 1, gap)
+    divided = jnp.where(near, -time * jnp.exp(-time * (values[:, None] + values) / 2), slope)
+    after = vectors @ (decay * inside)
+    inner = (divided * (vectors.T @ tangents[0] @ vectors)) @ inside
+    change = vectors @ (inner - tangents[1] * values * decay * inside + decay * (vectors.T @ tangents[2]))
+    return after, change

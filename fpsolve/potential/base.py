@@ -1,0 +1,201 @@
+"""A potential is a function U(x) or U(x, t) of one point x of shape (d,), with a scalar value.
+
+    dX = -∇U(X, t) dt + √(2D) dW,      Gibbs density exp(-U/D)/Z
+
+A callable is enough: `as_potential` wraps it. All quantities are nondimensional unless a user brings units.
+"""
+
+import abc
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax.tree_util import Partial
+from jaxtyping import Array
+
+from fpsolve.core.checks import refuse
+from fpsolve.potential.leaves import Value
+
+
+class Potential(eqx.Module):
+    """A scalar field U(x, t) with parameters; abstract. Potentials add, subtract and scale.
+
+    A subclass gives `__call__(x, t=None)` for x of shape (d,) and says with `moves` whether U depends on t.
+    `U + V`, `U - V`, `U + 3.0`, `-U`, `2 * U`, `U / 2` are potentials again; V may be any callable potential.
+
+    ```python
+    from fpsolve.potential import DoubleWell, Harmonic
+
+    tilted = 2 * DoubleWell(barrier=3.0) + Harmonic() - (lambda x: 0.1 * x[0])
+    ```
+    """
+
+    __array_ufunc__ = None  # so that numpy scalars leave `2.0 * U` to us
+
+    @abc.abstractmethod
+    def __call__(self, x: Array, t: Any = None) -> Array:
+        """U(x, t), a scalar, at the point x of shape (d,)."""
+
+    @property
+    @abc.abstractmethod
+    def moves(self) -> bool:
+        """Whether U depends on t."""
+
+    def __add__(self, other: Any) -> "Potential":
+        return _combine().Sum(self, other)
+
+    def __radd__(self, other: Any) -> "Potential":
+        return _combine().Sum(other, self)
+
+    def __sub__(self, other: Any) -> "Potential":
+        return _combine().Sum(self, -_combine().as_term(other))
+
+    def __rsub__(self, other: Any) -> "Potential":
+        return _combine().Sum(other, -self)
+
+    def __neg__(self) -> "Potential":
+        return _combine().Scaled(self, -1.0)
+
+    def __mul__(self, factor: Value) -> "Potential":
+        return _combine().Scaled(self, factor)
+
+    def __rmul__(self, factor: Value) -> "Potential":
+        return _combine().Scaled(self, factor)
+
+    def __truediv__(self, divisor: Value) -> "Potential":
+        return _combine().Scaled(self, 1.0 / jnp.asarray(divisor))
+
+
+class Still(Potential):
+    """A potential without time in it; abstract. A subclass gives `__call__` only."""
+
+    @property
+    def moves(self) -> bool:
+        """False: U does not depend on t."""
+        return False
+
+
+class Function(Potential):
+    """Any callable f(x) or f(x, t) as a potential. The array leaves of an Equinox module stay leaves.
+
+    **Arguments**: `function` maps x of shape (d,), and a time when it takes one (see `takes_time`), to a scalar. The
+    arguments bound by a `functools.partial` become leaves, so that sweeping them does not recompile.
+
+    **Raises** `ValueError` when `function` is not callable or needs arguments other than x and t; when called, if it
+    moves and no t is given, or if its value is not a scalar.
+
+    ```python
+    import jax.numpy as jnp
+    from fpsolve.potential import Function
+
+    Function(lambda x, t: jnp.sum((x - jnp.sin(t)) ** 2))(jnp.ones(2), 0.5)
+    ```
+    """
+
+    function: Any
+    time: Literal["none", "position", "keyword"] = eqx.field(static=True)
+
+    def __init__(self, function: Any):
+        if not callable(function):
+            refuse("potential", function, "it must be callable, f(x) or f(x, t)", "Give a function of x of shape (d,).")
+        self.time = _time(function)
+        _check_signature(function, self.time)
+        if isinstance(function, functools.partial) and not isinstance(function, Partial):
+            function = Partial(function.func, *function.args, **function.keywords)
+        self.function = function
+
+    @property
+    def moves(self) -> bool:
+        """Whether the function takes a time."""
+        return self.time != "none"
+
+    def __call__(self, x: Array, t: Any = None) -> Array:
+        """f(x) or f(x, t), a scalar, at the point x of shape (d,)."""
+        if self.moves and t is None:
+            refuse("t", t, "this potential moves and needs a time", "Give t, a number.")
+        if self.time == "none":
+            value = self.function(x)
+        elif self.time == "position":
+            value = self.function(x, t)
+        else:
+            value = self.function(x, t=t)
+        if jnp.shape(value) != ():
+            cure = "Reduce over the coordinates: x[0] ** 2 or jnp.sum(x ** 2), not x ** 2."
+            refuse("potential", self.function, f"its value must be a scalar, not of shape {jnp.shape(value)}", cure)
+        return jnp.asarray(value)
+
+
+def as_potential(f: Any) -> Potential:
+    """`f` as a potential: itself if it is one, else wrapped in `Function`.
+
+    **Raises** `ValueError` when `f` is not callable, or needs arguments other than x and t.
+
+    ```python
+    from fpsolve.potential import as_potential
+
+    as_potential(lambda x: x[0] ** 4).moves  # False
+    ```
+    """
+    return f if isinstance(f, Potential) else Function(f)
+
+
+def takes_time(f: Callable[..., Any]) -> bool:
+    """Whether `f` moves: it takes a parameter named t, or a second required positional one.
+
+    Other defaults (`lambda x, a=a: ...`) are their own affair, `functools.partial(f, t=1.0)` is f at rest, the first
+    parameter is the point whatever its name, and a callable without a readable signature does not move.
+
+    ```python
+    from fpsolve.potential import takes_time
+
+    takes_time(lambda x, t: x[0] * t), takes_time(lambda x, a=2.0: a * x[0])  # True, False
+    ```
+    """
+    return f.moves if isinstance(f, Potential) else _time(f) != "none"
+
+
+def _time(f: Callable[..., Any]) -> Literal["none", "position", "keyword"]:
+    """How f takes its time: not at all, as its second positional argument, or as the keyword t."""
+    signature = _signature(f)
+    if signature is None:
+        return "none"
+    bound = f.keywords if isinstance(f, functools.partial) else {}
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    every = list(signature.parameters.values())
+    second = [p for p in every if p.kind in kinds][1:2]
+    named = [p for p in every[1:] if p.name == "t" and p.name not in bound and p.kind in (*kinds, p.KEYWORD_ONLY)]
+    if named:
+        return "position" if second == named else "keyword"
+    return "position" if second and second[0].default is inspect.Parameter.empty else "none"
+
+
+def _check_signature(f: Callable[..., Any], time: str) -> None:
+    """Refuse a callable that x, and t where it takes one, do not suffice to call."""
+    signature = _signature(f)
+    if signature is None:
+        return
+    name = f"potential{signature}"
+    if time != "none" and next(iter(signature.parameters)) == "t":
+        refuse(name, f, "the point comes first, f(x, t), and here t does", "Swap the two arguments.")
+    try:
+        signature.bind(*(None, None)[: 1 + (time == "position")], **({"t": None} if time == "keyword" else {}))
+    except TypeError as error:
+        cure = "Bind the other arguments, with functools.partial or as defaults: lambda x, a=a: ..."
+        refuse(name, f, f"it must be called as f(x) or f(x, t) ({error})", cure)
+
+
+def _signature(f: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(f)
+    except (TypeError, ValueError):
+        return None
+
+
+def _combine() -> Any:
+    """The sums and multiples, which are potentials themselves: imported when first used."""
+    from fpsolve.potential import combine
+
+    return combine

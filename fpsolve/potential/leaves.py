@@ -1,0 +1,73 @@
+"""Numbers on their way into a potential: checked while they can be looked at, kept as float array leaves.
+
+Every physical number of a potential is an array leaf, so a sweep over it compiles once. A traced value passes the
+checks unseen; its shape is checked all the same.
+"""
+
+from typing import Any, TypeAlias
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from fpsolve.core.checks import check_positive, is_concrete, refuse
+
+Value: TypeAlias = Any
+"""Whatever `jnp.asarray` takes: a number, nested lists of numbers, an array, a tracer. Anything else is refused."""
+
+_SHAPES = {0: "a number", 1: "a vector", 2: "a matrix", 3: "a stack of matrices"}
+
+
+def as_leaf(name: str, value: Value, ndims: tuple[int, ...] = (0,), *, positive: bool = False, cure: str = "") -> Array:
+    """`value` as a float array whose number of axes is among `ndims`; finite, and positive where asked.
+
+    ```python
+    from fpsolve.potential.leaves import as_leaf
+
+    as_leaf("stiffness", [1, 2], (0, 1), positive=True)
+    ```
+    """
+    shapes = " or ".join(_SHAPES.get(n, f"an array of {n} axes") for n in ndims)
+    cure = cure or f"Give {shapes} of {'positive ' if positive else ''}finite real entries."
+    if is_concrete(value):
+        try:
+            array = np.asarray(value)
+        except (TypeError, ValueError):
+            refuse(name, value, "it must be a real number or a regular array of them", cure)
+        real = jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)
+        if not real:
+            refuse(name, value, "it must be a real number or an array of them", cure)
+        if not np.all(np.isfinite(array)):
+            refuse(name, value, "every entry must be finite", cure)
+        if positive:
+            check_positive(name, array, cure)
+    leaf = jnp.asarray(value)
+    if leaf.ndim not in ndims:
+        refuse(name, value, f"its shape is {leaf.shape}, it must be {shapes}", cure)
+    return leaf.astype(leaf.dtype if jnp.issubdtype(leaf.dtype, jnp.floating) else float)
+
+
+def check_point(x: Array, d: int | None = None, why: str = "a point of the potential") -> None:
+    """Refuse a point whose shape is not (d,), or not a vector when `d` is None. Shapes are static: no cost."""
+    if jnp.ndim(x) != 1:
+        refuse("x.shape", jnp.shape(x), "a potential takes one point, of shape (d,)", "Use jax.vmap for many points.")
+    if d is not None and jnp.shape(x) != (d,):
+        refuse("x.shape", jnp.shape(x), f"it must be ({d},), {why}", f"Use it on a grid of {d} axes.")
+
+
+def check_definite(name: str, matrix: Any) -> None:
+    """Refuse a concrete square matrix that is not symmetric positive definite.
+
+    ```python
+    from fpsolve.potential.leaves import check_definite
+
+    check_definite("covariance", [[1.0, 0.2], [0.2, 1.0]])
+    ```
+    """
+    cure = "Give a symmetric matrix with positive eigenvalues."
+    array = np.asarray(matrix, dtype=float)
+    if not np.allclose(array, array.T, rtol=1e-6, atol=1e-6 * np.abs(array).max()):
+        refuse(name, matrix, "it must be symmetric", cure)
+    least = np.linalg.eigvalsh(array)[0]
+    if not least > 0:
+        refuse(name, matrix, f"it must be positive definite, and its least eigenvalue is {least:.3g}", cure)

@@ -1,0 +1,222 @@
+"""Small potentials with closed forms, in any dimension d. Nondimensional: energies in units of D where D = 1.
+
+Harmonic    (x - c)ᵀ K (x - c) / 2                  MexicanHat  B (|x|²/a² - 1)²
+DoubleWell  B ((x₀/a)² - 1)² - F x₀ + k |x'|²/2      Cosine      A Σᵢ cos(k xᵢ)
+Quartic     c Σᵢ xᵢ⁴                                 Rugged      K |x|²/2 + A Σᵢ cos(k xᵢ)
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from fpsolve.core.checks import check_positive, is_concrete, refuse
+from fpsolve.potential.base import Still
+from fpsolve.potential.leaves import Value, as_leaf, check_definite, check_point
+
+
+class Harmonic(Still):
+    """U(x) = (x - c)ᵀ K (x - c) / 2: the Ornstein-Uhlenbeck process.
+
+    The Gibbs density is Gaussian, of mean c and covariance D K⁻¹; the rates are Σᵢ nᵢ κᵢ, κᵢ the eigenvalues of K, nᵢ =
+    0, 1, ...; the spectral gap is the least κᵢ, whatever D.
+
+    **Arguments**: `stiffness` K, a positive number, (d,) per axis or (d, d) symmetric positive definite; `center` c, a
+    number or (d,).
+
+    **Raises** `ValueError` for a stiffness that is not positive definite or shapes that do not match, and when called
+    with x of another dimension. **Cost**: O(d), O(d²) with a matrix.
+
+    ```python
+    import jax.numpy as jnp
+    from fpsolve.potential import Harmonic
+
+    Harmonic(stiffness=[[2.0, 0.5], [0.5, 1.0]])(jnp.ones(2))  # 2.0
+    ```
+    """
+
+    stiffness: Array
+    center: Array
+
+    def __init__(self, stiffness: Value = 1.0, center: Value = 0.0):
+        self.stiffness = as_leaf("stiffness", stiffness, (0, 1, 2))
+        self.center = as_leaf("center", center, (0, 1))
+        sizes = {*self.stiffness.shape, *self.center.shape}
+        if len(sizes) > 1 or 0 in sizes:
+            allowed = f"stiffness of shape {self.stiffness.shape} and center of shape {self.center.shape} must agree"
+            refuse("stiffness", stiffness, allowed, "Give a number, (d,) or (d, d), and a center of as many entries.")
+        if self.stiffness.ndim < 2:
+            check_positive("stiffness", stiffness, "Give positive numbers; -Harmonic() is the hill.")
+        elif is_concrete(stiffness):
+            check_definite("stiffness", stiffness)
+
+    def __call__(self, x: Array, t: Any = None) -> Array:
+        """U(x), a scalar, at the point x of shape (d,)."""
+        sizes = (*self.stiffness.shape, *self.center.shape)
+        check_point(x, sizes[0] if sizes else None, "as the stiffness and the center have it")
+        delta = x - self.center
+        force = self.stiffness @ delta if self.stiffness.ndim == 2 else self.stiffness * delta
+        return 0.5 * jnp.sum(delta * force)
+
+
+class DoubleWell(Still):
+    """U(x) = B ((x₀/a)² - 1)² - F x₀ + k |x'|²/2, x' the other coordinates: the bistable well.
+
+    Without tilt: minima U = 0 at x₀ = ±a, barrier B at 0, curvatures U'' = 8B/a² in the wells and -4B/a² on top, so
+    that Kramers' gap is (4√2 B / π a²) exp(-B/D) (both wells' escape) for B ≫ D.
+
+    **Arguments**: `barrier` B > 0, `separation` a > 0 (half the distance of the wells), `tilt` F of either sign,
+    `stiffness` k ≥ 0 of the other coordinates; numbers.
+
+    **Raises** `ValueError` for numbers out of these ranges.
+
+    ```python
+    import jax.numpy as jnp
+    from fpsolve.potential import DoubleWell
+
+    DoubleWell(barrier=3.0, separation=2.0)(jnp.zeros(1))  # 3.0
+    ```
+    """
+
+    barrier: Array
+    separation: Array
+    tilt: Array
+    stiffness: Array
+
+    def __init__(self, barrier: Value = 1.0, separation: Value = 1.0, tilt: Value = 0.0, stiffness: Value = 1.0):
+        self.barrier = as_leaf("barrier", barrier, positive=True)
+        self.separation = as_leaf("separation", separation, positive=True)
+        self.tilt = as_leaf("tilt", tilt)
+        self.stiffness = _non_negative("stiffness", stiffness)
+
+    def __call__(self, x: Array, t: Any = None) -> Array:
+        """U(x), a scalar, at the point x of shape (d,)."""
+        check_point(x)
+        well = self.barrier * ((x[0] / self.separation) ** 2 - 1) ** 2 - self.tilt * x[0]
+        return well + 0.5 * self.stiffness * jnp.sum(x[1:] ** 2)
+
+
+class Quartic(Still):
+    """U(x) = c Σᵢ xᵢ⁴: flat at its one minimum U = 0, steeper than any harmonic well outside.
+
+    In 1-D Z = 2 Γ(5/4) (D/c)^(1/4) and <x²> = Γ(3/4)/Γ(1/4) √(D/c).
+
+    **Arguments**: `coefficient` c > 0. **Raises** `ValueError` otherwise (`-Quartic()` is the hill).
+
+    ```python
+    import jax.numpy as jnp
+    from fpsolve.potential import Quartic
+
+    Quartic(0.5)(jnp.array([1.0, 2.0]))  # 8.5
+    ```
+    """
+
+    coefficient: Array
+
+    def __init__(self, coefficient: Value = 1.0):
+        self.coefficient = as_leaf("coefficient", coefficient, positive=True)
+
+    def __call__(self, x: Array, t: Any = None) -> Array:
+        """U(x), a scalar, at the point x of shape (d,)."""
+        check_point(x)
+        return self.coefficient * jnp.sum(x**4)
+
+
+class MexicanHat(Still):
+    """U(x) = B (|x|²/a² - 1)²: a circle (sphere) of minima U = 0 at |x| = a around a hill of height B, smooth at 0.
+
+    The hill's curvature is -4B/a² in every direction, the valley's 8B/a² across and 0 along it; d = 1 is a double well.
+
+    **Arguments**: `barrier` B > 0, `radius` a > 0. **Raises** `ValueError` otherwise.
+
+    ```python
+    import jax.numpy as jnp
+    from fpsolve.potential import MexicanHat
+
+    MexicanHat(barrier=2.0)(jnp.array([0.6, 0.8]))  # 0.0
+    ```
+    """
+
+    barrier: Array
+    radius: Array
+
+    def __init__(self, barrier: Value = 1.0, radius: Value = 1.0):
+        self.barrier = as_leaf("barrier", barrier, positive=True)
+        self.radius = as_leaf("radius", radius, positive=True)
+
+    def __call__(self, x: Array, t: Any = None) -> Array:
+        """U(x), a scalar, at the point x of shape (d,)."""
+        check_point(x)
+        return self.barrier * (jnp.sum(x**2) / self.radius**2 - 1) ** 2
+
+
+class Cosine(Still):
+    """U(x) = A Σᵢ cos(k xᵢ): the washboard, of period 2π/k; for `Periodic` axes whose length is a multiple of it.
+
+    Its Gibbs density is a product of von Mises densities, Z = (2π I₀(A/D)/k)^d over one period; minima -A d at
+    xᵢ = π/k for A > 0; the barrier between neighbours is 2|A|.
+
+    **Arguments**: `amplitude` A of either sign, `wavenumber` k > 0. **Raises** `ValueError` otherwise.
+
+    ```python
+    import jax.numpy as jnp
+    from fpsolve.potential import Cosine
+
+    Cosine(amplitude=2.0, wavenumber=3.0)(jnp.zeros(2))  # 4.0
+    ```
+    """
+
+    amplitude: Array
+    wavenumber: Array
+
+    def __init__(self, amplitude: Value = 1.0, wavenumber: Value = 1.0):
+        self.amplitude = as_leaf("amplitude", amplitude)
+        self.wavenumber = as_leaf("wavenumber", wavenumber, positive=True)
+
+    def __call__(self, x: Array, t: Any = None) -> Array:
+        """U(x), a scalar, at the point x of shape (d,)."""
+        check_point(x)
+        return self.amplitude * jnp.sum(jnp.cos(self.wavenumber * x))
+
+
+class Rugged(Still):
+    """U(x) = K |x|²/2 + A Σᵢ cos(k xᵢ): a harmonic well roughened by ripples of period 2π/k.
+
+    The origin is a minimum while A k² < K and a hill beyond. Ripples of k ≫ 1 slow the diffusion by the factor
+    I₀(A/D)⁻² (Zwanzig's effective diffusion).
+
+    **Arguments**: `stiffness` K ≥ 0, `amplitude` A of either sign, `wavenumber` k > 0.
+
+    **Raises** `ValueError` for numbers out of these ranges.
+
+    **Reference**: R. Zwanzig, Proc. Natl. Acad. Sci. 85, 2029 (1988).
+
+    ```python
+    import jax.numpy as jnp
+    from fpsolve.potential import Rugged
+
+    Rugged(stiffness=2.0, amplitude=0.5, wavenumber=20.0)(jnp.zeros(2))  # 1.0
+    ```
+    """
+
+    stiffness: Array
+    amplitude: Array
+    wavenumber: Array
+
+    def __init__(self, stiffness: Value = 1.0, amplitude: Value = 1.0, wavenumber: Value = 10.0):
+        self.stiffness = _non_negative("stiffness", stiffness)
+        self.amplitude = as_leaf("amplitude", amplitude)
+        self.wavenumber = as_leaf("wavenumber", wavenumber, positive=True)
+
+    def __call__(self, x: Array, t: Any = None) -> Array:
+        """U(x), a scalar, at the point x of shape (d,)."""
+        check_point(x)
+        return 0.5 * self.stiffness * jnp.sum(x**2) + self.amplitude * jnp.sum(jnp.cos(self.wavenumber * x))
+
+
+def _non_negative(name: str, value: Value) -> Array:
+    leaf = as_leaf(name, value)
+    if is_concrete(value) and np.asarray(value) < 0:
+        refuse(name, value, "it must not be negative", "Give 0 or a positive number.")
+    return leaf

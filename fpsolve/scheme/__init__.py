@@ -1,0 +1,11 @@
+"""Floor 2: equation x grid -> operator. Every scheme yields a factorised H = sum_i A_i^T A_i and, with it, L."""
+
+from .base import Operator as Operator
+from .base import Scheme as Scheme
+from .basis import Basis as Basis
+from .basis import basis as basis
+from .edges import EdgeOperator as EdgeOperator
+from .finite_volume import ScharfetterGummel as ScharfetterGummel
+from .finite_volume import SquareRoot as SquareRoot
+from .spectral import Spectral as Spectral
+from .tensor import TensorOperator as TensorOperator

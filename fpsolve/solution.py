@@ -1,0 +1,119 @@
+"""What `evolve` returns."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from .core.checks import refuse
+from .core.door import report
+from .core.result import CODES
+from .equation import FokkerPlanck, divide_root
+from .grid import Grid
+from .scheme import Scheme, Spectral
+from .scheme.base import Equation
+from .scheme.transfer import transfer
+
+
+class Solution(eqx.Module):
+    """Densities (or waves) at the times asked for, each number with its error.
+
+    - `times` `(T,)`; `values` `(T, *shape)`; `error` `(T,)` estimated relative L1 error in time
+    - `observables` `{name: (T, ...)}`: expectations of what was asked for
+    - `stats`: `mass_drift`, `min_density`, `operator_calls`, and the words `scheme`, `method`, `picture` with reasons
+    - `result`: "successful", or the name of what went wrong
+    """
+
+    times: Array
+    values: Array
+    error: Array
+    observables: dict[str, Array]
+    numbers: dict[str, Array]
+    code: Array
+    equation: Equation
+    scheme: Scheme
+    grid: Grid = eqx.field(static=True)
+    words: tuple[tuple[str, str], ...] = eqx.field(static=True)
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Numbers and words about the run; numbers are Python floats where they are known."""
+        numbers = {name: _plain(value) for name, value in self.numbers.items()}
+        return {**numbers, **dict(self.words)}
+
+    @property
+    def result(self) -> str:
+        """The named code of the run."""
+        return CODES[int(self.code)]
+
+    @property
+    def mass(self) -> Array:
+        """The integral of every value, `(T,)`."""
+        return self.grid.integrate(self.values)
+
+    def on(self, grid: Grid) -> Array:
+        """The values on another grid inside the same box, `(T, *grid.shape)`, to the scheme's own accuracy.
+
+        `Spectral` evaluates its basis: for a process it interpolates the wave and multiplies by sqrt(pi) at the new
+        points. Finite volumes return the averages of a conservative cubic reconstruction: mass is kept to rounding
+        where the boxes agree. **Raises**: `ValueError` for another dimension, or a box that sticks out.
+        """
+        spectral = isinstance(self.scheme, Spectral)
+        matrices = [transfer(old, new, spectral) for old, new in _pairs(self.grid, grid)]
+        if not (spectral and isinstance(self.equation, FokkerPlanck) and dict(self.words)["picture"] == "wave"):
+            return _apply(matrices, self.values)
+        frames = []
+        for t, value in zip(self.times, self.values, strict=True):
+            wave = _apply(matrices, divide_root(value, self.equation.log_root(self.grid, t)))
+            # Z is the old grid's: the same density, seen at other points.
+            constant = 2 * self.equation.log_root(self.grid, t) - self.equation.log_gibbs(self.grid.points, t)
+            frames.append(wave * jnp.exp((self.equation.log_gibbs(grid.points, t) + constant.ravel()[0]) / 2))
+        return jnp.stack(frames)
+
+    def save(self, path: Any) -> None:
+        """Write to `path`: `.npz` with a JSON header, or `.nc` (netCDF, with the `io` extra). Atomic."""
+        report().save_solution(self, path)
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset` with named dimensions (with the `io` extra)."""
+        return report().solution_to_xarray(self)
+
+    def plot(self) -> Any:
+        """A matplotlib figure: densities in time (with the `plot` extra)."""
+        return report().plot_solution(self)
+
+    def __repr__(self) -> str:
+        words = dict(self.words)
+        return (
+            f"Solution: {len(self.times)} times on {self.grid!r}\n"
+            f"  {words.get('scheme', '')}\n  {words.get('method', '')}\n  "
+            + ", ".join(f"{name} {value}" for name, value in self.numbers.items())
+        )
+
+
+def _pairs(old: Grid, new: Grid) -> list[tuple[Any, Any]]:
+    if old.ndim != new.ndim:
+        refuse("grid", new, f"it must have {old.ndim} axes, as the solution has", "Give one axis a dimension.")
+    for before, after in zip(old.axes, new.axes, strict=True):
+        slack = 1e-12 * before.length
+        if after.lower < before.lower - slack or after.upper > before.upper + slack:
+            refuse("grid", after, f"it must lie within {before!r}", "Evolve on a larger box, or ask for a smaller one.")
+    return list(zip(old.axes, new.axes, strict=True))
+
+
+def _apply(matrices: list[np.ndarray], values: Array) -> Array:
+    for i, matrix in enumerate(matrices):
+        position = i - len(matrices)
+        values = jnp.moveaxis(
+            jnp.moveaxis(values, position, -1) @ jnp.asarray(matrix.T, values.real.dtype), -1, position
+        )
+    return values
+
+
+def _plain(value: Any) -> Any:
+    try:
+        return float(value)
+    except TypeError:
+        return value

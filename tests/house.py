@@ -1,0 +1,124 @@
+"""The rules of the house, each a function from source text to the list of what breaks it.
+
+`Sources` maps a module's dotted name to its text, so that a fault can be planted without a file; a package is named
+with its `__init__`, as in `fpsolve.grid.__init__`.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+Sources = dict[str, str]
+ROOT = Path(__file__).parents[1]
+PACKAGE = "fpsolve"
+
+FLOORS = {
+    "core": -1,
+    "grid": 0,
+    "potential": 0,
+    "equation": 1,
+    "scheme": 2,
+    "linear": 3,
+    "method": 4,
+    "eigen": 4,
+    "fit": 5,
+    "evolve": 6,
+    "spectrum": 6,
+    "correspondence": 7,
+    "adiabatic": 7,
+    "score": 7,
+    "bridge": 7,
+    "flow": 7,
+    "learning": 7,
+    "theorem": 8,
+    "report": 9,
+    "cli": 9,
+    "testing": 9,
+}
+ROOF = 10  # the package itself and `python -m fpsolve`, which see everything
+UPWARD = ("fpsolve.core.door", "report")  # the one upward import, from inside a function
+
+# Who may import what comes from outside and is optional or belongs to few; "lazily" is from inside a function.
+OWNERS = {
+    "matplotlib": {"report"},
+    "xarray": {"report"},
+    "h5netcdf": {"report"},
+    "h5py": {"report"},
+    "typer": {"cli"},
+    "rich": {"cli"},
+    "diffrax": {"score", "flow", "bridge", "learning", "adiabatic"},
+    "optax": {"score", "flow", "bridge", "learning", "adiabatic"},
+}
+LAZY = {"matplotlib", "xarray", "h5netcdf", "h5py", "diffrax"}
+
+
+def package_sources(root: Path = ROOT) -> Sources:
+    """The package as it stands: dotted module name to text."""
+    sources = {}
+    for path in sorted((root / PACKAGE).rglob("*.py")):
+        sources[".".join(path.relative_to(root).with_suffix("").parts)] = path.read_text(encoding="utf-8")
+    return sources
+
+
+def imports(module: str, source: str) -> Iterator[tuple[str, bool, int]]:
+    """Every import in `source`: the dotted name, whether it stands inside a function, the line."""
+    here = module.split(".")[:-1]
+
+    def visit(node: ast.AST, inside: bool) -> Iterator[tuple[str, bool, int]]:
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, inside, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            stem = here[: len(here) - node.level + 1] if node.level else []
+            target = ".".join([*stem, *([node.module] if node.module else [])])
+            yield from ((f"{target}.{alias.name}", inside, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.Call) and _called(node) in {"import_module", "__import__"} and node.args:
+            if isinstance(node.args[0], ast.Constant):
+                yield str(node.args[0].value), inside, node.lineno
+            else:
+                yield f"{PACKAGE}.?", inside, node.lineno
+        inside = inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, inside)
+
+    return visit(ast.parse(source), False)
+
+
+def _called(node: ast.Call) -> str:
+    return getattr(node.func, "attr", getattr(node.func, "id", ""))
+
+
+def room(module: str) -> str:
+    """The part of the house a dotted name belongs to: `fpsolve.grid.axis` is in `grid`; the roof is ''."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] in FLOORS else ""
+
+
+def floor_faults(sources: Sources) -> list[str]:
+    """Imports that do not go down, modules without a floor, and outside packages in the wrong room."""
+    found = []
+    for module, source in sources.items():
+        if module in {f"{PACKAGE}.__init__", f"{PACKAGE}.__main__"}:
+            continue
+        own = room(module)
+        if not own:
+            found.append(f"{module} has no floor")
+            continue
+        for target, inside, line in imports(module, source):
+            where = f"{module}:{line}"
+            top = target.split(".")[0]
+            if top == PACKAGE:
+                other = room(target)
+                if other == own or (inside and (module, other) == UPWARD):
+                    continue
+                if FLOORS.get(other, ROOF) >= FLOORS[own]:
+                    found.append(f"{where} imports {target}, which is not below {own}")
+            elif top in OWNERS and own not in OWNERS[top]:
+                found.append(f"{where} imports {top}, which belongs to {', '.join(sorted(OWNERS[top]))}")
+            elif top in LAZY and not inside:
+                found.append(f"{where} imports {top} at the top; import it inside the function that needs it")
+    return found
+
+
+def length_faults(texts: dict[str, str], most: int = 400) -> list[str]:
+    """Files past `most` lines."""
+    return [f"{name} has {n} lines" for name, text in texts.items() if (n := len(text.splitlines())) > most]

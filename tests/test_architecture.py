@@ -1,0 +1,120 @@
+"""The house stands as designed: floors, classes, sizes, configuration, and what `import fpsolve` costs."""
+
+import inspect
+import os
+import subprocess
+import sys
+import tomllib
+import types
+
+import fpsolve
+from classes import class_faults
+from house import FLOORS, ROOT, floor_faults, length_faults, package_sources
+
+SOURCES = package_sources()
+CONFIGURATION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+HEAVY = ("matplotlib", "xarray", "h5py", "h5netcdf", "typer", "rich", "diffrax", "pandas", "scipy.optimize")
+MOST_IMPORT_SECONDS = 1.5
+
+
+def run_python(code: str) -> str:
+    """What a fresh interpreter prints when it runs `code`."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_imports_go_down() -> None:
+    assert floor_faults(SOURCES) == []
+
+
+def test_every_room_of_the_package_has_a_floor() -> None:
+    rooms = {
+        path.stem for path in (ROOT / "fpsolve").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert rooms - {"__init__", "__main__"} <= set(FLOORS)
+
+
+def test_classes_are_abstract_or_final() -> None:
+    assert class_faults(SOURCES) == []
+
+
+def test_no_file_is_past_four_hundred_lines() -> None:
+    files = [path for folder in ("fpsolve", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    assert length_faults({str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in files}) == []
+
+
+def named_paths(configuration: dict) -> set[str]:
+    """Every file and folder that pyproject.toml names."""
+    project, tool = configuration["project"], configuration["tool"]
+    typed = "Typing :: Typed" in project["classifiers"]
+    return {
+        project["readme"],
+        *project["license-files"],
+        *([f"{project['name']}/py.typed"] if typed else []),
+        *(target.partition(":")[0].replace(".", "/") + ".py" for target in project["scripts"].values()),
+        *tool["hatch"]["build"]["targets"]["wheel"]["packages"],
+        *tool["hatch"]["build"]["targets"]["sdist"]["include"],
+        *tool["pytest"]["ini_options"]["testpaths"],
+        *tool["pytest"]["ini_options"]["pythonpath"],
+        *tool["ruff"]["src"],
+        *(
+            pattern.removesuffix("/**")
+            for pattern in tool["ruff"]["lint"]["per-file-ignores"]
+            if not pattern.startswith("*")
+        ),
+        *tool["pyright"]["include"],
+    }
+
+
+def test_what_the_configuration_names_exists() -> None:
+    assert [name for name in sorted(named_paths(CONFIGURATION)) if not (ROOT / name).exists()] == []
+
+
+def test_continuous_integration_can_be_executed() -> None:
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_the_version_is_one() -> None:
+    assert fpsolve.__version__ == CONFIGURATION["project"]["version"]
+
+
+def undocumented(module: types.ModuleType) -> list[str]:
+    """Public names of `module` that are missing or that say nothing about themselves."""
+    found = []
+    for name in module.__all__:
+        thing = getattr(module, name, None)
+        if thing is None:
+            found.append(f"{name} is missing")
+        elif not isinstance(thing, str):
+            text = vars(thing).get("__doc__") if inspect.isclass(thing) else inspect.getdoc(thing)
+            if not text or text.startswith(f"{name}("):  # a dataclass writes its own signature where nothing is said
+                found.append(f"{name} has no docstring")
+    return found
+
+
+def test_public_names_exist_and_are_documented() -> None:
+    assert undocumented(fpsolve) == []
+
+
+def test_import_loads_nothing_heavy_and_starts_no_device() -> None:
+    code = (
+        "import sys, fpsolve\n"
+        "from jax._src import xla_bridge\n"
+        f"heavy = [name for name in {HEAVY} if name in sys.modules]\n"
+        "print(heavy, xla_bridge.backends_are_initialized())"
+    )
+    assert run_python(code) == "[] False"
+
+
+def test_a_started_device_is_seen() -> None:
+    code = "import jax; from jax._src import xla_bridge; jax.devices(); print(xla_bridge.backends_are_initialized())"
+    assert run_python(code) == "True"
+
+
+def test_import_is_quick() -> None:
+    code = "from time import perf_counter as now\nimport jax\nstart = now()\nimport fpsolve\nprint(now() - start)"
+    seconds = []
+    while len(seconds) < 3 or (min(seconds) > MOST_IMPORT_SECONDS and len(seconds) < 6):
+        seconds.append(float(run_python(code)))
+    assert min(seconds) < MOST_IMPORT_SECONDS, seconds

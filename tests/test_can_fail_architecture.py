@@ -1,0 +1,149 @@
+"""Planted faults: each rule of the house, broken in a made-up source, is seen; and what is sound passes."""
+
+import types
+
+import pytest
+
+from classes import class_faults
+from house import floor_faults, length_faults
+from test_architecture import CONFIGURATION, named_paths, undocumented
+
+BASE = """
+import abc
+import equinox as eqx
+
+class Scheme(eqx.Module):
+    @abc.abstractmethod
+    def build(self, grid): ...
+
+    def name(self):
+        return type(self).__name__
+
+    def __repr__(self):
+        return self.name()
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "fault"),
+    [
+        ("fpsolve.grid.axis", "from fpsolve.scheme import Spectral", "not below grid"),
+        ("fpsolve.grid.axis", "import fpsolve.evolve", "not below grid"),
+        ("fpsolve.grid.axis", "from fpsolve import evolve", "not below grid"),
+        ("fpsolve.grid.axis", "import fpsolve as fp", "not below grid"),
+        ("fpsolve.grid.axis", "from ..scheme import Spectral", "not below grid"),
+        ("fpsolve.grid.__init__", "from ..scheme import Spectral", "not below grid"),
+        ("fpsolve.evolve", "from .correspondence import correspondence", "not below evolve"),
+        ("fpsolve.grid.axis", "def f():\n    from fpsolve.scheme import Spectral", "not below grid"),
+        ("fpsolve.grid.axis", "if TYPE_CHECKING:\n    from fpsolve.scheme import Spectral", "not below grid"),
+        ("fpsolve.grid.axis", "importlib.import_module('fpsolve.scheme')", "not below grid"),
+        ("fpsolve.grid.axis", "importlib.import_module(name)", "not below grid"),
+        ("fpsolve.grid.axis", "from fpsolve.potential import Harmonic", "not below grid"),
+        ("fpsolve.method.chebyshev", "from fpsolve.eigen import dense", "not below method"),
+        ("fpsolve.core.door", "import fpsolve.report", "not below core"),
+        ("fpsolve.core.door", "def f():\n    import fpsolve.cli", "not below core"),
+        ("fpsolve.core.along", "def f():\n    import fpsolve.report", "not below core"),
+        ("fpsolve.helpers", "import math", "has no floor"),
+        ("fpsolve.evolve", "def f():\n    import matplotlib.pyplot", "belongs to report"),
+        ("fpsolve.report.plot", "import matplotlib.pyplot", "inside the function"),
+        ("fpsolve.method.chebyshev", "from optax import adam", "belongs to"),
+    ],
+)
+def test_an_import_that_does_not_go_down_is_caught(module: str, source: str, fault: str) -> None:
+    found = floor_faults({module: source})
+    assert len(found) == 1
+    assert fault in found[0]
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("fpsolve.__init__", "from fpsolve.evolve import evolve"),
+        ("fpsolve.scheme.spectral", "from fpsolve.grid import Grid\nfrom fpsolve.core.along import along"),
+        ("fpsolve.scheme.__init__", "from fpsolve.scheme.spectral import Spectral"),
+        ("fpsolve.scheme.spectral", "from .base import Scheme\nfrom ..grid import Grid"),
+        ("fpsolve.core.door", "def open_door():\n    from fpsolve import report\n    return report"),
+        ("fpsolve.core.door", "def open_door():\n    return importlib.import_module('fpsolve.report')"),
+        ("fpsolve.report.plot", "def plot():\n    import matplotlib.pyplot as plt"),
+        ("fpsolve.score.fit", "import optax"),
+        ("fpsolve.cli", "import typer\nfrom fpsolve.theorem import verify"),
+    ],
+)
+def test_an_import_that_goes_down_passes(module: str, source: str) -> None:
+    assert floor_faults({module: source}) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "fault"),
+    [
+        ("class A(Scheme):\n def build(self, grid): return 1\nclass B(A): pass", "concrete and therefore final"),
+        (
+            "class A(Scheme):\n def build(self, grid): return 1\n def name(self): return 'A'",
+            "overrides the one implemented",
+        ),
+        ("class A(Scheme):\n @abc.abstractmethod\n def name(self): ...", "overrides the one implemented"),
+        ("class A: pass\nclass B(A): x = 1", "concrete and therefore final"),
+        ("class A(Scheme):\n def build(self, grid): return super().name()", "calls super()"),
+        (
+            "class A:\n" + "".join(f" @abc.abstractmethod\n def f{k}(self): ...\n" for k in range(3)),
+            "declares 3 abstract methods",
+        ),
+    ],
+)
+@pytest.mark.parametrize("place", ["same module", "through a package", "as an attribute", "under another name"])
+def test_a_class_neither_abstract_nor_final_is_caught(source: str, fault: str, place: str) -> None:
+    sources = {
+        "same module": {"fpsolve.scheme.base": f"{BASE}\n{source}"},
+        "through a package": {
+            "fpsolve.scheme.__init__": "from fpsolve.scheme.base import Scheme",
+            "fpsolve.scheme.base": BASE,
+            "fpsolve.scheme.made_up": f"import abc\nfrom fpsolve.scheme import Scheme\n{source}",
+        },
+        "as an attribute": {
+            "fpsolve.scheme.__init__": "",
+            "fpsolve.scheme.base": BASE,
+            "fpsolve.scheme.made_up": "import abc\nfrom fpsolve.scheme import base\n"
+            + source.replace("(Scheme)", "(base.Scheme)"),
+        },
+        "under another name": {
+            "fpsolve.scheme.base": BASE,
+            "fpsolve.scheme.made_up": "import abc\nfrom .base import Scheme as Root\n"
+            + source.replace("(Scheme)", "(Root)"),
+        },
+    }[place]
+    found = class_faults(sources)
+    assert len(found) == 1, found
+    assert fault in found[0]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "class A(Scheme):\n def build(self, grid): return 1",
+        "class A(Scheme):\n def build(self, grid): return 1\n def __repr__(self): return 'A'",
+        "class A(Scheme):\n n: eqx.AbstractVar[int]\n def build(self, grid): return 1\nclass B(A):\n n: int = 1",
+        "class A(Scheme):\n @abc.abstractmethod\n def more(self): ...\n"
+        "class B(A):\n def build(self, grid): ...\n def more(self): ...",
+        "class A(typing.Protocol):\n def f(self): ...\nclass B(A):\n x = 1",
+        "class A(enum.Enum):\n x = 1",
+    ],
+)
+def test_a_class_abstract_or_final_passes(source: str) -> None:
+    assert class_faults({"fpsolve.scheme.base": f"{BASE}\n{source}"}) == []
+
+
+def test_a_long_file_is_caught() -> None:
+    assert length_faults({"short": "\n" * 400, "long": "\n" * 401}) == ["long has 401 lines"]
+
+
+def test_an_undocumented_and_a_missing_name_are_caught() -> None:
+    module = types.ModuleType("made_up")
+    module.__all__ = ["documented", "silent", "missing"]
+    module.documented = types.ModuleType("documented", "It says what it is.")
+    module.silent = types.ModuleType("silent")
+    assert undocumented(module) == ["silent has no docstring", "missing is missing"]
+
+
+def test_a_folder_that_the_configuration_adds_is_read() -> None:
+    tool = CONFIGURATION["tool"] | {"pyright": {"include": ["no_such_folder"]}}
+    assert "no_such_folder" in named_paths(CONFIGURATION | {"tool": tool})
