@@ -25,6 +25,8 @@ from .method import Chebyshev, Uniformization, Dense, Magnus
 
 # Doors
 from .evolve import evolve
+from .spectrum import spectrum, Spectrum
+from .correspondence import correspondence, Correspondence
 from .solution import Solution
 from .core.result import NumericalFailure
 # isort: on
@@ -34,6 +36,7 @@ __version__ = version("fpsolve")
 __all__ = [
     "Absorbing",
     "Chebyshev",
+    "Correspondence",
     "Cosine",
     "Dense",
     "DoubleWell",
@@ -60,7 +63,10 @@ __all__ = [
     "Schrodinger",
     "Solution",
     "Spectral",
+    "Spectrum",
     "SquareRoot",
     "Uniformization",
+    "correspondence",
     "evolve",
+    "spectrum",
 ]

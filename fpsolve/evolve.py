@@ -24,9 +24,9 @@ from .core.result import first_failure, raise_failure
 from .entrance import check_equation, check_times, check_tolerance, check_wick, choose_scheme, initial_field
 from .equation import FokkerPlanck, divide_root
 from .grid import Grid
-from .method import Exponential, Magnus, choose_method
+from .method import Chebyshev, Exponential, Magnus, choose_method
 from .method.choose import check_method
-from .method.magnus import FIRST, Problem, advance
+from .method.magnus import FIRST, Problem, adaptive_levels, advance, fixed_levels
 from .scheme import Scheme
 from .scheme.base import Equation
 from .solution import Solution
@@ -137,7 +137,6 @@ def _by_interval(
     dtype = field.real.dtype
     state, now, calls, error = _enter(problem, field), jnp.zeros((), dtype), 0.0, 0.0
     values, errors, first = [], [], FIRST
-    fixed = not isinstance(method, Magnus) or method.steps is not None
     for index, t in enumerate(np.asarray(times)):
         later = jnp.asarray(t, dtype)
         if saved is not None and (kept := saved.load(index)) is not None:
@@ -145,8 +144,9 @@ def _by_interval(
         elif float(t) > float(now):
             if isinstance(method, Magnus):
                 share = tol * float(later - now) / float(times[-1])
-                taken = advance(method, problem, state, now, later, share, None if fixed else first)
-                first = max(FIRST, int(taken.steps) // 8)
+                levels = adaptive_levels(first) if method.steps is None else fixed_levels(method.steps)
+                taken = advance(method, problem, state, now, later, levels, share if method.steps is None else None)
+                first = max(FIRST, taken.levels[-1] // 8)
                 state, more, worse = taken.field, taken.calls, taken.error
             else:
                 part = _run(problem, method, state, (later - now)[None], jnp.asarray(tol, dtype))
@@ -162,13 +162,38 @@ def _by_interval(
     return Trajectory(jnp.stack(values), jnp.asarray(calls, dtype), jnp.asarray(errors, dtype))
 
 
+def both_pictures(
+    equation: FokkerPlanck, scheme: Scheme, grid: Grid, field: Array, times: Array
+) -> tuple[Trajectory, Trajectory]:
+    """The same evolution by L in the density picture and by H in the wave picture, with the same steps in time."""
+    exact = jnp.asarray(jnp.finfo(field.dtype).eps)
+    density, wave = (Problem(equation, scheme, grid, picture, True, 0.0) for picture in ("density", "wave"))
+    if not equation.moves:
+        lengths = jnp.diff(times, prepend=0.0).astype(field.dtype)
+        return tuple(_run(side, Chebyshev(), _enter(side, field), lengths, exact) for side in (density, wave))
+    tol = 1e-8 if field.dtype == jnp.float64 else 1e-5
+    now, states, rows, first = jnp.zeros((), field.dtype), [_enter(density, field), _enter(wave, field)], [], FIRST
+    for t in times:
+        later = t.astype(field.dtype)
+        if float(later) > float(now):
+            levels = adaptive_levels(first)
+            lead = advance(Magnus(), density, states[0], now, later, levels, tol * float(later - now) / float(times[-1]))
+            twin = advance(Magnus(), wave, states[1], now, later, lead.levels, None)
+            first, states, now = max(FIRST, lead.levels[-1] // 8), [lead.field, twin.field], later
+            rows.append((*states, lead.calls, lead.error))
+        else:
+            rows.append((*states, jnp.zeros((), field.dtype), jnp.zeros((), field.dtype)))
+    p, psi, calls, errors = (jnp.stack(column) for column in zip(*rows, strict=True))
+    return tuple(Trajectory(values, jnp.sum(calls), jnp.cumsum(errors)) for values in (p, psi))
+
+
 def _fixed(problem: Problem, method: Magnus, field: Array, times: Array) -> Trajectory:
     """A moving operator under `jit`, `vmap` or `grad`: a fixed number of steps an interval."""
     dtype = field.real.dtype
 
     def step(carry: tuple[Array, Array], later: Array) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:
         state, now = carry
-        taken = advance(method, problem, state, now, later, 0.0, None)
+        taken = advance(method, problem, state, now, later, fixed_levels(method.steps), None)
         return (taken.field, later), (taken.field, taken.calls, taken.error)
 
     start = (_enter(problem, field), jnp.zeros((), dtype))

@@ -21,11 +21,11 @@ def choose_method(equation: Equation, size: int, reversible: bool, wave_fits: bo
     elif reversible and wave_fits:
         exponential, why = Chebyshev(), "the process is reversible"
     elif size <= DENSE_SIZE and not reversible:
-        exponential, why = Dense(), f"the process is not reversible and the grid has only {size} points"
+        exponential, why = Dense(), f"L is not symmetric and the grid has only {size} points"
     elif reversible:
         exponential, why = Uniformization(), "the initial density is too far from the Gibbs density for its wave"
     else:
-        exponential, why = Uniformization(), "the process is not reversible"
+        exponential, why = Uniformization(), "L is not symmetric"
     if equation.moves:
         return Magnus(
             exponential=exponential

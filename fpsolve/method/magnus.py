@@ -18,6 +18,7 @@ References: Magnus, Comm. Pure Appl. Math. 7 (1954) 649; Hochbruck and Lubich, S
 extrapolation: Hairer, Norsett and Wanner, Solving ODEs I, II.9.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -96,22 +97,22 @@ class Problem(eqx.Module):
 
 
 class Interval(NamedTuple):
-    """The field after an interval, with its calls, the estimated relative error, and the steps of the finest level."""
+    """The field after an interval, its calls, the estimated relative error, and the levels taken (steps each)."""
 
     field: Array
     calls: Array
     error: Array
-    steps: Any
+    levels: tuple[int, ...]
 
 
-def march(method: Magnus, problem: Problem, field: Array, start: Array, end: Array, count: Any) -> tuple[Array, Array]:
-    """`count` midpoint steps from `start` to `end`; the field and the operator calls."""
+def march(method: Magnus, problem: Problem, field: Array, start: Array, end: Array, count: Any) -> tuple[Array, Array, Array]:
+    """`count` midpoint steps from `start` to `end`; the field, the operator calls and the steps' own errors."""
     dtype = field.real.dtype
     length = (end - start) / count
 
-    def step(k: Array, parameters: Any, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    def step(k: Array, parameters: Any, carry: tuple[Array, ...]) -> tuple[Array, ...]:
         problem, start, length = parameters
-        field, gauge, calls = carry
+        field, gauge, calls, error = carry
         middle, after = start + (k + 0.5) * length, problem.log_root(start + (k + 1) * length, dtype)
         operator = problem.operator(middle, dtype)
         inside = jnp.zeros((), dtype) if problem.picture == "density" or not problem.reversible else operator.log_root
@@ -119,39 +120,46 @@ def march(method: Magnus, problem: Problem, field: Array, start: Array, end: Arr
         taken = method.exponential.apply(
             prepared, field * jnp.exp(gauge - inside), length, jnp.zeros((), dtype), problem.wick
         )
-        return taken.field * jnp.exp(inside - after), after, calls + taken.calls
+        return taken.field * jnp.exp(inside - after), after, calls + taken.calls, error + taken.error
 
-    first = (field, problem.log_root(start, dtype), jnp.zeros((), dtype))
-    return run_loop(count, step, (problem, start, length), first)[::2]
+    zero = jnp.zeros((), dtype)
+    field, _, calls, error = run_loop(count, step, (problem, start, length), (field, problem.log_root(start, dtype), zero, zero))
+    return field, calls, error
 
 
 def advance(
-    method: Magnus, problem: Problem, field: Array, start: Array, end: Array, tol: float, first: int | None
+    method: Magnus, problem: Problem, field: Array, start: Array, end: Array, levels: Sequence[int], tol: float | None
 ) -> Interval:
-    """One interval between outputs. `first` is the steps of the coarsest level to adapt from; None takes fixed levels."""
-    counts = _fixed(method.steps or TRACED) if first is None else [first * 2**level for level in range(LEVELS)]
+    """One interval between outputs: extrapolate over `levels` (steps each), stopping early once below `tol`, if given."""
     above: list[Array] = []
     calls = jnp.zeros((), field.real.dtype)
     error = jnp.zeros((), field.real.dtype)
-    for count in counts:
-        finest, more = _march(method, problem, field, start, end, jnp.asarray(count))
+    for level, count in enumerate(levels):
+        finest, more, rounding = _march(method, problem, field, start, end, jnp.asarray(count))
         calls = calls + more
         row = [finest]
         for j, coarse in enumerate(above[:COLUMNS], start=1):
             row.append(row[-1] + (row[-1] - coarse) / (4**j - 1))
-        if len(row) > 1:
-            error = _distance(problem, row[-1], row[-2], end)
-            if first is not None and float(error) < tol:
-                return Interval(row[-1], calls, error, count)
         above = row
-    return Interval(above[-1], calls, error, counts[-1])
+        if level > 0:
+            error = _distance(problem, row[-1], row[-2], end) + rounding
+            if tol is not None and float(error) < tol:
+                return Interval(above[-1], calls, error, tuple(levels[: level + 1]))
+    return Interval(above[-1], calls, error, tuple(levels))
+
+
+def adaptive_levels(first: int) -> list[int]:
+    """Levels to adapt over, from `first` steps up."""
+    return [first * 2**level for level in range(LEVELS)]
+
+
+def fixed_levels(steps: int | None) -> list[int]:
+    """Three levels that end in `steps`."""
+    finest = steps or TRACED
+    return [max(1, finest // 4), max(2, finest // 2), finest]
 
 
 _march = eqx.filter_jit(march)
-
-
-def _fixed(steps: int) -> list[int]:
-    return [max(1, steps // 4), max(2, steps // 2), steps]
 
 
 def _distance(problem: Problem, a: Array, b: Array, t: Array) -> Array:

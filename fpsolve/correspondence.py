@@ -1,0 +1,129 @@
+"""Both sides together: the density by its generator, the wave by its Hamiltonian, and the difference.
+
+    d_t p = L_t p          d_t psi = -H_t psi - (a_t / 2) psi          p = sqrt(pi_t) psi,   a_t = d_t log pi_t
+
+Both sides live on the same grid and, where the potential moves, take the same steps in time, so that what is left between
+them is rounding (theorems T1, T2, T3, T13). The error in time that they share is reported beside it.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from .core.checks import refuse
+from .core.door import report
+from .core.memory import check_memory
+from .entrance import check_equation, check_scheme, check_times, initial_field
+from .equation import FokkerPlanck
+from .evolve import both_pictures
+from .grid import Grid
+from .scheme import ScharfetterGummel, Scheme
+from .spectrum import spectrum
+
+LEVELS = 6
+
+
+class Correspondence(eqx.Module):
+    """The two sides of one process on one grid.
+
+    - `density` `(T, *shape)`: p by the generator; `wave` `(T, *shape)`: psi by the Hamiltonian
+    - `difference` `(T,)`: relative L1 distance of p and sqrt(pi) psi
+    - `spectra` `(2, k)`: levels of -L (from its left and right eigenfunctions) and of H
+    - `error` `(T,)`: estimated relative L1 error in time, which both sides share
+    - `tolerance`: what `difference` may be, 1e-11 in float64, and rounding of |p / sqrt(pi)| where that is larger
+    - `holds`: whether differences and spectra agree to it
+    """
+
+    times: Array
+    density: Array
+    wave: Array
+    difference: Array
+    spectra: Array
+    error: Array
+    tolerance: Array
+    equation: FokkerPlanck
+    grid: Grid = eqx.field(static=True)
+    words: tuple[tuple[str, str], ...] = eqx.field(static=True)
+
+    @property
+    def holds(self) -> bool:
+        """Whether both sides agree."""
+        apart = jnp.max(jnp.abs(self.spectra[0] - self.spectra[1]))
+        scale = jnp.maximum(1, jnp.max(jnp.abs(self.spectra)))
+        return bool((jnp.max(self.difference) <= self.tolerance) & (apart <= 100 * self.tolerance * scale))
+
+    @property
+    def stats(self) -> dict[str, str]:
+        """The scheme."""
+        return dict(self.words)
+
+    def plot(self) -> Any:
+        """A matplotlib figure: both sides, and their difference (with the `plot` extra)."""
+        return report().plot_correspondence(self)
+
+    def save(self, path: Any) -> None:
+        """Write to `path`, `.npz` or `.nc`. Atomic."""
+        report().save(self, path)
+
+
+def correspondence(
+    equation: FokkerPlanck, initial: Any, times: Any, *, grid: Grid, scheme: Scheme | None = None
+) -> Correspondence:
+    """Evolve density and wave side by side and measure how exactly p = sqrt(pi) psi.
+
+    **Arguments**: as in `fp.evolve`; `scheme` is finite volumes (`fp.ScharfetterGummel`) unless given. The potential
+    may move. **Returns** a `Correspondence`. **Raises** `ValueError` for a process without a wave (a force, a
+    diffusion that varies), a start whose wave overflows, and whatever `fp.evolve` refuses.
+
+    **Keeps**: mass on both sides, to rounding. **Cost**: two evolutions and a spectrum of six levels.
+    **Reference**: Risken (1989), section 5.4; for moving potentials theorem T13 of this library.
+
+    ```python
+    import fpsolve as fp
+
+    grid = fp.Grid(fp.Line(-2.5, 2.5, 128))
+    both = fp.correspondence(fp.FokkerPlanck(fp.DoubleWell(2.0)), fp.Gaussian(-1.0, 0.05), [0.1, 1.0], grid=grid)
+    ```
+    """
+    if not isinstance(equation, FokkerPlanck):
+        refuse("equation", equation, "it must be an fp.FokkerPlanck, which has two sides", "Give its potential to one.")
+    grid = check_equation(equation, grid)
+    times = check_times(times)
+    check_memory("grid", grid.shape, 2 * len(times) + 24, "Take fewer nodes on some axis, or fewer times.")
+    equation.require_reversible(grid, "the wave picture")
+    scheme = ScharfetterGummel() if scheme is None else scheme
+    check_scheme(scheme, equation, grid)
+    field = initial_field(equation, grid, initial, 0.0)
+    size = _wave_size(equation, grid, field)
+    if not np.isfinite(size):
+        cure = "Start from a narrower density, or one nearer to the Gibbs density; fp.evolve takes any start."
+        refuse("initial", size, "its wave p / sqrt(pi) overflows", cure)
+    sides = both_pictures(equation, scheme, grid, field, times)
+    density, wave = sides[0].values, sides[1].values
+    roots = jnp.exp(jax.vmap(lambda t: equation.log_root(grid, t))(times)).astype(density.dtype)
+    apart = grid.integrate(jnp.abs(density - roots * wave)) / grid.integrate(jnp.abs(density))
+    epsilon = float(jnp.finfo(density.dtype).eps)
+    tolerance = jnp.asarray(max(4.5e4 * epsilon, 64 * epsilon * size))
+    spectra = _spectra(equation, grid, scheme, times[-1])
+    words = (("scheme", type(scheme).__name__),)
+    return Correspondence(times, density, wave, apart, spectra, sides[0].error, tolerance, equation, grid, words)
+
+
+def _spectra(equation: FokkerPlanck, grid: Grid, scheme: Scheme, t: Any) -> Array:
+    """Levels of -L by its right and left eigenfunctions sqrt(pi) psi and psi / sqrt(pi), and levels of H."""
+    modes = spectrum(equation, grid, min(LEVELS, grid.size), t=t, scheme=scheme)
+    operator = scheme.build(equation, grid, t, modes.values.dtype, True)
+    # Where sqrt(pi) has underflowed both eigenfunctions are nil to rounding.
+    seen = operator.log_root > np.log(np.finfo(modes.values.dtype).tiny) / 4
+    left = jnp.where(seen, jnp.exp(-jnp.where(seen, operator.log_root, 0)), 0) * modes.vectors
+    right = jnp.exp(operator.log_root) * modes.vectors
+    return jnp.stack([-grid.integrate(left * jax.vmap(operator.generator)(right)), modes.values])
+
+
+def _wave_size(equation: FokkerPlanck, grid: Grid, field: Array) -> float:
+    wave = equation.to_wave(field, grid)
+    return float(jnp.sqrt(grid.integrate(wave**2)))

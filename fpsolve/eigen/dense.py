@@ -1,0 +1,16 @@
+"""The lowest modes from the whole matrix: the reference, for small grids."""
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..scheme import Operator
+from ..scheme.base import dense
+
+
+def dense_modes(operator: Operator, k: int, dtype: object) -> Array:
+    """The k lowest modes of H, `(k, *shape)`, orthonormal in the grid's weights. **Cost**: size^3."""
+    grid = operator.grid
+    root = jnp.sqrt(grid.weights.astype(dtype)).ravel()
+    matrix = root[:, None] * dense(operator.hamiltonian, grid, dtype) / root
+    _, vectors = jnp.linalg.eigh((matrix + matrix.T) / 2)
+    return (vectors[:, :k] / root[:, None]).T.reshape(k, *grid.shape)
