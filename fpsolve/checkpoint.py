@@ -1,7 +1,7 @@
 """A folder in which a run keeps every saved time, so that the same call resumes, to the same bits.
 
-The folder holds `problem.json`, a fingerprint of everything that shapes the answer (the physics sampled on the grid, not
-the source text of its functions), and one `.npz` a saved time.
+The folder holds `problem.json`, a fingerprint of everything that shapes the answer (the physics sampled on the grid,
+not the source text of its functions), and one `.npz` a saved time.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ class Checkpoint:
                 allowed = f"it holds another problem, which differs in {', '.join(different)}"
                 refuse("checkpoint", str(folder), allowed, "Give an empty folder, or the same call as before.")
         else:
-            write_atomically(header, lambda file: file.write(json.dumps(mine, indent=2).encode()) and None)
+            write_atomically(header, lambda file: file.write(json.dumps(mine, indent=2).encode()))
 
     def load(self, index: int) -> tuple[Array, float, float, int] | None:
         """State, operator calls, error and step guess at saved time `index`, or None."""
@@ -63,8 +63,8 @@ def _fingerprint(problem: Any, method: Any, field: Array, times: Array, tol: flo
     physics = [jax.vmap(equation.diffusions)(points)]
     for t in moments:
         physics.append(jax.vmap(lambda x, t=t: equation.energy(x, t))(points))
-        if isinstance(equation, FokkerPlanck) and equation.force is not None:
-            physics.append(jax.vmap(lambda x, t=t: equation.force(x, t))(points))
+        if isinstance(equation, FokkerPlanck) and (force := equation.force) is not None:
+            physics.append(jax.vmap(lambda x, t=t, f=force: f(x, t))(points))
     return {
         "equation": f"{type(equation).__name__} {digest(*physics)}",
         "grid": repr(grid),

@@ -2,8 +2,8 @@
 
     d_t p = L_t p          d_t psi = -H_t psi - (a_t / 2) psi          p = sqrt(pi_t) psi,   a_t = d_t log pi_t
 
-Both sides live on the same grid and, where the potential moves, take the same steps in time, so that what is left between
-them is rounding (theorems T1, T2, T3, T13). The error in time that they share is reported beside it.
+Both sides live on the same grid and, where the potential moves, take the same steps in time, so that what is left
+between them is rounding (theorems T1, T2, T3, T13). The error in time that they share is reported beside it.
 """
 
 from typing import Any
@@ -19,8 +19,8 @@ from .core.door import report
 from .core.memory import check_memory
 from .entrance import check_equation, check_scheme, check_times, initial_field
 from .equation import FokkerPlanck
-from .evolve import both_pictures
 from .grid import Grid
+from .method.trajectory import run_both
 from .scheme import ScharfetterGummel, Scheme
 from .spectrum import spectrum
 
@@ -102,7 +102,7 @@ def correspondence(
     if not np.isfinite(size):
         cure = "Start from a narrower density, or one nearer to the Gibbs density; fp.evolve takes any start."
         refuse("initial", size, "its wave p / sqrt(pi) overflows", cure)
-    sides = both_pictures(equation, scheme, grid, field, times)
+    sides = run_both(equation, scheme, grid, field, times)
     density, wave = sides[0].values, sides[1].values
     roots = jnp.exp(jax.vmap(lambda t: equation.log_root(grid, t))(times)).astype(density.dtype)
     apart = grid.integrate(jnp.abs(density - roots * wave)) / grid.integrate(jnp.abs(density))
@@ -117,10 +117,11 @@ def _spectra(equation: FokkerPlanck, grid: Grid, scheme: Scheme, t: Any) -> Arra
     """Levels of -L by its right and left eigenfunctions sqrt(pi) psi and psi / sqrt(pi), and levels of H."""
     modes = spectrum(equation, grid, min(LEVELS, grid.size), t=t, scheme=scheme)
     operator = scheme.build(equation, grid, t, modes.values.dtype, True)
+    log_root = equation.log_root(grid, t)
     # Where sqrt(pi) has underflowed both eigenfunctions are nil to rounding.
-    seen = operator.log_root > np.log(np.finfo(modes.values.dtype).tiny) / 4
-    left = jnp.where(seen, jnp.exp(-jnp.where(seen, operator.log_root, 0)), 0) * modes.vectors
-    right = jnp.exp(operator.log_root) * modes.vectors
+    seen = log_root > np.log(np.finfo(modes.values.dtype).tiny) / 4
+    left = jnp.where(seen, jnp.exp(-jnp.where(seen, log_root, 0)), 0) * modes.vectors
+    right = jnp.exp(log_root) * modes.vectors
     return jnp.stack([-grid.integrate(left * jax.vmap(operator.generator)(right)), modes.values])
 
 

@@ -1,8 +1,9 @@
 """What every door asks before it computes anything: is the question well posed, and which scheme suits it.
 
-Values are looked at only where they are concrete; under `jit`, `vmap` and `grad` shapes are checked and the run reports.
+Values are looked at only where they are concrete; under `jit`, `vmap` and `grad` shapes are checked, the run reports.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -10,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .core.checks import check_finite_number, is_concrete, refuse
+from .core.checks import check_finite_number, check_numbers, is_concrete, refuse
 from .equation import FokkerPlanck, Schrodinger, divide_root
-from .grid import Grid, Periodic, Reflecting, product_points, sample
+from .grid import Gaussian, Grid, Periodic, Reflecting, product_points, sample
 from .method.base import Picture
 from .scheme import ScharfetterGummel, Scheme, Spectral
 from .scheme.base import Equation
@@ -40,9 +41,10 @@ def check_equation(equation: Any, grid: Any, t: Any = 0.0) -> Grid:
         refuse("equation", equation, "it must be an equation", cure)
     if not isinstance(grid, Grid):
         refuse("grid", grid, "it must be an fp.Grid", "Give fp.Grid(fp.Line(-5, 5, 128)), say.")
-    if not callable(equation.diffusion) and equation.diffusion.ndim and equation.diffusion.shape != (grid.ndim,):
+    shapes = () if callable(equation.diffusion) else (equation.diffusion.shape, getattr(equation, "given", ()))
+    if any(shape not in ((), (grid.ndim,)) for shape in shapes):
         cure = "Give one number, or one an axis."
-        refuse("diffusion", equation.diffusion, f"the grid has {grid.ndim} dimensions", cure)
+        refuse("diffusion", equation.diffusion, f"the grid has {_dimensions(grid)}", cure)
     _check_function("potential", equation.energy, grid, t, ())
     _check_function("diffusion", lambda x, t: equation.diffusions(x), grid, t, (grid.ndim,))
     if callable(equation.diffusion) and is_concrete(equation):
@@ -58,10 +60,10 @@ def check_equation(equation: Any, grid: Any, t: Any = 0.0) -> Grid:
 def check_times(times: Any) -> Array:
     """Times `(T,)` as an array: at least one, ascending, at least zero, finite."""
     if is_concrete(times):
-        cure = "Give ascending times, such as [0.5, 1.0]."
-        array = np.atleast_1d(np.asarray(times))
-        if array.ndim != 1 or array.size == 0 or not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
-            refuse("times", times, "they must be a list of real numbers, not empty", cure)
+        cure, allowed = "Give ascending times, such as [0.5, 1.0].", "they must be a list of real numbers, not empty"
+        array = np.atleast_1d(check_numbers("times", times, allowed, cure))
+        if array.ndim != 1 or array.size == 0:
+            refuse("times", times, allowed, cure)
         if not np.all(np.isfinite(array)):
             refuse("times", times, "they must be finite", cure)
         if np.any(array < 0):
@@ -99,6 +101,19 @@ def check_wick(equation: Equation, wick: Any) -> None:
         refuse("wick", wick, "beyond pi/2 the wave grows without bound", cure)
 
 
+def check_observables(observables: Any, grid: Grid) -> None:
+    """Refuse what is no mapping from names to functions that can be called on this grid."""
+    if observables is None:
+        return
+    cure = 'Give {"mean": lambda x: x[0]}, say.'
+    if not isinstance(observables, Mapping):
+        refuse("observables", observables, "they must be a mapping from names to functions of x", cure)
+    for name, f in observables.items():
+        if not callable(f):
+            refuse(f"observables[{name!r}]", f, "it must be a function of x", cure)
+        _probe(f"observables[{name!r}]", f, grid)
+
+
 def initial_field(equation: Equation, grid: Grid, initial: Any, wick: float) -> Array:
     """The state at t = 0 on the grid, `(*shape)`, in the precision of the run."""
     array = hasattr(initial, "dtype") or isinstance(initial, list | tuple)
@@ -106,13 +121,17 @@ def initial_field(equation: Equation, grid: Grid, initial: Any, wick: float) -> 
         if not array:
             if not callable(initial):
                 refuse("initial", initial, "it must be a density", "Give a function, fp.Gaussian or an array.")
-            return grid.density(initial)
-        field = _floating(initial)
+            if not isinstance(initial, Gaussian):
+                _probe("initial", initial, grid)
+            return grid.density(initial, "initial")
+        field = _floating("initial", initial)
         grid.check_density("initial", field)
         return field
     if not array and not callable(initial):
         refuse("initial", initial, "it must be a wave", "Give a function of x or an array of the grid's shape.")
-    field = _floating(initial) if array else _floating(grid.sample(initial))
+    if not array:
+        _probe("initial", initial, grid)
+    field = _floating("initial", initial if array else grid.sample(initial))
     if field.shape != grid.shape:
         cure = "Give a function of x, or an array of the grid's shape."
         refuse("initial.shape", field.shape, f"it must be the grid's shape, {grid.shape}", cure)
@@ -181,10 +200,11 @@ def _suitable(
 
 @eqx.filter_jit
 def _unresolved(equation: FokkerPlanck, grid: Grid, field: Array, t: Any) -> Array:
-    """The rate sqrt(pi) |H sqrt(pi)| at which the Gibbs density would leak, or the share of the initial wave in its shortest tenth, whichever is worse."""
+    """The worse of two: the rate sqrt(pi) |H sqrt(pi)| at which the Gibbs density would leak, and the share of the
+    initial wave in its shortest tenth."""
     dtype = field.dtype
     operator = Spectral().build(equation, grid, t, dtype, True)
-    root = jnp.exp(operator.log_root)
+    root = jnp.exp(equation.log_root(grid, t)).astype(dtype)
     defect = grid.integrate(root * jnp.abs(operator.hamiltonian(root)))
     wave = divide_root(field, equation.log_root(grid, 0.0).astype(dtype))
     share = jnp.zeros((), dtype)
@@ -197,7 +217,7 @@ def _unresolved(equation: FokkerPlanck, grid: Grid, field: Array, t: Any) -> Arr
     return jnp.where(jnp.isfinite(worst), worst, jnp.inf)
 
 
-def _wave_fits(equation: FokkerPlanck, grid: Grid, field: Array, tol: float) -> bool:
+def _wave_fits(equation: Any, grid: Grid, field: Array, tol: float) -> bool:
     """Whether rounding of p / sqrt(pi) stays below the tolerance; taken for granted where nothing can be looked at."""
     if not is_concrete(equation, field):
         return True
@@ -206,17 +226,34 @@ def _wave_fits(equation: FokkerPlanck, grid: Grid, field: Array, tol: float) -> 
     return bool(np.isfinite(size)) and 64 * float(jnp.finfo(field.dtype).eps) * size < tol
 
 
-def _check_function(name: str, f: Any, grid: Grid, t: Any, shape: tuple[int, ...]) -> None:
-    """Call f(x, t) once at a numpy point, which refuses a coordinate that the grid lacks, then look at every value."""
+def _probe(name: str, f: Any, grid: Grid) -> Any:
+    """f at one point of the grid, or a refusal. The point is numpy's, where a missing coordinate is an error."""
     point = np.asarray([axis.nodes[0] for axis in grid.axes], dtype=jnp.zeros(()).dtype)
     try:
-        value = f(point, t)
-    except IndexError as error:
-        allowed = f"it needs more dimensions than the grid's {grid.ndim} ({error})"
-        raise ValueError(f"{name}: {allowed}. Give one axis a dimension, or use fewer coordinates.") from error
+        with np.errstate(all="ignore"):
+            try:
+                return f(point)
+            except AttributeError:  # what only JAX's arrays have, such as x.at
+                return f(jnp.asarray(point))
+    except (IndexError, TypeError, ValueError) as error:
+        if str(error).startswith(name):
+            raise
+        allowed = f"it must take a point of the grid's {_dimensions(grid)}, and fails there ({error})"
+        refuse(f"{name} at x", tuple(point.tolist()), allowed, "Use as many coordinates as the grid has axes.")
+
+
+def _dimensions(grid: Grid) -> str:
+    return f"{grid.ndim} dimension{'s' if grid.ndim > 1 else ''}"
+
+
+def _check_function(name: str, f: Any, grid: Grid, t: Any, shape: tuple[int, ...]) -> None:
+    """Call f(x, t) once, which refuses a coordinate that the grid lacks, then look at every value."""
+    value = _probe(name, lambda x: f(x, t), grid)
     if jnp.shape(value) != shape:
         what = "a scalar" if shape == () else f"of shape {shape}"
         refuse(name, jnp.shape(value), f"f(x) must be {what}", "Sum over the coordinates: jnp.sum(x**2), say.")
+    if jnp.iscomplexobj(value):
+        refuse(name, value, "it must be real, not complex", "Take jnp.real or jnp.abs of it.")
     if not is_concrete(value, t):
         return
     values = np.asarray(grid.sample(lambda x: f(x, t)))
@@ -240,6 +277,8 @@ def _check_periodic(equation: Equation, grid: Grid, t: Any) -> None:
             refuse("potential", jump, f"it must be periodic on {axis!r}, and jumps there by this much", cure)
 
 
-def _floating(values: Any) -> Array:
+def _floating(name: str, values: Any) -> Array:
+    if is_concrete(values):
+        check_numbers(name, values, "it must hold numbers", "Give a function of x, or an array of numbers.", waves=True)
     array = jnp.asarray(values)
     return array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(float)

@@ -3,17 +3,16 @@
     p(t) = exp(tL) p(0)        Fokker-Planck
     psi(t) = exp(-t e^{iw} H) psi(0)        Schrödinger, w the Wick angle
 
-Static equations are exact in time; moving ones are extrapolated products of exponentials. Everything that can be refused
-is refused before anything is computed.
+Static equations are exact in time; moving ones are extrapolated products of exponentials. Everything that can be
+refused is refused before anything is computed.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from .checkpoint import Checkpoint
@@ -22,11 +21,11 @@ from .core.memory import check_memory
 from .core.progress import track
 from .core.result import first_failure, raise_failure
 from .entrance import check_equation, check_times, check_tolerance, check_wick, choose_scheme, initial_field
-from .equation import FokkerPlanck, divide_root
+from .equation import FokkerPlanck
 from .grid import Grid
-from .method import Chebyshev, Exponential, Magnus, choose_method
-from .method.choose import check_method
-from .method.magnus import FIRST, Problem, adaptive_levels, advance, fixed_levels
+from .method import Exponential, Magnus, check_method, choose_method
+from .method.magnus import Problem
+from .method.trajectory import Trajectory, enter, leave, run_by_interval, run_moving, run_static
 from .scheme import Scheme
 from .scheme.base import Equation
 from .solution import Solution
@@ -85,132 +84,27 @@ def evolve(
     tol = check_tolerance(tol, field.real.dtype)
     chosen = choose_scheme(equation, grid, scheme, field, times, tol)
     if method is None:
-        method, why = choose_method(equation, grid.size, chosen.reversible, chosen.wave_fits)
-        why = f"{type(method).__name__}, because {why}"
+        method, reason = choose_method(equation, grid.size, chosen.reversible, chosen.wave_fits)
+        why = f"{type(method).__name__}, because {reason}"
     else:
         check_method(method, equation, chosen.reversible)
         why = f"{type(method).__name__}, as asked"
     problem = Problem(equation, chosen.scheme, grid, chosen.picture, chosen.reversible, float(wick))
     bar = track(times, progress)
     saved = None if checkpoint is None else Checkpoint(checkpoint, problem, method, field, times, tol)
-    if is_concrete(equation, field, times) and (saved or bar or isinstance(method, Magnus)):
-        trajectory = _by_interval(problem, method, field, times, tol, bar, saved)
+    moving = isinstance(method, Magnus)
+    if is_concrete(equation, field, times) and (moving or saved is not None or bar is not None):
+        trajectory = run_by_interval(problem, method, field, times, tol, bar, saved)
     elif isinstance(method, Magnus):
-        trajectory = _fixed(problem, method, field, times)
+        trajectory = run_moving(problem, method, field, times)
     else:
         lengths = jnp.diff(times, prepend=0.0).astype(field.real.dtype)
-        trajectory = _run(problem, method, _enter(problem, field), lengths, jnp.asarray(tol, field.real.dtype))
+        trajectory = run_static(problem, method, enter(problem, field), lengths, jnp.asarray(tol, field.real.dtype))
     words = (("scheme", chosen.why), ("method", why), ("picture", chosen.picture))
     solution = _conclude(problem, trajectory, field, times, jnp.asarray(tol), observables or {}, words)
-    if throw and is_concrete(solution.code):
+    if throw and is_concrete(solution.code, solution.error):
         raise_failure(solution.code, f"estimated error {float(jnp.max(solution.error)):.1e}, tol {tol:.1e}.")
     return solution
-
-
-class Trajectory(NamedTuple):
-    """Values in the picture of the run, operator calls, and the error accumulated at each time."""
-
-    values: Array
-    calls: Array
-    error: Array
-
-
-@eqx.filter_jit
-def _run(problem: Problem, method: Exponential, state: Array, lengths: Array, tol: Array) -> Trajectory:
-    """Steps of the given lengths with an operator that stands still, in one program."""
-    prepared = method.prepare(problem.operator(0.0, state.real.dtype), problem.picture)
-
-    def step(state: Array, length: Array) -> tuple[Array, tuple[Array, Array, Array]]:
-        taken = method.apply(prepared, state, length, tol, problem.wick)
-        field = taken.field.astype(state.dtype)
-        return field, (field, taken.calls, taken.error)
-
-    _, (values, calls, errors) = jax.lax.scan(step, state, lengths)
-    moved = jnp.where(lengths > 0, 1, 0)
-    return Trajectory(values, jnp.sum(calls * moved), jnp.cumsum(errors * moved))
-
-
-def _by_interval(
-    problem: Problem, method: Any, field: Array, times: Array, tol: float, bar: Any, saved: Checkpoint | None
-) -> Trajectory:
-    """Interval by interval, from Python: what a bar, a checkpoint, or steps chosen on the way need."""
-    dtype = field.real.dtype
-    state, now, calls, error = _enter(problem, field), jnp.zeros((), dtype), 0.0, 0.0
-    values, errors, first = [], [], FIRST
-    for index, t in enumerate(np.asarray(times)):
-        later = jnp.asarray(t, dtype)
-        if saved is not None and (kept := saved.load(index)) is not None:
-            state, calls, error, first = kept
-        elif float(t) > float(now):
-            if isinstance(method, Magnus):
-                share = tol * float(later - now) / float(times[-1])
-                levels = adaptive_levels(first) if method.steps is None else fixed_levels(method.steps)
-                taken = advance(method, problem, state, now, later, levels, share if method.steps is None else None)
-                first = max(FIRST, taken.levels[-1] // 8)
-                state, more, worse = taken.field, taken.calls, taken.error
-            else:
-                part = _run(problem, method, state, (later - now)[None], jnp.asarray(tol, dtype))
-                state, more, worse = part.values[0], part.calls, part.error[0]
-            calls, error = calls + float(more), error + float(worse)
-        if saved is not None:
-            saved.save(index, state, calls, error, first)
-        now = later
-        values.append(state)
-        errors.append(error)
-        bar and bar.update()
-    bar and bar.close()
-    return Trajectory(jnp.stack(values), jnp.asarray(calls, dtype), jnp.asarray(errors, dtype))
-
-
-def both_pictures(
-    equation: FokkerPlanck, scheme: Scheme, grid: Grid, field: Array, times: Array
-) -> tuple[Trajectory, Trajectory]:
-    """The same evolution by L in the density picture and by H in the wave picture, with the same steps in time."""
-    exact = jnp.asarray(jnp.finfo(field.dtype).eps)
-    density, wave = (Problem(equation, scheme, grid, picture, True, 0.0) for picture in ("density", "wave"))
-    if not equation.moves:
-        lengths = jnp.diff(times, prepend=0.0).astype(field.dtype)
-        return tuple(_run(side, Chebyshev(), _enter(side, field), lengths, exact) for side in (density, wave))
-    tol = 1e-8 if field.dtype == jnp.float64 else 1e-5
-    now, states, rows, first = jnp.zeros((), field.dtype), [_enter(density, field), _enter(wave, field)], [], FIRST
-    for t in times:
-        later = t.astype(field.dtype)
-        if float(later) > float(now):
-            levels = adaptive_levels(first)
-            lead = advance(Magnus(), density, states[0], now, later, levels, tol * float(later - now) / float(times[-1]))
-            twin = advance(Magnus(), wave, states[1], now, later, lead.levels, None)
-            first, states, now = max(FIRST, lead.levels[-1] // 8), [lead.field, twin.field], later
-            rows.append((*states, lead.calls, lead.error))
-        else:
-            rows.append((*states, jnp.zeros((), field.dtype), jnp.zeros((), field.dtype)))
-    p, psi, calls, errors = (jnp.stack(column) for column in zip(*rows, strict=True))
-    return tuple(Trajectory(values, jnp.sum(calls), jnp.cumsum(errors)) for values in (p, psi))
-
-
-def _fixed(problem: Problem, method: Magnus, field: Array, times: Array) -> Trajectory:
-    """A moving operator under `jit`, `vmap` or `grad`: a fixed number of steps an interval."""
-    dtype = field.real.dtype
-
-    def step(carry: tuple[Array, Array], later: Array) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:
-        state, now = carry
-        taken = advance(method, problem, state, now, later, fixed_levels(method.steps), None)
-        return (taken.field, later), (taken.field, taken.calls, taken.error)
-
-    start = (_enter(problem, field), jnp.zeros((), dtype))
-    _, (values, calls, errors) = jax.lax.scan(step, start, times.astype(dtype))
-    return Trajectory(values, jnp.sum(calls), jnp.cumsum(errors))
-
-
-def _enter(problem: Problem, field: Array) -> Array:
-    """The state at t = 0 in the picture of the run."""
-    if problem.wick != 0:
-        return field.astype(jnp.result_type(field, jnp.complex64))
-    return divide_root(field, problem.log_root(0.0, field.real.dtype)) if problem.picture == "wave" else field
-
-
-def _leave(problem: Problem, state: Array, t: Any) -> Array:
-    """A density or a wave of the equation from the state of the run at time t."""
-    return state * jnp.exp(problem.log_root(t, state.real.dtype))
 
 
 @eqx.filter_jit
@@ -224,7 +118,7 @@ def _conclude(
     words: tuple[tuple[str, str], ...],
 ) -> Solution:
     grid, equation = problem.grid, problem.equation
-    values = jax.vmap(lambda state, t: _leave(problem, state, t))(trajectory.values, times)
+    values = jax.vmap(lambda state, t: leave(problem, state, t))(trajectory.values, times)
     numbers = {"operator_calls": trajectory.calls}
     if isinstance(equation, FokkerPlanck):
         weights = values

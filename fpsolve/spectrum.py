@@ -103,7 +103,9 @@ def spectrum(
     grid = check_equation(equation, grid, t)
     k = check_integer("k", k, 1, "Ask for at least one level.")
     if k > grid.size:
-        refuse("k", k, f"the grid has only {grid.size} points, and as many levels", "Ask for fewer, or refine the grid.")
+        refuse(
+            "k", k, f"the grid has only {grid.size} points, and as many levels", "Ask for fewer, or refine the grid."
+        )
     check_memory("grid", grid.shape, 3 * k + 24, "Take fewer nodes on some axis, or fewer levels.")
     dtype = jnp.zeros(()).dtype
     tol = check_tolerance(tol, dtype, default=1e-10 if dtype == jnp.float64 else 1e-4)

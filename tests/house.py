@@ -31,6 +31,7 @@ FLOORS = {
     "flow": 7,
     "learning": 7,
     "theorem": 8,
+    "problem": 8,
     "report": 9,
     "cli": 9,
     "testing": 9,

@@ -1,1 +1,1 @@
-"""Below every floor: types, checks and their messages, result codes, loops, and `along`, the one n-dimensional primitive."""
+"""Below every floor: checks and their messages, result codes, loops, and `along`, the one n-dimensional primitive."""

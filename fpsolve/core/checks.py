@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import jax
+import jax.core
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -25,8 +27,8 @@ def is_concrete(*trees: Any) -> bool:
 
 def check_finite_number(name: str, value: Any, cure: str = "Give a finite real number.") -> float:
     """A finite real number as a Python float, or a refusal."""
-    array = np.asarray(value) if not isinstance(value, str | type(None)) else None
-    if array is None or array.ndim != 0 or not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
+    array = check_numbers(name, value, "it must be a real number", cure)
+    if array.ndim != 0:
         refuse(name, value, "it must be a real number", cure)
     number = float(array)
     if not math.isfinite(number):
@@ -34,14 +36,24 @@ def check_finite_number(name: str, value: Any, cure: str = "Give a finite real n
     return number
 
 
+def check_numbers(name: str, value: Any, allowed: str, cure: str, waves: bool = False) -> np.ndarray:
+    """`value` as a numpy array, refused unless it holds real numbers; complex ones pass where `waves` may."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):
+        refuse(name, value, allowed, cure)
+    kinds = (jnp.integer, jnp.floating, *([jnp.complexfloating] if waves else []))
+    if not any(jnp.issubdtype(array.dtype, kind) for kind in kinds):
+        refuse(name, value, allowed, cure)
+    return array
+
+
 def check_positive(name: str, value: Any, cure: str) -> None:
     """Refuse a number or an array with an entry that is not positive and finite. Traced values pass."""
     if not is_concrete(value):
         return
-    array = np.asarray(value)
-    if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
-        refuse(name, value, "it must be a positive real number or an array of them", cure)
-    if not (np.all(np.isfinite(array)) and np.all(array > 0)):
+    array = check_numbers(name, value, "it must be a positive real number or an array of them", cure)
+    if not (array.size and np.all(np.isfinite(array)) and np.all(array > 0)):
         refuse(name, value, "every entry must be positive and finite", cure)
 
 

@@ -1,5 +1,7 @@
 """The lowest modes from the whole matrix: the reference, for small grids."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -7,7 +9,7 @@ from ..scheme import Operator
 from ..scheme.base import dense
 
 
-def dense_modes(operator: Operator, k: int, dtype: object) -> Array:
+def dense_modes(operator: Operator, k: int, dtype: Any) -> Array:
     """The k lowest modes of H, `(k, *shape)`, orthonormal in the grid's weights. **Cost**: size^3."""
     grid = operator.grid
     root = jnp.sqrt(grid.weights.astype(dtype)).ravel()

@@ -29,7 +29,7 @@ class _State(NamedTuple):
     worst: Array
 
 
-def filtered_modes(operator: Operator, k: int, tol: Array, dtype: object) -> Array:
+def filtered_modes(operator: Operator, k: int, tol: Array, dtype: Any) -> Array:
     """The k lowest modes of H, `(k, *shape)`, orthonormal in the grid's weights.
 
     **Arguments**: `tol`, the residual |H psi - E psi| to reach, in units of energy. **Cost**: about

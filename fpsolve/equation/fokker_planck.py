@@ -56,11 +56,13 @@ class FokkerPlanck(eqx.Module):
     potential: Potential | None
     diffusion: Any
     force: Field | None
+    given: tuple[int, ...] = eqx.field(static=True)  # the shape of the diffusion before equal entries became one
 
     def __init__(self, potential: Any = None, diffusion: Any = 1.0, force: Any = None):
         self.potential = None if potential is None else as_potential(potential)
         self.force = None if force is None else as_field("force", force)
         self.diffusion = _diffusion(diffusion)
+        self.given = () if callable(diffusion) else jnp.asarray(diffusion).shape
 
     @classmethod
     def ito(cls, drift: Any, diffusion: Any) -> "FokkerPlanck":

@@ -38,6 +38,8 @@ class Schrodinger(eqx.Module):
             refuse("diffusion", diffusion, "it must be a number or (d,) numbers", "H = -D Lap + V has constant D.")
         check_positive("diffusion", diffusion, "Give a number above zero, or one an axis.")
         self.diffusion = jnp.asarray(diffusion, dtype=float)
+        if self.diffusion.ndim > 1:
+            refuse("diffusion", diffusion, "it must be a number or (d,) numbers", "Give one value an axis.")
 
     @property
     def moves(self) -> bool:

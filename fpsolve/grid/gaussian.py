@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.checks import check_positive, is_concrete, refuse
+from ..core.checks import check_numbers, check_positive, is_concrete, refuse
 
 
 class Gaussian(eqx.Module):
@@ -31,6 +31,11 @@ class Gaussian(eqx.Module):
     covariance: Array
 
     def __init__(self, mean: Any, covariance: Any):
+        for name, value in (("mean", mean), ("covariance", covariance)):
+            if is_concrete(value):
+                check_numbers(
+                    f"Gaussian.{name}", value, "it must hold real numbers", "Give numbers, or arrays of them."
+                )
         self.mean = jnp.asarray(mean, dtype=float)
         self.covariance = jnp.asarray(covariance, dtype=float)
         if self.mean.ndim > 1:

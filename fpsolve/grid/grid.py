@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.checks import is_concrete, refuse
+from ..core.checks import check_finite_number, check_numbers, is_concrete, refuse
 from ..core.memory import check_memory
 from .axis import Axis, register
 from .gaussian import Gaussian
 
 SMALLER = "Take fewer nodes on some axis."
+REFINE = "Give 2 for twice the nodes."
 
 
 @register
@@ -92,10 +93,13 @@ class Grid:
         check_memory("Grid.shape", self.shape, self.ndim + 1, SMALLER)
         return sample(f, self.points)
 
-    def density(self, f: Any) -> Array:
-        """A density of mass 1 on the grid, `(*shape)`, from a function of x, an array of the grid's shape, or `fp.Gaussian`.
+    def density(self, f: Any, name: str = "density") -> Array:
+        """A density of mass 1 on the grid, `(*shape)`.
 
-        **Raises**: `ValueError` for the wrong shape, a NaN, an infinity, a negative value, or no mass on the grid.
+        **Arguments**: `f`, a function of x, an array of the grid's shape, or `fp.Gaussian`.
+
+        **Raises**: `ValueError`, which speaks of `name`, for the wrong shape, a NaN, an infinity, a negative value, or
+        no mass on the grid.
         """
         if isinstance(f, Gaussian):
             log_density = self.sample(f.log_density)
@@ -103,8 +107,11 @@ class Grid:
         elif callable(f):
             values = self.sample(f)
         else:
-            values = jnp.asarray(f, dtype=jnp.result_type(f, jnp.float32) if hasattr(f, "dtype") else float)
-        self.check_density("density", values)
+            if is_concrete(f):
+                check_numbers(name, f, "it must be a density", "Give a function, fp.Gaussian or an array.", waves=True)
+            values = jnp.asarray(f)
+            values = values if jnp.issubdtype(values.dtype, jnp.inexact) else values.astype(float)
+        self.check_density(name, values)
         return values / self.integrate(values)
 
     def check_density(self, name: str, values: Array) -> None:
@@ -127,10 +134,12 @@ class Grid:
 
     def refine(self, factor: float = 2) -> "Grid":
         """The same box with `factor` times the nodes on every axis."""
+        if check_finite_number("factor", factor, REFINE) <= 0:
+            refuse("factor", factor, "it must be positive", REFINE)
         return Grid(*(axis.refine(factor) for axis in self.axes))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Grid) and self.axes == other.axes
+        return self.axes == other.axes if isinstance(other, Grid) else NotImplemented
 
     def __hash__(self) -> int:
         return hash(self.axes)

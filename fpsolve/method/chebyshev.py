@@ -5,10 +5,10 @@ With H scaled to X = 1 - 2 (H - lo) / (hi - lo) on [-1, 1] and z = s (hi - lo) /
     exp(-s H) = e^{-s lo} sum_k c_k T_k(X),      c_k = (2 - [k = 0]) e^{-z} I_k(z),
     T_{k+1} = 2 X T_k - T_{k-1}.
 
-c_k falls like exp(-k^2 / 2z): the number of products grows as the square root of s |H|, not as s |H|. The coefficients
-come from the integral e^{-z} I_k(z) = (1/pi) int_0^pi e^{-z (1 - cos u)} cos(k u) du by the midpoint rule, which here is
-accurate to rounding for every z and k. The null vector sqrt(pi) of a process whose mass stays in the box is known, so it
-is split off and only the rest is expanded: mass and the Gibbs density are kept to rounding at any time.
+c_k falls like exp(-k^2 / 2z): the number of products grows as the square root of s |H|, not as s |H|. The
+coefficients come from the integral e^{-z} I_k(z) = (1/pi) int_0^pi e^{-z (1 - cos u)} cos(k u) du by the midpoint rule,
+which here is accurate to rounding for every z and k. The null vector sqrt(pi) of a process whose mass stays in the box
+is known, so it is split off and only the rest is expanded: mass and the Gibbs density are kept to rounding at any time.
 
 References: Tal-Ezer and Kosloff, J. Chem. Phys. 81 (1984) 3967; Bergamaschi and Vianello (2000).
 """
@@ -40,9 +40,10 @@ class Chebyshev(Exponential):
     """exp(-s H) by Chebyshev polynomials, to the tolerance asked for, in either picture.
 
     For reversible processes and Schrödinger equations. **Keeps**: mass and the Gibbs density to rounding; positivity
-    to rounding on finite volumes, elsewhere to the accuracy of the space. **Error**: the truncation, bounded in the wave's norm, times
-    |p / sqrt(pi)| (= sqrt(1 + chi2)), plus as much rounding. **Cost**: about sqrt(2 s |H| log(1/tol)) products, seven
-    fields of memory. **Raises**: `ValueError` for a process with a force, whose spectrum is not real.
+    to rounding on finite volumes, elsewhere to the accuracy of the space. **Error**: the truncation, bounded in the
+    wave's norm, times |p / sqrt(pi)| (= sqrt(1 + chi2)), plus as much rounding. **Cost**: about
+    sqrt(2 s |H| log(1/tol)) products, seven fields of memory. **Raises**: `ValueError` for a process with a force,
+    whose spectrum is not real.
 
     ```python
     import fpsolve as fp

@@ -36,7 +36,8 @@ class Dense(Exponential):
     import fpsolve as fp
 
     grid = fp.Grid(fp.Legendre(0.0, 1.0, 24))
-    solution = fp.evolve(fp.FokkerPlanck(force=lambda x: 1.0 + 0 * x), lambda x: 1.0, [0.1], grid=grid, method=fp.Dense())
+    equation = fp.FokkerPlanck(force=lambda x: 1.0 + 0 * x)
+    solution = fp.evolve(equation, lambda x: 1.0, [0.1], grid=grid, method=fp.Dense())
     ```
     """
 
@@ -48,11 +49,12 @@ class Dense(Exponential):
         )
         dtype = jax.tree.leaves(operator)[0].dtype
         weights = grid.weights.astype(dtype)
-        if picture == "density" and operator.log_root is None:
+        log_root = operator.log_root
+        if picture == "density" and log_root is None:
             return _General(dense(operator.generator, grid, dtype))
         root = jnp.sqrt(weights).ravel()
         matrix = root[:, None] * dense(operator.hamiltonian, grid, dtype) / root
-        scale = 1 / root if picture == "wave" else jnp.exp(operator.log_root).ravel() / root
+        scale = 1 / root if log_root is None or picture == "wave" else jnp.exp(log_root).ravel() / root
         return _Symmetric((matrix + matrix.T) / 2, scale)
 
     def apply(self, prepared: Any, field: Array, length: Array, tol: Array, wick: float) -> Step:

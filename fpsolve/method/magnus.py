@@ -11,8 +11,8 @@ pictures. It is symmetric in time, so its error is a series in s^2, and the tabl
     T_{l,0} = the rule with n 2^l steps,      T_{l,j} = T_{l,j-1} + (T_{l,j-1} - T_{l-1,j-1}) / (4^j - 1)
 
 removes one power of s^2 a column. Levels are added until |T_{l,j} - T_{l,j-1}| falls below the tolerance: the error
-reported is that of the entry *before* the one returned. Since a step of length s costs about sqrt(s |H|) products, halving
-every step costs only sqrt(2) times more.
+reported is that of the entry *before* the one returned. Since a step of length s costs about sqrt(s |H|) products,
+halving every step costs only sqrt(2) times more.
 
 References: Magnus, Comm. Pure Appl. Math. 7 (1954) 649; Hochbruck and Lubich, SIAM J. Numer. Anal. 41 (2003) 945;
 extrapolation: Hairer, Norsett and Wanner, Solving ODEs I, II.9.
@@ -28,6 +28,7 @@ from jaxtyping import Array
 
 from ..core.checks import check_integer, refuse
 from ..core.loop import run_loop
+from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..scheme import Scheme
 from ..scheme.base import Equation
@@ -91,7 +92,7 @@ class Problem(eqx.Module):
 
     def log_root(self, t: Any, dtype: Any) -> Array:
         """log sqrt(pi_t) if the state is a wave of a process, else 0: the gauge of the state at time t."""
-        if self.picture == "wave" and self.reversible:
+        if self.picture == "wave" and self.reversible and isinstance(self.equation, FokkerPlanck):
             return self.equation.log_root(self.grid, t).astype(dtype)
         return jnp.zeros((), dtype)
 
@@ -105,7 +106,9 @@ class Interval(NamedTuple):
     levels: tuple[int, ...]
 
 
-def march(method: Magnus, problem: Problem, field: Array, start: Array, end: Array, count: Any) -> tuple[Array, Array, Array]:
+def march(
+    method: Magnus, problem: Problem, field: Array, start: Array, end: Array, count: Any
+) -> tuple[Array, Array, Array]:
     """`count` midpoint steps from `start` to `end`; the field, the operator calls and the steps' own errors."""
     dtype = field.real.dtype
     length = (end - start) / count
@@ -123,14 +126,16 @@ def march(method: Magnus, problem: Problem, field: Array, start: Array, end: Arr
         return taken.field * jnp.exp(inside - after), after, calls + taken.calls, error + taken.error
 
     zero = jnp.zeros((), dtype)
-    field, _, calls, error = run_loop(count, step, (problem, start, length), (field, problem.log_root(start, dtype), zero, zero))
+    field, _, calls, error = run_loop(
+        count, step, (problem, start, length), (field, problem.log_root(start, dtype), zero, zero)
+    )
     return field, calls, error
 
 
 def advance(
     method: Magnus, problem: Problem, field: Array, start: Array, end: Array, levels: Sequence[int], tol: float | None
 ) -> Interval:
-    """One interval between outputs: extrapolate over `levels` (steps each), stopping early once below `tol`, if given."""
+    """One interval between outputs: extrapolate over `levels` (steps each) until the error is below `tol`, if given."""
     above: list[Array] = []
     calls = jnp.zeros((), field.real.dtype)
     error = jnp.zeros((), field.real.dtype)

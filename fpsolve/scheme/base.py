@@ -7,7 +7,7 @@ A_i maps nodes to the faces between them. Transposes are taken in the weights of
 """
 
 import abc
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -17,19 +17,17 @@ from jaxtyping import Array
 from ..equation import FokkerPlanck, Schrodinger
 from ..grid import Grid
 
-Equation = FokkerPlanck | Schrodinger
+Equation: TypeAlias = FokkerPlanck | Schrodinger
 
 
 class Operator(eqx.Module):
     """An equation on a grid at one time. Operators act on the last d axes of a field; leading axes are batches.
 
-    `log_root` is log sqrt(pi) `(*shape)`, or None for a process (or a wave) that has none. `bounds` are two numbers
-    between which the spectrum of H lies (below the first only by the scheme's own error).
+    `log_root` is log sqrt(pi) `(*shape)`, or None for a process (or a wave) that has none.
     """
 
     grid: eqx.AbstractVar[Grid]
     log_root: eqx.AbstractVar[Array | None]
-    bounds: eqx.AbstractVar[tuple[Array, Array]]
 
     @abc.abstractmethod
     def hamiltonian(self, wave: Array) -> Array:
@@ -38,6 +36,11 @@ class Operator(eqx.Module):
     @abc.abstractmethod
     def generator(self, density: Array) -> Array:
         """L p, `(..., *shape)`."""
+
+    @property
+    @abc.abstractmethod
+    def bounds(self) -> tuple[Array, Array]:
+        """Two numbers between which the spectrum of H lies, below the first only by the scheme's own error."""
 
 
 class Scheme(eqx.Module):

@@ -6,8 +6,8 @@
 
 On a `Line` the wave has decayed before both ends, so that the ring which the Fourier basis closes carries nothing.
 
-With face weights v and node weights w, D W^-1 G^T V G is the kinetic energy in full accuracy: the highest mode keeps its
-energy for even and odd n alike, because it is differentiated *between* the nodes, where it does not vanish.
+With face weights v and node weights w, D W^-1 G^T V G is the kinetic energy in full accuracy: the highest mode keeps
+its energy for even and odd n alike, because it is differentiated *between* the nodes, where it does not vanish.
 
 Reference: Boyd, Chebyshev and Fourier Spectral Methods (2001), appendix F; Canuto et al., Spectral Methods (2006), 2.3.
 """

@@ -3,7 +3,7 @@
 With P = log pi_above - log pi_below = int b / D dx over the edge (b the drift), and z / (e^z - 1) = B(z),
 
     Scharfetter-Gummel   up = (D / gap) B(-P),      down = (D / gap) B(P)        flux exact for constant b and flux
-    square root          up = (D / gap) e^{P/2},    down = (D / gap) e^{-P/2}    H is the plain lattice Laplacian + a well
+    square root          up = (D / gap) e^{P/2},    down = (D / gap) e^{-P/2}    H is the lattice Laplacian + a well
 
 Both balance in detail, up / down = e^P, so exp(-U/D) on the nodes is the exact discrete Gibbs density.
 
@@ -36,8 +36,8 @@ class ScharfetterGummel(Scheme):
     ```python
     import fpsolve as fp
 
-    equation = fp.FokkerPlanck(force=lambda x: 1.0 + 0 * x)
-    solution = fp.evolve(equation, fp.Gaussian(0.5, 0.01), [0.1], grid=fp.Grid(fp.Periodic(0, 1, 64)), scheme=fp.ScharfetterGummel())
+    equation, grid = fp.FokkerPlanck(force=lambda x: 1.0 + 0 * x), fp.Grid(fp.Periodic(0, 1, 64))
+    solution = fp.evolve(equation, fp.Gaussian(0.5, 0.01), [0.1], grid=grid, scheme=fp.ScharfetterGummel())
     ```
     """
 
@@ -95,15 +95,15 @@ def _build(
             drop = jnp.zeros_like(diffusion)
         else:
             drop = -_energy_rise(equation, grid, i, t) / diffusion
-            if equation.force is not None:
-                drop = drop + sample(lambda x, i=i: equation.force(x, t)[i], faces) * gaps / diffusion
+            if (force := equation.force) is not None:
+                drop = drop + sample(lambda x, i=i, f=force: f(x, t)[i], faces) * gaps / diffusion
         up.append((diffusion / gaps * rate(-drop)).astype(dtype))
         down.append((diffusion / gaps * rate(drop)).astype(dtype))
     if isinstance(equation, Schrodinger):
         well, log_root = grid.sample(lambda x: equation.energy(x, t)).astype(dtype), None
     else:
         well, log_root = None, equation.log_root(grid, t).astype(dtype) if reversible else None
-    return EdgeOperator(grid, tuple(up), tuple(down), well, log_root)
+    return EdgeOperator(grid=grid, up=tuple(up), down=tuple(down), well=well, log_root=log_root)
 
 
 def _energy_rise(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> Array:

@@ -4,8 +4,9 @@ In the wave picture a potential enters as the exact quantum potential, axis by a
 
     V_i = (d_i U)^2 / (4 D) - d_i^2 U / 2,
 
-which per node is sharper and four times cheaper than the factors; a `Legendre` axis keeps A = sqrt(D) (d - b/(2D)), whose
-natural ends let no flux through. In the density picture every axis takes the flux J = b p - D dp/dx, for any drift.
+which per node is sharper and four times cheaper than the factors; a `Legendre` axis keeps A = sqrt(D) (d - b/(2D)),
+whose natural ends let no flux through. In the density picture every axis takes the flux J = b p - D dp/dx, for any
+drift.
 """
 
 from typing import Any
@@ -43,19 +44,21 @@ class Spectral(Scheme):
 
     def build(self, equation: Equation, grid: Grid, t: Any, dtype: Any, reversible: bool) -> TensorOperator:
         """The operator at time t: the well form where sqrt(pi) exists, else the flux form."""
-        process = isinstance(equation, FokkerPlanck)
-        factored = [process and (not reversible or isinstance(axis, Legendre)) for axis in grid.axes]
+        if not isinstance(equation, FokkerPlanck):
+            terms = tuple(_kinetic(equation, grid, i, dtype) for i in range(grid.ndim))
+            well = grid.sample(lambda x: equation.energy(x, t)).astype(dtype)
+            return TensorOperator(grid=grid, terms=terms, well=well, log_root=None)
+        factored = [not reversible or isinstance(axis, Legendre) for axis in grid.axes]
         terms = tuple(
             _factor(equation, grid, i, t, dtype) if factored[i] else _kinetic(equation, grid, i, dtype)
             for i in range(grid.ndim)
         )
-        if not process:
-            return TensorOperator(grid, terms, grid.sample(lambda x: equation.energy(x, t)).astype(dtype), None)
         well = None
         if not all(factored):
             exact = np.logical_not(factored)
             well = grid.sample(lambda x: jnp.sum(jnp.where(exact, axis_wells(equation, x, t), 0))).astype(dtype)
-        return TensorOperator(grid, terms, well, equation.log_root(grid, t).astype(dtype) if reversible else None)
+        log_root = equation.log_root(grid, t).astype(dtype) if reversible else None
+        return TensorOperator(grid=grid, terms=terms, well=well, log_root=log_root)
 
 
 def _kinetic(equation: Equation, grid: Grid, i: int, dtype: Any) -> Kinetic:
@@ -74,6 +77,12 @@ def _factor(equation: FokkerPlanck, grid: Grid, i: int, t: Any, dtype: Any) -> F
     steepest = jnp.sqrt(jnp.max(diffusion)) * faces.steepest
     largest = (steepest + jnp.max(jnp.abs(drift) / jnp.sqrt(diffusion)) * faces.tallest / 2) ** 2
     cast = lambda array: jnp.asarray(array).astype(dtype)
-    last = lambda field: cast(jnp.moveaxis(field, i, -1))
-    arrays = (faces.derivative, faces.interpolation, axis.weights, faces.weights)
-    return Factor(*map(cast, arrays), last(diffusion), last(drift), cast(largest))
+    return Factor(
+        derivative=cast(faces.derivative),
+        interpolation=cast(faces.interpolation),
+        node_weights=cast(axis.weights),
+        face_weights=cast(faces.weights),
+        diffusion=cast(diffusion),
+        drift=cast(drift),
+        largest=cast(largest),
+    )

@@ -3,8 +3,8 @@
     H = sum_i h_i (+ V),   h_i either   Kinetic   D_i W^-1 G^T V G                        (with the exact well in V)
                            or           Factor    A^T A,  A = sqrt(D) (G - b/(2D) M)      (drift b at the faces)
 
-G differentiates and M interpolates from nodes to faces. A `Factor` needs the drift only, never its divergence, and has a
-flux: J = b M p - D G p, L p = W^-1 G^T V J, whose columns sum to zero because G differentiates constants to zero.
+G differentiates and M interpolates from nodes to faces. A `Factor` needs the drift only, never its divergence, and has
+a flux: J = b M p - D G p, L p = W^-1 G^T V J, whose columns sum to zero because G differentiates constants to zero.
 """
 
 import equinox as eqx
@@ -57,7 +57,8 @@ class Factor(eqx.Module):
         return self._back(self.derivative, self.drift * value - self.diffusion * slope, axis, ndim)
 
     def _faces(self, u: Array, axis: int, ndim: int) -> tuple[Array, Array]:
-        return tuple(along(axis, lambda v, m=m: v @ m.T, u, ndim) for m in (self.derivative, self.interpolation))
+        slope = along(axis, lambda v: v @ self.derivative.T, u, ndim)
+        return slope, along(axis, lambda v: v @ self.interpolation.T, u, ndim)
 
     def _back(self, matrix: Array, faces: Array, axis: int, ndim: int) -> Array:
         return along(axis, lambda v: ((v * self.face_weights) @ matrix) / self.node_weights, faces, ndim)
@@ -88,13 +89,14 @@ class TensorOperator(Operator):
             return -jnp.exp(self.log_root) * self.hamiltonian(divide_root(density, self.log_root))
         answer = jnp.zeros_like(density)
         for i, term in enumerate(self.terms):
+            assert isinstance(term, Factor), "without sqrt(pi) every term is a factor"
             answer = answer + term.generator(density, i, self.grid.ndim)
         return answer
 
     @property
     def bounds(self) -> tuple[Array, Array]:
         """Zero or the bottom of the well, and the sum of the largest eigenvalues of all terms."""
-        largest = sum(term.largest for term in self.terms)
+        largest = jnp.sum(jnp.stack([term.largest for term in self.terms]))
         if self.well is None:
             return jnp.zeros_like(largest), largest
         lowest = jnp.zeros_like(largest) if self.log_root is not None else jnp.min(self.well)

@@ -1,0 +1,138 @@
+"""From the state at t = 0 to the states at all times: who steps where.
+
+    an operator that stands still    one program for all times
+    one that moves                   interval by interval, as many steps as the tolerance asks
+    one that moves, traced           a fixed number of steps an interval
+
+States are densities, or waves psi = p / sqrt(pi_t) in the gauge of their own time.
+"""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..equation import FokkerPlanck, divide_root
+from ..grid import Grid
+from ..scheme import Scheme
+from .base import Exponential
+from .chebyshev import Chebyshev
+from .magnus import FIRST, Interval, Magnus, Problem, adaptive_levels, advance, fixed_levels
+
+
+class Trajectory(NamedTuple):
+    """Values in the picture of the run, operator calls, and the error accumulated at each time."""
+
+    values: Array
+    calls: Array
+    error: Array
+
+
+@eqx.filter_jit
+def run_static(problem: Problem, method: Exponential, state: Array, lengths: Array, tol: Array) -> Trajectory:
+    """Steps of the given lengths with an operator that stands still, in one program."""
+    prepared = method.prepare(problem.operator(0.0, state.real.dtype), problem.picture)
+
+    def step(state: Array, length: Array) -> tuple[Array, tuple[Array, Array, Array]]:
+        taken = method.apply(prepared, state, length, tol, problem.wick)
+        field = taken.field.astype(state.dtype)
+        return field, (field, taken.calls, taken.error)
+
+    _, (values, calls, errors) = jax.lax.scan(step, state, lengths)
+    moved = jnp.where(lengths > 0, 1, 0)
+    return Trajectory(values, jnp.sum(calls * moved), jnp.cumsum(errors * moved))
+
+
+def run_by_interval(
+    problem: Problem, method: Any, field: Array, times: Array, tol: float, bar: Any, saved: Any
+) -> Trajectory:
+    """Interval by interval, from Python: what a bar, a checkpoint, or steps chosen on the way need."""
+    dtype = field.real.dtype
+    state, now, calls, error = enter(problem, field), jnp.zeros((), dtype), 0.0, 0.0
+    values, errors, first = [], [], FIRST
+    for index, t in enumerate(np.asarray(times)):
+        later = jnp.asarray(t, dtype)
+        if saved is not None and (kept := saved.load(index)) is not None:
+            state, calls, error, first = kept
+        elif float(t) > float(now):
+            if isinstance(method, Magnus):
+                share = tol * float(later - now) / float(times[-1])
+                levels = adaptive_levels(first) if method.steps is None else fixed_levels(method.steps)
+                taken = advance(method, problem, state, now, later, levels, share if method.steps is None else None)
+                first = max(FIRST, taken.levels[-1] // 8)
+                state, more, worse = taken.field, taken.calls, taken.error
+            else:
+                part = run_static(problem, method, state, (later - now)[None], jnp.asarray(tol, dtype))
+                state, more, worse = part.values[0], part.calls, part.error[0]
+            calls, error = calls + float(more), error + float(worse)
+        if saved is not None:
+            saved.save(index, state, calls, error, first)
+        now = later
+        values.append(state)
+        errors.append(error)
+        if bar is not None:
+            bar.update()
+    if bar is not None:
+        bar.close()
+    return Trajectory(jnp.stack(values), jnp.asarray(calls, dtype), jnp.asarray(errors, dtype))
+
+
+def run_both(
+    equation: FokkerPlanck, scheme: Scheme, grid: Grid, field: Array, times: Array
+) -> tuple[Trajectory, Trajectory]:
+    """The same evolution by L in the density picture and by H in the wave picture, with the same steps in time."""
+    dtype = field.dtype
+    density, wave = (
+        Problem(equation, scheme, grid, "density", True, 0.0),
+        Problem(equation, scheme, grid, "wave", True, 0.0),
+    )
+    if not equation.moves:
+        exact, lengths = jnp.asarray(jnp.finfo(dtype).eps), jnp.diff(times, prepend=0.0).astype(dtype)
+        return (
+            run_static(density, Chebyshev(), enter(density, field), lengths, exact),
+            run_static(wave, Chebyshev(), enter(wave, field), lengths, exact),
+        )
+    tol = 1e-8 if dtype == jnp.float64 else 1e-5
+    now, first, zero = jnp.zeros((), dtype), FIRST, jnp.zeros((), dtype)
+    leading = Interval(field, zero, zero, ())
+    twin = leading._replace(field=enter(wave, field))
+    rows = []
+    for t in times.astype(dtype):
+        if float(t) > float(now):
+            share = tol * float(t - now) / float(times[-1])
+            leading = advance(Magnus(), density, leading.field, now, t, adaptive_levels(first), share)
+            twin = advance(Magnus(), wave, twin.field, now, t, leading.levels, None)
+            first, now = max(FIRST, leading.levels[-1] // 8), t
+        rows.append((leading.field, twin.field, leading.calls, leading.error))
+    p, psi, calls, errors = (jnp.stack(column) for column in zip(*rows, strict=True))
+    total, errors = jnp.sum(calls), jnp.cumsum(errors)
+    return Trajectory(p, total, errors), Trajectory(psi, total, errors)
+
+
+def run_moving(problem: Problem, method: Magnus, field: Array, times: Array) -> Trajectory:
+    """A moving operator under `jit`, `vmap` or `grad`: a fixed number of steps an interval."""
+    dtype = field.real.dtype
+
+    def step(carry: tuple[Array, Array], later: Array) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:
+        state, now = carry
+        taken = advance(method, problem, state, now, later, fixed_levels(method.steps), None)
+        return (taken.field, later), (taken.field, taken.calls, taken.error)
+
+    start = (enter(problem, field), jnp.zeros((), dtype))
+    _, (values, calls, errors) = jax.lax.scan(step, start, times.astype(dtype))
+    return Trajectory(values, jnp.sum(calls), jnp.cumsum(errors))
+
+
+def enter(problem: Problem, field: Array) -> Array:
+    """The state at t = 0 in the picture of the run."""
+    if problem.wick != 0:
+        return field.astype(jnp.result_type(field, jnp.complex64))
+    return divide_root(field, problem.log_root(0.0, field.real.dtype)) if problem.picture == "wave" else field
+
+
+def leave(problem: Problem, state: Array, t: Any) -> Array:
+    """A density or a wave of the equation from the state of the run at time t."""
+    return state * jnp.exp(problem.log_root(t, state.real.dtype))

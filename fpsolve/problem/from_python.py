@@ -1,0 +1,32 @@
+"""A problem from a Python file: its module variables, of which only `potential` and `grid` are needed."""
+
+import difflib
+import runpy
+import traceback
+import types
+from pathlib import Path
+from typing import Any
+
+ALIKE = 0.85
+
+
+def read_python(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    """The variables named in `keys` that the file defines.
+
+    **Raises** `ValueError` where the file fails, with the line, and for a variable whose name is nearly one of `keys`
+    while that one is missing: a misspelt `difusion` must not pass for the default.
+    """
+    try:
+        names = runpy.run_path(str(path), run_name=path.stem)
+    except Exception as error:  # noqa: BLE001  # whatever a user's file may raise, one clear line says where
+        inside = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        line = inside[-1] if inside else getattr(error, "lineno", None)
+        where = f"{path.name}, line {line}" if line else path.name
+        raise ValueError(f"{where}: {type(error).__name__}: {error}") from error
+    for name, value in names.items():
+        own = not isinstance(value, types.ModuleType) and getattr(value, "__module__", path.stem) == path.stem
+        close = difflib.get_close_matches(name, [key for key in keys if key not in names], 1, ALIKE)
+        if close and own and not name.startswith("_"):
+            message = f"the file defines {name} and no {close[0]}. Did you mean {close[0]!r}? Else name it differently."
+            raise ValueError(f"{path.name}: {message}")
+    return {key: names[key] for key in keys if key in names}

@@ -1,0 +1,16 @@
+"""Floor 9: results on paper and on disk. The only place that knows matplotlib and xarray, imported lazily.
+
+Every result becomes a `Record` (a header and named arrays); files, datasets and pictures are made from that alone.
+"""
+
+from .dataset import to_xarray as to_xarray
+from .files import load as load
+from .files import save as save
+from .plot_correspondence import plot_correspondence as plot_correspondence
+from .plot_solution import plot_solution as plot_solution
+from .plot_spectrum import plot_spectrum as plot_spectrum
+from .record import Record as Record
+from .record import describe as describe
+
+save_solution = save
+solution_to_xarray = to_xarray

@@ -1,0 +1,121 @@
+"""`check_method`: does this method take steps as the library promises them?
+
+apply(s + t) = apply(s) apply(t),    |apply - exp| <= tol,    d(apply) = the derivative of exp
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..equation import FokkerPlanck, Schrodinger
+from ..evolve import evolve
+from ..grid import Gaussian, Grid, Line, Periodic
+from ..method import Dense, Exponential, Magnus
+from ..potential import Cosine, Harmonic
+from ..scheme import ScharfetterGummel, Spectral
+from ..solution import Solution
+from .demand import demand, rounding, unless_refused
+
+LINE, RING = Grid(Line(-6.0, 6.0, 32)), Grid(Periodic(-math.pi, math.pi, 16))
+LONG = Grid(Line(-7.0, 8.0, 64))
+TIME = 0.7
+
+
+def _well(scale: Any) -> FokkerPlanck:
+    return FokkerPlanck(scale * Harmonic())
+
+
+def _pushed(scale: Any) -> FokkerPlanck:
+    return FokkerPlanck(Cosine(), force=lambda x: scale * jnp.ones_like(x))
+
+
+def _quantum(scale: Any) -> Schrodinger:
+    return Schrodinger(scale * Harmonic())
+
+
+def _dragged(scale: Any) -> FokkerPlanck:
+    return FokkerPlanck(lambda x, t: jnp.sum((x - scale * t) ** 2) / 2)
+
+
+START = Gaussian([0.5], 0.6)
+STILL = {
+    "a reversible process on finite volumes": (_well, LINE, ScharfetterGummel(), 0.0),
+    "a reversible process in a spectral basis": (_well, LINE, Spectral(), 0.0),
+    "a process with a force": (_pushed, RING, ScharfetterGummel(), 0.0),
+    "a wave in imaginary time": (_quantum, LINE, Spectral(), 0.0),
+    "a wave in real time": (_quantum, LINE, Spectral(), math.pi / 2),
+}
+MOVING = {
+    "a dragged well on finite volumes": (_dragged, LONG, ScharfetterGummel(), 0.0),
+    "a dragged well in a spectral basis": (_dragged, LONG, Spectral(), 0.0),
+}
+
+
+def check_method(method: Any) -> None:
+    """Check a method in time on small problems that it takes: standing still, or moving for an `fp.Magnus`.
+
+    **Arguments**: `method`, a subclass of `fpsolve.method.Exponential`, or an `fp.Magnus`. A problem that it refuses with
+    `ValueError` is passed over; one at least must be taken. **Raises** `AssertionError` unless the answer agrees with the
+    dense exponential (an extrapolated product of them, where the potential moves) within the tolerance asked for, the
+    error that is reported is finite, two steps are as good as one, and the derivative with respect to a parameter of the
+    equation equals that of the reference. **Cost**: seconds.
+
+    ```python
+    import fpsolve as fp
+    from fpsolve.testing import check_method
+
+    check_method(fp.Chebyshev())
+    ```
+    """
+    demand(isinstance(method, Exponential | Magnus), f"{method!r} is no instance of fpsolve.method.Exponential.")
+    problems = MOVING if isinstance(method, Magnus) else STILL
+    taken = [name for name, problem in problems.items() if _take(method, name, *problem)]
+    demand(taken, f"{method!r} refuses every problem, from {next(iter(problems))} to {next(reversed(problems))}.")
+
+
+def _take(method: Any, name: str, family: Any, grid: Grid, scheme: Any, wick: float) -> bool:
+    reference = Magnus(exponential=Dense()) if isinstance(method, Magnus) else Dense()
+
+    def run(
+        method: Any, times: Any, tol: float, initial: Any = START, scale: Any = 1.0, throw: bool = True
+    ) -> Solution:
+        options = {"grid": grid, "scheme": scheme, "wick": wick, "throw": throw}
+        return evolve(family(scale), initial, times, method=method, tol=tol, **options)
+
+    finest = max(1e-9, 1e3 * rounding())
+    if unless_refused(lambda: run(method, [TIME], finest, throw=False)) is None:
+        return False
+    truth = run(reference, [TIME / 2, TIME], max(finest / 10, 100 * rounding()), throw=False).values
+    for tol in (1e-3, finest):
+        solution = run(method, [TIME], tol, throw=False)
+        demand(
+            solution.result == "successful", f"The method ends as {solution.result!r} at tol = {tol:.0e}, on {name}."
+        )
+        error = _distance(grid, solution.values[-1], truth[-1])
+        demand(error <= 2 * tol, f"The error is {error:.1e} at tol = {tol:.0e}, on {name}.")
+        demand(np.all(np.isfinite(solution.error)), f"The error reported at tol = {tol:.0e} is not finite, on {name}.")
+    halves = run(method, [TIME / 2, TIME], finest, throw=False).values
+    apart = max(_distance(grid, a, b) for a, b in zip(halves, truth, strict=True))
+    demand(apart <= 4 * finest, f"Two steps are not as good as one: they are {apart:.1e} apart, on {name}.")
+    still = run(method, [0.0], finest).values[0] - run(reference, [0.0], finest).values[0]
+    demand(float(jnp.max(jnp.abs(still))) <= 1e3 * rounding(), f"A step of no length changes the state, on {name}.")
+    mean = lambda scale, method: jnp.sum(jnp.abs(run(method, [TIME], finest, scale=scale, throw=False).values) ** 2)
+    slopes = [_slope(mean, one) for one in (method, reference)]
+    allowed = 1e-4 * max(1.0, abs(slopes[1]))
+    demand(
+        abs(slopes[0] - slopes[1]) <= allowed,
+        f"The derivative is {slopes[0]:.6g}, and should be {slopes[1]:.6g}, on {name}.",
+    )
+    return True
+
+
+def _slope(mean: Any, method: Any) -> float:
+    return float(jax.grad(lambda scale: mean(scale, method))(jnp.ones(())))
+
+
+def _distance(grid: Grid, a: Array, b: Array) -> float:
+    return float(grid.integrate(jnp.abs(a - b)) / grid.integrate(jnp.abs(b)))

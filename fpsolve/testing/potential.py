@@ -1,0 +1,68 @@
+"""`check_potential`: may this function be given to an equation?"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..entrance import check_equation
+from ..equation import FokkerPlanck
+from ..grid import Grid, Line
+from .demand import demand, rounding
+
+POINTS = 6
+
+
+def check_potential(potential: Any, ndim: int, *, lower: float = -1.0, upper: float = 1.0) -> None:
+    """Check that a potential is a smooth scalar function of x `(ndim,)`, and of t if it takes one.
+
+    **Arguments**: `potential` as for `fp.FokkerPlanck`; `ndim` the number of coordinates; `lower`, `upper` the box in
+    which it is looked at, the same for every axis. **Raises** `AssertionError` unless it is finite and scalar in the
+    box, needs no further coordinate, gives the same value twice, alone, under `jit` and under `vmap`, and has a gradient
+    that agrees with finite differences and a Laplacian that is finite. **Cost**: some hundred calls.
+
+    ```python
+    from fpsolve.testing import check_potential
+
+    check_potential(lambda x: (x[0] ** 2 - 1) ** 2 + x[1] ** 2, 2)
+    ```
+    """
+    try:
+        equation = FokkerPlanck(potential)
+        check_equation(equation, Grid(*[Line(float(lower), float(upper), 3)] * ndim))
+    except ValueError as refusal:
+        raise AssertionError(f"The potential is refused: {refusal}") from refusal
+    points = jax.random.uniform(jax.random.key(0), (POINTS, ndim), minval=lower, maxval=upper)
+    for t in (0.0, 0.5) if equation.moves else (0.0,):
+        energy = lambda x, t=t: equation.energy(x, t)
+        when = f" at t = {t}" if equation.moves else ""
+        values = np.array([energy(x) for x in points])
+        demand(np.all(np.isfinite(values)), f"The potential is not finite everywhere in the box{when}.")
+        close = 1e3 * rounding() * (1 + np.max(np.abs(values)))
+        ways = {
+            "a second time": [energy(x) for x in points],
+            "under jit": [jax.jit(energy)(x) for x in points],
+            "under vmap": jax.vmap(energy)(points),
+        }
+        for way, again in ways.items():
+            same = np.max(np.abs(np.array(again) - values)) <= close
+            demand(same, f"The potential gives another value when called {way}{when}.")
+        _check_derivatives(energy, points, values, when)
+
+
+def _check_derivatives(energy: Any, points: Any, values: np.ndarray, when: str) -> None:
+    gradients = np.array(jax.vmap(jax.grad(energy))(points))
+    demand(np.all(np.isfinite(gradients)), f"The gradient of the potential is not finite everywhere in the box{when}.")
+    step = rounding() ** (1 / 3)
+    shifts = step * jnp.eye(points.shape[1])
+    slopes = jax.vmap(lambda x: jax.vmap(lambda h: (energy(x + h) - energy(x - h)) / (2 * step))(shifts))(points)
+    size = 1 + np.max(np.abs(values)) + np.max(np.abs(gradients))
+    error = float(np.max(np.abs(np.array(slopes) - gradients)))
+    message = f"The gradient of the potential differs from finite differences by {error:.1e}{when}: is it smooth?"
+    demand(error <= 3e4 * rounding() ** (2 / 3) * size, message)
+    curvatures = jax.vmap(lambda x: jnp.trace(jax.hessian(energy)(x)))(points)
+    demand(
+        np.all(np.isfinite(np.array(curvatures))),
+        f"The Laplacian of the potential is not finite everywhere in the box{when}.",
+    )

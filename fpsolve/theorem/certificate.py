@@ -1,0 +1,111 @@
+"""`verify`: measure a theorem and its control, and say what was found.
+
+A theorem holds when its margin is at least zero. Its control is refused when it was measured, in finite numbers, and
+does not hold; a check that its control passes proves nothing.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+
+from ..core.checks import refuse
+from .base import Kind, Sides, Theorem
+
+
+@dataclasses.dataclass(frozen=True)
+class Certificate:
+    """What was measured of a claim.
+
+    `lhs`, `rhs`: its two sides; `margin`: the share of the allowance that is left, 1 - departure / allowed, where the
+    departure is max|lhs - rhs| relative (identity), |observed - claimed| of 0.15 (order), or lhs of rhs (inequality);
+    `holds`: margin >= 0; `control`: the certificate of the control, None on a control; `seconds`: wall time.
+    """
+
+    name: str
+    statement: str
+    kind: Kind
+    lhs: float
+    rhs: float
+    margin: float
+    holds: bool
+    control: "Certificate | None"
+    seconds: float
+
+    @property
+    def refused(self) -> bool:
+        """Whether this was measured and does not hold. A side that is not a finite number refuses nothing."""
+        return not self.holds and math.isfinite(self.lhs) and math.isfinite(self.rhs)
+
+    @property
+    def sound(self) -> bool:
+        """Whether the claim holds and its control is refused."""
+        return self.holds and (self.control is None or self.control.refused)
+
+
+def verify(theorem: Theorem, *, refine: bool = True) -> Certificate:
+    """Measure a theorem and its control.
+
+    **Arguments**: `theorem`, one of `fp.theorems()` or one of your own; `refine`, whether to look at larger grids too
+    (minutes rather than seconds for all). **Returns** a `Certificate`. **Raises** `ValueError` for what is no theorem,
+    and without x64. **Cost**: dense matrices of a few hundred points.
+
+    ```python
+    import fpsolve as fp
+
+    certificate = fp.verify(fp.theorems()[0], refine=False)
+    assert certificate.holds and certificate.control.refused
+    ```
+    """
+    if not isinstance(theorem, Theorem):
+        refuse("theorem", theorem, "it must be a theorem", "Give one of fp.theorems().")
+    if not jax.config.read("jax_enable_x64"):
+        cure = 'Call jax.config.update("jax_enable_x64", True) before anything else.'
+        refuse("jax_enable_x64", False, "theorems are measured in double precision", cure)
+    control = _certify(theorem.control_name, theorem.control_statement, theorem.kind, theorem.control, refine, None)
+    return _certify(theorem.name, theorem.statement, theorem.kind, theorem.measure, refine, control)
+
+
+def _certify(
+    name: str,
+    statement: str,
+    kind: Kind,
+    measure: Callable[[bool], Sides],
+    refine: bool,
+    control: Certificate | None,
+) -> Certificate:
+    start = time.perf_counter()
+    lhs, rhs, margin = measure(refine)
+    seconds = time.perf_counter() - start
+    holds = math.isfinite(lhs) and math.isfinite(rhs) and margin >= 0
+    return Certificate(name, statement, kind, lhs, rhs, margin, holds, control, seconds)
+
+
+def to_json(certificates: Iterable[Certificate]) -> list[dict[str, Any]]:
+    """A list of objects, one a certificate, for `json.dumps`; a number that is not finite becomes None."""
+    return [
+        {
+            "name": c.name,
+            "statement": c.statement,
+            "kind": c.kind,
+            "lhs": _finite(c.lhs),
+            "rhs": _finite(c.rhs),
+            "margin": _finite(c.margin),
+            "holds": c.holds,
+            "control": None if c.control is None else _refusal(c.control),
+            "seconds": c.seconds,
+        }
+        for c in certificates
+    ]
+
+
+def _refusal(control: Certificate) -> dict[str, Any]:
+    sides = {"lhs": _finite(control.lhs), "rhs": _finite(control.rhs)}
+    return {"name": control.name, "statement": control.statement, **sides, "refused": control.refused}
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None

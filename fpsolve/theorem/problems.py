@@ -1,0 +1,88 @@
+"""The problems that the theorems are measured on unless another is given, and the operators they share."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..equation import FokkerPlanck, Schrodinger
+from ..evolve import evolve
+from ..grid import Grid
+from ..method import Dense
+from ..potential import as_potential
+from ..potential.combine import Scaled
+from ..scheme import ScharfetterGummel, Scheme
+from ..scheme.base import dense
+
+Function = Callable[..., Any]
+
+
+def tilted(x: Array) -> Array:
+    """U = (x^2 - 1)^2 - 0.3 x: two wells, the right one deeper."""
+    return (x[0] ** 2 - 1) ** 2 - 0.3 * x[0]
+
+
+def off_centre(x: Array) -> Array:
+    """A normal density of mean -0.4 and variance 0.05, of mass 1."""
+    return jnp.exp(-((x[0] + 0.4) ** 2) / 0.1) / jnp.sqrt(0.1 * jnp.pi)
+
+
+def valley(x: Array) -> Array:
+    """U = (x^2 - 1)^2 - 0.3 x + 0.2 x cos y - 0.4 sin y: two wells along x and a ring y, coupled."""
+    return (x[0] ** 2 - 1) ** 2 - 0.3 * x[0] + 0.2 * x[0] * jnp.cos(x[1]) - 0.4 * jnp.sin(x[1])
+
+
+def swept(x: Array, t: Any) -> Array:
+    """U = (x^2 - 1)^2 - (t/4) tanh 2x: two wells, of which the right one sinks."""
+    return (x[0] ** 2 - 1) ** 2 - t / 4 * jnp.tanh(2 * x[0])
+
+
+def volumes(equation: FokkerPlanck, start: Any, times: Any, grid: Grid) -> Array:
+    """Densities `(T, *shape)` by finite volumes, exact in time (the full matrix); `start` a function or an array."""
+    field = jnp.asarray(values_on(grid, start) if callable(start) else start)
+    return evolve(equation, field, times, grid=grid, scheme=ScharfetterGummel(), method=Dense(), tol=1e-10).values
+
+
+def image(equation: FokkerPlanck, sign: float) -> Schrodinger:
+    """H with the well |grad U|^2/(4D) - sign Lap U/2; for sign = -1 that of the wrong div s, whose ground state is not
+    sqrt(pi) but, where it is normalisable, 1/sqrt(pi): the image of -U."""
+    return FokkerPlanck(Scaled(as_potential(equation.potential), sign), equation.diffusion).schrodinger()
+
+
+@eqx.filter_jit
+def _sample(f: Function, grid: Grid, arguments: tuple[Array, ...]) -> Array:
+    return grid.sample(lambda x: f(x, *arguments))
+
+
+def values_on(grid: Grid, f: Function, *arguments: Any) -> Any:
+    """f(x, *arguments) at the nodes as numpy, `(*shape)`."""
+    return np.asarray(_sample(f, grid, tuple(jnp.asarray(a) for a in arguments)))
+
+
+def matrices(equation: FokkerPlanck, grid: Grid, scheme: Scheme, reversible: bool = True) -> tuple[Any, Any]:
+    """-L and H as dense numpy matrices `(size, size)` acting on values at the nodes."""
+
+    def both() -> tuple[Array, Array]:
+        operator = scheme.build(equation, grid, 0.0, float, reversible)
+        return -dense(operator.generator, grid, float), dense(operator.hamiltonian, grid, float)
+
+    generator, hamiltonian = jax.jit(both)()
+    return np.asarray(generator), np.asarray(hamiltonian)
+
+
+def symmetric(matrix: Any, grid: Grid) -> Any:
+    """A matrix that is symmetric in the grid's weights, in the orthonormal basis of the nodes: sqrt(w) H / sqrt(w)."""
+    root = np.sqrt(np.asarray(grid.weights).ravel())
+    turned = root[:, None] * matrix / root
+    return (turned + turned.T) / 2
+
+
+def gibbs_root(equation: FokkerPlanck, grid: Grid) -> Any:
+    """sqrt(pi) at the nodes, by numpy from U alone, `(size,)`, with pi of mass 1; D is one number."""
+    energy = values_on(grid, equation.energy).ravel()
+    root = np.exp(-(energy - energy.min()) / (2 * float(equation.diffusion)))
+    return root / np.sqrt(np.sum(root**2 * np.asarray(grid.weights).ravel()))

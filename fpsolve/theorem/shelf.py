@@ -1,0 +1,36 @@
+"""All theorems, in the order in which the theory builds them."""
+
+from .base import Theorem
+from .t1_symmetrisation import SpectralWave, Symmetrisation
+from .t2_lattice import LatticePictures, LatticeTwin
+from .t3_isospectral import Biorthogonality, Isospectrality, ModeSum
+from .t5_poincare import Decay, Entropy, Poincare
+from .t13_moving import MovingPictures, MovingWave, Weights
+
+
+def theorems() -> tuple[Theorem, ...]:
+    """Every theorem of the library, on its default problem.
+
+    **Returns** a tuple; each takes its problem as fields, to be measured on another one, and goes to `fp.verify`.
+
+    ```python
+    import fpsolve as fp
+
+    names = [theorem.name for theorem in fp.theorems()]
+    ```
+    """
+    return (
+        Symmetrisation(),
+        SpectralWave(),
+        LatticeTwin(),
+        LatticePictures(),
+        Isospectrality(),
+        Biorthogonality(),
+        ModeSum(),
+        Poincare(),
+        Decay(),
+        Entropy(),
+        MovingPictures(),
+        MovingWave(),
+        Weights(),
+    )

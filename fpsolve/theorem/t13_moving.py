@@ -1,0 +1,152 @@
+"""T13: the correspondence while the potential moves, and the extra term it needs.
+
+    p = sqrt(pi_t) psi   <=>   d_t psi = -H_t psi - (kappa/2) a_t psi,   a_t = d_t log pi_t,   kappa = +1
+
+kappa = 0 is the pure imaginary-time Schrödinger equation, a different law at finite speed (control N2); for kappa = -1
+psi stays sqrt(pi_t) at any speed (Jarzynski's weights).
+
+Reference: Jarzynski, Phys. Rev. Lett. 78 (1997) 2690, for kappa = -1.
+"""
+
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..correspondence import correspondence
+from ..equation import FokkerPlanck
+from ..evolve import evolve
+from ..grid import Grid, Line
+from ..scheme import ScharfetterGummel, Spectral
+from .base import Kind, Sides, Theorem, identity
+from .problems import Function, off_centre, swept, values_on
+
+INTEGRATOR = 1e-9
+
+
+def carried(equation: FokkerPlanck, wave: Any, times: Any, grid: Grid, kappa: float) -> Any:
+    """Waves `(T, n)` at `times` by the equation of that kappa, each divided by its integral, in a Fourier basis."""
+    image = equation.schrodinger(kappa)
+    waves = np.asarray(evolve(image, wave, times, grid=grid, scheme=Spectral(), tol=INTEGRATOR).values)
+    return waves / (waves @ grid.axes[0].weights)[:, None]
+
+
+def roots(equation: FokkerPlanck, times: Any, grid: Grid) -> Any:
+    """sqrt(pi_t) `(T, n)` by numpy."""
+    heights = np.stack([values_on(grid, equation.energy, t) for t in times])
+    root = np.exp(-(heights - heights.min(axis=1, keepdims=True)) / (2 * float(equation.diffusion)))
+    return root / np.sqrt(root**2 @ grid.axes[0].weights)[:, None]
+
+
+class MovingPictures(Theorem):
+    """On one grid and in the same steps, p by the generators and sqrt(pi_t) psi by the Hamiltonians agree to 1e-11.
+
+    **Arguments**: `potential` U(x, t), one-dimensional; `diffusion` D; `start` a density of mass 1 narrower than
+    sqrt(pi); `lower`, `upper` the box; `nodes` (half as many again to refine); `times`.
+    """
+
+    name: ClassVar[str] = "T13"
+    statement: ClassVar[str] = "while U moves p = √π_t ψ with the extra term, on one grid"
+    kind: ClassVar[Kind] = "identity"
+    control_name: ClassVar[str] = "N2"
+    control_statement: ClassVar[str] = "without the extra term (κ = 0) √π_t ψ is not p"
+
+    potential: Function = swept
+    diffusion: float = 0.5
+    start: Function = off_centre
+    lower: float = -2.6
+    upper: float = 2.6
+    nodes: int = 96
+    times: tuple[float, ...] = (1.0, 2.0)
+
+    def measure(self, refine: bool) -> Sides:
+        """The two densities at the node and time where they differ most."""
+        equation, grid = self._problem(refine)
+        both = correspondence(equation, self.start, self.times, grid=grid, scheme=ScharfetterGummel())
+        return identity(both.density, roots(equation, self.times, grid) * np.asarray(both.wave), 1e-11)
+
+    def control(self, refine: bool) -> Sides:
+        """The same, the wave carried with kappa = 0 and normalised."""
+        equation, grid = self._problem(refine)
+        both = correspondence(equation, self.start, self.times, grid=grid, scheme=ScharfetterGummel())
+        start = equation.to_wave(grid.density(self.start), grid)
+        twin = roots(equation, self.times, grid) * carried(equation, start, self.times, grid, 0.0)
+        return identity(both.density, twin / (twin @ grid.axes[0].weights)[:, None], 1e-11)
+
+    def _problem(self, refine: bool) -> tuple[FokkerPlanck, Grid]:
+        grid = Grid(Line(self.lower, self.upper, self.nodes))
+        return FokkerPlanck(self.potential, self.diffusion), grid.refine(1.5 if refine else 1)
+
+
+class MovingWave(Theorem):
+    """The Schrödinger equation with the extra term, solved for itself, gives the density of the process, to ten times
+    the tolerance of the integrator, 1e-9.
+
+    **Arguments**: as for `MovingPictures`.
+    """
+
+    name: ClassVar[str] = "T13.wave"
+    statement: ClassVar[str] = "the Schrödinger equation with κ = 1, solved alone, carries the density p"
+    kind: ClassVar[Kind] = "identity"
+    control_name: ClassVar[str] = "N2"
+    control_statement: ClassVar[str] = "κ = 0 taken for the Fokker-Planck equation carries another density"
+
+    potential: Function = swept
+    diffusion: float = 0.5
+    start: Function = off_centre
+    lower: float = -2.6
+    upper: float = 2.6
+    nodes: int = 96
+    times: tuple[float, ...] = (1.0, 2.0)
+
+    def measure(self, refine: bool) -> Sides:
+        """The two densities at the node and time where they differ most."""
+        return self._compare(1.0, refine)
+
+    def control(self, refine: bool) -> Sides:
+        """The same with kappa = 0."""
+        return self._compare(0.0, refine)
+
+    def _compare(self, kappa: float, refine: bool) -> Sides:
+        equation = FokkerPlanck(self.potential, self.diffusion)
+        grid = Grid(Line(self.lower, self.upper, self.nodes)).refine(1.5 if refine else 1)
+        start = grid.density(self.start)
+        density = evolve(equation, start, self.times, grid=grid, scheme=Spectral(), tol=INTEGRATOR).values
+        wave = carried(equation, equation.to_wave(start, grid), self.times, grid, kappa)
+        twin = roots(equation, self.times, grid) * wave
+        return identity(density, twin / (twin @ grid.axes[0].weights)[:, None], 10 * INTEGRATOR)
+
+
+class Weights(Theorem):
+    """With kappa = -1 the wave that starts as sqrt(pi_0) is sqrt(pi_t) at every time, however fast U moves.
+
+    **Arguments**: as for `MovingPictures`, without a start.
+    """
+
+    name: ClassVar[str] = "T13.weights"
+    statement: ClassVar[str] = "with κ = -1 the wave started at √π_0 is √π_t at any speed"
+    kind: ClassVar[Kind] = "identity"
+    control_name: ClassVar[str] = "N2"
+    control_statement: ClassVar[str] = "with κ = 0 it lags behind √π_t"
+
+    potential: Function = swept
+    diffusion: float = 0.5
+    lower: float = -2.6
+    upper: float = 2.6
+    nodes: int = 96
+    times: tuple[float, ...] = (1.0, 2.0)
+
+    def measure(self, refine: bool) -> Sides:
+        """The wave and sqrt(pi_t), each of integral 1, at the node and time where they differ most."""
+        return self._compare(-1.0, refine)
+
+    def control(self, refine: bool) -> Sides:
+        """The same with kappa = 0."""
+        return self._compare(0.0, refine)
+
+    def _compare(self, kappa: float, refine: bool) -> Sides:
+        equation = FokkerPlanck(self.potential, self.diffusion)
+        grid = Grid(Line(self.lower, self.upper, self.nodes)).refine(1.5 if refine else 1)
+        wave = carried(equation, jnp.asarray(roots(equation, (0.0,), grid)[0]), self.times, grid, kappa)
+        steady = roots(equation, self.times, grid)
+        return identity(wave, steady / (steady @ grid.axes[0].weights)[:, None], 10 * INTEGRATOR)

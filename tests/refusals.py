@@ -1,0 +1,36 @@
+"""What a refusal at the door must look like, and fields to ask bad questions with."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import pytest
+
+import fpsolve as fp
+
+FORM = re.compile(r"\S.* = .*: .+\. [A-Z].+", re.DOTALL)
+
+GRID = fp.Grid(fp.Line(-4.0, 4.0, 16))
+PLANE = fp.Grid(fp.Line(-4.0, 4.0, 8), fp.Line(-4.0, 4.0, 9))
+START = fp.Gaussian(0.0, 0.5)
+WELL = fp.FokkerPlanck(fp.Harmonic())
+OSCILLATOR = fp.Schrodinger(fp.Harmonic())
+PUSHED = fp.FokkerPlanck(fp.Harmonic(), force=lambda x: jnp.sin(x))
+UNEVEN = fp.FokkerPlanck(fp.Harmonic(), lambda x: 1 + x[0] ** 2)
+MOVING = fp.FokkerPlanck(lambda x, t: (x[0] - t) ** 2 / 2)
+
+
+def refused(question: Callable[[], Any], *words: str) -> str:
+    """Ask, and look at the refusal: a `ValueError` "name = value: what is allowed. What to do." that holds `words`."""
+    with pytest.raises(ValueError, match=r": .+\. ") as caught:
+        question()
+    message = str(caught.value)
+    assert FORM.fullmatch(message), message
+    assert [word for word in words if word not in message] == [], message
+    return message
+
+
+def ask(equation: Any = WELL, initial: Any = START, times: Any = (0.5,), grid: Any = GRID, **options: Any) -> Any:
+    """`fp.evolve` on a small sound problem, with whatever is made unsound."""
+    return fp.evolve(equation, initial, times, grid=grid, **options)

@@ -1,0 +1,382 @@
+"""Bad input at the doors: a `ValueError` with the argument, its value, what is allowed, what to do; nothing computed."""
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fpsolve as fp
+from refusals import GRID, MOVING, OSCILLATOR, PLANE, PUSHED, START, UNEVEN, WELL, ask, refused
+
+NAN, INF = math.nan, math.inf
+FIELD = np.ones(16)
+HUGE = fp.Grid(*[fp.Line(-1.0, 1.0, 10_000)] * 3)
+RING = fp.Grid(fp.Periodic(0.0, 1.0, 12))
+WALLS = fp.Grid(fp.Reflecting(-1.0, 1.0, 12))
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_computed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A door as a user meets it, without the suite's type checks; fail as soon as an operator is built."""
+
+    def computed(*_: Any, **__: Any) -> None:
+        raise AssertionError("computed before refusing")
+
+    for scheme in (fp.Spectral, fp.ScharfetterGummel, fp.SquareRoot):
+        monkeypatch.setattr(scheme, "build", computed)
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def with_value(value: float, place: int = 5) -> np.ndarray:
+    """A density with one wrong entry."""
+    field = FIELD.copy()
+    field[place] = value
+    return field
+
+
+EVOLVES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
+    # initial
+    "initial of another shape": (lambda: ask(initial=np.ones(15)), ("initial", "(15,)", "(16,)")),
+    "initial of too many axes": (lambda: ask(initial=np.ones((16, 1))), ("initial", "(16, 1)")),
+    "initial with NaN": (lambda: ask(initial=with_value(NAN)), ("initial", "nan", "x = (-1.25,)")),
+    "initial infinite": (lambda: ask(initial=with_value(INF)), ("initial", "inf")),
+    "initial negative": (lambda: ask(initial=with_value(-0.5)), ("initial", "-0.5", "at least zero", "-1.25")),
+    "initial of mass zero": (lambda: ask(initial=np.zeros(16)), ("initial", "mass")),
+    "initial complex": (lambda: ask(initial=FIELD + 0j), ("initial", "complex128", "real")),
+    "initial None": (lambda: ask(initial=None), ("initial", "None")),
+    "initial a word": (lambda: ask(initial="gaussian"), ("initial", "'gaussian'")),
+    "initial of words": (lambda: ask(initial=["a"] * 16), ("initial",)),
+    "initial ragged": (lambda: ask(initial=[[1.0], [1.0, 2.0]]), ("initial",)),
+    "initial a number": (lambda: ask(initial=1.0), ("initial", "1.0")),
+    "initial function negative": (lambda: ask(initial=lambda x: -1.0), ("initial", "-1.0")),
+    "initial function NaN": (lambda: ask(initial=lambda x: jnp.sqrt(x[0])), ("initial", "nan")),
+    "initial function zero": (lambda: ask(initial=lambda x: 0.0 * x[0]), ("initial", "mass")),
+    "initial function of a vector": (lambda: ask(initial=lambda x: x**2), ("initial", "(16, 1)")),
+    "initial of more dimensions": (lambda: ask(initial=lambda x: x[1] ** 2), ("initial", "dimension", "1")),
+    "initial Gaussian of more dimensions": (lambda: ask(initial=fp.Gaussian([0.0, 0.0], 1.0)), ("mean", "(2,)")),
+    "initial Gaussian out of the box": (
+        lambda: ask(fp.FokkerPlanck(), lambda x: jnp.exp(-((x[0] - 99) ** 2))),
+        ("mass",),
+    ),
+    "wave of another shape": (lambda: ask(OSCILLATOR, np.ones(15)), ("initial", "(15,)", "(16,)")),
+    "wave with NaN": (lambda: ask(OSCILLATOR, with_value(NAN)), ("initial", "finite")),
+    "wave zero": (lambda: ask(OSCILLATOR, 0 * FIELD), ("initial", "zero")),
+    "wave None": (lambda: ask(OSCILLATOR, None), ("initial", "None")),
+    "wave of more dimensions": (lambda: ask(OSCILLATOR, lambda x: x[1]), ("initial", "dimension")),
+    # times
+    "times descending": (lambda: ask(times=[1.0, 0.5]), ("times", "[1.0, 0.5]", "ascending")),
+    "times repeated": (lambda: ask(times=[0.5, 0.5]), ("times", "ascending")),
+    "times negative": (lambda: ask(times=[-1.0, 0.5]), ("times", "-1.0", "at least zero")),
+    "times empty": (lambda: ask(times=[]), ("times", "[]", "not empty")),
+    "times NaN": (lambda: ask(times=[0.5, NAN]), ("times", "nan", "finite")),
+    "times infinite": (lambda: ask(times=[INF]), ("times", "inf", "finite")),
+    "times of two axes": (lambda: ask(times=np.ones((2, 2))), ("times",)),
+    "times of words": (lambda: ask(times=["a"]), ("times", "['a']")),
+    "times a word": (lambda: ask(times="now"), ("times", "'now'")),
+    "times None": (lambda: ask(times=None), ("times", "None")),
+    "times ragged": (lambda: ask(times=[[0.1], [0.1, 0.2]]), ("times",)),
+    "times complex": (lambda: ask(times=[1j]), ("times", "1j")),
+    # tol
+    "tol zero": (lambda: ask(tol=0), ("tol", "0", "positive")),
+    "tol negative": (lambda: ask(tol=-1e-8), ("tol", "-1e-08", "positive")),
+    "tol NaN": (lambda: ask(tol=NAN), ("tol", "nan", "finite")),
+    "tol infinite": (lambda: ask(tol=INF), ("tol", "inf", "finite")),
+    "tol a word": (lambda: ask(tol="1e-8"), ("tol", "'1e-8'")),
+    "tol a list": (lambda: ask(tol=[1e-8]), ("tol", "[1e-08]")),
+    "tol below rounding": (lambda: ask(tol=1e-18), ("tol", "1e-18", "Raise tol")),
+    "tol too fine for float32": (lambda: ask(initial=np.ones(16, np.float32), tol=1e-10), ("tol", "jax_enable_x64")),
+    # wick
+    "wick of a density": (lambda: ask(wick=0.1), ("wick", "0.1", "density")),
+    "wick beyond a right angle": (lambda: ask(OSCILLATOR, wick=2.0), ("wick", "2.0", "pi/2")),
+    "wick NaN": (lambda: ask(OSCILLATOR, wick=NAN), ("wick", "nan")),
+    "wick a word": (lambda: ask(OSCILLATOR, wick="pi"), ("wick", "'pi'")),
+    # equation, grid, scheme, method
+    "grid missing": (lambda: ask(grid=None), ("grid", "None", "fp.Grid")),
+    "grid an axis": (lambda: ask(grid=fp.Line(-1, 1, 8)), ("grid", "Line(-1, 1, 8)", "fp.Grid")),
+    "grid a shape": (lambda: ask(grid=(16,)), ("grid", "(16,)", "fp.Grid")),
+    "grid too large": (lambda: ask(grid=HUGE), ("bytes", "available", "(10000, 10000, 10000)", "fewer nodes")),
+    "equation a function": (lambda: ask(lambda x: x[0] ** 2), ("equation", "fp.FokkerPlanck")),
+    "equation a potential": (lambda: ask(fp.Harmonic()), ("equation", "Harmonic", "fp.FokkerPlanck")),
+    "equation None": (lambda: ask(None), ("equation", "None")),
+    "scheme a word": (lambda: ask(scheme="spectral"), ("scheme", "'spectral'", "fp.Spectral()")),
+    "scheme a class": (lambda: ask(scheme=fp.Spectral), ("scheme", "Spectral")),
+    "scheme a method": (lambda: ask(scheme=fp.Dense()), ("scheme", "Dense")),
+    "method a word": (lambda: ask(method="chebyshev"), ("method", "'chebyshev'", "fp.Chebyshev()")),
+    "method a class": (lambda: ask(method=fp.Chebyshev), ("method", "Chebyshev")),
+    "method a scheme": (lambda: ask(method=fp.Spectral()), ("method", "Spectral")),
+    "Spectral on Reflecting": (
+        lambda: ask(grid=WALLS, scheme=fp.Spectral()),
+        ("grid", "Reflecting(-1, 1, 12)", "fp.Legendre("),
+    ),
+    "SquareRoot with a force": (
+        lambda: ask(PUSHED, scheme=fp.SquareRoot()),
+        ("scheme", "SquareRoot", "force", "fp.ScharfetterGummel()"),
+    ),
+    "Chebyshev with a force": (
+        lambda: ask(PUSHED, method=fp.Chebyshev()),
+        ("method", "Chebyshev", "fp.Uniformization()"),
+    ),
+    "Chebyshev with D(x)": (lambda: ask(UNEVEN, method=fp.Chebyshev()), ("method", "Chebyshev", "fp.Uniformization()")),
+    "a static method on a moving equation": (
+        lambda: ask(MOVING, method=fp.Chebyshev()),
+        ("method", "moves", "fp.Magnus("),
+    ),
+    "a moving method on a static equation": (lambda: ask(method=fp.Magnus()), ("method", "Magnus", "stands still")),
+    "Uniformization of a wave": (
+        lambda: ask(OSCILLATOR, method=fp.Uniformization()),
+        ("method", "Uniformization", "wave"),
+    ),
+    "Dense too large": (
+        lambda: ask(grid=fp.Grid(*[fp.Line(-4, 4, 700)] * 2), method=fp.Dense()),
+        ("bytes", "available", "490000"),
+    ),
+    "observables no mapping": (lambda: ask(observables=lambda x: x[0]), ("observables",)),
+    "observables no function": (lambda: ask(observables={"mean": 3}), ("observables", "mean", "3")),
+    "observables of more dimensions": (
+        lambda: ask(observables={"y": lambda x: x[1]}),
+        ("observables", "y", "dimension"),
+    ),
+    "checkpoint no path": (lambda: ask(checkpoint=3), ("checkpoint", "3")),
+}
+
+
+@pytest.mark.parametrize("name", EVOLVES)
+def test_evolve_refuses(name: str) -> None:
+    question, words = EVOLVES[name]
+    refused(question, *words)
+
+
+POTENTIALS: dict[str, tuple[Any, fp.Grid, tuple[str, ...]]] = {
+    "of more dimensions": (lambda x: x[0] ** 2 + x[2] ** 2, PLANE, ("potential", "2 dimensions", "axis")),
+    "of more dimensions, counted from the end": (lambda x: x[-3], PLANE, ("potential", "2 dimensions")),
+    "that unpacks more": (lambda x: sum(c**2 for c in _three(x)), PLANE, ("potential", "2 dimensions")),
+    "that multiplies by a larger matrix": (lambda x: x @ jnp.eye(3) @ x, PLANE, ("potential", "2 dimensions")),
+    "from the library, of more dimensions": (fp.MullerBrown(), GRID, ("potential", "1 dimension")),
+    "not scalar": (lambda x: x**2, PLANE, ("potential", "scalar", "(2,)", "jnp.sum")),
+    "NaN somewhere": (lambda x: jnp.sqrt(x[0]), GRID, ("potential", "nan", "x = (-3.75,)")),
+    "infinite somewhere": (lambda x: 1 / (x[0] - 0.25), GRID, ("potential", "inf", "x = (0.25,)")),
+    "complex": (lambda x: 1j * x[0], GRID, ("potential", "complex", "real")),
+    "that returns nothing": (lambda x: None, GRID, ("potential",)),
+    "not periodic on a ring": (lambda x: x[0] ** 2, RING, ("potential", "periodic", "Periodic(0, 1, 12)", "force")),
+}
+
+
+def _three(x: Any) -> tuple[Any, Any, Any]:
+    a, b, c = x
+    return a, b, c
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # JAX's, about None where a number should be
+@pytest.mark.parametrize("name", POTENTIALS)
+@pytest.mark.parametrize("door", ["evolve", "spectrum", "correspondence"])
+def test_a_potential_is_refused_at_every_door(name: str, door: str) -> None:
+    potential, grid, words = POTENTIALS[name]
+    equation = fp.FokkerPlanck(potential)
+    start = fp.Gaussian(0.0, 1.0)
+    refused(
+        {
+            "evolve": lambda: fp.evolve(equation, start, [0.1], grid=grid),
+            "spectrum": lambda: fp.spectrum(equation, grid, 2),
+            "correspondence": lambda: fp.correspondence(equation, start, [0.1], grid=grid),
+        }[door],
+        *words,
+    )
+
+
+def test_a_potential_may_use_what_only_jax_arrays_have() -> None:
+    """`x.at` is no reason to refuse."""
+    from fpsolve.entrance import check_equation
+
+    check_equation(fp.FokkerPlanck(lambda x: jnp.sum(x.at[0].multiply(2.0) ** 2)), PLANE)
+
+
+@pytest.mark.parametrize(
+    ("force", "words"),
+    [
+        (lambda x: x[0], ("force", "()", "(2,)")),
+        (lambda x: jnp.ones(3), ("force", "(3,)", "(2,)")),
+        (lambda x: x[2] * x, ("force", "2 dimensions")),
+        (lambda x: x / (x[0] - x[0]), ("force", "finite", "x = (")),
+    ],
+)
+def test_a_force_is_refused(force: Any, words: tuple[str, ...]) -> None:
+    refused(lambda: ask(fp.FokkerPlanck(force=force), fp.Gaussian(0.0, 0.5), grid=PLANE), *words)
+
+
+@pytest.mark.parametrize(
+    ("diffusion", "words"),
+    [
+        ([1.0, 2.0, 3.0], ("diffusion", "2 dimensions")),
+        ([1.0, 1.0, 1.0], ("diffusion", "2 dimensions")),
+        (lambda x: x[0], ("diffusion", "positive")),
+        (lambda x: jnp.sqrt(x), ("diffusion", "finite", "x = (")),
+        (lambda x: jnp.ones(3), ("diffusion",)),
+        (lambda x: x[2], ("diffusion", "2 dimensions")),
+    ],
+)
+def test_a_diffusion_is_refused_on_the_grid(diffusion: Any, words: tuple[str, ...]) -> None:
+    refused(lambda: ask(fp.FokkerPlanck(fp.Harmonic(), diffusion), fp.Gaussian(0.0, 0.5), grid=PLANE), *words)
+
+
+@pytest.mark.parametrize("diffusion", [0.0, -1.0, NAN, INF, [1.0, 0.0], [1.0, NAN], "1", None, True, 1j, [[1.0]], []])
+@pytest.mark.parametrize("equation", [fp.FokkerPlanck, fp.Schrodinger])
+def test_a_diffusion_is_refused_when_given(equation: Any, diffusion: Any) -> None:
+    refused(lambda: equation(fp.Harmonic(), diffusion), "diffusion", repr(diffusion)[:3])
+
+
+@pytest.mark.parametrize("wrong", [3.0, "harmonic", [1.0, 2.0], np.ones(4)])
+def test_what_cannot_be_called_is_refused(wrong: Any) -> None:
+    refused(lambda: fp.FokkerPlanck(wrong), "potential", "callable")
+    refused(lambda: fp.Schrodinger(wrong), "potential", "callable")
+    refused(lambda: fp.FokkerPlanck(force=wrong), "force", "function")
+    refused(lambda: fp.FokkerPlanck.ito(wrong, 1.0), "drift", "function")
+
+
+def test_a_wave_needs_a_potential_and_a_constant_diffusion() -> None:
+    refused(lambda: fp.Schrodinger(None), "potential", "None")
+    refused(lambda: fp.Schrodinger(fp.Harmonic(), lambda x: 1.0), "diffusion", "number")
+
+
+BOUNDS = [
+    (1.0, -1.0),
+    (1.0, 1.0),
+    (NAN, 1.0),
+    (-1.0, INF),
+    (-INF, 1.0),
+    ("a", 1.0),
+    (None, 1.0),
+    (1j, 2.0),
+    ([0.0], 1.0),
+]
+AXES = [fp.Line, fp.Reflecting, fp.Absorbing, fp.Periodic, fp.Legendre]
+
+
+@pytest.mark.parametrize("axis", AXES)
+@pytest.mark.parametrize("n", [2, 0, -1, 2.0, 16.0, "8", True, None, NAN, np.float64(8), [8]])
+def test_n_must_be_an_integer_above_two(axis: Any, n: Any) -> None:
+    refused(lambda: axis(-1.0, 1.0, n), "n", repr(n), "integer")
+
+
+@pytest.mark.parametrize("axis", AXES)
+@pytest.mark.parametrize("bounds", BOUNDS, ids=str)
+def test_bounds_must_be_finite_and_ascending(axis: Any, bounds: tuple[Any, Any]) -> None:
+    refused(lambda: axis(*bounds, 8), axis.__name__, "lower" if bounds != (-1.0, INF) else "upper")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(AXES), st.floats(), st.floats(), st.one_of(st.integers(-4, 40), st.floats(), st.text(max_size=3))
+)
+def test_an_axis_is_made_exactly_of_what_is_allowed(axis: Any, lower: float, upper: float, n: Any) -> None:
+    sound = math.isfinite(lower) and math.isfinite(upper) and lower < upper and isinstance(n, int) and n > 2
+    length = upper - lower
+    if sound and math.isfinite(length) and length > 1e-9 * max(1.0, abs(lower), abs(upper)):
+        assert np.all(np.diff(axis(lower, upper, n).nodes) > 0)
+    elif not sound:
+        refused(lambda: axis(lower, upper, n), axis.__name__)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(), max_size=4))
+def test_times_pass_exactly_when_allowed(times: list[float]) -> None:
+    from fpsolve.entrance import check_times
+
+    sound = all(math.isfinite(t) and t >= 0 for t in times) and all(a < b for a, b in pairwise(times))
+    if sound and times:
+        np.testing.assert_array_equal(check_times(times), times)
+    else:
+        refused(lambda: check_times(times), "times")
+
+
+@pytest.mark.parametrize("wrong", [(), (3,), ("x",), (GRID,), (fp.Line,), ([GRID.axes[0]],)])
+def test_a_grid_is_made_of_axes(wrong: tuple[Any, ...]) -> None:
+    refused(lambda: fp.Grid(*wrong), "Grid.axes")
+
+
+@pytest.mark.parametrize("ask_for", ["points", "weights", "sample", "density"])
+def test_a_grid_that_does_not_fit_says_the_bytes(ask_for: str) -> None:
+    question = {
+        "points": lambda: HUGE.points,
+        "weights": lambda: HUGE.weights,
+        "sample": lambda: HUGE.sample(lambda x: x[0]),
+        "density": lambda: HUGE.density(START),
+    }[ask_for]
+    refused(question, "bytes", "available", "fewer nodes")
+
+
+@pytest.mark.parametrize("wrong", [0, -1, NAN, INF, "2", None])
+def test_a_grid_refines_by_a_positive_factor(wrong: Any) -> None:
+    refused(lambda: GRID.refine(wrong), "factor", repr(wrong))
+
+
+REVERSIBLE: dict[str, Callable[[fp.FokkerPlanck], Any]] = {
+    "gibbs": lambda equation: equation.gibbs(GRID),
+    "to_wave": lambda equation: equation.to_wave(FIELD, GRID),
+    "to_density": lambda equation: equation.to_density(FIELD, GRID),
+    "schrodinger": lambda equation: equation.schrodinger(),
+    "correspondence": lambda equation: fp.correspondence(equation, START, [0.1], grid=GRID),
+}
+
+
+@pytest.mark.parametrize("name", REVERSIBLE)
+@pytest.mark.parametrize("equation", [PUSHED, UNEVEN], ids=["force", "D(x)"])
+def test_an_irreversible_process_has_neither_gibbs_density_nor_wave(name: str, equation: fp.FokkerPlanck) -> None:
+    refused(
+        lambda: REVERSIBLE[name](equation), "equation", "does not exist", "force" if equation is PUSHED else "diffusion"
+    )
+
+
+def test_different_diffusions_on_coupled_axes_have_no_gibbs_density() -> None:
+    equation = fp.FokkerPlanck(lambda x: (x[0] * x[1]) ** 2 / 9 + x @ x, [1.0, 2.0])
+    refused(lambda: equation.gibbs(PLANE), "equation", "couples")
+
+
+@pytest.mark.parametrize("k", [0, -1, 17, 2.0, "2", True, None, NAN])
+def test_k_is_refused(k: Any) -> None:
+    refused(lambda: fp.spectrum(WELL, GRID, k), "k", repr(k))
+
+
+SPECTRA: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
+    "grid missing": (lambda: fp.spectrum(WELL, None), ("grid", "None")),
+    "grid too large": (lambda: fp.spectrum(WELL, HUGE), ("bytes", "available")),
+    "equation": (lambda: fp.spectrum(fp.Harmonic(), GRID), ("equation", "fp.FokkerPlanck")),
+    "scheme": (lambda: fp.spectrum(WELL, GRID, scheme="spectral"), ("scheme", "'spectral'")),
+    "Reflecting": (lambda: fp.spectrum(WELL, WALLS, scheme=fp.Spectral()), ("grid", "Reflecting")),
+    "force": (lambda: fp.spectrum(PUSHED, GRID), ("equation", "force")),
+    "tol": (lambda: fp.spectrum(WELL, GRID, tol=-1.0), ("tol", "-1.0")),
+    "t": (lambda: fp.spectrum(MOVING, GRID, t=NAN), ("t", "nan")),
+    "correspondence of a wave": (lambda: fp.correspondence(OSCILLATOR, START, [0.1], grid=GRID), ("equation",)),
+    "correspondence times": (lambda: fp.correspondence(WELL, START, [], grid=GRID), ("times", "[]")),
+    "correspondence initial": (lambda: fp.correspondence(WELL, -FIELD, [0.1], grid=GRID), ("initial", "-1.0")),
+    "correspondence scheme": (lambda: fp.correspondence(WELL, START, [0.1], grid=GRID, scheme=1), ("scheme", "1")),
+    "correspondence grid": (lambda: fp.correspondence(WELL, START, [0.1], grid=None), ("grid", "None")),
+}
+
+
+@pytest.mark.parametrize("name", SPECTRA)
+def test_spectrum_and_correspondence_refuse(name: str) -> None:
+    question, words = SPECTRA[name]
+    refused(question, *words)
+
+
+def test_nothing_is_written_before_a_refusal(tmp_path: Path) -> None:
+    for bad in (
+        {"tol": -1.0},
+        {"times": []},
+        {"scheme": "spectral"},
+        {"method": "dense"},
+        {"initial": -FIELD},
+        {"wick": 1.0},
+    ):
+        refused(lambda bad=bad: ask(**bad, checkpoint=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
