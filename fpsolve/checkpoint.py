@@ -6,6 +6,7 @@ not the source text of its functions), and one `.npz` a saved time.
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,20 @@ from .core.files import write_atomically
 from .equation import FokkerPlanck
 
 
+def check_folder(folder: Any) -> Path:
+    """The folder as a path, or a refusal."""
+    if not isinstance(folder, str | os.PathLike):
+        refuse("checkpoint", folder, "it must be the path of a folder", 'Give "runs/first", say.')
+    if Path(folder).exists() and not Path(folder).is_dir():
+        refuse("checkpoint", str(folder), "it is a file", "Give a folder, new or of the same call.")
+    return Path(folder)
+
+
 class Checkpoint:
     """The states of one run in one folder. **Raises** `ValueError` if the folder holds another problem."""
 
-    def __init__(self, folder: Any, problem: Any, method: Any, field: Array, times: Array, tol: float):
-        self.folder = Path(folder)
+    def __init__(self, folder: Path, problem: Any, method: Any, field: Array, times: Array, tol: float):
+        self.folder = folder
         mine = _fingerprint(problem, method, field, times, tol)
         header = self.folder / "problem.json"
         if header.exists():

@@ -4,6 +4,7 @@ Exit status: 0 all is well; 1 a claim fails, a control passes, or a run fails nu
 right, or a package that is missing.
 """
 
+import io
 import json
 import os
 import sys
@@ -34,7 +35,7 @@ def main() -> None:
     """The command `fpsolve`."""
     jax.config.update("jax_enable_x64", True)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without √ shows ?
     try:
         app = application()

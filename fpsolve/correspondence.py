@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from .choice import check_scheme, wave_size
 from .core.checks import refuse
 from .core.door import report
 from .core.memory import check_memory
-from .entrance import check_equation, check_scheme, check_times, initial_field
+from .entrance import check_equation, check_times, initial_field
 from .equation import FokkerPlanck
 from .grid import Grid
 from .method.trajectory import run_both
@@ -97,8 +98,8 @@ def correspondence(
     equation.require_reversible(grid, "the wave picture")
     scheme = ScharfetterGummel() if scheme is None else scheme
     check_scheme(scheme, equation, grid)
-    field = initial_field(equation, grid, initial, 0.0)
-    size = _wave_size(equation, grid, field)
+    field = initial_field(equation, grid, initial)
+    size = wave_size(equation, grid, field)
     if not np.isfinite(size):
         cure = "Start from a narrower density, or one nearer to the Gibbs density; fp.evolve takes any start."
         refuse("initial", size, "its wave p / sqrt(pi) overflows", cure)
@@ -123,8 +124,3 @@ def _spectra(equation: FokkerPlanck, grid: Grid, scheme: Scheme, t: Any) -> Arra
     left = jnp.where(seen, jnp.exp(-jnp.where(seen, log_root, 0)), 0) * modes.vectors
     right = jnp.exp(log_root) * modes.vectors
     return jnp.stack([-grid.integrate(left * jax.vmap(operator.generator)(right)), modes.values])
-
-
-def _wave_size(equation: FokkerPlanck, grid: Grid, field: Array) -> float:
-    wave = equation.to_wave(field, grid)
-    return float(jnp.sqrt(grid.integrate(wave**2)))

@@ -1,10 +1,11 @@
-"""What every door asks before it computes anything: is the question well posed, and which scheme suits it.
+"""What every door asks before it computes anything: is the question well posed.
 
 Values are looked at only where they are concrete; under `jit`, `vmap` and `grad` shapes are checked, the run reports.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -12,26 +13,9 @@ import numpy as np
 from jaxtyping import Array
 
 from .core.checks import check_finite_number, check_numbers, is_concrete, refuse
-from .equation import FokkerPlanck, Schrodinger, divide_root
-from .grid import Gaussian, Grid, Periodic, Reflecting, product_points, sample
-from .method.base import Picture
-from .scheme import ScharfetterGummel, Scheme, Spectral
+from .equation import FokkerPlanck, Schrodinger
+from .grid import Gaussian, Grid, Periodic, product_points, sample
 from .scheme.base import Equation
-
-UNRESOLVED = (
-    1e-5  # the size of H sqrt(pi), or of the wave's shortest tenth, from which finite volumes are the better choice
-)
-LARGEST_SPECTRAL = 512
-
-
-class Choice(NamedTuple):
-    """A scheme with the reason for it, the picture to run in, and what the methods must know."""
-
-    scheme: Scheme
-    why: str
-    picture: Picture
-    reversible: bool
-    wave_fits: bool
 
 
 def check_equation(equation: Any, grid: Any, t: Any = 0.0) -> Grid:
@@ -45,14 +29,11 @@ def check_equation(equation: Any, grid: Any, t: Any = 0.0) -> Grid:
     if any(shape not in ((), (grid.ndim,)) for shape in shapes):
         cure = "Give one number, or one an axis."
         refuse("diffusion", equation.diffusion, f"the grid has {_dimensions(grid)}", cure)
-    _check_function("potential", equation.energy, grid, t, ())
-    _check_function("diffusion", lambda x, t: equation.diffusions(x), grid, t, (grid.ndim,))
-    if callable(equation.diffusion) and is_concrete(equation):
-        values = np.asarray(grid.sample(equation.diffusions))
-        if not np.all(values > 0):
-            refuse("diffusion", float(values.min()), "it must be positive everywhere on the grid", "Raise it there.")
+    _check_function("potential", equation, grid, t, ())
+    if callable(equation.diffusion):
+        _check_function("diffusion", equation, grid, t, (grid.ndim,))
     if isinstance(equation, FokkerPlanck) and equation.force is not None:
-        _check_function("force", equation.force, grid, t, (grid.ndim,))
+        _check_function("force", equation, grid, t, (grid.ndim,))
     _check_periodic(equation, grid, t)
     return grid
 
@@ -114,7 +95,7 @@ def check_observables(observables: Any, grid: Grid) -> None:
         _probe(f"observables[{name!r}]", f, grid)
 
 
-def initial_field(equation: Equation, grid: Grid, initial: Any, wick: float) -> Array:
+def initial_field(equation: Equation, grid: Grid, initial: Any) -> Array:
     """The state at t = 0 on the grid, `(*shape)`, in the precision of the run."""
     array = hasattr(initial, "dtype") or isinstance(initial, list | tuple)
     if isinstance(equation, FokkerPlanck):
@@ -131,7 +112,7 @@ def initial_field(equation: Equation, grid: Grid, initial: Any, wick: float) -> 
         refuse("initial", initial, "it must be a wave", "Give a function of x or an array of the grid's shape.")
     if not array:
         _probe("initial", initial, grid)
-    field = _floating("initial", initial if array else grid.sample(initial))
+    field = _floating("initial", grid.sample(initial) if callable(initial) and not array else initial)
     if field.shape != grid.shape:
         cure = "Give a function of x, or an array of the grid's shape."
         refuse("initial.shape", field.shape, f"it must be the grid's shape, {grid.shape}", cure)
@@ -143,89 +124,6 @@ def initial_field(equation: Equation, grid: Grid, initial: Any, wick: float) -> 
     return field
 
 
-def choose_scheme(equation: Equation, grid: Grid, scheme: Any, field: Array, times: Array, tol: float) -> Choice:
-    """The scheme asked for, checked, or the one that suits; with the picture it runs in."""
-    process = isinstance(equation, FokkerPlanck)
-    reversible = process and equation.irreversible_because(grid) is None
-    fits = reversible and _wave_fits(equation, grid, field, tol)
-    if scheme is not None:
-        check_scheme(scheme, equation, grid)
-        why = "as asked"
-    else:
-        scheme, why = _suitable(equation, grid, reversible, fits, field, times)
-    why = f"{type(scheme).__name__}, {why}"
-    if not process:
-        return Choice(scheme, why, "wave", False, True)
-    if isinstance(scheme, Spectral):
-        if reversible and not fits:
-            why += "; the initial density is too wide for its wave, so the density itself is evolved"
-        return Choice(scheme, why, "wave" if fits else "density", fits, fits)
-    return Choice(scheme, why, "density", reversible, fits)
-
-
-def check_scheme(scheme: Any, equation: Equation, grid: Grid) -> None:
-    """Refuse what is no scheme, or one that cannot take this equation on this grid."""
-    if not isinstance(scheme, Scheme):
-        refuse(
-            "scheme", scheme, "it must be a scheme", "Give fp.Spectral(), fp.ScharfetterGummel() or fp.SquareRoot()."
-        )
-    scheme.check(equation, grid)
-
-
-def _suitable(
-    equation: Equation, grid: Grid, reversible: bool, fits: bool, field: Array, times: Array
-) -> tuple[Scheme, str]:
-    volumes = ScharfetterGummel()
-    if any(isinstance(axis, Reflecting) for axis in grid.axes):
-        return volumes, "because an axis is Reflecting"
-    if max(grid.shape) > LARGEST_SPECTRAL:
-        return volumes, f"because an axis has more than {LARGEST_SPECTRAL} nodes"
-    if not isinstance(equation, FokkerPlanck):
-        return Spectral(), "because the grid has a basis on every axis"
-    if not reversible:
-        return volumes, "because the process is not reversible"
-    if not fits:
-        return volumes, "because the initial density is too wide for its wave"
-    if not is_concrete(equation, field, times):
-        return (
-            Spectral(),
-            "because the grid has a basis on every axis (nothing could be measured under a transformation)",
-        )
-    moments = np.linspace(0, float(times[-1]), 3) if equation.moves else np.zeros(1)
-    size = max(float(_unresolved(equation, grid, field, t)) for t in moments)
-    if size < UNRESOLVED:
-        return Spectral(), f"because the grid resolves sqrt(pi) and the initial wave to {size:.0e}"
-    return volumes, f"because Spectral resolves sqrt(pi) and the initial wave only to {size:.0e} on this grid"
-
-
-@eqx.filter_jit
-def _unresolved(equation: FokkerPlanck, grid: Grid, field: Array, t: Any) -> Array:
-    """The worse of two: the rate sqrt(pi) |H sqrt(pi)| at which the Gibbs density would leak, and the share of the
-    initial wave in its shortest tenth."""
-    dtype = field.dtype
-    operator = Spectral().build(equation, grid, t, dtype, True)
-    root = jnp.exp(equation.log_root(grid, t)).astype(dtype)
-    defect = grid.integrate(root * jnp.abs(operator.hamiltonian(root)))
-    wave = divide_root(field, equation.log_root(grid, 0.0).astype(dtype))
-    share = jnp.zeros((), dtype)
-    for i, axis in enumerate(grid.axes):
-        spectrum = jnp.abs(jnp.fft.fft(wave, axis=i))
-        high = (jnp.abs(jnp.fft.fftfreq(axis.n)) > 0.45).reshape(-1, *[1] * (grid.ndim - 1 - i))
-        uniform = np.ptp(axis.weights) < 1e-9 * axis.length
-        share = jnp.maximum(share, jnp.max(jnp.where(high, spectrum, 0)) / jnp.max(spectrum)) if uniform else share
-    worst = jnp.maximum(defect, share)
-    return jnp.where(jnp.isfinite(worst), worst, jnp.inf)
-
-
-def _wave_fits(equation: Any, grid: Grid, field: Array, tol: float) -> bool:
-    """Whether rounding of p / sqrt(pi) stays below the tolerance; taken for granted where nothing can be looked at."""
-    if not is_concrete(equation, field):
-        return True
-    wave = divide_root(field, equation.log_root(grid, 0.0).astype(field.dtype))
-    size = float(jnp.sqrt(grid.integrate(wave**2)))
-    return bool(np.isfinite(size)) and 64 * float(jnp.finfo(field.dtype).eps) * size < tol
-
-
 def _probe(name: str, f: Any, grid: Grid) -> Any:
     """f at one point of the grid, or a refusal. The point is numpy's, where a missing coordinate is an error."""
     point = np.asarray([axis.nodes[0] for axis in grid.axes], dtype=jnp.zeros(()).dtype)
@@ -233,7 +131,7 @@ def _probe(name: str, f: Any, grid: Grid) -> Any:
         with np.errstate(all="ignore"):
             try:
                 return f(point)
-            except AttributeError:  # what only JAX's arrays have, such as x.at
+            except (AttributeError, TypeError):  # what only JAX's arrays have, such as x.at
                 return f(jnp.asarray(point))
     except (IndexError, TypeError, ValueError) as error:
         if str(error).startswith(name):
@@ -246,35 +144,58 @@ def _dimensions(grid: Grid) -> str:
     return f"{grid.ndim} dimension{'s' if grid.ndim > 1 else ''}"
 
 
-def _check_function(name: str, f: Any, grid: Grid, t: Any, shape: tuple[int, ...]) -> None:
-    """Call f(x, t) once, which refuses a coordinate that the grid lacks, then look at every value."""
-    value = _probe(name, lambda x: f(x, t), grid)
+def _check_function(name: str, equation: Equation, grid: Grid, t: Any, shape: tuple[int, ...]) -> None:
+    """Call the function once, which refuses a coordinate that the grid lacks, then look at every value."""
+    value = _probe(name, lambda x: _FUNCTIONS[name](equation, x, t), grid)
     if jnp.shape(value) != shape:
         what = "a scalar" if shape == () else f"of shape {shape}"
         refuse(name, jnp.shape(value), f"f(x) must be {what}", "Sum over the coordinates: jnp.sum(x**2), say.")
     if jnp.iscomplexobj(value):
         refuse(name, value, "it must be real, not complex", "Take jnp.real or jnp.abs of it.")
-    if not is_concrete(value, t):
+    if not is_concrete(equation, t):
         return
-    values = np.asarray(grid.sample(lambda x: f(x, t)))
-    bad = ~np.isfinite(values)
-    if bad.any():
-        index = np.unravel_index(int(np.argmax(bad)), values.shape)
-        where = tuple(float(axis.nodes[i]) for axis, i in zip(grid.axes, index, strict=False))
-        cure = "Move the box, or write the function so that it is finite there."
-        refuse(name, float(values[index]), f"it must be finite on the grid, and is not at x = {where}, t = {t}", cure)
+    found, index, number = _first_bad(equation, name, grid, t)
+    if bool(found):
+        at = np.unravel_index(int(index) // max(1, math.prod(shape)), grid.shape)
+        where = tuple(float(axis.nodes[i]) for axis, i in zip(grid.axes, at, strict=True))
+        wanted = "positive and finite" if name == "diffusion" else "finite"
+        cure = "Move the box, or change the function there."
+        refuse(name, float(number), f"it must be {wanted} on the grid, and is not at x = {where}, t = {t}", cure)
+
+
+@eqx.filter_jit
+def _first_bad(equation: Equation, name: str, grid: Grid, t: Any) -> tuple[Array, Array, Array]:
+    """Whether a value on the grid is not finite (a diffusion: not positive), its flat index, and the value."""
+    values = grid.sample(lambda x: _FUNCTIONS[name](equation, x, t)).ravel()
+    bad = ~jnp.isfinite(values) | (values <= 0 if name == "diffusion" else False)
+    index = jnp.argmax(bad)
+    return jnp.any(bad), index, values[index]
+
+
+_FUNCTIONS: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "potential": lambda equation, x, t: equation.energy(x, t),
+    "diffusion": lambda equation, x, t: equation.diffusions(x),
+    "force": lambda equation, x, t: equation.force(x, t),
+}
 
 
 def _check_periodic(equation: Equation, grid: Grid, t: Any) -> None:
     for i, axis in enumerate(grid.axes):
         if not isinstance(axis, Periodic) or not is_concrete(equation, t):
             continue
-        ends = [jnp.asarray([axis.lower, axis.upper], dtype=float) if j == i else x for j, x in enumerate(grid.nodes)]
-        values = np.asarray(sample(lambda x: equation.energy(x, t), product_points(tuple(ends))))
-        jump = float(np.max(np.abs(np.diff(values, axis=i))))
-        if jump > 1e-6 * (1 + float(np.ptp(values))):
+        jump, scale = _jump(equation, grid, i, t)
+        if jump > 1e-6 * (1 + scale):
             cure = "Give the push round the ring as force=..., or use fp.Line."
-            refuse("potential", jump, f"it must be periodic on {axis!r}, and jumps there by this much", cure)
+            refuse("potential", float(jump), f"it must be periodic on {axis!r}, and jumps there by this much", cure)
+
+
+@eqx.filter_jit
+def _jump(equation: Equation, grid: Grid, i: int, t: Any) -> tuple[Array, Array]:
+    """The largest jump of the potential from one end of axis i to the other, and the range of its values there."""
+    ends = jnp.asarray([grid.axes[i].lower, grid.axes[i].upper], dtype=float)
+    positions = tuple(ends if j == i else x for j, x in enumerate(grid.nodes))
+    values = sample(lambda x: equation.energy(x, t), product_points(positions))
+    return jnp.max(jnp.abs(jnp.diff(values, axis=i))), jnp.ptp(values)
 
 
 def _floating(name: str, values: Any) -> Array:

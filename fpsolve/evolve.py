@@ -15,12 +15,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, check_folder
+from .choice import choose_scheme
 from .core.checks import is_concrete
 from .core.memory import check_memory
 from .core.progress import track
 from .core.result import first_failure, raise_failure
-from .entrance import check_equation, check_times, check_tolerance, check_wick, choose_scheme, initial_field
+from .core.types import Real
+from .entrance import (
+    check_equation,
+    check_observables,
+    check_times,
+    check_tolerance,
+    check_wick,
+    initial_field,
+)
 from .equation import FokkerPlanck
 from .grid import Grid
 from .method import Exponential, Magnus, check_method, choose_method
@@ -39,8 +48,8 @@ def evolve(
     grid: Grid | None = None,
     scheme: Scheme | None = None,
     method: Exponential | Magnus | None = None,
-    tol: float | None = None,
-    wick: float = 0.0,
+    tol: Real | None = None,
+    wick: Real = 0.0,
     observables: Mapping[str, Callable[[Array], Any]] | None = None,
     progress: bool = False,
     checkpoint: Any = None,
@@ -80,18 +89,23 @@ def evolve(
     times = check_times(times)
     check_memory("grid", grid.shape, len(times) + 12, "Take fewer nodes on some axis, or fewer times.")
     check_wick(equation, wick)
-    field = initial_field(equation, grid, initial, wick)
+    check_observables(observables, grid)
+    if method is not None:
+        reversible = not isinstance(equation, FokkerPlanck) or equation.irreversible_because(grid) is None
+        check_method(method, equation, grid.size, reversible)
+    field = initial_field(equation, grid, initial)
     tol = check_tolerance(tol, field.real.dtype)
+    folder = None if checkpoint is None else check_folder(checkpoint)
     chosen = choose_scheme(equation, grid, scheme, field, times, tol)
     if method is None:
         method, reason = choose_method(equation, grid.size, chosen.reversible, chosen.wave_fits)
         why = f"{type(method).__name__}, because {reason}"
     else:
-        check_method(method, equation, chosen.reversible)
+        check_method(method, equation, grid.size, chosen.reversible)
         why = f"{type(method).__name__}, as asked"
     problem = Problem(equation, chosen.scheme, grid, chosen.picture, chosen.reversible, float(wick))
     bar = track(times, progress)
-    saved = None if checkpoint is None else Checkpoint(checkpoint, problem, method, field, times, tol)
+    saved = None if folder is None else Checkpoint(folder, problem, method, field, times, tol)
     moving = isinstance(method, Magnus)
     if is_concrete(equation, field, times) and (moving or saved is not None or bar is not None):
         trajectory = run_by_interval(problem, method, field, times, tol, bar, saved)

@@ -53,7 +53,7 @@ class Solution(eqx.Module):
         """The integral of every value, `(T,)`."""
         return self.grid.integrate(self.values)
 
-    def on(self, grid: Grid) -> Array:
+    def on(self, grid: Any) -> Array:
         """The values on another grid inside the same box, `(T, *grid.shape)`, to the scheme's own accuracy.
 
         `Spectral` evaluates its basis: for a process it interpolates the wave and multiplies by sqrt(pi) at the new
@@ -93,7 +93,9 @@ class Solution(eqx.Module):
         )
 
 
-def _pairs(old: Grid, new: Grid) -> list[tuple[Any, Any]]:
+def _pairs(old: Grid, new: Any) -> list[tuple[Any, Any]]:
+    if not isinstance(new, Grid):
+        refuse("grid", new, "it must be an fp.Grid", "Give fp.Grid(fp.Line(-1, 1, 200)), say.")
     if old.ndim != new.ndim:
         refuse("grid", new, f"it must have {old.ndim} axes, as the solution has", "Give one axis a dimension.")
     for before, after in zip(old.axes, new.axes, strict=True):

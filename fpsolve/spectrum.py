@@ -12,12 +12,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from .choice import choose_scheme
 from .core.checks import check_integer, is_concrete, refuse
 from .core.door import report
 from .core.memory import check_memory
 from .core.result import code, raise_failure
+from .core.types import Count, Real
 from .eigen import dense_modes, filtered_modes
-from .entrance import check_equation, check_tolerance, choose_scheme
+from .entrance import check_equation, check_tolerance
 from .equation import FokkerPlanck
 from .grid import Grid
 from .scheme import Scheme
@@ -77,11 +79,11 @@ class Spectrum(eqx.Module):
 def spectrum(
     equation: Equation,
     grid: Grid | None = None,
-    k: int = 6,
+    k: Count = 6,
     *,
     t: Any = 0.0,
     scheme: Scheme | None = None,
-    tol: float | None = None,
+    tol: Real | None = None,
 ) -> Spectrum:
     """The k lowest levels and modes of H.
 

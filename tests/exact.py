@@ -3,8 +3,8 @@
     equation            what is solved                           density(grid, t)    the exact density (or wave)
     grid(n[, kind])     a box that holds it, of n nodes an axis  spectrum(k)         the k lowest levels, where known
 
-Its physical numbers are array leaves, so `gradient` differentiates the exact formula with respect to any of them, and two
-instances of one class share their compiled programs.
+Its physical numbers are array leaves, so `gradient` differentiates the exact formula with respect to any of them, and
+two instances of one class share their compiled programs.
 """
 
 from typing import Any
@@ -13,12 +13,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from exact_line import Lognormal, Oscillator, PoeschlTeller, PrescribedGap, Swirl, rotated
-from exact_moving import Dragged, Loosened, Shaken, Wave
-from exact_walls import Absorbed, Product, Ring, Walls
 from jaxtyping import Array
 
 import fpsolve as fp
+from exact_line import Lognormal, Oscillator, PoeschlTeller, PrescribedGap, Swirl, rotated
+from exact_moving import Dragged, Loosened, Shaken, Wave
+from exact_walls import Absorbed, Product, Ring, Walls
 
 
 def _make(cls: Any, *numbers: Any, **settings: Any) -> Any:

@@ -67,10 +67,10 @@ class Oscillator(eqx.Module):
 
 
 class Swirl(eqx.Module):
-    """A force that is no gradient: dX = (-k X + c (-X_2, X_1)) dt + sqrt(2 D) dW in the plane, from an isotropic Gaussian.
+    """A force that is no gradient: dX = (-k X + c (-X_2, X_1)) dt + sqrt(2 D) dW in the plane.
 
-    The mean turns by c t and shrinks by exp(-k t); the variance D/k + (v - D/k) exp(-2 k t) does not feel c. The
-    eigenvalues of -L are k (n_1 + n_2) + i c (n_1 - n_2).
+    From an isotropic Gaussian the mean turns by c t and shrinks by exp(-k t); the variance D/k + (v - D/k) exp(-2 k t)
+    does not feel c. The eigenvalues of -L are k (n_1 + n_2) + i c (n_1 - n_2).
     """
 
     stiffness: Array
@@ -97,7 +97,10 @@ class Swirl(eqx.Module):
 class PoeschlTeller(eqx.Module):
     """U = A ln cosh x, s = A / (2 D): levels E_n = D (s^2 - (s - n)^2) for n < s, then a continuum from D s^2.
 
-    psi_2/psi_0 = sinh^2 x - D/(A - 2D), E_2 = 2 A - 4 D, so  p = pi (1 + c psi_2/psi_0 exp(-E_2 t)),  pi = cosh(x)^-2s / Z
+    psi_2/psi_0 = sinh^2 x - D/(A - 2D), E_2 = 2 A - 4 D, so
+
+        p = pi (1 + c psi_2/psi_0 exp(-E_2 t)),     pi = cosh(x)^-2s / Z,
+
     with Z = sqrt(pi) Gamma(s) / Gamma(s + 1/2).
     """
 
@@ -156,7 +159,7 @@ class PrescribedGap(eqx.Module):
 class Lognormal(eqx.Module):
     """Multiplicative noise, in Ito's form: X = exp(Y), Y Ornstein-Uhlenbeck with rate k and diffusion D,
 
-        dX = (D X - k X ln X) dt + sqrt(2 D) X dW,     p(x, t) = N(ln x; m e^{-kt}, D/k + (v - D/k) e^{-2kt}) / x.
+    dX = (D X - k X ln X) dt + sqrt(2 D) X dW,     p(x, t) = N(ln x; m e^{-kt}, D/k + (v - D/k) e^{-2kt}) / x.
     """
 
     rate: Array

@@ -1,6 +1,8 @@
 """Processes whose potential moves, and waves. See `exact`.
 
-In a harmonic well of stiffness k(t) and centre c(t) a Gaussian stays one:  mean' = -k (mean - c),  var' = 2 D - 2 k var.
+In a harmonic well of stiffness k(t) and centre c(t) a Gaussian stays one:
+
+    mean' = -k (mean - c),  var' = 2 D - 2 k var.
 """
 
 from typing import Any
@@ -8,11 +10,11 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from exact_line import Kind, gaussian
 from jax.tree_util import Partial
 from jaxtyping import Array
 
 import fpsolve as fp
+from exact_line import Kind, gaussian
 
 
 class Dragged(eqx.Module):

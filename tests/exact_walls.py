@@ -5,11 +5,11 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from exact_line import Kind
 from jax.tree_util import Partial
 from jaxtyping import Array
 
 import fpsolve as fp
+from exact_line import Kind
 
 MODES = 60
 
@@ -48,7 +48,8 @@ class Ring(eqx.Module):
 class Walls(eqx.Module):
     """A constant push f between reflecting walls 0 and l; a = f / (2 D), q_k = k pi / l:
 
-        p = e^{2 a x} / Z + e^{a x} sum_k c_k (cos q_k x + (a / q_k) sin q_k x) e^{-E_k t},   E_k = D q_k^2 + f^2 / (4 D).
+        p = e^{2 a x} / Z + e^{a x} sum_k c_k (cos q_k x + (a / q_k) sin q_k x) e^{-E_k t},
+        E_k = D q_k^2 + f^2 / (4 D).
 
     Each term lets no flux through: D p' = f p at both walls. The push is a force, or the potential -f x.
     """
@@ -125,9 +126,7 @@ class Product(eqx.Module):
     def equation(self) -> fp.FokkerPlanck:
         one, two = self.first.equation, self.second.equation
         forced = one.force is not None or two.force is not None
-        return fp.FokkerPlanck(
-            Partial(_sum, one, two), one.diffusion, Partial(_together, one, two) if forced else None
-        )
+        return fp.FokkerPlanck(Partial(_sum, one, two), one.diffusion, Partial(_together, one, two) if forced else None)
 
     def grid(self, n: int) -> fp.Grid:
         return fp.Grid(*self.first.grid(n).axes, *self.second.grid(n).axes)

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Array
 
 import fpsolve as fp
-from fpsolve.entrance import choose_scheme
 from fpsolve.scheme import Operator
 from fpsolve.scheme.base import dense
 
@@ -42,11 +41,9 @@ def check_order(errors: Sequence[float], sizes: Sequence[int], order: float = 2.
 
 def operator(scheme: Any, equation: Any, grid: fp.Grid, t: float = 0.0) -> Operator:
     """The operator of a scheme, reversible where the equation is."""
-    start = jnp.ones(grid.shape)
-    choice = choose_scheme(equation, grid, scheme, start, jnp.ones(1), 1e-8)
     process = isinstance(equation, fp.FokkerPlanck)
     reversible = process and equation.irreversible_because(grid) is None
-    return choice.scheme.build(equation, grid, t, jnp.float64, reversible)
+    return scheme.build(equation, grid, t, jnp.float64, reversible)
 
 
 def symmetric_form(made: Operator) -> np.ndarray:

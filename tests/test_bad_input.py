@@ -1,4 +1,4 @@
-"""Bad input at the doors: a `ValueError` with the argument, its value, what is allowed, what to do; nothing computed."""
+"""Bad input at the doors: a `ValueError` with the argument, its value, what is allowed and a cure; nothing computed."""
 
 import math
 from collections.abc import Callable, Iterator

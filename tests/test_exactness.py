@@ -1,9 +1,11 @@
 """Exactness: mass, positivity, symmetry, the Gibbs state, the lattice twin; to rounding, for every kind of ends."""
 
-import exact
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import exact
+import fpsolve as fp
 from measure import (
     check_conserves,
     check_mass,
@@ -15,8 +17,6 @@ from measure import (
     solve,
     symmetric_form,
 )
-
-import fpsolve as fp
 
 VOLUMES = [fp.ScharfetterGummel(), fp.SquareRoot()]
 WELL = fp.DoubleWell(2.0)
@@ -42,23 +42,37 @@ def energy_on(grid):
     return lambda x: jnp.sum(jnp.where(rings, jnp.cos(x), wells * (x**2 - 1) ** 2 + x**2 / 2 + 0.2 * x))
 
 
+def with_schemes(names, quick):
+    """Scharfetter-Gummel on every name, square-root rates on the quick ones; the rest is slow."""
+    pairs = [(name, scheme) for name in names for scheme in VOLUMES]
+    fast = lambda name, scheme: scheme is VOLUMES[0] or name in quick
+    return pytest.mark.parametrize(
+        ("name", "scheme"),
+        [
+            pytest.param(*pair, marks=() if fast(*pair) else pytest.mark.slow, id=f"{pair[0]}-{type(pair[1]).__name__}")
+            for pair in pairs
+        ],
+    )
+
+
 def absorbs(grid):
     return any(isinstance(axis, fp.Absorbing) for axis in grid.axes)
 
 
-@pytest.mark.parametrize("scheme", VOLUMES, ids=lambda s: type(s).__name__)
-@pytest.mark.parametrize("name", ENDS)
+@with_schemes(ENDS, ["reflecting", "periodic x absorbing"])
 def test_finite_volume_matrices_are_what_they_claim(name, scheme):
     grid = ENDS[name]
     made = operator(scheme, fp.FokkerPlanck(energy_on(grid), 0.7), grid)
-    h, l, root = symmetric_form(made), generator_matrix(made), np.exp(np.asarray(made.log_root)).ravel()
+    h, rates, root = symmetric_form(made), generator_matrix(made), np.exp(np.asarray(made.log_root)).ravel()
     w = np.asarray(grid.weights).ravel()
     check_symmetric(h)
     assert np.linalg.eigvalsh(h)[0] >= -1e-13 * np.abs(h).max()
-    assert np.allclose(l, -root[:, None] * h / np.sqrt(w)[:, None] * np.sqrt(w) / root, atol=1e-13 * np.abs(l).max())
-    assert np.all(l - np.diag(np.diag(l)) >= 0)
+    assert np.allclose(
+        rates, -root[:, None] * h / np.sqrt(w)[:, None] * np.sqrt(w) / root, atol=1e-13 * np.abs(rates).max()
+    )
+    assert np.all(rates - np.diag(np.diag(rates)) >= 0)
     if not absorbs(grid):
-        check_conserves(l, grid.weights)
+        check_conserves(rates, grid.weights)
         for slope in made.factor(jnp.exp(made.log_root)):
             assert float(jnp.max(jnp.abs(slope))) <= 1e-13 * np.sqrt(np.abs(h).max())
 
@@ -76,7 +90,9 @@ def test_spectral_matrices_are_symmetric_with_a_real_spectrum_from_zero(name):
 def test_spectral_fluxes_conserve_mass_under_a_force(name):
     grid = ENDS[name]
     push = lambda x: 0.5 + 0.3 * jnp.sin(x[::-1])
-    check_conserves(generator_matrix(operator(fp.Spectral(), fp.FokkerPlanck(None, 0.7, push), grid)), grid.weights, 1e-12)
+    check_conserves(
+        generator_matrix(operator(fp.Spectral(), fp.FokkerPlanck(None, 0.7, push), grid)), grid.weights, 1e-12
+    )
 
 
 @pytest.mark.parametrize("name", ["line", "reflecting", "periodic", "reflecting x periodic"])
@@ -98,8 +114,7 @@ def test_the_square_root_scheme_is_the_lattice_laplacian_plus_a_well(name):
     assert np.abs(h - twin).max() <= 1e-14 * np.abs(h).max()
 
 
-@pytest.mark.parametrize("scheme", VOLUMES, ids=lambda s: type(s).__name__)
-@pytest.mark.parametrize("name", ["reflecting", "periodic", "reflecting x periodic"])
+@with_schemes(["reflecting", "reflecting x periodic"], ["reflecting x periodic"])
 def test_the_gibbs_state_stands_still_for_ten_thousand_units_of_time(name, scheme):
     grid = ENDS[name]
     equation = fp.FokkerPlanck(energy_on(grid), 0.7)
@@ -109,8 +124,7 @@ def test_the_gibbs_state_stands_still_for_ten_thousand_units_of_time(name, schem
     check_mass(solution)
 
 
-@pytest.mark.parametrize("scheme", VOLUMES, ids=lambda s: type(s).__name__)
-@pytest.mark.parametrize("name", ["line", "reflecting", "periodic", "legendre", "reflecting x periodic"])
+@with_schemes(["reflecting", "periodic", "legendre", "reflecting x periodic"], ["reflecting"])
 def test_finite_volumes_keep_mass_and_sign_from_a_single_cell(name, scheme):
     grid = ENDS[name]
     spike = jnp.zeros(grid.size).at[grid.size // 3].set(1.0).reshape(grid.shape)
@@ -121,7 +135,7 @@ def test_finite_volumes_keep_mass_and_sign_from_a_single_cell(name, scheme):
 
 
 @pytest.mark.parametrize("strength", [1.0, 300.0])
-@pytest.mark.parametrize("name", ["periodic", "reflecting", "reflecting x periodic", "legendre"])
+@pytest.mark.parametrize("name", ["periodic", "reflecting x periodic", "legendre"])
 def test_uniformisation_keeps_mass_and_sign_under_any_force(name, strength):
     grid = ENDS[name]
     push = lambda x: strength * (1.0 + jnp.sin(x[::-1] + 0.3))
@@ -143,7 +157,7 @@ def test_absorbing_walls_only_ever_take_mass(name):
 
 
 @pytest.mark.parametrize(
-    ("scheme", "n", "most"), [(fp.Spectral(), 12, 2e-2), (fp.ScharfetterGummel(), 12, 0.3)], ids=["spectral", "volumes"]
+    ("scheme", "n", "most"), [(fp.Spectral(), 12, 1e-3), (fp.ScharfetterGummel(), 12, 0.1)], ids=["spectral", "volumes"]
 )
 def test_four_dimensions_run_through_the_same_lines(scheme, n, most):
     numbers = (np.diag([1.0, 1.2, 0.9, 1.1]) + 0.1, np.zeros(4), 1.0, 0.3 * np.ones(4), 0.8 * np.eye(4))
@@ -152,7 +166,7 @@ def test_four_dimensions_run_through_the_same_lines(scheme, n, most):
     assert solution.values.shape == (1, n, n, n, n)
     assert relative_error(system, solution) <= most
     if isinstance(scheme, fp.ScharfetterGummel):
-        check_mass(solution)
+        assert solution.stats["mass_drift"] <= 1e-12
         check_positive(solution)
 
 
@@ -162,7 +176,7 @@ def test_a_run_repeats_to_the_bit(scheme):
     assert np.array_equal(*map(np.asarray, runs))
 
 
-@pytest.mark.parametrize("name", ["reflecting", "periodic", "legendre", "absorbing", "reflecting x periodic"])
+@pytest.mark.parametrize("name", ["periodic", "legendre", "absorbing", "reflecting x periodic"])
 def test_chebyshev_uniformisation_and_the_dense_exponential_agree(name):
     grid = ENDS[name]
     equation, scheme = fp.FokkerPlanck(energy_on(grid), 0.7), fp.ScharfetterGummel()

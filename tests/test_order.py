@@ -1,14 +1,14 @@
-"""Order: every scheme on every exact system it applies to, at least four refinements, slope within 0.15 of the claim."""
+"""Order: every scheme on every exact system it applies to, four refinements or more, slope within 0.15."""
 
-import exact
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from measure import check_close, check_order, relative_error, solve
 
+import exact
 import fpsolve as fp
 from fpsolve.method import Magnus
 from fpsolve.method.magnus import Problem, march
+from measure import check_close, check_order, relative_error, solve
 
 STILL, MOVING, WAVES = exact.still(), exact.moving(), exact.waves()
 SIZES = {1: (36, 54, 80, 120), 2: (32, 42, 54, 70), 3: (12, 16, 20, 26)}
@@ -16,7 +16,9 @@ WHEN = {name: 0.1 if "walls" in name or "absorbed" in name else 0.3 for name in 
 FORCED = ("swirl", "lognormal (ito)", "ring, pushed", "walls, force", "absorbed, force", "ring, pushed x absorbed")
 COUPLED = "oscillator 2-D, coupled, diffusion per axis"
 QUICK = {
-    "ScharfetterGummel": {name for name in STILL if name not in ("oscillator 3-D, coupled", "walls x absorbed", COUPLED)},
+    "ScharfetterGummel": {
+        name for name in STILL if name not in ("oscillator 3-D, coupled", "walls x absorbed", COUPLED)
+    },
     "SquareRoot": {"oscillator", "poeschl-teller", "walls", "absorbed, pushed", "oscillator 2-D, rotated"},
 }
 CASES = [

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.checks import refuse
+from ..core.types import Point
 from ..potential import takes_time
 
 
@@ -16,7 +17,7 @@ class Field(eqx.Module):
     function: Any
     moves: bool = eqx.field(static=True)
 
-    def __call__(self, x: Array, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Any = None) -> Array:
         """The vector at x, `(d,)`."""
         value = jnp.asarray(self.function(x, t) if self.moves else self.function(x))
         if value.shape != x.shape:

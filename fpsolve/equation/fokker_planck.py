@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.checks import check_positive, is_concrete, refuse
+from ..core.types import Point
 from ..grid import Grid, sample
 from ..potential import Potential, as_potential
 from .field import Field, as_field
@@ -88,16 +89,16 @@ class FokkerPlanck(eqx.Module):
         """Whether the potential or the force depends on time."""
         return any(part is not None and part.moves for part in (self.potential, self.force))
 
-    def energy(self, x: Array, t: Any = 0.0) -> Array:
+    def energy(self, x: Point, t: Any = 0.0) -> Array:
         """U(x, t), a scalar; zero without a potential."""
         return jnp.zeros((), x.dtype) if self.potential is None else jnp.asarray(self.potential(x, t))
 
-    def diffusions(self, x: Array) -> Array:
+    def diffusions(self, x: Point) -> Array:
         """The diffusion along each axis at x, `(d,)`."""
         value = self.diffusion(x) if callable(self.diffusion) else self.diffusion
         return jnp.broadcast_to(jnp.asarray(value, x.dtype), x.shape)
 
-    def drift(self, x: Array, t: Any = 0.0) -> Array:
+    def drift(self, x: Point, t: Any = 0.0) -> Array:
         """-grad U + f, `(d,)`."""
         drift = -jax.grad(self.energy)(x, t)
         return drift if self.force is None else drift + self.force(x, t)
@@ -184,7 +185,7 @@ class ItoForce(eqx.Module):
     drift: Field
     diffusion: Callable[[Array], Any]
 
-    def __call__(self, x: Array, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Any = None) -> Array:
         """f(x, t), `(d,)`."""
         diffusions = lambda y: jnp.broadcast_to(jnp.asarray(self.diffusion(y), y.dtype), y.shape)
         return self.drift(x, t) - jnp.diagonal(jax.jacfwd(diffusions)(x))

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.checks import check_positive, refuse
+from ..core.types import Point
 from ..potential import Potential, as_potential
 
 
@@ -46,11 +47,11 @@ class Schrodinger(eqx.Module):
         """Whether V depends on time."""
         return self.potential.moves
 
-    def energy(self, x: Array, t: Any = 0.0) -> Array:
+    def energy(self, x: Point, t: Any = 0.0) -> Array:
         """V(x, t), a scalar."""
         return jnp.asarray(self.potential(x, t))
 
-    def diffusions(self, x: Array) -> Array:
+    def diffusions(self, x: Point) -> Array:
         """The diffusion along each axis, `(d,)`."""
         return jnp.broadcast_to(self.diffusion.astype(x.dtype), x.shape)
 
@@ -69,7 +70,7 @@ class QuantumPotential(Potential):
         """Whether U does."""
         return self.equation.moves
 
-    def __call__(self, x: Array, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Any = None) -> Array:
         """V(x, t), a scalar."""
         static = jnp.sum(axis_wells(self.equation, x, t))
         if not self.moves:
@@ -78,7 +79,7 @@ class QuantumPotential(Potential):
         return static - self.kappa.astype(x.dtype) * rate / (2 * self.equation.diffusion)
 
 
-def axis_wells(equation: Any, x: Array, t: Any) -> Array:
+def axis_wells(equation: Any, x: Point, t: Any) -> Array:
     """The quantum potential axis by axis, (d_i U)^2 / (4 D_i) - d_i^2 U / 2, `(d,)`; their sum is V."""
     slope = jax.grad(equation.energy)
     directions = jnp.eye(x.shape[0], dtype=x.dtype)

@@ -22,18 +22,20 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.checks import check_finite_number, check_integer, refuse
+from ..core.types import Count, Real
 
 Ends = Literal["closed", "ring", "open"]
 AnyAxis = TypeVar("AnyAxis", bound="Axis")
+AnyType = TypeVar("AnyType")
 
 
 @dataclasses.dataclass(frozen=True)
 class Axis(abc.ABC):
     """What every axis has: two bounds, `n` nodes, and its kind of ends. Units: those of the coordinate."""
 
-    lower: float
-    upper: float
-    n: int
+    lower: Real
+    upper: Real
+    n: Count
     ends: ClassVar[Ends]
 
     def __post_init__(self) -> None:
@@ -111,7 +113,7 @@ class Axis(abc.ABC):
         n = flux.shape[axis]
         return jax.lax.slice_in_dim(flux, 0, n - 1, axis=axis), jax.lax.slice_in_dim(flux, 1, n, axis=axis)
 
-    def refine(self: AnyAxis, factor: float = 2) -> AnyAxis:
+    def refine(self: AnyAxis, factor: Real = 2) -> AnyAxis:
         """The same axis with `factor` times the nodes."""
         return dataclasses.replace(self, n=max(3, round(self.n * factor)))
 
@@ -123,6 +125,6 @@ def _pad(u: Array, axis: int) -> Array:
     return jnp.pad(u, [(1, 1) if i == axis % u.ndim else (0, 0) for i in range(u.ndim)])
 
 
-def register(cls: type) -> type:
+def register(cls: type[AnyType]) -> type[AnyType]:
     """Make an axis or a grid a static pytree: it may pass through `jit` and shapes the program."""
     return jax.tree_util.register_static(cls)

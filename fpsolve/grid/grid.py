@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from ..core.checks import check_finite_number, check_numbers, is_concrete, refuse
 from ..core.memory import check_memory
+from ..core.types import Real
 from .axis import Axis, register
 from .gaussian import Gaussian
 
@@ -132,7 +133,7 @@ class Grid:
         if not float(self.integrate(values)) > 0:
             refuse(name, 0.0, "its mass on the grid must be positive", "Move the box to where the density is.")
 
-    def refine(self, factor: float = 2) -> "Grid":
+    def refine(self, factor: Real = 2) -> "Grid":
         """The same box with `factor` times the nodes on every axis."""
         if check_finite_number("factor", factor, REFINE) <= 0:
             refuse("factor", factor, "it must be positive", REFINE)

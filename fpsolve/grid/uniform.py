@@ -6,11 +6,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..core.types import Count, Real
 from .axis import Axis, Ends, register
 
 
 @functools.lru_cache(maxsize=256)
-def _equal_cells(lower: float, upper: float, n: int) -> tuple[np.ndarray, np.ndarray]:
+def _equal_cells(lower: Real, upper: Real, n: Count) -> tuple[np.ndarray, np.ndarray]:
     width = (upper - lower) / n
     nodes, weights = lower + width * (np.arange(n) + 0.5), np.full(n, width)
     nodes.flags.writeable = weights.flags.writeable = False

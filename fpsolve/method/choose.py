@@ -14,7 +14,7 @@ from .uniformization import Uniformization
 DENSE_SIZE = 256
 
 
-def choose_method(equation: Equation, size: int, reversible: bool, wave_fits: bool) -> tuple[Any, str]:
+def choose_method(equation: Equation, size: int, reversible: bool, wave_fits: bool) -> tuple[Exponential | Magnus, str]:
     """A method and why: Chebyshev where the process is reversible and its wave in range, else a Poisson sum."""
     if not isinstance(equation, FokkerPlanck):
         exponential, why = Chebyshev(), "H is symmetric"
@@ -33,7 +33,7 @@ def choose_method(equation: Equation, size: int, reversible: bool, wave_fits: bo
     return exponential, why
 
 
-def check_method(method: Any, equation: Equation, reversible: bool) -> None:
+def check_method(method: Any, equation: Equation, size: int, reversible: bool) -> None:
     """Refuse a method that cannot take this equation, naming those that can."""
     if not isinstance(method, Exponential | Magnus):
         refuse(
@@ -48,7 +48,9 @@ def check_method(method: Any, equation: Equation, reversible: bool) -> None:
     exponential = method.exponential if isinstance(method, Magnus) else method
     process = isinstance(equation, FokkerPlanck)
     if process and not reversible and isinstance(exponential, Chebyshev):
-        reason = "Chebyshev needs a real spectrum, and this process is not reversible"
+        reason = "Chebyshev needs the symmetric H, and this process has none, or a start too wide for its wave"
         refuse("method", method, reason, "Give fp.Uniformization() or fp.Dense().")
+    if isinstance(exponential, Dense):
+        exponential.check_size(size)
     if not process and isinstance(exponential, Uniformization):
         refuse("method", method, "a wave is no mixture", "Give fp.Chebyshev() or fp.Dense().")

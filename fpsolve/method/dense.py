@@ -41,12 +41,14 @@ class Dense(Exponential):
     ```
     """
 
+    def check_size(self, size: int) -> None:
+        """Refuse a grid of so many points that the matrix would not fit in memory."""
+        check_memory("Dense on a grid", (size, size), 4, "Use fp.Chebyshev() or fp.Uniformization(): no matrix.")
+
     def prepare(self, operator: Operator, picture: Picture) -> Any:
         """The matrix."""
-        size, grid = operator.grid.size, operator.grid
-        check_memory(
-            "Dense on a grid", (size, size), 4, "Use fp.Chebyshev() or fp.Uniformization(), which need no matrix."
-        )
+        grid = operator.grid
+        self.check_size(grid.size)
         dtype = jax.tree.leaves(operator)[0].dtype
         weights = grid.weights.astype(dtype)
         log_root = operator.log_root

@@ -85,10 +85,8 @@ def run_both(
 ) -> tuple[Trajectory, Trajectory]:
     """The same evolution by L in the density picture and by H in the wave picture, with the same steps in time."""
     dtype = field.dtype
-    density, wave = (
-        Problem(equation, scheme, grid, "density", True, 0.0),
-        Problem(equation, scheme, grid, "wave", True, 0.0),
-    )
+    density = Problem(equation, scheme, grid, "density", True, 0.0)
+    wave = Problem(equation, scheme, grid, "wave", True, 0.0)
     if not equation.moves:
         exact, lengths = jnp.asarray(jnp.finfo(dtype).eps), jnp.diff(times, prepend=0.0).astype(dtype)
         return (

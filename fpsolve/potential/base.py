@@ -17,6 +17,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array
 
 from fpsolve.core.checks import refuse
+from fpsolve.core.types import Point
 from fpsolve.potential.leaves import Value
 
 
@@ -36,7 +37,7 @@ class Potential(eqx.Module):
     __array_ufunc__ = None  # so that numpy scalars leave `2.0 * U` to us
 
     @abc.abstractmethod
-    def __call__(self, x: Array, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Any = None) -> Array:
         """U(x, t), a scalar, at the point x of shape (d,)."""
 
     @property
@@ -112,7 +113,7 @@ class Function(Potential):
         """Whether the function takes a time."""
         return self.time != "none"
 
-    def __call__(self, x: Array, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Any = None) -> Array:
         """f(x) or f(x, t), a scalar, at the point x of shape (d,)."""
         if self.moves and t is None:
             refuse("t", t, "this potential moves and needs a time", "Give t, a number.")

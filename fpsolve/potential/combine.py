@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array
 
 from fpsolve.core.checks import refuse
+from fpsolve.core.types import Point
 from fpsolve.potential.base import Potential, Still, as_potential
 from fpsolve.potential.leaves import Value, as_leaf
 
@@ -30,7 +31,7 @@ class Constant(Still):
     def __init__(self, value: Value):
         self.value = as_leaf("value", value)
 
-    def __call__(self, x: Array, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Any = None) -> Array:
         """c, at any point x of shape (d,)."""
         return self.value
 
@@ -61,7 +62,7 @@ class Sum(Potential):
         """Whether any part moves."""
         return any(part.moves for part in self.parts)
 
-    def __call__(self, x: Array, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Any = None) -> Array:
         """Σᵢ Uᵢ(x, t), a scalar, at the point x of shape (d,)."""
         first, *rest = (part(x, t) for part in self.parts)
         return sum(rest, start=first)
@@ -92,7 +93,7 @@ class Scaled(Potential):
         """Whether the scaled potential moves."""
         return self.potential.moves
 
-    def __call__(self, x: Array, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Any = None) -> Array:
         """c V(x, t), a scalar, at the point x of shape (d,)."""
         return self.factor * self.potential(x, t)
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from fpsolve.core.checks import check_positive, is_concrete, refuse
+from fpsolve.core.types import Point
 
 Value: TypeAlias = Any
 """Whatever `jnp.asarray` takes: a number, nested lists of numbers, an array, a tracer. Anything else is refused."""
@@ -47,7 +48,7 @@ def as_leaf(name: str, value: Value, ndims: tuple[int, ...] = (0,), *, positive:
     return leaf.astype(leaf.dtype if jnp.issubdtype(leaf.dtype, jnp.floating) else float)
 
 
-def check_point(x: Array, d: int | None = None, why: str = "a point of the potential") -> None:
+def check_point(x: Point, d: int | None = None, why: str = "a point of the potential") -> None:
     """Refuse a point whose shape is not (d,), or not a vector when `d` is None. Shapes are static: no cost."""
     if jnp.ndim(x) != 1:
         refuse("x.shape", jnp.shape(x), "a potential takes one point, of shape (d,)", "Use jax.vmap for many points.")

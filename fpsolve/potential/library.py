@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from fpsolve.core.checks import check_positive, is_concrete, refuse
+from fpsolve.core.types import Point
 from fpsolve.potential.base import Still
 from fpsolve.potential.leaves import Value, as_leaf, check_definite, check_point
 
@@ -51,7 +52,7 @@ class Harmonic(Still):
         elif is_concrete(stiffness):
             check_definite("stiffness", stiffness)
 
-    def __call__(self, x: Array, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Any = None) -> Array:
         """U(x), a scalar, at the point x of shape (d,)."""
         sizes = (*self.stiffness.shape, *self.center.shape)
         check_point(x, sizes[0] if sizes else None, "as the stiffness and the center have it")
@@ -90,7 +91,7 @@ class DoubleWell(Still):
         self.tilt = as_leaf("tilt", tilt)
         self.stiffness = _non_negative("stiffness", stiffness)
 
-    def __call__(self, x: Array, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Any = None) -> Array:
         """U(x), a scalar, at the point x of shape (d,)."""
         check_point(x)
         well = self.barrier * ((x[0] / self.separation) ** 2 - 1) ** 2 - self.tilt * x[0]
@@ -117,7 +118,7 @@ class Quartic(Still):
     def __init__(self, coefficient: Value = 1.0):
         self.coefficient = as_leaf("coefficient", coefficient, positive=True)
 
-    def __call__(self, x: Array, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Any = None) -> Array:
         """U(x), a scalar, at the point x of shape (d,)."""
         check_point(x)
         return self.coefficient * jnp.sum(x**4)
@@ -145,7 +146,7 @@ class MexicanHat(Still):
         self.barrier = as_leaf("barrier", barrier, positive=True)
         self.radius = as_leaf("radius", radius, positive=True)
 
-    def __call__(self, x: Array, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Any = None) -> Array:
         """U(x), a scalar, at the point x of shape (d,)."""
         check_point(x)
         return self.barrier * (jnp.sum(x**2) / self.radius**2 - 1) ** 2
@@ -174,7 +175,7 @@ class Cosine(Still):
         self.amplitude = as_leaf("amplitude", amplitude)
         self.wavenumber = as_leaf("wavenumber", wavenumber, positive=True)
 
-    def __call__(self, x: Array, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Any = None) -> Array:
         """U(x), a scalar, at the point x of shape (d,)."""
         check_point(x)
         return self.amplitude * jnp.sum(jnp.cos(self.wavenumber * x))
@@ -209,7 +210,7 @@ class Rugged(Still):
         self.amplitude = as_leaf("amplitude", amplitude)
         self.wavenumber = as_leaf("wavenumber", wavenumber, positive=True)
 
-    def __call__(self, x: Array, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Any = None) -> Array:
         """U(x), a scalar, at the point x of shape (d,)."""
         check_point(x)
         return 0.5 * self.stiffness * jnp.sum(x**2) + self.amplitude * jnp.sum(jnp.cos(self.wavenumber * x))

@@ -12,6 +12,7 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array
 
 from fpsolve.core.checks import check_positive, is_concrete, refuse
+from fpsolve.core.types import Point
 from fpsolve.potential.base import Still
 from fpsolve.potential.leaves import Value, as_leaf, check_definite, check_point
 
@@ -62,7 +63,7 @@ class GaussianMixture(Still):
                 allowed = "no weight may be negative, and one must be positive"
                 refuse("weights", weights, allowed, "Give one non-negative number a component.")
 
-    def __call__(self, x: Array, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Any = None) -> Array:
         """U(x) = -log p(x), a scalar, at the point x of shape (d,)."""
         m, d = self.means.shape
         check_point(x, d, "as the means have it")
@@ -79,7 +80,7 @@ class GaussianMixture(Still):
         exponents = -0.5 * (jnp.sum(delta**2, axis=-1) + logdet + d * jnp.log(2 * jnp.pi))
         return jnp.log(jnp.sum(self.weights)) - logsumexp(exponents, b=self.weights)
 
-    def density(self, x: Array) -> Array:
+    def density(self, x: Point) -> Array:
         """p(x) = exp(-U(x)), a scalar, at the point x of shape (d,)."""
         return jnp.exp(-self(x))
 

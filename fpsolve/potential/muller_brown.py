@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from fpsolve.core.types import Point
 from fpsolve.potential.base import Still
 from fpsolve.potential.leaves import Value, as_leaf, check_point
 
@@ -47,7 +48,7 @@ class MullerBrown(Still):
     def __init__(self, scale: Value = 1.0):
         self.scale = as_leaf("scale", scale, positive=True)
 
-    def __call__(self, x: Array, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Any = None) -> Array:
         """U(x), a scalar, at the point x of shape (2,)."""
         check_point(x, 2, "since the Müller-Brown surface is two-dimensional")
         dtype = jnp.result_type(x, self.scale)

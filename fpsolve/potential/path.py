@@ -11,6 +11,7 @@ import equinox as eqx
 from jaxtyping import Array
 
 from fpsolve.core.checks import refuse
+from fpsolve.core.types import Point
 from fpsolve.potential.base import Potential, as_potential
 from fpsolve.potential.combine import Scaled, Sum
 from fpsolve.potential.leaves import Value, as_leaf
@@ -81,7 +82,7 @@ class Driven(Potential):
         """True: U follows the schedule."""
         return True
 
-    def __call__(self, x: Array, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Any = None) -> Array:
         """path(schedule(t))(x), a scalar, at the point x of shape (d,)."""
         if t is None:
             refuse("t", t, "this potential moves and needs a time", "Give t, a number.")

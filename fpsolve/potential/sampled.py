@@ -14,6 +14,7 @@ from jaxtyping import Array
 
 from fpsolve.core.along import along
 from fpsolve.core.checks import is_concrete, refuse
+from fpsolve.core.types import Point
 from fpsolve.potential.base import Still
 from fpsolve.potential.leaves import Value, as_leaf, check_point
 
@@ -60,7 +61,7 @@ class Sampled(Still):
         # Not-a-knot: the second node and the last but one are no knots, the ends are fourfold.
         self.knots = tuple(jnp.asarray(np.r_[[x[0]] * 4, x[2:-2], [x[-1]] * 4], data.dtype) for x in nodes)
 
-    def __call__(self, x: Array, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Any = None) -> Array:
         """U(x), a scalar, at the point x of shape (d,)."""
         check_point(x, len(self.knots), "as the grid has it")
         places, weights = zip(*(_basis(knots, x[i]) for i, knots in enumerate(self.knots)), strict=True)
@@ -103,7 +104,7 @@ def _fit_traced(nodes: tuple[np.ndarray, ...], values: Array) -> Array:
     return values
 
 
-def _basis(knots: Array, x: Array) -> tuple[Array, Array]:
+def _basis(knots: Array, x: Point) -> tuple[Array, Array]:
     """The first of the four cubic B-splines that live at x, and the values (4,) of all four (de Boor's recurrence).
 
     Beyond the ends the interval stays the last one, which continues the end polynomial.

@@ -1,4 +1,4 @@
-"""A problem to evolve, as the command line reads it: an equation, a start, times, a grid, and what was chosen by hand."""
+"""A problem to evolve, as the command line reads it: an equation, a start, times, a grid, and what was chosen."""
 
 import dataclasses
 from pathlib import Path

@@ -18,7 +18,7 @@ def read_python(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     """
     try:
         names = runpy.run_path(str(path), run_name=path.stem)
-    except Exception as error:  # noqa: BLE001  # whatever a user's file may raise, one clear line says where
+    except Exception as error:  # whatever a user's file may raise, one clear line says where
         inside = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         line = inside[-1] if inside else getattr(error, "lineno", None)
         where = f"{path.name}, line {line}" if line else path.name

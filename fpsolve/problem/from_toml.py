@@ -74,7 +74,7 @@ def read_toml(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
         readers: dict[str, Callable[[Any], Any]] = {
             "potential": lambda value: _potential("potential", value),
             "grid": lambda value: Grid(*(_make(f"grid[{i}]", a, AXES) for i, a in enumerate(_tables("grid", value)))),
-            "initial": lambda value: _make("initial", {"kind": "Gaussian"} | _one("initial", value), _table(Gaussian)),
+            "initial": lambda value: _make("initial", {"kind": "Gaussian", **_one("initial", value)}, _table(Gaussian)),
             "diffusion": lambda value: _numbers("diffusion", value),
             "times": lambda value: _numbers("times", value),
             "tol": lambda value: _numbers("tol", value),

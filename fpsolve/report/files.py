@@ -61,7 +61,7 @@ def load(path: Any) -> Record:
     cure = "Give a file that fpsolve saved; if it did, it is damaged: save it again."
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             return check_record(arrays, json.loads(str(arrays.pop("header"))))
         return check_record(*_read_netcdf(path))

@@ -1,4 +1,4 @@
-"""What pictures are made of: lines over a coordinate, maps over two, colours ordered in time.."""
+"""What pictures are made of: lines over a coordinate, maps over two, colours ordered in time."""
 
 import functools
 import io
@@ -56,7 +56,7 @@ def marginal(grid: Grid, field: np.ndarray, i: int) -> np.ndarray:
     return field
 
 
-def label_time(t: float) -> str:
+def label_time(t: Any) -> str:
     """The label of a time."""
     return f"t = {t:.4g}"
 

@@ -10,11 +10,10 @@ from importlib.metadata import version
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..core.checks import refuse
+from ..core.checks import is_concrete, refuse
 from ..correspondence import Correspondence
 from ..equation import FokkerPlanck
 from ..grid import Absorbing, Grid, Legendre, Line, Periodic, Reflecting
@@ -124,7 +123,7 @@ def describe(result: Any) -> Record:
     kind = type(result).__name__
     if not isinstance(result, Solution | Spectrum | Correspondence):
         refuse("result", result, "it must be a result of fpsolve", "Give what evolve, spectrum, ... return.")
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(result)):
+    if not is_concrete(result):
         refuse("result", kind, "its values are traced", "Save and plot outside of jit, vmap and grad.")
     arrays = {name: np.asarray(getattr(result, name)) for name in DIMENSIONS[kind]}
     equation, grid = result.equation, result.grid

@@ -9,7 +9,7 @@ Answer = TypeVar("Answer")
 
 
 def demand(holds: object, sentence: str) -> None:
-    """Raise `AssertionError` with `sentence` unless `holds`; a NaN on the way makes a comparison false, and is caught."""
+    """Raise `AssertionError` with `sentence` unless `holds`. A comparison with NaN does not."""
     if not bool(holds):
         raise AssertionError(sentence)
 

@@ -19,8 +19,8 @@ def check_potential(potential: Any, ndim: int, *, lower: float = -1.0, upper: fl
 
     **Arguments**: `potential` as for `fp.FokkerPlanck`; `ndim` the number of coordinates; `lower`, `upper` the box in
     which it is looked at, the same for every axis. **Raises** `AssertionError` unless it is finite and scalar in the
-    box, needs no further coordinate, gives the same value twice, alone, under `jit` and under `vmap`, and has a gradient
-    that agrees with finite differences and a Laplacian that is finite. **Cost**: some hundred calls.
+    box, needs no further coordinate, gives the same value twice and under `jit`, and has a gradient that
+    agrees with finite differences and a Laplacian that is finite. **Cost**: some hundred calls.
 
     ```python
     from fpsolve.testing import check_potential

@@ -5,9 +5,11 @@ H = H^T >= 0,    H sqrt(pi) = 0,    L = -sqrt(pi) H / sqrt(pi),    mass conserve
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from ..equation import FokkerPlanck, Schrodinger
 from ..evolve import evolve
@@ -22,7 +24,7 @@ SPACE = 1e-1  # what H sqrt(pi) may be on the coarse grids below: a scheme of or
 SIZES = (24, 48, 96)
 ORDER = 0.85
 
-_RING = Periodic(-np.pi, np.pi, 16)
+_RING = Periodic(-np.pi, np.pi, 12)
 _WELL, _WAVES, _WEAK = FokkerPlanck(Harmonic()), FokkerPlanck(Cosine()), FokkerPlanck(Harmonic(0.5))
 PROBLEMS = {
     "a Line": (_WELL, Grid(Line(-7.0, 7.0, 48))),
@@ -40,9 +42,9 @@ QUANTUM = Schrodinger(Harmonic())
 def check_scheme(scheme: Any) -> None:
     """Check a scheme on small grids of every kind that it takes, in one and two dimensions.
 
-    **Arguments**: `scheme`, a subclass of `fpsolve.scheme.Scheme`. A problem that it refuses with `ValueError` is passed
-    over; one at least must be taken. **Raises** `AssertionError` unless H is symmetric in the weights of the grid and at
-    least zero, its spectrum lies within `bounds`, sqrt(pi) is its ground state to the accuracy of the grid, L is
+    **Arguments**: `scheme`, a subclass of `fpsolve.scheme.Scheme`. A problem that it refuses with `ValueError` is
+    passed over; one at least must be taken. **Raises** `AssertionError` unless H is symmetric in the grid's weights and
+    at least zero, its spectrum lies within `bounds`, sqrt(pi) is its ground state to the accuracy of the grid, L is
     -sqrt(pi) H / sqrt(pi) or conserves mass, operators act on batches, and the error of an Ornstein-Uhlenbeck density
     falls at least in proportion to the spacing. **Cost**: seconds.
 
@@ -90,7 +92,7 @@ def _check_symmetric(operator: Operator, where: str) -> np.ndarray:
     """The eigenvalues of H, ascending, once it is known to be symmetric and bounded as it says."""
     grid = operator.grid
     root = np.sqrt(np.asarray(grid.weights)).ravel()
-    matrix = root[:, None] * np.asarray(dense(operator.hamiltonian, grid, grid.weights.dtype)) / root
+    matrix = root[:, None] * np.asarray(_matrix(operator)) / root
     size = np.max(np.abs(matrix))
     apart = float(np.max(np.abs(matrix - matrix.T)) / size)
     demand(
@@ -105,6 +107,11 @@ def _check_symmetric(operator: Operator, where: str) -> np.ndarray:
         f"The spectrum [{values[0]:.3g}, {values[-1]:.3g}] is not within bounds [{lowest:.3g}, {highest:.3g}] {where}.",
     )
     return values
+
+
+@eqx.filter_jit
+def _matrix(operator: Operator) -> Array:
+    return dense(operator.hamiltonian, operator.grid, operator.grid.weights.dtype)
 
 
 def _check_batches(operator: Operator, field: Any, where: str) -> None:
@@ -160,6 +167,6 @@ def _check_order(scheme: Scheme) -> None:
 def _operator(scheme: Scheme, equation: Any, grid: Grid, reversible: bool) -> Operator | None:
     def build() -> Operator:
         scheme.check(equation, grid)
-        return scheme.build(equation, grid, 0.0, grid.weights.dtype, reversible)
+        return eqx.filter_jit(scheme.build)(equation, grid, 0.0, grid.weights.dtype, reversible)
 
     return unless_refused(build)

@@ -64,7 +64,7 @@ def identity(lhs: Any, rhs: Any, tolerance: float, scale: Any = None) -> Sides:
     return Sides(float(plain(lhs)[worst]), float(plain(rhs)[worst]), float(1 - apart[worst] / tolerance))
 
 
-def order(sizes: Sequence[float], errors: Sequence[float], claimed: float) -> Sides:
+def order(sizes: Sequence[Any], errors: Sequence[Any], claimed: Any) -> Sides:
     """The least-squares slope of log error against log(1/size) over at least four refinements equals `claimed`."""
     if len(sizes) < 4:
         raise ValueError(f"sizes = {sizes}: an order needs at least four refinements. Measure on more grids.")

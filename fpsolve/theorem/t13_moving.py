@@ -54,8 +54,8 @@ class MovingPictures(Theorem):
     potential: Function = swept
     diffusion: float = 0.5
     start: Function = off_centre
-    lower: float = -2.6
-    upper: float = 2.6
+    lower: float = -2.4
+    upper: float = 2.4
     nodes: int = 96
     times: tuple[float, ...] = (1.0, 2.0)
 
@@ -75,7 +75,7 @@ class MovingPictures(Theorem):
 
     def _problem(self, refine: bool) -> tuple[FokkerPlanck, Grid]:
         grid = Grid(Line(self.lower, self.upper, self.nodes))
-        return FokkerPlanck(self.potential, self.diffusion), grid.refine(1.5 if refine else 1)
+        return FokkerPlanck(self.potential, self.diffusion), grid.refine(1.5 if refine else 1.0)
 
 
 class MovingWave(Theorem):
@@ -94,8 +94,8 @@ class MovingWave(Theorem):
     potential: Function = swept
     diffusion: float = 0.5
     start: Function = off_centre
-    lower: float = -2.6
-    upper: float = 2.6
+    lower: float = -2.4
+    upper: float = 2.4
     nodes: int = 96
     times: tuple[float, ...] = (1.0, 2.0)
 
@@ -109,7 +109,7 @@ class MovingWave(Theorem):
 
     def _compare(self, kappa: float, refine: bool) -> Sides:
         equation = FokkerPlanck(self.potential, self.diffusion)
-        grid = Grid(Line(self.lower, self.upper, self.nodes)).refine(1.5 if refine else 1)
+        grid = Grid(Line(self.lower, self.upper, self.nodes)).refine(1.5 if refine else 1.0)
         start = grid.density(self.start)
         density = evolve(equation, start, self.times, grid=grid, scheme=Spectral(), tol=INTEGRATOR).values
         wave = carried(equation, equation.to_wave(start, grid), self.times, grid, kappa)
@@ -131,8 +131,8 @@ class Weights(Theorem):
 
     potential: Function = swept
     diffusion: float = 0.5
-    lower: float = -2.6
-    upper: float = 2.6
+    lower: float = -2.4
+    upper: float = 2.4
     nodes: int = 96
     times: tuple[float, ...] = (1.0, 2.0)
 
@@ -146,7 +146,7 @@ class Weights(Theorem):
 
     def _compare(self, kappa: float, refine: bool) -> Sides:
         equation = FokkerPlanck(self.potential, self.diffusion)
-        grid = Grid(Line(self.lower, self.upper, self.nodes)).refine(1.5 if refine else 1)
+        grid = Grid(Line(self.lower, self.upper, self.nodes)).refine(1.5 if refine else 1.0)
         wave = carried(equation, jnp.asarray(roots(equation, (0.0,), grid)[0]), self.times, grid, kappa)
         steady = roots(equation, self.times, grid)
         return identity(wave, steady / (steady @ grid.axes[0].weights)[:, None], 10 * INTEGRATOR)

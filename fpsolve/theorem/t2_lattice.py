@@ -63,7 +63,7 @@ class LatticeTwin(Theorem):
         return self._compare(-1, refine)
 
     def _compare(self, sign: int, refine: bool) -> Sides:
-        grid = Grid(*self.axes).refine(1.5 if refine else 1)
+        grid = Grid(*self.axes).refine(1.5 if refine else 1.0)
         equation = FokkerPlanck(self.potential, self.diffusion)
         hamiltonian = matrices(equation, grid, SquareRoot())[1]
         twin = lattice_hamiltonian(grid, self.diffusion, gibbs_root(equation, grid) ** sign)
@@ -85,7 +85,7 @@ class LatticePictures(Theorem):
     potential: Function = tilted
     diffusion: float = 0.5
     start: Function = off_centre
-    axes: tuple[Axis, ...] = (Line(-2.2, 2.2, 64),)
+    axes: tuple[Axis, ...] = (Line(-2.4, 2.4, 64),)
     times: tuple[float, ...] = (0.1, 1.0)
 
     def measure(self, refine: bool) -> Sides:
@@ -107,4 +107,4 @@ class LatticePictures(Theorem):
         return identity(np.stack(density), root * np.stack(waves), 1e-11)
 
     def _problem(self, refine: bool) -> tuple[FokkerPlanck, Grid]:
-        return FokkerPlanck(self.potential, self.diffusion), Grid(*self.axes).refine(1.5 if refine else 1)
+        return FokkerPlanck(self.potential, self.diffusion), Grid(*self.axes).refine(1.5 if refine else 1.0)

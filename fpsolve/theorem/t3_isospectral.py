@@ -44,8 +44,8 @@ class Isospectrality(Theorem):
 
     potential: Function = tilted
     diffusion: float = 0.5
-    lower: float = -2.2
-    upper: float = 2.2
+    lower: float = -2.4
+    upper: float = 2.4
     nodes: int = 64
     levels: int = 5
     force: float = 1.3
@@ -53,7 +53,7 @@ class Isospectrality(Theorem):
     def measure(self, refine: bool) -> Sides:
         """The pair of levels that differ most."""
         equation = FokkerPlanck(self.potential, self.diffusion)
-        grid = Grid(Line(self.lower, self.upper, self.nodes)).refine(1.5 if refine else 1)
+        grid = Grid(Line(self.lower, self.upper, self.nodes)).refine(1.5 if refine else 1.0)
         rates = lowest(matrices(equation, grid, ScharfetterGummel())[0], self.levels)[0]
         levels = spectrum(equation, grid, self.levels, scheme=ScharfetterGummel()).values
         return identity(rates, levels, 1e-11)
@@ -61,7 +61,7 @@ class Isospectrality(Theorem):
     def control(self, refine: bool) -> Sides:
         """The same on a ring with a force, where H is that of the score f/D."""
         equation = FokkerPlanck(None, self.diffusion, lambda x: self.force + 0 * x)
-        grid = Grid(Periodic(0.0, 2 * np.pi, 31)).refine(1.5 if refine else 1)
+        grid = Grid(Periodic(0.0, 2 * np.pi, 31)).refine(1.5 if refine else 1.0)
         generator, hamiltonian = matrices(equation, grid, Spectral(), reversible=False)
         levels = np.linalg.eigvalsh(symmetric(hamiltonian, grid))[: self.levels]
         return identity(lowest(generator, self.levels)[0], levels, 1e-11)
@@ -81,8 +81,8 @@ class Biorthogonality(Theorem):
 
     potential: Function = tilted
     diffusion: float = 0.5
-    lower: float = -2.2
-    upper: float = 2.2
+    lower: float = -2.4
+    upper: float = 2.4
     nodes: int = 64
     levels: int = 4
 
@@ -116,7 +116,7 @@ class Biorthogonality(Theorem):
 
     def _problem(self, refine: bool) -> tuple[FokkerPlanck, Grid]:
         grid = Grid(Line(self.lower, self.upper, self.nodes))
-        return FokkerPlanck(self.potential, self.diffusion), grid.refine(1.5 if refine else 1)
+        return FokkerPlanck(self.potential, self.diffusion), grid.refine(1.5 if refine else 1.0)
 
 
 class ModeSum(Theorem):
@@ -134,8 +134,8 @@ class ModeSum(Theorem):
     potential: Function = tilted
     diffusion: float = 0.5
     start: Function = off_centre
-    lower: float = -2.2
-    upper: float = 2.2
+    lower: float = -2.4
+    upper: float = 2.4
     nodes: int = 64
     times: tuple[float, ...] = (0.1, 0.2, 0.4, 0.8, 1.6)
 
@@ -162,4 +162,4 @@ class ModeSum(Theorem):
 
     def _problem(self, refine: bool) -> tuple[FokkerPlanck, Grid]:
         grid = Grid(Line(self.lower, self.upper, self.nodes))
-        return FokkerPlanck(self.potential, self.diffusion), grid.refine(1.5 if refine else 1)
+        return FokkerPlanck(self.potential, self.diffusion), grid.refine(1.5 if refine else 1.0)

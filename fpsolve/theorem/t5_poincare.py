@@ -58,8 +58,8 @@ class Poincare(Theorem):
     potential: Function = tilted
     diffusion: float = 0.5
     start: Function = off_centre
-    lower: float = -2.6
-    upper: float = 2.6
+    lower: float = -2.4
+    upper: float = 2.4
     nodes: int = 96
     times: tuple[float, ...] = (8.0, 9.0, 10.0, 11.0, 12.0)
     degree: int = 40
@@ -74,7 +74,7 @@ class Poincare(Theorem):
 
     def _compare(self, diffusion: float, refine: bool) -> Sides:
         equation = FokkerPlanck(self.potential, self.diffusion)
-        grid = Grid(Line(self.lower, self.upper, self.nodes)).refine(1.5 if refine else 1)
+        grid = Grid(Line(self.lower, self.upper, self.nodes)).refine(1.5 if refine else 1.0)
         gap = float(spectrum(equation, grid, 2, scheme=Spectral()).gap)
         field = jnp.asarray(values_on(grid, self.start))
         run = evolve(equation, field, self.times, grid=grid, scheme=Spectral(), method=Dense(), tol=1e-10)
@@ -102,8 +102,8 @@ class Decay(Theorem):
     potential: Function = tilted
     diffusion: float = 0.5
     start: Function = off_centre
-    lower: float = -2.2
-    upper: float = 2.2
+    lower: float = -2.4
+    upper: float = 2.4
     nodes: int = 64
     times: tuple[float, ...] = (0.1, 0.2, 0.4, 0.8, 1.6)
 
@@ -117,7 +117,7 @@ class Decay(Theorem):
 
     def _compare(self, factor: float, refine: bool) -> Sides:
         equation = FokkerPlanck(self.potential, self.diffusion)
-        grid = Grid(Line(self.lower, self.upper, self.nodes)).refine(1.5 if refine else 1)
+        grid = Grid(Line(self.lower, self.upper, self.nodes)).refine(1.5 if refine else 1.0)
         modes = spectrum(equation, grid, 2, scheme=ScharfetterGummel())
         weights, root = grid.axes[0].weights, gibbs_root(equation, grid)
         slow = np.asarray(modes.vectors[1])
@@ -146,8 +146,8 @@ class Entropy(Theorem):
     potential: Function = tilted
     diffusion: float = 0.5
     start: Function = off_centre
-    lower: float = -2.6
-    upper: float = 2.6
+    lower: float = -2.4
+    upper: float = 2.4
     time: float = 0.3
     step: float = 0.005
     sizes: tuple[int, ...] = (48, 64, 96, 128)

@@ -1,0 +1,124 @@
+"""Which scheme suits, and in which picture: measured on the grid at hand before anything is evolved."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from .core.checks import is_concrete, refuse
+from .equation import FokkerPlanck, divide_root
+from .grid import Grid, Legendre, Reflecting
+from .method.base import Picture
+from .scheme import ScharfetterGummel, Scheme, Spectral
+from .scheme.base import Equation
+
+UNRESOLVED = (
+    1e-5  # the size of H sqrt(pi), or of the wave's shortest tenth, from which finite volumes are the better choice
+)
+LARGEST_SPECTRAL = 512
+
+
+class Choice(NamedTuple):
+    """A scheme with the reason for it, the picture to run in, and what the methods must know."""
+
+    scheme: Scheme
+    why: str
+    picture: Picture
+    reversible: bool
+    wave_fits: bool
+
+
+def choose_scheme(equation: Equation, grid: Grid, scheme: Any, field: Array, times: Array, tol: float) -> Choice:
+    """The scheme asked for, checked, or the one that suits; with the picture it runs in."""
+    process = isinstance(equation, FokkerPlanck)
+    reversible = process and equation.irreversible_because(grid) is None
+    fits = reversible and _wave_fits(equation, grid, field, tol)
+    if scheme is not None:
+        check_scheme(scheme, equation, grid)
+        why = "as asked"
+    else:
+        scheme, why = _suitable(equation, grid, reversible, fits, field, times)
+    why = f"{type(scheme).__name__}, {why}"
+    if not process:
+        return Choice(scheme, why, "wave", False, True)
+    if isinstance(scheme, Spectral):
+        if reversible and not fits:
+            why += "; the initial density is too wide for its wave, so the density itself is evolved"
+        return Choice(scheme, why, "wave" if fits else "density", fits, fits)
+    return Choice(scheme, why, "density", reversible, fits)
+
+
+def check_scheme(scheme: Any, equation: Equation, grid: Grid) -> None:
+    """Refuse what is no scheme, or one that cannot take this equation on this grid."""
+    if not isinstance(scheme, Scheme):
+        refuse(
+            "scheme", scheme, "it must be a scheme", "Give fp.Spectral(), fp.ScharfetterGummel() or fp.SquareRoot()."
+        )
+    scheme.check(equation, grid)
+
+
+def _suitable(
+    equation: Equation, grid: Grid, reversible: bool, fits: bool, field: Array, times: Array
+) -> tuple[Scheme, str]:
+    volumes = ScharfetterGummel()
+    if any(isinstance(axis, Reflecting) for axis in grid.axes):
+        return volumes, "because an axis is Reflecting"
+    if max(grid.shape) > LARGEST_SPECTRAL:
+        return volumes, f"because an axis has more than {LARGEST_SPECTRAL} nodes"
+    if not isinstance(equation, FokkerPlanck):
+        return Spectral(), "because the grid has a basis on every axis"
+    if not reversible:
+        return volumes, "because the process is not reversible"
+    if not fits:
+        return volumes, "because the initial density is too wide for its wave"
+    if not is_concrete(equation, field, times):
+        return (
+            Spectral(),
+            "because the grid has a basis on every axis (nothing could be measured under a transformation)",
+        )
+    moments = np.linspace(0, float(times[-1]), 3) if equation.moves else np.zeros(1)
+    size = max(float(_unresolved(equation, grid, field, t)) for t in moments)
+    if size < UNRESOLVED:
+        return Spectral(), f"because the grid resolves sqrt(pi) and the initial wave to {size:.0e}"
+    return volumes, f"because Spectral resolves sqrt(pi) and the initial wave only to {size:.0e} on this grid"
+
+
+@eqx.filter_jit
+def _unresolved(equation: FokkerPlanck, grid: Grid, field: Array, t: Any) -> Array:
+    """The worse of two: the rate sqrt(pi) |H sqrt(pi)| at which the Gibbs density would leak, and the share of the
+    initial wave in its shortest tenth."""
+    dtype = field.dtype
+    operator = Spectral().build(equation, grid, t, dtype, True)
+    root = jnp.exp(equation.log_root(grid, t)).astype(dtype)
+    worst = grid.integrate(root * jnp.abs(operator.hamiltonian(root)))
+    if any(axis.ends == "open" for axis in grid.axes):
+        worst = jnp.zeros((), dtype)  # sqrt(pi) is no state of a process that loses mass
+    wave = divide_root(field, equation.log_root(grid, 0.0).astype(dtype))
+    for i, axis in enumerate(grid.axes):
+        if not isinstance(axis, Legendre):
+            odd = jnp.concatenate([wave, -jnp.flip(wave, i)], i) if axis.ends == "open" else wave
+            spectrum = jnp.abs(jnp.fft.fft(odd, axis=i))
+            high = (jnp.abs(jnp.fft.fftfreq(odd.shape[i])) > 0.45).reshape(-1, *[1] * (grid.ndim - 1 - i))
+            worst = jnp.maximum(worst, jnp.max(jnp.where(high, spectrum, 0)) / jnp.max(spectrum))
+    return jnp.where(jnp.isfinite(worst), worst, jnp.inf)
+
+
+def _wave_fits(equation: Any, grid: Grid, field: Array, tol: float) -> bool:
+    """Whether rounding of p / sqrt(pi) stays below the tolerance; taken for granted where nothing can be looked at."""
+    if not is_concrete(equation, field):
+        return True
+    size = wave_size(equation, grid, field)
+    return bool(np.isfinite(size)) and 64 * float(jnp.finfo(field.dtype).eps) * size < tol
+
+
+def wave_size(equation: Any, grid: Grid, field: Array) -> float:
+    """|p / sqrt(pi)| = sqrt(1 + chi2) at t = 0: by how much the wave picture enlarges relative errors."""
+    return float(_wave_size(equation, grid, field))
+
+
+@eqx.filter_jit
+def _wave_size(equation: Any, grid: Grid, field: Array) -> Array:
+    wave = divide_root(field, equation.log_root(grid, 0.0).astype(field.dtype))
+    return jnp.sqrt(grid.integrate(wave**2))

@@ -1,0 +1,102 @@
+"""`fpsolve verify`: the table at every width, the exit status, the JSON. The claims themselves are tested elsewhere."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import fpsolve.cli as cli
+from fpsolve.theorem import Certificate, theorems
+
+RUNNER = CliRunner()
+NAMES = [theorem.name for theorem in theorems()]
+
+
+def certificate(name: str, statement: str, *, holds: bool = True, refused: bool = True) -> Certificate:
+    control = Certificate("N1", "the same, broken on purpose", "identity", 3.28, 2.845, -7.4e9, not refused, None, 0.1)
+    return Certificate(name, statement, "identity", 1.2345678, 1.2345678, 0.98, holds, control, 0.1)
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+    """Certificates without measuring: what was asked for is listed."""
+    asked: list[tuple[str, bool]] = []
+
+    def verify(theorem, *, refine=True):
+        asked.append((theorem.name, refine))
+        return certificate(theorem.name, theorem.statement)
+
+    monkeypatch.setattr(cli, "verify", verify)
+    return asked
+
+
+def invoke(*words: str, columns: int | None = None):
+    env = {"COLUMNS": None if columns is None else str(columns)}
+    return RUNNER.invoke(cli.application(), list(words), env=env)
+
+
+@pytest.mark.parametrize("columns", [80, 100, 120])
+def test_the_table_fits_the_terminal(columns: int, measured: list) -> None:
+    done = invoke("verify", columns=columns)
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert max(map(len, lines)) <= columns
+    for name in NAMES:
+        assert any(line.startswith(f"{name}:") and "holds" in line for line in lines), name
+    assert sum("refused" in line and "control N1" in line for line in lines) == len(NAMES)
+    assert "…" not in done.output
+
+
+def test_a_pipe_gets_one_full_row_a_claim_without_colours(measured: list) -> None:
+    done = invoke("verify")
+    assert "\x1b" not in done.output
+    for theorem in theorems():
+        (row,) = [line for line in done.output.splitlines() if line.startswith(f"{theorem.name} ")]
+        for part in (theorem.statement, "1.235", "0.98", "holds", "N1", "3.28", "2.845", "refused"):
+            assert part in row
+    assert f"{len(NAMES)} of {len(NAMES)} claims hold" in done.output
+
+
+def test_only_and_quick_choose(measured: list) -> None:
+    assert invoke("verify", "--only", NAMES[1], "--only", NAMES[0], "--quick").exit_code == 0
+    assert measured == [(NAMES[0], False), (NAMES[1], False)]
+    measured.clear()
+    invoke("verify", "--only", NAMES[0])
+    assert measured == [(NAMES[0], True)]
+
+
+def test_an_unknown_name_is_refused_before_anything_is_measured(measured: list, tmp_path: Path) -> None:
+    done = invoke("verify", "--only", NAMES[0], "--only", "T3.mode", "--json", str(tmp_path / "v.json"))
+    assert done.exit_code == 2
+    assert "Did you mean 'T3.modes'?" in done.output
+    assert measured == [] and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("holds", "refused", "said"), [(False, True, "failing: T1"), (True, False, "N1 of T1")])
+def test_a_failure_of_either_kind_is_an_exit_status(
+    holds: bool, refused: bool, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "verify", lambda theorem, refine: certificate("T1", "x", holds=holds, refused=refused))
+    done = invoke("verify", "--only", NAMES[0])
+    assert done.exit_code == 1
+    assert said in done.output
+    assert ("FAILS" in done.output, "NOT refused" in done.output) == (not holds, not refused)
+
+
+def test_a_control_that_could_not_be_measured_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = certificate("T1", "x")
+    blind = dataclasses.replace(whole, control=dataclasses.replace(whole.control, lhs=math.nan))
+    monkeypatch.setattr(cli, "verify", lambda theorem, refine: blind)
+    assert invoke("verify", "--only", NAMES[0]).exit_code == 1
+
+
+def test_the_json_holds_every_field(measured: list, tmp_path: Path) -> None:
+    path = tmp_path / "v.json"
+    assert invoke("verify", "--json", str(path)).exit_code == 0
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert [entry["name"] for entry in found] == NAMES
+    keys = {"name", "statement", "kind", "lhs", "rhs", "margin", "holds", "control", "seconds"}
+    assert all(keys <= entry.keys() and {"name", "lhs", "rhs", "refused"} <= entry["control"].keys() for entry in found)

@@ -1,0 +1,152 @@
+"""Every public scheme, method and potential passes the checks that users run on theirs, and planted faults do not."""
+
+import inspect
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import pytest
+from jaxtyping import Array
+
+import fpsolve as fp
+from fpsolve.method import Exponential
+from fpsolve.scheme import EdgeOperator, Scheme
+from fpsolve.testing import check_method, check_potential, check_scheme
+
+PUBLIC = {name: getattr(fp, name) for name in fp.__all__}
+CLASSES = {name: thing for name, thing in PUBLIC.items() if inspect.isclass(thing) and not inspect.isabstract(thing)}
+NODES = (np.linspace(-2.0, 2.0, 9),)
+MADE = {
+    "GaussianMixture": (fp.GaussianMixture([[-1.0, 0.0], [1.0, 0.0]], 0.5), 2),
+    "Sampled": (fp.Sampled(NODES, NODES[0] ** 4), 1),
+    "MullerBrown": (fp.MullerBrown(), 2),
+    "Driven": (fp.Driven(fp.Mix(fp.Harmonic(), fp.DoubleWell()), lambda t: t), 2),
+}
+
+
+def potentials() -> dict[str, tuple[Any, int]]:
+    """One of each public potential, with a number of dimensions."""
+    names = [name for name, thing in CLASSES.items() if issubclass(thing, fp.Potential)]
+    return {name: MADE[name] if name in MADE else (CLASSES[name](), 2) for name in names}
+
+
+def test_nothing_public_is_passed_over() -> None:
+    assert set(MADE) <= set(potentials()) and len(potentials()) >= 8
+    assert {name for name, thing in CLASSES.items() if issubclass(thing, Scheme)} >= {"Spectral", "SquareRoot"}
+
+
+@pytest.mark.parametrize("name", potentials())
+def test_public_potentials_conform(name: str) -> None:
+    check_potential(*potentials()[name])
+
+
+@pytest.mark.parametrize("name", [name for name, thing in CLASSES.items() if issubclass(thing, Scheme)])
+def test_public_schemes_conform(name: str) -> None:
+    check_scheme(CLASSES[name]())
+
+
+@pytest.mark.parametrize("name", [n for n, thing in CLASSES.items() if issubclass(thing, Exponential | fp.Magnus)])
+def test_public_methods_conform(name: str) -> None:
+    check_method(CLASSES[name]())
+
+
+@pytest.mark.parametrize(
+    ("potential", "words"),
+    [
+        (lambda x: x[0] + x[2], "2 dimensions"),
+        (lambda x: x, "scalar"),
+        (lambda x: jnp.log(x[0]), "finite"),
+        (
+            lambda x: jnp.floor(3 * x[0]) + 4 * jnp.linalg.norm(jnp.where(x[0] > 9, x, 0)),
+            "finite everywhere in the box",
+        ),
+        (lambda x: x[0] ** 2 + 0 * jnp.sqrt(jnp.maximum(x[0] - 9, 0.0)), "gradient"),
+        (3.0, "callable"),
+    ],
+)
+def test_a_broken_potential_is_caught(potential: Any, words: str) -> None:
+    jaxtyping.config.update("jaxtyping_disable", True)  # the point that tells is numpy's
+    try:
+        _caught(potential, words)
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def _caught(potential: Any, words: str) -> None:
+    with pytest.raises(AssertionError, match=words):
+        check_potential(potential, 2)
+
+
+class Broken(Scheme):
+    """Scharfetter and Gummel's scheme, with a fault."""
+
+    fault: str = eqx.field(static=True)
+
+    def check(self, equation: Any, grid: Any) -> None:
+        """Refuse everything, if that is the fault."""
+        if self.fault == "refuses":
+            raise ValueError("no")
+
+    def build(self, equation: Any, grid: Any, t: Any, dtype: Any, reversible: bool) -> EdgeOperator:
+        """The operator, broken."""
+        made = fp.ScharfetterGummel().build(equation, grid, t, dtype, reversible)
+        if self.fault == "mass":
+            return eqx.tree_at(lambda o: o.well, made, jnp.full(grid.shape, 0.3), is_leaf=lambda x: x is None)
+        if self.fault == "negative":
+            return eqx.tree_at(lambda o: o.well, made, jnp.full(grid.shape, -0.3), is_leaf=lambda x: x is None)
+        if self.fault == "root":
+            return made if made.log_root is None else eqx.tree_at(lambda o: o.log_root, made, made.log_root + 0.1)
+        if self.fault == "balance":
+            return eqx.tree_at(lambda o: o.up, made, tuple(1.2 * rates for rates in made.up))
+        return made
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("refuses", "refuses every"),
+        ("mass", "ground state"),
+        ("negative", "negative eigenvalue"),
+        ("root", "mass of exp"),
+        ("balance", "ground state|sqrt"),
+    ],
+)
+def test_a_broken_scheme_is_caught(fault: str, words: str) -> None:
+    with pytest.raises(AssertionError, match=words):
+        check_scheme(Broken(fault))
+
+
+class Lazy(Exponential):
+    """exp to first order, or with a fault in what it says of it."""
+
+    fault: str = eqx.field(static=True)
+
+    def prepare(self, operator: Any, picture: Any) -> Any:
+        """What `Dense` prepares."""
+        return fp.Dense().prepare(operator, picture)
+
+    def apply(self, prepared: Any, field: Array, length: Array, tol: Array, wick: float) -> Any:
+        """A step, broken."""
+        step = fp.Dense().apply(prepared, field, length, tol, wick)
+        if self.fault == "error":
+            return step._replace(error=jnp.full_like(step.error, 1.0))
+        if self.fault == "constant":
+            return step._replace(field=jnp.where(length > 0, 1, 1.001) * step.field)
+        return fp.Dense().apply(prepared, field, 0.99 * length, tol, wick)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"), [("error", "tolerance_not_reached"), ("constant", "no length"), ("late", "The error is")]
+)
+def test_a_broken_method_is_caught(fault: str, words: str) -> None:
+    with pytest.raises(AssertionError, match=words):
+        check_method(Lazy(fault))
+
+
+def test_what_is_no_scheme_or_method_is_caught() -> None:
+    with pytest.raises(AssertionError, match="no instance"):
+        check_scheme(fp.Dense())
+    with pytest.raises(AssertionError, match="no instance"):
+        check_method(fp.Spectral())

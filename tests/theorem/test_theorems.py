@@ -1,0 +1,223 @@
+"""Every claim holds and every control is refused, on the default problems and on others; every claim can fail."""
+
+import dataclasses
+import json
+import math
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fpsolve import Line, Periodic, ScharfetterGummel
+from fpsolve.theorem import (
+    Certificate,
+    Sides,
+    Theorem,
+    t1_symmetrisation,
+    t2_lattice,
+    t3_isospectral,
+    t5_poincare,
+    t13_moving,
+    theorems,
+    to_json,
+    verify,
+)
+from fpsolve.theorem.base import Kind, identity, inequality, order
+from fpsolve.theorem.problems import tilted, valley
+
+NAMES = [theorem.name for theorem in theorems()]
+
+
+def by_name(name: str) -> Theorem:
+    return next(theorem for theorem in theorems() if theorem.name == name)
+
+
+def assert_sound(certificate: Certificate) -> None:
+    assert certificate.holds and certificate.margin > 0, certificate
+    assert certificate.control is not None and certificate.control.refused, certificate.control
+    assert certificate.control.margin < 0 and certificate.control.control is None
+    assert certificate.sound and not certificate.refused
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_claim_holds_and_its_control_is_refused(name: str) -> None:
+    certificate = verify(by_name(name), refine=False)
+    assert_sound(certificate)
+    assert certificate.name == name and certificate.seconds > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_claim_holds_on_larger_grids(name: str) -> None:
+    assert_sound(verify(by_name(name), refine=True))
+
+
+def shallow(x: Any) -> Any:
+    return 0.5 * x[0] ** 2 + 0.3 * jnp.cos(3 * x[0])
+
+
+def narrow(x: Any) -> Any:
+    return jnp.exp(-((x[0] - 0.3) ** 2) / 0.2) / jnp.sqrt(0.2 * jnp.pi)
+
+
+def dragged(x: Any, t: Any) -> Any:
+    return 2 * (x[0] - 0.5 * jnp.sin(t)) ** 2
+
+
+def beside(x: Any) -> Any:
+    return jnp.exp(-3 * (x[0] + 0.5) ** 2 + jnp.cos(x[1]))
+
+
+WIDE = {"potential": shallow, "diffusion": 0.7, "start": narrow, "lower": -7.5, "upper": 7.5}
+OTHERS = [
+    t1_symmetrisation.Symmetrisation(**WIDE, sizes=(80, 96, 112, 136)),
+    t1_symmetrisation.SpectralWave(((1.5, 0.5), (0.5, 1.0)), 0.5, (0.5, -0.3), 0.3, half=6.0, nodes=40),
+    t2_lattice.LatticeTwin(lambda x: tilted(x), 0.3, (Line(-1.5, 1.5, 40),)),
+    t2_lattice.LatticeTwin(lambda x: jnp.cos(x[0]) * jnp.sin(x[1]), 1.3, (Periodic(0.0, 2 * np.pi, 9),) * 2),
+    t2_lattice.LatticePictures(valley, 0.6, beside, (Line(-1.8, 1.8, 18), Periodic(0.0, 2 * np.pi, 14))),
+    t3_isospectral.Isospectrality(shallow, 0.7, -4.5, 4.5, force=0.4),
+    t3_isospectral.Biorthogonality(shallow, 0.7, -4.5, 4.5),
+    t3_isospectral.ModeSum(shallow, 0.7, narrow, -4.5, 4.5),
+    t5_poincare.Poincare(**WIDE, times=(5.0, 6.0, 7.0, 8.0)),
+    t5_poincare.Decay(shallow, 0.7, narrow, -4.5, 4.5),
+    t5_poincare.Entropy(shallow, 0.7, narrow, -5.5, 5.5, sizes=(80, 96, 112, 136)),
+    t13_moving.MovingPictures(dragged, 0.7, narrow, -4.0, 5.0, nodes=64, times=(0.5, 1.5)),
+    t13_moving.MovingWave(dragged, 0.7, narrow, -4.0, 5.0, nodes=64, times=(0.5, 1.5)),
+    t13_moving.Weights(dragged, 0.7, -4.0, 5.0, nodes=64, times=(0.5, 1.5)),
+]
+
+
+@pytest.mark.parametrize("theorem", OTHERS, ids=lambda theorem: theorem.name)
+def test_claim_holds_on_another_problem(theorem: Theorem) -> None:
+    assert_sound(verify(theorem, refine=False))
+
+
+def other_diffusion(module: Any, name: str, factor: float) -> Any:
+    """`module.name`, a function of an equation first, given the equation with another diffusion."""
+    original = getattr(module, name)
+    changed = lambda equation: eqx.tree_at(lambda e: e.diffusion, equation, factor * equation.diffusion)
+    return lambda equation, *args, **rest: original(changed(equation), *args, **rest)
+
+
+def other_wave(module: Any) -> Any:
+    """`correspondence` with a wave that is wrong by one part in ten thousand million."""
+    original = module.correspondence
+
+    def perturbed(*args: Any, **rest: Any) -> Any:
+        both = original(*args, **rest)
+        return eqx.tree_at(lambda b: b.wave, both, both.wave * (1 + 1e-10))
+
+    return perturbed
+
+
+def other_kappa(module: Any) -> Any:
+    """`carried` with 0.999 of the extra term."""
+    original = module.carried
+    return lambda equation, wave, times, grid, kappa: original(equation, wave, times, grid, 0.999 * kappa)
+
+
+FAULTS = {
+    "T1": (t1_symmetrisation, "volumes", lambda m: other_diffusion(m, "volumes", 1.02)),
+    "T1.spectral": (t1_symmetrisation, "Spectral", lambda m: ScharfetterGummel),
+    "T2": (t2_lattice, "SquareRoot", lambda m: ScharfetterGummel),
+    "T2.density": (t2_lattice, "correspondence", other_wave),
+    "T3": (t3_isospectral, "spectrum", lambda m: other_diffusion(m, "spectrum", 1 + 1e-9)),
+    "T3.modes": (t3_isospectral, "spectrum", lambda m: other_diffusion(m, "spectrum", 1 + 1e-8)),
+    "T3.sum": (t3_isospectral, "volumes", lambda m: other_diffusion(m, "volumes", 1 + 1e-7)),
+    "T5": (t5_poincare, "spectrum", lambda m: other_diffusion(m, "spectrum", 1 + 1e-6)),
+    "T5.decay": (t5_poincare, "spectrum", lambda m: other_diffusion(m, "spectrum", 1.001)),
+    "T5.entropy": (t5_poincare, "volumes", lambda m: other_diffusion(m, "volumes", 1.02)),
+    "T13": (t13_moving, "correspondence", other_wave),
+    "T13.wave": (t13_moving, "carried", other_kappa),
+    "T13.weights": (t13_moving, "carried", other_kappa),
+}
+
+
+def test_a_fault_is_planted_in_every_theorem() -> None:
+    assert list(FAULTS) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_claim_fails_on_a_planted_fault(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, attribute, fault = FAULTS[name]
+    monkeypatch.setattr(module, attribute, fault(module))
+    sides = by_name(name).measure(False)
+    assert sides.margin < 0, sides
+
+
+class MadeUp(Theorem):
+    name: ClassVar[str] = "made up"
+    statement: ClassVar[str] = "a = b"
+    kind: ClassVar[Kind] = "identity"
+    control_name: ClassVar[str] = "N0"
+    control_statement: ClassVar[str] = "a = c"
+
+    claim: Sides
+    contrary: Sides
+
+    def measure(self, refine: bool) -> Sides:
+        return self.claim
+
+    def control(self, refine: bool) -> Sides:
+        return self.contrary
+
+
+GOOD, BAD = Sides(1.0, 1.0, 1.0), Sides(1.0, 2.0, -1.0)
+
+
+@pytest.mark.parametrize(
+    ("claim", "contrary", "holds", "refused"),
+    [
+        (GOOD, BAD, True, True),
+        (GOOD, GOOD, True, False),
+        (BAD, BAD, False, True),
+        (Sides(math.nan, 1.0, math.nan), BAD, False, True),
+        (GOOD, Sides(math.nan, 1.0, math.nan), True, False),
+        (GOOD, Sides(math.inf, 1.0, -math.inf), True, False),
+    ],
+    ids=["sound", "control passes", "claim fails", "claim is NaN", "control is NaN", "control is infinite"],
+)
+def test_only_a_measured_failure_is_a_refusal(claim: Sides, contrary: Sides, holds: bool, refused: bool) -> None:
+    certificate = verify(MadeUp(claim, contrary))
+    assert certificate.control is not None
+    assert (certificate.holds, certificate.control.refused) == (holds, refused)
+    assert certificate.sound == (holds and refused)
+    text = json.dumps(to_json([certificate]), allow_nan=False)
+    assert json.loads(text)[0]["control"]["refused"] is refused
+
+
+def test_json_has_the_fields_of_the_certificate() -> None:
+    (row,) = to_json([verify(MadeUp(GOOD, BAD))])
+    assert set(row) == {field.name for field in dataclasses.fields(Certificate)}
+    assert {"name", "lhs", "rhs", "refused"} <= set(row["control"])
+    assert (row["name"], row["lhs"], row["rhs"], row["margin"], row["holds"]) == ("made up", 1.0, 1.0, 1.0, True)
+    assert row["control"]["name"] == "N0" and row["control"]["rhs"] == 2.0
+
+
+def test_margins_are_the_share_of_the_allowance_that_is_left() -> None:
+    assert identity([1.0, 4.0], [1.0, 4.004], 0.01) == pytest.approx((4.0, 4.004, 0.9001), abs=1e-4)
+    assert identity([1.0 + 1.0j], [1.0], 0.1).margin == pytest.approx(-9.0)
+    assert math.isnan(identity([1.0, math.nan], [1.0, 1.0], 0.1).margin)
+    sizes = (10, 20, 40, 80)
+    assert order(sizes, [n**-2.03 for n in sizes], 2) == pytest.approx((2.03, 2.0, 0.8))
+    assert inequality(3.0, 4.0).margin == 0.25 and inequality(5.0, 4.0).margin < 0
+    with pytest.raises(ValueError, match="four refinements"):
+        order(sizes[:3], [1.0, 1.0, 1.0], 2)
+
+
+def test_verify_refuses_what_it_cannot_measure() -> None:
+    with pytest.raises(ValueError, match=r"theorem = 'T1'.*fp\.theorems"):
+        verify("T1")
+    jax.config.update("jax_enable_x64", False)
+    with pytest.raises(ValueError, match="jax_enable_x64"):
+        verify(MadeUp(GOOD, BAD))
+
+
+def test_names_are_unique_and_statements_are_one_line() -> None:
+    assert len(set(NAMES)) == len(NAMES)
+    for theorem in theorems():
+        assert theorem.statement and len(theorem.statement) < 100 and "\n" not in theorem.statement
+        assert theorem.control_name and len(theorem.control_statement) < 100
