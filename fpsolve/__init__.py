@@ -28,6 +28,11 @@ from .evolve import evolve
 from .spectrum import spectrum, Spectrum
 from .correspondence import correspondence, Correspondence
 from .solution import Solution
+from .theorem import theorems, verify, Certificate
+
+# Files, and checks for classes of your own
+from .report import load, Record
+from . import testing
 from .core.result import NumericalFailure
 # isort: on
 
@@ -35,6 +40,7 @@ __version__ = version("fpsolve")
 
 __all__ = [
     "Absorbing",
+    "Certificate",
     "Chebyshev",
     "Correspondence",
     "Cosine",
@@ -56,6 +62,7 @@ __all__ = [
     "Periodic",
     "Potential",
     "Quartic",
+    "Record",
     "Reflecting",
     "Rugged",
     "Sampled",
@@ -68,5 +75,9 @@ __all__ = [
     "Uniformization",
     "correspondence",
     "evolve",
+    "load",
     "spectrum",
+    "testing",
+    "theorems",
+    "verify",
 ]

@@ -8,15 +8,15 @@ import numpy as np
 from jaxtyping import Array
 
 from .core.checks import is_concrete, refuse
-from .equation import FokkerPlanck, divide_root
+from .equation import FokkerPlanck
 from .grid import Grid, Legendre, Reflecting
 from .method.base import Picture
+from .method.magnus import Problem
+from .method.trajectory import CAPPED, enter
 from .scheme import ScharfetterGummel, Scheme, Spectral
 from .scheme.base import Equation
 
-UNRESOLVED = (
-    1e-5  # the size of H sqrt(pi), or of the wave's shortest tenth, from which finite volumes are the better choice
-)
+UNRESOLVED = 1e-3  # what `_unresolved` may be; finite volumes with as many cells are seldom better than that
 LARGEST_SPECTRAL = 512
 
 
@@ -34,12 +34,16 @@ def choose_scheme(equation: Equation, grid: Grid, scheme: Any, field: Array, tim
     """The scheme asked for, checked, or the one that suits; with the picture it runs in."""
     process = isinstance(equation, FokkerPlanck)
     reversible = process and equation.irreversible_because(grid) is None
-    fits = reversible and _wave_fits(equation, grid, field, tol)
     if scheme is not None:
         check_scheme(scheme, equation, grid)
-        why = "as asked"
-    else:
+    wave = Problem(equation, ScharfetterGummel(), grid, "wave", True, 0.0)
+    spectral = reversible and (scheme is None or isinstance(scheme, Spectral))
+    fits = spectral and _wave_fits(wave, field, tol * CAPPED, tol)
+    why = "as asked"
+    if scheme is None:
         scheme, why = _suitable(equation, grid, reversible, fits, field, times)
+    if reversible and not isinstance(scheme, Spectral):
+        fits = _wave_fits(wave, field, None, tol)
     why = f"{type(scheme).__name__}, {why}"
     if not process:
         return Choice(scheme, why, "wave", False, True)
@@ -81,44 +85,38 @@ def _suitable(
     moments = np.linspace(0, float(times[-1]), 3) if equation.moves else np.zeros(1)
     size = max(float(_unresolved(equation, grid, field, t)) for t in moments)
     if size < UNRESOLVED:
-        return Spectral(), f"because the grid resolves sqrt(pi) and the initial wave to {size:.0e}"
-    return volumes, f"because Spectral resolves sqrt(pi) and the initial wave only to {size:.0e} on this grid"
+        return Spectral(), f"because the grid resolves sqrt(pi) and the initial density to {size:.0e}"
+    return volumes, f"because Spectral resolves sqrt(pi) and the initial density only to {size:.0e} on this grid"
 
 
 @eqx.filter_jit
 def _unresolved(equation: FokkerPlanck, grid: Grid, field: Array, t: Any) -> Array:
     """The worse of two: the rate sqrt(pi) |H sqrt(pi)| at which the Gibbs density would leak, and the share of the
-    initial wave in its shortest tenth."""
+    initial density in its shortest tenth."""
     dtype = field.dtype
     operator = Spectral().build(equation, grid, t, dtype, True)
     root = jnp.exp(equation.log_root(grid, t)).astype(dtype)
     worst = grid.integrate(root * jnp.abs(operator.hamiltonian(root)))
     if any(axis.ends == "open" for axis in grid.axes):
         worst = jnp.zeros((), dtype)  # sqrt(pi) is no state of a process that loses mass
-    wave = divide_root(field, equation.log_root(grid, 0.0).astype(dtype))
     for i, axis in enumerate(grid.axes):
         if not isinstance(axis, Legendre):
-            odd = jnp.concatenate([wave, -jnp.flip(wave, i)], i) if axis.ends == "open" else wave
+            odd = jnp.concatenate([field, -jnp.flip(field, i)], i) if axis.ends == "open" else field
             spectrum = jnp.abs(jnp.fft.fft(odd, axis=i))
             high = (jnp.abs(jnp.fft.fftfreq(odd.shape[i])) > 0.45).reshape(-1, *[1] * (grid.ndim - 1 - i))
             worst = jnp.maximum(worst, jnp.max(jnp.where(high, spectrum, 0)) / jnp.max(spectrum))
     return jnp.where(jnp.isfinite(worst), worst, jnp.inf)
 
 
-def _wave_fits(equation: Any, grid: Grid, field: Array, tol: float) -> bool:
+def _wave_fits(problem: Problem, field: Array, share: float | None, tol: float) -> bool:
     """Whether rounding of p / sqrt(pi) stays below the tolerance; taken for granted where nothing can be looked at."""
-    if not is_concrete(equation, field):
+    if not is_concrete(problem.equation, field):
         return True
-    size = wave_size(equation, grid, field)
-    return bool(np.isfinite(size)) and 64 * float(jnp.finfo(field.dtype).eps) * size < tol
+    size = wave_size(problem, field, share)
+    return bool(np.isfinite(size)) and 8 * float(jnp.finfo(field.dtype).eps) * size < tol
 
 
-def wave_size(equation: Any, grid: Grid, field: Array) -> float:
+def wave_size(problem: Problem, field: Array, share: float | None = None) -> float:
     """|p / sqrt(pi)| = sqrt(1 + chi2) at t = 0: by how much the wave picture enlarges relative errors."""
-    return float(_wave_size(equation, grid, field))
-
-
-@eqx.filter_jit
-def _wave_size(equation: Any, grid: Grid, field: Array) -> Array:
-    wave = divide_root(field, equation.log_root(grid, 0.0).astype(field.dtype))
-    return jnp.sqrt(grid.integrate(wave**2))
+    wave = enter(problem, field, None if share is None else jnp.asarray(share, field.dtype))
+    return float(jnp.sqrt(problem.grid.integrate(wave**2)))

@@ -21,6 +21,7 @@ from .core.memory import check_memory
 from .entrance import check_equation, check_times, initial_field
 from .equation import FokkerPlanck
 from .grid import Grid
+from .method.magnus import Problem
 from .method.trajectory import run_both
 from .scheme import ScharfetterGummel, Scheme
 from .spectrum import spectrum
@@ -66,6 +67,10 @@ class Correspondence(eqx.Module):
         """A matplotlib figure: both sides, and their difference (with the `plot` extra)."""
         return report().plot_correspondence(self)
 
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset` with named dimensions (with the `io` extra)."""
+        return report().to_xarray(self)
+
     def save(self, path: Any) -> None:
         """Write to `path`, `.npz` or `.nc`. Atomic."""
         report().save(self, path)
@@ -99,7 +104,7 @@ def correspondence(
     scheme = ScharfetterGummel() if scheme is None else scheme
     check_scheme(scheme, equation, grid)
     field = initial_field(equation, grid, initial)
-    size = wave_size(equation, grid, field)
+    size = wave_size(Problem(equation, scheme, grid, "wave", True, 0.0), field)
     if not np.isfinite(size):
         cure = "Start from a narrower density, or one nearer to the Gibbs density; fp.evolve takes any start."
         refuse("initial", size, "its wave p / sqrt(pi) overflows", cure)

@@ -34,7 +34,7 @@ from .equation import FokkerPlanck
 from .grid import Grid
 from .method import Exponential, Magnus, check_method, choose_method
 from .method.magnus import Problem
-from .method.trajectory import Trajectory, enter, leave, run_by_interval, run_moving, run_static
+from .method.trajectory import CAPPED, Trajectory, enter, leave, run_by_interval, run_moving, run_static
 from .scheme import Scheme
 from .scheme.base import Equation
 from .solution import Solution
@@ -110,10 +110,11 @@ def evolve(
     if is_concrete(equation, field, times) and (moving or saved is not None or bar is not None):
         trajectory = run_by_interval(problem, method, field, times, tol, bar, saved)
     elif isinstance(method, Magnus):
-        trajectory = run_moving(problem, method, field, times)
+        trajectory = run_moving(problem, method, field, times, tol)
     else:
         lengths = jnp.diff(times, prepend=0.0).astype(field.real.dtype)
-        trajectory = run_static(problem, method, enter(problem, field), lengths, jnp.asarray(tol, field.real.dtype))
+        start = enter(problem, field, jnp.asarray(tol * CAPPED, field.real.dtype))
+        trajectory = run_static(problem, method, start, lengths, jnp.asarray(tol, field.real.dtype))
     words = (("scheme", chosen.why), ("method", why), ("picture", chosen.picture))
     solution = _conclude(problem, trajectory, field, times, jnp.asarray(tol), observables or {}, words)
     if throw and is_concrete(solution.code, solution.error):

@@ -71,6 +71,10 @@ class Spectrum(eqx.Module):
         """A matplotlib figure of levels and modes (with the `plot` extra)."""
         return report().plot_spectrum(self)
 
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset` with named dimensions (with the `io` extra)."""
+        return report().to_xarray(self)
+
     def save(self, path: Any) -> None:
         """Write to `path`, `.npz` or `.nc`. Atomic."""
         report().save(self, path)

@@ -75,7 +75,9 @@ def _read(node: ast.ClassDef, bases: list[Key], written: list[str]) -> Class:
     for item in node.body:
         if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef):
             marks = {ast.unparse(mark).rpartition(".")[2] for mark in item.decorator_list}
-            if "overload" not in marks:
+            if "overload" not in marks and {"property", "abstractmethod"} <= marks:
+                found.abstract_fields.add(item.name)  # a quantity, whether given as a field or computed
+            elif "overload" not in marks:
                 (found.abstract if any(mark.startswith("abstract") for mark in marks) else found.implemented).add(
                     item.name
                 )

@@ -22,6 +22,8 @@ from .base import Exponential
 from .chebyshev import Chebyshev
 from .magnus import FIRST, Interval, Magnus, Problem, adaptive_levels, advance, fixed_levels
 
+CAPPED = 0.01  # the part of the tolerance that a wave may give up of its tails
+
 
 class Trajectory(NamedTuple):
     """Values in the picture of the run, operator calls, and the error accumulated at each time."""
@@ -51,7 +53,7 @@ def run_by_interval(
 ) -> Trajectory:
     """Interval by interval, from Python: what a bar, a checkpoint, or steps chosen on the way need."""
     dtype = field.real.dtype
-    state, now, calls, error = enter(problem, field), jnp.zeros((), dtype), 0.0, 0.0
+    state, now, calls, error = enter(problem, field, jnp.asarray(tol * CAPPED, dtype)), jnp.zeros((), dtype), 0.0, 0.0
     values, errors, first = [], [], FIRST
     for index, t in enumerate(np.asarray(times)):
         later = jnp.asarray(t, dtype)
@@ -110,7 +112,7 @@ def run_both(
     return Trajectory(p, total, errors), Trajectory(psi, total, errors)
 
 
-def run_moving(problem: Problem, method: Magnus, field: Array, times: Array) -> Trajectory:
+def run_moving(problem: Problem, method: Magnus, field: Array, times: Array, tol: float) -> Trajectory:
     """A moving operator under `jit`, `vmap` or `grad`: a fixed number of steps an interval."""
     dtype = field.real.dtype
 
@@ -119,16 +121,46 @@ def run_moving(problem: Problem, method: Magnus, field: Array, times: Array) -> 
         taken = advance(method, problem, state, now, later, fixed_levels(method.steps), None)
         return (taken.field, later), (taken.field, taken.calls, taken.error)
 
-    start = (enter(problem, field), jnp.zeros((), dtype))
+    start = (enter(problem, field, jnp.asarray(tol * CAPPED, dtype)), jnp.zeros((), dtype))
     _, (values, calls, errors) = jax.lax.scan(step, start, times.astype(dtype))
     return Trajectory(values, jnp.sum(calls), jnp.cumsum(errors))
 
 
-def enter(problem: Problem, field: Array) -> Array:
-    """The state at t = 0 in the picture of the run."""
+@eqx.filter_jit
+def enter(problem: Problem, field: Array, share: Any = None) -> Array:
+    """The state at t = 0 in the picture of the run; a wave may give up the `share` of its mass that makes it tall."""
     if problem.wick != 0:
         return field.astype(jnp.result_type(field, jnp.complex64))
-    return divide_root(field, problem.log_root(0.0, field.real.dtype)) if problem.picture == "wave" else field
+    if problem.picture == "density" or not problem.reversible:
+        return field
+    log_root, weights = problem.log_root(0.0, field.dtype), problem.grid.weights.astype(field.dtype)
+    return divide_root(field, log_root) if share is None else capped_wave(field, log_root, weights, share)
+
+
+def capped_wave(density: Array, log_root: Array, weights: Array, share: Any) -> Array:
+    """p / sqrt(pi), capped smoothly where it is tallest, as low as costs no more than `share` of the mass.
+
+    A Gibbs density may fall faster than any start (a quartic well does), and then the wave grows without bound in
+    tails that carry no mass. With r = psi / M the wave becomes psi (1 + r^4)^(-1/4), which never exceeds M, and is
+    rescaled to the mass it had. M is found by bisection; the change of p is at most `share` in L1.
+    """
+    wave = divide_root(density, log_root)
+    root = jnp.exp(log_root)
+    mass = jnp.sum(weights * density)
+    capped = lambda height: wave * (1 + (wave / height) ** 4) ** -0.25
+    lost = lambda height: mass - jnp.sum(weights * root * capped(height))
+
+    def halve(_: Any, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = bounds
+        middle = (low + high) / 2
+        enough = lost(jnp.exp(middle)) <= share * mass
+        return jnp.where(enough, low, middle), jnp.where(enough, middle, high)
+
+    tallest = jnp.log(jnp.max(wave))
+    typical = jnp.log(mass) - jnp.log(jnp.sum(weights * root))
+    height = jnp.exp(jax.lax.stop_gradient(jax.lax.fori_loop(0, 48, halve, (typical, tallest + 10))[1]))
+    answer = capped(height)
+    return answer * mass / jnp.sum(weights * root * answer)
 
 
 def leave(problem: Problem, state: Array, t: Any) -> Array:

@@ -65,7 +65,7 @@ class Uniformization(Exponential):
         # log-weights of size q t carry a rounding error of that size, common to all terms: one factor repairs it.
         lost = _poisson_mass(parameters[1], count)
         epsilon = jnp.finfo(field.dtype).eps
-        return Step(total / lost, count.astype(field.dtype), 8 * epsilon * jnp.sqrt(count.astype(field.dtype)))
+        return Step(total / lost, count.astype(field.dtype), 2 * epsilon * jnp.sqrt(count.astype(field.dtype)))
 
 
 def _poisson_mass(mean: Array, count: Array) -> Array:

@@ -54,8 +54,10 @@ def verify(theorem: Any, *, refine: bool = True) -> Certificate:
     and without x64. **Cost**: dense matrices of a few hundred points.
 
     ```python
+    import jax
     import fpsolve as fp
 
+    jax.config.update("jax_enable_x64", True)
     certificate = fp.verify(fp.theorems()[0], refine=False)
     assert certificate.holds and certificate.control.refused
     ```

@@ -25,7 +25,7 @@ from .t2_lattice import lattice_hamiltonian
 def lowest(matrix: Any, k: int) -> tuple[Any, Any]:
     """The k eigenvalues of smallest real part and their right eigenvectors in columns, by numpy's general solver."""
     values, vectors = np.linalg.eig(matrix)
-    order = np.lexsort((values.imag, np.round(values.real, 6)))[:k]
+    order = np.lexsort((np.imag(values), np.round(np.real(values), 6)))[:k]
     return values[order], vectors[:, order]
 
 

@@ -81,7 +81,7 @@ OTHERS = [
     t3_isospectral.Isospectrality(shallow, 0.7, -4.5, 4.5, force=0.4),
     t3_isospectral.Biorthogonality(shallow, 0.7, -4.5, 4.5),
     t3_isospectral.ModeSum(shallow, 0.7, narrow, -4.5, 4.5),
-    t5_poincare.Poincare(**WIDE, times=(5.0, 6.0, 7.0, 8.0)),
+    t5_poincare.Poincare(**WIDE, times=(12.0, 13.0, 14.0, 15.0), degree=90),
     t5_poincare.Decay(shallow, 0.7, narrow, -4.5, 4.5),
     t5_poincare.Entropy(shallow, 0.7, narrow, -5.5, 5.5, sizes=(80, 96, 112, 136)),
     t13_moving.MovingPictures(dragged, 0.7, narrow, -4.0, 5.0, nodes=64, times=(0.5, 1.5)),
