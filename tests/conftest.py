@@ -5,6 +5,8 @@ the import hook before anything imports `fpsolve`, in each worker too.
 """
 
 import os
+import tempfile
+from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -12,6 +14,24 @@ import jax
 import pytest
 
 jax.config.update("jax_enable_x64", True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile each program once for all workers and tests: a folder of this run's own holds what was compiled."""
+    worker = getattr(config, "workerinput", None)
+    if worker is None:
+        config.stash_folder = tempfile.TemporaryDirectory(prefix="fpsolve-compiled-")
+        folder = config.stash_folder.name
+    else:
+        folder = worker["compiled"]
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def pytest_configure_node(node) -> None:
+    """Tell a worker of pytest-xdist where the folder is."""
+    node.workerinput["compiled"] = node.config.stash_folder.name
 
 
 @pytest.fixture(autouse=True)

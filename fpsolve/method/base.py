@@ -10,6 +10,8 @@ import abc
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..scheme import Operator
@@ -35,3 +37,22 @@ class Exponential(eqx.Module):
     @abc.abstractmethod
     def apply(self, prepared: Any, field: Array, length: Array, tol: Array, wick: float) -> Step:
         """One step of `length` to the relative tolerance `tol`."""
+
+
+def split_stationary(operator: Operator, picture: Picture, field: Array) -> tuple[Array, Array]:
+    """The part of the field along the stationary state, and the rest; zero and the field where there is none.
+
+    sqrt(pi) is the null vector of H in the continuum and, on finite volumes, to rounding. Methods leave that part
+    alone and evolve the rest, so that mass and the Gibbs density are kept to rounding at any time.
+    """
+    log_root = operator.log_root
+    if log_root is None or any(axis.ends == "open" for axis in operator.grid.axes):
+        return jnp.zeros_like(field), field
+    root, weights = jnp.exp(log_root), node_weights(operator)
+    still = root * (jnp.sum(weights * field) * root if picture == "density" else jnp.sum(weights * root * field))
+    return still, field - still
+
+
+def node_weights(operator: Operator) -> Array:
+    """The grid's weights in the operator's precision, `(*shape)`."""
+    return operator.grid.weights.astype(jax.tree.leaves(operator)[0].dtype)

@@ -23,7 +23,7 @@ from jaxtyping import Array
 from ..core.loop import run_loop
 from ..linear import lowest_level
 from ..scheme import EdgeOperator, Operator
-from .base import Exponential, Picture, Step
+from .base import Exponential, Picture, Step, node_weights, split_stationary
 
 NODES = 64  # of the integral, imaginary time: the integrand is a Gaussian of known width
 WICK_NODES, WICK_REACH = 512, 256.0  # at another angle it oscillates |z| times: steps are cut to this |z|
@@ -57,13 +57,13 @@ class Chebyshev(Exponential):
         """Bounds of the spectrum; the lower one by Lanczos where a well may push it anywhere."""
         lowest, highest = operator.bounds
         if operator.log_root is None:
-            lowest = jnp.maximum(lowest, lowest_level(operator.hamiltonian, _weights(operator)))
+            lowest = jnp.maximum(lowest, lowest_level(operator.hamiltonian, node_weights(operator)))
         return _Prepared(operator, jax.lax.stop_gradient(lowest), jax.lax.stop_gradient(highest), picture)
 
     def apply(self, prepared: _Prepared, field: Array, length: Array, tol: Array, wick: float) -> Step:
         """One step: split the null vector off, expand the rest, put it back."""
         operator = prepared.operator
-        still, rest = _split(prepared, field)
+        still, rest = split_stationary(prepared.operator, prepared.picture, field)
         size = _wave_norm(prepared, rest)
         epsilon = jnp.finfo(field.real.dtype).eps
         truncation = jnp.clip(tol / (100 * jnp.maximum(size, 1)), epsilon / 16, 1e-3)
@@ -73,7 +73,7 @@ class Chebyshev(Exponential):
             rest, calls = _expand(prepared, rest, length, truncation)
         else:
             rest, calls = _expand_rotated(prepared, rest, length, truncation, wick)
-        _, rest = _split(prepared, rest)
+        _, rest = split_stationary(prepared.operator, prepared.picture, rest)
         error = (truncation + 4 * epsilon) * size
         if operator.log_root is None:
             error = error * jnp.exp(-length * jnp.cos(wick) * prepared.lowest) / _wave_norm(prepared, rest)
@@ -143,27 +143,9 @@ def _terms(z: Array, truncation: Array) -> Array:
     return jnp.ceil(k).astype(int) + 2
 
 
-def _split(prepared: _Prepared, field: Array) -> tuple[Array, Array]:
-    """The part of the field along the stationary state, and the rest. Zero and the field where there is none."""
-    operator = prepared.operator
-    if operator.log_root is None or any(axis.ends == "open" for axis in operator.grid.axes):
-        return jnp.zeros_like(field), field
-    root, weights = jnp.exp(operator.log_root), _weights(operator)
-    if prepared.picture == "density":
-        still = jnp.sum(weights * field) * root**2
-    else:
-        still = jnp.sum(weights * root * field) * root
-    return still, field - still
-
-
 def _wave_norm(prepared: _Prepared, field: Array) -> Array:
     """The norm of the wave of `field` in the grid's weights: what multiplies every relative error."""
     operator = prepared.operator
     if prepared.picture == "density" and operator.log_root is not None:
         field = jnp.where(field == 0, 0, field * jnp.exp(jnp.where(field == 0, 0, -operator.log_root)))
-    return jax.lax.stop_gradient(jnp.sqrt(jnp.sum(_weights(operator) * jnp.abs(field) ** 2)))
-
-
-def _weights(operator: Operator) -> Array:
-    dtype = jax.tree.leaves(operator)[0].dtype
-    return operator.grid.weights.astype(dtype)
+    return jax.lax.stop_gradient(jnp.sqrt(jnp.sum(node_weights(operator) * jnp.abs(field) ** 2)))

@@ -14,12 +14,14 @@ from jaxtyping import Array
 from ..core.memory import check_memory
 from ..scheme import Operator
 from ..scheme.base import dense
-from .base import Exponential, Picture, Step
+from .base import Exponential, Picture, Step, node_weights, split_stationary
 
 
 class _Symmetric(eqx.Module):
+    operator: Operator
     matrix: Array  # of H in the orthonormal basis sqrt(w) u
     scale: Array  # field = scale * vector: sqrt(pi / w) for densities, 1 / sqrt(w) for waves
+    picture: Picture = eqx.field(static=True)
 
 
 class _General(eqx.Module):
@@ -49,28 +51,31 @@ class Dense(Exponential):
         """The matrix."""
         grid = operator.grid
         self.check_size(grid.size)
-        dtype = jax.tree.leaves(operator)[0].dtype
-        weights = grid.weights.astype(dtype)
+        weights = node_weights(operator)
+        dtype = weights.dtype
         log_root = operator.log_root
         if picture == "density" and log_root is None:
             return _General(dense(operator.generator, grid, dtype))
         root = jnp.sqrt(weights).ravel()
         matrix = root[:, None] * dense(operator.hamiltonian, grid, dtype) / root
         scale = 1 / root if log_root is None or picture == "wave" else jnp.exp(log_root).ravel() / root
-        return _Symmetric((matrix + matrix.T) / 2, scale)
+        return _Symmetric(operator, (matrix + matrix.T) / 2, scale, picture)
 
     def apply(self, prepared: Any, field: Array, length: Array, tol: Array, wick: float) -> Step:
         """One step."""
-        vector, epsilon = field.ravel(), jnp.finfo(field.real.dtype).eps
-        calls = jnp.asarray(field.size, field.real.dtype)
+        epsilon, calls = jnp.finfo(field.real.dtype).eps, jnp.asarray(field.size, field.real.dtype)
         if isinstance(prepared, _General):
             exponential = jax.scipy.linalg.expm(length * prepared.matrix, max_squarings=64)
             norm = jnp.maximum(1, length * jnp.max(jnp.sum(jnp.abs(prepared.matrix), axis=0)))
-            return Step((exponential @ vector).reshape(field.shape), calls, epsilon * norm)
+            return Step((exponential @ field.ravel()).reshape(field.shape), calls, epsilon * norm)
+        still, rest = split_stationary(prepared.operator, prepared.picture, field)
+        vector = rest.ravel()
         wave = jnp.where(vector == 0, 0, vector / jnp.where(vector == 0, 1, prepared.scale))
         rotation = 1.0 if wick == 0 else jnp.exp(1j * wick)
         after = symmetric_exponential(prepared.matrix, rotation * length, wave)
-        return Step((prepared.scale * after).reshape(field.shape), calls, 8 * epsilon * jnp.linalg.norm(wave))
+        rest = (prepared.scale * after).reshape(field.shape)
+        _, rest = split_stationary(prepared.operator, prepared.picture, rest)
+        return Step(still + rest, calls, 8 * epsilon * jnp.linalg.norm(wave))
 
 
 @jax.custom_jvp

@@ -7,6 +7,7 @@
 States are densities, or waves psi = p / sqrt(pi_t) in the gauge of their own time.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -23,6 +24,7 @@ from .chebyshev import Chebyshev
 from .magnus import FIRST, Interval, Magnus, Problem, adaptive_levels, advance, fixed_levels
 
 CAPPED = 0.01  # the part of the tolerance that a wave may give up of its tails
+TOWERING = 100.0  # how far above its mean a wave must rise before it does
 
 
 class Trajectory(NamedTuple):
@@ -138,11 +140,12 @@ def enter(problem: Problem, field: Array, share: Any = None) -> Array:
 
 
 def capped_wave(density: Array, log_root: Array, weights: Array, share: Any) -> Array:
-    """p / sqrt(pi), capped smoothly where it is tallest, as low as costs no more than `share` of the mass.
+    """p / sqrt(pi), with tails that tower over the rest capped smoothly, as low as costs a `share` of the mass.
 
     A Gibbs density may fall faster than any start (a quartic well does), and then the wave grows without bound in
     tails that carry no mass. With r = psi / M the wave becomes psi (1 + r^4)^(-1/4), which never exceeds M, and is
-    rescaled to the mass it had. M is found by bisection; the change of p is at most `share` in L1.
+    rescaled to the mass it had. M is found by bisection; p changes by at most `share` in L1, and not at all unless
+    the wave rises to `TOWERING` times its mean.
     """
     wave = divide_root(density, log_root)
     root = jnp.exp(log_root)
@@ -160,7 +163,8 @@ def capped_wave(density: Array, log_root: Array, weights: Array, share: Any) -> 
     typical = jnp.log(mass) - jnp.log(jnp.sum(weights * root))
     height = jnp.exp(jax.lax.stop_gradient(jax.lax.fori_loop(0, 48, halve, (typical, tallest + 10))[1]))
     answer = capped(height)
-    return answer * mass / jnp.sum(weights * root * answer)
+    answer = answer * mass / jnp.sum(weights * root * answer)
+    return jnp.where(tallest > typical + math.log(TOWERING), answer, wave)
 
 
 def leave(problem: Problem, state: Array, t: Any) -> Array:

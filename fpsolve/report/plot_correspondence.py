@@ -19,13 +19,15 @@ from .panels import (
 from .record import Record, describe
 
 TITLE = "largest relative difference of p and √π ψ: {:.1e}"
+FLOOR = 1e-3
 
 
 def plot_correspondence(correspondence: Any) -> Any:
     """A matplotlib figure of a `Correspondence` or its `Record`.
 
-    One dimension: p and sqrt(pi) psi at up to eight times, their difference below on a logarithmic scale. Two: maps of
-    both and of the difference at the last time. More: the marginals along the first axis.
+    One dimension: p (filled) and sqrt(pi) psi (dashed) at up to eight times; below, their difference on a logarithmic
+    scale beside one rounding of the largest density. Two: maps of both and of the difference at the last time. More:
+    the marginals along the first axis.
     **Raises** `ImportError` with the command to install matplotlib.
 
     ```python
@@ -45,27 +47,37 @@ def plot_correspondence(correspondence: Any) -> Any:
 
 def _apart(density: np.ndarray, image: np.ndarray) -> np.ndarray:
     """|p - sqrt(pi) psi| with a floor far below rounding, so that it has a logarithm where both agree to the bit."""
-    return np.maximum(np.abs(density - image), 1e-3 * np.finfo(density.dtype).eps * np.max(np.abs(density)))
+    return np.maximum(np.abs(density - image), FLOOR * _rounding(density, density.dtype))
+
+
+def _rounding(density: np.ndarray, dtype: Any) -> float:
+    """One rounding of the largest density in the precision of the run."""
+    return float(np.finfo(dtype).eps * np.max(np.abs(density)))
 
 
 def _lines(record: Record, density: np.ndarray, image: np.ndarray) -> Any:
     grid, indices = record.grid, choose_times(len(density), MOST_LINES)
-    x, several = grid.axes[0].nodes, grid.ndim > 1
-    figure = new_figure(WIDTH, 5.0)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1.2])
-    line = None
-    for k, colour in zip(indices, colours(len(indices)), strict=True):
-        p, twin = (marginal(grid, field[k], 0) for field in (density, image))
-        above.plot(x, p, color=colour, lw=3.0, alpha=0.75, label=f"p, {label_time(record.times[k])}")
-        (line,) = above.plot(x, twin, color="black", lw=1.0, ls=(0, (4, 3)))
-        below.semilogy(x, _apart(p, twin), color=colour, lw=1.2)
-    if line is not None:
-        line.set_label("√π ψ, each time")
-    above.set_ylabel("marginal density" if several else "density")
+    x, shades = grid.axes[0].nodes, colours(len(indices))
+    p, twin = (np.stack([marginal(grid, field[k], 0) for k in indices]) for field in (density, image))
+    figure = new_figure(WIDTH, 4.6)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
+    for k, index in enumerate(indices):
+        above.fill_between(x, p[k], color=shades[k], alpha=0.25, lw=0)
+        above.plot(x, p[k], color=shades[k], alpha=0.6, lw=2.6, label=f"p, {label_time(record.times[index])}")
+    for k, shade in enumerate(shades):
+        label = "√π ψ, each time" if k == 0 else None
+        above.plot(x, twin[k], color="black", lw=1.1, ls=(0, (4, 3)), label=label)
+        below.plot(x, np.abs(p[k] - twin[k]), color=shade, ls="none", marker="o", ms=2.2, mew=0)
+    rounding = _rounding(p, density.dtype)
+    top = 10 * max(float(np.max(np.abs(p - twin))), rounding)
+    below.axhline(rounding, color="0.6", lw=0.8, zorder=0)
+    below.annotate("rounding", (1.01, rounding), xycoords=("axes fraction", "data"), color="0.4", va="center")
+    below.set(yscale="log", ylim=(FLOOR * rounding, top), xlabel=coordinate(0, grid.ndim), ylabel="|p − √π ψ|")
+    above.set(ylabel="density" if grid.ndim == 1 else "marginal density", xlim=(grid.axes[0].lower, grid.axes[0].upper))
+    above.set_ylim(bottom=min(0.0, float(np.min(p))))
     above.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    below.set_ylabel("|p − √π ψ|")
-    below.set_xlabel(coordinate(0, grid.ndim))
-    below.set_xlim(grid.axes[0].lower, grid.axes[0].upper)
+    for panel in (above, below):
+        panel.spines[["top", "right"]].set_visible(False)
     return figure
 
 

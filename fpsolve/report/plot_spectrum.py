@@ -34,7 +34,7 @@ def plot_spectrum(spectrum: Any) -> Any:
     record = describe(spectrum)
     if record.grid.ndim == 2:
         return _maps(record)
-    figure = new_figure(9.0, 3.8)
+    figure = new_figure(8.0, 3.4)
     levels, modes = figure.subplots(1, 2, width_ratios=[1, 1.4])
     _levels(levels, record)
     grid, x = record.grid, record.grid.axes[0].nodes
@@ -50,7 +50,7 @@ def plot_spectrum(spectrum: Any) -> Any:
 
 def _levels(panel: Any, record: Record) -> None:
     values = record.values
-    panel.errorbar(np.arange(len(values)), values, yerr=record["errors"], fmt="o", ms=5, capsize=3, color="C0")
+    panel.errorbar(np.arange(len(values)), values, yerr=record["errors"], fmt="o", ms=5, capsize=2, color="C0")
     panel.set_xticks(choose_times(len(values), 10))
     panel.set_xlabel("k")
     panel.set_ylabel("level Eₖ (1 / time)")
@@ -62,15 +62,16 @@ def _levels(panel: Any, record: Record) -> None:
 def _maps(record: Record) -> Any:
     shown = record["vectors"][:MOST_MAPS]
     columns = -(-len(shown) // 2)
-    figure = new_figure(4.0 + 3.8 * columns, 3.2 * min(2, len(shown)) + 0.4)
-    left, right = figure.subfigures(1, 2, width_ratios=[4.0, 3.8 * columns])
+    figure = new_figure(3.2 + 3.0 * columns, 2.9 * min(2, len(shown)))
+    left, right = figure.subfigures(1, 2, width_ratios=[3.2, 3.0 * columns])
     _levels(left.subplots(), record)
     panels = right.subplots(min(2, len(shown)), columns, squeeze=False).ravel()
     for spare in panels[len(shown) :]:
         spare.remove()
     for k, (panel, mode) in enumerate(zip(panels, shown, strict=False)):
         size = float(np.max(np.abs(mode)))
-        draw_map(right, panel, record.grid, mode, f"mode ψ{'₀₁₂₃'[k]}", cmap="RdBu_r", vmin=-size, vmax=size)
+        draw_map(right, panel, record.grid, mode, "", cmap="RdBu_r", vmin=-size, vmax=size)
+        panel.set_title(f"mode ψ{'₀₁₂₃'[k]}", fontsize="medium")
         if "potential" in record.arrays:
             draw_contours(panel, record.grid, record["potential"], record["vectors"], "0.3")
     return figure

@@ -37,11 +37,14 @@ def _quantum(scale: Any) -> Schrodinger:
     return Schrodinger(scale * Harmonic())
 
 
+def _start() -> Gaussian:
+    return Gaussian([0.5], 0.6)
+
+
 def _dragged(scale: Any) -> FokkerPlanck:
     return FokkerPlanck(lambda x, t: jnp.sum((x - scale * t) ** 2) / 2)
 
 
-START = Gaussian([0.5], 0.6)
 STILL = {
     "a reversible process on finite volumes": (_well, LINE, ScharfetterGummel(), 0.0),
     "a reversible process in a spectral basis": (_well, LINE, Spectral(), 0.0),
@@ -83,7 +86,7 @@ def _take(method: Any, problems: Any, name: str) -> bool:
 
     def run(method: Any, times: Any, tol: float, scale: Any = 1.0) -> Solution:
         options = {"grid": grid, "scheme": scheme, "wick": wick, "throw": False}
-        return evolve(family(scale), START, times, method=method, tol=tol, **options)
+        return evolve(family(scale), _start(), times, method=method, tol=tol, **options)
 
     finest, times = max(1e-9, 1e3 * rounding()), [0.0, TIME / 2, TIME]
     if unless_refused(lambda: run(method, times, finest)) is None:

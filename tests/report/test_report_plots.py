@@ -101,7 +101,9 @@ def test_both_sides_and_their_difference(d: int, count: int) -> None:
     if d == 1:
         assert drawn[1].get_yscale() == "log" and drawn[1].get_ylabel() == "|p − √π ψ|"
         assert "√π ψ, each time" in [text.get_text() for text in drawn[0].get_legend().get_texts()]
-        assert np.allclose(drawn[0].lines[0].get_ydata(), drawn[0].lines[1].get_ydata())
+        assert len(drawn[0].collections) == 2  # one filled density a time, and a dashed line on each
+        for density, image in zip(drawn[0].lines[:2], drawn[0].lines[2:], strict=True):
+            assert image.is_dashed() and np.allclose(density.get_ydata(), image.get_ydata())
 
 
 def test_a_record_draws_the_same_and_no_global_state_is_touched() -> None:
