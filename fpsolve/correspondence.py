@@ -97,7 +97,7 @@ def correspondence(
     """
     if not isinstance(equation, FokkerPlanck):
         refuse("equation", equation, "it must be an fp.FokkerPlanck, which has two sides", "Give its potential to one.")
-    grid = check_equation(equation, grid)
+    equation, grid = check_equation(equation, grid)
     times = check_times(times)
     check_memory("grid", grid.shape, 2 * len(times) + 24, "Take fewer nodes on some axis, or fewer times.")
     equation.require_reversible(grid, "the wave picture")

@@ -13,13 +13,16 @@ import numpy as np
 from jaxtyping import Array
 
 from .core.checks import check_finite_number, check_numbers, is_concrete, refuse
-from .equation import FokkerPlanck, Schrodinger
+from .equation import FokkerPlanck, Schrodinger, bring_out
 from .grid import Gaussian, Grid, Periodic, product_points, sample
 from .scheme.base import Equation
 
 
-def check_equation(equation: Any, grid: Any, t: Any = 0.0) -> Grid:
-    """Refuse what is no equation, no grid, or a potential or force that does not fit or is not finite on the grid."""
+def check_equation(equation: Any, grid: Any, t: Any = 0.0) -> tuple[Any, Grid]:
+    """Refuse what is no equation, no grid, or a potential or force that does not fit or is not finite on the grid.
+
+    **Returns** the grid, and the equation with every traced value that its functions close over as a leaf.
+    """
     if not isinstance(equation, FokkerPlanck | Schrodinger):
         cure = "Give fp.FokkerPlanck(potential), fp.Schrodinger(potential), ..."
         refuse("equation", equation, "it must be an equation", cure)
@@ -34,8 +37,9 @@ def check_equation(equation: Any, grid: Any, t: Any = 0.0) -> Grid:
         _check_function("diffusion", equation, grid, t, (grid.ndim,))
     if isinstance(equation, FokkerPlanck) and equation.force is not None:
         _check_function("force", equation, grid, t, (grid.ndim,))
+    equation = bring_out(equation, grid.ndim)
     _check_periodic(equation, grid, t)
-    return grid
+    return equation, grid
 
 
 def check_times(times: Any) -> Array:
@@ -152,7 +156,7 @@ def _check_function(name: str, equation: Equation, grid: Grid, t: Any, shape: tu
         refuse(name, jnp.shape(value), f"f(x) must be {what}", "Sum over the coordinates: jnp.sum(x**2), say.")
     if jnp.iscomplexobj(value):
         refuse(name, value, "it must be real, not complex", "Take jnp.real or jnp.abs of it.")
-    if not is_concrete(equation, t):
+    if not is_concrete(equation, value, t):
         return
     found, index, number = _first_bad(equation, name, grid, t)
     if bool(found):

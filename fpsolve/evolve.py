@@ -85,7 +85,7 @@ def evolve(
     solution = fp.evolve(fp.FokkerPlanck(fp.DoubleWell(2.0)), fp.Gaussian(-1.0, 0.1), [0.5, 1.0], grid=grid)
     ```
     """
-    grid = check_equation(equation, grid)
+    equation, grid = check_equation(equation, grid)
     times = check_times(times)
     check_memory("grid", grid.shape, len(times) + 12, "Take fewer nodes on some axis, or fewer times.")
     check_wick(equation, wick)

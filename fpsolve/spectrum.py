@@ -106,7 +106,7 @@ def spectrum(
     modes = fp.spectrum(fp.FokkerPlanck(fp.DoubleWell(3.0)), fp.Grid(fp.Line(-2.5, 2.5, 64)), 4)
     ```
     """
-    grid = check_equation(equation, grid, t)
+    equation, grid = check_equation(equation, grid, t)
     k = check_integer("k", k, 1, "Ask for at least one level.")
     if k > grid.size:
         refuse(

@@ -6,7 +6,6 @@ the import hook before anything imports `fpsolve`, in each worker too.
 
 import os
 import tempfile
-from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 

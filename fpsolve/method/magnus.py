@@ -36,7 +36,7 @@ from .base import Exponential, Picture
 from .chebyshev import Chebyshev
 
 COLUMNS = 5
-FIRST, LEVELS = 4, 12
+FIRST, LEVELS, PATIENCE = 4, 12, 2  # steps of the coarsest level, levels, and those without progress
 TRACED = 128
 
 
@@ -123,13 +123,13 @@ def march(
         taken = method.exponential.apply(
             prepared, field * jnp.exp(gauge - inside), length, jnp.zeros((), dtype), problem.wick
         )
-        return taken.field * jnp.exp(inside - after), after, calls + taken.calls, error + taken.error
+        return taken.field * jnp.exp(inside - after), after, calls + taken.calls, jnp.maximum(error, taken.error)
 
     zero = jnp.zeros((), dtype)
     field, _, calls, error = run_loop(
         count, step, (problem, start, length), (field, problem.log_root(start, dtype), zero, zero)
     )
-    return field, calls, error
+    return field, calls, error * jnp.sqrt(jnp.asarray(count, dtype))  # rounding adds up like a random walk
 
 
 def advance(
@@ -138,7 +138,7 @@ def advance(
     """One interval between outputs: extrapolate over `levels` (steps each) until the error is below `tol`, if given."""
     above: list[Array] = []
     calls = jnp.zeros((), field.real.dtype)
-    error = jnp.zeros((), field.real.dtype)
+    best = Interval(field, calls, jnp.asarray(jnp.inf, field.real.dtype), ())
     for level, count in enumerate(levels):
         finest, more, rounding = _march(method, problem, field, start, end, jnp.asarray(count))
         calls = calls + more
@@ -146,11 +146,18 @@ def advance(
         for j, coarse in enumerate(above[:COLUMNS], start=1):
             row.append(row[-1] + (row[-1] - coarse) / (4**j - 1))
         above = row
-        if level > 0:
-            error = _distance(problem, row[-1], row[-2], end) + rounding
-            if tol is not None and float(error) < tol:
-                return Interval(above[-1], calls, error, tuple(levels[: level + 1]))
-    return Interval(above[-1], calls, error, tuple(levels))
+        if level == 0:
+            continue
+        taken = Interval(
+            row[-1], calls, _distance(problem, row[-1], row[-2], end) + rounding, tuple(levels[: level + 1])
+        )
+        if tol is None:
+            best = taken
+            continue
+        best = taken if float(taken.error) < float(best.error) else best._replace(calls=calls)
+        if float(best.error) < tol or len(taken.levels) > len(best.levels) + PATIENCE:
+            break
+    return best
 
 
 def adaptive_levels(first: int) -> list[int]:

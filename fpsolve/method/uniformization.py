@@ -23,6 +23,11 @@ from .base import Exponential, Picture, Step
 class _Prepared(eqx.Module):
     operator: Operator
     rate: Array
+    picture: Picture = eqx.field(static=True)
+
+    def rates(self, field: Array) -> Array:
+        """d_t of the field in its picture."""
+        return self.operator.generator(field) if self.picture == "density" else -self.operator.hamiltonian(field)
 
 
 class Uniformization(Exponential):
@@ -45,7 +50,7 @@ class Uniformization(Exponential):
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
         """The rate q: the largest exit rate, or half the spectral bound where there are no rates."""
         rate = jnp.max(operator.exit_rates) if isinstance(operator, EdgeOperator) else operator.bounds[1] / 2
-        return _Prepared(operator, jax.lax.stop_gradient(rate))
+        return _Prepared(operator, jax.lax.stop_gradient(rate), picture)
 
     def apply(self, prepared: _Prepared, field: Array, length: Array, tol: Array, wick: float) -> Step:
         """One step; `tol` is below rounding already, since the last terms cost least."""
@@ -57,7 +62,7 @@ class Uniformization(Exponential):
             prepared, mean = parameters
             now, total = carry
             weight = jnp.exp(k * jnp.log(mean) - mean - jax.lax.lgamma(k + jnp.ones_like(mean)))
-            return now + prepared.operator.generator(now) / prepared.rate, total + weight * now
+            return now + prepared.rates(now) / prepared.rate, total + weight * now
 
         tiny = jnp.finfo(field.dtype).tiny
         parameters = (prepared, jnp.maximum(mean, tiny))

@@ -27,7 +27,7 @@ class Operator(eqx.Module):
     """
 
     grid: eqx.AbstractVar[Grid]
-    log_root: eqx.AbstractVar[Array | None]
+    log_root: eqx.AbstractVar[Any]
 
     @abc.abstractmethod
     def hamiltonian(self, wave: Array) -> Array:

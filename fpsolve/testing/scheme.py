@@ -25,18 +25,28 @@ SIZES = (24, 48, 96)
 ORDER = 0.85
 
 _RING = Periodic(-np.pi, np.pi, 12)
-_WELL, _WAVES, _WEAK = FokkerPlanck(Harmonic()), FokkerPlanck(Cosine()), FokkerPlanck(Harmonic(0.5))
-PROBLEMS = {
-    "a Line": (_WELL, Grid(Line(-7.0, 7.0, 48))),
-    "a Periodic axis": (_WAVES, Grid(_RING)),
-    "Reflecting walls": (_WELL, Grid(Reflecting(-2.0, 2.0, 20))),
-    "Legendre nodes": (_WELL, Grid(Legendre(-2.0, 2.0, 16))),
-    "Absorbing walls": (_WEAK, Grid(Absorbing(-1.0, 1.0, 20))),
-    "two periodic axes": (FokkerPlanck(lambda x: jnp.cos(x[0]) + 0.5 * jnp.sin(x[0] - x[1])), Grid(_RING, _RING)),
-    "a ring and Absorbing walls": (_WAVES, Grid(_RING, Absorbing(-0.5, 0.5, 12))),
-}
-PUSHED = FokkerPlanck(Cosine(), force=lambda x: 1 + 0 * x)
-QUANTUM = Schrodinger(Harmonic())
+
+
+def _problems() -> dict[str, tuple[FokkerPlanck, Grid]]:
+    well, waves, weak = FokkerPlanck(Harmonic()), FokkerPlanck(Cosine()), FokkerPlanck(Harmonic(0.5))
+    coupled = FokkerPlanck(lambda x: jnp.cos(x[0]) + 0.5 * jnp.sin(x[0] - x[1]))
+    return {
+        "a Line": (well, Grid(Line(-7.0, 7.0, 48))),
+        "a Periodic axis": (waves, Grid(_RING)),
+        "Reflecting walls": (well, Grid(Reflecting(-2.0, 2.0, 20))),
+        "Legendre nodes": (well, Grid(Legendre(-2.0, 2.0, 16))),
+        "Absorbing walls": (weak, Grid(Absorbing(-1.0, 1.0, 20))),
+        "two periodic axes": (coupled, Grid(_RING, _RING)),
+        "a ring and Absorbing walls": (waves, Grid(_RING, Absorbing(-0.5, 0.5, 12))),
+    }
+
+
+def _pushed() -> FokkerPlanck:
+    return FokkerPlanck(Cosine(), force=lambda x: 1 + 0 * x)
+
+
+def _quantum() -> Schrodinger:
+    return Schrodinger(Harmonic())
 
 
 def check_scheme(scheme: Any) -> None:
@@ -56,10 +66,10 @@ def check_scheme(scheme: Any) -> None:
     ```
     """
     demand(isinstance(scheme, Scheme), f"{scheme!r} is no instance of fpsolve.scheme.Scheme.")
-    taken = [name for name, problem in PROBLEMS.items() if _take(scheme, f"on {name}", *problem)]
+    taken = [name for name, problem in _problems().items() if _take(scheme, f"on {name}", *problem)]
     demand(
         taken,
-        f"{scheme!r} refuses every problem, from {' to '.join((next(iter(PROBLEMS)), next(reversed(PROBLEMS))))}.",
+        f"{scheme!r} refuses every problem: {', '.join(_problems())}.",
     )
     _check_pushed(scheme)
     _check_quantum(scheme)
@@ -129,7 +139,7 @@ def _check_batches(operator: Operator, field: Any, where: str) -> None:
 
 def _check_pushed(scheme: Scheme) -> None:
     grid = Grid(_RING)
-    operator = _operator(scheme, PUSHED, grid, False)
+    operator = _operator(scheme, _pushed(), grid, False)
     if operator is not None:
         density = jax.random.uniform(jax.random.key(2), grid.shape)
         rate = operator.generator(density)
@@ -138,7 +148,7 @@ def _check_pushed(scheme: Scheme) -> None:
 
 
 def _check_quantum(scheme: Scheme) -> None:
-    operator = _operator(scheme, QUANTUM, Grid(Line(-7.0, 7.0, 48)), False)
+    operator = _operator(scheme, _quantum(), Grid(Line(-7.0, 7.0, 48)), False)
     if operator is not None:
         values = _check_symmetric(operator, "for a Schrödinger equation")
         demand(abs(values[0] - 0.5) <= SPACE, f"The oscillator's lowest level is {values[0]:.3f}, and should be 0.5.")
@@ -151,7 +161,7 @@ def _check_order(scheme: Scheme) -> None:
         grid = Grid(Line(-7.0, 7.0, n))
         start = Gaussian([0.8], 0.6)
         run = lambda grid=grid, start=start: evolve(
-            _WELL, start, [0.5], grid=grid, scheme=scheme, method=Dense(), throw=False
+            FokkerPlanck(Harmonic()), start, [0.5], grid=grid, scheme=scheme, method=Dense(), throw=False
         )
         solution = unless_refused(run)
         if solution is None:
