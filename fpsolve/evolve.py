@@ -98,7 +98,7 @@ def evolve(
     folder = None if checkpoint is None else check_folder(checkpoint)
     chosen = choose_scheme(equation, grid, scheme, field, times, tol)
     if method is None:
-        method, reason = choose_method(equation, grid.size, chosen.reversible, chosen.wave_fits)
+        method, reason = choose_method(equation, grid.size, field.real.dtype, chosen.reversible, chosen.wave_fits)
         why = f"{type(method).__name__}, because {reason}"
     else:
         check_method(method, equation, grid.size, chosen.reversible)

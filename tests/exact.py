@@ -80,7 +80,7 @@ def waves() -> dict[str, Any]:
 
 def prescribed() -> PrescribedGap:
     """The double well of theory's family E3."""
-    return _make(PrescribedGap, 0.05, 1.5, 3.0, 1.0)
+    return _make(PrescribedGap, 1.0, 1.5, 1.0, 1.0)
 
 
 def gradient(system: Any, name: str, grid: fp.Grid, t: Any) -> Array:

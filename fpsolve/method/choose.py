@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import jax.numpy as jnp
+
 from ..core.checks import refuse
 from ..equation import FokkerPlanck
 from ..scheme.base import Equation
@@ -14,22 +16,26 @@ from .uniformization import Uniformization
 DENSE_SIZE = 256
 
 
-def choose_method(equation: Equation, size: int, reversible: bool, wave_fits: bool) -> tuple[Exponential | Magnus, str]:
-    """A method and why: Chebyshev where the process is reversible and its wave in range, else a Poisson sum."""
+def choose_method(
+    equation: Equation, size: int, dtype: Any, reversible: bool, wave_fits: bool
+) -> tuple[Exponential | Magnus, str]:
+    """A method and why: Chebyshev where the process is reversible and its wave in range, else a Poisson sum.
+
+    Where L is not symmetric a small grid takes its whole matrix; in float32 squaring it would lose too many digits.
+    """
     if not isinstance(equation, FokkerPlanck):
         exponential, why = Chebyshev(), "H is symmetric"
     elif reversible and wave_fits:
         exponential, why = Chebyshev(), "the process is reversible"
-    elif size <= DENSE_SIZE and not reversible:
-        exponential, why = Dense(), f"L is not symmetric and the grid has only {size} points"
     elif reversible:
         exponential, why = Uniformization(), "the initial density is too far from the Gibbs density for its wave"
+    elif size <= DENSE_SIZE and jnp.finfo(dtype).bits == 64:
+        exponential, why = Dense(), f"L is not symmetric and the grid has only {size} points"
     else:
         exponential, why = Uniformization(), "L is not symmetric"
     if equation.moves:
-        return Magnus(
-            exponential=exponential
-        ), f"the equation moves in time; each step by {type(exponential).__name__}: {why}"
+        step = type(exponential).__name__
+        return Magnus(exponential=exponential), f"the equation moves in time; each step by {step}: {why}"
     return exponential, why
 
 

@@ -17,7 +17,7 @@ from jaxtyping import Array
 
 from ..core.loop import run_loop
 from ..scheme import EdgeOperator, Operator
-from .base import Exponential, Picture, Step
+from .base import Exponential, Picture, Step, split_stationary
 
 
 class _Prepared(eqx.Module):
@@ -55,8 +55,11 @@ class Uniformization(Exponential):
     def apply(self, prepared: _Prepared, field: Array, length: Array, tol: Array, wick: float) -> Step:
         """One step; `tol` is below rounding already, since the last terms cost least."""
         mean = prepared.rate * length
-        still = jax.lax.stop_gradient(mean)
-        count = jnp.ceil(still + 9 * jnp.sqrt(still) + 24).astype(int)
+        steps = jax.lax.stop_gradient(mean)
+        count = jnp.ceil(steps + 9 * jnp.sqrt(steps) + 24).astype(int)
+        still = jnp.zeros_like(field)
+        if not isinstance(prepared.operator, EdgeOperator):  # on finite volumes every term is to stay positive
+            still, field = split_stationary(prepared.operator, prepared.picture, field)
 
         def body(k: Array, parameters: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
             prepared, mean = parameters
@@ -68,9 +71,11 @@ class Uniformization(Exponential):
         parameters = (prepared, jnp.maximum(mean, tiny))
         total = run_loop(count, body, parameters, (field, jnp.zeros_like(field)))[1]
         # log-weights of size q t carry a rounding error of that size, common to all terms: one factor repairs it.
-        lost = _poisson_mass(parameters[1], count)
-        epsilon = jnp.finfo(field.dtype).eps
-        return Step(total / lost, count.astype(field.dtype), 2 * epsilon * jnp.sqrt(count.astype(field.dtype)))
+        total = total / _poisson_mass(parameters[1], count)
+        if not isinstance(prepared.operator, EdgeOperator):
+            _, total = split_stationary(prepared.operator, prepared.picture, total)
+        rounding = 2 * jnp.finfo(field.dtype).eps * jnp.sqrt(count.astype(field.dtype))
+        return Step(still + total, count.astype(field.dtype), rounding)
 
 
 def _poisson_mass(mean: Array, count: Array) -> Array:
