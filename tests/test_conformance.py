@@ -43,12 +43,12 @@ def test_public_potentials_conform(name: str) -> None:
 
 
 def named(kind: Any, quick: str) -> list[Any]:
-    """The public classes of a kind by name, all but `quick` marked slow."""
+    """The public classes of a kind by name; all but `quick` are slow."""
     names = [name for name, thing in CLASSES.items() if issubclass(thing, kind)]
     return [name if name == quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
-@pytest.mark.parametrize("name", named(Scheme, "Spectral"))
+@pytest.mark.parametrize("name", named(Scheme, "SquareRoot"))
 def test_public_schemes_conform(name: str) -> None:
     check_scheme(CLASSES[name]())
 

@@ -58,7 +58,10 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize("name", RUNS)
+QUICK = {"stiffness, volumes", "stiffness, spectral", "force, dense", "start", "moving, spectral"}
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in RUNS])
 def test_evolve_is_differentiated_and_compiled_and_mapped(name):
     grid = LINE if name.endswith(("spectral", "stiffness, dense")) else WALLS
     f = lambda a: mean_square(RUNS[name](a), grid)

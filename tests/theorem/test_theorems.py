@@ -90,6 +90,7 @@ OTHERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theorem", OTHERS, ids=lambda theorem: theorem.name)
 def test_claim_holds_on_another_problem(theorem: Theorem) -> None:
     assert_sound(verify(theorem, refine=False))
