@@ -68,8 +68,9 @@ class Solution(eqx.Module):
         for t, value in zip(self.times, self.values, strict=True):
             wave = _apply(matrices, divide_root(value, self.equation.log_root(self.grid, t)))
             # Z is the old grid's: the same density, seen at other points.
-            constant = 2 * self.equation.log_root(self.grid, t) - self.equation.log_gibbs(self.grid.points, t)
-            frames.append(wave * jnp.exp((self.equation.log_gibbs(grid.points, t) + constant.ravel()[0]) / 2))
+            old = self.equation.log_gibbs(self.grid.points, t)
+            log_z = jnp.max(old) - 2 * jnp.max(self.equation.log_root(self.grid, t))
+            frames.append(wave * jnp.exp((self.equation.log_gibbs(grid.points, t) - log_z) / 2))
         return jnp.stack(frames)
 
     def save(self, path: Any) -> None:
