@@ -26,6 +26,7 @@ import numpy as np  # noqa: E402
 
 import exact  # noqa: E402
 import fpsolve as fp  # noqa: E402
+from fpsolve.core.files import write_atomically  # noqa: E402
 from measure import observed_order, relative_error, solve  # noqa: E402
 
 VOLUMES = {1: (90, 135, 200, 300), 2: (32, 42, 54, 70), 3: (16, 20, 26, 34)}
