@@ -112,7 +112,7 @@ def evolve(
     elif isinstance(method, Magnus):
         trajectory = run_moving(problem, method, field, times, tol)
     else:
-        lengths = jnp.diff(times, prepend=0.0).astype(field.real.dtype)
+        lengths = times.astype(field.real.dtype)
         start = enter(problem, field, jnp.asarray(tol * CAPPED, field.real.dtype))
         trajectory = run_static(problem, method, start, lengths, jnp.asarray(tol, field.real.dtype))
     words = (("scheme", chosen.why), ("method", why), ("picture", chosen.picture))

@@ -3,10 +3,11 @@
     density picture   p(t + s)   = exp( s L) p(t)
     wave picture      psi(t + s) = exp(-s e^{iw} H) psi(t),   w the Wick angle
 
-`prepare` does once what serves every step (bounds, a decomposition); `apply` takes one step of any length.
+`prepare` does once what serves every length (bounds, a decomposition); `apply` takes a field to all lengths at once.
 """
 
 import abc
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
@@ -20,7 +21,8 @@ Picture = Literal["wave", "density"]
 
 
 class Step(NamedTuple):
-    """A field after a step, the operator calls it took, and the relative error it added (L1 for densities)."""
+    """The fields after each length `(T, *shape)`, the operator calls they took in all, and the relative error of each
+    `(T,)` (L1 for densities)."""
 
     field: Array
     calls: Array
@@ -32,11 +34,29 @@ class Exponential(eqx.Module):
 
     @abc.abstractmethod
     def prepare(self, operator: Operator, picture: Picture) -> Any:
-        """What every step of `operator` shares; a pytree of arrays."""
+        """What every length shares; a pytree of arrays."""
 
     @abc.abstractmethod
-    def apply(self, prepared: Any, field: Array, length: Array, tol: Array, wick: float) -> Step:
-        """One step of `length` to the relative tolerance `tol`."""
+    def apply(self, prepared: Any, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
+        """From one `field` to all `lengths` `(T,)`, ascending and at least zero, to the relative tolerance `tol`."""
+
+
+def in_turn(one: Callable[[Array, Array], Step], field: Array, lengths: Array) -> Step:
+    """Lengths reached one from another, for a method that knows `one(field, length)` only; errors add up."""
+
+    def advance(carry: tuple[Array, Array], length: Array) -> tuple[tuple[Array, Array], Step]:
+        field, error = carry
+        taken = one(field, length)
+        taken = taken._replace(
+            field=taken.field.astype(field.dtype),
+            calls=jnp.where(length > 0, taken.calls, 0),
+            error=error + jnp.where(length > 0, taken.error, 0),
+        )
+        return (taken.field, taken.error), taken
+
+    start = (field, jnp.zeros((), lengths.dtype))
+    _, steps = jax.lax.scan(advance, start, jnp.diff(lengths, prepend=0.0))
+    return steps._replace(calls=jnp.sum(steps.calls))
 
 
 def split_stationary(operator: Operator, picture: Picture, field: Array) -> tuple[Array, Array]:

@@ -23,7 +23,7 @@ from jaxtyping import Array
 from ..core.loop import run_loop
 from ..linear import lowest_level
 from ..scheme import EdgeOperator, Operator
-from .base import Exponential, Picture, Step, node_weights, split_stationary
+from .base import Exponential, Picture, Step, in_turn, node_weights, split_stationary
 
 NODES = 64  # of the integral, imaginary time: the integrand is a Gaussian of known width
 WICK_NODES, WICK_REACH = 512, 256.0  # at another angle it oscillates |z| times: steps are cut to this |z|
@@ -60,8 +60,11 @@ class Chebyshev(Exponential):
             lowest = jnp.maximum(lowest, lowest_level(operator.hamiltonian, node_weights(operator)))
         return _Prepared(operator, jax.lax.stop_gradient(lowest), jax.lax.stop_gradient(highest), picture)
 
-    def apply(self, prepared: _Prepared, field: Array, length: Array, tol: Array, wick: float) -> Step:
-        """One step: split the null vector off, expand the rest, put it back."""
+    def apply(self, prepared: _Prepared, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
+        """Split the null vector off, expand the rest, put it back."""
+        return in_turn(lambda u, length: self._one(prepared, u, length, tol, wick), field, lengths)
+
+    def _one(self, prepared: _Prepared, field: Array, length: Array, tol: Array, wick: float) -> Step:
         operator = prepared.operator
         still, rest = split_stationary(prepared.operator, prepared.picture, field)
         size = _wave_norm(prepared, rest)

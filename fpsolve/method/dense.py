@@ -14,7 +14,7 @@ from jaxtyping import Array
 from ..core.memory import check_memory
 from ..scheme import Operator
 from ..scheme.base import dense
-from .base import Exponential, Picture, Step, node_weights, split_stationary
+from .base import Exponential, Picture, Step, in_turn, node_weights, split_stationary
 
 
 class _Symmetric(eqx.Module):
@@ -61,42 +61,51 @@ class Dense(Exponential):
         scale = 1 / root if log_root is None or picture == "wave" else jnp.exp(log_root).ravel() / root
         return _Symmetric(operator, (matrix + matrix.T) / 2, scale, picture)
 
-    def apply(self, prepared: Any, field: Array, length: Array, tol: Array, wick: float) -> Step:
-        """One step."""
+    def apply(self, prepared: Any, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
+        """Every length from one decomposition, or from one exponential each."""
         epsilon, calls = jnp.finfo(field.real.dtype).eps, jnp.asarray(field.size, field.real.dtype)
         if isinstance(prepared, _General):
-            exponential = jax.scipy.linalg.expm(length * prepared.matrix, max_squarings=64)
-            norm = jnp.maximum(1, length * jnp.max(jnp.sum(jnp.abs(prepared.matrix), axis=0)))
-            return Step((exponential @ field.ravel()).reshape(field.shape), calls, epsilon * norm)
+
+            def step(u: Array, length: Array) -> Step:
+                exponential = jax.scipy.linalg.expm(length * prepared.matrix, max_squarings=64)
+                norm = jnp.maximum(1, length * jnp.max(jnp.sum(jnp.abs(prepared.matrix), axis=0)))
+                return Step((exponential @ u.ravel()).reshape(u.shape), calls, epsilon * norm)
+
+            return in_turn(step, field, lengths)
         still, rest = split_stationary(prepared.operator, prepared.picture, field)
         vector = rest.ravel()
         wave = jnp.where(vector == 0, 0, vector / jnp.where(vector == 0, 1, prepared.scale))
         rotation = 1.0 if wick == 0 else jnp.exp(1j * wick)
-        after = symmetric_exponential(prepared.matrix, rotation * length, wave)
-        rest = (prepared.scale * after).reshape(field.shape)
-        _, rest = split_stationary(prepared.operator, prepared.picture, rest)
-        return Step(still + rest, calls, 8 * epsilon * jnp.linalg.norm(wave))
+        after = symmetric_exponential(prepared.matrix, rotation * lengths, wave)
+        rest = (prepared.scale * after).reshape(-1, *field.shape)
+        rest = jax.vmap(lambda u: split_stationary(prepared.operator, prepared.picture, u)[1])(rest)
+        return Step(still + rest, calls, 8 * epsilon * jnp.linalg.norm(wave) * jnp.ones_like(lengths))
 
 
 @jax.custom_jvp
-def symmetric_exponential(matrix: Array, time: Array, vector: Array) -> Array:
-    """exp(-time matrix) vector for a symmetric matrix, with a derivative that is finite at equal eigenvalues."""
+def symmetric_exponential(matrix: Array, times: Array, vector: Array) -> Array:
+    """exp(-t matrix) vector for each of `times` `(T,)`: `(T, n)`; its derivative is finite at equal eigenvalues."""
     values, vectors = jnp.linalg.eigh(matrix)
-    return vectors @ (jnp.exp(-time * values) * (vectors.T @ vector))
+    return (jnp.exp(-times[:, None] * values) * (vectors.T @ vector)) @ vectors.T
 
 
 @symmetric_exponential.defjvp
 def _(primals: Any, tangents: Any) -> Any:
     # Daleckii-Krein: the derivative is the Hadamard product with divided differences of the exponential.
-    matrix, time, vector = primals
+    matrix, times, vector = primals
     values, vectors = jnp.linalg.eigh(matrix)
-    decay = jnp.exp(-time * values)
     inside = vectors.T @ vector
+    turned = vectors.T @ tangents[0] @ vectors
     gap = values[:, None] - values
-    near = jnp.abs(time * gap) < 1e-8
-    slope = (decay[:, None] - decay) / jnp.where(near, 1, gap)
-    divided = jnp.where(near, -time * jnp.exp(-time * (values[:, None] + values) / 2), slope)
-    after = vectors @ (decay * inside)
-    inner = (divided * (vectors.T @ tangents[0] @ vectors)) @ inside
-    change = vectors @ (inner - tangents[1] * values * decay * inside + decay * (vectors.T @ tangents[2]))
-    return after, change
+
+    def one(time: Array, change: Array) -> tuple[Array, Array]:
+        decay = jnp.exp(-time * values)
+        near = jnp.abs(time * gap) < 1e-8
+        slope = (decay[:, None] - decay) / jnp.where(near, 1, gap)
+        divided = jnp.where(near, -time * jnp.exp(-time * (values[:, None] + values) / 2), slope)
+        inner = (divided * turned) @ inside
+        moved = inner - change * values * decay * inside + decay * (vectors.T @ tangents[2])
+        return decay * inside, moved
+
+    after, moved = jax.vmap(one)(times, tangents[1])
+    return after @ vectors.T, moved @ vectors.T

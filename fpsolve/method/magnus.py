@@ -121,9 +121,10 @@ def march(
         inside = jnp.zeros((), dtype) if problem.picture == "density" or not problem.reversible else operator.log_root
         prepared = method.exponential.prepare(operator, problem.picture)
         taken = method.exponential.apply(
-            prepared, field * jnp.exp(gauge - inside), length, jnp.zeros((), dtype), problem.wick
+            prepared, field * jnp.exp(gauge - inside), length[None], jnp.zeros((), dtype), problem.wick
         )
-        return taken.field * jnp.exp(inside - after), after, calls + taken.calls, jnp.maximum(error, taken.error)
+        field = taken.field[0] * jnp.exp(inside - after)
+        return field, after, calls + taken.calls, jnp.maximum(error, taken.error[0])
 
     zero = jnp.zeros((), dtype)
     field, _, calls, error = run_loop(

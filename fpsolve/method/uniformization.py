@@ -17,7 +17,7 @@ from jaxtyping import Array
 
 from ..core.loop import run_loop
 from ..scheme import EdgeOperator, Operator
-from .base import Exponential, Picture, Step, split_stationary
+from .base import Exponential, Picture, Step, in_turn, split_stationary
 
 
 class _Prepared(eqx.Module):
@@ -52,30 +52,35 @@ class Uniformization(Exponential):
         rate = jnp.max(operator.exit_rates) if isinstance(operator, EdgeOperator) else operator.bounds[1] / 2
         return _Prepared(operator, jax.lax.stop_gradient(rate), picture)
 
-    def apply(self, prepared: _Prepared, field: Array, length: Array, tol: Array, wick: float) -> Step:
-        """One step; `tol` is below rounding already, since the last terms cost least."""
-        mean = prepared.rate * length
-        steps = jax.lax.stop_gradient(mean)
-        count = jnp.ceil(steps + 9 * jnp.sqrt(steps) + 24).astype(int)
-        still = jnp.zeros_like(field)
-        if not isinstance(prepared.operator, EdgeOperator):  # on finite volumes every term is to stay positive
-            still, field = split_stationary(prepared.operator, prepared.picture, field)
+    def apply(self, prepared: _Prepared, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
+        """Length after length; `tol` is below rounding already, since the last terms cost least."""
+        return in_turn(lambda u, length: _sum(prepared, u, length), field, lengths)
 
-        def body(k: Array, parameters: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-            prepared, mean = parameters
-            now, total = carry
-            weight = jnp.exp(k * jnp.log(mean) - mean - jax.lax.lgamma(k + jnp.ones_like(mean)))
-            return now + prepared.rates(now) / prepared.rate, total + weight * now
 
-        tiny = jnp.finfo(field.dtype).tiny
-        parameters = (prepared, jnp.maximum(mean, tiny))
-        total = run_loop(count, body, parameters, (field, jnp.zeros_like(field)))[1]
-        # log-weights of size q t carry a rounding error of that size, common to all terms: one factor repairs it.
-        total = total / _poisson_mass(parameters[1], count)
-        if not isinstance(prepared.operator, EdgeOperator):
-            _, total = split_stationary(prepared.operator, prepared.picture, total)
-        rounding = 2 * jnp.finfo(field.dtype).eps * jnp.sqrt(count.astype(field.dtype))
-        return Step(still + total, count.astype(field.dtype), rounding)
+def _sum(prepared: _Prepared, field: Array, length: Array) -> Step:
+    """One length."""
+    mean = prepared.rate * length
+    steps = jax.lax.stop_gradient(mean)
+    count = jnp.ceil(steps + 9 * jnp.sqrt(steps) + 24).astype(int)
+    still = jnp.zeros_like(field)
+    if not isinstance(prepared.operator, EdgeOperator):  # on finite volumes every term is to stay positive
+        still, field = split_stationary(prepared.operator, prepared.picture, field)
+
+    def body(k: Array, parameters: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        prepared, mean = parameters
+        now, total = carry
+        weight = jnp.exp(k * jnp.log(mean) - mean - jax.lax.lgamma(k + jnp.ones_like(mean)))
+        return now + prepared.rates(now) / prepared.rate, total + weight * now
+
+    tiny = jnp.finfo(field.dtype).tiny
+    parameters = (prepared, jnp.maximum(mean, tiny))
+    total = run_loop(count, body, parameters, (field, jnp.zeros_like(field)))[1]
+    # log-weights of size q t carry a rounding error of that size, common to all terms: one factor repairs it.
+    total = total / _poisson_mass(parameters[1], count)
+    if not isinstance(prepared.operator, EdgeOperator):
+        _, total = split_stationary(prepared.operator, prepared.picture, total)
+    rounding = 2 * jnp.finfo(field.dtype).eps * jnp.sqrt(count.astype(field.dtype))
+    return Step(still + total, count.astype(field.dtype), rounding)
 
 
 def _poisson_mass(mean: Array, count: Array) -> Array:
