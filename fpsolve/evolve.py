@@ -10,9 +10,8 @@ refused is refused before anything is computed.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from .checkpoint import Checkpoint, check_folder
@@ -20,7 +19,7 @@ from .choice import choose_scheme
 from .core.checks import is_concrete
 from .core.memory import check_memory
 from .core.progress import track
-from .core.result import first_failure, raise_failure
+from .core.result import raise_failure
 from .core.types import Real
 from .entrance import (
     check_equation,
@@ -34,7 +33,8 @@ from .equation import FokkerPlanck
 from .grid import Grid
 from .method import Chebyshev, Exponential, Magnus, check_method, choose_method
 from .method.magnus import Problem
-from .method.trajectory import CAPPED, Trajectory, enter, leave, run_by_interval, run_moving, run_static
+from .method.trajectory import run_by_interval, run_moving
+from .plan import Memory, Plan, concluding_program, fingerprint
 from .scheme import Scheme
 from .scheme.base import Equation
 from .solution import Solution
@@ -85,6 +85,41 @@ def evolve(
     solution = fp.evolve(fp.FokkerPlanck(fp.DoubleWell(2.0)), fp.Gaussian(-1.0, 0.1), [0.5, 1.0], grid=grid)
     ```
     """
+    question = None
+    if not progress and checkpoint is None:
+        question = fingerprint(equation, initial, times, grid, scheme, method, tol, wick, observables)
+        if (recalled := _memory.recall(question)) is not None:
+            return _finish(*recalled, throw)
+    folder = None if checkpoint is None else check_folder(checkpoint)
+    plan = _examine(equation, initial, times, grid, scheme, method, tol, wick, observables)
+    bar = track(plan.times, progress)
+    method, field, tolerance = plan.method, plan.field, float(plan.tol)
+    saved = None if folder is None else Checkpoint(folder, plan.problem, method, field, plan.times, tolerance)
+    moving = isinstance(method, Magnus)
+    if is_concrete(plan) and (moving or saved is not None or bar is not None):
+        trajectory = run_by_interval(plan.problem, method, field, plan.times, tolerance, bar, saved)
+    elif moving:
+        trajectory = run_moving(plan.problem, method, field, plan.times, tolerance)
+    else:
+        return _finish(plan, _memory.run(question, plan), throw)
+    return _finish(plan, plan.solution(concluding_program(plan, trajectory)), throw)
+
+
+_memory = Memory()
+
+
+def _examine(
+    equation: Any,
+    initial: Any,
+    times: Any,
+    grid: Any,
+    scheme: Any,
+    method: Any,
+    tol: Any,
+    wick: Any,
+    observables: Any,
+) -> Plan:
+    """Refuse what cannot be right, choose what was left open."""
     equation, grid = check_equation(equation, grid)
     times = check_times(times)
     check_memory("grid", grid.shape, len(times) + 12, "Take fewer nodes on some axis, or fewer times.")
@@ -95,7 +130,6 @@ def evolve(
         check_method(method, equation, grid.size, reversible)
     field = initial_field(equation, grid, initial)
     tol = check_tolerance(tol, field.real.dtype)
-    folder = None if checkpoint is None else check_folder(checkpoint)
     chosen = choose_scheme(equation, grid, scheme, field, times, tol)
     if method is None:
         method, reason = choose_method(equation, grid.size, field.real.dtype, chosen.reversible, chosen.wave_fits)
@@ -103,58 +137,20 @@ def evolve(
     else:
         check_method(method, equation, grid.size, chosen.reversible)
         why = f"{type(method).__name__}, as asked"
-    problem = Problem(equation, chosen.scheme, grid, chosen.picture, chosen.reversible, float(wick))
-    bar = track(times, progress)
-    saved = None if folder is None else Checkpoint(folder, problem, method, field, times, tol)
-    moving = isinstance(method, Magnus)
-    if is_concrete(equation, field, times) and (moving or saved is not None or bar is not None):
-        trajectory = run_by_interval(problem, method, field, times, tol, bar, saved)
-    elif isinstance(method, Magnus):
-        trajectory = run_moving(problem, method, field, times, tol)
-    else:
-        lengths = times.astype(field.real.dtype)
-        start = enter(problem, field, jnp.asarray(tol * CAPPED, field.real.dtype))
-        trajectory = run_static(problem, method, start, lengths, jnp.asarray(tol, field.real.dtype))
-    words = (("scheme", chosen.why), ("method", why), ("picture", chosen.picture))
-    fault = "wave_out_of_range" if isinstance(method, Chebyshev) else "tolerance_not_reached"
-    solution = _conclude(problem, trajectory, field, times, jnp.asarray(tol), observables or {}, words, fault)
-    if throw and is_concrete(solution.code, solution.error):
-        raise_failure(solution.code, f"estimated error {float(jnp.max(solution.error)):.1e}, tol {tol:.1e}.")
-    return solution
-
-
-@eqx.filter_jit
-def _conclude(
-    problem: Problem,
-    trajectory: Trajectory,
-    field: Array,
-    times: Array,
-    tol: Array,
-    observables: Mapping[str, Callable[[Array], Any]],
-    words: tuple[tuple[str, str], ...],
-    fault: str,
-) -> Solution:
-    grid, equation = problem.grid, problem.equation
-    values = jax.vmap(lambda state, t: jnp.where(t == 0, field, leave(problem, state, t)))(trajectory.values, times)
-    numbers = {"operator_calls": trajectory.calls}
-    if isinstance(equation, FokkerPlanck):
-        weights = values
-        numbers |= {
-            "mass_drift": jnp.max(jnp.abs(grid.integrate(values) - grid.integrate(field))),
-            "min_density": jnp.min(values),
-        }
-    else:
-        weights = jnp.abs(values) ** 2
-        weights = weights / grid.integrate(weights)[(..., *[None] * grid.ndim)]
-    means = {name: _expectation(grid, weights, f) for name, f in observables.items()}
-    failure = first_failure(
-        ("not_finite", ~jnp.all(jnp.isfinite(values))),
-        (fault, jnp.max(trajectory.error) > tol),
+    return Plan(
+        problem=Problem(equation, chosen.scheme, grid, chosen.picture, chosen.reversible, float(wick)),
+        method=method,
+        field=field,
+        times=times,
+        tol=np.asarray(tol),
+        observables=dict(observables or {}),
+        fault="wave_out_of_range" if isinstance(method, Chebyshev) else "tolerance_not_reached",
+        words=(("scheme", chosen.why), ("method", why), ("picture", chosen.picture)),
     )
-    return Solution(times, values, trajectory.error, means, numbers, failure, equation, problem.scheme, grid, words)
 
 
-def _expectation(grid: Grid, weights: Array, f: Callable[[Array], Any]) -> Array:
-    sampled = grid.sample(f).astype(weights.dtype)
-    flat = (weights * grid.weights.astype(weights.dtype)).reshape(weights.shape[0], -1)
-    return (flat @ sampled.reshape(grid.size, -1)).reshape(weights.shape[0], *sampled.shape[grid.ndim :])
+def _finish(plan: Plan, solution: Solution, throw: bool) -> Solution:
+    if throw and is_concrete(solution.code, solution.error) and int(solution.code) != 0:
+        worst = float(jnp.max(solution.error))
+        raise_failure(solution.code, f"estimated error {worst:.1e}, tol {float(plan.tol):.1e}.")
+    return solution

@@ -31,25 +31,18 @@ class Gaussian(eqx.Module):
     covariance: Array
 
     def __init__(self, mean: Any, covariance: Any):
-        for name, value in (("mean", mean), ("covariance", covariance)):
-            if is_concrete(value):
-                check_numbers(
-                    f"Gaussian.{name}", value, "it must hold real numbers", "Give numbers, or arrays of them."
-                )
+        cure = "Give numbers, or arrays of them."
+        if is_concrete(mean):
+            mean = check_numbers("Gaussian.mean", mean, "it must hold real numbers", cure)
+            if not np.all(np.isfinite(mean)):
+                refuse("Gaussian.mean", mean, "every entry must be finite", "Give finite numbers.")
+        if is_concrete(covariance):
+            covariance = check_numbers("Gaussian.covariance", covariance, "it must hold real numbers", cure)
+            _check_covariance(covariance)
         self.mean = jnp.asarray(mean, dtype=float)
         self.covariance = jnp.asarray(covariance, dtype=float)
         if self.mean.ndim > 1:
             refuse("Gaussian.mean", mean, "it must be a number or of shape (d,)", "Flatten it.")
-        if is_concrete(self.mean) and not np.all(np.isfinite(self.mean)):
-            refuse("Gaussian.mean", mean, "every entry must be finite", "Give finite numbers.")
-        if self.covariance.ndim < 2:
-            check_positive("Gaussian.covariance", self.covariance, "Give variances (squares of widths) above zero.")
-        elif is_concrete(self.covariance):
-            matrix = np.asarray(self.covariance)
-            square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] and np.all(np.isfinite(matrix))
-            if not (square and np.allclose(matrix, matrix.T) and np.all(np.linalg.eigvalsh(matrix) > 0)):
-                allowed = "a matrix must be (d, d), symmetric and positive definite"
-                refuse("Gaussian.covariance", covariance, allowed, "Give variances, or a covariance matrix.")
 
     def log_density(self, x: Array) -> Array:
         """log p(x) for x of shape `(d,)`; a scalar."""
@@ -71,3 +64,13 @@ class Gaussian(eqx.Module):
     def __call__(self, x: Array) -> Array:
         """p(x) for x of shape `(d,)`; a scalar, in units of 1 / volume."""
         return jnp.exp(self.log_density(x))
+
+
+def _check_covariance(values: np.ndarray) -> None:
+    if values.ndim < 2:
+        check_positive("Gaussian.covariance", values, "Give variances (squares of widths) above zero.")
+        return
+    square = values.ndim == 2 and values.shape[0] == values.shape[1] and np.all(np.isfinite(values))
+    if not (square and np.allclose(values, values.T) and np.all(np.linalg.eigvalsh(values) > 0)):
+        allowed = "a matrix must be (d, d), symmetric and positive definite"
+        refuse("Gaussian.covariance", values, allowed, "Give variances, or a covariance matrix.")

@@ -3,14 +3,18 @@
 With H scaled to X = 1 - 2 (H - lo) / (hi - lo) on [-1, 1] and z = s (hi - lo) / 2,
 
     exp(-s H) = e^{-s lo} sum_k c_k T_k(X),      c_k = (2 - [k = 0]) e^{-z} I_k(z),
-    T_{k+1} = 2 X T_k - T_{k-1}.
+    T_{k+1} = 2 X T_k - T_{k-1}                       many lengths s: one recurrence, a sum each
+    b_k = c_k + 2 X b_{k+1} - b_{k+2}                 one length: Clenshaw's recurrence, which needs no sum
 
 c_k falls like exp(-k^2 / 2z): the number of products grows as the square root of s |H|, not as s |H|. The
 coefficients come from the integral e^{-z} I_k(z) = (1/pi) int_0^pi e^{-z (1 - cos u)} cos(k u) du by the midpoint rule,
-which here is accurate to rounding for every z and k. The null vector sqrt(pi) of a process whose mass stays in the box
-is known, so it is split off and only the rest is expanded: mass and the Gibbs density are kept to rounding at any time.
+which here is accurate to rounding for every z and k. Both recurrences take two steps a turn, so that each field is
+overwritten in place and a product costs one pass over memory. The null vector sqrt(pi) of a process whose mass stays
+in the box is known, so it is split off and only the rest is expanded: mass and the Gibbs density are kept to rounding
+at any time.
 
-References: Tal-Ezer and Kosloff, J. Chem. Phys. 81 (1984) 3967; Bergamaschi and Vianello (2000).
+References: Tal-Ezer and Kosloff, J. Chem. Phys. 81 (1984) 3967; Bergamaschi and Vianello (2000); Clenshaw, Math.
+Comp. 9 (1955) 118.
 """
 
 from typing import Any
@@ -21,12 +25,15 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.loop import run_loop
-from ..linear import lowest_level
+from ..linear import highest_level, lowest_level
 from ..scheme import EdgeOperator, Operator
 from .base import Exponential, Picture, Step, in_turn, node_weights, split_stationary
 
 NODES = 64  # of the integral, imaginary time: the integrand is a Gaussian of known width
 WICK_NODES, WICK_REACH = 512, 256.0  # at another angle it oscillates |z| times: steps are cut to this |z|
+BLOCK = 8  # products whose coefficients are computed together
+TOGETHER = 8  # lengths that share a recurrence: each adds a pass over memory to every product
+GROWN = 1.01  # T_k(X) u is never longer than u while the spectrum lies within the bounds
 
 
 class _Prepared(eqx.Module):
@@ -41,9 +48,10 @@ class Chebyshev(Exponential):
 
     For reversible processes and Schrödinger equations. **Keeps**: mass and the Gibbs density to rounding; positivity
     to rounding on finite volumes, elsewhere to the accuracy of the space. **Error**: the truncation, bounded in the
-    wave's norm, times |p / sqrt(pi)| (= sqrt(1 + chi2)), plus as much rounding. **Cost**: about
-    sqrt(2 s |H| log(1/tol)) products, seven fields of memory. **Raises**: `ValueError` for a process with a force,
-    whose spectrum is not real.
+    wave's norm, times |p / sqrt(pi)| (= sqrt(1 + chi2)), plus as much rounding; infinite where the bounds of the
+    spectrum prove too narrow. **Cost**: about sqrt(2 s |H| log(1/tol)) products, s the longest of up to eight times
+    that share a recurrence; four fields beside the operator for one time, three and one a time for several.
+    **Raises**: `ValueError` for a process with a force, whose spectrum is not real.
 
     ```python
     import fpsolve as fp
@@ -54,33 +62,60 @@ class Chebyshev(Exponential):
     """
 
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
-        """Bounds of the spectrum; the lower one by Lanczos where a well may push it anywhere."""
+        """Bounds of the spectrum: the operator's own, drawn closer by Lanczos where a well may push levels anywhere."""
         lowest, highest = operator.bounds
+        weights = node_weights(operator)
         if operator.log_root is None:
-            lowest = jnp.maximum(lowest, lowest_level(operator.hamiltonian, node_weights(operator)))
+            lowest = jnp.maximum(lowest, lowest_level(operator.hamiltonian, weights))
+        if not isinstance(operator, EdgeOperator):  # Gershgorin's discs are tight on edges
+            highest = jnp.minimum(highest, highest_level(operator.hamiltonian, weights))
         return _Prepared(operator, jax.lax.stop_gradient(lowest), jax.lax.stop_gradient(highest), picture)
 
     def apply(self, prepared: _Prepared, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
-        """Split the null vector off, expand the rest, put it back."""
-        return in_turn(lambda u, length: self._one(prepared, u, length, tol, wick), field, lengths)
+        """One recurrence for up to `TOGETHER` lengths; then from the last of them to the next."""
+        if wick != 0:
+            return in_turn(lambda u, length: _rotated(prepared, u, length, tol, wick), field, lengths)
+        if len(lengths) <= TOGETHER:
+            return _together(prepared, field, lengths, tol, wick)
+        groups = -(-len(lengths) // TOGETHER)
+        padded = jnp.concatenate([lengths, jnp.broadcast_to(lengths[-1], (groups * TOGETHER - len(lengths),))])
 
-    def _one(self, prepared: _Prepared, field: Array, length: Array, tol: Array, wick: float) -> Step:
-        operator = prepared.operator
-        still, rest = split_stationary(prepared.operator, prepared.picture, field)
-        size = _wave_norm(prepared, rest)
-        epsilon = jnp.finfo(field.real.dtype).eps
-        truncation = jnp.clip(tol / (100 * jnp.maximum(size, 1)), epsilon / 16, 1e-3)
-        if isinstance(operator, EdgeOperator):
-            truncation = epsilon / 16 * jnp.ones_like(truncation)  # positivity is worth the few terms it costs
-        if wick == 0:
-            rest, calls = _expand(prepared, rest, length, truncation)
-        else:
-            rest, calls = _expand_rotated(prepared, rest, length, truncation, wick)
-        _, rest = split_stationary(prepared.operator, prepared.picture, rest)
-        error = (truncation + 4 * epsilon) * size
-        if operator.log_root is None:
-            error = error * jnp.exp(-length * jnp.cos(wick) * prepared.lowest) / _wave_norm(prepared, rest)
-        return Step(still + rest, calls, error)
+        def group(carry: tuple[Array, Array, Array], lengths: Array) -> tuple[tuple[Array, Array, Array], Step]:
+            field, start, error = carry
+            taken = _together(prepared, field, lengths - start, tol, wick)
+            taken = taken._replace(error=error + taken.error)
+            return (taken.field[-1], lengths[-1], taken.error[-1]), taken
+
+        zero = jnp.zeros((), lengths.dtype)
+        _, steps = jax.lax.scan(group, (field, zero, zero), padded.reshape(groups, TOGETHER))
+        flat = lambda u: u.reshape(-1, *u.shape[2:])[: len(lengths)]
+        return Step(flat(steps.field), jnp.sum(steps.calls), flat(steps.error))
+
+
+def _rotated(prepared: _Prepared, field: Array, length: Array, tol: Array, wick: float) -> Step:
+    taken = _together(prepared, field, length[None], tol, wick)
+    return Step(taken.field[0], taken.calls, taken.error[0])
+
+
+def _together(prepared: _Prepared, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
+    operator = prepared.operator
+    still, rest = split_stationary(operator, prepared.picture, field)
+    size = _wave_norm(prepared, rest)
+    epsilon = jnp.finfo(field.real.dtype).eps
+    truncation = jnp.clip(tol / (100 * jnp.maximum(size, 1)), epsilon / 16, 1e-3)
+    if isinstance(operator, EdgeOperator):
+        truncation = epsilon / 16 * jnp.ones_like(truncation)  # positivity is worth the few terms it costs
+    if wick == 0:
+        rest, calls, last = _expand(prepared, rest, lengths, truncation)
+    else:
+        rest, calls, last = _expand_rotated(prepared, rest, lengths[0], truncation, wick)
+    rest = jax.vmap(lambda u: split_stationary(operator, prepared.picture, u)[1])(rest)
+    error = (truncation + 4 * epsilon) * size * jnp.ones_like(lengths)
+    if operator.log_root is None:
+        decay = jnp.exp(-lengths * jnp.cos(wick) * prepared.lowest)
+        error = error * decay / jax.vmap(lambda u: _wave_norm(prepared, u))(rest)
+    within = _wave_norm(prepared, last) <= GROWN * size + jnp.finfo(size.dtype).tiny
+    return Step(still + rest, calls, jnp.where(within, error, jnp.inf))
 
 
 def _action(prepared: _Prepared, field: Array) -> Array:
@@ -90,19 +125,24 @@ def _action(prepared: _Prepared, field: Array) -> Array:
     return field - 2 / (prepared.highest - prepared.lowest) * (product - prepared.lowest * field)
 
 
-def _expand(prepared: _Prepared, field: Array, length: Array, truncation: Array) -> tuple[Array, Array]:
-    z = length * (prepared.highest - prepared.lowest) / 2
+def _expand(prepared: _Prepared, field: Array, lengths: Array, truncation: Array) -> tuple[Array, Array, Array]:
+    z = lengths * (prepared.highest - prepared.lowest) / 2
     window = 2 * jax.lax.stop_gradient(jnp.arcsin(jnp.sqrt(jnp.minimum(1.0, 20 / jnp.maximum(z, 20.0)))))
-    angles = window * (jnp.arange(NODES) + 0.5).astype(field.real.dtype) / NODES
-    weights = window / (NODES * jnp.pi) * jnp.exp(-2 * z * jnp.sin(angles / 2) ** 2)
-    count = _terms(z, truncation)
-    decay = jnp.exp(-length * prepared.lowest)
-    return decay * _sum(prepared, field, angles, weights, count), count.astype(field.real.dtype)
+    angles = window[:, None] * (jnp.arange(NODES) + 0.5).astype(field.real.dtype) / NODES
+    weights = window[:, None] / (NODES * jnp.pi) * jnp.exp(-2 * z[:, None] * jnp.sin(angles / 2) ** 2)
+    count = jnp.max(_terms(z, truncation))
+    blocks = -(-count // BLOCK)
+    if isinstance(prepared.operator, EdgeOperator) and len(lengths) == 1:
+        total, last = _clenshaw(prepared, field, angles, weights, blocks), jnp.zeros_like(field)
+    else:
+        total, last = _sums(prepared, field, angles, weights, blocks)
+    decay = jnp.exp(-lengths * prepared.lowest).reshape(-1, *[1] * field.ndim)
+    return decay * total, (blocks * BLOCK).astype(field.real.dtype), last
 
 
 def _expand_rotated(
     prepared: _Prepared, field: Array, length: Array, truncation: Array, wick: float
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, Array]:
     rotation = jnp.exp(1j * wick).astype(jnp.result_type(field, jnp.complex64))
     reach = length * (prepared.highest - prepared.lowest) / 2
     pieces = jnp.maximum(1, jnp.ceil(jax.lax.stop_gradient(reach) / WICK_REACH)).astype(int)
@@ -110,29 +150,70 @@ def _expand_rotated(
     angles = jnp.pi * (jnp.arange(WICK_NODES) + 0.5).astype(field.real.dtype) / WICK_NODES
     weights = jnp.exp(-2 * z * jnp.sin(angles / 2) ** 2) / WICK_NODES
     # Beyond k = |z| the coefficients of an oscillation fall faster than exponentially.
-    count = jnp.ceil(abs(jax.lax.stop_gradient(z)) + 12 * abs(jax.lax.stop_gradient(z)) ** (1 / 3) + 24).astype(int)
+    size = abs(jax.lax.stop_gradient(z))
+    blocks = (size + 12 * size ** (1 / 3) + 24).astype(int) // BLOCK + 1
     factor = jnp.exp(-rotation * length * prepared.lowest / pieces)
 
-    def piece(k: Array, parameters: Any, u: Array) -> Array:
+    def piece(k: Array, parameters: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         prepared, angles, weights, factor = parameters
-        return factor * _sum(prepared, u, angles, weights, count)
+        total, last = _sums(prepared, carry[0], angles[None], weights[None], blocks)
+        return factor * total[0], last
 
-    answer = run_loop(pieces, piece, (prepared, angles, weights, factor), field.astype(rotation.dtype))
-    return answer, (pieces * count).astype(field.real.dtype)
+    field = field.astype(rotation.dtype)
+    total, last = run_loop(pieces, piece, (prepared, angles, weights, factor), (field, field))
+    return total[None], (pieces * blocks * BLOCK).astype(angles.dtype), last
 
 
-def _sum(prepared: _Prepared, field: Array, angles: Array, weights: Array, count: Array) -> Array:
-    """sum_k c_k T_k(X) field for k below `count`; c_k from the integral's nodes."""
+def _coefficients(start: Array, angles: Array, weights: Array) -> Array:
+    """c_k for `BLOCK` values of k from `start`, `(BLOCK, T)`."""
+    k = start + jnp.arange(BLOCK)
+    values = jnp.einsum("tj,ktj->kt", weights, jnp.cos(k[:, None, None] * angles))
+    return jnp.where(k == 0, 1, 2)[:, None] * values
 
-    def body(k: Array, parameters: Any, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+
+def _sums(prepared: _Prepared, field: Array, angles: Array, weights: Array, blocks: Array) -> tuple[Array, Array]:
+    """sum_k c_k T_k(X) field for every length `(T, *shape)`, and the last T_k(X) field."""
+
+    def block(j: Array, parameters: Any, carry: tuple[Array, ...]) -> tuple[Array, ...]:
         prepared, angles, weights = parameters
-        before, now, total = carry
-        coefficient = jnp.where(k == 0, 1, 2) * jnp.sum(weights * jnp.cos(k * angles))
-        total = total + coefficient.astype(total.dtype) * now
-        return now, 2 * _action(prepared, now) - before, total
+        coefficients = _coefficients(BLOCK * j, angles, weights)
+        share = lambda k, u: jnp.multiply.outer(coefficients[k], u)
 
-    start = (_action(prepared, field), field, jnp.zeros(field.shape, jnp.result_type(field, weights)))
-    return run_loop(count, body, (prepared, angles, weights), start)[2]
+        def two(k: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
+            before, now, total = carry
+            total = total + share(2 * k, now)
+            before = 2 * _action(prepared, now) - before
+            total = total + share(2 * k + 1, before)
+            return before, 2 * _action(prepared, before) - now, total
+
+        before, now, total = jax.lax.fori_loop(0, BLOCK // 2, two, carry)
+        return before, now, total
+
+    total = jnp.zeros((len(angles), *field.shape), jnp.result_type(field, weights))
+    start = (_action(prepared, field), field, total)
+    last, _, total = run_loop(blocks, block, (prepared, angles, weights), start)
+    return total, last
+
+
+def _clenshaw(prepared: _Prepared, field: Array, angles: Array, weights: Array, blocks: Array) -> Array:
+    """sum_k c_k T_k(X) field for one length `(1, *shape)`, from the last k down."""
+
+    def block(j: Array, parameters: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        prepared, field, angles, weights, blocks = parameters
+        coefficients = _coefficients(BLOCK * (blocks - 1 - j), angles, weights)[:, 0]
+
+        def two(k: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+            beyond, ahead = carry
+            beyond = coefficients[BLOCK - 1 - 2 * k] * field + 2 * _action(prepared, ahead) - beyond
+            ahead = coefficients[BLOCK - 2 - 2 * k] * field + 2 * _action(prepared, beyond) - ahead
+            return beyond, ahead
+
+        return jax.lax.fori_loop(0, BLOCK // 2, two, carry)
+
+    parameters = (prepared, field, angles, weights, blocks)
+    zero = jnp.zeros_like(field)
+    first, zeroth = run_loop(blocks, block, parameters, (zero, zero))
+    return (zeroth - _action(prepared, first))[None]
 
 
 def _terms(z: Array, truncation: Array) -> Array:

@@ -25,6 +25,7 @@ from .magnus import FIRST, Interval, Magnus, Problem, adaptive_levels, advance, 
 
 CAPPED = 0.01  # the part of the tolerance that a wave may give up of its tails
 TOWERING = 100.0  # how far above its mean a wave must rise before it does
+HALVINGS = 14  # of the range of the logarithm of that height
 
 
 class Trajectory(NamedTuple):
@@ -35,12 +36,14 @@ class Trajectory(NamedTuple):
     error: Array
 
 
-@eqx.filter_jit
 def run_static(problem: Problem, method: Exponential, state: Array, lengths: Array, tol: Array) -> Trajectory:
     """From one state to all lengths `(T,)` with an operator that stands still, in one program."""
     prepared = method.prepare(problem.operator(0.0, state.real.dtype), problem.picture)
     taken = method.apply(prepared, state, lengths, tol, problem.wick)
-    return Trajectory(taken.field.astype(state.dtype), taken.calls, taken.error)
+    return Trajectory(taken.field.astype(state.dtype), taken.calls, jnp.where(lengths > 0, taken.error, 0))
+
+
+_run_static = eqx.filter_jit(run_static)
 
 
 def run_by_interval(
@@ -62,7 +65,7 @@ def run_by_interval(
                 first = max(FIRST, taken.levels[-1] // 8)
                 state, more, worse = taken.field, taken.calls, taken.error
             else:
-                part = run_static(problem, method, state, (later - now)[None], jnp.asarray(tol, dtype))
+                part = _run_static(problem, method, state, (later - now)[None], jnp.asarray(tol, dtype))
                 state, more, worse = part.values[0], part.calls, part.error[0]
             calls, error = calls + float(more), error + float(worse)
         if saved is not None:
@@ -87,8 +90,8 @@ def run_both(
     if not equation.moves:
         exact, lengths = jnp.asarray(jnp.finfo(dtype).eps), times.astype(dtype)
         return (
-            run_static(density, Chebyshev(), enter(density, field), lengths, exact),
-            run_static(wave, Chebyshev(), enter(wave, field), lengths, exact),
+            _run_static(density, Chebyshev(), enter(density, field), lengths, exact),
+            _run_static(wave, Chebyshev(), enter(wave, field), lengths, exact),
         )
     tol = 1e-8 if dtype == jnp.float64 else 1e-5
     now, first, zero = jnp.zeros((), dtype), FIRST, jnp.zeros((), dtype)
@@ -154,7 +157,7 @@ def capped_wave(density: Array, log_root: Array, weights: Array, share: Any) -> 
 
     tallest = jnp.log(jnp.max(wave))
     typical = jnp.log(mass) - jnp.log(jnp.sum(weights * root))
-    height = jnp.exp(jax.lax.stop_gradient(jax.lax.fori_loop(0, 48, halve, (typical, tallest + 10))[1]))
+    height = jnp.exp(jax.lax.stop_gradient(jax.lax.fori_loop(0, HALVINGS, halve, (typical, tallest + 10))[1]))
     answer = capped(height)
     answer = answer * mass / jnp.sum(weights * root * answer)
     return jnp.where(tallest > typical + math.log(TOWERING), answer, wave)

@@ -1,0 +1,146 @@
+"""A problem as the door has understood it, and a memory of the last ones: what is asked again is not examined again.
+
+A `Plan` is everything a run needs. The door remembers, for questions of few numbers, the plan and its compiled program
+under a fingerprint of all arguments; the same question then costs one dispatch. Every number is computed anew.
+"""
+
+import functools
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from .core.result import first_failure
+from .equation import FokkerPlanck
+from .grid import Grid
+from .method.magnus import Problem
+from .method.trajectory import CAPPED, Trajectory, enter, leave, run_static
+from .solution import Solution
+
+REMEMBERED = 64  # questions
+SMALL = 4096  # numbers in an argument that is compared by value; a question with a larger array is not remembered
+
+
+class Plan(eqx.Module):
+    """A problem, the method for it, the state at t = 0, the times, and what to say about the choices."""
+
+    problem: Problem
+    method: Any
+    field: Array
+    times: Array
+    tol: np.ndarray
+    observables: Mapping[str, Callable[[Array], Any]]
+    fault: str = eqx.field(static=True)
+    words: tuple[tuple[str, str], ...] = eqx.field(static=True)
+
+    def solution(self, answer: Any) -> Solution:
+        """The numbers of a run, with what they belong to."""
+        return Solution(self.times, *answer, self.problem.equation, self.problem.scheme, self.problem.grid, self.words)
+
+
+def run_still(plan: Plan) -> Any:
+    """A still problem, from its state at t = 0 to the numbers of a `Solution`."""
+    dtype = plan.field.real.dtype
+    tol = plan.tol.astype(dtype)
+    start = enter(plan.problem, plan.field, tol * CAPPED)
+    return conclude(plan, run_static(plan.problem, plan.method, start, plan.times.astype(dtype), tol))
+
+
+def conclude(plan: Plan, trajectory: Trajectory) -> Any:
+    """Values, errors, observables, stats and the code of a run."""
+    problem, field, times = plan.problem, plan.field, plan.times
+    grid, equation = problem.grid, problem.equation
+    values = jax.vmap(lambda state, t: jnp.where(t == 0, field, leave(problem, state, t)))(trajectory.values, times)
+    numbers = {"operator_calls": trajectory.calls}
+    if isinstance(equation, FokkerPlanck):
+        weights = values
+        numbers |= {
+            "mass_drift": jnp.max(jnp.abs(grid.integrate(values) - grid.integrate(field))),
+            "min_density": jnp.min(values),
+        }
+    else:
+        weights = jnp.abs(values) ** 2
+        weights = weights / grid.integrate(weights)[(..., *[None] * grid.ndim)]
+    means = {name: _expectation(grid, weights, f) for name, f in plan.observables.items()}
+    failure = first_failure(
+        ("not_finite", ~jnp.all(jnp.isfinite(values))),
+        (plan.fault, jnp.max(trajectory.error) > plan.tol),
+    )
+    return values, trajectory.error, means, numbers, failure
+
+
+concluding_program = eqx.filter_jit(conclude)
+
+
+class Memory:
+    """The plans of the last questions, each with its program and the arrays that the program takes."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Any, tuple[Plan, Callable[[Any], Any], Any, Any, list[Any]]] = OrderedDict()
+
+    def recall(self, question: Any) -> Any:
+        """The plan of a question that was asked before, and its solution, computed anew; else None."""
+        kept = None if question is None else self._kept.get(question)
+        if kept is None:
+            return None
+        self._kept.move_to_end(question)
+        plan, program, arrays, structure, rest = kept
+        # A solution's leaves are the times, the numbers of the run, and those of the equation and the scheme.
+        return plan, jax.tree.unflatten(structure, [plan.times, *jax.tree.leaves(program(arrays)), *rest])
+
+    def run(self, question: Any, plan: Plan) -> Solution:
+        """The solution of a still problem; its plan is kept if the question can be told from others."""
+        arrays, static = eqx.partition(plan, lambda leaf: isinstance(leaf, jax.Array | np.ndarray))
+        leaves, structure = jax.tree.flatten(static)
+        program = _still_program(structure, tuple(leaves))
+        answer = program(arrays)
+        solution = plan.solution(answer)
+        if question is not None:
+            leaves, structure = jax.tree.flatten(solution)
+            rest = leaves[1 + len(jax.tree.leaves(answer)) :]
+            self._kept[question] = plan, program, arrays, structure, rest
+            if len(self._kept) > REMEMBERED:
+                self._kept.popitem(last=False)
+        return solution
+
+
+def fingerprint(*arguments: Any) -> Any:
+    """A key that two calls share only if they ask the same; None where that cannot be told cheaply.
+
+    Functions are the same if they are one object, arrays if their numbers are.
+    """
+    leaves, structure = jax.tree.flatten(arguments)
+    keys = []
+    for leaf in leaves:
+        if isinstance(leaf, jax.core.Tracer):
+            return None
+        if isinstance(leaf, jax.Array | np.ndarray):
+            if leaf.size > SMALL:
+                return None
+            array = np.asarray(leaf)
+            keys.append((array.dtype.str, array.shape, array.tobytes(), getattr(leaf, "sharding", None)))
+        else:
+            keys.append((type(leaf), leaf))
+    key = (structure, tuple(keys), jax.config.jax_enable_x64, jax.config.jax_default_device)
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+@functools.lru_cache(maxsize=2 * REMEMBERED)
+def _still_program(structure: Any, leaves: tuple[Any, ...]) -> Callable[[Any], Any]:
+    rest = jax.tree.unflatten(structure, leaves)
+    return jax.jit(lambda arrays: run_still(eqx.combine(arrays, rest)))
+
+
+def _expectation(grid: Grid, weights: Array, f: Callable[[Array], Any]) -> Array:
+    sampled = grid.sample(f).astype(weights.dtype)
+    flat = (weights * grid.weights.astype(weights.dtype)).reshape(weights.shape[0], -1)
+    return (flat @ sampled.reshape(grid.size, -1)).reshape(weights.shape[0], *sampled.shape[grid.ndim :])
