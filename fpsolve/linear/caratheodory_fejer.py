@@ -1,0 +1,59 @@
+"""The best rational approximation of the exponential on the negative axis, by the method of Caratheodory and Fejer.
+
+    e^x ~ r(x) = sum_k c_k / (x - z_k),   k = 1 .. n,      sup |e^x - r(x)| over x <= 0: about 2 * 9.28903^-n
+
+With x = 9 (u - 1) / (u + 1), u = Re w, the half-line becomes the unit circle |w| = 1 and e^x a power series in w. The
+singular vectors of the Hankel matrix of its coefficients give a Blaschke product, whose poles outside the circle are
+those of r; the residues follow from the numerator's coefficients. Rounding, of size eps sum |c_k|, ends the gain at
+order 14 in double precision and at order 8 in single.
+
+Reference: Trefethen, Weideman and Schmelzer, BIT Numer. Math. 46 (2006) 653, section 4.
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+POINTS, COEFFICIENTS, SCALE = 1024, 75, 9.0
+ORDERS = range(2, 17, 2)
+
+
+class Partial(NamedTuple):
+    """r(x) = 2 Re sum_k residues_k / (x - poles_k) over the poles in the upper half-plane, `(n/2,)` each; `error` is
+    the largest |e^x - r(x)| measured on x <= 0."""
+
+    poles: np.ndarray
+    residues: np.ndarray
+    error: float
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """r(x) for real x, `(m,)`."""
+        return 2 * np.real(np.sum(self.residues / (np.asarray(x)[:, None] - self.poles), axis=-1))
+
+
+@functools.lru_cache(maxsize=len(ORDERS))
+def exponential_partial(order: int) -> Partial:
+    """The approximation of an even `order` from 2 to 16, computed once, in a few milliseconds."""
+    circle = np.exp(2j * np.pi * np.arange(POINTS) / POINTS)
+    u = np.real(circle)
+    values = np.where(u > -1 + 1e-14, np.exp(SCALE * (u - 1) / np.maximum(u + 1, 1e-14)), 0)
+    series = (np.fft.fft(values) / POINTS).real[: COEFFICIENTS + 1]
+    index = np.arange(COEFFICIENTS)
+    reach = index[:, None] + index + 1
+    hankel = np.where(reach <= COEFFICIENTS, series[np.minimum(reach, COEFFICIENTS)], 0)
+    left, sizes, right = np.linalg.svd(hankel)
+    above, below = left[::-1, order], right[order]
+    blaschke = np.fft.fft(above, POINTS) / np.fft.fft(below, POINTS)
+    extended = np.polyval(series[::-1], circle) - sizes[order] * circle**COEFFICIENTS * blaschke
+    roots = np.roots(below)
+    outside = roots[np.abs(roots) > 1]
+    numerator = (np.fft.fft(extended * np.polyval(np.poly(outside), circle)) / POINTS).real[order::-1]
+    poles = SCALE * (outside - 1) ** 2 / (outside + 1) ** 2
+    others = [np.prod(outside[k] - np.delete(outside, k)) for k in range(order)]
+    residues = 4 * np.polyval(numerator, outside) / np.array(others) * poles / (outside**2 - 1)
+    upper = np.argsort(poles.imag)[order // 2 :]
+    made = Partial(poles[upper], residues[upper], 0.0)
+    made.poles.flags.writeable = made.residues.flags.writeable = False
+    x = -np.concatenate([[0.0], np.logspace(-8, 8, 8001)])
+    return made._replace(error=float(np.max(np.abs(made(x) - np.exp(x)))))
