@@ -21,7 +21,7 @@ from .equation import FokkerPlanck, Schrodinger
 
 # Schemes (in space) and methods (in time)
 from .scheme import ScharfetterGummel, SquareRoot, Spectral
-from .method import Chebyshev, Uniformization, Dense, Magnus
+from .method import Chebyshev, Rational, Splitting, Implicit, Magnus, Uniformization, Dense
 
 # Doors
 from .evolve import evolve
@@ -52,6 +52,7 @@ __all__ = [
     "GaussianMixture",
     "Grid",
     "Harmonic",
+    "Implicit",
     "Legendre",
     "Line",
     "Magnus",
@@ -62,6 +63,7 @@ __all__ = [
     "Periodic",
     "Potential",
     "Quartic",
+    "Rational",
     "Record",
     "Reflecting",
     "Rugged",
@@ -71,6 +73,7 @@ __all__ = [
     "Solution",
     "Spectral",
     "Spectrum",
+    "Splitting",
     "SquareRoot",
     "Uniformization",
     "correspondence",

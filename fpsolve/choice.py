@@ -10,14 +10,18 @@ from jaxtyping import Array
 from .core.checks import is_concrete, refuse
 from .equation import FokkerPlanck
 from .grid import Grid, Legendre, Reflecting
+from .method import Chebyshev, Rational, Reach, Uniformization, needs_rates
 from .method.base import Picture
+from .method.contraction import choose_ranks, missing
 from .method.magnus import Problem
 from .method.trajectory import CAPPED, enter
-from .scheme import ScharfetterGummel, Scheme, Spectral
+from .scheme import EdgeOperator, ScharfetterGummel, Scheme, Spectral
 from .scheme.base import Equation
 
 UNRESOLVED = 1e-3  # what `_unresolved` may be; finite volumes with as many cells are seldom better than that
+DAMPED = 20.0  # exponent of a mode that is gone
 LARGEST_SPECTRAL = 512
+WIDEST = 1000.0  # factor on the bounds of a spectrum that proved too narrow
 
 
 class Choice(NamedTuple):
@@ -30,8 +34,10 @@ class Choice(NamedTuple):
     wave_fits: bool
 
 
-def choose_scheme(equation: Equation, grid: Grid, scheme: Any, field: Array, times: Array, tol: float) -> Choice:
-    """The scheme asked for, checked, or the one that suits; with the picture it runs in."""
+def choose_scheme(
+    equation: Equation, grid: Grid, scheme: Any, field: Array, times: Array, tol: float, method: Any = None
+) -> Choice:
+    """The scheme asked for, checked, or the one that suits the method; with the picture it runs in."""
     process = isinstance(equation, FokkerPlanck)
     reversible = process and equation.irreversible_because(grid) is None
     if scheme is not None:
@@ -40,7 +46,9 @@ def choose_scheme(equation: Equation, grid: Grid, scheme: Any, field: Array, tim
     spectral = reversible and (scheme is None or isinstance(scheme, Spectral))
     fits = spectral and _wave_fits(wave, field, tol * CAPPED, tol)
     why = "as asked"
-    if scheme is None:
+    if scheme is None and needs_rates(method):
+        scheme, why = ScharfetterGummel(), "because the method needs rates between cells"
+    elif scheme is None:
         scheme, why = _suitable(equation, grid, reversible, fits, field, times)
     if reversible and not isinstance(scheme, Spectral):
         fits = _wave_fits(wave, field, None, tol)
@@ -83,16 +91,18 @@ def _suitable(
             "because the grid has a basis on every axis (nothing could be measured under a transformation)",
         )
     moments = np.linspace(0, float(times[-1]), 3) if equation.moves else np.zeros(1)
-    size = max(float(_unresolved(equation, grid, field, t)) for t in moments)
+    first = np.asarray(times)[np.asarray(times) > 0][:1].sum()
+    size = max(float(_unresolved(equation, grid, field, t, first)) for t in moments)
     if size < UNRESOLVED:
         return Spectral(), f"because the grid resolves sqrt(pi) and the initial density to {size:.0e}"
     return volumes, f"because Spectral resolves sqrt(pi) and the initial density only to {size:.0e} on this grid"
 
 
 @eqx.filter_jit
-def _unresolved(equation: FokkerPlanck, grid: Grid, field: Array, t: Any) -> Array:
+def _unresolved(equation: FokkerPlanck, grid: Grid, field: Array, t: Any, first: Any) -> Array:
     """The worse of two: the rate sqrt(pi) |H sqrt(pi)| at which the Gibbs density would leak, and the share of the
-    initial density in its shortest tenth."""
+    initial density in its shortest tenth, or its square if diffusion has damped that tenth when first asked for: what
+    the grid then feels is what lies twice as far out and has been folded back."""
     dtype = field.dtype
     operator = Spectral().build(equation, grid, t, dtype, True)
     root = jnp.exp(equation.log_root(grid, t)).astype(dtype)
@@ -104,7 +114,10 @@ def _unresolved(equation: FokkerPlanck, grid: Grid, field: Array, t: Any) -> Arr
             odd = jnp.concatenate([field, -jnp.flip(field, i)], i) if axis.ends == "open" else field
             spectrum = jnp.abs(jnp.fft.fft(odd, axis=i))
             high = (jnp.abs(jnp.fft.fftfreq(odd.shape[i])) > 0.45).reshape(-1, *[1] * (grid.ndim - 1 - i))
-            worst = jnp.maximum(worst, jnp.max(jnp.where(high, spectrum, 0)) / jnp.max(spectrum))
+            share = jnp.max(jnp.where(high, spectrum, 0)) / jnp.max(spectrum)
+            shortest = 0.9 * jnp.pi * axis.n / axis.length
+            diffusion = jnp.min(grid.sample(lambda x, i=i: equation.diffusions(x)[i]))
+            worst = jnp.maximum(worst, jnp.where(diffusion * shortest**2 * first > DAMPED, share**2, share))
     return jnp.where(jnp.isfinite(worst), worst, jnp.inf)
 
 
@@ -120,3 +133,57 @@ def wave_size(problem: Problem, field: Array, share: float | None = None) -> flo
     """|p / sqrt(pi)| = sqrt(1 + chi2) at t = 0: by how much the wave picture enlarges relative errors."""
     wave = enter(problem, field, None if share is None else jnp.asarray(share, field.dtype))
     return float(jnp.sqrt(problem.grid.integrate(wave**2)))
+
+
+def refine_method(method: Any, problem: Problem, field: Array, times: Array, tol: float) -> tuple[Any, str]:
+    """A Chebyshev method with the ranks that suit its start, where nothing was asked and all can be looked at."""
+    plain = isinstance(method, Chebyshev) and method.ranks is None and problem.picture == "wave" and problem.wick == 0
+    if not (plain and problem.reversible and isinstance(problem.scheme, Spectral) and problem.grid.ndim > 1):
+        return method, ""
+    if any(isinstance(axis, Legendre) for axis in problem.grid.axes) or not is_concrete(problem, field, times):
+        return method, ""
+    later = times[times > 0]
+    if not later.size:
+        return method, ""
+    rows, bound = _missing(problem, field, tol, later[0])
+    ranks = choose_ranks(rows, float(bound), problem.grid.shape, tol)
+    if ranks is None:
+        return method, ""
+    return Chebyshev(ranks, method.stretch), f"; in the lowest {' x '.join(map(str, ranks))} functions of its axes"
+
+
+@eqx.filter_jit
+def _missing(problem: Problem, field: Array, tol: Any, first: Array) -> Any:
+    dtype = field.dtype
+    operator = problem.operator(0.0, dtype)
+    wave = enter(problem, field, jnp.asarray(tol * CAPPED, dtype))
+    return missing(operator, wave, first.astype(dtype)), operator.bounds[1]
+
+
+def reach_of(problem: Problem, field: Array, times: Array) -> Reach | None:
+    """How far the run goes; None in motion, or where nothing can be looked at."""
+    if problem.equation.moves or not is_concrete(problem, field, times):
+        return None
+    highest, exits = _rates(problem, field)
+    last = float(times[-1])
+    return Reach(last * float(highest), last * float(exits), len(times))
+
+
+@eqx.filter_jit
+def _rates(problem: Problem, field: Array) -> tuple[Array, Array]:
+    operator = problem.operator(0.0, field.real.dtype)
+    highest = operator.bounds[1]
+    return highest, jnp.max(operator.exit_rates) if isinstance(operator, EdgeOperator) else highest / 2
+
+
+def mended_method(method: Any, error: Array) -> tuple[Any, str]:
+    """What to try after a run that missed its tolerance, and why; None if nothing would help."""
+    if isinstance(method, Rational):
+        return Uniformization(), "this start enlarges its error beyond tol, so Uniformization took its place"
+    if not isinstance(method, Chebyshev):
+        return None, ""
+    if method.ranks:
+        return Chebyshev((), method.stretch), "which missed tol, so all functions were taken"
+    if np.all(np.isfinite(np.asarray(error))) or method.stretch > WIDEST:
+        return None, ""
+    return Chebyshev(method.ranks, 2 * method.stretch), "the spectrum proved wider than its bounds, which were doubled"

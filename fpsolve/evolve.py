@@ -7,6 +7,7 @@ Static equations are exact in time; moving ones are extrapolated products of exp
 refused is refused before anything is computed.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from jaxtyping import Array
 
 from .checkpoint import Checkpoint, check_folder
-from .choice import choose_scheme
+from .choice import choose_scheme, mended_method, reach_of, refine_method
 from .core.checks import is_concrete
 from .core.memory import check_memory
 from .core.progress import track
@@ -89,7 +90,8 @@ def evolve(
     if not progress and checkpoint is None:
         question = fingerprint(equation, initial, times, grid, scheme, method, tol, wick, observables)
         if (recalled := _memory.recall(question)) is not None:
-            return _finish(*recalled, throw)
+            plan, solution = recalled
+            return _finish(plan, solution, throw)
     folder = None if checkpoint is None else check_folder(checkpoint)
     plan = _examine(equation, initial, times, grid, scheme, method, tol, wick, observables)
     bar = track(plan.times, progress)
@@ -101,7 +103,10 @@ def evolve(
     elif moving:
         trajectory = run_moving(plan.problem, method, field, plan.times, tolerance)
     else:
-        return _finish(plan, _memory.run(question, plan), throw)
+        solution = _memory.run(question, plan)
+        while (better := _mended(plan, solution)) is not None:
+            plan, solution = better, _memory.run(question, better)
+        return _finish(plan, solution, throw)
     return _finish(plan, plan.solution(concluding_program(plan, trajectory)), throw)
 
 
@@ -127,18 +132,23 @@ def _examine(
     check_observables(observables, grid)
     if method is not None:
         reversible = not isinstance(equation, FokkerPlanck) or equation.irreversible_because(grid) is None
-        check_method(method, equation, grid.size, reversible)
+        check_method(method, equation, grid, scheme, reversible, wick)
     field = initial_field(equation, grid, initial)
     tol = check_tolerance(tol, field.real.dtype)
-    chosen = choose_scheme(equation, grid, scheme, field, times, tol)
+    chosen = choose_scheme(equation, grid, scheme, field, times, tol, method)
+    problem = Problem(equation, chosen.scheme, grid, chosen.picture, chosen.reversible, float(wick))
     if method is None:
-        method, reason = choose_method(equation, grid.size, field.real.dtype, chosen.reversible, chosen.wave_fits)
+        reach, fits = reach_of(problem, field, times), chosen.wave_fits
+        dtype = field.real.dtype
+        method, reason = choose_method(equation, grid, chosen.scheme, dtype, chosen.reversible, fits, wick, reach)
         why = f"{type(method).__name__}, because {reason}"
     else:
-        check_method(method, equation, grid.size, chosen.reversible)
+        check_method(method, equation, grid, chosen.scheme, chosen.reversible, wick)
         why = f"{type(method).__name__}, as asked"
+    method, more = refine_method(method, problem, field, times, tol)
+    why += more
     return Plan(
-        problem=Problem(equation, chosen.scheme, grid, chosen.picture, chosen.reversible, float(wick)),
+        problem=problem,
         method=method,
         field=field,
         times=times,
@@ -147,6 +157,16 @@ def _examine(
         fault="wave_out_of_range" if isinstance(method, Chebyshev) else "tolerance_not_reached",
         words=(("scheme", chosen.why), ("method", why), ("picture", chosen.picture)),
     )
+
+
+def _mended(plan: Plan, solution: Solution) -> Plan | None:
+    if not is_concrete(solution.code, solution.error) or int(solution.code) == 0:
+        return None
+    method, why = mended_method(plan.method, solution.error)
+    if method is None:
+        return None
+    words = tuple((name, f"{text}; {why}" if name == "method" else text) for name, text in plan.words)
+    return dataclasses.replace(plan, method=method, words=words)
 
 
 def _finish(plan: Plan, solution: Solution, throw: bool) -> Solution:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from .core.checks import is_concrete
 from .core.result import first_failure
 from .equation import FokkerPlanck
 from .grid import Grid
@@ -40,13 +41,17 @@ class Plan(eqx.Module):
 
     def solution(self, answer: Any) -> Solution:
         """The numbers of a run, with what they belong to."""
-        return Solution(self.times, *answer, self.problem.equation, self.problem.scheme, self.problem.grid, self.words)
+        values, error, means, numbers, code = answer
+        problem, words = self.problem, self.words
+        return Solution(
+            self.times, values, error, means, numbers, code, problem.equation, problem.scheme, problem.grid, words
+        )
 
 
 def run_still(plan: Plan) -> Any:
     """A still problem, from its state at t = 0 to the numbers of a `Solution`."""
     dtype = plan.field.real.dtype
-    tol = plan.tol.astype(dtype)
+    tol = jnp.asarray(plan.tol, dtype)
     start = enter(plan.problem, plan.field, tol * CAPPED)
     return conclude(plan, run_static(plan.problem, plan.method, start, plan.times.astype(dtype), tol))
 
@@ -117,7 +122,7 @@ def fingerprint(*arguments: Any) -> Any:
     leaves, structure = jax.tree.flatten(arguments)
     keys = []
     for leaf in leaves:
-        if isinstance(leaf, jax.core.Tracer):
+        if not is_concrete(leaf):
             return None
         if isinstance(leaf, jax.Array | np.ndarray):
             if leaf.size > SMALL:
@@ -126,7 +131,8 @@ def fingerprint(*arguments: Any) -> Any:
             keys.append((array.dtype.str, array.shape, array.tobytes(), getattr(leaf, "sharding", None)))
         else:
             keys.append((type(leaf), leaf))
-    key = (structure, tuple(keys), jax.config.jax_enable_x64, jax.config.jax_default_device)
+    settings = (jnp.result_type(float), jax.config.values.get("jax_default_device"))
+    key = (structure, tuple(keys), settings)
     try:
         hash(key)
     except TypeError:

@@ -1,11 +1,13 @@
-"""`along(axis, f, u)`: the one n-dimensional primitive.
+"""`along(axis, f, u)`: the one n-dimensional primitive, and `transform(axis, matrix, u)`, its form for matrices.
 
 Every operator of the library is one-dimensional and written for the last axis. `along` carries it to any axis of an
 array of any dimension, so that one, two, three and four dimensions run through the same lines.
 """
 
+import math
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -27,3 +29,22 @@ def along(axis: int, f: Callable[[Array], Array], u: Array, ndim: int | None = N
     if position == u.ndim - 1:
         return f(u)
     return jnp.moveaxis(f(jnp.moveaxis(u, position, -1)), -1, position)
+
+
+def transform(axis: int, matrix: Array, u: Array, ndim: int | None = None) -> Array:
+    """`matrix` `(m, n)` times `u` along `axis`, counted as in `along`; one product of matrices, nothing is moved.
+
+    The two parts of a complex `u` go through a real matrix one by one, which is several times faster on a CPU.
+    """
+    if jnp.iscomplexobj(u) and not jnp.iscomplexobj(matrix):
+        return jax.lax.complex(transform(axis, matrix, u.real, ndim), transform(axis, matrix, u.imag, ndim))
+    position = axis if ndim is None else u.ndim - ndim + axis
+    shape, n = u.shape, matrix.shape[1]
+    if position == u.ndim - 1:
+        return (u.reshape(-1, n) @ matrix.T).reshape(*shape[:-1], -1)
+    if math.prod(shape[:position]) == 1:
+        return (matrix @ u.reshape(n, -1)).reshape(*shape[:position], -1, *shape[position + 1 :])
+    after = math.prod(shape[position + 1 :])
+    return jnp.einsum("mn,bna->bma", matrix, u.reshape(-1, n, after)).reshape(
+        *shape[:position], -1, *shape[position + 1 :]
+    )

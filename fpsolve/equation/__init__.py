@@ -3,5 +3,6 @@
 from .closure import bring_out as bring_out
 from .fokker_planck import FokkerPlanck as FokkerPlanck
 from .fokker_planck import divide_root as divide_root
+from .schrodinger import QuantumPotential as QuantumPotential
 from .schrodinger import Schrodinger as Schrodinger
 from .schrodinger import axis_wells as axis_wells

@@ -3,8 +3,13 @@
 from .base import Exponential as Exponential
 from .base import Step as Step
 from .chebyshev import Chebyshev as Chebyshev
+from .choose import Reach as Reach
 from .choose import check_method as check_method
 from .choose import choose_method as choose_method
+from .choose import needs_rates as needs_rates
 from .dense import Dense as Dense
+from .implicit import Implicit as Implicit
 from .magnus import Magnus as Magnus
+from .rational import Rational as Rational
+from .splitting import Splitting as Splitting
 from .uniformization import Uniformization as Uniformization

@@ -24,10 +24,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..core.checks import check_integer, check_positive, refuse
 from ..core.loop import run_loop
+from ..equation import divide_root
 from ..linear import highest_level, lowest_level
 from ..scheme import EdgeOperator, Operator
+from ..scheme.tensor import TensorOperator
 from .base import Exponential, Picture, Step, in_turn, node_weights, split_stationary
+from .contraction import Contraction, contract, contractible
 
 NODES = 64  # of the integral, imaginary time: the integrand is a Gaussian of known width
 WICK_NODES, WICK_REACH = 512, 256.0  # at another angle it oscillates |z| times: steps are cut to this |z|
@@ -40,7 +44,23 @@ class _Prepared(eqx.Module):
     operator: Operator
     lowest: Array
     highest: Array
+    contraction: Contraction | None
     picture: Picture = eqx.field(static=True)
+
+    def product(self, field: Array) -> Array:
+        """H times a field in its picture, or H_c times its coefficients."""
+        if self.contraction is not None:
+            return self.contraction.hamiltonian(field)
+        return -self.operator.generator(field) if self.picture == "density" else self.operator.hamiltonian(field)
+
+    def norm(self, field: Array) -> Array:
+        """The norm of the wave of a field in the grid's weights: what multiplies every relative error."""
+        log_root, weights = self.operator.log_root, node_weights(self.operator)
+        if self.contraction is not None:  # whose axes have equal weights
+            return jax.lax.stop_gradient(jnp.sqrt(weights.ravel()[0]) * jnp.linalg.norm(field))
+        if self.picture == "density" and log_root is not None:
+            field = divide_root(field, log_root)
+        return jax.lax.stop_gradient(jnp.sqrt(jnp.sum(weights * jnp.abs(field) ** 2)))
 
 
 class Chebyshev(Exponential):
@@ -51,7 +71,9 @@ class Chebyshev(Exponential):
     wave's norm, times |p / sqrt(pi)| (= sqrt(1 + chi2)), plus as much rounding; infinite where the bounds of the
     spectrum prove too narrow. **Cost**: about sqrt(2 s |H| log(1/tol)) products, s the longest of up to eight times
     that share a recurrence; four fields beside the operator for one time, three and one a time for several.
-    **Raises**: `ValueError` for a process with a force, whose spectrum is not real.
+    **Arguments**: `ranks`, how many functions of each axis a spectral wave is expanded in (see `method/contraction`);
+    None chooses at the door, by what they would leave out, and `()` keeps the full basis; `stretch`, a factor on the
+    width of the spectrum. **Raises**: `ValueError` for a process with a force, whose spectrum is not real.
 
     ```python
     import fpsolve as fp
@@ -61,15 +83,33 @@ class Chebyshev(Exponential):
     ```
     """
 
+    ranks: tuple[int, ...] | None = eqx.field(static=True)
+    stretch: float = eqx.field(static=True)
+
+    def __init__(self, ranks: tuple[int, ...] | None = None, stretch: float = 1.0):
+        if ranks is not None:
+            cure = "Give (24, 16), say, or () for all of them, or None."
+            if not isinstance(ranks, tuple | list):
+                refuse("Chebyshev.ranks", ranks, "it must hold a number of functions for each axis", cure)
+            ranks = tuple(check_integer("Chebyshev.ranks", rank, 1, cure) for rank in ranks)
+        check_positive("Chebyshev.stretch", stretch, "Give 1.0, or more where the bounds are too narrow.")
+        self.ranks, self.stretch = ranks, float(stretch)
+
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
         """Bounds of the spectrum: the operator's own, drawn closer by Lanczos where a well may push levels anywhere."""
+        if self.ranks and contractible(operator) and picture == "wave":
+            assert isinstance(operator, TensorOperator)
+            contraction = contract(operator, self.ranks)
+            highest = jax.lax.stop_gradient(contraction.highest)
+            return _Prepared(operator, jnp.zeros_like(highest), highest, contraction, picture)
         lowest, highest = operator.bounds
         weights = node_weights(operator)
         if operator.log_root is None:
             lowest = jnp.maximum(lowest, lowest_level(operator.hamiltonian, weights))
         if not isinstance(operator, EdgeOperator):  # Gershgorin's discs are tight on edges
             highest = jnp.minimum(highest, highest_level(operator.hamiltonian, weights))
-        return _Prepared(operator, jax.lax.stop_gradient(lowest), jax.lax.stop_gradient(highest), picture)
+        highest = lowest + self.stretch * (highest - lowest)
+        return _Prepared(operator, jax.lax.stop_gradient(lowest), jax.lax.stop_gradient(highest), None, picture)
 
     def apply(self, prepared: _Prepared, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
         """One recurrence for up to `TOGETHER` lengths; then from the last of them to the next."""
@@ -100,12 +140,18 @@ def _rotated(prepared: _Prepared, field: Array, length: Array, tol: Array, wick:
 def _together(prepared: _Prepared, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
     operator = prepared.operator
     still, rest = split_stationary(operator, prepared.picture, field)
-    size = _wave_norm(prepared, rest)
+    size = prepared.norm(rest)
     epsilon = jnp.finfo(field.real.dtype).eps
     truncation = jnp.clip(tol / (100 * jnp.maximum(size, 1)), epsilon / 16, 1e-3)
     if isinstance(operator, EdgeOperator):
         truncation = epsilon / 16 * jnp.ones_like(truncation)  # positivity is worth the few terms it costs
-    if wick == 0:
+    missing = jnp.zeros_like(lengths)
+    if (contraction := prepared.contraction) is not None:
+        coefficients = contraction.into(rest)
+        lost = rest - contraction.out(coefficients)
+        coefficients, calls, last = _expand(prepared, coefficients, lengths, truncation)
+        rest, missing = contraction.out(coefficients), contraction.error(operator, lost, coefficients, lengths)
+    elif wick == 0:
         rest, calls, last = _expand(prepared, rest, lengths, truncation)
     else:
         rest, calls, last = _expand_rotated(prepared, rest, lengths[0], truncation, wick)
@@ -113,16 +159,14 @@ def _together(prepared: _Prepared, field: Array, lengths: Array, tol: Array, wic
     error = (truncation + 4 * epsilon) * size * jnp.ones_like(lengths)
     if operator.log_root is None:
         decay = jnp.exp(-lengths * jnp.cos(wick) * prepared.lowest)
-        error = error * decay / jax.vmap(lambda u: _wave_norm(prepared, u))(rest)
-    within = _wave_norm(prepared, last) <= GROWN * size + jnp.finfo(size.dtype).tiny
-    return Step(still + rest, calls, jnp.where(within, error, jnp.inf))
+        error = error * decay / jax.vmap(prepared.norm)(rest)
+    within = prepared.norm(last) <= GROWN * size + jnp.finfo(size.dtype).tiny
+    return Step(still + rest, calls, jnp.where(within, error + missing, jnp.inf))
 
 
 def _action(prepared: _Prepared, field: Array) -> Array:
     """X times the field, X = 1 - 2 (H - lo) / (hi - lo), in its picture."""
-    operator = prepared.operator
-    product = -operator.generator(field) if prepared.picture == "density" else operator.hamiltonian(field)
-    return field - 2 / (prepared.highest - prepared.lowest) * (product - prepared.lowest * field)
+    return field - 2 / (prepared.highest - prepared.lowest) * (prepared.product(field) - prepared.lowest * field)
 
 
 def _expand(prepared: _Prepared, field: Array, lengths: Array, truncation: Array) -> tuple[Array, Array, Array]:
@@ -130,12 +174,12 @@ def _expand(prepared: _Prepared, field: Array, lengths: Array, truncation: Array
     window = 2 * jax.lax.stop_gradient(jnp.arcsin(jnp.sqrt(jnp.minimum(1.0, 20 / jnp.maximum(z, 20.0)))))
     angles = window[:, None] * (jnp.arange(NODES) + 0.5).astype(field.real.dtype) / NODES
     weights = window[:, None] / (NODES * jnp.pi) * jnp.exp(-2 * z[:, None] * jnp.sin(angles / 2) ** 2)
-    count = jnp.max(_terms(z, truncation))
-    blocks = -(-count // BLOCK)
+    counts = _terms(z, truncation)  # beyond which the integral's nodes would fold small k back
+    blocks = -(-jnp.max(counts) // BLOCK)
     if isinstance(prepared.operator, EdgeOperator) and len(lengths) == 1:
-        total, last = _clenshaw(prepared, field, angles, weights, blocks), jnp.zeros_like(field)
+        total, last = _clenshaw(prepared, field, angles, weights, counts, blocks), jnp.zeros_like(field)
     else:
-        total, last = _sums(prepared, field, angles, weights, blocks)
+        total, last = _sums(prepared, field, angles, weights, counts, blocks)
     decay = jnp.exp(-lengths * prepared.lowest).reshape(-1, *[1] * field.ndim)
     return decay * total, (blocks * BLOCK).astype(field.real.dtype), last
 
@@ -152,11 +196,12 @@ def _expand_rotated(
     # Beyond k = |z| the coefficients of an oscillation fall faster than exponentially.
     size = abs(jax.lax.stop_gradient(z))
     blocks = (size + 12 * size ** (1 / 3) + 24).astype(int) // BLOCK + 1
+    counts = (blocks * BLOCK)[None]
     factor = jnp.exp(-rotation * length * prepared.lowest / pieces)
 
     def piece(k: Array, parameters: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         prepared, angles, weights, factor = parameters
-        total, last = _sums(prepared, carry[0], angles[None], weights[None], blocks)
+        total, last = _sums(prepared, carry[0], angles[None], weights[None], counts, blocks)
         return factor * total[0], last
 
     field = field.astype(rotation.dtype)
@@ -164,19 +209,21 @@ def _expand_rotated(
     return total[None], (pieces * blocks * BLOCK).astype(angles.dtype), last
 
 
-def _coefficients(start: Array, angles: Array, weights: Array) -> Array:
-    """c_k for `BLOCK` values of k from `start`, `(BLOCK, T)`."""
+def _coefficients(start: Array, angles: Array, weights: Array, counts: Array) -> Array:
+    """c_k for `BLOCK` values of k from `start`, `(BLOCK, T)`; zero from `counts` `(T,)` on."""
     k = start + jnp.arange(BLOCK)
     values = jnp.einsum("tj,ktj->kt", weights, jnp.cos(k[:, None, None] * angles))
-    return jnp.where(k == 0, 1, 2)[:, None] * values
+    return jnp.where(k[:, None] < counts, jnp.where(k == 0, 1, 2)[:, None] * values, 0)
 
 
-def _sums(prepared: _Prepared, field: Array, angles: Array, weights: Array, blocks: Array) -> tuple[Array, Array]:
+def _sums(
+    prepared: _Prepared, field: Array, angles: Array, weights: Array, counts: Array, blocks: Array
+) -> tuple[Array, Array]:
     """sum_k c_k T_k(X) field for every length `(T, *shape)`, and the last T_k(X) field."""
 
     def block(j: Array, parameters: Any, carry: tuple[Array, ...]) -> tuple[Array, ...]:
-        prepared, angles, weights = parameters
-        coefficients = _coefficients(BLOCK * j, angles, weights)
+        prepared, angles, weights, counts = parameters
+        coefficients = _coefficients(BLOCK * j, angles, weights, counts)
         share = lambda k, u: jnp.multiply.outer(coefficients[k], u)
 
         def two(k: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -191,16 +238,16 @@ def _sums(prepared: _Prepared, field: Array, angles: Array, weights: Array, bloc
 
     total = jnp.zeros((len(angles), *field.shape), jnp.result_type(field, weights))
     start = (_action(prepared, field), field, total)
-    last, _, total = run_loop(blocks, block, (prepared, angles, weights), start)
+    last, _, total = run_loop(blocks, block, (prepared, angles, weights, counts), start)
     return total, last
 
 
-def _clenshaw(prepared: _Prepared, field: Array, angles: Array, weights: Array, blocks: Array) -> Array:
+def _clenshaw(prepared: _Prepared, field: Array, angles: Array, weights: Array, counts: Array, blocks: Array) -> Array:
     """sum_k c_k T_k(X) field for one length `(1, *shape)`, from the last k down."""
 
     def block(j: Array, parameters: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        prepared, field, angles, weights, blocks = parameters
-        coefficients = _coefficients(BLOCK * (blocks - 1 - j), angles, weights)[:, 0]
+        prepared, field, angles, weights, counts, blocks = parameters
+        coefficients = _coefficients(BLOCK * (blocks - 1 - j), angles, weights, counts)[:, 0]
 
         def two(k: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
             beyond, ahead = carry
@@ -210,7 +257,7 @@ def _clenshaw(prepared: _Prepared, field: Array, angles: Array, weights: Array, 
 
         return jax.lax.fori_loop(0, BLOCK // 2, two, carry)
 
-    parameters = (prepared, field, angles, weights, blocks)
+    parameters = (prepared, field, angles, weights, counts, blocks)
     zero = jnp.zeros_like(field)
     first, zeroth = run_loop(blocks, block, parameters, (zero, zero))
     return (zeroth - _action(prepared, first))[None]
@@ -225,11 +272,3 @@ def _terms(z: Array, truncation: Array) -> Array:
         ratio = jnp.arcsinh(k / z)
         k = k - (k * ratio + z - jnp.hypot(z, k) - goal) / ratio
     return jnp.ceil(k).astype(int) + 2
-
-
-def _wave_norm(prepared: _Prepared, field: Array) -> Array:
-    """The norm of the wave of `field` in the grid's weights: what multiplies every relative error."""
-    operator = prepared.operator
-    if prepared.picture == "density" and operator.log_root is not None:
-        field = jnp.where(field == 0, 0, field * jnp.exp(jnp.where(field == 0, 0, -operator.log_root)))
-    return jax.lax.stop_gradient(jnp.sqrt(jnp.sum(node_weights(operator) * jnp.abs(field) ** 2)))

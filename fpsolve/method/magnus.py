@@ -1,6 +1,7 @@
-"""Moving operators: products of exponentials at midpoints, extrapolated.
+"""Moving operators: collocation in a moving frame, or products of exponentials at midpoints, extrapolated.
 
-One step of the exponential midpoint rule, in either picture (a_t = d_t log pi_t, theorem T13),
+Waves on spectral grids go by `collocation`. Everything else takes steps of the exponential midpoint rule, in either
+picture (a_t = d_t log pi_t, theorem T13),
 
     p    <- exp(s L_{t+s/2}) p
     psi  <- sqrt(pi_{t+s/2} / pi_{t+s}) exp(-s H_{t+s/2}) sqrt(pi_t / pi_{t+s/2}) psi,
@@ -10,9 +11,10 @@ pictures. It is symmetric in time, so its error is a series in s^2, and the tabl
 
     T_{l,0} = the rule with n 2^l steps,      T_{l,j} = T_{l,j-1} + (T_{l,j-1} - T_{l-1,j-1}) / (4^j - 1)
 
-removes one power of s^2 a column. Levels are added until |T_{l,j} - T_{l,j-1}| falls below the tolerance: the error
-reported is that of the entry *before* the one returned. Since a step of length s costs about sqrt(s |H|) products,
-halving every step costs only sqrt(2) times more.
+removes one power of s^2 a column, or less where the problem is stiff. Levels are added until the best entries of two
+rows agree to the tolerance: the error reported is that of the row *before* the one returned. Since a step of length s
+costs about sqrt(s |H|) products, halving every step costs only sqrt(2) times more. Without extrapolation the finest
+level is returned as it is, with its distance from the one before. Neither steps over a jump or a kink in time.
 
 References: Magnus, Comm. Pure Appl. Math. 7 (1954) 649; Hochbruck and Lubich, SIAM J. Numer. Anal. 41 (2003) 945;
 extrapolation: Hairer, Norsett and Wanner, Solving ODEs I, II.9.
@@ -24,31 +26,49 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
-from ..core.checks import check_integer, refuse
+from ..core.checks import check_integer, check_numbers, is_concrete, refuse
 from ..core.loop import run_loop
 from ..equation import FokkerPlanck
-from ..grid import Grid
-from ..scheme import Scheme
+from ..grid import Grid, Legendre
+from ..scheme import Scheme, Spectral
 from ..scheme.base import Equation
 from .base import Exponential, Picture
+from .breakpoints import find_breakpoints
 from .chebyshev import Chebyshev
+from .collocation import cross_adaptively, cross_evenly
 
 COLUMNS = 5
 FIRST, LEVELS, PATIENCE = 4, 12, 2  # steps of the coarsest level, levels, and those without progress
-TRACED = 128
+TRACED, EVEN = 128, 24  # steps under a transformation, of midpoints and of collocation
+START = 16  # the part of an interval that the first step by collocation tries
+LARGEST = 2**18  # points of a grid; collocation holds some sixty fields
+APART = 4  # a state beside a breakpoint is this many units of rounding from it
 
 
 class Magnus(eqx.Module):
-    """Exponential midpoint steps with extrapolation and an error estimate, for potentials that move.
+    """Steps for potentials and forces that move, of lengths chosen by an error estimate.
 
-    **Arguments**: `steps`, the number of steps of the finest level between two output times; None chooses it from
-    `tol` (under `jit`, `vmap` and `grad`, where nothing can be looked at, it is 128 and the error is reported);
-    `exponential`, the method for one frozen step. **Keeps**: mass as `exponential` does; each step keeps the Gibbs
-    density of its midpoint and positivity, which extrapolation gives up to the size of the error. **Order**: 2 a
-    step, up to 12 extrapolated; stiff problems see less, and the estimate says so. **Raises**: `ValueError` for
-    `steps` below 4.
+    d_t psi = -(H_t + d_t log sqrt(pi_t)) psi by collocation of order 14 in a frame that moves along, for waves on
+    spectral grids; exp(s L) at midpoints, extrapolated, elsewhere.
+
+    **Arguments**
+
+    - `steps`: between two output times (of the finest level, for midpoints); None chooses them from `tol` (under
+      `jit`, `vmap` and `grad`, where nothing can be looked at, it is 24 or 128, and the error is reported)
+    - `exponential`: the method for a frozen step, where midpoints are taken
+    - `breakpoints`: times at which U or f jumps or has a kink. No step crosses one. Those that a fine sampling in time
+      shows are found by themselves, outside transformations
+    - `extrapolate`: False takes midpoints as they are, of order 2, which keeps what the exponential keeps
+
+    **Keeps**: mass and positivity to the error reported. With `extrapolate=False`, as `exponential` does: on finite
+    volumes mass to rounding, positivity, and the Gibbs density of each midpoint. **Error**: the distance of two
+    solutions of different order, of which the better is returned. **Cost**: by collocation, ten to thirty products of a
+    batch of seven fields a step. **Raises**: `ValueError` for `steps` below 4, or breakpoints that are no numbers.
+
+    **Reference**: Hochbruck and Ostermann, Acta Numerica 19 (2010) 209; Magnus, Comm. Pure Appl. Math. 7 (1954) 649.
 
     ```python
     import fpsolve as fp
@@ -60,9 +80,17 @@ class Magnus(eqx.Module):
     """
 
     exponential: Exponential
+    breakpoints: Array
     steps: int | None = eqx.field(static=True)
+    extrapolate: bool = eqx.field(static=True)
 
-    def __init__(self, steps: int | None = None, exponential: Exponential | None = None):
+    def __init__(
+        self,
+        steps: int | None = None,
+        exponential: Exponential | None = None,
+        breakpoints: Any = (),
+        extrapolate: bool = True,
+    ):
         if steps is not None:
             check_integer("Magnus.steps", steps, 4, "Give at least 4 steps, or None.")
         if exponential is not None and not isinstance(exponential, Exponential):
@@ -72,8 +100,17 @@ class Magnus(eqx.Module):
                 "it must be a method for operators that stand still",
                 "Give fp.Chebyshev().",
             )
+        if not isinstance(extrapolate, bool):
+            refuse("Magnus.extrapolate", extrapolate, "it must be True or False", "Give False to keep positivity.")
+        if is_concrete(breakpoints):
+            cure = "Give breakpoints=(0.5, 1.0), say."
+            array = check_numbers("Magnus.breakpoints", breakpoints or (0.0,), "they must be times", cure)
+            if array.ndim != 1 or not np.all(np.isfinite(array)):
+                refuse("Magnus.breakpoints", breakpoints, "they must be finite times, (B,)", cure)
         self.steps = steps
         self.exponential = Chebyshev() if exponential is None else exponential
+        self.breakpoints = jnp.sort(jnp.asarray(breakpoints, dtype=float))
+        self.extrapolate = extrapolate
 
 
 class Problem(eqx.Module):
@@ -86,13 +123,24 @@ class Problem(eqx.Module):
     reversible: bool = eqx.field(static=True)
     wick: float = eqx.field(static=True)
 
+    @property
+    def process(self) -> bool:
+        """Whether the state is a wave of a process, which has a Gibbs density to be relative to."""
+        return self.picture == "wave" and self.reversible and isinstance(self.equation, FokkerPlanck)
+
+    @property
+    def separable(self) -> bool:
+        """Whether the state is a wave, and every axis has a kinetic matrix of its own."""
+        bases = isinstance(self.scheme, Spectral) and not any(isinstance(axis, Legendre) for axis in self.grid.axes)
+        return self.picture == "wave" and bases and self.grid.size <= LARGEST
+
     def operator(self, t: Any, dtype: Any) -> Any:
         """The operator at time t."""
         return self.scheme.build(self.equation, self.grid, t, dtype, self.reversible)
 
     def log_root(self, t: Any, dtype: Any) -> Array:
         """log sqrt(pi_t) if the state is a wave of a process, else 0: the gauge of the state at time t."""
-        if self.picture == "wave" and self.reversible and isinstance(self.equation, FokkerPlanck):
+        if self.process:
             return self.equation.log_root(self.grid, t).astype(dtype)
         return jnp.zeros((), dtype)
 
@@ -104,6 +152,82 @@ class Interval(NamedTuple):
     calls: Array
     error: Array
     levels: tuple[int, ...]
+
+
+class Passage(NamedTuple):
+    """The field after an interval, its calls, the estimated relative error, and how long the next steps should be:
+    the steps an interval takes, negative where midpoints had to step in."""
+
+    field: Array
+    calls: Array
+    error: Array
+    first: int
+
+
+def look_ahead(method: Magnus, problem: Problem, end: float) -> Magnus:
+    """The method with the breakpoints up to `end` that sampling finds, beside those given."""
+    found = find_breakpoints(problem.equation, problem.grid, end)
+    given = np.asarray(method.breakpoints)
+    new = [t for t in found if not np.any(np.abs(given - t) < 1e-9 * end)]
+    if not new:
+        return method
+    return eqx.tree_at(lambda m: m.breakpoints, method, jnp.sort(jnp.asarray([*given, *new], dtype=float)))
+
+
+def travel(method: Magnus, problem: Problem, field: Array, start: Array, end: Array, tol: Any, first: int) -> Passage:
+    """One interval between outputs, in steps chosen for `tol`, from breakpoint to breakpoint."""
+    calls, error, now = jnp.zeros((), field.real.dtype), jnp.zeros((), field.real.dtype), start
+    inside = [t for t in np.asarray(method.breakpoints) if float(start) <= t <= float(end)]
+    for t in [*inside, None]:
+        before, after = (end, end) if t is None else _around(jnp.asarray(t, start.dtype))
+        before, after = jnp.maximum(before, now), jnp.minimum(jnp.maximum(after, now), end)
+        if float(before) > float(now):
+            share = tol * float(before - now) / float(end - start)
+            part = _piece(method, problem, field, now, before, share, first)
+            field, first = part.field, part.first
+            calls, error = calls + part.calls, error + part.error
+        if t is not None:
+            field = _regauge(problem, field, before, after)
+        now = after
+    return Passage(field, calls, error, first)
+
+
+def travel_evenly(method: Magnus, problem: Problem, field: Array, start: Array, end: Array, tol: Any) -> Interval:
+    """One interval in a number of steps known beforehand, from breakpoint to breakpoint; what can be traced."""
+    calls, error, now = jnp.zeros((), field.real.dtype), jnp.zeros((), field.real.dtype), start
+    for k in range(len(method.breakpoints) + 1):
+        last = k == len(method.breakpoints)
+        before, after = (end, end) if last else _around(method.breakpoints[k].astype(start.dtype))
+        before, after = jnp.clip(before, now, end), jnp.clip(after, now, end)
+        if problem.separable and method.extrapolate:
+            there = cross_evenly(problem, field, now, before, method.steps or EVEN, tol)
+            field, calls, error = there.fine, calls + there.calls, error + there.error
+        else:
+            part = advance(method, problem, field, now, before, fixed_levels(method.steps), None)
+            field, calls, error = part.field, calls + part.calls, error + part.error
+        if not last:
+            field = _regauge(problem, field, before, after)
+        now = after
+    return Interval(field, calls, error, ())
+
+
+def _piece(method: Magnus, problem: Problem, field: Array, start: Array, end: Array, tol: float, first: int) -> Passage:
+    if method.steps is not None:
+        taken = _evenly(eqx.tree_at(lambda m: m.breakpoints, method, jnp.zeros(0)), problem, field, start, end, tol)
+        return Passage(taken.field, taken.calls, taken.error, first)
+    if problem.separable and method.extrapolate and first >= 0:
+        length = (end - start) / (first or START)
+        there = _adaptively(problem, field, start, end, jnp.asarray(tol, field.real.dtype), length)
+        if np.isfinite(float(there.error)):
+            return Passage(there.fine, there.calls, there.error, max(1, round(float((end - start) / there.length))))
+    taken = advance(method, problem, field, start, end, adaptive_levels(max(FIRST, -first)), tol)
+    return Passage(taken.field, taken.calls, taken.error, -max(FIRST, taken.levels[-1] // 8 if taken.levels else 0))
+
+
+def _around(t: Array) -> tuple[Array, Array]:
+    """Just before and just after a breakpoint."""
+    apart = APART * jnp.finfo(t.dtype).eps * jnp.abs(t)
+    return t - apart, t + apart
 
 
 def march(
@@ -146,11 +270,13 @@ def advance(
         row = [finest]
         for j, coarse in enumerate(above[:COLUMNS], start=1):
             row.append(row[-1] + (row[-1] - coarse) / (4**j - 1))
-        above = row
+        if not method.extrapolate:
+            row = [finest]
+        before, above = above, row
         if level == 0:
             continue
         taken = Interval(
-            row[-1], calls, _distance(problem, row[-1], row[-2], end) + rounding, tuple(levels[: level + 1])
+            row[-1], calls, _distance(problem, row[-1], before[-1], end) + rounding, tuple(levels[: level + 1])
         )
         if tol is None:
             best = taken
@@ -173,6 +299,15 @@ def fixed_levels(steps: int | None) -> list[int]:
 
 
 _march = eqx.filter_jit(march)
+_adaptively = eqx.filter_jit(cross_adaptively)
+_evenly = eqx.filter_jit(travel_evenly)
+
+
+@eqx.filter_jit
+def _regauge(problem: Problem, field: Array, before: Array, after: Array) -> Array:
+    """The same density as a wave of another time."""
+    dtype = field.real.dtype
+    return field * jnp.exp(problem.log_root(before, dtype) - problem.log_root(after, dtype))
 
 
 def _distance(problem: Problem, a: Array, b: Array, t: Array) -> Array:

@@ -21,7 +21,7 @@ from ..grid import Grid
 from ..scheme import Scheme
 from .base import Exponential
 from .chebyshev import Chebyshev
-from .magnus import FIRST, Interval, Magnus, Problem, adaptive_levels, advance, fixed_levels
+from .magnus import FIRST, Interval, Magnus, Problem, adaptive_levels, advance, look_ahead, travel, travel_evenly
 
 CAPPED = 0.01  # the part of the tolerance that a wave may give up of its tails
 TOWERING = 100.0  # how far above its mean a wave must rise before it does
@@ -52,7 +52,9 @@ def run_by_interval(
     """Interval by interval, from Python: what a bar, a checkpoint, or steps chosen on the way need."""
     dtype = field.real.dtype
     state, now, calls, error = enter(problem, field, jnp.asarray(tol * CAPPED, dtype)), jnp.zeros((), dtype), 0.0, 0.0
-    values, errors, first = [], [], FIRST
+    values, errors, first = [], [], 0
+    if isinstance(method, Magnus):
+        method = look_ahead(method, problem, float(times[-1]))
     for index, t in enumerate(np.asarray(times)):
         later = jnp.asarray(t, dtype)
         if saved is not None and (kept := saved.load(index)) is not None:
@@ -60,10 +62,7 @@ def run_by_interval(
         elif float(t) > float(now):
             if isinstance(method, Magnus):
                 share = tol * float(later - now) / float(times[-1])
-                levels = adaptive_levels(first) if method.steps is None else fixed_levels(method.steps)
-                taken = advance(method, problem, state, now, later, levels, share if method.steps is None else None)
-                first = max(FIRST, taken.levels[-1] // 8)
-                state, more, worse = taken.field, taken.calls, taken.error
+                state, more, worse, first = travel(method, problem, state, now, later, share, first)
             else:
                 part = _run_static(problem, method, state, (later - now)[None], jnp.asarray(tol, dtype))
                 state, more, worse = part.values[0], part.calls, part.error[0]
@@ -116,7 +115,7 @@ def run_moving(problem: Problem, method: Magnus, field: Array, times: Array, tol
 
     def step(carry: tuple[Array, Array], later: Array) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:
         state, now = carry
-        taken = advance(method, problem, state, now, later, fixed_levels(method.steps), None)
+        taken = travel_evenly(method, problem, state, now, later, tol)
         return (taken.field, later), (taken.field, taken.calls, taken.error)
 
     start = (enter(problem, field, jnp.asarray(tol * CAPPED, dtype)), jnp.zeros((), dtype))
@@ -146,7 +145,7 @@ def capped_wave(density: Array, log_root: Array, weights: Array, share: Any) -> 
     wave = divide_root(density, log_root)
     root = jnp.exp(log_root)
     mass = jnp.sum(weights * density)
-    capped = lambda height: wave * (1 + (wave / height) ** 4) ** -0.25
+    capped = lambda height: wave / jnp.sqrt(jnp.sqrt(1 + jnp.square(jnp.square(wave / height))))
     lost = lambda height: mass - jnp.sum(weights * root * capped(height))
 
     def halve(_: Any, bounds: tuple[Array, Array]) -> tuple[Array, Array]:

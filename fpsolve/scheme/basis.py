@@ -19,7 +19,7 @@ import numpy as np
 from numpy.polynomial import legendre
 
 from ..core.checks import refuse
-from ..grid import Absorbing, Axis, Legendre, Line, Periodic, Reflecting
+from ..grid import Absorbing, Axis, Legendre, Reflecting
 
 
 class Basis(NamedTuple):
@@ -40,9 +40,7 @@ class Basis(NamedTuple):
 @functools.lru_cache(maxsize=64)
 def basis(axis: Axis) -> Basis:
     """The basis of an axis; refused for `Reflecting`, where it would converge only algebraically."""
-    if isinstance(axis, Reflecting):
-        cure = f"Use fp.Legendre({axis.lower:g}, {axis.upper:g}, n), whose no-flux ends are natural, or finite volumes."
-        refuse("grid", axis, "Spectral has no basis for equal cells between reflecting walls", cure)
+    check_axis(axis)
     if isinstance(axis, Legendre):
         x, v = legendre.leggauss(axis.n - 1)
         faces, weights = axis.lower + axis.length * (x + 1) / 2, v * axis.length / 2
@@ -57,9 +55,21 @@ def basis(axis: Axis) -> Basis:
         scale = np.sqrt(weights[:, None] / axis.weights)
         norms = [float(np.linalg.norm(scale * matrix, 2)) for matrix in (derivative, interpolation)]
     else:
-        highest = axis.n - (isinstance(axis, Line | Periodic) and axis.n % 2)
-        norms = [np.pi * highest / axis.length, 1.0]
+        norms = [float(wavenumbers(axis)[-1]), 1.0]
     return Basis(faces, weights, derivative, interpolation, *norms)
+
+
+def check_axis(axis: Axis) -> None:
+    """Refuse an axis that has no basis."""
+    if isinstance(axis, Reflecting):
+        cure = f"Use fp.Legendre({axis.lower:g}, {axis.upper:g}, n), whose no-flux ends are natural, or finite volumes."
+        refuse("grid", axis, "Spectral has no basis for equal cells between reflecting walls", cure)
+
+
+def wavenumbers(axis: Axis) -> np.ndarray:
+    """Those of the modes from the constant up: 2 pi nu / l, nu up to n/2; pi k / l, k up to n, on `Absorbing`."""
+    modes = np.arange(axis.n + 1) / 2 if isinstance(axis, Absorbing) else np.arange(axis.n // 2 + 1)
+    return 2 * np.pi * modes / axis.length
 
 
 def evaluate(axis: Axis, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

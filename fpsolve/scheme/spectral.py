@@ -11,14 +11,21 @@ drift.
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..equation import FokkerPlanck, axis_wells
-from ..grid import Grid, Legendre, product_points, sample
+from ..equation import FokkerPlanck, QuantumPotential, axis_wells
+from ..grid import Absorbing, Grid, Legendre, product_points, sample
 from .base import Equation, Scheme
-from .basis import basis
-from .tensor import Factor, Kinetic, TensorOperator
+from .basis import basis, check_axis, wavenumbers
+from .tensor import Factor, FourierKinetic, Kinetic, MatrixKinetic, TensorOperator
+
+# Nodes from which the FFT of an axis beats its matrix, by backend and bits: benchmarks/crossover.py. Accelerators are
+# not measured.
+FOURIER_FROM = {("cpu", 64): 192, ("cpu", 32): 384}
+SINES_FROM = {("cpu", 64): 384, ("cpu", 32): 768}
+UNMEASURED = 1024
 
 
 class Spectral(Scheme):
@@ -26,7 +33,8 @@ class Spectral(Scheme):
 
     **Keeps**: H symmetric to rounding; mass and the Gibbs density to the accuracy of the space (`stats["mass_drift"]`
     tells); in the density picture mass to rounding. Positivity only to that accuracy. **Order**: spectral for smooth
-    potentials, algebraic for a kink. **Cost**: one dense product an axis, n multiplications a point.
+    potentials, algebraic for a kink. **Cost**: one dense product an axis, n multiplications a point, or an FFT
+    where that is measured faster.
     **Raises**: `ValueError` on a `Reflecting` axis.
 
     ```python
@@ -40,7 +48,7 @@ class Spectral(Scheme):
     def check(self, equation: Equation, grid: Grid) -> None:
         """Refuse an axis that has no basis."""
         for axis in grid.axes:
-            basis(axis)
+            check_axis(axis)
 
     def build(self, equation: Equation, grid: Grid, t: Any, dtype: Any, reversible: bool) -> TensorOperator:
         """The operator at time t: the well form where sqrt(pi) exists, else the flux form."""
@@ -58,14 +66,21 @@ class Spectral(Scheme):
             exact = np.logical_not(factored)
             well = grid.sample(lambda x: jnp.sum(jnp.where(exact, axis_wells(equation, x, t), 0))).astype(dtype)
         log_root = equation.log_root(grid, t).astype(dtype) if reversible else None
-        return TensorOperator(grid=grid, terms=terms, well=well, log_root=log_root)
+        whole = reversible and not any(factored) and not equation.moves
+        potential = QuantumPotential(equation, jnp.ones(())) if whole else None
+        return TensorOperator(grid=grid, terms=terms, well=well, log_root=log_root, potential=potential)
 
 
 def _kinetic(equation: Equation, grid: Grid, i: int, dtype: Any) -> Kinetic:
     axis = grid.axes[i]
     diffusion = equation.diffusions(jnp.zeros(grid.ndim))[i]
+    odd = isinstance(axis, Absorbing)
+    machine = jax.default_backend(), jnp.finfo(dtype).bits
+    enough = (SINES_FROM if odd else FOURIER_FROM).get(machine, UNMEASURED)
+    if not isinstance(axis, Legendre) and axis.n >= enough:
+        return FourierKinetic((diffusion * jnp.asarray(wavenumbers(axis)) ** 2).astype(dtype), axis.n, odd)
     matrix = diffusion * jnp.asarray(basis(axis).kinetic(axis))
-    return Kinetic(matrix.astype(dtype), (diffusion * basis(axis).steepest ** 2).astype(dtype))
+    return MatrixKinetic(matrix.astype(dtype), (diffusion * basis(axis).steepest ** 2).astype(dtype))
 
 
 def _factor(equation: FokkerPlanck, grid: Grid, i: int, t: Any, dtype: Any) -> Factor:

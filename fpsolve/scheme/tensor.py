@@ -7,25 +7,91 @@ G differentiates and M interpolates from nodes to faces. A `Factor` needs the dr
 a flux: J = b M p - D G p, L p = W^-1 G^T V J, whose columns sum to zero because G differentiates constants to zero.
 """
 
+import abc
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core.along import along
+from ..core.along import along, transform
 from ..equation import divide_root
 from ..grid import Grid
 from .base import Operator
 
 
 class Kinetic(eqx.Module):
-    """-D d^2/dx^2 along one axis as a matrix `(n, n)`; `largest` is its largest eigenvalue."""
+    """-D d^2/dx^2 along one axis."""
 
-    matrix: Array
-    largest: Array
+    @property
+    @abc.abstractmethod
+    def matrix(self) -> Array:
+        """As a matrix, `(n, n)`."""
+
+    @property
+    @abc.abstractmethod
+    def largest(self) -> Array:
+        """Its largest eigenvalue."""
+
+    @abc.abstractmethod
+    def hamiltonian(self, wave: Array, axis: int, ndim: int) -> Array:
+        """-D d^2 psi / dx_i^2."""
+
+
+class MatrixKinetic(Kinetic):
+    """By its matrix, whose `entries` are `(n, n)`: n multiplications a point."""
+
+    entries: Array
+    highest: Array
+
+    @property
+    def matrix(self) -> Array:
+        """The matrix."""
+        return self.entries
+
+    @property
+    def largest(self) -> Array:
+        """The energy of the highest mode."""
+        return self.highest
 
     def hamiltonian(self, wave: Array, axis: int, ndim: int) -> Array:
         """-D d^2 psi / dx_i^2."""
-        return along(axis, lambda u: u @ self.matrix.T, wave, ndim)
+        return transform(axis, self.entries, wave, ndim)
+
+
+class FourierKinetic(Kinetic):
+    """By the fast Fourier transform, `symbol` D k^2 being what it does to each mode from the constant up; `n` nodes.
+
+    A wave that vanishes at both walls is `odd` about them, and twice its length is a ring.
+    """
+
+    symbol: Array
+    n: int = eqx.field(static=True)
+    odd: bool = eqx.field(static=True)
+
+    @property
+    def largest(self) -> Array:
+        """The energy of the highest mode."""
+        return self.symbol[-1]
+
+    @property
+    def matrix(self) -> Array:
+        """The matrix, made when it is asked for."""
+        return self.hamiltonian(jnp.eye(self.n, dtype=self.symbol.dtype), 0, 1).T
+
+    def hamiltonian(self, wave: Array, axis: int, ndim: int) -> Array:
+        """-D d^2 psi / dx_i^2."""
+        return along(axis, self._apply, wave, ndim)
+
+    def _apply(self, u: Array) -> Array:
+        ring = jnp.concatenate([u, -jnp.flip(u, -1)], axis=-1) if self.odd else u
+        length = ring.shape[-1]
+        if jnp.iscomplexobj(ring):
+            symbol = jnp.concatenate([self.symbol, self.symbol[1 : (length + 1) // 2][::-1]])
+            image = jnp.fft.ifft(symbol * jnp.fft.fft(ring))
+        else:
+            image = jnp.fft.irfft(self.symbol * jnp.fft.rfft(ring), length)
+        return image[..., : self.n]
 
 
 class Factor(eqx.Module):
@@ -57,15 +123,15 @@ class Factor(eqx.Module):
         return self._back(self.derivative, self.drift * value - self.diffusion * slope, axis, ndim)
 
     def _faces(self, u: Array, axis: int, ndim: int) -> tuple[Array, Array]:
-        slope = along(axis, lambda v: v @ self.derivative.T, u, ndim)
-        return slope, along(axis, lambda v: v @ self.interpolation.T, u, ndim)
+        return transform(axis, self.derivative, u, ndim), transform(axis, self.interpolation, u, ndim)
 
     def _back(self, matrix: Array, faces: Array, axis: int, ndim: int) -> Array:
         return along(axis, lambda v: ((v * self.face_weights) @ matrix) / self.node_weights, faces, ndim)
 
 
 class TensorOperator(Operator):
-    """A sum over axes of `Kinetic` or `Factor` terms, plus a well on the nodes.
+    """A sum over axes of `Kinetic` or `Factor` terms, plus a well on the nodes; `potential` is that well as a function
+    of x, where it is one that stands still.
 
     **Keeps**: H symmetric; H >= 0 for factors; mass in the flux form exactly, in the wave picture to the accuracy of
     the space. **Cost**: 2 n multiplications a point and axis for `Kinetic`, four times that for `Factor`.
@@ -75,6 +141,7 @@ class TensorOperator(Operator):
     terms: tuple[Kinetic | Factor, ...]
     well: Array | None
     log_root: Array | None
+    potential: Any = None
 
     def hamiltonian(self, wave: Array) -> Array:
         """H psi = sum_i h_i psi + V psi."""

@@ -1,0 +1,145 @@
+"""`fp.Magnus`. Truth against exact Gaussians and whole matrices; honest estimates; breakpoints; structure."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fpsolve as fp
+from exact_moving import Dragged, Loosened, Shaken
+from fpsolve.method.breakpoints import find_breakpoints
+from fpsolve.method.collocation import pair, tables
+
+a = jnp.asarray
+SPECTRAL = fp.Spectral()
+EXACT = {
+    "dragged": Dragged(a(2.0), a(1.5), a(1.0), a(-0.5), a(0.3)),
+    "shaken": Shaken(a(2.0), a(1.0), a(3.0), a(1.0), a(0.5), a(0.4)),
+    "loosened": Loosened(a(3.0), a(1.0), a(1.0), a(0.5), a(0.2)),
+}
+
+
+def distance(values: jax.Array, truth: jax.Array) -> float:
+    return float(jnp.sum(jnp.abs(values - truth)) / jnp.sum(jnp.abs(truth)))
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_truth_and_an_honest_estimate_at_every_tolerance(name: str) -> None:
+    system, grid = EXACT[name], EXACT[name].grid(96)
+    for tol in (1e-4, 1e-6, 1e-9):
+        solution = fp.evolve(
+            system.equation, system.density(grid, 0.0), [0.5, 1.5], grid=grid, scheme=SPECTRAL, tol=tol
+        )
+        for values, t, error in zip(solution.values, solution.times, solution.error, strict=True):
+            assert distance(values, system.density(grid, t)) < 2 * float(error) + 1e-12
+            assert float(error) < tol
+
+
+def test_coupled_axes_agree_with_small_midpoint_steps() -> None:
+    potential = lambda x, t: (x[0] ** 2 - 1) ** 2 / 2 + (x[1] - x[0]) ** 2 / 2 + 0.5 * x[0] * jnp.sin(2 * t)
+    grid = fp.Grid(fp.Line(-3.4, 3.4, 34), fp.Line(-4.6, 4.6, 34))
+    run = lambda method, tol: fp.evolve(
+        fp.FokkerPlanck(potential),
+        lambda x: jnp.exp(-potential(x, 0.0)),
+        [0.6],
+        grid=grid,
+        scheme=SPECTRAL,
+        method=method,
+        tol=tol,
+    )
+    truth = run(fp.Magnus(), 1e-8)
+    frozen = run(fp.Magnus(extrapolate=False), 1e-4)
+    coarse = run(fp.Magnus(), 1e-5)
+    assert distance(frozen.values, truth.values) < float(frozen.error[0])
+    assert distance(coarse.values, truth.values) < 2 * float(coarse.error[0]) + 1e-12
+
+
+def test_a_wave_at_any_angle() -> None:
+    equation = fp.Schrodinger(lambda x, t: x[0] ** 2 / 2 + 0.5 * x[0] * jnp.sin(2 * t))
+    grid, start = fp.Grid(fp.Line(-7.0, 7.0, 48)), lambda x: jnp.exp(-((x[0] - 0.5) ** 2) / 2)
+    for wick in (0.0, np.pi / 4, np.pi / 2):
+        fine, coarse = (fp.evolve(equation, start, [1.0], grid=grid, wick=wick, tol=tol) for tol in (1e-10, 1e-6))
+        assert distance(coarse.values, fine.values) < 2 * float(coarse.error[0]) + 1e-12
+    norm = grid.integrate(jnp.abs(fine.values[0]) ** 2) / grid.integrate(jnp.exp(-((grid.points[..., 0] - 0.5) ** 2)))
+    assert abs(float(norm) - 1) < 1e-9  # real time is unitary
+
+
+JUMPS = {
+    "quench": (lambda x, t: jnp.where(t < 0.37, 2.0, 4.0) * x[0] ** 2 / 2, [0.37]),
+    "kick": (lambda x, t: x[0] ** 2 + jnp.where((t > 0.2) & (t < 0.21), 4.0, 0.0) * x[0], [0.2, 0.21]),
+    "ramp": (
+        lambda x, t: 2 * (x[0] - jnp.interp(t, a([0.0, 0.3, 0.7, 1.0]), a([0.0, 1.0, 0.5, 0.5]))) ** 2,
+        [0.3, 0.7],
+    ),
+    "smooth": (lambda x, t: jnp.sin(40 * t) * x[0] + jnp.cos(t) * x[0] ** 2, []),
+}
+
+
+@pytest.mark.parametrize("name", JUMPS)
+def test_breakpoints_are_found_to_rounding_and_none_where_there_are_none(name: str) -> None:
+    potential, truth = JUMPS[name]
+    found = find_breakpoints(fp.FokkerPlanck(potential), fp.Grid(fp.Line(-5.0, 5.0, 16)), 1.0)
+    assert len(found) == len(truth) and np.allclose(found, truth, rtol=0, atol=1e-9)
+
+
+def test_steps_end_on_a_jump_and_on_a_kick() -> None:
+    grid, start = fp.Grid(fp.Line(-8.0, 8.0, 120)), fp.Gaussian(0.5, 0.4)
+    gaussian = lambda mean, variance: grid.density(fp.Gaussian(mean, variance))
+    run = lambda name, method: fp.evolve(
+        fp.FokkerPlanck(JUMPS[name][0]), start, [1.0], grid=grid, scheme=SPECTRAL, tol=1e-9, method=method
+    )
+    relax = lambda k, c, t, m, v: (c + (m - c) * np.exp(-k * t), 1 / k + (v - 1 / k) * np.exp(-2 * k * t))
+    quenched = relax(4.0, 0.0, 0.63, *relax(2.0, 0.0, 0.37, 0.5, 0.4))
+    kicked = relax(2.0, 0.0, 0.79, *relax(2.0, -2.0, 0.01, *relax(2.0, 0.0, 0.2, 0.5, 0.4)))
+    assert distance(run("quench", fp.Magnus()).values[0], gaussian(*quenched)) < 1e-9
+    assert distance(run("quench", fp.Magnus(breakpoints=(0.37,))).values[0], gaussian(*quenched)) < 1e-9
+    assert distance(run("kick", fp.Magnus()).values[0], gaussian(*kicked)) < 1e-9
+    even = jax.jit(lambda: run("quench", fp.Magnus(steps=8, breakpoints=(0.37,))).values[0])()
+    assert distance(even, gaussian(*quenched)) < 1e-9
+
+
+def test_midpoints_alone_keep_mass_and_positivity_on_volumes() -> None:
+    equation = fp.FokkerPlanck(lambda x, t: 3 * (x[0] - jnp.sin(3 * t)) ** 2)
+    grid = fp.Grid(fp.Reflecting(-3.0, 3.0, 48))
+    solution = fp.evolve(
+        equation, fp.Gaussian(0.0, 0.05), [0.5], grid=grid, method=fp.Magnus(extrapolate=False), tol=1e-3
+    )
+    truth = fp.evolve(equation, fp.Gaussian(0.0, 0.05), [0.5], grid=grid, method=fp.Magnus(), tol=1e-8)
+    assert solution.stats["mass_drift"] < 1e-12 and solution.stats["min_density"] > -1e-15
+    assert distance(solution.values, truth.values) < float(solution.error[0]) < 1e-3
+
+
+def test_derivatives_through_collocation() -> None:
+    grid = fp.Grid(fp.Line(-5.0, 5.0, 32))
+
+    def mean(k: jax.Array) -> jax.Array:
+        equation = fp.FokkerPlanck(lambda x, t: k * (x[0] - t) ** 2 / 2, diffusion=k / 2)
+        solution = fp.evolve(
+            equation, fp.Gaussian(0.0, 0.5), [0.5], grid=grid, scheme=SPECTRAL, method=fp.Magnus(steps=4)
+        )
+        return grid.integrate(solution.values[0] * grid.points[..., 0] ** 2)
+
+    k, step = jnp.asarray(2.0), 1e-4
+    slope = (mean(k + step) - mean(k - step)) / (2 * step)
+    assert abs(jax.grad(mean)(k) / slope - 1) < 1e-6
+    assert abs(jax.jvp(mean, (k,), (jnp.ones(()),))[1] / slope - 1) < 1e-6
+
+
+def test_tables_integrate_exponentials_exactly() -> None:
+    energies = jnp.asarray([0.0, 0.3, 2.9, 3.1, 40.0, 2e4])
+    rules = pair(7)
+    points = rules.points[1]
+    decays, weights = tables(energies, jnp.asarray(0.7), a(rules.widths[1]), a(rules.which[1]), a(rules.powers[1]))
+    reached = jnp.einsum("km...,m->k...", weights, jnp.asarray(points) * 0.7)
+    t = 0.7 * np.append(points, 1.0)[:, None]
+    z = np.asarray(energies)
+    safe = np.where(z == 0, 1, z)
+    exact = np.where(z * t < 0.5, 0, t / safe - (1 - np.exp(-z * t)) / safe**2)
+    assert np.allclose(np.where(z * t < 0.5, 0, reached), exact, rtol=1e-12, atol=1e-15)
+    assert np.allclose(reached[:, 0], t[:, 0] ** 2 / 2, rtol=1e-13) and np.allclose(decays, np.exp(-z * t), rtol=1e-12)
+
+
+def test_refusals() -> None:
+    for bad in ({"steps": 3}, {"breakpoints": ("a",)}, {"breakpoints": (np.inf,)}):
+        with pytest.raises(ValueError, match="Magnus"):
+            fp.Magnus(**bad)
