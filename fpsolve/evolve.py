@@ -35,7 +35,8 @@ from .grid import Grid
 from .method import Chebyshev, Exponential, Magnus, check_method, choose_method
 from .method.magnus import Problem
 from .method.trajectory import run_by_interval, run_moving
-from .plan import Memory, Plan, concluding_program, fingerprint
+from .plan import Memory, Plan, concluding_program
+from .question import fingerprint
 from .scheme import Scheme
 from .scheme.base import Equation
 from .solution import Solution

@@ -1,11 +1,6 @@
-"""A problem as the door has understood it, and a memory of the last ones: what is asked again is not examined again.
-
-A `Plan` is everything a run needs. The door remembers, for questions of few numbers, the plan and its compiled program
-under a fingerprint of all arguments; the same question then costs one dispatch. Every number is computed anew.
-"""
+"""A problem as the door has understood it: everything that a run needs, and the program that runs it."""
 
 import functools
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,10 +16,8 @@ from .equation import FokkerPlanck
 from .grid import Grid
 from .method.magnus import Problem
 from .method.trajectory import CAPPED, Trajectory, enter, leave, run_static
+from .question import LastQuestions
 from .solution import Solution
-
-REMEMBERED = 64  # questions
-SMALL = 4096  # numbers in an argument that is compared by value; a question with a larger array is not remembered
 
 
 class Plan(eqx.Module):
@@ -83,17 +76,15 @@ concluding_program = eqx.filter_jit(conclude)
 
 
 class Memory:
-    """The plans of the last questions, each with its program and the arrays that the program takes."""
+    """The plans of the last questions, each with the arrays that its program takes."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Any, tuple[Plan, Callable[[Any], Any], Any, Any, list[Any]]] = OrderedDict()
+        self._kept = LastQuestions()
 
     def recall(self, question: Any) -> Any:
         """The plan of a question that was asked before, and its solution, computed anew; else None."""
-        kept = None if question is None else self._kept.get(question)
-        if kept is None:
+        if (kept := self._kept.recall(question)) is None:
             return None
-        self._kept.move_to_end(question)
         plan, program, arrays, structure, rest = kept
         # A solution's leaves are the times, the numbers of the run, and those of the equation and the scheme.
         return plan, jax.tree.unflatten(structure, [plan.times, *jax.tree.leaves(program(arrays)), *rest])
@@ -105,42 +96,14 @@ class Memory:
         program = _still_program(structure, tuple(leaves))
         answer = program(arrays)
         solution = plan.solution(answer)
-        if question is not None:
+        if is_concrete(plan):  # a function may close over what is traced
             leaves, structure = jax.tree.flatten(solution)
             rest = leaves[1 + len(jax.tree.leaves(answer)) :]
-            self._kept[question] = plan, program, arrays, structure, rest
-            if len(self._kept) > REMEMBERED:
-                self._kept.popitem(last=False)
+            self._kept.keep(question, (plan, program, arrays, structure, rest))
         return solution
 
 
-def fingerprint(*arguments: Any) -> Any:
-    """A key that two calls share only if they ask the same; None where that cannot be told cheaply.
-
-    Functions are the same if they are one object, arrays if their numbers are.
-    """
-    leaves, structure = jax.tree.flatten(arguments)
-    keys = []
-    for leaf in leaves:
-        if not is_concrete(leaf):
-            return None
-        if isinstance(leaf, jax.Array | np.ndarray):
-            if leaf.size > SMALL:
-                return None
-            array = np.asarray(leaf)
-            keys.append((array.dtype.str, array.shape, array.tobytes(), getattr(leaf, "sharding", None)))
-        else:
-            keys.append((type(leaf), leaf))
-    settings = (jnp.result_type(float), jax.config.values.get("jax_default_device"))
-    key = (structure, tuple(keys), settings)
-    try:
-        hash(key)
-    except TypeError:
-        return None
-    return key
-
-
-@functools.lru_cache(maxsize=2 * REMEMBERED)
+@functools.lru_cache(maxsize=128)
 def _still_program(structure: Any, leaves: tuple[Any, ...]) -> Callable[[Any], Any]:
     rest = jax.tree.unflatten(structure, leaves)
     return jax.jit(lambda arrays: run_still(eqx.combine(arrays, rest)))

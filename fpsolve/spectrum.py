@@ -5,11 +5,14 @@
 The values are Rayleigh quotients, so their derivatives are those of Hellmann and Feynman, dE = <psi| dH |psi>.
 """
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from .choice import choose_scheme
@@ -18,10 +21,11 @@ from .core.door import report
 from .core.memory import check_memory
 from .core.result import code, raise_failure
 from .core.types import Count, Real
-from .eigen import dense_modes, filtered_modes
+from .eigen import dense_modes, filtered_modes, ground_mode, separates
 from .entrance import check_equation, check_tolerance
 from .equation import FokkerPlanck
 from .grid import Grid
+from .question import LastQuestions, fingerprint
 from .scheme import Scheme
 from .scheme.base import Equation
 
@@ -33,7 +37,7 @@ class Spectrum(eqx.Module):
 
     - `values` `(k,)` ascending, in units 1/time; `vectors` `(k, *shape)`, of unit norm in the grid's weights
     - `residuals` `(k,)`: |H psi - E psi|; `errors` `(k,)`: a bound on the error of each value as a level of this
-      discretised H, residual^2 / separation (at most the residual) plus rounding
+      discretised H, residual^2 / separation (at most the residual, and the residual where k = 1) plus rounding
     - `gap`: E_1 - E_0; `poincare`: the Poincaré constant D / gap
     """
 
@@ -98,7 +102,8 @@ def spectrum(
 
     **Keeps**: values ascending and real; degenerate levels come complete. `jit`, `vmap`, `grad` and `jvp` reach the
     values; the vectors are not differentiated. **Cost**: size^3 up to 1024 points, beyond that some hundred products
-    of a block of 3k/2 fields. **Reference**: Risken (1989), section 5.5.
+    of a block of 3k/2 fields; k = 1 with a spectral scheme in two dimensions or more takes about ten products.
+    **Reference**: Risken (1989), section 5.5.
 
     ```python
     import fpsolve as fp
@@ -106,6 +111,53 @@ def spectrum(
     modes = fp.spectrum(fp.FokkerPlanck(fp.DoubleWell(3.0)), fp.Grid(fp.Line(-2.5, 2.5, 64)), 4)
     ```
     """
+    question = fingerprint(equation, grid, k, t, scheme, tol)
+    if (kept := _questions.recall(question)) is None:
+        kept = _examine(equation, grid, k, t, scheme, tol).prepare()
+        if is_concrete(kept.arrays):
+            _questions.keep(question, kept)
+    *numbers, fits = kept.program(kept.arrays)
+    answer = jax.tree.unflatten(kept.structure, [*numbers, *kept.rest])
+    if is_concrete(fits) and not bool(fits):
+        raise_failure(jnp.asarray(code("not_converged")), f"largest residual {float(jnp.max(answer.residuals)):.1e}.")
+    return answer
+
+
+class _Prepared(NamedTuple):
+    """A question that was examined: its program, the arrays that this takes, and how to put the answer together."""
+
+    program: Callable[[Any], Any]
+    arrays: Any
+    structure: Any
+    rest: list[Any]
+
+
+_questions = LastQuestions()
+
+
+class _Plan(eqx.Module):
+    """A question as the door has understood it."""
+
+    equation: Equation
+    scheme: Scheme
+    t: Array
+    tol: np.ndarray
+    grid: Grid = eqx.field(static=True)
+    k: int = eqx.field(static=True)
+    method: str = eqx.field(static=True)
+    words: tuple[tuple[str, str], ...] = eqx.field(static=True)
+
+    def prepare(self) -> _Prepared:
+        """The program, compiled once for all questions of one form."""
+        arrays, static = eqx.partition(self, lambda leaf: isinstance(leaf, jax.Array | np.ndarray))
+        leaves, form = jax.tree.flatten(static)
+        blank = jnp.zeros(0)
+        rest, structure = jax.tree.flatten(Spectrum(blank, blank, blank, blank, self.equation, self.grid, self.words))
+        return _Prepared(_program(form, tuple(leaves)), arrays, structure, rest[4:])
+
+
+def _examine(equation: Any, grid: Any, k: Any, t: Any, scheme: Any, tol: Any) -> _Plan:
+    """Refuse what cannot be right, choose what was left open."""
     equation, grid = check_equation(equation, grid, t)
     k = check_integer("k", k, 1, "Ask for at least one level.")
     if k > grid.size:
@@ -120,27 +172,40 @@ def spectrum(
         chosen = choose_scheme(equation, grid, scheme, equation.gibbs(grid, t), jnp.asarray([t], float), tol)
     else:
         chosen = choose_scheme(equation, grid, scheme, grid.weights, jnp.zeros(1), tol)
-    small = grid.size <= DENSE_SIZE
-    method = f"the whole matrix, because the grid has {'only ' if small else ''}{grid.size} points"
-    words = (("scheme", chosen.why), ("method", method if small else f"filtered subspaces ({grid.size} points)"))
-    answer, limit = _solve(equation, grid, chosen.scheme, k, t, jnp.asarray(tol, dtype), small, words)
-    if is_concrete(answer.residuals) and not bool(jnp.max(answer.residuals) <= limit):
-        detail = f"largest residual {float(jnp.max(answer.residuals)):.1e}, allowed {float(limit):.1e}."
-        raise_failure(jnp.asarray(code("not_converged")), detail)
-    return answer
+    method, why = _choose_method(chosen.scheme, grid, k)
+    words = (("scheme", chosen.why), ("method", why))
+    return _Plan(equation, chosen.scheme, jnp.asarray(t, float), np.asarray(tol, dtype), grid, k, method, words)
 
 
-@eqx.filter_jit
-def _solve(
-    equation: Equation, grid: Grid, scheme: Scheme, k: int, t: Any, tol: Array, small: bool, words: Any
-) -> tuple[Spectrum, Array]:
+def _choose_method(scheme: Scheme, grid: Grid, k: int) -> tuple[str, str]:
+    if k == 1 and separates(scheme, grid):
+        return "ground", "descent to the ground state, because one level was asked for"
+    if grid.size <= DENSE_SIZE:
+        return "dense", f"the whole matrix, because the grid has only {grid.size} points"
+    return "filtered", f"filtered subspaces ({grid.size} points)"
+
+
+@functools.lru_cache(maxsize=128)
+def _program(structure: Any, leaves: tuple[Any, ...]) -> Callable[[Any], Any]:
+    rest = jax.tree.unflatten(structure, leaves)
+    return jax.jit(lambda arrays: _solve(eqx.combine(arrays, rest)))
+
+
+def _solve(plan: _Plan) -> tuple[Array, Array, Array, Array, Array]:
+    """Values, vectors, residuals and errors; whether the residuals are small enough."""
+    equation, grid, k, tol = plan.equation, plan.grid, plan.k, jnp.asarray(plan.tol)
     dtype = tol.dtype
-    operator = scheme.build(equation, grid, t, dtype, isinstance(equation, FokkerPlanck))
-    frozen = jax.lax.stop_gradient(operator)
+    operator = plan.scheme.build(equation, grid, plan.t, dtype, isinstance(equation, FokkerPlanck))
+    frozen = jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_array(leaf) else leaf, operator)
     rounding = 8 * jnp.finfo(dtype).eps * jnp.max(jnp.abs(jnp.stack(frozen.bounds)))
     # A residual r moves a value by r^2 / separation: the square root of tol is enough, and a hundredth of it is kept.
     goal = jnp.maximum(jnp.sqrt(tol) / 100, 8 * rounding)
-    vectors = dense_modes(frozen, k, dtype) if small else filtered_modes(frozen, k, goal, dtype)
+    if plan.method == "ground":
+        vectors = ground_mode(frozen, tol, 8 * rounding)
+    elif plan.method == "dense":
+        vectors = dense_modes(frozen, k, dtype)
+    else:
+        vectors = filtered_modes(frozen, k, goal, dtype)
     vectors = jax.lax.stop_gradient(_signed(vectors))
     images = jax.vmap(operator.hamiltonian)(vectors)
     product = lambda u, v: grid.integrate(u * v)
@@ -149,9 +214,10 @@ def _solve(
         jnp.sqrt(jax.vmap(product)(*(2 * [images - values[(..., *[None] * grid.ndim)] * vectors])))
     )
     apart = jnp.abs(values[:, None] - values) + jnp.where(jnp.eye(k, dtype=bool), jnp.inf, 0)
-    separation = jnp.min(apart, axis=1) if k > 1 else jnp.full(1, jnp.inf)
-    errors = jax.lax.stop_gradient(jnp.minimum(residuals, residuals**2 / separation) + rounding)
-    return Spectrum(values, vectors, residuals, errors, equation, grid, words), 4 * goal
+    separation = jnp.min(apart, axis=1) if k > 1 else jnp.zeros(1)  # one level alone knows of none
+    errors = jnp.where(residuals < separation, residuals**2 / separation, residuals)
+    errors = jax.lax.stop_gradient(errors + rounding)
+    return values, vectors, residuals, errors, jnp.max(residuals) <= 4 * goal
 
 
 def _signed(vectors: Array) -> Array:

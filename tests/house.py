@@ -25,6 +25,7 @@ FLOORS = {
     "choice": 5,
     "checkpoint": 5,
     "solution": 5,
+    "question": 5,
     "plan": 5.5,
     "fit": 5,
     "evolve": 6,

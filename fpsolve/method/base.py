@@ -68,8 +68,8 @@ def split_stationary(operator: Operator, picture: Picture, field: Array) -> tupl
     log_root = operator.log_root
     if log_root is None or any(axis.ends == "open" for axis in operator.grid.axes):
         return jnp.zeros_like(field), field
-    root, weights = jnp.exp(log_root), node_weights(operator)
-    still = root * (jnp.sum(weights * field) * root if picture == "density" else jnp.sum(weights * root * field))
+    root, integrate = jnp.exp(log_root), operator.grid.integrate
+    still = root * (integrate(field) * root if picture == "density" else integrate(root * field))
     return still, field - still
 
 

@@ -247,20 +247,21 @@ def _clenshaw(prepared: _Prepared, field: Array, angles: Array, weights: Array, 
 
     def block(j: Array, parameters: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         prepared, field, angles, weights, counts, blocks = parameters
-        coefficients = _coefficients(BLOCK * (blocks - 1 - j), angles, weights, counts)[:, 0]
+        lowest = BLOCK * (blocks - 1 - j)
+        coefficients = _coefficients(lowest, angles, weights, counts)[:, 0]
 
         def two(k: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
             beyond, ahead = carry
             beyond = coefficients[BLOCK - 1 - 2 * k] * field + 2 * _action(prepared, ahead) - beyond
-            ahead = coefficients[BLOCK - 2 - 2 * k] * field + 2 * _action(prepared, beyond) - ahead
+            twice = jnp.where(lowest + BLOCK - 2 - 2 * k == 0, 1, 2)  # b_0 - X b_1 is the sum
+            ahead = coefficients[BLOCK - 2 - 2 * k] * field + twice * _action(prepared, beyond) - ahead
             return beyond, ahead
 
         return jax.lax.fori_loop(0, BLOCK // 2, two, carry)
 
     parameters = (prepared, field, angles, weights, counts, blocks)
     zero = jnp.zeros_like(field)
-    first, zeroth = run_loop(blocks, block, parameters, (zero, zero))
-    return (zeroth - _action(prepared, first))[None]
+    return run_loop(blocks, block, parameters, (zero, zero))[1][None]
 
 
 def _terms(z: Array, truncation: Array) -> Array:

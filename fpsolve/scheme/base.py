@@ -61,4 +61,6 @@ class Scheme(eqx.Module):
 def dense(action: Any, grid: Grid, dtype: Any) -> Array:
     """The matrix `(size, size)` of a linear `action` on fields of the grid. Cost: size applications, size^2 numbers."""
     identity = jnp.eye(grid.size, dtype=dtype).reshape(grid.size, *grid.shape)
-    return jax.vmap(action)(identity).reshape(grid.size, grid.size).T
+    flat = identity.reshape(grid.size, grid.size)
+    # A transpose would be pushed into the action, where XLA's FFT on CPU refuses its layout; a product is not.
+    return jnp.einsum("ji,jk->ik", jax.vmap(action)(identity).reshape(flat.shape), flat)

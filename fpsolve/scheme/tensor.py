@@ -134,7 +134,7 @@ class TensorOperator(Operator):
     of x, where it is one that stands still.
 
     **Keeps**: H symmetric; H >= 0 for factors; mass in the flux form exactly, in the wave picture to the accuracy of
-    the space. **Cost**: 2 n multiplications a point and axis for `Kinetic`, four times that for `Factor`.
+    the space. **Cost**: n multiplications a point and axis for `Kinetic` (or an FFT), four times that for `Factor`.
     """
 
     grid: Grid
