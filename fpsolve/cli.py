@@ -1,7 +1,7 @@
-"""Floor 9: `fpsolve verify` and `fpsolve run`. Parses, calls, prints; no mathematics.
+"""Floor 9: `fpsolve verify`, `fpsolve run` and `fpsolve bench`. Parses, calls, prints; no mathematics.
 
-Exit status: 0 all is well; 1 a claim fails, a control passes, or a run fails numerically; 2 a question that cannot be
-right, or a package that is missing.
+Exit status: 0 all is well; 1 a claim fails, a control passes, a run fails numerically, or a solver misses the error
+stated for it; 2 a question that cannot be right, or a package that is missing.
 """
 
 import io
@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,12 +79,23 @@ def application() -> Any:
         times: Annotated[str | None, typer.Option(help="Output times, such as 0.1,1.0.")] = None,
         tol: Annotated[float | None, typer.Option(help="Relative error in time.")] = None,
         scheme: Annotated[str | None, typer.Option(help="Spectral, ScharfetterGummel or SquareRoot.")] = None,
-        method: Annotated[str | None, typer.Option(help="Chebyshev, Uniformization, Dense or Magnus.")] = None,
+        method: Annotated[str | None, typer.Option(help="Chebyshev, Rational, Magnus, ...: see README.")] = None,
         force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     ) -> None:
         chosen = {"times": _times(times), "tol": tol, "scheme": scheme, "method": method}
         overrides = {name: value for name, value in chosen.items() if value is not None}
         raise typer.Exit(guarded(lambda: run_file(file, out, plot, overrides, force)))
+
+    @app.command(
+        "bench", help="Time the kernels against numpy by hand and other packages; exit 0 if errors are as stated."
+    )
+    def bench_command(
+        full: Annotated[bool, typer.Option("--full", help="Every problem: minutes instead of one.")] = False,
+        only: Annotated[list[str] | None, typer.Option(help="Problems that begin so, as P2; give it again.")] = None,
+        out: Annotated[Path | None, typer.Option(help="Rows, .json; the picture goes beside it.")] = None,
+        cores: Annotated[bool, typer.Option("--cores", help="Use every core, not one.")] = False,
+    ) -> None:
+        raise typer.Exit(guarded(lambda: bench(full, tuple(only or ()), out, cores)))
 
     return app
 
@@ -238,6 +249,28 @@ def run_file(path: Path, out: Path | None, plot: Path | None, overrides: dict[st
     rows["picture"] = f"none: {without}" if without else _draw(solution, picture)
     _print_rows(rows)
     return 0 if agrees else 1
+
+
+def bench(full: bool, only: tuple[str, ...], out: Path | None, cores: bool) -> int:
+    """Run `benchmarks/kernels.py`, which is no part of the package but of its repository."""
+    places = [Path(__file__).resolve().parents[1] / "benchmarks", Path.cwd() / "benchmarks"]
+    folder = next((place for place in places if (place / "kernels.py").is_file()), None)
+    if folder is None:
+        allowed = "the benchmarks lie in the repository, and kernels.py is in neither this folder nor the package's"
+        refuse("bench", str(places[-1]), allowed, "Clone the repository and give `fpsolve bench` in its folder.")
+    if lacking := _missing("bench", "scipy"):
+        raise ImportError(f"bench: {lacking}")
+    if out is not None:
+        _check_target("--out", out, (".json",), force=True)
+    words = [] if full else ["--quick"]
+    words += ["--only", *only] if only else []
+    words += ["--print-only"] if out is None else ["--out", str(out.absolute())]
+    words += ["--cores"] if cores else []
+    spec = spec_from_file_location("kernels", folder / "kernels.py")
+    assert spec is not None and spec.loader is not None
+    kernels = module_from_spec(spec)
+    spec.loader.exec_module(kernels)
+    return kernels.main(words)
 
 
 def _agreement(problem: Problem) -> tuple[str, bool]:

@@ -3,10 +3,11 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
+from .core.along import transform
 from .core.checks import refuse
 from .core.door import report
 from .core.result import CODES
@@ -64,14 +65,7 @@ class Solution(eqx.Module):
         matrices = [transfer(old, new, spectral) for old, new in _pairs(self.grid, grid)]
         if not (spectral and isinstance(self.equation, FokkerPlanck) and dict(self.words)["picture"] == "wave"):
             return _apply(matrices, self.values)
-        frames = []
-        for t, value in zip(self.times, self.values, strict=True):
-            wave = _apply(matrices, divide_root(value, self.equation.log_root(self.grid, t)))
-            # Z is the old grid's: the same density, seen at other points.
-            old = self.equation.log_gibbs(self.grid.points, t)
-            log_z = jnp.max(old) - 2 * jnp.max(self.equation.log_root(self.grid, t))
-            frames.append(wave * jnp.exp((self.equation.log_gibbs(grid.points, t) - log_z) / 2))
-        return jnp.stack(frames)
+        return _through_waves(self.equation, self.grid, grid, matrices, self.times, self.values)
 
     def save(self, path: Any) -> None:
         """Write to `path`: `.npz` with a JSON header, or `.nc` (netCDF, with the `io` extra). Atomic."""
@@ -106,13 +100,25 @@ def _pairs(old: Grid, new: Any) -> list[tuple[Any, Any]]:
     return list(zip(old.axes, new.axes, strict=True))
 
 
-def _apply(matrices: list[np.ndarray], values: Array) -> Array:
+@eqx.filter_jit
+def _apply(matrices: list[Any], values: Array) -> Array:
     for i, matrix in enumerate(matrices):
-        position = i - len(matrices)
-        values = jnp.moveaxis(
-            jnp.moveaxis(values, position, -1) @ jnp.asarray(matrix.T, values.real.dtype), -1, position
-        )
+        values = transform(i, jnp.asarray(matrix, values.real.dtype), values, len(matrices))
     return values
+
+
+@eqx.filter_jit
+def _through_waves(
+    equation: FokkerPlanck, old: Grid, new: Grid, matrices: list[Any], times: Array, values: Array
+) -> Array:
+    def at(t: Any, densities: Array) -> Array:
+        log_root = equation.log_root(old, t)
+        # Z is the old grid's: the same density, seen at other points.
+        log_z = jnp.max(equation.log_gibbs(old.points, t)) - 2 * jnp.max(log_root)
+        wave = _apply(matrices, divide_root(densities, log_root))
+        return (wave * jnp.exp((equation.log_gibbs(new.points, t) - log_z) / 2)).astype(values.dtype)
+
+    return jax.lax.map(lambda frame: at(*frame), (times, values)) if equation.moves else at(0.0, values)
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -103,8 +104,7 @@ class Grid:
         no mass on the grid.
         """
         if isinstance(f, Gaussian):
-            log_density = self.sample(f.log_density)
-            values = jnp.exp(log_density - jax.lax.stop_gradient(jnp.max(log_density)))
+            values = _normal(self, f)
         elif callable(f):
             values = self.sample(f)
         else:
@@ -150,6 +150,13 @@ class Grid:
             return f"Grid({self.axes[0]!r})"
         rows = [f"{'└' if i == self.ndim - 1 else '├'}─ {axis!r}" for i, axis in enumerate(self.axes)]
         return "\n".join([f"Grid {' x '.join(map(str, self.shape))} = {self.size:,} points", *rows])
+
+
+@eqx.filter_jit
+def _normal(grid: Grid, f: Gaussian) -> Array:
+    """A normal density up to a factor, without underflow far from its mean."""
+    log_density = grid.sample(f.log_density)
+    return jnp.exp(log_density - jax.lax.stop_gradient(jnp.max(log_density)))
 
 
 def product_points(nodes: tuple[Array, ...]) -> Array:

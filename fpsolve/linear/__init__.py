@@ -1,7 +1,6 @@
 """Floor 3: linear algebra that both time and modes stand on."""
 
 from .caratheodory_fejer import exponential_partial as exponential_partial
-from .lanczos import highest_level as highest_level
 from .lanczos import lowest_level as lowest_level
 from .tridiagonal import lowest_decay as lowest_decay
 from .tridiagonal import solve_chain as solve_chain

@@ -27,7 +27,7 @@ from jaxtyping import Array
 from ..core.checks import check_integer, check_positive, refuse
 from ..core.loop import run_loop
 from ..equation import divide_root
-from ..linear import highest_level, lowest_level
+from ..linear import lowest_level
 from ..scheme import EdgeOperator, Operator
 from ..scheme.tensor import TensorOperator
 from .base import Exponential, Picture, Step, in_turn, node_weights, split_stationary
@@ -96,18 +96,19 @@ class Chebyshev(Exponential):
         self.ranks, self.stretch = ranks, float(stretch)
 
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
-        """Bounds of the spectrum: the operator's own, drawn closer by Lanczos where a well may push levels anywhere."""
+        """Bounds of the spectrum: the operator's own, the lower one drawn closer where a well may push levels anywhere.
+
+        The upper one is some 2 % too high on finite volumes and 15 % in a spectral basis; what Lanczos iteration would
+        gain safely is fewer products than it takes, and an estimate that may fall short is worse than either.
+        """
         if self.ranks and contractible(operator) and picture == "wave":
             assert isinstance(operator, TensorOperator)
             contraction = contract(operator, self.ranks)
             highest = jax.lax.stop_gradient(contraction.highest)
             return _Prepared(operator, jnp.zeros_like(highest), highest, contraction, picture)
         lowest, highest = operator.bounds
-        weights = node_weights(operator)
         if operator.log_root is None:
-            lowest = jnp.maximum(lowest, lowest_level(operator.hamiltonian, weights))
-        if not isinstance(operator, EdgeOperator):  # Gershgorin's discs are tight on edges
-            highest = jnp.minimum(highest, highest_level(operator.hamiltonian, weights))
+            lowest = jnp.maximum(lowest, lowest_level(operator.hamiltonian, node_weights(operator)))
         highest = lowest + self.stretch * (highest - lowest)
         return _Prepared(operator, jax.lax.stop_gradient(lowest), jax.lax.stop_gradient(highest), None, picture)
 

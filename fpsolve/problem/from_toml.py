@@ -21,7 +21,7 @@ from jaxtyping import Array
 
 from ..core.checks import check_choice, check_positive, nearest, refuse
 from ..grid import Absorbing, Gaussian, Grid, Legendre, Line, Periodic, Reflecting
-from ..method import Chebyshev, Dense, Magnus, Uniformization
+from ..method import Chebyshev, Dense, Implicit, Magnus, Rational, Splitting, Uniformization
 from ..potential import (
     Cosine,
     DoubleWell,
@@ -57,7 +57,7 @@ def _table(*kinds: type) -> dict[str, type]:
 
 AXES = _table(Line, Reflecting, Absorbing, Periodic, Legendre)
 POTENTIALS = _table(Harmonic, DoubleWell, Quartic, Cosine, MexicanHat, MullerBrown, GaussianMixture, Rugged, Sampled)
-METHODS = _table(Chebyshev, Uniformization, Dense, Magnus)
+METHODS = _table(Chebyshev, Rational, Splitting, Implicit, Magnus, Uniformization, Dense)
 MOVING = ("start", "end", "schedule")
 
 

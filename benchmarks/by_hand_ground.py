@@ -1,0 +1,70 @@
+"""Ground states by hand: what an expert writes in numpy for the lowest level of -Laplacian / 2 + U.
+
+As in `by_hand.py`: each function returns `(run, axes)`, and `run()` the density of the lowest level on the nodes.
+"""
+
+from typing import Any
+
+import by_hand
+import numpy as np
+import problems
+import scipy.linalg
+
+
+def sinc_lanczos(problem: Any, box: Any, shape: Any, count: int) -> by_hand.Run:
+    """P6: `count` Lanczos steps in the sinc basis without reorthogonalisation; the lowest Ritz vector."""
+    axes = problems.open_axes(box, shape)
+    kinetic = [by_hand.second_derivative(x) / 2 for x in axes]
+    volume = problems.cell(axes)
+
+    def run() -> np.ndarray:
+        well = problems.potential(axes)
+        product = by_hand.product_of(kinetic, well)
+        basis = np.empty((count, *shape))
+        basis[0] = np.exp(-well / 2)
+        basis[0] /= np.sqrt(np.vdot(basis[0], basis[0]))
+        alpha, beta = np.empty(count), np.empty(count)
+        image, spare = np.empty(shape), np.empty(shape)
+        for k in range(count):
+            product(basis[k], image, spare)
+            alpha[k] = np.vdot(basis[k], image)
+            image -= np.multiply(alpha[k], basis[k], out=spare)
+            if k:
+                image -= np.multiply(beta[k - 1], basis[k - 1], out=spare)
+            beta[k] = np.sqrt(np.vdot(image, image))
+            if k + 1 < count:
+                np.divide(image, beta[k], out=basis[k + 1])
+        _, weights = scipy.linalg.eigh_tridiagonal(alpha, beta[:-1], select="i", select_range=(0, 0))
+        density = (weights[:, 0] @ basis.reshape(count, -1)).reshape(shape) ** 2
+        return density / (density.sum() * volume)
+
+    return run, axes
+
+
+def fft_ground(problem: Any, box: Any, shape: Any, steps: int, time: float, levels: int = 3) -> by_hand.Run:
+    """P6: Strang steps in imaginary time by FFT until only the ground state is left, extrapolated in the step."""
+    axes = problems.open_axes(box, shape)
+    squares = by_hand.wavenumbers(box, shape) / 2
+    forward, backward = by_hand.transforms(shape)
+    volume = problems.cell(axes)
+
+    def level(wave: np.ndarray, well: np.ndarray, count: int) -> np.ndarray:
+        dt = time / count
+        whole, half = np.exp(-dt * well), np.exp(-dt / 2 * well)
+        filter_ = np.exp(-dt * squares)
+        wave = wave * half
+        for k in range(count):
+            spectrum = forward(wave)
+            spectrum *= filter_
+            wave = backward(spectrum)
+            wave *= whole if k < count - 1 else half
+        return wave / np.sqrt(np.vdot(wave, wave))
+
+    def run() -> np.ndarray:
+        well = problems.potential(axes)
+        wave = np.exp(-well / 2)
+        well = well - 4.0
+        density = by_hand.extrapolated([level(wave, well, steps * 2**j) for j in range(levels)]) ** 2
+        return density / (density.sum() * volume)
+
+    return run, axes

@@ -1,0 +1,266 @@
+"""How a benchmark is timed: one core, compile apart from run, peers interleaved, error beside time.
+
+A `Contender` is a solver on a problem; `compare` runs all of them in turn, round after round, in one process, and
+returns a `Row` each. Ratios are ratios of medians. Peak memory is what the resident set of the process grew to during
+one warm call, above what it held before (Linux only, else None).
+"""
+
+import contextlib
+import ctypes
+import dataclasses
+import datetime
+import gc
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+REPEATS = 5  # at least; short calls are repeated until they have taken `ENOUGH` seconds, up to `MOST` times
+ENOUGH, MOST = 0.3, 40
+SHORT, WARM = 0.02, 0.002  # calls shorter than the first are repeated for as long as the second before one is timed
+PATIENCE = 8.0  # a call longer than this is timed once, and its row says so
+ONE_CORE = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+}
+
+
+@dataclasses.dataclass
+class Contender:
+    """A solver: `run()` returns what `density` turns into values on `axes`; `goal` is the error it must reach."""
+
+    solver: str
+    family: str  # "fpsolve", "numpy", or the peer's name
+    run: Callable[[], Any]
+    density: Callable[[Any], np.ndarray]
+    axes: tuple[np.ndarray, ...]
+    parameters: dict[str, Any]
+    goal: float
+    notes: Callable[[Any], dict[str, Any]] = lambda answer: {}
+
+
+@dataclasses.dataclass
+class Row:
+    """One measurement. Seconds are wall-clock, bytes are of the resident set."""
+
+    problem: str
+    solver: str
+    family: str
+    parameters: dict[str, Any]
+    error: float
+    goal: float
+    reached: bool
+    seconds_first: float
+    seconds_warm: float
+    seconds: list[float]
+    seconds_cpu: float  # the median of processor time, which other programs on the machine do not lengthen
+    peak_bytes: int | None
+    dtype: str
+    notes: dict[str, Any]
+    versions: dict[str, str]
+    device: str
+    date: str
+
+
+def compare(name: str, problem: Any, contenders: list[Contender]) -> tuple[list[Row], dict[str, str]]:
+    """Run each contender once, then all of them in turn; their rows, and why others have none, by solver."""
+    firsts, failures = {}, {}
+    for one in contenders:
+        try:
+            firsts[one.solver] = _first_call(one, problem)
+        except Exception as fault:  # noqa: BLE001 - a peer may raise anything, and the other rows are still wanted
+            failures[one.solver] = in_words(fault)
+    alive = [one for one in contenders if one.solver in firsts]
+    with _without_collection():
+        times = _take_turns(alive, firsts, failures)
+    rows = []
+    for one in alive:
+        if one.solver in failures:
+            continue
+        seconds, busy = times[one.solver]
+        first, error, dtype, notes = firsts[one.solver]
+        warm = statistics.median(seconds)
+        rows.append(
+            Row(
+                problem=name,
+                solver=one.solver,
+                family=one.family,
+                parameters=one.parameters,
+                error=error,
+                goal=one.goal,
+                reached=bool(error <= one.goal),
+                seconds_first=first,
+                seconds_warm=warm,
+                seconds=seconds,
+                seconds_cpu=statistics.median(busy),
+                peak_bytes=peak_bytes(one.run) if warm < PATIENCE else None,
+                dtype=dtype,
+                notes=notes,
+                versions=versions(one.family),
+                device=device(),
+                date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+            )
+        )
+    return rows, failures
+
+
+def _first_call(one: Contender, problem: Any) -> tuple[float, float, str, dict[str, Any]]:
+    """Seconds with compilation, the error (1e99 if it is not a number), the precision, notes."""
+    start = time.perf_counter()
+    answer = jax.block_until_ready(one.run())
+    seconds = time.perf_counter() - start
+    density = np.asarray(one.density(answer))
+    error = problem.error(density, one.axes)
+    return seconds, error if np.isfinite(error) else 1e99, str(density.dtype), one.notes(answer)
+
+
+def _take_turns(
+    alive: list[Contender], firsts: dict[str, Any], failures: dict[str, str]
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Wall-clock and processor seconds of warm calls; in every round another begins. Who breaks joins `failures`.
+
+    A short call follows untimed ones of the same solver: what others left in the caches is not its cost.
+    """
+    times: dict[str, tuple[list[float], list[float]]] = {one.solver: ([], []) for one in alive}
+    for turn in range(MOST):
+        shift = turn % max(1, len(alive))
+        for one in alive[shift:] + alive[:shift]:
+            seconds, busy = times[one.solver]
+            done = (seconds and seconds[0] > PATIENCE) or (turn >= REPEATS and sum(seconds) > ENOUGH)
+            if done or one.solver in failures:
+                continue
+            if not seconds and firsts[one.solver][0] > 4 * PATIENCE:  # nothing compiles for so long: that was the run
+                seconds.append(firsts[one.solver][0])
+                busy.append(firsts[one.solver][0])
+                continue
+            try:
+                begun = time.perf_counter()
+                while seconds and seconds[-1] < SHORT and time.perf_counter() - begun < WARM:
+                    jax.block_until_ready(one.run())
+                start, before = time.perf_counter(), time.process_time()
+                jax.block_until_ready(one.run())
+            except Exception as fault:  # noqa: BLE001 - as at the first call
+                failures[one.solver] = in_words(fault)
+                continue
+            seconds.append(time.perf_counter() - start)
+            busy.append(time.process_time() - before)
+    return times
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """No solver sweeps up what another has left."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def in_words(fault: Exception) -> str:
+    """The kind of an exception and what it says, in one line."""
+    return f"{type(fault).__name__}: {str(fault)[:160]}".replace("\n", " ")
+
+
+def peak_bytes(run: Callable[[], Any]) -> int | None:
+    """By how much the resident set grows above its present size during one call."""
+    with contextlib.suppress(AttributeError, OSError):  # glibc: give free pages back, so that growth is seen
+        ctypes.CDLL(None).malloc_trim(0)
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
+        before = _status("VmRSS")
+        answer = jax.block_until_ready(run())
+        peak = _status("VmHWM")
+    except OSError:
+        return None
+    del answer
+    return max(0, peak - before)
+
+
+def _status(name: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1]) * 1024
+    raise OSError(name)
+
+
+def on_one_core(arguments: list[str]) -> None:
+    """Start this process again, on one core and with one thread in every library, unless it is so already."""
+    if all(os.environ.get(name) == value for name, value in ONE_CORE.items()):
+        return
+    with contextlib.suppress(AttributeError, OSError):  # not Linux
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, *arguments], {**os.environ, **ONE_CORE})
+
+
+def versions(family: str) -> dict[str, str]:
+    """Of fpsolve, JAX, numpy, and the peer."""
+    from importlib.metadata import version
+
+    names = ["fpsolve", "jax", "numpy", "scipy"]
+    packages = {"exponax": ["exponax"], "diffrax": ["diffrax"], "fplanck": ["fplanck"], "py-pde": ["py-pde"]}
+    names += packages.get(family, ["qutip"] if family == "QuTiP" else [])
+    return {name: version(name) for name in names}
+
+
+def device() -> str:
+    """JAX's name for the device, and the processor's where it is one."""
+    kind = jax.devices()[0].device_kind
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if kind == "cpu" and line.startswith("model name"):
+                return f"cpu, {line.split(':', 1)[1].strip()}"
+    return kind
+
+
+def environment() -> dict[str, Any]:
+    """The machine and how many cores this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = {name: os.environ.get(name, "") for name in ONE_CORE}
+    return {"device": device(), "cores": cores, "python": platform.python_version(), "threads": threads}
+
+
+def as_json(content: dict[str, Any]) -> bytes:
+    """JSON with one row a line."""
+    parts = []
+    for name, value in content.items():
+        if isinstance(value, list):
+            lines = ",\n".join("  " + json.dumps(entry, default=_plain) for entry in value)
+            parts.append(f' "{name}": [\n{lines}\n ]')
+        else:
+            parts.append(f' "{name}": {json.dumps(value, default=_plain)}')
+    return ("{\n" + ",\n".join(parts) + "\n}\n").encode()
+
+
+def _plain(value: Any) -> Any:
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else str(value)
+
+
+def median_seconds(run: Callable[[], Any], repeats: int = 7) -> float:
+    """The median of some warm calls, after one that compiles."""
+    return medians([run], repeats)[0]
+
+
+def medians(runs: list[Callable[[], Any]], repeats: int) -> list[float]:
+    """The median of warm calls of each, taken in turn, after one that compiles."""
+    times: list[list[float]] = [[] for _ in runs]
+    for turn in range(repeats + 1):
+        for run, seconds in zip(runs, times, strict=True):
+            start = time.perf_counter()
+            jax.block_until_ready(run())
+            if turn:
+                seconds.append(time.perf_counter() - start)
+    return [statistics.median(seconds) for seconds in times]

@@ -1,0 +1,257 @@
+"""Who competes on what: every problem of the kernel benchmark with its solvers and the error each must reach.
+
+Parameters are the cheapest found by a scan that reach the stated error with a little to spare: boxes as small as
+sqrt(pi) allows (a wider one raises the well at its edge and with it every cost), as few nodes, steps or digits as the
+error allows. fpsolve has boxes of its own, wide enough for few functions of each axis, and is called through its door,
+as a user would; a call that asks what the last one asked finds its plan there, so a row "asked anew" shows what a new
+question costs.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import by_hand
+import by_hand_ground
+import jax.numpy as jnp
+import numpy as np
+import peers
+import problems
+from harness import Contender
+from problems import Problem
+
+import fpsolve as fp
+
+
+def box(*halves: float) -> tuple[tuple[float, float], ...]:
+    """A box about the origin."""
+    return tuple((-half, half) for half in halves)
+
+
+P1 = Problem("P1", 1, 1.0, box(2.2), (48,), box(2.8), (128,))
+P2 = Problem("P2", 2, 1.0, box(2.2, 3.8), (48, 34), box(2.7, 4.8), (120, 84))
+P3 = Problem("P3", 3, 0.1, box(2.2, 3.4, 3.4), (56, 39, 39), box(2.7, 4.6, 4.6), (112, 84, 84))
+P5_LINE = Problem("P5 1-D", 1, 10.0, box(2.2), (48,), box(2.6), (96,), "moving")
+P5_PLANE = Problem("P5 2-D", 2, 10.0, box(2.2, 4.2), (48, 36), box(2.6, 4.6), (80, 60), "moving")
+P6 = Problem("P6", 2, 0.0, box(2.8, 3.6), (32, 24), box(3.4, 4.6), (96, 72), "ground")
+DELIVERED = (512, 512)
+DENSE = 1024  # points above which the whole matrix is no contender
+
+
+@dataclasses.dataclass(frozen=True)
+class Contest:
+    """A problem, the error that all must reach, and who competes; `quick` ones run under `--quick`."""
+
+    name: str
+    problem: Problem
+    goal: float
+    quick: bool
+    contenders: Callable[["Contest", bool], Iterator[Contender]]
+
+
+def hand(contest: Contest, solver: str, make: Callable[..., by_hand.Run], bounds: Any, shape: Any, **sizes: Any) -> Any:
+    """A numpy solver."""
+    run, axes = make(contest.problem, bounds, shape, **sizes)
+    parameters = {"nodes": list(shape), "box": bounds, **sizes}
+    return Contender(f"numpy {solver}", "numpy", run, lambda values: values, axes, parameters, contest.goal)
+
+
+def peer(contest: Contest, family: str, words: str, make: Callable[..., peers.Peer], *sizes: Any) -> Contender:
+    """Another package; not installed, it becomes a contender that says so when it is run."""
+    parameters = {"sizes": sizes}
+    try:
+        run, density, axes = make(contest.problem, *sizes)
+    except ImportError as missing:
+        reason = str(missing)
+
+        def run() -> Any:
+            raise ImportError(reason)
+
+        density, axes = np.asarray, ()
+    return Contender(f"{family} {words}".strip(), family, run, density, axes, parameters, contest.goal)
+
+
+def grid_of(bounds: Any, shape: Any) -> fp.Grid:
+    """An fpsolve grid of lines."""
+    return fp.Grid(*(fp.Line(a, b, n) for (a, b), n in zip(bounds, shape, strict=True)))
+
+
+def ours(
+    contest: Contest,
+    label: str,
+    bounds: Any,
+    shape: Any,
+    *,
+    fine: Any = None,
+    tol: float | None = None,
+    anew: bool = False,
+    **chosen: Any,
+) -> Contender:
+    """fpsolve through its door: the question (equation, start, grid) stands, the answer is the timed call.
+
+    `anew` moves the start by a rounding error each time, so that no question is the last one's.
+    """
+    problem, grid = contest.problem, grid_of(bounds, shape)
+    delivered = None if fine is None else grid_of(bounds, fine)
+    equation = fp.FokkerPlanck(problem.potential)
+    mean, covariance = problems.start_moments(problem)
+
+    start, calls, last = fp.Gaussian(mean, covariance), itertools.count(1), {}
+
+    def run() -> Any:
+        asked = fp.Gaussian(mean + 1e-15 * next(calls), covariance) if anew else start
+        solution = fp.evolve(equation, asked, [problem.t], grid=grid, tol=tol, **chosen)
+        last["solution"] = solution
+        return solution.values if delivered is None else solution.on(delivered)
+
+    def notes(answer: Any) -> dict[str, Any]:
+        return {**last["solution"].stats, "estimated_error": float(last["solution"].error[-1])}
+
+    axes = problems.open_axes(bounds, shape if fine is None else fine)
+    words = {name: type(value).__name__ for name, value in chosen.items()}
+    parameters = {"nodes": list(shape), "box": bounds, "tol": tol, "delivered": fine, **words}
+    return Contender(label, "fpsolve", run, lambda values: np.asarray(values[0]), axes, parameters, contest.goal, notes)
+
+
+def nothing_chosen(contest: Contest, bounds: Any, shape: Any, tol: float | None = None) -> Iterator[Contender]:
+    """The door with nothing chosen, twice."""
+    yield ours(contest, "fpsolve", bounds, shape, tol=tol)
+    yield ours(contest, "fpsolve, asked anew", bounds, shape, tol=tol, anew=True)
+
+
+def spectral_methods(contest: Contest, bounds: Any, shape: Any, tol: float | None = None) -> Iterator[Contender]:
+    """Each method that takes a static spectral operator."""
+    for method in (fp.Chebyshev(), fp.Dense(), fp.Uniformization()):
+        if np.prod(shape) <= DENSE or not isinstance(method, fp.Dense):
+            label = f"fpsolve {type(method).__name__}"
+            yield ours(contest, label, bounds, shape, tol=tol, scheme=fp.Spectral(), method=method)
+
+
+def volume_methods(contest: Contest, bounds: Any, shape: Any, tol: float) -> Iterator[Contender]:
+    """Finite volumes with each method that suits them."""
+    for method in (fp.Rational(), fp.Chebyshev(), fp.Splitting(), fp.Implicit(order=3), fp.Uniformization()):
+        label = f"fpsolve volumes, {type(method).__name__}"
+        yield ours(contest, label, bounds, shape, tol=tol, scheme=fp.ScharfetterGummel(), method=method)
+
+
+def moving_methods(contest: Contest, bounds: Any, shape: Any, tol: float) -> Iterator[Contender]:
+    """A potential that moves: the door with nothing chosen, then the method for it, with what it may be made of."""
+    yield ours(contest, "fpsolve", bounds, shape, tol=tol)
+    yield ours(contest, "fpsolve Magnus", bounds, shape, tol=tol, scheme=fp.Spectral(), method=fp.Magnus())
+
+
+def line_coarse(contest: Contest, quick: bool) -> Iterator[Contender]:
+    """P1 to 1e-4. The cells of fplanck are those that t = 1 needs, at both times; at t = 50 far fewer would do."""
+    late = contest.problem.t > 1
+    yield from nothing_chosen(contest, box(2.0), (30,), tol=1e-5)
+    yield from spectral_methods(contest, box(2.0), (30,), tol=1e-5)
+    yield from volume_methods(contest, box(1.9), (160,), tol=1e-5)
+    yield hand(contest, "sinc, eigh", by_hand.sinc_eigh, box(1.9), (28,))
+    yield hand(contest, "volumes, rational", by_hand.volumes_rational, box(1.9), (160,), order=6)
+    yield peer(contest, "fplanck", "dense", peers.fplanck, box(1.9), (168,), True)
+    if not quick or not late:
+        yield peer(contest, "fplanck", "default", peers.fplanck, box(1.9), (168,), False)
+    if late:
+        yield peer(contest, "fplanck", "dense, fewest cells", peers.fplanck, box(1.9), (24,), True)
+    if late and not quick:
+        yield peer(contest, "fplanck", "default, fewest cells", peers.fplanck, box(1.9), (24,), False)
+    if not quick:
+        yield peer(contest, "py-pde", "LSODA", peers.py_pde, box(1.9), (400,), "LSODA", 1e-6)
+
+
+def line_fine(contest: Contest, quick: bool) -> Iterator[Contender]:
+    """P1 to 1e-8."""
+    bounds, shape = box(2.1), (48,)
+    yield from nothing_chosen(contest, bounds, shape)
+    yield from spectral_methods(contest, bounds, shape)
+    yield hand(contest, "sinc, eigh", by_hand.sinc_eigh, bounds, shape)
+    yield hand(contest, "sinc, Chebyshev", by_hand.sinc_chebyshev, bounds, shape)
+    yield peer(contest, "diffrax", "Bosh3", peers.diffrax, bounds, shape, "Bosh3", 1e-5)
+    yield peer(contest, "diffrax", "Tsit5", peers.diffrax, bounds, shape, "Tsit5", 1e-5)
+    yield peer(contest, "QuTiP", "expm", peers.qutip, bounds, shape, "expm")
+    yield peer(contest, "QuTiP", "sesolve, diag", peers.qutip, bounds, shape, "diag")
+    if not quick:
+        yield peer(contest, "diffrax", "Kvaerno5", peers.diffrax, bounds, shape, "Kvaerno5", 1e-8)
+        yield peer(contest, "QuTiP", "sesolve, lsoda", peers.qutip, bounds, shape, "lsoda")
+
+
+def plane(contest: Contest, quick: bool) -> Iterator[Contender]:
+    """P2 to 1e-8."""
+    bounds, shape, wide = box(2.1, 3.6), (48, 34), box(2.2, 4.0)
+    yield from nothing_chosen(contest, wide, shape)
+    yield from spectral_methods(contest, wide, shape)
+    yield hand(contest, "sinc, Chebyshev", by_hand.sinc_chebyshev, bounds, shape)
+    yield peer(contest, "diffrax", "Bosh3", peers.diffrax, bounds, shape, "Bosh3", 1e-5)
+    yield peer(contest, "diffrax", "Tsit5", peers.diffrax, bounds, shape, "Tsit5", 1e-5)
+    yield peer(contest, "exponax", "ETDRK4", peers.exponax, box(2.2, 3.8), 48, 1000)
+    if not quick:
+        yield peer(contest, "exponax", "ETDRK3", peers.exponax, box(2.2, 3.8), 48, 1500, 3)
+
+
+def plane_delivered(contest: Contest, quick: bool) -> Iterator[Contender]:
+    """P2 on 512 x 512 points to 5e-5."""
+    yield ours(contest, "fpsolve", box(2.2, 4.0), (48, 34), fine=DELIVERED)
+    if not quick:
+        yield hand(contest, "FFT Strang, Richardson", by_hand.fft_strang, box(2.1, 3.6), DELIVERED, steps=103)
+
+
+def space(contest: Contest, quick: bool) -> Iterator[Contender]:
+    """P3 to 1e-8."""
+    bounds, shape, wide = box(2.1, 3.3, 3.3), (48, 36, 36), box(2.15, 3.4, 3.4)
+    yield from nothing_chosen(contest, wide, shape)
+    yield from spectral_methods(contest, wide, shape)
+    yield hand(contest, "sinc, Chebyshev", by_hand.sinc_chebyshev, box(2.1, 3.4, 3.4), (46, 36, 36))
+    yield peer(contest, "diffrax", "Tsit5", peers.diffrax, bounds, shape, "Tsit5", 1e-5)
+    yield peer(contest, "exponax", "ETDRK4", peers.exponax, box(2.2, 3.0, 3.0), 48, 125)
+
+
+def path_line(contest: Contest, quick: bool) -> Iterator[Contender]:
+    """P5 on a line."""
+    yield from moving_methods(contest, box(2.2), (48,), contest.goal)
+    yield hand(contest, "sinc Strang, 3 levels", by_hand.sinc_strang, box(2.1), (40,), steps=1700)
+    yield hand(contest, "sinc Strang, 4 levels", by_hand.sinc_strang, box(2.1), (40,), steps=620, levels=4)
+    yield peer(contest, "diffrax", "Bosh3", peers.diffrax, box(2.1), (40,), "Bosh3", 1e-5)
+    yield peer(contest, "diffrax", "Tsit5", peers.diffrax, box(2.1), (40,), "Tsit5", 1e-5)
+
+
+def path_plane(contest: Contest, quick: bool) -> Iterator[Contender]:
+    """P5 on a plane, to 1e-7 or 1e-8: the numpy steps are those that just reach it."""
+    bounds, shape, fine = box(2.1, 3.6), (40, 32), contest.goal < 5e-8
+    yield from moving_methods(contest, box(2.2, 4.2), (48, 36), contest.goal)
+    three, four = (1700, 620) if fine else (1150, 420)
+    yield hand(contest, "sinc Strang, 3 levels", by_hand.sinc_strang, bounds, shape, steps=three)
+    yield hand(contest, "sinc Strang, 4 levels", by_hand.sinc_strang, bounds, shape, steps=four, levels=4)
+    yield peer(contest, "diffrax", "Bosh3", peers.diffrax, bounds, shape, "Bosh3", 1e-5)
+    yield peer(contest, "diffrax", "Tsit5", peers.diffrax, bounds, shape, "Tsit5", 1e-5)
+
+
+def ground(contest: Contest, quick: bool) -> Iterator[Contender]:
+    """P6: the density of the lowest level. FFT splitting as it is commonly written, and with extrapolation."""
+    bounds, shape, even = box(2.8, 3.6), (28, 22), (32, 24)  # FFTs like small factors
+    grid, equation = grid_of(bounds, shape), fp.Schrodinger(contest.problem.potential)
+    spectrum = lambda: (lambda answer: (answer.vectors, answer))(fp.spectrum(equation, grid, 1))
+    density = lambda answer: np.asarray(jnp.square(answer[0][0]))
+    notes = lambda answer: {**answer[1].stats, "level": float(answer[1].values[0])}
+    parameters = {"nodes": list(shape), "box": bounds}
+    axes = problems.open_axes(bounds, shape)
+    yield Contender("fpsolve", "fpsolve", spectrum, density, axes, parameters, contest.goal, notes)
+    yield hand(contest, "sinc, Lanczos", by_hand_ground.sinc_lanczos, bounds, shape, count=56)
+    yield hand(contest, "FFT Strang, 4 levels", by_hand_ground.fft_ground, bounds, even, steps=80, time=7.0, levels=4)
+    if not quick:
+        yield hand(contest, "FFT Strang", by_hand_ground.fft_ground, bounds, even, steps=110_000, time=7.0, levels=1)
+
+
+CONTESTS = (
+    Contest("P1 t=1, 1e-4", P1, 1e-4, True, line_coarse),
+    Contest("P1 t=50, 1e-4", dataclasses.replace(P1, t=50.0), 1e-4, True, line_coarse),
+    Contest("P1 t=1, 1e-8", P1, 1e-8, True, line_fine),
+    Contest("P1 t=50, 1e-8", dataclasses.replace(P1, t=50.0), 1e-8, False, line_fine),
+    Contest("P2 1e-8", P2, 1e-8, True, plane),
+    Contest("P2 delivered, 5e-5", P2, 5e-5, False, plane_delivered),
+    Contest("P3 1e-8", P3, 1e-8, False, space),
+    Contest("P5 1-D, 1e-8", P5_LINE, 1e-8, True, path_line),
+    Contest("P5 2-D, 1e-7", P5_PLANE, 1e-7, False, path_plane),
+    Contest("P5 2-D, 1e-8", P5_PLANE, 1e-8, False, path_plane),
+    Contest("P6 1e-8", P6, 1e-8, False, ground),
+)
