@@ -14,7 +14,7 @@ from jaxtyping import Array
 
 from .core.checks import check_finite_number, check_numbers, is_concrete, refuse
 from .equation import FokkerPlanck, Schrodinger, bring_out
-from .grid import Gaussian, Grid, Periodic, product_points, sample
+from .grid import Gaussian, Grid, Periodic, sample_product
 from .scheme.base import Equation
 
 
@@ -198,7 +198,7 @@ def _jump(equation: Equation, grid: Grid, i: int, t: Any) -> tuple[Array, Array]
     """The largest jump of the potential from one end of axis i to the other, and the range of its values there."""
     ends = jnp.asarray([grid.axes[i].lower, grid.axes[i].upper], dtype=float)
     positions = tuple(ends if j == i else x for j, x in enumerate(grid.nodes))
-    values = sample(lambda x: equation.energy(x, t), product_points(positions))
+    values = sample_product(lambda x: equation.energy(x, t), positions)
     return jnp.max(jnp.abs(jnp.diff(values, axis=i))), jnp.ptp(values)
 
 

@@ -33,10 +33,10 @@ from .entrance import (
 from .equation import FokkerPlanck
 from .grid import Grid
 from .method import Chebyshev, Exponential, Magnus, check_method, choose_method
-from .method.magnus import Problem
+from .method.magnus import Problem, look_ahead
 from .method.trajectory import run_by_interval, run_moving
 from .plan import Memory, Plan, concluding_program
-from .question import fingerprint
+from .question import LastQuestions, fingerprint
 from .scheme import Scheme
 from .scheme.base import Equation
 from .solution import Solution
@@ -94,12 +94,15 @@ def evolve(
             plan, solution = recalled
             return _finish(plan, solution, throw)
     folder = None if checkpoint is None else check_folder(checkpoint)
-    plan = _examine(equation, initial, times, grid, scheme, method, tol, wick, observables)
+    plan = _examined.recall(question)
+    if plan is None:
+        plan = _examine(equation, initial, times, grid, scheme, method, tol, wick, observables)
     bar = track(plan.times, progress)
     method, field, tolerance = plan.method, plan.field, float(plan.tol)
     saved = None if folder is None else Checkpoint(folder, plan.problem, method, field, plan.times, tolerance)
     moving = isinstance(method, Magnus)
     if is_concrete(plan) and (moving or saved is not None or bar is not None):
+        _examined.keep(question, plan)
         trajectory = run_by_interval(plan.problem, method, field, plan.times, tolerance, bar, saved)
     elif moving:
         trajectory = run_moving(plan.problem, method, field, plan.times, tolerance)
@@ -111,7 +114,7 @@ def evolve(
     return _finish(plan, plan.solution(concluding_program(plan, trajectory)), throw)
 
 
-_memory = Memory()
+_memory, _examined = Memory(), LastQuestions()  # of still problems with their programs, and of moving ones
 
 
 def _examine(
@@ -148,6 +151,10 @@ def _examine(
         why = f"{type(method).__name__}, as asked"
     method, more = refine_method(method, problem, field, times, tol)
     why += more
+    if isinstance(method, Magnus) and is_concrete(problem, times):
+        method = look_ahead(method, problem, float(times[-1]))
+        if method.breakpoints.size:
+            why += f"; from breakpoint to breakpoint: {', '.join(f'{t:.6g}' for t in np.asarray(method.breakpoints))}"
     return Plan(
         problem=problem,
         method=method,

@@ -112,11 +112,11 @@ def _through_waves(
     equation: FokkerPlanck, old: Grid, new: Grid, matrices: list[Any], times: Array, values: Array
 ) -> Array:
     def at(t: Any, densities: Array) -> Array:
+        log_gibbs = lambda grid: grid.sample(lambda x: equation.log_gibbs(x, old.origin, t))
         log_root = equation.log_root(old, t)
-        # Z is the old grid's: the same density, seen at other points.
-        log_z = jnp.max(equation.log_gibbs(old.points, t)) - 2 * jnp.max(log_root)
+        log_z = jnp.max(log_gibbs(old)) - 2 * jnp.max(log_root)  # the old grid's: the same density, at other points
         wave = _apply(matrices, divide_root(densities, log_root))
-        return (wave * jnp.exp((equation.log_gibbs(new.points, t) - log_z) / 2)).astype(values.dtype)
+        return (wave * jnp.exp((log_gibbs(new) - log_z) / 2)).astype(values.dtype)
 
     return jax.lax.map(lambda frame: at(*frame), (times, values)) if equation.moves else at(0.0, values)
 

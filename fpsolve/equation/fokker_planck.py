@@ -24,7 +24,7 @@ from jaxtyping import Array
 
 from ..core.checks import check_positive, is_concrete, refuse
 from ..core.types import Point
-from ..grid import Grid, sample
+from ..grid import Grid
 from ..potential import Potential, as_potential
 from .field import Field, as_field
 from .schrodinger import QuantumPotential, Schrodinger
@@ -112,8 +112,7 @@ class FokkerPlanck(eqx.Module):
         if reason is None and self.diffusion.ndim and self.potential is not None:
             if not is_concrete(self, t):
                 return "several diffusions under a traced potential cannot be checked for separability"
-            points = grid.points
-            coupling = sample(lambda x: self.energy(x, t) - jnp.sum(self._rises(x, points, t)), points)
+            coupling = grid.sample(lambda x: self.energy(x, t) - jnp.sum(self._rises(x, grid.origin, t)))
             if np.ptp(np.asarray(coupling)) > 1e-9 * (1 + np.ptp(np.asarray(grid.sample(lambda x: self.energy(x, t))))):
                 return "the diffusion differs between axes that the potential couples"
         return reason
@@ -129,21 +128,21 @@ class FokkerPlanck(eqx.Module):
         """Refuse `wanted` (the name of what was asked for) of a process that has no Gibbs density."""
         _refuse_irreversible(self, wanted, self.irreversible_because(grid, t))
 
-    def log_gibbs(self, points: Array, t: Any = 0.0) -> Array:
-        """log pi + constant at `points` `(..., d)`: -U/D, or -sum_i U_i / D_i for a sum over axes; `(...)`."""
+    def log_gibbs(self, x: Point, origin: Array, t: Any = 0.0) -> Array:
+        """log pi + constant at x `(d,)`: -U/D, or -sum_i U_i / D_i for a sum over axes, whose terms are told apart by
+        what they add to U at `origin` `(d,)`; a scalar."""
         if self.diffusion.ndim == 0:
-            return -sample(lambda x: self.energy(x, t), points) / self.diffusion.astype(points.dtype)
-        return sample(lambda x: -jnp.sum(self._rises(x, points, t) / self.diffusions(x)), points)
+            return -self.energy(x, t) / self.diffusion.astype(x.dtype)
+        return -jnp.sum(self._rises(x, origin, t) / self.diffusions(x))
 
-    def _rises(self, x: Array, points: Array, t: Any) -> Array:
-        """What each coordinate of x alone adds to U at the first of `points`, `(d,)`; their sum is U if U is a sum."""
-        origin = points.reshape(-1, points.shape[-1])[0]
+    def _rises(self, x: Point, origin: Array, t: Any) -> Array:
+        """What each coordinate of x alone adds to U at `origin`, `(d,)`; their sum is U if U is a sum."""
         alone = jnp.where(jnp.eye(x.shape[0], dtype=bool), x, origin)
         return jax.vmap(lambda y: self.energy(y, t))(alone) - self.energy(origin, t)
 
     def log_root(self, grid: Grid, t: Any = 0.0) -> Array:
         """log sqrt(pi) on the grid, `(*shape)`, with pi of mass 1 in the grid's weights."""
-        log_gibbs = self.log_gibbs(grid.points, t)
+        log_gibbs = grid.sample(lambda x: self.log_gibbs(x, grid.origin, t))
         weights = jnp.log(grid.weights).astype(log_gibbs.dtype)
         return (log_gibbs - jax.scipy.special.logsumexp(log_gibbs + weights)) / 2
 

@@ -80,9 +80,16 @@ class QuantumPotential(Potential):
 
 
 def axis_wells(equation: Any, x: Point, t: Any) -> Array:
-    """The quantum potential axis by axis, (d_i U)^2 / (4 D_i) - d_i^2 U / 2, `(d,)`; their sum is V."""
-    slope = jax.grad(equation.energy)
-    directions = jnp.eye(x.shape[0], dtype=x.dtype)
-    gradient = slope(x, t)
-    curvature = jax.vmap(lambda e: jax.jvp(lambda y: slope(y, t), (x,), (e,))[1] @ e)(directions)
-    return gradient**2 / (4 * equation.diffusions(x)) - curvature / 2
+    """The quantum potential axis by axis, (d_i U)^2 / (4 D_i) - d_i^2 U / 2, `(d,)`; their sum is V.
+
+    Forwards, one coordinate at a time: on a grid that is many times faster than the gradient of a gradient.
+    """
+    coordinates, diffusions = list(x), equation.diffusions(x)
+
+    def along(i: int) -> Array:
+        energy = lambda s: equation.energy(jnp.stack([s if j == i else c for j, c in enumerate(coordinates)]), t)
+        slope = lambda s: jax.jvp(energy, (s,), (jnp.ones_like(s),))[1]
+        gradient, curvature = jax.jvp(slope, (coordinates[i],), (jnp.ones_like(coordinates[i]),))
+        return gradient**2 / (4 * diffusions[i]) - curvature / 2
+
+    return jnp.stack([along(i) for i in range(len(coordinates))])

@@ -83,6 +83,11 @@ class Grid:
             weights = weights[..., None] * jnp.asarray(axis.weights, dtype=float)
         return weights
 
+    @property
+    def origin(self) -> Array:
+        """The first node of every axis, `(d,)`."""
+        return jnp.stack([nodes[0] for nodes in self.nodes])
+
     def integrate(self, u: Array) -> Array:
         """The integral of `u` `(..., *shape)` over the last d axes, `(...)`: the sum of u times the weights."""
         u = jnp.asarray(u)
@@ -93,7 +98,7 @@ class Grid:
     def sample(self, f: Callable[[Array], Any]) -> Array:
         """`f(x)`, x of shape `(d,)`, at every point: `(*shape)`, or `(*shape, ...)` for `f` of more components."""
         check_memory("Grid.shape", self.shape, self.ndim + 1, SMALLER)
-        return sample(f, self.points)
+        return sample_product(f, self.nodes)
 
     def density(self, f: Any, name: str = "density") -> Array:
         """A density of mass 1 on the grid, `(*shape)`.
@@ -162,6 +167,16 @@ def _normal(grid: Grid, f: Gaussian) -> Array:
 def product_points(nodes: tuple[Array, ...]) -> Array:
     """All points of a tensor product of positions, `(*shape, d)`."""
     return jnp.stack(jnp.meshgrid(*nodes, indexing="ij"), axis=-1)
+
+
+def sample_product(f: Callable[[Array], Any], positions: tuple[Array, ...]) -> Array:
+    """`f` at all points of a tensor product of positions: `(*shape, ...)`. Coordinates stay apart, so that an
+    expression of some of them is computed for those only."""
+    d = len(positions)
+    at = lambda *coordinates: jnp.asarray(f(jnp.stack(coordinates)))
+    for i in reversed(range(d)):
+        at = jax.vmap(at, in_axes=tuple(0 if j == i else None for j in range(d)))
+    return at(*positions)
 
 
 def sample(f: Callable[[Array], Any], points: Array) -> Array:

@@ -19,8 +19,6 @@ Comput. 53 (2012) 211; Eisenstat, Elman and Schultz, SIAM J. Numer. Anal. 20 (19
 """
 
 import functools
-import itertools
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -28,12 +26,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from .gauss import lagrange, pair, tables
+from .moving_wave import moving_well, reach_of_wave, relative_to, wave_distance
+
 POINTS = {64: 7, 32: 5}  # Gauss points of a step, by the bits of a real number
-SERIES, TURN = 24, 3.0  # terms of the series of phi, and where the recurrence takes over from it
 ITERATIONS = 100  # of conjugate residuals, a product each
 REFUSALS, SHORTEST = 6, 1e-6  # steps refused beyond those taken, and the least part of an interval: then it gives up
+ORDER = 7  # that a step's length is chosen by: less than its true one, which stiff and sharp starts do not show
+MOST, LEAST = 2**19, 0.1  # products of one field that an interval may take, and the part of them that its start may
 SHARE, CLOSER = 0.2, 0.1  # the part of a step's tolerance that the iteration may leave, and of that in the finer
 EMPTY = 1e-3  # a wave this much lower than the iteration's goal is none
+RANK, MARGIN, WORTH = 4, 12.0, 0.6  # ranks are multiples of it; what they may leave out; how few nodes are worth it
+WHEN, LIKELY = (0.0, 0.4, 1.0), 16  # where in an interval sqrt(pi) is looked at, for steps of about this part of it
 FAR = 2.0  # a step this much longer than the last one is not foretold from it
 
 
@@ -56,12 +60,15 @@ class Crossing(NamedTuple):
     inner: Array
     last: Array
     error: Array
+    missed: Array
     calls: Array
     steps: Array
     attempts: Array
 
 
-def cross_adaptively(problem: Any, field: Array, start: Array, end: Array, tol: Array, length: Array) -> Crossing:
+def cross_adaptively(
+    problem: Any, field: Array, start: Array, end: Array, tol: Array, length: Array, ranks: tuple[int, ...]
+) -> Crossing:
     """From `start` to `end` in steps chosen on the way; the error is infinite where the steps became too many."""
     dtype = field.real.dtype
     whole = end - start
@@ -71,22 +78,23 @@ def cross_adaptively(problem: Any, field: Array, start: Array, end: Array, tol: 
 
     def unfinished(now: Crossing) -> Array:
         refused = now.attempts - now.steps
-        return (now.t < end) & (now.length > shortest) & (refused < REFUSALS + now.steps)
+        affordable = now.calls < MOST * jnp.maximum((now.t - start) / whole, LEAST)
+        return (now.t < end) & (now.length > shortest) & (refused < REFUSALS + now.steps) & affordable
 
     def attempt(now: Crossing) -> Crossing:
         left = end - now.t
         count = jnp.maximum(jnp.ceil(left / now.length - 0.01), 1)
         length = left / count
         after = jnp.where(count > 1, now.t + length, end)
-        reach = _reach(problem, now.fine, now.t)
+        reach = reach_of_wave(problem, now.fine, now.t)
         share = tol * length / whole
         goal = jnp.clip(SHARE * share / reach, 2 * epsilon, 1e-3)
-        coarse, fine, inner, calls, settled = step(problem, now, length, goal, False)
-        error = _distance(problem, fine, coarse, after)
-        room = jnp.maximum(tol * (0.4 + 0.6 * (after - start) / whole) - now.error, share / 8)
-        added = jnp.maximum(error - now.error, 0)
+        coarse, fine, inner, calls, missed, settled = step(problem, now, length, goal, False, ranks)
+        error = wave_distance(problem, fine, coarse, after)
+        room = jnp.maximum(tol * (0.4 + 0.6 * (after - start) / whole) - now.error - now.missed, share / 8)
+        added = jnp.maximum(error - now.error, 0) + missed
         taken = settled & jnp.isfinite(error) & (added <= jnp.maximum(room, 16 * epsilon * reach))
-        factor = (room / jnp.maximum(added, error / 8 + 1e-6 * share)) ** (0.5 / (POINTS[jnp.finfo(dtype).bits] - 1))
+        factor = (room / jnp.maximum(added, error / 8 + 1e-6 * share)) ** (1 / ORDER)
         factor = jnp.where(taken | settled, jnp.clip(0.85 * factor, 0.25, 1.7), 0.4)
         factor = jnp.where(jnp.isfinite(error), factor, 0.25)
         pick = lambda new, old: jnp.where(taken, new, old)
@@ -98,13 +106,16 @@ def cross_adaptively(problem: Any, field: Array, start: Array, end: Array, tol: 
             inner=pick(inner, now.inner),
             last=pick(length, now.last),
             error=pick(error, now.error),
+            missed=pick(now.missed + missed, now.missed),
             calls=now.calls + calls,
             steps=now.steps + taken,
             attempts=now.attempts + 1,
         )
 
     done = jax.lax.while_loop(unfinished, attempt, _enter(problem, field, start, length))
-    return done._replace(error=jnp.where(done.t < end, jnp.inf, done.error) + _rounding(problem, field, start))
+    return done._replace(
+        error=jnp.where(done.t < end, jnp.inf, done.error + done.missed) + _rounding(problem, field, start)
+    )
 
 
 def cross_evenly(problem: Any, field: Array, start: Array, end: Array, count: int, tol: Any) -> Crossing:
@@ -112,21 +123,21 @@ def cross_evenly(problem: Any, field: Array, start: Array, end: Array, count: in
     length = (end - start) / count
 
     def one(now: Crossing, _: None) -> tuple[Crossing, None]:
-        reach = _reach(problem, now.fine, now.t)
+        reach = reach_of_wave(problem, now.fine, now.t)
         goal = jnp.clip(SHARE * tol / count / reach, 2 * jnp.finfo(length.dtype).eps, 1e-3)
-        coarse, fine, inner, calls, settled = step(problem, now, length, goal, True)
+        coarse, fine, inner, calls, missed, settled = step(problem, now, length, goal, True)
         after = now.t + length
-        error = jnp.where(settled, _distance(problem, fine, coarse, after), jnp.inf)
-        return Crossing(
-            after, length, coarse, fine, inner, length, error, now.calls + calls, now.steps + 1, now.attempts + 1
-        ), None
+        error = jnp.where(settled, wave_distance(problem, fine, coarse, after), jnp.inf)
+        calls, missed = now.calls + calls, now.missed + jax.lax.stop_gradient(missed)
+        done = now.steps + 1
+        return Crossing(after, length, coarse, fine, inner, length, error, missed, calls, done, done), None
 
     done = jax.lax.scan(one, _enter(problem, field, start, length), None, length=count)[0]
-    return done._replace(error=done.error + _rounding(problem, field, start))
+    return done._replace(error=done.error + done.missed + _rounding(problem, field, start))
 
 
 def _rounding(problem: Any, field: Array, start: Array) -> Array:
-    error = 8 * jnp.finfo(field.real.dtype).eps * _reach(problem, field, start)
+    error = 8 * jnp.finfo(field.real.dtype).eps * reach_of_wave(problem, field, start)
     return jnp.where(jnp.isfinite(error), error, jnp.inf)
 
 
@@ -134,54 +145,74 @@ def _enter(problem: Any, field: Array, start: Array, length: Array) -> Crossing:
     dtype = field.real.dtype
     inner = jnp.broadcast_to(field, (POINTS[jnp.finfo(dtype).bits], *field.shape))
     zero = jnp.zeros((), dtype)
-    return Crossing(start, length, field, field, inner, zero, zero, zero, zero, zero)
+    return Crossing(start, length, field, field, inner, zero, zero, zero, zero, zero, zero)
 
 
 def step(
-    problem: Any, now: Crossing, length: Array, goal: Array, traced: bool
-) -> tuple[Array, Array, Array, Array, Array]:
-    """One step of both solutions: the two fields, the inner ones of the finer, products taken, and success."""
+    problem: Any, now: Crossing, length: Array, goal: Array, traced: bool, ranks: tuple[int, ...] = ()
+) -> tuple[Array, Array, Array, Array, Array, Array]:
+    """One step of both solutions in the lowest functions of each axis: the two fields, the inner ones of the finer,
+    products taken, the error that both share, and success."""
     dtype = now.fine.real.dtype
     rules = pair(POINTS[jnp.finfo(dtype).bits])
     count = len(rules.onward)
     offsets = jnp.asarray(np.append(rules.points, 0.5), dtype)
-    wells = jax.vmap(lambda t: _well(problem, t, dtype))(now.t + length * offsets)
+    wells = jax.vmap(lambda t: moving_well(problem, t, dtype))(now.t + length * offsets)
     kinetic = [term.matrix for term in problem.operator(now.t, dtype).terms]
     # Where there is no wave yet, a well no higher than elsewhere keeps it out as well, and the system is far smaller.
     size = jnp.abs(jax.lax.stop_gradient(now.fine))
     present = size > EMPTY * goal * jnp.max(size)
     wells = jnp.minimum(wells, jnp.max(jnp.where(present, wells, -jnp.inf), tuple(range(1, wells.ndim)), keepdims=True))
-    frame = _frame(problem, kinetic, wells[-1], now.fine, now.t + length / 2)
+    whole = _frame(problem, kinetic, wells[-1], now.fine, now.t + length / 2)
+    frame = _lowest(whole, ranks)
     rotation = jnp.exp(1j * problem.wick).astype(now.fine.dtype) if problem.wick else jnp.ones((), dtype)
     rest = (wells[:-1] - frame.base).reshape(2, count, *now.fine.shape)
     # The levels are constants to a derivative, which then needs what the matrices gain on them.
     gained = [matrix - jax.lax.stop_gradient(matrix) for matrix in kinetic] if traced else []
     ahead = jnp.where(now.last > 0, length / jnp.where(now.last > 0, now.last, 1), 0)
-    reach = 1 + rules.points[0] * jnp.where(ahead < FAR, ahead, 0)
-    foretold = jnp.tensordot(_lagrange(rules.points[1], reach), now.inner, 1)
+    reach = 1 + jnp.asarray(rules.points[0], dtype) * jnp.where(ahead < FAR, ahead, 0)
+    foretold = jnp.tensordot(lagrange(rules.points[1], reach), now.inner, 1)
 
     def one(guess: Array, given: Any) -> tuple[Array, tuple[Array, Array, Array, Array]]:
         field, rest, goal, widths, which, powers = given
         decays, weights = tables(frame.energies, rotation * length, widths, which, powers)
-        end, inner, calls, settled = _collocate(frame, field, rest, decays, weights, guess, goal, gained)
-        return jnp.tensordot(jnp.asarray(rules.onward, dtype), inner, 1), (end, inner, calls, settled)
+        end, inner, calls, left = _collocate(frame, field, rest, decays, weights, guess, goal, gained)
+        return jnp.tensordot(jnp.asarray(rules.onward, dtype), inner, 1), (end, inner, calls, left)
 
     goals = jnp.maximum(goal * jnp.asarray([1.0, CLOSER], dtype), 2 * jnp.finfo(dtype).eps)
     widths, powers = jnp.asarray(rules.widths, dtype), jnp.asarray(rules.powers, dtype)
     both = (jnp.stack([now.coarse, now.fine]), rest, goals, widths, jnp.asarray(rules.which), powers)
-    _, (ends, inner, calls, settled) = jax.lax.scan(one, foretold, both)
+    _, (ends, inner, calls, left) = jax.lax.scan(one, foretold, both)
+    missed = left[1] * reach_of_wave(problem, now.fine, now.t)
+    if ranks:
+        missed = missed + _dropped(problem, whole, ranks, now, ends[1], rest[1, -1], length)
     decay = jnp.exp(-rotation * length * frame.lowest)
     if problem.process:  # back to a Gibbs density of mass 1, by the change of log Z
         cells = jnp.log(problem.grid.weights).astype(dtype)
-        norm = lambda t: jax.scipy.special.logsumexp(2 * _log_root(problem, t, dtype) + cells) / 2
+        norm = lambda t: jax.scipy.special.logsumexp(2 * relative_to(problem, t, dtype) + cells) / 2
         decay = decay * jnp.exp(norm(now.t + length) - norm(now.t))
-    return ends[0] * decay, ends[1] * decay, inner[1] * decay, jnp.sum(calls) * count, jnp.all(settled)
+    ends = ends * decay
+    if problem.process and all(axis.ends != "open" for axis in problem.grid.axes):
+        # Mass is kept, and what both solutions lost of it is an error that their distance does not show.
+        integrate = problem.grid.integrate
+        before, after = (jnp.exp(problem.log_root(t, dtype)) for t in (now.t, now.t + length))
+        lost = integrate(before * now.fine) - integrate(after * ends)
+        ends = ends + jnp.multiply.outer(lost, after)
+        missed = missed + jax.lax.stop_gradient(jnp.abs(lost[1]))
+    return (
+        ends[0],
+        ends[1],
+        inner[1] * decay,
+        jnp.sum(calls) * count,
+        missed,
+        jnp.all(left <= 4 * goals),
+    )
 
 
 def _collocate(
     frame: Frame, field: Array, rest: Array, decays: Array, weights: Array, guess: Array, goal: Array, gained: Any
 ) -> tuple[Array, Array, Array, Array]:
-    """The field after a step, those at its points, the products it took, and whether the iteration settled.
+    """The field after a step, those at its points, the products it took, and the residual it left.
 
     Inside, the points stand behind the first axis of the grid, where matrix products find them without a transposition.
     """
@@ -200,7 +231,7 @@ def _collocate(
         rows = [sum(w * sources[:, m] for m, w in enumerate(row)) for row in weights[:-1]]
         return states + jnp.stack(rows, 1)
 
-    states, (calls, settled) = jax.lax.custom_linear_solve(
+    states, (calls, left) = jax.lax.custom_linear_solve(
         product,
         inside(decays[:-1] * state),
         lambda product, b: residuals(product, b, _to(frame, inside(jax.lax.stop_gradient(guess))), goal),
@@ -208,12 +239,12 @@ def _collocate(
         has_aux=True,
     )
     end = decays[-1] * state - jnp.sum(inside(weights[-1]) * source(states), 1)
-    return _back(frame, end), outside(_back(frame, states)), calls + 1, settled
+    return _back(frame, end), outside(_back(frame, states)), calls + 1, left
 
 
 def residuals(product: Any, b: Array, guess: Array, goal: Array) -> tuple[Array, tuple[Array, Array]]:
     """x with |b - A x| <= goal |b| by conjugate residuals with one direction kept, the first of them the guess;
-    the products taken, and whether it got there."""
+    the products taken, and |b - A x| / |b|."""
     square = lambda u: jnp.sum(jnp.abs(u) ** 2)
     enough = (goal**2) * square(b)
     zero = jnp.zeros_like(b)
@@ -232,7 +263,7 @@ def residuals(product: Any, b: Array, guess: Array, goal: Array) -> tuple[Array,
         return x + ahead * direction, residual - ahead * image, direction, image, calls + 1
 
     x, residual, _, _, calls = jax.lax.while_loop(far, iterate, (zero, b, zero, zero, jnp.zeros((), b.real.dtype)))
-    return x, (calls, square(residual) <= 16 * enough)
+    return x, (calls, jnp.sqrt(_ratio(square(residual), square(b))))
 
 
 def _ratio(a: Array, b: Array) -> Array:
@@ -262,7 +293,69 @@ def _frame(problem: Any, kinetic: list[Array], well: Array, field: Array, t: Arr
         shaped = (-1,) + (1,) * (d - 1 - i)
         energies = energies + (values - values[0]).reshape(shaped)
         base = base + average.reshape(shaped)
-    return jax.lax.stop_gradient(Frame(tuple(vectors), energies, sum(levels), base))
+    return jax.lax.stop_gradient(Frame(tuple(vectors), energies, sum(levels, jnp.zeros((), well.dtype)), base))
+
+
+def _lowest(frame: Frame, ranks: tuple[int, ...]) -> Frame:
+    """The same with the lowest functions of each axis only."""
+    if not ranks:
+        return frame
+    vectors = tuple(v[:, :k] for v, k in zip(frame.vectors, ranks, strict=True))
+    return frame._replace(vectors=vectors, energies=frame.energies[tuple(slice(k) for k in ranks)])
+
+
+def _dropped(
+    problem: Any, frame: Frame, ranks: tuple[int, ...], now: Crossing, end: Array, rest: Array, length: Array
+) -> Array:
+    """What functions left out would hold at the end of a step: of its start, and of what W then feeds them."""
+    dtype = end.real.dtype
+    z = length * frame.energies
+    out = [_axis(jnp.arange(n) >= k, i, end.ndim) for i, (n, k) in enumerate(zip(end.shape, ranks, strict=True))]
+    beyond = functools.reduce(jnp.logical_or, out)
+    high = jnp.exp(-z) * _to(frame, now.fine), length / (1 + z) * _to(frame, rest * end)
+    measure = jnp.exp(problem.log_root(now.t + length, dtype)) * problem.grid.weights.astype(dtype)
+    size = lambda u: jnp.sum(measure * jnp.abs(u))
+    return jax.lax.stop_gradient(sum(size(_back(frame, jnp.where(beyond, u, 0))) for u in high) / size(end))
+
+
+def _axis(u: Array, i: int, d: int) -> Array:
+    return u.reshape(-1, *(1,) * (d - 1 - i))
+
+
+def tails(problem: Any, field: Array, start: Array, end: Array) -> tuple[Array, ...]:
+    """For each axis the error `(n_i,)` that the lowest k functions of it would make, judged by the state at `start`
+    and sqrt(pi) at a few times."""
+    dtype = field.real.dtype
+    kinetic = [term.matrix for term in problem.operator(start, dtype).terms]
+    length = (end - start) / LIKELY
+
+    def at(t: Array, state: Array) -> tuple[Array, ...]:
+        well = moving_well(problem, t, dtype)
+        frame = _frame(problem, kinetic, well, state, t)
+        z = length * frame.energies
+        high = (
+            jnp.exp(-z) * jnp.abs(_to(frame, state)),
+            length / (1 + z) * jnp.abs(_to(frame, (well - frame.base) * state)),
+        )
+        square = sum(u**2 for u in high) * reach_of_wave(problem, state, t) ** 2 / jnp.sum(jnp.abs(state) ** 2)
+        d = field.ndim
+        sums = (jnp.sum(square, tuple(j for j in range(d) if j != i)) for i in range(d))
+        return tuple(jnp.sqrt(jnp.cumsum(s[::-1])[::-1]) for s in sums)
+
+    roots = [
+        (t, jnp.exp(problem.log_root(t, dtype)).astype(field.dtype)) for t in (start + (end - start) * f for f in WHEN)
+    ]
+    rows = [at(t, state) for t, state in [(start, field), *roots]]
+    return tuple(jnp.max(jnp.stack(column), 0) for column in zip(*rows, strict=True))
+
+
+def choose_ranks(errors: Any, tol: float, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The least ranks with errors well below `tol`; () where they are no great saving."""
+    ranks = []
+    for n, row in zip(shape, errors, strict=True):
+        fits = np.flatnonzero(np.asarray(row) < tol / MARGIN)
+        ranks.append(min(n, -(-int(fits[0]) // RANK) * RANK) if len(fits) else n)
+    return tuple(ranks) if np.prod(ranks) < WORTH * np.prod(shape) else ()
 
 
 def _to(frame: Frame, fields: Array) -> Array:
@@ -283,114 +376,3 @@ def _turn(matrix: Array, u: Array, axis: int, ndim: int) -> Array:
     if position == u.ndim - 1 and position > 0:
         return u @ matrix.T
     return jnp.moveaxis(jnp.tensordot(matrix, u, (1, position)), 0, position)
-
-
-def tables(energies: Array, length: Array, widths: Array, which: Array, powers: Array) -> tuple[Array, Array]:
-    """e^{-t_k E} `(n + 1, *shape)` and Q_km(E) `(n + 1, n, *shape)` at the n points of a step and at its end.
-
-    From point to point: Q_{k+1} = e^{-d E} Q_k + the integral over the interval d between them, which expanding l_m in
-    powers makes a sum of phi_j(d E), phi_j(z) = int_0^1 e^{-(1-u)z} u^{j-1} / (j-1)! du.
-    """
-    n = powers.shape[1]
-    phis = _phis(length * widths.reshape(-1, *(1,) * energies.ndim) * energies, n)
-
-    def onward(carry: tuple[Array, Array], given: tuple[Array, Array]) -> tuple[tuple[Array, Array], Any]:
-        at, powers = given
-        phi = phis[:, at]
-        carry = phi[0] * carry[0], phi[0] * carry[1] + length * jnp.tensordot(powers, phi[1:], 1)
-        return carry, carry
-
-    start = (jnp.ones_like(phis[0, 0]), jnp.zeros((n, *energies.shape), phis.dtype))
-    return jax.lax.scan(onward, start, (which, powers.astype(phis.dtype)))[1]
-
-
-def _phis(z: Array, m: int) -> Array:
-    """phi_0 .. phi_m at -z: upwards from the exponential for large z, downwards from a series for small."""
-    small = jnp.abs(z) < TURN
-    near, far = jnp.where(small, z, 0), jnp.where(small, TURN, z)
-    top = jnp.zeros_like(z)
-    for i in range(SERIES, 0, -1):
-        top = -near / (m + i) * (1 + top)
-    top = (1 + top) / math.factorial(m)
-    inverse = jnp.asarray([1 / math.factorial(j) for j in range(m)], near.real.dtype)
-    twice = lambda step: lambda carry, c: (step(carry, c),) * 2
-    below = jax.lax.scan(twice(lambda phi, c: c - near * phi), top, inverse[::-1])[1][::-1]
-    first = jnp.exp(-far)
-    above = jax.lax.scan(twice(lambda phi, c: (c - phi) / far), first, inverse)[1]
-    return jnp.where(small, jnp.concatenate([below, top[None]]), jnp.concatenate([first[None], above]))
-
-
-class Pair(NamedTuple):
-    """Gauss rules on [0, 1] with n - 1 points, the last of them twice, and with n.
-
-    `widths` of the different intervals between 0, the points and 1; `which` of them each interval has; `powers`, the
-    width times j! times the coefficient of u^j of l_i on each; `onward`, from coarser points to finer.
-    """
-
-    points: np.ndarray
-    widths: np.ndarray
-    which: np.ndarray
-    powers: np.ndarray
-    onward: np.ndarray
-
-
-@functools.lru_cache(maxsize=16)
-def pair(n: int) -> Pair:
-    """The rules of n - 1 and of n points."""
-    coarse, fine = ((np.polynomial.legendre.leggauss(k)[0] + 1) / 2 for k in (n - 1, n))
-    points = np.stack([np.append(coarse, coarse[-1]), fine])
-    pieces = [_pieces(points[0], n - 1), _pieces(points[1], n)]
-    most = max(len(widths) for widths, _, _ in pieces)
-    widths = np.stack([np.append(widths, np.zeros(most - len(widths))) for widths, _, _ in pieces])
-    onward = np.append(np.asarray(_lagrange(coarse, fine)), np.zeros((n, 1)), 1)
-    return Pair(points, widths, np.stack([p[1] for p in pieces]), np.stack([p[2] for p in pieces]), onward)
-
-
-def _pieces(points: np.ndarray, distinct: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    edges, n = np.concatenate([[0.0], points, [1.0]]), len(points)
-    powers = np.zeros((n + 1, n, n))
-    for k, (left, right) in enumerate(itertools.pairwise(edges)):
-        for i in range(distinct):
-            row = np.ones(1)
-            for other in np.delete(points[:distinct], i):
-                row = np.convolve(row, np.array([left - other, right - left]) / (points[i] - other))
-            powers[k, i, :distinct] = (right - left) * row * [math.factorial(j) for j in range(distinct)]
-    widths, which = np.unique(np.round(np.diff(edges), 14), return_inverse=True)
-    return widths, which, powers
-
-
-def _lagrange(points: np.ndarray, x: Any) -> Any:
-    """The Lagrange polynomials of `points` at x `(k,)`: a matrix `(k, m)`."""
-    others = [np.delete(points, i) for i in range(len(points))]
-    columns = [math.prod((x - a) / (p - a) for a in rest) for p, rest in zip(points, others, strict=True)]
-    stack = np.stack if isinstance(x, np.ndarray) else jnp.stack
-    return stack(columns, 1).astype(x.dtype)
-
-
-def _well(problem: Any, t: Array, dtype: Any) -> Array:
-    """V + d_t log sqrt(pi) at time t, `(*shape)`."""
-    well = problem.operator(t, dtype).well
-    if not problem.process:
-        return well
-    return well + jax.jvp(lambda s: _log_root(problem, s, dtype), (t,), (jnp.ones_like(t),))[1]
-
-
-def _log_root(problem: Any, t: Array, dtype: Any) -> Array:
-    """log sqrt(pi) + constant: what a process's wave is relative to within a step."""
-    return problem.equation.log_gibbs(problem.grid.points, t).astype(dtype) / 2
-
-
-def _reach(problem: Any, field: Array, t: Array) -> Array:
-    """|sqrt(pi)| |psi| / |sqrt(pi) psi|_1, by which errors of waves are enlarged; sqrt(1 + chi2) for a density."""
-    dtype = field.real.dtype
-    weights = problem.grid.weights.astype(dtype)
-    root = jnp.exp(problem.log_root(t, dtype)) * jnp.ones_like(weights)
-    norm = lambda u: jnp.sqrt(jnp.sum(weights * jnp.abs(u) ** 2))
-    return jax.lax.stop_gradient(norm(root) * norm(field) / jnp.sum(weights * root * jnp.abs(field)))
-
-
-def _distance(problem: Any, a: Array, b: Array, t: Array) -> Array:
-    """Relative L1 distance of two densities, or of two waves in the weights that make a density of them."""
-    dtype = a.real.dtype
-    measure = jnp.exp(problem.log_root(t, dtype)) * problem.grid.weights.astype(dtype)
-    return jax.lax.stop_gradient(jnp.sum(measure * jnp.abs(a - b)) / jnp.sum(measure * jnp.abs(a)))

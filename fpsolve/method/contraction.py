@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.along import transform
-from ..grid import product_points, sample
+from ..grid import sample_product
 from ..scheme import Operator
 from ..scheme.tensor import Kinetic, TensorOperator
 from .base import node_weights, split_stationary
@@ -107,7 +107,7 @@ def contract(operator: TensorOperator, ranks: tuple[int, ...]) -> Contraction:
         bases.append(low @ turn)
         matrices.append(turn.T @ (axis.energies[:rank, None] * turn))
         points.append(x)
-    well = lambda positions: sample(operator.potential, product_points(tuple(positions))).astype(dtype)
+    well = lambda positions: sample_product(operator.potential, tuple(positions)).astype(dtype)
     coupling = well(points)
     for i, x in enumerate(points):
         others = [nodes[part] for nodes, part in zip(grid.nodes, _sparse(operator, i), strict=True)]

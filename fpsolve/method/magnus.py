@@ -24,7 +24,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -38,7 +37,8 @@ from ..scheme.base import Equation
 from .base import Exponential, Picture
 from .breakpoints import find_breakpoints
 from .chebyshev import Chebyshev
-from .collocation import cross_adaptively, cross_evenly
+from .collocation import MOST, choose_ranks, cross_adaptively, cross_evenly, tails
+from .moving_wave import wave_distance
 
 COLUMNS = 5
 FIRST, LEVELS, PATIENCE = 4, 12, 2  # steps of the coarsest level, levels, and those without progress
@@ -141,6 +141,7 @@ class Problem(eqx.Module):
     def log_root(self, t: Any, dtype: Any) -> Array:
         """log sqrt(pi_t) if the state is a wave of a process, else 0: the gauge of the state at time t."""
         if self.process:
+            assert isinstance(self.equation, FokkerPlanck)
             return self.equation.log_root(self.grid, t).astype(dtype)
         return jnp.zeros((), dtype)
 
@@ -217,7 +218,12 @@ def _piece(method: Magnus, problem: Problem, field: Array, start: Array, end: Ar
         return Passage(taken.field, taken.calls, taken.error, first)
     if problem.separable and method.extrapolate and first >= 0:
         length = (end - start) / (first or START)
-        there = _adaptively(problem, field, start, end, jnp.asarray(tol, field.real.dtype), length)
+        goal, ranks = jnp.asarray(tol, field.real.dtype), ()
+        if problem.process and problem.grid.ndim > 1:
+            ranks = choose_ranks(_tails(problem, field, start, end), tol, problem.grid.shape)
+        there = _adaptively(problem, field, start, end, goal, length, ranks)
+        if ranks and not float(there.error) < tol:
+            there = _adaptively(problem, field, start, end, goal, length, ())
         if np.isfinite(float(there.error)):
             return Passage(there.fine, there.calls, there.error, max(1, round(float((end - start) / there.length))))
     taken = advance(method, problem, field, start, end, adaptive_levels(max(FIRST, -first)), tol)
@@ -276,13 +282,14 @@ def advance(
         if level == 0:
             continue
         taken = Interval(
-            row[-1], calls, _distance(problem, row[-1], before[-1], end) + rounding, tuple(levels[: level + 1])
+            row[-1], calls, wave_distance(problem, row[-1], before[-1], end) + rounding, tuple(levels[: level + 1])
         )
         if tol is None:
             best = taken
             continue
         best = taken if float(taken.error) < float(best.error) else best._replace(calls=calls)
-        if float(best.error) < tol or len(taken.levels) > len(best.levels) + PATIENCE:
+        reached, stuck = float(best.error) < tol, len(taken.levels) > len(best.levels) + PATIENCE
+        if reached or stuck or float(calls) > MOST / 2:
             break
     return best
 
@@ -300,6 +307,7 @@ def fixed_levels(steps: int | None) -> list[int]:
 
 _march = eqx.filter_jit(march)
 _adaptively = eqx.filter_jit(cross_adaptively)
+_tails = eqx.filter_jit(tails)
 _evenly = eqx.filter_jit(travel_evenly)
 
 
@@ -308,10 +316,3 @@ def _regauge(problem: Problem, field: Array, before: Array, after: Array) -> Arr
     """The same density as a wave of another time."""
     dtype = field.real.dtype
     return field * jnp.exp(problem.log_root(before, dtype) - problem.log_root(after, dtype))
-
-
-def _distance(problem: Problem, a: Array, b: Array, t: Array) -> Array:
-    """Relative L1 distance of two densities, or of two waves in the weights that make a density of them."""
-    dtype = a.real.dtype
-    measure = jnp.exp(problem.log_root(t, dtype)) * problem.grid.weights.astype(dtype)
-    return jax.lax.stop_gradient(jnp.sum(measure * jnp.abs(a - b)) / jnp.sum(measure * jnp.abs(a)))

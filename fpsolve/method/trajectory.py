@@ -21,7 +21,7 @@ from ..grid import Grid
 from ..scheme import Scheme
 from .base import Exponential
 from .chebyshev import Chebyshev
-from .magnus import FIRST, Interval, Magnus, Problem, adaptive_levels, advance, look_ahead, travel, travel_evenly
+from .magnus import FIRST, Interval, Magnus, Problem, adaptive_levels, advance, travel, travel_evenly
 
 CAPPED = 0.01  # the part of the tolerance that a wave may give up of its tails
 TOWERING = 100.0  # how far above its mean a wave must rise before it does
@@ -51,17 +51,17 @@ def run_by_interval(
 ) -> Trajectory:
     """Interval by interval, from Python: what a bar, a checkpoint, or steps chosen on the way need."""
     dtype = field.real.dtype
-    state, now, calls, error = enter(problem, field, jnp.asarray(tol * CAPPED, dtype)), jnp.zeros((), dtype), 0.0, 0.0
-    values, errors, first = [], [], 0
+    state, now, calls = enter(problem, field, jnp.asarray(tol * CAPPED, dtype)), jnp.zeros((), dtype), 0.0
+    error, values, errors, first = 0.0, [], [], 0
     if isinstance(method, Magnus):
-        method = look_ahead(method, problem, float(times[-1]))
+        error = float(given_up(problem, field, state))
     for index, t in enumerate(np.asarray(times)):
         later = jnp.asarray(t, dtype)
         if saved is not None and (kept := saved.load(index)) is not None:
             state, calls, error, first = kept
         elif float(t) > float(now):
             if isinstance(method, Magnus):
-                share = tol * float(later - now) / float(times[-1])
+                share = tol * (1 - CAPPED) * float(later - now) / float(times[-1])
                 state, more, worse, first = travel(method, problem, state, now, later, share, first)
             else:
                 part = _run_static(problem, method, state, (later - now)[None], jnp.asarray(tol, dtype))
@@ -71,7 +71,7 @@ def run_by_interval(
             saved.save(index, state, calls, error, first)
         now = later
         values.append(state)
-        errors.append(error)
+        errors.append(error if float(t) > 0 else 0.0)
         if bar is not None:
             bar.update()
     if bar is not None:
@@ -120,7 +120,8 @@ def run_moving(problem: Problem, method: Magnus, field: Array, times: Array, tol
 
     start = (enter(problem, field, jnp.asarray(tol * CAPPED, dtype)), jnp.zeros((), dtype))
     _, (values, calls, errors) = jax.lax.scan(step, start, times.astype(dtype))
-    return Trajectory(values, jnp.sum(calls), jnp.cumsum(errors))
+    lost = jnp.where(times > 0, given_up(problem, field, start[0]), 0).astype(dtype)
+    return Trajectory(values, jnp.sum(calls), lost + jnp.cumsum(errors))
 
 
 @eqx.filter_jit
@@ -160,6 +161,16 @@ def capped_wave(density: Array, log_root: Array, weights: Array, share: Any) -> 
     answer = capped(height)
     answer = answer * mass / jnp.sum(weights * root * answer)
     return jnp.where(tallest > typical + math.log(TOWERING), answer, wave)
+
+
+@eqx.filter_jit
+def given_up(problem: Problem, field: Array, state: Array) -> Array:
+    """The relative L1 error that entering made."""
+    if problem.wick != 0 or problem.picture == "density" or not problem.reversible:
+        return jnp.zeros((), field.real.dtype)
+    weights = problem.grid.weights.astype(field.real.dtype)
+    lost = jnp.sum(weights * jnp.abs(leave(problem, state, 0.0) - field)) / jnp.sum(weights * jnp.abs(field))
+    return jax.lax.stop_gradient(lost)
 
 
 def leave(problem: Problem, state: Array, t: Any) -> Array:

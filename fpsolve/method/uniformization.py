@@ -79,7 +79,7 @@ def _sum(prepared: _Prepared, field: Array, length: Array) -> Step:
     total = total / _poisson_mass(parameters[1], count)
     if not isinstance(prepared.operator, EdgeOperator):
         _, total = split_stationary(prepared.operator, prepared.picture, total)
-    rounding = 2 * jnp.finfo(field.dtype).eps * jnp.sqrt(count.astype(field.dtype))
+    rounding = jnp.finfo(field.dtype).eps * (2 + count.astype(field.dtype) / 2)
     return Step(still + total, count.astype(field.dtype), rounding)
 
 

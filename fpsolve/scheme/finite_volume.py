@@ -20,7 +20,7 @@ from jaxtyping import Array
 
 from ..core.checks import refuse
 from ..equation import FokkerPlanck, Schrodinger
-from ..grid import Grid, product_points, sample
+from ..grid import Grid, sample_product
 from .base import Equation, Scheme
 from .edges import EdgeOperator
 
@@ -89,14 +89,14 @@ def _build(
     up, down = [], []
     for i, axis in enumerate(grid.axes):
         gaps = _along(grid, i, axis.gaps)
-        faces = product_points(_positions(grid, i, axis.faces))
-        diffusion = sample(lambda x, i=i: equation.diffusions(x)[i], faces)
+        faces = _positions(grid, i, axis.faces)
+        diffusion = sample_product(lambda x, i=i: equation.diffusions(x)[i], faces)
         if isinstance(equation, Schrodinger):
             drop = jnp.zeros_like(diffusion)
         else:
             drop = -_energy_rise(equation, grid, i, t) / diffusion
             if (force := equation.force) is not None:
-                drop = drop + sample(lambda x, i=i, f=force: f(x, t)[i], faces) * gaps / diffusion
+                drop = drop + sample_product(lambda x, i=i, f=force: f(x, t)[i], faces) * gaps / diffusion
         up.append((diffusion / gaps * rate(-drop)).astype(dtype))
         down.append((diffusion / gaps * rate(drop)).astype(dtype))
     if isinstance(equation, Schrodinger):
@@ -111,7 +111,7 @@ def _energy_rise(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> Array:
     axis = grid.axes[i]
     if axis.ends == "open":
         positions = _positions(grid, i, np.concatenate([[axis.lower], axis.nodes, [axis.upper]]))
-        return jnp.diff(sample(lambda x: equation.energy(x, t), product_points(positions)), axis=i)
+        return jnp.diff(sample_product(lambda x: equation.energy(x, t), positions), axis=i)
     below, above = axis.beside(grid.sample(lambda x: equation.energy(x, t)), i)
     return above - below
 

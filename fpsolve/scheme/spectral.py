@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..equation import FokkerPlanck, QuantumPotential, axis_wells
-from ..grid import Absorbing, Grid, Legendre, product_points, sample
+from ..grid import Absorbing, Grid, Legendre, sample_product
 from .base import Equation, Scheme
 from .basis import basis, check_axis, wavenumbers
 from .tensor import Factor, FourierKinetic, Kinetic, MatrixKinetic, TensorOperator
@@ -86,9 +86,8 @@ def _kinetic(equation: Equation, grid: Grid, i: int, dtype: Any) -> Kinetic:
 def _factor(equation: FokkerPlanck, grid: Grid, i: int, t: Any, dtype: Any) -> Factor:
     axis, faces = grid.axes[i], basis(grid.axes[i])
     positions = [jnp.asarray(faces.faces if j == i else a.nodes, dtype=float) for j, a in enumerate(grid.axes)]
-    points = product_points(tuple(positions))
-    diffusion = sample(lambda x: equation.diffusions(x)[i], points)
-    drift = sample(lambda x: equation.drift(x, t)[i], points)
+    diffusion = sample_product(lambda x: equation.diffusions(x)[i], tuple(positions))
+    drift = sample_product(lambda x: equation.drift(x, t)[i], tuple(positions))
     steepest = jnp.sqrt(jnp.max(diffusion)) * faces.steepest
     largest = (steepest + jnp.max(jnp.abs(drift) / jnp.sqrt(diffusion)) * faces.tallest / 2) ** 2
     cast = lambda array: jnp.asarray(array).astype(dtype)
