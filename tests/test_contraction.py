@@ -61,6 +61,7 @@ def test_the_door_chooses_a_basis_that_meets_the_tolerance() -> None:
         assert chosen.stats["mass_drift"] < 1e-13
 
 
+@pytest.mark.slow
 def test_a_basis_that_misses_is_replaced_by_the_full_one() -> None:
     name = "a double well, coupled"
     small = solve(name, 1e-8, fp.Chebyshev(ranks=(8, 8)))

@@ -156,6 +156,7 @@ def test_spectral_values_on_another_grid(box: tuple[float, float, int]) -> None:
     np.testing.assert_allclose(solution.on(grid)[0], exact(grid, 0.4), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_finite_volumes_on_another_grid_keep_mass_and_order() -> None:
     errors = []
     for n in (24, 48, 96):

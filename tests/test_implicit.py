@@ -80,6 +80,7 @@ def test_each_order_is_seen_and_the_error_is_known(name, order):
     assert np.all((np.array(estimated) > 0.3 * np.array(true)) & (np.array(estimated) < 3 * np.array(true)))
 
 
+@pytest.mark.slow
 def test_a_wrong_gamma_is_seen(monkeypatch):
     right = implicit.coefficients(2)
     monkeypatch.setattr(implicit, "coefficients", lambda order: (0.3, right[1]))
@@ -159,6 +160,7 @@ def test_a_steep_drift_costs_no_more_than_a_gentle_one():
     [(RING, None, 1e-4), (RING, 6, 1e-4), pytest.param(PLANE, 4, 1e-11, marks=SLOW)],
     ids=["chosen", "fixed", "plane"],
 )
+@pytest.mark.slow
 def test_steps_are_differentiated_compiled_and_mapped(grid, steps, tol):
     start = grid.density(fp.Gaussian([1.0, 0.0][: grid.ndim], 0.5))
 
@@ -188,6 +190,7 @@ def test_single_precision(name):
     assert distance(grid, step.field[-1], exactly) <= 1e-4 and float(step.error[-1]) <= 1e-4
 
 
+@pytest.mark.slow
 def test_a_wave_in_a_well_decays_in_imaginary_time():
     equation, start = fp.Schrodinger(lambda x: x[0] ** 2 / 2 - 3.0), jnp.exp(-(LINE.points[..., 0] ** 2) / 2)
     made = operator(VOLUMES, equation, LINE)
@@ -211,6 +214,7 @@ def test_a_resolvent_and_its_transpose_are_inverses(name):
     check_close(transposed.ravel(), np.linalg.solve(matrix.T, b.ravel()), 1e-9, "x of the transposed system")
 
 
+@pytest.mark.slow
 def test_lines_in_turn_and_at_once_agree():
     one, two, three = np.exp(3 * np.random.default_rng(0).normal(size=(3, 2, 40)))
     for reverse in (False, True):

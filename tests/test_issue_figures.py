@@ -48,6 +48,7 @@ def test_legendre_between_walls_with_a_constant_force(seed, as_force):
     assert relative_error(system, solution) <= 1e-9
 
 
+@pytest.mark.slow
 def test_finite_volumes_at_order_two():
     system, sizes = random_oscillator(3, 2), (36, 46, 58, 74)
     check_order([relative_error(system, solve(system, n, 0.4, scheme=fp.ScharfetterGummel())) for n in sizes], sizes)

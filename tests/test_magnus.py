@@ -35,6 +35,7 @@ def test_truth_and_an_honest_estimate_at_every_tolerance(name: str) -> None:
             assert float(error) < tol
 
 
+@pytest.mark.slow
 def test_coupled_axes_agree_with_small_midpoint_steps() -> None:
     potential = lambda x, t: (x[0] ** 2 - 1) ** 2 / 2 + (x[1] - x[0]) ** 2 / 2 + 0.5 * x[0] * jnp.sin(2 * t)
     grid = fp.Grid(fp.Line(-3.4, 3.4, 32), fp.Line(-6.5, 6.5, 36))

@@ -295,6 +295,7 @@ def test_starts_and_rates_go_through_vmap():
 
 
 @pytest.mark.parametrize("name", slow_but(["line", "absorbing", "periodic"], "line"))
+@pytest.mark.slow
 def test_single_precision_reaches_its_own_floor(name):
     equation, axis = SYSTEMS[name]
     grid, times = fp.Grid(axis), jnp.asarray([1e-2, 1.0, 50.0, 1e6])
@@ -311,6 +312,7 @@ def test_single_precision_reaches_its_own_floor(name):
     assert np.max(taken.error) < 2e-5
 
 
+@pytest.mark.slow
 def test_it_runs_without_double_precision():
     jax.config.update("jax_enable_x64", False)
     taken = run((BARRIER, fp.Line(-2.5, 2.5, 65)), [1.0], Rational(), tol=1e-5)

@@ -112,6 +112,7 @@ def test_a_descent_cut_short_is_reported(monkeypatch):
         ground_level(lambda x: tilted(x), COARSE)
 
 
+@pytest.mark.slow
 def test_the_level_is_differentiated_compiled_and_mapped():
     f = jax.jit(lambda a: ground_level(lambda x: tilted(x, a), COARSE).values[0])
     a, h = jnp.asarray(0.9), 1e-4

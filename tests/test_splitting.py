@@ -108,6 +108,7 @@ def test_independent_axes_need_no_steps():
     assert distance(grid, run.values, truth)[0] < 1e-13 and float(run.calls) == 8
 
 
+@pytest.mark.slow
 def test_what_never_gets_there_says_so(monkeypatch):
     start = GRID.density(fp.Gaussian([1.0, 0.5], 0.3))
     asked = march(SWIRL, GRID, start, [1.0], Splitting(steps=8), 1e-9)
@@ -162,6 +163,7 @@ def lie(halves, count, u):
 
 
 @SLOW
+@pytest.mark.slow
 def test_three_axes_with_varying_diffusion_and_uneven_cells():
     grid = fp.Grid(fp.Line(-3.0, 3.0, 7), fp.Legendre(-2.0, 2.0, 6), fp.Absorbing(0.0, 1.0, 5))
     equation = fp.FokkerPlanck(
@@ -183,6 +185,7 @@ def test_a_wave_in_imaginary_time_is_split_too():
     assert distance(grid, run.values, truth)[0] <= float(run.error[0]) <= 1e-6
 
 
+@pytest.mark.slow
 def test_runs_are_differentiated_compiled_and_mapped():
     start = TINY.density(fp.Gaussian([0.4, 3.0], 0.5))
 
