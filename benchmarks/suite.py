@@ -208,7 +208,7 @@ def space(contest: Contest, quick: bool) -> Iterator[Contender]:
 
 def path_line(contest: Contest, quick: bool) -> Iterator[Contender]:
     """P5 on a line."""
-    yield from moving_methods(contest, box(2.2), (48,), contest.goal)
+    yield from moving_methods(contest, box(2.4), (52,), 1e-7)
     yield hand(contest, "sinc Strang, 3 levels", by_hand.sinc_strang, box(2.1), (40,), steps=1700)
     yield hand(contest, "sinc Strang, 4 levels", by_hand.sinc_strang, box(2.1), (40,), steps=620, levels=4)
     yield peer(contest, "diffrax", "Bosh3", peers.diffrax, box(2.1), (40,), "Bosh3", 1e-5)
@@ -218,8 +218,8 @@ def path_line(contest: Contest, quick: bool) -> Iterator[Contender]:
 def path_plane(contest: Contest, quick: bool) -> Iterator[Contender]:
     """P5 on a plane, to 1e-7 or 1e-8: the numpy steps are those that just reach it."""
     bounds, shape, fine = box(2.1, 3.6), (40, 32), contest.goal < 5e-8
-    yield from moving_methods(contest, box(2.2, 4.2), (48, 36), contest.goal)
-    three, four = (1700, 620) if fine else (1150, 420)
+    yield from moving_methods(contest, box(2.35, 4.0), (48, 32), 2e-7 if fine else 1e-6)  # what just reaches it
+    three, four = (1700, 620) if fine else (1150, 440)
     yield hand(contest, "sinc Strang, 3 levels", by_hand.sinc_strang, bounds, shape, steps=three)
     yield hand(contest, "sinc Strang, 4 levels", by_hand.sinc_strang, bounds, shape, steps=four, levels=4)
     yield peer(contest, "diffrax", "Bosh3", peers.diffrax, bounds, shape, "Bosh3", 1e-5)
