@@ -127,6 +127,28 @@ EVOLVES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
         ("method", "Chebyshev", "fp.Uniformization()"),
     ),
     "Chebyshev with D(x)": (lambda: ask(UNEVEN, method=fp.Chebyshev()), ("method", "Chebyshev", "fp.Uniformization()")),
+    "Rational in two dimensions": (
+        lambda: ask(grid=PLANE, method=fp.Rational()),
+        ("method", "Rational", "2", "fp.Chebyshev()", "fp.Splitting()"),
+    ),
+    "Rational round a ring with a force": (
+        lambda: ask(fp.FokkerPlanck(force=lambda x: 1 + 0 * x), grid=RING, method=fp.Rational()),
+        ("method", "Rational", "ring", "fp.Uniformization()"),
+    ),
+    "Splitting of a spectral scheme": (
+        lambda: ask(grid=PLANE, scheme=fp.Spectral(), method=fp.Splitting()),
+        ("method", "Splitting", "Spectral", "fp.ScharfetterGummel()", "fp.Chebyshev()"),
+    ),
+    "Implicit in real time": (
+        lambda: ask(OSCILLATOR, method=fp.Implicit(), wick=1.0),
+        ("method", "Implicit", "Wick", "fp.Chebyshev()"),
+    ),
+    "Magnus of steps that choose themselves": (
+        lambda: ask(MOVING, method=fp.Magnus(exponential=fp.Splitting())),
+        ("method", "Splitting", "steps=2"),
+    ),
+    "ranks of other axes": (lambda: ask(method=fp.Chebyshev((4, 4))), ("method.ranks", "(4, 4)", "1 in all")),
+    "ranks beyond the nodes": (lambda: ask(method=fp.Chebyshev((99,))), ("method.ranks", "99", "16 nodes")),
     "a static method on a moving equation": (
         lambda: ask(MOVING, method=fp.Chebyshev()),
         ("method", "moves", "fp.Magnus("),

@@ -137,7 +137,7 @@ def check_method(method: Any, equation: Equation, grid: Grid, scheme: Any, rever
 def _check_ranks(ranks: tuple[int, ...], grid: Grid) -> None:
     cure = "Give one number an axis, at most its nodes, or None to have them chosen."
     if len(ranks) != grid.ndim:
-        refuse("method.ranks", ranks, f"the grid has {grid.ndim} axes", cure)
+        refuse("method.ranks", ranks, f"it must hold one number an axis, {grid.ndim} in all", cure)
     for rank, n in zip(ranks, grid.shape, strict=True):
         if rank > n:
             refuse("method.ranks", ranks, f"an axis has only {n} nodes", cure)
