@@ -38,6 +38,7 @@ def test_nothing_public_is_passed_over() -> None:
 
 
 @pytest.mark.parametrize("name", potentials())
+@pytest.mark.slow
 def test_public_potentials_conform(name: str) -> None:
     check_potential(*potentials()[name])
 

@@ -42,6 +42,7 @@ def missed(name: str, a: fp.Solution, b: fp.Solution) -> np.ndarray:
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("ranks", [(8, 8), pytest.param((16, 12), marks=pytest.mark.slow), (24, 16)])
+@pytest.mark.slow
 def test_the_estimate_bounds_the_error(name: str, ranks: tuple[int, ...], monkeypatch: Any) -> None:
     monkeypatch.setattr(sys.modules["fpsolve.evolve"], "_mended", lambda plan, solution: None)
     truth = solve(name, 1e-9, fp.Chebyshev(ranks=()))

@@ -149,6 +149,7 @@ def test_statistics_results_and_errors() -> None:
 
 
 @pytest.mark.parametrize("box", [(-6.0, 6.0, 131), (-2.0, 1.5, 60)])
+@pytest.mark.slow
 def test_spectral_values_on_another_grid(box: tuple[float, float, int]) -> None:
     coarse = fp.Grid(fp.Line(-9.0, 9.0, 72))
     solution = fp.evolve(WELL, exact(coarse, 0.0), [0.4], grid=coarse, scheme=fp.Spectral(), tol=1e-11)

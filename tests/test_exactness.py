@@ -60,6 +60,7 @@ def absorbs(grid):
 
 
 @with_schemes(ENDS, ["reflecting", "periodic x absorbing"])
+@pytest.mark.slow
 def test_finite_volume_matrices_are_what_they_claim(name, scheme):
     grid = ENDS[name]
     made = operator(scheme, fp.FokkerPlanck(energy_on(grid), 0.7), grid)
@@ -78,6 +79,7 @@ def test_finite_volume_matrices_are_what_they_claim(name, scheme):
 
 
 @pytest.mark.parametrize("name", [name for name in ENDS if "reflecting" not in name])
+@pytest.mark.slow
 def test_spectral_matrices_are_symmetric_with_a_real_spectrum_from_zero(name):
     grid = ENDS[name]
     h = symmetric_form(operator(fp.Spectral(), fp.FokkerPlanck(energy_on(grid), 0.7), grid))
@@ -96,6 +98,7 @@ def test_spectral_fluxes_conserve_mass_under_a_force(name):
 
 
 @pytest.mark.parametrize("name", ["line", "reflecting", "periodic", "reflecting x periodic"])
+@pytest.mark.slow
 def test_the_square_root_scheme_is_the_lattice_laplacian_plus_a_well(name):
     grid, diffusion = ENDS[name], 0.7
     made = operator(fp.SquareRoot(), fp.FokkerPlanck(energy_on(grid), diffusion), grid)
@@ -177,6 +180,7 @@ def test_a_run_repeats_to_the_bit(scheme):
 
 
 @pytest.mark.parametrize("name", ["periodic", "legendre", "absorbing", "reflecting x periodic"])
+@pytest.mark.slow
 def test_chebyshev_uniformisation_and_the_dense_exponential_agree(name):
     grid = ENDS[name]
     equation, scheme = fp.FokkerPlanck(energy_on(grid), 0.7), fp.ScharfetterGummel()

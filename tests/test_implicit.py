@@ -74,6 +74,7 @@ QUICK = {("line", 1), ("line", 2), ("line", 3), ("ring, pushed", 2), ("absorbed"
     ("name", "order"),
     [pytest.param(n, k, marks=() if (n, k) in QUICK else SLOW) for n in CASES for k in (1, 2, 3)],
 )
+@pytest.mark.slow
 def test_each_order_is_seen_and_the_error_is_known(name, order):
     true, estimated = errors(name, order)
     check_order(true, (8, 16, 32, 64), order)
@@ -92,6 +93,7 @@ def test_a_wrong_gamma_is_seen(monkeypatch):
 
 @pytest.mark.parametrize(("order", "tol"), [(1, 1e-3), (2, 1e-5), (3, 1e-7)])
 @pytest.mark.parametrize("name", ["absorbed", pytest.param("ring, pushed", marks=SLOW)])
+@pytest.mark.slow
 def test_steps_are_chosen_from_the_tolerance(name, order, tol):
     equation, grid, start, t = CASES[name]
     start = grid.density(start)

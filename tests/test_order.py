@@ -45,6 +45,7 @@ def test_finite_volumes_converge_at_order_two(name, scheme):
 
 
 @pytest.mark.parametrize("scheme", ["ScharfetterGummel", pytest.param("SquareRoot", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_finite_volumes_on_gauss_lobatto_cells_converge_at_order_two(scheme):
     system, sizes = STILL["walls"], (20, 30, 45, 68)
     check_order(
@@ -60,6 +61,7 @@ def test_a_moving_density_in_finite_volumes_converges_at_order_two():
 
 @pytest.mark.parametrize("scheme", ["ScharfetterGummel", pytest.param("SquareRoot", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("system", [STILL["poeschl-teller"], exact.prescribed()], ids=["poeschl-teller", "prescribed"])
+@pytest.mark.slow
 def test_levels_converge_at_order_two(system, scheme):
     sizes, exactly = (90, 135, 200, 300), system.spectrum(2)[1]
     levels = [fp.spectrum(system.equation, system.grid(n), 2, scheme=getattr(fp, scheme)()).values[1] for n in sizes]

@@ -63,6 +63,7 @@ def errors_by_count(order, grid=GRID, equation=SWIRL):
 
 
 @pytest.mark.parametrize("order", [2, 4])
+@pytest.mark.slow
 def test_the_order_is_the_claimed_one(order):
     check_order(errors_by_count(order), COUNTS, float(order))
 

@@ -60,6 +60,7 @@ def test_a_toml_problem_is_evolved_written_and_drawn(here: Path) -> None:
     assert (here / "double_well.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_moving_potential_from_python(here: Path) -> None:
     done = run("moving_trap.py", "--out", "trap.nc", "--plot", "trap.svg", "--times", "0.25,0.5", "--tol", "1e-4")
     assert done.exit_code == 0, done.output
@@ -128,6 +129,7 @@ def test_a_python_file_that_fails_names_its_line(here: Path) -> None:
     assert "Did you mean 'diffusion'?" in refused(PYTHON + "difusion = 3.0", here, ".py")
 
 
+@pytest.mark.slow
 def test_sums_and_moving_potentials_in_toml(here: Path) -> None:
     rest = WELL.partition("[initial]")[2]
     parts = '[[potential]]\nkind = "Harmonic"\n[[potential]]\nkind = "DoubleWell"\nbarrier = 2.0\n[initial]' + rest
