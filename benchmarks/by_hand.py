@@ -113,24 +113,29 @@ def product_of(matrices: list[np.ndarray], diagonal: np.ndarray) -> Callable[...
     return product
 
 
+def strang_steps(wave: np.ndarray, well: np.ndarray, squares: np.ndarray, pair: Any, dt: float, count: int) -> Any:
+    """`count` Strang steps of length dt; `pair` transforms forward and backward, `squares` is the kinetic energy."""
+    forward, backward = pair
+    whole, half = np.exp(-dt * well), np.exp(-dt / 2 * well)
+    filter_ = np.exp(-dt * squares)
+    wave = wave * half
+    for k in range(count):
+        spectrum = forward(wave)
+        spectrum *= filter_
+        wave = backward(spectrum)
+        wave *= whole if k < count - 1 else half
+    return wave
+
+
 def fft_strang(problem: Any, box: Any, shape: Any, steps: int) -> Run:
     """Strang steps in the wave picture, kinetic part by real FFT, two levels of Richardson: (4 T(2n) - T(n)) / 3."""
     axes = problems.open_axes(box, shape)
     squares = wavenumbers(box, shape)
-    forward, backward = transforms(shape)
+    pair = transforms(shape)
     volume = problems.cell(axes)
 
     def level(wave: np.ndarray, well: np.ndarray, count: int) -> np.ndarray:
-        dt = problem.t / count
-        whole, half = np.exp(-dt * well), np.exp(-dt / 2 * well)
-        filter_ = np.exp(-dt * squares)
-        wave = wave * half
-        for k in range(count):
-            spectrum = forward(wave)
-            spectrum *= filter_
-            wave = backward(spectrum)
-            wave *= whole if k < count - 1 else half
-        return wave.copy()
+        return strang_steps(wave, well, squares, pair, problem.t / count, count).copy()
 
     def run() -> np.ndarray:
         root = np.exp(-problems.potential(axes) / 2)

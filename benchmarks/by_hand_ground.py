@@ -45,19 +45,11 @@ def fft_ground(problem: Any, box: Any, shape: Any, steps: int, time: float, leve
     """P6: Strang steps in imaginary time by FFT until only the ground state is left, extrapolated in the step."""
     axes = problems.open_axes(box, shape)
     squares = by_hand.wavenumbers(box, shape) / 2
-    forward, backward = by_hand.transforms(shape)
+    pair = by_hand.transforms(shape)
     volume = problems.cell(axes)
 
     def level(wave: np.ndarray, well: np.ndarray, count: int) -> np.ndarray:
-        dt = time / count
-        whole, half = np.exp(-dt * well), np.exp(-dt / 2 * well)
-        filter_ = np.exp(-dt * squares)
-        wave = wave * half
-        for k in range(count):
-            spectrum = forward(wave)
-            spectrum *= filter_
-            wave = backward(spectrum)
-            wave *= whole if k < count - 1 else half
+        wave = by_hand.strang_steps(wave, well, squares, pair, time / count, count)
         return wave / np.sqrt(np.vdot(wave, wave))
 
     def run() -> np.ndarray:
