@@ -6,10 +6,13 @@ the import hook before anything imports `fpsolve`, in each worker too.
 
 import os
 import tempfile
+from collections.abc import Iterator
+from typing import Any
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import jax
+import jaxtyping
 import pytest
 
 jax.config.update("jax_enable_x64", True)
@@ -39,6 +42,21 @@ def double_precision():
     jax.config.update("jax_enable_x64", True)
     yield
     jax.config.update("jax_enable_x64", True)
+
+
+@pytest.fixture
+def nothing_is_computed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A door as a user meets it, without the suite's type checks; fail as soon as an operator is built."""
+    import fpsolve as fp
+
+    def computed(*_: Any, **__: Any) -> None:
+        raise AssertionError("computed before refusing")
+
+    for scheme in (fp.Spectral, fp.ScharfetterGummel, fp.SquareRoot):
+        monkeypatch.setattr(scheme, "build", computed)
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
