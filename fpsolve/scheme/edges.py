@@ -58,6 +58,10 @@ class EdgeOperator(Operator):
             factors.append(jnp.sqrt(self.down[i]) * above - jnp.sqrt(self.up[i]) * below)
         return tuple(factors)
 
+    def face_weights(self, i: int) -> Array:
+        """Ones, `(m_i,)`: the gaps between nodes are in the rates."""
+        return jnp.ones(self.up[i].shape[i], self.up[i].dtype)
+
     def hamiltonian(self, wave: Array) -> Array:
         """H psi = sum_i A_i^T A_i psi + V psi."""
         answer = self.leaving * wave if self.well is None else (self.leaving + self.well) * wave

@@ -143,6 +143,14 @@ class TensorOperator(Operator):
     log_root: Array | None
     potential: Any = None
 
+    def factor(self, wave: Array) -> tuple[Array, ...]:
+        """A_i psi on the faces of each axis i; every term must be a `Factor`."""
+        return tuple(self._factor(i).apply(wave, i, self.grid.ndim) for i in range(self.grid.ndim))
+
+    def face_weights(self, i: int) -> Array:
+        """The weights of the faces of axis i, `(m_i,)`."""
+        return self._factor(i).face_weights
+
     def hamiltonian(self, wave: Array) -> Array:
         """H psi = sum_i h_i psi + V psi."""
         answer = jnp.zeros_like(wave) if self.well is None else self.well * wave
@@ -155,9 +163,8 @@ class TensorOperator(Operator):
         if self.log_root is not None:
             return -jnp.exp(self.log_root) * self.hamiltonian(divide_root(density, self.log_root))
         answer = jnp.zeros_like(density)
-        for i, term in enumerate(self.terms):
-            assert isinstance(term, Factor), "without sqrt(pi) every term is a factor"
-            answer = answer + term.generator(density, i, self.grid.ndim)
+        for i in range(self.grid.ndim):
+            answer = answer + self._factor(i).generator(density, i, self.grid.ndim)
         return answer
 
     @property
@@ -168,3 +175,8 @@ class TensorOperator(Operator):
             return jnp.zeros_like(largest), largest
         lowest = jnp.zeros_like(largest) if self.log_root is not None else jnp.min(self.well)
         return lowest, largest + jnp.max(self.well)
+
+    def _factor(self, i: int) -> Factor:
+        term = self.terms[i]
+        assert isinstance(term, Factor), "in the flux form every term is a factor"
+        return term
