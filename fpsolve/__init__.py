@@ -11,6 +11,7 @@ from importlib.metadata import version
 # isort: off
 # Geometry
 from .grid import Line, Reflecting, Absorbing, Periodic, Legendre, Grid, Gaussian
+from .fit import fit_grid
 
 # Potentials
 from .potential import Potential, Harmonic, DoubleWell, Quartic, Cosine, MexicanHat, MullerBrown
@@ -25,7 +26,9 @@ from .method import Chebyshev, Rational, Splitting, Implicit, Magnus, Uniformiza
 
 # Doors
 from .evolve import evolve
-from .spectrum import spectrum, Spectrum
+from .spectrum import spectrum, spectral_gap
+from .modes import Spectrum
+from .rates import committor, mean_first_passage_time, eyring_kramers, EyringKramers
 from .correspondence import correspondence, Correspondence
 from .solution import Solution
 from .theorem import theorems, verify, Certificate
@@ -47,6 +50,7 @@ __all__ = [
     "Dense",
     "DoubleWell",
     "Driven",
+    "EyringKramers",
     "FokkerPlanck",
     "Gaussian",
     "GaussianMixture",
@@ -76,9 +80,14 @@ __all__ = [
     "Splitting",
     "SquareRoot",
     "Uniformization",
+    "committor",
     "correspondence",
     "evolve",
+    "fit_grid",
+    "eyring_kramers",
     "load",
+    "mean_first_passage_time",
+    "spectral_gap",
     "spectrum",
     "testing",
     "theorems",

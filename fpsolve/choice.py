@@ -9,8 +9,8 @@ from jaxtyping import Array
 
 from .core.checks import is_concrete, refuse
 from .equation import FokkerPlanck
-from .grid import Grid, Legendre, Reflecting
-from .method import Chebyshev, Rational, Reach, Uniformization, needs_rates
+from .grid import Axis, Grid, Legendre, Reflecting
+from .method import Chebyshev, Dense, Rational, Reach, Uniformization, needs_rates
 from .method.base import Picture
 from .method.contraction import choose_ranks, missing
 from .method.magnus import Problem
@@ -19,8 +19,11 @@ from .scheme import EdgeOperator, ScharfetterGummel, Scheme, Spectral
 from .scheme.base import Equation
 
 UNRESOLVED = 1e-3  # what `_unresolved` may be; finite volumes with as many cells are seldom better than that
-DAMPED = 20.0  # exponent of a mode that is gone
+SHORTEST = 0.45  # of the frequency of sampling, above which a wave is among the shortest tenth
 LARGEST_SPECTRAL = 512
+CARRIED = 640  # points up to which a density is carried in a basis by its matrix, whatever its drift
+CROSSED = 4.0  # Péclet number of a cell up to which a density is tried in a basis
+PROVISIONAL = "because the grid resolves the initial density and all that came of it"
 WIDEST = 1000.0  # factor on the bounds of a spectrum that proved too narrow
 
 
@@ -81,10 +84,11 @@ def _suitable(
         return volumes, f"because an axis has more than {LARGEST_SPECTRAL} nodes"
     if not isinstance(equation, FokkerPlanck):
         return Spectral(), "because the grid has a basis on every axis"
-    if not reversible:
-        return volumes, "because the process is not reversible"
-    if not fits:
-        return volumes, "because the initial density is too wide for its wave"
+    if not reversible or not fits:
+        why = "the initial density is too wide for its wave" if reversible else "the process is not reversible"
+        if _may_carry(equation, grid, field, times):
+            return Spectral(), f"{PROVISIONAL} (not as a wave: {why})"
+        return volumes, f"because {why}"
     if not is_concrete(equation, field, times):
         return (
             Spectral(),
@@ -98,11 +102,50 @@ def _suitable(
     return volumes, f"because Spectral resolves sqrt(pi) and the initial density only to {size:.0e} on this grid"
 
 
+def _may_carry(equation: FokkerPlanck, grid: Grid, field: Array, times: Array) -> bool:
+    """Whether the density itself may be tried in a basis: the start is resolved, and no cell is crossed much faster
+    than it is mixed, or the axis is one and its matrix small (only in more dimensions does what leaves at one end of a
+    box come in at the other)."""
+    if equation.moves or not is_concrete(equation, field, times):
+        return False
+    share, peclet = _folding(equation, grid, field)
+    return float(share) < UNRESOLVED and ((grid.ndim == 1 and grid.size <= CARRIED) or float(peclet) < CROSSED)
+
+
+@eqx.filter_jit
+def _folding(equation: FokkerPlanck, grid: Grid, field: Array) -> tuple[Array, Array]:
+    """The largest share of the shortest tenth, and the largest Péclet number |b_i| h_i / D_i of a cell."""
+    drift, diffusion = grid.sample(equation.drift), grid.sample(equation.diffusions)
+    widths = jnp.asarray([axis.length / axis.n for axis in grid.axes])
+    shares = [_shortest(field, axis, i) for i, axis in enumerate(grid.axes) if not isinstance(axis, Legendre)]
+    return jnp.max(jnp.stack([jnp.zeros((), field.dtype), *shares])), jnp.max(jnp.abs(drift) * widths / diffusion)
+
+
+def carried(grid: Grid, values: Array) -> bool:
+    """Whether densities `(T, *shape)` that were tried in a basis came out resolved: smooth, and hardly negative."""
+    shares = [
+        float(_shortest(frame, axis, i))
+        for frame in values
+        for i, axis in enumerate(grid.axes)
+        if not isinstance(axis, Legendre)
+    ]
+    lowest = jnp.min(values / jnp.max(values, axis=tuple(range(1, values.ndim)), keepdims=True))
+    return max(shares, default=0.0) < UNRESOLVED and float(lowest) > -UNRESOLVED
+
+
+def _shortest(field: Array, axis: Axis, i: int) -> Array:
+    """The share of the shortest tenth along axis i: its largest coefficient, relative to the largest of all."""
+    odd = jnp.concatenate([field, -jnp.flip(field, i)], i) if axis.ends == "open" else field
+    spectrum = jnp.abs(jnp.fft.fft(odd, axis=i))
+    high = (jnp.abs(jnp.fft.fftfreq(odd.shape[i])) > SHORTEST).reshape(-1, *[1] * (field.ndim - 1 - i))
+    return jnp.max(jnp.where(high, spectrum, 0)) / jnp.max(spectrum)
+
+
 @eqx.filter_jit
 def _unresolved(equation: FokkerPlanck, grid: Grid, field: Array, t: Any, first: Any) -> Array:
     """The worse of two: the rate sqrt(pi) |H sqrt(pi)| at which the Gibbs density would leak, and the share of the
-    initial density in its shortest tenth, or its square if diffusion has damped that tenth when first asked for: what
-    the grid then feels is what lies twice as far out and has been folded back."""
+    initial density in its shortest tenth, as far as diffusion has not damped it when first asked for, or its square:
+    what the grid then feels is what lies twice as far out and has been folded back."""
     dtype = field.dtype
     operator = Spectral().build(equation, grid, t, dtype, True)
     root = jnp.exp(equation.log_root(grid, t)).astype(dtype)
@@ -111,22 +154,21 @@ def _unresolved(equation: FokkerPlanck, grid: Grid, field: Array, t: Any, first:
         worst = jnp.zeros((), dtype)  # sqrt(pi) is no state of a process that loses mass
     for i, axis in enumerate(grid.axes):
         if not isinstance(axis, Legendre):
-            odd = jnp.concatenate([field, -jnp.flip(field, i)], i) if axis.ends == "open" else field
-            spectrum = jnp.abs(jnp.fft.fft(odd, axis=i))
-            high = (jnp.abs(jnp.fft.fftfreq(odd.shape[i])) > 0.45).reshape(-1, *[1] * (grid.ndim - 1 - i))
-            share = jnp.max(jnp.where(high, spectrum, 0)) / jnp.max(spectrum)
-            shortest = 0.9 * jnp.pi * axis.n / axis.length
+            share = _shortest(field, axis, i)
+            shortest = 2 * SHORTEST * jnp.pi * axis.n / axis.length
             diffusion = jnp.min(grid.sample(lambda x, i=i: equation.diffusions(x)[i]))
-            worst = jnp.maximum(worst, jnp.where(diffusion * shortest**2 * first > DAMPED, share**2, share))
+            worst = jnp.maximum(worst, jnp.maximum(share**2, share * jnp.exp(-diffusion * shortest**2 * first)))
     return jnp.where(jnp.isfinite(worst), worst, jnp.inf)
 
 
 def _wave_fits(problem: Problem, field: Array, share: float | None, tol: float) -> bool:
-    """Whether rounding of p / sqrt(pi) stays below the tolerance; taken for granted where nothing can be looked at."""
+    """Whether rounding of p / sqrt(pi) stays below the tolerance, and below half of the digits, since a wave that is
+    taller is not resolved; taken for granted where nothing can be looked at."""
     if not is_concrete(problem.equation, field):
         return True
     size = wave_size(problem, field, share)
-    return bool(np.isfinite(size)) and 8 * float(jnp.finfo(field.dtype).eps) * size < tol
+    epsilon = float(jnp.finfo(field.dtype).eps)
+    return bool(np.isfinite(size)) and 8 * epsilon * size < min(tol, epsilon**0.5)
 
 
 def wave_size(problem: Problem, field: Array, share: float | None = None) -> float:
@@ -158,6 +200,14 @@ def _missing(problem: Problem, field: Array, tol: Any, first: Array) -> Any:
     operator = problem.operator(0.0, dtype)
     wave = enter(problem, field, jnp.asarray(tol * CAPPED, dtype))
     return missing(operator, wave, first.astype(dtype)), operator.bounds[1]
+
+
+def matrix_method(method: Any, problem: Problem, why: str, dtype: Any) -> tuple[Any, str]:
+    """A chosen method, or `Dense` where it would sum powers of a matrix far from normal: a density in a basis."""
+    basis = isinstance(problem.scheme, Spectral) and problem.picture == "density"
+    if not (basis and isinstance(method, Uniformization)) or problem.grid.size > CARRIED or jnp.finfo(dtype).bits == 32:
+        return method, why
+    return Dense(), f"the density is carried in a basis, and its matrix of {problem.grid.size} points is not normal"
 
 
 def reach_of(problem: Problem, field: Array, times: Array) -> Reach | None:

@@ -3,6 +3,7 @@
 Values are looked at only where they are concrete; under `jit`, `vmap` and `grad` shapes are checked, the run reports.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,8 +15,9 @@ from jaxtyping import Array
 
 from .core.checks import check_finite_number, check_numbers, is_concrete, refuse
 from .equation import FokkerPlanck, Schrodinger, bring_out
-from .grid import Gaussian, Grid, Periodic, sample_product
+from .grid import Axis, Gaussian, Grid, Periodic, sample_product
 from .scheme.base import Equation
+from .scheme.basis import evaluate
 
 
 def check_equation(equation: Any, grid: Any, t: Any = 0.0) -> tuple[Any, Grid]:
@@ -126,6 +128,24 @@ def initial_field(equation: Equation, grid: Grid, initial: Any) -> Array:
         if not bool(jnp.any(field != 0)):
             refuse("initial", 0.0, "the wave is zero everywhere", "Move the box to where the wave is.")
     return field
+
+
+@functools.lru_cache(maxsize=64)
+def mass_weights(axis: Axis) -> np.ndarray:
+    """Those of the nodes, `(n,)`; on `fp.Absorbing`, where equal weights integrate sines to second order only, those
+    of the basis."""
+    if axis.ends != "open":
+        return axis.weights
+    x, w = np.polynomial.legendre.leggauss(axis.n + 8)
+    return w * axis.length / 2 @ evaluate(axis, axis.lower + axis.length * (x + 1) / 2)[1]
+
+
+def of_mass_one(grid: Grid, field: Array) -> Array:
+    """A density of smooth functions, normalised by the basis."""
+    mass = field
+    for axis in reversed(grid.axes):
+        mass = mass @ jnp.asarray(mass_weights(axis), field.dtype)
+    return field / mass
 
 
 def _probe(name: str, f: Any, grid: Grid) -> Any:

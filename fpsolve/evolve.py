@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Array
 
 from .checkpoint import Checkpoint, check_folder
-from .choice import choose_scheme, mended_method, reach_of, refine_method
-from .core.checks import is_concrete
+from .choice import PROVISIONAL, carried, choose_scheme, matrix_method, mended_method, reach_of, refine_method
+from .core.checks import is_concrete, refuse
 from .core.memory import check_memory
 from .core.progress import track
 from .core.result import raise_failure
@@ -29,15 +29,17 @@ from .entrance import (
     check_tolerance,
     check_wick,
     initial_field,
+    of_mass_one,
 )
 from .equation import FokkerPlanck
+from .fit import fit
 from .grid import Grid
-from .method import Chebyshev, Exponential, Magnus, check_method, choose_method
+from .method import Chebyshev, Exponential, Magnus, check_method, choose_method, needs_rates
 from .method.magnus import Problem, look_ahead
 from .method.trajectory import run_by_interval, run_moving
 from .plan import Memory, Plan, concluding_program
 from .question import LastQuestions, fingerprint
-from .scheme import Scheme
+from .scheme import ScharfetterGummel, Scheme, Spectral
 from .scheme.base import Equation
 from .solution import Solution
 
@@ -65,7 +67,7 @@ def evolve(
     - `initial`: the state at t = 0: a function of x of shape `(d,)` or `fp.Gaussian` (both normalised to mass 1 for a
       process), or an array of the grid's shape (taken as it is); float32 arrays are evolved in float32
     - `times`: `(T,)`, ascending, at least zero
-    - `grid`: where to solve it
+    - `grid`: where to solve it; None fits one to `tol` (`fp.fit_grid`), and `space_error` holds its estimated error
     - `scheme`: in space; None takes `fp.Spectral` where it resolves the Gibbs and the initial density on this grid,
       else `fp.ScharfetterGummel`
     - `method`: in time; None chooses, and `stats["method"]` says why
@@ -97,6 +99,12 @@ def evolve(
     plan = _examined.recall(question)
     if plan is None:
         plan = _examine(equation, initial, times, grid, scheme, method, tol, wick, observables)
+    solution = None
+    if PROVISIONAL in dict(plan.words)["scheme"]:
+        solution = _memory.run(question, plan)
+        if not carried(plan.problem.grid, solution.values):
+            plan = _examine(equation, initial, times, grid, VOLUMES, method, tol, wick, observables)
+            plan, solution = _told(plan, "ScharfetterGummel, because Spectral did not resolve the density"), None
     bar = track(plan.times, progress)
     method, field, tolerance = plan.method, plan.field, float(plan.tol)
     saved = None if folder is None else Checkpoint(folder, plan.problem, method, field, plan.times, tolerance)
@@ -107,13 +115,14 @@ def evolve(
     elif moving:
         trajectory = run_moving(plan.problem, method, field, plan.times, tolerance)
     else:
-        solution = _memory.run(question, plan)
+        solution = solution or _memory.run(question, plan)
         while (better := _mended(plan, solution)) is not None:
             plan, solution = better, _memory.run(question, better)
         return _finish(plan, solution, throw)
     return _finish(plan, plan.solution(concluding_program(plan, trajectory)), throw)
 
 
+VOLUMES = ScharfetterGummel()
 _memory, _examined = Memory(), LastQuestions()  # of still problems with their programs, and of moving ones
 
 
@@ -129,6 +138,12 @@ def _examine(
     observables: Any,
 ) -> Plan:
     """Refuse what cannot be right, choose what was left open."""
+    fitted = None
+    if grid is None:
+        check_wick(equation, wick)
+        _check_open(scheme, method)
+        fitted = fit(equation, initial, tol, times, wick=wick)
+        grid, scheme = fitted.grid, Spectral()
     equation, grid = check_equation(equation, grid)
     times = check_times(times)
     check_memory("grid", grid.shape, len(times) + 12, "Take fewer nodes on some axis, or fewer times.")
@@ -140,11 +155,14 @@ def _examine(
     field = initial_field(equation, grid, initial)
     tol = check_tolerance(tol, field.real.dtype)
     chosen = choose_scheme(equation, grid, scheme, field, times, tol, method)
+    if isinstance(chosen.scheme, Spectral) and callable(initial) and isinstance(equation, FokkerPlanck):
+        field = of_mass_one(grid, field)
     problem = Problem(equation, chosen.scheme, grid, chosen.picture, chosen.reversible, float(wick))
     if method is None:
         reach, fits = reach_of(problem, field, times), chosen.wave_fits
         dtype = field.real.dtype
         method, reason = choose_method(equation, grid, chosen.scheme, dtype, chosen.reversible, fits, wick, reach)
+        method, reason = matrix_method(method, problem, reason, dtype)
         why = f"{type(method).__name__}, because {reason}"
     else:
         check_method(method, equation, grid, chosen.scheme, chosen.reversible, wick)
@@ -155,6 +173,8 @@ def _examine(
         method = look_ahead(method, problem, float(times[-1]))
         if method.breakpoints.size:
             why += f"; from breakpoint to breakpoint: {', '.join(f'{t:.6g}' for t in np.asarray(method.breakpoints))}"
+    where = f"{type(chosen.scheme).__name__}, on a grid fitted to {tol:.0e}: {fitted.words}" if fitted else chosen.why
+    words = (("scheme", where), ("method", why), ("picture", chosen.picture))
     return Plan(
         problem=problem,
         method=method,
@@ -163,8 +183,19 @@ def _examine(
         tol=np.asarray(tol),
         observables=dict(observables or {}),
         fault="wave_out_of_range" if isinstance(method, Chebyshev) else "tolerance_not_reached",
-        words=(("scheme", chosen.why), ("method", why), ("picture", chosen.picture)),
+        words=words if fitted is None else (*words, ("space_error", repr(fitted.space_error))),
     )
+
+
+def _told(plan: Plan, scheme: str) -> Plan:
+    return dataclasses.replace(plan, words=tuple((dict(plan.words) | {"scheme": scheme}).items()))
+
+
+def _check_open(scheme: Any, method: Any) -> None:
+    """Refuse to fit a grid for anything but `fp.Spectral`."""
+    if (scheme is not None and not isinstance(scheme, Spectral)) or needs_rates(method):
+        asked = scheme if scheme is not None else method
+        refuse("grid", None, f"a grid is fitted for fp.Spectral, and {asked!r} is no part of that", "Give grid=.")
 
 
 def _mended(plan: Plan, solution: Solution) -> Plan | None:

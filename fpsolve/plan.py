@@ -1,5 +1,6 @@
 """A problem as the door has understood it: everything that a run needs, and the program that runs it."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -91,7 +92,8 @@ class Memory:
 
     def run(self, question: Any, plan: Plan) -> Solution:
         """The solution of a still problem; its plan is kept if the question can be told from others."""
-        arrays, static = eqx.partition(plan, lambda leaf: isinstance(leaf, jax.Array | np.ndarray))
+        wordless = dataclasses.replace(plan, words=())  # which differ from question to question
+        arrays, static = eqx.partition(wordless, lambda leaf: isinstance(leaf, jax.Array | np.ndarray))
         leaves, structure = jax.tree.flatten(static)
         program = _still_program(structure, tuple(leaves))
         answer = program(arrays)

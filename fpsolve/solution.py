@@ -23,6 +23,7 @@ class Solution(eqx.Module):
 
     - `times` `(T,)`; `values` `(T, *shape)`; `error` `(T,)` estimated relative L1 error in time
     - `observables` `{name: (T, ...)}`: expectations of what was asked for
+    - `space_error`: the estimated relative error in space, where the grid was fitted; None on a grid that was given
     - `stats`: `mass_drift`, `min_density`, `operator_calls`, and the words `scheme`, `method`, `picture` with reasons
     - `result`: "successful", or the name of what went wrong
     """
@@ -42,7 +43,14 @@ class Solution(eqx.Module):
     def stats(self) -> dict[str, Any]:
         """Numbers and words about the run; numbers are Python floats where they are known."""
         numbers = {name: _plain(value) for name, value in self.numbers.items()}
-        return {**numbers, **dict(self.words)}
+        space = {} if self.space_error is None else {"space_error": self.space_error}
+        return {**numbers, **dict(self.words), **space}
+
+    @property
+    def space_error(self) -> float | None:
+        """The estimated relative error in space of a fitted grid; None where the grid was given."""
+        word = dict(self.words).get("space_error")
+        return None if word is None else float(word)
 
     @property
     def result(self) -> str:

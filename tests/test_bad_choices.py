@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fpsolve as fp
@@ -11,7 +12,7 @@ from refusals import HUGE, MOVING, OSCILLATOR, PLANE, PUSHED, RING, UNEVEN, WALL
 pytestmark = pytest.mark.usefixtures("nothing_is_computed")
 
 CHOICES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
-    "grid missing": (lambda: ask(grid=None), ("grid", "None", "fp.Grid")),
+    "an array without a grid": (lambda: ask(initial=np.ones(16), grid=None), ("initial", "grid")),
     "grid an axis": (lambda: ask(grid=fp.Line(-1, 1, 8)), ("grid", "Line(-1, 1, 8)", "fp.Grid")),
     "grid a shape": (lambda: ask(grid=(16,)), ("grid", "(16,)", "fp.Grid")),
     "grid too large": (lambda: ask(grid=HUGE), ("bytes", "available", "(10000, 10000, 10000)", "fewer nodes")),

@@ -291,12 +291,14 @@ def test_k_is_refused(k: Any) -> None:
 
 
 SPECTRA: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
-    "grid missing": (lambda: fp.spectrum(WELL, None), ("grid", "None")),
+    "grid a shape": (lambda: fp.spectrum(WELL, (16,)), ("grid", "(16,)")),
     "grid too large": (lambda: fp.spectrum(WELL, HUGE), ("bytes", "available")),
     "equation": (lambda: fp.spectrum(fp.Harmonic(), GRID), ("equation", "fp.FokkerPlanck")),
     "scheme": (lambda: fp.spectrum(WELL, GRID, scheme="spectral"), ("scheme", "'spectral'")),
     "Reflecting": (lambda: fp.spectrum(WELL, WALLS, scheme=fp.Spectral()), ("grid", "Reflecting")),
-    "force": (lambda: fp.spectrum(PUSHED, GRID), ("equation", "force")),
+    "too many rates": (lambda: fp.spectrum(PUSHED, GRID, 17), ("k", "17", "16 points")),
+    "rates of square roots": (lambda: fp.spectrum(PUSHED, GRID, scheme=fp.SquareRoot()), ("scheme", "force")),
+    "the gap of no process": (lambda: fp.spectral_gap(fp.Harmonic(), GRID), ("equation", "fp.FokkerPlanck")),
     "tol": (lambda: fp.spectrum(WELL, GRID, tol=-1.0), ("tol", "-1.0")),
     "t": (lambda: fp.spectrum(MOVING, GRID, t=NAN), ("t", "nan")),
     "correspondence of a wave": (lambda: fp.correspondence(OSCILLATOR, START, [0.1], grid=GRID), ("equation",)),

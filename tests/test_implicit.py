@@ -112,7 +112,7 @@ STEEP = {
 }
 
 
-@pytest.mark.parametrize("name", STEEP)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW if "plane" in n else ()) for n in STEEP])
 def test_backward_euler_is_positive_and_keeps_mass_at_any_step(name):
     equation, grid = STEEP[name]
     point = jnp.zeros(grid.shape).at[tuple(n // 3 for n in grid.shape)].set(1.0)

@@ -12,7 +12,7 @@ import pytest
 
 import fpsolve as fp
 from fpsolve.core.along import transform
-from fpsolve.eigen import dense_modes, filtered_modes
+from fpsolve.eigen import slow_waves
 from fpsolve.method.magnus import Problem, travel_evenly
 from fpsolve.method.trajectory import run_static
 from fpsolve.scheme.basis import basis, wavenumbers
@@ -78,12 +78,11 @@ def test_moving_steps_lower_for_accelerators(scheme: Any, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("modes", [dense_modes, filtered_modes], ids=["dense", "filtered"])
-def test_modes_lower_for_accelerators(modes: Any, dtype: str) -> None:
-    problem = problem_of(WELL, VOLUMES, PLANE, "wave")
-    tol = () if modes is dense_modes else (jnp.asarray(1e-4, dtype),)
-    run = lambda t: modes(problem.operator(t, jnp.dtype(dtype)), 3, *tol, jnp.dtype(dtype))
-    check_lowers(run, dtype, 0.0)
+@pytest.mark.parametrize("name", ["dense", "tensor", "multigrid"])
+def test_modes_lower_for_accelerators(name: str, dtype: str) -> None:
+    problem = problem_of(WELL, SMOOTH if name == "tensor" else VOLUMES, PLANE, "wave")
+    run = lambda t, tol: slow_waves(name, problem.operator(t, jnp.dtype(dtype)), 2, 5, tol)
+    check_lowers(run, dtype, 0.0, 1e-4)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])

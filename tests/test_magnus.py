@@ -55,6 +55,7 @@ def test_coupled_axes_agree_with_small_midpoint_steps() -> None:
     assert distance(coarse.values, truth.values) < 2 * float(coarse.error[0]) + 1e-12
 
 
+@pytest.mark.slow
 def test_a_wave_at_any_angle() -> None:
     equation = fp.Schrodinger(lambda x, t: x[0] ** 2 / 2 + 0.5 * x[0] * jnp.sin(2 * t))
     grid, start = fp.Grid(fp.Line(-7.0, 7.0, 48)), lambda x: jnp.exp(-((x[0] - 0.5) ** 2) / 2)

@@ -48,7 +48,10 @@ def test_notebook_is_short_and_carries_its_outputs(path: Path) -> None:
     assert faults(read(path), path.stat().st_size) == []
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+LONGER = ("02_correspondence",)  # run in a kernel only, in the long suite
+
+
+@pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.stem not in LONGER], ids=lambda path: path.stem)
 def test_notebook_runs_as_a_script(path: Path, tmp_path: Path) -> None:
     done = execute_as_reader(as_script(read(path)), tmp_path)
     assert done.returncode == 0, done.stderr

@@ -150,6 +150,7 @@ def test_rounding_that_grows_into_a_rate_is_caught(monkeypatch):
         check_gibbs(STEEP(), GRID)
 
 
+@pytest.mark.slow
 def test_a_step_that_is_not_symmetric_is_caught(monkeypatch):
     one_sided = lambda halves, count, u: (lie(halves, count, u), tuple(map(positive.squared, halves)))
     monkeypatch.setattr(splitting, "_strang", one_sided)

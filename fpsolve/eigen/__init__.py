@@ -1,6 +1,14 @@
-"""Floor 4: in modes. The lowest levels of H by the whole matrix or filtered subspaces, the lowest alone by descent."""
+"""Floor 4: in modes. Approximate slow modes by the solver that suits, and levels with errors from them."""
 
-from .dense import dense_modes as dense_modes
-from .filtered import filtered_modes as filtered_modes
-from .ground import ground_mode as ground_mode
-from .ground import separates as separates
+from .choose import DENSE_SIZE as DENSE_SIZE
+from .choose import WORDS as WORDS
+from .choose import choose_modes as choose_modes
+from .choose import slow_waves as slow_waves
+from .levels import SAME as SAME
+from .levels import Levels as Levels
+from .levels import lacks_digits as lacks_digits
+from .levels import levels as levels
+from .partner import line_gap as line_gap
+from .partner import partner_mode as partner_mode
+from .relaxation import relaxation_modes as relaxation_modes
+from .relaxation import unresolved as unresolved

@@ -39,12 +39,12 @@ def separates(scheme: Scheme, grid: Grid) -> bool:
     return based and grid.ndim > 1 and max(grid.shape) <= LONGEST
 
 
-def ground_mode(operator: Operator, tol: Array, floor: Array) -> Array:
-    """The lowest mode of H, `(1, *shape)`, of unit norm in the grid's weights.
+def ground_mode(operator: Operator, tol: Array, floor: Array) -> tuple[Array, Array]:
+    """The lowest mode of H, `(1, *shape)`, of unit norm in the grid's weights, and whether it has converged.
 
     **Arguments**: `tol`, the residual |H psi - E psi| to reach, relative to |E| and not below `floor`, in units of
     energy. **Cost**: n^3 an axis, then about ten products with H, more where the axes are strongly coupled. Stops after
-    `ROUNDS`; the caller looks at the residual.
+    `ROUNDS`.
     """
     assert isinstance(operator, TensorOperator) and operator.well is not None
     grid, well, d = operator.grid, operator.well, operator.grid.ndim
@@ -68,9 +68,11 @@ def ground_mode(operator: Operator, tol: Array, floor: Array) -> Array:
     def residual(state: _State) -> Array:
         return state.images[0] - state.level * state.vectors[0]
 
+    def converged(state: _State) -> Array:
+        return jnp.linalg.norm(residual(state)) <= jnp.maximum(tol * jnp.abs(state.level), floor)
+
     def unfinished(state: _State) -> Array:
-        enough = jnp.maximum(tol * jnp.abs(state.level), floor)
-        return (jnp.linalg.norm(residual(state)) > enough) & (state.round < ROUNDS)
+        return ~converged(state) & (state.round < ROUNDS)
 
     def descend(state: _State) -> _State:
         x, p = state.vectors
@@ -100,7 +102,7 @@ def ground_mode(operator: Operator, tol: Array, floor: Array) -> Array:
     vectors, images = jnp.stack([x, jnp.zeros_like(x)]), jnp.stack([image, jnp.zeros_like(x)])
     final = jax.lax.while_loop(unfinished, descend, _State(jnp.zeros((), int), x @ image, vectors, images))
     wave = outside(final.vectors[0].reshape(grid.shape))
-    return (wave / jnp.sqrt(grid.integrate(wave**2)))[None]
+    return (wave / jnp.sqrt(grid.integrate(wave**2)))[None], converged(final)
 
 
 def _unit(u: Array) -> Array:

@@ -22,7 +22,8 @@ def plot_spectrum(spectrum: Any) -> Any:
     """A matplotlib figure of a `Spectrum` or its `Record`.
 
     Beside the levels: in one dimension the modes, in two up to four of them as maps, in more the marginals of psi^2
-    along the first axis. **Raises** `ImportError` with the command to install matplotlib.
+    along the first axis. Complex rates are shown in the plane, and the real parts of their modes. **Raises**
+    `ImportError` with the command to install matplotlib.
 
     ```python
     import fpsolve as fp
@@ -38,7 +39,7 @@ def plot_spectrum(spectrum: Any) -> Any:
     levels, modes = figure.subplots(1, 2, width_ratios=[1, 1.4])
     _levels(levels, record)
     grid, x = record.grid, record.grid.axes[0].nodes
-    shown = record["vectors"][:MOST_LINES]
+    shown = np.real(record["vectors"][:MOST_LINES])
     for k, (mode, colour) in enumerate(zip(shown, colours(len(shown)), strict=True)):
         modes.plot(x, mode if grid.ndim == 1 else marginal(grid, mode**2, 0), color=colour, lw=1.6, label=f"k = {k}")
     modes.set_xlabel(coordinate(0, grid.ndim))
@@ -50,6 +51,14 @@ def plot_spectrum(spectrum: Any) -> Any:
 
 def _levels(panel: Any, record: Record) -> None:
     values = record.values
+    if np.iscomplexobj(values):
+        panel.plot(np.real(values), np.imag(values), "o", ms=5, color="C0")
+        panel.set_xlabel("Re λₖ, rate (1 / time)")
+        panel.set_ylabel("Im λₖ, turning (1 / time)")
+        panel.grid(color="0.9")
+        if len(values) > 1:
+            panel.set_title(f"gap Re λ₁ = {np.real(values[1]):.6g}", fontsize="medium")
+        return
     panel.errorbar(np.arange(len(values)), values, yerr=record["errors"], fmt="o", ms=5, capsize=2, color="C0")
     panel.set_xticks(choose_times(len(values), 10))
     panel.set_xlabel("k")
@@ -60,7 +69,7 @@ def _levels(panel: Any, record: Record) -> None:
 
 
 def _maps(record: Record) -> Any:
-    shown = record["vectors"][:MOST_MAPS]
+    shown = np.real(record["vectors"][:MOST_MAPS])
     columns = -(-len(shown) // 2)
     figure = new_figure(3.2 + 3.0 * columns, 2.9 * min(2, len(shown)))
     left, right = figure.subfigures(1, 2, width_ratios=[3.2, 3.0 * columns])

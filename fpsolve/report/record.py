@@ -1,7 +1,7 @@
 """A result as a header and named arrays: what a file holds, and all that datasets and pictures are made from.
 
 Solution        times, values, error, potential, observable_<name>
-Spectrum        values, vectors, residuals, errors, potential
+Spectrum        values, vectors, residuals, errors, multiplicities, potential
 Correspondence  times, density, wave, root = sqrt(pi), difference, error, spectra, potential
 """
 
@@ -17,8 +17,8 @@ from ..core.checks import is_concrete, refuse
 from ..correspondence import Correspondence
 from ..equation import FokkerPlanck
 from ..grid import Absorbing, Grid, Legendre, Line, Periodic, Reflecting
+from ..modes import Spectrum
 from ..solution import Solution
-from ..spectrum import Spectrum
 
 FORMAT_VERSION = 1
 OBSERVABLE = "observable_"
@@ -27,7 +27,13 @@ AXES = {kind.__name__: kind for kind in (Line, Reflecting, Absorbing, Periodic, 
 # The dimensions of each array; "*" stands for those of the grid. A potential or a root at rest has no time.
 DIMENSIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "Solution": {"times": ("time",), "values": ("time", "*"), "error": ("time",)},
-    "Spectrum": {"values": ("mode",), "vectors": ("mode", "*"), "residuals": ("mode",), "errors": ("mode",)},
+    "Spectrum": {
+        "values": ("mode",),
+        "vectors": ("mode", "*"),
+        "residuals": ("mode",),
+        "errors": ("mode",),
+        "multiplicities": ("mode",),
+    },
     "Correspondence": {
         "times": ("time",),
         "density": ("time", "*"),
