@@ -212,7 +212,7 @@ def versions(family: str) -> dict[str, str]:
 
     names = ["fpsolve", "jax", "numpy", "scipy"]
     packages = {"exponax": ["exponax"], "diffrax": ["diffrax"], "fplanck": ["fplanck"], "py-pde": ["py-pde"]}
-    names += packages.get(family, ["qutip"] if family == "QuTiP" else [])
+    names += packages.get(family, ["qutip"] if family == "QuTiP" else ["pyamg"] if "pyamg" in family else [])
     return {name: version(name) for name in names}
 
 

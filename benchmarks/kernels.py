@@ -103,10 +103,10 @@ def hold(contest: Any, quick: bool) -> tuple[list[Any], dict[str, str]]:
         return [], {"all of it": harness.in_words(fault)}
 
 
-def ratio_rows(rows: list[Any]) -> list[dict[str, Any]]:
+def ratio_rows(rows: list[Any], wanted: Any = RATIOS) -> list[dict[str, Any]]:
     """What was to be reached, and what was measured: ratios of medians; a family's fastest solver stands for it."""
     answer = []
-    for contest, rival, target in RATIOS:
+    for contest, rival, target in wanted:
         here = [row for row in rows if row.problem == contest]
         mine = [row for row in here if row.solver == "fpsolve"]
         theirs = [row for row in here if rival in (row.solver, row.family) and row.reached]

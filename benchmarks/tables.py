@@ -1,15 +1,13 @@
-"""What the kernel benchmark prints: a table a problem, the ratios, the laws; the ratios as Markdown for a README."""
+"""What benchmarks print: a table a problem, the ratios, the laws; the ratios as Markdown for a README."""
 
 import sys
 from pathlib import Path
 from typing import Any
 
-OPENING, CLOSING = "<!-- speed -->", "<!-- /speed -->"
 
-
-def report(contest: Any, rows: list[Any], failures: dict[str, str]) -> list[str]:
+def report(contest: Any, rows: list[Any], failures: dict[str, str], error: str = "relative L1 error") -> list[str]:
     """Print a table; what went wrong, apart from packages that are not there and methods that refuse."""
-    print(f"\n{contest.name}: relative L1 error at most {contest.goal:.0e}")
+    print(f"\n{contest.name}: {error} at most {contest.goal:.0e}")
     columns = ("error", 8), ("first [s]", 10), ("warm [ms]", 11), ("cpu [ms]", 10), ("peak [MB]", 10), ("/ fpsolve", 10)
     print(" ".join([f"  {'solver':34s}", *(f"{word:>{width}s}" for word, width in columns)]))
     mine = next((row for row in rows if row.solver == "fpsolve"), None)
@@ -22,7 +20,7 @@ def report(contest: Any, rows: list[Any], failures: dict[str, str]) -> list[str]
         line = f"  {row.solver:34s} {row.error:8.1e} {row.seconds_first:10.3f} {1e3 * row.seconds_warm:11.3f}"
         print(f"{line} {1e3 * row.seconds_cpu:10.3f} {peak:>10s} {ratio:>10s}{mark}")
         if not row.reached:
-            troubles.append(f"{contest.name}, {row.solver}: error {row.error:.1e}, stated {contest.goal:.0e}")
+            troubles.append(f"{contest.name}, {row.solver}: error {row.error:.1e}, stated {row.goal:.0e}")
     for solver, reason in failures.items():
         print(f"  {solver:34s} left out: {reason}")
         refused = reason.startswith(("ValueError", "NumericalFailure")) and solver != "fpsolve"
@@ -39,7 +37,8 @@ def print_checks(ratios: list[dict[str, Any]], checks: list[dict[str, Any]]) -> 
         name = f"{row['contest']}: {row['peer']}"
         figures = f"{row['target']:9.4g} {row['measured']:9.4g} {row['measured_cpu']:9.4g}"
         print(f"  {name:52s} {figures}  {_verdict(row)}")
-    print(f"\n  {'laws':52s} {'at most':>9s} {'measured':>9s}")
+    if checks:
+        print(f"\n  {'laws':52s} {'at most':>9s} {'measured':>9s}")
     for row in checks:
         print(
             f"  {row['what']:52s} {row['limit']:9.4g} {row['measured']:9.4g}  {'yes' if row['reached'] else 'missed'}"
@@ -55,20 +54,22 @@ def markdown(ratios: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def into_readme(path: Path, table: str) -> None:
-    """Put the table between the two markers of `path`."""
+def into_readme(path: Path, table: str, name: str = "speed") -> None:
+    """Put the table between the two markers of `path`, `<!-- name -->` and `<!-- /name -->`."""
     from fpsolve.core.files import write_atomically
 
-    before, after = parts_of(path)
-    write_atomically(path, lambda file: file.write(f"{before}{OPENING}\n{table}{CLOSING}{after}".encode()))
+    before, after = parts_of(path, name)
+    content = f"{before}<!-- {name} -->\n{table}<!-- /{name} -->{after}"
+    write_atomically(path, lambda file: file.write(content.encode()))
 
 
-def parts_of(path: Path) -> tuple[str, str]:
+def parts_of(path: Path, name: str = "speed") -> tuple[str, str]:
     """What stands before and after the two markers of `path`. **Raises** `ValueError` where they are not."""
-    before, opening, rest = path.read_text(encoding="utf-8").partition(OPENING)
-    _, closing, after = rest.partition(CLOSING)
+    first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, opening, rest = path.read_text(encoding="utf-8").partition(first)
+    _, closing, after = rest.partition(last)
     if not (opening and closing):
-        raise ValueError(f"{path} has no {OPENING} ... {CLOSING}: write the two markers where the table is to stand.")
+        raise ValueError(f"{path} has no {first} ... {last}: write the two markers where the table is to stand.")
     return before, after
 
 
