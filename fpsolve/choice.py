@@ -3,13 +3,14 @@
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from .core.checks import is_concrete, refuse
 from .equation import FokkerPlanck
-from .grid import Axis, Grid, Legendre, Reflecting
+from .grid import Axis, Grid, Legendre, Line, Reflecting
 from .method import Chebyshev, Dense, Rational, Reach, Uniformization, needs_rates
 from .method.base import Picture
 from .method.contraction import choose_ranks, missing
@@ -22,6 +23,7 @@ UNRESOLVED = 1e-3  # what `_unresolved` may be; finite volumes with as many cell
 SHORTEST = 0.45  # of the frequency of sampling, above which a wave is among the shortest tenth
 LARGEST_SPECTRAL = 512
 CARRIED = 640  # points up to which a density is carried in a basis by its matrix, whatever its drift
+MORE = 4.0  # than of the density that an axis may fold of a capped wave
 CROSSED = 4.0  # Péclet number of a cell up to which a density is tried in a basis
 PROVISIONAL = "because the grid resolves the initial density and all that came of it"
 WIDEST = 1000.0  # factor on the bounds of a spectrum that proved too narrow
@@ -47,7 +49,7 @@ def choose_scheme(
         check_scheme(scheme, equation, grid)
     wave = Problem(equation, ScharfetterGummel(), grid, "wave", True, 0.0)
     spectral = reversible and (scheme is None or isinstance(scheme, Spectral))
-    fits = spectral and _wave_fits(wave, field, tol * CAPPED, tol)
+    fits = spectral and _wave_fits(wave, field, tol * CAPPED, tol) and _wave_resolved(wave, field, times, tol)
     why = "as asked"
     if scheme is None and needs_rates(method):
         scheme, why = ScharfetterGummel(), "because the method needs rates between cells"
@@ -95,7 +97,7 @@ def _suitable(
             "because the grid has a basis on every axis (nothing could be measured under a transformation)",
         )
     moments = np.linspace(0, float(times[-1]), 3) if equation.moves else np.zeros(1)
-    first = np.asarray(times)[np.asarray(times) > 0][:1].sum()
+    first = _first(times)
     size = max(float(_unresolved(equation, grid, field, t, first)) for t in moments)
     if size < UNRESOLVED:
         return Spectral(), f"because the grid resolves sqrt(pi) and the initial density to {size:.0e}"
@@ -135,10 +137,20 @@ def carried(grid: Grid, values: Array) -> bool:
 
 def _shortest(field: Array, axis: Axis, i: int) -> Array:
     """The share of the shortest tenth along axis i: its largest coefficient, relative to the largest of all."""
+    spectrum, high = _frequencies(field, axis, i)
+    return jnp.max(jnp.abs(jnp.where(high, spectrum, 0))) / jnp.max(jnp.abs(spectrum))
+
+
+def _frequencies(field: Array, axis: Axis, i: int) -> tuple[Array, Array]:
+    """The coefficients along axis i, and which are of the shortest tenth."""
     odd = jnp.concatenate([field, -jnp.flip(field, i)], i) if axis.ends == "open" else field
-    spectrum = jnp.abs(jnp.fft.fft(odd, axis=i))
-    high = (jnp.abs(jnp.fft.fftfreq(odd.shape[i])) > SHORTEST).reshape(-1, *[1] * (field.ndim - 1 - i))
-    return jnp.max(jnp.where(high, spectrum, 0)) / jnp.max(spectrum)
+    high = jnp.abs(jnp.fft.fftfreq(odd.shape[i])) > SHORTEST
+    return jnp.fft.fft(odd, axis=i), high.reshape(-1, *[1] * (field.ndim - 1 - i))
+
+
+def _first(times: Any) -> Any:
+    """The first time after the start, 0 if there is none."""
+    return np.asarray(times)[np.asarray(times) > 0][:1].sum()
 
 
 @eqx.filter_jit
@@ -155,10 +167,15 @@ def _unresolved(equation: FokkerPlanck, grid: Grid, field: Array, t: Any, first:
     for i, axis in enumerate(grid.axes):
         if not isinstance(axis, Legendre):
             share = _shortest(field, axis, i)
-            shortest = 2 * SHORTEST * jnp.pi * axis.n / axis.length
-            diffusion = jnp.min(grid.sample(lambda x, i=i: equation.diffusions(x)[i]))
-            worst = jnp.maximum(worst, jnp.maximum(share**2, share * jnp.exp(-diffusion * shortest**2 * first)))
+            worst = jnp.maximum(worst, jnp.maximum(share**2, share * _damping(equation, grid, i, first)))
     return jnp.where(jnp.isfinite(worst), worst, jnp.inf)
+
+
+def _damping(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> Array:
+    """What diffusion leaves after a time t of the shortest tenth along axis i."""
+    axis = grid.axes[i]
+    shortest = 2 * SHORTEST * jnp.pi * axis.n / axis.length
+    return jnp.exp(-jnp.min(grid.sample(lambda x: equation.diffusions(x)[i])) * shortest**2 * t)
 
 
 def _wave_fits(problem: Problem, field: Array, share: float | None, tol: float) -> bool:
@@ -169,6 +186,41 @@ def _wave_fits(problem: Problem, field: Array, share: float | None, tol: float) 
     size = wave_size(problem, field, share)
     epsilon = float(jnp.finfo(field.dtype).eps)
     return bool(np.isfinite(size)) and 8 * epsilon * size < min(tol, epsilon**0.5)
+
+
+def _wave_resolved(problem: Problem, field: Array, times: Array, tol: float) -> bool:
+    """Whether the wave, where its tails were capped, rings and wraps round the ends of the box no more than the
+    tolerance, or not much more than the density itself does."""
+    if not is_concrete(problem.equation, field, times):
+        return True
+    capped, wave, density = _folded(problem, field, tol * CAPPED, _first(times))
+    return not capped or bool(wave <= max(tol, MORE * float(density)))
+
+
+@eqx.filter_jit
+def _folded(problem: Problem, field: Array, share: Any, first: Any) -> tuple[Array, Array, Array]:
+    """Whether the wave was capped, and what the axes fold of it and of p, in L1 as densities: the shortest tenth, when
+    first asked for, and what the ends of a box hand to each other."""
+    wave = enter(problem, field, jnp.asarray(share, field.dtype))
+    root = jnp.exp(problem.log_root(0.0, field.dtype))
+    rings = jnp.zeros(2, field.dtype)
+    for i, axis in enumerate(problem.grid.axes):
+        if not isinstance(axis, Legendre):
+            parts = [_short_part(wave, axis, i) * root, _short_part(field, axis, i)]
+            lengths = jnp.stack([problem.grid.integrate(jnp.abs(part)) for part in parts])
+            rings = rings + lengths * _damping(problem.equation, problem.grid, i, first)
+        if isinstance(axis, Line):
+            ends = lambda u, i=i, n=axis.n: jnp.take(u, jnp.asarray([0, n - 1]), axis=i)
+            section = ends(jnp.broadcast_to(problem.grid.weights, field.shape)) * axis.n
+            wrapped = [ends(wave) * jnp.flip(ends(root), i), ends(field)]
+            rings = rings + jnp.stack([jnp.sum(section * jnp.abs(part)) for part in wrapped])
+    return jnp.any(wave != enter(problem, field)), rings[0], rings[1]
+
+
+def _short_part(field: Array, axis: Axis, i: int) -> Array:
+    spectrum, high = _frequencies(field, axis, i)
+    part = jnp.fft.ifft(jnp.where(high, spectrum, 0), axis=i).real
+    return jax.lax.slice_in_dim(part, 0, axis.n, axis=i)
 
 
 def wave_size(problem: Problem, field: Array, share: float | None = None) -> float:

@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..choice import SHORTEST, UNRESOLVED
+from ..choice import MORE, SHORTEST, UNRESOLVED
 from ..entrance import mass_weights
 from ..grid import Axis, Legendre
+from ..grid import Line as LineAxis
 from ..method.trajectory import CAPPED, HALVINGS, TOWERING
 from ..scheme.basis import basis, evaluate
 
@@ -52,7 +53,7 @@ class Line:
         x, w = axis.nodes, axis.weights
         numbers = self.numbers(x, 0.0)
         log_root = self._log_root(numbers, w)
-        state = self._enter(axis, log_root, uncut)
+        state = self._enter(axis, log_root, uncut, _first(times))
         if state is None:
             return self._densities(axis, times)
         if self.moves:
@@ -75,7 +76,7 @@ class Line:
             return True
         numbers = self.numbers(axis.nodes, 0.0)
         log_root = self._log_root(numbers, axis.weights)
-        wave = self.reversible and (times is None or self._enter(axis, log_root, False) is not None)
+        wave = self.reversible and (times is None or self._enter(axis, log_root, False, _first(times)) is not None)
         share = 0.0
         if not isinstance(axis, Legendre):
             field = np.exp(2 * log_root) if times is None else self.density(axis)
@@ -83,9 +84,8 @@ class Line:
             spectrum = np.abs(np.fft.rfft(field))
             high = np.fft.rfftfreq(len(field)) > SHORTEST
             share = float(np.max(spectrum[high], initial=0) / np.max(spectrum))
-            first = 0.0 if times is None or not wave else float(times[times > 0][:1].sum())
-            rate = np.min(numbers.diffusion) * (2 * SHORTEST * np.pi * axis.n / axis.length) ** 2
-            share = max(share**2, share * float(np.exp(-rate * first))) if wave else share
+            first = 0.0 if times is None or not wave else _first(times)
+            share = max(share**2, share * _damping(axis, numbers, first)) if wave else share
         if not wave or axis.ends == "open":
             return bool(share < UNRESOLVED)
         moments = np.linspace(0, times[-1], 3) if self.moves and times is not None else np.zeros(1)
@@ -137,7 +137,7 @@ class Line:
         density = np.exp(log_density - np.max(log_density))
         return density / (mass_weights(axis) @ density)
 
-    def _enter(self, axis: Axis, log_root: np.ndarray, uncut: bool) -> np.ndarray | None:
+    def _enter(self, axis: Axis, log_root: np.ndarray, uncut: bool, first: float) -> np.ndarray | None:
         """The wave at t = 0, with towering tails capped as a run caps them; None where a run takes the density."""
         assert self.start is not None, "states need a start"
         if not self.process:
@@ -150,8 +150,13 @@ class Line:
             wave = _capped(whole, w, np.exp(log_root), self.tol)
             size = np.sqrt(w @ wave**2)
         epsilon = np.finfo(float).eps
-        fits = 8 * epsilon * size < min(self.tol, epsilon**0.5) and not (uncut and wave is not whole)
-        return wave if fits else None
+        if not 8 * epsilon * size < min(self.tol, epsilon**0.5):
+            return None
+        if wave is whole:
+            return wave
+        damping = _damping(axis, self.numbers(axis.nodes, 0.0), first)
+        resolved = not uncut and _resolved(axis, wave, density, np.exp(log_root), damping, self.tol)
+        return wave if resolved else None
 
     def _steps(self, axis: Axis, times: np.ndarray, state: np.ndarray) -> "States":
         """In steps: of Strang, or (on `Legendre`, where the well alone knows no walls) of frozen exponentials."""
@@ -250,7 +255,7 @@ def _capped(wave: np.ndarray, w: np.ndarray, root: np.ndarray, tol: float) -> np
     tallest, typical = np.max(wave), 1 / (w @ root)
     if not np.isfinite(tallest) or tallest <= TOWERING * typical:
         return wave
-    capped = lambda height: wave / (1 + (wave / height) ** 4) ** 0.25
+    capped = lambda height: wave / np.sqrt(1 + (wave / height) ** 4)
     low, high = np.log(typical), np.log(tallest) + 10
     for _ in range(HALVINGS):
         middle = (low + high) / 2
@@ -258,6 +263,30 @@ def _capped(wave: np.ndarray, w: np.ndarray, root: np.ndarray, tol: float) -> np
         low, high = (low, middle) if enough else (middle, high)
     answer = capped(np.exp(high))
     return answer / (w @ (root * answer))
+
+
+def _first(times: np.ndarray) -> float:
+    return float(times[times > 0][:1].sum())
+
+
+def _damping(axis: Axis, numbers: Numbers, t: float) -> float:
+    """What diffusion leaves after a time t of the shortest tenth."""
+    return float(np.exp(-np.min(numbers.diffusion) * (2 * SHORTEST * np.pi * axis.n / axis.length) ** 2 * t))
+
+
+def _resolved(axis: Axis, wave: np.ndarray, density: np.ndarray, root: np.ndarray, damping: float, tol: float) -> bool:
+    """Whether an axis folds not much more of the wave than of the density, as `choice` judges it."""
+    folded = np.zeros(2)
+    if not isinstance(axis, Legendre):
+        for k, (field, weight) in enumerate([(wave, root), (density, np.ones_like(root))]):
+            odd = np.concatenate([field, -field[::-1]]) if axis.ends == "open" else field
+            spectrum = np.fft.fft(odd)
+            spectrum[np.abs(np.fft.fftfreq(len(odd))) <= SHORTEST] = 0
+            folded[k] = damping * (axis.weights @ np.abs(weight * np.fft.ifft(spectrum).real[: axis.n]))
+    if isinstance(axis, LineAxis):
+        ends = axis.weights[[0, -1]] * axis.n
+        folded += [ends @ np.abs(wave[[0, -1]] * root[[-1, 0]]), ends @ density[[0, -1]]]
+    return bool(folded[0] <= max(tol, MORE * folded[1]))
 
 
 def exponential(matrix: np.ndarray) -> np.ndarray:

@@ -139,14 +139,14 @@ def capped_wave(density: Array, log_root: Array, weights: Array, share: Any) -> 
     """p / sqrt(pi), with tails that tower over the rest capped smoothly, as low as costs a `share` of the mass.
 
     A Gibbs density may fall faster than any start (a quartic well does), and then the wave grows without bound in
-    tails that carry no mass. With r = psi / M the wave becomes psi (1 + r^4)^(-1/4), which never exceeds M, and is
-    rescaled to the mass it had. M is found by bisection; p changes by at most `share` in L1, and not at all unless
-    the wave rises to `TOWERING` times its mean.
+    tails that carry no mass. With r = psi / M the wave becomes psi (1 + r^4)^(-1/2), which never exceeds M, falls
+    again as fast as it rose, and so reaches no end of the box; it is rescaled to the mass it had. M is found by
+    bisection; p changes by at most `share` in L1, and not at all unless the wave rises to `TOWERING` times its mean.
     """
     wave = divide_root(density, log_root)
     root = jnp.exp(log_root)
     mass = jnp.sum(weights * density)
-    capped = lambda height: wave / jnp.sqrt(jnp.sqrt(1 + jnp.square(jnp.square(wave / height))))
+    capped = lambda height: wave / jnp.sqrt(1 + jnp.square(jnp.square(wave / height)))
     lost = lambda height: mass - jnp.sum(weights * root * capped(height))
 
     def halve(_: Any, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
