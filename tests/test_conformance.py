@@ -49,7 +49,7 @@ def named(kind: Any, quick: str) -> list[Any]:
     return [name if name == quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
-@pytest.mark.parametrize("name", named(Scheme, "SquareRoot"))
+@pytest.mark.parametrize("name", named(Scheme, "Spectral"))
 def test_public_schemes_conform(name: str) -> None:
     check_scheme(CLASSES[name]())
 

@@ -148,6 +148,7 @@ def modes_of(numbers, grid, k=6, size=10, tol=1e-5):
     return jax.jit(jax.vmap(solve))(*jnp.asarray(numbers).T)
 
 
+@pytest.mark.slow
 def test_levels_of_volumes_are_those_of_the_matrix():
     """Barriers of 3, 12 and 30 (a gap of 1e-11) take the same rounds; a round well has all of its equal levels."""
     numbers = [(3.0, 0.0, 0.5), (12.0, 0.0, 0.5), (30.0, 0.0, 0.5), (0.0, 2.0, 0.0)]

@@ -92,6 +92,7 @@ def test_passage_there_and_back_has_the_rate_of_the_gap():
     assert float(rate / gap) == pytest.approx(1, abs=3e-3)
 
 
+@pytest.mark.slow
 def test_a_push_round_a_ring():
     """Truth: drift f and diffusion D from a point to itself round the ring, which no potential has."""
     force, diffusion, half = 1.3, 0.4, 0.0371

@@ -103,7 +103,7 @@ LEVELS = {
 }
 
 
-@pytest.mark.parametrize("name", LEVELS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * ("volumes" in n)) for n in LEVELS])
 def test_levels_are_differentiated_and_compiled_and_mapped(name):
     f = lambda a: LEVELS[name](a).values[1:].sum()
     a = jnp.asarray(0.9)
