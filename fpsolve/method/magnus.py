@@ -44,6 +44,7 @@ COLUMNS = 5
 FIRST, LEVELS, PATIENCE = 4, 12, 2  # steps of the coarsest level, levels, and those without progress
 TRACED, EVEN = 128, 24  # steps under a transformation, of midpoints and of collocation
 START = 16  # the part of an interval that the first step by collocation tries
+CHEAP = 2000  # products after which collocation that gave up is tried again in the next interval
 LARGEST = 2**18  # points of a grid; collocation holds some sixty fields
 APART = 4  # a state beside a breakpoint is this many units of rounding from it
 
@@ -157,7 +158,7 @@ class Interval(NamedTuple):
 
 class Passage(NamedTuple):
     """The field after an interval, its calls, the estimated relative error, and how long the next steps should be:
-    the steps an interval takes, negative where midpoints had to step in."""
+    the steps an interval takes, 0 where that is not known, negative where midpoints are to go on."""
 
     field: Array
     calls: Array
@@ -226,6 +227,9 @@ def _piece(method: Magnus, problem: Problem, field: Array, start: Array, end: Ar
             there = _adaptively(problem, field, start, end, goal, length, ())
         if np.isfinite(float(there.error)):
             return Passage(there.fine, there.calls, there.error, max(1, round(float((end - start) / there.length))))
+        if float(there.calls) < CHEAP:
+            taken = advance(method, problem, field, start, end, adaptive_levels(FIRST), tol)
+            return Passage(taken.field, taken.calls + there.calls, taken.error, 0)
     taken = advance(method, problem, field, start, end, adaptive_levels(max(FIRST, -first)), tol)
     return Passage(taken.field, taken.calls, taken.error, -max(FIRST, taken.levels[-1] // 8 if taken.levels else 0))
 
