@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -36,7 +37,7 @@ from .fit import fit
 from .grid import Grid
 from .method import Chebyshev, Exponential, Magnus, check_method, choose_method, needs_rates
 from .method.magnus import Problem, look_ahead
-from .method.trajectory import run_by_interval, run_moving
+from .method.trajectory import Trajectory, run_by_interval, run_moving
 from .plan import Memory, Plan, concluding_program
 from .question import LastQuestions, fingerprint
 from .scheme import ScharfetterGummel, Scheme, Spectral
@@ -112,6 +113,8 @@ def evolve(
     if is_concrete(plan) and (moving or saved is not None or bar is not None):
         _examined.keep(question, plan)
         trajectory = run_by_interval(plan.problem, method, field, plan.times, tolerance, bar, saved)
+        if moving and saved is None and not float(jnp.max(trajectory.error)) <= tolerance:
+            plan, trajectory = _by_density(plan, trajectory)
     elif moving:
         trajectory = run_moving(plan.problem, method, field, plan.times, tolerance)
     else:
@@ -185,6 +188,26 @@ def _examine(
         fault="wave_out_of_range" if isinstance(method, Chebyshev) else "tolerance_not_reached",
         words=words if fitted is None else (*words, ("space_error", repr(fitted.space_error))),
     )
+
+
+def _by_density(plan: Plan, trajectory: Trajectory) -> tuple[Plan, Trajectory]:
+    """The run again with the density itself, where a wave that moves came to tower, if that is better."""
+    problem = plan.problem
+    through_waves = problem.picture == "wave" or isinstance(plan.method.exponential, Chebyshev)
+    if not (through_waves and isinstance(problem.equation, FokkerPlanck) and plan.method.extrapolate):
+        return plan, trajectory
+    equation, grid, dtype = problem.equation, problem.grid, plan.field.real.dtype
+    density = dataclasses.replace(problem, picture="density", reversible=False)
+    frozen = choose_method(equation, grid, problem.scheme, dtype, True, False, 0.0, None)[0]
+    frozen = matrix_method(frozen.exponential, density, "", dtype)[0]
+    method = eqx.tree_at(lambda m: m.exponential, plan.method, frozen)
+    better = run_by_interval(density, method, plan.field, plan.times, float(plan.tol), None, None)
+    if not float(jnp.max(better.error)) < float(jnp.nan_to_num(jnp.max(trajectory.error), nan=jnp.inf)):
+        return plan, trajectory
+    words = dict(plan.words) | {"picture": "density"}
+    step = type(method.exponential).__name__
+    words["method"] += f"; the wave came to tower, so the density itself is evolved, each frozen step by {step}"
+    return dataclasses.replace(plan, problem=density, method=method, words=tuple(words.items())), better
 
 
 def _told(plan: Plan, scheme: str) -> Plan:

@@ -158,7 +158,7 @@ def test_levels_of_volumes_are_those_of_the_matrix():
         exact = np.linalg.eigvalsh(symmetric_form(operator(fp.ScharfetterGummel(), equation, SQUARE)))
         top = 1e-15 * exact[-1]
         assert np.max(np.abs(pairs.values[i][:6] - exact[:6])) <= 1e-9 + 8 * top, (row, pairs.values[i], exact[:6])
-        assert np.max(pairs.residuals[i][:6]) <= 1e-5 + 8 * top
+        assert np.max(pairs.residuals[i][:6]) <= 3e-5 + 8 * top  # whose square bounds the error of a level
         assert np.max(np.abs(pairs.vectors[i] @ pairs.vectors[i].T - np.eye(10))) < 1e-12
     assert np.ptp(pairs.rounds[:3]) <= 3 and np.max(pairs.rounds) <= 14, pairs.rounds
     same = pairs.values[3]

@@ -28,3 +28,23 @@ def test_a_capped_wave_is_taken_where_it_is_resolved() -> None:
     later = fp.evolve(WELLS, START, TIMES[2:], grid=grid, scheme=fp.Spectral(), tol=1e-4)
     sooner = fp.evolve(WELLS, START, TIMES, grid=grid, scheme=fp.Spectral(), tol=1e-4)
     assert (later.stats["picture"], sooner.stats["picture"]) == ("wave", "density")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("scheme", "n", "close"), [(fp.Spectral(), 100, 1e-4), (fp.ScharfetterGummel(), 400, 4e-3)])
+def test_a_well_that_is_turned_too_fast_for_waves(
+    scheme: fp.Spectral | fp.ScharfetterGummel, n: int, close: float
+) -> None:
+    """The wave grows to exp(500) where the Gibbs density falls away from under it; the mean moves as its own equation
+    says, d<x> = -<U'> dt."""
+    total, grid = 0.05, fp.Grid(fp.Line(-4.5, 2.7, n))
+    energy = lambda x, s: 2 * (1 - s) * (x[0] + 1) ** 2 + s * (3 * (x[0] ** 2 - 1) ** 2 - x[0] / 2)
+    turned = fp.FokkerPlanck(lambda x, t: energy(x, t / total))
+    times = jnp.linspace(0, total, 21)
+    solution = fp.evolve(turned, turned.gibbs(grid), times, grid=grid, scheme=scheme)
+    assert solution.result == "successful" and "came to tower" in solution.stats["method"]
+    push = lambda t: grid.sample(lambda x: turned.drift(x, t)[0])
+    speeds = jnp.stack([grid.integrate(p * push(t)) for p, t in zip(solution.values, times, strict=True)])
+    simpson = (total / 60) * (speeds[0] + 4 * jnp.sum(speeds[1:-1:2]) + 2 * jnp.sum(speeds[2:-1:2]) + speeds[-1])
+    moved = grid.integrate((solution.values[-1] - solution.values[0]) * grid.nodes[0])
+    assert float(moved) == pytest.approx(float(simpson), rel=close)
