@@ -171,7 +171,7 @@ def _unresolved(equation: FokkerPlanck, grid: Grid, field: Array, t: Any, first:
     return jnp.where(jnp.isfinite(worst), worst, jnp.inf)
 
 
-def _damping(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> Array:
+def _damping(equation: Equation, grid: Grid, i: int, t: Any) -> Array:
     """What diffusion leaves after a time t of the shortest tenth along axis i."""
     axis = grid.axes[i]
     shortest = 2 * SHORTEST * jnp.pi * axis.n / axis.length

@@ -198,7 +198,7 @@ def _by_density(plan: Plan, trajectory: Trajectory) -> tuple[Plan, Trajectory]:
         return plan, trajectory
     equation, grid, dtype = problem.equation, problem.grid, plan.field.real.dtype
     density = dataclasses.replace(problem, picture="density", reversible=False)
-    frozen = choose_method(equation, grid, problem.scheme, dtype, True, False, 0.0, None)[0]
+    frozen: Any = choose_method(equation, grid, problem.scheme, dtype, True, False, 0.0, None)[0]
     frozen = matrix_method(frozen.exponential, density, "", dtype)[0]
     method = eqx.tree_at(lambda m: m.exponential, plan.method, frozen)
     better = run_by_interval(density, method, plan.field, plan.times, float(plan.tol), None, None)
