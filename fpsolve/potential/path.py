@@ -2,6 +2,8 @@
 
 Mix:     U_λ = (1 - λ) U₀ + λ U₁
 Driven:  U(x, t) = U_λ(t)(x)
+
+Any function λ -> potential is a path. `reverse`, `reparametrise` and `concatenate` make paths of paths.
 """
 
 from collections.abc import Callable
@@ -14,7 +16,10 @@ from fpsolve.core.checks import refuse
 from fpsolve.core.types import Point
 from fpsolve.potential.base import Potential, as_potential
 from fpsolve.potential.combine import Scaled, Sum
+from fpsolve.potential.composed import concatenate, reparametrise, reverse
 from fpsolve.potential.leaves import Value, as_leaf
+
+__all__ = ["Driven", "Mix", "concatenate", "reparametrise", "reverse"]
 
 
 class Mix(eqx.Module):
