@@ -15,7 +15,7 @@ from .fit import fit_grid
 
 # Potentials
 from .potential import Potential, Harmonic, DoubleWell, Quartic, Cosine, MexicanHat, MullerBrown
-from .potential import GaussianMixture, Rugged, Sampled, Mix, Driven
+from .potential import GaussianMixture, Rugged, Sampled, Mix, Driven, Moved, Stretched, Tempering, Noising
 
 # Physics
 from .equation import FokkerPlanck, Schrodinger
@@ -32,6 +32,10 @@ from .rates import committor, mean_first_passage_time, eyring_kramers, EyringKra
 from .correspondence import correspondence, Correspondence
 from .solution import Solution
 from .theorem import theorems, verify, Certificate
+
+# Adiabatic transport
+from .potential import path
+from .adiabatic import transport, Transport, along, schedule
 
 # Files, and checks for classes of your own
 from .report import load, Record
@@ -62,7 +66,9 @@ __all__ = [
     "Magnus",
     "MexicanHat",
     "Mix",
+    "Moved",
     "MullerBrown",
+    "Noising",
     "NumericalFailure",
     "Periodic",
     "Potential",
@@ -79,7 +85,11 @@ __all__ = [
     "Spectrum",
     "Splitting",
     "SquareRoot",
+    "Stretched",
+    "Tempering",
+    "Transport",
     "Uniformization",
+    "along",
     "committor",
     "correspondence",
     "evolve",
@@ -87,9 +97,12 @@ __all__ = [
     "eyring_kramers",
     "load",
     "mean_first_passage_time",
+    "path",
+    "schedule",
     "spectral_gap",
     "spectrum",
     "testing",
     "theorems",
+    "transport",
     "verify",
 ]

@@ -1,4 +1,4 @@
-"""Floor 9: `fpsolve verify`, `fpsolve run` and `fpsolve bench`. Parses, calls, prints; no mathematics.
+"""Floor 9: `fpsolve verify`, `run`, `anneal` and `bench`. Parses, calls, prints; no mathematics.
 
 Exit status: 0 all is well; 1 a claim fails, a control passes, a run fails numerically, or a solver misses the error
 stated for it; 2 a question that cannot be right, or a package that is missing.
@@ -16,13 +16,13 @@ from typing import Annotated, Any
 import jax
 import numpy as np
 
+from .anneal import Trial, best, compare, summary, trials, write_table
 from .core.checks import nearest, refuse
 from .core.files import write_atomically
 from .core.result import NumericalFailure
 from .correspondence import correspondence
 from .evolve import evolve
-from .problem import Problem, read_problem
-from .solution import Solution
+from .problem import Problem, read_annealing, read_problem
 from .theorem import theorems, to_json, verify
 
 MISSING = 'The command line needs {}: pip install "fpsolve[cli]"'
@@ -85,6 +85,27 @@ def application() -> Any:
         chosen = {"times": _times(times), "tol": tol, "scheme": scheme, "method": method}
         overrides = {name: value for name, value in chosen.items() if value is not None}
         raise typer.Exit(guarded(lambda: run_file(file, out, plot, overrides, force)))
+
+    @app.command(
+        "anneal",
+        help="Find the best schedule along a path: FILE.py defines path, or start and end; FILE.toml names these.",
+    )
+    def anneal_command(
+        file: Annotated[Path, typer.Argument(help="FILE.py or FILE.toml")],
+        total: Annotated[float | None, typer.Option(help="Time that the path takes. [default: by its gap]")] = None,
+        diffusion: Annotated[float | None, typer.Option(help="D. [default: 1]")] = None,
+        cost: Annotated[
+            str | None, typer.Option(help="bound, score, wasserstein or exact. [default: try all, take the best]")
+        ] = None,
+        out: Annotated[Path | None, typer.Option(help="Schedule, .csv. [default: FILE's name, .csv]")] = None,
+        plot: Annotated[
+            Path | None, typer.Option(help="Picture, .png, .pdf or .svg. [default: as --out, .png]")
+        ] = None,
+        force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    ) -> None:
+        chosen = {"total": total, "diffusion": diffusion, "cost": cost}
+        overrides = {name: value for name, value in chosen.items() if value is not None}
+        raise typer.Exit(guarded(lambda: anneal_file(file, out, plot, overrides, force)))
 
     @app.command(
         "bench", help="Time the kernels against numpy by hand and other packages; exit 0 if errors are as stated."
@@ -184,8 +205,8 @@ def _table(*heads: str) -> Any:
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for head in heads:
-        numeric = head in ("left", "right", "margin")
-        table.add_column(head, justify="right" if numeric else "left", no_wrap=head not in ("statement", heads[0]))
+        text = head in ("statement", "verdict", "control", "by", heads[0])
+        table.add_column(head, justify="left" if text else "right", no_wrap=head not in ("statement", heads[0]))
     return table
 
 
@@ -209,12 +230,7 @@ def run_file(path: Path, out: Path | None, plot: Path | None, overrides: dict[st
     """Evolve the problem in a file; print what came out, write the result and a picture."""
     problem = read_problem(path, overrides)
     out = Path(f"{path.stem}.npz") if out is None else out
-    picture, without = (plot or out.with_suffix(".png")), _missing("plot", "matplotlib")
-    if plot is not None and without:
-        raise ImportError(f"--plot: {without}")
-    _check_target("--out", out, SUFFIXES, force)
-    if not without:
-        _check_target("--plot", picture, PICTURES, force)
+    picture, without = _check_targets(out, plot, SUFFIXES, force)
     if out.suffix == ".nc" and (lacking := _missing("io", "h5netcdf") or _missing("io", "xarray")):
         raise ImportError(f"--out: {lacking}")
     screen = console()
@@ -249,6 +265,28 @@ def run_file(path: Path, out: Path | None, plot: Path | None, overrides: dict[st
     rows["picture"] = f"none: {without}" if without else _draw(solution, picture)
     _print_rows(rows)
     return 0 if agrees else 1
+
+
+def anneal_file(path: Path, out: Path | None, plot: Path | None, overrides: dict[str, Any], force: bool) -> int:
+    """Go along the path in a file by every schedule; print how near each ends, write the best and its picture."""
+    question = read_annealing(path, overrides)
+    out = Path(f"{path.stem}.csv") if out is None else out
+    picture, without = _check_targets(out, plot, (".csv",), force)
+    found: list[Trial] = []
+    with console(error=True).status("the gap along the path") as status:
+        for trial in trials(question):
+            found.append(trial)
+            status.update(f"{len(found)} schedules done, the last: {trial.name}")
+    table = _table("schedule", "KL at the end", "TV", "TV at most", "by", "KL, linear / this", "gain predicted")
+    for row in compare(found):
+        table.add_row(*row)
+    console().print(table)
+    chosen = best(found, question.cost)
+    rows = summary(question, chosen) | {"schedule": f"{chosen.name}: {out}"}
+    write_table(chosen, out)
+    rows["picture"] = f"none: {without}" if without else _draw(chosen.transport, picture)
+    _print_rows(rows)
+    return 0
 
 
 def bench(full: bool, only: tuple[str, ...], out: Path | None, cores: bool) -> int:
@@ -287,8 +325,8 @@ def _agreement(problem: Problem) -> tuple[str, bool]:
     return f"{verdict}: p and √π ψ differ by at most {size:.1e} (relative L1, finite volumes)", both.holds
 
 
-def _draw(solution: Solution, picture: Path) -> str:
-    figure = solution.plot()
+def _draw(result: Any, picture: Path) -> str:
+    figure = result.plot()
     form = picture.suffix.removeprefix(".")
     write_atomically(picture, lambda file: figure.savefig(file, format=form, dpi=150))
     return str(picture)
@@ -303,6 +341,17 @@ def _print_rows(rows: dict[str, str]) -> None:
     for name, value in rows.items():
         table.add_row(name, value)
     console().print(table)
+
+
+def _check_targets(out: Path, plot: Path | None, suffixes: tuple[str, ...], force: bool) -> tuple[Path, str]:
+    """The picture, and why there can be none; refuse what could not be written."""
+    picture, without = (plot or out.with_suffix(".png")), _missing("plot", "matplotlib")
+    if plot is not None and without:
+        raise ImportError(f"--plot: {without}")
+    _check_target("--out", out, suffixes, force)
+    if not without:
+        _check_target("--plot", picture, PICTURES, force)
+    return picture, without
 
 
 def _check_target(option: str, path: Path, suffixes: tuple[str, ...], force: bool) -> None:

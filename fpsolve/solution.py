@@ -87,6 +87,10 @@ class Solution(eqx.Module):
         """A matplotlib figure: densities in time (with the `plot` extra)."""
         return report().plot_solution(self)
 
+    def animate(self, path: Any, fps: int = 15) -> None:
+        """Write a film of the density to `path`, a .gif (with the `plot` extra)."""
+        report().animate(self, path, fps)
+
     def __repr__(self) -> str:
         words = dict(self.words)
         return (

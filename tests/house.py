@@ -40,6 +40,7 @@ FLOORS = {
     "learning": 7,
     "theorem": 8,
     "problem": 8,
+    "anneal": 8.5,
     "report": 9,
     "cli": 9,
     "testing": 9,

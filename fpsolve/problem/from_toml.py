@@ -5,7 +5,8 @@
     [initial]       mean = [-1.0], covariance = 0.04
     [[grid]]        kind = "Line", lower = -2.5, upper = 2.5, n = 64      (one a dimension)
 
-A moving potential is [potential] with start, end and schedule = {kind = "linear", total = 10.0}.
+A moving potential is [potential] with start, end and schedule = {kind = "linear", total = 10.0}. A path has [start] and
+[end] in place of [potential].
 """
 
 import inspect
@@ -75,7 +76,10 @@ def read_toml(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
             "potential": lambda value: _potential("potential", value),
             "grid": lambda value: Grid(*(_make(f"grid[{i}]", a, AXES) for i, a in enumerate(_tables("grid", value)))),
             "initial": lambda value: _make("initial", {"kind": "Gaussian", **_one("initial", value)}, _table(Gaussian)),
+            "start": lambda value: _potential("start", value),
+            "end": lambda value: _potential("end", value),
             "diffusion": lambda value: _numbers("diffusion", value),
+            "total": lambda value: _numbers("total", value),
             "times": lambda value: _numbers("times", value),
             "tol": lambda value: _numbers("tol", value),
             "method": lambda value: value if isinstance(value, str) else _make("method", value, METHODS),

@@ -1,0 +1,152 @@
+"""What a path promises everywhere: how convex its potentials are, and how far and how steeply they are driven.
+
+    kappa       with Hess U >= kappa:  D rho >= kappa                                   (Bakry-Emery)
+                with U = V + b, Hess V >= kappa:  D rho >= kappa exp(-osc(b) / D)       (Holley-Stroock)
+    sup(-ell)   largest fall of log pi per lambda, M = lambda' sup(-ell)
+    slope       sup |grad ell|, the Lipschitz constant of ell = d_lambda log pi
+
+rho is the constant of the logarithmic Sobolev inequality of pi. Suprema are taken over the nodes of the grid and, where
+the box is only a cut through a line, over points up to `FARTHEST` half boxes away: what still grows there is unbounded.
+V is the convex envelope of U - kappa |x|^2 / 2 on the box, by two discrete Legendre transforms, which never exceeds
+what it envelops, so that osc(b) is not underestimated.
+
+References: Bakry and Emery, Sem. Prob. XIX (1985) 177; Holley and Stroock, J. Stat. Phys. 46 (1987) 1159.
+"""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..grid import Grid, Line
+
+FARTHEST = 64.0  # half boxes
+SHELLS = np.asarray([1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0, 32.0, FARTHEST])
+DIRECTIONS = 64
+GROWS = 1e-3  # relative growth from the last shell but one to the last, beyond which something is unbounded
+TRIED = np.geomspace(0.02, 1.0, 12)  # parts of the largest convexity far out, as kappa of V
+MOST = 96  # nodes an axis of an envelope
+TOUCHES = 1e-9  # of the range of U, by which an envelope may stay below it at the edge of a box
+
+
+class Promise(NamedTuple):
+    """At one lambda: D rho (0 where none is known), by which criterion, sup(-ell), and sup |grad ell|."""
+
+    rate: float
+    criterion: str
+    fall: float
+    slope: float
+
+
+def promise(path: Any, diffusion: Any, grid: Grid, lam: float) -> Promise:
+    """What holds at one lambda. **Cost**: a Hessian at some thousand points, and the envelopes of a coarse grid."""
+    shells = _shells(grid)
+    inside = jnp.asarray(_coarse(grid).points.reshape(-1, grid.ndim))
+    near = [np.asarray(part) for part in _look(path, diffusion, inside, jnp.asarray(lam))]
+    far = [np.asarray(part) for part in _look(path, diffusion, jnp.asarray(shells), jnp.asarray(lam))]
+    mean = float(_mean_drive(path, diffusion, grid, jnp.asarray(lam)))
+    count = DIRECTIONS + 2 * grid.ndim
+    fall = _supremum(-(near[1] - mean), -(far[1] - mean), count)
+    slope = _supremum(near[2], far[2], count)
+    convexity = min(float(near[0].min()), float(far[0].min()) if far[0].size else np.inf)
+    if convexity > 0:
+        return Promise(convexity, "Bakry-Émery", fall, slope)
+    rate = _holley_stroock(path, float(diffusion), grid, lam, far[0])
+    return Promise(rate, "Holley-Stroock" if rate > 0 else "none", fall, slope)
+
+
+@eqx.filter_jit
+def _look(path: Any, diffusion: Any, points: Array, lam: Array) -> tuple[Array, Array, Array]:
+    """At points `(m, d)`: the least eigenvalue of Hess U, and d_lambda log pi without its mean, and its gradient."""
+    energy = lambda x, lam: jnp.asarray(path(lam)(x))
+    drive = lambda x: -jax.jvp(lambda lam: energy(x, lam), (lam,), (jnp.ones_like(lam),))[1] / diffusion
+    least = lambda x: jnp.linalg.eigvalsh(jax.hessian(energy)(x, lam))[0]
+    steep = lambda x: jnp.sqrt(jnp.sum(jax.grad(drive)(x) ** 2))
+    return jax.vmap(least)(points), jax.vmap(drive)(points), jax.vmap(steep)(points)
+
+
+@eqx.filter_jit
+def _mean_drive(path: Any, diffusion: Any, grid: Grid, lam: Array) -> Array:
+    energy = lambda lam: grid.sample(lambda x: jnp.asarray(path(lam)(x)))
+    height, change = jax.jvp(energy, (lam,), (jnp.ones_like(lam),))
+    log_pi = -height / diffusion
+    pi = jnp.exp(log_pi - jnp.max(log_pi))
+    return -grid.integrate(pi * change / diffusion) / grid.integrate(pi)
+
+
+def _supremum(near: np.ndarray, far: np.ndarray, count: int) -> float:
+    """The largest value, infinite where it is not finite or still grows outwards; `far` shell by shell of `count`."""
+    top = float(np.max(near))
+    if far.size:
+        rings = np.max(far.reshape(-1, count), axis=1)
+        if not np.all(np.isfinite(rings)) or rings[-1] > max(top, rings[-2]) + GROWS * (1 + abs(rings[-2])):
+            return np.inf
+        top = max(top, float(np.max(rings)))
+    return top if np.isfinite(top) else np.inf
+
+
+def _shells(grid: Grid) -> np.ndarray:
+    """Points beyond the box along its open directions, shell by shell; none where every axis has ends of its own."""
+    free = np.asarray([isinstance(axis, Line) for axis in grid.axes])
+    if not free.any():
+        return np.zeros((0, grid.ndim))
+    middle = np.asarray([(axis.lower + axis.upper) / 2 for axis in grid.axes])
+    half = np.asarray([axis.length / 2 for axis in grid.axes])
+    rays = np.random.default_rng(0).normal(size=(DIRECTIONS, grid.ndim)) * free
+    rays = rays / np.maximum(np.max(np.abs(rays), axis=1, keepdims=True), 1e-12)
+    along = np.concatenate([np.eye(grid.ndim), -np.eye(grid.ndim)]) * free
+    rays = np.concatenate([rays, along])
+    return (middle + SHELLS[:, None, None] * half * rays).reshape(-1, grid.ndim)
+
+
+def _coarse(grid: Grid) -> Grid:
+    return Grid(*(type(a)(a.lower, a.upper, min(a.n, MOST if grid.ndim < 3 else 24)) for a in grid.axes))
+
+
+def _holley_stroock(path: Any, diffusion: float, grid: Grid, lam: float, far: np.ndarray) -> float:
+    if not all(isinstance(axis, Line) for axis in grid.axes) or not far.size:
+        return 0.0
+    outside = float(np.min(far))
+    if outside <= 0:
+        return 0.0
+    coarse = _coarse(grid)
+    energy = np.asarray(coarse.sample(lambda x: jnp.asarray(path(jnp.asarray(lam))(x))))
+    square = np.sum(np.asarray(coarse.points) ** 2, axis=-1) / 2
+    best = 0.0
+    for kappa in outside * TRIED:
+        lifted = energy - kappa * square
+        below = lifted - envelope(lifted, [np.asarray(nodes) for nodes in coarse.nodes])
+        if max(np.max(np.take(below, [0, -1], axis=i)) for i in range(grid.ndim)) <= TOUCHES * np.ptp(lifted):
+            best = max(best, kappa * float(np.exp(-np.max(below) / diffusion)))
+    return best
+
+
+def envelope(heights: np.ndarray, nodes: list[np.ndarray]) -> np.ndarray:
+    """The convex envelope of values on a grid, from below: the Legendre transform, twice, axis by axis."""
+    slopes = [_slopes(heights, x, i) for i, x in enumerate(nodes)]
+    dual = -heights
+    for i, (x, p) in enumerate(zip(nodes, slopes, strict=True)):
+        dual = _conjugate(dual, x, p, i)
+    back = -dual
+    for i, (x, p) in enumerate(zip(nodes, slopes, strict=True)):
+        back = _conjugate(back, p, x, i)
+    return back
+
+
+def _slopes(heights: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:
+    """The slopes that the values have along an axis: all of them on a line, else as many as there are nodes, twice."""
+    steps = np.diff(x).reshape(-1, *(1,) * (heights.ndim - 1 - axis))
+    found = (np.diff(heights, axis=axis) / steps).ravel()
+    return np.unique(found if heights.ndim == 1 else np.quantile(found, np.linspace(0, 1, 2 * len(x))))
+
+
+def _conjugate(values: np.ndarray, x: np.ndarray, p: np.ndarray, axis: int) -> np.ndarray:
+    """max over x of p x + values, along one axis."""
+    moved = np.moveaxis(values, axis, -1)
+    best = np.full((*moved.shape[:-1], len(p)), -np.inf)
+    for k, place in enumerate(x):
+        best = np.maximum(best, p * place + moved[..., k, None])
+    return np.moveaxis(best, -1, axis)

@@ -1,0 +1,127 @@
+"""What `transport` returns, and the work that a moving potential does."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..core.checks import is_concrete
+from ..core.door import report
+from ..equation import FokkerPlanck
+from ..grid import Grid
+from .bounds import Bounds
+
+TRACED = "none: under a transformation no bound is computed"
+
+
+class Transport(eqx.Module):
+    """A density that follows a path, at every reported time its distance from the Gibbs density of that time.
+
+    - `times` `(T,)`; `lambdas` `(T,)`; `values` `(T, *shape)`
+    - `kl`, `tv`, `infidelity` `(T,)`: KL(p | pi), (1/2) int |p - pi|, 1 - (int sqrt(p pi))^2
+    - `gap` `(T,)`, of H, in units 1/time; None under a transformation
+    - `bound` `(T,)`: a rigorous upper bound on `tv`, infinite where no theorem applies; `bound_by` names the theorem
+      (or says why none); `kl_bound` `(T,)` the bound on `kl` of theorem T16 or T17; `bounds` all of them, by name
+    - `work` `(T,)` done on the system, int E_p d_t U dt; `free_energy` `(T,)` F_t - F_0 = -D log(Z_t / Z_0); `entropy`
+      `(T,)` produced, (work - free_energy) / D - (kl - kl[0]); by Hermite quadrature between the reported times
+    - `accuracy`: the relative L1 error that the run makes of Jarzynski's weights (kappa = -1), whose answer is known;
+      None where the run was not one of waves
+    - `residual`: of the counterdiabatic drive, |d_t sqrt(pi) + G sqrt(pi)| relative to its terms; None without it
+    - `equation`: the process that moves; `solution`: the run itself, with its `error` in time and its `stats`
+    """
+
+    times: Array
+    lambdas: Array
+    values: Array
+    kl: Array
+    tv: Array
+    infidelity: Array
+    gap: Array | None
+    work: Array
+    free_energy: Array
+    entropy: Array
+    bounds: Bounds | None
+    equation: Any
+    solution: Any
+    residual: Array | None
+    accuracy: float | None
+    grid: Grid = eqx.field(static=True)
+
+    @property
+    def bound(self) -> Array:
+        """The least of all upper bounds on `tv`, `(T,)`."""
+        if self.bounds is None:
+            return jnp.full(self.times.shape, jnp.inf)
+        return jnp.asarray(self.bounds.best[0])
+
+    @property
+    def bound_by(self) -> str:
+        """The theorem that gives the bound at the last time, or why there is none."""
+        return TRACED if self.bounds is None else self.bounds.best[1]
+
+    @property
+    def kl_bound(self) -> Array:
+        """The upper bound on `kl`, `(T,)`."""
+        if self.bounds is None:
+            return jnp.full(self.times.shape, jnp.inf)
+        return jnp.asarray(self.bounds.relative_entropy)
+
+    @property
+    def error(self) -> Array:
+        """The estimated relative L1 error in time, `(T,)`."""
+        return self.solution.error
+
+    def plot(self) -> Any:
+        """A matplotlib figure: gap and schedule along the path, lag and bound against time (with the `plot` extra)."""
+        return report().plot_transport(self)
+
+    def animate(self, path: Any, fps: int = 15) -> None:
+        """Write a film of the density to `path`, a .gif (with the `plot` extra)."""
+        report().animate(self, path, fps)
+
+    def __repr__(self) -> str:
+        ends = f"{float(self.times[-1]):.6g}, {len(self.times)} times" if is_concrete(self.times) else "traced"
+        return f"Transport to t = {ends}, on {self.grid!r}\n  bound by {self.bound_by}"
+
+
+def work_and_entropy(
+    equation: FokkerPlanck, grid: Grid, times: Array, values: Array, kl: Array
+) -> tuple[Array, Array, Array]:
+    """Work, free energy and entropy produced, each `(T,)` and zero at the first time."""
+    power, rise = _powers(equation, grid, times, values)
+    steps = jnp.diff(times)
+    parts = steps / 2 * (power[1:] + power[:-1]) + steps**2 / 12 * (rise[:-1] - rise[1:])
+    work = jnp.concatenate([jnp.zeros(1, power.dtype), jnp.cumsum(parts)])
+    log_z = _log_partition(equation, grid, times)
+    free = -equation.diffusion * (log_z - log_z[0])
+    return work, free, (work - free) / equation.diffusion - (kl - kl[0])
+
+
+@eqx.filter_jit
+def _log_partition(equation: FokkerPlanck, grid: Grid, times: Array) -> Array:
+    def at(t: Array) -> Array:
+        heights = -grid.sample(lambda x: equation.energy(x, t)) / equation.diffusion
+        return jax.scipy.special.logsumexp(heights, b=jnp.asarray(grid.weights, heights.dtype))
+
+    return jax.lax.map(at, times)
+
+
+@eqx.filter_jit
+def _powers(equation: FokkerPlanck, grid: Grid, times: Array, values: Array) -> tuple[Array, Array]:
+    """E_p d_t U and its derivative E_p (d_t^2 U + L* d_t U), L* f = D Lap f - grad U . grad f, `(T,)`."""
+    one = lambda t: jnp.ones_like(t)
+
+    def at(given: tuple[Array, Array]) -> tuple[Array, Array]:
+        t, p = given
+        push = lambda x, t: jax.jvp(lambda t: equation.energy(x, t), (t,), (one(t),))[1]
+
+        def change(x: Array) -> Array:
+            laplacian = jnp.trace(jax.hessian(push)(x, t))
+            drift = jax.grad(lambda x: equation.energy(x, t))(x) @ jax.grad(push)(x, t)
+            return jax.jvp(lambda t: push(x, t), (t,), (one(t),))[1] + equation.diffusion * laplacian - drift
+
+        return grid.integrate(p * grid.sample(lambda x: push(x, t))), grid.integrate(p * grid.sample(change))
+
+    return jax.lax.map(at, (times, values))

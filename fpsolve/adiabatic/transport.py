@@ -1,0 +1,200 @@
+"""The door "how does a density follow a potential that moves along a path".
+
+    d_t p = L_t p,     pi_t = exp(-U_lambda(t) / D) / Z_t,     p = sqrt(pi_t) psi
+    d_t psi = -H_t psi - (kappa/2) a_t psi
+
+a = d_t log pi_t. kappa = 1 is the Fokker-Planck equation itself, kappa = 0 pure imaginary time, kappa = -1 the weights
+of Jarzynski, for which psi stays sqrt(pi_t) at any speed: what a run makes of that is its own measure of accuracy.
+
+    d/dt KL(p | pi) = -D I(p | pi) - E_p a        W = int E_p d_t U dt,    (W - dF) / D = KL - KL_0 + entropy produced
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..core.checks import check_finite_number, is_concrete, refuse
+from ..core.result import raise_failure
+from ..core.types import Real
+from ..entrance import check_times, check_tolerance, initial_field
+from ..equation import FokkerPlanck
+from ..evolve import evolve
+from ..grid import Grid
+from ..potential import Driven
+from ..scheme import Spectral
+from ..solution import Solution
+from .along import along
+from .bounds import bound_driven, bound_transport
+from .counterdiabatic import drive
+from .distances import chi_square, infidelity, relative_entropy, total_variation
+from .lag import Transport, work_and_entropy
+from .where import path_grid
+
+REPORTED = 101  # times, where none are given
+GAPS = 1e-7  # to which gaps along the path are interpolated
+ENDS = 1e-9  # by which a schedule may miss 0 or 1, or fall
+
+
+def transport(
+    path: Any,
+    schedule: Any,
+    *,
+    grid: Grid | None = None,
+    diffusion: Any = 1.0,
+    initial: Any = None,
+    counterdiabatic: bool = False,
+    times: Any = None,
+    tol: Real | None = None,
+    kappa: int = 1,
+    score_error: Real = 0.0,
+) -> Transport:
+    """The density that a potential drags along a path, its distance from the Gibbs density, and a bound on that.
+
+    **Arguments**
+
+    - `path`: lambda in [0, 1] to a potential: `fp.Mix`, `fp.Noising`, or any function
+    - `schedule`: t in [0, total] to lambda, from 0 to 1: `fp.schedule.linear(total)`, `fp.schedule.optimal(...)`, or a
+      function with an attribute `total`
+    - `grid`: None fits one that holds the Gibbs densities of the whole path
+    - `diffusion`: D, one number
+    - `initial`: the state at t = 0, as for `fp.evolve`; None starts from the Gibbs density at lambda = 0
+    - `counterdiabatic`: adds the drift that keeps up exactly, on finite volumes (theorem T20)
+    - `times`: `(T,)` in [0, total]; None takes 101, evenly
+    - `tol`: relative L1 error in time; 1e-8, or 1e-5 without x64
+    - `kappa`: 1, or 0 for pure imaginary time, whose values are |psi|^2 normalised (theorem T14)
+    - `score_error`: eps, where a sampler's score is wrong by at most eps: widens the bound (theorem T17)
+
+    **Returns** a `Transport`. **Raises** `ValueError` for a path that does not confine (with the lambda), a schedule
+    that is not monotone from 0 to 1, or any argument that cannot be right, before evolving.
+
+    **Keeps**: what `fp.evolve` keeps. `jit`, `vmap` and `grad` reach the values and the distances (with a grid, without
+    the gap and the bound, which are not computed then). **Cost**: as `fp.evolve`, and a gap at 20 to 60 places.
+
+    **Reference**: theorems T13 to T20 of this library; Jarzynski, Phys. Rev. Lett. 78 (1997) 2690.
+
+    ```python
+    import fpsolve as fp
+
+    path, grid = fp.Mix(fp.Harmonic(center=-1.0), fp.Harmonic(center=1.0)), fp.Grid(fp.Line(-7.0, 7.0, 64))
+    found = fp.transport(path, fp.schedule.linear(5.0), grid=grid)
+    print(found.kl[-1], found.bound[-1], found.bound_by)
+    ```
+    """
+    total = _check_schedule(schedule)
+    _check_choices(path, counterdiabatic, kappa, score_error)
+    times = jnp.linspace(0, total, REPORTED) if times is None else check_times(times)
+    if is_concrete(times, total) and float(times[-1]) > float(total) * (1 + ENDS):
+        refuse("times", times, f"they must lie within [0, {float(total):g}]", "Report within the schedule's time.")
+    tol = check_tolerance(tol, jnp.zeros(()).dtype)
+    if grid is None:
+        grid = path_grid(path, diffusion, tol)
+    equation = FokkerPlanck(Driven(path, schedule), diffusion)
+    if callable(equation.diffusion) or jnp.ndim(equation.diffusion):
+        refuse("diffusion", diffusion, "a path of Gibbs densities needs one number", "Give D, a number above zero.")
+    concrete = is_concrete(equation, times)
+    rates = along(path, grid=grid, diffusion=diffusion, tol=GAPS, costs=False).at if concrete else None
+    field = equation.gibbs(grid, 0.0) if initial is None else initial_field(equation, grid, initial)
+    solution, residual = _carry(equation, field, times, grid, tol, counterdiabatic, kappa)
+    values, log_gibbs = solution.values, _log_gibbs(equation, grid, times)
+    lambdas = jax.vmap(schedule)(times)
+    kl = relative_entropy(values, log_gibbs, grid)
+    work, free, entropy = work_and_entropy(equation, grid, times, values, kl)
+    bounds = None
+    if rates is not None and kappa == 1:
+        first = _log_gibbs(equation, grid, jnp.zeros(1))[0]
+        start = float(relative_entropy(field, first, grid)), float(chi_square(field, first, grid))
+        then = np.asarray(times, float)
+        if counterdiabatic:
+            bounds = bound_driven(schedule, then, rates, start)
+        else:
+            eps = float(score_error)
+            bounds = bound_transport(path, schedule, equation.diffusion, grid, then, rates, start, eps)
+    return Transport(
+        times=times,
+        lambdas=lambdas,
+        values=values,
+        kl=kl,
+        tv=total_variation(values, log_gibbs, grid),
+        infidelity=infidelity(values, log_gibbs, grid),
+        gap=None if rates is None else rates(lambdas).gap,
+        work=work,
+        free_energy=free,
+        entropy=entropy,
+        bounds=bounds,
+        equation=equation,
+        solution=solution,
+        residual=residual,
+        accuracy=_weights_error(equation, grid, times, tol, solution) if concrete else None,
+        grid=grid,
+    )
+
+
+def _check_schedule(schedule: Any) -> Any:
+    """Its total; refused unless it is callable and rises from 0 to 1."""
+    total: Any = getattr(schedule, "total", None)
+    if not callable(schedule) or total is None:
+        allowed = "it must be callable, t -> lambda, with an attribute total"
+        refuse("schedule", schedule, allowed, "Give fp.schedule.linear(10.0), say.")
+    if is_concrete(schedule, total):
+        if not check_finite_number("schedule.total", total) > 0:
+            refuse("schedule.total", total, "it must be above zero", "Give the time that the transport may take.")
+        lams = np.asarray(jax.vmap(schedule)(jnp.linspace(0.0, float(total), 257)))
+        if abs(lams[0]) > ENDS or abs(lams[-1] - 1) > ENDS:
+            allowed = f"it must go from 0 to 1, not from {lams[0]:.6g} to {lams[-1]:.6g}"
+            refuse("schedule", schedule, allowed, "Scale it, or reparametrise the path.")
+        if np.min(np.diff(lams)) < -ENDS:
+            refuse("schedule", schedule, "it must not fall", "Give a schedule that rises from 0 to 1.")
+    return total
+
+
+def _check_choices(path: Any, counterdiabatic: Any, kappa: Any, score_error: Any) -> None:
+    if not callable(path):
+        refuse("path", path, "it must be callable, lambda -> potential", "Give fp.Mix(start, end) or a function.")
+    if not isinstance(counterdiabatic, bool):
+        refuse("counterdiabatic", counterdiabatic, "it must be True or False", "Give True to keep up exactly.")
+    if kappa not in (0, 1):
+        refuse("kappa", kappa, "it must be 1 or 0", "Give 1 for the Fokker-Planck equation.")
+    if counterdiabatic and kappa == 0:
+        refuse("kappa", kappa, "the counterdiabatic drive belongs to the Fokker-Planck equation", "Give kappa=1.")
+    if not check_finite_number("score_error", score_error) >= 0:
+        refuse("score_error", score_error, "it must be zero or more", "Give the largest error of the score.")
+
+
+def _carry(
+    equation: FokkerPlanck, field: Array, times: Array, grid: Grid, tol: float, counterdiabatic: bool, kappa: int
+) -> tuple[Any, Array | None]:
+    """The run, and how exactly the drive carries sqrt(pi), where there is one."""
+    if counterdiabatic:
+        driven = drive(equation, grid, field, times, tol)
+        if int(driven.code) != 0:
+            raise_failure(driven.code, f"estimated error {float(jnp.max(driven.error)):.1e}, tol {tol:.1e}.")
+        return driven, driven.residual
+    if kappa == 1:
+        return evolve(equation, field, times, grid=grid, tol=tol), None
+    found = evolve(equation.schrodinger(0.0), jnp.sqrt(field), times, grid=grid, tol=tol)
+    square = jnp.abs(found.values) ** 2
+    norms = grid.integrate(square).reshape(-1, *[1] * grid.ndim)
+    return eqx.tree_at(lambda s: s.values, found, square / norms), None
+
+
+@eqx.filter_jit
+def _log_gibbs(equation: FokkerPlanck, grid: Grid, times: Array) -> Array:
+    """log pi_t on the grid, `(T, *shape)`."""
+    return jax.lax.map(lambda t: 2 * equation.log_root(grid, t), times)
+
+
+def _weights_error(equation: FokkerPlanck, grid: Grid, times: Array, tol: float, run: Any) -> float | None:
+    """The relative L1 distance of the wave with kappa = -1 from the sqrt(pi) that it is, at the last time, where the
+    run was one of waves in a basis."""
+    waves = isinstance(run, Solution) and isinstance(run.scheme, Spectral) and run.stats["picture"] == "wave"
+    if not waves or float(times[-1]) == 0:
+        return None
+    first, last = (jnp.exp(equation.log_root(grid, t)) for t in (0.0, times[-1]))
+    image = equation.schrodinger(-1.0)
+    wave = evolve(image, first, times[-1:], grid=grid, scheme=Spectral(), tol=tol, throw=False).values[0]
+    twin = wave * last / grid.integrate(wave * last)
+    return float(grid.integrate(jnp.abs(twin - last**2)))
