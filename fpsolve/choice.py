@@ -3,27 +3,25 @@
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from .core.checks import is_concrete, refuse
 from .equation import FokkerPlanck
-from .grid import Axis, Grid, Legendre, Line, Reflecting
+from .grid import Axis, Grid, Legendre, Reflecting
 from .method import Chebyshev, Dense, Rational, Reach, Uniformization, needs_rates
 from .method.base import Picture
 from .method.contraction import choose_ranks, missing
+from .method.folding import MORE, SHORTEST, folded, frequencies
 from .method.magnus import Problem
 from .method.trajectory import CAPPED, enter
 from .scheme import EdgeOperator, ScharfetterGummel, Scheme, Spectral
 from .scheme.base import Equation
 
 UNRESOLVED = 1e-3  # what `_unresolved` may be; finite volumes with as many cells are seldom better than that
-SHORTEST = 0.45  # of the frequency of sampling, above which a wave is among the shortest tenth
 LARGEST_SPECTRAL = 512
 CARRIED = 640  # points up to which a density is carried in a basis by its matrix, whatever its drift
-MORE = 4.0  # than of the density that an axis may fold of a capped wave
 CROSSED = 4.0  # Péclet number of a cell up to which a density is tried in a basis
 PROVISIONAL = "because the grid resolves the initial density and all that came of it"
 WIDEST = 1000.0  # factor on the bounds of a spectrum that proved too narrow
@@ -137,15 +135,8 @@ def carried(grid: Grid, values: Array) -> bool:
 
 def _shortest(field: Array, axis: Axis, i: int) -> Array:
     """The share of the shortest tenth along axis i: its largest coefficient, relative to the largest of all."""
-    spectrum, high = _frequencies(field, axis, i)
+    spectrum, high = frequencies(field, axis, i)
     return jnp.max(jnp.abs(jnp.where(high, spectrum, 0))) / jnp.max(jnp.abs(spectrum))
-
-
-def _frequencies(field: Array, axis: Axis, i: int) -> tuple[Array, Array]:
-    """The coefficients along axis i, and which are of the shortest tenth."""
-    odd = jnp.concatenate([field, -jnp.flip(field, i)], i) if axis.ends == "open" else field
-    high = jnp.abs(jnp.fft.fftfreq(odd.shape[i])) > SHORTEST
-    return jnp.fft.fft(odd, axis=i), high.reshape(-1, *[1] * (field.ndim - 1 - i))
 
 
 def _first(times: Any) -> Any:
@@ -199,28 +190,11 @@ def _wave_resolved(problem: Problem, field: Array, times: Array, tol: float) -> 
 
 @eqx.filter_jit
 def _folded(problem: Problem, field: Array, share: Any, first: Any) -> tuple[Array, Array, Array]:
-    """Whether the wave was capped, and what the axes fold of it and of p, in L1 as densities: the shortest tenth, when
-    first asked for, and what the ends of a box hand to each other."""
+    """Whether the wave was capped, and what the axes fold of it and of its density, when first asked for."""
     wave = enter(problem, field, jnp.asarray(share, field.dtype))
     root = jnp.exp(problem.log_root(0.0, field.dtype))
-    rings = jnp.zeros(2, field.dtype)
-    for i, axis in enumerate(problem.grid.axes):
-        if not isinstance(axis, Legendre):
-            parts = [_short_part(wave, axis, i) * root, _short_part(field, axis, i)]
-            lengths = jnp.stack([problem.grid.integrate(jnp.abs(part)) for part in parts])
-            rings = rings + lengths * _damping(problem.equation, problem.grid, i, first)
-        if isinstance(axis, Line):
-            ends = lambda u, i=i, n=axis.n: jnp.take(u, jnp.asarray([0, n - 1]), axis=i)
-            section = ends(jnp.broadcast_to(problem.grid.weights, field.shape)) * axis.n
-            wrapped = [ends(wave) * jnp.flip(ends(root), i), ends(field)]
-            rings = rings + jnp.stack([jnp.sum(section * jnp.abs(part)) for part in wrapped])
-    return jnp.any(wave != enter(problem, field)), rings[0], rings[1]
-
-
-def _short_part(field: Array, axis: Axis, i: int) -> Array:
-    spectrum, high = _frequencies(field, axis, i)
-    part = jnp.fft.ifft(jnp.where(high, spectrum, 0), axis=i).real
-    return jax.lax.slice_in_dim(part, 0, axis.n, axis=i)
+    damping = jnp.stack([_damping(problem.equation, problem.grid, i, first) for i in range(problem.grid.ndim)])
+    return jnp.any(wave != enter(problem, field)), *folded(problem.grid, wave, root, damping)
 
 
 def wave_size(problem: Problem, field: Array, share: float | None = None) -> float:

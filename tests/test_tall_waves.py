@@ -48,3 +48,14 @@ def test_a_well_that_is_turned_too_fast_for_waves(
     simpson = (total / 60) * (speeds[0] + 4 * jnp.sum(speeds[1:-1:2]) + 2 * jnp.sum(speeds[2:-1:2]) + speeds[-1])
     moved = grid.integrate((solution.values[-1] - solution.values[0]) * grid.nodes[0])
     assert float(moved) == pytest.approx(float(simpson), rel=close)
+
+
+@pytest.mark.slow
+def test_a_density_wider_than_its_wave_all_the_way() -> None:
+    """The variance v = 1 - 3 t under the stiffness 5 / (2 v): the wave exp(x^2 / 8 v) comes to reach the ends."""
+    grid, times = fp.Grid(fp.Line(-6.0, 6.0, 128)), [0.13, 0.26]
+    stiffening = fp.FokkerPlanck(lambda x, t: 1.25 * x[0] ** 2 / (1 - 3 * t))
+    solution = fp.evolve(stiffening, fp.Gaussian(0.0, 1.0), times, grid=grid, scheme=fp.Spectral())
+    exact = jnp.stack([grid.sample(fp.Gaussian(0.0, 1 - 3 * t)) for t in times])
+    assert solution.stats["picture"] == "density"
+    assert float(jnp.max(grid.integrate(jnp.abs(solution.values - exact)))) < 1e-8

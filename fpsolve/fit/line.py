@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..choice import MORE, SHORTEST, UNRESOLVED
+from ..choice import UNRESOLVED
 from ..entrance import mass_weights
 from ..grid import Axis, Legendre
 from ..grid import Line as LineAxis
+from ..method.folding import MORE, SHORTEST
 from ..method.trajectory import CAPPED, HALVINGS, TOWERING
 from ..scheme.basis import basis, evaluate
 
