@@ -4,9 +4,11 @@ jaxtyping and beartype watch every call into the package: see `--jaxtyping-packa
 the import hook before anything imports `fpsolve`, in each worker too.
 """
 
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -17,16 +19,18 @@ import pytest
 
 jax.config.update("jax_enable_x64", True)
 
-# Most of the default run is compilation, so compilers are asked to hurry; the slow run compiles as users do.
+# Most of a run is compilation, so compilers are asked to hurry; a run with XLA_FLAGS set, to nothing even, is as told.
 HURRY = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 if jax.__version_info__ < (0, 12):  # a flag that XLA does not know would end the process
     HURRY += " --xla_cpu_use_fusion_emitters=false"
+MAPS = (
+    25_000  # of the 65,530 memory maps of a process that Linux allows; every compiled program that is kept holds some
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Compile each program once for all workers and tests: a folder of this run's own holds what was compiled."""
-    if config.getoption("markexpr") != "slow":
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {HURRY}".strip()
+    os.environ.setdefault("XLA_FLAGS", HURRY)
     worker = getattr(config, "workerinput", None)
     if worker is None:
         config.stash_folder = tempfile.TemporaryDirectory(prefix="fpsolve-compiled-")
@@ -49,6 +53,16 @@ def double_precision():
     jax.config.update("jax_enable_x64", True)
     yield
     jax.config.update("jax_enable_x64", True)
+
+
+@pytest.fixture(autouse=True)
+def room_for_programs() -> Iterator[None]:
+    """Forget what was compiled before it fills the memory maps of the process, which would end it."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

@@ -3,12 +3,16 @@
     T15  x = sqrt(chi2)    x' <= -(Delta - M/2) x + |a|,                 TV <= x / 2,           M = sup(-a) finite
     T16  y = sqrt(KL)      y' <= -D rho y + l / sqrt(2 rho),             TV <= sqrt(KL / 2),    a Lipschitz with l
     T17  as T16, a score error |e| <= eps adds  + D eps sqrt(rho / 2)
+    action           KL(pi|p) <= (1/4D) int (|v| + D eps)^2 dt,          TV <= sqrt(KL / 2),    |v|^2 = E_pi |v_t|^2
 
-a = d_t log pi = lambda' ell. rho by Bakry and Emery or by Holley and Stroock (`curvature`), Delta and |a| on the grid
-(`along`). The inequalities are integrated as equations, by Simpson's rule in a frame that takes the decay out, so that
-no step is stiff; KL beyond 1 bounds TV by sqrt(1 - exp(-KL)) (Bretagnolle and Huber) where that is less.
+a = d_t log pi = lambda' ell, d_t pi = -div(v pi). The last needs no inequality of pi: v is the drift by which the
+process with marginals pi differs from the process at hand, and the bound is Girsanov's. rho by Bakry and Emery or by
+Holley and Stroock (`curvature`), Delta, |a| and |v| on the grid (`along`). The inequalities are integrated as
+equations, by Simpson's rule in a frame that takes the decay out, so that no step is stiff; KL beyond 1 bounds TV by
+sqrt(1 - exp(-KL)) (Bretagnolle and Huber) where that is less.
 
-References: theorems T15 to T17 of this library; Bretagnolle and Huber, Z. Wahrsch. verw. Geb. 47 (1979) 119.
+References: theorems T15 to T17 of this library; Guo, Tao and Chen, arXiv 2407.16936, theorem 1 (action); Bretagnolle
+and Huber, Z. Wahrsch. verw. Geb. 47 (1979) 119.
 """
 
 import itertools
@@ -19,11 +23,33 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..grid import Grid
-from .curvature import promise
+from .curvature import Promise, promise
 
 PLACES = 65  # on the path at which its promises are looked at
 INSIDE = 1e-9  # of the total: at its very ends a schedule that is clipped has no derivative
 PER_DECAY, LEAST = 40, 2000  # steps of the integration: for each e-folding, and in all
+
+
+class Start(NamedTuple):
+    """How far the density is from the Gibbs density at t = 0: KL(p|pi), KL(pi|p), chi2."""
+
+    entropy: float
+    reverse: float
+    chi_square: float
+
+
+class Ride(NamedTuple):
+    """What a schedule meets: the promises `looked` up at `places` on the path; on a mesh in time the `lams`, their
+    `speed`, and where on it the times `reported` are."""
+
+    diffusion: float
+    places: np.ndarray
+    looked: list[Promise]
+    mesh: np.ndarray
+    lams: np.ndarray
+    speed: np.ndarray
+    reported: np.ndarray
+    score_error: float
 
 
 class Bounds(NamedTuple):
@@ -50,56 +76,79 @@ def bound_transport(
     grid: Grid,
     times: np.ndarray,
     rates: Any,
-    start: tuple[float, float],
+    start: Start,
     score_error: float,
 ) -> Bounds:
-    """All bounds at `times` `(T,)`; `rates(lam)` gives gap and drive, `start` is KL and chi2 at t = 0."""
+    """All bounds at `times` `(T,)`; `rates(lam)` gives gap, drive and the cost "wasserstein" at each lambda."""
     places = np.linspace(0, 1, PLACES)
     looked = [promise(path, diffusion, grid, float(lam)) for lam in places]
-    d = float(diffusion)
     mesh = _mesh(times, [p.rate for p in looked], np.asarray(rates(places).gap))
     lams = np.clip(np.asarray(jax.vmap(schedule)(jnp.asarray(mesh))), 0, 1)
     inside = np.clip(mesh, INSIDE * float(schedule.total), (1 - INSIDE) * float(schedule.total))
     speed = np.abs(np.asarray(jax.vmap(jax.grad(lambda t: schedule(t)))(jnp.asarray(inside))))
+    ride = Ride(float(diffusion), places, looked, mesh, lams, speed, np.searchsorted(mesh, times), score_error)
     found, why = {}, {}
-    steps = np.searchsorted(mesh, times)
-
-    found_rates = rates(lams)
-    gap, drive = np.asarray(found_rates.gap), np.asarray(found_rates.drive)
-    falls = np.asarray([p.fall for p in looked])
-    if not np.all(np.isfinite(falls)) or not np.isfinite(start[1]):
-        at = places[~np.isfinite(falls)][:1]
-        why["T15"] = (
-            f"T15 needs bounded driving, and d_lambda log pi falls without bound at lambda = {at[0]:.3g}"
-            if at.size
-            else "T15 needs a finite chi2 at the start"
-        )
-        found["T15"] = np.full(len(times), np.inf)
-    else:
-        fall = speed * np.interp(lams, places, falls)
-        x = _integrate(mesh, gap - fall / 2, speed * drive, np.sqrt(start[1]))[steps]
-        found["T15"] = x / 2
-
+    there = rates(lams)
+    found["T15"], trouble = _by_chi_square(ride, np.asarray(there.gap), np.asarray(there.drive), start.chi_square)
+    if trouble:
+        why["T15"] = trouble
+    entropy, words = _by_entropy(ride, start.entropy)
     name = "T17" if score_error else "T16"
-    decay, slopes = np.asarray([p.rate for p in looked]), np.asarray([p.slope for p in looked])
-    if not np.all(decay > 0):
-        why[name] = f"{name} needs a log-Sobolev constant, and none is known at lambda = {places[decay <= 0][0]:.3g}"
-    elif not np.all(np.isfinite(slopes)):
-        lam = places[~np.isfinite(slopes)][0]
-        why[name] = f"{name} needs a Lipschitz d_lambda log pi, and its slope has no bound at lambda = {lam:.3g}"
-    entropy = np.full(len(times), np.inf)
-    if name not in why:
-        rate = np.interp(lams, places, decay)
-        rho = rate / d
-        source = speed * np.interp(lams, places, slopes) / np.sqrt(2 * rho) + d * score_error * np.sqrt(rho / 2)
-        begin = max(np.sqrt(start[0]), score_error / (2 * np.sqrt(2 * rho.min())))
-        entropy = _integrate(mesh, rate, source, begin)[steps] ** 2
-        words = {p.criterion for p in looked}
-        name = f"{name} ({' and '.join(sorted(words))})"
-    found[name] = np.minimum(np.sqrt(entropy / 2), np.sqrt(-np.expm1(-entropy)))
-    if not np.all(np.isfinite(entropy)):
-        found[name] = np.where(np.isfinite(entropy), found[name], np.inf)
+    if np.all(np.isfinite(entropy)):
+        name = f"{name} ({words})"
+    else:
+        why[name] = words
+    found[name] = _variation(entropy)
+    action = _action(ride, np.asarray(there.wasserstein), start.reverse)
+    found["the action (T16)"] = _variation(action)
+    if not np.all(np.isfinite(action)):
+        why["the action (T16)"] = "the action bound needs a finite KL(pi|p) at the start"
     return Bounds(found, entropy, why)
+
+
+def _variation(entropy: np.ndarray) -> np.ndarray:
+    """The bound on TV from one on KL, in either direction."""
+    return np.minimum(np.sqrt(entropy / 2), np.sqrt(-np.expm1(-entropy)))
+
+
+def _by_chi_square(ride: Ride, gap: np.ndarray, drive: np.ndarray, start: float) -> tuple[np.ndarray, str]:
+    """T15: the bound on TV at the times reported, or why it is infinite. It knows no error of a score."""
+    nothing = np.full(len(ride.reported), np.inf)
+    falls = np.asarray([p.fall for p in ride.looked])
+    if ride.score_error:
+        return nothing, "T15 needs the exact score"
+    if not np.all(np.isfinite(falls)):
+        lam = ride.places[~np.isfinite(falls)][0]
+        return nothing, f"T15 needs bounded driving, and d_lambda log pi falls without bound at lambda = {lam:.3g}"
+    if not np.isfinite(start):
+        return nothing, "T15 needs a finite chi2 at the start"
+    fall = ride.speed * np.interp(ride.lams, ride.places, falls)
+    return _integrate(ride.mesh, gap - fall / 2, ride.speed * drive, np.sqrt(start))[ride.reported] / 2, ""
+
+
+def _by_entropy(ride: Ride, start: float) -> tuple[np.ndarray, str]:
+    """T16 and T17: the bound on KL(p|pi) at the times reported with its criteria, or why it is infinite."""
+    nothing = np.full(len(ride.reported), np.inf)
+    decay, slopes = np.asarray([p.rate for p in ride.looked]), np.asarray([p.slope for p in ride.looked])
+    name = "T17" if ride.score_error else "T16"
+    if not np.all(decay > 0):
+        lam = ride.places[decay <= 0][0]
+        return nothing, f"{name} needs a log-Sobolev constant, and none is known at lambda = {lam:.3g}"
+    if not np.all(np.isfinite(slopes)):
+        lam = ride.places[~np.isfinite(slopes)][0]
+        return nothing, f"{name} needs a Lipschitz d_lambda log pi, and its slope has no bound at lambda = {lam:.3g}"
+    rate = np.interp(ride.lams, ride.places, decay)
+    rho, wrong = rate / ride.diffusion, ride.diffusion * ride.score_error
+    source = ride.speed * np.interp(ride.lams, ride.places, slopes) / np.sqrt(2 * rho) + wrong * np.sqrt(rho / 2)
+    begin = max(np.sqrt(start), ride.score_error / (2 * np.sqrt(2 * rho.min())))
+    criteria = " and ".join(sorted({p.criterion for p in ride.looked}))
+    return _integrate(ride.mesh, rate, source, begin)[ride.reported] ** 2, criteria
+
+
+def _action(ride: Ride, length: np.ndarray, start: float) -> np.ndarray:
+    """The bound on KL(pi|p) at the times reported, from the speed sqrt(E|v|^2 / D) = lambda' `length`."""
+    power = (ride.speed * length + np.sqrt(ride.diffusion) * ride.score_error) ** 2 / 4
+    return start + _integrate(ride.mesh, np.zeros_like(power), power, 0.0)[ride.reported]
 
 
 def _mesh(times: np.ndarray, decays: list[float], gaps: np.ndarray) -> np.ndarray:
@@ -132,11 +181,13 @@ def _integrate(mesh: np.ndarray, decay: np.ndarray, source: np.ndarray, start: f
     return np.repeat(np.concatenate([[start], np.asarray(found)]), 2)[: len(mesh)]
 
 
-def bound_driven(schedule: Any, times: np.ndarray, rates: Any, start: tuple[float, float]) -> Bounds:
+def bound_driven(schedule: Any, times: np.ndarray, rates: Any, start: Start) -> Bounds:
     """With a counterdiabatic drive chi2 falls as fast as the gap says, TV <= exp(-int Delta) sqrt(chi2_0) / 2."""
     edges = np.unique(np.concatenate([[0.0], times, np.linspace(0, float(times[-1]), LEAST + 1)]))
     lams = np.clip(np.asarray(jax.vmap(schedule)(jnp.asarray(edges))), 0, 1)
     gap = np.asarray(rates(lams).gap)
     spent = np.concatenate([[0.0], np.cumsum(np.diff(edges) * (gap[1:] + gap[:-1]) / 2)])
-    x = np.sqrt(start[1]) * np.exp(-spent[np.searchsorted(edges, times)])
-    return Bounds({"T20": x / 2}, np.log1p(x**2), {} if np.isfinite(start[1]) else {"T20": "T20 needs a finite chi2"})
+    x = np.sqrt(start.chi_square) * np.exp(-spent[np.searchsorted(edges, times)])
+    return Bounds(
+        {"T20": x / 2}, np.log1p(x**2), {} if np.isfinite(start.chi_square) else {"T20": "T20 needs a finite chi2"}
+    )

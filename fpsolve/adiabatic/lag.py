@@ -25,7 +25,8 @@ class Transport(eqx.Module):
     - `bound` `(T,)`: a rigorous upper bound on `tv`, infinite where no theorem applies; `bound_by` names the theorem
       (or says why none); `kl_bound` `(T,)` the bound on `kl` of theorem T16 or T17; `bounds` all of them, by name
     - `work` `(T,)` done on the system, int E_p d_t U dt; `free_energy` `(T,)` F_t - F_0 = -D log(Z_t / Z_0); `entropy`
-      `(T,)` produced, (work - free_energy) / D - (kl - kl[0]); by Hermite quadrature between the reported times
+      `(T,)` produced, (work - free_energy) / D - (kl - kl[0]); by Hermite quadrature over 101 times at least (under a
+      transformation over the times reported)
     - `accuracy`: the relative L1 error that the run makes of Jarzynski's weights (kappa = -1), whose answer is known;
       None where the run was not one of waves
     - `residual`: of the counterdiabatic drive, |d_t sqrt(pi) + G sqrt(pi)| relative to its terms; None without it
@@ -89,7 +90,7 @@ class Transport(eqx.Module):
 def work_and_entropy(
     equation: FokkerPlanck, grid: Grid, times: Array, values: Array, kl: Array
 ) -> tuple[Array, Array, Array]:
-    """Work, free energy and entropy produced, each `(T,)` and zero at the first time."""
+    """Work, free energy and entropy produced since the first time, each `(T,)`."""
     power, rise = _powers(equation, grid, times, values)
     steps = jnp.diff(times)
     parts = steps / 2 * (power[1:] + power[:-1]) + steps**2 / 12 * (rise[:-1] - rise[1:])

@@ -28,13 +28,14 @@ from ..potential import Driven
 from ..scheme import Spectral
 from ..solution import Solution
 from .along import along
-from .bounds import bound_driven, bound_transport
+from .bounds import Start, bound_driven, bound_transport
 from .counterdiabatic import drive
 from .distances import chi_square, infidelity, relative_entropy, total_variation
 from .lag import Transport, work_and_entropy
 from .where import path_grid
 
-REPORTED = 101  # times, where none are given
+REPORTED = 101  # times, where none are given; as many are taken between those that are
+ROOM = 2**24  # numbers of a run up to which more times are taken than were asked for
 GAPS = 1e-7  # to which gaps along the path are interpolated
 ENDS = 1e-9  # by which a schedule may miss 0 or 1, or fall
 
@@ -96,41 +97,61 @@ def transport(
     if callable(equation.diffusion) or jnp.ndim(equation.diffusion):
         refuse("diffusion", diffusion, "a path of Gibbs densities needs one number", "Give D, a number above zero.")
     concrete = is_concrete(equation, times)
-    rates = along(path, grid=grid, diffusion=diffusion, tol=GAPS, costs=False).at if concrete else None
+    rates = along(path, grid=grid, diffusion=diffusion, tol=GAPS).at if concrete else None
     field = equation.gibbs(grid, 0.0) if initial is None else initial_field(equation, grid, initial)
+    asked, many = times, grid.size * REPORTED <= ROOM and (grid.ndim == 1 or not counterdiabatic)
+    if is_concrete(equation, times, total):
+        times = _through(asked, float(total) if many else 0.0)
+    places = jnp.searchsorted(times, asked)
     solution, residual = _carry(equation, field, times, grid, tol, counterdiabatic, kappa)
     values, log_gibbs = solution.values, _log_gibbs(equation, grid, times)
-    lambdas = jax.vmap(schedule)(times)
+    lambdas = jax.vmap(schedule)(asked)
     kl = relative_entropy(values, log_gibbs, grid)
     work, free, entropy = work_and_entropy(equation, grid, times, values, kl)
     bounds = None
     if rates is not None and kappa == 1:
         first = _log_gibbs(equation, grid, jnp.zeros(1))[0]
-        start = float(relative_entropy(field, first, grid)), float(chi_square(field, first, grid))
-        then = np.asarray(times, float)
+        start = _start(field, first, grid)
+        then = np.asarray(asked, float)
         if counterdiabatic:
             bounds = bound_driven(schedule, then, rates, start)
         else:
             eps = float(score_error)
             bounds = bound_transport(path, schedule, equation.diffusion, grid, then, rates, start, eps)
+    values, log_gibbs = values[places], log_gibbs[places]
     return Transport(
-        times=times,
+        times=asked,
         lambdas=lambdas,
         values=values,
-        kl=kl,
+        kl=kl[places],
         tv=total_variation(values, log_gibbs, grid),
         infidelity=infidelity(values, log_gibbs, grid),
         gap=None if rates is None else rates(lambdas).gap,
-        work=work,
-        free_energy=free,
-        entropy=entropy,
+        work=work[places],
+        free_energy=free[places],
+        entropy=entropy[places],
         bounds=bounds,
         equation=equation,
-        solution=solution,
+        solution=eqx.tree_at(lambda s: (s.times, s.values, s.error), solution, (asked, values, solution.error[places])),
         residual=residual,
         accuracy=_weights_error(equation, grid, times, tol, solution) if concrete else None,
         grid=grid,
     )
+
+
+def _through(times: Array, total: float) -> Array:
+    """The times asked for, the start, and others between them up to the last: for the work, and so that no sharp turn
+    of a schedule escapes the steps."""
+    asked = np.asarray(times)
+    between = np.linspace(0, total, REPORTED)
+    apart = np.min(np.abs(between[:, None] - asked), axis=1) > ENDS * total
+    return jnp.asarray(np.unique(np.concatenate([asked, [0.0], between[apart & (between < asked[-1])]])))
+
+
+def _start(field: Array, log_gibbs: Array, grid: Grid) -> Start:
+    log_field = jnp.log(jnp.maximum(field, 0))
+    ways = relative_entropy(field, log_gibbs, grid), relative_entropy(jnp.exp(log_gibbs), log_field, grid)
+    return Start(*(float(d) for d in ways), float(chi_square(field, log_gibbs, grid)))
 
 
 def _check_schedule(schedule: Any) -> Any:
@@ -195,6 +216,6 @@ def _weights_error(equation: FokkerPlanck, grid: Grid, times: Array, tol: float,
         return None
     first, last = (jnp.exp(equation.log_root(grid, t)) for t in (0.0, times[-1]))
     image = equation.schrodinger(-1.0)
-    wave = evolve(image, first, times[-1:], grid=grid, scheme=Spectral(), tol=tol, throw=False).values[0]
+    wave = evolve(image, first, times, grid=grid, scheme=Spectral(), tol=tol, throw=False).values[-1]
     twin = wave * last / grid.integrate(wave * last)
     return float(grid.integrate(jnp.abs(twin - last**2)))

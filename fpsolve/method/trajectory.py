@@ -72,7 +72,7 @@ def run_by_interval(
             saved.save(index, state, calls, error, first)
         now = later
         values.append(state)
-        if isinstance(method, Magnus):
+        if isinstance(method, Magnus) and float(t) > 0:
             lost = max(lost, float(misplaced(problem, state, later)))
         errors.append(error + lost if float(t) > 0 else 0.0)
         if bar is not None:
@@ -178,13 +178,16 @@ def given_up(problem: Problem, field: Array, state: Array) -> Array:
 
 @eqx.filter_jit
 def misplaced(problem: Problem, state: Array, t: Array) -> Array:
-    """The relative L1 error of a moving wave on its axes, where they fold much more of it than of its density."""
+    """The relative L1 error of a moving wave on its axes, where they fold much more of it than of its density and of
+    the Gibbs wave."""
     if not (problem.process and isinstance(problem.scheme, Spectral)):
         return jnp.zeros((), state.real.dtype)
+    grid, undamped = problem.grid, jnp.ones(problem.grid.ndim)
     root = jnp.exp(problem.log_root(t, state.real.dtype))
-    wave, density = folded(problem.grid, state, root, jnp.ones(problem.grid.ndim))
-    mass = problem.grid.integrate(jnp.abs(root * state))
-    return jax.lax.stop_gradient(jnp.where(wave > MORE * density, wave / mass, 0))
+    wave, density = folded(grid, state, root, undamped)
+    at_rest, _ = folded(grid, root, root, undamped)
+    found = wave / grid.integrate(jnp.abs(root * state))
+    return jax.lax.stop_gradient(jnp.where(wave > MORE * (density + at_rest), found, 0))
 
 
 def leave(problem: Problem, state: Array, t: Any) -> Array:
