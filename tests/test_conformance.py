@@ -43,18 +43,19 @@ def test_public_potentials_conform(name: str) -> None:
     check_potential(*potentials()[name])
 
 
-def named(kind: Any, quick: str) -> list[Any]:
-    """The public classes of a kind by name; all but `quick` are slow."""
-    names = [name for name, thing in CLASSES.items() if issubclass(thing, kind)]
-    return [name if name == quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
+def named(kind: Any) -> list[str]:
+    """The public classes of a kind by name."""
+    return [name for name, thing in CLASSES.items() if issubclass(thing, kind)]
 
 
-@pytest.mark.parametrize("name", named(Scheme, "Spectral"))
+@pytest.mark.parametrize("name", named(Scheme))
+@pytest.mark.slow  # the short suite runs the examples of both checks
 def test_public_schemes_conform(name: str) -> None:
     check_scheme(CLASSES[name]())
 
 
-@pytest.mark.parametrize("name", named(Exponential | fp.Magnus, "Uniformization"))
+@pytest.mark.parametrize("name", named(Exponential | fp.Magnus))
+@pytest.mark.slow
 def test_public_methods_conform(name: str) -> None:
     check_method(CLASSES[name]())
 

@@ -66,16 +66,15 @@ STATES = {
 }
 LATER = {"stiff and rotated", "two dimensions", "two diffusions", "two diffusions, coupled", "three dimensions"}
 LATER |= {"dragged", "loosened", "shaken", "absorbed, pushed"}
-KEPT = {("dragged", 1e-3)}
 COARSE = {"three dimensions": (1e-6,), "walls, force": (1e-3, 1e-6)}  # polynomials lose digits as n^4, by the density
 
 
 def cases() -> list[Any]:
-    """Every system at 1e-3, 1e-6 and 1e-9; what is large at 1e-6 in the long suite, and once in the short one."""
+    """Every system at 1e-3, 1e-6 and 1e-9; small ones at 1e-9 in the short suite, all others in the long one."""
     found = []
     for name in STATES:
         for tol in COARSE.get(name, (1e-3, 1e-6, 1e-9)):
-            slow = (name in LATER or tol == 1e-6) and (name, tol) not in KEPT
+            slow = name in LATER or tol != 1e-9
             found.append(pytest.param(name, tol, marks=pytest.mark.slow if slow else ()))
     return found
 
@@ -148,7 +147,7 @@ REFINED = {
 
 
 @pytest.mark.parametrize("tol", [pytest.param(1e-4, marks=pytest.mark.slow), 1e-8])
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "rough")) for n in REFINED])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "two wells")) for n in REFINED])
 def test_the_error_against_a_refined_run(name: str, tol: float) -> None:
     equation, begin, times = REFINED[name]
     solution = fp.evolve(equation, begin, times, tol=tol)

@@ -123,7 +123,7 @@ def check_cycle(equation, grid, factor=FACTOR):
     assert spread[0] >= 1 - factor and spread[-1] <= 1 + factor, f"T A has eigenvalues {spread[0]} to {spread[-1]}"
 
 
-HARDER = ("closed", "high", "nodes", "space", "long cells", "open", "quantum")
+HARDER = ("closed", "rings", "high", "nodes", "space", "long cells", "open", "quantum")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in HARDER)) for n in GRAPHS])

@@ -48,7 +48,7 @@ def test_notebook_is_short_and_carries_its_outputs(path: Path) -> None:
     assert faults(read(path), path.stat().st_size) == []
 
 
-LONGER = ("02_correspondence", "04_annealing")  # run in a kernel only, in the long suite
+LONGER = ("02_correspondence", "03_gaps_and_rare_events", "04_annealing")  # run in a kernel only, in the long suite
 
 
 @pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.stem not in LONGER], ids=lambda path: path.stem)

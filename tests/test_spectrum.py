@@ -146,7 +146,8 @@ def test_a_level_hidden_from_the_start_is_found_by_the_searchers(monkeypatch):
     assert abs(float(lost()[0])) > 0.5
 
 
-@pytest.mark.parametrize(("diffusion", "slack"), [(0.07, 1e-8), pytest.param(0.035, 1e-7, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("diffusion", "slack"), [(0.07, 1e-8), (0.035, 1e-7)])
+@pytest.mark.slow
 def test_singular_values_keep_the_digits_of_a_small_gap(diffusion, slack):
     """The gap through A in the whole matrix against the positive kernel of the partner, which takes no difference."""
     equation, grid = fp.FokkerPlanck(quartic, diffusion), fp.Grid(fp.Line(-2.0, 2.0, 128))

@@ -103,7 +103,8 @@ LEVELS = {
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * ("volumes" in n)) for n in LEVELS])
+@pytest.mark.parametrize("name", LEVELS)
+@pytest.mark.slow  # the short suite has the gap, in test_spectrum
 def test_levels_are_differentiated_and_compiled_and_mapped(name):
     f = lambda a: LEVELS[name](a).values[1:].sum()
     a = jnp.asarray(0.9)

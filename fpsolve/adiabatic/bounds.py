@@ -18,9 +18,11 @@ and Huber, Z. Wahrsch. verw. Geb. 47 (1979) 119.
 import itertools
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from ..grid import Grid
 from .curvature import Promise, promise
@@ -83,9 +85,8 @@ def bound_transport(
     places = np.linspace(0, 1, PLACES)
     looked = [promise(path, diffusion, grid, float(lam)) for lam in places]
     mesh = _mesh(times, [p.rate for p in looked], np.asarray(rates(places).gap))
-    lams = np.clip(np.asarray(jax.vmap(schedule)(jnp.asarray(mesh))), 0, 1)
     inside = np.clip(mesh, INSIDE * float(schedule.total), (1 - INSIDE) * float(schedule.total))
-    speed = np.abs(np.asarray(jax.vmap(jax.grad(lambda t: schedule(t)))(jnp.asarray(inside))))
+    lams, speed = np.clip(np.asarray(follow(schedule, mesh)[0]), 0, 1), np.abs(np.asarray(follow(schedule, inside)[1]))
     ride = Ride(float(diffusion), places, looked, mesh, lams, speed, np.searchsorted(mesh, times), score_error)
     found, why = {}, {}
     there = rates(lams)
@@ -106,9 +107,16 @@ def bound_transport(
     return Bounds(found, entropy, why)
 
 
+@eqx.filter_jit
+def follow(schedule: Any, times: Any) -> tuple[Array, Array]:
+    """A schedule and its derivative at `times` `(T,)`."""
+    return jax.vmap(jax.value_and_grad(lambda t: schedule(t)))(jnp.asarray(times, float))
+
+
 def _variation(entropy: np.ndarray) -> np.ndarray:
     """The bound on TV from one on KL, in either direction."""
-    return np.minimum(np.sqrt(entropy / 2), np.sqrt(-np.expm1(-entropy)))
+    least = np.minimum(np.sqrt(entropy / 2), np.sqrt(-np.expm1(-entropy)))
+    return np.where(np.isfinite(entropy), least, np.inf)
 
 
 def _by_chi_square(ride: Ride, gap: np.ndarray, drive: np.ndarray, start: float) -> tuple[np.ndarray, str]:
@@ -137,6 +145,8 @@ def _by_entropy(ride: Ride, start: float) -> tuple[np.ndarray, str]:
     if not np.all(np.isfinite(slopes)):
         lam = ride.places[~np.isfinite(slopes)][0]
         return nothing, f"{name} needs a Lipschitz d_lambda log pi, and its slope has no bound at lambda = {lam:.3g}"
+    if not np.isfinite(start):
+        return nothing, f"{name} needs a finite KL(p|pi) at the start"
     rate = np.interp(ride.lams, ride.places, decay)
     rho, wrong = rate / ride.diffusion, ride.diffusion * ride.score_error
     source = ride.speed * np.interp(ride.lams, ride.places, slopes) / np.sqrt(2 * rho) + wrong * np.sqrt(rho / 2)
@@ -184,7 +194,7 @@ def _integrate(mesh: np.ndarray, decay: np.ndarray, source: np.ndarray, start: f
 def bound_driven(schedule: Any, times: np.ndarray, rates: Any, start: Start) -> Bounds:
     """With a counterdiabatic drive chi2 falls as fast as the gap says, TV <= exp(-int Delta) sqrt(chi2_0) / 2."""
     edges = np.unique(np.concatenate([[0.0], times, np.linspace(0, float(times[-1]), LEAST + 1)]))
-    lams = np.clip(np.asarray(jax.vmap(schedule)(jnp.asarray(edges))), 0, 1)
+    lams = np.clip(np.asarray(follow(schedule, edges)[0]), 0, 1)
     gap = np.asarray(rates(lams).gap)
     spent = np.concatenate([[0.0], np.cumsum(np.diff(edges) * (gap[1:] + gap[:-1]) / 2)])
     x = np.sqrt(start.chi_square) * np.exp(-spent[np.searchsorted(edges, times)])

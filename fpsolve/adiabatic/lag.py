@@ -100,7 +100,6 @@ def work_and_entropy(
     return work, free, (work - free) / equation.diffusion - (kl - kl[0])
 
 
-@eqx.filter_jit
 def _log_partition(equation: FokkerPlanck, grid: Grid, times: Array) -> Array:
     def at(t: Array) -> Array:
         heights = -grid.sample(lambda x: equation.energy(x, t)) / equation.diffusion
@@ -109,7 +108,6 @@ def _log_partition(equation: FokkerPlanck, grid: Grid, times: Array) -> Array:
     return jax.lax.map(at, times)
 
 
-@eqx.filter_jit
 def _powers(equation: FokkerPlanck, grid: Grid, times: Array, values: Array) -> tuple[Array, Array]:
     """E_p d_t U and its derivative E_p (d_t^2 U + L* d_t U), L* f = D Lap f - grad U . grad f, `(T,)`."""
     one = lambda t: jnp.ones_like(t)

@@ -28,7 +28,7 @@ from ..potential import Driven
 from ..scheme import Spectral
 from ..solution import Solution
 from .along import along
-from .bounds import Start, bound_driven, bound_transport
+from .bounds import Start, bound_driven, bound_transport, follow
 from .counterdiabatic import drive
 from .distances import chi_square, infidelity, relative_entropy, total_variation
 from .lag import Transport, work_and_entropy
@@ -80,7 +80,7 @@ def transport(
     ```python
     import fpsolve as fp
 
-    path, grid = fp.Mix(fp.Harmonic(center=-1.0), fp.Harmonic(center=1.0)), fp.Grid(fp.Line(-7.0, 7.0, 64))
+    path, grid = fp.Mix(fp.Harmonic(center=-1.0), fp.Harmonic(center=1.0)), fp.Grid(fp.Line(-8.0, 10.0, 96))
     found = fp.transport(path, fp.schedule.linear(5.0), grid=grid)
     print(found.kl[-1], found.bound[-1], found.bound_by)
     ```
@@ -104,32 +104,24 @@ def transport(
         times = _through(asked, float(total) if many else 0.0)
     places = jnp.searchsorted(times, asked)
     solution, residual = _carry(equation, field, times, grid, tol, counterdiabatic, kappa)
-    values, log_gibbs = solution.values, _log_gibbs(equation, grid, times)
-    lambdas = jax.vmap(schedule)(asked)
-    kl = relative_entropy(values, log_gibbs, grid)
-    work, free, entropy = work_and_entropy(equation, grid, times, values, kl)
+    numbers = _numbers(equation, grid, times, solution.values, places)
+    lambdas = follow(schedule, asked)[0]
     bounds = None
     if rates is not None and kappa == 1:
-        first = _log_gibbs(equation, grid, jnp.zeros(1))[0]
-        start = _start(field, first, grid)
+        start = Start(*(float(distance) for distance in _start(equation, grid, field)))
         then = np.asarray(asked, float)
         if counterdiabatic:
             bounds = bound_driven(schedule, then, rates, start)
         else:
             eps = float(score_error)
             bounds = bound_transport(path, schedule, equation.diffusion, grid, then, rates, start, eps)
-    values, log_gibbs = values[places], log_gibbs[places]
+    values = solution.values[places]
     return Transport(
         times=asked,
         lambdas=lambdas,
         values=values,
-        kl=kl[places],
-        tv=total_variation(values, log_gibbs, grid),
-        infidelity=infidelity(values, log_gibbs, grid),
+        **numbers,
         gap=None if rates is None else rates(lambdas).gap,
-        work=work[places],
-        free_energy=free[places],
-        entropy=entropy[places],
         bounds=bounds,
         equation=equation,
         solution=eqx.tree_at(lambda s: (s.times, s.values, s.error), solution, (asked, values, solution.error[places])),
@@ -148,10 +140,29 @@ def _through(times: Array, total: float) -> Array:
     return jnp.asarray(np.unique(np.concatenate([asked, [0.0], between[apart & (between < asked[-1])]])))
 
 
-def _start(field: Array, log_gibbs: Array, grid: Grid) -> Start:
-    log_field = jnp.log(jnp.maximum(field, 0))
-    ways = relative_entropy(field, log_gibbs, grid), relative_entropy(jnp.exp(log_gibbs), log_field, grid)
-    return Start(*(float(d) for d in ways), float(chi_square(field, log_gibbs, grid)))
+@eqx.filter_jit
+def _numbers(equation: FokkerPlanck, grid: Grid, times: Array, values: Array, places: Array) -> dict[str, Array]:
+    """Distances, work and entropy of a run `(T, *shape)` at the `places` in it that were asked for."""
+    log_gibbs = _log_gibbs(equation, grid, times)
+    kl = relative_entropy(values, log_gibbs, grid)
+    work, free, entropy = work_and_entropy(equation, grid, times, values, kl)
+    numbers = {
+        "kl": kl,
+        "tv": total_variation(values, log_gibbs, grid),
+        "infidelity": infidelity(values, log_gibbs, grid),
+        "work": work,
+        "free_energy": free,
+        "entropy": entropy,
+    }
+    return {name: row[places] for name, row in numbers.items()}
+
+
+@eqx.filter_jit
+def _start(equation: FokkerPlanck, grid: Grid, field: Array) -> tuple[Array, Array, Array]:
+    """KL(p|pi), KL(pi|p) and chi2 at t = 0."""
+    log_gibbs = _log_gibbs(equation, grid, jnp.zeros(1))[0]
+    reverse = relative_entropy(jnp.exp(log_gibbs), jnp.log(jnp.maximum(field, 0)), grid)
+    return relative_entropy(field, log_gibbs, grid), reverse, chi_square(field, log_gibbs, grid)
 
 
 def _check_schedule(schedule: Any) -> Any:
@@ -163,7 +174,7 @@ def _check_schedule(schedule: Any) -> Any:
     if is_concrete(schedule, total):
         if not check_finite_number("schedule.total", total) > 0:
             refuse("schedule.total", total, "it must be above zero", "Give the time that the transport may take.")
-        lams = np.asarray(jax.vmap(schedule)(jnp.linspace(0.0, float(total), 257)))
+        lams = np.asarray(follow(schedule, np.linspace(0.0, float(total), 257))[0])
         if abs(lams[0]) > ENDS or abs(lams[-1] - 1) > ENDS:
             allowed = f"it must go from 0 to 1, not from {lams[0]:.6g} to {lams[-1]:.6g}"
             refuse("schedule", schedule, allowed, "Scale it, or reparametrise the path.")
@@ -202,7 +213,6 @@ def _carry(
     return eqx.tree_at(lambda s: s.values, found, square / norms), None
 
 
-@eqx.filter_jit
 def _log_gibbs(equation: FokkerPlanck, grid: Grid, times: Array) -> Array:
     """log pi_t on the grid, `(T, *shape)`."""
     return jax.lax.map(lambda t: 2 * equation.log_root(grid, t), times)
