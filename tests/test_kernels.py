@@ -116,6 +116,18 @@ def test_a_long_axis_builds_no_matrix(kind: Any, monkeypatch: Any) -> None:
     assert np.max(np.abs(defect)) < 1e-9
 
 
+@pytest.mark.slow
+def test_a_moving_problem_on_axes_that_take_the_transform() -> None:
+    """The frames of a moving wave ask such axes for their matrices."""
+    equation = fp.FokkerPlanck(lambda x, t: (x[0] - t) ** 2 / 2 + x[1] ** 2 / 2)
+    grid = fp.Grid(fp.Line(-6.0, 7.0, 192), fp.Line(-6.0, 6.0, 40))
+    assert isinstance(fp.Spectral().build(equation, grid, 0.0, jnp.float64, True).terms[0], FourierKinetic)
+    found = fp.evolve(equation, fp.Gaussian([0.0, 0.0], 1.0), [0.5], grid=grid, scheme=fp.Spectral()).values[0]
+    mean = 0.5 - 1 + float(jnp.exp(-0.5))
+    exact = grid.sample(fp.Gaussian([mean, 0.0], 1.0))
+    assert float(grid.integrate(jnp.abs(found - exact))) < 1e-7
+
+
 def test_a_real_matrix_takes_complex_fields_on_every_axis() -> None:
     draw = np.random.default_rng(0).normal
     matrix = draw(size=(5, 4))

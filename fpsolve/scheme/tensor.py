@@ -76,8 +76,14 @@ class FourierKinetic(Kinetic):
 
     @property
     def matrix(self) -> Array:
-        """The matrix, made when it is asked for."""
-        return self.hamiltonian(jnp.eye(self.n, dtype=self.symbol.dtype), 0, 1).T
+        """The matrix, made when it is asked for: a ring's depends on the distance alone, and an odd wave has an image.
+
+        Not the transform of the identity: compilers give that a layout that their own transform refuses.
+        """
+        length = 2 * self.n if self.odd else self.n
+        ring, node = jnp.fft.irfft(self.symbol, length), jnp.arange(self.n)
+        entries = ring[(node[:, None] - node) % length]
+        return entries - ring[(node[:, None] + node + 1) % length] if self.odd else entries
 
     def hamiltonian(self, wave: Array, axis: int, ndim: int) -> Array:
         """-D d^2 psi / dx_i^2."""
