@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .adiabatic import Transport, schedule, transport
-from .adiabatic.schedule import COSTS, TOLS
+from .adiabatic.along import TOLS
+from .adiabatic.schedule import COSTS
 from .adiabatic.where import path_grid
 from .core.files import write_atomically
 from .problem import Annealing

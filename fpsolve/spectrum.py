@@ -202,9 +202,13 @@ def _examine(equation: Any, grid: Any, k: Any, t: Any, scheme: Any, tol: Any, be
     absorbs = any(axis.ends == "open" for axis in grid.axes)
     asked = scheme is not None
     if reversible:
-        start = equation.gibbs(grid, t) if process else grid.weights
-        chosen = choose_scheme(equation, grid, scheme, start, jnp.asarray([t], float), tol)
-        scheme, why = chosen.scheme, chosen.why
+        if scheme is None:
+            start = equation.gibbs(grid, t) if process else grid.weights
+            chosen = choose_scheme(equation, grid, None, start, jnp.asarray([t], float), tol)
+            scheme, why = chosen.scheme, chosen.why
+        else:
+            check_scheme(scheme, equation, grid)
+            why = f"{type(scheme).__name__}, as asked"
         method = choose_modes(scheme, grid, k, process and not absorbs)
     else:
         scheme, why = _for_rates(equation, grid, scheme, because)

@@ -30,18 +30,20 @@ from ..choice import choose_scheme
 from ..core.checks import check_finite_number, refuse
 from ..core.types import Real
 from ..equation import FokkerPlanck
-from ..grid import Grid, Line, Periodic
+from ..grid import Grid, Line
 from ..potential import Driven
+from ..question import LastQuestions, fingerprint
 from ..scheme import ScharfetterGummel, Scheme, Spectral
 from ..spectrum import spectrum
-from .costs import Costs, grid_costs, line_costs, motion
+from .costs import Costs, grid_costs, line_costs
+from .fewer import fewer
 from .panels import Panels, interpolate
 
 LOOKS = 17  # places at which a path is looked at first
 CUT = 1e-4  # of its peak, which the Gibbs density may have at the ends of a box
 BATCH = 16  # places at a time on a line
-ENOUGH, MARGIN = 1e-7, 1.3  # of a wave, which fewer nodes may leave out; more nodes than would do
-TIMES = 20.0  # the shortest waves, below which no wave counts
+TOLS = (1e-8, 1e-5)  # of what schedules and transports ask for, on one axis and on more
+ENOUGH = 1e-7  # of a wave, which fewer nodes may leave out
 LEAST = 1e-300  # a gap below which none is told from zero
 
 
@@ -104,6 +106,18 @@ def along(
         refuse("grid", grid, "it must be a grid", "Give fp.Grid(fp.Line(-5, 5, 128)), say.")
     if not 0 < check_finite_number("tol", tol) < 1:
         refuse("tol", tol, "it must be between 0 and 1", "Give 1e-8, say.")
+    question = fingerprint(path, grid, diffusion, tol, costs)
+    found = _asked.recall(question)
+    if found is None:
+        found = _along(path, grid, diffusion, float(tol), costs)
+        _asked.keep(question, found)
+    return found
+
+
+_asked = LastQuestions()  # a schedule and the transport that follows it ask the same
+
+
+def _along(path: Callable[[Any], Any], grid: Grid, diffusion: Any, tol: float, costs: bool) -> Along:
     for axis in grid.axes:
         if axis.ends == "open":
             refuse("grid", grid, "mass is lost on an Absorbing axis, and no Gibbs density stays", "Take fp.Line.")
@@ -116,7 +130,7 @@ def along(
     else:
         compute = lambda lams: _on_grid(equation, grid, lams, costs)
         if isinstance(_scheme(equation, grid), Spectral):
-            grid = _fewer(equation, grid, looks[:: LOOKS // 4])
+            grid = fewer(equation, grid, looks[:: LOOKS // 4], ENOUGH)
     errors: list[float] = []
 
     def rows(lams: np.ndarray) -> np.ndarray:
@@ -131,7 +145,7 @@ def along(
             refuse("path", path, f"its speed is not finite at lambda = {lam:.6g}", "Make it differentiable in lambda.")
         return table
 
-    panels, lambdas = interpolate(rows, float(tol))
+    panels, lambdas = interpolate(rows, tol)
     return Along(panels, jnp.asarray(lambdas), jnp.asarray(max(errors)))
 
 
@@ -201,38 +215,13 @@ def _on_grid(
     return first, second, found
 
 
+_gibbs = eqx.filter_jit(lambda equation, grid, lam: jnp.exp(2 * equation.log_root(grid, lam)))
+
+
 def _scheme(equation: FokkerPlanck, grid: Grid) -> Scheme:
     """One scheme for the whole path: `Spectral` if it is chosen at the start, in the middle and at the end."""
     for lam in (0.0, 0.5, 1.0):
-        start = equation.gibbs(grid, lam)
+        start = _gibbs(equation, grid, jnp.asarray(lam))
         if not isinstance(choose_scheme(equation, grid, None, start, jnp.asarray([lam]), 1e-10).scheme, Spectral):
             return ScharfetterGummel()
     return Spectral()
-
-
-def _fewer(equation: FokkerPlanck, grid: Grid, lams: np.ndarray) -> Grid:
-    """The same box with the nodes that sqrt(π) and sqrt(π) ell need, at the places given."""
-    tails = np.max([np.concatenate(_spectra(equation, grid, jnp.asarray(lam))) for lam in lams], axis=0)
-    axes, first = [], 0
-    for axis in grid.axes:
-        size = tails[first : first + axis.n // 2 + 1]
-        first += len(size)
-        if isinstance(axis, Line | Periodic):
-            cut = TIMES * np.max(size[-(len(size) // 8) :])  # what a box cuts off has a long tail, and is not mended
-            highest = int(np.max(np.flatnonzero(size >= max(ENOUGH * np.max(size), min(cut, np.max(size))))))
-            axis = axis.refine(min(1.0, (2 * MARGIN * highest + 4) / axis.n))
-        axes.append(axis)
-    return Grid(*axes)
-
-
-@eqx.filter_jit
-def _spectra(equation: FokkerPlanck, grid: Grid, lam: Array) -> list[Array]:
-    """For each axis the largest amplitude of each frequency `(n_i // 2 + 1,)` in sqrt(π) and in sqrt(π) ell."""
-    moving = motion(equation, grid, lam)
-    root = jnp.exp(moving.log_gibbs / 2)
-    amplitudes = []
-    for i in range(grid.ndim):
-        waves = [jnp.abs(jnp.fft.rfft(wave, axis=i)) for wave in (root, root * moving.ell)]
-        sizes = [jnp.max(wave, [j for j in range(grid.ndim) if j != i]) for wave in waves]
-        amplitudes.append(jnp.maximum(sizes[0] / jnp.max(sizes[0]), sizes[1] / (jnp.max(sizes[1]) + LEAST)))
-    return amplitudes

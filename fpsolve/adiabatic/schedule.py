@@ -23,7 +23,7 @@ from jaxtyping import Array
 from ..core.checks import check_choice, check_integer, refuse
 from ..core.types import Count
 from ..grid import Grid
-from .along import Along, along
+from .along import TOLS, Along, along
 from .learn import learn as learn
 from .monotone import Bernstein, Schedule, Tabulated, check_total, hermite
 from .monotone import tabulated as tabulated
@@ -32,7 +32,6 @@ from .noise import log_snr as log_snr
 from .noise import sigma as sigma
 
 COSTS = ("bound", "score", "wasserstein", "exact")
-TOLS = (1e-8, 1e-7)  # on one axis, on more
 GAUSS, PIECES = 12, 24  # points an interval of the integral; intervals a panel
 LEAST = 1e-6  # of the mean cost, below which none is charged: a path that rests is passed quickly, not at once
 
@@ -119,8 +118,7 @@ def optimal(path: Any, total: Any, *, grid: Grid | None = None, diffusion: Any =
             from .where import path_grid
 
             grid = path_grid(path, diffusion, TOLS[0])
-        tol, solves = TOLS[grid.ndim > 1], cost in ("wasserstein", "exact")
-        path = along(path, grid=grid, diffusion=diffusion, tol=tol, costs=solves)
+        path = along(path, grid=grid, diffusion=diffusion, tol=TOLS[grid.ndim > 1])
     if getattr(path.at(0.0), cost) is None:
         refuse("cost", cost, "this path was looked at with costs=False", "Look along it with costs=True.")
     return of_cost(lambda lam: getattr(path.at(lam), cost), total, path)

@@ -9,6 +9,7 @@ of Jarzynski, for which psi stays sqrt(pi_t) at any speed: what a run makes of t
     d/dt KL(p | pi) = -D I(p | pi) - E_p a        W = int E_p d_t U dt,    (W - dF) / D = KL - KL_0 + entropy produced
 """
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -21,22 +22,28 @@ from ..core.checks import check_finite_number, is_concrete, refuse
 from ..core.result import raise_failure
 from ..core.types import Real
 from ..entrance import check_times, check_tolerance, initial_field
-from ..equation import FokkerPlanck
+from ..equation import FokkerPlanck, divide_root
 from ..evolve import evolve
-from ..grid import Grid
+from ..grid import Grid, Line, Periodic
+from ..method.folding import folded
 from ..potential import Driven
 from ..scheme import Spectral
 from ..solution import Solution
-from .along import along
+from .along import TOLS, along, itself
 from .bounds import Start, bound_driven, bound_transport, follow
 from .counterdiabatic import drive
 from .distances import chi_square, infidelity, relative_entropy, total_variation
+from .fewer import fewer
 from .lag import Transport, work_and_entropy
 from .where import path_grid
 
 REPORTED = 101  # times, where none are given; as many are taken between those that are
 ROOM = 2**24  # numbers of a run up to which more times are taken than were asked for
-GAPS = 1e-7  # to which gaps along the path are interpolated
+SMALL = 4096  # points up to which a run is checked by the weights of Jarzynski
+SPARE = 0.5  # of the points of a grid: a run on fewer is worth while
+LEFT_OUT = 0.1  # of the tolerance, that fewer nodes may leave out of a wave
+FRAMES = 17  # places on the path that say how many nodes it needs
+NEAR = 0.5 / (REPORTED - 1)  # of the total: a time asked for stands for one between
 ENDS = 1e-9  # by which a schedule may miss 0 or 1, or fall
 
 
@@ -97,13 +104,17 @@ def transport(
     if callable(equation.diffusion) or jnp.ndim(equation.diffusion):
         refuse("diffusion", diffusion, "a path of Gibbs densities needs one number", "Give D, a number above zero.")
     concrete = is_concrete(equation, times)
-    rates = along(path, grid=grid, diffusion=diffusion, tol=GAPS).at if concrete else None
+    rates = along(path, grid=grid, diffusion=diffusion, tol=TOLS[grid.ndim > 1]).at if concrete else None
     field = equation.gibbs(grid, 0.0) if initial is None else initial_field(equation, grid, initial)
     asked, many = times, grid.size * REPORTED <= ROOM and (grid.ndim == 1 or not counterdiabatic)
     if is_concrete(equation, times, total):
         times = _through(asked, float(total) if many else 0.0)
     places = jnp.searchsorted(times, asked)
-    solution, residual = _carry(equation, field, times, grid, tol, counterdiabatic, kappa)
+    solution, residual = None, None
+    if concrete and initial is None and kappa == 1 and not counterdiabatic and grid.ndim > 1:
+        solution = _on_fewer(path, equation, times, grid, tol)
+    if solution is None:
+        solution, residual = _carry(equation, field, times, grid, tol, counterdiabatic, kappa)
     numbers = _numbers(equation, grid, times, solution.values, places)
     lambdas = follow(schedule, asked)[0]
     bounds = None
@@ -136,7 +147,7 @@ def _through(times: Array, total: float) -> Array:
     of a schedule escapes the steps."""
     asked = np.asarray(times)
     between = np.linspace(0, total, REPORTED)
-    apart = np.min(np.abs(between[:, None] - asked), axis=1) > ENDS * total
+    apart = np.min(np.abs(between[:, None] - asked), axis=1) > NEAR * total
     return jnp.asarray(np.unique(np.concatenate([asked, [0.0], between[apart & (between < asked[-1])]])))
 
 
@@ -213,6 +224,38 @@ def _carry(
     return eqx.tree_at(lambda s: s.values, found, square / norms), None
 
 
+def _on_fewer(path: Any, equation: FokkerPlanck, times: Array, grid: Grid, tol: float) -> Solution | None:
+    """The run from the Gibbs density on the nodes that its waves need, evaluated on the grid; None where those are not
+    far fewer, or what came of it shows that they do not do."""
+    if not all(isinstance(axis, Line | Periodic) for axis in grid.axes):
+        return None
+    frozen = FokkerPlanck(Driven(path, itself), equation.diffusion)
+    sparse = fewer(frozen, grid, np.linspace(0, 1, FRAMES), LEFT_OUT * tol)
+    if sparse.size > SPARE * grid.size:
+        return None
+    start = equation.gibbs(sparse, 0.0)
+    found = evolve(equation, start, times, grid=sparse, scheme=Spectral(), tol=tol, throw=False)
+    if int(found.code) != 0 or dict(found.words)["picture"] != "wave" or float(_left_out(found)) > tol:
+        return None
+    method = f"{dict(found.words)['method']}; on {' x '.join(map(str, sparse.shape))} nodes, which carry all its waves"
+    words = tuple((dict(found.words) | {"method": method}).items())
+    return dataclasses.replace(found, values=found.on(grid), grid=grid, words=words)
+
+
+@eqx.filter_jit
+def _left_out(solution: Solution) -> Array:
+    """The most that the axes fold of a wave, in L1 as a density, at any time."""
+    grid, equation = solution.grid, solution.equation
+    assert isinstance(equation, FokkerPlanck)
+
+    def at(frame: tuple[Array, Array]) -> Array:
+        t, density = frame
+        log_root = equation.log_root(grid, t)
+        return folded(grid, divide_root(density, log_root), jnp.exp(log_root), jnp.ones(grid.ndim))[0]
+
+    return jnp.max(jax.lax.map(at, (solution.times, solution.values)))
+
+
 def _log_gibbs(equation: FokkerPlanck, grid: Grid, times: Array) -> Array:
     """log pi_t on the grid, `(T, *shape)`."""
     return jax.lax.map(lambda t: 2 * equation.log_root(grid, t), times)
@@ -222,7 +265,7 @@ def _weights_error(equation: FokkerPlanck, grid: Grid, times: Array, tol: float,
     """The relative L1 distance of the wave with kappa = -1 from the sqrt(pi) that it is, at the last time, where the
     run was one of waves in a basis."""
     waves = isinstance(run, Solution) and isinstance(run.scheme, Spectral) and run.stats["picture"] == "wave"
-    if not waves or float(times[-1]) == 0:
+    if not waves or float(times[-1]) == 0 or grid.size > SMALL:
         return None
     first, last = (jnp.exp(equation.log_root(grid, t)) for t in (0.0, times[-1]))
     image = equation.schrodinger(-1.0)

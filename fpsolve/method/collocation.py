@@ -36,7 +36,7 @@ ORDER = 7  # that a step's length is chosen by: less than its true one, which st
 MOST, LEAST = 2**19, 0.1  # products of one field that an interval may take, and the part of them that its start may
 SHARE, CLOSER = 0.2, 0.1  # the part of a step's tolerance that the iteration may leave, and of that in the finer
 EMPTY = 1e-3  # a wave this much lower than the iteration's goal is none
-RANK, MARGIN, WORTH = 4, 12.0, 0.6  # ranks are multiples of it; what they may leave out; how few nodes are worth it
+MARGIN, WORTH = 12.0, 0.6  # what ranks may leave out; how few nodes are worth it
 WHEN, LIKELY = (0.0, 0.4, 1.0), 16  # where in an interval sqrt(pi) is looked at, for steps of about this part of it
 FAR = 2.0  # a step this much longer than the last one is not foretold from it
 
@@ -354,8 +354,14 @@ def choose_ranks(errors: Any, tol: float, shape: tuple[int, ...]) -> tuple[int, 
     ranks = []
     for n, row in zip(shape, errors, strict=True):
         fits = np.flatnonzero(np.asarray(row) < tol / MARGIN)
-        ranks.append(min(n, -(-int(fits[0]) // RANK) * RANK) if len(fits) else n)
+        ranks.append(min(n, _rounded(int(fits[0]))) if len(fits) else n)
     return tuple(ranks) if np.prod(ranks) < WORTH * np.prod(shape) else ()
+
+
+def _rounded(rank: int) -> int:
+    """Up to one of two sizes an octave, and at least 8: every rank is a program of its own."""
+    size = max(4, 2 ** max(0, (rank - 1).bit_length() - 2))
+    return -(-rank // size) * size
 
 
 def _to(frame: Frame, fields: Array) -> Array:

@@ -44,6 +44,7 @@ COLUMNS = 5
 FIRST, LEVELS, PATIENCE = 4, 12, 2  # steps of the coarsest level, levels, and those without progress
 TRACED, EVEN = 128, 24  # steps under a transformation, of midpoints and of collocation
 START = 16  # the part of an interval that the first step by collocation tries
+QUICK = 2**15  # steps foretold times points, for which a program of other ranks is not worth its compilation
 CHEAP = 2000  # products after which collocation that gave up is tried again in the next interval
 LARGEST = 2**18  # points of a grid; collocation holds some sixty fields
 APART = 4  # a state beside a breakpoint is this many units of rounding from it
@@ -220,7 +221,7 @@ def _piece(method: Magnus, problem: Problem, field: Array, start: Array, end: Ar
     if problem.separable and method.extrapolate and first >= 0:
         length = (end - start) / (first or START)
         goal, ranks = jnp.asarray(tol, field.real.dtype), ()
-        if problem.process and problem.grid.ndim > 1:
+        if problem.process and problem.grid.ndim > 1 and not 0 < first * problem.grid.size <= QUICK:
             ranks = choose_ranks(_tails(problem, field, start, end), tol, problem.grid.shape)
         there = _adaptively(problem, field, start, end, goal, length, ranks)
         if ranks and not float(there.error) < tol:
