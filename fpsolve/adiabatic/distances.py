@@ -19,9 +19,8 @@ def relative_entropy(density: Array, log_gibbs: Array, grid: Grid) -> Array:
     """KL(p | pi), `(...)`, of densities `(..., *shape)` from log pi `(..., *shape)`."""
     gibbs = jnp.exp(log_gibbs)
     held = gibbs > 0
-    excess = jnp.where(held, (density - gibbs) / jnp.where(held, gibbs, 1), jnp.inf)
-    close = jnp.abs(excess) < CLOSE
-    h = jnp.where(close, excess, 0)
+    close = held & (jnp.abs(density - gibbs) < CLOSE * gibbs)
+    h = jnp.where(close, (density - gibbs) / jnp.where(close, gibbs, 1), 0)
     series = jnp.zeros_like(h)
     for n in range(TERMS, 1, -1):  # (1 + h) log(1 + h) - h = sum_n (-h)^n / (n (n - 1))
         series = 1 / (n * (n - 1)) - h * series

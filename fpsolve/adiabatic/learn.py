@@ -51,10 +51,10 @@ def learn(
 
     **Arguments**: `path`, λ to a potential; `total` time; `objective`, a schedule to a scalar that JAX can
     differentiate, or None for KL(p_T | π_1) after transport from π_0; `optimiser`, of optax, Adam if None; `start`,
-    where to begin, `optimal(path, total)` if None; `steps` of descent; `grid` on which the transport runs, by finite
-    volumes, fitted if None; `diffusion` D; `knots`, how many increments are free. **Returns** the schedule, and the
-    objective before each step and after the last, `(steps + 1,)`. **Raises** `ValueError` for arguments that cannot be
-    right.
+    where to begin, the best of `linear` and the four of `optimal` if None; `steps` of descent; `grid` on which the
+    transport runs, by finite volumes, fitted if None; `diffusion` D; `knots`, how many increments are free. **Returns**
+    the schedule, and the objective before each step and after the last, `(steps + 1,)`. **Raises** `ValueError` for
+    arguments that cannot be right.
 
     **Keeps**: monotone from 0 to 1; the objective of what is returned is the least met with, at most that of the start.
     **Cost**: a step takes a run and its transpose, three to five runs.
@@ -80,9 +80,7 @@ def learn(
 
         grid = path_grid(path, diffusion, 1e-6)
     if start is None:
-        from .schedule import optimal
-
-        start = optimal(path, total, grid=grid, diffusion=diffusion)
+        start = _best(path, total, objective, grid, diffusion)
     if not isinstance(start, Schedule):
         refuse("start", start, "it must be a schedule", "Give fp.schedule.linear(total), say.")
     if float(start.total) != float(total):
@@ -114,13 +112,23 @@ def learn(
     return (warped(start, best) if np.any(np.asarray(best)) else start), np.asarray(history)
 
 
+def _best(path: Any, total: Any, objective: Any, grid: Grid | None, diffusion: Any) -> Schedule:
+    """Of the linear schedule and the optimal ones that which the objective likes best."""
+    from .schedule import COSTS, linear, optimal
+
+    first = optimal(path, total, grid=grid, diffusion=diffusion)
+    candidates = [*(optimal(first.along, total, cost=cost) for cost in COSTS), linear(total)]
+    values = [final_kl(path, grid, diffusion, one) if objective is None else objective(one) for one in candidates]
+    return candidates[int(np.argmin(np.nan_to_num(np.asarray(values, float), nan=np.inf)))]
+
+
 def warped(start: Schedule, theta: Array) -> Warped:
     """`start` with its time bent by increments softmax(theta) `(n,)`."""
     rises = jnp.cumsum(jax.nn.softmax(theta))
     return Warped(start.total, start, jnp.concatenate([jnp.zeros(1), rises[:-1], jnp.ones(1)]))
 
 
-def final_kl(path: Any, grid: Grid, diffusion: Any, schedule: Schedule, method: Magnus | None = None) -> Array:
+def final_kl(path: Any, grid: Any, diffusion: Any, schedule: Schedule, method: Magnus | None = None) -> Array:
     """KL(p_T | π_1) when p starts as π_0 and follows `schedule`; with a method of fixed steps it can be traced."""
     equation = FokkerPlanck(Driven(path, schedule), diffusion)
     run = evolve(

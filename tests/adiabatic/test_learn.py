@@ -7,8 +7,8 @@ import pytest
 
 import fpsolve as fp
 from fpsolve.adiabatic.along import Along, along
-from fpsolve.adiabatic.learn import warped
-from fpsolve.adiabatic.schedule import learn, linear, optimal, smooth
+from fpsolve.adiabatic.learn import final_kl, warped
+from fpsolve.adiabatic.schedule import COSTS, learn, linear, optimal, smooth
 from refusals import refused
 
 GEOMETRIC = fp.Mix(fp.Harmonic(1.0, 0.0), fp.Harmonic(2.0, 2.0))
@@ -49,6 +49,18 @@ def test_it_is_never_worse_than_the_start(found: Along) -> None:
     one, history = learn(GEOMETRIC, TOTAL, action(found), optax.sgd(-5.0), start=start, steps=3)
     assert one is start
     assert history[-1] > history[0]
+
+
+@pytest.mark.slow
+def test_the_learned_schedule_beats_every_optimal_one_on_the_hard_path() -> None:
+    grid = fp.Grid(fp.Line(-3.6, 3.0, 100))
+    along_it = along(HARD, grid=grid)
+    best = min(float(final_kl(HARD, grid, 1.0, optimal(along_it, 20.0, cost=cost))) for cost in COSTS)
+    one, history = learn(HARD, 20.0, grid=grid, steps=8)
+    reached = float(final_kl(HARD, grid, 1.0, one))
+    assert history[0] == pytest.approx(best, rel=1e-2)  # it starts from the best of them
+    assert reached == pytest.approx(min(history), rel=1e-2)
+    assert reached < best / 2
 
 
 def test_no_bend_is_the_start_itself() -> None:

@@ -107,6 +107,15 @@ def test_distances_of_near_and_of_thin_densities() -> None:
         )
 
 
+def test_a_distance_is_differentiated_where_the_gibbs_density_underflows() -> None:
+    grid = fp.Grid(fp.Line(-40.0, 40.0, 400))
+    x = grid.nodes[0]
+    normal = lambda m, v: -((x - m) ** 2) / (2 * v) - jnp.log(2 * jnp.pi * v) / 2
+    kl = lambda m: relative_entropy(jnp.exp(normal(m, 1.0)), normal(0.0, 0.25), grid)
+    assert float(jnp.min(jnp.exp(normal(0.0, 0.25)))) == 0
+    assert float(jax.grad(kl)(0.3)) == pytest.approx(0.3 / 0.25, rel=1e-6)
+
+
 @pytest.mark.slow
 def test_the_last_lag_is_differentiated() -> None:
     def last(center: Any) -> Any:
