@@ -11,6 +11,7 @@ from ..core.checks import is_concrete
 from ..core.door import report
 from ..equation import FokkerPlanck
 from ..grid import Grid
+from ..solution import Solution
 from .bounds import Bounds
 
 TRACED = "none: under a transformation no bound is computed"
@@ -73,6 +74,22 @@ class Transport(eqx.Module):
     def error(self) -> Array:
         """The estimated relative L1 error in time, `(T,)`."""
         return self.solution.error
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Numbers and words about the run, those of `Solution.stats` or of the drive."""
+        if isinstance(self.solution, Solution):
+            return self.solution.stats
+        method = "fp.transport(counterdiabatic=True), steps of the Gibbs density's own velocity"
+        return {"scheme": "ScharfetterGummel", "method": method, "residual": float(jnp.max(self.residual))}
+
+    def save(self, path: Any) -> None:
+        """Write to `path`: `.npz` with a JSON header, or `.nc` (netCDF, with the `io` extra). Atomic."""
+        report().save_solution(self, path)
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset` with named dimensions (with the `io` extra)."""
+        return report().solution_to_xarray(self)
 
     def plot(self) -> Any:
         """A matplotlib figure: gap and schedule along the path, lag and bound against time (with the `plot` extra)."""

@@ -11,9 +11,9 @@ from .record import describe
 def to_xarray(result: Any) -> Any:
     """A result as an `xarray.Dataset` (with the `io` extra).
 
-    **Arguments**: `result` what `evolve`, `spectrum` or `correspondence` returned, or a `Record`. **Returns** a dataset
-    with dimensions `time` (or `mode`), `x0`, `x1`, ..., coordinates at the nodes of the grid, every array by name
-    (`values`, `error`, `potential`, ...), and scheme, method, result and statistics as attributes.
+    **Arguments**: `result` what `evolve`, `spectrum`, `correspondence` or `transport` returned, or a `Record`.
+    **Returns** a dataset with dimensions `time` (or `mode`), `x0`, `x1`, ..., coordinates at the nodes of the grid,
+    every array by name (`values`, `error`, `potential`, ...), and scheme, method, result and statistics as attributes.
     **Raises** `ImportError` with the command to install xarray.
 
     ```python
@@ -33,7 +33,7 @@ def to_xarray(result: Any) -> Any:
         coordinates["time"] = record.times
     variables = {name: (record.dimensions(name), array) for name, array in record.arrays.items() if name != "times"}
     header = record.header
-    words = ("kind", "fpsolve", "equation", "result", "tolerance")
+    words = ("kind", "fpsolve", "equation", "result", "tolerance", "bound_by")
     attributes = {name: header[name] for name in words if name in header} | header["stats"]
     attributes["grid"] = repr(record.grid)
     return xarray.Dataset(variables, coordinates, attributes)

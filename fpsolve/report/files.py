@@ -25,9 +25,9 @@ SUFFIXES = (".npz", ".nc")
 def save(result: Any, path: Any) -> None:
     """Write a result to `path`. Atomic: a run that is killed leaves the old file, or none.
 
-    **Arguments**: `result` what `evolve`, `spectrum` or `correspondence` returned, or a `Record`; `path` a file name
-    that ends in `.npz`, or in `.nc` (netCDF, with the `io` extra). **Raises** `ValueError` for another ending,
-    `ImportError` with the command to install what netCDF needs.
+    **Arguments**: `result` what `evolve`, `spectrum`, `correspondence` or `transport` returned, or a `Record`; `path` a
+    file name that ends in `.npz`, or in `.nc` (netCDF, with the `io` extra). **Raises** `ValueError` for another
+    ending, `ImportError` with the command to install what netCDF needs.
 
     ```python
     import fpsolve as fp

@@ -3,6 +3,8 @@
 Solution        times, values, error, potential, observable_<name>
 Spectrum        values, vectors, residuals, errors, multiplicities, potential
 Correspondence  times, density, wave, root = sqrt(pi), difference, error, spectra, potential
+Transport       times, lambdas, values, kl, tv, infidelity, gap, bound, kl_bound, work, free_energy, entropy, error,
+                potential
 """
 
 import dataclasses
@@ -13,6 +15,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from ..adiabatic import Transport
 from ..core.checks import is_concrete, refuse
 from ..correspondence import Correspondence
 from ..equation import FokkerPlanck
@@ -23,6 +26,9 @@ from ..solution import Solution
 FORMAT_VERSION = 1
 OBSERVABLE = "observable_"
 AXES = {kind.__name__: kind for kind in (Line, Reflecting, Absorbing, Periodic, Legendre)}
+
+COURSE = ("times", "lambdas", "kl", "tv", "infidelity", "gap", "bound", "kl_bound")
+COURSE += ("work", "free_energy", "entropy", "error")  # of a transport, a number a time
 
 # The dimensions of each array; "*" stands for those of the grid. A potential or a root at rest has no time.
 DIMENSIONS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -42,6 +48,7 @@ DIMENSIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "error": ("time",),
         "spectra": ("side", "mode"),
     },
+    "Transport": {"values": ("time", "*")} | dict.fromkeys(COURSE, ("time",)),
 }
 
 
@@ -49,9 +56,10 @@ DIMENSIONS: dict[str, dict[str, tuple[str, ...]]] = {
 class Record:
     """A result in numpy: what `fp.load` returns.
 
-    **Arguments**: `kind` "Solution", "Spectrum" or "Correspondence"; `grid` the grid it lives on; `arrays` by name, as
-    the head of this file lists them; `header` the rest, ready for JSON: versions, scheme, method, statistics, result,
-    the equation as text. `record["density"]` is an array; `.times`, `.values` and `.observables` are the usual ones.
+    **Arguments**: `kind` "Solution", "Spectrum", "Correspondence" or "Transport"; `grid` the grid it lives on; `arrays`
+    by name, as the head of this file lists them; `header` the rest, ready for JSON: versions, scheme, method,
+    statistics, result, the equation as text. `record["density"]` is an array; `.times`, `.values` and `.observables`
+    are the usual ones.
 
     ```python
     import fpsolve as fp
@@ -103,6 +111,8 @@ class Record:
         from .plot_solution import plot_solution
         from .plot_spectrum import plot_spectrum
 
+        if self.kind not in ("Solution", "Spectrum", "Correspondence"):
+            refuse("kind", self.kind, "a file keeps no path to draw", "Plot the transport before it is saved.")
         plots = {"Solution": plot_solution, "Spectrum": plot_spectrum, "Correspondence": plot_correspondence}
         return plots[self.kind](self)
 
@@ -120,16 +130,16 @@ class Record:
 
 
 def describe(result: Any) -> Record:
-    """A `Solution`, `Spectrum` or `Correspondence` as a `Record`; a `Record` as it is.
+    """A `Solution`, `Spectrum`, `Correspondence` or `Transport` as a `Record`; a `Record` as it is.
 
     **Raises** `ValueError` for anything else, and for a result whose values are traced (inside `jit`, `vmap`, `grad`).
     """
     if isinstance(result, Record):
         return result
     kind = type(result).__name__
-    if not isinstance(result, Solution | Spectrum | Correspondence):
+    if not isinstance(result, Solution | Spectrum | Correspondence | Transport):
         refuse("result", result, "it must be a result of fpsolve", "Give what evolve, spectrum, ... return.")
-    if not is_concrete(result):
+    if not is_concrete(result.values if isinstance(result, Transport) else result):
         refuse("result", kind, "its values are traced", "Save and plot outside of jit, vmap and grad.")
     arrays = {name: np.asarray(getattr(result, name)) for name in DIMENSIONS[kind]}
     equation, grid = result.equation, result.grid
@@ -150,7 +160,9 @@ def describe(result: Any) -> Record:
         arrays["potential"] = np.stack(frames) if equation.moves and "times" in arrays else np.asarray(frames[0])
     if "times" in arrays:
         header |= {"times": arrays["times"].tolist(), "error": arrays["error"].tolist()}
-    if isinstance(result, Solution):
+    if isinstance(result, Transport):
+        header |= {"result": result.solution.result, "bound_by": result.bound_by}
+    elif isinstance(result, Solution):
         header |= {"result": result.result, "observables": list(result.observables)}
         arrays |= {OBSERVABLE + name: np.asarray(values) for name, values in result.observables.items()}
     elif isinstance(result, Correspondence):

@@ -50,8 +50,8 @@ def dragged(d: int, count: int = 11, bound: float | None = 1.2) -> fp.Transport:
         entropy=zero,
         bounds=Bounds({"T16 (Bakry-Émery)": rows}, rows, why),
         equation=equation,
-        solution=SimpleNamespace(),
-        residual=None,
+        solution=SimpleNamespace(error=zero, result="successful"),
+        residual=zero,
         accuracy=None,
         grid=grid,
     )
@@ -175,3 +175,17 @@ def test_what_cannot_be_filmed_is_refused_and_nothing_is_written(tmp_path: Path)
             kept(1).__class__(**{**vars(kept(1)), "solution": None, "equation": None})
         )
     assert [path.name for path in tmp_path.iterdir()] == ["old.gif"] and old.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".nc"])
+def test_a_transport_is_saved_and_read_back(tmp_path: Path, suffix: str) -> None:
+    transport = kept(2)
+    transport.save(tmp_path / f"dragged{suffix}")
+    record = fp.load(tmp_path / f"dragged{suffix}")
+    assert record.kind == "Transport" and record.grid == transport.grid
+    for name in ("times", "lambdas", "values", "kl", "tv", "gap", "bound", "kl_bound", "work", "error"):
+        np.testing.assert_array_equal(record[name], getattr(transport, name), err_msg=name)
+    assert record.header["bound_by"] == transport.bound_by and record["potential"].shape == record.values.shape
+    data = transport.to_xarray()
+    assert data.kl.dims == ("time",) and data.attrs["bound_by"] == transport.bound_by
+    refused(record.plot, "kind", "before it is saved")
