@@ -35,7 +35,7 @@ from .theorem import theorems, verify, Certificate
 
 # Adiabatic transport
 from .potential import path
-from .adiabatic import transport, Transport, along, schedule
+from .adiabatic import transport, Transport, along, schedule, reverse
 
 # Files, and checks for classes of your own
 from .report import load, Record
@@ -98,6 +98,7 @@ __all__ = [
     "load",
     "mean_first_passage_time",
     "path",
+    "reverse",
     "schedule",
     "spectral_gap",
     "spectrum",

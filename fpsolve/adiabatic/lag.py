@@ -80,8 +80,8 @@ class Transport(eqx.Module):
         """Numbers and words about the run, those of `Solution.stats` or of the drive."""
         if isinstance(self.solution, Solution):
             return self.solution.stats
-        method = "fp.transport(counterdiabatic=True), steps of the Gibbs density's own velocity"
-        return {"scheme": "ScharfetterGummel", "method": method, "residual": float(jnp.max(self.residual))}
+        residual = None if self.residual is None else float(self.residual)
+        return {"scheme": "ScharfetterGummel", "method": "the counterdiabatic drive", "residual": residual}
 
     def save(self, path: Any) -> None:
         """Write to `path`: `.npz` with a JSON header, or `.nc` (netCDF, with the `io` extra). Atomic."""

@@ -48,7 +48,7 @@ DIMENSIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "error": ("time",),
         "spectra": ("side", "mode"),
     },
-    "Transport": {"values": ("time", "*")} | dict.fromkeys(COURSE, ("time",)),
+    "Transport": {"values": ("time", "*"), **dict.fromkeys(COURSE, ("time",))},
 }
 
 
