@@ -20,7 +20,7 @@ import pytest
 
 jax.config.update("jax_enable_x64", True)
 
-# Most of a run is compilation, so compilers are asked to hurry; a run with XLA_FLAGS set, to nothing even, is as told.
+# Most of the default run is compilation, so compilers are asked to hurry; the slow run compiles as users do.
 HURRY = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 if jax.__version_info__ < (0, 12):  # a flag that XLA does not know would end the process
     HURRY += " --xla_cpu_use_fusion_emitters=false"
@@ -30,7 +30,8 @@ TESTS = itertools.count()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Compile each program once for all workers and tests: a folder, this run's own or given, holds what was."""
-    os.environ.setdefault("XLA_FLAGS", HURRY)
+    if config.getoption("markexpr") != "slow":
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {HURRY}".strip()
     worker = getattr(config, "workerinput", None)
     if worker is None:
         config.stash_folder = tempfile.TemporaryDirectory(prefix="fpsolve-compiled-")

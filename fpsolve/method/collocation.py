@@ -287,6 +287,7 @@ def _frame(problem: Any, kinetic: list[Array], well: Array, field: Array, t: Arr
             average = jnp.tensordot(marginal, average, 1)
         average = average - mean * (d - 1) / d
         small = (matrix + matrix.T) / 2 + jnp.diag(average)
+        small = small + 0 * sum(levels)  # in turn: batches of both at once wait for each other on a pool of two threads
         values, columns = jnp.linalg.eigh(jax.lax.stop_gradient(small), symmetrize_input=False)
         levels.append(values[0])
         vectors.append(columns)
