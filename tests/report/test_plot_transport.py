@@ -51,7 +51,7 @@ def dragged(d: int, count: int = 11, bound: float | None = 1.2) -> fp.Transport:
         bounds=Bounds({"T16 (Bakry-Émery)": rows}, rows, why),
         equation=equation,
         solution=SimpleNamespace(error=zero, result="successful"),
-        residual=zero,
+        residual=jnp.zeros(()),
         accuracy=None,
         grid=grid,
     )
