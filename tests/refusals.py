@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -37,3 +38,14 @@ def refused(question: Callable[[], Any], *words: str) -> str:
 def ask(equation: Any = WELL, initial: Any = START, times: Any = (0.5,), grid: Any = GRID, **options: Any) -> Any:
     """`fp.evolve` on a small sound problem, with whatever is made unsound."""
     return fp.evolve(equation, initial, times, grid=grid, **options)
+
+
+def refused_file(run: Callable[..., Any], text: str, here: Path, suffix: str, *words: str) -> str:
+    """The one line that a command says of a file that it refuses; nothing may have been written."""
+    (here / f"p{suffix}").write_text(text, encoding="utf-8")
+    before = sorted(path.name for path in here.iterdir())
+    done = run(f"p{suffix}", *words)
+    assert done.exit_code == 2, done.output
+    assert done.output.startswith("error: ") and len(done.output.splitlines()) == 1
+    assert sorted(path.name for path in here.iterdir() if path.name != "__pycache__") == before
+    return done.output

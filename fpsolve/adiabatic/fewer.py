@@ -15,7 +15,7 @@ from .costs import motion
 
 MARGIN = 1.3  # more nodes than would do
 TIMES = 20.0  # the shortest waves, below which no wave counts
-LEAST = 1e-300
+LEAST = 1e-300  # of an amplitude: a path may rest, and nothing is divided by zero
 
 
 def fewer(equation: FokkerPlanck, grid: Grid, lams: np.ndarray, enough: float) -> Grid:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import fpsolve.anneal as anneal
 import fpsolve.cli as cli
 from fpsolve.adiabatic.schedule import COSTS, tabulated
+from refusals import refused_file
 
 RUNNER = CliRunner()
 PYTHON = """
@@ -97,14 +98,8 @@ def run(*words: str) -> Any:
 
 
 def refused(text: str, here: Path, suffix: str = ".py", *words: str) -> str:
-    """The one line said of a file that is refused; nothing may have been written."""
-    (here / f"p{suffix}").write_text(text, encoding="utf-8")
-    before = sorted(path.name for path in here.iterdir())
-    done = run(f"p{suffix}", *words)
-    assert done.exit_code == 2, done.output
-    assert done.output.startswith("error: ") and len(done.output.splitlines()) == 1
-    assert sorted(path.name for path in here.iterdir() if path.name != "__pycache__") == before
-    return done.output
+    """The one line said of a file that is refused."""
+    return refused_file(run, text, here, suffix, *words)
 
 
 def column(output: str, name: str) -> list[str]:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import fpsolve.cli as cli
 from fpsolve.core.result import NumericalFailure
 from fpsolve.report import load
+from refusals import refused_file
 
 DATA = Path(__file__).parent / "data"
 RUNNER = CliRunner()
@@ -40,14 +41,8 @@ def run(*words: str) -> Any:
 
 
 def refused(text: str, here: Path, suffix: str = ".toml", *words: str) -> str:
-    """The one line said of a file that is refused; nothing may have been written."""
-    (here / f"p{suffix}").write_text(text, encoding="utf-8")
-    before = sorted(path.name for path in here.iterdir())
-    done = run(f"p{suffix}", *words)
-    assert done.exit_code == 2, done.output
-    assert done.output.startswith("error: ") and len(done.output.splitlines()) == 1
-    assert sorted(path.name for path in here.iterdir() if path.name != "__pycache__") == before
-    return done.output
+    """The one line said of a file that is refused."""
+    return refused_file(run, text, here, suffix, *words)
 
 
 def test_a_toml_problem_is_evolved_written_and_drawn(here: Path) -> None:
