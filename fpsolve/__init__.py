@@ -18,7 +18,7 @@ from .potential import Potential, Harmonic, DoubleWell, Quartic, Cosine, Mexican
 from .potential import GaussianMixture, Rugged, Sampled, Mix, Driven, Moved, Stretched, Tempering, Noising
 
 # Physics
-from .equation import FokkerPlanck, Schrodinger
+from .equation import FokkerPlanck, Schrodinger, ScoreHamiltonian
 
 # Schemes (in space) and methods (in time)
 from .scheme import ScharfetterGummel, SquareRoot, Spectral
@@ -36,6 +36,10 @@ from .theorem import theorems, verify, Certificate
 # Adiabatic transport
 from .potential import path
 from .adiabatic import transport, Transport, along, schedule, reverse
+
+# Scores
+from . import score
+from .score import Reconstruction
 
 # Files, and checks for classes of your own
 from .report import load, Record
@@ -74,12 +78,14 @@ __all__ = [
     "Potential",
     "Quartic",
     "Rational",
+    "Reconstruction",
     "Record",
     "Reflecting",
     "Rugged",
     "Sampled",
     "ScharfetterGummel",
     "Schrodinger",
+    "ScoreHamiltonian",
     "Solution",
     "Spectral",
     "Spectrum",
@@ -100,6 +106,7 @@ __all__ = [
     "path",
     "reverse",
     "schedule",
+    "score",
     "spectral_gap",
     "spectrum",
     "testing",

@@ -17,7 +17,6 @@ from jaxtyping import Array
 
 from .core.checks import refuse
 from .core.files import write_atomically
-from .equation import FokkerPlanck
 
 
 def check_folder(folder: Any) -> Path:
@@ -72,9 +71,7 @@ def _fingerprint(problem: Any, method: Any, field: Array, times: Array, tol: flo
     points = grid.points.reshape(-1, grid.ndim)
     physics = [jax.vmap(equation.diffusions)(points)]
     for t in moments:
-        physics.append(jax.vmap(lambda x, t=t: equation.energy(x, t))(points))
-        if isinstance(equation, FokkerPlanck) and (force := equation.force) is not None:
-            physics.append(jax.vmap(lambda x, t=t, f=force: f(x, t))(points))
+        physics.append(jax.vmap(lambda x, t=t: equation.given_at(x, t))(points))
     return {
         "equation": f"{type(equation).__name__} {digest(*physics)}",
         "grid": repr(grid),

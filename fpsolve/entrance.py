@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array
 
 from .core.checks import check_finite_number, check_numbers, is_concrete, refuse
-from .equation import FokkerPlanck, Schrodinger, bring_out
+from .equation import FokkerPlanck, ScoreHamiltonian, bring_out
 from .grid import Axis, Gaussian, Grid, Periodic, sample_product
 from .scheme.base import Equation
 from .scheme.basis import evaluate
@@ -25,8 +25,8 @@ def check_equation(equation: Any, grid: Any, t: Any = 0.0) -> tuple[Any, Grid]:
 
     **Returns** the grid, and the equation with every traced value that its functions close over as a leaf.
     """
-    if not isinstance(equation, FokkerPlanck | Schrodinger):
-        cure = "Give fp.FokkerPlanck(potential), fp.Schrodinger(potential), ..."
+    if not isinstance(equation, Equation):
+        cure = "Give fp.FokkerPlanck(potential), fp.Schrodinger(potential), fp.ScoreHamiltonian(score), ..."
         refuse("equation", equation, "it must be an equation", cure)
     if not isinstance(grid, Grid):
         refuse("grid", grid, "it must be an fp.Grid", "Give fp.Grid(fp.Line(-5, 5, 128)), say.")
@@ -34,7 +34,10 @@ def check_equation(equation: Any, grid: Any, t: Any = 0.0) -> tuple[Any, Grid]:
     if any(shape not in ((), (grid.ndim,)) for shape in shapes):
         cure = "Give one number, or one an axis."
         refuse("diffusion", equation.diffusion, f"the grid has {_dimensions(grid)}", cure)
-    _check_function("potential", equation, grid, t, ())
+    if isinstance(equation, ScoreHamiltonian):
+        _check_function("score", equation, grid, t, (grid.ndim,))
+    else:
+        _check_function("potential", equation, grid, t, ())
     if callable(equation.diffusion):
         _check_function("diffusion", equation, grid, t, (grid.ndim,))
     if isinstance(equation, FokkerPlanck) and equation.force is not None:
@@ -200,6 +203,7 @@ _FUNCTIONS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "potential": lambda equation, x, t: equation.energy(x, t),
     "diffusion": lambda equation, x, t: equation.diffusions(x),
     "force": lambda equation, x, t: equation.force(x, t),
+    "score": lambda equation, x, t: equation.score(x, t),
 }
 
 
@@ -209,16 +213,20 @@ def _check_periodic(equation: Equation, grid: Grid, t: Any) -> None:
             continue
         jump, scale = _jump(equation, grid, i, t)
         if jump > 1e-6 * (1 + scale):
-            cure = "Give the push round the ring as force=..., or use fp.Line."
-            refuse("potential", float(jump), f"it must be periodic on {axis!r}, and jumps there by this much", cure)
+            name, cure = "potential", "Give the push round the ring as force=..., or use fp.Line."
+            if isinstance(equation, ScoreHamiltonian):
+                name, cure = "score", "Use fp.Line."
+            refuse(name, float(jump), f"it must be periodic on {axis!r}, and jumps there by this much", cure)
 
 
 @eqx.filter_jit
 def _jump(equation: Equation, grid: Grid, i: int, t: Any) -> tuple[Array, Array]:
-    """The largest jump of the potential from one end of axis i to the other, and the range of its values there."""
+    """The largest jump of the potential (or the score) from one end of axis i to the other, and the range of its
+    values there."""
     ends = jnp.asarray([grid.axes[i].lower, grid.axes[i].upper], dtype=float)
     positions = tuple(ends if j == i else x for j, x in enumerate(grid.nodes))
-    values = sample_product(lambda x: equation.energy(x, t), positions)
+    given = equation.score if isinstance(equation, ScoreHamiltonian) else equation.energy
+    values = sample_product(lambda x: given(x, t), positions)
     return jnp.max(jnp.abs(jnp.diff(values, axis=i))), jnp.ptp(values)
 
 

@@ -37,7 +37,7 @@ from .eigen import (
     unresolved,
 )
 from .entrance import check_equation, check_tolerance
-from .equation import FokkerPlanck
+from .equation import FokkerPlanck, ScoreHamiltonian
 from .fit import fit
 from .grid import Grid, Line, Reflecting
 from .modes import Spectrum
@@ -64,11 +64,11 @@ def spectrum(
 ) -> Spectrum:
     """The k slowest modes: the lowest levels of H, or the slowest rates of -L where the process is not reversible.
 
-    **Arguments**: `equation` an `fp.FokkerPlanck` or an `fp.Schrodinger`; `grid` where to solve it, fitted to `tol` (or
-    1e-8) if None; `k` at most the number of points; `t` the time at which a moving potential or force is frozen;
-    `scheme` as in `fp.evolve`; `tol` the relative error of the values, 1e-10 (1e-4 without x64); `refine` also solves
-    on a finer and wider grid, for `space_errors`. **Returns** a `Spectrum`. **Raises** `ValueError` for bad arguments,
-    `NumericalFailure` if the residuals stay too large.
+    **Arguments**: `equation` an `fp.FokkerPlanck`, `fp.Schrodinger` or `fp.ScoreHamiltonian`; `grid` where to solve
+    it, fitted to `tol` (or 1e-8) if None, but not for a score; `k` at most the number of points; `t` the time at which
+    a moving potential, force or score is frozen; `scheme` as in `fp.evolve`; `tol` the relative error of the values,
+    1e-10 (1e-4 without x64); `refine` also solves on a finer and wider grid, for `space_errors`. **Returns** a
+    `Spectrum`. **Raises** `ValueError` for bad arguments, `NumericalFailure` if the residuals stay too large.
 
     **Keeps**: values ascending, real for a reversible process; degenerate levels come complete, and `multiplicities`
     tells when k has cut them. Levels are taken through A, H = A^T A, so that a small gap keeps its digits down to
@@ -209,7 +209,7 @@ def _examine(equation: Any, grid: Any, k: Any, t: Any, scheme: Any, tol: Any, be
         else:
             check_scheme(scheme, equation, grid)
             why = f"{type(scheme).__name__}, as asked"
-        method = choose_modes(scheme, grid, k, process and not absorbs)
+        method = choose_modes(scheme, grid, k, process and not absorbs, isinstance(equation, ScoreHamiltonian))
     else:
         scheme, why = _for_rates(equation, grid, scheme, because)
         method = "relaxation"
@@ -254,7 +254,12 @@ def _solve(plan: _Plan) -> tuple[Any, ...]:
     waves, converged = slow_waves(plan.method, frozen, k, plan.size, tol)
     # Sines are not exact on the quotient through A: a drift need not vanish where they do.
     sines = isinstance(plan.scheme, Spectral) and any(axis.ends == "open" for axis in grid.axes)
-    found = levels(operator, None if sines or not process else build(False), waves, plan.small)
+    factored = None
+    if isinstance(equation, ScoreHamiltonian):
+        factored = operator
+    elif process and not sines:
+        factored = build(False)
+    found = levels(operator, factored, waves, plan.small)
     small = no
     if process and len(found.values) > 2:
         small = lacks_digits(found.values, found.rounding)

@@ -14,7 +14,6 @@ preconditioner.
 References: theorems T4 and T21 of this library; Sivak and Crooks, Phys. Rev. Lett. 108 (2012) 190602 (length).
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -22,16 +21,13 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..eigen import line_gap
+from ..eigen.inverse import invert
 from ..eigen.partner import Chain, read_chain
-from ..eigen.tensor import Products, separable_axes
 from ..equation import FokkerPlanck
 from ..grid import Axis, Grid, Line
-from ..linear.multigrid import wave_multigrid
-from ..scheme import EdgeOperator, Operator, ScharfetterGummel, Scheme, TensorOperator
+from ..scheme import ScharfetterGummel, Scheme
 
 CELLS = (128, 256, 512, 1024)  # of the chains on one closed axis
-ITERATIONS = 2000  # of conjugate gradients
-RESIDUAL = 1e-11  # relative, at which they stop
 FLOOR = 1e-280  # of a probability
 
 
@@ -127,50 +123,7 @@ def grid_costs(equation: FokkerPlanck, scheme: Scheme, grid: Grid, lam: Array, s
     if solves:
         operator = scheme.build(equation, grid, lam, moving.ell.dtype, True)
         wave = jnp.exp(moving.log_gibbs / 2) * moving.ell
-        solution, error = _invert(operator, wave, jnp.exp(moving.log_gibbs / 2))
+        solution, error = invert(operator, wave, jnp.exp(moving.log_gibbs / 2))
         length, exact = jnp.sqrt(grid.integrate(wave * solution)), jnp.sqrt(grid.integrate(solution**2))
     drive, slope = jnp.sqrt(measure(moving.ell**2)), jnp.sqrt(measure(moving.steepness))
     return Costs(zero, drive, slope, length, exact, error)
-
-
-def _invert(operator: Operator, wave: Array, ground: Array) -> tuple[Array, Array]:
-    """H^{-1} `wave` in the complement of `ground`, by conjugate gradients, and the relative residual."""
-    root = jnp.sqrt(operator.grid.weights).astype(wave.dtype)
-    known = (ground * root).ravel()
-    known = known / jnp.linalg.norm(known)
-    project = lambda u: u - known * jnp.sum(known * u)
-    precondition = _preconditioner(operator)
-    action = lambda u: project((root * operator.hamiltonian(u.reshape(root.shape) / root)).ravel())
-    b = project((wave * root).ravel())
-    size = jnp.linalg.norm(b)
-
-    def again(state: tuple[Array, ...]) -> Array:
-        return (jnp.linalg.norm(state[1]) > RESIDUAL * size) & (state[4] < ITERATIONS)
-
-    def iterate(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        x, r, p, rho, k = state
-        image = action(p)
-        step = rho / jnp.sum(p * image)
-        x, r = x + step * p, project(r - step * image)
-        z = project(precondition(r))
-        after = jnp.sum(r * z)
-        return x, r, z + after / rho * p, after, k + 1
-
-    z = project(precondition(b))
-    start = (jnp.zeros_like(b), b, z, jnp.sum(b * z), jnp.zeros((), int))
-    x, r, *_ = jax.lax.while_loop(again, iterate, start)
-    solution = project(x).reshape(root.shape) / root
-    return solution, jnp.linalg.norm(r) / jnp.where(size > 0, size, 1)
-
-
-def _preconditioner(operator: Operator) -> Callable[[Array], Array]:
-    """Close to H^{-1} on rows of fields times the roots of the weights; symmetric and positive."""
-    if isinstance(operator, TensorOperator):
-        products = Products(operator, separable_axes(operator))
-        energies = products.energies - jnp.min(products.energies)
-        inverse = 1 / (energies + jnp.sort(energies)[1])
-        apart = lambda u: products.out(inverse * products.into(u.reshape(1, *operator.grid.shape)))
-        return lambda u: apart(u).ravel()
-    assert isinstance(operator, EdgeOperator)
-    multigrid = wave_multigrid(operator)
-    return lambda u: multigrid.cycle(u.reshape(operator.grid.shape)).ravel()

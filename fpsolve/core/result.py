@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-CODES = ("successful", "not_finite", "tolerance_not_reached", "wave_out_of_range", "not_converged")
+CODES = ("successful", "not_finite", "tolerance_not_reached", "wave_out_of_range", "not_converged", "not_settled")
 
 REMEDIES = {
     "successful": "",
@@ -19,6 +19,8 @@ REMEDIES = {
     "wave_out_of_range": "The initial density is so much wider than the Gibbs density that rounding errors of the "
     "wave p / sqrt(pi) exceed tol. Use fp.ScharfetterGummel() with fp.Uniformization(), which never forms that ratio.",
     "not_converged": "The residuals of the modes are above tol. Raise tol, ask for fewer modes, or refine less.",
+    "not_settled": "No stationary law was found. The drift may not confine, or the grid is too coarse: widen the box, "
+    "take more nodes, or look at the force or score at the ends of the box.",
 }
 
 

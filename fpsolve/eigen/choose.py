@@ -25,12 +25,13 @@ WORDS = {
 }
 
 
-def choose_modes(scheme: Scheme, grid: Grid, k: int, known: bool) -> str:
-    """The name of the solver for k levels; `known` says that the ground state is sqrt(pi)."""
+def choose_modes(scheme: Scheme, grid: Grid, k: int, known: bool, factored: bool = False) -> str:
+    """The name of the solver for k levels; `known` says that the ground state is sqrt(pi), `factored` that H is given
+    by its factors alone."""
     spectral, few = isinstance(scheme, Spectral), FEW * k <= grid.size
     if k == 1 and known:
         return "known"
-    if k == 1 and separates(scheme, grid):
+    if k == 1 and separates(scheme, grid) and not factored:
         return "ground"
     if spectral and grid.ndim > 1 and few:
         return "tensor"
@@ -58,6 +59,8 @@ def slow_waves(name: str, operator: Operator, k: int, size: int, tol: Array) -> 
         pairs, goal = tensor_modes(operator, k, size, jnp.sqrt(tol), jax.random.key(0))
     else:
         assert isinstance(operator, EdgeOperator)
+        if operator.log_root is None and operator.well is None:
+            operator = operator.as_well()
         pairs, goal = volume_modes(operator, k, size, 4 * jnp.sqrt(tol))
     root = jnp.sqrt(grid.weights).astype(dtype)
     return pairs.vectors.reshape(-1, *grid.shape) / root, jnp.max(pairs.residuals[:k]) <= 2 * goal

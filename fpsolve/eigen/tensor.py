@@ -126,16 +126,41 @@ def floor(operator: TensorOperator) -> Array:
 
 
 def _shares(operator: TensorOperator) -> Array:
-    """sqrt(pi), or exp(-(V - min V) / 2 e_0) where there is none, which it is in a parabola of lowest level e_0."""
+    """sqrt(pi); where there is none, exp(-(V - min V) / 2 e_0), which it is in a parabola of lowest level e_0; and of
+    factors alone what they would annihilate if their drift were a gradient."""
     if operator.log_root is not None:
         return jnp.exp(operator.log_root)
-    assert operator.well is not None
+    if operator.well is None:
+        return jnp.exp(_log_density(operator) / 2)
     above, d = operator.well - jnp.min(operator.well), operator.grid.ndim
     lowest = jnp.zeros((), above.dtype)
     for i in range(d):
         alone = jnp.min(above, [j for j in range(d) if j != i])
         lowest = lowest + _functions(operator, i, alone, jnp.ones_like(above)).levels[0]
     return jnp.exp(-above / (2 * jnp.maximum(lowest, jnp.finfo(above.dtype).eps * jnp.max(above))))
+
+
+def _log_density(operator: TensorOperator) -> Array:
+    """int b/D dx from the middle of the box, axis after axis, a mean over which axis comes first; 0 at its largest."""
+    d, rises = operator.grid.ndim, []
+    for i, axis in enumerate(operator.grid.axes):
+        term = operator.terms[i]
+        assert isinstance(term, Factor)
+        inner = (term.drift.shape[i] - axis.n + 1) // 2  # the first face between two nodes
+        steps = jax.lax.slice_in_dim(term.drift / term.diffusion, inner, inner + axis.n - 1, axis=i)
+        rise = jnp.cumsum(steps * _upright(jnp.diff(jnp.asarray(axis.nodes, steps.dtype)), i, d), axis=i)
+        rise = jnp.pad(rise, [(1, 0) if j == i else (0, 0) for j in range(d)])
+        rises.append(rise - jax.lax.slice_in_dim(rise, axis.n // 2, axis.n // 2 + 1, axis=i))
+    total = jnp.zeros(operator.grid.shape, rises[0].dtype)
+    for first in range(d):
+        order = [*range(first, d), *range(first)]
+        for k, i in enumerate(order):
+            rise = rises[i]
+            for j in order[k + 1 :]:
+                middle = operator.grid.shape[j] // 2
+                rise = jax.lax.slice_in_dim(rise, middle, middle + 1, axis=j)
+            total = total + rise / d
+    return total - jnp.max(total)
 
 
 def _functions(operator: TensorOperator, i: int, well: Array, shares: Array) -> Functions:

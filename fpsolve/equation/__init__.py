@@ -6,3 +6,4 @@ from .fokker_planck import divide_root as divide_root
 from .schrodinger import QuantumPotential as QuantumPotential
 from .schrodinger import Schrodinger as Schrodinger
 from .schrodinger import axis_wells as axis_wells
+from .score_hamiltonian import ScoreHamiltonian as ScoreHamiltonian

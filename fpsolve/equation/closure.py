@@ -17,6 +17,7 @@ from ..potential import Potential
 from .field import Field
 from .fokker_planck import FokkerPlanck
 from .schrodinger import Schrodinger
+from .score_hamiltonian import ScoreHamiltonian
 
 
 class Converted(Potential):
@@ -45,9 +46,14 @@ class ConvertedVector(eqx.Module):
         return self.function(*_arguments(jnp.asarray(x), t))
 
 
-def bring_out(equation: FokkerPlanck | Schrodinger, ndim: int) -> Any:
+def bring_out(equation: FokkerPlanck | Schrodinger | ScoreHamiltonian, ndim: int) -> Any:
     """The same equation, with every traced value that its functions close over as a leaf."""
     example = _arguments(jnp.zeros(ndim), 0.0)
+    if isinstance(equation, ScoreHamiltonian):
+        if not _hides(equation.score, example):
+            return equation
+        converted = ConvertedVector(eqx.filter_closure_convert(equation.score, *example))
+        return eqx.tree_at(lambda e: e.score, equation, Field(converted, equation.moves, "score"))
     potential = equation.potential
     if potential is not None and _hides(potential, example):
         converted = Converted(eqx.filter_closure_convert(potential, *example), potential.moves)

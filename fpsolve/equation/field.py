@@ -16,12 +16,13 @@ class Field(eqx.Module):
 
     function: Any
     moves: bool = eqx.field(static=True)
+    name: str = eqx.field(static=True, default="force")
 
     def __call__(self, x: Point, t: Any = None) -> Array:
         """The vector at x, `(d,)`."""
         value = jnp.asarray(self.function(x, t) if self.moves else self.function(x))
         if value.shape != x.shape:
-            refuse("force", value.shape, f"it must return a vector of shape {x.shape}", "Return one value an axis.")
+            refuse(self.name, value.shape, f"it must return a vector of shape {x.shape}", "Return one value an axis.")
         return value
 
 
@@ -31,4 +32,4 @@ def as_field(name: str, f: Any) -> Field:
         refuse(name, f, "it must be a function of x, or of x and t", "Give lambda x: ..., with x of shape (d,).")
     if isinstance(f, Field):
         return f
-    return Field(f, takes_time(f))
+    return Field(f, takes_time(f), "score" if name == "score" else "force")

@@ -93,6 +93,11 @@ class FokkerPlanck(eqx.Module):
         """U(x, t), a scalar; zero without a potential."""
         return jnp.zeros((), x.dtype) if self.potential is None else jnp.asarray(self.potential(x, t))
 
+    def given_at(self, x: Point, t: Any = 0.0) -> Array:
+        """What the process is given by at x, beside its diffusion: U, then the force where there is one, `(m,)`."""
+        energy = self.energy(x, t)[None]
+        return energy if self.force is None else jnp.concatenate([energy, self.force(x, t)])
+
     def diffusions(self, x: Point) -> Array:
         """The diffusion along each axis at x, `(d,)`."""
         value = self.diffusion(x) if callable(self.diffusion) else self.diffusion

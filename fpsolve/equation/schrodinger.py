@@ -51,6 +51,10 @@ class Schrodinger(eqx.Module):
         """V(x, t), a scalar."""
         return jnp.asarray(self.potential(x, t))
 
+    def given_at(self, x: Point, t: Any = 0.0) -> Array:
+        """What the equation is given by at x, beside its diffusion: V, `(1,)`."""
+        return self.energy(x, t)[None]
+
     def diffusions(self, x: Point) -> Array:
         """The diffusion along each axis, `(d,)`."""
         return jnp.broadcast_to(self.diffusion.astype(x.dtype), x.shape)

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.checks import is_concrete, refuse
-from ..equation import FokkerPlanck, Schrodinger
+from ..equation import FokkerPlanck, Schrodinger, ScoreHamiltonian
 from ..grid import Gaussian, Grid, Reflecting
-from ..scheme.base import Equation
+from ..scheme.base import WithPotential
 from .search import Spread, Unresolved
 from .terrain import Unconfined
 
@@ -18,6 +18,9 @@ NOISE = 1e-7  # below which errors that no longer fall are taken for rounding
 
 def check_question(equation: Any, initial: Any, times: Any, tol: Any, like: Any) -> None:
     """Refuse what is no equation, no start, or traced."""
+    if isinstance(equation, ScoreHamiltonian):
+        cure = "Give grid=, a box that holds the samples with room for their tails."
+        refuse("grid", None, "a grid is fitted to a potential, and a score has none that is known", cure)
     if not isinstance(equation, FokkerPlanck | Schrodinger):
         cure = "Give fp.FokkerPlanck(potential), fp.Schrodinger(potential), ..."
         refuse("equation", equation, "it must be an equation", cure)
@@ -41,7 +44,7 @@ def check_question(equation: Any, initial: Any, times: Any, tol: Any, like: Any)
         refuse("times", None, "a moving potential is fitted over the times it is asked for", "Give times=[1.0], say.")
 
 
-def dimension(equation: Equation, initial: Any, like: Grid | None, t: float) -> int:
+def dimension(equation: WithPotential, initial: Any, like: Grid | None, t: float) -> int:
     """That of `like`, of the start, or the least that all functions take. **Raises** `ValueError` if none does."""
     if like is not None:
         return like.ndim
@@ -68,7 +71,7 @@ def dimension(equation: Equation, initial: Any, like: Grid | None, t: float) -> 
     refuse("equation", equation, f"no dimension up to {LARGEST_DIMENSION} suits its functions ({why})", cure)
 
 
-def _try(equation: Equation, initial: Any, point: Any, t: float) -> tuple[int, ...]:
+def _try(equation: WithPotential, initial: Any, point: Any, t: float) -> tuple[int, ...]:
     with np.errstate(all="ignore"):
         equation.energy(point, t)
         if initial is not None and not isinstance(initial, Gaussian):
@@ -82,7 +85,7 @@ def _try(equation: Equation, initial: Any, point: Any, t: float) -> tuple[int, .
     return shape
 
 
-def explain(trouble: Exception, equation: Equation, tol: float) -> NoReturn:
+def explain(trouble: Exception, equation: WithPotential, tol: float) -> NoReturn:
     """The refusal that fits what a search ran into."""
     if isinstance(trouble, Unconfined):
         name = f"axis {trouble.axis}"

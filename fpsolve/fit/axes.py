@@ -18,7 +18,7 @@ from ..equation import FokkerPlanck
 from ..grid import Gaussian, Grid, Periodic
 from ..grid import Line as LineAxis
 from ..scheme import Spectral
-from ..scheme.base import Equation
+from ..scheme.base import WithPotential
 from .landscape import Landscape, moments_of
 from .line import Line
 from .search import ALL, Goal, Reference, Unresolved, fit_box, fit_nodes, refer
@@ -38,7 +38,7 @@ GROWTH, ROUNDS = 1.07, 12  # of a grid on which a run would not take Spectral
 class Question(NamedTuple):
     """What is to be answered: states at `times` from `initial`, or levels (`k` of them, if given) at the time `t`."""
 
-    equation: Equation
+    equation: WithPotential
     initial: Any
     tol: float
     times: np.ndarray | None

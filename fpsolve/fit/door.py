@@ -10,7 +10,7 @@ from ..core.memory import check_memory
 from ..core.types import Real
 from ..entrance import check_times, check_tolerance
 from ..grid import Grid
-from ..scheme.base import Equation
+from ..scheme.base import WithPotential
 from .ask import check_question, dimension, explain
 from .axes import Question, fit_axes
 from .search import Spread, Unresolved
@@ -26,7 +26,7 @@ class Fit(NamedTuple):
 
 
 def fit_grid(
-    equation: Equation, initial: Any = None, *, tol: Real = 1e-8, times: Any = None, like: Grid | None = None
+    equation: WithPotential, initial: Any = None, *, tol: Real = 1e-8, times: Any = None, like: Grid | None = None
 ) -> Grid:
     """A grid, hardly larger than need be, on which `fp.Spectral` answers to the tolerance `tol`.
 

@@ -13,7 +13,7 @@ from jaxtyping import Array
 
 from ..equation import FokkerPlanck, axis_wells
 from ..grid import Gaussian
-from ..scheme.base import Equation
+from ..scheme.base import WithPotential
 
 CHUNK, BROAD = 512, 4096  # points a call: of all numbers, of the energy alone
 
@@ -30,7 +30,7 @@ class Local(NamedTuple):
 class Landscape:
     """The numbers of one equation in d dimensions."""
 
-    def __init__(self, equation: Equation, ndim: int):
+    def __init__(self, equation: WithPotential, ndim: int):
         self.equation, self.ndim = equation, ndim
         self.process = isinstance(equation, FokkerPlanck)
         self.reversible = isinstance(equation, FokkerPlanck) and equation.irreversible_anywhere is None
@@ -81,7 +81,7 @@ def _in_chunks(f: Any, points: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 @eqx.filter_jit
-def _energy(equation: Equation, points: Array, t: Any) -> Array:
+def _energy(equation: WithPotential, points: Array, t: Any) -> Array:
     return jax.vmap(lambda x: equation.energy(x, t))(points)
 
 
@@ -93,7 +93,7 @@ def _log_gibbs(equation: Any, points: Array, t: Any) -> Array:
 
 
 @eqx.filter_jit
-def _local(equation: Equation, points: Array, t: Any) -> tuple[Array, ...]:
+def _local(equation: WithPotential, points: Array, t: Any) -> tuple[Array, ...]:
     if not isinstance(equation, FokkerPlanck):
         energy = jax.vmap(lambda x: equation.energy(x, t))(points)
         diffusions = jax.vmap(equation.diffusions)(points)
@@ -107,7 +107,7 @@ def _local(equation: Equation, points: Array, t: Any) -> tuple[Array, ...]:
 
 
 @eqx.filter_jit
-def _slope(equation: Equation, points: Array, t: Any) -> tuple[Array, Array]:
+def _slope(equation: WithPotential, points: Array, t: Any) -> tuple[Array, Array]:
     drift = lambda x: equation.drift(x, t) if isinstance(equation, FokkerPlanck) else -jax.grad(equation.energy)(x, t)
     return jax.vmap(drift)(points), jax.vmap(jax.jacfwd(drift))(points)
 

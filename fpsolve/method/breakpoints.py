@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..equation import FokkerPlanck
 from ..grid import Grid
 
 SAMPLES = 512
@@ -86,13 +85,5 @@ def _points(grid: Grid) -> Array:
 
 @eqx.filter_jit
 def _sample(equation: Any, points: Array, times: Array) -> Array:
-    """U, and the force where there is one, at all points and times, `(T, P)`."""
-
-    def at(t: Array) -> Array:
-        values = jax.vmap(lambda x: equation.energy(x, t))(points)
-        if not isinstance(equation, FokkerPlanck) or equation.force is None:
-            return values
-        force = equation.force
-        return jnp.concatenate([values, jax.vmap(lambda x: force(x, t))(points).ravel()])
-
-    return jax.vmap(at)(times)
+    """What the equation is given by, at all points and times, `(T, P)`."""
+    return jax.vmap(lambda t: jax.vmap(lambda x: equation.given_at(x, t))(points).ravel())(times)

@@ -30,7 +30,7 @@ from jaxtyping import Array
 
 from ..core.checks import check_integer, check_numbers, is_concrete, refuse
 from ..core.loop import run_loop
-from ..equation import FokkerPlanck
+from ..equation import FokkerPlanck, ScoreHamiltonian
 from ..grid import Grid, Legendre
 from ..scheme import Scheme, Spectral
 from ..scheme.base import Equation
@@ -134,6 +134,7 @@ class Problem(eqx.Module):
     def separable(self) -> bool:
         """Whether the state is a wave, and every axis has a kinetic matrix of its own."""
         bases = isinstance(self.scheme, Spectral) and not any(isinstance(axis, Legendre) for axis in self.grid.axes)
+        bases = bases and not isinstance(self.equation, ScoreHamiltonian)
         return self.picture == "wave" and bases and self.grid.size <= LARGEST
 
     def operator(self, t: Any, dtype: Any) -> Any:

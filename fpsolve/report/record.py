@@ -18,7 +18,7 @@ import numpy as np
 from ..adiabatic import Transport
 from ..core.checks import is_concrete, refuse
 from ..correspondence import Correspondence
-from ..equation import FokkerPlanck
+from ..equation import FokkerPlanck, ScoreHamiltonian
 from ..grid import Absorbing, Grid, Legendre, Line, Periodic, Reflecting
 from ..modes import Spectrum
 from ..solution import Solution
@@ -155,8 +155,9 @@ def describe(result: Any) -> Record:
     }
     header |= {name: header["stats"].get(name) for name in ("scheme", "method")}
     times = arrays.get("times", np.zeros(1)) if equation.moves else np.zeros(1)
-    if equation.potential is not None:
-        frames = [grid.sample(lambda x, t=t: equation.energy(x, t)) for t in jnp.asarray(times)]
+    if not isinstance(equation, ScoreHamiltonian) and equation.potential is not None:
+        energy = equation.energy
+        frames = [grid.sample(lambda x, t=t: energy(x, t)) for t in jnp.asarray(times)]
         arrays["potential"] = np.stack(frames) if equation.moves and "times" in arrays else np.asarray(frames[0])
     if "times" in arrays:
         header |= {"times": arrays["times"].tolist(), "error": arrays["error"].tolist()}

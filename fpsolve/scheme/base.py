@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..equation import FokkerPlanck, Schrodinger
+from ..equation import FokkerPlanck, Schrodinger, ScoreHamiltonian
 from ..grid import Grid
 
-Equation: TypeAlias = FokkerPlanck | Schrodinger
+WithPotential: TypeAlias = FokkerPlanck | Schrodinger
+Equation: TypeAlias = WithPotential | ScoreHamiltonian
 
 
 class Operator(eqx.Module):

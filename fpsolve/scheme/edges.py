@@ -89,6 +89,11 @@ class EdgeOperator(Operator):
             answer = answer + gain * self._inverse_weights(i, gain)
         return answer
 
+    def as_well(self) -> "EdgeOperator":
+        """The same H by equal rates both ways, the couplings, and what is left as a well."""
+        bare = EdgeOperator(self.grid, self.couplings, self.couplings, None, None)
+        return EdgeOperator(self.grid, self.couplings, self.couplings, self.exit_rates - bare.leaving, None)
+
     @property
     def exit_rates(self) -> Array:
         """The rate at which mass leaves each node, `(*shape)`: minus the diagonal of L, and the diagonal of H."""

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.checks import refuse
-from ..equation import FokkerPlanck, Schrodinger
+from ..equation import FokkerPlanck, Schrodinger, ScoreHamiltonian
 from ..grid import Grid, sample_product
 from .base import Equation, Scheme
 from .edges import EdgeOperator
@@ -65,9 +65,10 @@ class SquareRoot(Scheme):
 
     def check(self, equation: Equation, grid: Grid) -> None:
         """Refuse a force."""
-        if isinstance(equation, FokkerPlanck) and equation.force is not None:
+        forced = isinstance(equation, FokkerPlanck) and equation.force is not None
+        if forced or isinstance(equation, ScoreHamiltonian):
             cure = "Use fp.ScharfetterGummel(), which takes any drift."
-            refuse("scheme", self, "square-root rates need a potential, and this process has a force", cure)
+            refuse("scheme", self, "square-root rates need a potential, and here is a force or a score", cure)
 
     def build(self, equation: Equation, grid: Grid, t: Any, dtype: Any, reversible: bool) -> EdgeOperator:
         """The operator at time t."""
@@ -86,6 +87,8 @@ def bernoulli(z: Array) -> Array:
 def _build(
     rate: Callable[[Array], Array], equation: Equation, grid: Grid, t: Any, dtype: Any, reversible: bool
 ) -> EdgeOperator:
+    if isinstance(equation, ScoreHamiltonian):
+        equation, reversible = equation.sampler(), False
     up, down = [], []
     for i, axis in enumerate(grid.axes):
         gaps = _along(grid, i, axis.gaps)

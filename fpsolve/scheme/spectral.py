@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..equation import FokkerPlanck, QuantumPotential, axis_wells
+from ..equation import FokkerPlanck, QuantumPotential, ScoreHamiltonian, axis_wells
 from ..grid import Absorbing, Grid, Legendre, sample_product
 from .base import Equation, Scheme
 from .basis import basis, check_axis, wavenumbers
@@ -51,7 +51,9 @@ class Spectral(Scheme):
             check_axis(axis)
 
     def build(self, equation: Equation, grid: Grid, t: Any, dtype: Any, reversible: bool) -> TensorOperator:
-        """The operator at time t: the well form where sqrt(pi) exists, else the flux form."""
+        """The operator at time t: the well form where sqrt(pi) exists, else the factors, which are also the flux."""
+        if isinstance(equation, ScoreHamiltonian):
+            return self.build(equation.sampler(), grid, t, dtype, False)
         if not isinstance(equation, FokkerPlanck):
             terms = tuple(_kinetic(equation, grid, i, dtype) for i in range(grid.ndim))
             well = grid.sample(lambda x: equation.energy(x, t)).astype(dtype)

@@ -113,22 +113,27 @@ class Factor(eqx.Module):
 
     def apply(self, wave: Array, axis: int, ndim: int) -> Array:
         """A psi on the faces of this axis."""
-        slope, value = self._faces(wave, axis, ndim)
+        slope, value = self.faces(wave, axis, ndim)
         return jnp.sqrt(self.diffusion) * (slope - self.drift / (2 * self.diffusion) * value)
 
     def hamiltonian(self, wave: Array, axis: int, ndim: int) -> Array:
         """A^T A psi."""
-        slope = jnp.sqrt(self.diffusion) * self.apply(wave, axis, ndim)
+        return self.adjoint(self.apply(wave, axis, ndim), axis, ndim)
+
+    def adjoint(self, faces: Array, axis: int, ndim: int) -> Array:
+        """A^T of a field on the faces of this axis."""
+        slope = jnp.sqrt(self.diffusion) * faces
         return self._back(self.derivative, slope, axis, ndim) - self._back(
             self.interpolation, self.drift / (2 * self.diffusion) * slope, axis, ndim
         )
 
     def generator(self, density: Array, axis: int, ndim: int) -> Array:
         """-dJ/dx_i with J = b p - D dp/dx_i, in the weak form."""
-        slope, value = self._faces(density, axis, ndim)
+        slope, value = self.faces(density, axis, ndim)
         return self._back(self.derivative, self.drift * value - self.diffusion * slope, axis, ndim)
 
-    def _faces(self, u: Array, axis: int, ndim: int) -> tuple[Array, Array]:
+    def faces(self, u: Array, axis: int, ndim: int) -> tuple[Array, Array]:
+        """du/dx and u on the faces of this axis."""
         return transform(axis, self.derivative, u, ndim), transform(axis, self.interpolation, u, ndim)
 
     def _back(self, matrix: Array, faces: Array, axis: int, ndim: int) -> Array:

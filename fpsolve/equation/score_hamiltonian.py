@@ -1,0 +1,93 @@
+"""The Score Hamiltonian: the energy of a wave in the field of a score, learned or exact.
+
+    H = D sum_i A_i^T A_i,    A_i = d_i - s_i / 2,    formally  H = D ( -Lap + |s|^2 / 4 + (div s) / 2 )
+
+s(x[, t]) a score, any vector field `(d,)`: grad log of a density or not, with curl or without. H is built from A alone,
+so no divergence is ever taken, and H >= 0 whatever s is. Its lowest level bounds the score-matching loss from below,
+
+    < sqrt q | H | sqrt q > = (D/4) E_q |s - grad log q|^2,      lambda = min over q of that,
+
+zero exactly where s is the score of a density, and that density is then the square of its lowest mode.
+
+Reference: arXiv 2606.05217; theorems T7 and T8 of this library.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..core.checks import check_positive, refuse
+from ..core.types import Point
+from .field import Field, as_field
+from .fokker_planck import FokkerPlanck
+
+
+class ScoreHamiltonian(eqx.Module):
+    """H = D A^T A, A = grad - s/2, acting on waves.
+
+    **Arguments**: `score` s, `f(x)` or `f(x, t)` to `(d,)`, in units 1/length: a function, a network, any callable;
+    `diffusion` D, a positive number or one an axis (1 in the units of most papers, 1/2 in those of hbar = m = 1).
+    **Raises**: `ValueError` for a score that cannot be called, a diffusion that is not positive and finite.
+
+    **Keeps**: H symmetric and at least zero, in every scheme. **Cost**: on a spectral grid four products an axis and
+    application. **Reference**: arXiv 2606.05217; theorem T7 of this library.
+
+    ```python
+    import fpsolve as fp
+
+    normal = fp.ScoreHamiltonian(lambda x: -x)
+    levels = fp.spectrum(normal, fp.Grid(fp.Line(-8.0, 8.0, 48)), 3).values  # 0, 1, 2
+    ```
+    """
+
+    score: Field
+    diffusion: Array
+
+    def __init__(self, score: Any, diffusion: Any = 1.0):
+        self.score = as_field("score", score)
+        if callable(diffusion):
+            refuse("diffusion", diffusion, "it must be a number or (d,) numbers", "H = D A^T A has constant D.")
+        check_positive("diffusion", diffusion, "Give a number above zero, or one an axis.")
+        self.diffusion = jnp.asarray(diffusion, dtype=float)
+        if self.diffusion.ndim > 1:
+            refuse("diffusion", diffusion, "it must be a number or (d,) numbers", "Give one value an axis.")
+
+    @property
+    def moves(self) -> bool:
+        """Whether the score depends on time."""
+        return self.score.moves
+
+    def given_at(self, x: Point, t: Any = 0.0) -> Array:
+        """What the equation is given by at x, beside its diffusion: s, `(d,)`."""
+        return self.score(x, t)
+
+    def diffusions(self, x: Point) -> Array:
+        """The diffusion along each axis, `(d,)`."""
+        return jnp.broadcast_to(self.diffusion.astype(x.dtype), x.shape)
+
+    def sampler(self) -> FokkerPlanck:
+        """The process dX = D s dt + sqrt(2 D) dW that samples by this score.
+
+        Its generator shares the factors A with H. Where s has curl, the law that it tends to is not the square of the
+        lowest mode of H (theorems T10 and T11).
+
+        ```python
+        import fpsolve as fp
+
+        process = fp.ScoreHamiltonian(lambda x: -x).sampler()
+        ```
+        """
+        return FokkerPlanck(None, self.diffusion, Field(Drift(self.score, self.diffusion), self.moves, "score"))
+
+
+class Drift(eqx.Module):
+    """D s, the drift that a score stands for."""
+
+    score: Field
+    diffusion: Array
+
+    def __call__(self, x: Point, t: Any = None) -> Array:
+        """D s(x, t), `(d,)`."""
+        return self.diffusion.astype(x.dtype) * self.score(x, t)

@@ -1,0 +1,73 @@
+"""The score that a model stands for, whatever kind of model it is:
+
+    s(x) or s(x, t):   model.score,   -∇U of a potential (D = 1),   or the model itself
+
+x and s are `(d,)`, t is a number: for a model along a noising path its place λ.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..core.checks import refuse
+from ..core.types import Point
+from ..potential import Potential, takes_time
+
+
+class StillScore(eqx.Module):
+    """The score x -> s(x) of a model without time; the parameters of the model are its leaves."""
+
+    model: Any
+
+    def __call__(self, x: Point) -> Array:
+        """s(x), `(d,)`."""
+        return _evaluate(self.model, jnp.asarray(x))
+
+
+class MovingScore(eqx.Module):
+    """The score (x, t) -> s(x, t) of a model with time; the parameters of the model are its leaves."""
+
+    model: Any
+
+    def __call__(self, x: Point, t: Any) -> Array:
+        """s(x, t), `(d,)`."""
+        return _evaluate(self.model, jnp.asarray(x), t)
+
+
+def as_score(model: Any) -> StillScore | MovingScore:
+    """The score of a model as a function of x, or of x and t if the model moves.
+
+    **Arguments**: `model`, with a method `score`, or an `fp.Potential` U whose score is -∇U, or a function x or x, t to
+    the score `(d,)`. Whether it moves is what its `moves` says, else its signature. **Returns** a function that takes x
+    `(d,)`, and t where the model moves; a score of `as_score` is returned as it is. **Raises** `ValueError` for what
+    cannot be called. **Cost**: one call of the model, or one gradient.
+
+    ```python
+    import jax.numpy as jnp
+    import fpsolve as fp
+    from fpsolve.score.fields import as_score
+
+    as_score(fp.Harmonic(2.0))(jnp.ones(3))  # -2, -2, -2
+    ```
+    """
+    if isinstance(model, StillScore | MovingScore):
+        return model
+    own = getattr(model, "score", None)
+    if not callable(own) and not callable(model):
+        refuse("score", model, "it must be a function of x, or of x and t", "Give lambda x: ..., or a network.")
+    moves = getattr(model, "moves", None)
+    if not isinstance(moves, bool):
+        moves = takes_time(own if callable(own) else model)
+    return MovingScore(model) if moves else StillScore(model)
+
+
+def _evaluate(model: Any, *arguments: Any) -> Array:
+    own = getattr(model, "score", None)
+    if callable(own):
+        return jnp.asarray(own(*arguments))
+    if isinstance(model, Potential):
+        return -jax.grad(model)(*arguments)
+    return jnp.asarray(model(*arguments))

@@ -1,0 +1,210 @@
+"""The density that a score means, and how far it can be from the truth.
+
+    H = D A^T A,  A = grad - s/2,    H psi = lambda psi its lowest mode,    rho = psi^2
+    < sqrt q | H | sqrt q > = (D/4) E_q |s - grad log q|^2                                     (T7)
+    1 - F(p, rho) <= (eps^2 / 4 - lambda/D) / (gap/D),    TV <= sqrt(1 - F),    F = (int sqrt(p rho))^2    (T8)
+
+for any density p and eps^2 = E_p |s - grad log p|^2. lambda = 0 exactly where s is the score of a density, which rho
+then is. Where s has curl, lambda > 0, and the law that a sampler by s tends to is another one: `stationary`.
+
+References: arXiv 2606.05217; theorems T7, T8, T10 and T11 of this library.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..choice import choose_scheme
+from ..core.checks import check_numbers, is_concrete, refuse
+from ..core.result import code, raise_failure
+from ..core.types import Count
+from ..entrance import check_equation
+from ..equation import ScoreHamiltonian
+from ..grid import Grid, Line
+from ..modes import Spectrum
+from ..scheme import Scheme
+from ..scheme.tensor import Factor, TensorOperator
+from ..spectrum import spectrum
+from .currents import conservative, stationary
+from .fields import as_score
+
+ENDS = 1e-4  # of its peak, which a reconstructed density may have at the ends of a line
+LEVELS = 4
+RESIDUAL = 1e-10  # relative, of the levels
+SETTLED = 1e-6  # relative residual of a stationary law, and how negative it may be
+BELOW = 1e-6  # relative, by which an error may lie below 4 lambda
+
+
+class Reconstruction(eqx.Module):
+    """What `reconstruct` returns.
+
+    - `density` `(*shape)`: rho = psi^2, of mass 1 in the grid's weights
+    - `ground_energy` lambda and `gap` of H, scalars in units 1/time; `spectrum`, the slowest modes with their errors
+    - `bound(eps2)`, `infidelity_bound(eps2)`: what a mean squared error of the score allows (T8)
+    - `score_error(density)`: that error for a density on the grid (T7)
+    - `conservative`, `solenoidal` `(*shape, d)`: a gradient and the rest of the score, orthogonal under rho
+    - `stationary` `(*shape)`: the law that dX = D s dt + sqrt(2 D) dW keeps; rho only where s has no curl
+    """
+
+    spectrum: Spectrum
+    operator: Any
+    scores: Array
+
+    @property
+    def equation(self) -> ScoreHamiltonian:
+        """The Score Hamiltonian."""
+        assert isinstance(self.spectrum.equation, ScoreHamiltonian)
+        return self.spectrum.equation
+
+    @property
+    def grid(self) -> Grid:
+        """Where it was reconstructed."""
+        return self.spectrum.grid
+
+    @property
+    def density(self) -> Array:
+        """rho = psi^2, of mass 1."""
+        return self.spectrum.vectors[0] ** 2
+
+    @property
+    def ground_energy(self) -> Array:
+        """lambda: (D/4) times the least mean squared error that this field has as the score of any density."""
+        return self.spectrum.values[0]
+
+    @property
+    def gap(self) -> Array:
+        """E_1 - lambda."""
+        return self.spectrum.gap
+
+    def infidelity_bound(self, eps2: Any) -> Array:
+        """An upper bound on 1 - F(p, rho), at most 1, where E_p |s - grad log p|^2 = `eps2`, of any shape.
+
+        **Raises** `ValueError` for an error below zero, or below 4 lambda/D, which no density has (T7).
+        """
+        diffusion = self.equation.diffusion
+        lowest = self.ground_energy / diffusion
+        if is_concrete(eps2, lowest):
+            error = check_numbers("eps2", eps2, "it must be a mean squared error", "Give E_p |s - grad log p|^2.")
+            if not np.all(error >= 0):
+                refuse("eps2", eps2, "it must be at least zero", "Give E_p |s - grad log p|^2.")
+            if not np.all(error >= 4 * float(lowest) * (1 - BELOW) - BELOW * float(self.gap)):
+                allowed = f"no density has an error below 4 lambda = {4 * float(lowest):.4g}"
+                refuse("eps2", eps2, allowed, "Measure it over the data, or refine the grid.")
+        over = jnp.maximum(jnp.asarray(eps2) / 4 - lowest, 0)
+        return jnp.minimum(over * diffusion / self.gap, 1)
+
+    def bound(self, eps2: Any) -> Array:
+        """An upper bound on TV(p, rho) where E_p |s - grad log p|^2 = `eps2`: sqrt((eps2/4 - lambda/D) / (gap/D)).
+
+        **Raises** as `infidelity_bound`. **Reference**: theorem T8 of this library.
+        """
+        return jnp.sqrt(self.infidelity_bound(eps2))
+
+    def score_error(self, density: Any) -> Array:
+        """E_p |s - grad log p|^2 = 4 <sqrt p|H|sqrt p> / D of densities p `(..., *shape)` on the grid, by themselves,
+        without their scores (T7). **Raises** `ValueError` for what is no density."""
+        field = jnp.asarray(density)
+        if is_concrete(field):
+            for one in field.reshape(-1, *field.shape[-self.grid.ndim :]):
+                self.grid.check_density("density", one)
+        root = jnp.sqrt(jnp.maximum(field, 0))
+        energy = self.grid.integrate(root * self.operator.hamiltonian(root)) / self.grid.integrate(field)
+        return 4 * energy / self.equation.diffusion
+
+    @property
+    def conservative(self) -> Array:
+        """The gradient in s = grad phi + w, div(rho w) = 0, on the nodes `(*shape, d)`. Where rho is below 1e-18 of its
+        peak, s itself. **Cost**: one elliptic system."""
+        return conservative(self._factored("the parts of a score"), self.spectrum.vectors[0], self.scores)
+
+    @property
+    def solenoidal(self) -> Array:
+        """w = s - grad phi, `(*shape, d)`: it turns, and moves no mass of rho."""
+        return self.scores - self.conservative
+
+    @property
+    def stationary(self) -> Array:
+        """The law `(*shape)` that sampling by s keeps, of mass 1 (T10, T11). **Raises** `NumericalFailure` where the
+        sampler has none on this grid. **Cost**: one system that is not symmetric."""
+        found = stationary(self._factored("a stationary law"), self.spectrum.vectors[0])
+        lowest = jnp.min(found.density) / jnp.max(found.density)
+        if is_concrete(lowest) and not (float(found.residual) < SETTLED and float(lowest) > -SETTLED):
+            detail = f"residual {float(found.residual):.1e}, lowest value {float(lowest):.1e} of the peak."
+            raise_failure(jnp.asarray(code("not_settled")), detail)
+        return found.density
+
+    def _factored(self, wanted: str) -> TensorOperator:
+        operator = self.operator
+        if not (isinstance(operator, TensorOperator) and all(isinstance(term, Factor) for term in operator.terms)):
+            cure = "Reconstruct on Line, Periodic or Legendre axes, with fp.Spectral()."
+            refuse("scheme", type(operator).__name__, f"{wanted} are computed in smooth bases", cure)
+        return operator
+
+
+def reconstruct(
+    score: Any,
+    grid: Grid,
+    *,
+    diffusion: Any = 1.0,
+    t: Any = 0.0,
+    scheme: Scheme | None = None,
+    k: Count = LEVELS,
+) -> Reconstruction:
+    """The density that a score means: the square of the lowest mode of its Score Hamiltonian.
+
+    **Arguments**: `score` s(x[, t]) to `(d,)`: any callable, a network, a potential (whose score is -grad U), with curl
+    or without; `grid` that holds the density; `diffusion` D, one number, which only sets the unit of time; `t` where a
+    score that depends on time is taken; `scheme` as in `fp.spectrum`; `k` levels, at least 2. **Returns** a
+    `Reconstruction`. **Raises** `ValueError` for a score of another shape or not finite on the grid (with the place),
+    and where the lowest mode reaches the ends of a line: the field does not confine.
+
+    **Keeps**: lambda >= 0; no divergence of the score is taken. `jit`, `vmap` and `grad` reach lambda, the gap and the
+    bounds; modes, and so the density, are not differentiated. **Cost**: that of `fp.spectrum`.
+    **Reference**: arXiv 2606.05217; theorems T7 and T8 of this library.
+
+    ```python
+    import fpsolve as fp
+    from fpsolve.score.reconstruct import reconstruct
+
+    found = reconstruct(lambda x: -x, fp.Grid(fp.Line(-8.0, 8.0, 48)))
+    print(found.gap, found.ground_energy, found.bound(0.01))  # 1, 0, 0.05
+    ```
+    """
+    if not isinstance(grid, Grid):
+        refuse("grid", grid, "it must be an fp.Grid", "Give fp.Grid(fp.Line(-5, 5, 64)), say.")
+    equation = ScoreHamiltonian(as_score(score), diffusion)
+    if equation.diffusion.ndim:
+        refuse("diffusion", diffusion, "the bounds of a reconstruction need one number", "Give D, a number above zero.")
+    if k < 2:
+        refuse("k", k, "a gap needs two levels", "Give k=2 or more.")
+    equation, grid = check_equation(equation, grid, t)
+    t = jnp.asarray(t, float)
+    scheme = choose_scheme(equation, grid, scheme, grid.weights, t[None], RESIDUAL).scheme
+    found = spectrum(equation, grid, k, t=t, scheme=scheme)
+    _check_confined(found)
+    operator, scores = _operator(equation, grid, scheme, t)
+    return Reconstruction(found, operator, scores)
+
+
+@eqx.filter_jit
+def _operator(equation: ScoreHamiltonian, grid: Grid, scheme: Scheme, t: Array) -> tuple[Any, Array]:
+    """H, and the score on the nodes."""
+    return scheme.build(equation, grid, t, t.dtype, True), grid.sample(lambda x: equation.score(x, t))
+
+
+def _check_confined(found: Spectrum) -> None:
+    """Refuse a field whose lowest mode reaches the ends of a line."""
+    density = found.vectors[0] ** 2
+    if not is_concrete(density):
+        return
+    peak = float(jnp.max(density))
+    for i, axis in enumerate(found.grid.axes):
+        if isinstance(axis, Line):
+            ends = float(jnp.max(jnp.take(density, jnp.asarray([0, axis.n - 1]), axis=i))) / peak
+            if ends > ENDS:
+                allowed = f"it does not confine: its lowest mode has {ends:.1e} of its peak at the ends of axis {i}"
+                cure = "There is no ground state. Add a confining tail to the network, or widen the box."
+                refuse("score", found.equation, allowed, cure)
