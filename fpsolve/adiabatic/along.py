@@ -215,13 +215,13 @@ def _on_grid(
     return first, second, found
 
 
-_gibbs = eqx.filter_jit(lambda equation, grid, lam: jnp.exp(2 * equation.log_root(grid, lam)))
+gibbs_density = eqx.filter_jit(lambda equation, grid, lam: jnp.exp(2 * equation.log_root(grid, lam)))
 
 
 def _scheme(equation: FokkerPlanck, grid: Grid) -> Scheme:
     """One scheme for the whole path: `Spectral` if it is chosen at the start, in the middle and at the end."""
     for lam in (0.0, 0.5, 1.0):
-        start = _gibbs(equation, grid, jnp.asarray(lam))
+        start = gibbs_density(equation, grid, jnp.asarray(lam))
         if not isinstance(choose_scheme(equation, grid, None, start, jnp.asarray([lam]), 1e-10).scheme, Spectral):
             return ScharfetterGummel()
     return Spectral()

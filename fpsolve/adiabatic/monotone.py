@@ -10,6 +10,7 @@ Reference: Farouki, Comput. Aided Geom. Design 29 (2012) 379 (Bernstein polynomi
 """
 
 import abc
+import functools
 import math
 from typing import Any
 
@@ -74,11 +75,16 @@ class Tabulated(Schedule):
 
     def place(self, u: Array) -> Array:
         """λ at the part u of the time."""
-        k = jnp.clip(jnp.searchsorted(self.knots, u, side="right") - 1, 0, len(self.knots) - 2)
-        x, value = (u - self.knots[k]) / (self.knots[k + 1] - self.knots[k]), jnp.zeros_like(u)
-        for j in reversed(range(self.pieces.shape[1])):
-            value = value * x + self.pieces[k, j]
-        return value
+        return _piecewise(self.knots, self.pieces, u)
+
+
+@functools.partial(jax.jit, inline=True)  # traced once, however often it is part of another program
+def _piecewise(knots: Array, pieces: Array, u: Array) -> Array:
+    k = jnp.clip(jnp.searchsorted(knots, u, side="right") - 1, 0, len(knots) - 2)
+    x, value = (u - knots[k]) / (knots[k + 1] - knots[k]), jnp.zeros_like(u)
+    for j in reversed(range(pieces.shape[1])):
+        value = value * x + pieces[k, j]
+    return value
 
 
 class Warped(Schedule):

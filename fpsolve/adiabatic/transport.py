@@ -29,7 +29,7 @@ from ..method.folding import folded
 from ..potential import Driven
 from ..scheme import Spectral
 from ..solution import Solution
-from .along import TOLS, along, itself
+from .along import TOLS, along, gibbs_density, itself
 from .bounds import Start, bound_driven, bound_transport, follow
 from .counterdiabatic import drive
 from .distances import chi_square, infidelity, relative_entropy, total_variation
@@ -105,7 +105,8 @@ def transport(
         refuse("diffusion", diffusion, "a path of Gibbs densities needs one number", "Give D, a number above zero.")
     concrete = is_concrete(equation, times)
     rates = along(path, grid=grid, diffusion=diffusion, tol=TOLS[grid.ndim > 1]).at if concrete else None
-    field = equation.gibbs(grid, 0.0) if initial is None else initial_field(equation, grid, initial)
+    gibbs = gibbs_density(equation, grid, jnp.zeros(())) if concrete else equation.gibbs(grid, 0.0)
+    field = gibbs if initial is None else initial_field(equation, grid, initial)
     asked, many = times, grid.size * REPORTED <= ROOM and (grid.ndim == 1 or not counterdiabatic)
     if is_concrete(equation, times, total):
         times = _through(asked, float(total) if many else 0.0)
@@ -233,7 +234,7 @@ def _on_fewer(path: Any, equation: FokkerPlanck, times: Array, grid: Grid, tol: 
     sparse = fewer(frozen, grid, np.linspace(0, 1, FRAMES), LEFT_OUT * tol)
     if sparse.size > SPARE * grid.size:
         return None
-    start = equation.gibbs(sparse, 0.0)
+    start = gibbs_density(equation, sparse, jnp.zeros(()))
     found = evolve(equation, start, times, grid=sparse, scheme=Spectral(), tol=tol, throw=False)
     if int(found.code) != 0 or dict(found.words)["picture"] != "wave" or float(_left_out(found)) > tol:
         return None
