@@ -34,7 +34,7 @@ FLOORS = {
     "correspondence": 7,
     "rates": 7,
     "adiabatic": 7,
-    "score": 7,
+    "score": 7.5,
     "bridge": 7,
     "flow": 7,
     "learning": 7,

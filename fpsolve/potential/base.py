@@ -155,7 +155,8 @@ def takes_time(f: Callable[..., Any]) -> bool:
     takes_time(lambda x, t: x[0] * t), takes_time(lambda x, a=2.0: a * x[0])  # True, False
     ```
     """
-    return f.moves if isinstance(f, Potential) else _time(f) != "none"
+    moves = getattr(f, "moves", None)
+    return moves if isinstance(moves, bool) else _time(f) != "none"
 
 
 def _time(f: Callable[..., Any]) -> Literal["none", "position", "keyword"]:

@@ -8,6 +8,8 @@ from .dataset import to_xarray as to_xarray
 from .files import load as load
 from .files import save as save
 from .plot_correspondence import plot_correspondence as plot_correspondence
+from .plot_score import plot_diagnosis as plot_diagnosis
+from .plot_score import plot_reconstruction as plot_reconstruction
 from .plot_solution import plot_solution as plot_solution
 from .plot_spectrum import plot_spectrum as plot_spectrum
 from .plot_transport import plot_transport as plot_transport

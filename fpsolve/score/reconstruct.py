@@ -19,6 +19,7 @@ from jaxtyping import Array
 
 from ..choice import choose_scheme
 from ..core.checks import check_numbers, is_concrete, refuse
+from ..core.door import report
 from ..core.result import code, raise_failure
 from ..core.types import Count
 from ..entrance import check_equation
@@ -135,6 +136,10 @@ class Reconstruction(eqx.Module):
             detail = f"residual {float(found.residual):.1e}, lowest value {float(lowest):.1e} of the peak."
             raise_failure(jnp.asarray(code("not_settled")), detail)
         return found.density
+
+    def plot(self) -> Any:
+        """A matplotlib figure of the density and the slowest observable (with the `plot` extra)."""
+        return report().plot_reconstruction(self)
 
     def _factored(self, wanted: str) -> TensorOperator:
         operator = self.operator

@@ -100,6 +100,7 @@ def test_the_bound_is_nearly_tight_between_two_wells(a: float, ratio: float) -> 
     assert float(grid.integrate(jnp.abs(p - found.density))) / 2 < float(found.bound(found.score_error(p)))
 
 
+@pytest.mark.slow
 def test_the_gap_of_two_modes_far_apart() -> None:
     grid = fp.Grid(fp.Line(-10.5, 10.5, 128), fp.Line(-7.0, 7.0, 40))
     mixture = fp.GaussianMixture([[-3.5, 0.0], [3.5, 0.0]], 1.0)
@@ -118,6 +119,7 @@ def test_every_scheme_takes_a_score(grid: fp.Grid) -> None:
     assert 0 <= float(found.ground_energy) < 1e-12
 
 
+@pytest.mark.slow
 def test_volumes_by_multigrid_agree_with_the_basis() -> None:
     score = lambda x: -x + 0.4 * jnp.stack([-x[1], x[0]])
     axes = lambda n: fp.Grid(fp.Line(-6.0, 6.0, n), fp.Line(-6.5, 6.5, n))
