@@ -5,6 +5,7 @@ from .t1_symmetrisation import SpectralWave, Symmetrisation
 from .t2_lattice import LatticePictures, LatticeTwin
 from .t3_isospectral import Biorthogonality, Isospectrality, ModeSum
 from .t5_poincare import Decay, Entropy, Poincare
+from .t7_score import RingBound, SamplerLaw, ScoreEnergy
 from .t13_moving import MovingPictures, MovingWave, Weights
 
 
@@ -30,6 +31,9 @@ def theorems() -> tuple[Theorem, ...]:
         Poincare(),
         Decay(),
         Entropy(),
+        ScoreEnergy(),
+        RingBound(),
+        SamplerLaw(),
         MovingPictures(),
         MovingWave(),
         Weights(),

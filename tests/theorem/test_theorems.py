@@ -20,6 +20,7 @@ from fpsolve.theorem import (
     t2_lattice,
     t3_isospectral,
     t5_poincare,
+    t7_score,
     t13_moving,
     theorems,
     to_json,
@@ -71,12 +72,19 @@ def beside(x: Any) -> Any:
     return jnp.exp(-3 * (x[0] + 0.5) ** 2 + jnp.cos(x[1]))
 
 
+def uneven(x: Any) -> Any:
+    return jnp.sin(2 * x) - 0.4
+
+
 WIDE = {"potential": shallow, "diffusion": 0.7, "start": narrow, "lower": -7.5, "upper": 7.5}
 OTHERS = [
     t1_symmetrisation.Symmetrisation(**WIDE, sizes=(80, 96, 112, 136)),
     t1_symmetrisation.SpectralWave(((1.5, 0.5), (0.5, 1.0)), 0.5, (0.5, -0.3), 0.3, half=6.0, nodes=40),
     t2_lattice.LatticeTwin(lambda x: tilted(x), 0.3, (Line(-1.5, 1.5, 40),)),
     t2_lattice.LatticeTwin(lambda x: jnp.cos(x[0]) * jnp.sin(x[1]), 1.3, (Periodic(0.0, 2 * np.pi, 9),) * 2),
+    t7_score.ScoreEnergy(uneven, lambda x: jnp.sin(x[0]) ** 3, (Periodic(0.0, 2 * np.pi, 40),)),
+    t7_score.RingBound((0.1, 0.7), 33),
+    t7_score.SamplerLaw(uneven, lambda x: jnp.sin(x[0]), (Periodic(0.0, 2 * np.pi, 48),)),
     t2_lattice.LatticePictures(valley, 0.6, beside, (Line(-1.8, 1.8, 18), Periodic(0.0, 2 * np.pi, 14))),
     t3_isospectral.Isospectrality(shallow, 0.7, -4.5, 4.5, force=0.4),
     t3_isospectral.Biorthogonality(shallow, 0.7, -4.5, 4.5),
@@ -120,6 +128,23 @@ def other_kappa(module: Any) -> Any:
     return lambda equation, wave, times, grid, kappa: original(equation, wave, times, grid, 0.999 * kappa)
 
 
+def other_score(module: Any, name: str) -> Any:
+    """`module.name`, a function of a score first, given 1 + 1e-6 times the score."""
+    original = getattr(module, name)
+    return lambda score, *args, **rest: original(lambda x: (1 + 1e-6) * score(x), *args, **rest)
+
+
+def other_bound(module: Any) -> Any:
+    """`reconstruct` with levels that are 1 + 1e-8 times as high."""
+
+    def changed(*args: Any, **rest: Any) -> Any:
+        found = module_reconstruct(*args, **rest)
+        return eqx.tree_at(lambda f: f.spectrum.values, found, (1 + 1e-8) * found.spectrum.values)
+
+    module_reconstruct = module.reconstruct
+    return changed
+
+
 FAULTS = {
     "T1": (t1_symmetrisation, "volumes", lambda m: other_diffusion(m, "volumes", 1.02)),
     "T1.spectral": (t1_symmetrisation, "Spectral", lambda m: ScharfetterGummel),
@@ -131,6 +156,9 @@ FAULTS = {
     "T5": (t5_poincare, "spectrum", lambda m: other_diffusion(m, "spectrum", 1 + 1e-6)),
     "T5.decay": (t5_poincare, "spectrum", lambda m: other_diffusion(m, "spectrum", 1.001)),
     "T5.entropy": (t5_poincare, "volumes", lambda m: other_diffusion(m, "volumes", 1.02)),
+    "T7": (t7_score, "ScoreHamiltonian", lambda m: other_score(m, "ScoreHamiltonian")),
+    "T8": (t7_score, "reconstruct", other_bound),
+    "T10": (t7_score, "reconstruct", lambda m: other_score(m, "reconstruct")),
     "T13": (t13_moving, "correspondence", other_wave),
     "T13.wave": (t13_moving, "carried", other_kappa),
     "T13.weights": (t13_moving, "carried", other_kappa),

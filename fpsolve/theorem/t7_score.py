@@ -1,0 +1,174 @@
+"""T7, T8, T10: what a score with an error means, how far its density is from the truth, and the law of its sampler.
+
+    < sqrt q | H | sqrt q > = (D/4) E_q |s - grad log q|^2     for every density q and field s, with curl or without
+    1 - F(p, rho) <= (eps^2 / 4 - lambda/D) / (gap/D)          rho the square of the lowest mode, eps^2 = E_p |e|^2
+    I(mu|p) = E_mu [ e . grad log(mu/p) ]                      mu the law of dX = D s dt + sqrt(2D) dW
+
+with e = s - grad log p.
+
+Controls: the sign of div s turned (N3), which is that of s; an error 1.05 times too small; the error averaged over p.
+
+Reference: arXiv 2606.05217; theorems T7, T8 and T10 of this library's theory.
+"""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..equation import ScoreHamiltonian
+from ..grid import Axis, Grid, Periodic
+from ..scheme import Spectral
+from ..score import reconstruct
+from .base import Kind, Sides, Theorem, identity
+from .problems import Function, values_on
+
+RING = (0.0, 2 * np.pi)
+SHORT = 1.05
+
+
+def curled(x: Array) -> Array:
+    """The score of exp(cos x + 0.5 sin y) and a part with curl, 0.3 (cos y, sin 2x)."""
+    return jnp.stack([-jnp.sin(x[0]) + 0.3 * jnp.cos(x[1]), 0.5 * jnp.cos(x[1]) + 0.3 * jnp.sin(2 * x[0])])
+
+
+def coupled(x: Array) -> Array:
+    """log of a density on the torus, up to a constant: cos(x - y) + 0.3 sin y."""
+    return jnp.cos(x[0] - x[1]) + 0.3 * jnp.sin(x[1])
+
+
+def driven(x: Array) -> Array:
+    """The score of exp(cos x), and 0.5 round the ring."""
+    return 0.5 - jnp.sin(x)
+
+
+def hill(x: Array) -> Array:
+    """log of a density on the ring, up to a constant: 0.7 cos(x - 0.4)."""
+    return 0.7 * jnp.cos(x[0] - 0.4)
+
+
+class ScoreEnergy(Theorem):
+    """The energy of sqrt(q) in the Score Hamiltonian is a quarter of the score-matching loss, to 1e-12.
+
+    **Arguments**: `score` s(x), any field; `log_density` of q, up to a constant; `axes` (half as many nodes again to
+    refine).
+    """
+
+    name: ClassVar[str] = "T7"
+    statement: ClassVar[str] = "<√q|H|√q> = D/4 E_q|s - ∇ log q|², for a field with curl"
+    kind: ClassVar[Kind] = "identity"
+    control_name: ClassVar[str] = "N3"
+    control_statement: ClassVar[str] = "with the sign of div s turned the energy is another number"
+
+    score: Function = curled
+    log_density: Function = coupled
+    axes: tuple[Axis, ...] = (Periodic(*RING, 28), Periodic(*RING, 29))
+
+    def measure(self, refine: bool) -> Sides:
+        """The energy, and the loss over 4 by quadrature at the nodes."""
+        return self._compare(1.0, refine)
+
+    def control(self, refine: bool) -> Sides:
+        """The same with -s in the Hamiltonian: |s|^2 is the same, div s is not."""
+        return self._compare(-1.0, refine)
+
+    def _compare(self, sign: float, refine: bool) -> Sides:
+        grid = Grid(*self.axes).refine(1.5 if refine else 1.0)
+        equation = ScoreHamiltonian(lambda x: sign * self.score(x))
+        density = np.exp(values_on(grid, self.log_density))
+        density = density / np.sum(density * grid.weights)
+        energy = float(_energy(equation, grid, jnp.sqrt(density)))
+        misses = values_on(grid, self.score) - values_on(grid, jax.grad(self.log_density))
+        loss = np.sum(grid.weights * density * np.sum(misses**2, axis=-1))
+        return identity(energy, loss / 4, 1e-12)
+
+
+@eqx.filter_jit
+def _energy(equation: ScoreHamiltonian, grid: Grid, wave: Array) -> Array:
+    """<psi|H|psi>."""
+    operator = Spectral().build(equation, grid, 0.0, wave.dtype, True)
+    return grid.integrate(wave * operator.hamiltonian(wave))
+
+
+class RingBound(Theorem):
+    """On a ring with s = 0 the bound T8 is an equality for sqrt p = 1 + d cos x, to 1e-10.
+
+    **Arguments**: `depths` d, below 1; `nodes` (half as many again to refine).
+    """
+
+    name: ClassVar[str] = "T8"
+    statement: ClassVar[str] = "1 - F(p, ρ) = (ε²/4 - λ)/gap, where √p is a sum of the two lowest modes"
+    kind: ClassVar[Kind] = "identity"
+    control_name: ClassVar[str] = "ε to ε/1.05"
+    control_statement: ClassVar[str] = "an error 1.05 times smaller does not bound it"
+
+    depths: tuple[float, ...] = (0.2, 0.5, 0.9)
+    nodes: int = 48
+
+    def measure(self, refine: bool) -> Sides:
+        """The bound and the infidelity where they differ most."""
+        return self._compare(1.0, refine)
+
+    def control(self, refine: bool) -> Sides:
+        """The same with a smaller error."""
+        return self._compare(SHORT, refine)
+
+    def _compare(self, factor: float, refine: bool) -> Sides:
+        grid = Grid(Periodic(*RING, self.nodes)).refine(1.5 if refine else 1.0)
+        found, bounds, truths = reconstruct(lambda x: 0 * x, grid), [], []
+        for depth in self.depths:
+            root = 1 + depth * np.cos(grid.nodes[0])
+            density = root**2 / np.sum(grid.weights * root**2)
+            error = found.score_error(density) / factor**2
+            bounds.append(float(found.infidelity_bound(error)))
+            truths.append(1 - float(grid.integrate(jnp.sqrt(density * found.density))) ** 2)
+        return identity(bounds, truths, 1e-10)
+
+
+class SamplerLaw(Theorem):
+    """The law that a sampler keeps has I(mu|p) = E_mu[e . grad log(mu/p)], to 1e-9.
+
+    **Arguments**: as for `ScoreEnergy`, whose q is p here. By default on a ring, which the score drives round.
+    """
+
+    name: ClassVar[str] = "T10"
+    statement: ClassVar[str] = "I(μ|p) = E_μ[e·∇ log(μ/p)], μ the law of the sampler, e the error of its score"
+    kind: ClassVar[Kind] = "identity"
+    control_name: ClassVar[str] = "E_p in place of E_μ"
+    control_statement: ClassVar[str] = "the same mean over p is not the information"
+
+    score: Function = driven
+    log_density: Function = hill
+    axes: tuple[Axis, ...] = (Periodic(*RING, 40),)
+
+    def measure(self, refine: bool) -> Sides:
+        """The information and the mean over mu."""
+        return self._compare(True, refine)
+
+    def control(self, refine: bool) -> Sides:
+        """The information and the mean over p."""
+        return self._compare(False, refine)
+
+    def _compare(self, sampled: bool, refine: bool) -> Sides:
+        grid = Grid(*self.axes).refine(1.5 if refine else 1.0)
+        law = np.asarray(reconstruct(self.score, grid).stationary)
+        data = np.exp(values_on(grid, self.log_density))
+        data = data / np.sum(data * grid.weights)
+        apart = _slopes(grid, np.log(law / data))
+        misses = values_on(grid, self.score) - values_on(grid, jax.grad(self.log_density))
+        mean = lambda p, u: np.sum(grid.weights * p * np.sum(u, axis=-1))
+        return identity(mean(law if sampled else data, misses * apart), mean(law, apart**2), 1e-9)
+
+
+def _slopes(grid: Grid, field: Any) -> Any:
+    """The gradient of a field on a torus by the discrete Fourier transform, `(*shape, d)`."""
+    parts = []
+    for i, axis in enumerate(grid.axes):
+        waves = np.fft.fftfreq(axis.n, 1 / axis.n)
+        waves[np.abs(waves) == axis.n / 2] = 0  # of which the nodes see no sine
+        symbol = (2j * np.pi / axis.length * waves).reshape(-1, *[1] * (grid.ndim - 1 - i))
+        parts.append(np.fft.ifft(symbol * np.fft.fft(field, axis=i), axis=i).real)
+    return np.stack(parts, axis=-1)
