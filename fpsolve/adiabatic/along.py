@@ -128,8 +128,9 @@ def _along(path: Callable[[Any], Any], grid: Grid, diffusion: Any, tol: float, c
     if grid.ndim == 1 and grid.axes[0].ends == "closed":
         compute = lambda lams: _on_line(equation, grid, lams)
     else:
-        compute = lambda lams: _on_grid(equation, grid, lams, costs)
-        if isinstance(_scheme(equation, grid), Spectral):
+        scheme = _scheme(equation, grid)
+        compute = lambda lams: _on_grid(equation, scheme, grid, lams, costs)
+        if isinstance(scheme, Spectral):
             grid = fewer(equation, grid, looks[:: LOOKS // 4], ENOUGH)
     errors: list[float] = []
 
@@ -200,10 +201,10 @@ _grid_costs = eqx.filter_jit(grid_costs)
 
 
 def _on_grid(
-    equation: FokkerPlanck, grid: Grid, lams: np.ndarray, solves: bool
+    equation: FokkerPlanck, scheme: Scheme, grid: Grid, lams: np.ndarray, solves: bool
 ) -> tuple[np.ndarray, np.ndarray, Costs]:
     """Gaps, the levels above them and costs, `(M,)`, place by place; a gap below its own error is 0."""
-    scheme, rows, levels = _scheme(equation, grid), [], []
+    rows, levels = [], []
     for lam in lams:
         modes = spectrum(equation, grid, 3, t=jnp.asarray(lam), scheme=scheme)
         gap, error = float(modes.values[1]), float(modes.errors[1])

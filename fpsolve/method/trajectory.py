@@ -24,6 +24,7 @@ from .chebyshev import Chebyshev
 from .folding import MORE, folded
 from .magnus import FIRST, Interval, Magnus, Problem, adaptive_levels, advance, travel, travel_evenly
 
+MANY, FORETOLD = 64, 4  # times asked for, between which a step is likely to be one of so few
 CAPPED = 0.01  # the part of the tolerance that a wave may give up of its tails
 TOWERING = 100.0  # how far above its mean a wave must rise before it does
 HALVINGS = 14  # of the range of the logarithm of that height
@@ -53,7 +54,7 @@ def run_by_interval(
     """Interval by interval, from Python: what a bar, a checkpoint, or steps chosen on the way need."""
     dtype = field.real.dtype
     state, now, calls = enter(problem, field, jnp.asarray(tol * CAPPED, dtype)), jnp.zeros((), dtype), 0.0
-    error, lost, values, errors, first = 0.0, 0.0, [], [], 0
+    error, lost, values, errors, first = 0.0, 0.0, [], [], FORETOLD if len(times) >= MANY else 0
     if isinstance(method, Magnus):
         error = float(given_up(problem, field, state))
     for index, t in enumerate(np.asarray(times)):
