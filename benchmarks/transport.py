@@ -20,7 +20,7 @@ import harness  # noqa: E402
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 
-LEVELS = ((80, 1e-6), (160, 1e-8), (320, 1e-10))
+LEVELS = ((80, 1e-6), (160, 1e-8), (320, 1e-9))
 ASKED = {20.0: 8.0, 80.0: 20.0}  # of the best schedule, as a gain over linear
 COSTS = ("bound", "score", "wasserstein", "exact")
 SECONDS = 30.0  # of the plane

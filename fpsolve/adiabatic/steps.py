@@ -39,7 +39,7 @@ SAMPLES = 2049  # of a cost along the path
 
 def linear_steps(path: Any, steps: Count) -> Array:
     """λ_i = 1 - i/N: `(N + 1,)`, descending from 1 to 0."""
-    return 1 - jnp.arange(_count(steps) + 1) / steps
+    return (1 - jnp.arange(_count(steps) + 1) / steps).at[-1].set(0.0)
 
 
 def cosine_steps(path: Any, steps: Count) -> Array:

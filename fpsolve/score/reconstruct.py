@@ -35,7 +35,8 @@ from .fields import as_score
 ENDS = 1e-4  # of its peak, which a reconstructed density may have at the ends of a line
 LEVELS = 4
 RESIDUAL = 1e-10  # relative, of the levels
-SETTLED = 1e-6  # relative residual of a stationary law, and how negative it may be
+SETTLED = 1e-6  # relative residual of a stationary law
+LEAK = 0.03  # of its mass, that the sampler may still move in a time 1/gap, and of its peak, how negative it may be
 BELOW = 1e-6  # relative, by which an error may lie below 4 lambda
 
 
@@ -129,11 +130,14 @@ class Reconstruction(eqx.Module):
     @property
     def stationary(self) -> Array:
         """The law `(*shape)` that sampling by s keeps, of mass 1 (T10, T11). **Raises** `NumericalFailure` where the
-        sampler has none on this grid. **Cost**: one system that is not symmetric."""
+        sampler has none on this grid. **Cost**: one system that is not symmetric, of size^3 up to
+        3072 points."""
         found = stationary(self._factored("a stationary law"), self.spectrum.vectors[0])
-        lowest = jnp.min(found.density) / jnp.max(found.density)
-        if is_concrete(lowest) and not (float(found.residual) < SETTLED and float(lowest) > -SETTLED):
-            detail = f"residual {float(found.residual):.1e}, lowest value {float(lowest):.1e} of the peak."
+        lowest, leak = jnp.min(found.density) / jnp.max(found.density), found.leak / self.gap
+        settled = (found.residual < SETTLED) & (lowest > -LEAK) & (leak < LEAK)
+        if is_concrete(settled) and not bool(settled):
+            detail = f"residual {float(found.residual):.1e}, lowest value {float(lowest):.1e} of the peak, moved by "
+            detail += f"{float(leak):.1e} of its mass in 1/gap."
             raise_failure(jnp.asarray(code("not_settled")), detail)
         return found.density
 

@@ -60,6 +60,19 @@ def test_the_energy_of_a_density_is_its_score_error() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("curl", [0.6, 2.0])
+def test_the_stationary_law_under_much_curl(curl: float) -> None:
+    mixture = fp.GaussianMixture([[-1.0, 0.0], [1.0, 0.0]], 0.5)
+    score = lambda x: -jax.grad(mixture)(x) + curl * jnp.stack([-x[1], x[0]])
+    found = reconstruct(score, fp.Grid(fp.Line(-6.0, 6.0, 60), fp.Line(-5.4, 5.4, 50)))
+    change = lambda p: float(jnp.max(jnp.abs(found.operator.generator(p))))  # by the flux, not by waves
+    assert change(found.stationary) < 0.01 * change(found.density)
+    if curl > 1:  # a box that holds the density, and not the wider law
+        with pytest.raises(fp.NumericalFailure, match="moved by"):
+            _ = reconstruct(score, fp.Grid(fp.Line(-5.0, 5.0, 60), fp.Line(-4.4, 4.4, 50))).stationary
+
+
+@pytest.mark.slow
 def test_the_stationary_law_agrees_with_the_modes_of_the_sampler() -> None:
     found = reconstruct(curly, TORUS)
     other = fp.spectrum(found.equation.sampler(), TORUS, 1, scheme=fp.Spectral()).stationary
@@ -182,6 +195,7 @@ def test_bad_input_is_refused(ask, words) -> None:
 def test_a_stationary_law_that_was_not_found_is_a_named_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(currents, "RESTART", 1)
     monkeypatch.setattr(currents, "ROUNDS", 1)
+    monkeypatch.setattr(currents, "WHOLE", 1)
     found = reconstruct(curly, fp.Grid(fp.Periodic(0.0, 2 * np.pi, 22), fp.Periodic(0.0, 2 * np.pi, 23)))
     with pytest.raises(fp.NumericalFailure, match="not_settled"):
         _ = found.stationary
