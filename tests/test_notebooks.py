@@ -50,6 +50,10 @@ def test_notebook_is_short_and_carries_its_outputs(path: Path) -> None:
 
 QUICK = ("01_quickstart",)  # the others are run in a kernel only, in the long suite
 SMALLER = {  # what the cell of parameters is followed by there
+    "05_two_modes": "SEEDS, places = 1, places[::6]",
+    "06_annealing_speed": "SEEDS, STEPS = 1, 1000",
+    "07_two_moons": "SEEDS, STEPS = 1, 1000",
+    "08_hamiltonians_from_samples": "SEEDS = 2",
     "09_digits": "TRAINING, PLACES, COPIES, COUNT, SEEDS, BUDGETS, BOTTLENECK = 200, 4, 1, 200, 2, (2, 5), 'linear'",
 }
 

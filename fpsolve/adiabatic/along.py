@@ -27,7 +27,8 @@ import numpy as np
 from jaxtyping import Array
 
 from ..choice import choose_scheme
-from ..core.checks import check_finite_number, refuse
+from ..core.checks import check_finite_number, is_concrete, refuse
+from ..core.pages import by_pages
 from ..core.types import Real
 from ..equation import FokkerPlanck
 from ..grid import Grid, Line
@@ -66,8 +67,15 @@ class Along(eqx.Module):
     lambdas: Array
     error: Array
 
+    @property
+    def solved(self) -> bool:
+        """Whether it has the costs that need H^{-1}."""
+        return self.panels.coefficients.shape[0] > 4
+
     def at(self, lam: Any) -> Rates:
         """The gap and the costs at λ in [0, 1], of any shape; `jit`, `vmap` and `grad` work."""
+        if np.size(lam) and is_concrete(self, lam):
+            return by_pages(lambda page: _rates(self.panels, page), lam)
         return _rates(self.panels, lam)
 
 

@@ -24,6 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.checks import is_concrete
+from ..core.pages import by_pages
 from ..grid import Grid
 from .curvature import Promise, promise
 
@@ -107,10 +109,16 @@ def bound_transport(
     return Bounds(found, entropy, why)
 
 
-@eqx.filter_jit
 def follow(schedule: Any, times: Any) -> tuple[Array, Array]:
     """A schedule and its derivative at `times` `(T,)`."""
-    return jax.vmap(jax.value_and_grad(lambda t: schedule(t)))(jnp.asarray(times, float))
+    if is_concrete(schedule, times):
+        return by_pages(lambda page: _follow(schedule, page), times)
+    return _follow(schedule, jnp.asarray(times, float))
+
+
+@eqx.filter_jit
+def _follow(schedule: Any, times: Array) -> tuple[Array, Array]:
+    return jax.vmap(jax.value_and_grad(lambda t: schedule(t)))(times)
 
 
 def _variation(entropy: np.ndarray) -> np.ndarray:

@@ -32,6 +32,7 @@ from .noise import log_snr as log_snr
 from .noise import sigma as sigma
 
 COSTS = ("bound", "score", "wasserstein", "exact")
+SOLVED = COSTS[2:]  # those that H^{-1} was asked for
 GAUSS, PIECES = 12, 24  # points an interval of the integral; intervals a panel
 LEAST = 1e-6  # of the mean cost, below which none is charged: a path that rests is passed quickly, not at once
 
@@ -119,7 +120,7 @@ def optimal(path: Any, total: Any, *, grid: Grid | None = None, diffusion: Any =
 
             grid = path_grid(path, diffusion, TOLS[0])
         path = along(path, grid=grid, diffusion=diffusion, tol=TOLS[grid.ndim > 1])
-    if getattr(path.at(0.0), cost) is None:
+    if not path.solved and cost in SOLVED:
         refuse("cost", cost, "this path was looked at with costs=False", "Look along it with costs=True.")
     return of_cost(lambda lam: getattr(path.at(lam), cost), total, path)
 

@@ -11,7 +11,7 @@ from fpsolve.score.sampled_gap import _quotient, sampled_gap, slowest
 
 KEY = jax.random.key(3)
 VARIANCES = np.array([0.3, 0.5, 0.7, 1.0, 1.2, 1.5, 2.0, 2.5, 3.0])
-SEEDS = 2  # benchmarks/scores.py takes ten
+SEEDS = 1  # benchmarks/scores.py takes ten
 
 
 def product(seed, barrier, variances, tilt=0.0, count=60_000):
@@ -123,13 +123,6 @@ def test_ten_dimensions(barrier, tilt, variances):
         slow = samples @ rotation[:, 0 if gap < 1 / max(variances) else 1 + np.argmax(variances)]
         f = found.observable.over(samples)
         assert abs(jnp.corrcoef(f, slow)[0, 1]) > 0.9, "this is another mode"
-
-
-@pytest.mark.slow
-def test_sixty_four_dimensions():
-    samples, gap, _ = product(2, 3.0, np.linspace(0.1, 3.0, 63), count=20_000)
-    found = sampled_gap(samples, key=KEY)
-    assert gap - 2 * found.error < found.value < 1.1 * gap
 
 
 # what is refused
