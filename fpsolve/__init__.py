@@ -39,7 +39,7 @@ from .adiabatic import transport, Transport, along, schedule, reverse
 
 # Scores
 from . import score
-from .score import Reconstruction
+from .score import Estimate, Reconstruction
 
 # Files, and checks for classes of your own
 from .report import load, Record
@@ -58,6 +58,7 @@ __all__ = [
     "Dense",
     "DoubleWell",
     "Driven",
+    "Estimate",
     "EyringKramers",
     "FokkerPlanck",
     "Gaussian",

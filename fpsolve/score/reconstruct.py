@@ -184,7 +184,8 @@ def reconstruct(
     """
     if not isinstance(grid, Grid):
         refuse("grid", grid, "it must be an fp.Grid", "Give fp.Grid(fp.Line(-5, 5, 64)), say.")
-    equation = ScoreHamiltonian(as_score(score), diffusion)
+    field = as_score(score)
+    equation = ScoreHamiltonian(field, diffusion)
     if equation.diffusion.ndim:
         refuse("diffusion", diffusion, "the bounds of a reconstruction need one number", "Give D, a number above zero.")
     if k < 2:
@@ -193,7 +194,7 @@ def reconstruct(
     t = jnp.asarray(t, float)
     scheme = choose_scheme(equation, grid, scheme, grid.weights, t[None], RESIDUAL).scheme
     found = spectrum(equation, grid, k, t=t, scheme=scheme)
-    _check_confined(found)
+    _check_confined(found, getattr(field.model, "__name__", type(field.model).__name__))
     operator, scores = _operator(equation, grid, scheme, t)
     return Reconstruction(found, operator, scores)
 
@@ -204,7 +205,7 @@ def _operator(equation: ScoreHamiltonian, grid: Grid, scheme: Scheme, t: Array) 
     return scheme.build(equation, grid, t, t.dtype, True), grid.sample(lambda x: equation.score(x, t))
 
 
-def _check_confined(found: Spectrum) -> None:
+def _check_confined(found: Spectrum, name: str) -> None:
     """Refuse a field whose lowest mode reaches the ends of a line."""
     density = found.vectors[0] ** 2
     if not is_concrete(density):
@@ -216,4 +217,4 @@ def _check_confined(found: Spectrum) -> None:
             if ends > ENDS:
                 allowed = f"it does not confine: its lowest mode has {ends:.1e} of its peak at the ends of axis {i}"
                 cure = "There is no ground state. Add a confining tail to the network, or widen the box."
-                refuse("score", found.equation, allowed, cure)
+                refuse("score", name, allowed, cure)
