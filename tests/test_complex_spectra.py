@@ -158,6 +158,7 @@ def test_a_jordan_block_is_reported_by_its_error():
     assert np.max(apart.errors) < 1e-12
 
 
+@pytest.mark.slow
 def test_derivatives_and_batches():
     grid = fp.Grid(fp.Line(-2.0, 2.0, 12), fp.Line(-2.5, 2.5, 11))
     solve = lambda c: (

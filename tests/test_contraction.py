@@ -51,6 +51,7 @@ def test_the_estimate_bounds_the_error(name: str, ranks: tuple[int, ...], monkey
     assert np.all(true <= said + 1e-9) and np.all(said <= 100 * true + 1e-8), (true, said)
 
 
+@pytest.mark.slow
 def test_the_door_chooses_a_basis_that_meets_the_tolerance() -> None:
     name = "a double well, coupled"
     truth = solve(name, 1e-9, fp.Chebyshev(ranks=()))

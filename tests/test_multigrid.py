@@ -225,6 +225,7 @@ def check_passage(faulty=1.0):
     assert float(answer.error) <= 1e-10 and int(answer.iterations) <= 40, answer.iterations
 
 
+@pytest.mark.slow
 def test_a_mean_first_passage_time_is_that_of_the_matrix():
     check_passage()
 

@@ -52,6 +52,7 @@ def test_finite_volumes_on_gauss_lobatto_cells_converge_at_order_two(scheme):
     )
 
 
+@pytest.mark.slow
 def test_a_moving_density_in_finite_volumes_converges_at_order_two():
     system, sizes = MOVING["shaken"], (36, 54, 80, 120)
     scheme = fp.ScharfetterGummel()

@@ -178,6 +178,7 @@ def test_a_rotated_well_has_the_committor_of_one_axis(barrier):
     assert float(jnp.min(q)) > -1e-9
 
 
+@pytest.mark.slow
 def test_gradients_and_jit_reach_the_equation():
     """Agreement with differences, on one axis and in two dimensions."""
     plane = fp.Grid(fp.Line(-2.0, 2.0, 24), fp.Line(-2.0, 2.0, 24))

@@ -92,6 +92,7 @@ def test_razavy_wells_have_the_gap_4_zeta(zeta):
     check_close(wave.values, zeta**2 + 3 + np.array([-2, 2]) * zeta, 1e-10, "levels")
 
 
+@pytest.mark.slow
 def test_the_hat_in_the_plane_comes_in_pairs():
     modes = fp.spectrum(fp.FokkerPlanck(hat, 0.5), PLANE, 6)
     assert modes.multiplicities.tolist() == [1, 2, 2, 2, 2, 2]
@@ -191,6 +192,7 @@ def test_the_words_of_chemistry():
         _ = fp.spectrum(fp.Schrodinger(fp.Harmonic()), grid, 3).timescales
 
 
+@pytest.mark.slow
 def test_the_gap_is_differentiated_compiled_and_mapped():
     """d gap / d k = 1 for U = k x^2 / 2; and the derivative of a tiny gap is that of its logarithm."""
     gap = lambda k: fp.spectral_gap(fp.FokkerPlanck(lambda x: k * x[0] ** 2 / 2), fp.Grid(fp.Line(-10.0, 10.0, 96)))

@@ -199,6 +199,7 @@ def instantaneous(equation: fp.FokkerPlanck, grid: fp.Grid) -> Any:
     return lambda t: np.asarray(both(jnp.asarray(float(t))))
 
 
+@pytest.mark.slow
 def test_the_same_equation_by_another_integrator() -> None:
     """Agreement with an implicit Runge-Kutta method of d_t psi = -(H + G) psi, from Gibbs and from elsewhere."""
     whole = instantaneous(SWUNG, SHORT)
@@ -255,6 +256,7 @@ def test_round_a_ring_in_either_precision(dtype: str) -> None:
     assert apart(RING, carried.values[-1], TURNED.gibbs(RING, 0.2)) <= allowed
 
 
+@pytest.mark.slow
 def test_two_dimensions() -> None:
     """Truth: TV <= 1e-6 at once on a plane."""
     carried = drive(SPLIT, PLANE, SPLIT.gibbs(PLANE), [TOTAL])

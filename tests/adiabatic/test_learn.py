@@ -28,6 +28,7 @@ def action(found: Along):
     return lambda one: jnp.sum(weights * (found.at(one(times)).bound * one.rate(times)) ** 2)
 
 
+@pytest.mark.slow
 def test_descent_from_linear_finds_the_optimal_schedule(found: Along) -> None:
     """Truth: the least action is C^2 / T."""
     objective = action(found)

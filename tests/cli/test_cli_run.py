@@ -180,6 +180,7 @@ def test_without_the_extra_the_command_says_how_to_get_it(package: str) -> None:
     assert 'pip install "fpsolve[cli]"' in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_itself_works_in_double_precision(here: Path) -> None:
     code = "from fpsolve.cli import main; main()"
     words = [sys.executable, "-c", code, "run", "double_well.toml", "--times", "0.1"]

@@ -229,6 +229,7 @@ def test_a_path_drives_a_process():
     np.testing.assert_allclose(gaps, [2.0, 2.0, 1.0], rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_single_precision():
     jax.config.update("jax_enable_x64", False)
     x, well = jnp.array([0.3, -0.7]), GaussianMixture([[-1.0, 0.0], [1.0, 0.0]], 0.5)

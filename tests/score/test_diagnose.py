@@ -64,6 +64,7 @@ def test_bad_input_is_refused(change: dict, words: str) -> None:
         diagnose(given.pop("score"), given.pop("samples"), show=False, **given)
 
 
+@pytest.mark.slow
 def test_pictures_are_drawn() -> None:
     found = diagnose(lambda x: x - x**3, jax.random.normal(KEY, (300, 1)), key=KEY, show=False)
     assert len(found.plot().axes) == 2 and len(found.reconstruction.plot().axes) == 2

@@ -82,6 +82,7 @@ def test_b_curl_moves_the_ground_state_and_not_always_the_sampler() -> None:
     assert one > 0.02 and still < 1e-6 and alone < one
 
 
+@pytest.mark.slow
 def test_c_more_steps_help_the_exact_score_without_end() -> None:
     path, steps = fp.Noising(modes(1.5)), [12, 24, 48]
     grid = fp.Grid(fp.Line(-5.5, 5.5, 64))
@@ -90,6 +91,7 @@ def test_c_more_steps_help_the_exact_score_without_end() -> None:
     assert -1.2 < slope([float(n) for n in steps], tv) < -0.6
 
 
+@pytest.mark.slow
 def test_d_equal_local_errors_beat_equal_times() -> None:
     path = fp.Noising(fp.GaussianMixture([[-3.2], [-2.8], [2.6], [3.4]], 0.03))
     grid, wide = fp.Grid(fp.Line(-4.5, 4.5, 400)), fp.Grid(fp.Line(-6.0, 6.0, 400))
@@ -197,6 +199,7 @@ def frequencies(score: object) -> list[float]:
     return [float(rises[np.argmax([abs(float(BOX.integrate(m * wave))) for m in psi])]) for wave in waves]
 
 
+@pytest.mark.slow
 def test_g_the_frequencies_of_two_oscillators() -> None:
     stiffness = jnp.asarray(2 * ROTATION @ np.diag(FREQUENCIES) @ ROTATION)
     np.testing.assert_allclose(frequencies(lambda x: -stiffness @ x), FREQUENCIES, rtol=1e-5)

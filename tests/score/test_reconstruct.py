@@ -39,6 +39,7 @@ def test_a_normal_density_under_a_rotation_has_its_closed_form(scale: float, cur
     assert mean(lambda x: x[0] ** 2) != pytest.approx(scale**2, rel=0.05)  # the ground state is not the law
 
 
+@pytest.mark.slow
 def test_the_law_of_a_sampler_is_not_moved_by_a_rotation() -> None:
     found = turning(1.0, 0.7)
     exact = found.grid.density(fp.Gaussian([0.0, 0.0], 1.0))
@@ -48,6 +49,7 @@ def test_the_law_of_a_sampler_is_not_moved_by_a_rotation() -> None:
     assert float(jnp.max(jnp.abs(wide * (found.solenoidal - spin)))) < 1e-6
 
 
+@pytest.mark.slow
 def test_the_energy_of_a_density_is_its_score_error() -> None:
     found = reconstruct(curly, TORUS)
     density = lambda x: jnp.exp(jnp.cos(x[0] - x[1]) + 0.3 * jnp.sin(x[1]))
@@ -83,6 +85,7 @@ def test_the_stationary_law_agrees_with_the_modes_of_the_sampler() -> None:
     assert 0 < infidelity < at_most  # T11
 
 
+@pytest.mark.slow
 def test_the_two_parts_of_a_score_are_orthogonal() -> None:
     found = reconstruct(curly, TORUS)
     mean = lambda u: float(TORUS.integrate(found.density * jnp.sum(u, -1)))
@@ -141,6 +144,7 @@ def test_volumes_by_multigrid_agree_with_the_basis() -> None:
     assert np.allclose(volumes, basis, rtol=5e-3)
 
 
+@pytest.mark.slow
 def test_a_score_evolves_waves_also_when_it_moves() -> None:
     grid = fp.Grid(fp.Line(-9.0, 9.0, 48))
     bump = lambda x: jnp.exp(-((x[0] - 1) ** 2) / 4)
@@ -192,6 +196,7 @@ def test_bad_input_is_refused(ask, words) -> None:
     assert all(word in str(refusal.value) for word in words)
 
 
+@pytest.mark.slow
 def test_a_stationary_law_that_was_not_found_is_a_named_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(currents, "RESTART", 1)
     monkeypatch.setattr(currents, "ROUNDS", 1)

@@ -47,6 +47,7 @@ def test_of_a_gaussian_is_the_rate_of_its_widest_direction_times_the_diffusion()
     assert abs(jnp.mean(found.ends[0, :, 1]) - jnp.mean(found.ends[1, :, 1])) > 6
 
 
+@pytest.mark.slow
 def test_own_features_reach_the_gap_of_a_double_well():
     samples, gap, _ = product(1, 2.0, np.zeros(0), count=20_000)
     features = lambda x: jnp.concatenate([x, jnp.tanh(2 * x), jnp.tanh(x), jnp.tanh(4 * x)])
@@ -89,6 +90,7 @@ def test_copies_of_a_sample_count_once():
     assert blind.error < once.error / 3
 
 
+@pytest.mark.slow
 def test_a_line_and_what_is_written_out_are_the_same_functions():
     samples = gaussian(2, [1.0, 2.0, 3.0], 500)
     ridges = lines(jnp.array([[1.0, 2.0, 0.0]]), samples, 5).written()
