@@ -102,7 +102,7 @@ def ten(law: str) -> dict[str, Any]:
         depths.append((float(found.value) - gap) / float(found.error))
     row = {"problem": f"ten dimensions, {law} slowest" if law != "tilted" else "ten dimensions, tilted, equal spreads"}
     row |= {"ratio": ratios, "depth": depths, "seconds": (time.perf_counter() - begin) / SEEDS}
-    return _told(row | {"reached": max(ratios) <= 1.1 and min(depths) >= -2})
+    return _told(row | {"reached": bool(max(ratios) <= 1.1 and min(depths) >= -2)})
 
 
 def sixty_four() -> dict[str, Any]:
