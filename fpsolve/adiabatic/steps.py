@@ -145,7 +145,7 @@ def sampler_law(
     law = sampler_law(path, linear_steps(path, 8), fp.Grid(fp.Line(-4.0, 4.0, 64)))
     ```
     """
-    places = _check_places(lambdas)
+    places = check_places(lambdas)
     if not 0 <= check_finite_number("noise", noise) <= 1:
         refuse("noise", noise, "it must lie between 0 and 1", "Give 0 for DDIM, 1 for DDPM.")
     if len(grid.axes) != 1 or not isinstance(grid.axes[0], Line):
@@ -298,7 +298,8 @@ def _count(steps: Count) -> int:
     return check_integer("steps", steps, 1, "Give the number of steps, at least 1.")
 
 
-def _check_places(lambdas: Any) -> np.ndarray:
+def check_places(lambdas: Any) -> np.ndarray:
+    """Places that descend from 1 to 0, as an array `(N + 1,)`, or a refusal."""
     cure = "Give linear_steps(path, 10), say."
     places = check_numbers("lambdas", lambdas, "they must be numbers", cure)
     if places.ndim != 1 or len(places) < 2 or places[0] != 1 or places[-1] != 0 or not np.all(np.diff(places) < 0):

@@ -35,12 +35,7 @@ class Schrodinger(eqx.Module):
 
     def __init__(self, potential: Any, diffusion: Any = 0.5):
         self.potential = as_potential(potential)
-        if callable(diffusion):
-            refuse("diffusion", diffusion, "it must be a number or (d,) numbers", "H = -D Lap + V has constant D.")
-        check_positive("diffusion", diffusion, "Give a number above zero, or one an axis.")
-        self.diffusion = jnp.asarray(diffusion, dtype=float)
-        if self.diffusion.ndim > 1:
-            refuse("diffusion", diffusion, "it must be a number or (d,) numbers", "Give one value an axis.")
+        self.diffusion = constant_diffusion(diffusion, "H = -D Lap + V")
 
     @property
     def moves(self) -> bool:
@@ -58,6 +53,18 @@ class Schrodinger(eqx.Module):
     def diffusions(self, x: Point) -> Array:
         """The diffusion along each axis, `(d,)`."""
         return jnp.broadcast_to(self.diffusion.astype(x.dtype), x.shape)
+
+
+def constant_diffusion(diffusion: Any, hamiltonian: str) -> Array:
+    """A positive number, or one an axis `(d,)`, as an array; refused otherwise, naming the `hamiltonian` it is in."""
+    allowed = "it must be a number or (d,) numbers"
+    if callable(diffusion):
+        refuse("diffusion", diffusion, allowed, f"{hamiltonian} has constant D.")
+    check_positive("diffusion", diffusion, "Give a number above zero, or one an axis.")
+    array = jnp.asarray(diffusion, dtype=float)
+    if array.ndim > 1:
+        refuse("diffusion", diffusion, allowed, "Give one value an axis.")
+    return array
 
 
 class QuantumPotential(Potential):

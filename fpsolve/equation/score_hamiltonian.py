@@ -18,10 +18,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core.checks import check_positive, refuse
 from ..core.types import Point
 from .field import Field, as_field
 from .fokker_planck import FokkerPlanck
+from .schrodinger import constant_diffusion
 
 
 class ScoreHamiltonian(eqx.Module):
@@ -47,12 +47,7 @@ class ScoreHamiltonian(eqx.Module):
 
     def __init__(self, score: Any, diffusion: Any = 1.0):
         self.score = as_field("score", score)
-        if callable(diffusion):
-            refuse("diffusion", diffusion, "it must be a number or (d,) numbers", "H = D A^T A has constant D.")
-        check_positive("diffusion", diffusion, "Give a number above zero, or one an axis.")
-        self.diffusion = jnp.asarray(diffusion, dtype=float)
-        if self.diffusion.ndim > 1:
-            refuse("diffusion", diffusion, "it must be a number or (d,) numbers", "Give one value an axis.")
+        self.diffusion = constant_diffusion(diffusion, "H = D A^T A")
 
     @property
     def moves(self) -> bool:

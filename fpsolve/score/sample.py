@@ -15,10 +15,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
-from ..core.checks import check_finite_number, check_integer, check_numbers, refuse
+from ..adiabatic.steps import check_places
+from ..core.checks import check_finite_number, check_integer, refuse
 from ..core.types import Count, Real
 from .fields import MovingScore, as_score
 from .path import as_path
@@ -89,15 +89,6 @@ def moving_score(score: Any) -> MovingScore:
     if not isinstance(field, MovingScore):
         refuse("score", score, "it must be a function of x and λ", "Give lambda x, lam: ..., or a timed network.")
     return field
-
-
-def check_places(lambdas: Any) -> np.ndarray:
-    """Places that descend from 1 to 0, as an array `(N + 1,)`, or a refusal."""
-    cure = "Give linear_steps(path, 10), say."
-    places = check_numbers("lambdas", lambdas, "they must be numbers", cure)
-    if places.ndim != 1 or len(places) < 2 or places[0] != 1 or places[-1] != 0 or not np.all(np.diff(places) < 0):
-        refuse("lambdas", lambdas, "they must descend from 1 to 0", cure)
-    return places
 
 
 @eqx.filter_jit

@@ -78,12 +78,17 @@ class ScoreEnergy(Theorem):
     def _compare(self, sign: float, refine: bool) -> Sides:
         grid = Grid(*self.axes).refine(1.5 if refine else 1.0)
         equation = ScoreHamiltonian(lambda x: sign * self.score(x))
-        density = np.exp(values_on(grid, self.log_density))
-        density = density / np.sum(density * grid.weights)
+        density, misses = _missed(grid, self.score, self.log_density)
         energy = float(_energy(equation, grid, jnp.sqrt(density)))
-        misses = values_on(grid, self.score) - values_on(grid, jax.grad(self.log_density))
         loss = np.sum(grid.weights * density * np.sum(misses**2, axis=-1))
         return identity(energy, loss / 4, 1e-12)
+
+
+def _missed(grid: Grid, score: Function, log_density: Function) -> tuple[Any, Any]:
+    """The density `(*shape)`, of mass 1, and by how much the score misses its own, `(*shape, d)`."""
+    density = np.exp(values_on(grid, log_density))
+    density = density / np.sum(density * grid.weights)
+    return density, values_on(grid, score) - values_on(grid, jax.grad(log_density))
 
 
 @eqx.filter_jit
@@ -155,10 +160,8 @@ class SamplerLaw(Theorem):
     def _compare(self, sampled: bool, refine: bool) -> Sides:
         grid = Grid(*self.axes).refine(1.5 if refine else 1.0)
         law = np.asarray(reconstruct(self.score, grid).stationary)
-        data = np.exp(values_on(grid, self.log_density))
-        data = data / np.sum(data * grid.weights)
+        data, misses = _missed(grid, self.score, self.log_density)
         apart = _slopes(grid, np.log(law / data))
-        misses = values_on(grid, self.score) - values_on(grid, jax.grad(self.log_density))
         mean = lambda p, u: np.sum(grid.weights * p * np.sum(u, axis=-1))
         return identity(mean(law if sampled else data, misses * apart), mean(law, apart**2), 1e-9)
 
