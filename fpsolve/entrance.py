@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array
 
 from .core.checks import check_finite_number, check_numbers, is_concrete, refuse
-from .equation import FokkerPlanck, ScoreHamiltonian, bring_out
+from .equation import FokkerPlanck, ScoreHamiltonian, read_equation
 from .grid import Axis, Gaussian, Grid, Periodic, sample_product
 from .scheme.base import Equation
 from .scheme.basis import evaluate
@@ -23,7 +23,7 @@ from .scheme.basis import evaluate
 def check_equation(equation: Any, grid: Any, t: Any = 0.0) -> tuple[Any, Grid]:
     """Refuse what is no equation, no grid, or a potential or force that does not fit or is not finite on the grid.
 
-    **Returns** the grid, and the equation with every traced value that its functions close over as a leaf.
+    **Returns** the equation with its functions as they are now (`read_equation`), and the grid.
     """
     if not isinstance(equation, Equation):
         cure = "Give fp.FokkerPlanck(potential), fp.Schrodinger(potential), fp.ScoreHamiltonian(score), ..."
@@ -42,7 +42,7 @@ def check_equation(equation: Any, grid: Any, t: Any = 0.0) -> tuple[Any, Grid]:
         _check_function("diffusion", equation, grid, t, (grid.ndim,))
     if isinstance(equation, FokkerPlanck) and equation.force is not None:
         _check_function("force", equation, grid, t, (grid.ndim,))
-    equation = bring_out(equation, grid.ndim)
+    equation = read_equation(equation, grid.ndim)
     _check_periodic(equation, grid, t)
     return equation, grid
 

@@ -1,6 +1,6 @@
 """Floor 1: the physics. Equations know points, potentials and forces; they know no scheme."""
 
-from .closure import bring_out as bring_out
+from .closure import read_equation as read_equation
 from .fokker_planck import FokkerPlanck as FokkerPlanck
 from .fokker_planck import divide_root as divide_root
 from .schrodinger import QuantumPotential as QuantumPotential

@@ -1,17 +1,17 @@
-"""Values that a user's function closes over, brought out as leaves.
+"""Equations whose functions were read: operations compared by content, numbers as leaves.
 
-`jax.grad(lambda a: evolve(FokkerPlanck(lambda x: a * x[0] ** 2), ...))` hides a traced `a` inside a function. Loops
-with hand-given derivatives see leaves only, so such a function is replaced by an equal one that carries `a` as a leaf.
+Loops with derivatives of their own, compiled programs and caches see the leaves of an equation only. What a user's
+function reads beside x and t (a closure, a global, an attribute, a traced parameter) is no leaf, so every public
+function starts by replacing such functions with what they are at that moment.
 """
 
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core.checks import is_concrete
+from ..core.content import ReadFunction, is_plain, read_function
 from ..core.types import Point
 from ..potential import Potential
 from .field import Field
@@ -20,10 +20,10 @@ from .schrodinger import Schrodinger
 from .score_hamiltonian import ScoreHamiltonian
 
 
-class Converted(Potential):
-    """A potential whose closed-over values are leaves."""
+class ReadPotential(Potential):
+    """A potential that was read."""
 
-    function: Any
+    function: ReadFunction
     timed: bool = eqx.field(static=True)
 
     @property
@@ -36,45 +36,46 @@ class Converted(Potential):
         return self.function(*_arguments(jnp.asarray(x), 0.0 if t is None else t))
 
 
-class ConvertedVector(eqx.Module):
-    """A force or a diffusion whose closed-over values are leaves."""
+class ReadVector(eqx.Module):
+    """A force, a score or a diffusion that was read."""
 
-    function: Any
+    function: ReadFunction
 
     def __call__(self, x: Point, t: Any = 0.0) -> Array:
-        """The vector at (x, t)."""
+        """The value at (x, t)."""
         return self.function(*_arguments(jnp.asarray(x), t))
 
 
-def bring_out(equation: FokkerPlanck | Schrodinger | ScoreHamiltonian, ndim: int) -> Any:
-    """The same equation, with every traced value that its functions close over as a leaf."""
-    example = _arguments(jnp.zeros(ndim), 0.0)
+def read_equation(equation: FokkerPlanck | Schrodinger | ScoreHamiltonian, ndim: int) -> Any:
+    """The same equation in `ndim` dimensions with every function replaced by what it is now.
+
+    **Cost**: one tracing a function, about a millisecond for a formula.
+    """
     if isinstance(equation, ScoreHamiltonian):
-        if not _hides(equation.score, example):
+        if is_plain(equation.score):
             return equation
-        converted = ConvertedVector(eqx.filter_closure_convert(equation.score, *example))
-        return eqx.tree_at(lambda e: e.score, equation, Field(converted, equation.moves, "score"))
+        score = Field(ReadVector(_read(equation.score, ndim)), equation.moves, "score")
+        return eqx.tree_at(lambda e: e.score, equation, score)
     potential = equation.potential
-    if potential is not None and _hides(potential, example):
-        converted = Converted(eqx.filter_closure_convert(potential, *example), potential.moves)
-        equation = eqx.tree_at(lambda e: e.potential, equation, converted)
+    if not is_plain(potential):
+        equation = eqx.tree_at(
+            lambda e: e.potential, equation, ReadPotential(_read(potential, ndim), potential.moves)
+        )
     given: Any = equation.diffusion
-    diffusion = lambda x, t: jnp.asarray(given(x))
-    if callable(given) and _hides(diffusion, example):
-        converted = ConvertedVector(eqx.filter_closure_convert(diffusion, *example))
-        equation = eqx.tree_at(lambda e: e.diffusion, equation, converted)
-    if isinstance(equation, FokkerPlanck) and equation.force is not None and _hides(equation.force, example):
-        converted = Field(ConvertedVector(eqx.filter_closure_convert(equation.force, *example)), equation.force.moves)
-        equation = eqx.tree_at(lambda e: e.force, equation, converted)
+    if callable(given) and not is_plain(given):
+        diffusion = ReadVector(_read(lambda x, t: jnp.asarray(given(x)), ndim))
+        equation = eqx.tree_at(lambda e: e.diffusion, equation, diffusion)
+    force = getattr(equation, "force", None)
+    if not is_plain(force):
+        read = Field(ReadVector(_read(force, ndim)), force.moves, force.name)
+        equation = eqx.tree_at(lambda e: e.force, equation, read)
     return equation
+
+
+def _read(function: Any, ndim: int) -> ReadFunction:
+    return read_function(function, *_arguments(jnp.zeros(ndim), 0.0))
 
 
 def _arguments(x: Array, t: Any) -> tuple[Array, Array]:
     dtype = jnp.zeros(()).dtype
     return x.astype(dtype), jnp.asarray(t, dtype)
-
-
-def _hides(function: Any, example: tuple[Array, Array]) -> bool:
-    """Whether the value is traced although no leaf of the function is."""
-    leaves = [leaf for leaf in jax.tree.leaves(function) if eqx.is_array(leaf)]
-    return is_concrete(leaves) and not is_concrete(function(*example))

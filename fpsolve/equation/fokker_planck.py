@@ -145,9 +145,13 @@ class FokkerPlanck(eqx.Module):
         alone = jnp.where(jnp.eye(x.shape[0], dtype=bool), x, origin)
         return jax.vmap(lambda y: self.energy(y, t))(alone) - self.energy(origin, t)
 
+    def log_gibbs_on(self, grid: Grid, t: Any = 0.0) -> Array:
+        """log pi up to a constant at the nodes of the grid, `(*shape)`."""
+        return grid.sample(lambda x: self.log_gibbs(x, grid.origin, t))
+
     def log_root(self, grid: Grid, t: Any = 0.0) -> Array:
         """log sqrt(pi) on the grid, `(*shape)`, with pi of mass 1 in the grid's weights."""
-        log_gibbs = grid.sample(lambda x: self.log_gibbs(x, grid.origin, t))
+        log_gibbs = self.log_gibbs_on(grid, t)
         weights = jnp.log(grid.weights).astype(log_gibbs.dtype)
         return (log_gibbs - jax.scipy.special.logsumexp(log_gibbs + weights)) / 2
 
