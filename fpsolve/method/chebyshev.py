@@ -31,7 +31,7 @@ from ..linear import lowest_level
 from ..scheme import EdgeOperator, Operator
 from ..scheme.tensor import TensorOperator
 from .base import Exponential, Picture, Step, in_turn, node_weights, split_stationary
-from .contraction import Contraction, contract, contractible
+from .contraction import Contraction
 
 NODES = 64  # of the integral, imaginary time: the integrand is a Gaussian of known width
 WICK_NODES, WICK_REACH = 512, 256.0  # at another angle it oscillates |z| times: steps are cut to this |z|
@@ -101,9 +101,8 @@ class Chebyshev(Exponential):
         The upper one is some 2 % too high on finite volumes and 15 % in a spectral basis; what Lanczos iteration would
         gain safely is fewer products than it takes, and an estimate that may fall short is worse than either.
         """
-        if self.ranks and contractible(operator) and picture == "wave":
-            assert isinstance(operator, TensorOperator)
-            contraction = contract(operator, self.ranks)
+        contraction = operator.contraction if isinstance(operator, TensorOperator) else None
+        if contraction is not None and picture != "density":
             highest = jax.lax.stop_gradient(contraction.highest)
             return _Prepared(operator, jnp.zeros_like(highest), highest, contraction, picture)
         lowest, highest = operator.bounds

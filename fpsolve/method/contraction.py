@@ -12,7 +12,7 @@ References: Bacic and Light, Annu. Rev. Phys. Chem. 40 (1989) 469; Echave and Cl
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -21,7 +21,6 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.along import transform
-from ..grid import sample_product
 from ..scheme import Operator
 from ..scheme.tensor import Kinetic, TensorOperator
 from .base import node_weights, split_stationary
@@ -31,6 +30,9 @@ MARGIN = 6.0  # by how much the error foreseen must be below the tolerance
 STEP = 4  # ranks are multiples of this, so that few programs are compiled
 MEANS = 12  # nodes of another axis that a mean well is taken over, about
 WORTHWHILE = 0.5  # of the arithmetic in the full basis
+
+
+SampleWells: TypeAlias = Callable[[tuple[tuple[Array, ...], ...]], tuple[Array, ...]]
 
 
 class Axis(NamedTuple):
@@ -81,8 +83,13 @@ class Contraction(eqx.Module):
 
 
 def contractible(operator: Operator) -> bool:
-    """Whether an operator is a sum of kinetic matrices and a well known everywhere, in two dimensions or more."""
-    return isinstance(operator, TensorOperator) and operator.potential is not None and len(operator.terms) > 1
+    """Whether an operator is a sum of kinetic matrices and a well, in two dimensions or more, in a Gibbs picture."""
+    return (
+        isinstance(operator, TensorOperator)
+        and operator.log_root is not None
+        and len(operator.terms) > 1
+        and all(isinstance(term, Kinetic) for term in operator.terms)
+    )
 
 
 def axes_of(operator: TensorOperator) -> tuple[Axis, ...]:
@@ -97,23 +104,41 @@ def axes_of(operator: TensorOperator) -> tuple[Axis, ...]:
     return tuple(axes)
 
 
-def contract(operator: TensorOperator, ranks: tuple[int, ...]) -> Contraction:
-    """H_c with `ranks` functions on the axes."""
-    axes, grid = axes_of(operator), operator.grid
-    d, dtype, bases, matrices, points = len(axes), axes[0].energies.dtype, [], [], []
-    for axis, nodes, rank in zip(axes, grid.nodes, ranks, strict=True):
+def contract(operator: TensorOperator, ranks: tuple[int, ...], sample_wells: SampleWells) -> Contraction:
+    """H_c with `ranks` functions on the axes; `sample_wells` evaluates V on products of positions, one for each tuple
+    of them."""
+    axes, bases, matrices, points = _functions(operator, ranks)
+    nodes = [axis[part] for i in range(len(axes)) for axis, part in zip(operator.grid.nodes, _sparse(operator, i), strict=True)]
+    d = len(axes)
+    mixed = [tuple(points[j] if j == i else nodes[i * d + j] for j in range(d)) for i in range(d)]
+    wells = sample_wells((points, *mixed))
+    return _couple(operator, axes, bases, matrices, wells, ranks)
+
+
+@eqx.filter_jit
+def _functions(operator: TensorOperator, ranks: tuple[int, ...]) -> tuple[Any, Any, Any, tuple[Array, ...]]:
+    """Each axis's own problem, B_i, B_i^T h_i B_i and the points X_i of its lowest functions."""
+    axes = axes_of(operator)
+    dtype, bases, matrices, points = axes[0].energies.dtype, [], [], []
+    for axis, nodes, rank in zip(axes, operator.grid.nodes, ranks, strict=True):
         low = axis.functions[:, :rank]
         x, turn = jnp.linalg.eigh(low.T @ (nodes.astype(dtype)[:, None] * low))
         bases.append(low @ turn)
         matrices.append(turn.T @ (axis.energies[:rank, None] * turn))
-        points.append(x)
-    well = lambda positions: sample_product(operator.potential, tuple(positions)).astype(dtype)
-    coupling = well(points)
-    for i, x in enumerate(points):
-        others = [nodes[part] for nodes, part in zip(grid.nodes, _sparse(operator, i), strict=True)]
-        coupling = coupling - _upright(_mean(operator, i, well([*others[:i], x, *others[i + 1 :]])), i, d)
+        points.append(x.astype(operator.grid.nodes[0].dtype))
+    return axes, tuple(bases), tuple(matrices), tuple(points)
+
+
+@eqx.filter_jit
+def _couple(
+    operator: TensorOperator, axes: Any, bases: Any, matrices: Any, wells: tuple[Array, ...], ranks: tuple[int, ...]
+) -> Contraction:
+    dtype, d = axes[0].energies.dtype, len(axes)
+    coupling = wells[0].astype(dtype)
+    for i, well in enumerate(wells[1:]):
+        coupling = coupling - _upright(_mean(operator, i, well.astype(dtype)), i, d)
     highest = sum((axis.energies[rank - 1] for axis, rank in zip(axes, ranks, strict=True)), jnp.max(coupling))
-    return Contraction(tuple(bases), tuple(matrices), coupling, highest, axes)
+    return Contraction(bases, matrices, coupling, highest, axes)
 
 
 def _sparse(operator: TensorOperator, i: int) -> tuple[slice, ...]:

@@ -1,7 +1,10 @@
 """Floor 2: equation x grid -> operator. Every scheme yields a factorised H = sum_i A_i^T A_i and, with it, L."""
 
 from .base import Operator as Operator
+from .base import Samples as Samples
 from .base import Scheme as Scheme
+from .base import log_sqrt_pi as log_sqrt_pi
+from .base import sample_equation as sample_equation
 from .basis import Basis as Basis
 from .basis import basis as basis
 from .edges import EdgeOperator as EdgeOperator

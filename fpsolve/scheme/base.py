@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..core.program import sampling_program
 from ..equation import FokkerPlanck, Schrodinger, ScoreHamiltonian
 from ..grid import Grid
 
@@ -44,19 +45,60 @@ class Operator(eqx.Module):
         """Two numbers between which the spectrum of H lies, below the first only by the scheme's own error."""
 
 
+class Samples(eqx.Module):
+    """What a scheme reads of an equation at one time, on the places that it asks for; arrays and nothing else.
+
+    - `diffusion`, for each axis: D on its faces `(..., m_i, ...)`, or a scalar where it is constant
+    - `slope`, for each axis: on finite volumes the change of log pi across each face, int b / D dx; on a spectral axis
+      the drift b at the faces, or None where the axis enters by the exact quantum potential
+    - `well` `(*shape)`: the potential V of a wave at the nodes, or None
+    - `log_gibbs` `(*shape)`: log pi up to a constant at the nodes, or None for a process (or a wave) without one
+
+    Everything but `diffusion` may depend on time.
+    """
+
+    diffusion: tuple[Array, ...]
+    slope: tuple[Array | None, ...]
+    well: Array | None
+    log_gibbs: Array | None
+
+
 class Scheme(eqx.Module):
-    """A recipe that turns an equation and a grid into an `Operator`."""
+    """A recipe that turns an equation and a grid into an `Operator`, in two steps.
+
+    `sample` evaluates the equation's functions; `assemble` is algebra on arrays, and knows no function.
+    """
 
     @abc.abstractmethod
     def check(self, equation: Equation, grid: Grid) -> None:
         """Refuse an equation or a grid that this scheme cannot take."""
 
     @abc.abstractmethod
-    def build(self, equation: Equation, grid: Grid, t: Any, dtype: Any, reversible: bool) -> Operator:
-        """The operator at time t in the precision `dtype`.
+    def sample(self, equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
+        """The equation at time t on the scheme's places.
 
         `reversible` says that the process has a Gibbs density, so that sqrt(pi) and the wave picture may be used.
         """
+
+    @abc.abstractmethod
+    def assemble(self, samples: Samples, grid: Grid, dtype: Any) -> Operator:
+        """The operator in the precision `dtype`."""
+
+    def build(self, equation: Equation, grid: Grid, t: Any, dtype: Any, reversible: bool) -> Operator:
+        """The operator at time t: sampled and assembled."""
+        return self.assemble(self.sample(equation, grid, t, reversible), grid, dtype)
+
+
+@sampling_program
+def sample_equation(scheme: Scheme, equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
+    """`scheme.sample` as a small program of its own."""
+    return scheme.sample(equation, grid, t, reversible)
+
+
+def log_sqrt_pi(log_gibbs: Array, grid: Grid) -> Array:
+    """log sqrt(pi) `(*shape)` with pi of mass 1 in the grid's weights, from log pi up to a constant."""
+    weights = jnp.log(grid.weights).astype(log_gibbs.dtype)
+    return (log_gibbs - jax.scipy.special.logsumexp(log_gibbs + weights)) / 2
 
 
 def dense(action: Any, grid: Grid, dtype: Any) -> Array:

@@ -21,7 +21,7 @@ from jaxtyping import Array
 from ..core.checks import refuse
 from ..equation import FokkerPlanck, Schrodinger, ScoreHamiltonian
 from ..grid import Grid, sample_product
-from .base import Equation, Scheme
+from .base import Equation, Samples, Scheme, log_sqrt_pi
 from .edges import EdgeOperator
 
 
@@ -44,9 +44,13 @@ class ScharfetterGummel(Scheme):
     def check(self, equation: Equation, grid: Grid) -> None:
         """Every equation on every grid."""
 
-    def build(self, equation: Equation, grid: Grid, t: Any, dtype: Any, reversible: bool) -> EdgeOperator:
-        """The operator at time t."""
-        return _build(bernoulli, equation, grid, t, dtype, reversible)
+    def sample(self, equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
+        """D and the change of log pi on the faces, V and log pi at the nodes."""
+        return _sample(equation, grid, t, reversible)
+
+    def assemble(self, samples: Samples, grid: Grid, dtype: Any) -> EdgeOperator:
+        """The rates across the faces."""
+        return _assemble(bernoulli, samples, grid, dtype)
 
 
 class SquareRoot(Scheme):
@@ -70,9 +74,13 @@ class SquareRoot(Scheme):
             cure = "Use fp.ScharfetterGummel(), which takes any drift."
             refuse("scheme", self, "square-root rates need a potential, and here is a force or a score", cure)
 
-    def build(self, equation: Equation, grid: Grid, t: Any, dtype: Any, reversible: bool) -> EdgeOperator:
-        """The operator at time t."""
-        return _build(lambda drop: jnp.exp(-drop / 2), equation, grid, t, dtype, reversible)
+    def sample(self, equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
+        """D and the change of log pi on the faces, V and log pi at the nodes."""
+        return _sample(equation, grid, t, reversible)
+
+    def assemble(self, samples: Samples, grid: Grid, dtype: Any) -> EdgeOperator:
+        """The rates across the faces."""
+        return _assemble(lambda drop: jnp.exp(-drop / 2), samples, grid, dtype)
 
 
 def bernoulli(z: Array) -> Array:
@@ -84,28 +92,35 @@ def bernoulli(z: Array) -> Array:
     return jnp.where(small, series, safe / -jnp.expm1(-safe)) * jnp.exp(-jnp.maximum(z, 0))
 
 
-def _build(
-    rate: Callable[[Array], Array], equation: Equation, grid: Grid, t: Any, dtype: Any, reversible: bool
-) -> EdgeOperator:
+def _sample(equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
     if isinstance(equation, ScoreHamiltonian):
         equation, reversible = equation.sampler(), False
-    up, down = [], []
+    diffusions, slopes = [], []
     for i, axis in enumerate(grid.axes):
-        gaps = _along(grid, i, axis.gaps)
         faces = _positions(grid, i, axis.faces)
         diffusion = sample_product(lambda x, i=i: equation.diffusions(x)[i], faces)
         if isinstance(equation, Schrodinger):
-            drop = jnp.zeros_like(diffusion)
+            slope = jnp.zeros_like(diffusion)
         else:
-            drop = -_energy_rise(equation, grid, i, t) / diffusion
+            slope = -_energy_rise(equation, grid, i, t) / diffusion
             if (force := equation.force) is not None:
-                drop = drop + sample_product(lambda x, i=i, f=force: f(x, t)[i], faces) * gaps / diffusion
-        up.append((diffusion / gaps * rate(-drop)).astype(dtype))
-        down.append((diffusion / gaps * rate(drop)).astype(dtype))
+                gaps = _along(grid, i, axis.gaps)
+                slope = slope + sample_product(lambda x, i=i, f=force: f(x, t)[i], faces) * gaps / diffusion
+        diffusions.append(diffusion)
+        slopes.append(slope)
     if isinstance(equation, Schrodinger):
-        well, log_root = grid.sample(lambda x: equation.energy(x, t)).astype(dtype), None
-    else:
-        well, log_root = None, equation.log_root(grid, t).astype(dtype) if reversible else None
+        return Samples(tuple(diffusions), tuple(slopes), grid.sample(lambda x: equation.energy(x, t)), None)
+    return Samples(tuple(diffusions), tuple(slopes), None, equation.log_gibbs_on(grid, t) if reversible else None)
+
+
+def _assemble(rate: Callable[[Array], Array], samples: Samples, grid: Grid, dtype: Any) -> EdgeOperator:
+    up, down = [], []
+    for i, axis in enumerate(grid.axes):
+        scale, slope = samples.diffusion[i] / _along(grid, i, axis.gaps), samples.slope[i]
+        up.append((scale * rate(-slope)).astype(dtype))
+        down.append((scale * rate(slope)).astype(dtype))
+    well = None if samples.well is None else samples.well.astype(dtype)
+    log_root = None if samples.log_gibbs is None else log_sqrt_pi(samples.log_gibbs, grid).astype(dtype)
     return EdgeOperator(grid=grid, up=tuple(up), down=tuple(down), well=well, log_root=log_root)
 
 

@@ -14,10 +14,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
-from ..equation import FokkerPlanck, QuantumPotential, ScoreHamiltonian, axis_wells
-from ..grid import Absorbing, Grid, Legendre, sample_product
-from .base import Equation, Scheme
+from ..equation import FokkerPlanck, ScoreHamiltonian, axis_wells
+from ..grid import Absorbing, Axis, Grid, Legendre, sample_product
+from .base import Equation, Samples, Scheme, log_sqrt_pi
 from .basis import basis, check_axis, wavenumbers
 from .tensor import Factor, FourierKinetic, Kinetic, MatrixKinetic, TensorOperator
 
@@ -50,32 +51,38 @@ class Spectral(Scheme):
         for axis in grid.axes:
             check_axis(axis)
 
-    def build(self, equation: Equation, grid: Grid, t: Any, dtype: Any, reversible: bool) -> TensorOperator:
-        """The operator at time t: the well form where sqrt(pi) exists, else the factors, which are also the flux."""
+    def sample(self, equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
+        """The quantum potential and log pi at the nodes where sqrt(pi) exists, else D and the drift at the faces."""
         if isinstance(equation, ScoreHamiltonian):
-            return self.build(equation.sampler(), grid, t, dtype, False)
+            return self.sample(equation.sampler(), grid, t, False)
+        diffusions = equation.diffusions(jnp.zeros(grid.ndim))
         if not isinstance(equation, FokkerPlanck):
-            terms = tuple(_kinetic(equation, grid, i, dtype) for i in range(grid.ndim))
-            well = grid.sample(lambda x: equation.energy(x, t)).astype(dtype)
-            return TensorOperator(grid=grid, terms=terms, well=well, log_root=None)
+            well = grid.sample(lambda x: equation.energy(x, t))
+            return Samples(tuple(diffusions), (None,) * grid.ndim, well, None)
+        # A Legendre axis keeps its factor: only the factor's natural ends let no flux through.
         factored = [not reversible or isinstance(axis, Legendre) for axis in grid.axes]
-        terms = tuple(
-            _factor(equation, grid, i, t, dtype) if factored[i] else _kinetic(equation, grid, i, dtype)
-            for i in range(grid.ndim)
-        )
+        faces = [_at_faces(equation, grid, i, t) if factored[i] else (diffusions[i], None) for i in range(grid.ndim)]
         well = None
         if not all(factored):
             exact = np.logical_not(factored)
-            well = grid.sample(lambda x: jnp.sum(jnp.where(exact, axis_wells(equation, x, t), 0))).astype(dtype)
-        log_root = equation.log_root(grid, t).astype(dtype) if reversible else None
-        whole = reversible and not any(factored) and not equation.moves
-        potential = QuantumPotential(equation, jnp.ones(())) if whole else None
-        return TensorOperator(grid=grid, terms=terms, well=well, log_root=log_root, potential=potential)
+            well = grid.sample(lambda x: jnp.sum(jnp.where(exact, axis_wells(equation, x, t), 0)))
+        diffusion, slope = zip(*faces, strict=True)
+        return Samples(diffusion, slope, well, equation.log_gibbs_on(grid, t) if reversible else None)
+
+    def assemble(self, samples: Samples, grid: Grid, dtype: Any) -> TensorOperator:
+        """A kinetic matrix or a factor for each axis."""
+        terms = tuple(
+            _kinetic(grid.axes[i], diffusion, dtype)
+            if slope is None
+            else _factor(grid.axes[i], diffusion, slope, dtype)
+            for i, (diffusion, slope) in enumerate(zip(samples.diffusion, samples.slope, strict=True))
+        )
+        well = None if samples.well is None else samples.well.astype(dtype)
+        log_root = None if samples.log_gibbs is None else log_sqrt_pi(samples.log_gibbs, grid).astype(dtype)
+        return TensorOperator(grid=grid, terms=terms, well=well, log_root=log_root)
 
 
-def _kinetic(equation: Equation, grid: Grid, i: int, dtype: Any) -> Kinetic:
-    axis = grid.axes[i]
-    diffusion = equation.diffusions(jnp.zeros(grid.ndim))[i]
+def _kinetic(axis: Axis, diffusion: Array, dtype: Any) -> Kinetic:
     odd = isinstance(axis, Absorbing)
     machine = jax.default_backend(), jnp.finfo(dtype).bits
     enough = (SINES_FROM if odd else FOURIER_FROM).get(machine, UNMEASURED)
@@ -85,11 +92,16 @@ def _kinetic(equation: Equation, grid: Grid, i: int, dtype: Any) -> Kinetic:
     return MatrixKinetic(matrix.astype(dtype), (diffusion * basis(axis).steepest ** 2).astype(dtype))
 
 
-def _factor(equation: FokkerPlanck, grid: Grid, i: int, t: Any, dtype: Any) -> Factor:
-    axis, faces = grid.axes[i], basis(grid.axes[i])
-    positions = [jnp.asarray(faces.faces if j == i else a.nodes, dtype=float) for j, a in enumerate(grid.axes)]
-    diffusion = sample_product(lambda x: equation.diffusions(x)[i], tuple(positions))
-    drift = sample_product(lambda x: equation.drift(x, t)[i], tuple(positions))
+def _at_faces(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> tuple[Array, Array]:
+    """D_i and the drift b_i at the faces of axis i."""
+    faces = basis(grid.axes[i]).faces
+    positions = tuple(jnp.asarray(faces if j == i else a.nodes, dtype=float) for j, a in enumerate(grid.axes))
+    diffusion = sample_product(lambda x: equation.diffusions(x)[i], positions)
+    return diffusion, sample_product(lambda x: equation.drift(x, t)[i], positions)
+
+
+def _factor(axis: Axis, diffusion: Array, drift: Array, dtype: Any) -> Factor:
+    faces = basis(axis)
     steepest = jnp.sqrt(jnp.max(diffusion)) * faces.steepest
     largest = (steepest + jnp.max(jnp.abs(drift) / jnp.sqrt(diffusion)) * faces.tallest / 2) ** 2
     cast = lambda array: jnp.asarray(array).astype(dtype)

@@ -141,8 +141,8 @@ class Factor(eqx.Module):
 
 
 class TensorOperator(Operator):
-    """A sum over axes of `Kinetic` or `Factor` terms, plus a well on the nodes; `potential` is that well as a function
-    of x, where it is one that stands still.
+    """A sum over axes of `Kinetic` or `Factor` terms, plus a well on the nodes; `contraction` is the same in a smaller
+    basis, where one was made (`method/contraction.py`).
 
     **Keeps**: H symmetric; H >= 0 for factors; mass in the flux form exactly, in the wave picture to the accuracy of
     the space. **Cost**: n multiplications a point and axis for `Kinetic` (or an FFT), four times that for `Factor`.
@@ -152,7 +152,7 @@ class TensorOperator(Operator):
     terms: tuple[Kinetic | Factor, ...]
     well: Array | None
     log_root: Array | None
-    potential: Any = None
+    contraction: Any = None
 
     def factor(self, wave: Array) -> tuple[Array, ...]:
         """A_i psi on the faces of each axis i; every term must be a `Factor`."""
