@@ -6,7 +6,7 @@ Give a potential, a grid and a start; `evolve` answers where the density is, `sp
 `correspondence` how exactly the two sides agree. Nondimensional units throughout.
 """
 
-from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 # isort: off
 # Geometry
@@ -15,7 +15,7 @@ from .fit import fit_grid
 
 # Potentials
 from .potential import Potential, Harmonic, DoubleWell, Quartic, Cosine, MexicanHat, MullerBrown
-from .potential import GaussianMixture, Rugged, Sampled, Mix, Driven, Moved, Stretched, Tempering, Noising
+from .potential import GaussianMixture, Rugged, Sampled, Mix, Driven, Moved, Stretched, Tempering, Noising, path
 
 # Physics
 from .equation import FokkerPlanck, Schrodinger, ScoreHamiltonian
@@ -24,30 +24,51 @@ from .equation import FokkerPlanck, Schrodinger, ScoreHamiltonian
 from .scheme import ScharfetterGummel, SquareRoot, Spectral
 from .method import Chebyshev, Rational, Splitting, Implicit, Magnus, Uniformization, Dense
 
-# Doors
+# Evolution and spectrum
 from .evolve import evolve
 from .spectrum import spectrum, spectral_gap
 from .modes import Spectrum
-from .rates import committor, mean_first_passage_time, eyring_kramers, EyringKramers
 from .correspondence import correspondence, Correspondence
 from .solution import Solution
-from .theorem import theorems, verify, Certificate
 
-# Adiabatic transport
-from .potential import path
-from .adiabatic import transport, Transport, along, schedule, reverse
-
-# Scores
-from . import score
-from .score import Estimate, Reconstruction
-
-# Files, and checks for classes of your own
-from .report import load, Record
-from . import testing
+# Compilation, and failures
+from .core.compilation_cache import compilation_cache
 from .core.result import NumericalFailure
+
+# The rest is imported when it is first used: see _PUBLIC_NAMES.
+if TYPE_CHECKING:
+    from importlib.metadata import version
+
+    # Rare events
+    from .rates import committor, mean_first_passage_time, eyring_kramers, EyringKramers
+
+    # Theorems
+    from .theorem import theorems, verify, Certificate
+
+    # Adiabatic transport
+    from .adiabatic import transport, Transport, along, schedule, reverse
+
+    # Scores
+    from . import score
+    from .score import Estimate, Reconstruction
+
+    # Files, and checks for classes of your own
+    from .report import load, Record
+    from . import testing
+
+    __version__ = version("fpsolve")
 # isort: on
 
-__version__ = version("fpsolve")
+# The public names of each package that is imported at first use, so that `import fpsolve` stays quick.
+_PUBLIC_NAMES = {
+    "rates": ("committor", "mean_first_passage_time", "eyring_kramers", "EyringKramers"),
+    "theorem": ("theorems", "verify", "Certificate"),
+    "adiabatic": ("transport", "Transport", "along", "schedule", "reverse"),
+    "score": ("Estimate", "Reconstruction"),
+    "report": ("load", "Record"),
+    "testing": (),
+}
+_PACKAGES = {name: package for package, names in _PUBLIC_NAMES.items() for name in names}
 
 __all__ = [
     "Absorbing",
@@ -98,6 +119,7 @@ __all__ = [
     "Uniformization",
     "along",
     "committor",
+    "compilation_cache",
     "correspondence",
     "evolve",
     "fit_grid",
@@ -115,3 +137,23 @@ __all__ = [
     "transport",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the package that defines `name` and keep the value, so that this runs once a name (PEP 562)."""
+    from importlib import import_module, metadata
+
+    if name == "__version__":
+        value = metadata.version("fpsolve")
+    elif name in _PUBLIC_NAMES:
+        value = import_module(f"{__name__}.{name}")
+    elif name in _PACKAGES:
+        value = getattr(import_module(f"{__name__}.{_PACKAGES[name]}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC_NAMES, *_PACKAGES, "__version__"})

@@ -18,6 +18,7 @@ import numpy as np
 
 from .anneal import Trial, best, compare, summary, trials, write_table
 from .core.checks import nearest, refuse
+from .core.compilation_cache import cache_of_command
 from .core.files import write_atomically
 from .core.result import NumericalFailure
 from .correspondence import correspondence
@@ -58,8 +59,14 @@ def application() -> Any:
     )
 
     @app.callback()
-    def start() -> None:
+    def start(
+        no_cache: Annotated[
+            bool, typer.Option("--no-cache", help="Compile every program anew and keep none on disk.")
+        ] = False,
+    ) -> None:
         jax.config.update("jax_enable_x64", True)
+        if no_cache:
+            jax.config.update("jax_enable_compilation_cache", False)
 
     @app.command("verify", help="Measure every theorem and its control; exit 0 only if all hold and all are refused.")
     def verify_command(
@@ -67,7 +74,7 @@ def application() -> Any:
         json_file: Annotated[Path | None, typer.Option("--json", help="Write the certificates to this file.")] = None,
         quick: Annotated[bool, typer.Option("--quick", help="Small grids only: seconds instead of minutes.")] = False,
     ) -> None:
-        raise typer.Exit(guarded(lambda: verify_all(tuple(only or ()), json_file, quick)))
+        raise typer.Exit(cached(lambda: verify_all(tuple(only or ()), json_file, quick)))
 
     @app.command("run", help="Evolve a potential of your own: FILE.py defines it, FILE.toml names one of the library.")
     def run_command(
@@ -84,7 +91,7 @@ def application() -> Any:
     ) -> None:
         chosen = {"times": _times(times), "tol": tol, "scheme": scheme, "method": method}
         overrides = {name: value for name, value in chosen.items() if value is not None}
-        raise typer.Exit(guarded(lambda: run_file(file, out, plot, overrides, force)))
+        raise typer.Exit(cached(lambda: run_file(file, out, plot, overrides, force)))
 
     @app.command(
         "anneal",
@@ -105,7 +112,7 @@ def application() -> Any:
     ) -> None:
         chosen = {"total": total, "diffusion": diffusion, "cost": cost}
         overrides = {name: value for name, value in chosen.items() if value is not None}
-        raise typer.Exit(guarded(lambda: anneal_file(file, out, plot, overrides, force)))
+        raise typer.Exit(cached(lambda: anneal_file(file, out, plot, overrides, force)))
 
     @app.command(
         "bench", help="Time the kernels against numpy by hand and other packages; exit 0 if errors are as stated."
@@ -119,6 +126,13 @@ def application() -> Any:
         raise typer.Exit(guarded(lambda: bench(full, tuple(only or ()), out, cores)))
 
     return app
+
+
+def cached(command: Any) -> int:
+    """As `guarded`, with compiled programs kept on disk. Not for `bench`, which measures how long compilation takes."""
+    if warning := cache_of_command():
+        console(error=True).print(warning, soft_wrap=True)
+    return guarded(command)
 
 
 def guarded(command: Any) -> int:

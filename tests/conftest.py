@@ -17,6 +17,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import jax
 import jaxtyping
 import pytest
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 jax.config.update("jax_enable_x64", True)
 
@@ -41,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    os.environ["FPSOLVE_COMPILATION_CACHE"] = str(folder)  # for commands in processes of their own
 
 
 def pytest_configure_node(node) -> None:
@@ -54,6 +56,16 @@ def double_precision():
     jax.config.update("jax_enable_x64", True)
     yield
     jax.config.update("jax_enable_x64", True)
+
+
+@pytest.fixture(autouse=True)
+def one_folder_of_programs() -> Iterator[None]:
+    """Each test starts with the folder of compiled programs of this run, whichever it switched to."""
+    folder = jax.config.values["jax_compilation_cache_dir"]
+    yield
+    if jax.config.values["jax_compilation_cache_dir"] != folder:
+        jax.config.update("jax_compilation_cache_dir", folder)
+        reset_cache()
 
 
 @pytest.fixture(autouse=True)

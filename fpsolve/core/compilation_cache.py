@@ -1,0 +1,133 @@
+"""`compilation_cache`: keep compiled programs on disk, so that a script compiles once and not at every start.
+
+JAX names each program by a hash of its code, its shapes, the version of JAX and the processor. A program found in the
+folder under that name is read in milliseconds; one that is not is compiled and written there.
+
+Reference: https://docs.jax.dev/en/latest/persistent_compilation_cache.html
+"""
+
+import contextlib
+import os
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
+
+from .checks import refuse
+
+MAX_BYTES = 2**30  # 1 GiB: on a CPU, where a program takes 9 kB on average, those of 250 runs of `fpsolve verify`
+KEPT_SHARE = 0.75  # of MAX_BYTES after old programs are deleted, so that not every start has to delete some
+SUFFIX = "-cache"  # of the files that JAX writes
+VARIABLE = "FPSOLVE_COMPILATION_CACHE"
+OFF = ("off", "0")  # values of the variable that name no folder
+CURE = "Give a folder that you can write, or none for the user's cache folder."
+
+
+def compilation_cache(folder: Any = None) -> Path:
+    """Keep compiled programs in a folder, where later processes find them. Call it at the start of a script.
+
+    **Arguments**: `folder`, a path; it is made if there is none. None is `default_folder()`: `fpsolve` in the user's
+    cache folder. **Returns** the folder's absolute path. **Raises** `ValueError` if the folder is a file or cannot be
+    written.
+
+    **Keeps**: every program, however small, for this process and those after it, also when something was compiled
+    before. Results do not change: the same program is read instead of compiled. Programs with Python callbacks are not
+    kept. In the default folder the programs used longest ago are deleted beyond 1 GiB; your own folder is never
+    cleaned. Files there are trusted: share it with nobody who may not run code as you.
+
+    **Cost**: tracing remains, and about 2 ms to read a program; about 9 kB of disk each.
+
+    ```python
+    import fpsolve as fp
+
+    folder = fp.compilation_cache("compiled")  # fp.compilation_cache() for a folder that all your scripts share
+    ```
+    """
+    path = _checked_folder(folder)
+    jax.config.update("jax_compilation_cache_dir", str(path))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # JAX keeps only what took a second
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)  # -1: whatever the file system
+    reset_cache()  # or a process that has compiled something goes on with the folder it began with
+    # Another process may be writing the file that this one reads, or was killed halfway: it is compiled again.
+    warnings.filterwarnings("ignore", "Error reading persistent compilation cache", UserWarning)
+    if folder is None:
+        delete_oldest(path)
+    return path
+
+
+def cache_of_command() -> str:
+    """Keep the programs of a command of `fpsolve`; a warning where nothing can be kept, else "".
+
+    The folder is JAX's own if it has one, else that of the variable, else `default_folder()`.
+    """
+    folder = os.environ.get(VARIABLE) or None
+    if (
+        folder in OFF
+        or not jax.config.values["jax_enable_compilation_cache"]
+        or jax.config.values["jax_compilation_cache_dir"]
+    ):
+        return ""
+    try:
+        compilation_cache(folder)
+    except ValueError as refusal:
+        return f"warning: compiled programs are not kept on disk. {refusal} {VARIABLE} names it; off turns this off."
+    return ""
+
+
+def default_folder() -> Path:
+    """`fpsolve` in the user's cache folder: $XDG_CACHE_HOME or ~/.cache, ~/Library/Caches, or %LOCALAPPDATA%."""
+    if sys.platform == "win32":
+        caches = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        caches = Path.home() / "Library" / "Caches"
+    else:
+        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "fpsolve"
+
+
+def delete_oldest(folder: Path, max_bytes: int = MAX_BYTES) -> int:
+    """Delete the programs used longest ago if all take more than `max_bytes`; the number of files deleted.
+
+    JAX has a limit of its own, but it reads every entry's time of use at each write: thousands of files a program.
+    """
+    entries = []
+    for entry in os.scandir(folder):
+        with contextlib.suppress(FileNotFoundError):  # another process may have deleted it
+            if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
+                state = entry.stat(follow_symlinks=False)
+                used = max(state.st_atime, state.st_mtime)
+                entries.append((used, state.st_size, entry.path))
+    total = sum(size for _, size, _ in entries)
+    if total <= max_bytes:
+        return 0
+    deleted = 0
+    for _, size, name in sorted(entries):
+        if total <= KEPT_SHARE * max_bytes:
+            break
+        Path(name).unlink(missing_ok=True)
+        total -= size
+        deleted += 1
+    return deleted
+
+
+def _checked_folder(folder: Any) -> Path:
+    """The folder as an absolute path, made and tried; refused where nothing can be written."""
+    if (folder is not None and not isinstance(folder, str | os.PathLike)) or folder == "":
+        refuse("folder", folder, "it must be a path", CURE)
+    try:
+        path = Path(default_folder() if folder is None else folder).expanduser().absolute()
+    except RuntimeError:  # a home folder that is not known
+        refuse("folder", folder, "there is no home folder", "Give a folder that you can write.")
+    if path.exists() and not path.is_dir():
+        refuse("folder", str(path), "it is a file", CURE)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)  # for its owner alone: what is there is executed
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        refuse("folder", str(path), f"it cannot be written ({error.strerror})", CURE)
+    return path
