@@ -1,5 +1,6 @@
 """The house stands as designed: floors, classes, sizes, configuration, and what `import fpsolve` costs."""
 
+import ast
 import inspect
 import os
 import subprocess
@@ -14,6 +15,13 @@ from house import FLOORS, ROOT, floor_faults, length_faults, package_sources
 SOURCES = package_sources()
 CONFIGURATION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 HEAVY = ("matplotlib", "xarray", "h5py", "h5netcdf", "typer", "rich", "diffrax", "pandas", "scipy.optimize")
+LATE = (
+    "optax",
+    "lineax",
+    "tqdm",
+    "jax.scipy.sparse",
+    *(f"fpsolve.{name}" for name in (*fpsolve._PUBLIC_NAMES, "problem")),
+)
 MOST_IMPORT_SECONDS = 1.5
 
 
@@ -101,10 +109,41 @@ def test_import_loads_nothing_heavy_and_starts_no_device() -> None:
     code = (
         "import sys, fpsolve\n"
         "from jax._src import xla_bridge\n"
-        f"heavy = [name for name in {HEAVY} if name in sys.modules]\n"
+        f"heavy = [name for name in {HEAVY + LATE} if name in sys.modules]\n"
         "print(heavy, xla_bridge.backends_are_initialized())"
     )
     assert run_python(code) == "[] False"
+
+
+def late_imports(source: str) -> dict[str, set[str]]:
+    """What `__init__` imports under `if TYPE_CHECKING`: package to names."""
+    (block,) = (node for node in ast.parse(source).body if isinstance(node, ast.If))
+    found: dict[str, set[str]] = {}
+    for node in block.body:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            for alias in node.names:
+                found.setdefault(node.module or alias.name, set()).update([alias.name] if node.module else [])
+    return found
+
+
+def test_type_checkers_and_the_interpreter_see_the_same_late_names() -> None:
+    assert late_imports(SOURCES["fpsolve.__init__"]) == {k: set(v) for k, v in fpsolve._PUBLIC_NAMES.items()}
+
+
+def test_a_name_that_only_type_checkers_see_is_found() -> None:
+    source = "if TYPE_CHECKING:\n    from .score import Estimate, Missing\n    from . import testing"
+    assert late_imports(source) == {"score": {"Estimate", "Missing"}, "testing": set()}
+
+
+def test_late_names_are_listed_and_importable() -> None:
+    code = (
+        "import fpsolve as fp\n"
+        "missing = [name for name in fp.__all__ if name not in dir(fp)]\n"
+        "from fpsolve import Estimate, score, testing, verify\n"
+        "same = fp.score is score and fp.score.Estimate is Estimate and fp.theorem.verify is verify\n"
+        "print(missing, same, fp.evolve.__class__.__name__, fp.spectrum.__class__.__name__, hasattr(fp, 'nothing'))"
+    )
+    assert run_python(code) == "[] True function function False"
 
 
 def test_a_started_device_is_seen() -> None:

@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from tqdm import tqdm
-
 
 def track(times: Any, progress: bool) -> Any:
     """A `tqdm` bar over the times, or None."""
-    return tqdm(total=len(times), unit="time", desc="evolve") if progress else None
+    if not progress:
+        return None
+    from tqdm import tqdm  # only here, so that `import fpsolve` stays quick
+
+    return tqdm(total=len(times), unit="time", desc="evolve")

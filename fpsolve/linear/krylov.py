@@ -19,7 +19,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.scipy.sparse.linalg import bicgstab
 from jaxtyping import Array
 
 from ..scheme import EdgeOperator
@@ -190,7 +189,7 @@ def _krylov(matrix: Callable, preconditioner: Callable, b: Array, goal: Array, n
     def restart(state: tuple[Any, ...]) -> tuple[Any, ...]:
         x, r, now, k, _ = state
         reach: Any = jnp.clip(goal / now / 3, jnp.finfo(b.dtype).eps * 8, 0.1)
-        change = bicgstab(matrix, r, tol=reach, M=preconditioner, maxiter=ITERATIONS)[0]
+        change = jax.scipy.sparse.linalg.bicgstab(matrix, r, tol=reach, M=preconditioner, maxiter=ITERATIONS)[0]
         left = b - matrix(x + change)
         after = worst(left)
         better = after < now  # false for NaN

@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import logsumexp
 from jaxtyping import Array
 
 from fpsolve.core.checks import check_positive, is_concrete, refuse
@@ -78,7 +77,7 @@ class GaussianMixture(Still):
             delta = delta / jnp.sqrt(variances)
             logdet = jnp.sum(jnp.log(variances), axis=-1)
         exponents = -0.5 * (jnp.sum(delta**2, axis=-1) + logdet + d * jnp.log(2 * jnp.pi))
-        return jnp.log(jnp.sum(self.weights)) - logsumexp(exponents, b=self.weights)
+        return jnp.log(jnp.sum(self.weights)) - jax.scipy.special.logsumexp(exponents, b=self.weights)
 
     def density(self, x: Point) -> Array:
         """p(x) = exp(-U(x)), a scalar, at the point x of shape (d,)."""
