@@ -90,11 +90,11 @@ def evolve_plane_error(which: str, found: Any) -> float:
     """Of densities, in L1, and of the part that has crossed."""
     start = truth.normal((-1.0, 0.0), 0.05)
     right = truth.evolved(PLANE[which], 0.5, start, TIMES, WIDER, FINER)
-    apart = truth.apart(found.values, right, truth.axes_of(found.grid))
+    densities = right.at(truth.axes_of(found.grid))
     beyond = truth.axes_of(found.grid)[0].ravel() > 0
-    parts = [density[beyond].sum() / density.sum() for density in right.at(truth.axes_of(found.grid))]
+    parts = [density[beyond].sum() / density.sum() for density in densities]
     missed = np.abs(np.asarray(found.observables["crossed"]) - parts)
-    return float(max(apart, missed.max()))
+    return max(truth.l1(found.values, densities), float(missed.max()))
 
 
 def spectrum_plane(which: str) -> Ask:
@@ -128,8 +128,9 @@ def evolve_line(which: str) -> Ask:
 
 def evolve_line_error(which: str, found: Any) -> float:
     """Of densities, in L1."""
-    right = truth.evolved(LINE[which], 0.1, truth.normal((-1.0,), 0.05), (1.0, 10.0), LINE_BOX, LINE_FINE)
-    return truth.apart(found.values, right, truth.axes_of(found.grid))
+    start = truth.normal((-1.0,), 0.05)
+    right = truth.line_evolved(LINE[which], 0.1, start, (1.0, 10.0), LINE_BOX, truth.axes_of(found.grid))
+    return truth.l1(found.values, right)
 
 
 def gap_line(which: str) -> Ask:
