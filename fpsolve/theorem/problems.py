@@ -1,5 +1,6 @@
 """The problems that the theorems are measured on unless another is given, and the operators they share."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..scheme import ScharfetterGummel, Scheme
 from ..scheme.base import dense
 
 Function = Callable[..., Any]
+FEWEST_POINTS = 128  # of a program that samples a function: the quick grids of one dimension all have at most that many
 
 
 def tilted(x: Array) -> Array:
@@ -53,30 +55,52 @@ def image(equation: FokkerPlanck, sign: float) -> Schrodinger:
     return FokkerPlanck(Scaled(as_potential(equation.potential), sign), equation.diffusion).schrodinger()
 
 
-@eqx.filter_jit
-def _sample(f: Function, grid: Grid, arguments: tuple[Array, ...]) -> Array:
-    return grid.sample(lambda x: f(x, *arguments))
-
-
 def values_on(grid: Grid, f: Function, *arguments: Any) -> Any:
-    """f(x, *arguments) at the nodes as numpy, `(*shape)`."""
-    return np.asarray(_sample(f, grid, tuple(jnp.asarray(a) for a in arguments)))
+    """f(x, *arguments) at the nodes as numpy, `(*shape)`, or `(*shape, ...)` for f of more components."""
+    points = np.stack(np.meshgrid(*(axis.nodes for axis in grid.axes), indexing="ij"), axis=-1)
+    values = values_at(points.reshape(-1, grid.ndim), f, *arguments)
+    return values.reshape(*grid.shape, *values.shape[1:])
+
+
+def values_at(points: Any, f: Function, *arguments: Any) -> Any:
+    """f(x, *arguments) at points `(n, d)` as numpy, `(n, ...)`. One program serves all n up to a power of two."""
+    n = len(points)
+    padded = max(FEWEST_POINTS, 2 ** (n - 1).bit_length())
+    points = np.concatenate([points, np.broadcast_to(points[-1:], (padded - n, points.shape[1]))])
+    return np.asarray(_values(f, points, tuple(np.asarray(a, float) for a in arguments)))[:n]
+
+
+@eqx.filter_jit
+def _values(f: Function, points: Any, arguments: tuple[Any, ...]) -> Array:
+    return jax.vmap(lambda x: f(x, *arguments))(points)
+
+
+def weights_on(grid: Grid) -> Any:
+    """Quadrature weights as numpy, `(*shape)`."""
+    return functools.reduce(np.multiply.outer, [axis.weights for axis in grid.axes])
+
+
+def density_on(grid: Grid, f: Function) -> Any:
+    """f at the nodes as numpy, `(*shape)`, divided by its integral."""
+    values = values_on(grid, f)
+    return values / np.sum(values * weights_on(grid))
 
 
 def matrices(equation: FokkerPlanck, grid: Grid, scheme: Scheme, reversible: bool = True) -> tuple[Any, Any]:
     """-L and H as dense numpy matrices `(size, size)` acting on values at the nodes."""
+    generator, hamiltonian = _matrices(equation, grid, scheme, reversible)
+    return -np.asarray(generator), np.asarray(hamiltonian)
 
-    def both() -> tuple[Array, Array]:
-        operator = scheme.build(equation, grid, 0.0, float, reversible)
-        return -dense(operator.generator, grid, float), dense(operator.hamiltonian, grid, float)
 
-    generator, hamiltonian = jax.jit(both)()
-    return np.asarray(generator), np.asarray(hamiltonian)
+@eqx.filter_jit
+def _matrices(equation: FokkerPlanck, grid: Grid, scheme: Scheme, reversible: bool) -> tuple[Array, Array]:
+    operator = scheme.build(equation, grid, 0.0, float, reversible)
+    return dense(operator.generator, grid, float), dense(operator.hamiltonian, grid, float)
 
 
 def symmetric(matrix: Any, grid: Grid) -> Any:
     """A matrix that is symmetric in the grid's weights, in the orthonormal basis of the nodes: sqrt(w) H / sqrt(w)."""
-    root = np.sqrt(np.asarray(grid.weights).ravel())
+    root = np.sqrt(weights_on(grid).ravel())
     turned = root[:, None] * matrix / root
     return (turned + turned.T) / 2
 
@@ -85,4 +109,4 @@ def gibbs_root(equation: FokkerPlanck, grid: Grid) -> Any:
     """sqrt(pi) at the nodes, by numpy from U alone, `(size,)`, with pi of mass 1; D is one number."""
     energy = values_on(grid, equation.energy).ravel()
     root = np.exp(-(energy - energy.min()) / (2 * float(equation.diffusion)))
-    return root / np.sqrt(np.sum(root**2 * np.asarray(grid.weights).ravel()))
+    return root / np.sqrt(np.sum(root**2 * weights_on(grid).ravel()))

@@ -19,7 +19,7 @@ from ..evolve import evolve
 from ..grid import Grid, Line
 from ..scheme import ScharfetterGummel, Spectral
 from .base import Kind, Sides, Theorem, identity
-from .problems import Function, off_centre, swept, values_on
+from .problems import Function, density_on, off_centre, swept, values_on
 
 INTEGRATOR = 1e-9
 
@@ -62,15 +62,17 @@ class MovingPictures(Theorem):
     def measure(self, refine: bool) -> Sides:
         """The two densities at the node and time where they differ most."""
         equation, grid = self._problem(refine)
-        both = correspondence(equation, self.start, self.times, grid=grid, scheme=ScharfetterGummel())
+        start = density_on(grid, self.start)
+        both = correspondence(equation, start, self.times, grid=grid, scheme=ScharfetterGummel())
         return identity(both.density, roots(equation, self.times, grid) * np.asarray(both.wave), 1e-11)
 
     def control(self, refine: bool) -> Sides:
         """The same, the wave carried with kappa = 0 and normalised."""
         equation, grid = self._problem(refine)
-        both = correspondence(equation, self.start, self.times, grid=grid, scheme=ScharfetterGummel())
-        start = equation.to_wave(grid.density(self.start), grid)
-        twin = roots(equation, self.times, grid) * carried(equation, start, self.times, grid, 0.0)
+        start = density_on(grid, self.start)
+        both = correspondence(equation, start, self.times, grid=grid, scheme=ScharfetterGummel())
+        wave = jnp.asarray(start / roots(equation, (0.0,), grid)[0])
+        twin = roots(equation, self.times, grid) * carried(equation, wave, self.times, grid, 0.0)
         return identity(both.density, twin / (twin @ grid.axes[0].weights)[:, None], 1e-11)
 
     def _problem(self, refine: bool) -> tuple[FokkerPlanck, Grid]:
@@ -110,9 +112,10 @@ class MovingWave(Theorem):
     def _compare(self, kappa: float, refine: bool) -> Sides:
         equation = FokkerPlanck(self.potential, self.diffusion)
         grid = Grid(Line(self.lower, self.upper, self.nodes)).refine(1.5 if refine else 1.0)
-        start = grid.density(self.start)
-        density = evolve(equation, start, self.times, grid=grid, scheme=Spectral(), tol=INTEGRATOR).values
-        wave = carried(equation, equation.to_wave(start, grid), self.times, grid, kappa)
+        start = density_on(grid, self.start)
+        density = evolve(equation, jnp.asarray(start), self.times, grid=grid, scheme=Spectral(), tol=INTEGRATOR).values
+        first = jnp.asarray(start / roots(equation, (0.0,), grid)[0])
+        wave = carried(equation, first, self.times, grid, kappa)
         twin = roots(equation, self.times, grid) * wave
         return identity(density, twin / (twin @ grid.axes[0].weights)[:, None], 10 * INTEGRATOR)
 

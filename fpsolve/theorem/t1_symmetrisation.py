@@ -125,6 +125,6 @@ class SpectralWave(Theorem):
 
 
 def _normal(grid: Grid, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    away = np.asarray(grid.points) - mean
+    away = np.stack(np.meshgrid(*(axis.nodes for axis in grid.axes), indexing="ij"), axis=-1) - mean
     exponent = np.einsum("...i,ij,...j->...", away, np.linalg.inv(covariance), away)
     return np.exp(-exponent / 2) / np.sqrt(np.linalg.det(2 * np.pi * covariance))

@@ -16,7 +16,7 @@ from ..equation import FokkerPlanck
 from ..grid import Axis, Grid, Line, Periodic
 from ..scheme import SquareRoot
 from .base import Kind, Sides, Theorem, identity
-from .problems import Function, gibbs_root, matrices, off_centre, tilted, valley
+from .problems import Function, density_on, gibbs_root, matrices, off_centre, tilted, valley
 
 
 def lattice_hamiltonian(grid: Grid, diffusion: float, root: Any) -> Any:
@@ -91,14 +91,15 @@ class LatticePictures(Theorem):
     def measure(self, refine: bool) -> Sides:
         """The two densities at the node and time where they differ most."""
         equation, grid = self._problem(refine)
-        both = correspondence(equation, self.start, self.times, grid=grid, scheme=SquareRoot())
-        return identity(both.density, gibbs_root(equation, grid).reshape(grid.shape) * both.wave, 1e-11)
+        start = density_on(grid, self.start)
+        both = correspondence(equation, start, self.times, grid=grid, scheme=SquareRoot())
+        return identity(both.density, gibbs_root(equation, grid).reshape(grid.shape) * np.asarray(both.wave), 1e-11)
 
     def control(self, refine: bool) -> Sides:
         """The same with D (1 + 0.8 sin(x_0 / 2)) in the generator, both sides by full matrices."""
         equation, grid = self._problem(refine)
         warmed = FokkerPlanck(self.potential, lambda x: self.diffusion * (1 + 0.8 * jnp.sin(x[0] / 2)))
-        root, start = gibbs_root(equation, grid), np.asarray(grid.density(self.start)).ravel()
+        root, start = gibbs_root(equation, grid), density_on(grid, self.start).ravel()
         rates, flows = np.linalg.eig(matrices(warmed, grid, SquareRoot(), reversible=False)[0])
         levels, modes = np.linalg.eigh(lattice_hamiltonian(grid, self.diffusion, root))
         inside, amplitudes = np.linalg.solve(flows, start), modes.T @ (start / root)

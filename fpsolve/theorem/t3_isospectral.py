@@ -18,7 +18,7 @@ from ..grid import Grid, Line, Periodic
 from ..scheme import ScharfetterGummel, Spectral
 from ..spectrum import spectrum
 from .base import Kind, Sides, Theorem, identity
-from .problems import Function, gibbs_root, matrices, off_centre, symmetric, tilted, volumes
+from .problems import Function, density_on, gibbs_root, matrices, off_centre, symmetric, tilted, volumes
 from .t2_lattice import lattice_hamiltonian
 
 
@@ -152,7 +152,7 @@ class ModeSum(Theorem):
     def _compare(self, hamiltonian: Any, refine: bool) -> Sides:
         equation, grid = self._problem(refine)
         weights, root = grid.axes[0].weights, gibbs_root(equation, grid)
-        start = np.asarray(grid.density(self.start))
+        start = density_on(grid, self.start)
         density = np.asarray(volumes(equation, start, self.times, grid))
         measured = np.sum(weights * (density / root - root) ** 2, axis=1)
         levels, modes = np.linalg.eigh(hamiltonian)

@@ -21,7 +21,7 @@ from ..method import Dense
 from ..scheme import ScharfetterGummel, Spectral
 from ..spectrum import spectrum
 from .base import Kind, Sides, Theorem, identity, inequality, order
-from .problems import Function, gibbs_root, off_centre, tilted, values_on, volumes
+from .problems import Function, density_on, gibbs_root, off_centre, tilted, values_at, values_on, volumes
 
 WRONG = 1.02
 
@@ -80,7 +80,7 @@ class Poincare(Theorem):
         run = evolve(equation, field, self.times, grid=grid, scheme=Spectral(), method=Dense(), tol=1e-10)
         lag = (np.asarray(run.values) - gibbs_root(equation, grid) ** 2) @ (grid.axes[0].weights * grid.axes[0].nodes)
         rate = -np.polyfit(self.times, np.log(np.abs(lag)), 1)[0]
-        energy = lambda x: np.asarray(self.potential(jnp.asarray(x)[None])) / self.diffusion
+        energy = lambda x: values_at(x[:, None], self.potential) / self.diffusion
         quotient = rayleigh_ritz(energy, self.lower, self.upper, diffusion, self.degree * (5 if refine else 4) // 4)
         return identity([gap, rate], [quotient, quotient], 1e-8)
 
@@ -121,7 +121,7 @@ class Decay(Theorem):
         modes = spectrum(equation, grid, 2, scheme=ScharfetterGummel())
         weights, root = grid.axes[0].weights, gibbs_root(equation, grid)
         slow = np.asarray(modes.vectors[1])
-        starts = [np.asarray(grid.density(self.start)), root**2 + 0.9 * root * slow / np.max(np.abs(slow / root))]
+        starts = [density_on(grid, self.start), root**2 + 0.9 * root * slow / np.max(np.abs(slow / root))]
         growth = np.exp(2 * factor * float(modes.gap) * np.asarray(self.times))
         chi2 = lambda p: np.sum(weights * (p / root - root) ** 2, axis=-1)
         ratios = [

@@ -22,9 +22,9 @@ from jaxtyping import Array
 from ..equation import ScoreHamiltonian
 from ..grid import Axis, Grid, Periodic
 from ..scheme import Spectral
-from ..score import reconstruct
+from ..score import Reconstruction, reconstruct
 from .base import Kind, Sides, Theorem, identity
-from .problems import Function, values_on
+from .problems import Function, values_on, weights_on
 
 RING = (0.0, 2 * np.pi)
 SHORT = 1.05
@@ -43,6 +43,11 @@ def coupled(x: Array) -> Array:
 def driven(x: Array) -> Array:
     """The score of exp(cos x), and 0.5 round the ring."""
     return 0.5 - jnp.sin(x)
+
+
+def still(x: Array) -> Array:
+    """The score of a density that is constant, 0."""
+    return 0 * x
 
 
 def hill(x: Array) -> Array:
@@ -77,18 +82,41 @@ class ScoreEnergy(Theorem):
 
     def _compare(self, sign: float, refine: bool) -> Sides:
         grid = Grid(*self.axes).refine(1.5 if refine else 1.0)
-        equation = ScoreHamiltonian(lambda x: sign * self.score(x))
+        equation = ScoreHamiltonian(Multiple(self.score, jnp.asarray(sign)))
         density, misses = _missed(grid, self.score, self.log_density)
-        energy = float(_energy(equation, grid, jnp.sqrt(density)))
-        loss = np.sum(grid.weights * density * np.sum(misses**2, axis=-1))
+        energy = float(_energy(equation, grid, jnp.asarray(np.sqrt(density))))
+        loss = np.sum(weights_on(grid) * density * np.sum(misses**2, axis=-1))
         return identity(energy, loss / 4, 1e-12)
+
+
+class Multiple(eqx.Module):
+    """The field `factor` s(x), in one program for every factor."""
+
+    score: Function
+    factor: Array
+
+    def __call__(self, x: Array) -> Array:
+        """`factor` s(x), `(d,)`."""
+        return self.factor * self.score(x)
+
+
+class Misses(eqx.Module):
+    """s(x) - grad log q(x), by how much a score misses that of a density, and log q(x) below it."""
+
+    score: Function
+    log_density: Function
+
+    def __call__(self, x: Array) -> Array:
+        """The miss and the log density, `(d + 1,)`."""
+        height, slope = jax.value_and_grad(self.log_density)(x)
+        return jnp.append(self.score(x) - slope, height)
 
 
 def _missed(grid: Grid, score: Function, log_density: Function) -> tuple[Any, Any]:
     """The density `(*shape)`, of mass 1, and by how much the score misses its own, `(*shape, d)`."""
-    density = np.exp(values_on(grid, log_density))
-    density = density / np.sum(density * grid.weights)
-    return density, values_on(grid, score) - values_on(grid, jax.grad(log_density))
+    found = values_on(grid, Misses(score, log_density))
+    density = np.exp(found[..., -1])
+    return density / np.sum(density * weights_on(grid)), found[..., :-1]
 
 
 @eqx.filter_jit
@@ -123,14 +151,18 @@ class RingBound(Theorem):
 
     def _compare(self, factor: float, refine: bool) -> Sides:
         grid = Grid(Periodic(*RING, self.nodes)).refine(1.5 if refine else 1.0)
-        found, bounds, truths = reconstruct(lambda x: 0 * x, grid), [], []
-        for depth in self.depths:
-            root = 1 + depth * np.cos(grid.nodes[0])
-            density = root**2 / np.sum(grid.weights * root**2)
-            error = found.score_error(density) / factor**2
-            bounds.append(float(found.infidelity_bound(error)))
-            truths.append(1 - float(grid.integrate(jnp.sqrt(density * found.density))) ** 2)
-        return identity(bounds, truths, 1e-10)
+        found, weights = reconstruct(still, grid), weights_on(grid)
+        roots = 1 + np.asarray(self.depths)[:, None] * np.cos(grid.axes[0].nodes)
+        densities = roots**2 / np.sum(weights * roots**2, axis=1, keepdims=True)
+        bounds = _bounds(found, jnp.asarray(densities), jnp.asarray(factor))
+        overlaps = np.sum(weights * np.sqrt(densities * np.asarray(found.density)), axis=1)
+        return identity(bounds, 1 - overlaps**2, 1e-10)
+
+
+@eqx.filter_jit
+def _bounds(found: Reconstruction, densities: Array, factor: Array) -> Array:
+    """The bounds T8 of densities `(m, *shape)` with errors `factor` times too small, `(m,)`."""
+    return found.infidelity_bound(found.score_error(densities) / factor**2)
 
 
 class SamplerLaw(Theorem):
@@ -162,7 +194,8 @@ class SamplerLaw(Theorem):
         law = np.asarray(reconstruct(self.score, grid).stationary)
         data, misses = _missed(grid, self.score, self.log_density)
         apart = _slopes(grid, np.log(law / data))
-        mean = lambda p, u: np.sum(grid.weights * p * np.sum(u, axis=-1))
+        weights = weights_on(grid)
+        mean = lambda p, u: np.sum(weights * p * np.sum(u, axis=-1))
         return identity(mean(law if sampled else data, misses * apart), mean(law, apart**2), 1e-9)
 
 
