@@ -31,9 +31,9 @@ def check_folder(folder: Any) -> Path:
 class Checkpoint:
     """The states of one run in one folder. **Raises** `ValueError` if the folder holds another problem."""
 
-    def __init__(self, folder: Path, problem: Any, method: Any, field: Array, times: Array, tol: float):
+    def __init__(self, folder: Path, request: Any, scheme: Any, method: Any, field: Array):
         self.folder = folder
-        mine = _fingerprint(problem, method, field, times, tol)
+        mine = _fingerprint(request, scheme, method, field)
         header = self.folder / "problem.json"
         if header.exists():
             theirs = json.loads(header.read_text())
@@ -62,11 +62,11 @@ class Checkpoint:
         return self.folder / f"time_{index:06d}.npz"
 
 
-def _fingerprint(problem: Any, method: Any, field: Array, times: Array, tol: float) -> dict[str, str]:
+def _fingerprint(request: Any, scheme: Any, method: Any, field: Array) -> dict[str, str]:
     def digest(*arrays: Any) -> str:
         return hashlib.sha256(b"".join(np.asarray(array).tobytes() for array in arrays)).hexdigest()[:16]
 
-    equation, grid = problem.equation, problem.grid
+    equation, grid, times = request.equation, request.grid, request.times
     moments = np.asarray(times) if equation.moves else np.zeros(1)
     points = grid.points.reshape(-1, grid.ndim)
     physics = [jax.vmap(equation.diffusions)(points)]
@@ -77,8 +77,8 @@ def _fingerprint(problem: Any, method: Any, field: Array, times: Array, tol: flo
         "grid": repr(grid),
         "initial": f"{field.dtype} {digest(field)}",
         "times": digest(times),
-        "scheme": repr(problem.scheme),
+        "scheme": repr(scheme),
         "method": repr(method),
-        "tol": repr(tol),
-        "wick": repr(problem.wick),
+        "tol": repr(request.tol),
+        "wick": repr(request.wick),
     }

@@ -14,19 +14,25 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .choice import check_scheme, wave_size
+from .core.arrays import as_array
 from .core.checks import refuse
+from .core.decision import Decision
 from .core.door import report
 from .core.memory import check_memory
 from .entrance import check_equation, check_times, initial_field
 from .equation import FokkerPlanck
 from .grid import Grid
-from .method.magnus import Problem
-from .method.trajectory import run_both
-from .scheme import ScharfetterGummel, Scheme
+from .method import Picture, Problem
+from .method.trajectory import BothSides, run_both
+from .plan import check_scheme, wave_size
+from .plan.scheme_choice import Sampled
+from .scheme import Operator, ScharfetterGummel, Scheme
 from .spectrum import spectrum
 
 LEVELS = 6
+# Units of rounding that the two sides may differ by: 1e-11 in float64, which thousands of products leave (measured:
+# benchmarks/convergence.py finds 5e-16 to 3e-13).
+LARGEST_DIFFERENCE = 4.5e4
 
 
 class Correspondence(eqx.Module):
@@ -49,19 +55,20 @@ class Correspondence(eqx.Module):
     tolerance: Array
     equation: FokkerPlanck
     grid: Grid = eqx.field(static=True)
-    words: tuple[tuple[str, str], ...] = eqx.field(static=True)
+    decisions: tuple[tuple[str, Decision], ...] = eqx.field(static=True)
 
     @property
     def holds(self) -> bool:
         """Whether both sides agree."""
-        apart = jnp.max(jnp.abs(self.spectra[0] - self.spectra[1]))
-        scale = jnp.maximum(1, jnp.max(jnp.abs(self.spectra)))
-        return bool((jnp.max(self.difference) <= self.tolerance) & (apart <= 100 * self.tolerance * scale))
+        spectra, tolerance = np.asarray(self.spectra), float(self.tolerance)
+        apart = np.max(np.abs(spectra[0] - spectra[1]))
+        scale = max(1.0, float(np.max(np.abs(spectra))))
+        return bool(np.max(np.asarray(self.difference)) <= tolerance and apart <= 100 * tolerance * scale)
 
     @property
     def stats(self) -> dict[str, str]:
         """The scheme."""
-        return dict(self.words)
+        return {name: str(decision) for name, decision in self.decisions}
 
     def plot(self) -> Any:
         """A matplotlib figure: both sides, and their difference (with the `plot` extra)."""
@@ -104,28 +111,52 @@ def correspondence(
     scheme = ScharfetterGummel() if scheme is None else scheme
     check_scheme(scheme, equation, grid)
     field = initial_field(equation, grid, initial)
-    size = wave_size(Problem(equation, scheme, grid, "wave", True, 0.0), field)
+    sampled = Sampled(equation, grid, True)
+    first = sampled.operator(scheme, field.dtype)
+    size = float(wave_size(first.log_root, field, grid))
     if not np.isfinite(size):
         cure = "Start from a narrower density, or one nearer to the Gibbs density; fp.evolve takes any start."
         refuse("initial", size, "its wave p / sqrt(pi) overflows", cure)
-    sides = run_both(equation, scheme, grid, field, times)
-    density, wave = sides[0].values, sides[1].values
-    roots = jnp.exp(jax.vmap(lambda t: equation.log_root(grid, t))(times)).astype(density.dtype)
-    apart = grid.integrate(jnp.abs(density - roots * wave)) / grid.integrate(jnp.abs(density))
-    epsilon = float(jnp.finfo(density.dtype).eps)
-    tolerance = jnp.asarray(max(4.5e4 * epsilon, 64 * epsilon * size))
-    spectra = _spectra(equation, grid, scheme, times[-1])
-    words = (("scheme", type(scheme).__name__),)
-    return Correspondence(times, density, wave, apart, spectra, sides[0].error, tolerance, equation, grid, words)
+    problem = Problem(sampled.path(scheme) if equation.moves else first, Picture.DENSITY, 0.0)
+    sides = run_both(problem, field, times)
+    epsilon = float(jnp.finfo(field.dtype).eps)
+    tolerance = np.asarray(max(LARGEST_DIFFERENCE * epsilon, 64 * epsilon * size))
+    spectra = _spectra(sampled, scheme, as_array(np.asarray(times)[-1]))
+    return Correspondence(
+        times=times,
+        density=sides.density,
+        wave=sides.wave,
+        difference=_difference(sides, grid),
+        spectra=spectra,
+        error=sides.error,
+        tolerance=as_array(tolerance),
+        equation=equation,
+        grid=grid,
+        decisions=(("scheme", Decision(type(scheme).__name__)),),
+    )
 
 
-def _spectra(equation: FokkerPlanck, grid: Grid, scheme: Scheme, t: Any) -> Array:
+@eqx.filter_jit
+def _difference(sides: BothSides, grid: Grid) -> Array:
+    """The relative L1 distance of p and sqrt(pi) psi at every time."""
+    apart = grid.integrate(jnp.abs(sides.density - sides.density_of_wave))
+    return apart / grid.integrate(jnp.abs(sides.density))
+
+
+def _spectra(sampled: Sampled, scheme: Scheme, t: Array) -> Array:
     """Levels of -L by its right and left eigenfunctions sqrt(pi) psi and psi / sqrt(pi), and levels of H."""
-    modes = spectrum(equation, grid, min(LEVELS, grid.size), t=t, scheme=scheme)
-    operator = scheme.build(equation, grid, t, modes.values.dtype, True)
-    log_root = equation.log_root(grid, t)
+    grid = sampled.grid
+    modes = spectrum(sampled.equation, grid, min(LEVELS, grid.size), t=t, scheme=scheme)
+    static = not sampled.equation.moves
+    operator = sampled.operator(scheme, modes.values.dtype, 0.0 if static else t)
+    return _both_levels(operator, modes.values, modes.vectors)
+
+
+@eqx.filter_jit
+def _both_levels(operator: Operator, values: Array, vectors: Array) -> Array:
+    log_root = operator.log_root
     # Where sqrt(pi) has underflowed both eigenfunctions are nil to rounding.
-    seen = log_root > np.log(np.finfo(modes.values.dtype).tiny) / 4
-    left = jnp.where(seen, jnp.exp(-jnp.where(seen, log_root, 0)), 0) * modes.vectors
-    right = jnp.exp(log_root) * modes.vectors
-    return jnp.stack([-grid.integrate(left * jax.vmap(operator.generator)(right)), modes.values])
+    seen = log_root > np.log(np.finfo(values.dtype).tiny) / 4
+    left = jnp.where(seen, jnp.exp(-jnp.where(seen, log_root, 0)), 0) * vectors
+    right = jnp.exp(log_root) * vectors
+    return jnp.stack([-operator.grid.integrate(left * jax.vmap(operator.generator)(right)), values])

@@ -1,6 +1,6 @@
-"""What every door asks before it computes anything: is the question well posed.
+"""Input validation, shared by all public functions.
 
-Values are looked at only where they are concrete; under `jit`, `vmap` and `grad` shapes are checked, the run reports.
+Values are checked only where they are concrete; under `jit`, `vmap` and `grad` shapes are checked, the run reports.
 """
 
 import functools
@@ -8,14 +8,18 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from .core.arrays import as_array
 from .core.checks import check_finite_number, check_numbers, is_concrete, refuse
+from .core.content import read_at
+from .core.program import sampling_program
 from .equation import FokkerPlanck, ScoreHamiltonian, read_equation
 from .grid import Axis, Gaussian, Grid, Periodic, sample_product
+from .scheme import Samples, Scheme
 from .scheme.base import Equation
 from .scheme.basis import evaluate
 
@@ -25,6 +29,12 @@ def check_equation(equation: Any, grid: Any, t: Any = 0.0) -> tuple[Any, Grid]:
 
     **Returns** the equation with its functions as they are now (`read_equation`), and the grid.
     """
+    equation, grid, _ = check_and_sample(equation, grid, None, t)
+    return equation, grid
+
+
+def check_and_sample(equation: Any, grid: Any, scheme: Scheme | None, t: Any = 0.0) -> tuple[Any, Grid, Samples | None]:
+    """The same, with the samples of a scheme taken by the same program where values are concrete; else None."""
     if not isinstance(equation, Equation):
         cure = "Give fp.FokkerPlanck(potential), fp.Schrodinger(potential), fp.ScoreHamiltonian(score), ..."
         refuse("equation", equation, "it must be an equation", cure)
@@ -34,17 +44,22 @@ def check_equation(equation: Any, grid: Any, t: Any = 0.0) -> tuple[Any, Grid]:
     if any(shape not in ((), (grid.ndim,)) for shape in shapes):
         cure = "Give one number, or one an axis."
         refuse("diffusion", equation.diffusion, f"the grid has {_dimensions(grid)}", cure)
-    if isinstance(equation, ScoreHamiltonian):
-        _check_function("score", equation, grid, t, (grid.ndim,))
-    else:
-        _check_function("potential", equation, grid, t, ())
+    shapes = {"score": (grid.ndim,)} if isinstance(equation, ScoreHamiltonian) else {"potential": ()}
     if callable(equation.diffusion):
-        _check_function("diffusion", equation, grid, t, (grid.ndim,))
+        shapes["diffusion"] = (grid.ndim,)
     if isinstance(equation, FokkerPlanck) and equation.force is not None:
-        _check_function("force", equation, grid, t, (grid.ndim,))
+        shapes["force"] = (grid.ndim,)
+    for name, shape in shapes.items():
+        _check_function(name, equation, grid, t, shape)
     equation = read_equation(equation, grid.ndim)
-    _check_periodic(equation, grid, t)
-    return equation, grid
+    if not is_concrete(equation, t):
+        return equation, grid, None
+    found, jumps, samples = _values(equation, tuple(shapes), grid, as_array(t), scheme)
+    for name, shape in shapes.items():
+        _check_values(name, found[name], grid, t, shape)
+    for i, (jump, scale) in jumps.items():
+        _check_periodic(equation, grid.axes[i], float(jump), float(scale))
+    return equation, grid, samples
 
 
 def check_times(times: Any) -> Array:
@@ -60,7 +75,7 @@ def check_times(times: Any) -> Array:
             refuse("times", times, "they must be at least zero", cure)
         if np.any(np.diff(array) <= 0):
             refuse("times", times, "they must be ascending", cure)
-    return jnp.atleast_1d(jnp.asarray(times, dtype=float))
+    return as_array(np.atleast_1d(times) if is_concrete(times) else jnp.atleast_1d(times))
 
 
 def check_tolerance(tol: Any, dtype: Any, name: str = "tol", default: float = 1e-8) -> float:
@@ -91,10 +106,10 @@ def check_wick(equation: Equation, wick: Any) -> None:
         refuse("wick", wick, "beyond pi/2 the wave grows without bound", cure)
 
 
-def check_observables(observables: Any, grid: Grid) -> None:
-    """Refuse what is no mapping from names to functions that can be called on this grid."""
+def sample_observables(observables: Any, grid: Grid) -> dict[str, Array]:
+    """The observables on the grid; refused unless they are a mapping from names to functions of a point of it."""
     if observables is None:
-        return
+        return {}
     cure = 'Give {"mean": lambda x: x[0]}, say.'
     if not isinstance(observables, Mapping):
         refuse("observables", observables, "they must be a mapping from names to functions of x", cure)
@@ -102,6 +117,7 @@ def check_observables(observables: Any, grid: Grid) -> None:
         if not callable(f):
             refuse(f"observables[{name!r}]", f, "it must be a function of x", cure)
         _probe(f"observables[{name!r}]", f, grid)
+    return {name: sample_function(grid, read_at(f, grid.ndim)) for name, f in observables.items()}
 
 
 def initial_field(equation: Equation, grid: Grid, initial: Any) -> Array:
@@ -111,9 +127,10 @@ def initial_field(equation: Equation, grid: Grid, initial: Any) -> Array:
         if not array:
             if not callable(initial):
                 refuse("initial", initial, "it must be a density", "Give a function, fp.Gaussian or an array.")
-            if not isinstance(initial, Gaussian):
-                _probe("initial", initial, grid)
-            return grid.density(initial, "initial")
+            if isinstance(initial, Gaussian):
+                return grid.density(initial, "initial")
+            _probe("initial", initial, grid)
+            return grid.density(sample_function(grid, read_at(initial, grid.ndim)), "initial")
         field = _floating("initial", initial)
         grid.check_density("initial", field)
         return field
@@ -121,7 +138,9 @@ def initial_field(equation: Equation, grid: Grid, initial: Any) -> Array:
         refuse("initial", initial, "it must be a wave", "Give a function of x or an array of the grid's shape.")
     if not array:
         _probe("initial", initial, grid)
-    field = _floating("initial", grid.sample(initial) if callable(initial) and not array else initial)
+    if callable(initial) and not array:
+        initial = sample_function(grid, read_at(initial, grid.ndim))
+    field = _floating("initial", initial)
     if field.shape != grid.shape:
         cure = "Give a function of x, or an array of the grid's shape."
         refuse("initial.shape", field.shape, f"it must be the grid's shape, {grid.shape}", cure)
@@ -131,6 +150,12 @@ def initial_field(equation: Equation, grid: Grid, initial: Any) -> Array:
         if not bool(jnp.any(field != 0)):
             refuse("initial", 0.0, "the wave is zero everywhere", "Move the box to where the wave is.")
     return field
+
+
+@sampling_program
+def sample_function(grid: Grid, function: Any) -> Array:
+    """A function that was read at every point of the grid, `(*shape, ...)`, as a small program of its own."""
+    return grid.sample(function)
 
 
 @functools.lru_cache(maxsize=64)
@@ -145,21 +170,23 @@ def mass_weights(axis: Axis) -> np.ndarray:
 
 def of_mass_one(grid: Grid, field: Array) -> Array:
     """A density of smooth functions, normalised by the basis."""
-    mass = field
+    xp: Any = np if is_concrete(field) else jnp
+    mass = xp.asarray(field)
     for axis in reversed(grid.axes):
-        mass = mass @ jnp.asarray(mass_weights(axis), field.dtype)
-    return field / mass
+        mass = mass @ xp.asarray(mass_weights(axis), dtype=field.dtype)
+    return as_array(np.asarray(field) / mass, field.dtype) if xp is np else field / mass
 
 
 def _probe(name: str, f: Any, grid: Grid) -> Any:
-    """f at one point of the grid, or a refusal. The point is numpy's, where a missing coordinate is an error."""
-    point = np.asarray([axis.nodes[0] for axis in grid.axes], dtype=jnp.zeros(()).dtype)
+    """The shape and type of f at one point of the grid, or a refusal. The point is numpy's, where a missing coordinate
+    is an error; nothing is computed."""
+    point = np.asarray([axis.nodes[0] for axis in grid.axes], dtype=jnp.result_type(float))
     try:
         with np.errstate(all="ignore"):
             try:
-                return f(point)
+                return jax.eval_shape(lambda: jnp.asarray(f(point)))
             except (AttributeError, TypeError):  # what only JAX's arrays have, such as x.at
-                return f(jnp.asarray(point))
+                return jax.eval_shape(lambda x: jnp.asarray(f(x)), point)
     except (IndexError, TypeError, ValueError) as error:
         if str(error).startswith(name):
             raise
@@ -172,17 +199,18 @@ def _dimensions(grid: Grid) -> str:
 
 
 def _check_function(name: str, equation: Equation, grid: Grid, t: Any, shape: tuple[int, ...]) -> None:
-    """Call the function once, which refuses a coordinate that the grid lacks, then look at every value."""
+    """Call the function once, which refuses a coordinate that the grid lacks, and check its shape."""
     value = _probe(name, lambda x: _FUNCTIONS[name](equation, x, t), grid)
-    if jnp.shape(value) != shape:
+    if value.shape != shape:
         what = "a scalar" if shape == () else f"of shape {shape}"
-        refuse(name, jnp.shape(value), f"f(x) must be {what}", "Sum over the coordinates: jnp.sum(x**2), say.")
-    if jnp.iscomplexobj(value):
-        refuse(name, value, "it must be real, not complex", "Take jnp.real or jnp.abs of it.")
-    if not is_concrete(equation, value, t):
-        return
-    found, index, number = _first_bad(equation, name, grid, t)
-    if bool(found):
+        refuse(name, value.shape, f"f(x) must be {what}", "Sum over the coordinates: jnp.sum(x**2), say.")
+    if jnp.issubdtype(value.dtype, jnp.complexfloating):
+        refuse(name, value.dtype, "it must be real, not complex", "Take jnp.real or jnp.abs of it.")
+
+
+def _check_values(name: str, found: Any, grid: Grid, t: Any, shape: tuple[int, ...]) -> None:
+    bad, index, number = found
+    if bool(bad):
         at = np.unravel_index(int(index) // max(1, math.prod(shape)), grid.shape)
         where = tuple(float(axis.nodes[i]) for axis, i in zip(grid.axes, at, strict=True))
         wanted = "positive and finite" if name == "diffusion" else "finite"
@@ -190,7 +218,19 @@ def _check_function(name: str, equation: Equation, grid: Grid, t: Any, shape: tu
         refuse(name, float(number), f"it must be {wanted} on the grid, and is not at x = {where}, t = {t}", cure)
 
 
-@eqx.filter_jit
+@sampling_program
+def _values(equation: Any, names: tuple[str, ...], grid: Grid, t: Any, scheme: Any) -> Any:
+    """The first bad value of each function on the grid, what a ring finds at its two ends, and a scheme's samples."""
+    found = {name: _first_bad(equation, name, grid, t) for name in names}
+    rings = [i for i, axis in enumerate(grid.axes) if isinstance(axis, Periodic)]
+    jumps = {i: _jump(equation, grid, i, t) for i in rings}
+    samples = None
+    if scheme is not None:
+        reversible = isinstance(equation, FokkerPlanck) and equation.irreversible_anywhere is None
+        samples = scheme.sample(equation, grid, t, reversible)
+    return found, jumps, samples
+
+
 def _first_bad(equation: Equation, name: str, grid: Grid, t: Any) -> tuple[Array, Array, Array]:
     """Whether a value on the grid is not finite (a diffusion: not positive), its flat index, and the value."""
     values = grid.sample(lambda x: _FUNCTIONS[name](equation, x, t)).ravel()
@@ -207,19 +247,14 @@ _FUNCTIONS: dict[str, Callable[[Any, Any, Any], Any]] = {
 }
 
 
-def _check_periodic(equation: Equation, grid: Grid, t: Any) -> None:
-    for i, axis in enumerate(grid.axes):
-        if not isinstance(axis, Periodic) or not is_concrete(equation, t):
-            continue
-        jump, scale = _jump(equation, grid, i, t)
-        if jump > 1e-6 * (1 + scale):
-            name, cure = "potential", "Give the push round the ring as force=..., or use fp.Line."
-            if isinstance(equation, ScoreHamiltonian):
-                name, cure = "score", "Use fp.Line."
-            refuse(name, float(jump), f"it must be periodic on {axis!r}, and jumps there by this much", cure)
+def _check_periodic(equation: Equation, axis: Axis, jump: float, scale: float) -> None:
+    if jump > 1e-6 * (1 + scale):
+        name, cure = "potential", "Give the push round the ring as force=..., or use fp.Line."
+        if isinstance(equation, ScoreHamiltonian):
+            name, cure = "score", "Use fp.Line."
+        refuse(name, jump, f"it must be periodic on {axis!r}, and jumps there by this much", cure)
 
 
-@eqx.filter_jit
 def _jump(equation: Equation, grid: Grid, i: int, t: Any) -> tuple[Array, Array]:
     """The largest jump of the potential (or the score) from one end of axis i to the other, and the range of its
     values there."""

@@ -9,6 +9,7 @@ from jaxtyping import Array
 
 from .core.along import transform
 from .core.checks import refuse
+from .core.decision import Decision
 from .core.door import report
 from .core.result import CODES
 from .equation import FokkerPlanck, divide_root
@@ -36,21 +37,21 @@ class Solution(eqx.Module):
     code: Array
     equation: Equation
     scheme: Scheme
+    space_error: float | None = eqx.field(static=True)
     grid: Grid = eqx.field(static=True)
-    words: tuple[tuple[str, str], ...] = eqx.field(static=True)
+    decisions: tuple[tuple[str, Decision], ...] = eqx.field(static=True)
 
     @property
     def stats(self) -> dict[str, Any]:
         """Numbers and words about the run; numbers are Python floats where they are known."""
         numbers = {name: _plain(value) for name, value in self.numbers.items()}
         space = {} if self.space_error is None else {"space_error": self.space_error}
-        return {**numbers, **dict(self.words), **space}
+        return {**numbers, **{name: str(decision) for name, decision in self.decisions}, **space}
 
     @property
-    def space_error(self) -> float | None:
-        """The estimated relative error in space of a fitted grid; None where the grid was given."""
-        word = dict(self.words).get("space_error")
-        return None if word is None else float(word)
+    def picture(self) -> str:
+        """ "density" or "wave": what was evolved."""
+        return dict(self.decisions)["picture"].choice
 
     @property
     def result(self) -> str:
@@ -71,7 +72,7 @@ class Solution(eqx.Module):
         """
         spectral = isinstance(self.scheme, Spectral)
         matrices = [transfer(old, new, spectral) for old, new in _pairs(self.grid, grid)]
-        if not (spectral and isinstance(self.equation, FokkerPlanck) and dict(self.words)["picture"] == "wave"):
+        if not (spectral and isinstance(self.equation, FokkerPlanck) and self.picture == "wave"):
             return _apply(matrices, self.values)
         return _through_waves(self.equation, self.grid, grid, matrices, self.times, self.values)
 
@@ -92,10 +93,10 @@ class Solution(eqx.Module):
         report().animate(self, path, fps)
 
     def __repr__(self) -> str:
-        words = dict(self.words)
+        decisions = dict(self.decisions)
         return (
             f"Solution: {len(self.times)} times on {self.grid!r}\n"
-            f"  {words.get('scheme', '')}\n  {words.get('method', '')}\n  "
+            f"  {decisions.get('scheme', '')}\n  {decisions.get('method', '')}\n  "
             + ", ".join(f"{name} {value}" for name, value in self.numbers.items())
         )
 

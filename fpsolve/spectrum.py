@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .choice import LARGEST_SPECTRAL, UNRESOLVED, check_scheme, choose_scheme
+from .plan import LARGEST_SPECTRAL, UNRESOLVED, check_scheme, choose_scheme
 from .core.checks import check_integer, is_concrete, refuse
 from .core.memory import check_memory
 from .core.result import code, raise_failure

@@ -8,8 +8,21 @@ import numpy as np
 from jaxtyping import Array
 
 import fpsolve as fp
+from fpsolve.method import Picture, Problem
+from fpsolve.plan.scheme_choice import Sampled
 from fpsolve.scheme import Operator
 from fpsolve.scheme.base import dense
+
+
+def discretise(
+    equation: Any, scheme: Any, grid: fp.Grid, picture: str, dtype: Any = float, wick: float = 0.0, flux: bool = False
+) -> Problem:
+    """The discretised problem in a picture, "density" or "wave"; `flux` takes the form without sqrt(pi)."""
+    process = isinstance(equation, fp.FokkerPlanck)
+    sampled = Sampled(equation, grid, process and equation.irreversible_because(grid) is None)
+    operator = sampled.path(scheme, flux) if equation.moves else sampled.operator(scheme, dtype, flux=flux)
+    wave = Picture.GIBBS_WAVE if process else Picture.WAVE
+    return Problem(operator, wave if picture == "wave" else Picture.DENSITY, wick)
 
 
 def solve(system: Any, n: int, t: float, kind: Any = None, **options: Any) -> fp.Solution:

@@ -5,6 +5,7 @@ Layout, cost and agreement, not truth: `test_exactness` and `test_order` say tha
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,10 +14,12 @@ import pytest
 import fpsolve as fp
 from fpsolve.core.along import transform
 from fpsolve.eigen import slow_waves
-from fpsolve.method.magnus import Problem, travel_evenly
+from fpsolve.method.contraction import contract, sample_wells
+from fpsolve.method.magnus import travel_evenly
 from fpsolve.method.trajectory import run_static
 from fpsolve.scheme.basis import basis, wavenumbers
 from fpsolve.scheme.tensor import FourierKinetic, MatrixKinetic
+from measure import discretise
 
 PLATFORMS = ("cuda", "tpu")
 VOLUMES, SMOOTH = fp.ScharfetterGummel(), fp.Spectral()
@@ -46,11 +49,6 @@ STATIC = {  # equation, scheme, grid, picture, method, Wick angle, times
 LONG = ("Implicit, plane",)  # to lower
 
 
-def problem_of(equation: Any, scheme: Any, grid: fp.Grid, picture: str, wick: float = 0.0) -> Problem:
-    reversible = isinstance(equation, fp.FokkerPlanck) and equation.force is None
-    return Problem(equation, scheme, grid, picture, reversible, wick)
-
-
 def check_lowers(run: Any, dtype: Any, *arguments: Any) -> None:
     """`run` exports as one program for all accelerators, which is told on which of them it runs."""
     arguments = tuple(jnp.asarray(a, dtype) for a in arguments)
@@ -63,7 +61,10 @@ def check_lowers(run: Any, dtype: Any, *arguments: Any) -> None:
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in STATIC])
 def test_every_method_lowers_for_accelerators(name: str, dtype: str) -> None:
     equation, scheme, grid, picture, method, wick, count = STATIC[name]
-    problem = problem_of(equation, scheme, grid, picture, wick)
+    problem = discretise(equation, scheme, grid, picture, dtype, wick)
+    if getattr(method, "ranks", None):
+        made = contract(problem.operator, method.ranks, lambda places: sample_wells(equation, places))
+        problem = eqx.tree_at(lambda p: p.operator.contraction, problem, made, is_leaf=lambda leaf: leaf is None)
     state = jnp.result_type(dtype, jnp.complex64) if wick else jnp.dtype(dtype)
     run = lambda field, times, tol: run_static(problem, method, field.astype(state), times, tol)
     check_lowers(run, dtype, np.ones(grid.shape), 1.0 + np.arange(count), 1e-5)
@@ -72,7 +73,7 @@ def test_every_method_lowers_for_accelerators(name: str, dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("scheme", [VOLUMES, SMOOTH], ids=["volumes", "spectral"])
 def test_moving_steps_lower_for_accelerators(scheme: Any, dtype: str) -> None:
-    problem, method = problem_of(MOVING, scheme, LINE, "wave"), fp.Magnus(steps=8)
+    problem, method = discretise(MOVING, scheme, LINE, "wave"), fp.Magnus(steps=8)
     run = lambda field, start, end: travel_evenly(method, problem, field, start, end, 1e-5)[:3]
     check_lowers(run, dtype, np.ones(LINE.shape), 0.0, 1.0)
 
@@ -80,8 +81,8 @@ def test_moving_steps_lower_for_accelerators(scheme: Any, dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", ["dense", "tensor", "multigrid"])
 def test_modes_lower_for_accelerators(name: str, dtype: str) -> None:
-    problem = problem_of(WELL, SMOOTH if name == "tensor" else VOLUMES, PLANE, "wave")
-    run = lambda t, tol: slow_waves(name, problem.operator(t, jnp.dtype(dtype)), 2, 5, tol)
+    scheme = SMOOTH if name == "tensor" else VOLUMES
+    run = lambda t, tol: slow_waves(name, scheme.build(WELL, PLANE, t, jnp.dtype(dtype), True), 2, 5, tol)
     check_lowers(run, dtype, 0.0, 1e-4)
 
 
@@ -160,7 +161,7 @@ def test_the_energy_is_the_square_of_the_factors(kind: Any) -> None:
 
 def test_products_grow_as_the_square_root_of_time() -> None:
     grid, times = fp.Grid(fp.Line(-4.0, 4.0, 96)), np.asarray([2.0, 8.0, 32.0, 128.0])
-    problem = problem_of(WELL, VOLUMES, grid, "wave")
+    problem = discretise(WELL, VOLUMES, grid, "wave")
     run = jax.jit(lambda t: run_static(problem, fp.Chebyshev(), jnp.ones(grid.shape), t, jnp.asarray(1e-8)).calls)
     calls = [float(run(times[i : i + 1])) for i in range(len(times))]
     slope = np.polyfit(np.log(times), np.log(calls), 1)[0]

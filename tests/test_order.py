@@ -7,8 +7,8 @@ import pytest
 import exact
 import fpsolve as fp
 from fpsolve.method import Magnus
-from fpsolve.method.magnus import Problem, march
-from measure import check_close, check_order, relative_error, solve
+from fpsolve.method.magnus import march
+from measure import check_close, check_order, discretise, relative_error, solve
 
 STILL, MOVING, WAVES = exact.still(), exact.moving(), exact.waves()
 SIZES = {1: (36, 54, 80, 120), 2: (32, 42, 54, 70), 3: (12, 16, 20, 26)}
@@ -133,14 +133,14 @@ def test_one_level_of_midpoint_steps_is_of_order_two_in_the_step(picture):
     system = MOVING["shaken"]
     grid = system.grid(48)
     reversible = picture == "wave"
-    problem = Problem(system.equation, fp.Spectral(), grid, picture, reversible, 0.0)
+    problem = discretise(system.equation, fp.Spectral(), grid, picture, flux=not reversible)
     method = Magnus(exponential=fp.Chebyshev() if reversible else fp.Uniformization())
     start, end = jnp.zeros(()), jnp.asarray(0.8)
-    state = system.density(grid, 0.0) * jnp.exp(-problem.log_root(start, jnp.float64))
+    state = system.density(grid, 0.0) * jnp.exp(-problem.log_sqrt_pi(start, jnp.float64))
     exactly, errors, counts = system.density(grid, 0.8), [], (4, 8, 16, 32)
     for count in counts:
         after = march(method, problem, state, start, end, jnp.asarray(count))[0]
-        density = after * jnp.exp(problem.log_root(end, jnp.float64))
+        density = after * jnp.exp(problem.log_sqrt_pi(end, jnp.float64))
         errors.append(float(grid.integrate(jnp.abs(density - exactly))))
     check_order(errors, counts)
 

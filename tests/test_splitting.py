@@ -10,10 +10,9 @@ import exact
 import fpsolve as fp
 from fpsolve.linear import positive
 from fpsolve.method import splitting
-from fpsolve.method.magnus import Problem
 from fpsolve.method.splitting import Splitting
 from fpsolve.method.trajectory import run_static
-from measure import check_close, check_order
+from measure import check_close, check_order, discretise
 
 STILL = exact.still()
 GRID = fp.Grid(fp.Line(-4.0, 4.0, 14), fp.Line(-4.0, 4.0, 12))
@@ -40,10 +39,8 @@ STEEP = lambda force=None: fp.FokkerPlanck(
 
 
 def march(equation, grid, start, times, method, tol=1e-8, scheme=None, wick=0.0):
-    process = isinstance(equation, fp.FokkerPlanck)
-    reversible = process and equation.irreversible_because(grid) is None
-    picture = "density" if process else "wave"
-    problem = Problem(equation, scheme or fp.ScharfetterGummel(), grid, picture, reversible, wick)
+    picture = "density" if isinstance(equation, fp.FokkerPlanck) else "wave"
+    problem = discretise(equation, scheme or fp.ScharfetterGummel(), grid, picture, start.dtype, wick)
     times, tol = jnp.asarray(times, start.dtype), jnp.asarray(tol, start.dtype)
     return compiled(problem, method, start, times, tol)
 

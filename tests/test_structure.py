@@ -23,10 +23,10 @@ import scipy.linalg
 
 import fpsolve as fp
 from blocks import ROOT
-from fpsolve.method.magnus import Problem, travel_evenly
+from fpsolve.method.clipping import TOL_FRACTION
+from fpsolve.method.magnus import travel_evenly
 from fpsolve.method.rational import choose_order
-from fpsolve.method.trajectory import CAPPED, enter, leave
-from measure import check_order, generator_matrix, operator
+from measure import check_order, discretise, generator_matrix, operator
 
 EXACT, ROUNDING, ERROR, SHOWN = "exact", "rounding", "error", "shown"  # how much a claim says, the most first
 TOLERANCE = "tol"  # in place of an order: no steps, or as many as the tolerance takes
@@ -111,19 +111,19 @@ class Answers(NamedTuple):
 
 @eqx.filter_jit
 def _compute(method, problem, starts, begin, end, tol):
-    """As the door does it, waves capped as there."""
+    """As a run does it, with tails of waves clipped."""
     moves = isinstance(method, fp.Magnus)
-    prepared = None if moves else method.prepare(problem.operator(begin, starts.dtype), problem.picture)
+    prepared = None if moves else method.prepare(problem.at(begin, starts.dtype), problem.picture)
 
     def one(u):
-        u = enter(problem, u, tol * CAPPED)
+        u = problem.to_state(u, tol * TOL_FRACTION)
         if moves:
             return travel_evenly(method, problem, u, begin, end, tol)[:3]
         taken = method.apply(prepared, u, (end - begin)[None], tol, 0.0)
         return taken.field[0], taken.calls, taken.error[0]
 
     states, calls, errors = jax.vmap(one)(starts)
-    return leave(problem, states, end), calls, errors
+    return problem.to_field(states, end), calls, errors
 
 
 @cache
@@ -145,7 +145,7 @@ def run(name, grid, potential, t, tol=1e-8, begin=0.0, method=None):
     method = CLAIMS[name].method if method is None else method
     gibbs, starts = _starts(grid, potential, spectral)
     scheme, picture = (fp.Spectral(), "wave") if spectral else (fp.ScharfetterGummel(), "density")
-    problem = Problem(equation, scheme, grid, picture, True, 0.0)
+    problem = discretise(equation, scheme, grid, picture)
     begin, end, tol = (jnp.asarray(float(number)) for number in (begin, begin + t, tol))
     values, calls, errors = _compute(method, problem, starts, begin, end, tol)
     flat = lambda u: np.asarray(u).reshape(-1, grid.size)

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..choice import choose_scheme
+from ..plan import choose_scheme
 from ..core.checks import check_finite_number, is_concrete, refuse
 from ..core.pages import by_pages
 from ..core.types import Real

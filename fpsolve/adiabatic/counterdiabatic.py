@@ -36,7 +36,7 @@ from ..entrance import check_times, check_tolerance, initial_field
 from ..equation import FokkerPlanck, divide_root
 from ..grid import Grid
 from ..method import Chebyshev, Rational
-from ..method.trajectory import CAPPED, capped_wave
+from ..method.clipping import TOL_FRACTION, clip_tails
 from ..scheme import ScharfetterGummel
 from ..scheme.flow_edges import FlowEdges
 from .velocity import Velocity, check_carried, face_velocity
@@ -139,14 +139,14 @@ def drive(
 def _drive(carrier: Carrier, field: Array, times: Array, tol: float) -> Drive:
     """Table by table from output to output."""
     dtype, total = field.dtype, float(times[-1])
-    wave, first = _enter(carrier, field, jnp.asarray(tol * CAPPED, dtype))
+    wave, first = _enter(carrier, field, jnp.asarray(tol * TOL_FRACTION, dtype))
     now, span, error, hopeless = 0.0, total, float(first), False
     calls, residual, steps, values, errors = 0.0, 0.0, 0, [], []
     for t in np.asarray(times, float):
         while now < t:
             tables = 1 if hopeless else max(1, math.ceil((t - now) / span - 0.01))
             length = (t - now) / tables
-            share = tol * (1 - CAPPED) * length / total
+            share = tol * (1 - TOL_FRACTION) * length / total
             row = _table(carrier, wave, now, length, share)
             goal = max(share, row.floor)
             calls, steps, residual = calls + row.calls, steps + row.steps, max(residual, row.residual)
@@ -212,7 +212,7 @@ def _table(carrier: Carrier, wave: Array, start: float, length: float, share: fl
 def _enter(carrier: Carrier, field: Array, share: Array) -> tuple[Array, Array]:
     """The wave at t = 0, and what its mass was changed by to keep its tails low."""
     weights, log_root = carrier.grid.weights.astype(field.dtype), _log_root(carrier, jnp.zeros((), field.dtype))
-    wave = capped_wave(field, log_root, weights, share)
+    wave = clip_tails(field, log_root, weights, share)
     lost = jnp.sum(weights * jnp.abs(jnp.exp(log_root) * wave - field)) / jnp.sum(weights * field)
     return wave, lost
 

@@ -25,7 +25,7 @@ from ..entrance import check_times, check_tolerance, initial_field
 from ..equation import FokkerPlanck, divide_root
 from ..evolve import evolve
 from ..grid import Grid, Line, Periodic
-from ..method.folding import folded
+from ..method.aliasing import aliasing_error
 from ..potential import Driven
 from ..scheme import Spectral
 from ..solution import Solution
@@ -252,7 +252,7 @@ def _left_out(solution: Solution) -> Array:
     def at(frame: tuple[Array, Array]) -> Array:
         t, density = frame
         log_root = equation.log_root(grid, t)
-        return folded(grid, divide_root(density, log_root), jnp.exp(log_root), jnp.ones(grid.ndim))[0]
+        return aliasing_error(grid, divide_root(density, log_root), jnp.exp(log_root), jnp.ones(grid.ndim))[0]
 
     return jnp.max(jax.lax.map(at, (solution.times, solution.values)))
 

@@ -50,7 +50,8 @@ class ReadFunction(eqx.Module):
     def __call__(self, *arguments: Any) -> Any:
         """The function's value; every transformation of JAX goes through."""
         values = jax.core.eval_jaxpr(self.operations.jaxpr, self.constants, *jax.tree.leaves(arguments))
-        return jax.tree.unflatten(self.operations.structure, values)
+        # A constant comes out of a jaxpr as a literal, which is no array.
+        return jax.tree.unflatten(self.operations.structure, [jnp.asarray(value) for value in values])
 
 
 def read_function(function: Callable[..., Any], *example: Any) -> ReadFunction:
@@ -61,7 +62,9 @@ def read_function(function: Callable[..., Any], *example: Any) -> ReadFunction:
     for a formula.
     """
     closed, shape = jax.make_jaxpr(function, return_shape=True)(*example)
-    constants = [value if isinstance(value, jax.core.Tracer) else jnp.asarray(value) for value in closed.consts]
+    constants = [
+        value if isinstance(value, jax.core.Tracer | jax.Array) else np.asarray(value) for value in closed.consts
+    ]
     jaxpr = closed.jaxpr
     # Under a transformation the literals stay: the program around them is compiled with them anyway.
     if is_concrete(constants):
@@ -78,13 +81,12 @@ def _without_literals(jaxpr: Any) -> tuple[Any, list[np.ndarray]]:
     """The same jaxpr with its floating-point scalars as constants (those in a loop or a call inside it stay)."""
 
     def is_number(atom: Any) -> bool:
-        return isinstance(atom, jex.Literal) and np.ndim(atom.val) == 0 and jnp.issubdtype(atom.aval.dtype, jnp.floating)
+        return (
+            isinstance(atom, jex.Literal) and np.ndim(atom.val) == 0 and jnp.issubdtype(atom.aval.dtype, jnp.floating)
+        )
 
     numbers = [
-        np.asarray(atom.val, atom.aval.dtype)
-        for equation in jaxpr.eqns
-        for atom in equation.invars
-        if is_number(atom)
+        np.asarray(atom.val, atom.aval.dtype) for equation in jaxpr.eqns for atom in equation.invars if is_number(atom)
     ]
     if not numbers:
         return jaxpr, numbers
@@ -194,7 +196,7 @@ def read_at(function: Callable[[Array], Any], ndim: int) -> Any:
     """A function of one point x `(ndim,)`, as it is now."""
     if is_plain(function):
         return function
-    inner = read_function(lambda x: jnp.asarray(function(x)), jnp.zeros(ndim))
+    inner = read_function(lambda x: jnp.asarray(function(x)), np.zeros(ndim, jnp.result_type(float)))
     return PointFunction(inner)
 
 
@@ -205,4 +207,4 @@ class PointFunction(eqx.Module):
 
     def __call__(self, x: Any) -> Array:
         """The value at x."""
-        return self.read(jnp.asarray(x, dtype=jnp.zeros(()).dtype))
+        return self.read(jnp.asarray(x, dtype=jnp.result_type(float)))

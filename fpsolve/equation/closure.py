@@ -9,6 +9,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from ..core.content import ReadFunction, is_plain, read_function
@@ -58,9 +59,7 @@ def read_equation(equation: FokkerPlanck | Schrodinger | ScoreHamiltonian, ndim:
         return eqx.tree_at(lambda e: e.score, equation, score)
     potential = equation.potential
     if not is_plain(potential):
-        equation = eqx.tree_at(
-            lambda e: e.potential, equation, ReadPotential(_read(potential, ndim), potential.moves)
-        )
+        equation = eqx.tree_at(lambda e: e.potential, equation, ReadPotential(_read(potential, ndim), potential.moves))
     given: Any = equation.diffusion
     if callable(given) and not is_plain(given):
         diffusion = ReadVector(_read(lambda x, t: jnp.asarray(given(x)), ndim))
@@ -73,9 +72,10 @@ def read_equation(equation: FokkerPlanck | Schrodinger | ScoreHamiltonian, ndim:
 
 
 def _read(function: Any, ndim: int) -> ReadFunction:
-    return read_function(function, *_arguments(jnp.zeros(ndim), 0.0))
+    dtype = jnp.result_type(float)
+    return read_function(function, np.zeros(ndim, dtype), np.zeros((), dtype))
 
 
 def _arguments(x: Array, t: Any) -> tuple[Array, Array]:
-    dtype = jnp.zeros(()).dtype
+    dtype = jnp.result_type(float)
     return x.astype(dtype), jnp.asarray(t, dtype)

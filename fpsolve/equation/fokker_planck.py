@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.arrays import as_array
 from ..core.checks import check_positive, is_concrete, refuse
 from ..core.types import Point
 from ..grid import Grid
@@ -63,7 +64,7 @@ class FokkerPlanck(eqx.Module):
         self.potential = None if potential is None else as_potential(potential)
         self.force = None if force is None else as_field("force", force)
         self.diffusion = _diffusion(diffusion)
-        self.given = () if callable(diffusion) else jnp.asarray(diffusion).shape
+        self.given = () if callable(diffusion) else jnp.shape(diffusion)
 
     @classmethod
     def ito(cls, drift: Any, diffusion: Any) -> "FokkerPlanck":
@@ -199,10 +200,10 @@ class ItoForce(eqx.Module):
         return self.drift(x, t) - jnp.diagonal(jax.jacfwd(diffusions)(x))
 
 
-def divide_root(density: Array, log_root: Array) -> Array:
-    """p / sqrt(pi) from log sqrt(pi), without 0/0 in tails where both have underflowed."""
+def divide_root(density: Any, log_root: Any, xp: Any = jnp) -> Any:
+    """p / sqrt(pi) from log sqrt(pi), without 0/0 in tails where both have underflowed; `xp` is numpy or jax.numpy."""
     empty = density == 0
-    return jnp.where(empty, 0, density * jnp.exp(jnp.where(empty, 0, -log_root)))
+    return xp.where(empty, 0, density * xp.exp(xp.where(empty, 0, -log_root)))
 
 
 def _refuse_irreversible(equation: FokkerPlanck, wanted: str, reason: str | None) -> None:
@@ -215,8 +216,10 @@ def _diffusion(value: Any) -> Any:
     if callable(value):
         return value
     check_positive("diffusion", value, "Give a number above zero, one an axis, or a function of x.")
-    array = jnp.asarray(value, dtype=float)
+    array = as_array(value)
     if array.ndim > 1:
         refuse("diffusion", value, "it must be a number, (d,) numbers, or a function of x", "Give one value an axis.")
     equal = array.shape == (1,) or (is_concrete(array) and np.all(np.asarray(array) == np.asarray(array).flat[0]))
-    return array[0] if array.ndim and equal else array
+    if not (array.ndim and equal):
+        return array
+    return as_array(np.asarray(array)[0]) if is_concrete(array) else array[0]

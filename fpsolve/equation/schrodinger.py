@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..core.arrays import as_array
 from ..core.checks import check_positive, refuse
 from ..core.types import Point
 from ..potential import Potential, as_potential
@@ -61,7 +62,7 @@ def constant_diffusion(diffusion: Any, hamiltonian: str) -> Array:
     if callable(diffusion):
         refuse("diffusion", diffusion, allowed, f"{hamiltonian} has constant D.")
     check_positive("diffusion", diffusion, "Give a number above zero, or one an axis.")
-    array = jnp.asarray(diffusion, dtype=float)
+    array = as_array(diffusion)
     if array.ndim > 1:
         refuse("diffusion", diffusion, allowed, "Give one value an axis.")
     return array

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from ..choice import choose_scheme
+from ..plan import choose_scheme
 from ..core.checks import refuse
 from ..entrance import initial_field
 from ..equation import FokkerPlanck
@@ -90,7 +90,7 @@ def _taken(question: Question, grid: Grid, error: float) -> Grid:
         chosen = choose_scheme(equation, grid, None, field, times, question.tol)
         if isinstance(chosen.scheme, Spectral):
             return grid
-        fits = chosen.wave_fits
+        fits = chosen.wave_representable
         grid = grid.refine(GROWTH)
     if fits:
         return grid

@@ -5,13 +5,14 @@ U(x, t),  b = -grad U + f,  D_i,  V_i = (d_i U)^2 / (4 D_i) - d_i^2 U / 2       
 
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..equation import FokkerPlanck, axis_wells
+from ..core.content import read_at
+from ..core.program import sampling_program
+from ..equation import FokkerPlanck, axis_wells, read_equation
 from ..grid import Gaussian
 from ..scheme.base import WithPotential
 
@@ -31,7 +32,7 @@ class Landscape:
     """The numbers of one equation in d dimensions."""
 
     def __init__(self, equation: WithPotential, ndim: int):
-        self.equation, self.ndim = equation, ndim
+        self.equation, self.ndim = read_equation(equation, ndim), ndim
         self.process = isinstance(equation, FokkerPlanck)
         self.reversible = isinstance(equation, FokkerPlanck) and equation.irreversible_anywhere is None
 
@@ -61,7 +62,8 @@ def sample_start(initial: Any, points: np.ndarray) -> np.ndarray:
     if isinstance(initial, Gaussian):
         mean, covariance = moments_of(initial, points.shape[1])
         return -np.einsum("pi,pi->p", points - mean, np.linalg.solve(covariance, (points - mean).T).T) / 2
-    return _in_chunks(lambda x: (_start(initial, x),), points, CHUNK)[0]
+    start = read_at(initial, points.shape[1])
+    return _in_chunks(lambda x: (_start(start, x),), points, CHUNK)[0]
 
 
 def moments_of(initial: Gaussian, ndim: int) -> tuple[np.ndarray, np.ndarray]:
@@ -80,19 +82,19 @@ def _in_chunks(f: Any, points: np.ndarray, size: int) -> list[np.ndarray]:
     return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
 
 
-@eqx.filter_jit
+@sampling_program
 def _energy(equation: WithPotential, points: Array, t: Any) -> Array:
     return jax.vmap(lambda x: equation.energy(x, t))(points)
 
 
-@eqx.filter_jit
+@sampling_program
 def _log_gibbs(equation: Any, points: Array, t: Any) -> Array:
     if equation.irreversible_anywhere is None:
         return jax.vmap(lambda x: equation.log_gibbs(x, jnp.zeros_like(x), t))(points)
     return jax.vmap(lambda x: -equation.energy(x, t) / jnp.max(equation.diffusions(x)))(points)
 
 
-@eqx.filter_jit
+@sampling_program
 def _local(equation: WithPotential, points: Array, t: Any) -> tuple[Array, ...]:
     if not isinstance(equation, FokkerPlanck):
         energy = jax.vmap(lambda x: equation.energy(x, t))(points)
@@ -106,12 +108,12 @@ def _local(equation: WithPotential, points: Array, t: Any) -> tuple[Array, ...]:
     return jax.vmap(one)(points)
 
 
-@eqx.filter_jit
+@sampling_program
 def _slope(equation: WithPotential, points: Array, t: Any) -> tuple[Array, Array]:
     drift = lambda x: equation.drift(x, t) if isinstance(equation, FokkerPlanck) else -jax.grad(equation.energy)(x, t)
     return jax.vmap(drift)(points), jax.vmap(jax.jacfwd(drift))(points)
 
 
-@eqx.filter_jit
+@sampling_program
 def _start(initial: Any, points: Array) -> Array:
     return jax.vmap(lambda x: jnp.asarray(initial(x)))(points)

@@ -12,17 +12,18 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import scipy.linalg
 
-from ..choice import UNRESOLVED
 from ..entrance import mass_weights
-from ..grid import Axis, Legendre
+from ..grid import Axis, Grid, Legendre
 from ..grid import Line as LineAxis
-from ..method.folding import MORE, SHORTEST
-from ..method.trajectory import CAPPED, HALVINGS, TOWERING
+from ..equation import divide_root
+from ..method.aliasing import aliasing_error, short_wave_damping, short_wave_share
+from ..method.clipping import TOL_FRACTION, clip_tails
+from ..plan.resolution import UNRESOLVED, wave_fits, wave_resolved
 from ..scheme.basis import basis, evaluate
 
 STEPS, FROZEN = 192, 48  # of a moving problem, in the wave and in the density picture
-DEGREE = 8
 
 
 class Numbers(NamedTuple):
@@ -81,12 +82,10 @@ class Line:
         share = 0.0
         if not isinstance(axis, Legendre):
             field = np.exp(2 * log_root) if times is None else self.density(axis)
-            field = np.concatenate([field, -field[::-1]]) if axis.ends == "open" else field
-            spectrum = np.abs(np.fft.rfft(field))
-            high = np.fft.rfftfreq(len(field)) > SHORTEST
-            share = float(np.max(spectrum[high], initial=0) / np.max(spectrum))
+            share = float(short_wave_share(field, axis, 0, np))
             first = 0.0 if times is None or not wave else _first(times)
-            share = max(share**2, share * _damping(axis, numbers, first)) if wave else share
+            damping = short_wave_damping(np.min(numbers.diffusion), axis, first, np)
+            share = max(share**2, share * float(damping)) if wave else share
         if not wave or axis.ends == "open":
             return bool(share < UNRESOLVED)
         moments = np.linspace(0, times[-1], 3) if self.moves and times is not None else np.zeros(1)
@@ -139,7 +138,7 @@ class Line:
         return density / (mass_weights(axis) @ density)
 
     def _enter(self, axis: Axis, log_root: np.ndarray, uncut: bool, first: float) -> np.ndarray | None:
-        """The wave at t = 0, with towering tails capped as a run caps them; None where a run takes the density."""
+        """The wave at t = 0, with tails clipped as a run clips them; None where a run takes the density."""
         assert self.start is not None, "states need a start"
         if not self.process:
             return self.start(axis.nodes)
@@ -147,17 +146,14 @@ class Line:
             return None
         density, w = self.density(axis), axis.weights
         with np.errstate(over="ignore", invalid="ignore"):
-            whole = np.where(density == 0, 0.0, density * np.exp(-log_root))
-            wave = _capped(whole, w, np.exp(log_root), self.tol)
+            wave = clip_tails(density, log_root, w, TOL_FRACTION * self.tol, np)
+            clipped = not np.array_equal(wave, divide_root(density, log_root, np))
             size = np.sqrt(w @ wave**2)
-        epsilon = np.finfo(float).eps
-        if not 8 * epsilon * size < min(self.tol, epsilon**0.5):
+        if not wave_fits(float(size), float, self.tol) or (clipped and uncut):
             return None
-        if wave is whole:
-            return wave
-        damping = _damping(axis, self.numbers(axis.nodes, 0.0), first)
-        resolved = not uncut and _resolved(axis, wave, density, np.exp(log_root), damping, self.tol)
-        return wave if resolved else None
+        damping = short_wave_damping(np.min(self.numbers(axis.nodes, 0.0).diffusion), axis, first, np)
+        errors = aliasing_error(Grid(axis), wave, np.exp(log_root), [damping], np)
+        return wave if wave_resolved(clipped, *errors, self.tol) else None
 
     def _steps(self, axis: Axis, times: np.ndarray, state: np.ndarray) -> "States":
         """In steps: of Strang, or (on `Legendre`, where the well alone knows no walls) of frozen exponentials."""
@@ -210,7 +206,7 @@ class Line:
             for k in range(count):
                 if self.moves:
                     generator = self.generator(axis, now + (k + 0.5) * length)
-                state = exponential(length * generator) @ state
+                state = scipy.linalg.expm(length * generator) @ state
             now = t
             densities.append(state)
         densities = np.stack(densities)
@@ -251,58 +247,5 @@ def distance(trial: States, reference: States) -> np.ndarray:
     return np.where(np.isfinite(error), error, np.inf)
 
 
-def _capped(wave: np.ndarray, w: np.ndarray, root: np.ndarray, tol: float) -> np.ndarray:
-    """As `method.trajectory.capped_wave` does it."""
-    tallest, typical = np.max(wave), 1 / (w @ root)
-    if not np.isfinite(tallest) or tallest <= TOWERING * typical:
-        return wave
-    capped = lambda height: wave / np.sqrt(1 + (wave / height) ** 4)
-    low, high = np.log(typical), np.log(tallest) + 10
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        enough = 1 - w @ (root * capped(np.exp(middle))) <= CAPPED * tol
-        low, high = (low, middle) if enough else (middle, high)
-    answer = capped(np.exp(high))
-    return answer / (w @ (root * answer))
-
-
 def _first(times: np.ndarray) -> float:
     return float(times[times > 0][:1].sum())
-
-
-def _damping(axis: Axis, numbers: Numbers, t: float) -> float:
-    """What diffusion leaves after a time t of the shortest tenth."""
-    return float(np.exp(-np.min(numbers.diffusion) * (2 * SHORTEST * np.pi * axis.n / axis.length) ** 2 * t))
-
-
-def _resolved(axis: Axis, wave: np.ndarray, density: np.ndarray, root: np.ndarray, damping: float, tol: float) -> bool:
-    """Whether an axis folds not much more of the wave than of the density, as `choice` judges it."""
-    folded = np.zeros(2)
-    if not isinstance(axis, Legendre):
-        for k, (field, weight) in enumerate([(wave, root), (density, np.ones_like(root))]):
-            odd = np.concatenate([field, -field[::-1]]) if axis.ends == "open" else field
-            spectrum = np.fft.fft(odd)
-            spectrum[np.abs(np.fft.fftfreq(len(odd))) <= SHORTEST] = 0
-            folded[k] = damping * (axis.weights @ np.abs(weight * np.fft.ifft(spectrum).real[: axis.n]))
-    if isinstance(axis, LineAxis):
-        ends = axis.weights[[0, -1]] * axis.n
-        folded += [ends @ np.abs(wave[[0, -1]] * root[[-1, 0]]), ends @ density[[0, -1]]]
-    return bool(folded[0] <= max(tol, MORE * folded[1]))
-
-
-def exponential(matrix: np.ndarray) -> np.ndarray:
-    """exp of a matrix, by scaling, the diagonal Padé approximant and squaring."""
-    scale = max(0, int(np.ceil(np.log2(max(np.linalg.norm(matrix, 1), 1e-300)))) + 1)
-    small = matrix / 2.0**scale
-    even, odd, power, coefficient = np.eye(len(matrix)), np.zeros_like(matrix), np.eye(len(matrix)), 1.0
-    for k in range(1, DEGREE + 1):
-        coefficient *= (DEGREE - k + 1) / (k * (2 * DEGREE - k + 1))
-        power = power @ small
-        if k % 2:
-            odd = odd + coefficient * power
-        else:
-            even = even + coefficient * power
-    answer = np.linalg.solve(even - odd, even + odd)
-    for _ in range(scale):
-        answer = answer @ answer
-    return answer

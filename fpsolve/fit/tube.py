@@ -6,9 +6,9 @@ exact where the drift is linear. Elsewhere it is a guide to the box only: direct
 """
 
 import numpy as np
+import scipy.linalg
 
 from .landscape import Landscape
-from .line import exponential
 
 STEPS = 96
 NEUTRAL = 1e-9  # by what a direction without a force is damped, so that a stationary covariance exists
@@ -27,7 +27,7 @@ def tube(landscape: Landscape, mean: np.ndarray, covariance: np.ndarray, last: f
         )
         linear = np.zeros((d + 1, d + 1))
         linear[:d, :d], linear[:d, d] = calm * length, drift * length
-        linear = exponential(linear)
+        linear = scipy.linalg.expm(linear)
         damped, one = calm - NEUTRAL * np.eye(d), np.eye(d)
         noise = 2 * np.diag(landscape.local(mean[None], now).diffusion[0])
         still = np.linalg.solve(np.kron(damped, one) + np.kron(one, damped), -noise.ravel()).reshape(d, d)

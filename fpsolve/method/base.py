@@ -1,23 +1,88 @@
-"""What a method does: it applies the exponential of an operator that stands still.
+"""What a method does: it applies the exponential of a static operator.
 
-    density picture   p(t + s)   = exp( s L) p(t)
-    wave picture      psi(t + s) = exp(-s e^{iw} H) psi(t),   w the Wick angle
+    density   p(t + s)   = exp( s L) p(t)
+    waves     psi(t + s) = exp(-s e^{iw} H) psi(t),   w the Wick angle
 
 `prepare` does once what serves every length (bounds, a decomposition); `apply` takes a field to all lengths at once.
+Everything known about a method is inside it: what it does not take (`unsupported`) and what it costs (`cost`).
 """
 
 import abc
+import enum
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..grid import Grid
 from ..scheme import Operator
 
-Picture = Literal["wave", "density"]
+
+class Picture(enum.StrEnum):
+    """What the state of a run is."""
+
+    DENSITY = "density"  # p, a density of a process
+    GIBBS_WAVE = "gibbs wave"  # psi = p / sqrt(pi), the wave of a process
+    WAVE = "wave"  # the wave of a Schrödinger equation
+
+    @property
+    def word(self) -> str:
+        """ "density" or "wave", as `stats` says it."""
+        return "density" if self is Picture.DENSITY else "wave"
+
+
+class ProblemKind(NamedTuple):
+    """The facts about a problem that methods ask for.
+
+    - `spectral`: whether the scheme is a spectral one; None while no scheme was chosen
+    - `fokker_planck`: whether mass is carried, rather than a wave of a Schrödinger equation
+    - `reversible`: whether H is symmetric: a Gibbs density exists, or the equation is a Schrödinger equation
+    - `wave_representable`: whether p / sqrt(pi) of the start can be carried in this precision
+    - `gradient_drift`: whether the drift is that of a potential alone, with a constant diffusion
+    - `time_dependent`: whether the operator moves
+    """
+
+    grid: Grid
+    spectral: bool | None
+    fokker_planck: bool
+    reversible: bool
+    wave_representable: bool
+    gradient_drift: bool
+    time_dependent: bool
+    wick: float
+    dtype: Any
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether a state may be expanded in the modes of H."""
+        return not self.fokker_planck or (self.reversible and self.wave_representable)
+
+
+class WorkEstimate(NamedTuple):
+    """How far a run goes: t |H| and t q at the last time, q the largest exit rate, and the number of times."""
+
+    spectrum: float
+    exits: float
+    times: int
+
+
+class Reason(NamedTuple):
+    """Why a method does not take a problem, and what to do instead: two clauses of a refusal."""
+
+    because: str
+    cure: str
+    name: str = "method"
+
+
+class Keeps(NamedTuple):
+    """What a method keeps on finite volumes, at any step: to rounding (True) or to its error (False)."""
+
+    mass: bool
+    positivity: bool
+    gibbs: bool
 
 
 class Step(NamedTuple):
@@ -29,8 +94,16 @@ class Step(NamedTuple):
     error: Array
 
 
-class Exponential(eqx.Module):
-    """A method for operators that stand still. Final subclasses give `prepare` and `apply`."""
+class Propagator(eqx.Module):
+    """A method for static operators."""
+
+    @abc.abstractmethod
+    def unsupported(self, kind: ProblemKind) -> Reason | None:
+        """Why it does not take such a problem, or None where it does."""
+
+    @abc.abstractmethod
+    def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
+        """Seconds on one core of a processor, to compare methods by; infinity where it is never chosen."""
 
     @abc.abstractmethod
     def prepare(self, operator: Operator, picture: Picture) -> Any:
@@ -39,6 +112,28 @@ class Exponential(eqx.Module):
     @abc.abstractmethod
     def apply(self, prepared: Any, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
         """From one `field` to all `lengths` `(T,)`, ascending and at least zero, to the relative tolerance `tol`."""
+
+
+Exponential = Propagator  # the name of before
+
+# One product with H on a processor's core: to start it, one multiplication and addition, one cell and axis of finite
+# volumes. Seconds, measured by benchmarks/kernels.py.
+OVERHEAD, FLOP, POINT = 1.0e-6, 3.3e-11, 2.2e-9
+
+
+def product_time(grid: Grid, spectral: bool | None) -> float:
+    """Seconds of one product with H."""
+    return OVERHEAD + (2 * FLOP * grid.size * sum(grid.shape) if spectral else POINT * grid.size * grid.ndim)
+
+
+def no_rates(name: str, kind: ProblemKind) -> Reason | None:
+    """Why a method made of rates between cells does not take a problem in a basis, or at a Wick angle."""
+    if kind.spectral:
+        cure = "Give scheme=fp.ScharfetterGummel(), or fp.Chebyshev(), fp.Uniformization() or fp.Dense()."
+        return Reason(f"{name} takes finite volumes, and the scheme is Spectral", cure)
+    if kind.wick != 0:
+        return Reason(f"{name} does not support a Wick angle", "Give fp.Chebyshev() or fp.Dense().")
+    return None
 
 
 def in_turn(one: Callable[[Array, Array], Step], field: Array, lengths: Array) -> Step:
@@ -59,7 +154,7 @@ def in_turn(one: Callable[[Array, Array], Step], field: Array, lengths: Array) -
     return steps._replace(calls=jnp.sum(steps.calls))
 
 
-def split_stationary(operator: Operator, picture: Picture, field: Array) -> tuple[Array, Array]:
+def split_stationary(operator: Operator, picture: Picture | str, field: Array) -> tuple[Array, Array]:
     """The part of the field along the stationary state, and the rest; zero and the field where there is none.
 
     sqrt(pi) is the null vector of H in the continuum and, on finite volumes, to rounding. Methods leave that part
@@ -69,7 +164,7 @@ def split_stationary(operator: Operator, picture: Picture, field: Array) -> tupl
     if log_root is None or any(axis.ends == "open" for axis in operator.grid.axes):
         return jnp.zeros_like(field), field
     root, integrate = jnp.exp(log_root), operator.grid.integrate
-    still = root * (integrate(field) * root if picture == "density" else integrate(root * field))
+    still = root * (integrate(field) * root if picture == Picture.DENSITY else integrate(root * field))
     return still, field - still
 
 

@@ -10,12 +10,12 @@ A pulse shorter than end / `SAMPLES` can be missed: give its ends.
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.program import sampling_program
 from ..grid import Grid
 
 SAMPLES = 512
@@ -29,7 +29,7 @@ def find_breakpoints(equation: Any, grid: Grid, end: float) -> np.ndarray:
     """Times in (0, end) at which U or f jumps or has a kink, ascending, `(B,)`."""
     points = _points(grid)
     times = np.linspace(0.0, end, SAMPLES + 1)
-    look = lambda times: np.asarray(_sample(equation, points, jnp.asarray(times)))
+    look = lambda times: _look(equation, points, times)
     values = look(times)
     noise = 256 * float(jnp.finfo(values.dtype).eps) * (1 + np.abs(values).max())
     if not np.all(np.isfinite(values)):
@@ -75,15 +75,21 @@ def _zoom(look: Any, left: float, right: float, noise: float) -> float | None:
         left, right = float(times[k]), float(times[k + 2])
 
 
-def _points(grid: Grid) -> Array:
+def _points(grid: Grid) -> np.ndarray:
     columns = [
         [axis.lower + axis.length * FRACTIONS[(k * (2 * i + 1) + i) % len(FRACTIONS)] for k in range(len(FRACTIONS))]
         for i, axis in enumerate(grid.axes)
     ]
-    return jnp.asarray(np.stack(columns, 1), dtype=float)
+    return np.stack(columns, 1).astype(jnp.result_type(float))
 
 
-@eqx.filter_jit
+def _look(equation: Any, points: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The values at a few or many times, by one program: shorter lists are filled up."""
+    padded = np.concatenate([times, np.full(SAMPLES + 1 - len(times), times[-1])])
+    return np.asarray(_sample(equation, points, padded))[: len(times)]
+
+
+@sampling_program
 def _sample(equation: Any, points: Array, times: Array) -> Array:
     """What the equation is given by, at all points and times, `(T, P)`."""
     return jax.vmap(lambda t: jax.vmap(lambda x: equation.given_at(x, t))(points).ravel())(times)

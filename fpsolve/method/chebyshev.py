@@ -22,6 +22,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from ..core.checks import check_integer, check_positive, refuse
@@ -30,7 +31,18 @@ from ..equation import divide_root
 from ..linear import lowest_level
 from ..scheme import EdgeOperator, Operator
 from ..scheme.tensor import TensorOperator
-from .base import Exponential, Picture, Step, in_turn, node_weights, split_stationary
+from .base import (
+    Picture,
+    ProblemKind,
+    Propagator,
+    Reason,
+    Step,
+    WorkEstimate,
+    in_turn,
+    node_weights,
+    product_time,
+    split_stationary,
+)
 from .contraction import Contraction
 
 NODES = 64  # of the integral, imaginary time: the integrand is a Gaussian of known width
@@ -51,19 +63,19 @@ class _Prepared(eqx.Module):
         """H times a field in its picture, or H_c times its coefficients."""
         if self.contraction is not None:
             return self.contraction.hamiltonian(field)
-        return -self.operator.generator(field) if self.picture == "density" else self.operator.hamiltonian(field)
+        return -self.operator.generator(field) if self.picture == Picture.DENSITY else self.operator.hamiltonian(field)
 
     def norm(self, field: Array) -> Array:
         """The norm of the wave of a field in the grid's weights: what multiplies every relative error."""
         log_root, weights = self.operator.log_root, node_weights(self.operator)
         if self.contraction is not None:  # whose axes have equal weights
             return jax.lax.stop_gradient(jnp.sqrt(weights.ravel()[0]) * jnp.linalg.norm(field))
-        if self.picture == "density" and log_root is not None:
+        if self.picture == Picture.DENSITY and log_root is not None:
             field = divide_root(field, log_root)
         return jax.lax.stop_gradient(jnp.sqrt(jnp.sum(weights * jnp.abs(field) ** 2)))
 
 
-class Chebyshev(Exponential):
+class Chebyshev(Propagator):
     """exp(-s H) by Chebyshev polynomials, to the tolerance asked for, in either picture.
 
     For reversible processes and Schrödinger equations. **Keeps**: mass and the Gibbs density to rounding; positivity
@@ -95,6 +107,26 @@ class Chebyshev(Exponential):
         check_positive("Chebyshev.stretch", stretch, "Give 1.0, or more where the bounds are too narrow.")
         self.ranks, self.stretch = ranks, float(stretch)
 
+    def unsupported(self, kind: ProblemKind) -> Reason | None:
+        """A process without a symmetric H; ranks that do not fit the grid."""
+        if kind.fokker_planck and not kind.reversible:
+            others = "fp.Uniformization(), fp.Implicit(), fp.Splitting() or fp.Dense()"
+            line = ", or fp.Rational() on a line" if kind.grid.ndim == 1 else ""
+            because = "Chebyshev needs the symmetric H, and this process has none, or a start too wide for its wave"
+            return Reason(because, f"Give {others}{line}.")
+        cure = "Give one number an axis, at most its nodes, or None to have them chosen."
+        if self.ranks and len(self.ranks) != kind.grid.ndim:
+            because = f"it must hold one number an axis, {kind.grid.ndim} in all"
+            return Reason(because, cure, "method.ranks")
+        for rank, n in zip(self.ranks or (), kind.grid.shape, strict=False):
+            if rank > n:
+                return Reason(f"an axis has only {n} nodes", cure, "method.ranks")
+        return None
+
+    def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
+        """About sqrt(25 t |H|) products: the terms of a Gaussian sum above 1e-11."""
+        return float(np.sqrt(25 * max(work.spectrum, 1.0))) * product_time(kind.grid, kind.spectral)
+
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
         """Bounds of the spectrum: the operator's own, the lower one drawn closer where a well may push levels anywhere.
 
@@ -102,7 +134,7 @@ class Chebyshev(Exponential):
         gain safely is fewer products than it takes, and an estimate that may fall short is worse than either.
         """
         contraction = operator.contraction if isinstance(operator, TensorOperator) else None
-        if contraction is not None and picture != "density":
+        if contraction is not None and picture != Picture.DENSITY:
             highest = jax.lax.stop_gradient(contraction.highest)
             return _Prepared(operator, jnp.zeros_like(highest), highest, contraction, picture)
         lowest, highest = operator.bounds

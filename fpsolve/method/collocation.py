@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from .base import Picture
 from .gauss import lagrange, pair, tables
 from .moving_wave import moving_well, reach_of_wave, relative_to, wave_distance
 
@@ -67,7 +68,7 @@ class Crossing(NamedTuple):
 
 
 def cross_adaptively(
-    problem: Any, field: Array, start: Array, end: Array, tol: Array, length: Array, ranks: tuple[int, ...]
+    problem: Any, field: Array, start: Any, end: Any, tol: Any, length: Any, ranks: tuple[int, ...]
 ) -> Crossing:
     """From `start` to `end` in steps chosen on the way; the error is infinite where the steps became too many."""
     dtype = field.real.dtype
@@ -118,7 +119,7 @@ def cross_adaptively(
     )
 
 
-def cross_evenly(problem: Any, field: Array, start: Array, end: Array, count: int, tol: Any) -> Crossing:
+def cross_evenly(problem: Any, field: Array, start: Any, end: Any, count: int, tol: Any) -> Crossing:
     """From `start` to `end` in `count` equal steps: what can be traced, and differentiated in both modes."""
     length = (end - start) / count
 
@@ -158,7 +159,7 @@ def step(
     count = len(rules.onward)
     offsets = jnp.asarray(np.append(rules.points, 0.5), dtype)
     wells = jax.vmap(lambda t: moving_well(problem, t, dtype))(now.t + length * offsets)
-    kinetic = [term.matrix for term in problem.operator(now.t, dtype).terms]
+    kinetic = [term.matrix for term in problem.at(now.t, dtype).terms]
     # Where there is no wave yet, a well no higher than elsewhere keeps it out as well, and the system is far smaller.
     size = jnp.abs(jax.lax.stop_gradient(now.fine))
     present = size > EMPTY * goal * jnp.max(size)
@@ -187,15 +188,15 @@ def step(
     if ranks:
         missed = missed + _dropped(problem, whole, ranks, now, ends[1], rest[1, -1], length)
     decay = jnp.exp(-rotation * length * frame.lowest)
-    if problem.process:  # back to a Gibbs density of mass 1, by the change of log Z
+    if problem.picture is Picture.GIBBS_WAVE:  # back to a Gibbs density of mass 1, by the change of log Z
         cells = jnp.log(problem.grid.weights).astype(dtype)
         norm = lambda t: jax.scipy.special.logsumexp(2 * relative_to(problem, t, dtype) + cells) / 2
         decay = decay * jnp.exp(norm(now.t + length) - norm(now.t))
     ends = ends * decay
-    if problem.process and all(axis.ends != "open" for axis in problem.grid.axes):
+    if problem.picture is Picture.GIBBS_WAVE and all(axis.ends != "open" for axis in problem.grid.axes):
         # Mass is kept, and what both solutions lost of it is an error that their distance does not show.
         integrate = problem.grid.integrate
-        before, after = (jnp.exp(problem.log_root(t, dtype)) for t in (now.t, now.t + length))
+        before, after = (jnp.exp(problem.log_sqrt_pi(t, dtype)) for t in (now.t, now.t + length))
         lost = integrate(before * now.fine) - integrate(after * ends)
         ends = ends + jnp.multiply.outer(lost, after)
         missed = missed + jax.lax.stop_gradient(jnp.abs(lost[1]))
@@ -272,7 +273,11 @@ def _ratio(a: Array, b: Array) -> Array:
 
 def _frame(problem: Any, kinetic: list[Array], well: Array, field: Array, t: Array) -> Frame:
     """Axes by themselves: the well averaged over the others, weighted by the marginals of sqrt(pi), or of |psi|."""
-    weight = jnp.exp(problem.log_root(t, well.dtype)) * jnp.ones_like(well) if problem.process else jnp.abs(field)
+    weight = (
+        jnp.exp(problem.log_sqrt_pi(t, well.dtype)) * jnp.ones_like(well)
+        if problem.picture is Picture.GIBBS_WAVE
+        else jnp.abs(field)
+    )
     d = well.ndim
     marginals = []
     for i in range(d):
@@ -314,7 +319,7 @@ def _dropped(
     out = [_axis(jnp.arange(n) >= k, i, end.ndim) for i, (n, k) in enumerate(zip(end.shape, ranks, strict=True))]
     beyond = functools.reduce(jnp.logical_or, out)
     high = jnp.exp(-z) * _to(frame, now.fine), length / (1 + z) * _to(frame, rest * end)
-    measure = jnp.exp(problem.log_root(now.t + length, dtype)) * problem.grid.weights.astype(dtype)
+    measure = jnp.exp(problem.log_sqrt_pi(now.t + length, dtype)) * problem.grid.weights.astype(dtype)
     size = lambda u: jnp.sum(measure * jnp.abs(u))
     return jax.lax.stop_gradient(sum(size(_back(frame, jnp.where(beyond, u, 0))) for u in high) / size(end))
 
@@ -323,11 +328,11 @@ def _axis(u: Array, i: int, d: int) -> Array:
     return u.reshape(-1, *(1,) * (d - 1 - i))
 
 
-def tails(problem: Any, field: Array, start: Array, end: Array) -> tuple[Array, ...]:
+def tails(problem: Any, field: Array, start: Any, end: Any) -> tuple[Array, ...]:
     """For each axis the error `(n_i,)` that the lowest k functions of it would make, judged by the state at `start`
     and sqrt(pi) at a few times."""
     dtype = field.real.dtype
-    kinetic = [term.matrix for term in problem.operator(start, dtype).terms]
+    kinetic = [term.matrix for term in problem.at(start, dtype).terms]
     length = (end - start) / LIKELY
 
     def at(t: Array, state: Array) -> tuple[Array, ...]:
@@ -344,7 +349,8 @@ def tails(problem: Any, field: Array, start: Array, end: Array) -> tuple[Array, 
         return tuple(jnp.sqrt(jnp.cumsum(s[::-1])[::-1]) for s in sums)
 
     roots = [
-        (t, jnp.exp(problem.log_root(t, dtype)).astype(field.dtype)) for t in (start + (end - start) * f for f in WHEN)
+        (t, jnp.exp(problem.log_sqrt_pi(t, dtype)).astype(field.dtype))
+        for t in (start + (end - start) * f for f in WHEN)
     ]
     rows = [at(t, state) for t, state in [(start, field), *roots]]
     return tuple(jnp.max(jnp.stack(column), 0) for column in zip(*rows, strict=True))

@@ -21,9 +21,12 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.along import transform
+from ..core.program import sampling_program
+from ..equation import QuantumPotential
+from ..grid import sample_product
 from ..scheme import Operator
 from ..scheme.tensor import Kinetic, TensorOperator
-from .base import node_weights, split_stationary
+from .base import Picture, node_weights, split_stationary
 
 SAFETY = 4.0  # the first order falls short by up to twice this where the axes are strongly coupled
 MARGIN = 6.0  # by how much the error foreseen must be below the tolerance
@@ -108,7 +111,11 @@ def contract(operator: TensorOperator, ranks: tuple[int, ...], sample_wells: Sam
     """H_c with `ranks` functions on the axes; `sample_wells` evaluates V on products of positions, one for each tuple
     of them."""
     axes, bases, matrices, points = _functions(operator, ranks)
-    nodes = [axis[part] for i in range(len(axes)) for axis, part in zip(operator.grid.nodes, _sparse(operator, i), strict=True)]
+    nodes = [
+        axis[part]
+        for i in range(len(axes))
+        for axis, part in zip(operator.grid.nodes, _sparse(operator, i), strict=True)
+    ]
     d = len(axes)
     mixed = [tuple(points[j] if j == i else nodes[i * d + j] for j in range(d)) for i in range(d)]
     wells = sample_wells((points, *mixed))
@@ -139,6 +146,13 @@ def _couple(
         coupling = coupling - _upright(_mean(operator, i, well.astype(dtype)), i, d)
     highest = sum((axis.energies[rank - 1] for axis, rank in zip(axes, ranks, strict=True)), jnp.max(coupling))
     return Contraction(bases, matrices, coupling, highest, axes)
+
+
+@sampling_program
+def sample_wells(equation: Any, positions: tuple[tuple[Array, ...], ...]) -> tuple[Array, ...]:
+    """The quantum potential of a process at rest, on products of positions."""
+    well = QuantumPotential(equation, jnp.ones(()))
+    return tuple(sample_product(well, product) for product in positions)
 
 
 def _sparse(operator: TensorOperator, i: int) -> tuple[slice, ...]:
@@ -179,7 +193,9 @@ def missing(operator: TensorOperator, wave: Array, first: Array) -> Any:
     root = jnp.exp(operator.log_root)
     measure = node_weights(operator) * root
     coupling = operator.well - sum((_upright(axis.well, i, len(axes)) for i, axis in enumerate(axes)), jnp.zeros(()))
-    slow = separable(axes, split_stationary(operator, "wave", wave)[1], lambda e: jnp.exp(-jnp.maximum(e, 0) * first))
+    slow = separable(
+        axes, split_stationary(operator, Picture.GIBBS_WAVE, wave)[1], lambda e: jnp.exp(-jnp.maximum(e, 0) * first)
+    )
     pushed = lambda u: separable(axes, coupling * u, lambda e: first / (1 + jnp.maximum(e, 0) * first))
     fields = (slow, pushed(slow), jnp.sum(measure * jnp.abs(slow)) * pushed(root))
     rows = []

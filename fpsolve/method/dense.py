@@ -4,6 +4,7 @@ symmetric H = Q diag(E) Q^T:   exp(-s e^{iw} H) = Q diag(exp(-s e^{iw} E)) Q^T
 otherwise:                     exp(sL) by scaling and squaring (jax.scipy.linalg.expm)
 """
 
+import math
 from typing import Any
 
 import equinox as eqx
@@ -14,7 +15,9 @@ from jaxtyping import Array
 from ..core.memory import check_memory
 from ..scheme import Operator
 from ..scheme.base import dense
-from .base import Exponential, Picture, Step, in_turn, node_weights, split_stationary
+from .base import Picture, ProblemKind, Propagator, Reason, Step, WorkEstimate, in_turn, node_weights, split_stationary
+
+SMALL = 256  # points, up to which the exponential of a matrix that is not symmetric is the quickest (measured)
 
 
 class _Symmetric(eqx.Module):
@@ -28,7 +31,7 @@ class _General(eqx.Module):
     matrix: Array
 
 
-class Dense(Exponential):
+class Dense(Propagator):
     """exp of the full matrix, by eigendecomposition (symmetric) or scaling and squaring (any drift).
 
     **Cost**: size^3 operations and size^2 numbers, once for a symmetric operator, once a step otherwise. **Raises**:
@@ -47,6 +50,21 @@ class Dense(Exponential):
         """Refuse a grid of so many points that the matrix would not fit in memory."""
         check_memory("Dense on a grid", (size, size), 4, "Use fp.Chebyshev() or fp.Uniformization(): no matrix.")
 
+    def unsupported(self, kind: ProblemKind) -> Reason | None:
+        """A grid whose matrix would not fit in memory is refused here."""
+        self.check_size(kind.grid.size)
+        return None
+
+    def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
+        """One decomposition of a symmetric matrix; a matrix that is not symmetric is exponentiated, up to
+        `SMALL` points."""
+        if jnp.finfo(kind.dtype).bits == 32:  # an eigendecomposition loses half of the digits of a wave's tails
+            return math.inf
+        size = kind.grid.size
+        if kind.symmetric:
+            return 2.1e-6 * size + 5.5e-10 * size**3  # measured: benchmarks/kernels.py
+        return 0.0 if size <= SMALL and not kind.reversible else math.inf
+
     def prepare(self, operator: Operator, picture: Picture) -> Any:
         """The matrix."""
         grid = operator.grid
@@ -54,11 +72,11 @@ class Dense(Exponential):
         weights = node_weights(operator)
         dtype = weights.dtype
         log_root = operator.log_root
-        if picture == "density" and log_root is None:
+        if picture == Picture.DENSITY and log_root is None:
             return _General(dense(operator.generator, grid, dtype))
         root = jnp.sqrt(weights).ravel()
         matrix = root[:, None] * dense(operator.hamiltonian, grid, dtype) / root
-        scale = 1 / root if log_root is None or picture == "wave" else jnp.exp(log_root).ravel() / root
+        scale = 1 / root if log_root is None or picture != Picture.DENSITY else jnp.exp(log_root).ravel() / root
         return _Symmetric(operator, (matrix + matrix.T) / 2, scale, picture)
 
     def apply(self, prepared: Any, field: Array, lengths: Array, tol: Array, wick: float) -> Step:

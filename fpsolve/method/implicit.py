@@ -29,8 +29,20 @@ from ..core.loop import run_loop
 from ..core.types import Count
 from ..linear.krylov import Resolvent, factor_resolvent
 from ..scheme import EdgeOperator, Operator
-from .base import Exponential, Picture, Step, node_weights, split_stationary
+from .base import (
+    Picture,
+    ProblemKind,
+    Propagator,
+    Reason,
+    Step,
+    WorkEstimate,
+    no_rates,
+    node_weights,
+    product_time,
+    split_stationary,
+)
 
+PRODUCTS = 4e5  # of a Poisson sum, which take as long as a run of order 3 to 1e-8 (measured: benchmarks/kernels.py)
 MOST, TRIES = 8192, 4  # double steps between two output times, and sweeps with ever shorter ones
 
 
@@ -54,7 +66,7 @@ class _Run(NamedTuple):
     count: Array
 
 
-class Implicit(Exponential):
+class Implicit(Propagator):
     """L-stable implicit steps on finite volumes: any drift, however steep, any ends, steps of any length.
 
         R(hL) = sum_k c_k (1 - gamma h L)^{-k},      k = 1, ..., order
@@ -92,9 +104,17 @@ class Implicit(Exponential):
             steps = check_integer("steps", steps, 2, "Give at least 2, so that an error can be estimated, or None.")
         self.steps = steps
 
+    def unsupported(self, kind: ProblemKind) -> Reason | None:
+        """A spectral scheme, a Wick angle."""
+        return no_rates("Implicit", kind)
+
+    def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
+        """As long as `PRODUCTS` products, whatever the rates."""
+        return PRODUCTS * product_time(kind.grid, kind.spectral)
+
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
         """The rates, with a well moved up to zero."""
-        if not isinstance(operator, EdgeOperator) or (picture == "wave" and operator.log_root is not None):
+        if not isinstance(operator, EdgeOperator) or (picture != Picture.DENSITY and operator.log_root is not None):
             cure = "Give scheme=fp.ScharfetterGummel(), or fp.Chebyshev()."
             refuse("method", self, "implicit steps need finite volumes and the density picture", cure)
         if operator.well is None:
@@ -108,14 +128,14 @@ class Implicit(Exponential):
             refuse("method", self, "implicit steps damp what a Wick angle only turns", "Give fp.Chebyshev().")
         still = jnp.zeros_like(field)
         if self.order > 1:
-            still, field = split_stationary(prepared.operator, "density", field)
+            still, field = split_stationary(prepared.operator, Picture.DENSITY, field)
         if self.steps is None:
             run = _adaptive(prepared, still, field, lengths, jnp.asarray(tol, field.dtype))
         else:
             run = _fixed(prepared, self.steps, field, lengths, jnp.asarray(tol, field.dtype))
         rest = run.field
         if self.order > 1:
-            rest = jax.vmap(lambda u: split_stationary(prepared.operator, "density", u)[1])(rest)
+            rest = jax.vmap(lambda u: split_stationary(prepared.operator, Picture.DENSITY, u)[1])(rest)
         values = still + rest
         size = jax.vmap(prepared.norm)(values)
         error = jax.lax.stop_gradient(run.error / jnp.where(size > 0, size, 1) + 4 * jnp.finfo(field.dtype).eps)

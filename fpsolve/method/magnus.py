@@ -20,6 +20,7 @@ References: Magnus, Comm. Pure Appl. Math. 7 (1954) 649; Hochbruck and Lubich, S
 extrapolation: Hairer, Norsett and Wanner, Solving ODEs I, II.9.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -28,17 +29,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.arrays import as_array, host_module
 from ..core.checks import check_integer, check_numbers, is_concrete, refuse
 from ..core.loop import run_loop
-from ..equation import FokkerPlanck, ScoreHamiltonian
-from ..grid import Grid, Legendre
-from ..scheme import Scheme, Spectral
-from ..scheme.base import Equation
-from .base import Exponential, Picture
-from .breakpoints import find_breakpoints
+from .base import Picture, Propagator
 from .chebyshev import Chebyshev
 from .collocation import MOST, choose_ranks, cross_adaptively, cross_evenly, tails
-from .moving_wave import wave_distance
+from .moving_wave import relative_distance, wave_measure
+from .problem import Problem
+from .timeline import Timeline
 
 COLUMNS = 5
 FIRST, LEVELS, PATIENCE = 4, 12, 2  # steps of the coarsest level, levels, and those without progress
@@ -46,7 +45,6 @@ TRACED, EVEN = 128, 24  # steps under a transformation, of midpoints and of coll
 START = 16  # the part of an interval that the first step by collocation tries
 QUICK = 2**18  # steps foretold times points, for which a program of other ranks is not worth its compilation
 CHEAP = 2000  # products after which collocation that gave up is tried again in the next interval
-LARGEST = 2**18  # points of a grid; collocation holds some sixty fields
 APART = 4  # a state beside a breakpoint is this many units of rounding from it
 
 
@@ -81,7 +79,7 @@ class Magnus(eqx.Module):
     ```
     """
 
-    exponential: Exponential
+    exponential: Propagator
     breakpoints: Array
     steps: int | None = eqx.field(static=True)
     extrapolate: bool = eqx.field(static=True)
@@ -89,17 +87,17 @@ class Magnus(eqx.Module):
     def __init__(
         self,
         steps: int | None = None,
-        exponential: Exponential | None = None,
+        exponential: Propagator | None = None,
         breakpoints: Any = (),
         extrapolate: bool = True,
     ):
         if steps is not None:
             check_integer("Magnus.steps", steps, 4, "Give at least 4 steps, or None.")
-        if exponential is not None and not isinstance(exponential, Exponential):
+        if exponential is not None and not isinstance(exponential, Propagator):
             refuse(
                 "Magnus.exponential",
                 exponential,
-                "it must be a method for operators that stand still",
+                "it must be a method for static operators",
                 "Give fp.Chebyshev().",
             )
         if not isinstance(extrapolate, bool):
@@ -111,42 +109,17 @@ class Magnus(eqx.Module):
                 refuse("Magnus.breakpoints", breakpoints, "they must be finite times, (B,)", cure)
         self.steps = steps
         self.exponential = Chebyshev() if exponential is None else exponential
-        self.breakpoints = jnp.sort(jnp.asarray(breakpoints, dtype=float))
+        xp = host_module(breakpoints)
+        self.breakpoints = as_array(xp.sort(xp.asarray(breakpoints, dtype=float)))
         self.extrapolate = extrapolate
 
+    def with_exponential(self, exponential: Propagator) -> "Magnus":
+        """The same with another method for frozen steps."""
+        return eqx.tree_at(lambda m: m.exponential, self, exponential)
 
-class Problem(eqx.Module):
-    """What a march needs besides its state: who moves, where, and in which picture."""
-
-    equation: Equation
-    scheme: Scheme
-    grid: Grid = eqx.field(static=True)
-    picture: Picture = eqx.field(static=True)
-    reversible: bool = eqx.field(static=True)
-    wick: float = eqx.field(static=True)
-
-    @property
-    def process(self) -> bool:
-        """Whether the state is a wave of a process, which has a Gibbs density to be relative to."""
-        return self.picture == "wave" and self.reversible and isinstance(self.equation, FokkerPlanck)
-
-    @property
-    def separable(self) -> bool:
-        """Whether the state is a wave, and every axis has a kinetic matrix of its own."""
-        bases = isinstance(self.scheme, Spectral) and not any(isinstance(axis, Legendre) for axis in self.grid.axes)
-        bases = bases and not isinstance(self.equation, ScoreHamiltonian)
-        return self.picture == "wave" and bases and self.grid.size <= LARGEST
-
-    def operator(self, t: Any, dtype: Any) -> Any:
-        """The operator at time t."""
-        return self.scheme.build(self.equation, self.grid, t, dtype, self.reversible)
-
-    def log_root(self, t: Any, dtype: Any) -> Array:
-        """log sqrt(pi_t) if the state is a wave of a process, else 0: the gauge of the state at time t."""
-        if self.process:
-            assert isinstance(self.equation, FokkerPlanck)
-            return self.equation.log_root(self.grid, t).astype(dtype)
-        return jnp.zeros((), dtype)
+    def with_breakpoints(self, breakpoints: Any) -> "Magnus":
+        """The same with other breakpoints `(B,)`, ascending."""
+        return eqx.tree_at(lambda m: m.breakpoints, self, as_array(breakpoints))
 
 
 class Interval(NamedTuple):
@@ -163,87 +136,107 @@ class Passage(NamedTuple):
     the steps an interval takes, 0 where that is not known, negative where midpoints are to go on."""
 
     field: Array
-    calls: Array
-    error: Array
+    calls: Any
+    error: Any
     first: int
 
 
-def look_ahead(method: Magnus, problem: Problem, end: float) -> Magnus:
-    """The method with the breakpoints up to `end` that sampling finds, beside those given."""
-    found = find_breakpoints(problem.equation, problem.grid, end)
-    given = np.asarray(method.breakpoints)
-    new = [t for t in found if not np.any(np.abs(given - t) < 1e-9 * end)]
-    if not new:
-        return method
-    return eqx.tree_at(lambda m: m.breakpoints, method, jnp.sort(jnp.asarray([*given, *new], dtype=float)))
-
-
-def travel(method: Magnus, problem: Problem, field: Array, start: Array, end: Array, tol: Any, first: int) -> Passage:
-    """One interval between outputs, in steps chosen for `tol`, from breakpoint to breakpoint."""
-    calls, error, now = jnp.zeros((), field.real.dtype), jnp.zeros((), field.real.dtype), start
-    inside = [t for t in np.asarray(method.breakpoints) if float(start) <= t <= float(end)]
-    for t in [*inside, None]:
-        before, after = (end, end) if t is None else _around(jnp.asarray(t, start.dtype))
-        before, after = jnp.maximum(before, now), jnp.minimum(jnp.maximum(after, now), end)
-        if float(before) > float(now):
-            share = tol * float(before - now) / float(end - start)
-            part = _piece(method, problem, field, now, before, share, first)
-            field, first = part.field, part.first
-            calls, error = calls + part.calls, error + part.error
-        if t is not None:
-            field = _regauge(problem, field, before, after)
-        now = after
+def travel(method: Magnus, timeline: Timeline, field: Array, start: Any, end: Any, tol: Any, first: int) -> Passage:
+    """One interval between outputs, in steps chosen for `tol`, from breakpoint to breakpoint; times are numpy's."""
+    number = field.real.dtype.type
+    calls, error, now, whole = 0.0, 0.0, number(start), float(end) - float(start)
+    while now < end:
+        problem, until = timeline.covering(float(now))
+        # The end of a stretch may lie below `now` by rounding in the precision of the run.
+        stop = min(number(min(until, float(end))), number(end))
+        if stop > now:
+            part = float(stop - now) / whole
+            taken = _piece(method, problem, field, now, stop, tol * part, _scaled(first, part))
+            field, first = taken.field, _scaled(taken.first, 1 / part)
+            calls, error = calls + float(taken.calls), error + float(taken.error)
+        if until >= float(end):
+            break
+        after = timeline.after(until)
+        beyond = min(number(after), number(end))
+        if after > until:  # across a breakpoint: the same density, relative to another sqrt(pi)
+            field = _regauge(problem, timeline.covering(after)[0], field, stop, beyond)
+        now = beyond
     return Passage(field, calls, error, first)
 
 
-def travel_evenly(method: Magnus, problem: Problem, field: Array, start: Array, end: Array, tol: Any) -> Interval:
+def _scaled(first: int, part: float) -> int:
+    """A number of steps for another length; its sign and zero have a meaning of their own."""
+    return first if first == 0 or part == 1 else int(math.copysign(max(1, round(abs(first) * part)), first))
+
+
+def travel_evenly(method: Magnus, problem: Problem, field: Array, start: Any, end: Any, tol: Any) -> Interval:
     """One interval in a number of steps known beforehand, from breakpoint to breakpoint; what can be traced."""
     calls, error, now = jnp.zeros((), field.real.dtype), jnp.zeros((), field.real.dtype), start
     for k in range(len(method.breakpoints) + 1):
         last = k == len(method.breakpoints)
         before, after = (end, end) if last else _around(method.breakpoints[k].astype(start.dtype))
         before, after = jnp.clip(before, now, end), jnp.clip(after, now, end)
-        if problem.separable and method.extrapolate:
+        if problem.collocated and method.extrapolate:
             there = cross_evenly(problem, field, now, before, method.steps or EVEN, tol)
             field, calls, error = there.fine, calls + there.calls, error + there.error
         else:
             part = advance(method, problem, field, now, before, fixed_levels(method.steps), None)
             field, calls, error = part.field, calls + part.calls, error + part.error
         if not last:
-            field = _regauge(problem, field, before, after)
+            field = _regauge(problem, problem, field, before, after)
         now = after
     return Interval(field, calls, error, ())
 
 
-def _piece(method: Magnus, problem: Problem, field: Array, start: Array, end: Array, tol: float, first: int) -> Passage:
+def _piece(method: Magnus, problem: Problem, field: Array, start: Any, end: Any, tol: float, first: int) -> Passage:
     if method.steps is not None:
         taken = _evenly(eqx.tree_at(lambda m: m.breakpoints, method, jnp.zeros(0)), problem, field, start, end, tol)
         return Passage(taken.field, taken.calls, taken.error, first)
-    if problem.separable and method.extrapolate and first >= 0:
+    if problem.collocated and method.extrapolate and first >= 0:
         length = (end - start) / (first or START)
-        goal, ranks = jnp.asarray(tol, field.real.dtype), ()
-        if problem.process and problem.grid.ndim > 1 and not 0 < first * problem.grid.size <= QUICK:
+        goal, ranks = np.asarray(tol, field.real.dtype), ()
+        if (
+            problem.picture is Picture.GIBBS_WAVE
+            and problem.grid.ndim > 1
+            and not 0 < first * problem.grid.size <= QUICK
+        ):
             ranks = choose_ranks(_tails(problem, field, start, end), tol, problem.grid.shape)
         there = _adaptively(problem, field, start, end, goal, length, ranks)
         if ranks and not float(there.error) < tol:
             there = _adaptively(problem, field, start, end, goal, length, ())
         if np.isfinite(float(there.error)):
-            return Passage(there.fine, there.calls, there.error, max(1, round(float((end - start) / there.length))))
+            steps = max(1, round(float(end - start) / float(there.length)))
+            return Passage(there.fine, there.calls, there.error, steps)
         if float(there.calls) < CHEAP:
             taken = advance(method, problem, field, start, end, adaptive_levels(FIRST), tol)
-            return Passage(taken.field, taken.calls + there.calls, taken.error, 0)
+            return Passage(taken.field, float(taken.calls) + float(there.calls), taken.error, 0)
     taken = advance(method, problem, field, start, end, adaptive_levels(max(FIRST, -first)), tol)
     return Passage(taken.field, taken.calls, taken.error, -max(FIRST, taken.levels[-1] // 8 if taken.levels else 0))
 
 
-def _around(t: Array) -> tuple[Array, Array]:
+def _around(t: Any) -> tuple[Any, Any]:
     """Just before and just after a breakpoint."""
-    apart = APART * jnp.finfo(t.dtype).eps * jnp.abs(t)
+    apart = APART * jnp.finfo(t.dtype).eps * abs(t)
     return t - apart, t + apart
 
 
+def make_timeline(method: Magnus, problem: Problem, last: float, dtype: Any) -> Timeline:
+    """The stretches between the method's breakpoints in [0, last], each from just after one to just before the next."""
+    edges, now = [], 0.0
+    for t in np.asarray(method.breakpoints):
+        if not 0 <= t <= last:
+            continue
+        before, after = (float(side) for side in _around(np.asarray(t, dtype)))
+        if before > now:
+            edges.append((now, before))
+        now = max(now, after)
+    if last > now:
+        edges.append((now, last))
+    return Timeline(problem, edges)
+
+
 def march(
-    method: Magnus, problem: Problem, field: Array, start: Array, end: Array, count: Any
+    method: Magnus, problem: Problem, field: Array, start: Any, end: Any, count: Any
 ) -> tuple[Array, Array, Array]:
     """`count` midpoint steps from `start` to `end`; the field, the operator calls and the steps' own errors."""
     dtype = field.real.dtype
@@ -252,9 +245,9 @@ def march(
     def step(k: Array, parameters: Any, carry: tuple[Array, ...]) -> tuple[Array, ...]:
         problem, start, length = parameters
         field, gauge, calls, error = carry
-        middle, after = start + (k + 0.5) * length, problem.log_root(start + (k + 1) * length, dtype)
-        operator = problem.operator(middle, dtype)
-        inside = jnp.zeros((), dtype) if problem.picture == "density" or not problem.reversible else operator.log_root
+        middle, after = start + (k + 0.5) * length, problem.log_sqrt_pi(start + (k + 1) * length, dtype)
+        operator = problem.at(middle, dtype)
+        inside = operator.log_root if problem.picture is Picture.GIBBS_WAVE else jnp.zeros((), dtype)
         prepared = method.exponential.prepare(operator, problem.picture)
         taken = method.exponential.apply(
             prepared, field * jnp.exp(gauge - inside), length[None], jnp.zeros((), dtype), problem.wick
@@ -264,32 +257,27 @@ def march(
 
     zero = jnp.zeros((), dtype)
     field, _, calls, error = run_loop(
-        count, step, (problem, start, length), (field, problem.log_root(start, dtype), zero, zero)
+        count, step, (problem, start, length), (field, problem.log_sqrt_pi(start, dtype), zero, zero)
     )
     return field, calls, error * jnp.sqrt(jnp.asarray(count, dtype))  # rounding adds up like a random walk
 
 
 def advance(
-    method: Magnus, problem: Problem, field: Array, start: Array, end: Array, levels: Sequence[int], tol: float | None
+    method: Magnus, problem: Problem, field: Array, start: Any, end: Any, levels: Sequence[int], tol: float | None
 ) -> Interval:
     """One interval between outputs: extrapolate over `levels` (steps each) until the error is below `tol`, if given."""
     above: list[Array] = []
-    calls = jnp.zeros((), field.real.dtype)
-    best = Interval(field, calls, jnp.asarray(jnp.inf, field.real.dtype), ())
+    concrete = is_concrete(problem, field, start, end)
+    calls: Any = 0.0
+    best = Interval(field, calls, np.inf, ())
+    measure = _measure(problem, end, field)
     for level, count in enumerate(levels):
-        finest, more, rounding = _march(method, problem, field, start, end, jnp.asarray(count))
-        calls = calls + more
-        row = [finest]
-        for j, coarse in enumerate(above[:COLUMNS], start=1):
-            row.append(row[-1] + (row[-1] - coarse) / (4**j - 1))
-        if not method.extrapolate:
-            row = [finest]
-        before, above = above, row
+        finest, more, rounding = _march(method, problem, field, start, end, np.asarray(count))
+        calls = calls + (float(more) if concrete else more)
+        above, distance = _table_row(finest, above[:COLUMNS], measure, method.extrapolate)
         if level == 0:
             continue
-        taken = Interval(
-            row[-1], calls, wave_distance(problem, row[-1], before[-1], end) + rounding, tuple(levels[: level + 1])
-        )
+        taken = Interval(above[-1], calls, distance + rounding, tuple(levels[: level + 1]))
         if tol is None:
             best = taken
             continue
@@ -318,7 +306,24 @@ _evenly = eqx.filter_jit(travel_evenly)
 
 
 @eqx.filter_jit
-def _regauge(problem: Problem, field: Array, before: Array, after: Array) -> Array:
+def _table_row(finest: Array, above: list[Array], measure: Array, extrapolate: bool) -> tuple[list[Array], Array]:
+    """A row of the extrapolation table from the one above it, and the distance of the best entries of both."""
+    row = [finest]
+    for j, coarse in enumerate(above if extrapolate else [], start=1):
+        row.append(row[-1] + (row[-1] - coarse) / (4**j - 1))
+    if not above:
+        return row, jnp.zeros((), finest.real.dtype)
+    return row, relative_distance(row[-1], above[-1], measure)
+
+
+@eqx.filter_jit
+def _measure(problem: Problem, t: Any, like: Array) -> Array:
+    """The weights in which a state at time t has the size of its density."""
+    return wave_measure(problem, jnp.asarray(t), like.real.dtype)
+
+
+@eqx.filter_jit
+def _regauge(old: Problem, new: Problem, field: Array, before: Any, after: Any) -> Array:
     """The same density as a wave of another time."""
     dtype = field.real.dtype
-    return field * jnp.exp(problem.log_root(before, dtype) - problem.log_root(after, dtype))
+    return field * jnp.exp(old.log_sqrt_pi(before, dtype) - new.log_sqrt_pi(after, dtype))

@@ -28,7 +28,17 @@ from ..core.checks import is_concrete, refuse
 from ..linear import exponential_partial, lowest_decay, solve_chain
 from ..linear.caratheodory_fejer import ORDERS
 from ..scheme import EdgeOperator, Operator
-from .base import Exponential, Picture, Step, node_weights, split_stationary
+from .base import (
+    Picture,
+    ProblemKind,
+    Propagator,
+    Reason,
+    Step,
+    WorkEstimate,
+    no_rates,
+    node_weights,
+    split_stationary,
+)
 
 AMPLIFIED = 1e4  # by how much a start far from the stationary density may enlarge the error on the half-line
 SAFETY = 10.0  # of the measured error
@@ -44,7 +54,7 @@ class _Prepared(eqx.Module):
     ring: bool = eqx.field(static=True)
 
 
-class Rational(Exponential):
+class Rational(Propagator):
     """exp(tL) p on one axis by a rational approximation: n/2 tridiagonal solves, the same for every t.
 
     On finite volumes, in the density picture, for processes with any drift and diffusion between ends; on a ring only
@@ -70,12 +80,30 @@ class Rational(Exponential):
         if self.order is not None and self.order not in ORDERS[1:]:
             refuse("Rational.order", self.order, "it must be even, from 4 to 16", "Give 14, or None.")
 
+    def unsupported(self, kind: ProblemKind) -> Reason | None:
+        """More than one axis, a spectral scheme, a Wick angle, a force on a ring."""
+        if kind.grid.ndim > 1:
+            others = (
+                "fp.Chebyshev() for a reversible process, fp.Uniformization(), fp.Splitting() or fp.Implicit() for any"
+            )
+            return Reason(f"Rational takes one axis, and the grid has {kind.grid.ndim}", f"Give {others}.")
+        if reason := no_rates("Rational", kind):
+            return reason
+        if kind.fokker_planck and not kind.gradient_drift and kind.grid.axes[0].ends == "ring":
+            cure = "Give fp.Dense() on a small grid, fp.Uniformization(), fp.Splitting() or fp.Implicit()."
+            return Reason("a drift that is no gradient on a ring makes the spectrum complex", cure)
+        return None
+
+    def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
+        """Seven solves of 40 ns a cell for each time (measured: benchmarks/kernels.py)."""
+        return 3e-7 * kind.grid.size * work.times
+
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
         """The chain's rates, its stationary density, and where mass is lost its lowest level."""
         cure = "Give fp.Chebyshev(), or fp.Uniformization() for a force."
         if not isinstance(operator, EdgeOperator) or operator.grid.ndim != 1:
             refuse("method", self, "Rational needs one axis and a finite-volume scheme", cure)
-        if picture == "wave" and operator.well is None:
+        if picture != Picture.DENSITY and operator.well is None:
             refuse("picture", picture, "Rational carries the density of a process", cure)
         (axis,), weights = operator.grid.axes, node_weights(operator)
         ring, lossy = axis.ends == "ring", axis.ends == "open" or operator.well is not None
@@ -124,13 +152,13 @@ def _advance(prepared: _Prepared, field: Array, lengths: Array, order: int) -> S
     poles, residues = (
         jnp.asarray(np.concatenate(pair), complex_dtype) for pair in zip(fine[:2], coarse[:2], strict=True)
     )
-    still, rest = split_stationary(operator, "density", field)
+    still, rest = split_stationary(operator, Picture.DENSITY, field)
     weights, safe = node_weights(operator), jnp.where(lengths > 0, lengths, 1)
     shifts = (poles[:, None] / safe - prepared.lowest).ravel()
     solved = solve_chain(shifts, prepared.excess, prepared.up, prepared.down, weights * rest, prepared.ring)
     terms = -2 * residues[:, None] / safe * solved.reshape(-1, *poles.shape, *safe.shape)
     masses, check = jnp.sum(terms[:, :split].real, axis=1), jnp.sum(terms[:, split:].real, axis=1)
-    moved = jax.vmap(lambda u: still + split_stationary(operator, "density", u)[1])((masses / weights[:, None]).T)
+    moved = jax.vmap(lambda u: still + split_stationary(operator, Picture.DENSITY, u)[1])((masses / weights[:, None]).T)
     decay = jnp.exp(-lengths * prepared.lowest)[:, None]
     answer = jnp.where(lengths[:, None] > 0, decay * moved, field)
     start = jnp.sum(weights * jnp.abs(rest))

@@ -13,6 +13,7 @@ References: Strang, SIAM J. Numer. Anal. 5 (1968) 506; Hundsdorfer and Verwer, N
 Advection-Diffusion-Reaction Equations, IV.1.
 """
 
+import math
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
@@ -28,7 +29,7 @@ from ..core.memory import check_memory
 from ..grid import Grid
 from ..linear.positive import EXACTLY, doublings, squared, transition
 from ..scheme import EdgeOperator, Operator
-from .base import Exponential, Picture, Step, in_turn, node_weights
+from .base import Picture, ProblemKind, Propagator, Reason, Step, WorkEstimate, in_turn, no_rates, node_weights
 
 FIRST, MOST = 4, 2**14  # steps of the first attempt, and of the last
 GROWTH = 16  # at most, from one attempt to the next
@@ -40,7 +41,7 @@ class _Prepared(eqx.Module):
     floor: Array
 
 
-class Splitting(Exponential):
+class Splitting(Propagator):
     """exp(tL) p by exponentials along one axis at a time: any drift, static, on finite volumes.
 
     **Arguments**: `order`, 2 (Strang's steps) or 4 (extrapolated); `steps`, the number of steps from one output time
@@ -84,6 +85,17 @@ class Splitting(Exponential):
         cure = "Use fp.Uniformization(), which holds no matrix, or take fewer nodes."
         check_memory("Splitting on a grid", (grid.size, sum(grid.shape)), 10, cure)
 
+    def unsupported(self, kind: ProblemKind) -> Reason | None:
+        """A spectral scheme, a Wick angle; a grid whose matrices would not fit in memory is refused here."""
+        reason = no_rates("Splitting", kind)
+        if reason is None:
+            self.check_grid(kind.grid)
+        return reason
+
+    def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
+        """Never chosen: where it wins over implicit steps is not measured."""
+        return math.inf
+
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
         """The rates along each axis; a well counts as death along the first, from its lowest value up."""
         if not isinstance(operator, EdgeOperator):
@@ -93,7 +105,7 @@ class Splitting(Exponential):
                 f"{type(operator).__name__} is not made of rates along axes",
                 "Give scheme=fp.ScharfetterGummel(), or fp.Chebyshev() for this scheme.",
             )
-        if picture == "wave" and operator.log_root is not None:
+        if picture != Picture.DENSITY and operator.log_root is not None:
             refuse("method", self, "it takes densities", "Give fp.Chebyshev() for the wave of a process.")
         self.check_grid(operator.grid)
         weights = node_weights(operator)

@@ -1,13 +1,13 @@
-"""From the state at t = 0 to the states at all times: who steps where.
+"""Drivers: from the state at t = 0 to the states at all times.
 
-    an operator that stands still    one program for all times
-    one that moves                   interval by interval, as many steps as the tolerance asks
-    one that moves, traced           a fixed number of steps an interval
+    a static operator                   one program for all times
+    a moving one                        interval by interval, as many steps as the tolerance needs
+    a moving one under transformations  a fixed number of steps an interval
 
-States are densities, or waves psi = p / sqrt(pi_t) in the gauge of their own time.
+States are densities, or waves psi = p / sqrt(pi_t) relative to the Gibbs density of their own time.
 """
 
-import math
+import dataclasses
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -16,101 +16,195 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..equation import FokkerPlanck, divide_root
-from ..grid import Grid
-from ..scheme import Scheme, Spectral
-from .base import Exponential
+from ..core.arrays import as_array
+from ..scheme import OperatorPath, Spectral
+from .aliasing import EXCESS, aliasing_error
+from .base import Picture, Propagator
 from .chebyshev import Chebyshev
-from .folding import MORE, folded
-from .magnus import FIRST, Interval, Magnus, Problem, adaptive_levels, advance, travel, travel_evenly
+from .clipping import TOL_FRACTION
+from .magnus import FIRST, Magnus, adaptive_levels, advance, make_timeline, travel, travel_evenly
+from .problem import Problem
 
-MANY, FORETOLD = 64, 4  # times asked for, between which a step is likely to be one of so few
-CAPPED = 0.01  # the part of the tolerance that a wave may give up of its tails
-TOWERING = 100.0  # how far above its mean a wave must rise before it does
-HALVINGS = 14  # of the range of the logarithm of that height
+# Between so many output times a step is likely to be one of so few (free choices: they set the first step only).
+MANY_TIMES, FEW_STEPS = 64, 4
 
 
 class Trajectory(NamedTuple):
-    """Values in the picture of the run, operator calls, and the error accumulated at each time."""
+    """Densities or waves `(T, *shape)`, operator calls, and the error accumulated at each time."""
 
     values: Array
     calls: Array
     error: Array
 
 
-def run_static(problem: Problem, method: Exponential, state: Array, lengths: Array, tol: Array) -> Trajectory:
-    """From one state to all lengths `(T,)` with an operator that stands still, in one program."""
-    prepared = method.prepare(problem.operator(0.0, state.real.dtype), problem.picture)
+def run_static(problem: Problem, method: Propagator, field: Array, lengths: Array, tol: Array) -> Trajectory:
+    """From one field to all lengths `(T,)` with a static operator, in one program."""
+    state = problem.to_state(field, tol * TOL_FRACTION)
+    prepared = method.prepare(problem.at(0.0, state.real.dtype), problem.picture)
     taken = method.apply(prepared, state, lengths, tol, problem.wick)
-    return Trajectory(taken.field.astype(state.dtype), taken.calls, jnp.where(lengths > 0, taken.error, 0))
-
-
-_run_static = eqx.filter_jit(run_static)
+    values = problem.to_field(taken.field.astype(state.dtype), 0.0)
+    return Trajectory(values, taken.calls, jnp.where(lengths > 0, taken.error, 0))
 
 
 def run_by_interval(
     problem: Problem, method: Any, field: Array, times: Array, tol: float, bar: Any, saved: Any
 ) -> Trajectory:
-    """Interval by interval, from Python: what a bar, a checkpoint, or steps chosen on the way need."""
-    dtype = field.real.dtype
-    state, now, calls = enter(problem, field, jnp.asarray(tol * CAPPED, dtype)), jnp.zeros((), dtype), 0.0
-    error, lost, values, errors, first = 0.0, 0.0, [], [], FORETOLD if len(times) >= MANY else 0
-    if isinstance(method, Magnus):
-        error = float(given_up(problem, field, state))
-    for index, t in enumerate(np.asarray(times)):
-        later = jnp.asarray(t, dtype)
+    """Interval by interval, from Python: what a progress bar, a checkpoint, or adaptive steps need."""
+    stepper = (
+        _Moving(problem, method, field, times, tol) if isinstance(method, Magnus) else _Static(problem, method, tol)
+    )
+    moments = np.asarray(times, field.real.dtype)
+    state, error = stepper.enter(field)
+    calls, first, now = 0.0, FEW_STEPS if len(moments) >= MANY_TIMES else 0, moments.dtype.type(0)
+    values, errors = [], []
+    for index, t in enumerate(moments):
         if saved is not None and (kept := saved.load(index)) is not None:
             state, calls, error, first = kept
-        elif float(t) > float(now):
-            if isinstance(method, Magnus):
-                share = tol * (1 - CAPPED) * float(later - now) / float(times[-1])
-                state, more, worse, first = travel(method, problem, state, now, later, share, first)
-            else:
-                part = _run_static(problem, method, state, (later - now)[None], jnp.asarray(tol, dtype))
-                state, more, worse = part.values[0], part.calls, part.error[0]
-            calls, error = calls + float(more), error + float(worse)
+        elif t > now:
+            state, more, worse, first = stepper.advance(state, now, t, first)
+            calls, error = calls + more, error + worse
         if saved is not None:
             saved.save(index, state, calls, error, first)
-        now = later
-        values.append(state)
-        if isinstance(method, Magnus) and float(t) > 0:
-            lost = max(lost, float(misplaced(problem, state, later)))
-        errors.append(error + lost if float(t) > 0 else 0.0)
+        now = t
+        value, misplaced = stepper.report(state, t)
+        values.append(value)
+        errors.append(error + misplaced if t > 0 else 0.0)
         if bar is not None:
             bar.update()
     if bar is not None:
         bar.close()
-    return Trajectory(jnp.stack(values), jnp.asarray(calls, dtype), jnp.asarray(errors, dtype))
+    dtype = moments.dtype
+    return Trajectory(_stack(values), as_array(calls, dtype), as_array(errors, dtype))
 
 
-def run_both(
-    equation: FokkerPlanck, scheme: Scheme, grid: Grid, field: Array, times: Array
-) -> tuple[Trajectory, Trajectory]:
-    """The same evolution by L in the density picture and by H in the wave picture, with the same steps in time."""
+class _Static:
+    """Steps of a static problem, each from one output time to the next."""
+
+    def __init__(self, problem: Problem, method: Propagator, tol: float):
+        self._problem, self._method, self._tol = problem, method, tol
+
+    def enter(self, field: Array) -> tuple[Array, float]:
+        """The state at t = 0, and the error that clipping made: part of the method's own."""
+        return _enter(self._problem, field, as_array(self._tol * TOL_FRACTION, field.real.dtype))[0], 0.0
+
+    def advance(self, state: Array, now: Any, later: Any, first: int) -> tuple[Array, float, float, int]:
+        """The state at `later`, operator calls, the error added, and the number of steps to try next."""
+        length = as_array([later - now], state.real.dtype)
+        tol = as_array(self._tol, state.real.dtype)
+        state, calls, error = _step_static(self._problem, self._method, state, length, tol)
+        return state, float(calls), float(error), first
+
+    def report(self, state: Array, t: Any) -> tuple[Array, float]:
+        """The density or the wave of a state, and no further error."""
+        return _report(self._problem, state, t)[0], 0.0
+
+
+class _Moving:
+    """Steps of a moving problem, as many an interval as its part of the tolerance needs."""
+
+    def __init__(self, problem: Problem, method: Magnus, field: Array, times: Array, tol: float):
+        self._last = float(np.asarray(times)[-1])
+        self._method, self._tol = method, tol
+        self._timeline = make_timeline(method, problem, self._last, field.real.dtype)
+        self._misplaced = 0.0
+
+    def enter(self, field: Array) -> tuple[Array, float]:
+        """The state at t = 0, and the error that clipping made."""
+        fraction = as_array(self._tol * TOL_FRACTION, field.real.dtype)
+        state, error = _enter(self._timeline.at(0.0), field, fraction)
+        return state, float(error)
+
+    def advance(self, state: Array, now: Any, later: Any, first: int) -> tuple[Array, float, float, int]:
+        """The state at `later`, operator calls, the error added, and the number of steps to try next."""
+        share = self._tol * (1 - TOL_FRACTION) * float(later - now) / self._last
+        taken = travel(self._method, self._timeline, state, now, later, share, first)
+        return taken.field, float(taken.calls), float(taken.error), taken.first
+
+    def report(self, state: Array, t: Any) -> tuple[Array, float]:
+        """The density or the wave of a state, and the largest aliasing error up to now."""
+        value, misplaced = _report(self._timeline.at(float(t)), state, t)
+        if t > 0:
+            self._misplaced = max(self._misplaced, float(misplaced))
+        return value, self._misplaced
+
+
+@eqx.filter_jit
+def _enter(problem: Problem, field: Array, fraction: Array) -> tuple[Array, Array]:
+    state = problem.to_state(field, fraction)
+    return state, clipping_error(problem, field, state)
+
+
+@eqx.filter_jit
+def _step_static(problem: Problem, method: Any, state: Array, length: Array, tol: Array) -> tuple[Array, Array, Array]:
+    prepared = method.prepare(problem.at(0.0, state.real.dtype), problem.picture)
+    taken = method.apply(prepared, state, length, tol, problem.wick)
+    return taken.field[0].astype(state.dtype), taken.calls, taken.error[0]
+
+
+@eqx.filter_jit
+def _report(problem: Problem, state: Array, t: Any) -> tuple[Array, Array]:
+    t = jnp.asarray(t)
+    return problem.to_field(state, t), boundary_aliasing_error(problem, state, t)
+
+
+_stack = eqx.filter_jit(jnp.stack)
+
+
+class BothSides(NamedTuple):
+    """One evolution in two pictures: densities `(T, *shape)` by L, waves by H and the densities that those mean; the
+    error in time `(T,)` that both share."""
+
+    density: Array
+    wave: Array
+    density_of_wave: Array
+    error: Array
+
+
+def run_both(problem: Problem, field: Array, times: Array) -> BothSides:
+    """The same evolution by L and by H, with the same steps in time; `problem` is that of the density. No tails are
+    clipped, so that nothing but rounding is left between the two."""
+    if not problem.time_dependent:
+        return _both_static(problem, field, as_array(times, field.dtype))
     dtype = field.dtype
-    density = Problem(equation, scheme, grid, "density", True, 0.0)
-    wave = Problem(equation, scheme, grid, "wave", True, 0.0)
-    if not equation.moves:
-        exact, lengths = jnp.asarray(jnp.finfo(dtype).eps), times.astype(dtype)
-        return (
-            _run_static(density, Chebyshev(), enter(density, field), lengths, exact),
-            _run_static(wave, Chebyshev(), enter(wave, field), lengths, exact),
-        )
     tol = 1e-8 if dtype == jnp.float64 else 1e-5
-    now, first, zero = jnp.zeros((), dtype), FIRST, jnp.zeros((), dtype)
-    leading = Interval(field, zero, zero, ())
-    twin = leading._replace(field=enter(wave, field))
+    last = float(np.asarray(times)[-1])
+    timeline = make_timeline(Magnus(), problem, last, dtype)
+    density, wave = field, _whole_wave(_as_wave(timeline.at(0.0)), field)
+    now, error, first = np.zeros((), dtype), 0.0, FIRST
     rows = []
-    for t in times.astype(dtype):
-        if float(t) > float(now):
-            share = tol * float(t - now) / float(times[-1])
-            leading = advance(Magnus(), density, leading.field, now, t, adaptive_levels(first), share)
-            twin = advance(Magnus(), wave, twin.field, now, t, leading.levels, None)
-            first, now = max(FIRST, leading.levels[-1] // 8), t
-        rows.append((leading.field, twin.field, leading.calls, leading.error))
-    p, psi, calls, errors = (jnp.stack(column) for column in zip(*rows, strict=True))
-    total, errors = jnp.sum(calls), jnp.cumsum(errors)
-    return Trajectory(p, total, errors), Trajectory(psi, total, errors)
+    for t in np.asarray(times, dtype):
+        while now < t:
+            here, until = timeline.covering(float(now))
+            stop = min(t, dtype.type(until))
+            share = tol * float(stop - now) / last
+            taken = advance(Magnus(), here, density, now, stop, adaptive_levels(first), share)
+            twin = advance(Magnus(), _as_wave(here), wave, now, stop, taken.levels, None)
+            density, wave, error = taken.field, twin.field, error + float(taken.error)
+            first, now = max(FIRST, taken.levels[-1] // 8), stop
+        rows.append((density, wave, _report(_as_wave(timeline.at(float(t))), wave, t)[0], error))
+    densities, waves, fields, errors = zip(*rows, strict=True)
+    return BothSides(_stack(list(densities)), _stack(list(waves)), _stack(list(fields)), as_array(errors, dtype))
+
+
+def _as_wave(problem: Problem) -> Problem:
+    return dataclasses.replace(problem, picture=Picture.GIBBS_WAVE)
+
+
+@eqx.filter_jit
+def _whole_wave(wave: Problem, field: Array) -> Array:
+    return wave.to_state(field)
+
+
+@eqx.filter_jit
+def _both_static(problem: Problem, field: Array, lengths: Array) -> BothSides:
+    method, exact, sides = Chebyshev(), jnp.asarray(jnp.finfo(field.dtype).eps, field.dtype), []
+    for side in (problem, _as_wave(problem)):
+        state = side.to_state(field)
+        prepared = method.prepare(side.at(0.0, field.dtype), side.picture)
+        sides.append(method.apply(prepared, state, lengths, exact, 0.0))
+    density, wave = sides
+    error = jnp.where(lengths > 0, density.error, 0)
+    return BothSides(density.field, wave.field, _as_wave(problem).to_field(wave.field, 0.0), error)
 
 
 def run_moving(problem: Problem, method: Magnus, field: Array, times: Array, tol: float) -> Trajectory:
@@ -120,77 +214,35 @@ def run_moving(problem: Problem, method: Magnus, field: Array, times: Array, tol
     def step(carry: tuple[Array, Array], later: Array) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
         state, now = carry
         taken = travel_evenly(method, problem, state, now, later, tol)
-        return (taken.field, later), (taken.field, taken.calls, taken.error, misplaced(problem, taken.field, later))
+        misplaced = boundary_aliasing_error(problem, taken.field, later)
+        value = problem.to_field(taken.field, later)
+        return (taken.field, later), (value, taken.calls, taken.error, misplaced)
 
-    start = (enter(problem, field, jnp.asarray(tol * CAPPED, dtype)), jnp.zeros((), dtype))
-    _, (values, calls, errors, folds) = jax.lax.scan(step, start, times.astype(dtype))
-    lost = jnp.where(times > 0, given_up(problem, field, start[0]), 0).astype(dtype)
-    return Trajectory(values, jnp.sum(calls), lost + jnp.cumsum(errors) + jax.lax.cummax(folds))
-
-
-@eqx.filter_jit
-def enter(problem: Problem, field: Array, share: Any = None) -> Array:
-    """The state at t = 0 in the picture of the run; a wave may give up the `share` of its mass that makes it tall."""
-    if problem.wick != 0:
-        return field.astype(jnp.result_type(field, jnp.complex64))
-    if problem.picture == "density" or not problem.reversible:
-        return field
-    log_root, weights = problem.log_root(0.0, field.dtype), problem.grid.weights.astype(field.dtype)
-    return divide_root(field, log_root) if share is None else capped_wave(field, log_root, weights, share)
+    start = (problem.to_state(field, jnp.asarray(tol * TOL_FRACTION, dtype)), jnp.zeros((), dtype))
+    _, (values, calls, errors, misplaced) = jax.lax.scan(step, start, times.astype(dtype))
+    clipped = jnp.where(times > 0, clipping_error(problem, field, start[0]), 0).astype(dtype)
+    return Trajectory(values, jnp.sum(calls), clipped + jnp.cumsum(errors) + jax.lax.cummax(misplaced))
 
 
-def capped_wave(density: Array, log_root: Array, weights: Array, share: Any) -> Array:
-    """p / sqrt(pi), with tails that tower over the rest capped smoothly, as low as costs a `share` of the mass.
-
-    A Gibbs density may fall faster than any start (a quartic well does), and then the wave grows without bound in
-    tails that carry no mass. With r = psi / M the wave becomes psi (1 + r^4)^(-1/2), which never exceeds M, falls
-    again as fast as it rose, and so reaches no end of the box; it is rescaled to the mass it had. M is found by
-    bisection; p changes by at most `share` in L1, and not at all unless the wave rises to `TOWERING` times its mean.
-    """
-    wave = divide_root(density, log_root)
-    root = jnp.exp(log_root)
-    mass = jnp.sum(weights * density)
-    capped = lambda height: wave / jnp.sqrt(1 + jnp.square(jnp.square(wave / height)))
-    lost = lambda height: mass - jnp.sum(weights * root * capped(height))
-
-    def halve(_: Any, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = bounds
-        middle = (low + high) / 2
-        enough = lost(jnp.exp(middle)) <= share * mass
-        return jnp.where(enough, low, middle), jnp.where(enough, middle, high)
-
-    tallest = jnp.log(jnp.max(wave))
-    typical = jnp.log(mass) - jnp.log(jnp.sum(weights * root))
-    height = jnp.exp(jax.lax.stop_gradient(jax.lax.fori_loop(0, HALVINGS, halve, (typical, tallest + 10))[1]))
-    answer = capped(height)
-    answer = answer * mass / jnp.sum(weights * root * answer)
-    return jnp.where(tallest > typical + math.log(TOWERING), answer, wave)
-
-
-@eqx.filter_jit
-def given_up(problem: Problem, field: Array, state: Array) -> Array:
-    """The relative L1 error that entering made."""
-    if problem.wick != 0 or problem.picture == "density" or not problem.reversible:
+def clipping_error(problem: Problem, field: Array, state: Array) -> Array:
+    """The relative L1 error that clipping the tails of the start made."""
+    if problem.wick != 0 or problem.picture is not Picture.GIBBS_WAVE:
         return jnp.zeros((), field.real.dtype)
     weights = problem.grid.weights.astype(field.real.dtype)
-    lost = jnp.sum(weights * jnp.abs(leave(problem, state, 0.0) - field)) / jnp.sum(weights * jnp.abs(field))
+    lost = jnp.sum(weights * jnp.abs(problem.to_field(state, 0.0) - field)) / jnp.sum(weights * jnp.abs(field))
     return jax.lax.stop_gradient(lost)
 
 
-@eqx.filter_jit
-def misplaced(problem: Problem, state: Array, t: Array) -> Array:
-    """The relative L1 error of a moving wave on its axes, where they fold much more of it than of its density and of
-    the Gibbs wave."""
-    if not (problem.process and isinstance(problem.scheme, Spectral)):
+def boundary_aliasing_error(problem: Problem, state: Array, t: Array) -> Array:
+    """The relative L1 error of a moving wave on its axes, where it is much more than that of its density and of the
+    Gibbs wave."""
+    path = problem.operator
+    spectral = isinstance(path, OperatorPath) and isinstance(path.scheme, Spectral)
+    if not spectral or problem.picture is not Picture.GIBBS_WAVE:
         return jnp.zeros((), state.real.dtype)
     grid, undamped = problem.grid, jnp.ones(problem.grid.ndim)
-    root = jnp.exp(problem.log_root(t, state.real.dtype))
-    wave, density = folded(grid, state, root, undamped)
-    at_rest, _ = folded(grid, root, root, undamped)
+    root = jnp.exp(problem.log_sqrt_pi(t, state.real.dtype))
+    wave, density = aliasing_error(grid, state, root, undamped)
+    at_rest, _ = aliasing_error(grid, root, root, undamped)
     found = wave / grid.integrate(jnp.abs(root * state))
-    return jax.lax.stop_gradient(jnp.where(wave > MORE * (density + at_rest), found, 0))
-
-
-def leave(problem: Problem, state: Array, t: Any) -> Array:
-    """A density or a wave of the equation from the state of the run at time t."""
-    return state * jnp.exp(problem.log_root(t, state.real.dtype))
+    return jax.lax.stop_gradient(jnp.where(wave > EXCESS * (density + at_rest), found, 0))

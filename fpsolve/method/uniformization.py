@@ -17,7 +17,7 @@ from jaxtyping import Array
 
 from ..core.loop import run_loop
 from ..scheme import EdgeOperator, Operator
-from .base import Exponential, Picture, Step, in_turn, split_stationary
+from .base import Picture, ProblemKind, Propagator, Reason, Step, WorkEstimate, in_turn, product_time, split_stationary
 
 
 class _Prepared(eqx.Module):
@@ -27,10 +27,10 @@ class _Prepared(eqx.Module):
 
     def rates(self, field: Array) -> Array:
         """d_t of the field in its picture."""
-        return self.operator.generator(field) if self.picture == "density" else -self.operator.hamiltonian(field)
+        return self.operator.generator(field) if self.picture == Picture.DENSITY else -self.operator.hamiltonian(field)
 
 
-class Uniformization(Exponential):
+class Uniformization(Propagator):
     """exp(tL) p by a Poisson sum of non-negative terms: any drift, any start, any dimension.
 
     **Keeps** on finite volumes: positivity exactly, mass and every stationary density to rounding, each tail to
@@ -46,6 +46,17 @@ class Uniformization(Exponential):
     solution = fp.evolve(equation, fp.Gaussian(0.5, 0.01), [0.1], grid=grid, method=fp.Uniformization())
     ```
     """
+
+    def unsupported(self, kind: ProblemKind) -> Reason | None:
+        """A Schrödinger equation."""
+        if not kind.fokker_planck:
+            because = "a Poisson sum needs rates, and a wave of a Schrödinger equation has none"
+            return Reason(because, "Give fp.Chebyshev() or fp.Dense().")
+        return None
+
+    def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
+        """q t + 8 sqrt(q t) products."""
+        return (work.exits + 8 * work.exits**0.5) * product_time(kind.grid, kind.spectral)
 
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
         """The rate q: the largest exit rate, or half the spectral bound where there are no rates."""

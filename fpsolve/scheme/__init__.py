@@ -10,5 +10,9 @@ from .basis import basis as basis
 from .edges import EdgeOperator as EdgeOperator
 from .finite_volume import ScharfetterGummel as ScharfetterGummel
 from .finite_volume import SquareRoot as SquareRoot
+from .moving import EvaluatedPath as EvaluatedPath
+from .moving import ExpandedPath as ExpandedPath
+from .moving import OperatorPath as OperatorPath
+from .moving import expand as expand
 from .spectral import Spectral as Spectral
 from .tensor import TensorOperator as TensorOperator

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..choice import choose_scheme
+from ..plan import choose_scheme
 from ..core.checks import check_numbers, is_concrete, refuse
 from ..core.door import report
 from ..core.result import code, raise_failure

@@ -1,0 +1,24 @@
+"""Arrays made on the host: a conversion by `jax.numpy` compiles a small program for every new shape, these do not."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from .checks import is_concrete
+
+
+def as_array(value: Any, dtype: Any = float) -> Array:
+    """`value` as an array of `dtype` in the precision in force; tracers pass through `jax.numpy`."""
+    if not is_concrete(value):
+        return jnp.asarray(value, dtype=dtype)
+    if isinstance(value, jax.Array):
+        return value.astype(jnp.result_type(dtype))
+    return jax.device_put(np.asarray(value, dtype=jnp.result_type(dtype)))
+
+
+def host_module(*values: Any) -> Any:
+    """numpy where all values are concrete, jax.numpy where one is traced: for small computations outside programs."""
+    return np if is_concrete(*values) else jnp

@@ -1,0 +1,12 @@
+"""Planning: what was requested, which scheme and method suit, what to try next. Printed by `fp.plan`."""
+
+from .plan import Outcome as Outcome
+from .plan import Plan as Plan
+from .plan import first_plan as first_plan
+from .request import Request as Request
+from .request import validate as validate
+from .resolution import UNRESOLVED as UNRESOLVED
+from .resolution import wave_size as wave_size
+from .scheme_choice import LARGEST_SPECTRAL as LARGEST_SPECTRAL
+from .scheme_choice import check_scheme as check_scheme
+from .scheme_choice import choose_scheme as choose_scheme

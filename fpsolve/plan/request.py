@@ -1,0 +1,155 @@
+"""What was requested of `evolve`, validated, with everything sampled that does not depend on a choice."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from jaxtyping import Array
+
+from ..core.decision import Decision
+from ..core.memory import check_memory
+from ..entrance import (
+    check_and_sample,
+    check_times,
+    check_tolerance,
+    check_wick,
+    initial_field,
+    of_mass_one,
+    sample_observables,
+)
+from ..equation import FokkerPlanck
+from ..grid import Grid
+from ..method import Picture, ProblemKind, check_method, needs_rates
+from ..scheme import Spectral
+from ..scheme.base import Equation
+from .scheme_choice import Sampled, SchemeChoice, choose_scheme, has_basis
+
+RUN_ARRAYS = 12  # fields that a run holds beside those that it returns, at most
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """A validated request: the physics, the state at t = 0 on the grid, the times, and what the user decided.
+
+    `decided_grid` and `space_error` belong to a grid that was fitted.
+    """
+
+    sampled: Sampled
+    field: Array
+    smooth: bool
+    times: Array
+    tol: float
+    scheme: Any
+    method: Any
+    wick: float
+    observables: dict[str, Array]
+    decided_grid: str | None = None
+    space_error: float | None = None
+
+    @property
+    def equation(self) -> Equation:
+        """The equation, its functions as they were when it was requested."""
+        return self.sampled.equation
+
+    @property
+    def grid(self) -> Grid:
+        """Where it is solved."""
+        return self.sampled.grid
+
+    def choose(self, scheme: Any) -> SchemeChoice:
+        """The scheme: the one given, or the one that suits."""
+        chosen = choose_scheme(
+            self.equation, self.grid, scheme, self.field, self.times, self.tol, self.method, self.sampled
+        )
+        if self.decided_grid is not None:
+            chosen = chosen._replace(decision=Decision(chosen.decision.choice, self.decided_grid))
+        return chosen
+
+    def kind(self, chosen: SchemeChoice) -> ProblemKind:
+        """The facts that methods ask for."""
+        return _kind(
+            self.equation,
+            self.grid,
+            isinstance(chosen.scheme, Spectral),
+            chosen.reversible or chosen.picture is Picture.WAVE,
+            chosen.wave_representable,
+            self.wick,
+            self.field.real.dtype,
+        )
+
+    def start(self, chosen: SchemeChoice) -> Array:
+        """The state at t = 0; a density of smooth functions is normalised by the basis that will carry it."""
+        if isinstance(chosen.scheme, Spectral) and self.smooth and isinstance(self.equation, FokkerPlanck):
+            return of_mass_one(self.grid, self.field)
+        return self.field
+
+
+def validate(
+    equation: Any,
+    initial: Any,
+    times: Any,
+    grid: Any,
+    scheme: Any,
+    method: Any,
+    tol: Any,
+    wick: Any,
+    observables: Any,
+    fitted: tuple[str, float] | None = None,
+) -> Request:
+    """Refuse what cannot be right, read and sample the functions. `fitted` is what a fit found out about `grid`: a
+    sentence, and the estimated error in space."""
+    equation, grid, samples = check_and_sample(equation, grid, _likely(equation, grid, scheme, method))
+    times = check_times(times)
+    check_memory("grid", grid.shape, len(times) + RUN_ARRAYS, "Take fewer nodes on some axis, or fewer times.")
+    check_wick(equation, wick)
+    sampled_observables = sample_observables(observables, grid)
+    process = isinstance(equation, FokkerPlanck)
+    reversible = process and equation.irreversible_because(grid) is None
+    if method is not None:
+        spectral = None if scheme is None else isinstance(scheme, Spectral)
+        check_method(method, _kind(equation, grid, spectral, reversible or not process, True, wick, float))
+    field = initial_field(equation, grid, initial)
+    tol = check_tolerance(tol, field.real.dtype)
+    known = {(Spectral, 0.0, reversible): samples} if samples is not None else None
+    return Request(
+        sampled=Sampled(equation, grid, reversible, known),
+        field=field,
+        smooth=callable(initial),
+        times=times,
+        tol=tol,
+        scheme=scheme,
+        method=method,
+        wick=float(wick),
+        observables=sampled_observables,
+        decided_grid=None if fitted is None else f"on a grid fitted to {tol:.0e}: {fitted[0]}",
+        space_error=None if fitted is None else fitted[1],
+    )
+
+
+def _kind(
+    equation: Equation, grid: Grid, spectral: bool | None, reversible: bool, representable: bool, wick: Any, dtype: Any
+) -> ProblemKind:
+    process = isinstance(equation, FokkerPlanck)
+    forced = process and (equation.force is not None or callable(equation.diffusion))
+    return ProblemKind(
+        grid=grid,
+        spectral=spectral,
+        fokker_planck=process,
+        reversible=reversible,
+        wave_representable=representable,
+        gradient_drift=not forced,
+        time_dependent=equation.moves,
+        wick=wick,
+        dtype=dtype,
+    )
+
+
+def _likely(equation: Any, grid: Any, scheme: Any, method: Any) -> Any:
+    """The scheme that will most likely be chosen, if it is `Spectral`: it is sampled by the program that validates."""
+    if not isinstance(grid, Grid) or needs_rates(method):
+        return None
+    # With several diffusions it must first be looked at whether there is a Gibbs density.
+    several = isinstance(equation, FokkerPlanck) and not callable(equation.diffusion) and np.ndim(equation.diffusion)
+    if several or not (isinstance(scheme, Spectral) or (scheme is None and has_basis(grid))):
+        return None
+    return Spectral()

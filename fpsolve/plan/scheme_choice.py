@@ -1,0 +1,225 @@
+"""Which scheme suits, and in which picture: measured on the grid at hand before anything is evolved."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array
+
+from ..core.arrays import as_array
+from ..core.checks import is_concrete, refuse
+from ..core.decision import Decision
+from ..equation import FokkerPlanck
+from ..grid import Grid, Reflecting
+from ..method import Picture, needs_rates
+from ..method.clipping import TOL_FRACTION
+from ..scheme import (
+    EvaluatedPath,
+    Operator,
+    Samples,
+    ScharfetterGummel,
+    Scheme,
+    Spectral,
+    log_sqrt_pi,
+    sample_equation,
+)
+from ..scheme.base import Equation
+from .resolution import (
+    MOST_CROSSED,
+    UNRESOLVED,
+    gibbs_leak,
+    largest_peclet,
+    measure,
+    short_share,
+    wave_fits,
+    wave_resolved,
+    wave_size,
+)
+
+LARGEST_SPECTRAL = 512  # nodes of an axis, beyond which its matrices cost more than finer finite volumes (free choice)
+MATRIX_LINE = 640  # nodes of a line on which a density is tried in a basis whatever its drift (`method.choose`)
+
+
+class Sampled:
+    """An equation on a grid, sampled once for each scheme that is tried."""
+
+    def __init__(self, equation: Equation, grid: Grid, reversible: bool, known: dict[Any, Samples] | None = None):
+        self.equation, self.grid, self.reversible = equation, grid, reversible
+        self._known = dict(known or {})
+
+    def samples(self, scheme: Scheme, t: Any = 0.0, flux: bool = False) -> Samples:
+        """What a scheme reads at time t; `flux` takes the form without sqrt(pi)."""
+        reversible = self.reversible and not flux
+        if not is_concrete(self.equation, t):
+            return scheme.sample(self.equation, self.grid, t, reversible)
+        key = (type(scheme), float(t), reversible)
+        if key not in self._known:
+            made = sample_equation(scheme, self.equation, self.grid, as_array(t), reversible)
+            self._known[key] = made
+        return self._known[key]
+
+    def operator(self, scheme: Scheme, dtype: Any, t: Any = 0.0, flux: bool = False) -> Operator:
+        """The operator of a scheme at time t."""
+        return assemble(scheme, self.samples(scheme, t, flux), self.grid, dtype)
+
+    def path(self, scheme: Scheme, flux: bool = False) -> EvaluatedPath:
+        """The operators of a scheme at all times."""
+        return EvaluatedPath(self.equation, scheme, self.grid, self.reversible and not flux)
+
+
+@eqx.filter_jit
+def assemble(scheme: Scheme, samples: Samples, grid: Grid, dtype: Any) -> Operator:
+    """`scheme.assemble` as one program."""
+    return scheme.assemble(samples, grid, dtype)
+
+
+@eqx.filter_jit
+def _normalised(log_gibbs: Array, grid: Grid, dtype: Any) -> Array:
+    return log_sqrt_pi(log_gibbs, grid).astype(dtype)
+
+
+class SchemeChoice(NamedTuple):
+    """A scheme with the reason for it, the picture to run in, and what the methods must know.
+
+    `provisional` says that the density is tried in a basis and must be looked at afterwards.
+    """
+
+    scheme: Scheme
+    decision: Decision
+    picture: Picture
+    reversible: bool
+    wave_representable: bool
+    provisional: bool = False
+
+    @property
+    def why(self) -> str:
+        """The decision as a sentence."""
+        return str(self.decision)
+
+
+def choose_scheme(
+    equation: Equation,
+    grid: Grid,
+    scheme: Any,
+    field: Array,
+    times: Array,
+    tol: float,
+    method: Any = None,
+    sampled: Sampled | None = None,
+) -> SchemeChoice:
+    """The scheme asked for, checked, or the one that suits the method; with the picture it runs in."""
+    process = isinstance(equation, FokkerPlanck)
+    if sampled is None:
+        sampled = Sampled(equation, grid, process and equation.irreversible_because(grid) is None)
+    reversible = process and sampled.reversible
+    if scheme is not None:
+        check_scheme(scheme, equation, grid)
+    given = scheme
+    representable, defect = False, 0.0
+    if reversible and _may_be_spectral(scheme, grid):
+        representable, defect = _measured(sampled, field, times, tol)
+    provisional, because = False, "as asked"
+    if scheme is None and needs_rates(method):
+        scheme, because = ScharfetterGummel(), "because the method needs rates between cells"
+    elif scheme is None:
+        scheme, because, provisional = _suitable(sampled, reversible, representable, defect, field, times)
+    if reversible and not isinstance(scheme, Spectral):
+        representable = _representable_on_cells(sampled, scheme, field, tol)
+    decision = Decision(type(scheme).__name__, because, (("defect", defect),) if given is None else ())
+    if not process:
+        return SchemeChoice(scheme, decision, Picture.WAVE, False, True)
+    if isinstance(scheme, Spectral):
+        if reversible and not representable:
+            decision = decision.also("the initial density is too wide for its wave, so the density itself is evolved")
+        picture = Picture.GIBBS_WAVE if representable else Picture.DENSITY
+        return SchemeChoice(scheme, decision, picture, representable, representable, provisional)
+    return SchemeChoice(scheme, decision, Picture.DENSITY, reversible, representable)
+
+
+def check_scheme(scheme: Any, equation: Equation, grid: Grid) -> None:
+    """Refuse what is no scheme, or one that cannot take this equation on this grid."""
+    if not isinstance(scheme, Scheme):
+        refuse(
+            "scheme", scheme, "it must be a scheme", "Give fp.Spectral(), fp.ScharfetterGummel() or fp.SquareRoot()."
+        )
+    scheme.check(equation, grid)
+
+
+def has_basis(grid: Grid) -> bool:
+    """Whether every axis has a basis of moderate size."""
+    return not any(isinstance(axis, Reflecting) for axis in grid.axes) and max(grid.shape) <= LARGEST_SPECTRAL
+
+
+def first_time(times: Any) -> Any:
+    """The first time after the start, 0 if there is none."""
+    return np.asarray(times)[np.asarray(times) > 0][:1].sum()
+
+
+def _may_be_spectral(scheme: Any, grid: Grid) -> bool:
+    return isinstance(scheme, Spectral) or (scheme is None and has_basis(grid))
+
+
+def _measured(sampled: Sampled, field: Array, times: Array, tol: float) -> tuple[bool, float]:
+    """Whether the start can be carried as a wave in a basis, and how badly the basis resolves sqrt(pi) and the start;
+    under a transformation nothing can be measured, and both are taken for granted."""
+    equation = sampled.equation
+    if not is_concrete(equation, field, times):
+        return True, 0.0
+    operator = sampled.operator(Spectral(), field.dtype)
+    least = np.asarray([np.min(np.asarray(d)) for d in sampled.samples(Spectral()).diffusion], field.dtype)
+    found = measure(operator, least, field, as_array(tol * TOL_FRACTION, field.dtype), first_time(times))
+    representable = wave_fits(float(found.size), field.dtype, tol) and wave_resolved(
+        found.clipped, found.wave_error, found.density_error, tol
+    )
+    defect = max(float(found.defect), float(found.leak))
+    if equation.moves:
+        last = float(np.asarray(times)[-1])
+        for t in (last / 2, last):
+            defect = max(defect, float(gibbs_leak(sampled.operator(Spectral(), field.dtype, t))))
+    return representable, defect
+
+
+def _representable_on_cells(sampled: Sampled, scheme: Scheme, field: Array, tol: float) -> bool:
+    if not is_concrete(sampled.equation, field):
+        return True
+    log_gibbs = sampled.samples(scheme).log_gibbs
+    assert log_gibbs is not None
+    log_root = _normalised(log_gibbs, sampled.grid, field.dtype)
+    return wave_fits(float(wave_size(log_root, field, sampled.grid)), field.dtype, tol)
+
+
+def _suitable(
+    sampled: Sampled, reversible: bool, representable: bool, defect: float, field: Array, times: Array
+) -> tuple[Scheme, str, bool]:
+    """A scheme, the reason, and whether that must be looked at afterwards."""
+    equation, grid, volumes = sampled.equation, sampled.grid, ScharfetterGummel()
+    if any(isinstance(axis, Reflecting) for axis in grid.axes):
+        return volumes, "because an axis is Reflecting", False
+    if max(grid.shape) > LARGEST_SPECTRAL:
+        return volumes, f"because an axis has more than {LARGEST_SPECTRAL} nodes", False
+    if not isinstance(equation, FokkerPlanck):
+        return Spectral(), "because the grid has a basis on every axis", False
+    if not reversible or not representable:
+        why = "the initial density is too wide for its wave" if reversible else "the process is not reversible"
+        if _may_carry(equation, grid, field, times):
+            resolved = "because the grid resolves the initial density and all that came of it"
+            return Spectral(), f"{resolved} (not as a wave: {why})", True
+        return volumes, f"because {why}", False
+    if not is_concrete(equation, field, times):
+        basis = "because the grid has a basis on every axis"
+        return Spectral(), f"{basis} (nothing could be measured under a transformation)", False
+    if defect < UNRESOLVED:
+        return Spectral(), f"because the grid resolves sqrt(pi) and the initial density to {defect:.0e}", False
+    why = f"because Spectral resolves sqrt(pi) and the initial density only to {defect:.0e} on this grid"
+    return volumes, why, False
+
+
+def _may_carry(equation: FokkerPlanck, grid: Grid, field: Array, times: Array) -> bool:
+    """Whether the density itself may be tried in a basis: the start is resolved, and no cell is crossed much faster
+    than it is mixed, or the axis is one and its matrix small (only in more dimensions does what leaves at one end of a
+    box come in at the other)."""
+    if equation.moves or not is_concrete(equation, field, times):
+        return False
+    if not float(short_share(field, grid)) < UNRESOLVED:
+        return False
+    return (grid.ndim == 1 and grid.size <= MATRIX_LINE) or float(largest_peclet(equation, grid)) < MOST_CROSSED

@@ -1,0 +1,140 @@
+"""An equation that moves, on one grid: what a scheme reads of it at any time of an interval.
+
+    EvaluatedPath   calls the equation's functions, traced into whatever program asks
+    ExpandedPath    a Chebyshev expansion in time of what was sampled: arrays and nothing else
+
+Programs that step in time take either. The second depends on shapes alone, so it is compiled once for all potentials.
+"""
+
+import abc
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..core.arrays import as_array
+from ..core.program import sampling_program
+from ..grid import Grid
+from .base import Equation, Operator, Samples, Scheme, log_sqrt_pi
+
+# Terms of an expansion: some three periods of a drive (a free choice: an interval that needs more is halved).
+NODES = 32
+# The remainder of an expansion, of the largest value: 200 units of rounding, what a sum of 32 terms may leave.
+ROUNDINGS = 200.0
+# Where an expansion is compared with the functions: the golden ratio's multiples, which meet no Chebyshev node.
+CHECKS = 7
+
+
+class OperatorPath(eqx.Module):
+    """Operators that depend on time."""
+
+    grid: eqx.AbstractVar[Grid]
+    scheme: eqx.AbstractVar[Scheme]
+
+    @abc.abstractmethod
+    def samples(self, t: Any) -> Samples:
+        """What the scheme reads at time t."""
+
+    @property
+    def layout(self) -> Samples:
+        """The shapes of the samples, without evaluating anything."""
+        return jax.eval_shape(lambda: self.samples(0.0))
+
+    def at(self, t: Any, dtype: Any) -> Operator:
+        """The operator at time t."""
+        return self.scheme.assemble(self.samples(t), self.grid, dtype)
+
+    def log_gibbs(self, t: Any) -> Array:
+        """log pi_t up to a constant, `(*shape)`."""
+        log_gibbs = self.samples(t).log_gibbs
+        assert log_gibbs is not None, "a wave of a process needs a Gibbs density"
+        return log_gibbs
+
+    def log_sqrt_pi(self, t: Any) -> Array:
+        """log sqrt(pi_t) with pi_t of mass 1, `(*shape)`."""
+        return log_sqrt_pi(self.log_gibbs(t), self.grid)
+
+
+class EvaluatedPath(OperatorPath):
+    """The functions themselves."""
+
+    equation: Equation
+    scheme: Scheme
+    grid: Grid = eqx.field(static=True)
+    reversible: bool = eqx.field(static=True)
+
+    def samples(self, t: Any) -> Samples:
+        """The functions at time t."""
+        return self.scheme.sample(self.equation, self.grid, t, self.reversible)
+
+
+class ExpandedPath(OperatorPath):
+    """Chebyshev expansions on [start, end]: `coefficients` are `Samples` whose arrays, but for the diffusion, have the
+    terms as their first axis."""
+
+    coefficients: Samples
+    start: Array
+    end: Array
+    scheme: Scheme
+    grid: Grid = eqx.field(static=True)
+
+    def samples(self, t: Any) -> Samples:
+        """The sums at time t."""
+        t = jnp.asarray(t)
+        s = (2 * t - (self.start + self.end).astype(t.dtype)) / (self.end - self.start).astype(t.dtype)
+        terms = [jnp.ones_like(s), s]
+        for _ in range(NODES - 2):
+            terms.append(2 * s * terms[-1] - terms[-2])
+        row = jnp.stack(terms)
+        return _moving(lambda leaf: jnp.tensordot(row.astype(leaf.dtype), leaf, 1), self.coefficients)
+
+
+def expand(path: EvaluatedPath, start: float, end: float) -> ExpandedPath | None:
+    """The expansion of a path on [start, end], or None where `NODES` terms do not reach rounding.
+
+    The functions are evaluated by one small program at Chebyshev nodes inside the interval, so a jump at an end is no
+    obstacle, and at other times, where the sum must agree with them. **Cost**: 39 evaluations on all places.
+    """
+    angles = np.pi * (np.arange(NODES) + 0.5) / NODES
+    checks = 2 * np.modf(np.arange(1, CHECKS + 1) * (np.sqrt(5) - 1) / 2)[0] - 1
+    places = np.concatenate([np.cos(angles), checks])
+    times = (start + end) / 2 + (end - start) / 2 * places
+    sampled = sample_times(path, times)
+    transform = 2 / NODES * np.cos(np.multiply.outer(np.arange(NODES), angles))
+    transform[0] /= 2
+    at_checks = np.cos(np.multiply.outer(np.arccos(checks), np.arange(NODES)))
+    converged = True
+
+    def coefficients(values: Array) -> Array:
+        nonlocal converged
+        flat = np.asarray(values).reshape(len(values), -1)
+        found = transform @ flat[:NODES]
+        left = np.abs(at_checks @ found - flat[NODES:])
+        # Each place by itself: where a potential is steep its rounding is larger.
+        most = np.max(np.abs(flat), axis=0) + np.finfo(flat.dtype).tiny
+        size = np.maximum(most, np.max(np.abs(flat)) * np.finfo(flat.dtype).eps)
+        converged &= bool(np.all(np.isfinite(flat)) and np.all(left <= ROUNDINGS * np.finfo(flat.dtype).eps * size))
+        return as_array(found.reshape(NODES, *values.shape[1:]))
+
+    expanded = _moving(coefficients, sampled)
+    if not converged:
+        return None
+    diffusion = tuple(as_array(np.asarray(values)[0]) for values in sampled.diffusion)
+    expanded = dataclasses.replace(expanded, diffusion=diffusion)
+    return ExpandedPath(expanded, as_array(start), as_array(end), path.scheme, path.grid)
+
+
+@sampling_program
+def sample_times(path: EvaluatedPath, times: Any) -> Samples:
+    """The samples at `times` `(T,)`, each array with the times as its first axis."""
+    return jax.lax.map(path.samples, times)
+
+
+def _moving(f: Any, samples: Samples) -> Samples:
+    """f of every array that may depend on time."""
+    slope, well, log_gibbs = jax.tree.map(f, (samples.slope, samples.well, samples.log_gibbs))
+    return Samples(samples.diffusion, slope, well, log_gibbs)
