@@ -239,22 +239,22 @@ def spectral_on_a_line() -> Answer:
     return by_methods(WELL, grid, fp.Gaussian(-0.5, 0.1), SPECTRAL, IN_A_BASIS)
 
 
-@problem()
+@problem(quick=True)
 def spectral_between_absorbing_walls() -> Answer:
     return by_methods(WELL, SINK, bump, SPECTRAL, IN_A_BASIS)
 
 
-@problem()
+@problem(quick=True)
 def spectral_on_a_ring() -> Answer:
     return by_methods(ANGLES, RING, round_bump, SPECTRAL, IN_A_BASIS)
 
 
-@problem()
+@problem(quick=True)
 def spectral_on_legendre_polynomials() -> Answer:
     return by_methods(WELL, POLYNOMIALS, bump, SPECTRAL, IN_A_BASIS)
 
 
-@problem(quick=True)
+@problem()
 def choices_left_open() -> Answer:
     """Scheme, method and picture that the door takes by itself, on every kind of ends."""
     answer: Answer = {}
@@ -266,14 +266,14 @@ def choices_left_open() -> Answer:
     return answer
 
 
-@problem()
+@problem(quick=True)
 def many_times_with_a_start_at_zero() -> Answer:
     times = np.concatenate([[0.0], np.geomspace(1e-4, 1e4, 12)])
     answer = told(fp.evolve(WELL, bump, times, grid=WALLS, tol=FINE), "volumes: ")
     return answer | told(fp.evolve(ANGLES, round_bump, times, grid=RING, tol=FINE, scheme=SPECTRAL), "spectral: ")
 
 
-@problem()
+@problem(quick=True)
 def a_start_given_as_an_array_that_has_no_mass_of_one() -> Answer:
     start = jnp.where(jnp.arange(32) == 9, 2.0, 0.0) + 0.01
     return told(fp.evolve(WELL, start, TIMES, grid=WALLS, scheme=VOLUMES, tol=FINE))
@@ -301,7 +301,7 @@ def single_precision() -> Answer:
     return answer
 
 
-@problem()
+@problem(quick=True)
 def values_on_another_grid() -> Answer:
     inside = fp.Grid(fp.Line(-1.9, 2.0, 17))
     basis = fp.evolve(WELL, bump, TIMES, grid=LINE, scheme=SPECTRAL, tol=FINE)
@@ -322,7 +322,7 @@ def steps_that_are_chosen() -> Answer:
 section("evolve, forces and diffusions")
 
 
-@problem(quick=True)
+@problem()
 def a_force_on_a_ring_by_every_method() -> Answer:
     answer = by_methods(FORCED_ANGLES, RING, round_bump, VOLUMES, ON_A_RING)
     return answer | told(fp.evolve(FORCED_ANGLES, round_bump, TIMES, grid=RING, tol=FINE), "chosen: ")
@@ -334,7 +334,7 @@ def a_force_on_a_line_by_every_method() -> Answer:
     return by_methods(fp.FokkerPlanck(None, 0.7, lambda x: -jax.grad(well)(x)), LINE, bump, VOLUMES, methods)
 
 
-@problem()
+@problem(quick=True)
 def a_force_in_a_basis() -> Answer:
     answer = by_methods(FORCED, POLYNOMIALS, bump, SPECTRAL, {"Dense": fp.Dense()})
     return answer | by_methods(FORCED, SINK, bump, SPECTRAL, {"at a sink, Dense": fp.Dense()})
@@ -380,7 +380,7 @@ def a_diffusion_per_axis() -> Answer:
 section("evolve, still, several axes")
 
 
-@problem(quick=True)
+@problem()
 def every_method_in_the_plane() -> Answer:
     return by_methods(WELL, SMALL_PLANE, bump, VOLUMES, IN_A_PLANE)
 
@@ -391,7 +391,7 @@ def every_method_in_the_plane_under_a_force() -> Answer:
     return by_methods(FORCED, SMALL_PLANE, bump, VOLUMES, methods)
 
 
-@problem(quick=True, tol=3e-8)  # contracted to the lowest functions of its axes, which leave out some of tol = 1e-8
+@problem(tol=3e-8)  # contracted to the lowest functions of its axes, which leave out some of tol = 1e-8
 def a_contracted_wave_in_the_plane() -> Answer:
     observables = {"crossed": lambda x: x[0] > 0, "mean": lambda x: x}
     return told(fp.evolve(WELL, fp.Gaussian([-0.9, 0.0], 0.1), TIMES, grid=PLANE, observables=observables))
@@ -432,7 +432,7 @@ def polynomials_across_a_line() -> Answer:
     return answer | told(fp.evolve(equation, bump, TIMES, grid=grid, scheme=SPECTRAL, tol=FINE), "spectral: ")
 
 
-@problem(quick=True, loose={"spectral: ": 3e-8})  # contracted, tol = 1e-8
+@problem(loose={"spectral: ": 3e-8})  # contracted, tol = 1e-8
 def three_dimensions() -> Answer:
     matrix = jnp.asarray([[2.0, 0.6, 0.0], [0.6, 1.5, 0.3], [0.0, 0.3, 1.2]])
     equation = fp.FokkerPlanck(fp.Harmonic(matrix), 1.0)
@@ -455,7 +455,7 @@ def three_kinds_of_ends_at_once() -> Answer:
 section("evolve, starts too wide for a wave")
 
 
-@problem(quick=True)
+@problem()
 def a_wide_start_in_the_density_picture() -> Answer:
     steep = fp.FokkerPlanck(lambda x: 6 * x[0] ** 2, 0.5)
     grid = fp.Grid(fp.Line(-6.0, 6.0, 64))
@@ -498,7 +498,7 @@ def moving_packet(x: Any) -> Any:
     return jnp.exp(-jnp.sum((x - 0.8) ** 2) / 2 + 1.5j * x[0])
 
 
-@problem(quick=True)
+@problem()
 def a_wave_at_three_angles() -> Answer:
     equation = fp.Schrodinger(oscillator)
     answer: Answer = {}
@@ -548,7 +548,7 @@ def a_wave_in_the_plane() -> Answer:
     return answer
 
 
-@problem()
+@problem(quick=True)
 def a_wave_in_the_field_of_a_score() -> Answer:
     grid = fp.Grid(fp.Line(-5.0, 5.0, 20), fp.Line(-5.0, 5.0, 20))
     equation = fp.ScoreHamiltonian(lambda x: -x + 0.5 * jnp.stack([-x[1], x[0]]))
@@ -557,7 +557,7 @@ def a_wave_in_the_field_of_a_score() -> Answer:
     return told(run, "plane: ") | told(line, "line: ")
 
 
-@problem()
+@problem(quick=True)
 def the_wave_and_the_score_of_a_process() -> Answer:
     answer = told(fp.evolve(WELL.schrodinger(), shifted_wave, TIMES, grid=LINE, tol=FINE), "wave: ")
     sampler = fp.ScoreHamiltonian(lambda x: -x).sampler()
@@ -571,7 +571,7 @@ section("evolve on a fitted grid")
 # numbers in time are as good as tol.
 
 
-@problem(quick=True, tol=1e-9)  # values on nodes whose places carry the rounding of the search
+@problem(tol=1e-9)  # values on nodes whose places carry the rounding of the search
 def a_fitted_line() -> Answer:
     run = fp.evolve(fp.FokkerPlanck(fp.DoubleWell(1.0), 0.2), fp.Gaussian(-1.0, 0.05), [1.0, 10.0], tol=1e-6)
     return told(run) | axes_of(run.grid)
@@ -614,7 +614,7 @@ def rocked(x: Any, t: Any) -> Any:
     return well(x) + 0.5 * x[0] * jnp.sin(3 * t)
 
 
-@problem(quick=True, tol=3e-8)  # tol = 1e-8
+@problem(tol=3e-8)  # tol = 1e-8
 def a_trap_that_swings() -> Answer:
     observables = {"mean": lambda x: x[0]}
     run = fp.evolve(fp.FokkerPlanck(trap), fp.Gaussian(0.3, 0.8), [0.5, 1.0], grid=WIDE, observables=observables)
@@ -629,7 +629,7 @@ def a_driven_double_well() -> Answer:
     return answer | told(run, "volumes: ")
 
 
-@problem(quick=True)
+@problem()
 def steps_that_are_given() -> Answer:
     equation, answer = fp.FokkerPlanck(rocked, 0.7), {}
     methods = {
@@ -656,7 +656,7 @@ def moving_in_the_plane() -> Answer:
     return told(run(SPECTRAL), "basis: ") | told(run(VOLUMES), "volumes: ")
 
 
-@problem(tol=3e-6)  # tol = 1e-6
+@problem(quick=True, tol=3e-6)  # tol = 1e-6
 def a_force_that_moves() -> Answer:
     equation = fp.FokkerPlanck(wave_of_angles, 0.7, lambda x, t: 0.8 + 0.5 * jnp.sin(2 * t) + 0 * x)
     run = lambda scheme: fp.evolve(equation, round_bump, [0.2, 0.5], grid=RING, scheme=scheme, tol=1e-6)
@@ -722,7 +722,7 @@ def vmap_of_evolve_over_diffusions() -> Answer:
     return {"volumes": jax.vmap(run)(diffusions), "basis": jax.vmap(basis)(diffusions)}
 
 
-@problem(quick=True)
+@problem()
 def grad_of_an_expectation() -> Answer:
     a = jnp.asarray(1.1)
     answer: Answer = {}
@@ -745,9 +745,8 @@ def swing(x: Any, t: Any, a: Any) -> Any:
 
 @problem()
 def grad_of_a_moving_run() -> Answer:
-    start = WALLS.density(fp.Gaussian(0.4, 0.3))
-
     def last(a: Any) -> Any:
+        start = WALLS.density(fp.Gaussian(0.4, 0.3))
         equation = fp.FokkerPlanck(Partial(swing, a=a), 0.8)
         run = fp.evolve(equation, start, [0.4], grid=WALLS, scheme=VOLUMES, method=fp.Magnus(8), throw=False, tol=1e-10)
         return WALLS.integrate(run.values[-1] * WALLS.points[..., 0] ** 2)
@@ -801,7 +800,7 @@ def levels_in_three_dimensions() -> Answer:
     return modes_of(fp.spectrum(fp.FokkerPlanck(fp.MexicanHat(), 0.5), grid, 4, tol=1e-10), vectors=False)
 
 
-@problem(quick=True)
+@problem()
 def levels_between_walls_and_on_rings() -> Answer:
     answer: Answer = {}
     for grid in (WALLS, SINK, POLYNOMIALS):
@@ -811,7 +810,7 @@ def levels_between_walls_and_on_rings() -> Answer:
     return answer | modes_of(free, "free ring: ", vectors=False)
 
 
-@problem(quick=True, tol=1e-10)  # a gap of 1e-12 is extrapolated to no spacing, with ten digits
+@problem(tol=1e-10)  # a gap of 1e-12 is extrapolated to no spacing, with ten digits
 def a_tiny_gap_over_a_barrier() -> Answer:
     grid = fp.Grid(fp.Line(-2.0, 2.0, 64))
     steep = fp.FokkerPlanck(fp.DoubleWell(1.0), 0.035)
@@ -880,7 +879,7 @@ def errors_in_space_and_a_frozen_time() -> Answer:
     return {"levels": refined.values, "space errors": refined.space_errors} | modes_of(frozen, "frozen: ")
 
 
-@problem(quick=True, tol=1e-10)  # a derivative of a Rayleigh quotient feels the mode, which is good to 1e-11
+@problem(tol=1e-10)  # a derivative of a Rayleigh quotient feels the mode, which is good to 1e-11
 def grad_of_the_gap() -> Answer:
     grid = fp.Grid(fp.Line(-2.6, 2.6, 64))
     gap = lambda barrier: fp.spectral_gap(fp.FokkerPlanck(fp.DoubleWell(barrier)), grid)
@@ -906,7 +905,7 @@ def sides(both: fp.Correspondence, prefix: str = "") -> Answer:
     return {prefix + name: value for name, value in answer.items()} | {f"{prefix}holds": str(both.holds)}
 
 
-@problem(quick=True)
+@problem()
 def both_sides_on_a_line() -> Answer:
     answer = sides(fp.correspondence(WELL, bump, TIMES, grid=LINE), "volumes: ")
     return answer | sides(fp.correspondence(WELL, bump, TIMES, grid=LINE, scheme=SPECTRAL), "basis: ")
@@ -917,7 +916,7 @@ def both_sides_in_the_plane() -> Answer:
     return sides(fp.correspondence(WELL, bump, TIMES, grid=SMALL_PLANE))
 
 
-@problem(tol=3e-8)  # both take the same adaptive steps
+@problem(quick=True, tol=3e-8)  # both take the same adaptive steps
 def both_sides_in_motion() -> Answer:
     return sides(fp.correspondence(fp.FokkerPlanck(rocked, 0.7), bump, [0.2, 0.5], grid=LINE))
 
@@ -1013,7 +1012,7 @@ def a_transport_in_imaginary_time_and_from_another_start() -> Answer:
     return lag(run(kappa=0), "kappa 0: ") | lag(run(initial=fp.Gaussian(-0.5, 0.4)), "start: ")
 
 
-@problem(quick=True, tol=1e-7)  # interpolated to 1e-8
+@problem(tol=1e-7)  # interpolated to 1e-8
 def costs_along_a_path() -> Answer:
     found = fp.along(PATH, grid=ROOM).at(jnp.asarray(LAMBDAS))
     answer = {name: getattr(found, name) for name in ("gap", "drive", "bound", "score", "wasserstein", "exact")}
@@ -1096,7 +1095,7 @@ def the_law_of_eyring_and_kramers() -> Answer:
 section("scores")
 
 
-@problem(quick=True, tol=1e-9)  # one level above the lowest is iterated to 1e-10
+@problem(tol=1e-9)  # one level above the lowest is iterated to 1e-10
 def the_density_that_a_score_means() -> Answer:
     line = fp.score.reconstruct(lambda x: -(x**3) + 0.5, fp.Grid(fp.Line(-4.0, 4.0, 48)))
     answer = {
