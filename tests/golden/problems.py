@@ -916,7 +916,7 @@ def both_sides_in_the_plane() -> Answer:
     return sides(fp.correspondence(WELL, bump, TIMES, grid=SMALL_PLANE))
 
 
-@problem(quick=True, tol=3e-8)  # both take the same adaptive steps
+@problem(tol=3e-8)  # both take the same adaptive steps
 def both_sides_in_motion() -> Answer:
     return sides(fp.correspondence(fp.FokkerPlanck(rocked, 0.7), bump, [0.2, 0.5], grid=LINE))
 

@@ -1,6 +1,7 @@
 """The library answers every problem as it did when the record was made; see `record.py` for a table."""
 
 import copy
+import math
 
 import pytest
 
@@ -30,7 +31,7 @@ def test_every_problem_is_recorded_and_no_other():
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_a_change_of_a_millionth_or_of_a_word_is_seen(name):
-    """A millionth, or ten times what is allowed where that is more, added to an entry of any array."""
+    """A millionth, or ten times what is allowed where that is more, is added to an entry of any array."""
     kept = RECORD[name]["quantities"]
     assert not distance(name, kept)
     for quantity, old in kept.items():
@@ -39,8 +40,10 @@ def test_a_change_of_a_millionth_or_of_a_word_is_seen(name):
             wrong[quantity] = old + "!"
         else:
             change = max(1e-6, 10 * PROBLEMS[name].allowed(quantity)) * (old["norms"][2] or 1.0)
-            entry = wrong[quantity]["entries"][0]
-            wrong[quantity]["entries"][0] = [entry[0] + change, entry[1]] if isinstance(entry, list) else entry + change
+            first = wrong[quantity]["entries"][0]
+            real, *rest = first if isinstance(first, list) else [first]
+            real = real + change if math.isfinite(real) else 0.0
+            wrong[quantity]["entries"][0] = [real, *rest] if rest else real
         assert quantity in distance(name, wrong)
         del wrong[quantity]
         assert "missing" in distance(name, wrong)
