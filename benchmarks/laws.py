@@ -13,6 +13,7 @@ from harness import in_words, medians
 from suite import P1, P2, box, grid_of
 
 import fpsolve as fp
+from fpsolve.method import Picture
 
 TIMES = (0.25, 1.0, 4.0, 16.0, 64.0)
 SIDE = 1024  # of the grid on which one operator call is timed
@@ -82,7 +83,7 @@ def _memory() -> Iterator[dict[str, Any]]:
     method = fp.Chebyshev()
 
     def program(operator: Any, u: Any, lengths: Any, tol: Any) -> Any:
-        return method.apply(method.prepare(operator, "density"), u, lengths, tol, 0.0).field
+        return method.apply(method.prepare(operator, Picture.DENSITY), u, lengths, tol, 0.0).field
 
     compiled = jax.jit(program, keep_unused=True).lower(operator, field, jnp.ones(1), jnp.asarray(1e-8)).compile()
     analysis = compiled.memory_analysis()

@@ -25,7 +25,8 @@ from .scheme import ScharfetterGummel, SquareRoot, Spectral
 from .method import Chebyshev, Rational, Splitting, Implicit, Magnus, Uniformization, Dense
 
 # Evolution and spectrum
-from .evolve import evolve
+from .plan import Plan
+from .evolve import evolve, plan
 from .spectrum import spectrum, spectral_gap
 from .modes import Spectrum
 from .correspondence import correspondence, Correspondence
@@ -97,6 +98,7 @@ __all__ = [
     "Noising",
     "NumericalFailure",
     "Periodic",
+    "Plan",
     "Potential",
     "Quartic",
     "Rational",
@@ -127,6 +129,7 @@ __all__ = [
     "load",
     "mean_first_passage_time",
     "path",
+    "plan",
     "reverse",
     "schedule",
     "score",

@@ -25,7 +25,7 @@ from .grid import Grid
 from .method import Picture, Problem
 from .method.trajectory import BothSides, run_both
 from .plan import check_scheme, wave_size
-from .plan.scheme_choice import Sampled
+from .plan.scheme_choice import SampledEquation
 from .scheme import Operator, ScharfetterGummel, Scheme
 from .spectrum import spectrum
 
@@ -111,7 +111,7 @@ def correspondence(
     scheme = ScharfetterGummel() if scheme is None else scheme
     check_scheme(scheme, equation, grid)
     field = initial_field(equation, grid, initial)
-    sampled = Sampled(equation, grid, True)
+    sampled = SampledEquation(equation, grid, True)
     first = sampled.operator(scheme, field.dtype)
     size = float(wave_size(first.log_root, field, grid))
     if not np.isfinite(size):
@@ -143,7 +143,7 @@ def _difference(sides: BothSides, grid: Grid) -> Array:
     return apart / grid.integrate(jnp.abs(sides.density))
 
 
-def _spectra(sampled: Sampled, scheme: Scheme, t: Array) -> Array:
+def _spectra(sampled: SampledEquation, scheme: Scheme, t: Array) -> Array:
     """Levels of -L by its right and left eigenfunctions sqrt(pi) psi and psi / sqrt(pi), and levels of H."""
     grid = sampled.grid
     modes = spectrum(sampled.equation, grid, min(LEVELS, grid.size), t=t, scheme=scheme)

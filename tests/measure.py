@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 import fpsolve as fp
 from fpsolve.method import Picture, Problem
-from fpsolve.plan.scheme_choice import Sampled
+from fpsolve.plan.scheme_choice import SampledEquation
 from fpsolve.scheme import Operator
 from fpsolve.scheme.base import dense
 
@@ -19,7 +19,7 @@ def discretise(
 ) -> Problem:
     """The discretised problem in a picture, "density" or "wave"; `flux` takes the form without sqrt(pi)."""
     process = isinstance(equation, fp.FokkerPlanck)
-    sampled = Sampled(equation, grid, process and equation.irreversible_because(grid) is None)
+    sampled = SampledEquation(equation, grid, process and equation.irreversible_because(grid) is None)
     operator = sampled.path(scheme, flux) if equation.moves else sampled.operator(scheme, dtype, flux=flux)
     wave = Picture.GIBBS_WAVE if process else Picture.WAVE
     return Problem(operator, wave if picture == "wave" else Picture.DENSITY, wick)

@@ -11,7 +11,7 @@ import pytest
 import fpsolve as fp
 from fpsolve.linear.krylov import factor_resolvent
 from fpsolve.linear.lines import _at_once, _in_turn, _sums_at_once, _sums_in_turn
-from fpsolve.method import implicit
+from fpsolve.method import Picture, implicit
 from fpsolve.method.implicit import Implicit
 from measure import check_close, check_order, generator_matrix, operator
 
@@ -38,7 +38,7 @@ CASES = {
 
 @partial(jax.jit, static_argnums=(0, 2))
 def run(method, made, grid, start, lengths, tol):
-    return method.apply(method.prepare(made, "density"), start, lengths, tol, 0.0)
+    return method.apply(method.prepare(made, Picture.DENSITY), start, lengths, tol, 0.0)
 
 
 def solve(method, equation, grid, start, lengths, tol=1e-10):
@@ -197,9 +197,9 @@ def test_a_wave_in_a_well_decays_in_imaginary_time():
     equation, start = fp.Schrodinger(lambda x: x[0] ** 2 / 2 - 3.0), jnp.exp(-(LINE.points[..., 0] ** 2) / 2)
     made = operator(VOLUMES, equation, LINE)
     method, lengths = Implicit(3), jnp.asarray([0.5])
-    step = method.apply(method.prepare(made, "wave"), start, lengths, jnp.asarray(1e-7), 0.0)
+    step = method.apply(method.prepare(made, Picture.GIBBS_WAVE), start, lengths, jnp.asarray(1e-7), 0.0)
     dense = fp.Dense()
-    exactly = dense.apply(dense.prepare(made, "wave"), start, lengths, jnp.asarray(1e-7), 0.0).field
+    exactly = dense.apply(dense.prepare(made, Picture.GIBBS_WAVE), start, lengths, jnp.asarray(1e-7), 0.0).field
     assert distance(LINE, step.field[-1], exactly[-1]) <= 1e-7
 
 
@@ -248,7 +248,7 @@ def test_bad_options_are_refused(options):
 def test_what_does_not_suit_is_refused():
     made = operator(fp.Spectral(), CASES["line"][0], LINE)
     with pytest.raises(ValueError, match="finite volumes"):
-        Implicit().prepare(made, "wave")
+        Implicit().prepare(made, Picture.GIBBS_WAVE)
     method, made = Implicit(), operator(VOLUMES, CASES["line"][0], LINE)
     with pytest.raises(ValueError, match="Wick"):
-        method.apply(method.prepare(made, "density"), jnp.ones(32), jnp.ones(1), jnp.asarray(1e-3), 0.5)
+        method.apply(method.prepare(made, Picture.DENSITY), jnp.ones(32), jnp.ones(1), jnp.asarray(1e-3), 0.5)

@@ -14,6 +14,7 @@ import pytest
 import fpsolve as fp
 from fpsolve.core.along import transform
 from fpsolve.eigen import slow_waves
+from fpsolve.method import Picture
 from fpsolve.method.contraction import contract, sample_wells
 from fpsolve.method.magnus import travel_evenly
 from fpsolve.method.trajectory import run_static
@@ -168,7 +169,7 @@ def test_products_grow_as_the_square_root_of_time() -> None:
     assert abs(slope - 0.5) <= 0.05, (slope, calls)
 
 
-@pytest.mark.parametrize("picture", ["wave", "density"])
+@pytest.mark.parametrize("picture", [Picture.GIBBS_WAVE, Picture.DENSITY])
 def test_chebyshev_holds_at_most_eight_fields(picture: Any) -> None:
     """Arguments, results and temporaries of the compiled program, all alive at once at worst, less the operator's."""
     grid = fp.Grid(fp.Line(-2.2, 2.2, 512), fp.Line(-3.6, 3.6, 512))

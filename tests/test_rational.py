@@ -12,7 +12,7 @@ import pytest
 import fpsolve as fp
 from fpsolve.linear import caratheodory_fejer, tridiagonal
 from fpsolve.linear.caratheodory_fejer import ORDERS, exponential_partial
-from fpsolve.method import rational
+from fpsolve.method import Picture, rational
 from fpsolve.method.rational import Rational, choose_order
 from refusals import refused
 
@@ -198,7 +198,7 @@ def test_mass_and_the_stationary_density_are_kept_at_any_time(name):
     taken = run(SYSTEMS[name], times, Rational(4))
     weights = np.asarray(axis.weights)
     assert np.max(np.abs(taken.field @ weights - 1)) < 1e-14
-    prepared = Rational().prepare(build(equation, fp.Grid(axis)), "density")
+    prepared = Rational().prepare(build(equation, fp.Grid(axis)), Picture.DENSITY)
     stationary = jnp.exp(2 * prepared.operator.log_root)
     still = run(SYSTEMS[name], times, Rational(4), stationary).field
     assert np.max(distance(axis, still, stationary)) < 1e-14
@@ -236,7 +236,7 @@ def test_waves_in_wells_of_negative_energy_agree_with_the_dense_exponential(name
 @pytest.mark.parametrize("name", slow_but(WAVES, "well"))
 def test_the_lowest_level_comes_from_below_to_rounding(name):
     equation, axis = WAVES[name]
-    prepared = Rational().prepare(build(equation, fp.Grid(axis)), "wave")
+    prepared = Rational().prepare(build(equation, fp.Grid(axis)), Picture.GIBBS_WAVE)
     level = fp.spectrum(equation, fp.Grid(axis), 1, scheme=VOLUMES).values[0]
     scale = float(jnp.max(prepared.up) + jnp.max(jnp.abs(prepared.excess)))
     assert abs(float(prepared.lowest - level)) < 1e-14 * scale
@@ -256,7 +256,7 @@ def stiffened(name):
 
     def number(a, t):
         operator = build(equations[name](a), grid)
-        prepared = Rational().prepare(operator, "wave" if name == "well" else "density")
+        prepared = Rational().prepare(operator, Picture.WAVE if name == "well" else Picture.DENSITY)
         start = spot(grid, width=0.7 + a / 10)
         after = Rational().apply(prepared, start, jnp.stack([t, 3 * t]), jnp.asarray(1e-10), 0.0).field
         return jnp.sum(after * jnp.cos(grid.nodes[0]))
@@ -325,7 +325,7 @@ def test_it_runs_without_double_precision():
 def test_it_lowers_for_accelerators(name, platform):
     equation, axis = SYSTEMS[name]
     grid = fp.Grid(axis)
-    prepared = Rational().prepare(build(equation, grid, jnp.float32), "density")
+    prepared = Rational().prepare(build(equation, grid, jnp.float32), Picture.DENSITY)
     solve = jax.jit(lambda prepared, field, times, tol: Rational().apply(prepared, field, times, tol, 0.0).field)
     numbers = [number.astype(jnp.float32) for number in (spot(grid), jnp.ones(2), jnp.asarray(1e-5))]
     exported = jax.export.export(solve, platforms=[platform])(prepared, *numbers)
@@ -349,12 +349,12 @@ def test_what_cannot_be_done_is_refused():
     line, ring = fp.Grid(fp.Line(-2.0, 2.0, 8)), fp.Grid(fp.Periodic(0.0, 1.0, 8))
     pushed = fp.FokkerPlanck(force=lambda x: 1.0 + 0 * x)
     made = fp.Spectral().build(BARRIER, line, 0.0, float, True)
-    refused(lambda: Rational().prepare(build(fp.FokkerPlanck(fp.Harmonic()), plane), "density"), "one axis")
-    refused(lambda: Rational().prepare(made, "density"), "finite-volume", "Chebyshev")
-    refused(lambda: Rational().prepare(build(pushed, ring), "density"), "complex", "Uniformization")
-    refused(lambda: Rational().prepare(build(BARRIER, line), "wave"), "density")
+    refused(lambda: Rational().prepare(build(fp.FokkerPlanck(fp.Harmonic()), plane), Picture.DENSITY), "one axis")
+    refused(lambda: Rational().prepare(made, Picture.DENSITY), "finite-volume", "Chebyshev")
+    refused(lambda: Rational().prepare(build(pushed, ring), Picture.DENSITY), "complex", "Uniformization")
+    refused(lambda: Rational().prepare(build(BARRIER, line), Picture.GIBBS_WAVE), Picture.DENSITY)
     refused(lambda: Rational(5), "Rational.order", "even")
-    prepared = Rational().prepare(build(fp.Schrodinger(fp.Harmonic()), line), "wave")
+    prepared = Rational().prepare(build(fp.Schrodinger(fp.Harmonic()), line), Picture.WAVE)
     refused(lambda: Rational().apply(prepared, spot(line), jnp.ones(1), jnp.asarray(1e-8), 0.3), "wick", "Chebyshev")
 
 

@@ -9,7 +9,7 @@ import pytest
 import exact
 import fpsolve as fp
 from fpsolve.linear import positive
-from fpsolve.method import splitting
+from fpsolve.method import Picture, splitting
 from fpsolve.method.splitting import Splitting
 from fpsolve.method.trajectory import run_static
 from measure import check_close, check_order, discretise
@@ -53,7 +53,7 @@ def errors_by_count(order, grid=GRID, equation=SWIRL):
     """Against Dense, for each of `COUNTS` steps to t = 1."""
     start, method = grid.density(fp.Gaussian([1.0, 0.5], 0.3)), Splitting(order)
     truth = march(equation, grid, start, [1.0], fp.Dense()).values[0]
-    prepared = method.prepare(fp.ScharfetterGummel().build(equation, grid, 0.0, jnp.float64, False), "density")
+    prepared = method.prepare(fp.ScharfetterGummel().build(equation, grid, 0.0, jnp.float64, False), Picture.DENSITY)
     masses = prepared.weights * start
     run = jax.jit(lambda count: splitting._attempt(method, prepared.rates, masses, jnp.ones(()), count).masses)
     return [float(distance(grid, run(count) / prepared.weights, truth)) for count in COUNTS]
@@ -228,4 +228,4 @@ def test_what_does_not_apply_is_refused():
         Splitting().check_grid(fp.Grid(fp.Line(0.0, 1.0, 20000), fp.Line(0.0, 1.0, 20000)))
     operator = fp.ScharfetterGummel().build(fp.FokkerPlanck(fp.Harmonic()), TINY, 0.0, jnp.float64, True)
     with refused("densities"):
-        Splitting().prepare(operator, "wave")
+        Splitting().prepare(operator, Picture.GIBBS_WAVE)

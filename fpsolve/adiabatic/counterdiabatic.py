@@ -36,6 +36,7 @@ from ..entrance import check_times, check_tolerance, initial_field
 from ..equation import FokkerPlanck, divide_root
 from ..grid import Grid
 from ..method import Chebyshev, Rational
+from ..method import Picture
 from ..method.clipping import TOL_FRACTION, clip_tails
 from ..scheme import ScharfetterGummel
 from ..scheme.flow_edges import FlowEdges
@@ -258,10 +259,10 @@ def _relax(carrier: Carrier, wave: Array, t: Array, length: Array) -> tuple[Arra
     exactly = jnp.zeros((), wave.dtype)
     if carrier.grid.ndim > 1:
         method = Chebyshev()
-        taken = method.apply(method.prepare(operator, "wave"), wave, length[None], exactly, 0.0)
+        taken = method.apply(method.prepare(operator, Picture.GIBBS_WAVE), wave, length[None], exactly, 0.0)
         return taken.field[0], taken.calls, taken.error[0]
     method, log_root = Rational(), _log_root(carrier, t)
-    taken = method.apply(method.prepare(operator, "density"), jnp.exp(log_root) * wave, length[None], exactly, 0.0)
+    taken = method.apply(method.prepare(operator, Picture.DENSITY), jnp.exp(log_root) * wave, length[None], exactly, 0.0)
     return divide_root(taken.field[0], log_root), taken.calls, taken.error[0]
 
 

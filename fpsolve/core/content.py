@@ -61,7 +61,8 @@ def read_function(function: Callable[..., Any], *example: Any) -> ReadFunction:
     beside its arguments, traced or not, and its floating-point literals. **Cost**: one tracing, about a millisecond
     for a formula.
     """
-    closed, shape = jax.make_jaxpr(function, return_shape=True)(*example)
+    # A new lambda each time: JAX remembers what it traced by the identity, or the equality, of a function.
+    closed, shape = jax.make_jaxpr(lambda *arguments: function(*arguments), return_shape=True)(*example)
     constants = [
         value if isinstance(value, jax.core.Tracer | jax.Array) else np.asarray(value) for value in closed.consts
     ]

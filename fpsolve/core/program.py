@@ -56,6 +56,12 @@ def shape_program(function: F) -> F:
     return _kept_program(function, BALANCED, eqx.filter_jit(function))
 
 
+def forget_programs() -> None:
+    """Drop all programs that are kept, which frees their memory; a later call compiles anew."""
+    with _lock:
+        _programs.clear()
+
+
 def _kept_program(function: F, options: dict[str, Any], traced: Callable[..., Any]) -> F:
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:

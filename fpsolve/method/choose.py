@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from ..core.checks import refuse
 from .base import ProblemKind, Propagator, WorkEstimate
 from .chebyshev import Chebyshev
-from .dense import Dense
+from .dense import SMALL, Dense
 from .implicit import Implicit
 from .magnus import Magnus
 from .rational import Rational
@@ -35,7 +35,8 @@ def choose_propagator(kind: ProblemKind, work: WorkEstimate | None) -> tuple[Pro
             size = kind.grid.size
             return dense, f"a symmetric matrix of {size} points is decomposed faster than its products are formed"
         return Chebyshev(), "the process is reversible" if kind.fokker_planck else "H is symmetric"
-    if not kind.reversible and dense.cost(kind, work or WorkEstimate(0.0, 0.0, 1)) == 0:
+    double = jnp.finfo(kind.dtype).bits == 64
+    if not kind.reversible and kind.grid.size <= SMALL and double:
         return dense, f"L is not symmetric and the grid has only {kind.grid.size} points"
     why = "L is not symmetric"
     if kind.reversible:
@@ -44,7 +45,7 @@ def choose_propagator(kind: ProblemKind, work: WorkEstimate | None) -> tuple[Pro
         stiff = Implicit(order=3)
         if stiff.cost(kind, work) < Uniformization().cost(kind, work):
             return stiff, f"L is not symmetric and a Poisson sum would take {work.exits:.0e} products"
-    if kind.spectral and kind.grid.size <= MATRIX_SIZE and jnp.finfo(kind.dtype).bits == 64:
+    if kind.spectral and kind.grid.size <= MATRIX_SIZE and double:
         size = kind.grid.size
         return dense, f"the density is carried in a basis, and its matrix of {size} points is not normal"
     return Uniformization(), why

@@ -15,8 +15,20 @@ from jaxtyping import Array
 from ..core.memory import check_memory
 from ..scheme import Operator
 from ..scheme.base import dense
-from .base import Picture, ProblemKind, Propagator, Reason, Step, WorkEstimate, in_turn, node_weights, split_stationary
+from .base import (
+    FLOP,
+    Picture,
+    ProblemKind,
+    Propagator,
+    Reason,
+    Step,
+    WorkEstimate,
+    in_turn,
+    node_weights,
+    split_stationary,
+)
 
+EXPONENTIAL = 50  # products of matrices that an exponential takes, some 25 of them for the squarings (an estimate)
 SMALL = 256  # points, up to which the exponential of a matrix that is not symmetric is the quickest (measured)
 
 
@@ -56,14 +68,13 @@ class Dense(Propagator):
         return None
 
     def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
-        """One decomposition of a symmetric matrix; a matrix that is not symmetric is exponentiated, up to
-        `SMALL` points."""
+        """One decomposition of a symmetric matrix, or an exponential for each time of one that is not."""
         if jnp.finfo(kind.dtype).bits == 32:  # an eigendecomposition loses half of the digits of a wave's tails
             return math.inf
         size = kind.grid.size
         if kind.symmetric:
             return 2.1e-6 * size + 5.5e-10 * size**3  # measured: benchmarks/kernels.py
-        return 0.0 if size <= SMALL and not kind.reversible else math.inf
+        return EXPONENTIAL * FLOP * size**3 * max(work.times, 1)
 
     def prepare(self, operator: Operator, picture: Picture) -> Any:
         """The matrix."""

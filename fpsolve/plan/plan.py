@@ -118,11 +118,12 @@ class Plan:
         return (len(self.times) + RUN_ARRAYS) * self.grid.size * self.field.dtype.itemsize
 
     def __str__(self) -> str:
-        seconds = "not estimated" if self.seconds is None else f"about {self.seconds:.1g} s on one core"
+        seconds = "time not estimated" if self.seconds is None else f"about {self.seconds:.1g} s on one core"
+        memory = f"{self.bytes / 2**20:.1f} MiB" if self.bytes > 2**20 else f"{self.bytes / 2**10:.0f} KiB"
         rows = [f"Plan for {len(self.times)} times up to {float(self.times[-1]):g}, tol {self.tol:.0e}"]
         rows += [f"  grid     {line}" for line in repr(self.grid).splitlines()]
         rows += [f"  {name:8} {decision}" for name, decision in self.decisions.items()]
-        rows += [f"  cost     {seconds}, {self.bytes / 2**20:.1f} MiB"]
+        rows += [f"  cost     {seconds}, {memory} beside the operator"]
         return "\n".join(rows)
 
     def fallback(self, outcome: Outcome) -> "Plan | None":

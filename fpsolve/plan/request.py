@@ -22,7 +22,7 @@ from ..grid import Grid
 from ..method import Picture, ProblemKind, check_method, needs_rates
 from ..scheme import Spectral
 from ..scheme.base import Equation
-from .scheme_choice import Sampled, SchemeChoice, choose_scheme, has_basis
+from .scheme_choice import SampledEquation, SchemeChoice, choose_scheme, has_basis
 
 RUN_ARRAYS = 12  # fields that a run holds beside those that it returns, at most
 
@@ -34,7 +34,7 @@ class Request:
     `decided_grid` and `space_error` belong to a grid that was fitted.
     """
 
-    sampled: Sampled
+    sampled: SampledEquation
     field: Array
     smooth: bool
     times: Array
@@ -112,7 +112,7 @@ def validate(
     tol = check_tolerance(tol, field.real.dtype)
     known = {(Spectral, 0.0, reversible): samples} if samples is not None else None
     return Request(
-        sampled=Sampled(equation, grid, reversible, known),
+        sampled=SampledEquation(equation, grid, reversible, known),
         field=field,
         smooth=callable(initial),
         times=times,

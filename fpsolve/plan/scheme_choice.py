@@ -40,7 +40,7 @@ LARGEST_SPECTRAL = 512  # nodes of an axis, beyond which its matrices cost more 
 MATRIX_LINE = 640  # nodes of a line on which a density is tried in a basis whatever its drift (`method.choose`)
 
 
-class Sampled:
+class SampledEquation:
     """An equation on a grid, sampled once for each scheme that is tried."""
 
     def __init__(self, equation: Equation, grid: Grid, reversible: bool, known: dict[Any, Samples] | None = None):
@@ -105,12 +105,12 @@ def choose_scheme(
     times: Array,
     tol: float,
     method: Any = None,
-    sampled: Sampled | None = None,
+    sampled: SampledEquation | None = None,
 ) -> SchemeChoice:
     """The scheme asked for, checked, or the one that suits the method; with the picture it runs in."""
     process = isinstance(equation, FokkerPlanck)
     if sampled is None:
-        sampled = Sampled(equation, grid, process and equation.irreversible_because(grid) is None)
+        sampled = SampledEquation(equation, grid, process and equation.irreversible_because(grid) is None)
     reversible = process and sampled.reversible
     if scheme is not None:
         check_scheme(scheme, equation, grid)
@@ -159,7 +159,7 @@ def _may_be_spectral(scheme: Any, grid: Grid) -> bool:
     return isinstance(scheme, Spectral) or (scheme is None and has_basis(grid))
 
 
-def _measured(sampled: Sampled, field: Array, times: Array, tol: float) -> tuple[bool, float]:
+def _measured(sampled: SampledEquation, field: Array, times: Array, tol: float) -> tuple[bool, float]:
     """Whether the start can be carried as a wave in a basis, and how badly the basis resolves sqrt(pi) and the start;
     under a transformation nothing can be measured, and both are taken for granted."""
     equation = sampled.equation
@@ -179,7 +179,7 @@ def _measured(sampled: Sampled, field: Array, times: Array, tol: float) -> tuple
     return representable, defect
 
 
-def _representable_on_cells(sampled: Sampled, scheme: Scheme, field: Array, tol: float) -> bool:
+def _representable_on_cells(sampled: SampledEquation, scheme: Scheme, field: Array, tol: float) -> bool:
     if not is_concrete(sampled.equation, field):
         return True
     log_gibbs = sampled.samples(scheme).log_gibbs
@@ -189,7 +189,7 @@ def _representable_on_cells(sampled: Sampled, scheme: Scheme, field: Array, tol:
 
 
 def _suitable(
-    sampled: Sampled, reversible: bool, representable: bool, defect: float, field: Array, times: Array
+    sampled: SampledEquation, reversible: bool, representable: bool, defect: float, field: Array, times: Array
 ) -> tuple[Scheme, str, bool]:
     """A scheme, the reason, and whether that must be looked at afterwards."""
     equation, grid, volumes = sampled.equation, sampled.grid, ScharfetterGummel()

@@ -1,0 +1,115 @@
+"""Programs are compiled for shapes: a second potential of the same shape compiles what samples it, and nothing else."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import fpsolve as fp
+
+COMPILED = "/jax/core/compile/backend_compile_duration"
+LINE = fp.Grid(fp.Line(-6.0, 6.0, 48))
+PLANE = fp.Grid(fp.Line(-2.6, 2.6, 24), fp.Line(-3.2, 3.2, 20))
+_counts: list[int] = []
+
+
+def _count(event: str, duration: float, **_: Any) -> None:
+    if event == COMPILED and _counts:
+        _counts[-1] += 1
+
+
+jax.monitoring.register_event_duration_secs_listener(_count)
+
+
+@contextmanager
+def counted() -> Iterator[list[int]]:
+    """The number of programs compiled inside, in a list."""
+    _counts.append(0)
+    found: list[int] = []
+    try:
+        yield found
+    finally:
+        found.append(_counts.pop())
+
+
+def wells(shape: int) -> list[Callable[[Any], Any]]:
+    """Four potentials on a line or in the plane: two that differ in numbers alone, two other formulas."""
+    if shape == 1:
+        return [
+            lambda x: x[0] ** 2 / 2,
+            lambda x: x[0] ** 2 / 2.2,
+            lambda x: x[0] ** 2 / 2 + jnp.cos(x[0]) / 5,
+            lambda x: jnp.log(jnp.cosh(x[0])) * 3,
+        ]
+    return [
+        lambda x: (x[0] ** 2 - 1) ** 2 + x[1] ** 2 * (1 + x[0] ** 2),
+        lambda x: (x[0] ** 2 - 1.1) ** 2 + x[1] ** 2 * (1.2 + x[0] ** 2),
+        lambda x: (x[0] ** 2 - 1) ** 2 + x[1] ** 2 + x[0] * x[1] / 3,
+        lambda x: (x[0] ** 2 - 1) ** 2 + x[1] ** 2 * (1 + jnp.tanh(x[0]) / 2),
+    ]
+
+
+def evolve(potential: Any, grid: fp.Grid) -> fp.Solution:
+    start = fp.Gaussian([-1.0, 0.0][: grid.ndim], 0.2)
+    return fp.evolve(fp.FokkerPlanck(potential), start, [0.1, 1.0], grid=grid, scheme=fp.Spectral(), tol=1e-5)
+
+
+def moving(potential: Any, grid: fp.Grid) -> fp.Solution:
+    dragged = lambda x, t: potential(x - jnp.sin(t) / 2)
+    return fp.evolve(fp.FokkerPlanck(dragged), fp.Gaussian(0.0, 0.8), [0.5, 1.0], grid=grid, tol=1e-6)
+
+
+# What a second potential may compile: the programs that read it, of which a moving one needs four (validation with the
+# samples at t = 0, later ones, breakpoints, an interval).
+ASKS = {
+    "evolve, line": (lambda U: evolve(U, LINE), 1, 1),
+    "evolve, plane": (lambda U: evolve(U, PLANE), 2, 1),
+    "evolve, moving": (lambda U: moving(U, LINE), 1, 4),
+}
+
+
+@pytest.mark.parametrize("name", ASKS)
+def test_a_second_potential_compiles_what_samples_it(name: str) -> None:
+    ask, shape, most = ASKS[name]
+    first, numbers, other, another = wells(shape)
+    ask(first)
+    ask(other)  # another branch of the choices may need a program of its own
+    with counted() as same:
+        ask(numbers)
+    with counted() as new:
+        ask(another)
+    assert same[0] == 0, "other numbers in the same formula need no program"
+    assert new[0] <= most
+
+
+def test_the_count_can_fail() -> None:
+    with counted() as found:
+        jax.jit(lambda x: x + jnp.pi)(jnp.ones(7)).block_until_ready()
+    assert found[0] >= 1
+
+
+def test_the_first_evolve_compiles_few_programs() -> None:
+    grid = fp.Grid(fp.Line(-2.6, 2.6, 22), fp.Line(-3.2, 3.2, 18))
+    with counted() as found:
+        fp.evolve(
+            fp.FokkerPlanck(wells(2)[0]),
+            fp.Gaussian([-1.0, 0.0], 0.2),
+            [0.1, 1.0],
+            grid=grid,
+            scheme=fp.Spectral(),
+            tol=1e-4,
+            observables={"crossed": lambda x: x[0] > 0},
+        )
+    assert found[0] <= 10
+
+
+def test_a_solution_may_be_returned_from_jit() -> None:
+    solve = jax.jit(
+        lambda k: fp.evolve(fp.FokkerPlanck(lambda x: k * x[0] ** 2 / 2), fp.Gaussian(0.3, 0.5), [1.0], grid=LINE)
+    )
+    found = solve(2.0)
+    mean = float(LINE.integrate(found.values[0] * LINE.nodes[0]))
+    assert abs(mean - 0.3 * jnp.exp(-2.0)) < 1e-6 and found.result == "successful"
