@@ -79,6 +79,16 @@ def room_for_programs() -> Iterator[None]:
 
 
 @pytest.fixture
+def fresh_programs() -> Iterator[None]:
+    """Programs compiled for this test alone: one that changes a constant inside a program must find and leave none."""
+    from fpsolve.core.program import forget_programs
+
+    forget_programs()
+    yield
+    forget_programs()
+
+
+@pytest.fixture
 def nothing_is_computed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A door as a user meets it, without the suite's type checks; fail as soon as an operator is built."""
     import fpsolve as fp

@@ -64,7 +64,7 @@ class FokkerPlanck(eqx.Module):
         self.potential = None if potential is None else as_potential(potential)
         self.force = None if force is None else as_field("force", force)
         self.diffusion = _diffusion(diffusion)
-        self.given = () if callable(diffusion) else jnp.shape(diffusion)
+        self.given = () if callable(diffusion) else np.shape(diffusion)
 
     @classmethod
     def ito(cls, drift: Any, diffusion: Any) -> "FokkerPlanck":

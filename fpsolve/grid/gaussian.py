@@ -63,11 +63,17 @@ class Gaussian(eqx.Module):
         """log p at all points of a tensor product of positions, by numpy: for concrete numbers, without a program."""
         d = len(nodes)
         self._check_dimension(d)
-        apart = np.stack(np.meshgrid(*nodes, indexing="ij"), -1) - np.asarray(self.mean)
         covariance = np.asarray(self.covariance)
         matrix = covariance if covariance.ndim == 2 else np.diag(np.broadcast_to(covariance, d))
-        quadratic = np.einsum("...i,...i", apart, apart @ np.linalg.inv(matrix))
-        return -(quadratic + np.linalg.slogdet(matrix)[1] + d * math.log(2 * math.pi)) / 2
+        precision, mean = np.linalg.inv(matrix), np.broadcast_to(np.asarray(self.mean), d)
+        # One axis at a time, so that a grid costs one array of its own size.
+        apart = [(x - m).reshape(-1, *[1] * (d - 1 - i)) for i, (x, m) in enumerate(zip(nodes, mean, strict=True))]
+        log_density = np.full(tuple(len(x) for x in nodes), np.linalg.slogdet(matrix)[1] + d * math.log(2 * math.pi))
+        for i in range(d):
+            for j in range(i, d):
+                if precision[i, j] != 0:
+                    log_density += (1 if i == j else 2) * precision[i, j] * apart[i] * apart[j]
+        return -log_density / 2
 
     def _check_dimension(self, d: int) -> None:
         for name, array in (("mean", self.mean), ("covariance", self.covariance)):

@@ -171,6 +171,7 @@ class Grid:
 def _normal(grid: Grid, f: Gaussian) -> Array:
     """A normal density up to a factor, without underflow far from its mean."""
     if is_concrete(f):
+        check_memory("Grid.shape", grid.shape, 3, SMALLER)
         log_density = f.log_density_at([axis.nodes for axis in grid.axes])
         return as_array(np.exp(log_density - np.max(log_density)))
     log_density = grid.sample(f.log_density)
