@@ -1,4 +1,4 @@
-"""What `spectrum` returns."""
+"""`Spectrum`: the result of `fp.spectrum`."""
 
 from typing import Any
 
@@ -6,7 +6,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from .core.arrays import as_array, host_module
 from .core.checks import refuse
+from .core.decision import Decision
 from .core.door import report
 from .equation import FokkerPlanck
 from .grid import Grid
@@ -27,6 +29,7 @@ class Spectrum(eqx.Module):
     - `space_errors` `(k,)`: the estimated error that the grid makes, where it was asked for or fitted, else None
     - `gap`: E_1 - E_0, or the real part of the slowest rate; `poincare`: the Poincaré constant D / gap
     - `timescales` `(k - 1,)`, `observables` `(k, *shape)`, `stationary` `(*shape)`: of processes
+    - `stats`: the scheme, the method and a fitted grid in sentences; `decisions`: pairs of a name and the `Decision`
     """
 
     values: Array
@@ -38,16 +41,16 @@ class Spectrum(eqx.Module):
     space_errors: Array | None
     equation: Equation
     grid: Grid = eqx.field(static=True)
-    words: tuple[tuple[str, str], ...] = eqx.field(static=True)
+    decisions: tuple[tuple[str, Decision], ...] = eqx.field(static=True)
 
     @property
     def gap(self) -> Array:
         """E_1 - E_0, a scalar. **Raises** `ValueError` if fewer than two levels were asked for."""
         if len(self.values) < 2:
             refuse("k", len(self.values), "a gap needs two levels", "Ask for k=2 or more.")
-        if isinstance(self.equation, FokkerPlanck) and not self._absorbs:
-            return self.values[1].real
-        return self.values[1].real - self.values[0].real
+        values = self._real_values
+        known = isinstance(self.equation, FokkerPlanck) and not self._absorbs
+        return as_array(values[1] if known else values[1] - values[0], values.dtype)
 
     @property
     def poincare(self) -> Array:
@@ -65,7 +68,8 @@ class Spectrum(eqx.Module):
         """The implied timescales 1 / Re lambda_n of the modes after the stationary one, `(k - 1,)`, descending: the
         times in which what is left of each falls to 1/e. **Raises** `ValueError` for a Schrödinger equation."""
         self._require_process("implied timescales")
-        return 1 / self.values[1:].real
+        values = self._real_values
+        return as_array(1 / values[1:], values.dtype)
 
     @property
     def observables(self) -> Array:
@@ -95,8 +99,8 @@ class Spectrum(eqx.Module):
 
     @property
     def stats(self) -> dict[str, str]:
-        """The scheme and the method, with reasons."""
-        return dict(self.words)
+        """The scheme and the method, with reasons; `decisions` holds the same for programs."""
+        return {name: _sentence(name, decision) for name, decision in self.decisions}
 
     def plot(self) -> Any:
         """A matplotlib figure of levels and modes (with the `plot` extra)."""
@@ -111,9 +115,19 @@ class Spectrum(eqx.Module):
         report().save(self, path)
 
     @property
+    def _real_values(self) -> Any:
+        """Real parts of the values; numpy's, where they are no tracers."""
+        return host_module(self.values).asarray(self.values).real
+
+    @property
     def _absorbs(self) -> bool:
         return any(axis.ends == "open" for axis in self.grid.axes)
 
     def _require_process(self, wanted: str) -> None:
         if not isinstance(self.equation, FokkerPlanck):
             refuse("equation", self.equation, f"{wanted} belong to a process", "Give an fp.FokkerPlanck.")
+
+
+def _sentence(name: str, decision: Decision) -> str:
+    """A decision as it is printed: a method is described and not named, a fitted grid likewise."""
+    return decision.because if name in ("method", "grid") else str(decision)

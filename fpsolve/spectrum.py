@@ -1,14 +1,16 @@
-"""The door "what are the slow modes".
+"""Slow modes: `fp.spectrum` and `fp.spectral_gap`.
 
     H psi_n = E_n psi_n,     E_0 = 0, psi_0 = sqrt(pi) for a process,     gap = E_1 - E_0 = D / C_P
     -L r_n = lambda_n r_n    complex rates, where the process is not reversible
 
 The values are Rayleigh quotients, so their derivatives are those of Hellmann and Feynman, dE = <psi| dH |psi>.
+
+One staircase: `validate` reads the equation's functions and samples them, `_first_candidate` chooses a scheme and a
+solver, `_run` takes arrays alone, `_next_candidate` looks at what came out, and `_with_small_gap` gives a gap that is
+small beside the other levels all its digits.
 """
 
 import dataclasses
-import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -17,39 +19,55 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .plan import LARGEST_SPECTRAL, UNRESOLVED, check_scheme, choose_scheme
+from .core.arrays import as_array, host_module
 from .core.checks import check_integer, is_concrete, refuse
+from .core.decision import Decision
 from .core.memory import check_memory
+from .core.program import shape_program
 from .core.result import code, raise_failure
 from .core.types import Count, Real
 from .eigen import (
     DENSE_SIZE,
+    DESCRIPTIONS,
     SAME,
-    WORDS,
     Levels,
     choose_modes,
+    is_factored,
     lacks_digits,
     levels,
-    line_gap,
+    levels_through_factor,
+    on_host,
     partner_mode,
     relaxation_modes,
+    sample_line,
+    sampled_line_gap,
     slow_waves,
+    tridiagonal_modes,
     unresolved,
 )
-from .entrance import check_equation, check_tolerance
+from .entrance import check_and_sample, check_tolerance
 from .equation import FokkerPlanck, ScoreHamiltonian
 from .fit import fit
-from .grid import Grid, Line, Reflecting
+from .grid import Axis, Grid, Line
 from .modes import Spectrum
-from .question import LastQuestions, fingerprint
-from .scheme import EdgeOperator, ScharfetterGummel, Scheme, Spectral
+from .plan import UNRESOLVED, check_scheme, choose_scheme
+from .plan.scheme_choice import LARGEST_SPECTRAL, SampledEquation, has_basis
+from .scheme import EdgeOperator, Operator, ScharfetterGummel, Scheme, Spectral
 from .scheme.base import Equation
 
-TINY = 1e-6  # of the level after it, below which the gap of a line is taken from the kernel of its partner
-FINER = {True: 1.5, False: 2.0}  # how many more nodes tell the error in space, on spectral grids and on volumes
-WIDER = 1.1
-GUARDS = 6  # levels beyond the wanted ones that are computed too, at least
-FITTED = 1e-8  # to which a grid is fitted where no tol is given
+# Of the level after it, below which the gap of a line is taken from the kernel of its partner: from there on a level
+# of 1e-10 relative error, or one of A, may not hold all digits of it (a free choice).
+TINY = 1e-6
+# How many more nodes tell the error in space: on spectral grids, where errors fall by orders of magnitude, and on
+# volumes, where they fall by four and the difference is three quarters of the error.
+FINER_SPECTRAL, FINER_VOLUMES = 1.5, 2.0
+WIDER = 1.1  # how much wider a line is then: e^-x^2 falls by orders of magnitude over a tenth of a box that holds it
+# Levels beyond the wanted ones that are computed too, at least: they carry the convergence of a block iteration, and
+# a cluster that they complete is counted.
+GUARDS = 6
+FITTED = 1e-8  # to which a grid is fitted where no tol is given, as by `fp.fit_grid`
+ITERATED, SINGLE = 1e-10, 1e-4  # relative errors of levels where no tol is given, in double and in single precision
+FIELDS, FIELDS_PER_LEVEL = 64, 12  # that a solver holds at once, at most (measured: eight blocks of 3k/2 fields)
 
 
 def spectrum(
@@ -82,20 +100,21 @@ def spectrum(
     modes = fp.spectrum(fp.FokkerPlanck(fp.DoubleWell(3.0)), fp.Grid(fp.Line(-2.5, 2.5, 64)), 4)
     ```
     """
-    if grid is None:
-        fitted = fit(equation, None, FITTED if tol is None else tol, k=k, t=t)
-        answer = _ask(equation, fitted.grid, k, t, scheme, tol)
-        return dataclasses.replace(
-            answer,
-            space_errors=fitted.space_error * jnp.abs(answer.values),
-            words=(*answer.words, ("grid", fitted.words)),
-        )
-    answer = _ask(equation, grid, k, t, scheme, tol)
+    fitted = fit(equation, None, FITTED if tol is None else tol, k=k, t=t) if grid is None else None
+    request = validate(equation, grid if fitted is None else fitted.grid, k, t, scheme, tol)
+    found, _ = solve(request)
+    if fitted is not None:
+        errors = fitted.space_error * _size(found.values)
+        decisions = (*found.decisions, ("grid", Decision("fitted", fitted.words)))
+        return dataclasses.replace(found, space_errors=as_array(errors, request.dtype), decisions=decisions)
     if not refine:
-        return answer
-    finer = Grid(*(_finer(axis, "Spectral" in answer.stats["scheme"].split(",")[0]) for axis in grid.axes))
-    better = _ask(equation, finer, k, t, scheme, tol)
-    return dataclasses.replace(answer, space_errors=jnp.abs(answer.values - better.values))
+        return found
+    spectral = dict(found.decisions)["scheme"].choice == Spectral.__name__
+    finer = Grid(*(_finer(axis, spectral) for axis in request.grid.axes))
+    better, _ = solve(validate(equation, finer, k, t, scheme, tol))
+    xp = host_module(found.values, better.values)
+    errors = _size(xp.asarray(found.values) - xp.asarray(better.values))
+    return dataclasses.replace(found, space_errors=as_array(errors, request.dtype))
 
 
 def spectral_gap(equation: Equation, grid: Grid | None = None, *, t: Any = 0.0) -> Array:
@@ -119,178 +138,333 @@ def spectral_gap(equation: Equation, grid: Grid | None = None, *, t: Any = 0.0) 
     return spectrum(equation, grid, 2, t=t).gap
 
 
-def _ask(equation: Any, grid: Any, k: Any, t: Any, scheme: Any, tol: Any) -> Spectrum:
-    question = fingerprint(equation, grid, k, t, scheme, tol)
-    if (kept := _questions.recall(question)) is None:
-        plan = _examine(equation, grid, k, t, scheme, tol)
-        kept = plan.prepare()
-        if scheme is None and plan.method == "relaxation" and isinstance(plan.scheme, Spectral):
-            size = float(unresolved(grid, kept.program(kept.arrays)[1])) if is_concrete(kept.arrays) else 0.0
-            if size > UNRESOLVED:
-                why = f"because Spectral resolves the stationary density only to {size:.0e} on this grid"
-                plan = _examine(equation, grid, k, t, ScharfetterGummel(), tol, why)
-                kept = plan.prepare()
-        while is_concrete(kept.arrays):
-            cut, small = (bool(flag) for flag in kept.program(kept.arrays)[-2:])
-            if not cut and (plan.small or not small):
-                break
-            plan = dataclasses.replace(plan, size=min(grid.size, 2 * plan.size) if cut else plan.size, small=small)
-            kept = plan.prepare()
-        if is_concrete(kept.arrays):
-            _questions.keep(question, kept)
-    *numbers, converged, _, _ = kept.program(kept.arrays)
-    answer = jax.tree.unflatten(kept.structure, [*numbers, *kept.rest])
-    if is_concrete(converged) and not bool(converged):
-        raise_failure(jnp.asarray(code("not_converged")), f"largest residual {float(jnp.max(answer.residuals)):.1e}.")
-    return answer
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """A validated request: the physics on its grid at one time, how many levels, and what the user decided."""
+
+    sampled: SampledEquation
+    t: Any
+    k: int
+    scheme: Scheme | None
+    tol: float
+    dtype: Any
+
+    @property
+    def equation(self) -> Equation:
+        """The equation, its functions as they were when it was requested."""
+        return self.sampled.equation
+
+    @property
+    def grid(self) -> Grid:
+        """Where it is solved."""
+        return self.sampled.grid
+
+    @property
+    def process(self) -> bool:
+        """Whether H belongs to a Fokker-Planck equation."""
+        return isinstance(self.equation, FokkerPlanck)
+
+    @property
+    def concrete(self) -> bool:
+        """Whether no number of the equation is traced, so that results may be looked at."""
+        return is_concrete(self.equation, self.t)
 
 
-class _Prepared(NamedTuple):
-    """A question that was examined: its program, the arrays that this takes, and how to put the answer together."""
-
-    program: Callable[[Any], Any]
-    arrays: Any
-    structure: Any
-    rest: list[Any]
-
-
-_questions = LastQuestions()
-
-
-class _Plan(eqx.Module):
-    """A question as the door has understood it; `size` levels are computed, of which k are wanted, and `small` says
-    whether the gap is too small for H, None where only the running program can tell. Where no scheme was `asked` for,
-    a small gap is that of the continuum."""
-
-    equation: Equation
-    scheme: Scheme
-    t: Array
-    tol: np.ndarray
-    grid: Grid = eqx.field(static=True)
-    k: int = eqx.field(static=True)
-    size: int = eqx.field(static=True)
-    method: str = eqx.field(static=True)
-    small: bool | None = eqx.field(static=True)
-    asked: bool = eqx.field(static=True)
-    words: tuple[tuple[str, str], ...] = eqx.field(static=True)
-
-    def prepare(self) -> _Prepared:
-        """The program, compiled once for all questions of one form."""
-        wordless = dataclasses.replace(self, words=())  # which differ from question to question
-        arrays, static = eqx.partition(wordless, lambda leaf: isinstance(leaf, jax.Array | np.ndarray))
-        leaves, form = jax.tree.flatten(static)
-        none = jnp.zeros(0)
-        left = none if self.method == "relaxation" else None
-        blank = Spectrum(none, none, none, none, none, left, None, self.equation, self.grid, self.words)
-        rest, structure = jax.tree.flatten(blank)
-        return _Prepared(_program(form, tuple(leaves)), arrays, structure, rest[5 + (left is not None) :])
-
-
-def _examine(equation: Any, grid: Any, k: Any, t: Any, scheme: Any, tol: Any, because: str = "as asked") -> _Plan:
-    """Refuse what cannot be right, choose what was left open."""
-    equation, grid = check_equation(equation, grid, t)
+def validate(equation: Any, grid: Any, k: Any, t: Any, scheme: Any, tol: Any) -> Request:
+    """Refuse what cannot be right; read the equation's functions, and sample them where a scheme is likely."""
+    likely = _likely_scheme(equation, grid, scheme)
+    equation, grid, samples = check_and_sample(equation, grid, likely, t)
     k = check_integer("k", k, 1, "Ask for at least one level.")
     if k > grid.size:
-        refuse(
-            "k", k, f"the grid has only {grid.size} points, and as many levels", "Ask for fewer, or refine the grid."
-        )
-    check_memory("grid", grid.shape, 12 * k + 64, "Take fewer nodes on some axis, or fewer levels.")
-    dtype = jnp.zeros(()).dtype
-    tol = check_tolerance(tol, dtype, default=1e-10 if dtype == jnp.float64 else 1e-4)
-    process = isinstance(equation, FokkerPlanck)
-    reversible = not process or equation.irreversible_because(grid, t) is None
-    absorbs = any(axis.ends == "open" for axis in grid.axes)
-    asked = scheme is not None
-    if reversible:
-        if scheme is None:
-            start = equation.gibbs(grid, t) if process else grid.weights
-            chosen = choose_scheme(equation, grid, None, start, jnp.asarray([t], float), tol)
-            scheme, why = chosen.scheme, chosen.why
-        else:
-            check_scheme(scheme, equation, grid)
-            why = f"{type(scheme).__name__}, as asked"
-        method = choose_modes(scheme, grid, k, process and not absorbs, isinstance(equation, ScoreHamiltonian))
-    else:
-        scheme, why = _for_rates(equation, grid, scheme, because)
-        method = "relaxation"
-        if grid.size > DENSE_SIZE:
-            check_memory("grid", (grid.size, grid.size // max(grid.shape)), 4, "Take fewer nodes on some axis.")
-    words = (("scheme", why), ("method", WORDS[method]))
-    size = k if method in ("known", "ground") else min(grid.size, k + max(GUARDS, k // 2))
-    small = False if is_concrete(equation, t) else None
-    tol = np.asarray(tol, dtype)
-    return _Plan(equation, scheme, jnp.asarray(t, float), tol, grid, k, size, method, small, asked, words)
-
-
-def _for_rates(equation: Equation, grid: Grid, scheme: Any, because: str) -> tuple[Scheme, str]:
-    """The scheme for a process that is not reversible: `Spectral` wherever there is a basis, to be judged by what it
-    finds."""
+        allowed = f"the grid has only {grid.size} points, and as many levels"
+        refuse("k", k, allowed, "Ask for fewer, or refine the grid.")
+    check_memory("grid", grid.shape, FIELDS_PER_LEVEL * k + FIELDS, "Take fewer nodes on some axis, or fewer levels.")
+    dtype = jnp.result_type(float)
+    tol = check_tolerance(tol, dtype, default=ITERATED if dtype == jnp.float64 else SINGLE)
+    reversible = isinstance(equation, FokkerPlanck) and equation.irreversible_because(grid, t) is None
     if scheme is not None:
         check_scheme(scheme, equation, grid)
-        return scheme, f"{type(scheme).__name__}, {because}"
-    if any(isinstance(axis, Reflecting) for axis in grid.axes) or max(grid.shape) > LARGEST_SPECTRAL:
-        return ScharfetterGummel(), "ScharfetterGummel, because an axis is Reflecting or long"
-    return Spectral(), "Spectral, because the grid has a basis on every axis"
+    known = None if samples is None else {(type(likely), float(t), reversible): samples}
+    return Request(SampledEquation(equation, grid, reversible, known), as_array(t), k, scheme, tol, dtype)
 
 
-@functools.lru_cache(maxsize=128)
-def _program(structure: Any, leaves: tuple[Any, ...]) -> Callable[[Any], Any]:
-    rest = jax.tree.unflatten(structure, leaves)
-    return jax.jit(lambda arrays: _solve(eqx.combine(arrays, rest)))
+def _likely_scheme(equation: Any, grid: Any, scheme: Any) -> Scheme | None:
+    """The scheme that will most likely be taken, whose samples the validating program takes along."""
+    # With several diffusions it must first be seen whether there is a Gibbs density.
+    several = isinstance(equation, FokkerPlanck) and not callable(equation.diffusion) and np.ndim(equation.diffusion)
+    if not isinstance(grid, Grid) or several:
+        return None
+    if scheme is None:
+        return Spectral() if has_basis(grid) else ScharfetterGummel()
+    known = isinstance(scheme, ScharfetterGummel) or (isinstance(scheme, Spectral) and has_basis(grid))
+    return scheme if known else None
 
 
-def _solve(plan: _Plan) -> tuple[Any, ...]:
-    """The arrays of a `Spectrum`; whether they have converged, more levels must be counted, the gap is small."""
-    equation, grid, k, tol = plan.equation, plan.grid, plan.k, jnp.asarray(plan.tol)
-    process, no = isinstance(equation, FokkerPlanck), jnp.zeros((), bool)
-    build = lambda reversible: plan.scheme.build(equation, grid, plan.t, tol.dtype, reversible)
-    if plan.method == "relaxation":
-        modes = relaxation_modes(build(False), k, tol, tol.dtype)
-        values, left, measured = modes.values, modes.observables, (modes.residuals, modes.errors)
-        counts = jnp.sum(jnp.abs(values[:, None] - values) <= SAME * jnp.abs(values), axis=1)
-        return values, modes.vectors, *measured, counts, left, modes.converged, no, no
-    operator = build(process)
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One way to answer: by a scheme and a solver, with `size` levels computed of which k are wanted."""
+
+    request: Request
+    scheme: Scheme
+    decision: Decision
+    solver: str
+    size: int
+
+    @property
+    def operator(self) -> Operator:
+        """H; or L in the flux form, where the process is not reversible."""
+        return self.request.sampled.operator(self.scheme, self.request.dtype, self.request.t)
+
+    @property
+    def factored(self) -> Operator | None:
+        """The process as A^T A, or None where there is no factor."""
+        request = self.request
+        if not isinstance(request.equation, FokkerPlanck | ScoreHamiltonian):
+            return None
+        # Sines are not exact on the quotient through A: a drift need not vanish where they do.
+        if request.process and isinstance(self.scheme, Spectral) and _absorbs(request.grid):
+            return None
+        operator = self.operator
+        if is_factored(operator):
+            return operator
+        return request.sampled.operator(self.scheme, request.dtype, request.t, flux=True)
+
+
+class Outcome(NamedTuple):
+    """What a candidate found: k `levels`; all `waves` that they were taken from; `left` modes where the process is not
+    reversible; and flags: whether the solver `converged`, whether the k-th level may be one of more than were computed
+    (`cut`), whether rounding leaves the gap too few digits (`imprecise`) or it is `tiny` beside the next level."""
+
+    levels: Levels
+    waves: Array
+    left: Array | None
+    converged: Array
+    cut: Array
+    imprecise: Array
+    tiny: Array
+
+
+def solve(request: Request) -> tuple[Spectrum, Operator]:
+    """The slow modes of a validated request, and the operator that they belong to."""
+    tried = _first_candidate(request)
+    outcome = _run(tried)
+    while request.concrete and (better := _next_candidate(tried, outcome)) is not None:
+        tried = better
+        outcome = _run(tried)
+    outcome = _with_small_gap(tried, outcome)
+    if is_concrete(outcome.converged) and not bool(outcome.converged):
+        worst = float(np.max(np.asarray(outcome.levels.residuals)))
+        raise_failure(as_array(code("not_converged"), int), f"largest residual {worst:.1e}.")
+    found = Spectrum(
+        values=outcome.levels.values,
+        vectors=outcome.levels.vectors,
+        residuals=outcome.levels.residuals,
+        errors=outcome.levels.errors,
+        multiplicities=outcome.levels.multiplicities,
+        left=outcome.left,
+        space_errors=None,
+        equation=request.equation,
+        grid=request.grid,
+        decisions=(("scheme", tried.decision), ("method", Decision(tried.solver, DESCRIPTIONS[tried.solver]))),
+    )
+    return found, tried.operator
+
+
+def _first_candidate(request: Request) -> Candidate:
+    grid, k = request.grid, request.k
+    if request.process and not request.sampled.reversible:
+        if grid.size > DENSE_SIZE:
+            # A few factors of the layers across the longest axis.
+            check_memory("grid", (grid.size, grid.size // max(grid.shape)), 4, "Take fewer nodes on some axis.")
+        return Candidate(request, *_scheme_for_rates(request), "relaxation", k)
+    scheme, decision = _choose_scheme(request)
+    known = request.process and not _absorbs(grid)
+    host = on_host(grid, request.equation, request.t)
+    solver = choose_modes(scheme, grid, k, known, isinstance(request.equation, ScoreHamiltonian), host)
+    size = k if solver in ("known", "ground") else min(grid.size, k + max(GUARDS, k // 2))
+    return Candidate(request, scheme, decision, solver, size)
+
+
+def _choose_scheme(request: Request) -> tuple[Scheme, Decision]:
+    """The scheme that was given, or the one that suits the Gibbs density."""
+    if request.scheme is not None:
+        return request.scheme, Decision(type(request.scheme).__name__, "as asked")
+    grid, start = request.grid, as_array(np.ones(request.grid.shape), request.dtype)
+    if request.process and has_basis(grid):
+        start = _gibbs(request)
+    times = jnp.reshape(request.t, 1) if not is_concrete(request.t) else as_array(np.reshape(request.t, 1))
+    chosen = choose_scheme(request.equation, grid, None, start, times, request.tol, sampled=request.sampled)
+    return chosen.scheme, chosen.decision
+
+
+def _gibbs(request: Request) -> Array:
+    """The Gibbs density `(*shape)`."""
+    log_gibbs = request.sampled.samples(Spectral(), request.t).log_gibbs
+    assert log_gibbs is not None
+    xp = host_module(log_gibbs)
+    density = xp.exp(xp.asarray(log_gibbs) - xp.max(xp.asarray(log_gibbs)))
+    mass = density
+    for axis in reversed(request.grid.axes):
+        mass = mass @ xp.asarray(axis.weights)
+    return as_array(density / mass, request.dtype)
+
+
+def _scheme_for_rates(request: Request) -> tuple[Scheme, Decision]:
+    """The scheme for a process that is not reversible: `Spectral` wherever there is a basis, to be judged by what it
+    finds."""
+    if request.scheme is not None:
+        return request.scheme, Decision(type(request.scheme).__name__, "as asked")
+    if not has_basis(request.grid):
+        because = f"because an axis is Reflecting or has more than {LARGEST_SPECTRAL} nodes"
+        return ScharfetterGummel(), Decision(ScharfetterGummel.__name__, because)
+    return Spectral(), Decision(Spectral.__name__, "because the grid has a basis on every axis")
+
+
+def _run(candidate: Candidate) -> Outcome:
+    """Solve; arrays and static shapes alone go into the programs."""
+    request, operator = candidate.request, candidate.operator
+    tol = as_array(request.tol, request.dtype)
+    if candidate.solver == "relaxation":
+        return _relax(operator, request.k, tol)
+    # Through A at once where H is A^T A anyway, and where no number can be looked at.
+    factored = candidate.factored if is_factored(operator) or not request.concrete else None
+    if candidate.solver == "tridiagonal":
+        assert isinstance(operator, EdgeOperator)
+        waves = tridiagonal_modes(operator, candidate.size)
+        return _levels_of(operator, factored, waves, as_array(True, bool), request.k, request.process)
+    return _solve(operator, factored, candidate.solver, request.k, candidate.size, tol, request.process)
+
+
+def _next_candidate(tried: Candidate, outcome: Outcome) -> Candidate | None:
+    """What to try after an outcome that can be looked at, or None where it stands."""
+    request = tried.request
+    if tried.solver == "relaxation":
+        if request.scheme is not None or not isinstance(tried.scheme, Spectral):
+            return None
+        size = unresolved(request.grid, outcome.levels.vectors)
+        if size <= UNRESOLVED:
+            return None
+        because = f"because Spectral resolves the stationary density only to {size:.0e} on this grid"
+        decision = Decision(ScharfetterGummel.__name__, because, (("defect", size),))
+        return dataclasses.replace(tried, scheme=ScharfetterGummel(), decision=decision)
+    if bool(outcome.cut):
+        return dataclasses.replace(tried, size=min(request.grid.size, 2 * tried.size))
+    return None
+
+
+@shape_program
+def _relax(operator: Operator, k: int, tol: Array) -> Outcome:
+    modes, no = relaxation_modes(operator, k, tol, tol.dtype), jnp.zeros((), bool)
+    values = modes.values
+    counts = jnp.sum(jnp.abs(values[:, None] - values) <= SAME * jnp.abs(values), axis=1)
+    found = Levels(values, modes.vectors, modes.residuals, modes.errors, jnp.zeros_like(modes.errors), counts)
+    return Outcome(found, jnp.zeros(0), modes.observables, modes.converged, no, no, no)
+
+
+@shape_program
+def _solve(
+    operator: Operator, factored: Operator | None, solver: str, k: int, size: int, tol: Array, process: bool
+) -> Outcome:
     frozen = jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_array(leaf) else leaf, operator)
-    waves, converged = slow_waves(plan.method, frozen, k, plan.size, tol)
-    # Sines are not exact on the quotient through A: a drift need not vanish where they do.
-    sines = isinstance(plan.scheme, Spectral) and any(axis.ends == "open" for axis in grid.axes)
-    factored = None
-    if isinstance(equation, ScoreHamiltonian):
-        factored = operator
-    elif process and not sines:
-        factored = build(False)
-    found = levels(operator, factored, waves, plan.small)
-    small = no
-    if process and len(found.values) > 2:
-        small = lacks_digits(found.values, found.rounding)
-        if grid.ndim == 1 and grid.axes[0].ends == "closed":
-            tiny = jax.lax.stop_gradient(found.values[1] < TINY * found.values[2])
-            small = small | tiny
-            if plan.small is not False:
-                found = jax.lax.cond(tiny, lambda: _small_gap(plan, operator, found), lambda: found)
-    cut = no
-    if k < len(found.values) < grid.size:  # the k-th level may be one of more than were computed
-        cut = found.values[-1] - found.values[k - 1] <= SAME * jnp.abs(found.values[-1])
-    values, vectors, residuals, errors, _, counts = (array[:k] for array in found)
-    return values, vectors, residuals, errors, counts, converged, cut, small
+    waves, converged = slow_waves(solver, frozen, k, size, tol)
+    return _outcome(levels(operator, factored, waves), waves, converged, k, operator, process)
 
 
-def _small_gap(plan: _Plan, operator: Any, found: Levels) -> Levels:
-    """The same with a gap that has all its digits."""
-    if isinstance(operator, EdgeOperator) and plan.asked:
+@shape_program
+def _levels_of(
+    operator: Operator, factored: Operator | None, waves: Array, converged: Array, k: int, process: bool
+) -> Outcome:
+    return _outcome(levels(operator, factored, waves), waves, converged, k, operator, process)
+
+
+@shape_program
+def _again_through_factor(
+    operator: Operator, factored: Operator, waves: Array, converged: Array, k: int, process: bool
+) -> Outcome:
+    return _outcome(levels_through_factor(operator, factored, waves), waves, converged, k, operator, process)
+
+
+def _outcome(found: Levels, waves: Array, converged: Array, k: int, operator: Operator, process: bool) -> Outcome:
+    no = jnp.zeros((), bool)
+    cut = imprecise = tiny = no
+    values, grid = found.values, operator.grid
+    if k < len(values) < grid.size:  # the k-th level may be one of more than were computed
+        cut = values[-1] - values[k - 1] <= SAME * jnp.abs(values[-1])
+    if process and len(values) > 2:
+        imprecise = lacks_digits(values, found.rounding)
+        if _is_closed_line(grid):
+            tiny = jax.lax.stop_gradient(values[1] < TINY * values[2])
+    wanted = Levels(*(array[:k] for array in found))
+    return Outcome(wanted, waves, None, converged, cut, imprecise, tiny)
+
+
+def _with_small_gap(tried: Candidate, outcome: Outcome) -> Outcome:
+    """The same with a gap that has all its digits: through A where H leaves too few, and on a line from the kernel of
+    the partner where A does."""
+    request = tried.request
+    if tried.solver == "relaxation" or not request.process or request.k < 2:
+        return outcome
+    # Under a transformation nothing can be looked at: the programs decide about both themselves.
+    if request.concrete and bool(outcome.imprecise) and not is_factored(tried.operator):
+        factored = tried.factored
+        if factored is not None:
+            waves, converged = outcome.waves, outcome.converged
+            outcome = _again_through_factor(tried.operator, factored, waves, converged, request.k, request.process)
+    if not _is_closed_line(request.grid) or (request.concrete and not bool(outcome.tiny)):
+        return outcome
+    if isinstance(tried.operator, EdgeOperator) and request.scheme is not None:
+        return outcome._replace(levels=_lattice_gap(outcome.levels, outcome.tiny, tried.operator))
+    # Where no scheme was given, a small gap is that of the continuum.
+    assert isinstance(request.equation, FokkerPlanck)
+    axis = request.grid.axes[0]
+    samples = sample_line(request.equation, axis, request.t)
+    return outcome._replace(levels=_continuum_gap(outcome.levels, outcome.tiny, samples, axis))
+
+
+@shape_program
+def _lattice_gap(found: Levels, tiny: Array, operator: EdgeOperator) -> Levels:
+    """Levels with the gap of the chain of cells itself, where it is tiny."""
+
+    def replaced() -> Levels:
         gap = partner_mode(operator)
         vectors = found.vectors.at[1].set(jax.lax.stop_gradient(gap.mode))
-    else:
-        assert isinstance(plan.equation, FokkerPlanck)
-        gap, vectors = line_gap(plan.equation, plan.grid.axes[0], plan.t, found.values.dtype), found.vectors
-    value = gap.gap.astype(found.values.dtype)
-    errors = found.errors.at[1].set(jax.lax.stop_gradient(value * gap.error))
-    return found._replace(values=found.values.at[1].set(value), vectors=vectors, errors=errors)
+        return _with_gap(found, gap.gap, gap.error)._replace(vectors=vectors)
+
+    return jax.lax.cond(tiny, replaced, lambda: found)
 
 
-def _finer(axis: Any, spectral: bool) -> Any:
+@shape_program
+def _continuum_gap(found: Levels, tiny: Array, samples: Any, axis: Axis) -> Levels:
+    """Levels with the gap of the continuum, where it is tiny."""
+
+    def replaced() -> Levels:
+        gap = sampled_line_gap(samples, axis, found.values.dtype)
+        return _with_gap(found, gap.gap, gap.error)
+
+    return jax.lax.cond(tiny, replaced, lambda: found)
+
+
+def _with_gap(found: Levels, gap: Array, error: Array) -> Levels:
+    value = gap.astype(found.values.dtype)
+    errors = found.errors.at[1].set(jax.lax.stop_gradient(value * error))
+    return found._replace(values=found.values.at[1].set(value), errors=errors)
+
+
+def _absorbs(grid: Grid) -> bool:
+    return any(axis.ends == "open" for axis in grid.axes)
+
+
+def _is_closed_line(grid: Grid) -> bool:
+    return grid.ndim == 1 and grid.axes[0].ends == "closed"
+
+
+def _size(values: Any) -> Any:
+    return host_module(values).abs(values)
+
+
+def _finer(axis: Axis, spectral: bool) -> Axis:
     """More nodes, and on a line a wider box, so that both errors show."""
-    finer = axis.refine(FINER[spectral])
+    finer = axis.refine(FINER_SPECTRAL if spectral else FINER_VOLUMES)
     if not isinstance(axis, Line):
         return finer
     reach = (WIDER - 1) / 2 * axis.length

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
+from fpsolve.core.content import read_at
 from fpsolve.eigen.partner import line_gap
 from fpsolve.rates import committor, eyring_kramers, hitting, mean_first_passage_time
 from fpsolve.rates.sets import edge_shares
@@ -275,7 +276,7 @@ def test_traced_wells_are_refused():
         jax.grad(lambda d: eyring_kramers(well(d), line(60)).gap)(0.1)
 
 
-def test_what_has_not_converged_is_told(monkeypatch):
+def test_what_has_not_converged_is_told(monkeypatch, fresh_programs):
     """Planted: no round of the iteration."""
     monkeypatch.setattr(hitting, "ROUNDS", 0)
     grid = fp.Grid(fp.Line(-2.0, 2.0, 26), fp.Line(-2.0, 2.0, 25))
@@ -287,7 +288,7 @@ def test_an_edge_is_cut_where_the_set_begins():
     """Truth: the shares of the two cut edges, and ones elsewhere."""
     grid = line(50)
     inside = grid.sample(left)
-    share = np.asarray(edge_shares(grid, (inside,), (left,))[0])
+    share = np.asarray(edge_shares(grid, (inside,), (read_at(left, 1),))[0])
     last = int(np.sum(inside)) - 1
     assert share[last] == pytest.approx((np.asarray(grid.nodes[0])[last + 1] - LEFT) / 0.1, abs=1e-6)
     assert np.all(np.delete(share, last) == 1)

@@ -1,6 +1,5 @@
 """Which eigen-solver suits, and the approximate slow modes that it yields."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -12,22 +11,23 @@ from .ground import ground_mode, separates
 from .tensor import tensor_modes
 from .volumes import volume_modes
 
-DENSE_SIZE = 1024
-FEW = 8  # fewer than one level in so many of the points
+DENSE_SIZE = 1024  # points up to which the whole matrix is taken: its eigen-decomposition then takes a second
+FEW = 8  # fewer than one level in so many of the points: beyond that the whole matrix is cheaper (a free choice)
 
-WORDS = {
+DESCRIPTIONS = {
     "known": "the ground state is known: sqrt(pi)",
     "ground": "descent to the ground state, because one level was asked for",
     "dense": "the whole matrix",
     "tensor": "LOBPCG among products of the axes' own functions",
+    "tridiagonal": "the tridiagonal matrix, by LAPACK",
     "multigrid": "LOBPCG with multigrid on the graph of the cells",
     "relaxation": "two-sided modes of L, because the process is not reversible",
 }
 
 
-def choose_modes(scheme: Scheme, grid: Grid, k: int, known: bool, factored: bool = False) -> str:
+def choose_modes(scheme: Scheme, grid: Grid, k: int, known: bool, factored: bool = False, host: bool = False) -> str:
     """The name of the solver for k levels; `known` says that the ground state is sqrt(pi), `factored` that H is given
-    by its factors alone."""
+    by its factors alone, `host` that LAPACK's tridiagonal solver may be called."""
     spectral, few = isinstance(scheme, Spectral), FEW * k <= grid.size
     if k == 1 and known:
         return "known"
@@ -35,6 +35,8 @@ def choose_modes(scheme: Scheme, grid: Grid, k: int, known: bool, factored: bool
         return "ground"
     if spectral and grid.ndim > 1 and few:
         return "tensor"
+    if host and few and not spectral:
+        return "tridiagonal"
     if spectral or grid.size <= DENSE_SIZE or not few:
         return "dense"
     return "multigrid"
@@ -56,7 +58,7 @@ def slow_waves(name: str, operator: Operator, k: int, size: int, tol: Array) -> 
         return ground_mode(operator, tol, rounding)
     if name == "tensor":
         assert isinstance(operator, TensorOperator)
-        pairs, goal = tensor_modes(operator, k, size, jnp.sqrt(tol), jax.random.key(0))
+        pairs, goal = tensor_modes(operator, k, size, jnp.sqrt(tol))
     else:
         assert isinstance(operator, EdgeOperator)
         if operator.log_root is None and operator.well is None:

@@ -19,7 +19,7 @@ References: Golub and Van Loan, Matrix Computations (2013), section 8.6; Parlett
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -31,7 +31,7 @@ from ..scheme.edges import EdgeOperator
 from ..scheme.tensor import Factor, TensorOperator
 
 SAME = 1e-6  # levels that differ by less of the larger one are taken for one
-ROUNDINGS = 8
+ROUNDINGS = 8  # of size eps |H| (or eps |A|), that a quotient may gather (measured: 1 to 3)
 DIGITS = 1e-8  # the rounding that a level through H may have
 
 
@@ -47,41 +47,59 @@ class Levels(NamedTuple):
     multiplicities: Array
 
 
-def levels(operator: Operator, factored: Operator | None, waves: Array, small: bool | None = None) -> Levels:
+def levels(operator: Operator, factored: Operator | None, waves: Array) -> Levels:
     """The levels that the span of `waves` `(m, *shape)` holds.
 
-    **Arguments**: `operator`, H; `factored`, the process as A^T A, or None where there is no factor; `waves`, nearly
-    orthonormal in the grid's weights; `small`, whether the second level needs A, None where that is to be seen. Where
-    sqrt(pi) is a state, it is the first of the levels, which is zero, and its error what this grid makes of it.
-    **Returns** `Levels`; the values are differentiated, nothing else is. **Cost**: m products with A, twice as many
-    with H, and 4 m^2 operations a face.
+    **Arguments**: `operator`, H; `factored`, the process as A^T A, or None to take all levels through H; `waves`,
+    nearly orthonormal in the grid's weights. Where sqrt(pi) is a state, it is the first of the levels, which is zero,
+    and its error what this grid makes of it. **Returns** `Levels`; the values are differentiated, nothing else is.
+    **Cost**: m products with A, twice as many with H, and 4 m^2 operations a face.
     """
-    frozen, ground = _stopped(operator), _ground(operator)
-    highest = jnp.max(jnp.abs(jnp.stack(frozen.bounds)))
-    eps = ROUNDINGS * jnp.finfo(waves.dtype).eps
-    plainly = lambda: (*_by_hamiltonian(operator, frozen, waves), eps * highest * jnp.ones(len(waves), waves.dtype))
-
-    def through_factor() -> tuple[Array, Array, Array]:
-        assert factored is not None
-        values, vectors = _by_factor(factored, ground, waves)
-        size = jax.lax.stop_gradient(jnp.abs(values))
-        return values, vectors, 2 * eps * jnp.sqrt(size * highest) + eps**2 * highest
-
     if factored is None:
-        values, vectors, rounding = plainly()
-    elif small or _is_factored(operator) or len(waves) == 1:
-        values, vectors, rounding = through_factor()
-    else:
-        values, vectors, rounding = plain = plainly()
-        if small is None:
-            values, vectors, rounding = jax.lax.cond(lacks_digits(*plain[::2]), through_factor, lambda: plain)
+        return _completed(operator, *_through_hamiltonian(operator, waves))
+    if is_factored(operator) or len(waves) == 1:
+        return levels_through_factor(operator, factored, waves)
+    plain = _through_hamiltonian(operator, waves)
+    # Whether A is needed depends on numbers, which a traced program alone can see.
+    found = jax.lax.cond(
+        lacks_digits(plain[0], plain[2]), lambda: _through_factor(operator, factored, waves), lambda: plain
+    )
+    return _completed(operator, *found)
+
+
+def levels_through_factor(operator: Operator, factored: Operator, waves: Array) -> Levels:
+    """The same, all levels as squares of singular values of A."""
+    return _completed(operator, *_through_factor(operator, factored, waves))
+
+
+Found: TypeAlias = tuple[Array, Array, Array]  # values, vectors, rounding
+
+
+def _through_hamiltonian(operator: Operator, waves: Array) -> Found:
+    values, vectors = _by_hamiltonian(operator, _stopped(operator), waves)
+    return values, vectors, ROUNDINGS * jnp.finfo(waves.dtype).eps * _highest(operator) * jnp.ones_like(values)
+
+
+def _through_factor(operator: Operator, factored: Operator, waves: Array) -> Found:
+    values, vectors = _by_factor(factored, _ground(operator), waves)
+    size, highest = jax.lax.stop_gradient(jnp.abs(values)), _highest(operator)
+    eps = ROUNDINGS * jnp.finfo(waves.dtype).eps
+    return values, vectors, 2 * eps * jnp.sqrt(size * highest) + eps**2 * highest
+
+
+def _highest(operator: Operator) -> Array:
+    return jnp.max(jnp.abs(jnp.stack(_stopped(operator).bounds)))
+
+
+def _completed(operator: Operator, values: Array, vectors: Array, rounding: Array) -> Levels:
+    """Levels with residuals, errors and multiplicities."""
+    frozen, above = _stopped(operator), 0 if _ground(operator) is None else 1
     vectors, fixed = jax.lax.stop_gradient(_signed(vectors)), jax.lax.stop_gradient(values)
     misses = jax.vmap(frozen.hamiltonian)(vectors) - fixed[(..., *[None] * operator.grid.ndim)] * vectors
     residuals = jnp.sqrt(operator.grid.integrate(misses**2))
     complete = len(fixed) == operator.grid.size
-    above = 0 if ground is None else 1  # what is orthogonal to sqrt(pi) is not taken for it, however near its level
     errors, same = jnp.abs(fixed), jnp.ones(len(fixed), int)
-    if len(fixed) > above:
+    if len(fixed) > above:  # what is orthogonal to sqrt(pi) is not taken for it, however near its level
         errors = errors.at[above:].set(_bounds(fixed[above:], residuals[above:], complete))
         same = same.at[above:].set(_agree(fixed[above:], rounding[above:]))
     return Levels(values.at[:above].set(0), vectors, residuals, errors + rounding, rounding, same)
@@ -126,7 +144,8 @@ def _by_factor(factored: Operator, ground: Array | None, waves: Array) -> tuple[
     return values, upright(rows)
 
 
-def _is_factored(operator: Operator) -> bool:
+def is_factored(operator: Operator) -> bool:
+    """Whether H is A^T A in this discretisation itself, but for a well."""
     if isinstance(operator, TensorOperator):
         return all(isinstance(term, Factor) for term in operator.terms)
     return isinstance(operator, EdgeOperator)

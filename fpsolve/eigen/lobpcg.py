@@ -17,7 +17,7 @@ Yang and Gu, SIAM J. Sci. Comput. 40 (2018) C655.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +26,11 @@ from jaxtyping import Array
 from ..core.checks import refuse
 
 ROUNDS = 500
-PIECE = 2048  # points
+PIECE = 2048  # columns: 24 rows of them are 400 kB, which the caches of a core hold
 PATIENCE = 25  # rounds in which the residual must fall by a tenth
+PASSES = 2  # of an orthonormalisation: one leaves sqrt(eps) of nearly dependent rows, two leave eps (Stathopoulos, Wu)
+RESTARTS = 2  # from images computed anew
+ATTEMPTS = 3  # to complete a start: one mends all but a random vector that depends on others, which has no chance
 EXACTLY = jax.lax.Precision.HIGHEST  # no accelerator may round the factors
 
 
@@ -56,18 +59,19 @@ def lobpcg(
     action: Callable[[Array], Array],
     precondition: Callable[[Array, Array], Array],
     start: Array,
-    wanted: int,
+    wanted: int | Array,
     tol: Array,
     known: Array | None = None,
-    rounds: int = ROUNDS,
+    rounds: int | Array = ROUNDS,
 ) -> Pairs:
     """The lowest eigenpairs of a symmetric matrix, as many as `start` has rows.
 
     **Arguments**: `action`, H on rows `(m, size)`, symmetric in the plain dot product; `precondition(residuals (m,
     size), values (m,))`; `start` `(m, size)`, `wanted` rows and some guards, independent or not; `tol`, the residual
     that the first `wanted` must reach, in the units of H; `known` `(j, size)`, orthonormal eigenvectors to be left
-    out. **Returns** `Pairs`; it stops after `rounds`, or when the residual has not fallen for `PATIENCE` rounds: the
-    caller looks at `residuals`. **Raises** `ValueError` if there are not that many vectors.
+    out; `rounds`, at most (`wanted` and `rounds` may be traced). **Returns** `Pairs`; it stops after `rounds`, or when
+    the residual has not fallen for `PATIENCE` rounds: the caller looks at `residuals`. **Raises** `ValueError` if there
+    are not that many vectors.
 
     **Keeps**: orthonormal vectors to rounding; no NaN from finite actions. Not differentiated. **Cost**: a round
     takes one product and one preconditioning of m vectors, about 30 m^2 size operations, and eight blocks of memory.
@@ -82,9 +86,11 @@ def lobpcg(
     """
     m, size = start.shape
     left_out = jnp.zeros((0, size), start.dtype) if known is None else known
-    if not 1 <= wanted <= m <= size - len(left_out):
+    if not (m <= size - len(left_out) and (isinstance(wanted, Array) or 1 <= wanted <= m)):
         allowed = f"wanted <= rows of start <= size less known vectors, {m} and {size - len(left_out)}"
         refuse("wanted", wanted, allowed, "Ask for fewer levels or start from fewer vectors.")
+
+    largest = lambda residuals: jnp.max(jnp.where(jnp.arange(m) < wanted, residuals, 0))
 
     def round_(state: _State) -> _State:
         x, images, values, residuals, count = state.pairs
@@ -101,7 +107,7 @@ def lobpcg(
         x, p, images, p_images = _combined(both, (x, p, images, p_images), (w, w_images))
         values, residuals = _rayleigh(x, images)
         inside = _product(both, _product(inside, both.T)).at[:m, :m].set(jnp.diag(values))
-        worst = jnp.max(residuals[:wanted])
+        worst = largest(residuals)
         fell = worst < 0.9 * state.best
         since, best = jnp.where(fell, 0, state.since + 1), jnp.where(fell, worst, state.best)
         pairs = Pairs(x, images, values, residuals, count + 1)
@@ -109,16 +115,39 @@ def lobpcg(
 
     def unfinished(state: _State) -> Array:
         pairs = state.pairs
-        enough = jnp.max(pairs.residuals[:wanted]) <= tol
+        enough = largest(pairs.residuals) <= tol
         return ~enough & (pairs.rounds < rounds) & (state.since < PATIENCE)
 
-    zero, nothing = jnp.zeros((), int), jnp.zeros_like(start)
-    pairs = _pairs(action, _complete(start, left_out), zero)
-    inside = jnp.diag(jnp.append(pairs.values, jnp.zeros(m, start.dtype)))
-    best = jnp.asarray(jnp.inf, start.dtype)
-    first = _State(pairs, nothing, nothing, jnp.zeros(m, bool), inside, best, zero)
-    final = jax.lax.while_loop(unfinished, round_, first).pairs
-    return _pairs(action, final.vectors, final.rounds)
+    nothing = jnp.zeros_like(start)
+
+    def restarted(_: Any, state: _State) -> _State:
+        """Rounds that begin with images computed anew and without changes."""
+        pairs = _pairs(action, state.pairs.vectors, state.pairs.rounds)
+        inside = jnp.diag(jnp.append(pairs.values, jnp.zeros(m, start.dtype)))
+        first = _State(pairs, nothing, nothing, jnp.zeros(m, bool), inside, state.best, state.since)
+        return jax.lax.while_loop(unfinished, round_, first)
+
+    zero, infinite = jnp.zeros((), int), jnp.full(m, jnp.inf, start.dtype)
+    pairs = Pairs(_complete(start, left_out), nothing, infinite, infinite, zero)
+    state = _State(
+        pairs, nothing, nothing, jnp.zeros(m, bool), jnp.zeros((2 * m, 2 * m), start.dtype), infinite[0], zero
+    )
+    # Twice: images that were combined round by round have gathered rounding, and residuals are those of new ones. The
+    # second time takes no round where these are small enough.
+    return jax.lax.fori_loop(0, RESTARTS, restarted, state).pairs
+
+
+def scattered(shape: tuple[int, ...], dtype: Any, seed: int | Array = 0) -> Array:
+    """Numbers `(m, size)` between -1 and 1 that look random, fixed by `seed`: a start that knows no symmetry.
+
+    A hash of the index of each (Wellons' lowbias32), which compiles in a fortieth of the time of `jax.random`.
+    """
+    rows, columns = (jax.lax.broadcasted_iota(jnp.uint32, shape, i) for i in (0, 1))
+    # The odd number nearest to 2^32 / golden ratio sends neighbours far apart (Knuth, vol. 3, section 6.4).
+    index = (rows + jnp.asarray(seed, jnp.uint32) * shape[0]) * jnp.uint32(2654435761) + columns + jnp.uint32(1)
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1)):
+        index = (index ^ (index >> shift)) * jnp.uint32(factor)
+    return index.astype(dtype) / 2**31 - 1
 
 
 def orthonormal(block: Array, against: tuple[Array, ...]) -> Array:
@@ -127,16 +156,19 @@ def orthonormal(block: Array, against: tuple[Array, ...]) -> Array:
     What depends on the other rows to rounding becomes rows of zeros; they come first. Rows of zeros in `against` are
     of no account.
     """
-    shares = _overlaps(against, block).T
-    for last in (False, True):
-        block, overlaps = _projected(block, against, shares)
+
+    def once(k: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        block, overlaps = _projected(state[0], against, state[1])
         sizes = jnp.diag(overlaps)
         scales = jnp.where(sizes > 0, jax.lax.rsqrt(jnp.where(sizes > 0, sizes, 1)), 0)
         sizes, turn = jnp.linalg.eigh(scales[:, None] * overlaps * scales, symmetrize_input=True)
+        # A direction shorter than this is the rounding of 64 (a margin) sums of len(block) numbers of size one.
         kept = sizes > 64 * len(block) * jnp.finfo(block.dtype).eps
         mix = jnp.where(kept, jax.lax.rsqrt(jnp.where(kept, sizes, 1)), 0)[:, None] * (turn.T * scales)
-        block, shares = _turned(block, () if last else against, mix)
-    return block
+        return _turned(block, against, mix, k + 1 < PASSES)
+
+    # A loop, not two copies: this is most of what a program of the iteration takes to compile.
+    return jax.lax.fori_loop(0, PASSES, once, (block, _overlaps(against, block).T))[0]
 
 
 def _projected(block: Array, against: tuple[Array, ...], shares: Array) -> tuple[Array, Array]:
@@ -150,12 +182,13 @@ def _projected(block: Array, against: tuple[Array, ...], shares: Array) -> tuple
     return block, overlaps
 
 
-def _turned(block: Array, against: tuple[Array, ...], mix: Array) -> tuple[Array, Array]:
-    """`mix` times `block`, and its overlaps with the rows `against`."""
+def _turned(block: Array, against: tuple[Array, ...], mix: Array, again: Array) -> tuple[Array, Array]:
+    """`mix` times `block`, and where it is needed `again` its overlaps with the rows `against`."""
 
     def step(changed: list[Array], fixed: list[Array], sums: Array) -> tuple[list[Array], Array]:
         turned = _product(mix, changed[0])
-        return [turned], sums + _product(turned, jnp.concatenate(fixed).T) if fixed else sums
+        overlaps = lambda: sums + _product(turned, jnp.concatenate(fixed).T)
+        return [turned], jax.lax.cond(again, overlaps, lambda: sums)
 
     sums = jnp.zeros_like(block, shape=(len(block), sum(map(len, against))))
     (block,), shares = _sweep(step, (block,), against, sums)
@@ -191,7 +224,7 @@ def _sweep(
     A piece of all blocks stays in the cache of a processor; an accelerator takes all columns at once.
     """
     size = (*changed, *fixed)[0].shape[1]
-    piece = min(size, PIECE) if jax.default_backend() == "cpu" else size
+    piece = _piece(size) if jax.default_backend() == "cpu" else size
 
     def part(start: Array | int, count: int, state: tuple[tuple[Array, ...], Array]) -> tuple[tuple[Array, ...], Array]:
         cut = lambda rows: jax.lax.dynamic_slice_in_dim(rows, start, count, 1)
@@ -207,17 +240,27 @@ def _sweep(
     return part(size - size % piece, size % piece, state) if size % piece else state
 
 
+def _piece(size: int) -> int:
+    """How many columns to take at a time: about `PIECE`, and a divisor of `size` where there is one, so that no
+    remainder is compiled beside the loop."""
+    count = max(1, size // PIECE)
+    return next((size // n for n in range(count, 2 * count) if size % n == 0), PIECE)
+
+
 def _complete(start: Array, left_out: Array) -> Array:
     """The start made orthonormal, random vectors in the place of those that depend on others."""
-    block = orthonormal(start, (left_out,))
-    lost = ~jnp.any(block != 0, axis=1)
 
-    def mended(block: Array) -> Array:
-        noise = jax.random.normal(jax.random.key(0), start.shape, start.dtype)
-        spare = orthonormal(noise, (block, left_out))[::-1]
-        return orthonormal(jnp.where(lost[:, None], spare, block), (left_out,))
+    def attempt(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        block, count = state
+        noise = scattered(start.shape, start.dtype, count)
+        lost = jnp.all(block == 0, axis=1)
+        return orthonormal(jnp.where(lost[:, None], noise, block), (left_out,)), count + 1
 
-    return jax.lax.cond(jnp.any(lost), mended, lambda block: block, block)
+    def incomplete(state: tuple[Array, Array]) -> Array:
+        block, count = state
+        return (count == 0) | (jnp.any(jnp.all(block == 0, axis=1)) & (count < ATTEMPTS))
+
+    return jax.lax.while_loop(incomplete, attempt, (start, jnp.zeros((), int)))[0]
 
 
 def _pairs(action: Callable[[Array], Array], block: Array, rounds: Array) -> Pairs:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from ..grid import Grid, Legendre
@@ -28,9 +29,11 @@ from ..scheme import EdgeOperator, Operator
 from ..scheme.base import dense
 from ..scheme.finite_volume import bernoulli
 from ..scheme.tensor import Factor, TensorOperator
+from .lobpcg import scattered
 from .subspace import Slow, slow_subspace
 
-DENSE_SIZE = 1024
+DENSE_SIZE = 1024  # points up to which the whole matrix is taken: its decomposition then takes some seconds
+SHORTEST = 0.45  # cycles a node, from which the shortest tenth of all wavelengths begins
 SPARE = 8  # modes beside the wanted ones, so that a cluster of rates comes whole
 
 
@@ -76,23 +79,25 @@ def relaxation_modes(operator: Operator, k: int, tol: Array, dtype: Any) -> Rela
     return RelaxationModes(values, right, left, residuals, errors, converged)
 
 
-def unresolved(grid: Grid, vectors: Array) -> Array:
+def unresolved(grid: Grid, vectors: Array) -> float:
     """What part of the modes `(k, *shape)` the grid holds in the shortest tenth of its wavelengths, and how far below
     zero the stationary density falls, relative to the largest; the worse of the two, a scalar.
 
     A spectral scheme whose errors it estimates has resolved the process where this is small. Lobatto axes are not
-    looked at: their modes have no waves.
+    looked at: their modes have no waves. Computed on the host, from concrete modes.
     """
-    stationary = vectors[0].real
-    worst = jnp.max(-stationary) / jnp.max(stationary)
+    modes = np.asarray(vectors)
+    stationary = modes[0].real
+    worst = [np.max(-stationary) / np.max(stationary)]
     for i, axis in enumerate(grid.axes):
         if isinstance(axis, Legendre):
             continue
-        field = jnp.concatenate([vectors, -jnp.flip(vectors, i + 1)], i + 1) if axis.ends == "open" else vectors
-        spectrum = jnp.max(jnp.abs(jnp.fft.fft(field, axis=i + 1)), [j for j in range(1, grid.ndim + 1) if j != i + 1])
-        high = jnp.abs(jnp.fft.fftfreq(spectrum.shape[1])) > 0.45
-        worst = jnp.maximum(worst, jnp.max(jnp.max(jnp.where(high, spectrum, 0), 1) / jnp.max(spectrum, 1)))
-    return jnp.where(jnp.isfinite(worst), worst, jnp.inf)
+        field = np.concatenate([modes, -np.flip(modes, i + 1)], i + 1) if axis.ends == "open" else modes
+        others = tuple(j for j in range(1, grid.ndim + 1) if j != i + 1)
+        spectrum = np.max(np.abs(np.fft.fft(field, axis=i + 1)), axis=others)
+        high = np.abs(np.fft.fftfreq(spectrum.shape[1])) > SHORTEST
+        worst.append(np.max(np.max(np.where(high, spectrum, 0), 1) / np.max(spectrum, 1)))
+    return float(np.max(worst)) if np.all(np.isfinite(worst)) else float("inf")
 
 
 def slowest(values: Array) -> Array:
@@ -136,7 +141,7 @@ def _from_resolvent(operator: Operator, k: int, count: int, tol: Array, dtype: A
         return tol / 30 * jnp.maximum(jnp.abs(rates), sizes[min(1, count - 1)])
 
     near = operator if isinstance(operator, EdgeOperator) else edges_of(operator)
-    start = jax.random.normal(jax.random.key(0), (count, grid.size), dtype).at[0].set(root)
+    start = scattered((count, grid.size), dtype).at[0].set(root)
 
     def search(shift: Array, backward: Array) -> tuple[Array, tuple[Array, Array]]:
         side = _Side(

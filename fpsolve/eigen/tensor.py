@@ -7,9 +7,9 @@
 first among the lower half of each axis' functions, then among all. T undoes the separable part, so that the number of
 rounds depends on how strongly the axes are coupled, and neither on the spacing of the nodes nor on the height of the
 walls. Half of the functions carry slow modes almost to the accuracy of all nodes, at an eighth of the work in three
-dimensions; what they miss is mended in a round or two with all. In between, a few random vectors descend in the
-complement of the levels found: what they find takes the place of the last guards, so that no level is missed because
-the start knew nothing of its symmetry.
+dimensions; what they miss is mended in a round or two with all. In between, a few random vectors take the place of the
+last guards and descend with the levels found, so that no level is missed because the start knew nothing of its
+symmetry.
 
 References: Bowman, Acc. Chem. Res. 19 (1986) 202 (the separable part); Knyazev, SIAM J. Sci. Comput. 23 (2001) 517.
 """
@@ -23,11 +23,12 @@ from jaxtyping import Array
 
 from ..core.along import transform
 from ..scheme.tensor import Factor, TensorOperator
-from .lobpcg import Pairs, lobpcg
+from .lobpcg import ROUNDS, Pairs, lobpcg, scattered
 
 RANDOM = 0.01  # share of the start that knows no symmetry
 EARLY = 0.25  # of the residual asked for, where half of the functions stop
-SEARCHERS, SEARCH = 2, 12  # vectors that look for what was missed, and their rounds
+SEARCHERS = 2  # vectors that look for what was missed, in the place of the last guards
+SEARCH = 12  # their rounds: each lowers a Ritz value about tenfold, so that they pass below the guards long before
 
 
 class Functions(NamedTuple):
@@ -73,18 +74,18 @@ class Products(eqx.Module):
             coupling = coupling - _upright(axis.well, i, len(self.axes))
         return self.energies * rows + self.into(coupling * self.out(rows))
 
-    def solve(self, start: Array, k: int, goal: Array, spread: Array, **options: Any) -> Pairs:
+    def solve(self, start: Array, k: int | Array, goal: Array, spread: Array, **options: Any) -> Pairs:
         """The lowest Ritz pairs from rows of coefficients."""
         inverse = 1 / (self.energies - jnp.min(self.energies) + spread)
         return lobpcg(self.action, lambda residuals, _: inverse * residuals, start, k, goal, **options)
 
 
-def tensor_modes(operator: TensorOperator, k: int, size: int, tol: Array, key: Array) -> tuple[Pairs, Array]:
+def tensor_modes(operator: TensorOperator, k: int, size: int, tol: Array) -> tuple[Pairs, Array]:
     """The `size` lowest Ritz pairs of H, and the residual that the first `k` were to reach.
 
     **Arguments**: `operator`, a sum over axes; `size` at least k, the rest being guards; `tol` is that
-    residual in units of the spacing of the separable levels; `key` of the part of the start that is random. Vectors
-    `(size, points)` come times the roots of the weights. **Cost**: n^3 an axis, ten to thirty products of `size` fields
+    residual in units of the spacing of the separable levels. Vectors `(size, points)` come times the roots of the
+    weights. **Cost**: n^3 an axis, ten to thirty products of `size` fields
     among the lower halves, a few among all.
     """
     axes = separable_axes(operator)
@@ -94,18 +95,21 @@ def tensor_modes(operator: TensorOperator, k: int, size: int, tol: Array, key: A
     lowest, places = jax.lax.top_k(-energies, size)
     spread = jnp.maximum(lowest[0] - lowest[-1], jnp.finfo(energies.dtype).eps * jnp.max(energies) * len(energies))
     goal = jnp.maximum(tol * spread / size, floor(operator))
-    noise = jax.random.normal(key, (size, len(energies)), energies.dtype) / (1 + (energies + lowest[0]) / spread)
+    noise = scattered((size, len(energies)), energies.dtype) / (1 + (energies + lowest[0]) / spread)
     start = jax.nn.one_hot(places, len(energies), dtype=energies.dtype) + RANDOM * noise
-    pairs = half.solve(start, k, EARLY * goal, spread)
     searchers = min(SEARCHERS, size - k)
-    if searchers:
-        strays = half.solve(noise[:searchers], searchers, goal, spread, known=pairs.vectors[:k], rounds=SEARCH)
-        pairs = pairs._replace(vectors=jnp.concatenate([pairs.vectors[: size - searchers], strays.vectors]))
-    start = jnp.pad(pairs.vectors.reshape(size, *half.ranks), [(0, 0), *_missing(whole.ranks, half.ranks)])
+
+    def stage(start: Array, aim: tuple[Array, Array]) -> tuple[Array, Array]:
+        pairs = half.solve(start, aim[0], EARLY * goal, spread, rounds=aim[1])
+        return jnp.concatenate([pairs.vectors[: size - searchers], noise[:searchers]]), pairs.vectors
+
+    # The second stage looks for what the first has missed. One loop, not two copies of the iteration to compile.
+    aims = jnp.asarray([k, size]), jnp.asarray([ROUNDS, SEARCH])
+    _, found = jax.lax.scan(stage, start, jax.tree.map(lambda u: u[: 2 if searchers else 1], aims))
+    start = jnp.pad(found[-1].reshape(size, *half.ranks), [(0, 0), *_missing(whole.ranks, half.ranks)])
     after = whole.solve(start.reshape(size, -1), k, goal, spread)
     back = lambda rows: whole.out(rows).reshape(size, -1)
-    rounds = pairs.rounds + after.rounds
-    return after._replace(vectors=back(after.vectors), images=back(after.images), rounds=rounds), goal
+    return after._replace(vectors=back(after.vectors), images=back(after.images)), goal
 
 
 def separable_axes(operator: TensorOperator) -> tuple[Functions, ...]:

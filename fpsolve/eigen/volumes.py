@@ -9,13 +9,12 @@ References: Knyazev, SIAM J. Sci. Comput. 23 (2001) 517; Knyazev and Neymeyr, El
 38 (multigrid as the preconditioner).
 """
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..linear.multigrid import Multigrid, wave_multigrid
 from ..scheme import EdgeOperator
-from .lobpcg import Pairs, lobpcg
+from .lobpcg import Pairs, lobpcg, scattered
 
 DENSE = 8  # times as many points as vectors, at least, where the whole matrix is taken
 STRIDE = 2  # levels from one that is solved to the next
@@ -66,7 +65,7 @@ def _whole(multigrid: Multigrid, level: int, m: int, known: bool) -> tuple[Array
     now = multigrid.levels[level]
     values, vectors = jnp.linalg.eigh(now.matrix, symmetrize_input=True)
     values, vectors = values[known:], vectors.T[known:]
-    noise = jax.random.normal(jax.random.key(0), (m, len(values)), values.dtype)
+    noise = scattered((m, len(values)), values.dtype)
     noise = RANDOM * noise / (1 + jnp.abs(values - values[0]) / (values[m - 1] - values[0] + jnp.abs(values[0])))
     block = vectors[:m] + noise @ vectors
     return values[:m], block.reshape(m, *now.leaving.shape)

@@ -26,22 +26,25 @@ import numpy as np
 from jax.scipy.sparse.linalg import bicgstab
 from jaxtyping import Array
 
+from ..core.arrays import as_array
 from ..core.checks import is_concrete, refuse
+from ..core.program import shape_program
 from ..core.result import NumericalFailure
-from ..entrance import check_equation
+from ..entrance import check_and_sample
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..linear.lines import Lines, factor_lines
-from ..scheme import EdgeOperator, ScharfetterGummel
+from ..scheme import EdgeOperator, Samples, ScharfetterGummel
 from ..scheme.base import Equation
 from ..scheme.finite_volume import bernoulli
-from .sets import check_set, edge_shares
+from .sets import edge_shares, read_set
 
 Action: TypeAlias = Callable[[Array], Array]
 Fields: TypeAlias = tuple[Array, ...]
 
-ROUNDS, ITERATIONS = 12, 400
-TIGHT, LOOSE = 1e-10, 0.1
+ROUNDS, ITERATIONS = 12, 400  # of BiCGSTAB, and of each between two true residuals (40 are common)
+TIGHT, LOOSE = 1e-10, 0.1  # residuals asked of an answer, and of a passage time that only bounds the error of another
+TO_THE_LAST, OUTSIDE = "one on the last set", "one outside all sets"  # the loads of the two systems
 
 
 def committor(equation: Equation, grid: Grid, reactant: Any, product: Any, *, t: Any = 0.0) -> Array:
@@ -67,16 +70,17 @@ def committor(equation: Equation, grid: Grid, reactant: Any, product: Any, *, t:
     q = fp.committor(well, grid, lambda x: x[0] < -0.9, lambda x: x[0] > 0.9)
     ```
     """
-    equation, grid = _check(equation, grid, t)
-    sets = tuple(check_set(name, s, grid) for name, s in (("reactant", reactant), ("product", product)))
-    if is_concrete(*sets) and bool(np.any(np.asarray(sets[0] & sets[1]))):
+    equation, grid, samples = _check(equation, grid, t)
+    read = tuple(read_set(name, s, grid) for name, s in (("reactant", reactant), ("product", product)))
+    sets = tuple(inside for inside, _ in read)
+    if is_concrete(*sets) and bool(np.any(np.asarray(sets[0]) & np.asarray(sets[1]))):
         refuse("product", product, "it must not meet the reactant", "Move the sets apart.")
-    shares = edge_shares(grid, sets, (reactant, product))
-    q, residual = _solve(equation, grid, sets, shares, sets[1], t, TIGHT)
+    shares = edge_shares(grid, sets, tuple(function for _, function in read))
+    q, residual = _solve(samples, grid, sets, shares, TO_THE_LAST, TIGHT)
     if grid.ndim > 1 and is_concrete(q):
-        passage, _ = _solve(equation, grid, sets, shares, ~(sets[0] | sets[1]), t, LOOSE)
-        residual = residual * jnp.max(passage) / (1 - LOOSE)
-    _demand(residual)
+        passage, _ = _solve(samples, grid, sets, shares, OUTSIDE, LOOSE)
+        residual = np.asarray(residual) * np.max(np.asarray(passage)) / (1 - LOOSE)
+    _check_error(residual, q.dtype)
     return q
 
 
@@ -99,12 +103,12 @@ def mean_first_passage_time(equation: Equation, grid: Grid, target: Any, *, t: A
     tau = fp.mean_first_passage_time(well, grid, lambda x: x[0] > 0.9)
     ```
     """
-    equation, grid = _check(equation, grid, t)
-    swallowed = any(axis.ends == "open" for axis in grid.axes)
-    inside = check_set("target", target, grid, empty=swallowed)
-    shares = edge_shares(grid, (inside,), (target,))
-    tau, residual = _solve(equation, grid, (inside,), shares, ~inside, t, TIGHT)
-    _demand(residual)
+    equation, grid, samples = _check(equation, grid, t)
+    absorbed = any(axis.ends == "open" for axis in grid.axes)
+    inside, function = read_set("target", target, grid, empty=absorbed)
+    shares = edge_shares(grid, (inside,), (function,))
+    tau, residual = _solve(samples, grid, (inside,), shares, OUTSIDE, TIGHT)
+    _check_error(residual, tau.dtype)
     return tau
 
 
@@ -170,27 +174,26 @@ class Backward(eqx.Module):
         return axis.around(up * below, i)[0] + axis.around(down * above, i)[1]
 
 
-def _solve(
-    equation: FokkerPlanck, grid: Grid, sets: Fields, shares: Fields, load: Array, t: Any, goal: float
-) -> tuple[Array, Array]:
-    """x with M x = load, and its largest residual (zero on one axis), `goal` where that can be had."""
-    return _program(equation, grid, sets, shares, load, t, jnp.asarray(goal))
+def _solve(samples: Samples, grid: Grid, sets: Fields, shares: Fields, load: str, goal: float) -> tuple[Array, Array]:
+    """x with M x = load, and its largest residual (zero on one axis), `goal` where that can be had; the load is one on
+    the last of the sets, or outside all of them."""
+    return _solve_sampled(samples, grid, sets, shares, load, as_array(goal))
 
 
-@eqx.filter_jit
-def _program(
-    equation: FokkerPlanck, grid: Grid, sets: Fields, shares: Fields, load: Array, t: Any, goal: Array
+@shape_program
+def _solve_sampled(
+    samples: Samples, grid: Grid, sets: Fields, shares: Fields, load: str, goal: Array
 ) -> tuple[Array, Array]:
-    dtype = jnp.zeros(()).dtype
-    matrix = _factor(ScharfetterGummel().build(equation, grid, t, dtype, False), sets, shares)
-    load = load.astype(dtype)
+    dtype = goal.dtype
+    matrix = _factor(ScharfetterGummel().assemble(samples, grid, dtype), sets, shares)
+    b = (sets[-1] if load == TO_THE_LAST else ~jnp.any(jnp.stack(sets), axis=0)).astype(dtype)
     if grid.ndim == 1:
         forward, backward = lambda _, b: matrix.along(0, b), lambda _, b: matrix.along_transposed(0, b)
-        return jax.lax.custom_linear_solve(matrix, load, forward, backward), jnp.zeros((), dtype)
+        return jax.lax.custom_linear_solve(matrix, b, forward, backward), jnp.zeros((), dtype)
     forward = lambda action, b: _iterate(action, matrix.sweep, b, goal)
     backward = lambda action, b: _iterate(action, matrix.sweep_transposed, b, goal)
-    x = jax.lax.custom_linear_solve(matrix, load, forward, backward)
-    return x, jax.lax.stop_gradient(jnp.max(jnp.abs(load - matrix(x))))
+    x = jax.lax.custom_linear_solve(matrix, b, forward, backward)
+    return x, jax.lax.stop_gradient(jnp.max(jnp.abs(b - matrix(x))))
 
 
 def _iterate(action: Action, preconditioner: Action, b: Array, goal: Array) -> Array:
@@ -249,16 +252,20 @@ def _widths(operator: EdgeOperator, i: int) -> Array:
     return widths.reshape(-1, *[1] * (operator.grid.ndim - 1 - i))
 
 
-def _check(equation: Any, grid: Any, t: Any) -> tuple[FokkerPlanck, Grid]:
-    equation, grid = check_equation(equation, grid, t)
+def _check(equation: Any, grid: Any, t: Any) -> tuple[FokkerPlanck, Grid, Samples]:
+    """The equation with its functions read, and its samples on the cells."""
+    volumes = ScharfetterGummel()
+    equation, grid, samples = check_and_sample(equation, grid, volumes, t)
     if not isinstance(equation, FokkerPlanck):
         refuse("equation", equation, "paths belong to a process", "Give an fp.FokkerPlanck.")
-    return equation, grid
+    if samples is None:  # traced
+        samples = volumes.sample(equation, grid, as_array(t), False)
+    return equation, grid, samples
 
 
-def _demand(error: Array) -> None:
+def _check_error(error: Any, dtype: Any) -> None:
     """Raise unless a bound on the error, where it can be looked at, is small."""
-    most = 1e-6 if error.dtype == jnp.float64 else 1e-2
+    most = 1e-6 if dtype == jnp.float64 else 1e-2
     if is_concrete(error) and not float(error) <= most:
         cure = "Take fewer nodes, larger sets, or double precision."
         raise NumericalFailure(f"not_converged: the error may be {float(error):.1e}, above {most:g}. {cure}")

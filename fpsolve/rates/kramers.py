@@ -22,13 +22,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.arrays import as_array, host_module
 from ..core.checks import is_concrete, refuse
+from ..core.program import sampling_program
 from ..entrance import check_equation
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..scheme.base import Equation
 
-NEWTON, LONGEST = 40, 20_000  # steps of Newton's iteration, and of a descent
+NEWTON = 40  # steps of Newton's iteration, which is quadratic from a fraction of a cell away; more for flat minima
+LONGEST = 20_000  # steps of a descent: two thousand cells
 STRIDE = 0.1  # of a cell: a step of the descent
 
 
@@ -70,6 +73,7 @@ def eyring_kramers(equation: Equation, grid: Grid, *, t: Any = 0.0) -> EyringKra
     ```
     """
     equation, grid = check_equation(equation, grid, t)
+    t = as_array(t)
     if not is_concrete(equation, t):
         refuse(
             "equation", equation, "the wells of a traced potential cannot be counted", "Call it outside jit and grad."
@@ -80,16 +84,22 @@ def eyring_kramers(equation: Equation, grid: Grid, *, t: Any = 0.0) -> EyringKra
     if len(minima) < 2:
         allowed = f"the law needs two wells, and the grid holds {len(minima)} minima"
         refuse("equation", equation, allowed, "Widen the box, or ask for fp.spectral_gap, which needs no wells.")
-    minima = minima[np.argsort([float(equation.energy(jnp.asarray(x), t)) for x in minima])]
+    minima = minima[np.argsort(np.asarray(_energies(equation, as_array(minima), t)))]
     paths = [_wells_beside(equation, grid, minima, saddle, t) for saddle in saddles]
     joined = [k for k, (a, b) in enumerate(paths) if a != b and min(a, b) >= 0]
     if not _connected(len(minima), [paths[k] for k in joined]):
         cure = "Widen the box, or refine the grid: saddles are told apart by its spacing."
         refuse("equation", equation, "the law needs a saddle between any two wells, by way of others", cure)
-    return _law(equation, jnp.asarray(minima), jnp.asarray(saddles[joined]), jnp.asarray([paths[k] for k in joined]), t)
+    between = as_array([paths[k] for k in joined], int)
+    return _law(equation, as_array(minima), as_array(saddles[joined]), between, t)
 
 
-@eqx.filter_jit
+@sampling_program
+def _energies(equation: FokkerPlanck, points: Array, t: Any) -> Array:
+    return jax.vmap(lambda x: equation.energy(x, t))(points)
+
+
+@sampling_program
 def _law(equation: FokkerPlanck, minima: Array, saddles: Array, between: Array, t: Any) -> EyringKramers:
     energy = lambda points: jax.vmap(lambda x: equation.energy(x, t))(points)
     curvature = lambda points: jnp.linalg.eigvalsh(jax.vmap(jax.hessian(lambda x: equation.energy(x, t)))(points))
@@ -121,9 +131,10 @@ def _gap(rates: Array) -> Array:
 
 def _critical_points(equation: FokkerPlanck, grid: Grid, t: Any) -> tuple[np.ndarray, np.ndarray]:
     """Minima `(m, d)` and saddles of index one `(s, d)` inside the box."""
-    starts = np.asarray(grid.points)[_least_of_neighbours(np.asarray(_steepness(equation, grid, t)), grid)]
-    points, sizes, curvatures = (np.asarray(u) for u in _newton(equation, jnp.asarray(starts), t))
-    cell, found = np.asarray(_cell(grid)), {0: [], 1: []}
+    nodes = np.stack(np.meshgrid(*(axis.nodes for axis in grid.axes), indexing="ij"), axis=-1)
+    starts = nodes[_least_of_neighbours(np.asarray(_steepness(equation, grid, t)), grid)]
+    points, sizes, curvatures = (np.asarray(u) for u in _newton(equation, as_array(starts), t))
+    cell, found = _cell(grid), {0: [], 1: []}
     for start, point, size, curvature in zip(starts, points, sizes, curvatures, strict=True):
         shift = np.max(np.abs(point - start) / cell)
         if not (np.isfinite(shift) and shift < 2 and size < 1e-3) or not _inside(point, grid):
@@ -140,14 +151,14 @@ def _critical_points(equation: FokkerPlanck, grid: Grid, t: Any) -> tuple[np.nda
     return shaped(found[0]), shaped(found[1])
 
 
-@eqx.filter_jit
+@sampling_program
 def _steepness(equation: FokkerPlanck, grid: Grid, t: Any) -> Array:
     """|grad U|^2 in cells, `(*shape)`."""
     slope = jax.grad(lambda x: equation.energy(x, t))
     return grid.sample(lambda x: jnp.sum((slope(x) * _cell(grid)) ** 2))
 
 
-@eqx.filter_jit
+@sampling_program
 def _newton(equation: FokkerPlanck, starts: Array, t: Any) -> tuple[Array, Array, Array]:
     """Critical points, the size of the last step, and the eigenvalues of U'' there."""
     energy = lambda x: equation.energy(x, t)
@@ -168,11 +179,11 @@ def _wells_beside(
     equation: FokkerPlanck, grid: Grid, minima: np.ndarray, saddle: np.ndarray, t: Any
 ) -> tuple[int, int]:
     """The wells to which the two paths of steepest descent from a saddle lead, -1 for none of them."""
-    ends = np.asarray(_descend(equation, grid, jnp.asarray(minima), jnp.asarray(saddle), t))
+    ends = np.asarray(_descend(equation, grid, as_array(minima), as_array(saddle), t))
     return int(ends[0]), int(ends[1])
 
 
-@eqx.filter_jit
+@sampling_program
 def _descend(equation: FokkerPlanck, grid: Grid, minima: Array, saddle: Array, t: Any) -> Array:
     energy, cell = lambda x: equation.energy(x, t), _cell(grid)
     unstable = jnp.linalg.eigh(jax.hessian(energy)(saddle))[1][:, 0]
@@ -206,8 +217,8 @@ def _least_of_neighbours(values: np.ndarray, grid: Grid) -> np.ndarray:
     return least
 
 
-def _cell(grid: Grid) -> Array:
-    return jnp.asarray([axis.length / axis.n for axis in grid.axes], float)
+def _cell(grid: Grid) -> np.ndarray:
+    return np.asarray([axis.length / axis.n for axis in grid.axes], jnp.result_type(float))
 
 
 def _inside(point: np.ndarray, grid: Grid) -> bool:
@@ -218,7 +229,8 @@ def _apart(difference: Any, grid: Grid) -> Any:
     """A difference of positions, the short way round a ring."""
     rings = np.array([axis.ends == "ring" for axis in grid.axes])
     lengths = np.array([axis.length for axis in grid.axes])
-    return difference - np.where(rings, lengths, 0) * jnp.round(difference / lengths)
+    xp = host_module(difference)
+    return difference - np.where(rings, lengths, 0).astype(difference.dtype) * xp.round(difference / lengths)
 
 
 def _connected(count: int, links: list[tuple[int, int]]) -> bool:

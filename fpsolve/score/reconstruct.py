@@ -17,24 +17,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..plan import choose_scheme
 from ..core.checks import check_numbers, is_concrete, refuse
 from ..core.door import report
+from ..core.program import sampling_program
 from ..core.result import code, raise_failure
 from ..core.types import Count
-from ..entrance import check_equation
 from ..equation import ScoreHamiltonian
 from ..grid import Grid, Line
 from ..modes import Spectrum
 from ..scheme import Scheme
 from ..scheme.tensor import Factor, TensorOperator
-from ..spectrum import spectrum
+from ..spectrum import solve, validate
 from .currents import conservative, stationary
 from .fields import as_score
 
 ENDS = 1e-4  # of its peak, which a reconstructed density may have at the ends of a line
 LEVELS = 4
-RESIDUAL = 1e-10  # relative, of the levels
 SETTLED = 1e-6  # relative residual of a stationary law
 LEAK = 0.03  # of its mass, that the sampler may still move in a time 1/gap, and of its peak, how negative it may be
 BELOW = 1e-6  # relative, by which an error may lie below 4 lambda
@@ -190,30 +188,27 @@ def reconstruct(
         refuse("diffusion", diffusion, "the bounds of a reconstruction need one number", "Give D, a number above zero.")
     if k < 2:
         refuse("k", k, "a gap needs two levels", "Give k=2 or more.")
-    equation, grid = check_equation(equation, grid, t)
-    t = jnp.asarray(t, float)
-    scheme = choose_scheme(equation, grid, scheme, grid.weights, t[None], RESIDUAL).scheme
-    found = spectrum(equation, grid, k, t=t, scheme=scheme)
+    request = validate(equation, grid, k, t, scheme, None)
+    found, operator = solve(request)
     _check_confined(found, getattr(field.model, "__name__", type(field.model).__name__))
-    operator, scores = _operator(equation, grid, scheme, t)
-    return Reconstruction(found, operator, scores)
+    assert isinstance(request.equation, ScoreHamiltonian)
+    return Reconstruction(found, operator, _sample_score(request.equation, grid, request.t))
 
 
-@eqx.filter_jit
-def _operator(equation: ScoreHamiltonian, grid: Grid, scheme: Scheme, t: Array) -> tuple[Any, Array]:
-    """H, and the score on the nodes."""
-    return scheme.build(equation, grid, t, t.dtype, True), grid.sample(lambda x: equation.score(x, t))
+@sampling_program
+def _sample_score(equation: ScoreHamiltonian, grid: Grid, t: Array) -> Array:
+    """The score on the nodes, `(*shape, d)`."""
+    return grid.sample(lambda x: equation.score(x, t))
 
 
 def _check_confined(found: Spectrum, name: str) -> None:
     """Refuse a field whose lowest mode reaches the ends of a line."""
-    density = found.vectors[0] ** 2
-    if not is_concrete(density):
+    if not is_concrete(found.vectors):
         return
-    peak = float(jnp.max(density))
+    density = np.asarray(found.vectors[0]) ** 2
     for i, axis in enumerate(found.grid.axes):
         if isinstance(axis, Line):
-            ends = float(jnp.max(jnp.take(density, jnp.asarray([0, axis.n - 1]), axis=i))) / peak
+            ends = float(np.max(np.take(density, [0, axis.n - 1], axis=i)) / np.max(density))
             if ends > ENDS:
                 allowed = f"it does not confine: its lowest mode has {ends:.1e} of its peak at the ends of axis {i}"
                 cure = "There is no ground state. Add a confining tail to the network, or widen the box."
