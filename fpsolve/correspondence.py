@@ -19,6 +19,7 @@ from .core.checks import refuse
 from .core.decision import Decision
 from .core.door import report
 from .core.memory import check_memory
+from .core.program import quick_program
 from .entrance import check_equation, check_times, initial_field
 from .equation import FokkerPlanck
 from .grid import Grid
@@ -136,7 +137,7 @@ def correspondence(
     )
 
 
-@eqx.filter_jit
+@quick_program
 def _difference(sides: BothSides, grid: Grid) -> Array:
     """The relative L1 distance of p and sqrt(pi) psi at every time."""
     apart = grid.integrate(jnp.abs(sides.density - sides.density_of_wave))
@@ -152,7 +153,7 @@ def _spectra(sampled: SampledEquation, scheme: Scheme, t: Array) -> Array:
     return _both_levels(operator, modes.values, modes.vectors)
 
 
-@eqx.filter_jit
+@quick_program
 def _both_levels(operator: Operator, values: Array, vectors: Array) -> Array:
     log_root = operator.log_root
     # Where sqrt(pi) has underflowed both eigenfunctions are nil to rounding.

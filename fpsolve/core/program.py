@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .checks import is_concrete
 
@@ -29,6 +30,9 @@ QUICK = {
     "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_parallel_codegen_split_count": 1,
 }
+
+# Flags that XLA does not know are errors. Those above are known up to jax 0.11; later ones must be looked at first.
+FLAGS_KNOWN = jax.__version_info__ < (0, 12)
 
 # Programs of shapes are compiled once and run often. Measured for the eigen-solver of `spectrum` on 48 x 48 nodes:
 # 2.8 s of a processor to compile with these options, 4.3 s without, and the same time to run (products and
@@ -56,6 +60,12 @@ def shape_program(function: F) -> F:
     return _kept_program(function, BALANCED, eqx.filter_jit(function))
 
 
+def quick_program(function: F) -> F:
+    """The same for a light program of shapes, which passes over a field a few times a call: compiled as soon as a
+    sampling program."""
+    return _kept_program(function, QUICK, eqx.filter_jit(function))
+
+
 def forget_programs() -> None:
     """Drop all programs that are kept, which frees their memory; a later call compiles anew."""
     with _lock:
@@ -65,15 +75,24 @@ def forget_programs() -> None:
 def _kept_program(function: F, options: dict[str, Any], traced: Callable[..., Any]) -> F:
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
-        arrays, static = eqx.partition(arguments, eqx.is_array)
+        arrays, static = eqx.partition(arguments, _is_array)
         if not is_concrete(arrays):
             return traced(*arguments)
         leaves, structure = jax.tree.flatten(static)
-        key = (function, structure, tuple(leaves), jnp.result_type(float))
+        # The arrays' structure tells a missing array from one that was taken out; with the shapes in the key every
+        # program has one answer that is no array (its structure, a grid).
+        arrays_leaves, arrays_structure = jax.tree.flatten(arrays)
+        shapes = tuple((leaf.shape, leaf.dtype) for leaf in arrays_leaves)
+        key = (function, structure, tuple(leaves), arrays_structure, shapes, jnp.result_type(float))
         answer, rest = _program(key, function, static, options)(arrays)
         return eqx.combine(answer, rest["static"])
 
     return call  # type: ignore[return-value]
+
+
+def _is_array(leaf: Any) -> bool:
+    """Whether a leaf is an argument of a program, numpy's arrays and scalars included; all else is part of its key."""
+    return eqx.is_array(leaf) or isinstance(leaf, np.ndarray | np.generic)
 
 
 def _program(key: Any, function: Callable[..., Any], static: Any, options: dict[str, Any]) -> Any:
@@ -103,5 +122,5 @@ def _compiled(
         arrays, rest["static"] = eqx.partition(answer, eqx.is_array)
         return arrays
 
-    program = jax.jit(run, compiler_options=options if jax.default_backend() == "cpu" else None)
+    program = jax.jit(run, compiler_options=options if jax.default_backend() == "cpu" and FLAGS_KNOWN else None)
     return lambda arrays: (program(arrays), rest)

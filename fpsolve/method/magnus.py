@@ -32,6 +32,7 @@ from jaxtyping import Array
 from ..core.arrays import as_array, host_module
 from ..core.checks import check_integer, check_numbers, is_concrete, refuse
 from ..core.loop import run_loop
+from ..core.program import quick_program
 from .base import Picture, Propagator
 from .chebyshev import Chebyshev
 from .collocation import MOST, choose_ranks, cross_adaptively, cross_evenly, tails
@@ -305,7 +306,7 @@ _tails = eqx.filter_jit(tails)
 _evenly = eqx.filter_jit(travel_evenly)
 
 
-@eqx.filter_jit
+@quick_program
 def _table_row(finest: Array, above: list[Array], measure: Array, extrapolate: bool) -> tuple[list[Array], Array]:
     """A row of the extrapolation table from the one above it, and the distance of the best entries of both."""
     row = [finest]
@@ -316,13 +317,13 @@ def _table_row(finest: Array, above: list[Array], measure: Array, extrapolate: b
     return row, relative_distance(row[-1], above[-1], measure)
 
 
-@eqx.filter_jit
+@quick_program
 def _measure(problem: Problem, t: Any, like: Array) -> Array:
     """The weights in which a state at time t has the size of its density."""
     return wave_measure(problem, jnp.asarray(t), like.real.dtype)
 
 
-@eqx.filter_jit
+@quick_program
 def _regauge(old: Problem, new: Problem, field: Array, before: Any, after: Any) -> Array:
     """The same density as a wave of another time."""
     dtype = field.real.dtype

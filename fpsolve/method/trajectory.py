@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array
+from ..core.program import quick_program
 from ..scheme import OperatorPath, Spectral
 from .aliasing import EXCESS, aliasing_error
 from .base import Picture, Propagator
@@ -128,7 +129,7 @@ class _Moving:
         return value, self._misplaced
 
 
-@eqx.filter_jit
+@quick_program
 def _enter(problem: Problem, field: Array, fraction: Array) -> tuple[Array, Array]:
     state = problem.to_state(field, fraction)
     return state, clipping_error(problem, field, state)
@@ -141,13 +142,13 @@ def _step_static(problem: Problem, method: Any, state: Array, length: Array, tol
     return taken.field[0].astype(state.dtype), taken.calls, taken.error[0]
 
 
-@eqx.filter_jit
+@quick_program
 def _report(problem: Problem, state: Array, t: Any) -> tuple[Array, Array]:
     t = jnp.asarray(t)
     return problem.to_field(state, t), boundary_aliasing_error(problem, state, t)
 
 
-_stack = eqx.filter_jit(jnp.stack)
+_stack = quick_program(lambda arrays: jnp.stack(arrays))
 
 
 class BothSides(NamedTuple):
@@ -190,7 +191,7 @@ def _as_wave(problem: Problem) -> Problem:
     return dataclasses.replace(problem, picture=Picture.GIBBS_WAVE)
 
 
-@eqx.filter_jit
+@quick_program
 def _whole_wave(wave: Problem, field: Array) -> Array:
     return wave.to_state(field)
 

@@ -10,13 +10,12 @@ Each is one program of shapes.
 
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.program import sampling_program
+from ..core.program import quick_program, sampling_program
 from ..equation import divide_root
 from ..grid import Grid, Legendre
 from ..method.aliasing import EXCESS, aliasing_error, short_wave_damping, short_wave_share
@@ -40,7 +39,7 @@ class Resolution(NamedTuple):
     defect: Any
 
 
-@eqx.filter_jit
+@quick_program
 def measure(operator: Operator, diffusion: Array, field: Array, fraction: Any, first: Any) -> Resolution:
     """`diffusion` `(d,)`, the least on each axis; `fraction` of the mass that clipping may cost; `first` the first time
     after t = 0 that is reported."""
@@ -65,7 +64,7 @@ def measure(operator: Operator, diffusion: Array, field: Array, fraction: Any, f
     )
 
 
-@eqx.filter_jit
+@quick_program
 def gibbs_leak(operator: Operator) -> Array:
     """The rate at which the Gibbs density would leak, 1 / time; zero where mass is lost anyway."""
     if any(axis.ends == "open" for axis in operator.grid.axes):
@@ -87,20 +86,20 @@ def wave_resolved(clipped: Any, wave_error: Any, density_error: Any, tol: float)
     return not bool(clipped) or float(wave_error) <= max(tol, EXCESS * float(density_error))
 
 
-@eqx.filter_jit
+@quick_program
 def wave_size(log_root: Array, field: Array, grid: Grid) -> Array:
     """|p / sqrt(pi)| at t = 0."""
     return jnp.sqrt(grid.integrate(divide_root(field, log_root) ** 2))
 
 
-@eqx.filter_jit
+@quick_program
 def rates(operator: Operator) -> tuple[Array, Array]:
     """The largest eigenvalue of H, and the largest exit rate."""
     highest = operator.bounds[1]
     return highest, jnp.max(operator.exit_rates) if isinstance(operator, EdgeOperator) else highest / 2
 
 
-@eqx.filter_jit
+@quick_program
 def short_share(field: Array, grid: Grid) -> Array:
     """The worst share of the shortest tenth over the axes."""
     shares = [short_wave_share(field, axis, i) for i, axis in enumerate(grid.axes) if not isinstance(axis, Legendre)]
@@ -121,7 +120,7 @@ def is_resolved(grid: Grid, values: Array) -> bool:
     return float(worst) < UNRESOLVED and float(lowest) > -UNRESOLVED
 
 
-@eqx.filter_jit
+@quick_program
 def _roughness(values: Array, grid: Grid) -> tuple[Array, Array]:
     lowest = jnp.min(values / jnp.max(values, axis=tuple(range(1, values.ndim)), keepdims=True))
     return jnp.max(jax.vmap(lambda frame: short_share(frame, grid))(values)), lowest

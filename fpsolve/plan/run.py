@@ -8,6 +8,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import is_concrete
+from ..core.program import quick_program
 from ..core.result import first_failure
 from ..grid import Grid
 from ..method import Magnus, Picture, Problem
@@ -55,7 +56,7 @@ def conclude(
     return values, trajectory.error, numbers, failure
 
 
-_conclude = eqx.filter_jit(conclude)
+_conclude = quick_program(conclude)
 
 
 def expectations(observables: dict[str, Array], values: Array, grid: Grid, picture: Picture) -> dict[str, Array]:
@@ -63,7 +64,7 @@ def expectations(observables: dict[str, Array], values: Array, grid: Grid, pictu
     return {name: _expectation(sampled, values, grid, picture) for name, sampled in observables.items()}
 
 
-@eqx.filter_jit
+@quick_program
 def _expectation(sampled: Array, values: Array, grid: Grid, picture: Picture) -> Array:
     weights = values
     if picture is Picture.WAVE:

@@ -2,13 +2,13 @@
 
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import is_concrete, refuse
 from ..core.decision import Decision
+from ..core.program import quick_program
 from ..equation import FokkerPlanck
 from ..grid import Grid, Reflecting
 from ..method import Picture, needs_rates
@@ -67,13 +67,13 @@ class SampledEquation:
         return EvaluatedPath(self.equation, scheme, self.grid, self.reversible and not flux)
 
 
-@eqx.filter_jit
+@quick_program
 def assemble(scheme: Scheme, samples: Samples, grid: Grid, dtype: Any) -> Operator:
     """`scheme.assemble` as one program."""
     return scheme.assemble(samples, grid, dtype)
 
 
-@eqx.filter_jit
+@quick_program
 def _normalised(log_gibbs: Array, grid: Grid, dtype: Any) -> Array:
     return log_sqrt_pi(log_gibbs, grid).astype(dtype)
 
