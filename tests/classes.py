@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from house import Sources, imports
 
-MOST_ABSTRACT_METHODS = 4  # as many as a method has: unsupported, cost, prepare, apply
+MOST_ABSTRACT_METHODS = 5  # as many as a method has: unsupported, cost, keeps, prepare, apply
 PLUMBING = {"tree_flatten", "tree_unflatten"}
 Key = tuple[str, str]
 

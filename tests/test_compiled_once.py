@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 import fpsolve as fp
+from fpsolve.core.program import sampling_program
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
 LINE = fp.Grid(fp.Line(-6.0, 6.0, 48))
@@ -113,3 +114,15 @@ def test_a_solution_may_be_returned_from_jit() -> None:
     found = solve(2.0)
     mean = float(LINE.integrate(found.values[0] * LINE.nodes[0]))
     assert abs(mean - 0.3 * jnp.exp(-2.0)) < 1e-6 and found.result == "successful"
+
+
+def test_a_missing_array_is_not_taken_for_one_that_is_there() -> None:
+    @sampling_program
+    def add(pair: tuple[Any, Any]) -> Any:
+        first, second = pair
+        return first if second is None else (first + second, second)
+
+    ones = jnp.ones(3)
+    assert jnp.array_equal(add((ones, None)), ones)
+    assert jnp.array_equal(add((ones, ones))[0], 2 * ones)
+    assert jnp.array_equal(add((ones, None)), ones)

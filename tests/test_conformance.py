@@ -11,7 +11,7 @@ import pytest
 from jaxtyping import Array
 
 import fpsolve as fp
-from fpsolve.method import Exponential
+from fpsolve.method import Propagator
 from fpsolve.scheme import EdgeOperator, Scheme
 from fpsolve.testing import check_method, check_potential, check_scheme
 
@@ -93,9 +93,13 @@ class Broken(Scheme):
         if self.fault == "refuses":
             raise ValueError("no")
 
-    def build(self, equation: Any, grid: Any, t: Any, dtype: Any, reversible: bool) -> EdgeOperator:
+    def sample(self, equation: Any, grid: Any, t: Any, reversible: bool) -> Any:
+        """What the whole scheme samples."""
+        return fp.ScharfetterGummel().sample(equation, grid, t, reversible)
+
+    def assemble(self, samples: Any, grid: Any, dtype: Any) -> EdgeOperator:
         """The operator, broken."""
-        made = fp.ScharfetterGummel().build(equation, grid, t, dtype, reversible)
+        made = fp.ScharfetterGummel().assemble(samples, grid, dtype)
         if self.fault == "mass":
             return eqx.tree_at(lambda o: o.well, made, jnp.full(grid.shape, 0.3), is_leaf=lambda x: x is None)
         if self.fault == "negative":
@@ -122,10 +126,22 @@ def test_a_broken_scheme_is_caught(fault: str, words: str) -> None:
         check_scheme(Broken(fault))
 
 
-class Lazy(Exponential):
+class Lazy(Propagator):
     """exp to first order, or with a fault in what it says of it."""
 
     fault: str = eqx.field(static=True)
+
+    def unsupported(self, kind: Any) -> Any:
+        """Takes everything."""
+        return None
+
+    def cost(self, kind: Any, work: Any) -> float:
+        """As `Dense`."""
+        return fp.Dense().cost(kind, work)
+
+    def keeps(self, spectral: bool) -> Any:
+        """As `Dense`."""
+        return fp.Dense().keeps(spectral)
 
     def prepare(self, operator: Any, picture: Any) -> Any:
         """What `Dense` prepares."""

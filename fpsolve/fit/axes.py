@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from ..plan import choose_scheme
 from ..core.checks import refuse
 from ..entrance import initial_field
 from ..equation import FokkerPlanck
 from ..grid import Gaussian, Grid, Periodic
 from ..grid import Line as LineAxis
+from ..plan import choose_scheme
 from ..scheme import Spectral
 from ..scheme.base import WithPotential
 from .landscape import Landscape, moments_of

@@ -15,9 +15,8 @@ import numpy as np
 import scipy.linalg
 
 from ..entrance import mass_weights
-from ..grid import Axis, Grid, Legendre
-from ..grid import Line as LineAxis
 from ..equation import divide_root
+from ..grid import Axis, Grid, Legendre
 from ..method.aliasing import aliasing_error, short_wave_damping, short_wave_share
 from ..method.clipping import TOL_FRACTION, clip_tails
 from ..plan.resolution import UNRESOLVED, wave_fits, wave_resolved

@@ -78,11 +78,20 @@ class Reason(NamedTuple):
 
 
 class Keeps(NamedTuple):
-    """What a method keeps on finite volumes, at any step: to rounding (True) or to its error (False)."""
+    """What a method keeps: a row of the table in README "Structure", which `tests/test_structure.py` measures.
 
-    mass: bool
-    positivity: bool
-    gibbs: bool
+    `mass`, `positivity`, `gibbs` (pi as a fixed point) and `symmetry` (detailed balance of the propagator) are "exact",
+    "rounding", "error" (below the error that is reported) or "shown" (not bounded beforehand, but in `stats`); `order`
+    is that in the length of a step, "tol" where there are no steps or as many as the tolerance takes; `calls` is how
+    the operator calls grow with time: "1", "√t" or "t".
+    """
+
+    mass: str
+    positivity: str
+    gibbs: str
+    symmetry: str
+    order: str
+    calls: str
 
 
 class Step(NamedTuple):
@@ -104,6 +113,10 @@ class Propagator(eqx.Module):
     @abc.abstractmethod
     def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
         """Seconds on one core of a processor, to compare methods by; infinity where it is never chosen."""
+
+    @abc.abstractmethod
+    def keeps(self, spectral: bool) -> Keeps:
+        """What it keeps, on finite volumes or in a spectral basis."""
 
     @abc.abstractmethod
     def prepare(self, operator: Operator, picture: Picture) -> Any:

@@ -32,6 +32,7 @@ from ..linear import lowest_level
 from ..scheme import EdgeOperator, Operator
 from ..scheme.tensor import TensorOperator
 from .base import (
+    Keeps,
     Picture,
     ProblemKind,
     Propagator,
@@ -126,6 +127,11 @@ class Chebyshev(Propagator):
     def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
         """About sqrt(25 t |H|) products: the terms of a Gaussian sum above 1e-11."""
         return float(np.sqrt(25 * max(work.spectrum, 1.0))) * product_time(kind.grid, kind.spectral)
+
+    def keeps(self, spectral: bool) -> Keeps:
+        """Mass and the Gibbs density to rounding; signs to rounding on finite volumes."""
+        positivity = "shown" if spectral else "rounding"
+        return Keeps("rounding", positivity, "rounding", "rounding", "tol", "√t")
 
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
         """Bounds of the spectrum: the operator's own, the lower one drawn closer where a well may push levels anywhere.

@@ -17,6 +17,7 @@ from ..scheme import Operator
 from ..scheme.base import dense
 from .base import (
     FLOP,
+    Keeps,
     Picture,
     ProblemKind,
     Propagator,
@@ -75,6 +76,10 @@ class Dense(Propagator):
         if kind.symmetric:
             return 2.1e-6 * size + 5.5e-10 * size**3  # measured: benchmarks/kernels.py
         return EXPONENTIAL * FLOP * size**3 * max(work.times, 1)
+
+    def keeps(self, spectral: bool) -> Keeps:
+        """Mass and the Gibbs density to rounding, signs to its error."""
+        return Keeps("rounding", "error", "rounding", "rounding", "tol", "1")
 
     def prepare(self, operator: Operator, picture: Picture) -> Any:
         """The matrix."""

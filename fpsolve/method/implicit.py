@@ -30,6 +30,7 @@ from ..core.types import Count
 from ..linear.krylov import Resolvent, factor_resolvent
 from ..scheme import EdgeOperator, Operator
 from .base import (
+    Keeps,
     Picture,
     ProblemKind,
     Propagator,
@@ -111,6 +112,11 @@ class Implicit(Propagator):
     def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
         """As long as `PRODUCTS` products, whatever the rates."""
         return PRODUCTS * product_time(kind.grid, kind.spectral)
+
+    def keeps(self, spectral: bool) -> Keeps:
+        """Mass to rounding; signs exactly with order 1, the Gibbs density to rounding with orders 2 and 3."""
+        positivity, gibbs = ("exact", "error") if self.order == 1 else ("error", "rounding")
+        return Keeps("rounding", positivity, gibbs, "error", str(self.order), "1")
 
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
         """The rates, with a well moved up to zero."""

@@ -33,7 +33,7 @@ from ..core.arrays import as_array, host_module
 from ..core.checks import check_integer, check_numbers, is_concrete, refuse
 from ..core.loop import run_loop
 from ..core.program import quick_program
-from .base import Picture, Propagator
+from .base import Keeps, Picture, Propagator
 from .chebyshev import Chebyshev
 from .collocation import MOST, choose_ranks, cross_adaptively, cross_evenly, tails
 from .moving_wave import relative_distance, wave_measure
@@ -113,6 +113,14 @@ class Magnus(eqx.Module):
         xp = host_module(breakpoints)
         self.breakpoints = as_array(xp.sort(xp.asarray(breakpoints, dtype=float)))
         self.extrapolate = extrapolate
+
+    def keeps(self, spectral: bool) -> Keeps:
+        """What `Propagator.keeps` says of a method, for one that steps."""
+        if spectral:
+            return Keeps("rounding", "shown", "shown", "error", "tol", "t")
+        if self.extrapolate:
+            return Keeps("rounding", "error", "rounding", "rounding", "tol", "t")
+        return Keeps("rounding", "rounding", "rounding", "rounding", "2", "√t")
 
     def with_exponential(self, exponential: Propagator) -> "Magnus":
         """The same with another method for frozen steps."""

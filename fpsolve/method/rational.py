@@ -29,6 +29,7 @@ from ..linear import exponential_partial, lowest_decay, solve_chain
 from ..linear.caratheodory_fejer import ORDERS
 from ..scheme import EdgeOperator, Operator
 from .base import (
+    Keeps,
     Picture,
     ProblemKind,
     Propagator,
@@ -97,6 +98,10 @@ class Rational(Propagator):
     def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
         """Seven solves of 40 ns a cell for each time (measured: benchmarks/kernels.py)."""
         return 3e-7 * kind.grid.size * work.times
+
+    def keeps(self, spectral: bool) -> Keeps:
+        """Mass and the Gibbs density to rounding, signs to its error."""
+        return Keeps("rounding", "error", "rounding", "rounding", "tol", "1")
 
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
         """The chain's rates, its stationary density, and where mass is lost its lowest level."""

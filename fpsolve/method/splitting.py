@@ -29,7 +29,7 @@ from ..core.memory import check_memory
 from ..grid import Grid
 from ..linear.positive import EXACTLY, doublings, squared, transition
 from ..scheme import EdgeOperator, Operator
-from .base import Picture, ProblemKind, Propagator, Reason, Step, WorkEstimate, in_turn, no_rates, node_weights
+from .base import Keeps, Picture, ProblemKind, Propagator, Reason, Step, WorkEstimate, in_turn, no_rates, node_weights
 
 FIRST, MOST = 4, 2**14  # steps of the first attempt, and of the last
 GROWTH = 16  # at most, from one attempt to the next
@@ -95,6 +95,11 @@ class Splitting(Propagator):
     def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
         """Never chosen: where it wins over implicit steps is not measured."""
         return math.inf
+
+    def keeps(self, spectral: bool) -> Keeps:
+        """Mass and the Gibbs density to rounding; signs, with order 2, exactly."""
+        positivity = "exact" if self.order == 2 else "error"
+        return Keeps("rounding", positivity, "rounding", "rounding", str(self.order), "1")
 
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
         """The rates along each axis; a well counts as death along the first, from its lowest value up."""

@@ -17,7 +17,18 @@ from jaxtyping import Array
 
 from ..core.loop import run_loop
 from ..scheme import EdgeOperator, Operator
-from .base import Picture, ProblemKind, Propagator, Reason, Step, WorkEstimate, in_turn, product_time, split_stationary
+from .base import (
+    Keeps,
+    Picture,
+    ProblemKind,
+    Propagator,
+    Reason,
+    Step,
+    WorkEstimate,
+    in_turn,
+    product_time,
+    split_stationary,
+)
 
 
 class _Prepared(eqx.Module):
@@ -57,6 +68,10 @@ class Uniformization(Propagator):
     def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
         """q t + 8 sqrt(q t) products."""
         return (work.exits + 8 * work.exits**0.5) * product_time(kind.grid, kind.spectral)
+
+    def keeps(self, spectral: bool) -> Keeps:
+        """Every sign; mass and the Gibbs density to rounding."""
+        return Keeps("rounding", "exact", "rounding", "rounding", "tol", "t")
 
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
         """The rate q: the largest exit rate, or half the spectral bound where there are no rates."""

@@ -14,7 +14,7 @@ from jaxtyping import Array
 from ..equation import FokkerPlanck, Schrodinger
 from ..evolve import evolve
 from ..grid import Gaussian, Grid, Line, Periodic
-from ..method import Dense, Exponential, Magnus
+from ..method import Dense, Magnus, Propagator
 from ..potential import Cosine, Harmonic
 from ..scheme import ScharfetterGummel, Spectral
 from ..solution import Solution
@@ -59,9 +59,9 @@ MOVING = {
 
 
 def check_method(method: Any) -> None:
-    """Check a method in time on small problems that it takes: standing still, or moving for an `fp.Magnus`.
+    """Check a method in time on small problems that it takes: static, or moving for an `fp.Magnus`.
 
-    **Arguments**: `method`, a subclass of `fpsolve.method.Exponential`, or an `fp.Magnus`. A problem that it refuses
+    **Arguments**: `method`, a subclass of `fpsolve.method.Propagator`, or an `fp.Magnus`. A problem that it refuses
     with `ValueError` is passed over; one at least must be taken. **Raises** `AssertionError` unless the answer agrees
     with the dense exponential (an extrapolated product of them, where the potential moves) within the tolerance asked
     for, the error that is reported is finite, other steps end at the same place, and the derivative with respect to a
@@ -74,7 +74,7 @@ def check_method(method: Any) -> None:
     check_method(fp.Chebyshev())
     ```
     """
-    demand(isinstance(method, Exponential | Magnus), f"{method!r} is no instance of fpsolve.method.Exponential.")
+    demand(isinstance(method, Propagator | Magnus), f"{method!r} is no instance of fpsolve.method.Propagator.")
     problems = MOVING if isinstance(method, Magnus) else STILL
     taken = [name for name in problems if _take(method, problems, name)]
     demand(taken, f"{method!r} refuses every problem, from {next(iter(problems))} to {next(reversed(problems))}.")
