@@ -22,27 +22,27 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..plan import choose_scheme
 from ..core.checks import check_finite_number, is_concrete, refuse
-from ..core.pages import by_pages
 from ..core.types import Real
 from ..equation import FokkerPlanck
 from ..grid import Grid, Line
+from ..plan import choose_scheme
 from ..potential import Driven
-from ..question import LastQuestions, fingerprint
 from ..scheme import ScharfetterGummel, Scheme, Spectral
+from ..scheme.base import sample_equation
 from ..spectrum import spectrum
-from .costs import Costs, grid_costs, line_costs
-from .fewer import fewer
+from .costs import Costs, Motion, grid_costs, line_costs, motion_on
+from .fewer import MOST, fewer
+from .gibbs import gibbs_density
 from .panels import Panels, interpolate
+from .read import ContentCache, Identity, content_key, read_path
 
 LOOKS = 17  # places at which a path is looked at first
 CUT = 1e-4  # of its peak, which the Gibbs density may have at the ends of a box
-BATCH = 16  # places at a time on a line
+BATCH = 8  # λ at a time on a grid
 TOLS = (1e-8, 1e-5)  # of what schedules and transports ask for, on one axis and on more
 ENOUGH = 1e-7  # of a wave, which fewer nodes may leave out
 LEAST = 1e-300  # a gap below which none is told from zero
@@ -52,12 +52,12 @@ class Rates(NamedTuple):
     """At λ, of its shape: the gap Δ of H; `drive` |ell| in L2(π); and the four costs, square roots of g, of a schedule
     that minimises int g (dλ/dt)^2 dt. Without `costs`, `wasserstein` and `exact` are None."""
 
-    gap: Array
-    drive: Array
-    bound: Array
-    score: Array
-    wasserstein: Array | None
-    exact: Array | None
+    gap: Any
+    drive: Any
+    bound: Any
+    score: Any
+    wasserstein: Any
+    exact: Any
 
 
 class Along(eqx.Module):
@@ -74,14 +74,25 @@ class Along(eqx.Module):
 
     def at(self, lam: Any) -> Rates:
         """The gap and the costs at λ in [0, 1], of any shape; `jit`, `vmap` and `grad` work."""
-        if np.size(lam) and is_concrete(self, lam):
-            return by_pages(lambda page: _rates(self.panels, page), lam)
-        return _rates(self.panels, lam)
+        if is_concrete(self, lam):
+            return jax.device_put(_rates(self.panels.evaluate(np.asarray(lam))[0]))
+        return _rates(self.panels(lam))
+
+    def with_slopes(self, lam: np.ndarray) -> tuple[Rates, Rates]:
+        """At concrete λ what `at` gives, and its derivatives in λ, as numpy arrays."""
+        values, slopes = self.panels.evaluate(lam)
+        gap = values[0]
+        gap_slope, _, drive_slope, slope_slope, *more = slopes
+        rates = _rates(values)
+        length, exact = more or (None, None)
+        # Of quotients by their logarithms; a path that rests has a drive of zero.
+        bound = drive_slope / gap - rates.bound * gap_slope / gap
+        score = slope_slope / gap**1.5 - 1.5 * rates.score * gap_slope / gap
+        return rates, Rates(gap_slope, drive_slope, bound, score, length, exact)
 
 
-@eqx.filter_jit
-def _rates(panels: Panels, lam: Any) -> Rates:
-    gap, _, drive, slope, *more = panels(lam)
+def _rates(rows: Any) -> Rates:
+    gap, _, drive, slope, *more = rows
     length, exact = more or (None, None)
     return Rates(gap, drive, drive / gap, slope / gap**1.5, length, exact)
 
@@ -114,32 +125,35 @@ def along(
         refuse("grid", grid, "it must be a grid", "Give fp.Grid(fp.Line(-5, 5, 128)), say.")
     if not 0 < check_finite_number("tol", tol) < 1:
         refuse("tol", tol, "it must be between 0 and 1", "Give 1e-8, say.")
-    question = fingerprint(path, grid, diffusion, tol, costs)
-    found = _asked.recall(question)
-    if found is None:
-        found = _along(path, grid, diffusion, float(tol), costs)
-        _asked.keep(question, found)
-    return found
-
-
-_asked = LastQuestions()  # a schedule and the transport that follows it ask the same
-
-
-def _along(path: Callable[[Any], Any], grid: Grid, diffusion: Any, tol: float, costs: bool) -> Along:
     for axis in grid.axes:
         if axis.ends == "open":
             refuse("grid", grid, "mass is lost on an Absorbing axis, and no Gibbs density stays", "Take fp.Line.")
-    equation = FokkerPlanck(Driven(path, itself), diffusion)
+    equation = FokkerPlanck(Driven(read_path(path, grid.ndim), Identity()), diffusion)
+    if not is_concrete(equation):
+        allowed = "under a transformation the number of places at which it is computed cannot be chosen"
+        refuse("path", path, allowed, "Call it outside of jit, vmap and grad.")
     equation.require_reversible(grid, "a path of Gibbs densities")
-    looks = np.linspace(0, 1, LOOKS)
-    _check_path(path, equation, grid, looks)
+    key = content_key(equation, grid, float(tol), costs)
+    found = _cache.get(key)
+    if found is None:
+        found = _along(path, equation, grid, float(tol), costs)
+        _cache.put(key, found)
+    return found
+
+
+_cache = ContentCache()  # a schedule and the transport that follows it need the same
+
+
+def _along(path: Any, equation: FokkerPlanck, grid: Grid, tol: float, costs: bool) -> Along:
+    first = np.linspace(0, 1, LOOKS)
+    _check_path(path, equation, grid, first)
     if grid.ndim == 1 and grid.axes[0].ends == "closed":
         compute = lambda lams: _on_line(equation, grid, lams)
     else:
         scheme = _scheme(equation, grid)
-        compute = lambda lams: _on_grid(equation, scheme, grid, lams, costs)
         if isinstance(scheme, Spectral):
-            grid = fewer(equation, grid, looks[:: LOOKS // 4], ENOUGH)
+            grid = fewer(equation, grid, first[:: LOOKS // 4], ENOUGH)
+        compute = lambda lams: _on_grid(equation, scheme, grid, lams, costs)
     errors: list[float] = []
 
     def rows(lams: np.ndarray) -> np.ndarray:
@@ -155,57 +169,53 @@ def _along(path: Callable[[Any], Any], grid: Grid, diffusion: Any, tol: float, c
         return table
 
     panels, lambdas = interpolate(rows, tol)
-    return Along(panels, jnp.asarray(lambdas), jnp.asarray(max(errors)))
-
-
-def itself(t: Any) -> Any:
-    """The schedule of a path that is looked at: its time is λ."""
-    return t
+    return Along(panels, jax.device_put(lambdas), jax.device_put(np.asarray(max(errors), lambdas.dtype)))
 
 
 def _check_path(path: Any, equation: FokkerPlanck, grid: Grid, lams: np.ndarray) -> None:
     """Refuse a path that does not confine, or never moves."""
     speed = 0.0
-    for lam in lams:
-        peak, ends, drive = (float(number) for number in _look(equation, grid, jnp.asarray(lam)))
+    for lam, moving in zip(lams, _frames(equation, grid, lams), strict=True):
+        peak, ends, drive = _confinement(grid, moving)
         if not np.isfinite(peak) or ends > CUT:
             what = "Gibbs density reaches the ends of the box" if np.isfinite(peak) else "potential is not finite"
             allowed = f"the path is not confining at lambda = {lam:.6g}: its {what}"
             refuse("path", path, allowed, "Let U rise on every side at every lambda, or widen grid.")
         speed = max(speed, drive)
-    if speed < jnp.finfo(float).eps:
+    if speed < np.finfo(float).eps:
         refuse("path", path, "its Gibbs density never moves", "Let the potential depend on lambda.")
 
 
-@eqx.filter_jit
-def _look(equation: FokkerPlanck, grid: Grid, lam: Array) -> tuple[Array, Array, Array]:
+def _frames(equation: FokkerPlanck, grid: Grid, lams: np.ndarray) -> Any:
+    """What moves at each λ in turn, by numpy, sampled in batches of one size that fits in memory."""
+    batch = max(1, min(LOOKS if len(lams) == LOOKS else BATCH, MOST // grid.size))
+    padded = np.concatenate([lams, np.full(-len(lams) % batch, lams[-1])]).reshape(-1, batch)
+    for start, part in zip(range(0, len(lams), batch), padded, strict=True):
+        moving = jax.tree.map(np.asarray, motion_on(equation, grid, part))
+        for k in range(min(batch, len(lams) - start)):
+            yield Motion(*(values[k] for values in moving))
+
+
+def _confinement(grid: Grid, moving: Motion) -> tuple[float, float, float]:
     """The peak of log π, up to a constant and NaN where it is nowhere finite; π at the ends of lines over it; |ell|."""
-    log_gibbs = lambda t: grid.sample(lambda x: equation.log_gibbs(x, grid.origin, t))
-    height, rise = jax.jvp(log_gibbs, (lam,), (jnp.ones_like(lam),))
-    peak = jnp.where(jnp.any(jnp.isnan(height)), jnp.nan, jnp.max(height))
-    ends = [jnp.asarray(-jnp.inf)]
-    for i, axis in enumerate(grid.axes):
-        if isinstance(axis, Line):
-            ends.append(jnp.max(jnp.take(height, jnp.asarray([0, axis.n - 1]), axis=i)))
-    mass = jnp.exp(height - peak) * grid.weights
-    mean = lambda u: jnp.sum(jnp.where(mass > 0, mass * u, 0)) / jnp.sum(mass)
-    return peak, jnp.exp(jnp.max(jnp.stack(ends)) - peak), jnp.sqrt(mean((rise - mean(rise)) ** 2))
+    height, rise = np.asarray(moving.log_gibbs), np.asarray(moving.ell)
+    peak = float(np.max(height))
+    if not np.isfinite(peak):
+        return peak, 0.0, 0.0
+    ends = [np.max(np.take(height, [0, -1], axis=i)) for i, axis in enumerate(grid.axes) if isinstance(axis, Line)]
+    weights = np.ones(())
+    for axis in grid.axes:
+        weights = weights[..., None] * axis.weights
+    mass = np.exp(height - peak) * weights
+    mean = lambda u: np.sum(np.where(mass > 0, mass * u, 0)) / np.sum(mass)
+    highest = float(np.exp(max(ends, default=-np.inf) - peak))
+    return peak, highest, float(np.sqrt(mean((rise - mean(rise)) ** 2)))
 
 
 def _on_line(equation: FokkerPlanck, grid: Grid, lams: np.ndarray) -> tuple[np.ndarray, np.ndarray, Costs]:
-    """Gaps, twice, and costs, `(M,)`, in batches of one size."""
-    padded = np.concatenate([lams, np.full(-len(lams) % BATCH, lams[-1])])
-    batches = [_line_batch(equation, grid, jnp.asarray(batch)) for batch in padded.reshape(-1, BATCH)]
-    found = Costs(*(np.concatenate(column)[: len(lams)] for column in zip(*batches, strict=True)))
+    """Gaps, twice, and costs, `(M,)`."""
+    found = line_costs(equation, grid.axes[0], lams)
     return found.gap, found.gap, found
-
-
-@eqx.filter_jit
-def _line_batch(equation: FokkerPlanck, grid: Grid, lams: Array) -> Costs:
-    return jax.vmap(lambda lam: line_costs(equation, grid.axes[0], lam))(lams)
-
-
-_grid_costs = eqx.filter_jit(grid_costs)
 
 
 def _on_grid(
@@ -213,24 +223,25 @@ def _on_grid(
 ) -> tuple[np.ndarray, np.ndarray, Costs]:
     """Gaps, the levels above them and costs, `(M,)`, place by place; a gap below its own error is 0."""
     rows, levels = [], []
-    for lam in lams:
-        modes = spectrum(equation, grid, 3, t=jnp.asarray(lam), scheme=scheme)
-        gap, error = float(modes.values[1]), float(modes.errors[1])
-        levels.append((gap if gap > error else 0.0, float(modes.values[2])))
-        costs = _grid_costs(equation, scheme, grid, jnp.asarray(lam), solves)
-        rows.append(costs._replace(error=max(float(costs.error), error / max(gap, error))))
+    for lam, moving in zip(lams, _frames(equation, grid, lams), strict=True):
+        at = jax.device_put(np.asarray(lam))
+        modes = spectrum(equation, grid, 3, t=at, scheme=scheme)
+        values, errors = np.asarray(modes.values), np.asarray(modes.errors)
+        gap, error = float(values[1]), float(errors[1])
+        levels.append((gap if gap > error else 0.0, float(values[2])))
+        samples = sample_equation(scheme, equation, grid, at, True) if solves else None
+        costs = Costs(*map(float, grid_costs(Motion(*moving), samples, scheme, grid, solves)))
+        rows.append(costs._replace(error=max(costs.error, error / max(gap, error))))
     found = Costs(*(np.asarray(column) for column in zip(*rows, strict=True)))
     first, second = np.asarray(levels).T
     return first, second, found
 
 
-gibbs_density = eqx.filter_jit(lambda equation, grid, lam: jnp.exp(2 * equation.log_root(grid, lam)))
-
-
 def _scheme(equation: FokkerPlanck, grid: Grid) -> Scheme:
     """One scheme for the whole path: `Spectral` if it is chosen at the start, in the middle and at the end."""
     for lam in (0.0, 0.5, 1.0):
-        start = gibbs_density(equation, grid, jnp.asarray(lam))
-        if not isinstance(choose_scheme(equation, grid, None, start, jnp.asarray([lam]), 1e-10).scheme, Spectral):
+        at = jax.device_put(np.asarray(lam))
+        start = gibbs_density(equation, grid, at)
+        if not isinstance(choose_scheme(equation, grid, None, start, at[None], 1e-10).scheme, Spectral):
             return ScharfetterGummel()
     return Spectral()

@@ -18,17 +18,19 @@ and Huber, Z. Wahrsch. verw. Geb. 47 (1979) 119.
 import itertools
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.arrays import as_array
 from ..core.checks import is_concrete
-from ..core.pages import by_pages
+from ..core.program import sampling_program
 from ..grid import Grid
-from .curvature import Promise, promise
+from .curvature import Promise, promises
+from .read import read_path, read_schedule
 
+PAGE = 1024  # times at which a schedule is evaluated at once (a free choice)
 PLACES = 65  # on the path at which its promises are looked at
 INSIDE = 1e-9  # of the total: at its very ends a schedule that is clipped has no derivative
 PER_DECAY, LEAST = 40, 2000  # steps of the integration: for each e-folding, and in all
@@ -84,11 +86,13 @@ def bound_transport(
     score_error: float,
 ) -> Bounds:
     """All bounds at `times` `(T,)`; `rates(lam)` gives gap, drive and the cost "wasserstein" at each lambda."""
+    schedule = read_schedule(schedule)
     places = np.linspace(0, 1, PLACES)
-    looked = [promise(path, diffusion, grid, float(lam)) for lam in places]
+    looked = promises(read_path(path, grid.ndim), diffusion, grid, places)
     mesh = _mesh(times, [p.rate for p in looked], np.asarray(rates(places).gap))
     inside = np.clip(mesh, INSIDE * float(schedule.total), (1 - INSIDE) * float(schedule.total))
-    lams, speed = np.clip(np.asarray(follow(schedule, mesh)[0]), 0, 1), np.abs(np.asarray(follow(schedule, inside)[1]))
+    lams = np.clip(np.asarray(follow(schedule, mesh)[0]), 0, 1)
+    speed = np.abs(np.asarray(follow(schedule, inside)[1]))
     ride = Ride(float(diffusion), places, looked, mesh, lams, speed, np.searchsorted(mesh, times), score_error)
     found, why = {}, {}
     there = rates(lams)
@@ -110,13 +114,18 @@ def bound_transport(
 
 
 def follow(schedule: Any, times: Any) -> tuple[Array, Array]:
-    """A schedule and its derivative at `times` `(T,)`."""
-    if is_concrete(schedule, times):
-        return by_pages(lambda page: _follow(schedule, page), times)
-    return _follow(schedule, jnp.asarray(times, float))
+    """A schedule that was read and its derivative at `times` `(T,)`."""
+    if not is_concrete(schedule, times):
+        return _follow(schedule, jnp.asarray(times, float))
+    given = np.asarray(times, float)
+    # Pages of one size, so that one program serves all.
+    pages = np.concatenate([given, np.full(-len(given) % PAGE, given[-1])]).reshape(-1, PAGE)
+    columns = zip(*(_follow(schedule, page) for page in pages), strict=True)
+    lams, rates = (as_array(np.concatenate(column)[: len(given)]) for column in columns)
+    return lams, rates
 
 
-@eqx.filter_jit
+@sampling_program
 def _follow(schedule: Any, times: Array) -> tuple[Array, Array]:
     return jax.vmap(jax.value_and_grad(lambda t: schedule(t)))(times)
 
@@ -190,13 +199,11 @@ def _integrate(mesh: np.ndarray, decay: np.ndarray, source: np.ndarray, start: f
     second = h / 12 * (-c0 + 8 * c1 + 5 * c2)  # of the second half alone, by the same parabola
     gain = h / 3 * (source[:-2:2] * np.exp(-whole) + 4 * source[1:-1:2] * np.exp(-second) + source[2::2])
 
-    def step(x: Any, given: Any) -> tuple[Any, Any]:
-        factor, more = given
-        x = jnp.minimum(factor * x + more, jnp.finfo(float).max)
-        return x, x
-
-    _, found = jax.lax.scan(step, jnp.asarray(start), (jnp.exp(-whole), jnp.asarray(gain)))
-    return np.repeat(np.concatenate([[start], np.asarray(found)]), 2)[: len(mesh)]
+    most = float(np.finfo(float).max)
+    step = lambda x, given: min(given[0] * x + given[1], most)
+    # Python's floats: some thousand steps, whose number is different for every question.
+    found = list(itertools.accumulate(zip(np.exp(-whole).tolist(), gain.tolist(), strict=True), step, initial=start))
+    return np.repeat(np.asarray(found, float), 2)[: len(mesh)]
 
 
 def bound_driven(schedule: Any, times: np.ndarray, rates: Any, start: Start) -> Bounds:

@@ -29,20 +29,23 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.arrays import as_array
 from ..core.checks import check_finite_number
-from ..core.result import CODES, first_failure
+from ..core.program import quick_program, shape_program
+from ..core.result import CODES, code
 from ..core.types import Real
 from ..entrance import check_times, check_tolerance, initial_field
 from ..equation import FokkerPlanck, divide_root
 from ..grid import Grid
-from ..method import Chebyshev, Rational
-from ..method import Picture
+from ..method import Chebyshev, Picture, Rational
 from ..method.clipping import TOL_FRACTION, clip_tails
-from ..scheme import ScharfetterGummel
+from ..scheme import EdgeOperator, Samples, ScharfetterGummel
 from ..scheme.flow_edges import FlowEdges
+from .gibbs import log_gibbs_at
 from .velocity import Velocity, check_carried, face_velocity
 
 COUNTS = (1, 2, 3, 4, 6, 8)  # steps of the rows of a table
+NODES = COUNTS[-1] + 1  # times that a row needs at most
 SHORTEST, MOST = 1e-7, 2**14  # the least part of the whole that a table may span, and steps in all
 GROW, SHRINK = 4.0, 0.2  # of the span from one table to the next
 ROUNDS, LOOSE, ITERATIONS = 8, 1e-5, 2000  # of conjugate gradients, each on what the last one left over
@@ -70,18 +73,38 @@ class Drive(eqx.Module):
         return CODES[int(self.code)]
 
 
-class Carrier(eqx.Module):
-    """Who is carried, where, and by how much of the velocity."""
+class DrivenProcess(eqx.Module):
+    """What a step needs beside the wave and log sqrt(pi): D along each axis `(d,)`, and the strength of the drive."""
 
-    equation: FokkerPlanck
+    diffusion: Array
     strength: Array
     grid: Grid = eqx.field(static=True)
+
+    def operator(self, log_root: Array) -> EdgeOperator:
+        """The finite volumes of the process whose log sqrt(pi) `(*shape)` is given; nothing else of it is needed."""
+        sides = (axis.beside(2 * log_root, i) for i, axis in enumerate(self.grid.axes))
+        slopes = tuple(above - below for below, above in sides)
+        samples = Samples(tuple(self.diffusion), slopes, None, 2 * log_root)
+        return ScharfetterGummel().assemble(samples, self.grid, log_root.dtype)
 
     def step_velocity(self, before: Array, after: Array, length: Array) -> Velocity:
         """What moves pi_0 to pi_1 in the time `length`, from log sqrt(pi) at both ends."""
         middle = jnp.logaddexp(before, after) - jnp.log(2.0).astype(before.dtype)
         rate = 4 / length * jnp.tanh((after - before) / 2)
         return Velocity(FlowEdges(self.grid, face_velocity(self.grid, middle, rate), middle), rate)
+
+
+class Timed(NamedTuple):
+    """The process and its log sqrt(pi) at any time, read by one small program of `NODES` times."""
+
+    process: DrivenProcess
+    equation: FokkerPlanck
+    dtype: Any
+
+    def log_roots(self, start: float, length: float, count: int) -> np.ndarray:
+        """At the ends of `count` equal steps, and the last once more, `(NODES, *shape)`."""
+        times = start + length / count * np.minimum(np.arange(NODES), count)
+        return np.asarray(log_gibbs_at(self.equation, self.process.grid, times), self.dtype) / 2
 
 
 class March(NamedTuple):
@@ -133,43 +156,49 @@ def drive(
     field = initial_field(equation, grid, density)
     tol = check_tolerance(tol, field.dtype)
     check_finite_number("strength", strength, "Give 1 for the exact drive.")
-    carrier = Carrier(equation, jnp.asarray(strength, field.dtype), grid)
-    return _drive(carrier, field, times.astype(field.dtype), tol)
+    diffusion = np.broadcast_to(np.asarray(equation.diffusion), (grid.ndim,)).astype(field.dtype)
+    process = DrivenProcess(as_array(diffusion, field.dtype), as_array(strength, field.dtype), grid)
+    return _drive(Timed(process, equation, field.dtype), field, times.astype(field.dtype), tol)
 
 
-def _drive(carrier: Carrier, field: Array, times: Array, tol: float) -> Drive:
+def _drive(timed: Timed, field: Array, times: Array, tol: float) -> Drive:
     """Table by table from output to output."""
-    dtype, total = field.dtype, float(times[-1])
-    wave, first = _enter(carrier, field, jnp.asarray(tol * TOL_FRACTION, dtype))
+    dtype, total = field.dtype, float(np.asarray(times)[-1])
+    number = lambda value: np.asarray(value, dtype)
+    start = timed.log_roots(0.0, 0.0, 1)
+    wave, first = _enter(timed.process.grid, field, start, number(tol * TOL_FRACTION))
     now, span, error, hopeless = 0.0, total, float(first), False
     calls, residual, steps, values, errors = 0.0, 0.0, 0, [], []
+    log_root = start[-1]
     for t in np.asarray(times, float):
         while now < t:
             tables = 1 if hopeless else max(1, math.ceil((t - now) / span - 0.01))
             length = (t - now) / tables
             share = tol * (1 - TOL_FRACTION) * length / total
-            row = _table(carrier, wave, now, length, share)
+            row = _table(timed, wave, now, length, share)
             goal = max(share, row.floor)
             calls, steps, residual = calls + row.calls, steps + row.steps, max(residual, row.residual)
             hopeless = hopeless or steps > MOST or (length <= SHORTEST * total and row.error > goal)
             if taken := hopeless or row.error <= goal:
-                wave, error = row.wave, error + row.error + row.lost
+                wave, error, log_root = row.wave, error + row.error + row.lost, row.log_root
                 now = t if tables == 1 else now + length
             room = (goal / row.error) ** (1 / (2 * row.level + 1)) if row.error > 0 else GROW
             factor = min(max(0.8 * room, SHRINK), GROW)
             span = max(length * factor, span if taken and factor > 1 else SHORTEST * total)
-        values.append(_leave(carrier, wave, jnp.asarray(now, dtype)))
+        values.append(np.exp(log_root) * np.asarray(wave))
         errors.append(error if t > 0 else 0.0)
-    values, error = jnp.stack(values), jnp.asarray(errors, dtype)
-    code = first_failure(("not_finite", ~jnp.all(jnp.isfinite(values))), ("tolerance_not_reached", error[-1] > tol))
-    return Drive(times, values, error, jnp.asarray(residual), jnp.asarray(calls), jnp.asarray(steps), code)
+    table = np.stack(values)
+    failed = "tolerance_not_reached" if errors[-1] > tol else "successful"
+    ended = code(failed if np.all(np.isfinite(table)) else "not_finite")
+    numbers = as_array(table, dtype), as_array(errors, dtype), as_array(residual), as_array(calls), as_array(steps, int)
+    return Drive(times, *numbers, as_array(ended, int))
 
 
 class Row(NamedTuple):
     """The best of a table: the wave, its `error` and the `floor` that rounding puts under it, what its steps `lost` on
-    their own, its `level`; of all rows the largest `residual`, the `calls` and the `steps`."""
+    their own, its `level`; of all rows the largest `residual`, the `calls` and the `steps`; log sqrt(pi) at the end."""
 
-    wave: Array
+    wave: Any
     error: float
     floor: float
     lost: float
@@ -177,104 +206,98 @@ class Row(NamedTuple):
     residual: float
     calls: float
     steps: int
+    log_root: Any
 
 
-def _table(carrier: Carrier, wave: Array, start: float, length: float, share: float) -> Row:
+def _table(timed: Timed, wave: Any, start: float, length: float, share: float) -> Row:
     """Steps over one span, more of them row by row and extrapolated, until two rows agree.
 
     One step is enough where exp(-h H) finds nothing to do at either end: what splitting costs is then nothing, too.
     """
-    now, whole = jnp.asarray(start, wave.dtype), jnp.asarray(length, wave.dtype)
-    above: list[Array] = []
-    best, residual, calls = Row(wave, math.inf, 0.0, 0.0, 0, 0.0, 0.0, 0), 0.0, 0.0
+    number = lambda value: np.asarray(value, timed.dtype)
+    above: list[np.ndarray] = []
+    best, residual, calls = Row(wave, math.inf, 0.0, 0.0, 0, 0.0, 0.0, 0, None), 0.0, 0.0
     for level, count in enumerate(COUNTS):
-        march = _march(carrier, wave, now, whole, jnp.asarray(count))
-        row = [march.wave]
+        log_roots = timed.log_roots(start, length, count)
+        march = _march(timed.process, wave, log_roots, number(length), np.asarray(count))
+        row = [np.asarray(march.wave)]
         for j, coarse in enumerate(above, start=1):
-            row.append(row[-1] + (row[-1] - coarse) / ((count / COUNTS[level - j]) ** 2 - 1))
-        apart, floor = _apart(carrier, row[-1], above[-1] if above else row[-1], now + whole)
-        error, lost = float(apart) if above else float(march.relaxed), float(march.lost)
-        floor = max(float(floor), lost)
-        residual, calls, steps = (
-            max(residual, float(march.residual)),
-            calls + float(march.calls),
-            sum(COUNTS[: level + 1]),
-        )
+            row.append(row[-1] + (row[-1] - coarse) / number((count / COUNTS[level - j]) ** 2 - 1))
+        apart, floor = _distance(timed.process.grid, row[-1], above[-1] if above else row[-1], log_roots[-1])
+        error, lost = apart if above else float(march.relaxed), float(march.lost)
+        floor = max(floor, lost)
+        residual = max(residual, float(march.residual))
+        calls = calls + float(march.calls)
+        steps = sum(COUNTS[: level + 1])
         if error < best.error:
-            best = Row(row[-1], error, floor, lost, level, 0.0, 0.0, 0)
-        best = best._replace(residual=residual, calls=calls, steps=steps)
+            best = Row(row[-1], error, floor, lost, level, 0.0, 0.0, 0, None)
+        best = best._replace(residual=residual, calls=calls, steps=steps, log_root=log_roots[-1])
         if error <= (max(share, floor) if above else floor):
             break
         above = row
     return best
 
 
-@eqx.filter_jit
-def _enter(carrier: Carrier, field: Array, share: Array) -> tuple[Array, Array]:
+@quick_program
+def _enter(grid: Grid, field: Array, log_roots: Array, fraction: Array) -> tuple[Array, Array]:
     """The wave at t = 0, and what its mass was changed by to keep its tails low."""
-    weights, log_root = carrier.grid.weights.astype(field.dtype), _log_root(carrier, jnp.zeros((), field.dtype))
-    wave = clip_tails(field, log_root, weights, share)
+    weights, log_root = grid.weights.astype(field.dtype), log_roots[0]
+    wave = clip_tails(field, log_root, weights, fraction)
     lost = jnp.sum(weights * jnp.abs(jnp.exp(log_root) * wave - field)) / jnp.sum(weights * field)
     return wave, lost
 
 
-@eqx.filter_jit
-def _leave(carrier: Carrier, wave: Array, t: Array) -> Array:
-    return jnp.exp(_log_root(carrier, t)) * wave
-
-
-@eqx.filter_jit
-def _apart(carrier: Carrier, fine: Array, coarse: Array, t: Array) -> tuple[Array, Array]:
+def _distance(grid: Grid, fine: np.ndarray, coarse: np.ndarray, log_root: np.ndarray) -> tuple[float, float]:
     """The relative L1 distance of two densities, and what rounding alone may make it."""
-    weights = carrier.grid.weights.astype(fine.dtype)
-    measure = weights * jnp.exp(_log_root(carrier, t))
-    mass = jnp.sum(measure * jnp.abs(fine))
-    rounding = 64 * jnp.finfo(fine.dtype).eps * jnp.sqrt(jnp.sum(weights * fine**2))
-    return jnp.sum(measure * jnp.abs(fine - coarse)) / mass, rounding / mass
+    weights = np.ones((), fine.dtype)
+    for axis in grid.axes:
+        weights = weights[..., None] * axis.weights.astype(fine.dtype)
+    measure = weights * np.exp(log_root)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a run that overflowed is refused as such
+        mass = np.sum(measure * np.abs(fine))
+        rounding = 64 * np.finfo(fine.dtype).eps * np.sqrt(np.sum(weights * fine**2))
+        return float(np.sum(measure * np.abs(fine - coarse)) / mass), float(rounding / mass)
 
 
-def _log_root(carrier: Carrier, t: Array) -> Array:
-    return carrier.equation.log_root(carrier.grid, t).astype(t.dtype)
-
-
-@eqx.filter_jit
-def _march(carrier: Carrier, wave: Array, start: Array, length: Array, count: Array) -> March:
+@shape_program
+def _march(process: DrivenProcess, wave: Array, log_roots: Array, length: Array, count: Array) -> March:
     """`count` equal steps; the halves of exp(-h H) that meet are one."""
     h = length / count
 
-    def relax_and_carry(k: Array, march: March) -> March:
-        t = start + k * h
-        wave, calls, lost = _relax(carrier, march.wave, t, jnp.where((k == 0) | (k == count), h / 2, h))
-        relaxed = carrier.grid.integrate(jnp.exp(_log_root(carrier, t)) * jnp.abs(wave - march.wave))
+    def relax_and_transport(k: Array, march: March) -> March:
+        log_root = log_roots[k]
+        wave, calls, lost = _relax(process, march.wave, log_root, jnp.where((k == 0) | (k == count), h / 2, h))
+        relaxed = process.grid.integrate(jnp.exp(log_root) * jnp.abs(wave - march.wave))
         march = March(wave, march.calls + calls, march.residual, march.lost + lost, march.relaxed + relaxed)
-        return jax.lax.cond(k < count, lambda m: _carry(carrier, m, t, start + (k + 1) * h, h), lambda m: m, march)
+        step = lambda m: _transport_step(process, m, log_root, log_roots[jnp.minimum(k + 1, NODES - 1)], h)
+        return jax.lax.cond(k < count, step, lambda m: m, march)
 
     zero = jnp.zeros((), wave.dtype)
-    return jax.lax.fori_loop(0, count + 1, relax_and_carry, March(wave, zero, zero, zero, zero))
+    return jax.lax.fori_loop(0, count + 1, relax_and_transport, March(wave, zero, zero, zero, zero))
 
 
-def _relax(carrier: Carrier, wave: Array, t: Array, length: Array) -> tuple[Array, Array, Array]:
+def _relax(process: DrivenProcess, wave: Array, log_root: Array, length: Array) -> tuple[Array, Array, Array]:
     """exp(-h H_t) psi, its operator calls and its own error."""
-    operator = ScharfetterGummel().build(carrier.equation, carrier.grid, t, wave.dtype, True)
+    operator = process.operator(log_root)
     exactly = jnp.zeros((), wave.dtype)
-    if carrier.grid.ndim > 1:
+    if process.grid.ndim > 1:
         method = Chebyshev()
         taken = method.apply(method.prepare(operator, Picture.GIBBS_WAVE), wave, length[None], exactly, 0.0)
         return taken.field[0], taken.calls, taken.error[0]
-    method, log_root = Rational(), _log_root(carrier, t)
-    taken = method.apply(method.prepare(operator, Picture.DENSITY), jnp.exp(log_root) * wave, length[None], exactly, 0.0)
+    method = Rational()
+    prepared = method.prepare(operator, Picture.DENSITY)
+    taken = method.apply(prepared, jnp.exp(log_root) * wave, length[None], exactly, 0.0)
     return divide_root(taken.field[0], log_root), taken.calls, taken.error[0]
 
 
-def _carry(carrier: Carrier, march: March, start: Array, end: Array, h: Array) -> March:
-    """U psi."""
-    before, after = _log_root(carrier, start), _log_root(carrier, end)
-    moved = carrier.step_velocity(before, after, h)
-    gauge = jnp.exp((1 - carrier.strength) * (before - after) / 2)
+def _transport_step(process: DrivenProcess, march: March, before: Array, after: Array, h: Array) -> March:
+    """U psi, from log sqrt(pi) at both ends of the step."""
+    moved = process.step_velocity(before, after, h)
+    gauge = jnp.exp((1 - process.strength) * (before - after) / 2)
     flow, m = moved.operator, jnp.exp(moved.operator.log_root)
     wave = march.wave * gauge
-    wave = 2 * _halfway(flow, wave, carrier.strength * h / 2) - wave
-    unbalanced = carrier.grid.integrate(m * jnp.abs(moved.rate * m + 2 * flow.wave(m)))
+    wave = 2 * _halfway(flow, wave, process.strength * h / 2) - wave
+    unbalanced = process.grid.integrate(m * jnp.abs(moved.rate * m + 2 * flow.wave(m)))
     residual = jnp.maximum(march.residual, moved.residual)
     return March(wave * gauge, march.calls + 1, residual, march.lost + h * unbalanced, march.relaxed)
 

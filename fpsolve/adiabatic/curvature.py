@@ -15,13 +15,14 @@ References: Bakry and Emery, Sem. Prob. XIX (1985) 177; Holley and Stroock, J. S
 
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.program import sampling_program
 from ..grid import Grid, Line
+from ..potential import as_potential
 
 FARTHEST = 64.0  # half boxes
 SHELLS = np.asarray([1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0, 32.0, FARTHEST])
@@ -41,40 +42,78 @@ class Promise(NamedTuple):
     slope: float
 
 
-def promise(path: Any, diffusion: Any, grid: Grid, lam: float) -> Promise:
-    """What holds at one lambda. **Cost**: a Hessian at some thousand points, and the envelopes of a coarse grid."""
-    shells = _shells(grid)
-    inside = jnp.asarray(_coarse(grid).points.reshape(-1, grid.ndim))
-    near = [np.asarray(part) for part in _look(path, diffusion, inside, jnp.asarray(lam))]
-    far = [np.asarray(part) for part in _look(path, diffusion, jnp.asarray(shells), jnp.asarray(lam))]
-    mean = float(_mean_drive(path, diffusion, grid, jnp.asarray(lam)))
-    count = DIRECTIONS + 2 * grid.ndim
-    fall = _supremum(-(near[1] - mean), -(far[1] - mean), count)
-    slope = _supremum(near[2], far[2], count)
-    convexity = min(float(near[0].min()), float(far[0].min()) if far[0].size else np.inf)
+class Sampled(NamedTuple):
+    """At several lambda: at points `(M, m)` U, the least eigenvalue of Hess U, d_lambda log pi without its mean, and
+    the length of its gradient; the mean of d_lambda log pi `(M,)`."""
+
+    energy: Array
+    least: Array
+    drive: Array
+    steep: Array
+    mean: Array
+
+
+def promises(path: Any, diffusion: Any, grid: Grid, lams: np.ndarray) -> list[Promise]:
+    """What holds at each of `lams` `(M,)`. **Cost**: Hessians at some thousand points, and envelopes of a coarse grid.
+
+    `path` is one that was read.
+    """
+    coarse = _coarse(grid)
+    inside = _points(coarse)
+    points = np.concatenate([inside, _shells(grid)])
+    sampled = Sampled(*map(np.asarray, _sample(path, np.asarray(diffusion, float), points, grid, lams)))
+    return [
+        _promise(float(diffusion), coarse, len(inside), Sampled(*(values[k] for values in sampled)))
+        for k in range(len(lams))
+    ]
+
+
+def _promise(diffusion: float, coarse: Grid, inside: int, at: Sampled) -> Promise:
+    """At one lambda; the first `inside` points are those of the coarse grid."""
+    count = DIRECTIONS + 2 * coarse.ndim
+    drive = at.drive - at.mean
+    fall = _supremum(-drive[:inside], -drive[inside:], count)
+    slope = _supremum(at.steep[:inside], at.steep[inside:], count)
+    convexity = float(np.min(at.least))
     if convexity > 0:
         return Promise(convexity, "Bakry-Émery", fall, slope)
-    rate = _holley_stroock(path, float(diffusion), grid, lam, far[0])
+    rate = _holley_stroock(diffusion, coarse, np.asarray(at.energy[:inside]), at.least[inside:])
     return Promise(rate, "Holley-Stroock" if rate > 0 else "none", fall, slope)
 
 
-@eqx.filter_jit
-def _look(path: Any, diffusion: Any, points: Array, lam: Array) -> tuple[Array, Array, Array]:
-    """At points `(m, d)`: the least eigenvalue of Hess U, and d_lambda log pi without its mean, and its gradient."""
-    energy = lambda x, lam: jnp.asarray(path(lam)(x))
-    drive = lambda x: -jax.jvp(lambda lam: energy(x, lam), (lam,), (jnp.ones_like(lam),))[1] / diffusion
-    least = lambda x: jnp.linalg.eigvalsh(jax.hessian(energy)(x, lam))[0]
-    steep = lambda x: jnp.sqrt(jnp.sum(jax.grad(drive)(x) ** 2))
-    return jax.vmap(least)(points), jax.vmap(drive)(points), jax.vmap(steep)(points)
+@sampling_program
+def _sample(path: Any, diffusion: Any, points: Any, grid: Grid, lams: Any) -> Sampled:
+    energy = lambda x, lam: jnp.asarray(as_potential(path(lam))(x, lam))
+
+    def at(lam: Array) -> Sampled:
+        one = jnp.ones_like(lam)
+        drive = lambda x: -jax.jvp(lambda lam: energy(x, lam), (lam,), (one,))[1] / diffusion
+        least = lambda x: _least_eigenvalue(jax.hessian(energy)(x, lam))
+        steep = lambda x: jnp.sqrt(jnp.sum(jax.grad(drive)(x) ** 2))
+        on_grid = lambda lam: grid.sample(lambda x: energy(x, lam))
+        height, change = jax.jvp(on_grid, (lam,), (one,))
+        log_pi = -height / diffusion
+        pi = jnp.exp(log_pi - jnp.max(log_pi))
+        mean = -grid.integrate(pi * change / diffusion) / grid.integrate(pi)
+        values = (jax.vmap(f)(points) for f in (lambda x: energy(x, lam), least, drive, steep))
+        return Sampled(*values, mean)
+
+    return jax.lax.map(at, lams)
 
 
-@eqx.filter_jit
-def _mean_drive(path: Any, diffusion: Any, grid: Grid, lam: Array) -> Array:
-    energy = lambda lam: grid.sample(lambda x: jnp.asarray(path(lam)(x)))
-    height, change = jax.jvp(energy, (lam,), (jnp.ones_like(lam),))
-    log_pi = -height / diffusion
-    pi = jnp.exp(log_pi - jnp.max(log_pi))
-    return -grid.integrate(pi * change / diffusion) / grid.integrate(pi)
+def _least_eigenvalue(matrix: Array) -> Array:
+    """Of a symmetric matrix `(d, d)`; closed in one and two dimensions, where LAPACK at each point would be slow."""
+    if matrix.shape[0] == 1:
+        return matrix[0, 0]
+    if matrix.shape[0] == 2:
+        half = (matrix[0, 0] - matrix[1, 1]) / 2
+        return (matrix[0, 0] + matrix[1, 1]) / 2 - jnp.hypot(half, (matrix[0, 1] + matrix[1, 0]) / 2)
+    return jnp.linalg.eigvalsh(matrix)[0]
+
+
+def _points(grid: Grid) -> np.ndarray:
+    """All points of a grid, `(m, d)`."""
+    return np.stack(np.meshgrid(*(axis.nodes for axis in grid.axes), indexing="ij"), axis=-1).reshape(-1, grid.ndim)
 
 
 def _supremum(near: np.ndarray, far: np.ndarray, count: int) -> float:
@@ -106,20 +145,19 @@ def _coarse(grid: Grid) -> Grid:
     return Grid(*(type(a)(a.lower, a.upper, min(a.n, MOST if grid.ndim < 3 else 24)) for a in grid.axes))
 
 
-def _holley_stroock(path: Any, diffusion: float, grid: Grid, lam: float, far: np.ndarray) -> float:
-    if not all(isinstance(axis, Line) for axis in grid.axes) or not far.size:
+def _holley_stroock(diffusion: float, coarse: Grid, heights: np.ndarray, far: np.ndarray) -> float:
+    if not all(isinstance(axis, Line) for axis in coarse.axes) or not far.size:
         return 0.0
     outside = float(np.min(far))
     if outside <= 0:
         return 0.0
-    coarse = _coarse(grid)
-    energy = np.asarray(coarse.sample(lambda x: jnp.asarray(path(jnp.asarray(lam))(x))))
-    square = np.sum(np.asarray(coarse.points) ** 2, axis=-1) / 2
+    energy = heights.reshape(coarse.shape)
+    square = (np.sum(_points(coarse) ** 2, axis=-1) / 2).reshape(coarse.shape)
     best = 0.0
     for kappa in outside * TRIED:
         lifted = energy - kappa * square
-        below = lifted - envelope(lifted, [np.asarray(nodes) for nodes in coarse.nodes])
-        if max(np.max(np.take(below, [0, -1], axis=i)) for i in range(grid.ndim)) <= TOUCHES * np.ptp(lifted):
+        below = lifted - envelope(lifted, [np.asarray(axis.nodes) for axis in coarse.axes])
+        if max(np.max(np.take(below, [0, -1], axis=i)) for i in range(coarse.ndim)) <= TOUCHES * np.ptp(lifted):
             best = max(best, kappa * float(np.exp(-np.max(below) / diffusion)))
     return best
 

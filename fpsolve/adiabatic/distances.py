@@ -4,48 +4,59 @@
 
 Where p is close to pi the integrand of KL is taken from its series in h = p/pi - 1, whose terms do not cancel; where pi
 underflows, from log pi. A density that rounding has made negative counts as zero.
+
+Every function takes the array module `xp`: numpy on the host, where nothing is compiled, or jax.numpy in a program.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
-from jaxtyping import Array
+import numpy as np
 
 from ..grid import Grid
 
-CLOSE = 0.03  # |p / pi - 1| below which the series is taken
+CLOSE = 0.03  # |p / pi - 1| below which the series is taken: ten terms then reach 0.03^11 / 110 = 2e-19
 TERMS = 10
 
 
-def relative_entropy(density: Array, log_gibbs: Array, grid: Grid) -> Array:
+def relative_entropy(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jnp) -> Any:
     """KL(p | pi), `(...)`, of densities `(..., *shape)` from log pi `(..., *shape)`."""
-    gibbs = jnp.exp(log_gibbs)
+    gibbs = xp.exp(log_gibbs)
     held = gibbs > 0
-    close = held & (jnp.abs(density - gibbs) < CLOSE * gibbs)
-    h = jnp.where(close, (density - gibbs) / jnp.where(close, gibbs, 1), 0)
-    series = jnp.zeros_like(h)
+    close = held & (xp.abs(density - gibbs) < CLOSE * gibbs)
+    h = xp.where(close, (density - gibbs) / xp.where(close, gibbs, 1), 0)
+    series = xp.zeros_like(h)
     for n in range(TERMS, 1, -1):  # (1 + h) log(1 + h) - h = sum_n (-h)^n / (n (n - 1))
         series = 1 / (n * (n - 1)) - h * series
-    there = jnp.maximum(density, 0)
+    there = xp.maximum(density, 0)
     filled = there > 0
-    plain = jnp.where(filled, there * (jnp.log(jnp.where(filled, there, 1)) - log_gibbs), 0) - there + gibbs
-    return grid.integrate(jnp.where(close, gibbs * h**2 * series, plain))
+    plain = xp.where(filled, there * (xp.log(xp.where(filled, there, 1)) - log_gibbs), 0) - there + gibbs
+    return integral(xp.where(close, gibbs * h**2 * series, plain), grid, xp)
 
 
-def total_variation(density: Array, log_gibbs: Array, grid: Grid) -> Array:
+def total_variation(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jnp) -> Any:
     """TV(p, pi), `(...)`."""
-    return grid.integrate(jnp.abs(density - jnp.exp(log_gibbs))) / 2
+    return integral(xp.abs(density - xp.exp(log_gibbs)), grid, xp) / 2
 
 
-def infidelity(density: Array, log_gibbs: Array, grid: Grid) -> Array:
+def infidelity(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jnp) -> Any:
     """1 - (int sqrt(p pi))^2, `(...)`: with s = (1/2) int (sqrt p - sqrt pi)^2 it is s (2 - s)."""
     there = density > 0
-    root = jnp.where(there, jnp.sqrt(jnp.where(there, density, 1)), 0)
-    half = grid.integrate((root - jnp.exp(log_gibbs / 2)) ** 2) / 2
+    root = xp.where(there, xp.sqrt(xp.where(there, density, 1)), 0)
+    half = integral((root - xp.exp(log_gibbs / 2)) ** 2, grid, xp) / 2
     return half * (2 - half)
 
 
-def chi_square(density: Array, log_gibbs: Array, grid: Grid) -> Array:
+def chi_square(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jnp) -> Any:
     """int (p - pi)^2 / pi, `(...)`; infinite where pi has underflowed and p has not."""
-    gibbs = jnp.exp(log_gibbs)
+    gibbs = xp.exp(log_gibbs)
     held = gibbs > 0
     gap = density - gibbs
-    return grid.integrate(jnp.where(held, gap**2 / jnp.where(held, gibbs, 1), jnp.where(gap == 0, 0, jnp.inf)))
+    return integral(xp.where(held, gap**2 / xp.where(held, gibbs, 1), xp.where(gap == 0, 0, xp.inf)), grid, xp)
+
+
+def integral(u: Any, grid: Grid, xp: Any = jnp) -> Any:
+    """Of `u` `(..., *shape)` over the last d axes, `(...)`."""
+    for axis in reversed(grid.axes):
+        u = u @ (np.asarray(axis.weights, u.dtype) if xp is np else jnp.asarray(axis.weights, u.real.dtype))
+    return u

@@ -1,14 +1,17 @@
 """What `transport` returns, and the work that a moving potential does."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
+from ..core.arrays import as_array
 from ..core.checks import is_concrete
 from ..core.door import report
+from ..core.program import sampling_program
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..solution import Solution
@@ -55,8 +58,8 @@ class Transport(eqx.Module):
     def bound(self) -> Array:
         """The least of all upper bounds on `tv`, `(T,)`."""
         if self.bounds is None:
-            return jnp.full(self.times.shape, jnp.inf)
-        return jnp.asarray(self.bounds.best[0])
+            return _none(self.times)
+        return as_array(self.bounds.best[0])
 
     @property
     def bound_by(self) -> str:
@@ -67,8 +70,8 @@ class Transport(eqx.Module):
     def kl_bound(self) -> Array:
         """The upper bound on `kl`, `(T,)`."""
         if self.bounds is None:
-            return jnp.full(self.times.shape, jnp.inf)
-        return jnp.asarray(self.bounds.relative_entropy)
+            return _none(self.times)
+        return as_array(self.bounds.relative_entropy)
 
     @property
     def error(self) -> Array:
@@ -104,32 +107,26 @@ class Transport(eqx.Module):
         return f"Transport to t = {ends}, on {self.grid!r}\n  bound by {self.bound_by}"
 
 
-def work_and_entropy(
-    equation: FokkerPlanck, grid: Grid, times: Array, values: Array, kl: Array
-) -> tuple[Array, Array, Array]:
-    """Work, free energy and entropy produced since the first time, each `(T,)`."""
-    power, rise = _powers(equation, grid, times, values)
-    steps = jnp.diff(times)
-    parts = steps / 2 * (power[1:] + power[:-1]) + steps**2 / 12 * (rise[:-1] - rise[1:])
-    work = jnp.concatenate([jnp.zeros(1, power.dtype), jnp.cumsum(parts)])
-    log_z = _log_partition(equation, grid, times)
-    free = -equation.diffusion * (log_z - log_z[0])
-    return work, free, (work - free) / equation.diffusion - (kl - kl[0])
+def _none(times: Array) -> Array:
+    """The bound at every time where none is known."""
+    return as_array(np.full(times.shape, np.inf))
 
 
-def _log_partition(equation: FokkerPlanck, grid: Grid, times: Array) -> Array:
-    def at(t: Array) -> Array:
-        heights = -grid.sample(lambda x: equation.energy(x, t)) / equation.diffusion
-        return jax.scipy.special.logsumexp(heights, b=jnp.asarray(grid.weights, heights.dtype))
+class Powers(NamedTuple):
+    """At every time `(T,)`: log Z, E_p d_t U, and its derivative E_p (d_t^2 U + L* d_t U); log pi `(T, *shape)`."""
 
-    return jax.lax.map(at, times)
+    log_gibbs: Array
+    log_z: Array
+    power: Array
+    rise: Array
 
 
-def _powers(equation: FokkerPlanck, grid: Grid, times: Array, values: Array) -> tuple[Array, Array]:
-    """E_p d_t U and its derivative E_p (d_t^2 U + L* d_t U), L* f = D Lap f - grad U . grad f, `(T,)`."""
+@sampling_program
+def sample_powers(equation: FokkerPlanck, grid: Grid, times: Array, values: Array) -> Powers:
+    """What the work of a run of densities `(T, *shape)` takes of its equation; L* f = D Lap f - grad U . grad f."""
     one = lambda t: jnp.ones_like(t)
 
-    def at(given: tuple[Array, Array]) -> tuple[Array, Array]:
+    def at(given: tuple[Array, Array]) -> Powers:
         t, p = given
         push = lambda x, t: jax.jvp(lambda t: equation.energy(x, t), (t,), (one(t),))[1]
 
@@ -138,6 +135,19 @@ def _powers(equation: FokkerPlanck, grid: Grid, times: Array, values: Array) -> 
             drift = jax.grad(lambda x: equation.energy(x, t))(x) @ jax.grad(push)(x, t)
             return jax.jvp(lambda t: push(x, t), (t,), (one(t),))[1] + equation.diffusion * laplacian - drift
 
-        return grid.integrate(p * grid.sample(lambda x: push(x, t))), grid.integrate(p * grid.sample(change))
+        heights = -grid.sample(lambda x: equation.energy(x, t)) / equation.diffusion
+        log_z = jax.scipy.special.logsumexp(heights, b=jnp.asarray(grid.weights, heights.dtype))
+        power = grid.integrate(p * grid.sample(lambda x: push(x, t)))
+        return Powers(heights - log_z, log_z, power, grid.integrate(p * grid.sample(change)))
 
     return jax.lax.map(at, (times, values))
+
+
+def work_and_entropy(powers: Powers, diffusion: Any, times: Any, kl: Any, xp: Any = jnp) -> tuple[Any, Any, Any]:
+    """Work, free energy and entropy produced since the first time, each `(T,)`; `xp` is numpy or jax.numpy."""
+    power, rise = powers.power, powers.rise
+    steps = xp.diff(times)
+    parts = steps / 2 * (power[1:] + power[:-1]) + steps**2 / 12 * (rise[:-1] - rise[1:])
+    work = xp.concatenate([xp.zeros(1, power.dtype), xp.cumsum(parts)])
+    free = -diffusion * (powers.log_z - powers.log_z[0])
+    return work, free, (work - free) / diffusion - (kl - kl[0])

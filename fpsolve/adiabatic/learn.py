@@ -19,7 +19,9 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
+from ..core.arrays import as_array
 from ..core.checks import check_integer, refuse
+from ..core.program import quick_program
 from ..core.types import Count
 from ..equation import FokkerPlanck
 from ..evolve import evolve
@@ -28,7 +30,9 @@ from ..method import Magnus
 from ..potential import Driven
 from ..scheme import ScharfetterGummel
 from .distances import relative_entropy
+from .gibbs import gibbs_density, log_gibbs_at
 from .monotone import Schedule, Warped, check_total
+from .read import read_path
 
 RATE = 0.05  # of Adam
 VOLUMES, TOL = ScharfetterGummel(), 1e-5  # keep a density that a fast schedule leaves behind, however thin its tail
@@ -130,10 +134,10 @@ def warped(start: Schedule, theta: Array) -> Warped:
 
 def final_kl(path: Any, grid: Any, diffusion: Any, schedule: Schedule, method: Magnus | None = None) -> Array:
     """KL(p_T | π_1) when p starts as π_0 and follows `schedule`; with a method of fixed steps it can be traced."""
-    equation = FokkerPlanck(Driven(path, schedule), diffusion)
+    equation = FokkerPlanck(Driven(read_path(path, grid.ndim), schedule), diffusion)
     run = evolve(
         equation,
-        equation.gibbs(grid, 0.0),
+        gibbs_density(equation, grid, as_array(0.0)),
         schedule.total[None],
         grid=grid,
         scheme=VOLUMES,
@@ -141,7 +145,12 @@ def final_kl(path: Any, grid: Any, diffusion: Any, schedule: Schedule, method: M
         tol=TOL,
         throw=False,
     )
-    return relative_entropy(run.values[-1], 2 * equation.log_root(grid, schedule.total), grid)
+    return _entropy(run.values, log_gibbs_at(equation, grid, schedule.total[None]), grid)
+
+
+@quick_program
+def _entropy(values: Array, log_gibbs: Array, grid: Grid) -> Array:
+    return relative_entropy(values[-1], log_gibbs[-1], grid)
 
 
 def _enough(equation: FokkerPlanck, path: Any, grid: Grid, start: Schedule) -> Callable[[Schedule], Array]:

@@ -135,7 +135,8 @@ def tabulated(times: Any, lambdas: Any) -> Tabulated:
         refuse("lambdas", lambdas, f"they must not descend, and do after t = {t[k]:.6g}", cure)
     u = t / t[-1]
     slopes = _slopes(u, lam)
-    return Tabulated(jnp.asarray(t[-1]), jnp.asarray(u), jnp.asarray(hermite(u, lam, (slopes[:-1], slopes[1:]))))
+    pieces = hermite(u, lam, (slopes[:-1], slopes[1:]))
+    return Tabulated(*jax.device_put((np.asarray(t[-1]), u, pieces)))
 
 
 def _slopes(u: np.ndarray, lam: np.ndarray) -> np.ndarray:

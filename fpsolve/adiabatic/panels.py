@@ -45,6 +45,27 @@ class Panels(eqx.Module):
         logarithm = self.logarithms[:, k]
         return jnp.where(logarithm, jnp.exp(jnp.where(logarithm, value, 0)), jnp.maximum(value, 0))
 
+    def evaluate(self, lam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The functions at concrete λ `(...)` and their derivatives in λ, `(R, ...)` each, by numpy."""
+        edges, coefficients = np.asarray(self.edges), np.asarray(self.coefficients)
+        lam = np.clip(np.asarray(lam, edges.dtype), 0, 1)
+        k = np.clip(np.searchsorted(edges, lam, side="right") - 1, 0, len(edges) - 2)
+        width = edges[k + 1] - edges[k]
+        x = 2 * (lam - edges[k]) / width - 1
+        c = np.moveaxis(coefficients[:, k], -1, 0)
+        value, slope = _clenshaw(c, x), _clenshaw(np.polynomial.chebyshev.chebder(c), x) * 2 / width
+        logarithm = np.asarray(self.logarithms)[:, k]
+        found = np.where(logarithm, np.exp(np.where(logarithm, value, 0)), np.maximum(value, 0))
+        return found, np.where(logarithm, slope * found, np.where(value > 0, slope, 0))
+
+
+def _clenshaw(c: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """sum_j c_j T_j(x), `c` `(degree + 1, R, ...)`, x `(...)`."""
+    later, latest = np.zeros_like(c[0]), np.zeros_like(c[0])
+    for term in c[:0:-1]:
+        later, latest = term + 2 * x * later - latest, later
+    return c[0] + x * later - latest
+
 
 def interpolate(rows: Callable[[np.ndarray], np.ndarray], tol: float) -> tuple[Panels, np.ndarray]:
     """Functions known by their values `(R, M)` at places `(M,)`, to a relative error `tol`, and all places asked.
@@ -76,9 +97,11 @@ def interpolate(rows: Callable[[np.ndarray], np.ndarray], tol: float) -> tuple[P
         waiting = following
     done.sort(key=lambda panel: panel[0])
     pad = lambda c: np.pad(c, ((0, 0), (0, DEGREES[-1] + 1 - c.shape[1])))
-    edges = jnp.asarray([*(panel[0] for panel in done), 1.0])
-    coefficients = jnp.asarray(np.stack([pad(panel[2]) for panel in done], axis=1))
-    panels = Panels(edges, coefficients, jnp.asarray(np.stack([panel[3] for panel in done], axis=1)))
+    edges = np.asarray([*(panel[0] for panel in done), 1.0])
+    coefficients = np.stack([pad(panel[2]) for panel in done], axis=1)
+    logarithms = np.stack([panel[3] for panel in done], axis=1)
+    # `device_put` compiles nothing, as `asarray` does for each shape.
+    panels = Panels(*(jax.device_put(array) for array in (edges, coefficients, logarithms)))
     return panels, np.asarray(sorted(known))
 
 

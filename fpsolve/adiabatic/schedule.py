@@ -12,7 +12,6 @@ Phys. Rev. Lett. 103 (2009) 080502.
 """
 
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -122,33 +121,34 @@ def optimal(path: Any, total: Any, *, grid: Grid | None = None, diffusion: Any =
         path = along(path, grid=grid, diffusion=diffusion, tol=TOLS[grid.ndim > 1])
     if not path.solved and cost in SOLVED:
         refuse("cost", cost, "this path was looked at with costs=False", "Look along it with costs=True.")
-    return of_cost(lambda lam: getattr(path.at(lam), cost), total, path)
+    return of_cost(cost, total, path)
 
 
-def of_cost(cost: Callable[[Array], Array], total: Array, found: Along) -> Optimal:
-    """The least costly schedule for sqrt(g) = `cost`, smooth within the panels of `found`."""
+def of_cost(cost: str, total: Array, found: Along) -> Optimal:
+    """The least costly schedule for sqrt(g) = `cost` of `found`, smooth within its panels. By numpy alone."""
     edges = np.asarray(found.panels.edges)
     knots = np.unique(np.concatenate([np.linspace(a, b, PIECES + 1) for a, b in itertools.pairwise(edges)]))
     x, weights = np.polynomial.legendre.leggauss(GAUSS)
     h = np.diff(knots)
     inside = knots[:-1, None] + h[:, None] * (1 + x) / 2
-    values = np.asarray(cost(jnp.asarray(inside)))
+    values = getattr(found.with_slopes(inside)[0], cost)
     weights = weights * h[:, None] / 2
     least = LEAST * np.sum(weights * values)
     values = np.maximum(values, least)
-    integral, square = np.sum(weights * values), np.sum(weights * values**2)
+    integral = np.sum(weights * values)
+    square = np.sum(weights * values**2)
     u = np.append(0, np.cumsum(np.sum(weights * values, axis=1))) / integral
     u[-1] = 1
     # At an edge between panels, where levels may cross, each side has a slope of its own.
-    sides = [_rates(cost, lams, least, integral) for lams in (knots[:-1], np.nextafter(knots[1:], 0))]
-    slopes, bends = zip(*sides, strict=True)
-    moving = Tabulated(total, jnp.asarray(u), jnp.asarray(hermite(u, knots, slopes, bends)))
-    return Optimal(total, moving, jnp.asarray(integral), jnp.asarray(square / integral**2), found)
+    sides = [_speeds(found, cost, lams, least, integral) for lams in (knots[:-1], np.nextafter(knots[1:], 0))]
+    speeds, accelerations = zip(*sides, strict=True)
+    pieces = hermite(u, knots, speeds, accelerations)
+    motion = Tabulated(total, *jax.device_put((u, pieces)))
+    return Optimal(total, motion, *jax.device_put((integral, square / integral**2)), found)
 
 
-def _rates(cost: Callable[[Array], Array], lams: np.ndarray, least: float, integral: float) -> tuple[Any, Any]:
-    """dλ/du = C / s and its derivative -(s' / s) (dλ/du)^2, s = sqrt(g), at places `(K,)`."""
-    at = jnp.asarray(lams)
-    values, steep = (np.asarray(v) for v in jax.jvp(cost, (at,), (jnp.ones_like(at),)))
-    rates = integral / np.maximum(values, least)
-    return rates, np.where(values > least, -steep / np.maximum(values, least) * rates**2, 0)
+def _speeds(found: Along, cost: str, lams: np.ndarray, least: float, integral: float) -> tuple[Any, Any]:
+    """dλ/du = C / s and its derivative -(s' / s) (dλ/du)^2, s = sqrt(g), at `lams` `(K,)`."""
+    values, slopes = (getattr(rates, cost) for rates in found.with_slopes(lams))
+    speeds = integral / np.maximum(values, least)
+    return speeds, np.where(values > least, -slopes / np.maximum(values, least) * speeds**2, 0)

@@ -1,4 +1,4 @@
-"""The door "how does a density follow a potential that moves along a path".
+"""Transport along a path: `fp.transport`.
 
     d_t p = L_t p,     pi_t = exp(-U_lambda(t) / D) / Z_t,     p = sqrt(pi_t) psi
     d_t psi = -H_t psi - (kappa/2) a_t psi
@@ -12,12 +12,12 @@ of Jarzynski, for which psi stays sqrt(pi_t) at any speed: what a run makes of t
 import dataclasses
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.arrays import as_array, host_module
 from ..core.checks import check_finite_number, is_concrete, refuse
 from ..core.result import raise_failure
 from ..core.types import Real
@@ -29,21 +29,24 @@ from ..method.aliasing import aliasing_error
 from ..potential import Driven
 from ..scheme import Spectral
 from ..solution import Solution
-from .along import TOLS, along, gibbs_density, itself
+from .along import TOLS, along
 from .bounds import Start, bound_driven, bound_transport, follow
 from .counterdiabatic import drive
-from .distances import chi_square, infidelity, relative_entropy, total_variation
+from .distances import chi_square, infidelity, integral, relative_entropy, total_variation
 from .fewer import fewer
-from .lag import Transport, work_and_entropy
+from .gibbs import gibbs_density, log_gibbs_at
+from .lag import Powers, Transport, sample_powers, work_and_entropy
+from .read import Identity, read_path, read_schedule
 from .where import path_grid
 
 REPORTED = 101  # times, where none are given; as many are taken between those that are
-ROOM = 2**24  # numbers of a run up to which more times are taken than were asked for
+ROOM = 2**24  # numbers of a run up to which more times are taken than were requested
+SOME = 10  # every so many times of a run, at which the weights of Jarzynski are evolved (a free choice)
 SMALL = 4096  # points up to which a run is checked by the weights of Jarzynski
 SPARE = 0.5  # of the points of a grid: a run on fewer is worth while
 LEFT_OUT = 0.1  # of the tolerance, that fewer nodes may leave out of a wave
 FRAMES = 17  # places on the path that say how many nodes it needs
-NEAR = 0.5 / (REPORTED - 1)  # of the total: a time asked for stands for one between
+NEAR = 0.5 / (REPORTED - 1)  # of the total: a time that was requested stands for one between
 ENDS = 1e-9  # by which a schedule may miss 0 or 1, or fall
 
 
@@ -94,87 +97,113 @@ def transport(
     """
     total = _check_schedule(schedule)
     _check_choices(path, counterdiabatic, kappa, score_error)
-    times = jnp.linspace(0, total, REPORTED) if times is None else check_times(times)
-    if is_concrete(times, total) and float(times[-1]) > float(total) * (1 + ENDS):
+    schedule = read_schedule(schedule)
+    requested = _evenly(total) if times is None else check_times(times)
+    if is_concrete(requested, total) and np.asarray(requested)[-1] > float(total) * (1 + ENDS):
         refuse("times", times, f"they must lie within [0, {float(total):g}]", "Report within the schedule's time.")
     tol = check_tolerance(tol, jnp.zeros(()).dtype)
     if grid is None:
         grid = path_grid(path, diffusion, tol)
-    equation = FokkerPlanck(Driven(path, schedule), diffusion)
+    equation = FokkerPlanck(Driven(read_path(path, grid.ndim), schedule), diffusion)
     if callable(equation.diffusion) or jnp.ndim(equation.diffusion):
         refuse("diffusion", diffusion, "a path of Gibbs densities needs one number", "Give D, a number above zero.")
-    concrete = is_concrete(equation, times)
+    concrete = is_concrete(equation, requested, total)
     rates = along(path, grid=grid, diffusion=diffusion, tol=TOLS[grid.ndim > 1]).at if concrete else None
-    gibbs = gibbs_density(equation, grid, jnp.zeros(())) if concrete else equation.gibbs(grid, 0.0)
-    field = gibbs if initial is None else initial_field(equation, grid, initial)
-    asked, many = times, grid.size * REPORTED <= ROOM and (grid.ndim == 1 or not counterdiabatic)
-    if is_concrete(equation, times, total):
-        times = _through(asked, float(total) if many else 0.0)
-    places = jnp.searchsorted(times, asked)
+    zero = as_array(0.0)
+    field = gibbs_density(equation, grid, zero) if initial is None else initial_field(equation, grid, initial)
+
+    # More times than requested: for the work, and so that no sharp turn of a schedule escapes the steps.
+    times, places = requested, None
+    if concrete:
+        many = grid.size * REPORTED <= ROOM and (grid.ndim == 1 or not counterdiabatic)
+        times = as_array(_between(np.asarray(requested), float(total) if many else 0.0))
+        places = np.searchsorted(np.asarray(times), np.asarray(requested))
     solution, residual = None, None
     if concrete and initial is None and kappa == 1 and not counterdiabatic and grid.ndim > 1:
-        solution = _on_fewer(path, equation, times, grid, tol)
+        solution = _on_fewer(equation, times, grid, tol)
     if solution is None:
-        solution, residual = _carry(equation, field, times, grid, tol, counterdiabatic, kappa)
-    numbers = _numbers(equation, grid, times, solution.values, places)
-    lambdas = follow(schedule, asked)[0]
+        solution, residual = _run(equation, field, times, grid, tol, counterdiabatic, kappa)
+
+    powers = sample_powers(equation, grid, times, solution.values)
+    numbers = _distances(equation, grid, times, solution.values, powers)
+    numbers |= {"values": solution.values, "error": solution.error}
+    numbers = {name: _at(places, row) for name, row in numbers.items()}
+    error = numbers.pop("error")
+    lambdas = follow(schedule, requested)[0]
     bounds = None
     if rates is not None and kappa == 1:
-        start = Start(*(float(distance) for distance in _start(equation, grid, field)))
-        then = np.asarray(asked, float)
+        start = Start(0.0, 0.0, 0.0) if initial is None else _start(grid, field, powers)
+        then = np.asarray(requested, float)
         if counterdiabatic:
             bounds = bound_driven(schedule, then, rates, start)
         else:
             eps = float(score_error)
             bounds = bound_transport(path, schedule, equation.diffusion, grid, then, rates, start, eps)
-    values = solution.values[places]
     return Transport(
-        times=asked,
+        times=requested,
         lambdas=lambdas,
-        values=values,
         **numbers,
         gap=None if rates is None else rates(lambdas).gap,
         bounds=bounds,
         equation=equation,
-        solution=eqx.tree_at(lambda s: (s.times, s.values, s.error), solution, (asked, values, solution.error[places])),
+        solution=dataclasses.replace(solution, times=requested, values=numbers["values"], error=error),
         residual=residual,
-        accuracy=_weights_error(equation, grid, times, tol, solution) if concrete else None,
+        accuracy=_weights_error(equation, grid, times, tol, solution, powers) if concrete else None,
         grid=grid,
     )
 
 
-def _through(times: Array, total: float) -> Array:
-    """The times asked for, the start, and others between them up to the last: for the work, and so that no sharp turn
-    of a schedule escapes the steps."""
-    asked = np.asarray(times)
-    between = np.linspace(0, total, REPORTED)
-    apart = np.min(np.abs(between[:, None] - asked), axis=1) > NEAR * total
-    return jnp.asarray(np.unique(np.concatenate([asked, [0.0], between[apart & (between < asked[-1])]])))
+def _evenly(total: Any) -> Array:
+    """`REPORTED` times in [0, total]."""
+    if is_concrete(total):
+        return as_array(np.linspace(0, float(total), REPORTED))
+    return jnp.linspace(0, total, REPORTED)
 
 
-@eqx.filter_jit
-def _numbers(equation: FokkerPlanck, grid: Grid, times: Array, values: Array, places: Array) -> dict[str, Array]:
-    """Distances, work and entropy of a run `(T, *shape)` at the `places` in it that were asked for."""
-    log_gibbs = _log_gibbs(equation, grid, times)
-    kl = relative_entropy(values, log_gibbs, grid)
-    work, free, entropy = work_and_entropy(equation, grid, times, values, kl)
-    numbers = {
+def _between(requested: np.ndarray, total: float) -> np.ndarray:
+    """The times requested, the start, and `REPORTED` evenly in [0, total] as far as they lie before the last."""
+    even = np.linspace(0, total, REPORTED)
+    apart = np.min(np.abs(even[:, None] - requested), axis=1) > NEAR * total
+    return np.unique(np.concatenate([requested, [0.0], even[apart & (even < requested[-1])]]))
+
+
+def _at(places: np.ndarray | None, row: Array) -> Array:
+    """The entries of `row` `(T, ...)` at the times that were requested; indexing by JAX would compile six programs."""
+    if places is None:
+        return as_array(row) if isinstance(row, np.ndarray) else row
+    if isinstance(row, jax.Array) and len(row.sharding.device_set) > 1:
+        return row[places]
+    return as_array(np.asarray(row)[places], row.dtype)
+
+
+def _distances(equation: FokkerPlanck, grid: Grid, times: Array, values: Array, powers: Powers) -> dict[str, Any]:
+    """Distances, work and entropy of a run `(T, *shape)`."""
+    xp = host_module(equation, times, values, powers)
+    if xp is np:
+        times, values, powers = jax.tree.map(np.asarray, (times, values, powers))
+    diffusion = float(equation.diffusion) if xp is np else equation.diffusion
+    log_gibbs = powers.log_gibbs
+    kl = relative_entropy(values, log_gibbs, grid, xp)
+    work, free, entropy = work_and_entropy(powers, diffusion, times, kl, xp)
+    return {
         "kl": kl,
-        "tv": total_variation(values, log_gibbs, grid),
-        "infidelity": infidelity(values, log_gibbs, grid),
+        "tv": total_variation(values, log_gibbs, grid, xp),
+        "infidelity": infidelity(values, log_gibbs, grid, xp),
         "work": work,
         "free_energy": free,
         "entropy": entropy,
     }
-    return {name: row[places] for name, row in numbers.items()}
 
 
-@eqx.filter_jit
-def _start(equation: FokkerPlanck, grid: Grid, field: Array) -> tuple[Array, Array, Array]:
-    """KL(p|pi), KL(pi|p) and chi2 at t = 0."""
-    log_gibbs = _log_gibbs(equation, grid, jnp.zeros(1))[0]
-    reverse = relative_entropy(jnp.exp(log_gibbs), jnp.log(jnp.maximum(field, 0)), grid)
-    return relative_entropy(field, log_gibbs, grid), reverse, chi_square(field, log_gibbs, grid)
+def _start(grid: Grid, field: Array, powers: Powers) -> Start:
+    """How far the state at t = 0, the first of all times, is from the Gibbs density."""
+    density, log_gibbs = np.asarray(field), np.asarray(powers.log_gibbs)[0]
+    log_density = np.log(np.maximum(density, np.finfo(density.dtype).tiny))
+    log_density = np.where(density > 0, log_density, -np.inf)
+    with np.errstate(invalid="ignore", over="ignore"):
+        reverse = relative_entropy(np.exp(log_gibbs), log_density, grid, np)
+    direct, chi2 = (f(density, log_gibbs, grid, np) for f in (relative_entropy, chi_square))
+    return Start(float(direct), float(reverse), float(chi2))
 
 
 def _check_schedule(schedule: Any) -> Any:
@@ -186,7 +215,7 @@ def _check_schedule(schedule: Any) -> Any:
     if is_concrete(schedule, total):
         if not check_finite_number("schedule.total", total) > 0:
             refuse("schedule.total", total, "it must be above zero", "Give the time that the transport may take.")
-        lams = np.asarray(follow(schedule, np.linspace(0.0, float(total), 257))[0])
+        lams = np.asarray(follow(read_schedule(schedule), np.linspace(0.0, float(total), 257))[0])
         if abs(lams[0]) > ENDS or abs(lams[-1] - 1) > ENDS:
             allowed = f"it must go from 0 to 1, not from {lams[0]:.6g} to {lams[-1]:.6g}"
             refuse("schedule", schedule, allowed, "Scale it, or reparametrise the path.")
@@ -208,68 +237,69 @@ def _check_choices(path: Any, counterdiabatic: Any, kappa: Any, score_error: Any
         refuse("score_error", score_error, "it must be zero or more", "Give the largest error of the score.")
 
 
-def _carry(
+def _run(
     equation: FokkerPlanck, field: Array, times: Array, grid: Grid, tol: float, counterdiabatic: bool, kappa: int
 ) -> tuple[Any, Array | None]:
-    """The run, and how exactly the drive carries sqrt(pi), where there is one."""
+    """The run, and how exactly the counterdiabatic drive transports sqrt(pi), where there is one."""
     if counterdiabatic:
         driven = drive(equation, grid, field, times, tol)
         if int(driven.code) != 0:
-            raise_failure(driven.code, f"estimated error {float(jnp.max(driven.error)):.1e}, tol {tol:.1e}.")
+            worst = float(np.max(np.asarray(driven.error)))
+            raise_failure(driven.code, f"estimated error {worst:.1e}, tol {tol:.1e}.")
         return driven, driven.residual
     if kappa == 1:
         return evolve(equation, field, times, grid=grid, tol=tol), None
     found = evolve(equation.schrodinger(0.0), jnp.sqrt(field), times, grid=grid, tol=tol)
     square = jnp.abs(found.values) ** 2
     norms = grid.integrate(square).reshape(-1, *[1] * grid.ndim)
-    return eqx.tree_at(lambda s: s.values, found, square / norms), None
+    return dataclasses.replace(found, values=square / norms), None
 
 
-def _on_fewer(path: Any, equation: FokkerPlanck, times: Array, grid: Grid, tol: float) -> Solution | None:
+def _on_fewer(equation: FokkerPlanck, times: Array, grid: Grid, tol: float) -> Solution | None:
     """The run from the Gibbs density on the nodes that its waves need, evaluated on the grid; None where those are not
-    far fewer, or what came of it shows that they do not do."""
+    far fewer, or where the result shows that they do not resolve it."""
     if not all(isinstance(axis, Line | Periodic) for axis in grid.axes):
         return None
-    frozen = FokkerPlanck(Driven(path, itself), equation.diffusion)
+    driven = equation.potential
+    assert isinstance(driven, Driven)
+    frozen = FokkerPlanck(Driven(driven.path, Identity()), equation.diffusion)
     sparse = fewer(frozen, grid, np.linspace(0, 1, FRAMES), LEFT_OUT * tol)
     if sparse.size > SPARE * grid.size:
         return None
-    start = gibbs_density(equation, sparse, jnp.zeros(()))
+    start = gibbs_density(equation, sparse, as_array(0.0))
     found = evolve(equation, start, times, grid=sparse, scheme=Spectral(), tol=tol, throw=False)
-    if int(found.code) != 0 or dict(found.words)["picture"] != "wave" or float(_left_out(found)) > tol:
+    if int(found.code) != 0 or found.picture != "wave" or _left_out(found) > tol:
         return None
-    method = f"{dict(found.words)['method']}; on {' x '.join(map(str, sparse.shape))} nodes, which carry all its waves"
-    words = tuple((dict(found.words) | {"method": method}).items())
-    return dataclasses.replace(found, values=found.on(grid), grid=grid, words=words)
+    decisions = dict(found.decisions)
+    sizes = " x ".join(map(str, sparse.shape))
+    decisions["method"] = decisions["method"].also(f"on {sizes} nodes, which resolve all its waves")
+    return dataclasses.replace(found, values=found.on(grid), grid=grid, decisions=tuple(decisions.items()))
 
 
-@eqx.filter_jit
-def _left_out(solution: Solution) -> Array:
-    """The most that the axes fold of a wave, in L1 as a density, at any time."""
-    grid, equation = solution.grid, solution.equation
-    assert isinstance(equation, FokkerPlanck)
-
-    def at(frame: tuple[Array, Array]) -> Array:
-        t, density = frame
-        log_root = equation.log_root(grid, t)
-        return aliasing_error(grid, divide_root(density, log_root), jnp.exp(log_root), jnp.ones(grid.ndim))[0]
-
-    return jnp.max(jax.lax.map(at, (solution.times, solution.values)))
+def _left_out(solution: Solution) -> float:
+    """The largest aliasing error of a wave, in L1 as a density, at any time."""
+    grid, ones = solution.grid, np.ones(solution.grid.ndim)
+    log_roots = np.asarray(log_gibbs_at(solution.equation, grid, solution.times)) / 2
+    with np.errstate(over="ignore", invalid="ignore"):  # an infinite wave has an infinite error
+        errors = [
+            aliasing_error(grid, divide_root(density, log_root, np), np.exp(log_root), ones, np)[0]
+            for density, log_root in zip(np.asarray(solution.values), log_roots, strict=True)
+        ]
+    return float(np.max(errors))
 
 
-def _log_gibbs(equation: FokkerPlanck, grid: Grid, times: Array) -> Array:
-    """log pi_t on the grid, `(T, *shape)`."""
-    return jax.lax.map(lambda t: 2 * equation.log_root(grid, t), times)
-
-
-def _weights_error(equation: FokkerPlanck, grid: Grid, times: Array, tol: float, run: Any) -> float | None:
+def _weights_error(
+    equation: FokkerPlanck, grid: Grid, times: Array, tol: float, run: Any, powers: Powers
+) -> float | None:
     """The relative L1 distance of the wave with kappa = -1 from the sqrt(pi) that it is, at the last time, where the
     run was one of waves in a basis."""
-    waves = isinstance(run, Solution) and isinstance(run.scheme, Spectral) and run.stats["picture"] == "wave"
-    if not waves or float(times[-1]) == 0 or grid.size > SMALL:
+    waves = isinstance(run, Solution) and isinstance(run.scheme, Spectral) and run.picture == "wave"
+    if not waves or np.asarray(times)[-1] == 0 or grid.size > SMALL:
         return None
-    first, last = (jnp.exp(equation.log_root(grid, t)) for t in (0.0, times[-1]))
+    roots = np.exp(np.asarray(powers.log_gibbs)[[0, -1]] / 2)
     image = equation.schrodinger(-1.0)
-    wave = evolve(image, first, times, grid=grid, scheme=Spectral(), tol=tol, throw=False).values[-1]
-    twin = wave * last / grid.integrate(wave * last)
-    return float(grid.integrate(jnp.abs(twin - last**2)))
+    # Only the end is wanted; some times between keep the steps as short as a sharp turn of the schedule asks.
+    some = as_array(np.asarray(times)[::-1][::SOME][::-1])
+    wave = evolve(image, as_array(roots[0]), some, grid=grid, scheme=Spectral(), tol=tol, throw=False).values
+    product = np.asarray(wave)[-1] * roots[-1]
+    return float(integral(np.abs(product / integral(product, grid, np) - roots[-1] ** 2), grid, np))

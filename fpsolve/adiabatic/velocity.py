@@ -26,7 +26,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.arrays import as_array
 from ..core.checks import refuse
+from ..core.program import shape_program
 from ..core.types import Real
 from ..entrance import check_equation
 from ..equation import FokkerPlanck
@@ -35,6 +37,7 @@ from ..linear.multigrid import solve_graph
 from ..scheme import EdgeOperator
 from ..scheme.finite_volume import bernoulli
 from ..scheme.flow_edges import FlowEdges
+from .gibbs import log_root_and_rate
 
 ROUNDS, LOOSE = 2, 1e-7  # of multigrid, each on what the fluxes of the last one left over
 
@@ -108,7 +111,7 @@ def velocity(equation: FokkerPlanck, grid: Grid, t: Real = 0.0) -> Velocity:
     ```
     """
     equation, grid = check_carried(equation, grid, t)
-    return _velocity(equation, grid, jnp.asarray(t, dtype=float))
+    return _velocity(equation, grid, as_array(t))
 
 
 def check_carried(equation: Any, grid: Any, t: Any = 0.0) -> tuple[FokkerPlanck, Grid]:
@@ -124,10 +127,14 @@ def check_carried(equation: Any, grid: Any, t: Any = 0.0) -> tuple[FokkerPlanck,
     return equation, grid
 
 
-@eqx.filter_jit
 def _velocity(equation: FokkerPlanck, grid: Grid, t: Array) -> Velocity:
-    log_root, change = jax.jvp(lambda s: equation.log_root(grid, s), (t,), (jnp.ones_like(t),))
-    return Velocity(FlowEdges(grid, face_velocity(grid, log_root, 2 * change), log_root), 2 * change)
+    log_root, rate = log_root_and_rate(equation, grid, t)
+    return _flow(grid, log_root, rate)
+
+
+@shape_program
+def _flow(grid: Grid, log_root: Array, rate: Array) -> Velocity:
+    return Velocity(FlowEdges(grid, face_velocity(grid, log_root, rate), log_root), rate)
 
 
 def face_velocity(grid: Grid, log_root: Array, rate: Array) -> tuple[Array, ...]:

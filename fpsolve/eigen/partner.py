@@ -136,7 +136,7 @@ def sampled_line_gap(samples: tuple[Samples, ...], axis: Axis, dtype: Any, cells
     grids = _grids(axis, cells)
     chains = [read_chain(ScharfetterGummel().assemble(s, g, dtype)) for s, g in zip(samples, grids, strict=True)]
     log, error, _ = jax.vmap(chain_gap)(_side_by_side(chains))
-    best, estimate = _extrapolate(log)
+    best, estimate = extrapolate(log)
     return LineGap(jnp.exp(best), best, estimate + jnp.max(error))
 
 
@@ -190,15 +190,15 @@ def partner_kernel(chain: Chain) -> Kernel:
     return Kernel(jnp.exp(diagonal - scale), forwards, backwards, scale, rounding)
 
 
-def kernel_gap(kernel: Kernel) -> tuple[Array, Array, Array]:
+def kernel_gap(kernel: Kernel, steps: int = STEPS) -> tuple[Array, Array, Array]:
     """log Delta, a bound on its relative error, and the positive phi `(m,)` of unit norm.
 
-    phi is found by Lanczos iteration, which tells modes of nearly the same rate apart, and made relatively accurate
-    in its tails by two products with K. Its Rayleigh quotient is at most the top eigenvalue, and that is at most
-    max (K phi)_i / phi_i; the residual bounds the distance as well.
+    phi is found by `steps` of Lanczos iteration, which tells modes of nearly the same rate apart, and made relatively
+    accurate in its tails by two products with K. Its Rayleigh quotient is at most the top eigenvalue, and that is at
+    most max (K phi)_i / phi_i; the residual bounds the distance as well.
     """
     unit = lambda v: v / jnp.sqrt(jnp.sum(v**2))
-    phi = unit(kernel(unit(kernel(jnp.abs(_lanczos(kernel))))))
+    phi = unit(kernel(unit(kernel(jnp.abs(_lanczos(kernel, steps))))))
     image = kernel(phi)
     top = jnp.sum(phi * image)
     highest = jnp.max(jnp.where(phi > 0, image / jnp.where(phi > 0, phi, 1), 0))
@@ -207,10 +207,10 @@ def kernel_gap(kernel: Kernel) -> tuple[Array, Array, Array]:
     return -jnp.log(top) - kernel.scale, error, phi
 
 
-def _lanczos(kernel: Kernel) -> Array:
+def _lanczos(kernel: Kernel, steps: int) -> Array:
     """The top Ritz vector of K, `(m,)`, from a positive start, with every vector made orthogonal to all before."""
     diagonal = kernel.diagonal
-    steps = min(STEPS, diagonal.shape[0])
+    steps = min(steps, diagonal.shape[0])
 
     def step(basis: Array, k: Array) -> tuple[Array, tuple[Array, Array]]:
         image = kernel(basis[k])
@@ -238,7 +238,7 @@ def _mode(chain: Chain, partner: Array) -> Array:
     return mode / jnp.sqrt(jnp.sum(mode**2))
 
 
-def _extrapolate(values: Array) -> tuple[Array, Array]:
+def extrapolate(values: Array) -> tuple[Array, Array]:
     """The limit of values whose errors are a series in h^2, h halved from each to the next, and its uncertainty."""
     rows = [values]
     for k in range(1, values.shape[0]):
