@@ -43,7 +43,7 @@ def wells(shape: int) -> list[Callable[[Any], Any]]:
             lambda x: x[0] ** 2 / 2,
             lambda x: x[0] ** 2 / 2.2,
             lambda x: x[0] ** 2 / 2 + jnp.cos(x[0]) / 5,
-            lambda x: jnp.log(jnp.cosh(x[0])) * 3,
+            lambda x: x[0] ** 2 / 2 + jnp.tanh(x[0]) / 3,
         ]
     return [
         lambda x: (x[0] ** 2 - 1) ** 2 + x[1] ** 2 * (1 + x[0] ** 2),

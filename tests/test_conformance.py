@@ -54,7 +54,7 @@ def test_public_schemes_conform(name: str) -> None:
     check_scheme(CLASSES[name]())
 
 
-@pytest.mark.parametrize("name", named(Exponential | fp.Magnus))
+@pytest.mark.parametrize("name", named(Propagator | fp.Magnus))
 @pytest.mark.slow
 def test_public_methods_conform(name: str) -> None:
     check_method(CLASSES[name]())

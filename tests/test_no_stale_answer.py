@@ -108,7 +108,7 @@ def test_a_changed_number_changes_the_answer(name, way):
     energy, change = way()
     for k in (1.0, 2.0, 1.0):
         change(k)
-        assert abs(read(ask(energy)) / truth(k) - 1) < 1e-5, (name, k)
+        assert abs(read(ask(energy)) / truth(k) - 1) < 1e-4, (name, k)
 
 
 def test_a_changed_start_changes_the_answer():
@@ -141,7 +141,7 @@ def test_a_changed_moving_potential_and_force_change_the_answer():
     start = fp.Gaussian(0.0, 1.0)
     for speed[0] in (1.0, -1.0):
         found = fp.evolve(dragged, start, [1.0], grid=GRID)
-        assert abs(float(GRID.integrate(found.values[0] * GRID.nodes[0])) - speed[0] * np.exp(-1.0)) < 1e-6
+        assert abs(float(GRID.integrate(found.values[0] * GRID.nodes[0])) - speed[0] * np.exp(-1.0)) < 1e-4
     speed[0] = 0.0
     for push[0] in (0.0, 1.0):
         found = fp.evolve(equation, start, [1.0], grid=GRID, scheme=fp.ScharfetterGummel(), tol=1e-5)
