@@ -286,11 +286,11 @@ def _first_candidate(request: Request) -> Candidate:
 
 
 def _choose_scheme(request: Request) -> tuple[Scheme, Decision]:
-    """The scheme that was given, or the one that suits the Gibbs density."""
+    """The scheme that was given, or the one that suits the Gibbs density, where that is concrete."""
     if request.scheme is not None:
         return request.scheme, Decision(type(request.scheme).__name__, "as asked")
     grid, start = request.grid, as_array(np.ones(request.grid.shape), request.dtype)
-    if request.process and has_basis(grid):
+    if request.process and request.concrete and has_basis(grid):
         start = _gibbs(request)
     times = jnp.reshape(request.t, 1) if not is_concrete(request.t) else as_array(np.reshape(request.t, 1))
     chosen = choose_scheme(request.equation, grid, None, start, times, request.tol, sampled=request.sampled)
@@ -298,14 +298,12 @@ def _choose_scheme(request: Request) -> tuple[Scheme, Decision]:
 
 
 def _gibbs(request: Request) -> Array:
-    """The Gibbs density `(*shape)`."""
-    log_gibbs = request.sampled.samples(Spectral(), request.t).log_gibbs
-    assert log_gibbs is not None
-    xp = host_module(log_gibbs)
-    density = xp.exp(xp.asarray(log_gibbs) - xp.max(xp.asarray(log_gibbs)))
+    """The Gibbs density `(*shape)`, computed on the host."""
+    log_gibbs = np.asarray(request.sampled.samples(Spectral(), request.t).log_gibbs)
+    density = np.exp(log_gibbs - np.max(log_gibbs))
     mass = density
     for axis in reversed(request.grid.axes):
-        mass = mass @ xp.asarray(axis.weights)
+        mass = mass @ axis.weights
     return as_array(density / mass, request.dtype)
 
 
