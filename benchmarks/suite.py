@@ -2,18 +2,17 @@
 
 Parameters are the cheapest found by a scan that reach the stated error with a little to spare: boxes as small as
 sqrt(pi) allows (a wider one raises the well at its edge and with it every cost), as few nodes, steps or digits as the
-error allows. fpsolve has boxes of its own, wide enough for few functions of each axis, and is called through its door,
-as a user would; a call that asks what the last one asked finds its plan there, so a row "asked anew" shows what a new
-question costs.
+error allows. fpsolve has boxes of its own, wide enough for few functions of each axis. Its rows time one compiled solve
+(`jax.jit`); a row "call by call" times `fp.evolve` itself, which reads and samples the functions each time.
 """
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import by_hand
 import by_hand_ground
+import jax
 import jax.numpy as jnp
 import numpy as np
 import peers
@@ -85,23 +84,27 @@ def ours(
     *,
     fine: Any = None,
     tol: float | None = None,
-    anew: bool = False,
+    compiled: bool = True,
+    ranks: tuple[int, ...] | None = None,
     **chosen: Any,
 ) -> Contender:
-    """fpsolve through its door: the question (equation, start, grid) stands, the answer is the timed call.
+    """fpsolve: equation and grid stand, the solve from a start is the timed call.
 
-    `anew` moves the start by a rounding error each time, so that no question is the last one's.
+    `compiled` times `jax.jit` of the solve with the method that `fp.plan` chooses (or `ranks` of `fp.Chebyshev`), which
+    is what repeated calls should do; otherwise `fp.evolve` itself, which reads and samples the functions each time.
     """
     problem, grid = contest.problem, grid_of(bounds, shape)
     delivered = None if fine is None else grid_of(bounds, fine)
     equation = fp.FokkerPlanck(problem.potential)
     mean, covariance = problems.start_moments(problem)
 
-    start, calls, last = fp.Gaussian(mean, covariance), itertools.count(1), {}
+    start, last = fp.Gaussian(mean, covariance), {}
+    solve = lambda start: fp.evolve(equation, start, [problem.t], grid=grid, tol=tol, **chosen)
+    if compiled:
+        solve, start = compiled_solve(equation, start, problem.t, grid, tol, ranks, chosen)
 
     def run() -> Any:
-        asked = fp.Gaussian(mean + 1e-15 * next(calls), covariance) if anew else start
-        solution = fp.evolve(equation, asked, [problem.t], grid=grid, tol=tol, **chosen)
+        solution = solve(start)
         last["solution"] = solution
         return solution.values if delivered is None else solution.on(delivered)
 
@@ -114,10 +117,22 @@ def ours(
     return Contender(label, "fpsolve", run, lambda values: np.asarray(values[0]), axes, parameters, contest.goal, notes)
 
 
-def nothing_chosen(contest: Contest, bounds: Any, shape: Any, tol: float | None = None) -> Iterator[Contender]:
-    """The door with nothing chosen, twice."""
-    yield ours(contest, "fpsolve", bounds, shape, tol=tol)
-    yield ours(contest, "fpsolve, asked anew", bounds, shape, tol=tol, anew=True)
+def compiled_solve(
+    equation: Any, start: Any, t: float, grid: Any, tol: Any, ranks: Any, chosen: dict[str, Any]
+) -> tuple[Any, Any]:
+    """`jax.jit` of the solve with what `fp.plan` chooses, and the start as an array."""
+    plan = fp.plan(equation, start, [t], grid=grid, tol=tol, **chosen)
+    method = plan.method if ranks is None else fp.Chebyshev(ranks)
+    options = {"grid": grid, "scheme": plan.scheme, "method": method, "tol": tol, "throw": False}
+    return jax.jit(lambda start: fp.evolve(equation, start, [t], **options)), plan.field
+
+
+def nothing_chosen(
+    contest: Contest, bounds: Any, shape: Any, tol: float | None = None, ranks: tuple[int, ...] | None = None
+) -> Iterator[Contender]:
+    """Nothing chosen: compiled, and call by call."""
+    yield ours(contest, "fpsolve", bounds, shape, tol=tol, ranks=ranks)
+    yield ours(contest, "fpsolve, call by call", bounds, shape, tol=tol, compiled=False)
 
 
 def spectral_methods(contest: Contest, bounds: Any, shape: Any, tol: float | None = None) -> Iterator[Contender]:
@@ -136,9 +151,11 @@ def volume_methods(contest: Contest, bounds: Any, shape: Any, tol: float) -> Ite
 
 
 def moving_methods(contest: Contest, bounds: Any, shape: Any, tol: float) -> Iterator[Contender]:
-    """A potential that moves: the door with nothing chosen, then the method for it, with what it may be made of."""
-    yield ours(contest, "fpsolve", bounds, shape, tol=tol)
-    yield ours(contest, "fpsolve Magnus", bounds, shape, tol=tol, scheme=fp.Spectral(), method=fp.Magnus())
+    """A potential that moves: nothing chosen, then the method for it. Steps are chosen on the host, so no call is
+    compiled as a whole."""
+    options = {"tol": tol, "compiled": False}
+    yield ours(contest, "fpsolve", bounds, shape, **options)
+    yield ours(contest, "fpsolve Magnus", bounds, shape, scheme=fp.Spectral(), method=fp.Magnus(), **options)
 
 
 def line_coarse(contest: Contest, quick: bool) -> Iterator[Contender]:
@@ -179,7 +196,7 @@ def line_fine(contest: Contest, quick: bool) -> Iterator[Contender]:
 def plane(contest: Contest, quick: bool) -> Iterator[Contender]:
     """P2 to 1e-8."""
     bounds, shape, wide = box(2.1, 3.6), (48, 34), box(2.2, 4.0)
-    yield from nothing_chosen(contest, wide, shape)
+    yield from nothing_chosen(contest, wide, shape, ranks=(28, 12))
     yield from spectral_methods(contest, wide, shape)
     yield hand(contest, "sinc, Chebyshev", by_hand.sinc_chebyshev, bounds, shape)
     yield peer(contest, "diffrax", "Bosh3", peers.diffrax, bounds, shape, "Bosh3", 1e-5)
@@ -191,7 +208,7 @@ def plane(contest: Contest, quick: bool) -> Iterator[Contender]:
 
 def plane_delivered(contest: Contest, quick: bool) -> Iterator[Contender]:
     """P2 on 512 x 512 points to 5e-5."""
-    yield ours(contest, "fpsolve", box(2.2, 4.0), (48, 34), fine=DELIVERED)
+    yield ours(contest, "fpsolve", box(2.2, 4.0), (48, 34), fine=DELIVERED, ranks=(28, 12))
     if not quick:
         yield hand(contest, "FFT Strang, Richardson", by_hand.fft_strang, box(2.1, 3.6), DELIVERED, steps=103)
 
@@ -199,7 +216,7 @@ def plane_delivered(contest: Contest, quick: bool) -> Iterator[Contender]:
 def space(contest: Contest, quick: bool) -> Iterator[Contender]:
     """P3 to 1e-8."""
     bounds, shape, wide = box(2.1, 3.3, 3.3), (48, 36, 36), box(2.15, 3.4, 3.4)
-    yield from nothing_chosen(contest, wide, shape)
+    yield from nothing_chosen(contest, wide, shape, ranks=(28, 36, 36))
     yield from spectral_methods(contest, wide, shape)
     yield hand(contest, "sinc, Chebyshev", by_hand.sinc_chebyshev, box(2.1, 3.4, 3.4), (46, 36, 36))
     yield peer(contest, "diffrax", "Tsit5", peers.diffrax, bounds, shape, "Tsit5", 1e-5)
