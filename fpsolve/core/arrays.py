@@ -14,9 +14,10 @@ def as_array(value: Any, dtype: Any = float) -> Array:
     """`value` as an array of `dtype` in the precision in force; tracers pass through `jax.numpy`."""
     if not is_concrete(value):
         return jnp.asarray(value, dtype=dtype)
-    if isinstance(value, jax.Array):
-        return value.astype(jnp.result_type(dtype))
-    return jax.device_put(np.asarray(value, dtype=jnp.result_type(dtype)))
+    if isinstance(value, jax.Array) and value.dtype == jnp.result_type(dtype):
+        return value
+    with jax.ensure_compile_time_eval():  # inside a user's `jit` too: what is concrete stays so
+        return jax.device_put(np.asarray(value, dtype=jnp.result_type(dtype)))
 
 
 def host_module(*values: Any) -> Any:

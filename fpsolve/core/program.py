@@ -84,7 +84,8 @@ def _kept_program(function: F, options: dict[str, Any], traced: Callable[..., An
         arrays_leaves, arrays_structure = jax.tree.flatten(arrays)
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in arrays_leaves)
         key = (function, structure, tuple(leaves), arrays_structure, shapes, jnp.result_type(float))
-        answer, rest = _program(key, function, static, options)(arrays)
+        with jax.ensure_compile_time_eval():  # inside a user's `jit` too: what is concrete stays so
+            answer, rest = _program(key, function, static, options)(arrays)
         return eqx.combine(answer, rest["static"])
 
     return call  # type: ignore[return-value]
