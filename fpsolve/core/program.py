@@ -50,8 +50,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def sampling_program(function: F) -> F:
-    """`function` of pytrees as a compiled program, kept by the content of everything in them that is no array."""
-    return _kept_program(function, QUICK, function)
+    """`function` of pytrees as a compiled program, kept by the content of everything in them that is no array. Under a
+    transformation of JAX it is one `jit` inside the others: called as it is, each of its operations would be compiled
+    by itself where `grad` or `vmap` stands outermost (measured: 330 programs for the gradient of a gap, 60 so)."""
+    jitted = eqx.filter_jit(function)
+
+    def traced(*arguments: Any) -> Any:
+        static = jax.tree.leaves(eqx.partition(arguments, _is_array)[1])
+        try:
+            hash(tuple(static))
+        except TypeError:
+            return function(*arguments)
+        return jitted(*arguments)
+
+    return _kept_program(function, QUICK, traced)
 
 
 def shape_program(function: F) -> F:
