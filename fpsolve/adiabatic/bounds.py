@@ -126,7 +126,7 @@ def follow(schedule: Any, times: Any) -> tuple[Array, Array]:
 
 
 @sampling_program
-def _follow(schedule: Any, times: Array) -> tuple[Array, Array]:
+def _follow(schedule: Any, times: Any) -> tuple[Array, Array]:
     return jax.vmap(jax.value_and_grad(lambda t: schedule(t)))(times)
 
 

@@ -239,7 +239,7 @@ def _table(timed: Timed, wave: Any, start: float, length: float, share: float) -
 
 
 @quick_program
-def _enter(grid: Grid, field: Array, log_roots: Array, fraction: Array) -> tuple[Array, Array]:
+def _enter(grid: Grid, field: Array, log_roots: Any, fraction: Any) -> tuple[Array, Array]:
     """The wave at t = 0, and what its mass was changed by to keep its tails low."""
     weights, log_root = grid.weights.astype(field.dtype), log_roots[0]
     wave = clip_tails(field, log_root, weights, fraction)
@@ -260,7 +260,7 @@ def _distance(grid: Grid, fine: np.ndarray, coarse: np.ndarray, log_root: np.nda
 
 
 @shape_program
-def _march(process: DrivenProcess, wave: Array, log_roots: Array, length: Array, count: Array) -> March:
+def _march(process: DrivenProcess, wave: Any, log_roots: Any, length: Any, count: Any) -> March:
     """`count` equal steps; the halves of exp(-h H) that meet are one."""
     h = length / count
 

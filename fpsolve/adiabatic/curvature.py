@@ -46,11 +46,11 @@ class Sampled(NamedTuple):
     """At several lambda: at points `(M, m)` U, the least eigenvalue of Hess U, d_lambda log pi without its mean, and
     the length of its gradient; the mean of d_lambda log pi `(M,)`."""
 
-    energy: Array
-    least: Array
-    drive: Array
-    steep: Array
-    mean: Array
+    energy: Any
+    least: Any
+    drive: Any
+    steep: Any
+    mean: Any
 
 
 def promises(path: Any, diffusion: Any, grid: Grid, lams: np.ndarray) -> list[Promise]:
@@ -95,8 +95,8 @@ def _sample(path: Any, diffusion: Any, points: Any, grid: Grid, lams: Any) -> Sa
         log_pi = -height / diffusion
         pi = jnp.exp(log_pi - jnp.max(log_pi))
         mean = -grid.integrate(pi * change / diffusion) / grid.integrate(pi)
-        values = (jax.vmap(f)(points) for f in (lambda x: energy(x, lam), least, drive, steep))
-        return Sampled(*values, mean)
+        values = lambda x: Sampled(energy(x, lam), least(x), drive(x), steep(x), mean)
+        return jax.vmap(values)(points)._replace(mean=mean)
 
     return jax.lax.map(at, lams)
 

@@ -35,6 +35,7 @@ from ..grid import Gaussian, Grid, sample
 from ..method import Magnus, Rational
 from ..scheme import ScharfetterGummel, Spectral
 from .distances import relative_entropy
+from .read import read_error, read_noising
 
 NODES, WEIGHTS = (np.asarray(a) / 2 + b for a, b in zip(np.polynomial.legendre.leggauss(48), (0.5, 0.0), strict=True))
 HALVINGS = 60  # of [0, 1] in the search for λ
@@ -191,6 +192,7 @@ def generate(process: ReverseProcess, initial: Any, grid: Grid, *, tol: Real = 1
     if not callable(initial):
         refuse("initial", initial, "the flow needs the density off the grid too", "Give a function of x.")
     start = initial.log_density if isinstance(initial, Gaussian) else lambda x: jnp.log(jnp.asarray(initial(x)))
+    process = read_process(process, grid.ndim)
     above: list[Array] = []
     distance = np.inf
     for doubling in range(DOUBLINGS):
@@ -240,6 +242,12 @@ def score_error_bound(process: ReverseProcess, initial: Any, grid: Grid) -> Arra
 
     whole = jax.lax.map(square, jnp.asarray(NODES, dtype=float)) @ WEIGHTS
     return start + (1 + process.noise) ** 2 / (4 * process.noise) * whole
+
+
+def read_process(process: ReverseProcess, ndim: int) -> ReverseProcess:
+    """The process with its path and its error as they are now."""
+    read = read_noising(process.path, ndim), read_error(process.error, ndim)
+    return eqx.tree_at(lambda p: (p.path, p.error), process, read, is_leaf=lambda node: node is None)
 
 
 def invert(f: Callable[[Array], Array], value: Array) -> Array:

@@ -45,7 +45,7 @@ class Panels(eqx.Module):
         logarithm = self.logarithms[:, k]
         return jnp.where(logarithm, jnp.exp(jnp.where(logarithm, value, 0)), jnp.maximum(value, 0))
 
-    def evaluate(self, lam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate(self, lam: Any) -> tuple[Any, Any]:
         """The functions at concrete λ `(...)` and their derivatives in λ, `(R, ...)` each, by numpy."""
         edges, coefficients = np.asarray(self.edges), np.asarray(self.coefficients)
         lam = np.clip(np.asarray(lam, edges.dtype), 0, 1)
@@ -59,7 +59,7 @@ class Panels(eqx.Module):
         return found, np.where(logarithm, slope * found, np.where(value > 0, slope, 0))
 
 
-def _clenshaw(c: np.ndarray, x: np.ndarray) -> np.ndarray:
+def _clenshaw(c: Any, x: Any) -> Any:
     """sum_j c_j T_j(x), `c` `(degree + 1, R, ...)`, x `(...)`."""
     later, latest = np.zeros_like(c[0]), np.zeros_like(c[0])
     for term in c[:0:-1]:

@@ -24,7 +24,7 @@ from ..core.checks import check_integer, refuse
 from ..core.types import Count
 from ..grid import Grid, Line
 from ..potential import GaussianMixture
-from .generation import ReverseProcess
+from .generation import ReverseProcess, read_process
 
 FEWEST = 10  # expected in a bin; bins with fewer are joined to their neighbours
 
@@ -99,7 +99,9 @@ def particles(process: ReverseProcess, start: Array, *, steps: Count = 400, key:
     check_integer("steps", steps, 1, "Give the number of steps, at least 1.")
     if jnp.ndim(start) != 2:
         refuse("start.shape", jnp.shape(start), "it must be (n, d), one sample a row", "Give draw(path(1.0), n, key).")
-    return _solve(diffrax, process, jnp.asarray(start), int(steps), key, bool(process.noise > 0))
+    start = jnp.asarray(start)
+    process = read_process(process, start.shape[1])
+    return _solve(diffrax, process, start, int(steps), key, bool(process.noise > 0))
 
 
 def expectation(samples: Array, f: Callable[[Array], Any]) -> Estimate:

@@ -22,6 +22,7 @@ from ..core.checks import is_concrete
 from ..core.content import ReadFunction, is_plain, read_function
 from ..core.types import Point
 from ..potential import Potential, as_potential
+from ..potential.base import Still
 
 # A session's last results: an `Along` takes some 20 kB, so that a thousand fit (a free choice).
 CACHE_BYTES = 2**24
@@ -76,10 +77,8 @@ def read_path(path: Any, ndim: int) -> Any:
     """`path` as it is now, for points of `ndim` coordinates. **Cost**: one tracing, about a millisecond."""
     if is_plain(path):
         return path
-    energy = lambda x, lam, t: as_potential(path(lam))(x, t)
-    dtype = jnp.zeros(()).dtype
-    scalar = jax.ShapeDtypeStruct((), dtype)
-    return ReadPath(read_function(energy, jax.ShapeDtypeStruct((ndim,), dtype), scalar, scalar))
+    point, scalar = _shapes(ndim)
+    return ReadPath(read_function(lambda x, lam, t: as_potential(path(lam))(x, t), point, scalar, scalar))
 
 
 def read_schedule(schedule: Any) -> Any:
@@ -88,8 +87,87 @@ def read_schedule(schedule: Any) -> Any:
     schedule = getattr(schedule, "motion", schedule)
     if is_plain(schedule):
         return schedule
-    scalar = jax.ShapeDtypeStruct((), jnp.zeros(()).dtype)
-    return ReadSchedule(_real(schedule.total), read_function(lambda t: jnp.asarray(schedule(t)), scalar))
+    read = read_function(lambda t: jnp.asarray(schedule(t)), _shapes(1)[1])
+    return ReadSchedule(_real(schedule.total), read)
+
+
+class ReadNoising(eqx.Module):
+    """A noising path that was read: of its methods those that it has, and U_lambda(x)."""
+
+    methods: dict[str, ReadFunction]
+
+    def __call__(self, lam: Any) -> Any:
+        """The potential -log p_lambda."""
+        return NoisedPoint(self.methods["energy"], _real(lam))
+
+    def alpha(self, lam: Any) -> Array:
+        """What is left of the data at lambda, of any shape."""
+        return jnp.vectorize(self.methods["alpha"])(_real(lam))
+
+    def sigma(self, lam: Any) -> Array:
+        """The standard deviation of the noise at lambda, of any shape."""
+        return jnp.vectorize(self.methods["sigma"])(_real(lam))
+
+    def squared_diffusion(self, lam: Any) -> Array:
+        """g^2 at lambda, a scalar."""
+        return self.methods["squared_diffusion"](_real(lam))
+
+    def score(self, x: Point, lam: Any) -> Array:
+        """The score at x, `(d,)`."""
+        return self.methods["score"](_real(x), _real(lam))
+
+    def drift(self, x: Point, lam: Any) -> Array:
+        """The drift towards noise at x, `(d,)`."""
+        return self.methods["drift"](_real(x), _real(lam))
+
+
+class NoisedPoint(Still):
+    """The potential of a noising path that was read, at one lambda."""
+
+    energy: ReadFunction
+    lam: Array
+
+    def __call__(self, x: Point, t: Any = None) -> Array:
+        """-log p_lambda(x), a scalar."""
+        return self.energy(_real(x), self.lam)
+
+
+class ReadError(eqx.Module):
+    """The error of a score that was read."""
+
+    function: ReadFunction
+
+    def __call__(self, x: Point, lam: Any) -> Array:
+        """e(x, lambda), `(d,)`."""
+        return self.function(_real(x), _real(lam))
+
+
+def read_noising(path: Any, ndim: int) -> Any:
+    """A noising path as it is now."""
+    if is_plain(path):
+        return path
+    point, scalar = _shapes(ndim)
+    examples = {"alpha": (scalar,), "sigma": (scalar,), "squared_diffusion": (scalar,)}
+    examples |= {"score": (point, scalar), "drift": (point, scalar)}
+    functions = {name: getattr(path, name) for name in examples if callable(getattr(path, name, None))}
+    if callable(path):
+        functions["energy"] = lambda x, lam: as_potential(path(lam))(x)
+        examples["energy"] = (point, scalar)
+    read = lambda name: read_function(lambda *given: jnp.asarray(functions[name](*given)), *examples[name])
+    return ReadNoising({name: read(name) for name in functions})
+
+
+def read_error(error: Any, ndim: int) -> Any:
+    """The error of a score, e(x, lambda), as it is now."""
+    if is_plain(error):
+        return error
+    return ReadError(read_function(lambda x, lam: jnp.asarray(error(x, lam)), *_shapes(ndim)))
+
+
+def _shapes(ndim: int) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
+    """Of a point and of a number."""
+    dtype = jnp.zeros(()).dtype
+    return jax.ShapeDtypeStruct((ndim,), dtype), jax.ShapeDtypeStruct((), dtype)
 
 
 class ContentCache:

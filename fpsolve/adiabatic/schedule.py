@@ -14,11 +14,11 @@ Phys. Rev. Lett. 103 (2009) 080502.
 import itertools
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.arrays import as_array
 from ..core.checks import check_choice, check_integer, refuse
 from ..core.types import Count
 from ..grid import Grid
@@ -143,8 +143,8 @@ def of_cost(cost: str, total: Array, found: Along) -> Optimal:
     sides = [_speeds(found, cost, lams, least, integral) for lams in (knots[:-1], np.nextafter(knots[1:], 0))]
     speeds, accelerations = zip(*sides, strict=True)
     pieces = hermite(u, knots, speeds, accelerations)
-    motion = Tabulated(total, *jax.device_put((u, pieces)))
-    return Optimal(total, motion, *jax.device_put((integral, square / integral**2)), found)
+    motion = Tabulated(total, as_array(u), as_array(pieces))
+    return Optimal(total, motion, as_array(integral), as_array(square / integral**2), found)
 
 
 def _speeds(found: Along, cost: str, lams: np.ndarray, least: float, integral: float) -> tuple[Any, Any]:

@@ -31,6 +31,7 @@ from ..core.checks import check_finite_number, check_integer, check_numbers, che
 from ..core.types import Count, Real
 from ..grid import Grid, Line
 from .generation import invert
+from .read import read_noising
 
 REACH = 8.5  # standard deviations of the noise that a box holds
 ROWS = 128  # of a matrix of kernels that are formed at once
@@ -157,13 +158,14 @@ def sampler_law(
     shrinking = (sigmas[1:] / alphas[1:] * alphas[:-1] / sigmas[:-1]) ** 2
     widths = np.sqrt(noise * sigmas[1:] ** 2 * (1 - shrinking))
     _check_resolved(nodes, widths, bounds[:, 1] - bounds[:, 0])
-    spots = lambda k: _spots(path, places[k : k + 2], jnp.asarray(widths[k]), jnp.asarray(bounds[k : k + 2]), nodes)
+    read = read_noising(path, 1)
+    spots = lambda k: _spots(read, places[k : k + 2], jnp.asarray(widths[k]), jnp.asarray(bounds[k : k + 2]), nodes)
     x, lengths = spots(0)
     given = (lambda x: jnp.exp(-path(1.0)(x))) if initial is None else initial
     masses = lengths * jax.vmap(given)(x[:, None])
     masses = masses / jnp.sum(masses)
     for k, width in enumerate(jnp.asarray(widths)):
-        y, slope = _step(path, places[k : k + 2], width, x)
+        y, slope = _step(read, places[k : k + 2], width, x)
         if widths[k] > 0:
             x, lengths = spots(k + 1)
             masses = lengths * _spread(y, masses, width, x)
@@ -179,7 +181,6 @@ class Shortfall(NamedTuple):
     kl: Array
 
 
-@eqx.filter_jit
 def shortfall(path: Any, law: Law) -> Shortfall:
     """The distances of a law from the data, p_0 of the path.
 
@@ -192,6 +193,11 @@ def shortfall(path: Any, law: Law) -> Shortfall:
     shortfall(path, sampler_law(path, linear_steps(path, 8), fp.Grid(fp.Line(-4.0, 4.0, 64)))).tv
     ```
     """
+    return _shortfall(read_noising(path, 1), law)
+
+
+@eqx.filter_jit
+def _shortfall(path: Any, law: Law) -> Shortfall:
     energies = jax.vmap(path(0.0))(law.points[:, None])
     data = jnp.exp(-energies) * law.lengths
     missed = 1 - jnp.sum(data)  # of the data, where no sample comes

@@ -167,7 +167,7 @@ def _between(requested: np.ndarray, total: float) -> np.ndarray:
     return np.unique(np.concatenate([requested, [0.0], even[apart & (even < requested[-1])]]))
 
 
-def _at(places: np.ndarray | None, row: Array) -> Array:
+def _at(places: np.ndarray | None, row: Any) -> Array:
     """The entries of `row` `(T, ...)` at the times that were requested; indexing by JAX would compile six programs."""
     if places is None:
         return as_array(row) if isinstance(row, np.ndarray) else row
@@ -278,8 +278,10 @@ def _on_fewer(equation: FokkerPlanck, times: Array, grid: Grid, tol: float) -> S
 
 def _left_out(solution: Solution) -> float:
     """The largest aliasing error of a wave, in L1 as a density, at any time."""
-    grid, ones = solution.grid, np.ones(solution.grid.ndim)
-    log_roots = np.asarray(log_gibbs_at(solution.equation, grid, solution.times)) / 2
+    grid, equation = solution.grid, solution.equation
+    assert isinstance(equation, FokkerPlanck)
+    ones = np.ones(grid.ndim)
+    log_roots = np.asarray(log_gibbs_at(equation, grid, solution.times)) / 2
     with np.errstate(over="ignore", invalid="ignore"):  # an infinite wave has an infinite error
         errors = [
             aliasing_error(grid, divide_root(density, log_root, np), np.exp(log_root), ones, np)[0]
