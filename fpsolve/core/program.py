@@ -8,6 +8,7 @@ operations: their numbers are arguments. Under a transformation of JAX the funct
 `KEPT` programs are kept; they hold code and no arrays, some 100 kB each.
 """
 
+import contextlib
 import functools
 import threading
 from collections import OrderedDict
@@ -42,6 +43,8 @@ BALANCED = {
     "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_parallel_codegen_split_count": 1,
 }
+
+ZERO = np.zeros(())
 
 _programs: OrderedDict[Any, Any] = OrderedDict()
 _lock = threading.Lock()
@@ -96,11 +99,18 @@ def _kept_program(function: F, options: dict[str, Any], traced: Callable[..., An
         arrays_leaves, arrays_structure = jax.tree.flatten(arrays)
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in arrays_leaves)
         key = (function, structure, tuple(leaves), arrays_structure, shapes, jnp.result_type(float))
-        with jax.ensure_compile_time_eval():  # inside a user's `jit` too: what is concrete stays so
+        # Inside a user's `jit` too, what is concrete stays so. Only there: it would also compile each constant that the
+        # tracing of a program meets (measured: 138 programs for a gap, 11 without).
+        with jax.ensure_compile_time_eval() if _is_staged() else contextlib.nullcontext():
             answer, rest = _program(key, function, static, options)(arrays)
         return eqx.combine(answer, rest["static"])
 
     return call  # type: ignore[return-value]
+
+
+def _is_staged() -> bool:
+    """Whether a `jit` is being traced, so that operations on concrete values are written down and not done."""
+    return not is_concrete(jax.device_put(ZERO))
 
 
 def _is_array(leaf: Any) -> bool:
