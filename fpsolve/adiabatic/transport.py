@@ -132,7 +132,7 @@ def transport(
     lambdas = follow(schedule, requested)[0]
     bounds = None
     if rates is not None and kappa == 1:
-        start = Start(0.0, 0.0, 0.0) if initial is None else _start(grid, field, powers)
+        start = _start(grid, field, powers)  # rounding included, which the distances at t = 0 hold too
         then = np.asarray(requested, float)
         if counterdiabatic:
             bounds = bound_driven(schedule, then, rates, start)
