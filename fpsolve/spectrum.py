@@ -5,13 +5,13 @@
 
 The values are Rayleigh quotients, so their derivatives are those of Hellmann and Feynman, dE = <psi| dH |psi>.
 
-One staircase: `validate` reads the equation's functions and samples them, `_first_candidate` chooses a scheme and a
-solver, `_run` takes arrays alone, `_next_candidate` looks at what came out, and `_with_small_gap` gives a gap that is
+One staircase: `validate_modes` reads the equation's functions and samples them, `first_candidate` chooses a scheme and
+a solver, `_run` takes arrays alone, `next_candidate` looks at what came out, and `_with_small_gap` gives a gap that is
 small beside the other levels all its digits.
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -20,39 +20,32 @@ import numpy as np
 from jaxtyping import Array
 
 from .core.arrays import as_array, host_module
-from .core.checks import check_integer, is_concrete, refuse
+from .core.checks import is_concrete
 from .core.decision import Decision
-from .core.memory import check_memory
 from .core.program import shape_program
 from .core.result import code, raise_failure
 from .core.types import Count, Real
 from .eigen import (
-    DENSE_SIZE,
     DESCRIPTIONS,
     SAME,
     Levels,
-    choose_modes,
     is_factored,
     lacks_digits,
     levels,
     levels_through_factor,
-    on_host,
     partner_mode,
     relaxation_modes,
     sample_line,
     sampled_line_gap,
     slow_waves,
     tridiagonal_modes,
-    unresolved,
 )
-from .entrance import check_and_sample, check_tolerance
-from .equation import FokkerPlanck, ScoreHamiltonian
+from .equation import FokkerPlanck
 from .fit import fit
 from .grid import Axis, Grid, Line
 from .modes import Spectrum
-from .plan import UNRESOLVED, check_scheme, choose_scheme
-from .plan.scheme_choice import LARGEST_SPECTRAL, SampledEquation, has_basis
-from .scheme import EdgeOperator, Operator, ScharfetterGummel, Scheme, Spectral
+from .plan.modes import Candidate, ModesRequest, Outcome, first_candidate, next_candidate, validate_modes
+from .scheme import EdgeOperator, Operator, Scheme, Spectral
 from .scheme.base import Equation
 
 # Of the level after it, below which the gap of a line is taken from the kernel of its partner: from there on a level
@@ -62,12 +55,7 @@ TINY = 1e-6
 # volumes, where they fall by four and the difference is three quarters of the error.
 FINER_SPECTRAL, FINER_VOLUMES = 1.5, 2.0
 WIDER = 1.1  # how much wider a line is then: e^-x^2 falls by orders of magnitude over a tenth of a box that holds it
-# Levels beyond the wanted ones that are computed too, at least: they carry the convergence of a block iteration, and
-# a cluster that they complete is counted.
-GUARDS = 6
 FITTED = 1e-8  # to which a grid is fitted where no tol is given, as by `fp.fit_grid`
-ITERATED, SINGLE = 1e-10, 1e-4  # relative errors of levels where no tol is given, in double and in single precision
-FIELDS, FIELDS_PER_LEVEL = 64, 12  # that a solver holds at once, at most (measured: eight blocks of 3k/2 fields)
 
 
 def spectrum(
@@ -101,7 +89,7 @@ def spectrum(
     ```
     """
     fitted = fit(equation, None, FITTED if tol is None else tol, k=k, t=t) if grid is None else None
-    request = validate(equation, grid if fitted is None else fitted.grid, k, t, scheme, tol)
+    request = validate_modes(equation, grid if fitted is None else fitted.grid, k, t, scheme, tol)
     found, _ = solve(request)
     if fitted is not None:
         errors = fitted.space_error * _size(found.values)
@@ -111,7 +99,7 @@ def spectrum(
         return found
     spectral = dict(found.decisions)["scheme"].choice == Spectral.__name__
     finer = Grid(*(_finer(axis, spectral) for axis in request.grid.axes))
-    better, _ = solve(validate(equation, finer, k, t, scheme, tol))
+    better, _ = solve(validate_modes(equation, finer, k, t, scheme, tol))
     xp = host_module(found.values, better.values)
     errors = _size(xp.asarray(found.values) - xp.asarray(better.values))
     return dataclasses.replace(found, space_errors=as_array(errors, request.dtype))
@@ -138,117 +126,11 @@ def spectral_gap(equation: Equation, grid: Grid | None = None, *, t: Any = 0.0) 
     return spectrum(equation, grid, 2, t=t).gap
 
 
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """A validated request: the physics on its grid at one time, how many levels, and what the user decided."""
-
-    sampled: SampledEquation
-    t: Any
-    k: int
-    scheme: Scheme | None
-    tol: float
-    dtype: Any
-
-    @property
-    def equation(self) -> Equation:
-        """The equation, its functions as they were when it was requested."""
-        return self.sampled.equation
-
-    @property
-    def grid(self) -> Grid:
-        """Where it is solved."""
-        return self.sampled.grid
-
-    @property
-    def process(self) -> bool:
-        """Whether H belongs to a Fokker-Planck equation."""
-        return isinstance(self.equation, FokkerPlanck)
-
-    @property
-    def concrete(self) -> bool:
-        """Whether no number of the equation is traced, so that results may be looked at."""
-        return is_concrete(self.equation, self.t)
-
-
-def validate(equation: Any, grid: Any, k: Any, t: Any, scheme: Any, tol: Any) -> Request:
-    """Refuse what cannot be right; read the equation's functions, and sample them where a scheme is likely."""
-    likely = _likely_scheme(equation, grid, scheme)
-    equation, grid, samples = check_and_sample(equation, grid, likely, t)
-    k = check_integer("k", k, 1, "Ask for at least one level.")
-    if k > grid.size:
-        allowed = f"the grid has only {grid.size} points, and as many levels"
-        refuse("k", k, allowed, "Ask for fewer, or refine the grid.")
-    check_memory("grid", grid.shape, FIELDS_PER_LEVEL * k + FIELDS, "Take fewer nodes on some axis, or fewer levels.")
-    dtype = jnp.result_type(float)
-    tol = check_tolerance(tol, dtype, default=ITERATED if dtype == jnp.float64 else SINGLE)
-    reversible = isinstance(equation, FokkerPlanck) and equation.irreversible_because(grid, t) is None
-    if scheme is not None:
-        check_scheme(scheme, equation, grid)
-    known = None if samples is None else {(type(likely), float(t), reversible): samples}
-    return Request(SampledEquation(equation, grid, reversible, known), as_array(t), k, scheme, tol, dtype)
-
-
-def _likely_scheme(equation: Any, grid: Any, scheme: Any) -> Scheme | None:
-    """The scheme that will most likely be taken, whose samples the validating program takes along."""
-    # With several diffusions it must first be seen whether there is a Gibbs density.
-    several = isinstance(equation, FokkerPlanck) and not callable(equation.diffusion) and np.ndim(equation.diffusion)
-    if not isinstance(grid, Grid) or several:
-        return None
-    if scheme is None:
-        return Spectral() if has_basis(grid) else ScharfetterGummel()
-    known = isinstance(scheme, ScharfetterGummel) or (isinstance(scheme, Spectral) and has_basis(grid))
-    return scheme if known else None
-
-
-@dataclasses.dataclass(frozen=True)
-class Candidate:
-    """One way to answer: by a scheme and a solver, with `size` levels computed of which k are wanted."""
-
-    request: Request
-    scheme: Scheme
-    decision: Decision
-    solver: str
-    size: int
-
-    @property
-    def operator(self) -> Operator:
-        """H; or L in the flux form, where the process is not reversible."""
-        return self.request.sampled.operator(self.scheme, self.request.dtype, self.request.t)
-
-    @property
-    def factored(self) -> Operator | None:
-        """The process as A^T A, or None where there is no factor."""
-        request = self.request
-        if not isinstance(request.equation, FokkerPlanck | ScoreHamiltonian):
-            return None
-        # Sines are not exact on the quotient through A: a drift need not vanish where they do.
-        if request.process and isinstance(self.scheme, Spectral) and _absorbs(request.grid):
-            return None
-        operator = self.operator
-        if is_factored(operator):
-            return operator
-        return request.sampled.operator(self.scheme, request.dtype, request.t, flux=True)
-
-
-class Outcome(NamedTuple):
-    """What a candidate found: k `levels`; all `waves` that they were taken from; `left` modes where the process is not
-    reversible; and flags: whether the solver `converged`, whether the k-th level may be one of more than were computed
-    (`cut`), whether rounding leaves the gap too few digits (`imprecise`) or it is `tiny` beside the next level."""
-
-    levels: Levels
-    waves: Array
-    left: Array | None
-    converged: Array
-    cut: Array
-    imprecise: Array
-    tiny: Array
-
-
-def solve(request: Request) -> tuple[Spectrum, Operator]:
+def solve(request: ModesRequest) -> tuple[Spectrum, Operator]:
     """The slow modes of a validated request, and the operator that they belong to."""
-    tried = _first_candidate(request)
+    tried = first_candidate(request)
     outcome = _run(tried)
-    while request.concrete and (better := _next_candidate(tried, outcome)) is not None:
+    while request.concrete and (better := next_candidate(tried, outcome)) is not None:
         tried = better
         outcome = _run(tried)
     outcome = _with_small_gap(tried, outcome)
@@ -270,54 +152,6 @@ def solve(request: Request) -> tuple[Spectrum, Operator]:
     return found, tried.operator
 
 
-def _first_candidate(request: Request) -> Candidate:
-    grid, k = request.grid, request.k
-    if request.process and not request.sampled.reversible:
-        if grid.size > DENSE_SIZE:
-            # A few factors of the layers across the longest axis.
-            check_memory("grid", (grid.size, grid.size // max(grid.shape)), 4, "Take fewer nodes on some axis.")
-        return Candidate(request, *_scheme_for_rates(request), "relaxation", k)
-    scheme, decision = _choose_scheme(request)
-    known = request.process and not _absorbs(grid)
-    host = on_host(grid, request.equation, request.t)
-    solver = choose_modes(scheme, grid, k, known, isinstance(request.equation, ScoreHamiltonian), host)
-    size = k if solver in ("known", "ground") else min(grid.size, k + max(GUARDS, k // 2))
-    return Candidate(request, scheme, decision, solver, size)
-
-
-def _choose_scheme(request: Request) -> tuple[Scheme, Decision]:
-    """The scheme that was given, or the one that suits the Gibbs density, where that is concrete."""
-    if request.scheme is not None:
-        return request.scheme, Decision(type(request.scheme).__name__, "as asked")
-    grid, start = request.grid, as_array(np.ones(request.grid.shape), request.dtype)
-    if request.process and request.concrete and has_basis(grid):
-        start = _gibbs(request)
-    times = jnp.reshape(request.t, 1) if not is_concrete(request.t) else as_array(np.reshape(request.t, 1))
-    chosen = choose_scheme(request.equation, grid, None, start, times, request.tol, sampled=request.sampled)
-    return chosen.scheme, chosen.decision
-
-
-def _gibbs(request: Request) -> Array:
-    """The Gibbs density `(*shape)`, computed on the host."""
-    log_gibbs = np.asarray(request.sampled.samples(Spectral(), request.t).log_gibbs)
-    density = np.exp(log_gibbs - np.max(log_gibbs))
-    mass = density
-    for axis in reversed(request.grid.axes):
-        mass = mass @ axis.weights
-    return as_array(density / mass, request.dtype)
-
-
-def _scheme_for_rates(request: Request) -> tuple[Scheme, Decision]:
-    """The scheme for a process that is not reversible: `Spectral` wherever there is a basis, to be judged by what it
-    finds."""
-    if request.scheme is not None:
-        return request.scheme, Decision(type(request.scheme).__name__, "as asked")
-    if not has_basis(request.grid):
-        because = f"because an axis is Reflecting or has more than {LARGEST_SPECTRAL} nodes"
-        return ScharfetterGummel(), Decision(ScharfetterGummel.__name__, because)
-    return Spectral(), Decision(Spectral.__name__, "because the grid has a basis on every axis")
-
-
 def _run(candidate: Candidate) -> Outcome:
     """Solve; arrays and static shapes alone go into the programs."""
     request, operator = candidate.request, candidate.operator
@@ -331,23 +165,6 @@ def _run(candidate: Candidate) -> Outcome:
         waves = tridiagonal_modes(operator, candidate.size)
         return _levels_of(operator, factored, waves, as_array(True, bool), request.k, request.process)
     return _solve(operator, factored, candidate.solver, request.k, candidate.size, tol, request.process)
-
-
-def _next_candidate(tried: Candidate, outcome: Outcome) -> Candidate | None:
-    """What to try after an outcome that can be looked at, or None where it stands."""
-    request = tried.request
-    if tried.solver == "relaxation":
-        if request.scheme is not None or not isinstance(tried.scheme, Spectral):
-            return None
-        size = unresolved(request.grid, outcome.levels.vectors)
-        if size <= UNRESOLVED:
-            return None
-        because = f"because Spectral resolves the stationary density only to {size:.0e} on this grid"
-        decision = Decision(ScharfetterGummel.__name__, because, (("defect", size),))
-        return dataclasses.replace(tried, scheme=ScharfetterGummel(), decision=decision)
-    if bool(outcome.cut):
-        return dataclasses.replace(tried, size=min(request.grid.size, 2 * tried.size))
-    return None
 
 
 @shape_program
@@ -446,10 +263,6 @@ def _with_gap(found: Levels, gap: Array, error: Array) -> Levels:
     value = gap.astype(found.values.dtype)
     errors = found.errors.at[1].set(jax.lax.stop_gradient(value * error))
     return found._replace(values=found.values.at[1].set(value), errors=errors)
-
-
-def _absorbs(grid: Grid) -> bool:
-    return any(axis.ends == "open" for axis in grid.axes)
 
 
 def _is_closed_line(grid: Grid) -> bool:

@@ -11,7 +11,7 @@ from .ground import ground_mode, separates
 from .tensor import tensor_modes
 from .volumes import volume_modes
 
-DENSE_SIZE = 1024  # points up to which the whole matrix is taken: its eigen-decomposition then takes a second
+DENSE_SIZE = 1024  # points up to which the whole matrix is taken: a free choice
 FEW = 8  # fewer than one level in so many of the points: beyond that the whole matrix is cheaper (a free choice)
 
 DESCRIPTIONS = {

@@ -31,7 +31,7 @@ from ..scheme.edges import EdgeOperator
 from ..scheme.tensor import Factor, TensorOperator
 
 SAME = 1e-6  # levels that differ by less of the larger one are taken for one
-ROUNDINGS = 8  # of size eps |H| (or eps |A|), that a quotient may gather (measured: 1 to 3)
+ROUNDINGS = 8  # of size eps |H| (or eps |A|), that a quotient is taken to gather at most (a free choice)
 DIGITS = 1e-8  # the rounding that a level through H may have
 
 

@@ -140,7 +140,7 @@ def lobpcg(
 def scattered(shape: tuple[int, ...], dtype: Any, seed: int | Array = 0) -> Array:
     """Numbers `(m, size)` between -1 and 1 that look random, fixed by `seed`: a start that knows no symmetry.
 
-    A hash of the index of each (Wellons' lowbias32), which compiles in a fortieth of the time of `jax.random`.
+    A hash of the index of each (Wellons' lowbias32), instead of `jax.random`, which takes 0.4 s to compile.
     """
     rows, columns = (jax.lax.broadcasted_iota(jnp.uint32, shape, i) for i in (0, 1))
     # The odd number nearest to 2^32 / golden ratio sends neighbours far apart (Knuth, vol. 3, section 6.4).

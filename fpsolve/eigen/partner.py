@@ -34,7 +34,7 @@ from ..equation import FokkerPlanck
 from ..grid import Axis, Grid, Line
 from ..scheme import EdgeOperator, Samples, ScharfetterGummel
 
-STEPS = 32  # of Lanczos' iteration: modes a part in 1e5 apart are told from each other (tests/test_partner.py)
+STEPS = 32  # of Lanczos' iteration: modes a part in 1e4 apart are told from each other (tests/test_partner.py)
 CELLS = (256, 512, 1024, 2048)  # errors of order 8 in the width: 1e-11 at most in the tests
 EMPTY = -1e30  # the logarithm of no mass
 EXACTLY = jax.lax.Precision.HIGHEST

@@ -32,7 +32,7 @@ from ..scheme.tensor import Factor, TensorOperator
 from .lobpcg import scattered
 from .subspace import Slow, slow_subspace
 
-DENSE_SIZE = 1024  # points up to which the whole matrix is taken: its decomposition then takes some seconds
+DENSE_SIZE = 1024  # points up to which the whole matrix is taken: a free choice
 SHORTEST = 0.45  # cycles a node, from which the shortest tenth of all wavelengths begins
 SPARE = 8  # modes beside the wanted ones, so that a cluster of rates comes whole
 

@@ -25,7 +25,7 @@ def on_host(grid: Grid, *values: object) -> bool:
 
 def tridiagonal_modes(operator: EdgeOperator, k: int) -> Array:
     """The k lowest modes of H `(k, n)`, orthonormal in the grid's weights, from concrete rates. **Cost**: O(k n)."""
-    from scipy.linalg import eigh_tridiagonal  # loads in a fifth of a second, which few calls need
+    from scipy.linalg import eigh_tridiagonal  # imported here, because few calls need it
 
     axis = operator.grid.axes[0]
     root = np.sqrt(axis.weights)

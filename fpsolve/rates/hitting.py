@@ -42,7 +42,7 @@ from .sets import edge_shares, read_set
 Action: TypeAlias = Callable[[Array], Array]
 Fields: TypeAlias = tuple[Array, ...]
 
-ROUNDS, ITERATIONS = 12, 400  # of BiCGSTAB, and of each between two true residuals (40 are common)
+ROUNDS, ITERATIONS = 12, 400  # of BiCGSTAB, and of each between two true residuals (free choices)
 TIGHT, LOOSE = 1e-10, 0.1  # residuals asked of an answer, and of a passage time that only bounds the error of another
 TO_THE_LAST, OUTSIDE = "one on the last set", "one outside all sets"  # the loads of the two systems
 

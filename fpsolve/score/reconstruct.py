@@ -25,9 +25,10 @@ from ..core.types import Count
 from ..equation import ScoreHamiltonian
 from ..grid import Grid, Line
 from ..modes import Spectrum
+from ..plan.modes import validate_modes
 from ..scheme import Scheme
 from ..scheme.tensor import Factor, TensorOperator
-from ..spectrum import solve, validate
+from ..spectrum import solve
 from .currents import conservative, stationary
 from .fields import as_score
 
@@ -188,7 +189,7 @@ def reconstruct(
         refuse("diffusion", diffusion, "the bounds of a reconstruction need one number", "Give D, a number above zero.")
     if k < 2:
         refuse("k", k, "a gap needs two levels", "Give k=2 or more.")
-    request = validate(equation, grid, k, t, scheme, None)
+    request = validate_modes(equation, grid, k, t, scheme, None)
     found, operator = solve(request)
     _check_confined(found, getattr(field.model, "__name__", type(field.model).__name__))
     assert isinstance(request.equation, ScoreHamiltonian)
