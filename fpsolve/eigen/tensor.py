@@ -29,8 +29,6 @@ RANDOM = 0.01  # share of the start that knows no symmetry
 EARLY = 0.25  # of the residual asked for, where half of the functions stop
 SEARCHERS = 2  # vectors that look for what was missed, in the place of the last guards
 SEARCH = 12  # their rounds, enough to show a level that the start has missed (free choice; tests/test_spectrum.py)
-    12  # their rounds, enough to show a level that the start has missed (a free choice, see tests/test_spectrum.py)
-)
 
 
 class Functions(NamedTuple):
