@@ -90,14 +90,14 @@ def fresh_programs() -> Iterator[None]:
 
 @pytest.fixture
 def nothing_is_computed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A door as a user meets it, without the suite's type checks; fail as soon as an operator is built."""
+    """A public function as a user meets it, without the suite's type checks; fail as soon as an operator is made."""
     import fpsolve as fp
 
     def computed(*_: Any, **__: Any) -> None:
         raise AssertionError("computed before refusing")
 
     for scheme in (fp.Spectral, fp.ScharfetterGummel, fp.SquareRoot):
-        monkeypatch.setattr(scheme, "build", computed)
+        monkeypatch.setattr(scheme, "assemble", computed)
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)

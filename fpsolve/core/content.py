@@ -178,7 +178,7 @@ def _key_of_value(value: Any, follow_rules: bool) -> Any:
 def is_plain(tree: Any) -> bool:
     """Whether a function is one of the library's own modules with nothing but numbers inside, which need no reading:
     all that it depends on are its leaves."""
-    if tree is None or isinstance(tree, bool | int | float | complex | str) or eqx.is_array(tree):
+    if tree is None or isinstance(tree, bool | int | float | complex | str | Operations) or eqx.is_array(tree):
         return True
     if isinstance(tree, jax.core.Tracer):
         return True

@@ -43,9 +43,9 @@ class Problem(eqx.Module):
         return (
             isinstance(path, OperatorPath)
             and isinstance(path.scheme, Spectral)
+            and path.axiswise
             and self.picture is not Picture.DENSITY
             and not any(isinstance(axis, Legendre) for axis in self.grid.axes)
-            and all(slope is None for slope in path.layout.slope)
             and self.grid.size <= LARGEST
         )
 

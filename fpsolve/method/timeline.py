@@ -1,22 +1,21 @@
 """A moving problem as expansions in time, interval by interval: what a run steps through on the host.
 
-Each stretch between two breakpoints is halved until an expansion of fixed length reaches rounding (`scheme.expand`).
-The intervals depend on the breakpoints alone, not on where a run stands, so a run that is resumed meets the same ones.
+Each stretch between two breakpoints is halved until an expansion of fixed length reaches rounding on every part
+(`scheme.expand`). The parts depend on the breakpoints alone, not on where a run stands, so a run that is resumed meets
+the same ones. Where a stretch needs too many parts, the functions themselves are stepped through.
 """
 
 import dataclasses
 import math
 
-import numpy as np
-
-from ..scheme import EvaluatedPath, OperatorPath, expand
+from ..scheme import EvaluatedPath, expand
 from ..scheme.moving import NODES
 from .problem import Problem
 
-DEPTH = 12  # halvings, after which the functions themselves are stepped through: 4096 expansions (a free choice)
-LARGEST = (
-    2**25
-)  # numbers in an expansion, 256 MiB; beyond, the functions themselves are stepped through (a free choice)
+DEPTH = 7  # halvings of a stretch at most, 128 parts (a free choice: a rough function costs eight vain expansions)
+LARGEST = 2**25  # numbers in all parts of a stretch, 256 MiB (a free choice)
+
+Part = tuple[float, float, Problem]
 
 
 class Timeline:
@@ -29,52 +28,47 @@ class Timeline:
     def __init__(self, problem: Problem, edges: list[tuple[float, float]]):
         self._problem = problem
         self._edges = edges
-        self._found: dict[tuple[float, float], Problem | None] = {}
+        self._parts: dict[tuple[float, float], list[Part]] = {}
+        path = problem.operator
+        self._most = LARGEST // (NODES * path.count_numbers()) if isinstance(path, EvaluatedPath) else 0
 
     def covering(self, now: float) -> tuple[Problem, float]:
         """A problem that holds from `now` on, and until when."""
-        path = self._problem.operator
-        inside = [(a, b) for a, b in self._edges if a <= now < b]
-        if not inside or not isinstance(path, EvaluatedPath) or NODES * _numbers(path) > LARGEST:
-            return self._problem, inside[0][1] if inside else math.inf
-        start, end = inside[0]
-        for _ in range(DEPTH):
-            found = self._expanded(path, start, end)
-            if found is not None:
-                return found, end
-            middle = (start + end) / 2
-            start, end = (start, middle) if now < middle else (middle, end)
-        return self._problem, inside[0][1]
+        stretch = next(((a, b) for a, b in self._edges if a <= now < b), None)
+        if stretch is None:
+            return self._problem, math.inf
+        return next((problem, end) for _, end, problem in self._split(*stretch) if now < end)
 
     def at(self, t: float) -> Problem:
         """A problem that holds at time t; at the end of a stretch, the one before it."""
-        start = next((a for a, b in self._edges if a < t <= b), None)
-        if start is None:
+        stretch = next(((a, b) for a, b in self._edges if a < t <= b), None)
+        if stretch is None:
             return self.covering(t)[0]
-        now = start
-        while True:
-            problem, until = self.covering(now)
-            if until >= t:
-                return problem
-            now = until
+        return next(problem for _, end, problem in self._split(*stretch) if t <= end)
 
     def after(self, until: float) -> float:
         """Where a run goes on that has come to `until`: there, or beyond a breakpoint."""
-        return next((start for start, _ in self._edges if start >= until), until) if self._ends(until) else until
+        if not any(until == end for _, end in self._edges):
+            return until
+        return next((start for start, _ in self._edges if start >= until), until)
 
-    def _ends(self, until: float) -> bool:
-        return any(until == end for _, end in self._edges)
+    def _split(self, start: float, end: float) -> list[Part]:
+        if (start, end) not in self._parts:
+            found = self._halved(start, end, DEPTH) if self._most else None
+            whole = found is None or len(found) > self._most
+            self._parts[start, end] = [(start, end, self._problem)] if whole or found is None else found
+        return self._parts[start, end]
 
-    def _expanded(self, path: EvaluatedPath, start: float, end: float) -> Problem | None:
-        if (start, end) not in self._found:
-            operator: OperatorPath | None = expand(path, start, end)
-            made = None if operator is None else dataclasses.replace(self._problem, operator=operator)
-            self._found[start, end] = made
-        return self._found[start, end]
-
-
-def _numbers(path: EvaluatedPath) -> int:
-    """How many numbers of the samples depend on time."""
-    layout = path.layout
-    moving = [*layout.slope, layout.well, layout.log_gibbs]
-    return sum(int(np.prod(leaf.shape)) for leaf in moving if leaf is not None)
+    def _halved(self, start: float, end: float, depth: int) -> list[Part] | None:
+        """Parts on which the expansion converges; None where one does not after `depth` halvings."""
+        path = self._problem.operator
+        assert isinstance(path, EvaluatedPath)
+        operator = expand(path, start, end)
+        if operator is not None:
+            return [(start, end, dataclasses.replace(self._problem, operator=operator))]
+        if depth == 0:
+            return None
+        middle = (start + end) / 2
+        left = self._halved(start, middle, depth - 1)
+        right = None if left is None else self._halved(middle, end, depth - 1)
+        return None if left is None or right is None else left + right

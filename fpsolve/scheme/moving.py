@@ -8,6 +8,7 @@ Programs that step in time take either. The second depends on shapes alone, so i
 
 import abc
 import dataclasses
+import math
 from typing import Any
 
 import equinox as eqx
@@ -17,9 +18,13 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array
+from ..core.content import is_plain
 from ..core.program import sampling_program
-from ..grid import Grid
+from ..equation import FokkerPlanck, ScoreHamiltonian
+from ..grid import Grid, Legendre
+from ..potential import Driven, as_potential
 from .base import Equation, Operator, Samples, Scheme, log_sqrt_pi
+from .spectral import Spectral
 
 # Terms of an expansion: some three periods of a drive (a free choice: an interval that needs more is halved).
 NODES = 32
@@ -40,9 +45,9 @@ class OperatorPath(eqx.Module):
         """What the scheme reads at time t."""
 
     @property
-    def layout(self) -> Samples:
-        """The shapes of the samples, without evaluating anything."""
-        return jax.eval_shape(lambda: self.samples(0.0))
+    @abc.abstractmethod
+    def axiswise(self) -> bool:
+        """Whether H is a kinetic matrix for each axis and a well, with no factor."""
 
     def at(self, t: Any, dtype: Any) -> Operator:
         """The operator at time t."""
@@ -67,6 +72,20 @@ class EvaluatedPath(OperatorPath):
     grid: Grid = eqx.field(static=True)
     reversible: bool = eqx.field(static=True)
 
+    @property
+    def axiswise(self) -> bool:
+        """Whether the scheme takes the exact quantum potential on every axis."""
+        if not isinstance(self.scheme, Spectral) or isinstance(self.equation, ScoreHamiltonian):
+            return False
+        walls = any(isinstance(axis, Legendre) for axis in self.grid.axes)
+        return not isinstance(self.equation, FokkerPlanck) or (self.reversible and not walls)
+
+    def count_numbers(self) -> int:
+        """How many numbers of the samples depend on time. Cost: a tracing of the functions."""
+        layout = jax.eval_shape(lambda: self.samples(0.0))
+        moving = [*layout.slope, layout.well, layout.log_gibbs]
+        return sum(math.prod(leaf.shape) for leaf in moving if leaf is not None)
+
     def samples(self, t: Any) -> Samples:
         """The functions at time t."""
         return self.scheme.sample(self.equation, self.grid, t, self.reversible)
@@ -74,17 +93,26 @@ class EvaluatedPath(OperatorPath):
 
 class ExpandedPath(OperatorPath):
     """Chebyshev expansions on [start, end]: `coefficients` are `Samples` whose arrays, but for the diffusion, have the
-    terms as their first axis."""
+    terms as their first axis. They are expansions in t, or in `clock(t)`, the place on a path, where there is a clock: a
+    schedule of arrays."""
 
     coefficients: Samples
     start: Array
     end: Array
     scheme: Scheme
-    grid: Grid = eqx.field(static=True)
+    clock: Any = None
+    grid: Grid = eqx.field(static=True, kw_only=True)
+
+    @property
+    def axiswise(self) -> bool:
+        """Whether no axis has a slope at its faces."""
+        return all(slope is None for slope in self.coefficients.slope)
 
     def samples(self, t: Any) -> Samples:
         """The sums at time t."""
         t = jnp.asarray(t)
+        if self.clock is not None:
+            t = self.clock(t).astype(t.dtype)
         s = (2 * t - (self.start + self.end).astype(t.dtype)) / (self.end - self.start).astype(t.dtype)
         terms = [jnp.ones_like(s), s]
         for _ in range(NODES - 2):
@@ -99,6 +127,7 @@ def expand(path: EvaluatedPath, start: float, end: float) -> ExpandedPath | None
     The functions are evaluated by one small program at Chebyshev nodes inside the interval, so a jump at an end is no
     obstacle, and at other times, where the sum must agree with them. **Cost**: 39 evaluations on all places.
     """
+    path, start, end, clock = _by_clock(path, start, end)
     angles = np.pi * (np.arange(NODES) + 0.5) / NODES
     checks = 2 * np.modf(np.arange(1, CHECKS + 1) * (np.sqrt(5) - 1) / 2)[0] - 1
     places = np.concatenate([np.cos(angles), checks])
@@ -125,7 +154,39 @@ def expand(path: EvaluatedPath, start: float, end: float) -> ExpandedPath | None
         return None
     diffusion = tuple(as_array(np.asarray(values)[0]) for values in sampled.diffusion)
     expanded = dataclasses.replace(expanded, diffusion=diffusion)
-    return ExpandedPath(expanded, as_array(start), as_array(end), path.scheme, path.grid)
+    return ExpandedPath(expanded, as_array(start), as_array(end), path.scheme, clock, grid=path.grid)
+
+
+class _Identity(eqx.Module):
+    """A schedule whose time is the place on the path."""
+
+    def __call__(self, t: Any) -> Any:
+        """The place."""
+        return t
+
+
+def _by_clock(path: EvaluatedPath, start: float, end: float) -> tuple[EvaluatedPath, float, float, Any]:
+    """The same in the place on a path, where the equation is a path driven by a schedule of arrays: a path is smooth
+    where the schedule has hundreds of pieces. With the ends in that variable, and the schedule."""
+    equation = path.equation
+    potential = getattr(equation, "potential", None)
+    driven = isinstance(potential, Driven) and is_plain(potential.schedule)
+    if not driven or getattr(equation, "force", None) is not None or _moves_by_itself(potential.path):
+        return path, start, end, None
+    places = np.asarray(potential.schedule(jnp.asarray([start, end])))
+    low, high = float(np.min(places)), float(np.max(places))
+    # Where the schedule rests the range is widened: an expansion needs one.
+    width = max(high - low, 1e-3 * max(1.0, abs(low)))
+    high = low + width
+    still = eqx.tree_at(lambda e: e.potential, equation, Driven(potential.path, _Identity()))
+    return dataclasses.replace(path, equation=still), low, high, potential.schedule
+
+
+def _moves_by_itself(path: Any) -> bool:
+    """Whether the potentials on a path depend on time themselves."""
+    found: list[bool] = []
+    jax.eval_shape(lambda place: found.append(as_potential(path(place)).moves), jax.ShapeDtypeStruct((), float))
+    return found[0]
 
 
 @sampling_program
