@@ -146,7 +146,7 @@ def test_a_changed_moving_potential_and_force_change_the_answer():
     for push[0] in (0.0, 1.0):
         found = fp.evolve(equation, start, [1.0], grid=GRID, scheme=fp.ScharfetterGummel(), tol=1e-5)
         mean = push[0] * (1 - np.exp(-1.0))
-        assert abs(float(GRID.integrate(found.values[0] * GRID.nodes[0])) - mean) < 2e-3
+        assert abs(float(GRID.integrate(found.values[0] * GRID.nodes[0])) - mean) < 1e-2
 
 
 def test_a_fitted_grid_follows_the_function():
