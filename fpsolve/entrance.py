@@ -44,18 +44,19 @@ def check_and_sample(equation: Any, grid: Any, scheme: Scheme | None, t: Any = 0
     if any(shape not in ((), (grid.ndim,)) for shape in shapes):
         cure = "Give one number, or one an axis."
         refuse("diffusion", equation.diffusion, f"the grid has {_dimensions(grid)}", cure)
-    shapes = {"score": (grid.ndim,)} if isinstance(equation, ScoreHamiltonian) else {"potential": ()}
+    scored = isinstance(equation, ScoreHamiltonian)
+    wanted: dict[str, tuple[int, ...]] = {"score": (grid.ndim,)} if scored else {"potential": ()}
     if callable(equation.diffusion):
-        shapes["diffusion"] = (grid.ndim,)
+        wanted["diffusion"] = (grid.ndim,)
     if isinstance(equation, FokkerPlanck) and equation.force is not None:
-        shapes["force"] = (grid.ndim,)
-    for name, shape in shapes.items():
+        wanted["force"] = (grid.ndim,)
+    for name, shape in wanted.items():
         _check_function(name, equation, grid, t, shape)
     equation = read_equation(equation, grid.ndim)
     if not is_concrete(equation, t):
         return equation, grid, None
-    found, jumps, samples = _values(equation, tuple(shapes), grid, as_array(t), scheme)
-    for name, shape in shapes.items():
+    found, jumps, samples = _values(equation, tuple(wanted), grid, as_array(t), scheme)
+    for name, shape in wanted.items():
         _check_values(name, found[name], grid, t, shape)
     for i, (jump, scale) in jumps.items():
         _check_periodic(equation, grid.axes[i], float(jump), float(scale))

@@ -38,9 +38,13 @@ class Faulty(Scheme):
     def check(self, equation: Any, grid: fp.Grid) -> None:
         """Every equation on every grid."""
 
-    def build(self, equation: Any, grid: fp.Grid, t: Any, dtype: Any, reversible: bool) -> Any:
-        """The operator at time t."""
-        made = PLAIN.build(equation, grid, t, dtype, False)
+    def sample(self, equation: Any, grid: fp.Grid, t: Any, reversible: bool) -> Any:
+        """Without a Gibbs density."""
+        return PLAIN.sample(equation, grid, t, False)
+
+    def assemble(self, samples: Any, grid: fp.Grid, dtype: Any) -> Any:
+        """The operator, with wrong rates."""
+        made = PLAIN.assemble(samples, grid, dtype)
         return eqx.tree_at(lambda op: op.up[0], made, made.up[0] * self.factor)
 
 

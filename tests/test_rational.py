@@ -64,7 +64,7 @@ def run(system, times, method, start=None, tol=1e-10):
     equation, axis = system
     grid = fp.Grid(axis)
     start = spot(grid) if start is None else start
-    picture = "density" if isinstance(equation, fp.FokkerPlanck) else "wave"
+    picture = Picture.DENSITY if isinstance(equation, fp.FokkerPlanck) else Picture.WAVE
     return advance(method, build(equation, grid), picture, start, jnp.asarray(times), jnp.asarray(tol))
 
 
@@ -283,7 +283,7 @@ def test_starts_and_rates_go_through_vmap():
         advance(
             Rational(),
             build(fp.FokkerPlanck(fp.DoubleWell(depth)), grid),
-            "density",
+            Picture.DENSITY,
             start,
             jnp.ones(1),
             jnp.asarray(1e-8),
@@ -302,7 +302,7 @@ def test_single_precision_reaches_its_own_floor(name):
     truth = run(SYSTEMS[name], times, Rational()).field
     operator = build(equation, grid, jnp.float32)
     numbers = (spot(grid), times, jnp.asarray(1e-5))
-    taken = advance(Rational(), operator, "density", *(number.astype(jnp.float32) for number in numbers))
+    taken = advance(Rational(), operator, Picture.DENSITY, *(number.astype(jnp.float32) for number in numbers))
     assert taken.field.dtype == taken.error.dtype == jnp.float32
     alive = np.asarray(jnp.sum(truth, axis=1)) > 1e-30
     off = distance(axis, np.asarray(taken.field, float), np.asarray(truth))[alive]
@@ -352,7 +352,7 @@ def test_what_cannot_be_done_is_refused():
     refused(lambda: Rational().prepare(build(fp.FokkerPlanck(fp.Harmonic()), plane), Picture.DENSITY), "one axis")
     refused(lambda: Rational().prepare(made, Picture.DENSITY), "finite-volume", "Chebyshev")
     refused(lambda: Rational().prepare(build(pushed, ring), Picture.DENSITY), "complex", "Uniformization")
-    refused(lambda: Rational().prepare(build(BARRIER, line), Picture.GIBBS_WAVE), Picture.DENSITY)
+    refused(lambda: Rational().prepare(build(BARRIER, line), Picture.GIBBS_WAVE), "density")
     refused(lambda: Rational(5), "Rational.order", "even")
     prepared = Rational().prepare(build(fp.Schrodinger(fp.Harmonic()), line), Picture.WAVE)
     refused(lambda: Rational().apply(prepared, spot(line), jnp.ones(1), jnp.asarray(1e-8), 0.3), "wick", "Chebyshev")

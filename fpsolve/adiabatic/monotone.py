@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.arrays import as_array
 from ..core.checks import check_integer, check_numbers, check_positive, refuse
 
 
@@ -76,6 +77,15 @@ class Tabulated(Schedule):
     def place(self, u: Array) -> Array:
         """λ at the part u of the time."""
         return _piecewise(self.knots, self.pieces, u)
+
+    def padded(self, multiple: int) -> "Tabulated":
+        """The same with constant pieces after the end, up to a multiple of pieces in all."""
+        knots, pieces = np.asarray(self.knots), np.asarray(self.pieces)
+        more = -len(pieces) % multiple
+        rest = np.zeros((more, pieces.shape[1]))
+        rest[:, 0] = np.sum(pieces[-1])
+        knots = np.concatenate([knots, knots[-1] + 1.0 + np.arange(more)])
+        return Tabulated(self.total, as_array(knots), as_array(np.concatenate([pieces, rest])))
 
 
 @functools.partial(jax.jit, inline=True)  # traced once, however often it is part of another program

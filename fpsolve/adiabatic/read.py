@@ -23,9 +23,12 @@ from ..core.content import ReadFunction, is_plain, read_function
 from ..core.types import Point
 from ..potential import Potential, as_potential
 from ..potential.base import Still
+from .monotone import Tabulated
 
 # A session's last results: an `Along` takes some 20 kB, so that a thousand fit (a free choice).
 CACHE_BYTES = 2**24
+# Tables of schedules are filled up to multiples of so many pieces, so that those of different paths share programs.
+PIECES = 64
 
 
 class Identity(eqx.Module):
@@ -54,8 +57,8 @@ class ReadPoint(Potential):
 
     @property
     def moves(self) -> bool:
-        """True: a potential on a path may depend on t besides."""
-        return True
+        """Whether the potentials on the path depend on t besides."""
+        return self.function.uses(2)
 
     def __call__(self, x: Point, t: Any = None) -> Array:
         """U_lambda(x, t), a scalar."""
@@ -85,6 +88,8 @@ def read_schedule(schedule: Any) -> Any:
     """`schedule`, which has a `total`, as it is now."""
     # What an optimal schedule was made of is not needed to follow it.
     schedule = getattr(schedule, "motion", schedule)
+    if isinstance(schedule, Tabulated) and is_concrete(schedule):
+        schedule = schedule.padded(PIECES)
     if is_plain(schedule):
         return schedule
     read = read_function(lambda t: jnp.asarray(schedule(t)), _shapes(1)[1])

@@ -14,6 +14,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.core
 import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
@@ -53,6 +54,13 @@ class ReadFunction(eqx.Module):
         # A constant comes out of a jaxpr as a literal, which is no array.
         return jax.tree.unflatten(self.operations.structure, [jnp.asarray(value) for value in values])
 
+    def uses(self, argument: int) -> bool:
+        """Whether the value depends on the argument of this number; each argument is one array."""
+        jaxpr = self.operations.jaxpr
+        variable = jaxpr.invars[argument]
+        read = [atom for equation in jaxpr.eqns for atom in equation.invars]
+        return any(atom is variable for atom in (*read, *jaxpr.outvars))
+
 
 def read_function(function: Callable[..., Any], *example: Any) -> ReadFunction:
     """`function` as it is now, read with arguments of the shapes and types of `example`.
@@ -82,9 +90,9 @@ def _without_literals(jaxpr: Any) -> tuple[Any, list[np.ndarray]]:
     """The same jaxpr with its floating-point scalars as constants (those in a loop or a call inside it stay)."""
 
     def is_number(atom: Any) -> bool:
-        return (
-            isinstance(atom, jex.Literal) and np.ndim(atom.val) == 0 and jnp.issubdtype(atom.aval.dtype, jnp.floating)
-        )
+        if not isinstance(atom, jex.Literal) or np.ndim(atom.val):
+            return False
+        return jnp.issubdtype(np.asarray(atom.val).dtype, jnp.floating)
 
     numbers = [
         np.asarray(atom.val, atom.aval.dtype) for equation in jaxpr.eqns for atom in equation.invars if is_number(atom)

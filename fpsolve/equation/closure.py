@@ -57,14 +57,14 @@ def read_equation(equation: FokkerPlanck | Schrodinger | ScoreHamiltonian, ndim:
             return equation
         score = Field(ReadVector(_read(equation.score, ndim)), equation.moves, "score")
         return eqx.tree_at(lambda e: e.score, equation, score)
-    potential = equation.potential
+    potential: Any = equation.potential
     if not is_plain(potential):
         equation = eqx.tree_at(lambda e: e.potential, equation, ReadPotential(_read(potential, ndim), potential.moves))
     given: Any = equation.diffusion
     if callable(given) and not is_plain(given):
         diffusion = ReadVector(_read(lambda x, t: jnp.asarray(given(x)), ndim))
         equation = eqx.tree_at(lambda e: e.diffusion, equation, diffusion)
-    force = getattr(equation, "force", None)
+    force: Any = getattr(equation, "force", None)
     if not is_plain(force):
         read = Field(ReadVector(_read(force, ndim)), force.moves, force.name)
         equation = eqx.tree_at(lambda e: e.force, equation, read)

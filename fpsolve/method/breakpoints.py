@@ -90,6 +90,6 @@ def _look(equation: Any, points: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 
 @sampling_program
-def _sample(equation: Any, points: Array, times: Array) -> Array:
+def _sample(equation: Any, points: Any, times: Any) -> Array:
     """What the equation is given by, at all points and times, `(T, P)`."""
     return jax.vmap(lambda t: jax.vmap(lambda x: equation.given_at(x, t))(points).ravel())(times)

@@ -73,7 +73,7 @@ def check_method(method: Any, kind: ProblemKind) -> None:
         refuse("method", method, "the equation stands still", "Give fp.Chebyshev(), which is exact in time.")
     propagator = method.exponential if isinstance(method, Magnus) else method
     if (reason := propagator.unsupported(kind)) is not None:
-        value = method if reason.name == "method" else propagator.ranks
+        value = method if reason.name == "method" else getattr(propagator, "ranks", method)
         refuse(reason.name, value, reason.because, reason.cure)
     if isinstance(method, Magnus) and isinstance(propagator, Splitting | Implicit) and propagator.steps is None:
         name = type(propagator).__name__

@@ -135,8 +135,8 @@ class Interval(NamedTuple):
     """The field after an interval, its calls, the estimated relative error, and the levels taken (steps each)."""
 
     field: Array
-    calls: Array
-    error: Array
+    calls: Any
+    error: Any
     levels: tuple[int, ...]
 
 

@@ -262,8 +262,9 @@ def _missing(problem: Problem, field: Array, fraction: Any, first: Array) -> tup
 
 
 def _in_functions(request: Request, problem: Problem, ranks: tuple[int, ...]) -> Problem:
-    made = contract(problem.operator, ranks, lambda positions: sample_wells(request.equation, positions))
-    return dataclasses.replace(problem, operator=dataclasses.replace(problem.operator, contraction=made))
+    operator: Any = problem.operator
+    made = contract(operator, ranks, lambda positions: sample_wells(request.equation, positions))
+    return dataclasses.replace(problem, operator=dataclasses.replace(operator, contraction=made))
 
 
 def _between_breakpoints(request: Request, method: Magnus, decision: Decision) -> tuple[Magnus, Decision]:

@@ -16,12 +16,11 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.program import quick_program, sampling_program
-from ..equation import divide_root
+from ..equation import FokkerPlanck, divide_root
 from ..grid import Grid, Legendre
 from ..method.aliasing import EXCESS, aliasing_error, short_wave_damping, short_wave_share
 from ..method.clipping import clip_tails
 from ..scheme import EdgeOperator, Operator
-from ..scheme.base import Equation
 
 UNRESOLVED = 1e-3  # the largest defect at which a basis is used: with as many cells finite volumes are seldom better
 MOST_CROSSED = 4.0  # the Péclet number of a cell up to which a density is tried in a basis (a free choice)
@@ -40,7 +39,7 @@ class Resolution(NamedTuple):
 
 
 @quick_program
-def measure(operator: Operator, diffusion: Array, field: Array, fraction: Any, first: Any) -> Resolution:
+def measure(operator: Operator, diffusion: Any, field: Array, fraction: Any, first: Any) -> Resolution:
     """`diffusion` `(d,)`, the least on each axis; `fraction` of the mass that clipping may cost; `first` the first time
     after t = 0 that is reported."""
     grid, log_root = operator.grid, operator.log_root
@@ -107,7 +106,7 @@ def short_share(field: Array, grid: Grid) -> Array:
 
 
 @sampling_program
-def largest_peclet(equation: Equation, grid: Grid) -> Array:
+def largest_peclet(equation: FokkerPlanck, grid: Grid) -> Array:
     """The largest Péclet number |b_i| h_i / D_i of a cell."""
     drift, diffusion = grid.sample(equation.drift), grid.sample(equation.diffusions)
     widths = jnp.asarray([axis.length / axis.n for axis in grid.axes])

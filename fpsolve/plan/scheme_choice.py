@@ -64,7 +64,8 @@ class SampledEquation:
 
     def path(self, scheme: Scheme, flux: bool = False) -> EvaluatedPath:
         """The operators of a scheme at all times."""
-        return EvaluatedPath(self.equation, scheme, self.grid, self.reversible and not flux)
+        reversible = self.reversible and not flux
+        return EvaluatedPath(equation=self.equation, scheme=scheme, grid=self.grid, reversible=reversible)
 
 
 @quick_program

@@ -117,6 +117,7 @@ def _assemble(rate: Callable[[Array], Array], samples: Samples, grid: Grid, dtyp
     up, down = [], []
     for i, axis in enumerate(grid.axes):
         scale, slope = samples.diffusion[i] / _along(grid, i, axis.gaps), samples.slope[i]
+        assert slope is not None, "finite volumes sample a slope on every axis"
         up.append((scale * rate(-slope)).astype(dtype))
         down.append((scale * rate(slope)).astype(dtype))
     well = None if samples.well is None else samples.well.astype(dtype)

@@ -92,9 +92,11 @@ class EvaluatedPath(OperatorPath):
 
 
 class ExpandedPath(OperatorPath):
-    """Chebyshev expansions on [start, end]: `coefficients` are `Samples` whose arrays, but for the diffusion, have the
-    terms as their first axis. They are expansions in t, or in `clock(t)`, the place on a path, where there is a clock: a
-    schedule of arrays."""
+    """Chebyshev expansions on [start, end].
+
+    `coefficients` are `Samples` whose arrays, but for the diffusion, have the terms as their first axis. They are
+    expansions in t, or in `clock(t)`, the place on a path, where there is a clock: a schedule of arrays.
+    """
 
     coefficients: Samples
     start: Array
@@ -154,7 +156,14 @@ def expand(path: EvaluatedPath, start: float, end: float) -> ExpandedPath | None
         return None
     diffusion = tuple(as_array(np.asarray(values)[0]) for values in sampled.diffusion)
     expanded = dataclasses.replace(expanded, diffusion=diffusion)
-    return ExpandedPath(expanded, as_array(start), as_array(end), path.scheme, clock, grid=path.grid)
+    return ExpandedPath(
+        coefficients=expanded,
+        start=as_array(start),
+        end=as_array(end),
+        scheme=path.scheme,
+        clock=clock,
+        grid=path.grid,
+    )
 
 
 class _Identity(eqx.Module):
@@ -170,8 +179,9 @@ def _by_clock(path: EvaluatedPath, start: float, end: float) -> tuple[EvaluatedP
     where the schedule has hundreds of pieces. With the ends in that variable, and the schedule."""
     equation = path.equation
     potential = getattr(equation, "potential", None)
-    driven = isinstance(potential, Driven) and is_plain(potential.schedule)
-    if not driven or getattr(equation, "force", None) is not None or _moves_by_itself(potential.path):
+    if not (isinstance(potential, Driven) and is_plain(potential.schedule)):
+        return path, start, end, None
+    if getattr(equation, "force", None) is not None or _moves_by_itself(potential.path):
         return path, start, end, None
     places = np.asarray(potential.schedule(jnp.asarray([start, end])))
     low, high = float(np.min(places)), float(np.max(places))
