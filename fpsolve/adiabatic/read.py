@@ -28,7 +28,7 @@ from .monotone import Tabulated
 # A session's last results: an `Along` takes some 20 kB, so that a thousand fit (a free choice).
 CACHE_BYTES = 2**24
 # Tables of schedules are filled up to multiples of so many pieces, so that those of different paths share programs.
-PIECES = 64
+PIECES = 128
 
 
 class Identity(eqx.Module):

@@ -19,7 +19,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.content import is_plain
-from ..core.program import sampling_program
+from ..core.program import quick_program, sampling_program
 from ..equation import FokkerPlanck, ScoreHamiltonian
 from ..grid import Grid, Legendre
 from ..potential import Driven, as_potential
@@ -183,13 +183,19 @@ def _by_clock(path: EvaluatedPath, start: float, end: float) -> tuple[EvaluatedP
         return path, start, end, None
     if getattr(equation, "force", None) is not None or _moves_by_itself(potential.path):
         return path, start, end, None
-    places = np.asarray(potential.schedule(jnp.asarray([start, end])))
+    places = np.asarray(_follow(potential.schedule, np.asarray([start, end])))
     low, high = float(np.min(places)), float(np.max(places))
     # Where the schedule rests the range is widened: an expansion needs one.
     width = max(high - low, 1e-3 * max(1.0, abs(low)))
     high = low + width
     still = eqx.tree_at(lambda e: e.potential, equation, Driven(potential.path, _Identity()))
     return dataclasses.replace(path, equation=still), low, high, potential.schedule
+
+
+@quick_program
+def _follow(schedule: Any, times: Any) -> Array:
+    """The places of a schedule at times."""
+    return jax.vmap(schedule)(jnp.asarray(times))
 
 
 def _moves_by_itself(path: Any) -> bool:
