@@ -80,13 +80,15 @@ def evolve(
     request = _request(equation, initial, times, grid, scheme, method, tol, wick, observables)
     # 2. Plan: sample the equation, choose scheme, picture and method.
     attempt: Plan | None = first_plan(request)
+    if folder is not None and attempt.chosen.provisional:
+        # A folder holds one discretisation: whether the first one does is found out without it.
+        attempt = attempt.fallback(run(attempt)) or attempt
     # 3. Run, and try the next plan where the outcome is not accepted.
     best = None
     while attempt is not None:
         outcome = run(attempt, track(request.times, progress), _checkpoint(folder, attempt))
         if best is None or not attempt.compared or outcome.worst < best[1].worst:
             best = attempt, outcome
-        # A checkpoint belongs to one discretisation: a folder holds no second attempt.
         attempt = attempt.fallback(outcome) if folder is None else None
     # 4. Return the numbers with what they belong to.
     assert best is not None
