@@ -29,8 +29,10 @@ class Timeline:
         self._problem = problem
         self._edges = edges
         self._parts: dict[tuple[float, float], list[Part]] = {}
-        path = problem.operator
-        self._most = LARGEST // (NODES * path.count_numbers()) if isinstance(path, EvaluatedPath) else 0
+        grid, expandable = problem.grid, isinstance(problem.operator, EvaluatedPath)
+        # Of the samples a slope on each axis, a well and log pi may depend on time, each as large as the grid.
+        numbers = NODES * (grid.ndim + 2) * grid.size
+        self._most = LARGEST // numbers if expandable else 0
 
     def covering(self, now: float) -> tuple[Problem, float]:
         """A problem that holds from `now` on, and until when."""

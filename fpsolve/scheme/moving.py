@@ -8,7 +8,6 @@ Programs that step in time take either. The second depends on shapes alone, so i
 
 import abc
 import dataclasses
-import math
 from typing import Any
 
 import equinox as eqx
@@ -79,12 +78,6 @@ class EvaluatedPath(OperatorPath):
             return False
         walls = any(isinstance(axis, Legendre) for axis in self.grid.axes)
         return not isinstance(self.equation, FokkerPlanck) or (self.reversible and not walls)
-
-    def count_numbers(self) -> int:
-        """How many numbers of the samples depend on time. Cost: a tracing of the functions."""
-        layout = jax.eval_shape(lambda: self.samples(0.0))
-        moving = [*layout.slope, layout.well, layout.log_gibbs]
-        return sum(math.prod(leaf.shape) for leaf in moving if leaf is not None)
 
     def samples(self, t: Any) -> Samples:
         """The functions at time t."""
