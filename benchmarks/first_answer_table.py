@@ -66,16 +66,22 @@ def targets(problem: str) -> list[Target]:
     return found
 
 
-def markdown(rows: list[dict[str, Any]], trees: tuple[str, ...] | None = None, verify: bool | None = None) -> str:
+def markdown(
+    rows: list[dict[str, Any]],
+    trees: tuple[str, ...] | None = None,
+    verify: bool | None = None,
+    names: tuple[str, ...] = (),
+) -> str:
     """Every figure with a target: before, now, target, reached. **Raises** `ValueError` where a row is missing.
 
     `trees` are the columns, all that have a row unless given; `verify` whether `verify --quick` is among the cases, as
-    the rows have it unless given.
+    the rows have it unless given; `names` the cases, all unless given.
     """
     at = {(row["problem"], row["tree"]): row for row in rows}
     trees = tuple(tree for tree in TREES if any(row["tree"] == tree for row in rows)) if trees is None else trees
     verify = any(row["problem"] == "verify_quick" for row in rows) if verify is None else verify
     wanted = [name for name in CASES if targets(name) and (verify or name != "verify_quick")]
+    wanted = [name for name in wanted if name in names or not names]
     missing = [f"{name} ({tree})" for name in wanted for tree in trees or TREES if (name, tree) not in at]
     if missing:
         raise ValueError(f"no row of {', '.join(missing)}: run first_answer.py, with --only and --tree where it helps.")
