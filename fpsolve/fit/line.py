@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg
 
 from ..entrance import mass_weights
 from ..equation import divide_root
@@ -197,6 +196,8 @@ class Line:
         return faces.derivative.T @ (faces.weights[:, None] * flux) / axis.weights[:, None]
 
     def _densities(self, axis: Axis, times: np.ndarray) -> "States":
+        import scipy.linalg  # here, so that `import fpsolve` stays quick
+
         state, now, densities = self.density(axis), 0.0, []
         generator = self.generator(axis, 0.0)
         for t in times:

@@ -6,7 +6,6 @@ exact where the drift is linear. Elsewhere it is a guide to the box only: direct
 """
 
 import numpy as np
-import scipy.linalg
 
 from .landscape import Landscape
 
@@ -16,6 +15,8 @@ NEUTRAL = 1e-9  # by what a direction without a force is damped, so that a stati
 
 def tube(landscape: Landscape, mean: np.ndarray, covariance: np.ndarray, last: float) -> tuple[np.ndarray, np.ndarray]:
     """Means `(S, d)` and covariances `(S, d, d)` from t = 0 to `last`."""
+    import scipy.linalg  # here, so that `import fpsolve` stays quick
+
     d, now = len(mean), 0.0
     means, covariances = [mean], [covariance]
     for t in np.unique(np.concatenate([np.geomspace(1e-5, 1, STEPS), np.linspace(0, 1, STEPS)[1:]])) * last:
