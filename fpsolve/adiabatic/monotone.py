@@ -79,13 +79,21 @@ class Tabulated(Schedule):
         return _piecewise(self.knots, self.pieces, u)
 
     def padded(self, multiple: int) -> "Tabulated":
-        """The same with constant pieces after the end, up to a multiple of pieces in all."""
+        """The same with more pieces after the end, up to a multiple of pieces in all.
+
+        They continue the last piece, so that at the end itself the slope is as it was.
+        """
         knots, pieces = np.asarray(self.knots), np.asarray(self.pieces)
         more = -len(pieces) % multiple
-        rest = np.zeros((more, pieces.shape[1]))
-        rest[:, 0] = np.sum(pieces[-1])
+        if more == 0:
+            return self
+        last = np.polynomial.Polynomial(pieces[-1])
+        width = knots[-1] - knots[-2]
+        orders = np.arange(pieces.shape[1])
+        taylor = [last.deriv(int(j))(1.0) / math.factorial(j) / width**j if j else last(1.0) for j in orders]
         knots = np.concatenate([knots, knots[-1] + 1.0 + np.arange(more)])
-        return Tabulated(self.total, as_array(knots), as_array(np.concatenate([pieces, rest])))
+        pieces = np.concatenate([pieces, np.tile(taylor, (more, 1))])
+        return Tabulated(self.total, as_array(knots), as_array(pieces))
 
 
 @functools.partial(jax.jit, inline=True)  # traced once, however often it is part of another program

@@ -195,3 +195,13 @@ def test_every_optimal_schedule_beats_linear_on_the_hard_path() -> None:
         gains = {cost: linear / float(final_kl(HARD, HARD_BOX, 1.0, one)) for cost, one in optimal.items()}
         assert min(gains.values()) > 1, gains
         assert max(gains.values()) > most, gains
+
+
+def test_a_table_that_is_filled_up_is_the_same_schedule_with_its_slopes() -> None:
+    path = fp.Mix(fp.Harmonic(2.0, center=-1.0), fp.Harmonic(0.5, center=1.0))
+    table = fp.schedule.optimal(path, 5.0, grid=fp.Grid(fp.Line(-8.0, 10.0, 72)), cost="exact").motion
+    filled = table.padded(128)
+    times = np.concatenate([[0.0, 5.0], np.linspace(0.0, 5.0, 37)])
+    assert len(filled.pieces) % 128 == 0 and len(filled.pieces) > len(table.pieces)
+    assert np.max(np.abs(np.asarray(filled(times)) - np.asarray(table(times)))) < 1e-14
+    assert np.max(np.abs(np.asarray(filled.rate(times)) - np.asarray(table.rate(times)))) < 1e-12
