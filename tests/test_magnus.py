@@ -9,6 +9,8 @@ import fpsolve as fp
 from exact_moving import Dragged, Loosened, Shaken
 from fpsolve.method.breakpoints import find_breakpoints
 from fpsolve.method.gauss import pair, tables
+from fpsolve.method.magnus import make_timeline
+from measure import discretise
 
 a = jnp.asarray
 SPECTRAL = fp.Spectral()
@@ -33,6 +35,33 @@ def test_truth_and_an_honest_estimate_at_every_tolerance(name: str) -> None:
         for values, t, error in zip(solution.values, solution.times, solution.error, strict=True):
             assert distance(values, system.density(grid, t)) < 2 * float(error) + 1e-12
             assert float(error) < tol
+
+
+def test_what_rounding_leaves_of_a_part_is_no_step_of_its_own() -> None:
+    """One such step foretold 1e15 steps for the next interval."""
+    system, last = EXACT["shaken"], 40.0
+    problem = discretise(system.equation, SPECTRAL, system.grid(32), "wave")
+    timeline = make_timeline(fp.Magnus(), problem, last, jnp.float64)
+    _, boundary = timeline.covering(0.0)
+    assert boundary < last / 2, "one expansion holds the whole run"
+    below, above = np.nextafter(boundary, 0.0), np.nextafter(boundary, last)
+    assert timeline.covering(0.0, above)[1] == above  # the interval ends just beyond the part
+    assert timeline.covering(0.0, below)[1] >= below
+    assert timeline.covering(below, last)[1] > 1.5 * boundary  # and starts just before its end
+    # A breakpoint is not passed by: a state on its other side is relative to another Gibbs density.
+    broken = make_timeline(fp.Magnus(breakpoints=(boundary,)), problem, last, jnp.float64)
+    assert broken.covering(0.0, boundary)[1] < boundary
+
+
+def test_cost_grows_with_the_number_of_intervals_alone() -> None:
+    """Output times whose multiples miss the ends of parts by rounding."""
+    system, calls = EXACT["shaken"], []
+    grid = system.grid(32)
+    for count in (8, 16):
+        times = np.arange(1, count + 1) * 2 * np.pi / 3
+        run = fp.evolve(system.equation, system.density(grid, 0.0), times, grid=grid, scheme=SPECTRAL, tol=1e-6 * count)
+        calls.append(run.stats["operator_calls"])
+    assert 1.6 < calls[1] / calls[0] < 2.2
 
 
 @pytest.mark.slow
@@ -105,6 +134,12 @@ QUENCHED = (2.0, 0.0, 0.37), (4.0, 0.0, 0.63)
 
 def test_steps_end_on_a_jump() -> None:
     assert distance(jumping("quench", fp.Magnus()), relaxed(*QUENCHED)) < 1e-9
+
+
+def test_breakpoints_are_any_sequence_of_times() -> None:
+    for given in ((0.5, 0.25), [0.5, 0.25], np.array([0.5, 0.25]), jnp.array([0.5, 0.25])):
+        assert fp.Magnus(breakpoints=given).breakpoints.tolist() == [0.25, 0.5]
+    assert fp.Magnus(breakpoints=np.array([])).breakpoints.size == 0
 
 
 @pytest.mark.slow

@@ -48,7 +48,11 @@ QUICK = 2**18  # steps foretold times points, for which a program of other ranks
 # Points up to which steps are compiled as soon as possible: on 64 nodes a moving trap takes 2.6 s at first for 4.4, and
 # 33 ms afterwards for 30 (measured); in the plane the compiler's work pays.
 SMALL = 512
+# The part of an interval from which the steps of the whole are foretold: the least number of steps of a shorter one, as
+# beside a breakpoint, says nothing (a free choice).
+SHORTEST = 1 / 128
 CHEAP = 2000  # products after which collocation that gave up is tried again in the next interval
+ROUNDINGS = 4.0  # units of rounding of the last time by which a part of a run and an interval may miss each other
 APART = 4  # a state beside a breakpoint is this many units of rounding from it
 
 
@@ -106,9 +110,9 @@ class Magnus(eqx.Module):
             )
         if not isinstance(extrapolate, bool):
             refuse("Magnus.extrapolate", extrapolate, "it must be True or False", "Give False to keep positivity.")
-        if is_concrete(breakpoints):
+        if is_concrete(breakpoints) and np.size(breakpoints) > 0:
             cure = "Give breakpoints=(0.5, 1.0), say."
-            array = check_numbers("Magnus.breakpoints", breakpoints or (0.0,), "they must be times", cure)
+            array = check_numbers("Magnus.breakpoints", breakpoints, "they must be times", cure)
             if array.ndim != 1 or not np.all(np.isfinite(array)):
                 refuse("Magnus.breakpoints", breakpoints, "they must be finite times, (B,)", cure)
         self.steps = steps
@@ -158,13 +162,15 @@ def travel(method: Magnus, timeline: Timeline, field: Array, start: Any, end: An
     number = field.real.dtype.type
     calls, error, now, whole = 0.0, 0.0, number(start), float(end) - float(start)
     while now < end:
-        problem, until = timeline.covering(float(now))
+        problem, until = timeline.covering(float(now), float(end))
         # The end of a stretch may lie below `now` by rounding in the precision of the run.
         stop = min(number(min(until, float(end))), number(end))
         if stop > now:
             part = float(stop - now) / whole
             taken = _piece(method, problem, field, now, stop, tol * part, _scaled(first, part))
-            field, first = taken.field, _scaled(taken.first, 1 / part)
+            field = taken.field
+            if part > SHORTEST:
+                first = _scaled(taken.first, 1 / part)
             calls, error = calls + float(taken.calls), error + float(taken.error)
         if until >= float(end):
             break
@@ -245,7 +251,7 @@ def make_timeline(method: Magnus, problem: Problem, last: float, dtype: Any) -> 
         now = max(now, after)
     if last > now:
         edges.append((now, last))
-    return Timeline(problem, edges)
+    return Timeline(problem, edges, float(ROUNDINGS * jnp.finfo(dtype).eps * last))
 
 
 def march(

@@ -8,7 +8,7 @@ the same ones. Where a stretch needs too many parts, the functions themselves ar
 import dataclasses
 import math
 
-from ..scheme import EvaluatedPath, expand
+from ..scheme import OperatorPath
 from ..scheme.moving import NODES
 from .problem import Problem
 
@@ -21,25 +21,31 @@ Part = tuple[float, float, Problem]
 class Timeline:
     """The problem of a run at any time in [0, last], as arrays where that is possible.
 
-    **Arguments**: `problem`, whose operator is an `EvaluatedPath`; `edges`, the ends of the stretches without a
-    breakpoint inside, `(S, 2)`, ascending.
+    **Arguments**: `problem`, whose operator is an `OperatorPath`; `edges`, the ends of the stretches without a
+    breakpoint inside, `(S, 2)`, ascending; `rounding`, how exactly times are known. What is left of a part by so little
+    belongs to its neighbour, whose expansion holds there as well.
     """
 
-    def __init__(self, problem: Problem, edges: list[tuple[float, float]]):
+    def __init__(self, problem: Problem, edges: list[tuple[float, float]], rounding: float):
         self._problem = problem
         self._edges = edges
+        self._rounding = rounding
         self._parts: dict[tuple[float, float], list[Part]] = {}
-        grid, expandable = problem.grid, isinstance(problem.operator, EvaluatedPath)
+        grid = problem.grid
         # Of the samples a slope on each axis, a well and log pi may depend on time, each as large as the grid.
         numbers = NODES * (grid.ndim + 2) * grid.size
-        self._most = LARGEST // numbers if expandable else 0
+        self._most = LARGEST // numbers
 
-    def covering(self, now: float) -> tuple[Problem, float]:
-        """A problem that holds from `now` on, and until when."""
+    def covering(self, now: float, end: float = math.inf) -> tuple[Problem, float]:
+        """A problem that holds from `now` on, and until when: at `end` where it holds until there."""
         stretch = next(((a, b) for a, b in self._edges if a <= now < b), None)
         if stretch is None:
-            return self._problem, math.inf
-        return next((problem, end) for _, end, problem in self._split(*stretch) if now < end)
+            return self._problem, end
+        parts = self._split(*stretch)
+        _, until, problem = next((part for part in parts if now < part[1] - self._rounding), parts[-1])
+        if end - self._rounding < until < stretch[1]:  # a breakpoint is not passed by, however near
+            until = end
+        return problem, until
 
     def at(self, t: float) -> Problem:
         """A problem that holds at time t; at the end of a stretch, the one before it."""
@@ -64,8 +70,8 @@ class Timeline:
     def _halved(self, start: float, end: float, depth: int) -> list[Part] | None:
         """Parts on which the expansion converges; None where one does not after `depth` halvings."""
         path = self._problem.operator
-        assert isinstance(path, EvaluatedPath)
-        operator = expand(path, start, end)
+        assert isinstance(path, OperatorPath)
+        operator = path.expanded(start, end)
         if operator is not None:
             return [(start, end, dataclasses.replace(self._problem, operator=operator))]
         if depth == 0:

@@ -175,7 +175,7 @@ def run_both(problem: Problem, field: Array, times: Array) -> BothSides:
     rows = []
     for t in np.asarray(times, dtype):
         while now < t:
-            here, until = timeline.covering(float(now))
+            here, until = timeline.covering(float(now), float(t))
             stop = min(t, dtype.type(until))
             share = tol * float(stop - now) / last
             taken = advance(Magnus(), here, density, now, stop, adaptive_levels(first), share)

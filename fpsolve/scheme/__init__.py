@@ -13,6 +13,7 @@ from .finite_volume import SquareRoot as SquareRoot
 from .moving import EvaluatedPath as EvaluatedPath
 from .moving import ExpandedPath as ExpandedPath
 from .moving import OperatorPath as OperatorPath
+from .moving import WeightedPath as WeightedPath
 from .moving import expand as expand
 from .spectral import Spectral as Spectral
 from .tensor import TensorOperator as TensorOperator

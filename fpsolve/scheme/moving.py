@@ -2,8 +2,10 @@
 
     EvaluatedPath   calls the equation's functions, traced into whatever program asks
     ExpandedPath    a Chebyshev expansion in time of what was sampled: arrays and nothing else
+    WeightedPath    either, with a multiple of d_t log pi_t added to the well (theorem T14)
 
-Programs that step in time take either. The second depends on shapes alone, so it is compiled once for all potentials.
+Programs that step in time take any. An expansion depends on shapes alone: its programs are compiled once for all
+potentials.
 """
 
 import abc
@@ -42,6 +44,10 @@ class OperatorPath(eqx.Module):
     @abc.abstractmethod
     def samples(self, t: Any) -> Samples:
         """What the scheme reads at time t."""
+
+    @abc.abstractmethod
+    def expanded(self, start: float, end: float) -> "OperatorPath | None":
+        """The same as arrays on [start, end]; None where an expansion of fixed length does not converge there."""
 
     @property
     @abc.abstractmethod
@@ -83,6 +89,10 @@ class EvaluatedPath(OperatorPath):
         """The functions at time t."""
         return self.scheme.sample(self.equation, self.grid, t, self.reversible)
 
+    def expanded(self, start: float, end: float) -> "ExpandedPath | None":
+        """The expansion of the functions (`expand`)."""
+        return expand(self, start, end)
+
 
 class ExpandedPath(OperatorPath):
     """Chebyshev expansions on [start, end].
@@ -114,6 +124,47 @@ class ExpandedPath(OperatorPath):
             terms.append(2 * s * terms[-1] - terms[-2])
         row = jnp.stack(terms)
         return _moving(lambda leaf: jnp.tensordot(row.astype(leaf.dtype), leaf, 1), self.coefficients)
+
+    def expanded(self, start: float, end: float) -> "ExpandedPath":
+        """Itself."""
+        return self
+
+
+class WeightedPath(OperatorPath):
+    """The waves of theorem T14: H_t + (kappa/2) d_t log pi_t, with pi_t of mass 1.
+
+    kappa = 0 is H itself. With kappa = -1 (the weights of Jarzynski) sqrt(pi_t) solves the equation exactly.
+    """
+
+    path: OperatorPath
+    kappa: Array
+    scheme: Scheme
+    grid: Grid = eqx.field(static=True)
+
+    def __init__(self, path: OperatorPath, kappa: Array):
+        self.path = path
+        self.kappa = kappa
+        self.scheme = path.scheme
+        self.grid = path.grid
+
+    @property
+    def axiswise(self) -> bool:
+        """Whether H is a kinetic matrix for each axis and a well."""
+        return self.path.axiswise
+
+    def samples(self, t: Any) -> Samples:
+        """The samples at time t with the term added to the well, and no Gibbs density."""
+        t = jnp.asarray(t)
+        samples = self.path.samples(t)
+        assert samples.well is not None, "a wave has a well"
+        half_rate = jax.jvp(self.path.log_sqrt_pi, (t,), (jnp.ones_like(t),))[1]
+        well = samples.well + self.kappa.astype(half_rate.dtype) * half_rate
+        return dataclasses.replace(samples, well=well, log_gibbs=None)
+
+    def expanded(self, start: float, end: float) -> "WeightedPath | None":
+        """The same of an expansion."""
+        path = self.path.expanded(start, end)
+        return None if path is None else WeightedPath(path, self.kappa)
 
 
 def expand(path: EvaluatedPath, start: float, end: float) -> ExpandedPath | None:
