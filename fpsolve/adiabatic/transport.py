@@ -32,16 +32,16 @@ from ..solution import Solution
 from .along import TOLS, along
 from .bounds import Start, bound_driven, bound_transport, follow
 from .counterdiabatic import drive
-from .distances import chi_square, infidelity, integral, relative_entropy, total_variation
+from .distances import chi_square, infidelity, relative_entropy, total_variation
 from .fewer import fewer
 from .gibbs import gibbs_density, log_gibbs_at
+from .jarzynski import weights_error
 from .lag import Powers, Transport, sample_powers, work_and_entropy
 from .read import Identity, read_path, read_schedule
 from .where import path_grid
 
 REPORTED = 101  # times, where none are given; as many are taken between those that are
 ROOM = 2**24  # numbers of a run up to which more times are taken than were requested
-SOME = 10  # every so many times of a run, at which the weights of Jarzynski are evolved (a free choice)
 SMALL = 4096  # points up to which a run is checked by the weights of Jarzynski
 SPARE = 0.5  # of the points of a grid: a run on fewer is worth while
 LEFT_OUT = 0.1  # of the tolerance, that fewer nodes may leave out of a wave
@@ -298,10 +298,4 @@ def _weights_error(
     waves = isinstance(run, Solution) and isinstance(run.scheme, Spectral) and run.picture == "wave"
     if not waves or np.asarray(times)[-1] == 0 or grid.size > SMALL:
         return None
-    roots = np.exp(np.asarray(powers.log_gibbs)[[0, -1]] / 2)
-    image = equation.schrodinger(-1.0)
-    # Only the end is wanted; some times between keep the steps as short as a sharp turn of the schedule asks.
-    some = as_array(np.asarray(times)[::-1][::SOME][::-1])
-    wave = evolve(image, as_array(roots[0]), some, grid=grid, scheme=Spectral(), tol=tol, throw=False).values
-    product = np.asarray(wave)[-1] * roots[-1]
-    return float(integral(np.abs(product / integral(product, grid, np) - roots[-1] ** 2), grid, np))
+    return weights_error(equation, grid, times, tol, powers.log_gibbs)
