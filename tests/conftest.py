@@ -1,7 +1,7 @@
-"""The whole suite: double precision, warnings as errors, types checked at run time, no display.
+"""The whole suite: double precision, warnings as errors, no display.
 
-jaxtyping and beartype watch every call into the package: see `--jaxtyping-packages` in pyproject.toml, which installs
-the import hook before anything imports `fpsolve`, in each worker too.
+With FPSOLVE_TYPED=1 in the environment, jaxtyping and beartype check the shapes and types of every call into the
+package. `.ci/run` sets it for the default suite; the checks cost a fifth of the time.
 """
 
 import gc
@@ -21,7 +21,7 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 jax.config.update("jax_enable_x64", True)
 
-# Most of the default run is compilation, so compilers are asked to hurry; the slow run compiles as users do.
+# Most of a run is compilation, so compilers are asked to hurry. `test_as_compiled.py` compiles as users do.
 HURRY = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 if jax.__version_info__ < (0, 12):  # a flag that XLA does not know would end the process
     HURRY += " --xla_cpu_use_fusion_emitters=false"
@@ -31,8 +31,10 @@ TESTS = itertools.count()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Compile each program once for all workers and tests: a folder, this run's own or given, holds what was."""
-    if config.getoption("markexpr") != "slow":
+    if os.environ.get("FPSOLVE_FULL_OPTIMIZATION") != "1":
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {HURRY}".strip()
+    if os.environ.get("FPSOLVE_TYPED") == "1":  # the hook must be there before anything imports the package
+        jaxtyping.install_import_hook("fpsolve", "beartype.beartype")
     worker = getattr(config, "workerinput", None)
     if worker is None:
         config.stash_folder = tempfile.TemporaryDirectory(prefix="fpsolve-compiled-")
@@ -45,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["FPSOLVE_COMPILATION_CACHE"] = str(folder)  # for commands in processes of their own
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node) -> None:
     """Tell a worker of pytest-xdist where the folder is."""
     node.workerinput["compiled"] = node.config.compiled
