@@ -27,6 +27,7 @@ if jax.__version_info__ < (0, 12):  # a flag that XLA does not know would end th
     HURRY += " --xla_cpu_use_fusion_emitters=false"
 MAPS = 25_000  # of the 65,530 memory maps that Linux allows a process; what was compiled and is kept holds some each
 TESTS = itertools.count()
+SLOW = Path(__file__).with_name("slow.txt")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -106,8 +107,19 @@ def nothing_is_computed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is marked `gpu` where there is no accelerator, and say so."""
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses among the items
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what `slow.txt` lists, and skip what is marked `gpu` where there is no accelerator."""
+    listed = {line for line in SLOW.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")}
+    found = set()
+    for item in items:
+        case = item.nodeid.removeprefix("tests/")
+        here = listed & {case, case.partition("[")[0]}
+        found |= here
+        if here:
+            item.add_marker(pytest.mark.slow)
+    if config.args == config.getini("testpaths") and found != listed:
+        raise pytest.UsageError(f"{SLOW} lists what is no test: {sorted(listed - found)}")
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked and jax.default_backend() == "cpu":
         for item in marked:

@@ -41,9 +41,17 @@ def missed(name: str, a: fp.Solution, b: fp.Solution) -> np.ndarray:
     return np.asarray(CASES[name][2].integrate(jnp.abs(a.values - b.values)))
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("ranks", [(8, 8), pytest.param((16, 12), marks=pytest.mark.slow), (24, 16)])
-@pytest.mark.slow
+QUICK = "a double well, coupled", (16, 12)  # what the default run takes
+
+
+@pytest.mark.parametrize(
+    ("name", "ranks"),
+    [
+        pytest.param(name, ranks, marks=[pytest.mark.slow] * ((name, ranks) != QUICK))
+        for name in CASES
+        for ranks in ((8, 8), (16, 12), (24, 16))
+    ],
+)
 def test_the_estimate_bounds_the_error(name: str, ranks: tuple[int, ...], monkeypatch: Any) -> None:
     monkeypatch.setattr(Plan, "fallback", lambda plan, outcome: None)
     truth = solve(name, 1e-9, fp.Chebyshev(ranks=()))

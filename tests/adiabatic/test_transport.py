@@ -23,7 +23,6 @@ def dragged(lam: Any) -> Any:
     return fp.Harmonic(STIFFNESS, center=SPEED * TOTAL * lam)
 
 
-@pytest.mark.slow
 def test_a_dragged_gaussian_lags_as_it_must_and_its_bound_is_tight() -> None:
     found = fp.transport(dragged, fp.schedule.linear(TOTAL), grid=GRID, diffusion=DIFFUSION)
     t, variance = np.asarray(found.times), DIFFUSION / STIFFNESS
