@@ -73,7 +73,7 @@ def test_no_bound_where_none_holds() -> None:
 
 @pytest.mark.slow
 def test_the_action_bounds_a_path_that_has_no_other_bound() -> None:
-    for total in (2.0, 20.0):
+    for total in (5.0, 20.0):
         found = fp.transport(HARD, fp.schedule.linear(total), grid=HARD_BOX, times=np.linspace(0, total, 9))
         assert found.bound_by == ACTION and np.all(np.isfinite(found.bound))
         assert np.all(found.bound >= found.tv) and float(found.bound[-1]) < 1
@@ -95,7 +95,7 @@ def test_the_bound_without_its_second_order_is_false() -> None:
     """Control N5: a dragged Gaussian lags by sqrt(exp(r^2) - 1) in the end, more than r = |a| / Delta."""
     total, r = 4.0, 1.054
     speed = r * (STIFFNESS * D) ** 0.5
-    grid = fp.Grid(fp.Line(-5.0, 9.0, 72))
+    grid = fp.Grid(fp.Line(-6.0, 10.0, 96))
     found = fp.transport(dragged(speed, total), fp.schedule.linear(total), grid=grid, diffusion=D, times=[total])
     x = np.sqrt(np.expm1(2 * float(found.kl[0])))  # between Gaussians of one variance
     built_up = r * -np.expm1(-STIFFNESS * total)
