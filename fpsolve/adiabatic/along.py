@@ -31,6 +31,7 @@ from ..equation import FokkerPlanck
 from ..grid import Grid, Line
 from ..plan import choose_scheme
 from ..potential import Driven
+from ..potential.path import Identity
 from ..scheme import ScharfetterGummel, Scheme, Spectral
 from ..scheme.base import sample_equation
 from ..spectrum import spectrum
@@ -38,7 +39,7 @@ from .costs import Costs, Motion, grid_costs, line_costs, motion_on
 from .fewer import MOST, fewer
 from .gibbs import gibbs_density
 from .panels import Panels, interpolate
-from .read import ContentCache, Identity, content_key, read_path
+from .read import ContentCache, content_key, read_path
 
 LOOKS = 17  # places at which a path is looked at first
 CUT = 1e-4  # of its peak, which the Gibbs density may have at the ends of a box

@@ -31,14 +31,6 @@ CACHE_BYTES = 2**24
 PIECES = 128
 
 
-class Identity(eqx.Module):
-    """The schedule of a path that is followed in lambda itself: t -> t."""
-
-    def __call__(self, t: Any) -> Any:
-        """t."""
-        return t
-
-
 class ReadPath(eqx.Module):
     """A path that was read."""
 

@@ -27,6 +27,7 @@ from ..evolve import evolve
 from ..grid import Grid, Line, Periodic
 from ..method.aliasing import aliasing_error
 from ..potential import Driven
+from ..potential.path import Identity
 from ..scheme import Spectral
 from ..solution import Solution
 from .along import TOLS, along
@@ -37,7 +38,7 @@ from .fewer import fewer
 from .gibbs import gibbs_density, log_gibbs_at
 from .jarzynski import weights_error
 from .lag import Powers, Transport, sample_powers, work_and_entropy
-from .read import Identity, read_path, read_schedule
+from .read import read_path, read_schedule
 from .where import path_grid
 
 REPORTED = 101  # times, where none are given; as many are taken between those that are

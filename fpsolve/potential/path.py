@@ -55,6 +55,14 @@ class Mix(eqx.Module):
         return Driven(self, schedule)
 
 
+class Identity(eqx.Module):
+    """The schedule of a path that is followed in lambda itself: t -> t."""
+
+    def __call__(self, t: Any) -> Any:
+        """t."""
+        return t
+
+
 class Driven(Potential):
     """U(x, t) = path(schedule(t))(x): a potential carried along a path. It moves.
 

@@ -24,6 +24,7 @@ from ..core.program import quick_program, sampling_program
 from ..equation import FokkerPlanck, ScoreHamiltonian
 from ..grid import Grid, Legendre
 from ..potential import Driven, as_potential
+from ..potential.path import Identity
 from .base import Equation, Operator, Samples, Scheme, log_sqrt_pi
 from .spectral import Spectral
 
@@ -210,14 +211,6 @@ def expand(path: EvaluatedPath, start: float, end: float) -> ExpandedPath | None
     )
 
 
-class _Identity(eqx.Module):
-    """A schedule whose time is the place on the path."""
-
-    def __call__(self, t: Any) -> Any:
-        """The place."""
-        return t
-
-
 def _by_clock(path: EvaluatedPath, start: float, end: float) -> tuple[EvaluatedPath, float, float, Any]:
     """The same in the place on a path, where the equation is a path driven by a schedule of arrays: a path is smooth
     where the schedule has hundreds of pieces. With the ends in that variable, and the schedule."""
@@ -232,7 +225,7 @@ def _by_clock(path: EvaluatedPath, start: float, end: float) -> tuple[EvaluatedP
     # Where the schedule rests the range is widened: an expansion needs one.
     width = max(high - low, 1e-3 * max(1.0, abs(low)))
     high = low + width
-    still = eqx.tree_at(lambda e: e.potential, equation, Driven(potential.path, _Identity()))
+    still = eqx.tree_at(lambda e: e.potential, equation, Driven(potential.path, Identity()))
     return dataclasses.replace(path, equation=still), low, high, potential.schedule
 
 
