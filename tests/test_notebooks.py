@@ -54,7 +54,7 @@ SMALLER = {  # what the cell of parameters is followed by there
     "05_two_modes": "SEEDS, places = 1, places[::6]",
     "06_annealing_speed": "SEEDS, STEPS, BUDGETS, SIDE, PLACES = 1, 300, (3, 6, 12, 24), 40, 4",
     "07_two_moons": "SEEDS, STEPS = 1, 1000",
-    "08_hamiltonians_from_samples": "SEEDS = 2",
+    "08_hamiltonians_from_samples": "SEEDS = 1",
     "09_digits": "TRAINING, PLACES, COPIES, COUNT, SEEDS, BUDGETS, BOTTLENECK = 200, 4, 1, 200, 2, (2, 5), 'linear'",
 }
 
