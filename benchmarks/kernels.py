@@ -7,6 +7,7 @@ that misses its stated error, or breaks, makes the run fail in the end, and the 
 """
 
 import argparse
+import itertools
 import sys
 import time
 from pathlib import Path
@@ -40,6 +41,7 @@ RATIOS = (  # contest, peer, how many times as long it must take as fpsolve (Non
     ("P6 1e-8", "numpy sinc, Lanczos", 1),
     ("P6 1e-8", "numpy FFT Strang", 50),
 )
+CALLS = ", call by call"  # how the names of solvers end that are not compiled as a whole
 CHOICE = 1.2  # what nothing chosen may cost over the best method
 
 
@@ -131,12 +133,14 @@ def ratio_rows(rows: list[Any], wanted: Any = RATIOS) -> list[dict[str, Any]]:
 
 
 def choice_rows(rows: list[Any]) -> list[dict[str, Any]]:
-    """Is what `method=None` takes within 20 % of the best method that reaches the error?"""
+    """Is what `method=None` takes within 20 % of the best method that reaches the error? Compiled solves are compared
+    with compiled ones, and calls with calls."""
     answer = []
-    for contest in dict.fromkeys(row.problem for row in rows):
+    for contest, ending in itertools.product(dict.fromkeys(row.problem for row in rows), ("", CALLS)):
         here = [row for row in rows if row.problem == contest and row.family == "fpsolve"]
-        mine = next((row for row in here if row.solver == "fpsolve"), None)
-        others = [row for row in here if row.solver != "fpsolve" and row.reached]
+        here = [row for row in here if row.solver.endswith(CALLS) == bool(ending)]
+        mine = next((row for row in here if row.solver == f"fpsolve{ending}"), None)
+        others = [row for row in here if row is not mine and row.reached]
         if mine is None or not others:
             continue
         best = min(others, key=lambda row: row.seconds_warm)

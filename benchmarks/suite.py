@@ -7,6 +7,7 @@ error allows. fpsolve has boxes of its own, wide enough for few functions of eac
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -252,13 +253,17 @@ def ground(contest: Contest, quick: bool) -> Iterator[Contender]:
     # The depth is an argument: a compiled function of nothing would be computed when it is compiled.
     levels = lambda depth: fp.spectrum(fp.Schrodinger(lambda x: depth * potential(x)), grid, 1)
     compiled, depth = jax.jit(levels), jnp.ones(())
-    timed = lambda solve: lambda: (lambda answer: (answer.vectors, answer))(solve(depth))
+
+    def run(solve: Any) -> Any:
+        answer = solve(depth)
+        return answer.vectors, answer
+
     density = lambda answer: np.asarray(jnp.square(answer[0][0]))
     notes = lambda answer: {**answer[1].stats, "level": float(answer[1].values[0])}
     parameters = {"nodes": list(shape), "box": bounds}
     axes = problems.open_axes(bounds, shape)
     for label, solve in (("fpsolve", compiled), ("fpsolve, call by call", levels)):
-        yield Contender(label, "fpsolve", timed(solve), density, axes, parameters, contest.goal, notes)
+        yield Contender(label, "fpsolve", functools.partial(run, solve), density, axes, parameters, contest.goal, notes)
     yield hand(contest, "sinc, Lanczos", by_hand_ground.sinc_lanczos, bounds, shape, count=56)
     yield hand(contest, "FFT Strang, 4 levels", by_hand_ground.fft_ground, bounds, even, steps=80, time=7.0, levels=4)
     if not quick:

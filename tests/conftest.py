@@ -1,7 +1,7 @@
 """The whole suite: double precision, warnings as errors, no display.
 
 With FPSOLVE_TYPED=1 in the environment, jaxtyping and beartype check the shapes and types of every call into the
-package. `.ci/run` sets it for the default suite; the checks cost a fifth of the time.
+package. `.ci/run` sets it for the default suite.
 """
 
 import gc
@@ -21,7 +21,7 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 jax.config.update("jax_enable_x64", True)
 
-# Most of a run is compilation, so compilers are asked to hurry. `test_as_compiled.py` compiles as users do.
+# Most of a run is compilation, so compilers are asked to hurry, but in `test_as_compiled.py` and notebooks.
 HURRY = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 if jax.__version_info__ < (0, 12):  # a flag that XLA does not know would end the process
     HURRY += " --xla_cpu_use_fusion_emitters=false"

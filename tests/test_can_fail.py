@@ -24,6 +24,7 @@ from measure import (
     solve,
     symmetric_form,
 )
+from refusals import refused
 
 SYSTEM = exact.still()["oscillator"]
 SIZES = (40, 60, 90, 135)
@@ -82,6 +83,13 @@ def test_first_order_data_are_not_taken_for_second_order():
 def test_an_order_from_three_sizes_is_refused():
     with pytest.raises(ValueError, match="at least four"):
         observed_order([1.0, 0.25, 0.0625], SIZES[:3])
+
+
+def test_a_refusal_that_is_missing_or_says_too_little_is_seen():
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        refused(lambda: fp.Line(0.0, 1.0, 8))
+    with pytest.raises(AssertionError, match="n = 1: "):
+        refused(lambda: fp.Line(0.0, 1.0, 1), "a cure")
 
 
 def test_a_density_with_the_wrong_factor_is_seen():

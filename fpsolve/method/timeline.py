@@ -37,7 +37,7 @@ class Timeline:
         self._most = LARGEST // numbers
 
     def covering(self, now: float, end: float = math.inf) -> tuple[Problem, float]:
-        """A problem that holds from `now` on, and until when: at `end` where it holds until there."""
+        """A problem that holds from `now` on, and until when: `end` if it holds until there, to rounding."""
         stretch = next(((a, b) for a, b in self._edges if a <= now < b), None)
         if stretch is None:
             return self._problem, end
