@@ -208,12 +208,16 @@ def on_one_core(arguments: list[str]) -> None:
 
 def versions(family: str) -> dict[str, str]:
     """Of fpsolve, JAX, numpy, and the peer."""
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
     names = ["fpsolve", "jax", "numpy", "scipy"]
     packages = {"exponax": ["exponax"], "diffrax": ["diffrax"], "fplanck": ["fplanck"], "py-pde": ["py-pde"]}
     names += packages.get(family, ["qutip"] if family == "QuTiP" else ["pyamg"] if "pyamg" in family else [])
-    return {name: version(name) for name in names}
+    found = {}
+    for name in names:
+        with contextlib.suppress(PackageNotFoundError):  # fpsolve itself may run from its folder
+            found[name] = version(name)
+    return found
 
 
 def device() -> str:

@@ -110,7 +110,8 @@ def plan(
     """What `fp.evolve` would do with the same arguments, and why; print it.
 
     **Arguments**: those of `fp.evolve`. **Returns** a `Plan`: `.grid`, `.scheme`, `.method`, `.decisions` by name, the
-    estimated `.seconds` on one core of a processor (None where nothing could be measured) and `.bytes` of the run.
+    estimated `.seconds` on one core of a processor or on an accelerator (None where nothing could be measured) and
+    `.bytes` of the run.
     **Raises** what `fp.evolve` raises before computing. **Cost**: the functions are sampled, nothing is evolved.
 
     ```python

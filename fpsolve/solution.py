@@ -11,6 +11,7 @@ from .core.along import transform
 from .core.checks import refuse
 from .core.decision import Decision
 from .core.door import report
+from .core.program import compiled
 from .core.result import CODES
 from .equation import FokkerPlanck, divide_root
 from .grid import Grid
@@ -113,14 +114,14 @@ def _pairs(old: Grid, new: Any) -> list[tuple[Any, Any]]:
     return list(zip(old.axes, new.axes, strict=True))
 
 
-@eqx.filter_jit
+@compiled
 def _apply(matrices: list[Any], values: Array) -> Array:
     for i, matrix in enumerate(matrices):
         values = transform(i, jnp.asarray(matrix, values.real.dtype), values, len(matrices))
     return values
 
 
-@eqx.filter_jit
+@compiled
 def _through_waves(
     equation: FokkerPlanck, old: Grid, new: Grid, matrices: list[Any], times: Array, values: Array
 ) -> Array:

@@ -27,6 +27,7 @@ from jaxtyping import Array
 
 from ..core.checks import check_finite_number, is_concrete, refuse
 from ..core.loop import run_loop
+from ..core.program import compiled
 from ..core.result import code, raise_failure
 from ..core.types import Point, Real
 from ..equation import FokkerPlanck
@@ -262,7 +263,7 @@ def invert(f: Callable[[Array], Array], value: Array) -> Array:
     return (lower + upper) / 2
 
 
-@eqx.filter_jit
+@compiled
 def _carry(process: ReverseProcess, grid: Grid, steps: Array) -> tuple[Array, Array]:
     """Where the flow takes the grid's points, `(*shape, d)`, and log |det dΦ|, `(*shape)`, in `steps` equal steps."""
     h = 1 / steps

@@ -12,7 +12,6 @@ Reis and Strange, SIAM J. Numer. Anal. 62 (2024), for the method; Pearson, Phil.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
@@ -21,6 +20,7 @@ from jax.scipy.special import gammaincc
 from jaxtyping import Array
 
 from ..core.checks import check_integer, refuse
+from ..core.program import compiled
 from ..core.types import Count
 from ..grid import Grid, Line
 from ..potential import GaussianMixture
@@ -156,7 +156,7 @@ def pearson(samples: Array, density: Array, grid: Grid) -> Agreement:
     return Agreement(jnp.asarray(statistic), degrees, gammaincc(degrees / 2, jnp.asarray(statistic) / 2))
 
 
-@eqx.filter_jit
+@compiled
 def _solve(diffrax: Any, process: ReverseProcess, start: Array, steps: int, key: Array, noisy: bool) -> Array:
     times = jax.vmap(process.elapsed)(jnp.linspace(1, 0, steps + 1))
     drift = diffrax.ODETerm(lambda t, y, process: jax.vmap(lambda x: process.drift(x, t))(y))

@@ -21,13 +21,13 @@ al., EDM (NeurIPS 2022), eq. 5; Lu et al., DPM-Solver (NeurIPS 2022), for even s
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from ..core.checks import check_finite_number, check_integer, check_numbers, check_positive, refuse
+from ..core.program import compiled
 from ..core.types import Count, Real
 from ..grid import Grid, Line
 from .generation import invert
@@ -196,7 +196,7 @@ def shortfall(path: Any, law: Law) -> Shortfall:
     return _shortfall(read_noising(path, 1), law)
 
 
-@eqx.filter_jit
+@compiled
 def _shortfall(path: Any, law: Law) -> Shortfall:
     energies = jax.vmap(path(0.0))(law.points[:, None])
     data = jnp.exp(-energies) * law.lengths
@@ -249,7 +249,7 @@ def compare_steps(
     return Comparison(tuple(steps), tuple(schedules), found[..., 0], found[..., 1])
 
 
-@eqx.filter_jit
+@compiled
 def _step(path: Any, places: Array, width: Array, x: Array) -> tuple[Array, Array]:
     """m(x) and its slope at points x `(n,)`, between two `places` λ, with noise of standard deviation `width`."""
     return jax.vmap(lambda x: jax.jvp(lambda x: _move(path, places, width, x), (x,), (jnp.ones_like(x),)))(x)
@@ -263,7 +263,7 @@ def _move(path: Any, places: Array, width: Array, x: Array) -> Array:
     return alphas[1] / alphas[0] * (x + sigmas[0] ** 2 * score) - kept * sigmas[0] * score
 
 
-@eqx.filter_jit
+@compiled
 def _spots(path: Any, places: Array, width: Array, bounds: Array, nodes: int) -> tuple[Array, Array]:
     """Nodes x and weights of a quadrature, even in x/a + m(x)/b, so that neither x nor m(x) is anywhere coarse; a and b
     are the lengths of the boxes `bounds` `(2, 2)` before and after the step."""

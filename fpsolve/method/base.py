@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..core.machine import machine
 from ..grid import Grid
 from ..scheme import Operator
 
@@ -112,7 +113,7 @@ class Propagator(eqx.Module):
 
     @abc.abstractmethod
     def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
-        """Seconds on one core of a processor, to compare methods by; infinity where it is never chosen."""
+        """Seconds on a machine of this kind, to compare methods by; infinity where it is never chosen."""
 
     @abc.abstractmethod
     def keeps(self, spectral: bool) -> Keeps:
@@ -129,14 +130,11 @@ class Propagator(eqx.Module):
 
 Exponential = Propagator  # the name of before
 
-# One product with H on a processor's core: to start it, one multiplication and addition, one cell and axis of finite
-# volumes. Seconds, measured by benchmarks/kernels.py.
-OVERHEAD, FLOP, POINT = 1.0e-6, 3.3e-11, 2.2e-9
-
 
 def product_time(grid: Grid, spectral: bool | None) -> float:
     """Seconds of one product with H."""
-    return OVERHEAD + (2 * FLOP * grid.size * sum(grid.shape) if spectral else POINT * grid.size * grid.ndim)
+    m = machine()
+    return m.start + (2 * m.operation * grid.size * sum(grid.shape) if spectral else m.cell * grid.size * grid.ndim)
 
 
 def no_rates(name: str, kind: ProblemKind) -> Reason | None:

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.along import transform
-from ..core.program import sampling_program
+from ..core.program import compiled, sampling_program
 from ..equation import QuantumPotential
 from ..grid import sample_product
 from ..scheme import Operator
@@ -122,7 +122,7 @@ def contract(operator: TensorOperator, ranks: tuple[int, ...], sample_wells: Sam
     return _couple(operator, axes, bases, matrices, wells, ranks)
 
 
-@eqx.filter_jit
+@compiled
 def _functions(operator: TensorOperator, ranks: tuple[int, ...]) -> tuple[Any, Any, Any, tuple[Array, ...]]:
     """Each axis's own problem, B_i, B_i^T h_i B_i and the points X_i of its lowest functions."""
     axes = axes_of(operator)
@@ -136,7 +136,7 @@ def _functions(operator: TensorOperator, ranks: tuple[int, ...]) -> tuple[Any, A
     return axes, tuple(bases), tuple(matrices), tuple(points)
 
 
-@eqx.filter_jit
+@compiled
 def _couple(
     operator: TensorOperator, axes: Any, bases: Any, matrices: Any, wells: tuple[Array, ...], ranks: tuple[int, ...]
 ) -> Contraction:

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..core.machine import machine
 from ..core.memory import check_memory
 from ..scheme import Operator
 from ..scheme.base import dense
 from .base import (
-    FLOP,
     Keeps,
     Picture,
     ProblemKind,
@@ -74,8 +74,9 @@ class Dense(Propagator):
             return math.inf
         size = kind.grid.size
         if kind.symmetric:
-            return 2.1e-6 * size + 5.5e-10 * size**3  # measured: benchmarks/kernels.py
-        return EXPONENTIAL * FLOP * size**3 * max(work.times, 1)
+            row, cube = machine().decomposition
+            return row * size + cube * size**3
+        return EXPONENTIAL * machine().operation * size**3 * max(work.times, 1)
 
     def keeps(self, spectral: bool) -> Keeps:
         """Mass and the Gibbs density to rounding, signs to its error."""

@@ -32,7 +32,7 @@ from jaxtyping import Array
 from ..core.arrays import as_array, host_module
 from ..core.checks import check_integer, check_numbers, is_concrete, refuse
 from ..core.loop import run_loop
-from ..core.program import quick_program
+from ..core.program import compiled, quick_program
 from .base import Keeps, Picture, Propagator
 from .chebyshev import Chebyshev
 from .collocation import MOST, choose_ranks, cross_adaptively, cross_evenly, tails
@@ -319,12 +319,12 @@ def fixed_levels(steps: int | None) -> list[int]:
     return [max(1, finest // 4), max(2, finest // 2), finest]
 
 
-_march = eqx.filter_jit(march)
-_adaptively = eqx.filter_jit(cross_adaptively)
+_march = compiled(march)
+_adaptively = compiled(cross_adaptively)
 _adaptively_soon = quick_program(cross_adaptively)
 _march_soon = quick_program(march)
-_tails = eqx.filter_jit(tails)
-_evenly = eqx.filter_jit(travel_evenly)
+_tails = compiled(tails)
+_evenly = compiled(travel_evenly)
 
 
 @quick_program

@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.checks import is_concrete, refuse
+from ..core.machine import machine
 from ..linear import exponential_partial, lowest_decay, solve_chain
 from ..linear.caratheodory_fejer import ORDERS
 from ..scheme import EdgeOperator, Operator
@@ -96,8 +97,9 @@ class Rational(Propagator):
         return None
 
     def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
-        """Seven solves of 40 ns a cell for each time (measured: benchmarks/kernels.py)."""
-        return 3e-7 * kind.grid.size * work.times
+        """Some seven solves for each time."""
+        start, cell = machine().chain
+        return (start + cell * kind.grid.size) * work.times
 
     def keeps(self, spectral: bool) -> Keeps:
         """Mass and the Gibbs density to rounding, signs to its error."""

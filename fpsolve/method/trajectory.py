@@ -10,14 +10,13 @@ States are densities, or waves psi = p / sqrt(pi_t) relative to the Gibbs densit
 import dataclasses
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array
-from ..core.program import quick_program
+from ..core.program import compiled, quick_program
 from ..scheme import OperatorPath, Spectral
 from .aliasing import EXCESS, aliasing_error
 from .base import Picture, Propagator
@@ -135,7 +134,7 @@ def _enter(problem: Problem, field: Array, fraction: Array) -> tuple[Array, Arra
     return state, clipping_error(problem, field, state)
 
 
-@eqx.filter_jit
+@compiled
 def _step_static(problem: Problem, method: Any, state: Array, length: Array, tol: Array) -> tuple[Array, Array, Array]:
     prepared = method.prepare(problem.at(0.0, state.real.dtype), problem.picture)
     taken = method.apply(prepared, state, length, tol, problem.wick)
@@ -196,7 +195,7 @@ def _whole_wave(wave: Problem, field: Array) -> Array:
     return wave.to_state(field)
 
 
-@eqx.filter_jit
+@compiled
 def _both_static(problem: Problem, field: Array, lengths: Array) -> BothSides:
     method, exact, sides = Chebyshev(), jnp.asarray(jnp.finfo(field.dtype).eps, field.dtype), []
     for side in (problem, _as_wave(problem)):

@@ -7,7 +7,6 @@ and gives the next rung, or None where there is none.
 import dataclasses
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -15,6 +14,8 @@ from jaxtyping import Array
 from ..core.arrays import as_array
 from ..core.checks import is_concrete
 from ..core.decision import Decision
+from ..core.machine import machine
+from ..core.program import compiled
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..method import (
@@ -107,7 +108,7 @@ class Plan:
 
     @property
     def seconds(self) -> float | None:
-        """About how long the run takes on one core of a processor; None for a moving problem."""
+        """About how long the run takes on one core of a processor, or on an accelerator; None for a moving problem."""
         if self.work is None:
             return None
         return float(self.method.cost(self.request.kind(self.chosen), self.work))
@@ -118,7 +119,7 @@ class Plan:
         return (len(self.times) + RUN_ARRAYS) * self.grid.size * self.field.dtype.itemsize
 
     def __str__(self) -> str:
-        seconds = "time not estimated" if self.seconds is None else f"about {self.seconds:.1g} s on one core"
+        seconds = "time not estimated" if self.seconds is None else f"about {self.seconds:.1g} s on {machine().name}"
         memory = f"{self.bytes / 2**20:.1f} MiB" if self.bytes > 2**20 else f"{self.bytes / 2**10:.0f} KiB"
         rows = [f"Plan for {len(self.times)} times up to {float(self.times[-1]):g}, tol {self.tol:.0e}"]
         rows += [f"  grid     {line}" for line in repr(self.grid).splitlines()]
@@ -253,7 +254,7 @@ def _contracted(
     return _in_functions(request, problem, ranks), Chebyshev(ranks, method.stretch), decision
 
 
-@eqx.filter_jit
+@compiled
 def _missing(problem: Problem, field: Array, fraction: Any, first: Array) -> tuple[Any, Array]:
     """What smaller bases would miss of a start, and the largest eigenvalue of H."""
     operator: Any = problem.operator

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import is_concrete
-from ..core.program import quick_program
+from ..core.program import compiled, quick_program
 from ..core.result import first_failure
 from ..grid import Grid
 from ..method import Magnus, Picture, Problem
@@ -30,7 +29,7 @@ def run(plan: Plan, bar: Any = None, saved: Any = None) -> Outcome:
     return Outcome(*_run_static(problem, method, field, times, as_array(tol, field.real.dtype), plan.fault))
 
 
-@eqx.filter_jit
+@compiled
 def _run_static(problem: Problem, method: Any, field: Array, times: Array, tol: Array, fault: str) -> Any:
     """A static problem, from its state at t = 0 to the parts of an `Outcome`."""
     trajectory = run_static(problem, method, field, times.astype(field.real.dtype), tol)

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..core.machine import on_processor
 from ..grid import Axis, Grid
 from .base import Operator
 
@@ -74,15 +75,26 @@ class EdgeOperator(Operator):
         return answer
 
     def generator(self, density: Array) -> Array:
-        """L p = -div F, minus the well where there is one."""
+        """L p = -div F, minus the well where there is one.
+
+        An accelerator would write a flux that is used twice to memory and read it back. There it is formed once for
+        each node that it touches, from the same numbers: one pass over memory, not two. A processor would take twice as
+        long that way.
+        """
+        once = on_processor()
         answer = jnp.zeros_like(density) if self.well is None else -self.well * density
         for i, axis in enumerate(self.grid.axes):
             cut, pad = self._parts(i)
             gain = jnp.zeros_like(density)
             for face, below, above, count in _links(axis):
                 up, down = cut(self.up[i], face, count), cut(self.down[i], face, count)
-                flux = up * cut(density, below, count) - down * cut(density, above, count)
-                gain = gain + pad(flux, above) - pad(flux, below)
+                low, high = cut(density, below, count), cut(density, above, count)
+                if once:
+                    flux = up * low - down * high
+                    gain = gain + pad(flux, above) - pad(flux, below)
+                else:
+                    enter, leave = (pad(up, to) * pad(low, to) - pad(down, to) * pad(high, to) for to in (above, below))
+                    gain = gain + enter - leave
             if axis.ends == "open":
                 gain = gain - pad(cut(self.down[i], 0, 1) * cut(density, 0, 1), 0)
                 gain = gain - pad(cut(self.up[i], axis.n, 1) * cut(density, axis.n - 1, 1), axis.n - 1)

@@ -22,10 +22,11 @@ from .base import Equation, Samples, Scheme, log_sqrt_pi
 from .basis import basis, check_axis, wavenumbers
 from .tensor import Factor, FourierKinetic, Kinetic, MatrixKinetic, TensorOperator
 
-# Nodes from which the FFT of an axis beats its matrix, by backend and bits: benchmarks/crossover.py. Accelerators are
-# not measured.
-FOURIER_FROM = {("cpu", 64): 192, ("cpu", 32): 384}
-SINES_FROM = {("cpu", 64): 384, ("cpu", 32): 768}
+# Nodes from which the FFT of an axis beats its matrix, by backend and bits. Measured on a processor by
+# benchmarks/crossover.py, on an NVIDIA H200 by the rows `crossover-*` of benchmarks/accelerator.py (sines in float64 by
+# their ratio to the rest in float32). Other backends take `UNMEASURED`.
+FOURIER_FROM = {("cpu", 64): 192, ("cpu", 32): 384, ("gpu", 64): 1024, ("gpu", 32): 1024}
+SINES_FROM = {("cpu", 64): 384, ("cpu", 32): 768, ("gpu", 64): 2048, ("gpu", 32): 1024}
 UNMEASURED = 1024
 
 

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.program import compiled
 from ..eigen.inverse import invert, near_inverse
 from ..scheme.basis import evaluate
 from ..scheme.tensor import Factor, TensorOperator
@@ -38,7 +39,7 @@ class Stationary(NamedTuple):
     leak: Array
 
 
-@eqx.filter_jit
+@compiled
 def stationary(operator: TensorOperator, wave: Array) -> Stationary:
     """The law that dX = D s dt + sqrt(2 D) dW keeps.
 
@@ -87,7 +88,7 @@ def stationary(operator: TensorOperator, wave: Array) -> Stationary:
     return Stationary(density, jnp.where(size > 0, residual, 0), leak)
 
 
-@eqx.filter_jit
+@compiled
 def conservative(operator: TensorOperator, wave: Array, score: Array) -> Array:
     """The gradient among the two parts of a score, orthogonal under rho: the score less w, `(*shape, d)`.
 

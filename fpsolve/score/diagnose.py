@@ -23,6 +23,7 @@ from jaxtyping import Array
 
 from ..core.checks import check_integer, check_positive, is_concrete, refuse
 from ..core.door import report
+from ..core.program import compiled
 from ..core.types import Count, Point, Real
 from ..grid import Grid, Line
 from .error import ScoreError, score_error
@@ -231,7 +232,7 @@ def _fitted(score: Any, samples: np.ndarray, diffusion: Real) -> Reconstruction:
         nodes, before = np.ceil(FINER * nodes).astype(int), gap
 
 
-@eqx.filter_jit
+@compiled
 def _slopes(score: Any, x: Array) -> Array:
     """d s_i / d x_i at points `(n, d)`."""
     return jax.vmap(lambda y: jnp.diagonal(jax.jacfwd(score)(y)))(x)

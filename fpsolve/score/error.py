@@ -19,13 +19,13 @@ References: Hyvärinen, JMLR 6 (2005) 695; Liu, Lee and Jordan, ICML 2016 (Stein
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from ..core.checks import check_finite_number, check_integer, refuse
+from ..core.program import compiled
 from ..core.types import Count, Real
 from .fields import MovingScore, as_score
 from .losses import denoising, implicit, noising
@@ -126,7 +126,7 @@ def places(key: Array, count: int, dtype: Any = None) -> Array:
     return FIRST + (1 - FIRST) * jax.random.permutation(second, even)
 
 
-@eqx.filter_jit
+@compiled
 def _exactly(score: Any, exact: Any, x: Array, key: Array, sigma: Any, path: Any) -> tuple[Array, Array]:
     """σ²|s - s_p|² and σ²|s_p|², `(n,)`; σ is 1 without a path."""
     first, second = jax.random.split(key)
@@ -141,7 +141,7 @@ def _exactly(score: Any, exact: Any, x: Array, key: Array, sigma: Any, path: Any
     return jnp.sum((width * jax.vmap(score)(y, lam) - true) ** 2, axis=1), jnp.sum(true**2, axis=1)
 
 
-@eqx.filter_jit
+@compiled
 def _residuals(score: Any, x: Array, key: Array, sigma: Any, path: Any) -> Residuals:
     first, second = jax.random.split(key)
     noise = jax.random.normal(first, x.shape, x.dtype)
@@ -167,7 +167,7 @@ def _residuals(score: Any, x: Array, key: Array, sigma: Any, path: Any) -> Resid
     return Residuals(((x - center) / scale)[:, None], s[:, None], 1 / scale, none[:, :1], losses)
 
 
-@eqx.filter_jit
+@compiled
 def _explained(found: Residuals, key: Array, features: int) -> tuple[Array, Array]:
     """-(|g|² + 2 g·s + 2 div g) of the g that other samples chose, `(n,)` of a whole number of thirds, and its standard
     deviation, or that of a g which is hardly held back, if more."""

@@ -12,13 +12,13 @@ References: Song, Meng and Ermon, DDIM (ICLR 2021), eq. 12 and 16; Ho, Jain and 
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..adiabatic.steps import check_places
 from ..core.checks import check_finite_number, check_integer, refuse
+from ..core.program import compiled
 from ..core.types import Count, Real
 from .fields import MovingScore, as_score
 from .path import as_path
@@ -91,7 +91,7 @@ def moving_score(score: Any) -> MovingScore:
     return field
 
 
-@eqx.filter_jit
+@compiled
 def _walk(score: Any, path: Any, places: Array, start: Array, noise: Array, key: Array) -> Array:
     def step(x: Array, pair: tuple[Array, Array, Array]) -> tuple[Array, None]:
         here, there, key = pair

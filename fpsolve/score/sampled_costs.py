@@ -28,6 +28,7 @@ from jaxtyping import Array
 
 from ..adiabatic.steps import cost_steps
 from ..core.checks import check_choice, check_integer, check_numbers, refuse
+from ..core.program import compiled
 from ..core.types import Count
 from .path import as_path
 from .sample import moving_score
@@ -126,7 +127,7 @@ def sampled_costs(
     return SampledCosts(*jnp.asarray(rows).T)
 
 
-@eqx.filter_jit
+@compiled
 def _speeds(score: Any, path: Any, samples: Array, lam: Array) -> tuple[Array, Array, Array, Array]:
     """E|∂_λ s|², E|v|², E|dε/dλ|² and κ'."""
     along = lambda f: jax.jvp(f, (lam,), (jnp.ones_like(lam),))

@@ -25,6 +25,7 @@ import optax
 from jaxtyping import Array
 
 from ..core.checks import check_numbers, check_positive, refuse
+from ..core.program import compiled
 from ..core.types import Real
 from .features import Features, Given, Lines, Ridges, covariance, independent, linear, lines, network, principal, waves
 from .samples import check_key, check_samples
@@ -249,7 +250,7 @@ def _some(samples: Array) -> Array:
     return samples[:: -(-len(samples) // ENOUGH)]
 
 
-@eqx.filter_jit
+@compiled
 def _directions(first: Array, second: Array, key: Array) -> Array:
     """Lines along which a spline is slow, the slowest first: among the principal directions, the independent ones, and
     those between two samples, as they are and as Fisher's discriminant turns them."""
@@ -266,7 +267,7 @@ def _directions(first: Array, second: Array, key: Array) -> Array:
     return tried[jnp.argsort(quotients)]
 
 
-@eqx.filter_jit
+@compiled
 def _quotient(observable: Observable, samples: Array, groups: Array) -> tuple[Array, Array]:
     """R(f) at D = 1 on the samples and its standard error; samples of one group `(n,)`, 0..n-1, count as one draw."""
     f = observable.over(samples)
@@ -333,14 +334,14 @@ def descend(model: Lines | Ridges, first: Array, second: Array) -> tuple[Observa
     return best
 
 
-@eqx.filter_jit
+@compiled
 def judge(features: Features, first: Array, second: Array) -> tuple[Observable, Array]:
     """The slowest f on the `first` samples and its quotient on the `second`."""
     observable = slowest(features, first)
     return observable, _quotient(observable, second, jnp.arange(len(second)))[0]
 
 
-@eqx.filter_jit
+@compiled
 def _advance(model: Any, state: Any, samples: Array) -> tuple[Any, Any]:
     loss = lambda model: train_quotient(model.written(), samples)
     value_and_slope = optax.value_and_grad_from_state(loss)

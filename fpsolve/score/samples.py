@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ..core.checks import check_numbers, refuse
+from ..core.program import compiled
 
 
 def check_samples(samples: Any, name: str = "samples") -> np.ndarray:
@@ -53,6 +53,6 @@ def check_output(name: str, score: Any, points: Any, lam: Any = None) -> None:
         refuse(name, values[bad[0]], allowed, "Look at the score there.")
 
 
-@eqx.filter_jit
+@compiled
 def _values(score: Any, points: Any, times: tuple[Any, ...]) -> Any:
     return jax.vmap(lambda x: score(x, *times))(points)

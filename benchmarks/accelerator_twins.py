@@ -1,0 +1,91 @@
+"""The hand-written rivals on the same device: the recurrences of `by_hand.py`, on arrays of numpy, CuPy or PyTorch.
+
+Each twin uses operators, slices and products only, which all three libraries share; it takes the operator's own numbers
+and as many products as fpsolve did, so that the two do the same work. A library is loaded when it is asked for.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Library:
+    """An array library: `load` takes a JAX array as its own, without a copy; `wait` returns when all work is done."""
+
+    name: str
+    load: Callable[[Any], Any]
+    wait: Callable[[], None]
+
+
+def libraries(backend: str) -> Iterator[Library]:
+    """Those that run where JAX runs: numpy on a processor, CuPy and PyTorch on an NVIDIA card, if installed."""
+    if backend == "cpu":
+        yield Library("numpy", np.asarray, lambda: None)
+        return
+    try:
+        import cupy
+
+        wait = lambda: cupy.cuda.Device().synchronize()
+        if cupy.cuda.runtime.getDeviceCount():
+            yield Library("CuPy", cupy.from_dlpack, wait)
+    except Exception:  # noqa: BLE001 - not installed, or for another card: there is no such rival then
+        pass
+    try:
+        import torch
+
+        torch.backends.cuda.matmul.allow_tf32 = False
+        if torch.cuda.is_available():
+            yield Library("PyTorch", torch.from_dlpack, torch.cuda.synchronize)
+    except Exception:  # noqa: BLE001 - as above
+        pass
+
+
+def volumes(
+    library: Library, couplings: Any, leaving: Any, field: Any, highest: float, terms: Any
+) -> Callable[[], Any]:
+    """sum_k terms_k T_k(X) field, X = 1 - 2 H / highest, by slices: couplings along each axis, exit rates on nodes."""
+    links = [library.load(4 / highest * c) for c in couplings]
+    diagonal, start = library.load(2 - 4 / highest * leaving), library.load(field)
+    ndim = start.ndim
+    below = [tuple(slice(None, -1) if j == i else slice(None) for j in range(ndim)) for i in range(ndim)]
+    above = [tuple(slice(1, None) if j == i else slice(None) for j in range(ndim)) for i in range(ndim)]
+
+    def twice(u: Any) -> Any:  # 2 X u
+        image = diagonal * u
+        for link, low, high in zip(links, below, above, strict=True):
+            image[low] += link * u[high]
+            image[high] += link * u[low]
+        return image
+
+    return lambda: _sums(twice, start, terms)
+
+
+def spectral(library: Library, matrices: Any, well: Any, field: Any, highest: float, terms: Any) -> Callable[[], Any]:
+    """The same by a dense matrix along each axis and a well on the nodes."""
+    along = [library.load(-4 / highest * matrix) for matrix in matrices]
+    diagonal, start = library.load(2 - 4 / highest * well), library.load(field)
+    first, last, shape = along[0], along[-1], start.shape
+
+    def twice(u: Any) -> Any:
+        image = diagonal * u
+        image += (first @ u.reshape(shape[0], -1)).reshape(shape)
+        for matrix in along[1:-1]:
+            image += matrix @ u
+        image += (u.reshape(-1, shape[-1]) @ last).reshape(shape)  # the matrices are symmetric
+        return image
+
+    return lambda: _sums(twice, start, terms)
+
+
+def _sums(twice: Callable[[Any], Any], start: Any, terms: Any) -> Any:
+    before, now = start, twice(start) / 2
+    total = float(terms[0]) * before + float(terms[1]) * now
+    for term in terms[2:]:
+        after = twice(now)
+        after -= before
+        total += float(term) * after
+        before, now = now, after
+    return total
