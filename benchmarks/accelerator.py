@@ -25,9 +25,11 @@ sys.path[:0] = [path for path in (str(HERE.parent), str(HERE)) if path not in sy
 os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.6")
 
 import accelerator_report as report  # noqa: E402
+import accelerator_timing as timing  # noqa: E402
 import harness  # noqa: E402
 import jax  # noqa: E402
 
+SHORT = 0.03  # seconds of warm calls in a small row, which shows that it runs and not how fast
 ENOUGH = 0.75  # of the memory that is free: a row that needs more is left out, since programs need room beside arrays
 
 
@@ -55,6 +57,8 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if jax.default_backend() == "cpu" and not chosen.small:
         parser.error(report.no_accelerator())
+    if chosen.small:
+        timing.ENOUGH = SHORT
     rows = accelerator_rows.rows(chosen.small)
     for name in (*chosen.only, *chosen.skip):
         if not any(row.name.startswith(name) for row in rows):
@@ -65,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     out = None if chosen.print_only else chosen.out or _place(chosen.small)
     if chosen.programs is not None:
         chosen.programs.mkdir(parents=True, exist_ok=True)
-        accelerator_rows.PROGRAMS = chosen.programs
+        timing.PROGRAMS = chosen.programs
     found = run(rows, out, chosen.budget)
     print(report.summary(found))
     if out is not None:
@@ -76,10 +80,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(rows: list[Any], out: Path | None, budget: float = float("inf")) -> list[dict[str, Any]]:
     """Every row in turn, printed and written at once. Rows of an earlier run that are not measured again are kept."""
-    import accelerator_rows
-
     begun = time.perf_counter()
-    limits = accelerator_rows.Limits()
+    limits = timing.Limits()
     kept = [] if out is None or not out.exists() else json.loads(out.read_text(encoding="utf-8"))["rows"]
     for row in kept:
         limits.learn(row)
@@ -108,12 +110,10 @@ def _measured(row: Any, limits: Any, passed: float, budget: float) -> dict[str, 
     if row.bytes > ENOUGH * available:
         needs = f"it needs {row.bytes:,} bytes ({row.bytes / 2**30:.3g} GiB)"
         return {"left_out": f"{needs}, and {available:,} ({available / 2**30:.3g} GiB) are available"}
-    import accelerator_rows
-
-    before = accelerator_rows.peak()
+    before = timing.peak()
     try:
         found = row.measure(limits)
-        after = accelerator_rows.peak()
+        after = timing.peak()
         # The device tells the most that it ever held: what a row needed only where that rose.
         return found if before == after else found | {"peak_bytes": after}
     except Exception as fault:  # noqa: BLE001 - the other rows are still wanted

@@ -53,12 +53,12 @@ def markdown(files: list[Path]) -> str:
         rows = [row for row in json.loads(path.read_text(encoding="utf-8"))["rows"] if "seconds" in row]
         if not rows:
             continue
-        head = "| row | what | warm | share of copies | share of products | error | rivals | memory |"
+        head = "| row | what | warm | share of copies | share of products | error | rivals, and more | memory |"
         parts.append(f"**{rows[0]['device']}**, jax {rows[0]['versions']['jax']}, {max(row['date'] for row in rows)}\n")
         parts += [head, "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: |"]
         for row in rows:
             rivals = ", ".join(f"{name} {ratio:.2g} x" for name, ratio in row.get("ratios", {}).items())
-            held = row.get("peak_bytes") or row.get("program_bytes")
+            held = row.get("program_bytes") or row.get("peak_bytes")
             memory = "" if held is None else f"{held / 2**30:.2f} GiB"
             cells = [f"`{row['row']}`", row["title"], _time(row["seconds"])]
             cells += [_share(row.get(f"share_{what}")).strip(" -") for what in ("copy", "product")]
@@ -68,13 +68,17 @@ def markdown(files: list[Path]) -> str:
     return "\n".join(parts)
 
 
+def stored(folder: Path) -> str:
+    """The tables of all devices whose rows are kept in a folder."""
+    files = [path for path in sorted(folder.glob("accelerator_*.json")) if not path.stem.endswith("_small")]
+    return markdown(files) or "No accelerator has been measured.\n"
+
+
 def into_readme(folder: Path) -> int:
-    """Put the tables of all measured devices into README.md."""
+    """Put those tables into README.md."""
     import tables
 
-    files = [path for path in sorted(folder.glob("accelerator_*.json")) if not path.stem.endswith("_small")]
-    text = markdown(files) or "No accelerator has been measured.\n"
-    tables.into_readme(README, text, NAME)
+    tables.into_readme(README, stored(folder), NAME)
     return 0
 
 
@@ -96,7 +100,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> str:
 
     figure, panel = plt.subplots(figsize=(9.5, 6.0))
     places = [row["flops"] / row["bytes_moved"] for row in points]
-    reach = np.geomspace(min(places) / 3, max(places) * 30, 200)
+    reach = np.geomspace(min(places) / 8, max(places) * 30, 200)
     for dtype, colour in (("float64", "#0072B2"), ("float32", "#D55E00")):
         copy, product = limits.get(f"limit-copy-{dtype}"), limits.get(f"limit-product-{dtype}")
         if copy and product:
@@ -109,7 +113,9 @@ def draw(rows: list[dict[str, Any]], path: Path) -> str:
         panel.scatter(xs, ys, color=colour, s=40, zorder=3, edgecolor="white")
         for row, x, y in zip(here, xs, ys, strict=True):
             name = row["row"].removesuffix(f"-{dtype}")
-            panel.annotate(name, (x, y), (6, -3), textcoords="offset points", fontsize=8, color=colour)
+            left = name == "volumes-2d"  # which lies beside volumes-3d
+            place, side = (-7 if left else 7, 2 if left or dtype == "float32" else -9), "right" if left else "left"
+            panel.annotate(name, (x, y), place, textcoords="offset points", fontsize=8, color=colour, ha=side)
     panel.set(xscale="log", yscale="log", xlabel="operations a byte", ylabel="operations a second")
     panel.set_title(f"{points[0]['device']}: kernels below the device's own limits")
     panel.grid(which="major", color="0.92")

@@ -9,8 +9,9 @@ import json
 import os
 import sys
 import time
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib.util import find_spec
 from pathlib import Path
+from runpy import run_path
 from typing import Annotated, Any
 
 import jax
@@ -122,8 +123,15 @@ def application() -> Any:
         only: Annotated[list[str] | None, typer.Option(help="Problems that begin so, as P2; give it again.")] = None,
         out: Annotated[Path | None, typer.Option(help="Rows, .json; the picture goes beside it.")] = None,
         cores: Annotated[bool, typer.Option("--cores", help="Use every core, not one.")] = False,
+        device: Annotated[
+            bool, typer.Option("--device", help="The rows of an accelerator, beside its limits.")
+        ] = False,
+        small: Annotated[bool, typer.Option("--small", help="Those rows small, on any device.")] = False,
     ) -> None:
-        raise typer.Exit(guarded(lambda: bench(full, tuple(only or ()), out, cores)))
+        name = "accelerator" if device or small else "kernels"
+        given = {"--small": small, "--cores": cores, "--quick": name == "kernels" and not full}
+        words = [word for word, chosen in given.items() if chosen]
+        raise typer.Exit(guarded(lambda: run_benchmark(name, words, only or [], out)))
 
     return app
 
@@ -303,26 +311,20 @@ def anneal_file(path: Path, out: Path | None, plot: Path | None, overrides: dict
     return 0
 
 
-def bench(full: bool, only: tuple[str, ...], out: Path | None, cores: bool) -> int:
-    """Run `benchmarks/kernels.py`, which is no part of the package but of its repository."""
+def run_benchmark(name: str, words: list[str], only: list[str], out: Path | None) -> int:
+    """Run a file of `benchmarks/`, which is no part of the package but of its repository."""
     places = [Path(__file__).resolve().parents[1] / "benchmarks", Path.cwd() / "benchmarks"]
-    folder = next((place for place in places if (place / "kernels.py").is_file()), None)
+    folder = next((place for place in places if (place / f"{name}.py").is_file()), None)
     if folder is None:
-        allowed = "the benchmarks lie in the repository, and kernels.py is in neither this folder nor the package's"
+        allowed = f"the benchmarks lie in the repository, and {name}.py is in neither this folder nor the package's"
         refuse("bench", str(places[-1]), allowed, "Clone the repository and give `fpsolve bench` in its folder.")
     if lacking := _missing("bench", "scipy"):
         raise ImportError(f"bench: {lacking}")
     if out is not None:
         _check_target("--out", out, (".json",), force=True)
-    words = [] if full else ["--quick"]
-    words += ["--only", *only] if only else []
+    words = [*words, *(["--only", *only] if only else [])]
     words += ["--print-only"] if out is None else ["--out", str(out.absolute())]
-    words += ["--cores"] if cores else []
-    spec = spec_from_file_location("kernels", folder / "kernels.py")
-    assert spec is not None and spec.loader is not None
-    kernels = module_from_spec(spec)
-    spec.loader.exec_module(kernels)
-    return kernels.main(words)
+    return run_path(str(folder / f"{name}.py"), run_name=name)["main"](words)
 
 
 def _agreement(problem: Problem) -> tuple[str, bool]:

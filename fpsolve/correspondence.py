@@ -19,7 +19,7 @@ from .core.checks import refuse
 from .core.decision import Decision
 from .core.door import report
 from .core.memory import check_memory
-from .core.program import quick_program
+from .core.program import full_precision, quick_program
 from .entrance import check_equation, check_times, initial_field
 from .equation import FokkerPlanck
 from .grid import Grid
@@ -84,6 +84,7 @@ class Correspondence(eqx.Module):
         report().save(self, path)
 
 
+@full_precision
 def correspondence(
     equation: FokkerPlanck, initial: Any, times: Any, *, grid: Grid, scheme: Scheme | None = None
 ) -> Correspondence:

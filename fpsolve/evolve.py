@@ -15,6 +15,7 @@ from jaxtyping import Array
 
 from .checkpoint import Checkpoint, check_folder
 from .core.checks import is_concrete, refuse
+from .core.program import full_precision
 from .core.progress import track
 from .core.result import raise_failure
 from .core.types import Real
@@ -29,6 +30,7 @@ from .scheme.base import Equation
 from .solution import Solution
 
 
+@full_precision
 def evolve(
     equation: Equation,
     initial: Any,
@@ -95,6 +97,7 @@ def evolve(
     return _finish(*best, throw)
 
 
+@full_precision
 def plan(
     equation: Equation,
     initial: Any,

@@ -22,7 +22,7 @@ from jaxtyping import Array
 from .core.arrays import as_array, host_module
 from .core.checks import is_concrete
 from .core.decision import Decision
-from .core.program import shape_program
+from .core.program import full_precision, shape_program
 from .core.result import code, raise_failure
 from .core.types import Count, Real
 from .eigen import (
@@ -58,6 +58,7 @@ WIDER = 1.1  # how much wider a line is then: e^-x^2 falls by orders of magnitud
 FITTED = 1e-8  # to which a grid is fitted where no tol is given, as by `fp.fit_grid`
 
 
+@full_precision
 def spectrum(
     equation: Equation,
     grid: Grid | None = None,

@@ -32,7 +32,8 @@ SLOW = Path(__file__).with_name("slow.txt")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Compile each program once for all workers and tests: a folder, this run's own or given, holds what was."""
-    if os.environ.get("FPSOLVE_FULL_OPTIMIZATION") != "1":
+    for_processor = config.getoption("markexpr") != "gpu"  # the flags are a processor's
+    if for_processor and os.environ.get("FPSOLVE_FULL_OPTIMIZATION") != "1":
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {HURRY}".strip()
     if os.environ.get("FPSOLVE_TYPED") == "1":  # the hook must be there before anything imports the package
         jaxtyping.install_import_hook("fpsolve", "beartype.beartype")

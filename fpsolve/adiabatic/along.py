@@ -26,6 +26,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.checks import check_finite_number, is_concrete, refuse
+from ..core.program import full_precision
 from ..core.types import Real
 from ..equation import FokkerPlanck
 from ..grid import Grid, Line
@@ -98,6 +99,7 @@ def _rates(rows: Any) -> Rates:
     return Rates(gap, drive, drive / gap, slope / gap**1.5, length, exact)
 
 
+@full_precision
 def along(
     path: Callable[[Any], Any], *, grid: Grid, diffusion: Any = 1.0, tol: Real = 1e-8, costs: bool = True
 ) -> Along:

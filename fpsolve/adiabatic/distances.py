@@ -57,6 +57,8 @@ def chi_square(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jnp) -> Any:
 
 def integral(u: Any, grid: Grid, xp: Any = jnp) -> Any:
     """Of `u` `(..., *shape)` over the last d axes, `(...)`."""
+    if xp is jnp:
+        return grid.integrate(u)
     for axis in reversed(grid.axes):
-        u = u @ (np.asarray(axis.weights, u.dtype) if xp is np else jnp.asarray(axis.weights, u.real.dtype))
+        u = u @ np.asarray(axis.weights, u.dtype)
     return u

@@ -21,7 +21,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import check_integer, refuse
-from ..core.program import quick_program
+from ..core.program import full_precision, quick_program
 from ..core.types import Count
 from ..equation import FokkerPlanck
 from ..evolve import evolve
@@ -39,6 +39,7 @@ VOLUMES, TOL = ScharfetterGummel(), 1e-5  # keep a density that a fast schedule 
 COARSEST, FINEST, AGREE = 32, 1024, 1e-3  # steps of the traced runs, and how well they must know the objective
 
 
+@full_precision
 def learn(
     path: Callable[[Any], Any],
     total: Any,

@@ -19,6 +19,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array, host_module
 from ..core.checks import check_finite_number, is_concrete, refuse
+from ..core.program import full_precision
 from ..core.result import raise_failure
 from ..core.types import Real
 from ..entrance import check_times, check_tolerance, initial_field
@@ -51,6 +52,7 @@ NEAR = 0.5 / (REPORTED - 1)  # of the total: a time that was requested stands fo
 ENDS = 1e-9  # by which a schedule may miss 0 or 1, or fall
 
 
+@full_precision
 def transport(
     path: Any,
     schedule: Any,

@@ -28,7 +28,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import refuse
-from ..core.program import shape_program
+from ..core.program import full_precision, shape_program
 from ..core.types import Real
 from ..entrance import check_equation
 from ..equation import FokkerPlanck
@@ -87,6 +87,7 @@ class Velocity(eqx.Module):
         return jnp.max(jnp.abs(still + self.operator.wave(root))) / jnp.where(scale > 0, scale, 1)
 
 
+@full_precision
 def velocity(equation: FokkerPlanck, grid: Grid, t: Real = 0.0) -> Velocity:
     """The velocity of least energy that carries the Gibbs density of a moving process along.
 

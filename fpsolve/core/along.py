@@ -11,9 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .machine import on_processor
-
-FULL = jax.lax.Precision.HIGHEST  # else an accelerator rounds the factors of a product in float32
+from .machine import EXACTLY, on_processor
 
 
 def along(axis: int, f: Callable[[Array], Array], u: Array, ndim: int | None = None) -> Array:
@@ -45,17 +43,17 @@ def transform(axis: int, matrix: Array, u: Array, ndim: int | None = None) -> Ar
     position = axis if ndim is None else u.ndim - ndim + axis
     shape, n = u.shape, matrix.shape[1]
     if position == u.ndim - 1:
-        return jnp.matmul(u.reshape(-1, n), matrix.T, precision=FULL).reshape(*shape[:-1], -1)
+        return jnp.matmul(u.reshape(-1, n), matrix.T, precision=EXACTLY).reshape(*shape[:-1], -1)
     if math.prod(shape[:position]) == 1:
-        image = jnp.matmul(matrix, u.reshape(n, -1), precision=FULL)
+        image = jnp.matmul(matrix, u.reshape(n, -1), precision=EXACTLY)
         return image.reshape(*shape[:position], -1, *shape[position + 1 :])
     after = math.prod(shape[position + 1 :])
     layers = u.reshape(-1, n, after)
     if on_processor() or n > after:
-        image = jnp.einsum("mn,bna->bma", matrix, layers, precision=FULL)
+        image = jnp.einsum("mn,bna->bma", matrix, layers, precision=EXACTLY)
     else:
         # For a shared matrix XLA moves the axis first and back after, four passes over the field on an accelerator. A
         # copy of the matrix for each layer is one pass, where it is no larger than the field.
         copies = jnp.broadcast_to(matrix, (len(layers), *matrix.shape))
-        image = jnp.matmul(copies, layers, precision=FULL)
+        image = jnp.matmul(copies, layers, precision=EXACTLY)
     return image.reshape(*shape[:position], -1, *shape[position + 1 :])

@@ -10,6 +10,8 @@ import dataclasses
 
 import jax
 
+EXACTLY = jax.lax.Precision.HIGHEST  # of products of matrices, whose factors an accelerator rounds else in float32
+
 
 @dataclasses.dataclass(frozen=True)
 class Machine:

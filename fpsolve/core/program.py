@@ -66,7 +66,7 @@ def full_precision(function: F) -> F:
 
 def compiled(function: F) -> F:
     """`equinox.filter_jit` in full precision."""
-    return eqx.filter_jit(full_precision(function))
+    return eqx.filter_jit(full_precision(function))  # type: ignore[return-value]
 
 
 def sampling_program(function: F) -> F:

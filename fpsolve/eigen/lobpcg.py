@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.checks import refuse
+from ..core.machine import EXACTLY
 
 ROUNDS = 500
 PIECE = 2048  # columns: 24 rows of them are 400 kB, which the caches of a core hold
@@ -31,7 +32,6 @@ PATIENCE = 25  # rounds in which the residual must fall by a tenth
 PASSES = 2  # of an orthonormalisation: one leaves sqrt(eps) of nearly dependent rows, two leave eps (Stathopoulos, Wu)
 RESTARTS = 2  # from images computed anew
 ATTEMPTS = 3  # to complete a start: one mends all but a random vector that depends on others, which has no chance
-EXACTLY = jax.lax.Precision.HIGHEST  # no accelerator may round the factors
 
 
 class Pairs(NamedTuple):

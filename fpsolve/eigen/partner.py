@@ -29,6 +29,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import refuse
+from ..core.machine import EXACTLY
 from ..core.program import sampling_program, shape_program
 from ..equation import FokkerPlanck
 from ..grid import Axis, Grid, Line
@@ -37,7 +38,6 @@ from ..scheme import EdgeOperator, Samples, ScharfetterGummel
 STEPS = 32  # of Lanczos' iteration: modes a part in 1e4 apart are told from each other (tests/test_partner.py)
 CELLS = (256, 512, 1024, 2048)  # errors of order 8 in the width: 1e-11 at most in the tests
 EMPTY = -1e30  # the logarithm of no mass
-EXACTLY = jax.lax.Precision.HIGHEST
 
 
 class PartnerMode(NamedTuple):

@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import check_finite_number, check_numbers, is_concrete, refuse
+from ..core.machine import EXACTLY
 from ..core.memory import check_memory
 from ..core.types import Real
 from .axis import Axis, register
@@ -92,7 +93,7 @@ class Grid:
         """The integral of `u` `(..., *shape)` over the last d axes, `(...)`: the sum of u times the weights."""
         u = jnp.asarray(u)
         for axis in reversed(self.axes):
-            u = u @ jnp.asarray(axis.weights, dtype=u.real.dtype)
+            u = jnp.matmul(u, jnp.asarray(axis.weights, dtype=u.real.dtype), precision=EXACTLY)
         return u
 
     def sample(self, f: Callable[[Array], Any]) -> Array:

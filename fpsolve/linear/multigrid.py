@@ -31,6 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.machine import EXACTLY
 from ..scheme import EdgeOperator
 
 BOTTOM = 100  # points that are solved directly
@@ -38,7 +39,6 @@ SHORTEST = 4  # nodes of an axis that is still merged
 ISOTROPIC = 1.5  # axes are merged while their cells are at most so much wider than the narrowest
 SMOOTHER = ((1 / 5, 6 / 5), (0.0, 0.0))  # z <- a z + b r / leaving, after z = 2 r / (3 leaving); zero: residual only
 ITERATIONS = 200
-EXACTLY = jax.lax.Precision.HIGHEST  # no accelerator may round the factors
 
 
 class Chain(eqx.Module):

@@ -23,10 +23,10 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.loop import run_loop
+from ..core.machine import EXACTLY
 
 BLOCKS, LARGEST = 4, 0.5  # (1/2)^16 / 16! is below the rounding of float64
 DOUBLINGS = 1100  # more than q s can ask for before it overflows
-EXACTLY = jax.lax.Precision.HIGHEST  # no accelerator may round the factors
 
 
 def doublings(rates: Array, length: Array) -> Array:

@@ -25,9 +25,10 @@ from jaxtyping import Array
 from ..core.along import along
 from ..core.checks import check_integer, refuse
 from ..core.loop import run_loop
+from ..core.machine import EXACTLY
 from ..core.memory import check_memory
 from ..grid import Grid
-from ..linear.positive import EXACTLY, doublings, squared, transition
+from ..linear.positive import doublings, squared, transition
 from ..scheme import EdgeOperator, Operator
 from .base import Keeps, Picture, ProblemKind, Propagator, Reason, Step, WorkEstimate, in_turn, no_rates, node_weights
 

@@ -28,7 +28,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import is_concrete, refuse
-from ..core.program import shape_program
+from ..core.program import full_precision, shape_program
 from ..core.result import NumericalFailure
 from ..entrance import check_and_sample
 from ..equation import FokkerPlanck
@@ -47,6 +47,7 @@ TIGHT, LOOSE = 1e-10, 0.1  # residuals asked of an answer, and of a passage time
 TO_THE_LAST, OUTSIDE = "one on the last set", "one outside all sets"  # the loads of the two systems
 
 
+@full_precision
 def committor(equation: Equation, grid: Grid, reactant: Any, product: Any, *, t: Any = 0.0) -> Array:
     """The probability that a path from x reaches the product before the reactant.
 
@@ -84,6 +85,7 @@ def committor(equation: Equation, grid: Grid, reactant: Any, product: Any, *, t:
     return q
 
 
+@full_precision
 def mean_first_passage_time(equation: Equation, grid: Grid, target: Any, *, t: Any = 0.0) -> Array:
     """The mean time until a path from x first reaches the target.
 

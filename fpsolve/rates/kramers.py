@@ -24,7 +24,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array, host_module
 from ..core.checks import is_concrete, refuse
-from ..core.program import sampling_program
+from ..core.program import full_precision, sampling_program
 from ..entrance import check_equation
 from ..equation import FokkerPlanck
 from ..grid import Grid
@@ -52,6 +52,7 @@ class EyringKramers(eqx.Module):
     gap: Array
 
 
+@full_precision
 def eyring_kramers(equation: Equation, grid: Grid, *, t: Any = 0.0) -> EyringKramers:
     """The Eyring-Kramers rates of the wells that the grid holds.
 

@@ -23,7 +23,7 @@ from jaxtyping import Array
 
 from ..core.checks import check_integer, check_positive, is_concrete, refuse
 from ..core.door import report
-from ..core.program import compiled
+from ..core.program import compiled, full_precision
 from ..core.types import Count, Point, Real
 from ..grid import Grid, Line
 from .error import ScoreError, score_error
@@ -108,6 +108,7 @@ class Diagnosis(eqx.Module):
         return report().plot_diagnosis(self)
 
 
+@full_precision
 def diagnose(
     score: Any,
     samples: Any,

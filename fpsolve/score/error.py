@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.checks import check_finite_number, check_integer, refuse
-from ..core.program import compiled
+from ..core.program import compiled, full_precision
 from ..core.types import Count, Real
 from .fields import MovingScore, as_score
 from .losses import denoising, implicit, noising
@@ -58,6 +58,7 @@ class Residuals(NamedTuple):
     losses: Array
 
 
+@full_precision
 def score_error(
     model: Any,
     samples: Any,

@@ -19,7 +19,7 @@ from jaxtyping import Array
 
 from ..core.checks import check_numbers, is_concrete, refuse
 from ..core.door import report
-from ..core.program import sampling_program
+from ..core.program import full_precision, sampling_program
 from ..core.result import code, raise_failure
 from ..core.types import Count
 from ..equation import ScoreHamiltonian
@@ -152,6 +152,7 @@ class Reconstruction(eqx.Module):
         return operator
 
 
+@full_precision
 def reconstruct(
     score: Any,
     grid: Grid,

@@ -28,7 +28,7 @@ from jaxtyping import Array
 
 from ..adiabatic.steps import cost_steps
 from ..core.checks import check_choice, check_integer, check_numbers, refuse
-from ..core.program import compiled
+from ..core.program import compiled, full_precision
 from ..core.types import Count
 from .path import as_path
 from .sample import moving_score
@@ -67,6 +67,7 @@ class SampledCosts(eqx.Module):
         return cost_steps(lambda lam: jnp.exp(jnp.interp(lam, self.lambdas, logs)))
 
 
+@full_precision
 def sampled_costs(
     score: Any,
     path: Any,

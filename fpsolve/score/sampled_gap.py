@@ -25,7 +25,7 @@ import optax
 from jaxtyping import Array
 
 from ..core.checks import check_numbers, check_positive, refuse
-from ..core.program import compiled
+from ..core.program import compiled, full_precision
 from ..core.types import Real
 from .features import Features, Given, Lines, Ridges, covariance, independent, linear, lines, network, principal, waves
 from .samples import check_key, check_samples
@@ -73,6 +73,7 @@ class Estimate(eqx.Module):
     family: str = eqx.field(static=True)
 
 
+@full_precision
 def sampled_gap(
     samples: Any,
     *,
