@@ -163,7 +163,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Run a command that computes nothing, as a user without a folder of JAX's own."""
     testing = pytest.importorskip("typer.testing")
     monkeypatch.setattr(cli, "verify_all", lambda *_: 0)
-    monkeypatch.setattr(cli, "bench", lambda *_: 0)
+    monkeypatch.setattr(cli, "run_benchmark", lambda *_: 0)
     jax.config.update("jax_compilation_cache_dir", None)
     return lambda *words, **variables: testing.CliRunner().invoke(cli.application(), list(words), env=variables)
 
