@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .checkpoint import Checkpoint, check_folder
+from .core.arrays import as_array
 from .core.checks import is_concrete, refuse
 from .core.program import full_precision
 from .core.progress import track
@@ -24,7 +25,7 @@ from .fit import fit
 from .grid import Grid
 from .method import Magnus, Propagator, needs_rates
 from .plan import Outcome, Plan, Request, first_plan, validate
-from .plan.run import expectations, run
+from .plan.run import expectations, in_units, run
 from .scheme import Scheme, Spectral
 from .scheme.base import Equation
 from .solution import Solution
@@ -68,7 +69,7 @@ def evolve(
     **Returns** a `Solution`. **Raises** `ValueError` for every argument that cannot be right, before computing.
     **Keeps**: what scheme and method keep together; `stats` reports mass drift and the most negative value.
     **Cost**: static, about sqrt(2 t |H| log(1/tol)) operator calls in all dimensions. Functions are read at every call
-    and evaluated by a small program of their own; the rest is compiled once for a grid, a scheme and a method.
+    and evaluated by a small program of their own; the rest is compiled once for a shape, a scheme and a method.
 
     ```python
     import fpsolve as fp
@@ -153,7 +154,7 @@ def _request(
 def _checkpoint(folder: Any, plan: Plan) -> Checkpoint | None:
     if folder is None:
         return None
-    return Checkpoint(folder, plan.request, plan.scheme, plan.method, plan.field)
+    return Checkpoint(folder, plan.request, plan.scheme, plan.method, plan.start)
 
 
 def _finish(plan: Plan, outcome: Outcome, throw: bool) -> Solution:
@@ -161,16 +162,17 @@ def _finish(plan: Plan, outcome: Outcome, throw: bool) -> Solution:
     if throw and is_concrete(outcome.code, outcome.error) and int(outcome.code) != 0:
         worst = float(jnp.max(outcome.error))
         raise_failure(outcome.code, f"estimated error {worst:.1e}, tol {request.tol:.1e}.")
+    values, numbers = in_units(request.given, request.times, outcome.values, outcome.numbers, as_array(request.scale))
     return Solution(
         times=request.times,
-        values=outcome.values,
+        values=values,
         error=outcome.error,
         observables=expectations(request.observables, outcome.values, plan.problem.grid, plan.problem.picture),
-        numbers=outcome.numbers,
+        numbers=numbers,
         code=outcome.code,
         equation=request.equation,
         scheme=plan.scheme,
         space_error=request.space_error,
-        grid=plan.problem.grid,
+        grid=plan.grid,
         decisions=tuple(plan.decisions.items()),
     )

@@ -11,6 +11,7 @@ small beside the other levels all its digits.
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import equinox as eqx
@@ -22,7 +23,7 @@ from jaxtyping import Array
 from .core.arrays import as_array, host_module
 from .core.checks import is_concrete
 from .core.decision import Decision
-from .core.program import full_precision, shape_program
+from .core.program import full_precision, quick_program, shape_program
 from .core.result import code, raise_failure
 from .core.types import Count, Real
 from .eigen import (
@@ -138,9 +139,12 @@ def solve(request: ModesRequest) -> tuple[Spectrum, Operator]:
     if is_concrete(outcome.converged) and not bool(outcome.converged):
         worst = float(np.max(np.asarray(outcome.levels.residuals)))
         raise_failure(as_array(code("not_converged"), int), f"largest residual {worst:.1e}.")
+    # Densities and the squares of waves hold as much in each cell: those of a process that is not reversible are
+    # densities.
+    cell = request.sampled.cell if tried.solver == "relaxation" else math.sqrt(request.sampled.cell)
     found = Spectrum(
         values=outcome.levels.values,
-        vectors=outcome.levels.vectors,
+        vectors=_in_units(outcome.levels.vectors, as_array(cell, request.dtype)),
         residuals=outcome.levels.residuals,
         errors=outcome.levels.errors,
         multiplicities=outcome.levels.multiplicities,
@@ -166,6 +170,12 @@ def _run(candidate: Candidate) -> Outcome:
         waves = tridiagonal_modes(operator, candidate.size)
         return _levels_of(operator, factored, waves, as_array(True, bool), request.k, request.process)
     return _solve(operator, factored, candidate.solver, request.k, candidate.size, tol, request.process)
+
+
+@quick_program
+def _in_units(vectors: Array, cell: Array) -> Array:
+    """Modes in the user's units."""
+    return vectors / cell
 
 
 @shape_program

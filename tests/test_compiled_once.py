@@ -86,6 +86,61 @@ def test_a_second_potential_compiles_what_samples_it(name: str) -> None:
     assert new[0] <= most
 
 
+def spectrum(potential: Any, grid: fp.Grid) -> fp.Spectrum:
+    return fp.spectrum(fp.FokkerPlanck(potential), grid, 3)
+
+
+def pushed(potential: Any, grid: fp.Grid) -> fp.Solution:
+    equation = fp.FokkerPlanck(potential, force=lambda x: 0.2 + 0 * x)
+    return fp.evolve(equation, fp.Gaussian(0.0, 0.5), [0.3], grid=grid, scheme=fp.ScharfetterGummel(), tol=1e-5)
+
+
+# What another box of the same shape may compile: the programs that read functions at its places.
+BOXES = {
+    "evolve, line": (evolve, 1, 2),
+    "evolve, plane": (evolve, 2, 2),
+    "evolve, volumes": (pushed, 1, 2),
+    "evolve, moving": (moving, 1, 5),
+    "spectrum, plane": (spectrum, 2, 2),
+}
+
+
+@pytest.mark.parametrize("name", BOXES)
+def test_another_box_compiles_what_samples_it(name: str) -> None:
+    ask, ndim, most = BOXES[name]
+    potential, grid = wells(ndim)[0], LINE if ndim == 1 else PLANE
+    boxes = [fp.Grid(*(fp.Line(a.lower - w, a.upper + w / 2, a.n) for a in grid.axes)) for w in (0.11, 0.17)]
+    ask(potential, grid)
+    ask(potential, boxes[0])  # another branch of the choices may need a program of its own
+    with counted() as found:
+        answer = ask(potential, boxes[1])
+    assert found[0] <= most
+    assert answer.grid == boxes[1]
+
+
+@pytest.mark.parametrize("wick", [0.0, 1.2])
+def test_a_solution_is_in_the_units_of_its_grid(wick: float) -> None:
+    """A ring of 1e-3 and one of 1e3, whose densities differ by the length alone."""
+    numbers = []
+    for length in (1e-3, 1.0, 1e3):
+        grid = fp.Grid(fp.Periodic(0.0, length, 32))
+        turn = 2 * jnp.pi / length
+        energy = lambda x, turn=turn: jnp.cos(turn * x[0])
+        start = lambda x, turn=turn: jnp.exp(jnp.sin(turn * x[0]))
+        diffusion = (length / 7) ** 2
+        if wick:
+            found = fp.evolve(fp.Schrodinger(energy, diffusion), start, [0.0, 0.4], grid=grid, wick=wick)
+            assert jnp.array_equal(found.values[0], grid.sample(start))
+            numbers.append(found.values[1])
+        else:
+            found = fp.evolve(fp.FokkerPlanck(energy, diffusion), start, [0.0, 0.4], grid=grid)
+            assert jnp.array_equal(found.values[0], grid.density(start))
+            numbers.append(found.values[1] * length)
+            assert abs(float(grid.integrate(found.values[1])) - 1) < 1e-13
+    assert float(jnp.max(jnp.abs(numbers[0] - numbers[1]))) < 1e-9
+    assert float(jnp.max(jnp.abs(numbers[2] - numbers[1]))) < 1e-9
+
+
 def test_the_count_can_fail() -> None:
     with counted() as found:
         jax.jit(lambda x: x + jnp.pi)(jnp.ones(7)).block_until_ready()

@@ -64,7 +64,7 @@ def test_every_method_lowers_for_accelerators(name: str, dtype: str) -> None:
     equation, scheme, grid, picture, method, wick, count = STATIC[name]
     problem = discretise(equation, scheme, grid, picture, dtype, wick)
     if getattr(method, "ranks", None):
-        made = contract(problem.operator, method.ranks, lambda places: sample_wells(equation, places))
+        made = contract(problem.operator, method.ranks, grid.nodes, lambda places: sample_wells(equation, places))
         problem = eqx.tree_at(lambda p: p.operator.contraction, problem, made, is_leaf=lambda leaf: leaf is None)
     state = jnp.result_type(dtype, jnp.complex64) if wick else jnp.dtype(dtype)
     run = lambda field, times, tol: run_static(problem, method, field.astype(state), times, tol)

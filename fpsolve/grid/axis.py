@@ -113,6 +113,16 @@ class Axis(abc.ABC):
         n = flux.shape[axis]
         return jax.lax.slice_in_dim(flux, 0, n - 1, axis=axis), jax.lax.slice_in_dim(flux, 1, n, axis=axis)
 
+    @property
+    def in_cells(self: AnyAxis) -> AnyAxis:
+        """The same axis from 0 to n, so that equal cells have length 1: what programs that need no positions see."""
+        return dataclasses.replace(self, lower=0.0, upper=float(self.n))
+
+    @property
+    def unit(self) -> float:
+        """The length that is 1 `in_cells`: that of an equal cell."""
+        return self.length / self.n
+
     def refine(self: AnyAxis, factor: Real = 2) -> AnyAxis:
         """The same axis with `factor` times the nodes."""
         return dataclasses.replace(self, n=max(3, round(self.n * factor)))

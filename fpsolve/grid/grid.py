@@ -89,6 +89,16 @@ class Grid:
         """The first node of every axis, `(d,)`."""
         return jnp.stack([nodes[0] for nodes in self.nodes])
 
+    @property
+    def in_cells(self) -> "Grid":
+        """The same grid in units of its cells (`Axis.in_cells`), and so one grid for all boxes."""
+        return Grid(*(axis.in_cells for axis in self.axes))
+
+    @property
+    def units(self) -> tuple[float, ...]:
+        """The lengths that are 1 `in_cells`, one an axis."""
+        return tuple(axis.unit for axis in self.axes)
+
     def integrate(self, u: Array) -> Array:
         """The integral of `u` `(..., *shape)` over the last d axes, `(...)`: the sum of u times the weights."""
         u = jnp.asarray(u)

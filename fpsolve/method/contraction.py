@@ -107,32 +107,32 @@ def axes_of(operator: TensorOperator) -> tuple[Axis, ...]:
     return tuple(axes)
 
 
-def contract(operator: TensorOperator, ranks: tuple[int, ...], sample_wells: SampleWells) -> Contraction:
-    """H_c with `ranks` functions on the axes; `sample_wells` evaluates V on products of positions, one for each tuple
-    of them."""
-    axes, bases, matrices, points = _functions(operator, ranks)
-    nodes = [
-        axis[part]
-        for i in range(len(axes))
-        for axis, part in zip(operator.grid.nodes, _sparse(operator, i), strict=True)
-    ]
+def contract(
+    operator: TensorOperator, ranks: tuple[int, ...], nodes: tuple[Array, ...], sample_wells: SampleWells
+) -> Contraction:
+    """H_c with `ranks` functions on the axes, whose nodes are at `nodes`; `sample_wells` evaluates V on products of
+    positions, one for each tuple of them."""
+    axes, bases, matrices, points = _functions(operator, ranks, nodes)
+    few = [axis[part] for i in range(len(axes)) for axis, part in zip(nodes, _sparse(operator, i), strict=True)]
     d = len(axes)
-    mixed = [tuple(points[j] if j == i else nodes[i * d + j] for j in range(d)) for i in range(d)]
+    mixed = [tuple(points[j] if j == i else few[i * d + j] for j in range(d)) for i in range(d)]
     wells = sample_wells((points, *mixed))
     return _couple(operator, axes, bases, matrices, wells, ranks)
 
 
 @compiled
-def _functions(operator: TensorOperator, ranks: tuple[int, ...]) -> tuple[Any, Any, Any, tuple[Array, ...]]:
+def _functions(
+    operator: TensorOperator, ranks: tuple[int, ...], nodes: tuple[Array, ...]
+) -> tuple[Any, Any, Any, tuple[Array, ...]]:
     """Each axis's own problem, B_i, B_i^T h_i B_i and the points X_i of its lowest functions."""
     axes = axes_of(operator)
     dtype, bases, matrices, points = axes[0].energies.dtype, [], [], []
-    for axis, nodes, rank in zip(axes, operator.grid.nodes, ranks, strict=True):
+    for axis, places, rank in zip(axes, nodes, ranks, strict=True):
         low = axis.functions[:, :rank]
-        x, turn = jnp.linalg.eigh(low.T @ (nodes.astype(dtype)[:, None] * low))
+        x, turn = jnp.linalg.eigh(low.T @ (places.astype(dtype)[:, None] * low))
         bases.append(low @ turn)
         matrices.append(turn.T @ (axis.energies[:rank, None] * turn))
-        points.append(x.astype(operator.grid.nodes[0].dtype))
+        points.append(x.astype(nodes[0].dtype))
     return axes, tuple(bases), tuple(matrices), tuple(points)
 
 

@@ -17,6 +17,7 @@ from ..equation import FokkerPlanck, ScoreHamiltonian
 from ..grid import Grid
 from ..scheme import Operator, ScharfetterGummel, Scheme, Spectral
 from ..scheme.base import Equation
+from ..scheme.cells import may_be_in_cells
 from .resolution import UNRESOLVED
 from .scheme_choice import LARGEST_SPECTRAL, SampledEquation, check_scheme, choose_scheme, has_basis
 
@@ -74,7 +75,10 @@ def validate_modes(equation: Any, grid: Any, k: Any, t: Any, scheme: Any, tol: A
     if scheme is not None:
         check_scheme(scheme, equation, grid)
     known = None if samples is None else {(type(likely), float(t), reversible): samples}
-    return ModesRequest(SampledEquation(equation, grid, reversible, known), as_array(t), k, scheme, tol, dtype)
+    # The operator of a score stays in the user's units: what is made of its modes is.
+    in_cells = may_be_in_cells(scheme) and not isinstance(equation, ScoreHamiltonian)
+    sampled = SampledEquation(equation, grid, reversible, known, in_cells)
+    return ModesRequest(sampled, as_array(t), k, scheme, tol, dtype)
 
 
 def _likely_scheme(equation: Any, grid: Any, scheme: Any) -> Scheme | None:
@@ -162,11 +166,11 @@ def _choose_scheme(request: ModesRequest) -> tuple[Scheme, Decision]:
 
 
 def _gibbs(request: ModesRequest) -> Array:
-    """The Gibbs density `(*shape)`, computed on the host."""
+    """The Gibbs density `(*shape)` on the grid that is solved on, computed on the host."""
     log_gibbs = np.asarray(request.sampled.samples(Spectral(), request.t).log_gibbs)
     density = np.exp(log_gibbs - np.max(log_gibbs))
     mass = density
-    for axis in reversed(request.grid.axes):
+    for axis in reversed(request.sampled.solved.axes):
         mass = mass @ axis.weights
     return as_array(density / mass, request.dtype)
 

@@ -62,7 +62,8 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What will be done: `problem` by `method` from `field`, with the decisions behind it.
+    """What will be done: `problem` by `method` from `start`, with the decisions behind it. Both are in the units of the
+    grid that is solved on (`SampledEquation`).
 
     `compared` says that the plan is an alternative to the run before it, and that the smaller error wins.
     """
@@ -70,7 +71,7 @@ class Plan:
     request: Request
     problem: Problem
     method: Any
-    field: Array
+    start: Array
     chosen: SchemeChoice
     decisions: dict[str, Decision]
     work: WorkEstimate | None = None
@@ -94,7 +95,12 @@ class Plan:
     @property
     def grid(self) -> Grid:
         """Where it is solved."""
-        return self.problem.grid
+        return self.request.grid
+
+    @property
+    def field(self) -> Array:
+        """The state at t = 0, `(*shape)`, as an array that may be given to `fp.evolve` as its start."""
+        return self.start / np.asarray(self.request.scale, self.start.real.dtype)
 
     @property
     def times(self) -> Array:
@@ -116,7 +122,7 @@ class Plan:
     @property
     def bytes(self) -> int:
         """About how much memory the run takes: the fields that it returns, and those that it works with."""
-        return (len(self.times) + RUN_ARRAYS) * self.grid.size * self.field.dtype.itemsize
+        return (len(self.times) + RUN_ARRAYS) * self.grid.size * self.start.dtype.itemsize
 
     def __str__(self) -> str:
         seconds = "time not estimated" if self.seconds is None else f"about {self.seconds:.1g} s on {machine().name}"
@@ -264,7 +270,7 @@ def _missing(problem: Problem, field: Array, fraction: Any, first: Array) -> tup
 
 def _in_functions(request: Request, problem: Problem, ranks: tuple[int, ...]) -> Problem:
     operator: Any = problem.operator
-    made = contract(operator, ranks, lambda positions: sample_wells(request.equation, positions))
+    made = contract(operator, ranks, request.grid.nodes, lambda positions: sample_wells(request.equation, positions))
     return dataclasses.replace(problem, operator=dataclasses.replace(operator, contraction=made))
 
 

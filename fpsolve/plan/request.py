@@ -1,6 +1,7 @@
 """What was requested of `evolve`, validated, with everything sampled that does not depend on a choice."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from ..grid import Grid
 from ..method import Picture, ProblemKind, check_method, needs_rates
 from ..scheme import Spectral
 from ..scheme.base import Equation
+from ..scheme.cells import may_be_in_cells
 from .scheme_choice import SampledEquation, SchemeChoice, choose_scheme, has_basis
 
 RUN_ARRAYS = 12  # fields that a run holds beside those that it returns, at most
@@ -31,10 +33,12 @@ RUN_ARRAYS = 12  # fields that a run holds beside those that it returns, at most
 class Request:
     """A validated request: the physics, the state at t = 0 on the grid, the times, and what the user decided.
 
-    `decided_grid` and `space_error` belong to a grid that was fitted.
+    `given` is the state in the user's units, `field` in those of the grid that is solved on: mass, or the square of a
+    wave, for each cell. `decided_grid` and `space_error` belong to a grid that was fitted.
     """
 
     sampled: SampledEquation
+    given: Array
     field: Array
     smooth: bool
     times: Array
@@ -55,6 +59,11 @@ class Request:
     def grid(self) -> Grid:
         """Where it is solved."""
         return self.sampled.grid
+
+    @property
+    def scale(self) -> Any:
+        """What a field in the user's units is multiplied by to be one in units of cells."""
+        return _scale(self.sampled)
 
     def choose(self, scheme: Any) -> SchemeChoice:
         """The scheme: the one given, or the one that suits."""
@@ -80,7 +89,7 @@ class Request:
     def start(self, chosen: SchemeChoice) -> Array:
         """The state at t = 0; a density of smooth functions is normalised by the basis that will carry it."""
         if isinstance(chosen.scheme, Spectral) and self.smooth and isinstance(self.equation, FokkerPlanck):
-            return of_mass_one(self.grid, self.field)
+            return of_mass_one(self.sampled.solved, self.field)
         return self.field
 
 
@@ -111,9 +120,11 @@ def validate(
     field = initial_field(equation, grid, initial)
     tol = check_tolerance(tol, field.real.dtype)
     known = {(Spectral, 0.0, reversible): samples} if samples is not None else None
+    sampled = SampledEquation(equation, grid, reversible, known, may_be_in_cells(scheme))
     return Request(
-        sampled=SampledEquation(equation, grid, reversible, known),
-        field=field,
+        sampled=sampled,
+        given=field,
+        field=field * np.asarray(_scale(sampled), field.real.dtype),
         smooth=callable(initial),
         times=times,
         tol=tol,
@@ -124,6 +135,11 @@ def validate(
         decided_grid=None if fitted is None else f"on a grid fitted to {tol:.0e}: {fitted[0]}",
         space_error=None if fitted is None else fitted[1],
     )
+
+
+def _scale(sampled: SampledEquation) -> float:
+    """What mass is in units of cells, of what it is in the user's; its square root for a wave."""
+    return sampled.cell if isinstance(sampled.equation, FokkerPlanck) else math.sqrt(sampled.cell)
 
 
 def _kind(

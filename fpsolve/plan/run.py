@@ -17,7 +17,7 @@ from .plan import Outcome, Plan
 
 def run(plan: Plan, bar: Any = None, saved: Any = None) -> Outcome:
     """The outcome of a plan; `bar` counts the times on the terminal, `saved` keeps them in a folder."""
-    request, problem, method, field = plan.request, plan.problem, plan.method, plan.field
+    request, problem, method, field = plan.request, plan.problem, plan.method, plan.start
     times, tol = request.times, request.tol
     concrete = is_concrete(problem, method, field, times)
     if concrete and (isinstance(method, Magnus) or saved is not None or bar is not None):
@@ -40,8 +40,7 @@ def conclude(
     grid: Grid, picture: Picture, trajectory: Trajectory, field: Array, times: Array, tol: Any, fault: str
 ) -> Any:
     """Values, errors, numbers for `stats`, and the code of a run."""
-    # What was given at t = 0 comes back as it was, not by way of a wave.
-    values = jnp.where((times == 0).reshape(-1, *[1] * grid.ndim), field, trajectory.values)
+    values = jnp.where(_at_start(times, grid.ndim), field, trajectory.values)
     numbers = {"operator_calls": trajectory.calls}
     if picture is not Picture.WAVE:
         numbers |= {
@@ -56,6 +55,23 @@ def conclude(
 
 
 _conclude = quick_program(conclude)
+
+
+@quick_program
+def in_units(
+    given: Array, times: Array, values: Array, numbers: dict[str, Array], scale: Array
+) -> tuple[Array, dict[str, Array]]:
+    """Values and numbers of a run in the user's units, in which a field is `scale` times smaller."""
+    values = values / scale.astype(values.real.dtype)
+    # What was given at t = 0 comes back as it was, to the last bit.
+    values = jnp.where(_at_start(times, given.ndim), given, values)
+    if "min_density" in numbers:
+        numbers = {**numbers, "min_density": jnp.min(values)}
+    return values, numbers
+
+
+def _at_start(times: Array, ndim: int) -> Array:
+    return (times == 0).reshape(-1, *[1] * ndim)
 
 
 def expectations(observables: dict[str, Array], values: Array, grid: Grid, picture: Picture) -> dict[str, Array]:

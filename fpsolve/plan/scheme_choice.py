@@ -1,5 +1,6 @@
 """Which scheme suits, and in which picture: measured on the grid at hand before anything is evolved."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from ..scheme import (
     sample_equation,
 )
 from ..scheme.base import Equation
+from ..scheme.cells import in_units
 from .resolution import (
     MOST_CROSSED,
     UNRESOLVED,
@@ -41,11 +43,28 @@ MATRIX_LINE = 640  # nodes of a line on which a density is tried in a basis what
 
 
 class SampledEquation:
-    """An equation on a grid, sampled once for each scheme that is tried."""
+    """An equation on a grid, sampled once for each scheme that is tried.
 
-    def __init__(self, equation: Equation, grid: Grid, reversible: bool, known: dict[Any, Samples] | None = None):
-        self.equation, self.grid, self.reversible = equation, grid, reversible
+    Its functions are read on `grid`; operators are those of `solved`, the same grid or, with `in_cells`, the one in
+    units of its cells, whose programs serve all boxes.
+    """
+
+    def __init__(
+        self,
+        equation: Equation,
+        grid: Grid,
+        reversible: bool,
+        known: dict[Any, Samples] | None = None,
+        in_cells: bool = False,
+    ):
+        self.equation, self.grid, self.reversible, self.in_cells = equation, grid, reversible, in_cells
+        self.solved = grid.in_cells if in_cells else grid
         self._known = dict(known or {})
+
+    @property
+    def cell(self) -> float:
+        """The volume, in the user's units, that is 1 on the grid that is solved on."""
+        return math.prod(self.grid.units) if self.in_cells else 1.0
 
     def samples(self, scheme: Scheme, t: Any = 0.0, flux: bool = False) -> Samples:
         """What a scheme reads at time t; `flux` takes the form without sqrt(pi)."""
@@ -60,18 +79,31 @@ class SampledEquation:
 
     def operator(self, scheme: Scheme, dtype: Any, t: Any = 0.0, flux: bool = False) -> Operator:
         """The operator of a scheme at time t."""
-        return assemble(scheme, self.samples(scheme, t, flux), self.grid, dtype)
+        samples = self.samples(scheme, t, flux)
+        if self.in_cells:
+            return _assemble_in_cells(scheme, samples, as_array(self.grid.units), self.solved, dtype)
+        return assemble(scheme, samples, self.solved, dtype)
 
     def path(self, scheme: Scheme, flux: bool = False) -> EvaluatedPath:
         """The operators of a scheme at all times."""
-        reversible = self.reversible and not flux
-        return EvaluatedPath(equation=self.equation, scheme=scheme, grid=self.grid, reversible=reversible)
+        return EvaluatedPath(
+            equation=self.equation,
+            scheme=scheme,
+            places=self.grid,
+            reversible=self.reversible and not flux,
+            in_cells=self.in_cells,
+        )
 
 
 @quick_program
 def assemble(scheme: Scheme, samples: Samples, grid: Grid, dtype: Any) -> Operator:
     """`scheme.assemble` as one program."""
     return scheme.assemble(samples, grid, dtype)
+
+
+@quick_program
+def _assemble_in_cells(scheme: Scheme, samples: Samples, units: Array, grid: Grid, dtype: Any) -> Operator:
+    return scheme.assemble(in_units(scheme, samples, tuple(units)), grid, dtype)
 
 
 @quick_program
@@ -167,7 +199,9 @@ def _measured(sampled: SampledEquation, field: Array, times: Array, tol: float) 
     if not is_concrete(equation, field, times):
         return True, 0.0
     operator = sampled.operator(Spectral(), field.dtype)
-    least = np.asarray([np.min(np.asarray(d)) for d in sampled.samples(Spectral()).diffusion], field.dtype)
+    units = sampled.grid.units if sampled.in_cells else (1.0,) * sampled.grid.ndim
+    given = zip(sampled.samples(Spectral()).diffusion, units, strict=True)
+    least = np.asarray([np.min(np.asarray(d)) / unit**2 for d, unit in given], field.dtype)
     found = measure(operator, least, field, as_array(tol * TOL_FRACTION, field.dtype), first_time(times))
     representable = wave_fits(float(found.size), field.dtype, tol) and wave_resolved(
         found.clipped, found.wave_error, found.density_error, tol
@@ -186,8 +220,8 @@ def _representable_on_cells(sampled: SampledEquation, scheme: Scheme, field: Arr
     log_gibbs = sampled.samples(scheme).log_gibbs
     if log_gibbs is None:  # a scheme that makes no use of it
         return False
-    log_root = _normalised(log_gibbs, sampled.grid, field.dtype)
-    return wave_fits(float(wave_size(log_root, field, sampled.grid)), field.dtype, tol)
+    log_root = _normalised(log_gibbs, sampled.solved, field.dtype)
+    return wave_fits(float(wave_size(log_root, field, sampled.solved)), field.dtype, tol)
 
 
 def _suitable(
@@ -203,7 +237,7 @@ def _suitable(
         return Spectral(), "because the grid has a basis on every axis", False
     if not reversible or not representable:
         why = "the initial density is too wide for its wave" if reversible else "the process is not reversible"
-        if _may_carry(equation, grid, field, times):
+        if _may_carry(sampled, field, times):
             resolved = "because the grid resolves the initial density and all that came of it"
             return Spectral(), f"{resolved} (not as a wave: {why})", True
         return volumes, f"because {why}", False
@@ -216,12 +250,14 @@ def _suitable(
     return volumes, why, False
 
 
-def _may_carry(equation: FokkerPlanck, grid: Grid, field: Array, times: Array) -> bool:
+def _may_carry(sampled: SampledEquation, field: Array, times: Array) -> bool:
     """Whether the density itself may be tried in a basis: the start is resolved, and no cell is crossed much faster
     than it is mixed, or the axis is one and its matrix small (only in more dimensions does what leaves at one end of a
     box come in at the other)."""
+    equation, grid = sampled.equation, sampled.grid
+    assert isinstance(equation, FokkerPlanck), "a wave has no drift"
     if equation.moves or not is_concrete(equation, field, times):
         return False
-    if not float(short_share(field, grid)) < UNRESOLVED:
+    if not float(short_share(field, sampled.solved)) < UNRESOLVED:
         return False
     return (grid.ndim == 1 and grid.size <= MATRIX_LINE) or float(largest_peclet(equation, grid)) < MOST_CROSSED

@@ -26,6 +26,7 @@ from ..grid import Grid, Legendre
 from ..potential import Driven, as_potential
 from ..potential.path import Identity
 from .base import Equation, Operator, Samples, Scheme, log_sqrt_pi
+from .cells import in_units
 from .spectral import Spectral
 
 # Terms of an expansion: some three periods of a drive (a free choice: an interval that needs more is halved).
@@ -71,12 +72,20 @@ class OperatorPath(eqx.Module):
 
 
 class EvaluatedPath(OperatorPath):
-    """The functions themselves."""
+    """The functions themselves, read on `places`; with `in_cells` the operators are those of `places.in_cells`."""
 
     equation: Equation
     scheme: Scheme
+    places: Grid = eqx.field(static=True)
     grid: Grid = eqx.field(static=True)
     reversible: bool = eqx.field(static=True)
+
+    def __init__(self, equation: Equation, scheme: Scheme, places: Grid, reversible: bool, in_cells: bool = False):
+        self.equation = equation
+        self.scheme = scheme
+        self.places = places
+        self.grid = places.in_cells if in_cells else places
+        self.reversible = reversible
 
     @property
     def axiswise(self) -> bool:
@@ -88,7 +97,8 @@ class EvaluatedPath(OperatorPath):
 
     def samples(self, t: Any) -> Samples:
         """The functions at time t."""
-        return self.scheme.sample(self.equation, self.grid, t, self.reversible)
+        samples = self.scheme.sample(self.equation, self.places, t, self.reversible)
+        return samples if self.grid == self.places else in_units(self.scheme, samples, self.places.units)
 
     def expanded(self, start: float, end: float) -> "ExpandedPath | None":
         """The expansion of the functions (`expand`)."""
@@ -225,8 +235,8 @@ def _by_clock(path: EvaluatedPath, start: float, end: float) -> tuple[EvaluatedP
     # Where the schedule rests the range is widened: an expansion needs one.
     width = max(high - low, 1e-3 * max(1.0, abs(low)))
     high = low + width
-    still = eqx.tree_at(lambda e: e.potential, equation, Driven(potential.path, Identity()))
-    return dataclasses.replace(path, equation=still), low, high, potential.schedule
+    still = Driven(potential.path, Identity())
+    return eqx.tree_at(lambda p: p.equation.potential, path, still), low, high, potential.schedule
 
 
 @quick_program
