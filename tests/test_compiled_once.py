@@ -133,7 +133,8 @@ def test_a_solution_is_in_the_units_of_its_grid(wick: float) -> None:
             assert jnp.array_equal(found.values[0], grid.sample(start))
             numbers.append(found.values[1])
         else:
-            found = fp.evolve(fp.FokkerPlanck(energy, diffusion), start, [0.0, 0.4], grid=grid)
+            equation = fp.FokkerPlanck(lambda x, u=energy, d=diffusion: d * u(x), diffusion)
+            found = fp.evolve(equation, start, [0.0, 0.4], grid=grid)
             assert jnp.array_equal(found.values[0], grid.density(start))
             numbers.append(found.values[1] * length)
             assert abs(float(grid.integrate(found.values[1])) - 1) < 1e-13
