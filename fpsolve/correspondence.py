@@ -6,6 +6,7 @@ Both sides live on the same grid and, where the potential moves, take the same s
 between them is rounding (theorems T1, T2, T3, T13). The error in time that they share is reported beside it.
 """
 
+import math
 from typing import Any
 
 import equinox as eqx
@@ -28,6 +29,7 @@ from .method.trajectory import BothSides, run_both
 from .plan import check_scheme, wave_size
 from .plan.scheme_choice import SampledEquation
 from .scheme import Operator, ScharfetterGummel, Scheme
+from .scheme.cells import may_be_in_cells
 from .spectrum import spectrum
 
 LEVELS = 6
@@ -113,22 +115,23 @@ def correspondence(
     scheme = ScharfetterGummel() if scheme is None else scheme
     check_scheme(scheme, equation, grid)
     field = initial_field(equation, grid, initial)
-    sampled = SampledEquation(equation, grid, True)
+    sampled = SampledEquation(equation, grid, True, in_cells=may_be_in_cells(scheme))
+    cell = np.asarray(sampled.cell, field.dtype)
     first = sampled.operator(scheme, field.dtype)
-    size = float(wave_size(first.log_root, field, grid))
+    size = float(wave_size(first.log_root, field * cell, sampled.solved))
     if not np.isfinite(size):
         cure = "Start from a narrower density, or one nearer to the Gibbs density; fp.evolve takes any start."
         refuse("initial", size, "its wave p / sqrt(pi) overflows", cure)
     problem = Problem(sampled.path(scheme) if equation.moves else first, Picture.DENSITY, 0.0)
-    sides = run_both(problem, field, times)
+    sides = run_both(problem, field * cell, times)
     epsilon = float(jnp.finfo(field.dtype).eps)
     tolerance = np.asarray(max(LARGEST_DIFFERENCE * epsilon, 64 * epsilon * size))
     spectra = _spectra(sampled, scheme, as_array(np.asarray(times)[-1]))
     return Correspondence(
         times=times,
-        density=sides.density,
-        wave=sides.wave,
-        difference=_difference(sides, grid),
+        density=sides.density / cell,
+        wave=sides.wave / np.sqrt(cell),
+        difference=_difference(sides, sampled.solved),
         spectra=spectra,
         error=sides.error,
         tolerance=as_array(tolerance),
@@ -151,7 +154,8 @@ def _spectra(sampled: SampledEquation, scheme: Scheme, t: Array) -> Array:
     modes = spectrum(sampled.equation, grid, min(LEVELS, grid.size), t=t, scheme=scheme)
     static = not sampled.equation.moves
     operator = sampled.operator(scheme, modes.values.dtype, 0.0 if static else t)
-    return _both_levels(operator, modes.values, modes.vectors)
+    vectors = modes.vectors * np.asarray(math.sqrt(sampled.cell), modes.vectors.dtype)
+    return _both_levels(operator, modes.values, vectors)
 
 
 @quick_program

@@ -30,7 +30,7 @@ def weights_error(equation: FokkerPlanck, grid: Grid, times: Array, tol: float, 
     `(T, *shape)` is log pi_t. **Cost**: about that of the transport."""
     roots = np.exp(np.asarray(log_gibbs)[[0, -1]] / 2)
     some = as_array(np.asarray(times)[::-1][::STRIDE][::-1])
-    path = EvaluatedPath(equation=equation, scheme=Spectral(), places=grid, reversible=True)
+    path = EvaluatedPath(equation=equation, scheme=Spectral(), places=grid, reversible=True, in_cells=True)
     problem = Problem(WeightedPath(path, as_array(-1.0)), Picture.WAVE, 0.0)
     method = Magnus(breakpoints=find_breakpoints(equation, grid, float(np.asarray(times)[-1])))
     waves = run_by_interval(problem, method, as_array(roots[0]), some, tol, None, None).values
