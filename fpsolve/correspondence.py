@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .core.arrays import as_array
+from .core.arrays import as_array, scaled
 from .core.checks import refuse
 from .core.decision import Decision
 from .core.door import report
@@ -116,21 +116,21 @@ def correspondence(
     check_scheme(scheme, equation, grid)
     field = initial_field(equation, grid, initial)
     sampled = SampledEquation(equation, grid, True, in_cells=may_be_in_cells(scheme))
-    cell = np.asarray(sampled.cell, field.dtype)
+    cell = sampled.cell
     first = sampled.operator(scheme, field.dtype)
-    size = float(wave_size(first.log_root, field * cell, sampled.solved))
+    size = float(wave_size(first.log_root, scaled(field, cell), sampled.solved))
     if not np.isfinite(size):
         cure = "Start from a narrower density, or one nearer to the Gibbs density; fp.evolve takes any start."
         refuse("initial", size, "its wave p / sqrt(pi) overflows", cure)
     problem = Problem(sampled.path(scheme) if equation.moves else first, Picture.DENSITY, 0.0)
-    sides = run_both(problem, field * cell, times)
+    sides = run_both(problem, scaled(field, cell), times)
     epsilon = float(jnp.finfo(field.dtype).eps)
     tolerance = np.asarray(max(LARGEST_DIFFERENCE * epsilon, 64 * epsilon * size))
     spectra = _spectra(sampled, scheme, as_array(np.asarray(times)[-1]))
     return Correspondence(
         times=times,
-        density=sides.density / cell,
-        wave=sides.wave / np.sqrt(cell),
+        density=scaled(sides.density, 1 / cell),
+        wave=scaled(sides.wave, 1 / math.sqrt(cell)),
         difference=_difference(sides, sampled.solved),
         spectra=spectra,
         error=sides.error,
@@ -154,8 +154,7 @@ def _spectra(sampled: SampledEquation, scheme: Scheme, t: Array) -> Array:
     modes = spectrum(sampled.equation, grid, min(LEVELS, grid.size), t=t, scheme=scheme)
     static = not sampled.equation.moves
     operator = sampled.operator(scheme, modes.values.dtype, 0.0 if static else t)
-    vectors = modes.vectors * np.asarray(math.sqrt(sampled.cell), modes.vectors.dtype)
-    return _both_levels(operator, modes.values, vectors)
+    return _both_levels(operator, modes.values, scaled(modes.vectors, math.sqrt(sampled.cell)))
 
 
 @quick_program

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .checkpoint import Checkpoint, check_folder
-from .core.arrays import as_array
 from .core.checks import is_concrete, refuse
 from .core.program import full_precision
 from .core.progress import track
@@ -25,7 +24,7 @@ from .fit import fit
 from .grid import Grid
 from .method import Magnus, Propagator, needs_rates
 from .plan import Outcome, Plan, Request, first_plan, validate
-from .plan.run import expectations, in_units, run
+from .plan.run import expectations, run
 from .scheme import Scheme, Spectral
 from .scheme.base import Equation
 from .solution import Solution
@@ -162,13 +161,12 @@ def _finish(plan: Plan, outcome: Outcome, throw: bool) -> Solution:
     if throw and is_concrete(outcome.code, outcome.error) and int(outcome.code) != 0:
         worst = float(jnp.max(outcome.error))
         raise_failure(outcome.code, f"estimated error {worst:.1e}, tol {request.tol:.1e}.")
-    values, numbers = in_units(request.given, request.times, outcome.values, outcome.numbers, as_array(request.scale))
     return Solution(
         times=request.times,
-        values=values,
+        values=outcome.values,
         error=outcome.error,
-        observables=expectations(request.observables, outcome.values, plan.problem.grid, plan.problem.picture),
-        numbers=numbers,
+        observables=expectations(plan, outcome.values),
+        numbers=outcome.numbers,
         code=outcome.code,
         equation=request.equation,
         scheme=plan.scheme,

@@ -20,10 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .core.arrays import as_array, host_module
+from .core.arrays import as_array, host_module, scaled
 from .core.checks import is_concrete
 from .core.decision import Decision
-from .core.program import full_precision, quick_program, shape_program
+from .core.program import full_precision, shape_program
 from .core.result import code, raise_failure
 from .core.types import Count, Real
 from .eigen import (
@@ -144,7 +144,7 @@ def solve(request: ModesRequest) -> tuple[Spectrum, Operator]:
     cell = request.sampled.cell if tried.solver == "relaxation" else math.sqrt(request.sampled.cell)
     found = Spectrum(
         values=outcome.levels.values,
-        vectors=_in_units(outcome.levels.vectors, as_array(cell, request.dtype)),
+        vectors=scaled(outcome.levels.vectors, 1 / cell),
         residuals=outcome.levels.residuals,
         errors=outcome.levels.errors,
         multiplicities=outcome.levels.multiplicities,
@@ -170,12 +170,6 @@ def _run(candidate: Candidate) -> Outcome:
         waves = tridiagonal_modes(operator, candidate.size)
         return _levels_of(operator, factored, waves, as_array(True, bool), request.k, request.process)
     return _solve(operator, factored, candidate.solver, request.k, candidate.size, tol, request.process)
-
-
-@quick_program
-def _in_units(vectors: Array, cell: Array) -> Array:
-    """Modes in the user's units."""
-    return vectors / cell
 
 
 @shape_program

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array
 
 from .checks import is_concrete
+from .machine import on_processor
 
 
 def as_array(value: Any, dtype: Any = float) -> Array:
@@ -23,3 +24,10 @@ def as_array(value: Any, dtype: Any = float) -> Array:
 def host_module(*values: Any) -> Any:
     """numpy where all values are concrete, jax.numpy where one is traced: for small computations outside programs."""
     return np if is_concrete(*values) else jnp
+
+
+def scaled(array: Array, factor: float) -> Array:
+    """`factor` times an array, in its precision; on the host where that is where arrays are."""
+    if not is_concrete(array) or not on_processor():
+        return array * np.asarray(factor, array.real.dtype)
+    return as_array(np.asarray(array) * np.asarray(factor, array.real.dtype), array.dtype)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.arrays import as_array
+from ..core.arrays import as_array, scaled
 from ..core.checks import is_concrete
 from ..core.decision import Decision
 from ..core.machine import machine
@@ -100,7 +100,7 @@ class Plan:
     @property
     def field(self) -> Array:
         """The state at t = 0, `(*shape)`, as an array that may be given to `fp.evolve` as its start."""
-        return self.start / np.asarray(self.request.scale, self.start.real.dtype)
+        return scaled(self.start, 1 / self.request.scale)
 
     @property
     def times(self) -> Array:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array
 
+from ..core.arrays import scaled
 from ..core.decision import Decision
 from ..core.memory import check_memory
 from ..entrance import (
@@ -124,7 +125,7 @@ def validate(
     return Request(
         sampled=sampled,
         given=field,
-        field=field * np.asarray(_scale(sampled), field.real.dtype),
+        field=scaled(field, _scale(sampled)),
         smooth=callable(initial),
         times=times,
         tol=tol,

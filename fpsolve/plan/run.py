@@ -1,6 +1,6 @@
 """Running a plan: one program of shapes for a static problem, steps from the host or in a program for a moving one."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -18,33 +18,47 @@ from .plan import Outcome, Plan
 def run(plan: Plan, bar: Any = None, saved: Any = None) -> Outcome:
     """The outcome of a plan; `bar` counts the times on the terminal, `saved` keeps them in a folder."""
     request, problem, method, field = plan.request, plan.problem, plan.method, plan.start
-    times, tol = request.times, request.tol
+    times, tol, dtype = request.times, request.tol, field.real.dtype
+    # A density of smooth functions was normalised by its basis.
+    given = request.given if field is request.field else plan.field
+    start = _Start(field, given, as_array(request.scale, dtype))
     concrete = is_concrete(problem, method, field, times)
     if concrete and (isinstance(method, Magnus) or saved is not None or bar is not None):
         trajectory = run_by_interval(problem, method, field, times, tol, bar, saved)
-        return Outcome(*_conclude(problem.grid, problem.picture, trajectory, field, times, as_array(tol), plan.fault))
+        return Outcome(*_conclude(problem.grid, problem.picture, trajectory, start, times, as_array(tol), plan.fault))
     if isinstance(method, Magnus):
         trajectory = run_moving(problem, method, field, times, tol)
-        return Outcome(*conclude(problem.grid, problem.picture, trajectory, field, times, tol, plan.fault))
-    return Outcome(*_run_static(problem, method, field, times, as_array(tol, field.real.dtype), plan.fault))
+        return Outcome(*conclude(problem.grid, problem.picture, trajectory, start, times, tol, plan.fault))
+    return Outcome(*_run_static(problem, method, start, times, as_array(tol, dtype), plan.fault))
+
+
+class _Start(NamedTuple):
+    """The state at t = 0 in the units of the grid that is solved on, as it was given, and the first by the second."""
+
+    field: Array
+    given: Array
+    scale: Array
 
 
 @compiled
-def _run_static(problem: Problem, method: Any, field: Array, times: Array, tol: Array, fault: str) -> Any:
+def _run_static(problem: Problem, method: Any, start: _Start, times: Array, tol: Array, fault: str) -> Any:
     """A static problem, from its state at t = 0 to the parts of an `Outcome`."""
-    trajectory = run_static(problem, method, field, times.astype(field.real.dtype), tol)
-    return conclude(problem.grid, problem.picture, trajectory, field, times, tol, fault)
+    trajectory = run_static(problem, method, start.field, times.astype(start.field.real.dtype), tol)
+    return conclude(problem.grid, problem.picture, trajectory, start, times, tol, fault)
 
 
 def conclude(
-    grid: Grid, picture: Picture, trajectory: Trajectory, field: Array, times: Array, tol: Any, fault: str
+    grid: Grid, picture: Picture, trajectory: Trajectory, start: _Start, times: Array, tol: Any, fault: str
 ) -> Any:
-    """Values, errors, numbers for `stats`, and the code of a run."""
-    values = jnp.where(_at_start(times, grid.ndim), field, trajectory.values)
+    """Values in the user's units, errors, numbers for `stats`, and the code of a run on `grid`."""
+    # What was given at t = 0 comes back as it was, to the last bit.
+    first = (times == 0).reshape(-1, *[1] * grid.ndim)
+    values = jnp.where(first, start.given, trajectory.values / start.scale)
     numbers = {"operator_calls": trajectory.calls}
     if picture is not Picture.WAVE:
+        mass = grid.integrate(jnp.where(first, start.field, trajectory.values))
         numbers |= {
-            "mass_drift": jnp.max(jnp.abs(grid.integrate(values) - grid.integrate(field))),
+            "mass_drift": jnp.max(jnp.abs(mass - grid.integrate(start.field))),
             "min_density": jnp.min(values),
         }
     failure = first_failure(
@@ -57,31 +71,16 @@ def conclude(
 _conclude = quick_program(conclude)
 
 
-@quick_program
-def in_units(
-    given: Array, times: Array, values: Array, numbers: dict[str, Array], scale: Array
-) -> tuple[Array, dict[str, Array]]:
-    """Values and numbers of a run in the user's units, in which a field is `scale` times smaller."""
-    values = values / scale.astype(values.real.dtype)
-    # What was given at t = 0 comes back as it was, to the last bit.
-    values = jnp.where(_at_start(times, given.ndim), given, values)
-    if "min_density" in numbers:
-        numbers = {**numbers, "min_density": jnp.min(values)}
-    return values, numbers
-
-
-def _at_start(times: Array, ndim: int) -> Array:
-    return (times == 0).reshape(-1, *[1] * ndim)
-
-
-def expectations(observables: dict[str, Array], values: Array, grid: Grid, picture: Picture) -> dict[str, Array]:
+def expectations(plan: Plan, values: Array) -> dict[str, Array]:
     """The mean of each sampled observable under every density, or |psi|^2, `(T, ...)`."""
-    return {name: _expectation(sampled, values, grid, picture) for name, sampled in observables.items()}
+    grid, picture, scale = plan.problem.grid, plan.problem.picture, as_array(plan.request.scale, values.real.dtype)
+    observables = plan.request.observables.items()
+    return {name: _expectation(sampled, values, scale, grid, picture) for name, sampled in observables}
 
 
 @quick_program
-def _expectation(sampled: Array, values: Array, grid: Grid, picture: Picture) -> Array:
-    weights = values
+def _expectation(sampled: Array, values: Array, scale: Array, grid: Grid, picture: Picture) -> Array:
+    weights = scale * values
     if picture is Picture.WAVE:
         weights = jnp.abs(values) ** 2
         weights = weights / grid.integrate(weights)[(..., *[None] * grid.ndim)]
