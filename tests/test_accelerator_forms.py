@@ -50,6 +50,12 @@ def test_a_product_for_each_layer_is_the_product(shape: tuple[int, ...], axis: i
     assert np.max(np.abs(np.asarray(found) - wanted)) < 1e-14
 
 
+def test_rates_that_a_tpu_cannot_find_are_refused_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fpsolve.plan.modes.jax.default_backend", lambda: "tpu")
+    with pytest.raises(ValueError, match=r"not reversible.*TPU.*jax_platforms"):
+        fp.spectrum(fp.FokkerPlanck(force=lambda x: 0.7 + 0 * x), GRIDS["ring"], 2)
+
+
 def test_methods_are_compared_by_the_machine_at_hand(accelerated: Any) -> None:
     assert machine() is PROCESSOR
     assert accelerated(machine) is ACCELERATOR

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+import fpsolve as fp
 from blocks import ROOT
 
 sys.path.append(str(ROOT / "benchmarks"))
@@ -41,6 +42,38 @@ def test_programs_lower_without_the_host_and_in_full_precision(name: str, dtype:
         for forbidden in ("callback", "lapack", "xla_python"):
             assert forbidden not in text, f"{platform}: {forbidden}"
     jax.clear_caches()
+
+
+LINE, PLANE = fp.Grid(fp.Line(-3.0, 3.0, 12)), fp.Grid(fp.Line(-3.0, 3.0, 8), fp.Line(-3.0, 3.0, 7))
+WELL = lambda k: fp.FokkerPlanck(lambda x: k * jnp.sum((x**2 - 1) ** 2))
+SWIRL = lambda k: fp.FokkerPlanck(lambda x: k * jnp.sum(x**2) / 2, force=lambda x: jnp.stack([x[1], -x[0]]))
+BOWLS = lambda k: fp.Mix(lambda x: 2 * (x[0] + k) ** 2, lambda x: 3 * (x[0] ** 2 - 1) ** 2)
+LEFT, RIGHT = lambda x: x[0] < -1, lambda x: x[0] > 1
+
+
+def run(equation: Any, grid: fp.Grid, method: Any = None) -> Any:
+    start = fp.Gaussian([1.0, 0.0][: grid.ndim], 0.3)
+    return fp.evolve(equation, start, [0.5], grid=grid, method=method, throw=False).values
+
+
+PUBLIC = {  # calls as users write them, under their own `jit`
+    "committor": lambda k: fp.committor(WELL(k), LINE, LEFT, RIGHT),
+    "passage times": lambda k: fp.mean_first_passage_time(WELL(k), LINE, RIGHT),
+    "transport": lambda k: fp.transport(BOWLS(k), fp.schedule.linear(1.0), grid=LINE, times=[1.0]).kl,
+    "reconstruction": lambda k: fp.score.reconstruct(lambda x: -k * x, LINE).gap,
+    "irreversible": lambda k: run(SWIRL(k), PLANE),
+    "dense": lambda k: run(WELL(k), LINE, fp.Dense()),
+    "rational": lambda k: run(WELL(k), LINE, fp.Rational()),
+    "gap and slope": jax.grad(lambda k: fp.spectral_gap(WELL(k), LINE)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_calls_lower_without_the_host_and_in_full_precision(name: str) -> None:
+    for platform, text in texts(PUBLIC[name], jnp.ones(())).items():
+        assert rounded(text) == [], platform
+        assert "callback" not in text and "lapack" not in text, platform
 
 
 def test_a_rounded_product_is_seen() -> None:

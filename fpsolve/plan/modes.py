@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -141,6 +142,10 @@ def first_candidate(request: ModesRequest) -> Candidate:
     """The scheme that was given or suits, with the solver that suits."""
     grid, k = request.grid, request.k
     if request.process and not request.sampled.reversible:
+        if jax.default_backend() == "tpu":
+            allowed = "the process is not reversible, and JAX has no eigenvalues of such matrices on a TPU"
+            cure = 'Call jax.config.update("jax_platforms", "cpu") before anything else.'
+            refuse("equation", request.equation, allowed, cure)
         if grid.size > DENSE_SIZE:
             # A few factors of the layers across the longest axis.
             check_memory("grid", (grid.size, grid.size // max(grid.shape)), 4, "Take fewer nodes on some axis.")
