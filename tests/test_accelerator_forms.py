@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def test_a_product_for_each_layer_is_the_product(shape: tuple[int, ...], axis: i
 
 
 def test_rates_that_a_tpu_cannot_find_are_refused_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fpsolve.plan.modes.jax.default_backend", lambda: "tpu")
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
     with pytest.raises(ValueError, match=r"not reversible.*TPU.*jax_platforms"):
         fp.spectrum(fp.FokkerPlanck(force=lambda x: 0.7 + 0 * x), GRIDS["ring"], 2)
 
