@@ -9,7 +9,6 @@ Reference: Jarzynski, Phys. Rev. Lett. 78 (1997) 2690.
 """
 
 import numpy as np
-from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..equation import FokkerPlanck
@@ -19,20 +18,21 @@ from ..method.breakpoints import find_breakpoints
 from ..method.trajectory import run_by_interval
 from ..scheme import EvaluatedPath, Spectral, WeightedPath
 from .distances import integral
+from .gibbs import log_gibbs_at
 
-# Every so many times of a transport are evolved to: only the end is compared, and times between keep the steps as
-# short as a sharp turn of a schedule asks (a free choice).
-STRIDE = 10
+# Times that are evolved to: only the last is compared, and times between keep the steps as short as a sharp turn of a
+# schedule asks (a free choice).
+INTERVALS = 10
 
 
-def weights_error(equation: FokkerPlanck, grid: Grid, times: Array, tol: float, log_gibbs: Array) -> float:
-    """The relative L1 distance of psi sqrt(pi) from pi at the last of `times` `(T,)`, on a spectral grid; `log_gibbs`
-    `(T, *shape)` is log pi_t. **Cost**: about that of the transport."""
-    roots = np.exp(np.asarray(log_gibbs)[[0, -1]] / 2)
-    some = as_array(np.asarray(times)[::-1][::STRIDE][::-1])
+def weights_error(equation: FokkerPlanck, grid: Grid, last: float, tol: float) -> float:
+    """The relative L1 distance of psi sqrt(pi) from pi at time `last`, on a spectral grid. **Cost**: about that of the
+    transport."""
+    roots = np.exp(np.asarray(log_gibbs_at(equation, grid, np.asarray([0.0, last]))) / 2)
+    some = as_array(np.linspace(0.0, last, INTERVALS + 1)[1:])
     path = EvaluatedPath(equation=equation, scheme=Spectral(), places=grid, reversible=True, in_cells=True)
     problem = Problem(WeightedPath(path, as_array(-1.0)), Picture.WAVE, 0.0)
-    method = Magnus(breakpoints=find_breakpoints(equation, grid, float(np.asarray(times)[-1])))
+    method = Magnus(breakpoints=find_breakpoints(equation, grid, last))
     waves = run_by_interval(problem, method, as_array(roots[0]), some, tol, None, None).values
     product = np.asarray(waves)[-1] * roots[-1]
     return float(integral(np.abs(product / integral(product, grid, np) - roots[-1] ** 2), grid, np))

@@ -14,8 +14,10 @@ from ..core.door import report
 from ..core.program import sampling_program
 from ..equation import FokkerPlanck
 from ..grid import Grid
+from ..scheme import Spectral
 from ..solution import Solution
 from .bounds import Bounds
+from .jarzynski import weights_error
 
 TRACED = "none: under a transformation no bound is computed"
 
@@ -31,8 +33,9 @@ class Transport(eqx.Module):
     - `work` `(T,)` done on the system, int E_p d_t U dt; `free_energy` `(T,)` F_t - F_0 = -D log(Z_t / Z_0); `entropy`
       `(T,)` produced, (work - free_energy) / D - (kl - kl[0]); by Hermite quadrature over 101 times at least (under a
       transformation over the times reported)
-    - `accuracy`: the relative L1 error that the run makes of Jarzynski's weights (kappa = -1), whose answer is known;
-      None where the run was not one of waves
+    - `accuracy`: the relative L1 error that a run with the same tolerance `tol` makes of Jarzynski's weights
+      (kappa = -1), whose answer is known; None where the run was not one of waves. Computed when it is asked for: it
+      costs as much as the transport
     - `residual`: of the counterdiabatic drive, |d_t sqrt(pi) + G sqrt(pi)| relative to its terms; None without it
     - `equation`: the process that moves; `solution`: the run itself, with its `error` in time and its `stats`
     """
@@ -51,7 +54,7 @@ class Transport(eqx.Module):
     equation: Any
     solution: Any
     residual: Array | None
-    accuracy: float | None
+    tol: float = eqx.field(static=True)
     grid: Grid = eqx.field(static=True)
 
     @property
@@ -72,6 +75,15 @@ class Transport(eqx.Module):
         if self.bounds is None:
             return _none(self.times)
         return as_array(self.bounds.relative_entropy)
+
+    @property
+    def accuracy(self) -> float | None:
+        """The error of a known answer, at the last time."""
+        run = self.solution
+        waves = isinstance(run, Solution) and isinstance(run.scheme, Spectral) and run.picture == "wave"
+        if not waves or not is_concrete(self.equation, self.times) or float(self.times[-1]) == 0:
+            return None
+        return weights_error(self.equation, self.grid, float(self.times[-1]), self.tol)
 
     @property
     def error(self) -> Array:

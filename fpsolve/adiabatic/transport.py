@@ -37,14 +37,12 @@ from .counterdiabatic import drive
 from .distances import chi_square, infidelity, relative_entropy, total_variation
 from .fewer import fewer
 from .gibbs import gibbs_density, log_gibbs_at
-from .jarzynski import weights_error
 from .lag import Powers, Transport, sample_powers, work_and_entropy
 from .read import read_path, read_schedule
 from .where import path_grid
 
 REPORTED = 101  # times, where none are given; as many are taken between those that are
 ROOM = 2**24  # numbers of a run up to which more times are taken than were requested
-SMALL = 4096  # points up to which a run is checked by the weights of Jarzynski
 SPARE = 0.5  # of the points of a grid: a run on fewer is worth while
 LEFT_OUT = 0.1  # of the tolerance, that fewer nodes may leave out of a wave
 FRAMES = 17  # places on the path that say how many nodes it needs
@@ -151,7 +149,7 @@ def transport(
         equation=equation,
         solution=dataclasses.replace(solution, times=requested, values=numbers["values"], error=error),
         residual=residual,
-        accuracy=_weights_error(equation, grid, times, tol, solution, powers) if concrete else None,
+        tol=tol,
         grid=grid,
     )
 
@@ -291,14 +289,3 @@ def _left_out(solution: Solution) -> float:
             for density, log_root in zip(np.asarray(solution.values), log_roots, strict=True)
         ]
     return float(np.max(errors))
-
-
-def _weights_error(
-    equation: FokkerPlanck, grid: Grid, times: Array, tol: float, run: Any, powers: Powers
-) -> float | None:
-    """The relative L1 distance of the wave with kappa = -1 from the sqrt(pi) that it is, at the last time, where the
-    run was one of waves in a basis."""
-    waves = isinstance(run, Solution) and isinstance(run.scheme, Spectral) and run.picture == "wave"
-    if not waves or np.asarray(times)[-1] == 0 or grid.size > SMALL:
-        return None
-    return weights_error(equation, grid, times, tol, powers.log_gibbs)

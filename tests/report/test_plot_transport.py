@@ -52,7 +52,7 @@ def dragged(d: int, count: int = 11, bound: float | None = 1.2) -> fp.Transport:
         equation=equation,
         solution=SimpleNamespace(error=zero, result="successful"),
         residual=jnp.zeros(()),
-        accuracy=None,
+        tol=1e-8,
         grid=grid,
     )
 
