@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
-from accelerator_timing import Limits, Row, compile_apart, timed
+from accelerator_timing import RIVAL, Limits, Row, compile_apart, timed
 
 import fpsolve as fp
 from fpsolve.scheme import spectral
@@ -103,7 +103,7 @@ def kernel(name: str, grid: fp.Grid, scheme: Any, dtype: str, highest: float, mo
         del values
         with _transforms(fourier):
             for rival_name, rival, wait in rivals(field, int(calls)):
-                facts["rivals"][rival_name] = timed(rival, lambda _, wait=wait: wait())[0]
+                facts["rivals"][rival_name] = timed(rival, lambda _, wait=wait: wait(), RIVAL)[0]
         facts["ratios"] = {name: other / seconds for name, other in facts["rivals"].items()}
         return facts
 

@@ -46,7 +46,7 @@ def rows(small: bool) -> list[Row]:
     for dtype in ("float64", "float32"):
         found.append(volumes("volumes-3d", (pick(512, 16),) * 3, dtype))
     for dtype in ("float64", "float32"):
-        sizes = pick((256, 512, 1024, 2048), (16, 32))
+        sizes = pick((512, 1024, 2048), (16, 32))
         found.append(Row(f"crossover-{dtype}", "FFT against matrices", functools.partial(crossover, sizes, dtype)))
     for name, title in (
         ("decomposition", "eigenvectors of n x n matrices"),

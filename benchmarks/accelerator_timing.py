@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 REPEATS, ENOUGH, LONG = 5, 0.3, 8.0  # warm calls: at least so many, until so many seconds; a longer one is timed once
+RIVAL = 0.5  # the same for a rival's call, of which there are two in each row
 BATCH = 10  # short calls are given to the device together, so that its queue is never empty
 PROGRAMS: Path | None = None  # a folder for the texts of the compiled programs
 
@@ -43,15 +44,18 @@ class Row:
     bytes: int = 0
 
 
-def timed(run: Callable[[], Any], wait: Callable[[Any], Any] = jax.block_until_ready) -> tuple[float, list[float]]:
-    """The median second of warm calls, and all of them. Short calls are given to the device `BATCH` at a time."""
+def timed(
+    run: Callable[[], Any], wait: Callable[[Any], Any] = jax.block_until_ready, patience: float = LONG
+) -> tuple[float, list[float]]:
+    """The median second of warm calls, and all of them; one call alone if it takes longer than `patience` seconds.
+    Short calls are given to the device `BATCH` at a time."""
     wait(run())
     start = time.perf_counter()
     wait(run())
     once = time.perf_counter() - start
     batch = BATCH if once < ENOUGH / (REPEATS * BATCH) else 1
-    seconds = [once] if once > LONG else []
-    while once <= LONG and (len(seconds) < REPEATS or sum(seconds) * batch < ENOUGH):
+    seconds = [once] if once > patience else []
+    while once <= patience and (len(seconds) < REPEATS or sum(seconds) * batch < ENOUGH):
         start = time.perf_counter()
         for _ in range(batch):
             answer = run()
