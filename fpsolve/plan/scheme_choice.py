@@ -59,12 +59,13 @@ class SampledEquation:
     ):
         self.equation, self.grid, self.reversible, self.in_cells = equation, grid, reversible, in_cells
         self.solved = grid.in_cells if in_cells else grid
+        self.units = grid.units if in_cells else (1.0,) * grid.ndim
         self._known = dict(known or {})
 
     @property
     def cell(self) -> float:
         """The volume, in the user's units, that is 1 on the grid that is solved on."""
-        return math.prod(self.grid.units) if self.in_cells else 1.0
+        return math.prod(self.units)
 
     def samples(self, scheme: Scheme, t: Any = 0.0, flux: bool = False) -> Samples:
         """What a scheme reads at time t; `flux` takes the form without sqrt(pi)."""
@@ -79,10 +80,7 @@ class SampledEquation:
 
     def operator(self, scheme: Scheme, dtype: Any, t: Any = 0.0, flux: bool = False) -> Operator:
         """The operator of a scheme at time t."""
-        samples = self.samples(scheme, t, flux)
-        if self.in_cells:
-            return _assemble_in_cells(scheme, samples, as_array(self.grid.units), self.solved, dtype)
-        return assemble(scheme, samples, self.solved, dtype)
+        return _assemble(scheme, self.samples(scheme, t, flux), as_array(self.units), self.solved, dtype)
 
     def path(self, scheme: Scheme, flux: bool = False) -> EvaluatedPath:
         """The operators of a scheme at all times."""
@@ -96,13 +94,7 @@ class SampledEquation:
 
 
 @quick_program
-def assemble(scheme: Scheme, samples: Samples, grid: Grid, dtype: Any) -> Operator:
-    """`scheme.assemble` as one program."""
-    return scheme.assemble(samples, grid, dtype)
-
-
-@quick_program
-def _assemble_in_cells(scheme: Scheme, samples: Samples, units: Array, grid: Grid, dtype: Any) -> Operator:
+def _assemble(scheme: Scheme, samples: Samples, units: Array, grid: Grid, dtype: Any) -> Operator:
     return scheme.assemble(in_units(scheme, samples, tuple(units)), grid, dtype)
 
 
@@ -199,8 +191,7 @@ def _measured(sampled: SampledEquation, field: Array, times: Array, tol: float) 
     if not is_concrete(equation, field, times):
         return True, 0.0
     operator = sampled.operator(Spectral(), field.dtype)
-    units = sampled.grid.units if sampled.in_cells else (1.0,) * sampled.grid.ndim
-    given = zip(sampled.samples(Spectral()).diffusion, units, strict=True)
+    given = zip(sampled.samples(Spectral()).diffusion, sampled.units, strict=True)
     least = np.asarray([np.min(np.asarray(d)) / unit**2 for d, unit in given], field.dtype)
     found = measure(operator, least, field, as_array(tol * TOL_FRACTION, field.dtype), first_time(times))
     representable = wave_fits(float(found.size), field.dtype, tol) and wave_resolved(
