@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 import fpsolve as fp
+from fpsolve.core import program
 from fpsolve.core.program import sampling_program
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -141,6 +142,12 @@ def test_a_solution_is_in_the_units_of_its_grid(wick: float) -> None:
             assert abs(float(grid.integrate(found.values[1])) - 1) < 1e-13
     assert float(jnp.max(jnp.abs(numbers[0] - numbers[1]))) < 1e-9
     assert float(jnp.max(jnp.abs(numbers[2] - numbers[1]))) < 1e-9
+
+
+def test_a_flag_that_xla_does_not_know_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jax, "__version_info__", (99, 0, 0))  # a version that the flags were not tried with
+    assert program._is_known("xla_backend_optimization_level", 0)
+    assert not program._is_known("xla_cpu_no_such_flag", 1)
 
 
 def test_the_count_can_fail() -> None:

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .checks import is_concrete
+from .machine import on_processor
 
 KEPT = 256  # programs: a session with so many different formulas at once is not expected (a free choice)
 
@@ -31,9 +32,6 @@ QUICK = {
     "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_parallel_codegen_split_count": 1,
 }
-
-# Flags that XLA does not know are errors. Those above are known up to jax 0.11; later ones must be looked at first.
-FLAGS_KNOWN = jax.__version_info__ < (0, 12)
 
 # Programs of shapes are compiled once and run often. Measured for the eigen-solver of `spectrum` on 48 x 48 nodes:
 # 2.8 s of a processor to compile with these options, 4.3 s without, and the same time to run (products and
@@ -135,6 +133,19 @@ def _is_array(leaf: Any) -> bool:
     return eqx.is_array(leaf) or isinstance(leaf, np.ndarray | np.generic)
 
 
+@functools.cache
+def _is_known(flag: str, value: Any) -> bool:
+    """Whether XLA takes a flag, which is an error where it does not. Looked up for the versions that it was tried with
+    (0.10.2 and 0.11.2), and tried with a program of nothing for later ones."""
+    if jax.__version_info__ < (0, 12):
+        return flag != "xla_cpu_use_fusion_emitters" or jax.__version_info__ < (0, 11)
+    try:
+        jax.jit(lambda: 0, compiler_options={flag: value}).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
 def _program(key: Any, function: Callable[..., Any], static: Any, options: dict[str, Any]) -> Any:
     try:
         hash(key)
@@ -163,5 +174,6 @@ def _program_of(
         arrays, rest["static"] = eqx.partition(answer, eqx.is_array)
         return arrays
 
-    program = jax.jit(run, compiler_options=options if jax.default_backend() == "cpu" and FLAGS_KNOWN else None)
+    known = {flag: value for flag, value in options.items() if on_processor() and _is_known(flag, value)}
+    program = jax.jit(run, compiler_options=known or None)
     return lambda arrays: (program(arrays), rest)
