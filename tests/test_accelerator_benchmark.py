@@ -16,7 +16,7 @@ import fpsolve.cli as cli
 from blocks import ROOT
 
 SCRIPT = ROOT / "benchmarks" / "accelerator.py"
-SECONDS = 60.0  # that the small benchmark may take
+SECONDS = 200.0  # that the small benchmark may take on a busy machine; alone it takes some 50
 
 
 @pytest.fixture
