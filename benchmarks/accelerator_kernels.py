@@ -99,10 +99,10 @@ def kernel(name: str, grid: fp.Grid, scheme: Any, dtype: str, highest: float, mo
         facts |= {"error": error, "estimate": float(estimate), "goal": goal, "reached": error <= goal, "points": size}
         facts |= limits.shares(dtype, seconds, *work.values())
         facts |= {"seconds_product": seconds / calls, "words": f"{1e6 * seconds / calls:.1f} us a product"}
-        facts["rivals"] = {}
+        facts["rivals"], facts["missing"] = {}, {}
         del values
         with _transforms(fourier):
-            for rival_name, rival, wait in rivals(field, int(calls)):
+            for rival_name, rival, wait in rivals(field, int(calls), facts["missing"]):
                 facts["rivals"][rival_name] = timed(rival, lambda _, wait=wait: wait(), RIVAL)[0]
         facts["ratios"] = {name: other / seconds for name, other in facts["rivals"].items()}
         return facts
@@ -115,11 +115,11 @@ def volumes(name: str, shape: tuple[int, ...], dtype: str) -> Row:
     grid, scheme, d = cube(shape), fp.ScharfetterGummel(), len(shape)
     highest = sum(4 / axis.gaps[0] ** 2 for axis in grid.axes)
 
-    def rivals(field: Any, count: int) -> Iterator[Any]:
+    def rivals(field: Any, count: int, missing: dict[str, str]) -> Iterator[Any]:
         build = jax.jit(lambda k: scheme.build(fp.FokkerPlanck(lambda x: trap(x, k)), grid, 0.0, field.dtype, True))
         made = build(jnp.ones((), dtype))
         inner = [c / float(axis.gaps[0]) for c, axis in zip(made.couplings, grid.axes, strict=True)]
-        for library in twins.libraries(jax.default_backend()):
+        for library in twins.libraries(jax.default_backend(), missing):
             run = twins.volumes(library, inner, made.leaving, field, float(made.bounds[1]), np.ones(count))
             yield library.name, run, library.wait
 
@@ -134,13 +134,13 @@ def smooth(name: str, shape: tuple[int, ...], dtype: str, form: str) -> Row:
     grid, scheme, d = cube(shape), fp.Spectral(), len(shape)
     highest = sum((np.pi / axis.gaps[0]) ** 2 for axis in grid.axes) + 60.0
 
-    def rivals(field: Any, count: int) -> Iterator[Any]:
+    def rivals(field: Any, count: int, missing: dict[str, str]) -> Iterator[Any]:
         if form != "matrices":
             return
         build = jax.jit(lambda k: scheme.build(fp.FokkerPlanck(lambda x: trap(x, k)), grid, 0.0, field.dtype, True))
         made = build(jnp.ones((), dtype))
         matrices = [term.matrix for term in made.terms]
-        for library in twins.libraries(jax.default_backend()):
+        for library in twins.libraries(jax.default_backend(), missing):
             run = twins.spectral(library, matrices, made.well, field, float(made.bounds[1]), np.ones(count))
             yield library.name, run, library.wait
 

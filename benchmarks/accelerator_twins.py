@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import harness
 import numpy as np
 
 
@@ -20,27 +21,36 @@ class Library:
     wait: Callable[[], None]
 
 
-def libraries(backend: str) -> Iterator[Library]:
-    """Those that run where JAX runs: numpy on a processor, CuPy and PyTorch on an NVIDIA card, if installed."""
-    if backend == "cpu":
-        yield Library("numpy", np.asarray, lambda: None)
-        return
-    try:
-        import cupy
+def libraries(backend: str, missing: dict[str, str]) -> Iterator[Library]:
+    """Those that run where JAX runs: numpy on a processor, CuPy and PyTorch on an NVIDIA card. Why one of them does not
+    goes into `missing`, by name."""
+    makers = {"numpy": _numpy} if backend == "cpu" else {"CuPy": _cupy, "PyTorch": _torch}
+    for name, make in makers.items():
+        try:
+            library = make(name)
+        except Exception as fault:  # noqa: BLE001 - not installed, or not for this card: its own words say which
+            missing[name] = harness.in_words(fault)
+            continue
+        yield library
 
-        wait = lambda: cupy.cuda.Device().synchronize()
-        if cupy.cuda.runtime.getDeviceCount():
-            yield Library("CuPy", cupy.from_dlpack, wait)
-    except Exception:  # noqa: BLE001 - not installed, or for another card: there is no such rival then
-        pass
-    try:
-        import torch
 
-        torch.backends.cuda.matmul.allow_tf32 = False
-        if torch.cuda.is_available():
-            yield Library("PyTorch", torch.from_dlpack, torch.cuda.synchronize)
-    except Exception:  # noqa: BLE001 - as above
-        pass
+def _numpy(name: str) -> Library:
+    return Library(name, np.asarray, lambda: None)
+
+
+def _cupy(name: str) -> Library:
+    import cupy
+
+    cupy.cuda.runtime.getDeviceCount()  # raises where there is no card
+    return Library(name, cupy.from_dlpack, lambda: cupy.cuda.Device().synchronize())
+
+
+def _torch(name: str) -> Library:
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.cuda.init()  # raises where there is no card
+    return Library(name, torch.from_dlpack, torch.cuda.synchronize)
 
 
 def volumes(

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import fpsolve as fp
 import fpsolve.cli as cli
 from blocks import ROOT
 
@@ -132,3 +134,35 @@ def test_the_table_of_the_readme_is_made_from_the_stored_rows(benchmark: Any) ->
     before, after = tables.parts_of(readme, benchmark.report.NAME)
     shown = readme.read_text(encoding="utf-8").removeprefix(before).removesuffix(after)
     assert shown == f"<!-- device -->\n{benchmark.report.stored(ROOT / 'benchmarks' / 'results')}<!-- /device -->"
+
+
+@pytest.mark.parametrize("form", ["volumes", "spectral"])
+def test_a_rival_computes_the_recurrence_of_the_operator(benchmark: Any, form: str) -> None:
+    import accelerator_twins as twins
+
+    grid = fp.Grid(fp.Line(-2.0, 2.0, 9), fp.Line(-2.0, 2.5, 8))
+    scheme = fp.ScharfetterGummel() if form == "volumes" else fp.Spectral()
+    made = scheme.build(fp.FokkerPlanck(fp.Harmonic()), grid, 0.0, np.dtype(float), True)
+    field, highest = np.random.default_rng(0).normal(size=grid.shape), float(made.bounds[1])
+    act = lambda u: np.asarray(u - 2 / highest * made.hamiltonian(u))
+    wanted = 0.3 * field - 0.2 * act(field) + 0.7 * (2 * act(act(field)) - field)
+    missing: dict[str, str] = {}
+    (numpy,) = twins.libraries("cpu", missing)
+    terms = [0.3, -0.2, 0.7]
+    if form == "volumes":
+        inner = [np.asarray(c) / axis.unit for c, axis in zip(made.couplings, grid.axes, strict=True)]
+        run = twins.volumes(numpy, inner, np.asarray(made.leaving), field, highest, terms)
+    else:
+        matrices = [np.asarray(term.matrix) for term in made.terms]
+        run = twins.spectral(numpy, matrices, np.asarray(made.well), field, highest, terms)
+    assert not missing and np.max(np.abs(run() - wanted)) < 1e-12
+
+
+def test_a_rival_that_does_not_run_says_why(benchmark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import accelerator_twins as twins
+
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    missing: dict[str, str] = {}
+    assert list(twins.libraries("gpu", missing)) == []
+    assert "cupy" in missing["CuPy"] and "torch" in missing["PyTorch"]

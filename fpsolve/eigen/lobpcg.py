@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.checks import refuse
-from ..core.machine import EXACTLY
+from ..core.machine import EXACTLY, on_processor
 
 ROUNDS = 500
 PIECE = 2048  # columns: 24 rows of them are 400 kB, which the caches of a core hold
@@ -224,7 +224,7 @@ def _sweep(
     A piece of all blocks stays in the cache of a processor; an accelerator takes all columns at once.
     """
     size = (*changed, *fixed)[0].shape[1]
-    piece = _piece(size) if jax.default_backend() == "cpu" else size
+    piece = _piece(size) if on_processor() else size
 
     def part(start: Array | int, count: int, state: tuple[tuple[Array, ...], Array]) -> tuple[tuple[Array, ...], Array]:
         cut = lambda rows: jax.lax.dynamic_slice_in_dim(rows, start, count, 1)

@@ -8,19 +8,19 @@ level, to rounding of |H|; what a small level needs beyond that, `levels` takes 
 Reference: Anderson et al., LAPACK Users' Guide (1999), routines dstebz and dstein.
 """
 
-import jax
 import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import is_concrete
+from ..core.machine import on_processor
 from ..grid import Grid
 from ..scheme import EdgeOperator
 
 
 def on_host(grid: Grid, *values: object) -> bool:
     """Whether LAPACK may take the place of a compiled program: one axis that is no ring, concrete values, a CPU."""
-    return grid.ndim == 1 and grid.axes[0].ends != "ring" and jax.default_backend() == "cpu" and is_concrete(*values)
+    return grid.ndim == 1 and grid.axes[0].ends != "ring" and on_processor() and is_concrete(*values)
 
 
 def tridiagonal_modes(operator: EdgeOperator, k: int) -> Array:

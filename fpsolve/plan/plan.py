@@ -100,7 +100,7 @@ class Plan:
     @property
     def field(self) -> Array:
         """The state at t = 0, `(*shape)`, as an array that may be given to `fp.evolve` as its start."""
-        return scaled(self.start, 1 / self.request.scale)
+        return scaled(self.start, 1 / self.request.sampled.scale)
 
     @property
     def times(self) -> Array:

@@ -1,7 +1,6 @@
 """What was requested of `evolve`, validated, with everything sampled that does not depend on a choice."""
 
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
@@ -60,11 +59,6 @@ class Request:
     def grid(self) -> Grid:
         """Where it is solved."""
         return self.sampled.grid
-
-    @property
-    def scale(self) -> Any:
-        """What a field in the user's units is multiplied by to be one in units of cells."""
-        return _scale(self.sampled)
 
     def choose(self, scheme: Any) -> SchemeChoice:
         """The scheme: the one given, or the one that suits."""
@@ -125,7 +119,7 @@ def validate(
     return Request(
         sampled=sampled,
         given=field,
-        field=scaled(field, _scale(sampled)),
+        field=scaled(field, sampled.scale),
         smooth=callable(initial),
         times=times,
         tol=tol,
@@ -136,11 +130,6 @@ def validate(
         decided_grid=None if fitted is None else f"on a grid fitted to {tol:.0e}: {fitted[0]}",
         space_error=None if fitted is None else fitted[1],
     )
-
-
-def _scale(sampled: SampledEquation) -> float:
-    """What mass is in units of cells, of what it is in the user's; its square root for a wave."""
-    return sampled.cell if isinstance(sampled.equation, FokkerPlanck) else math.sqrt(sampled.cell)
 
 
 def _kind(

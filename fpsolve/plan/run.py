@@ -21,7 +21,7 @@ def run(plan: Plan, bar: Any = None, saved: Any = None) -> Outcome:
     times, tol, dtype = request.times, request.tol, field.real.dtype
     # A density of smooth functions was normalised by its basis.
     given = request.given if field is request.field else plan.field
-    start = _Start(field, given, as_array(request.scale, dtype))
+    start = _Start(field, given, as_array(request.sampled.scale, dtype))
     concrete = is_concrete(problem, method, field, times)
     if concrete and (isinstance(method, Magnus) or saved is not None or bar is not None):
         trajectory = run_by_interval(problem, method, field, times, tol, bar, saved)
@@ -73,7 +73,8 @@ _conclude = quick_program(conclude)
 
 def expectations(plan: Plan, values: Array) -> dict[str, Array]:
     """The mean of each sampled observable under every density, or |psi|^2, `(T, ...)`."""
-    grid, picture, scale = plan.problem.grid, plan.problem.picture, as_array(plan.request.scale, values.real.dtype)
+    grid, picture = plan.problem.grid, plan.problem.picture
+    scale = as_array(plan.request.sampled.scale, values.real.dtype)
     observables = plan.request.observables.items()
     return {name: _expectation(sampled, values, scale, grid, picture) for name, sampled in observables}
 

@@ -67,6 +67,12 @@ class SampledEquation:
         """The volume, in the user's units, that is 1 on the grid that is solved on."""
         return math.prod(self.units)
 
+    @property
+    def scale(self) -> float:
+        """What a field in the user's units is multiplied by: a density becomes the mass of each cell, and so does the
+        square of a wave."""
+        return self.cell if isinstance(self.equation, FokkerPlanck) else math.sqrt(self.cell)
+
     def samples(self, scheme: Scheme, t: Any = 0.0, flux: bool = False) -> Samples:
         """What a scheme reads at time t; `flux` takes the form without sqrt(pi)."""
         reversible = self.reversible and not flux
