@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -144,7 +145,7 @@ def test_a_rival_computes_the_recurrence_of_the_operator(benchmark: Any, form: s
     scheme = fp.ScharfetterGummel() if form == "volumes" else fp.Spectral()
     made = scheme.build(fp.FokkerPlanck(fp.Harmonic()), grid, 0.0, np.dtype(float), True)
     field, highest = np.random.default_rng(0).normal(size=grid.shape), float(made.bounds[1])
-    act = lambda u: np.asarray(u - 2 / highest * made.hamiltonian(u))
+    act = lambda u: np.asarray(u - 2 / highest * made.hamiltonian(jnp.asarray(u)))
     wanted = 0.3 * field - 0.2 * act(field) + 0.7 * (2 * act(act(field)) - field)
     missing: dict[str, str] = {}
     (numpy,) = twins.libraries("cpu", missing)
