@@ -17,11 +17,20 @@ from .core.arrays import as_array
 from .core.checks import check_finite_number, check_numbers, is_concrete, refuse
 from .core.content import read_at
 from .core.program import sampling_program
-from .equation import FokkerPlanck, ScoreHamiltonian, read_equation
-from .grid import Axis, Gaussian, Grid, Periodic, sample_product
+from .equation import Equation, read_equation
+from .grid import Axis, Gaussian, Grid, sample_product
 from .scheme import Samples, Scheme
-from .scheme.base import Equation
 from .scheme.basis import evaluate
+
+
+def check_kinds(equation: Any, scheme: Any = None) -> None:
+    """Refuse what is no equation, or no scheme where one is given."""
+    if not isinstance(equation, Equation):
+        cure = "Give fp.FokkerPlanck(potential), fp.Schrodinger(potential), fp.ScoreHamiltonian(score), ..."
+        refuse("equation", equation, "it must be an equation", cure)
+    if scheme is not None and not isinstance(scheme, Scheme):
+        cure = "Give fp.Spectral(), fp.ScharfetterGummel() or fp.SquareRoot()."
+        refuse("scheme", scheme, "it must be a scheme", cure)
 
 
 def check_equation(equation: Any, grid: Any, t: Any = 0.0) -> tuple[Any, Grid]:
@@ -35,21 +44,18 @@ def check_equation(equation: Any, grid: Any, t: Any = 0.0) -> tuple[Any, Grid]:
 
 def check_and_sample(equation: Any, grid: Any, scheme: Scheme | None, t: Any = 0.0) -> tuple[Any, Grid, Samples | None]:
     """The same, with the samples of a scheme taken by the same program where values are concrete; else None."""
-    if not isinstance(equation, Equation):
-        cure = "Give fp.FokkerPlanck(potential), fp.Schrodinger(potential), fp.ScoreHamiltonian(score), ..."
-        refuse("equation", equation, "it must be an equation", cure)
+    check_kinds(equation)
     if not isinstance(grid, Grid):
         refuse("grid", grid, "it must be an fp.Grid", "Give fp.Grid(fp.Line(-5, 5, 128)), say.")
     shapes = () if callable(equation.diffusion) else (equation.diffusion.shape, getattr(equation, "given", ()))
     if any(shape not in ((), (grid.ndim,)) for shape in shapes):
         cure = "Give one number, or one an axis."
         refuse("diffusion", equation.diffusion, f"the grid has {_dimensions(grid)}", cure)
-    scored = isinstance(equation, ScoreHamiltonian)
-    wanted: dict[str, tuple[int, ...]] = {"score": (grid.ndim,)} if scored else {"potential": ()}
+    # A potential is a scalar; everything else that an equation is given by is a vector.
+    vector = (grid.ndim,)
+    wanted: dict[str, tuple[int, ...]] = {name: () if name == "potential" else vector for name in equation.functions}
     if callable(equation.diffusion):
-        wanted["diffusion"] = (grid.ndim,)
-    if isinstance(equation, FokkerPlanck) and equation.force is not None:
-        wanted["force"] = (grid.ndim,)
+        wanted["diffusion"] = vector
     for name, shape in wanted.items():
         _check_function(name, equation, grid, t, shape)
     equation = read_equation(equation, grid.ndim)
@@ -99,7 +105,7 @@ def check_tolerance(tol: Any, dtype: Any, name: str = "tol", default: float = 1e
 def check_wick(equation: Equation, wick: Any) -> None:
     """Refuse an angle outside [-pi/2, pi/2], or any but zero for a density."""
     angle = check_finite_number("wick", wick, "Give an angle in radians, 0 for imaginary time.")
-    if angle != 0 and isinstance(equation, FokkerPlanck):
+    if angle != 0 and equation.evolves_density:
         cure = "Evolve equation.schrodinger(), whose wave may turn by any angle."
         refuse("wick", wick, "a density lives in imaginary time only, wick = 0", cure)
     if abs(angle) > np.pi / 2 + 1e-12:
@@ -124,7 +130,7 @@ def sample_observables(observables: Any, grid: Grid) -> dict[str, Array]:
 def initial_field(equation: Equation, grid: Grid, initial: Any) -> Array:
     """The state at t = 0 on the grid, `(*shape)`, in the precision of the run."""
     array = hasattr(initial, "dtype") or isinstance(initial, list | tuple)
-    if isinstance(equation, FokkerPlanck):
+    if equation.evolves_density:
         if not array:
             if not callable(initial):
                 refuse("initial", initial, "it must be a density", "Give a function, fp.Gaussian or an array.")
@@ -163,7 +169,7 @@ def sample_function(grid: Grid, function: Any) -> Array:
 def mass_weights(axis: Axis) -> np.ndarray:
     """Those of the nodes, `(n,)`; on `fp.Absorbing`, where equal weights integrate sines to second order only, those
     of the basis."""
-    if axis.ends != "open":
+    if axis.boundary != "absorbing":
         return axis.weights
     x, w = np.polynomial.legendre.leggauss(axis.n + 8)
     return w * axis.length / 2 @ evaluate(axis, axis.lower + axis.length * (x + 1) / 2)[1]
@@ -201,7 +207,8 @@ def _dimensions(grid: Grid) -> str:
 
 def _check_function(name: str, equation: Equation, grid: Grid, t: Any, shape: tuple[int, ...]) -> None:
     """Call the function once, which refuses a coordinate that the grid lacks, and check its shape."""
-    value = _probe(name, lambda x: _FUNCTIONS[name](equation, x, t), grid)
+    function = _function(equation, name)
+    value = _probe(name, lambda x: function(x, t), grid)
     if value.shape != shape:
         what = "a scalar" if shape == () else f"of shape {shape}"
         refuse(name, value.shape, f"f(x) must be {what}", "Sum over the coordinates: jnp.sum(x**2), say.")
@@ -223,35 +230,33 @@ def _check_values(name: str, found: Any, grid: Grid, t: Any, shape: tuple[int, .
 def _values(equation: Any, names: tuple[str, ...], grid: Grid, t: Any, scheme: Any) -> Any:
     """The first bad value of each function on the grid, what a ring finds at its two ends, and a scheme's samples."""
     found = {name: _first_bad(equation, name, grid, t) for name in names}
-    rings = [i for i, axis in enumerate(grid.axes) if isinstance(axis, Periodic)]
+    rings = [i for i, axis in enumerate(grid.axes) if axis.boundary == "periodic"]
     jumps = {i: _jump(equation, grid, i, t) for i in rings}
     samples = None
     if scheme is not None:
-        reversible = isinstance(equation, FokkerPlanck) and equation.irreversible_anywhere is None
+        reversible = equation.irreversible_anywhere is None
         samples = scheme.sample(equation, grid, t, reversible)
     return found, jumps, samples
 
 
 def _first_bad(equation: Equation, name: str, grid: Grid, t: Any) -> tuple[Array, Array, Array]:
     """Whether a value on the grid is not finite (a diffusion: not positive), its flat index, and the value."""
-    values = grid.sample(lambda x: _FUNCTIONS[name](equation, x, t)).ravel()
+    function = _function(equation, name)
+    values = grid.sample(lambda x: function(x, t)).ravel()
     bad = ~jnp.isfinite(values) | (values <= 0 if name == "diffusion" else False)
     index = jnp.argmax(bad)
     return jnp.any(bad), index, values[index]
 
 
-_FUNCTIONS: dict[str, Callable[[Any, Any, Any], Any]] = {
-    "potential": lambda equation, x, t: equation.energy(x, t),
-    "diffusion": lambda equation, x, t: equation.diffusions(x),
-    "force": lambda equation, x, t: equation.force(x, t),
-    "score": lambda equation, x, t: equation.score(x, t),
-}
+def _function(equation: Equation, name: str) -> Callable[[Any, Any], Any]:
+    """A function that the equation is given by, or its diffusion, of (x, t)."""
+    return equation.functions[name] if name != "diffusion" else lambda x, t: equation.diffusions(x)
 
 
 def _check_periodic(equation: Equation, axis: Axis, jump: float, scale: float) -> None:
     if jump > 1e-6 * (1 + scale):
         name, cure = "potential", "Give the push round the ring as force=..., or use fp.Line."
-        if isinstance(equation, ScoreHamiltonian):
+        if equation.by_factors:
             name, cure = "score", "Use fp.Line."
         refuse(name, jump, f"it must be periodic on {axis!r}, and jumps there by this much", cure)
 
@@ -261,7 +266,7 @@ def _jump(equation: Equation, grid: Grid, i: int, t: Any) -> tuple[Array, Array]
     values there."""
     ends = jnp.asarray([grid.axes[i].lower, grid.axes[i].upper], dtype=float)
     positions = tuple(ends if j == i else x for j, x in enumerate(grid.nodes))
-    given = equation.score if isinstance(equation, ScoreHamiltonian) else equation.energy
+    given = equation.functions["score" if equation.by_factors else "potential"]
     values = sample_product(lambda x: given(x, t), positions)
     return jnp.max(jnp.abs(jnp.diff(values, axis=i))), jnp.ptp(values)
 

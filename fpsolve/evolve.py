@@ -19,14 +19,14 @@ from .core.program import full_precision
 from .core.progress import track
 from .core.result import raise_failure
 from .core.types import Real
-from .entrance import check_wick
+from .entrance import check_kinds, check_wick
+from .equation import Equation
 from .fit import fit
 from .grid import Grid
 from .method import Magnus, Propagator, needs_rates
 from .plan import Outcome, Plan, Request, first_plan, validate
 from .plan.run import expectations, run
 from .scheme import Scheme, Spectral
-from .scheme.base import Equation
 from .solution import Solution
 
 
@@ -140,9 +140,10 @@ def _request(
 ) -> Request:
     """The validated request, on a fitted grid where none was given."""
     found = None
+    check_kinds(equation, scheme)
     if grid is None:
         check_wick(equation, wick)
-        if (scheme is not None and not isinstance(scheme, Spectral)) or needs_rates(method):
+        if (scheme is not None and not scheme.spectral) or needs_rates(method):
             given = scheme if scheme is not None else method
             refuse("grid", None, f"a grid is fitted for fp.Spectral, and {given!r} is no part of that", "Give grid=.")
         fitted = fit(equation, initial, tol, times, wick=wick)

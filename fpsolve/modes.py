@@ -10,9 +10,8 @@ from .core.arrays import as_array, host_module
 from .core.checks import refuse
 from .core.decision import Decision
 from .core.door import report
-from .equation import FokkerPlanck
+from .equation import Equation
 from .grid import Grid
-from .scheme.base import Equation
 
 EMPTY = 1e-10  # of the largest value of psi_0, below which psi_k / psi_0 is rounding
 
@@ -49,7 +48,7 @@ class Spectrum(eqx.Module):
         if len(self.values) < 2:
             refuse("k", len(self.values), "a gap needs two levels", "Ask for k=2 or more.")
         values = self._real_values
-        known = isinstance(self.equation, FokkerPlanck) and not self._absorbs
+        known = self.equation.evolves_density and not self._absorbs
         return as_array(values[1] if known else values[1] - values[0], values.dtype)
 
     @property
@@ -59,7 +58,7 @@ class Spectrum(eqx.Module):
         **Raises** `ValueError` where there is no such constant: a Schrödinger equation, several diffusions, a force.
         """
         equation = self.equation
-        if not isinstance(equation, FokkerPlanck) or self.left is not None or jnp.ndim(equation.diffusion):
+        if not equation.evolves_density or self.left is not None or jnp.ndim(equation.diffusion):
             refuse("equation", equation, "it needs one diffusion and a Gibbs density", "Use .gap.")
         return equation.diffusion / self.gap
 
@@ -121,10 +120,10 @@ class Spectrum(eqx.Module):
 
     @property
     def _absorbs(self) -> bool:
-        return any(axis.ends == "open" for axis in self.grid.axes)
+        return self.grid.absorbs
 
     def _require_process(self, wanted: str) -> None:
-        if not isinstance(self.equation, FokkerPlanck):
+        if not self.equation.evolves_density:
             refuse("equation", self.equation, f"{wanted} belong to a process", "Give an fp.FokkerPlanck.")
 
 

@@ -13,10 +13,9 @@ from .core.decision import Decision
 from .core.door import report
 from .core.program import compiled
 from .core.result import CODES
-from .equation import FokkerPlanck, divide_root
+from .equation import Equation, FokkerPlanck, divide_root
 from .grid import Grid
-from .scheme import Scheme, Spectral
-from .scheme.base import Equation
+from .scheme import Scheme
 from .scheme.transfer import transfer
 
 
@@ -71,7 +70,7 @@ class Solution(eqx.Module):
         points. Finite volumes return the averages of a conservative cubic reconstruction: mass is kept to rounding
         where the boxes agree. **Raises**: `ValueError` for another dimension, or a box that sticks out.
         """
-        spectral = isinstance(self.scheme, Spectral)
+        spectral = self.scheme.spectral
         matrices = [transfer(old, new, spectral) for old, new in _pairs(self.grid, grid)]
         if not (spectral and isinstance(self.equation, FokkerPlanck) and self.picture == "wave"):
             return _apply(matrices, self.values)

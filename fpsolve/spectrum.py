@@ -30,7 +30,6 @@ from .eigen import (
     DESCRIPTIONS,
     SAME,
     Levels,
-    is_factored,
     lacks_digits,
     levels,
     levels_through_factor,
@@ -41,13 +40,12 @@ from .eigen import (
     slow_waves,
     tridiagonal_modes,
 )
-from .equation import FokkerPlanck
+from .equation import Equation, FokkerPlanck
 from .fit import fit
 from .grid import Axis, Grid, Line
 from .modes import Spectrum
 from .plan.modes import Candidate, ModesRequest, Outcome, first_candidate, next_candidate, validate_modes
 from .scheme import EdgeOperator, Operator, Scheme, Spectral
-from .scheme.base import Equation
 
 # Of the level after it, below which the gap of a line is taken from the kernel of its partner: from there on a level
 # of 1e-10 relative error, or one of A, may not hold all digits of it (a free choice).
@@ -164,7 +162,7 @@ def _run(candidate: Candidate) -> Outcome:
     if candidate.solver == "relaxation":
         return _relax(operator, request.k, tol)
     # Through A at once where H is A^T A anyway, and where no number can be looked at.
-    factored = candidate.factored if is_factored(operator) or not request.concrete else None
+    factored = candidate.factored if operator.is_factored or not request.concrete else None
     if candidate.solver == "tridiagonal":
         assert isinstance(operator, EdgeOperator)
         waves = tridiagonal_modes(operator, candidate.size)
@@ -225,7 +223,7 @@ def _with_small_gap(tried: Candidate, outcome: Outcome) -> Outcome:
     if tried.solver == "relaxation" or not request.process or request.k < 2:
         return outcome
     # Under a transformation nothing can be looked at: the programs decide about both themselves.
-    if request.concrete and bool(outcome.imprecise) and not is_factored(tried.operator):
+    if request.concrete and bool(outcome.imprecise) and not tried.operator.is_factored:
         factored = tried.factored
         if factored is not None:
             waves, converged = outcome.waves, outcome.converged
@@ -271,7 +269,7 @@ def _with_gap(found: Levels, gap: Array, error: Array) -> Levels:
 
 
 def _is_closed_line(grid: Grid) -> bool:
-    return grid.ndim == 1 and grid.axes[0].ends == "closed"
+    return grid.ndim == 1 and grid.axes[0].boundary == "no_flux"
 
 
 def _size(values: Any) -> Any:
@@ -281,7 +279,7 @@ def _size(values: Any) -> Any:
 def _finer(axis: Axis, spectral: bool) -> Axis:
     """More nodes, and on a line a wider box, so that both errors show."""
     finer = axis.refine(FINER_SPECTRAL if spectral else FINER_VOLUMES)
-    if not isinstance(axis, Line):
+    if not axis.unbounded:
         return finer
     reach = (WIDER - 1) / 2 * axis.length
     return Line(axis.lower - reach, axis.upper + reach, round(finer.n * WIDER))

@@ -29,7 +29,7 @@ from ..core.checks import check_finite_number, is_concrete, refuse
 from ..core.program import full_precision
 from ..core.types import Real
 from ..equation import FokkerPlanck
-from ..grid import Grid, Line
+from ..grid import Grid
 from ..plan import choose_scheme
 from ..potential import Driven
 from ..potential.path import Identity
@@ -129,7 +129,7 @@ def along(
     if not 0 < check_finite_number("tol", tol) < 1:
         refuse("tol", tol, "it must be between 0 and 1", "Give 1e-8, say.")
     for axis in grid.axes:
-        if axis.ends == "open":
+        if axis.boundary == "absorbing":
             refuse("grid", grid, "mass is lost on an Absorbing axis, and no Gibbs density stays", "Take fp.Line.")
     equation = FokkerPlanck(Driven(read_path(path, grid.ndim), Identity()), diffusion)
     if not is_concrete(equation):
@@ -150,11 +150,11 @@ _cache = ContentCache()  # a schedule and the transport that follows it need the
 def _along(path: Any, equation: FokkerPlanck, grid: Grid, tol: float, costs: bool) -> Along:
     first = np.linspace(0, 1, LOOKS)
     _check_path(path, equation, grid, first)
-    if grid.ndim == 1 and grid.axes[0].ends == "closed":
+    if grid.ndim == 1 and grid.axes[0].boundary == "no_flux":
         compute = lambda lams: _on_line(equation, grid, lams)
     else:
         scheme = _scheme(equation, grid)
-        if isinstance(scheme, Spectral):
+        if scheme.spectral:
             grid = fewer(equation, grid, first[:: LOOKS // 4], ENOUGH)
         compute = lambda lams: _on_grid(equation, scheme, grid, lams, costs)
     errors: list[float] = []
@@ -205,7 +205,7 @@ def _confinement(grid: Grid, moving: Motion) -> tuple[float, float, float]:
     peak = float(np.max(height))
     if not np.isfinite(peak):
         return peak, 0.0, 0.0
-    ends = [np.max(np.take(height, [0, -1], axis=i)) for i, axis in enumerate(grid.axes) if isinstance(axis, Line)]
+    ends = [np.max(np.take(height, [0, -1], axis=i)) for i, axis in enumerate(grid.axes) if axis.unbounded]
     weights = np.ones(())
     for axis in grid.axes:
         weights = weights[..., None] * axis.weights

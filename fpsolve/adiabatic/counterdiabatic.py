@@ -308,7 +308,7 @@ def _halfway(flow: FlowEdges, wave: Array, h: Array) -> Array:
         return _by_gradients(flow, wave, h)
     (axis,) = flow.grid.axes
     links = h * flow.velocity[0] / (2 * float(axis.weights[0]))
-    if axis.ends == "closed":
+    if axis.boundary == "no_flux":
         return _tridiagonal(links, wave[:, None])[:, 0]
     corner = jnp.zeros_like(wave[:-1]).at[0].add(-links[-1]).at[-1].add(links[-2])
     inner = _tridiagonal(links[:-2], jnp.stack([wave[:-1], corner], 1))

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.program import sampling_program
-from ..grid import Grid, Line
+from ..grid import Grid
 from ..potential import as_potential
 
 FARTHEST = 64.0  # half boxes
@@ -129,7 +129,7 @@ def _supremum(near: np.ndarray, far: np.ndarray, count: int) -> float:
 
 def _shells(grid: Grid) -> np.ndarray:
     """Points beyond the box along its open directions, shell by shell; none where every axis has ends of its own."""
-    free = np.asarray([isinstance(axis, Line) for axis in grid.axes])
+    free = np.asarray([axis.unbounded for axis in grid.axes])
     if not free.any():
         return np.zeros((0, grid.ndim))
     middle = np.asarray([(axis.lower + axis.upper) / 2 for axis in grid.axes])
@@ -146,7 +146,7 @@ def _coarse(grid: Grid) -> Grid:
 
 
 def _holley_stroock(diffusion: float, coarse: Grid, heights: np.ndarray, far: np.ndarray) -> float:
-    if not all(isinstance(axis, Line) for axis in coarse.axes) or not far.size:
+    if not all(axis.unbounded for axis in coarse.axes) or not far.size:
         return 0.0
     outside = float(np.min(far))
     if outside <= 0:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..equation import FokkerPlanck
-from ..grid import Grid, Line, Periodic
+from ..grid import Grid
 from .costs import motion_on
 
 MARGIN = 1.3  # more nodes than would do (a free choice)
@@ -28,7 +28,7 @@ def fewer(equation: FokkerPlanck, grid: Grid, lams: np.ndarray, enough: float) -
             tails = [np.maximum(*pair) for pair in zip(tails, _amplitudes(grid, log_gibbs, ell), strict=True)]
     axes = []
     for axis, size in zip(grid.axes, tails, strict=True):
-        if isinstance(axis, Line | Periodic):
+        if axis.modes == "fourier":
             cut = TIMES * np.max(size[-(len(size) // 8) :])  # what a box cuts off has a long tail, and is not mended
             highest = int(np.max(np.flatnonzero(size >= max(enough * np.max(size), min(cut, np.max(size))))))
             axis = axis.refine(min(1.0, (2 * MARGIN * highest + 4) / axis.n))

@@ -14,7 +14,6 @@ from ..core.door import report
 from ..core.program import sampling_program
 from ..equation import FokkerPlanck
 from ..grid import Grid
-from ..scheme import Spectral
 from ..solution import Solution
 from .bounds import Bounds
 from .jarzynski import weights_error
@@ -80,7 +79,7 @@ class Transport(eqx.Module):
     def accuracy(self) -> float | None:
         """The error of a known answer, at the last time."""
         run = self.solution
-        waves = isinstance(run, Solution) and isinstance(run.scheme, Spectral) and run.picture == "wave"
+        waves = isinstance(run, Solution) and run.scheme.spectral and run.picture == "wave"
         if not waves or not is_concrete(self.equation, self.times) or float(self.times[-1]) == 0:
             return None
         return weights_error(self.equation, self.grid, float(self.times[-1]), self.tol)

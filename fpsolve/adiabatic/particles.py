@@ -22,7 +22,7 @@ from jaxtyping import Array
 from ..core.checks import check_integer, refuse
 from ..core.program import compiled
 from ..core.types import Count
-from ..grid import Grid, Line
+from ..grid import Grid
 from ..potential import GaussianMixture
 from .generation import ReverseProcess, read_process
 
@@ -144,7 +144,7 @@ def pearson(samples: Array, density: Array, grid: Grid) -> Agreement:
     pearson(samples, grid.density(fp.Gaussian(0.0, 1.0)), grid).chance
     ```
     """
-    if not all(isinstance(axis, Line) for axis in grid.axes):
+    if not all(axis.unbounded for axis in grid.axes):
         refuse("grid", grid, "cells are counted on axes of fp.Line", "Give fp.Grid(fp.Line(-6, 6, 64)), say.")
     expected = np.append(np.ravel(np.asarray(density * grid.weights)), 0.0) * len(samples)
     counts = np.ravel(np.asarray(histogram(samples, grid)))

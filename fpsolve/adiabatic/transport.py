@@ -25,7 +25,7 @@ from ..core.types import Real
 from ..entrance import check_times, check_tolerance, initial_field
 from ..equation import FokkerPlanck, divide_root
 from ..evolve import evolve
-from ..grid import Grid, Line, Periodic
+from ..grid import Grid
 from ..method.aliasing import aliasing_error
 from ..potential import Driven
 from ..potential.path import Identity
@@ -259,7 +259,7 @@ def _run(
 def _on_fewer(equation: FokkerPlanck, times: Array, grid: Grid, tol: float) -> Solution | None:
     """The run from the Gibbs density on the nodes that its waves need, evaluated on the grid; None where those are not
     far fewer, or where the result shows that they do not resolve it."""
-    if not all(isinstance(axis, Line | Periodic) for axis in grid.axes):
+    if not all(axis.modes == "fourier" for axis in grid.axes):
         return None
     driven = equation.potential
     assert isinstance(driven, Driven)

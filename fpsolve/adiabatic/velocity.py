@@ -118,11 +118,11 @@ def velocity(equation: FokkerPlanck, grid: Grid, t: Real = 0.0) -> Velocity:
 def check_carried(equation: Any, grid: Any, t: Any = 0.0) -> tuple[FokkerPlanck, Grid]:
     """Refuse a process without a Gibbs density, or a grid on which no flux can carry it."""
     equation, grid = check_equation(equation, grid, t)
-    if not isinstance(equation, FokkerPlanck):
+    if not equation.evolves_density:
         refuse("equation", equation, "only a process is carried along", "Give fp.FokkerPlanck(potential).")
     equation.require_reversible(grid, "a Gibbs density to carry along", t)
     for axis in grid.axes:
-        if axis.ends == "open" or np.ptp(axis.weights) > 0:
+        if axis.boundary == "absorbing" or np.ptp(axis.weights) > 0:
             cure = "Give fp.Line, fp.Reflecting or fp.Periodic."
             refuse("grid", axis, "the cells must be equal and no end may absorb", cure)
     return equation, grid
@@ -145,7 +145,7 @@ def face_velocity(grid: Grid, log_root: Array, rate: Array) -> tuple[Array, ...]
     """
     if grid.ndim > 1:
         return _by_multigrid(grid, log_root, rate)
-    if grid.axes[0].ends == "closed":
+    if grid.axes[0].boundary == "no_flux":
         return (_by_sums(log_root, float(grid.axes[0].weights[0]) * rate),)
     return (_round_ring(grid, log_root, rate),)
 

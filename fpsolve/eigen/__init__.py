@@ -6,7 +6,6 @@ from .choose import choose_modes as choose_modes
 from .choose import slow_waves as slow_waves
 from .levels import SAME as SAME
 from .levels import Levels as Levels
-from .levels import is_factored as is_factored
 from .levels import lacks_digits as lacks_digits
 from .levels import levels as levels
 from .levels import levels_through_factor as levels_through_factor

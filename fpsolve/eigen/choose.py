@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..grid import Grid
-from ..scheme import EdgeOperator, Operator, Scheme, Spectral
+from ..scheme import EdgeOperator, Operator, Scheme
 from ..scheme.tensor import TensorOperator
 from .dense import dense_modes
 from .ground import ground_mode, separates
@@ -28,7 +28,7 @@ DESCRIPTIONS = {
 def choose_modes(scheme: Scheme, grid: Grid, k: int, known: bool, factored: bool = False, host: bool = False) -> str:
     """The name of the solver for k levels; `known` says that the ground state is sqrt(pi), `factored` that H is given
     by its factors alone, `host` that LAPACK's tridiagonal solver may be called."""
-    spectral, few = isinstance(scheme, Spectral), FEW * k <= grid.size
+    spectral, few = scheme.spectral, FEW * k <= grid.size
     if k == 1 and known:
         return "known"
     if k == 1 and separates(scheme, grid) and not factored:

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.along import transform
-from ..grid import Grid, Legendre
-from ..scheme import Operator, Scheme, Spectral
+from ..grid import Grid
+from ..scheme import Operator, Scheme
 from ..scheme.tensor import Kinetic, TensorOperator
 
 ROUNDS = 1000
@@ -35,7 +35,7 @@ class _State(NamedTuple):
 
 def separates(scheme: Scheme, grid: Grid) -> bool:
     """Whether the operators of a scheme are sums of kinetic matrices and a well, on two axes or more, none too long."""
-    based = isinstance(scheme, Spectral) and not any(isinstance(axis, Legendre) for axis in grid.axes)
+    based = scheme.spectral and grid.uniform
     return based and grid.ndim > 1 and max(grid.shape) <= LONGEST
 
 

@@ -26,9 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..scheme import Operator
-from ..scheme.edges import EdgeOperator
-from ..scheme.tensor import Factor, TensorOperator
+from ..scheme import EdgeOperator, Operator, TensorOperator
 
 SAME = 1e-6  # levels that differ by less of the larger one are taken for one
 ROUNDINGS = 8  # of size eps |H| (or eps |A|), that a quotient is taken to gather at most (a free choice)
@@ -57,7 +55,7 @@ def levels(operator: Operator, factored: Operator | None, waves: Array) -> Level
     """
     if factored is None:
         return _completed(operator, *_through_hamiltonian(operator, waves))
-    if is_factored(operator) or len(waves) == 1:
+    if operator.is_factored or len(waves) == 1:
         return levels_through_factor(operator, factored, waves)
     plain = _through_hamiltonian(operator, waves)
     # Whether A is needed depends on numbers, which a traced program alone can see.
@@ -144,13 +142,6 @@ def _by_factor(factored: Operator, ground: Array | None, waves: Array) -> tuple[
     return values, upright(rows)
 
 
-def is_factored(operator: Operator) -> bool:
-    """Whether H is A^T A in this discretisation itself, but for a well."""
-    if isinstance(operator, TensorOperator):
-        return all(isinstance(term, Factor) for term in operator.terms)
-    return isinstance(operator, EdgeOperator)
-
-
 def _flat(operator: Operator, fields: Array) -> tuple[Array, Callable[[Array], Array]]:
     """Fields times the roots of the weights as rows, and the way back."""
     root = jnp.sqrt(operator.grid.weights).astype(fields.dtype)
@@ -177,7 +168,7 @@ def amplitudes(factored: Operator, waves: Array) -> Array:
 
 def _ground(operator: Operator) -> Array | None:
     """sqrt(pi), `(*shape)`, where it is a state: no wall absorbs."""
-    absorbs = any(axis.ends == "open" for axis in operator.grid.axes)
+    absorbs = operator.grid.absorbs
     return None if absorbs or operator.log_root is None else jnp.exp(operator.log_root)
 
 

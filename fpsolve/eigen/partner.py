@@ -119,7 +119,7 @@ def line_gap(equation: FokkerPlanck, axis: Axis, t: Any, dtype: Any, cells: tupl
 def sample_line(equation: FokkerPlanck, axis: Axis, t: Any, cells: tuple[int, ...] = CELLS) -> tuple[Samples, ...]:
     """What `sampled_line_gap` needs of a process between the ends of a closed axis: samples of finite volumes on each
     of the chains. **Raises** as `line_gap`."""
-    if axis.ends != "closed":
+    if axis.boundary != "no_flux":
         refuse("axis", axis, "the partner kernel needs closed ends", "Use fp.Line or fp.Reflecting.")
     return _sample_chains(equation, axis, as_array(t), cells)
 
@@ -147,7 +147,7 @@ def _grids(axis: Axis, cells: tuple[int, ...]) -> list[Grid]:
 def read_chain(operator: EdgeOperator) -> Chain:
     """The chain that an operator of finite volumes makes of one closed axis."""
     grid = operator.grid
-    if grid.ndim != 1 or grid.axes[0].ends != "closed" or operator.well is not None:
+    if grid.ndim != 1 or grid.axes[0].boundary != "no_flux" or operator.well is not None:
         allowed = "the partner kernel belongs to a process on one axis with closed ends"
         refuse("operator.grid", grid, allowed, "Take the singular values of A elsewhere.")
     up, down = operator.up[0], operator.down[0]

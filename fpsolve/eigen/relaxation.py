@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..grid import Grid, Legendre
+from ..grid import Grid
 from ..linear.layers import Layers, factor_layers
 from ..scheme import EdgeOperator, Operator
 from ..scheme.base import dense
@@ -90,9 +90,9 @@ def unresolved(grid: Grid, vectors: Array) -> float:
     stationary = modes[0].real
     worst = [np.max(-stationary) / np.max(stationary)]
     for i, axis in enumerate(grid.axes):
-        if isinstance(axis, Legendre):
+        if not axis.uniform:
             continue
-        field = np.concatenate([modes, -np.flip(modes, i + 1)], i + 1) if axis.ends == "open" else modes
+        field = np.concatenate([modes, -np.flip(modes, i + 1)], i + 1) if axis.boundary == "absorbing" else modes
         others = tuple(j for j in range(1, grid.ndim + 1) if j != i + 1)
         spectrum = np.max(np.abs(np.fft.fft(field, axis=i + 1)), axis=others)
         high = np.abs(np.fft.fftfreq(spectrum.shape[1])) > SHORTEST

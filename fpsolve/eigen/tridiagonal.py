@@ -20,7 +20,7 @@ from ..scheme import EdgeOperator
 
 def on_host(grid: Grid, *values: object) -> bool:
     """Whether LAPACK may take the place of a compiled program: one axis that is no ring, concrete values, a CPU."""
-    return grid.ndim == 1 and grid.axes[0].ends != "ring" and on_processor() and is_concrete(*values)
+    return grid.ndim == 1 and grid.axes[0].boundary != "periodic" and on_processor() and is_concrete(*values)
 
 
 def tridiagonal_modes(operator: EdgeOperator, k: int) -> Array:
@@ -30,7 +30,7 @@ def tridiagonal_modes(operator: EdgeOperator, k: int) -> Array:
     axis = operator.grid.axes[0]
     root = np.sqrt(axis.weights)
     couplings = np.asarray(operator.couplings[0], float)
-    inner = couplings[1:-1] if axis.ends == "open" else couplings  # the others join a node to a wall
+    inner = couplings[1:-1] if axis.boundary == "absorbing" else couplings  # the others join a node to a wall
     diagonal = np.asarray(operator.exit_rates, float)
     _, vectors = eigh_tridiagonal(diagonal, -inner / (root[:-1] * root[1:]), select="i", select_range=(0, k - 1))
     return as_array(vectors.T / root, operator.couplings[0].dtype)

@@ -32,7 +32,7 @@ def volume_modes(operator: EdgeOperator, k: int, size: int, tol: Array) -> tuple
     whatever the grid and the barriers, and eight blocks of memory.
     """
     multigrid = wave_multigrid(operator)
-    known = operator.well is None and all(axis.ends != "open" for axis in operator.grid.axes)
+    known = operator.well is None and all(axis.boundary != "absorbing" for axis in operator.grid.axes)
     m, last = size - known, len(multigrid.levels) - 1
     while last and multigrid.levels[last].leaving.size < DENSE * m:
         last -= 1

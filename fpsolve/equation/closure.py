@@ -15,9 +15,8 @@ from jaxtyping import Array
 from ..core.content import ReadFunction, is_plain, read_function
 from ..core.types import Point
 from ..potential import Potential
+from .base import Equation
 from .field import Field
-from .fokker_planck import FokkerPlanck
-from .schrodinger import Schrodinger
 from .score_hamiltonian import ScoreHamiltonian
 
 
@@ -47,7 +46,7 @@ class ReadVector(eqx.Module):
         return self.function(*_arguments(jnp.asarray(x), t))
 
 
-def read_equation(equation: FokkerPlanck | Schrodinger | ScoreHamiltonian, ndim: int) -> Any:
+def read_equation(equation: Equation, ndim: int) -> Any:
     """The same equation in `ndim` dimensions with every function replaced by what it is now.
 
     **Cost**: one tracing a function, about a millisecond for a formula.
@@ -57,7 +56,7 @@ def read_equation(equation: FokkerPlanck | Schrodinger | ScoreHamiltonian, ndim:
             return equation
         score = Field(ReadVector(_read(equation.score, ndim)), equation.moves, "score")
         return eqx.tree_at(lambda e: e.score, equation, score)
-    potential: Any = equation.potential
+    potential: Any = getattr(equation, "potential", None)
     if not is_plain(potential):
         equation = eqx.tree_at(lambda e: e.potential, equation, ReadPotential(_read(potential, ndim), potential.moves))
     given: Any = equation.diffusion

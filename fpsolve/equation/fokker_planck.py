@@ -14,7 +14,7 @@ Reference: Risken, The Fokker-Planck Equation (1989), sections 4.7 and 5.4.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -27,11 +27,12 @@ from ..core.checks import check_positive, is_concrete, refuse
 from ..core.types import Point
 from ..grid import Grid
 from ..potential import Potential, as_potential
+from .base import Equation
 from .field import Field, as_field
 from .schrodinger import QuantumPotential, Schrodinger
 
 
-class FokkerPlanck(eqx.Module):
+class FokkerPlanck(Equation):
     """d_t p = div( D grad p + (grad U - f) p ).
 
     **Arguments**
@@ -55,6 +56,8 @@ class FokkerPlanck(eqx.Module):
     ```
     """
 
+    evolves_density: ClassVar[bool] = True
+    by_factors: ClassVar[bool] = False
     potential: Potential | None
     diffusion: Any
     force: Field | None
@@ -94,15 +97,11 @@ class FokkerPlanck(eqx.Module):
         """U(x, t), a scalar; zero without a potential."""
         return jnp.zeros((), x.dtype) if self.potential is None else jnp.asarray(self.potential(x, t))
 
-    def given_at(self, x: Point, t: Any = 0.0) -> Array:
-        """What the process is given by at x, beside its diffusion: U, then the force where there is one, `(m,)`."""
-        energy = self.energy(x, t)[None]
-        return energy if self.force is None else jnp.concatenate([energy, self.force(x, t)])
-
-    def diffusions(self, x: Point) -> Array:
-        """The diffusion along each axis at x, `(d,)`."""
-        value = self.diffusion(x) if callable(self.diffusion) else self.diffusion
-        return jnp.broadcast_to(jnp.asarray(value, x.dtype), x.shape)
+    @property
+    def functions(self) -> dict[str, Callable[[Point, Any], Array]]:
+        """U by its name, `potential`, and the `force` where there is one."""
+        potential: dict[str, Callable[[Point, Any], Array]] = {"potential": self.energy}
+        return potential if self.force is None else {**potential, "force": self.force}
 
     def drift(self, x: Point, t: Any = 0.0) -> Array:
         """-grad U + f, `(d,)`."""

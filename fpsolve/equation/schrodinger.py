@@ -5,9 +5,9 @@
 w = 0: imaginary time (a wave that relaxes); w = pi/2: real time (i d_t psi = H psi). D = 1/2 is hbar = m = 1.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -15,10 +15,12 @@ from jaxtyping import Array
 from ..core.arrays import as_array
 from ..core.checks import check_positive, refuse
 from ..core.types import Point
+from ..grid import Grid
 from ..potential import Potential, as_potential
+from .base import NO_DENSITY, Equation
 
 
-class Schrodinger(eqx.Module):
+class Schrodinger(Equation):
     """H = -D Lap + V, acting on waves.
 
     **Arguments**: `potential` V, `f(x)` or `f(x, t)` to a scalar; `diffusion` D, a positive number or one an axis
@@ -31,6 +33,8 @@ class Schrodinger(eqx.Module):
     ```
     """
 
+    evolves_density: ClassVar[bool] = False
+    by_factors: ClassVar[bool] = False
     potential: Potential
     diffusion: Array
 
@@ -47,13 +51,19 @@ class Schrodinger(eqx.Module):
         """V(x, t), a scalar."""
         return jnp.asarray(self.potential(x, t))
 
-    def given_at(self, x: Point, t: Any = 0.0) -> Array:
-        """What the equation is given by at x, beside its diffusion: V, `(1,)`."""
-        return self.energy(x, t)[None]
+    @property
+    def functions(self) -> dict[str, Callable[[Point, Any], Array]]:
+        """V by its name, `potential`."""
+        return {"potential": self.energy}
 
-    def diffusions(self, x: Point) -> Array:
-        """The diffusion along each axis, `(d,)`."""
-        return jnp.broadcast_to(self.diffusion.astype(x.dtype), x.shape)
+    @property
+    def irreversible_anywhere(self) -> str | None:
+        """Why there is no Gibbs density."""
+        return NO_DENSITY
+
+    def irreversible_because(self, grid: Grid, t: Any = 0.0) -> str | None:
+        """Why there is no Gibbs density."""
+        return NO_DENSITY
 
 
 def constant_diffusion(diffusion: Any, hamiltonian: str) -> Array:

@@ -12,19 +12,21 @@ zero exactly where s is the score of a density, and that density is then the squ
 Reference: arXiv 2606.05217; theorems T7 and T8 of this library.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.types import Point
+from ..grid import Grid
+from .base import NO_DENSITY, Equation
 from .field import Field, as_field
 from .fokker_planck import FokkerPlanck
 from .schrodinger import constant_diffusion
 
 
-class ScoreHamiltonian(eqx.Module):
+class ScoreHamiltonian(Equation):
     """H = D A^T A, A = grad - s/2, acting on waves.
 
     **Arguments**: `score` s, `f(x)` or `f(x, t)` to `(d,)`, in units 1/length: a function, a network, any callable;
@@ -42,6 +44,8 @@ class ScoreHamiltonian(eqx.Module):
     ```
     """
 
+    evolves_density: ClassVar[bool] = False
+    by_factors: ClassVar[bool] = True
     score: Field
     diffusion: Array
 
@@ -54,13 +58,19 @@ class ScoreHamiltonian(eqx.Module):
         """Whether the score depends on time."""
         return self.score.moves
 
-    def given_at(self, x: Point, t: Any = 0.0) -> Array:
-        """What the equation is given by at x, beside its diffusion: s, `(d,)`."""
-        return self.score(x, t)
+    @property
+    def functions(self) -> dict[str, Callable[[Point, Any], Array]]:
+        """s by its name, `score`."""
+        return {"score": self.score}
 
-    def diffusions(self, x: Point) -> Array:
-        """The diffusion along each axis, `(d,)`."""
-        return jnp.broadcast_to(self.diffusion.astype(x.dtype), x.shape)
+    @property
+    def irreversible_anywhere(self) -> str | None:
+        """Why there is no Gibbs density."""
+        return NO_DENSITY
+
+    def irreversible_because(self, grid: Grid, t: Any = 0.0) -> str | None:
+        """Why there is no Gibbs density."""
+        return NO_DENSITY
 
     def sampler(self) -> FokkerPlanck:
         """The process dX = D s dt + sqrt(2 D) dW that samples by this score.

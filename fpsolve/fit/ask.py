@@ -6,9 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.checks import is_concrete, refuse
-from ..equation import FokkerPlanck, Schrodinger, ScoreHamiltonian
+from ..equation import FokkerPlanck, Schrodinger, ScoreHamiltonian, WithPotential
 from ..grid import Gaussian, Grid, Reflecting
-from ..scheme.base import WithPotential
 from .search import Spread, Unresolved
 from .terrain import Unconfined
 
@@ -37,7 +36,7 @@ def check_question(equation: Any, initial: Any, times: Any, tol: Any, like: Any)
     if initial is not None and not callable(initial):
         cure = "Give a function of x or fp.Gaussian, or the grid that the array is on."
         refuse("initial", np.shape(initial), "an array has the shape of some grid, and none was given", cure)
-    if initial is None and isinstance(equation, FokkerPlanck) and equation.irreversible_anywhere is not None:
+    if initial is None and equation.evolves_density and equation.irreversible_anywhere is not None:
         cure = "Give initial=, and times=."
         refuse("initial", None, f"a fit to levels needs a Gibbs density: {equation.irreversible_anywhere}", cure)
     if initial is not None and times is None and equation.moves:

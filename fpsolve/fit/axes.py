@@ -13,12 +13,10 @@ import numpy as np
 
 from ..core.checks import refuse
 from ..entrance import initial_field
-from ..equation import FokkerPlanck
+from ..equation import FokkerPlanck, WithPotential
 from ..grid import Gaussian, Grid, Periodic
 from ..grid import Line as LineAxis
 from ..plan import choose_scheme
-from ..scheme import Spectral
-from ..scheme.base import WithPotential
 from .landscape import Landscape, moments_of
 from .line import Line
 from .search import ALL, Goal, Reference, Unresolved, fit_box, fit_nodes, refer
@@ -88,7 +86,7 @@ def _taken(question: Question, grid: Grid, error: float) -> Grid:
         field = equation.gibbs(grid, t) if levels else initial_field(equation, grid, question.initial)
         times = jnp.asarray([t] if levels or question.times is None else question.times)
         chosen = choose_scheme(equation, grid, None, field, times, question.tol)
-        if isinstance(chosen.scheme, Spectral):
+        if chosen.scheme.spectral:
             return grid
         fits = chosen.wave_representable
         grid = grid.refine(GROWTH)

@@ -9,8 +9,8 @@ from ..core.checks import check_integer
 from ..core.memory import check_memory
 from ..core.types import Real
 from ..entrance import check_times, check_tolerance
+from ..equation import WithPotential
 from ..grid import Grid
-from ..scheme.base import WithPotential
 from .ask import check_question, dimension, explain
 from .axes import Question, fit_axes
 from .search import Spread, Unresolved

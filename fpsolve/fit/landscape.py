@@ -12,9 +12,8 @@ from jaxtyping import Array
 
 from ..core.content import read_at
 from ..core.program import sampling_program
-from ..equation import FokkerPlanck, axis_wells, read_equation
+from ..equation import FokkerPlanck, WithPotential, axis_wells, read_equation
 from ..grid import Gaussian
-from ..scheme.base import WithPotential
 
 CHUNK, BROAD = 512, 4096  # points a call: of all numbers, of the energy alone
 
@@ -33,8 +32,8 @@ class Landscape:
 
     def __init__(self, equation: WithPotential, ndim: int):
         self.equation, self.ndim = read_equation(equation, ndim), ndim
-        self.process = isinstance(equation, FokkerPlanck)
-        self.reversible = isinstance(equation, FokkerPlanck) and equation.irreversible_anywhere is None
+        self.process = equation.evolves_density
+        self.reversible = equation.irreversible_anywhere is None
 
     def local(self, points: np.ndarray, t: float = 0.0) -> Local:
         """Everything at points `(P, d)`."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..entrance import mass_weights
 from ..equation import divide_root
-from ..grid import Axis, Grid, Legendre
+from ..grid import Axis, Grid
 from ..method.aliasing import aliasing_error, short_wave_damping, short_wave_share
 from ..method.clipping import TOL_FRACTION, clip_tails
 from ..plan.resolution import UNRESOLVED, wave_fits, wave_resolved
@@ -60,7 +60,7 @@ class Line:
             return self._steps(axis, times, state)
         root = np.sqrt(w)
         energies, modes = np.linalg.eigh(self.matrix(axis))
-        kept = self.process and axis.ends != "open"
+        kept = self.process and axis.boundary != "absorbing"
         ground = np.exp(log_root) if kept else np.zeros_like(log_root)
         turn = 1.0 if self.wick == 0 else np.exp(1j * self.wick)
         share = w @ (ground * state)
@@ -78,13 +78,13 @@ class Line:
         log_root = self._log_root(numbers, axis.weights)
         wave = self.reversible and (times is None or self._enter(axis, log_root, False, _first(times)) is not None)
         share = 0.0
-        if not isinstance(axis, Legendre):
+        if axis.uniform:
             field = np.exp(2 * log_root) if times is None else self.density(axis)
             share = float(short_wave_share(field, axis, 0, np))
             first = 0.0 if times is None or not wave else _first(times)
             damping = short_wave_damping(np.min(numbers.diffusion), axis, first, np)
             share = max(share**2, share * float(damping)) if wave else share
-        if not wave or axis.ends == "open":
+        if not wave or axis.boundary == "absorbing":
             return bool(share < UNRESOLVED)
         moments = np.linspace(0, times[-1], 3) if self.moves and times is not None else np.zeros(1)
         return max(share, *(self._leak(axis, float(t)) for t in moments)) < UNRESOLVED
@@ -107,7 +107,7 @@ class Line:
         """H in the orthonormal basis sqrt(w) u."""
         faces, w = basis(axis), axis.weights
         root = np.sqrt(w)
-        if self.process and isinstance(axis, Legendre):
+        if self.process and not axis.uniform:
             numbers = self.numbers(faces.faces, t)
             factor = np.sqrt(numbers.diffusion)[:, None] * (
                 faces.derivative - (numbers.drift / (2 * numbers.diffusion))[:, None] * faces.interpolation
@@ -156,7 +156,7 @@ class Line:
     def _steps(self, axis: Axis, times: np.ndarray, state: np.ndarray) -> "States":
         """In steps: of Strang, or (on `Legendre`, where the well alone knows no walls) of frozen exponentials."""
         x, w = axis.nodes, axis.weights
-        walled = self.process and isinstance(axis, Legendre)
+        walled = self.process and not axis.uniform
         root = np.sqrt(w)
         energies, modes = (np.zeros(0), np.zeros((0, 0))) if walled else self._kinetic(axis)
         log_root = self._log_root(self.numbers(x, 0.0), w)

@@ -65,7 +65,7 @@ class Goal:
 
     def leak(self, line: Line, axis: Axis) -> float:
         """By how much the ground level of a process misses zero, relative to its gap: what a kink in U does to it."""
-        if self.times is not None or not line.process or axis.ends == "open":
+        if self.times is not None or not line.process or axis.boundary == "absorbing":
             return 0.0
         levels = line.levels(axis)
         return float(abs(levels[0]) / max(levels[1], SMALL * levels[2]))

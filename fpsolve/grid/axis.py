@@ -3,11 +3,11 @@
     nodes   x_0 < x_1 < ... < x_{n-1}           fields live here
     faces   between neighbours                  fluxes and derivatives live here
 
-The three kinds of ends differ only in which faces exist:
+The three kinds of boundary differ only in which faces exist:
 
-    closed  n - 1 faces, none at the ends: nothing leaves
-    ring    n faces, the last one joins the last node to the first
-    open    n + 1 faces, the first and the last on walls where the density is zero
+    no_flux    n - 1 faces, none at the ends: nothing leaves
+    periodic   n faces, the last one joins the last node to the first
+    absorbing  n + 1 faces, the first and the last on walls where the density is zero
 
 Axes are static: frozen, hashable, compared by value, and their arrays are float64 numpy, computed once.
 """
@@ -24,19 +24,23 @@ from jaxtyping import Array
 from ..core.checks import check_finite_number, check_integer, refuse
 from ..core.types import Count, Real
 
-Ends = Literal["closed", "ring", "open"]
+Boundary = Literal["no_flux", "periodic", "absorbing"]
+Modes = Literal["fourier", "sines", "polynomials"]
 AnyAxis = TypeVar("AnyAxis", bound="Axis")
 AnyType = TypeVar("AnyType")
 
 
 @dataclasses.dataclass(frozen=True)
 class Axis(abc.ABC):
-    """What every axis has: two bounds, `n` nodes, and its kind of ends. Units: those of the coordinate."""
+    """What every axis has: two bounds, `n` nodes, and its kind of boundary. Units: those of the coordinate."""
 
     lower: Real
     upper: Real
     n: Count
-    ends: ClassVar[Ends]
+    boundary: ClassVar[Boundary]
+    modes: ClassVar[Modes | None]  # the functions of its spectral basis; None where there is no such basis
+    uniform: ClassVar[bool]  # whether all cells are equal
+    unbounded: ClassVar[bool]  # whether it stands for the whole line, so that a density must decay before its ends
 
     def __post_init__(self) -> None:
         name = type(self).__name__
@@ -77,7 +81,7 @@ class Axis(abc.ABC):
     @property
     def faces(self) -> np.ndarray:
         """Positions of the faces, one for each pair that `beside` returns."""
-        return {"closed": self.edges[1:-1], "ring": self.edges[1:], "open": self.edges}[self.ends]
+        return {"no_flux": self.edges[1:-1], "periodic": self.edges[1:], "absorbing": self.edges}[self.boundary]
 
     @property
     def gaps(self) -> np.ndarray:
@@ -87,28 +91,28 @@ class Axis(abc.ABC):
 
     @property
     def sides(self) -> tuple[np.ndarray, np.ndarray]:
-        """The two points on either side of each face; on an open end one of them is the wall itself."""
+        """The two points on either side of each face; on an absorbing end one of them is the wall itself."""
         x = self.nodes
-        if self.ends == "ring":
+        if self.boundary == "periodic":
             return x, np.roll(x, -1)
-        if self.ends == "open":
+        if self.boundary == "absorbing":
             x = np.concatenate([[self.lower], x, [self.upper]])
         return x[:-1], x[1:]
 
     def beside(self, u: Array, axis: int = -1) -> tuple[Array, Array]:
         """Values below and above each face along `axis` of `u`; zero on a wall."""
-        if self.ends == "ring":
+        if self.boundary == "periodic":
             return u, jnp.roll(u, -1, axis)
-        if self.ends == "open":
+        if self.boundary == "absorbing":
             u = _pad(u, axis)
         n = u.shape[axis]
         return jax.lax.slice_in_dim(u, 0, n - 1, axis=axis), jax.lax.slice_in_dim(u, 1, n, axis=axis)
 
     def around(self, flux: Array, axis: int = -1) -> tuple[Array, Array]:
-        """Face values below and above each node along `axis`; zero beyond a closed end. The transpose of `beside`."""
-        if self.ends == "ring":
+        """Face values below and above each node along `axis`; zero beyond a no-flux end. The transpose of `beside`."""
+        if self.boundary == "periodic":
             return jnp.roll(flux, 1, axis), flux
-        if self.ends == "closed":
+        if self.boundary == "no_flux":
             flux = _pad(flux, axis)
         n = flux.shape[axis]
         return jax.lax.slice_in_dim(flux, 0, n - 1, axis=axis), jax.lax.slice_in_dim(flux, 1, n, axis=axis)

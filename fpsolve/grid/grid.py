@@ -90,6 +90,16 @@ class Grid:
         return jnp.stack([nodes[0] for nodes in self.nodes])
 
     @property
+    def absorbs(self) -> bool:
+        """Whether mass leaves through an end of some axis."""
+        return any(axis.boundary == "absorbing" for axis in self.axes)
+
+    @property
+    def uniform(self) -> bool:
+        """Whether the cells of each axis are equal."""
+        return all(axis.uniform for axis in self.axes)
+
+    @property
     def in_cells(self) -> "Grid":
         """The same grid in units of its cells (`Axis.in_cells`), and so one grid for all boxes."""
         return Grid(*(axis.in_cells for axis in self.axes))

@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.polynomial import legendre
 
-from .axis import Axis, Ends, register
+from .axis import Axis, Boundary, Modes, register
 
 
 @register
@@ -35,7 +35,10 @@ class Legendre(Axis):
     ```
     """
 
-    ends: ClassVar[Ends] = "closed"
+    boundary: ClassVar[Boundary] = "no_flux"
+    modes: ClassVar[Modes | None] = "polynomials"
+    uniform: ClassVar[bool] = False
+    unbounded: ClassVar[bool] = False
 
     @property
     def cells(self) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..core.types import Count, Real
-from .axis import Axis, Ends, register
+from .axis import Axis, Boundary, Modes, register
 
 
 @functools.lru_cache(maxsize=256)
@@ -42,7 +42,10 @@ class Line(Axis):
     ```
     """
 
-    ends: ClassVar[Ends] = "closed"
+    boundary: ClassVar[Boundary] = "no_flux"
+    modes: ClassVar[Modes | None] = "fourier"
+    uniform: ClassVar[bool] = True
+    unbounded: ClassVar[bool] = True
     cells = equal_cells
 
 
@@ -60,7 +63,10 @@ class Reflecting(Axis):
     ```
     """
 
-    ends: ClassVar[Ends] = "closed"
+    boundary: ClassVar[Boundary] = "no_flux"
+    modes: ClassVar[Modes | None] = None
+    uniform: ClassVar[bool] = True
+    unbounded: ClassVar[bool] = False
     cells = equal_cells
 
 
@@ -78,7 +84,10 @@ class Absorbing(Axis):
     ```
     """
 
-    ends: ClassVar[Ends] = "open"
+    boundary: ClassVar[Boundary] = "absorbing"
+    modes: ClassVar[Modes | None] = "sines"
+    uniform: ClassVar[bool] = True
+    unbounded: ClassVar[bool] = False
     cells = equal_cells
 
 
@@ -97,5 +106,8 @@ class Periodic(Axis):
     ```
     """
 
-    ends: ClassVar[Ends] = "ring"
+    boundary: ClassVar[Boundary] = "periodic"
+    modes: ClassVar[Modes | None] = "fourier"
+    uniform: ClassVar[bool] = True
+    unbounded: ClassVar[bool] = False
     cells = equal_cells

@@ -162,7 +162,7 @@ def _departures(operator: EdgeOperator, i: int) -> Array:
 def _absorbed(operator: EdgeOperator, i: int) -> Array:
     """The rate at which walls of axis i swallow mass from each node, `(*shape)`; not differentiated."""
     gone, position = jnp.zeros(operator.grid.shape, operator.up[i].dtype), i - operator.grid.ndim
-    if operator.grid.axes[i].ends != "open":
+    if operator.grid.axes[i].boundary != "absorbing":
         return gone
     up, down = (jnp.moveaxis(jax.lax.stop_gradient(u[i]), i, -1) for u in (operator.up, operator.down))
     walls = jnp.moveaxis(gone, i, -1).at[..., 0].add(down[..., 0]).at[..., -1].add(up[..., -1])

@@ -61,7 +61,7 @@ class Layers(eqx.Module):
 def longest_axis(operator: EdgeOperator) -> int:
     """The axis across which the layers lie: the longest, and of equals one that is no ring."""
     axes = operator.grid.axes
-    return max(range(len(axes)), key=lambda i: (axes[i].n, axes[i].ends != "ring"))
+    return max(range(len(axes)), key=lambda i: (axes[i].n, axes[i].boundary != "periodic"))
 
 
 def factor_layers(operator: EdgeOperator, shift: Array) -> Layers:
@@ -79,10 +79,10 @@ def factor_layers(operator: EdgeOperator, shift: Array) -> Layers:
     within = -jnp.transpose(flat(part(False, operator.well).generator(unit)), (1, 2, 0))
     within = within + jnp.eye(m, dtype=unit.dtype) * (shift + flat(part(True, None).exit_rates))[:, None]
     up, down, weights = flat(operator.up[i]), flat(operator.down[i]), jnp.asarray(axis.weights, unit.dtype)[:, None]
-    if axis.ends == "open":
+    if axis.boundary == "absorbing":
         up, down = up[1:-1], down[1:-1]
     rise, fall = up[: n - 1] / weights[1:], down[: n - 1] / weights[:-1]
-    if axis.ends != "ring":
+    if axis.boundary != "periodic":
         return Layers(_eliminate(within, rise, fall), rise, fall, None, i, grid.shape)
     arrive = jnp.stack([down[-1] / weights[-1], rise[-1]])
     leave = jnp.stack([up[-1] / weights[0], fall[-1]])

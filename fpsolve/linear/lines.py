@@ -83,10 +83,10 @@ def factor_lines(operator: EdgeOperator, i: int, h: Array, excess: Array) -> Lin
     weights = jnp.asarray(axis.weights, up.dtype)
     sums = last(jnp.broadcast_to(excess, grid.shape))
     edge = lambda u, j: h * u[..., j]
-    if axis.ends == "open":
+    if axis.boundary == "absorbing":
         sums = sums.at[..., 0].add(edge(down, 0) / weights[0]).at[..., -1].add(edge(up, -1) / weights[-1])
         up, down = up[..., 1:-1], down[..., 1:-1]
-    if axis.ends != "ring":
+    if axis.boundary != "periodic":
         rise, fall = h * up / weights[:-1], h * down / weights[1:]
         return Lines(weights, _pivots(sums, rise, fall), rise, fall, None, i - grid.ndim)
     rise, fall = h * up[..., :-1] / weights[:-1], h * down[..., :-1] / weights[1:]

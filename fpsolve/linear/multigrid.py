@@ -145,7 +145,7 @@ def wave_multigrid(operator: EdgeOperator) -> Multigrid:
     **Arguments**: `operator`, a process that balances in detail or a Schrödinger operator. **Cost**: 2 d + 6 fields.
     """
     chain = chain_of(operator)
-    alone = operator.well is None and all(axis.ends != "open" for axis in operator.grid.axes)
+    alone = operator.well is None and all(axis.boundary != "absorbing" for axis in operator.grid.axes)
     chains, shares = _coarsened(chain)
     roots = tuple(jnp.sqrt(share) for share in shares)
 
@@ -174,13 +174,13 @@ def chain_of(operator: EdgeOperator, clamped: Array | None = None) -> Chain:
     well = jnp.zeros(grid.shape, dtype) if operator.well is None else operator.well - jnp.min(operator.well)
     log_mass = jnp.log(grid.weights.astype(dtype))
     log_mass = log_mass if operator.log_root is None else log_mass + 2 * operator.log_root
-    up, down, rings = [], [], tuple(axis.ends == "ring" for axis in grid.axes)
+    up, down, rings = [], [], tuple(axis.boundary == "periodic" for axis in grid.axes)
     for i, axis in enumerate(grid.axes):
         weights = jnp.asarray(axis.weights, dtype).reshape(-1, *[1] * (d - 1 - i))
         upper, lower = operator.up[i], operator.down[i]
-        if axis.ends == "closed":
+        if axis.boundary == "no_flux":
             upper, lower = _padded(upper, i - d, (0, 1)), _padded(lower, i - d, (1, 0))
-        elif axis.ends == "open":
+        elif axis.boundary == "absorbing":
             upper, lower = (jax.lax.slice_in_dim(u, a, a + axis.n, axis=i) for u, a in ((upper, 1), (lower, 0)))
         else:
             lower = _below(lower, i - d, True)

@@ -15,7 +15,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ..grid import Axis, Grid, Legendre, Line
+from ..grid import Axis, Grid
 
 # Of the sampling frequency: above it lies the shortest tenth, 0.45 to 0.5 (a free choice).
 SHORTEST = 0.45
@@ -29,11 +29,11 @@ def aliasing_error(grid: Grid, wave: Any, sqrt_pi: Any, damping: Any, xp: Any = 
     density = sqrt_pi * wave
     of_wave = of_density = xp.zeros((), wave.real.dtype)
     for i, axis in enumerate(grid.axes):
-        if not isinstance(axis, Legendre):  # whose highest polynomials mix with no others
+        if axis.uniform:  # whose highest polynomials mix with no others
             short = xp.abs(short_part(wave, axis, i, xp) * sqrt_pi)
             of_wave = of_wave + damping[i] * _integral(grid, short, xp)
             of_density = of_density + damping[i] * _integral(grid, xp.abs(short_part(density, axis, i, xp)), xp)
-        if isinstance(axis, Line):
+        if axis.unbounded:
             # A strip of one cell at each end, as wide as the box: the wave there is carried to the other end.
             ends = [0, axis.n - 1]
             section = xp.take(_weights(grid, wave, xp), xp.asarray(ends), axis=i) * axis.n
@@ -57,7 +57,7 @@ def short_wave_damping(diffusion: Any, axis: Axis, t: Any, xp: Any = jnp) -> Any
 
 def frequencies(field: Any, axis: Axis, i: int, xp: Any = jnp) -> tuple[Any, Any]:
     """The Fourier coefficients along axis i, and which belong to the shortest tenth. Sines are made odd first."""
-    odd = xp.concatenate([field, -xp.flip(field, i)], i) if axis.ends == "open" else field
+    odd = xp.concatenate([field, -xp.flip(field, i)], i) if axis.boundary == "absorbing" else field
     high = np.abs(np.fft.fftfreq(odd.shape[i])) > SHORTEST
     return xp.fft.fft(odd, axis=i), high.reshape(-1, *[1] * (field.ndim - 1 - i))
 

@@ -172,7 +172,7 @@ def split_stationary(operator: Operator, picture: Picture | str, field: Array) -
     alone and evolve the rest, so that mass and the Gibbs density are kept to rounding at any time.
     """
     log_root = operator.log_root
-    if log_root is None or any(axis.ends == "open" for axis in operator.grid.axes):
+    if log_root is None or operator.grid.absorbs:
         return jnp.zeros_like(field), field
     root, integrate = jnp.exp(log_root), operator.grid.integrate
     still = root * (integrate(field) * root if picture == Picture.DENSITY else integrate(root * field))

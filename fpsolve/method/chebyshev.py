@@ -29,7 +29,7 @@ from ..core.checks import check_integer, check_positive, refuse
 from ..core.loop import run_loop
 from ..equation import divide_root
 from ..linear import lowest_level
-from ..scheme import EdgeOperator, Operator
+from ..scheme import Operator
 from ..scheme.tensor import TensorOperator
 from .base import (
     Keeps,
@@ -181,7 +181,7 @@ def _together(prepared: _Prepared, field: Array, lengths: Array, tol: Array, wic
     size = prepared.norm(rest)
     epsilon = jnp.finfo(field.real.dtype).eps
     truncation = jnp.clip(tol / (100 * jnp.maximum(size, 1)), epsilon / 16, 1e-3)
-    if isinstance(operator, EdgeOperator):
+    if operator.positive:
         truncation = epsilon / 16 * jnp.ones_like(truncation)  # positivity is worth the few terms it costs
     missing = jnp.zeros_like(lengths)
     if (contraction := prepared.contraction) is not None:
@@ -214,7 +214,7 @@ def _expand(prepared: _Prepared, field: Array, lengths: Array, truncation: Array
     weights = window[:, None] / (NODES * jnp.pi) * jnp.exp(-2 * z[:, None] * jnp.sin(angles / 2) ** 2)
     counts = _terms(z, truncation)  # beyond which the integral's nodes would fold small k back
     blocks = -(-jnp.max(counts) // BLOCK)
-    if isinstance(prepared.operator, EdgeOperator) and len(lengths) == 1:
+    if prepared.operator.positive and len(lengths) == 1:
         total, last = _clenshaw(prepared, field, angles, weights, counts, blocks), jnp.zeros_like(field)
     else:
         total, last = _sums(prepared, field, angles, weights, counts, blocks)

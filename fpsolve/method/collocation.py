@@ -193,7 +193,7 @@ def step(
         norm = lambda t: jax.scipy.special.logsumexp(2 * relative_to(problem, t, dtype) + cells) / 2
         decay = decay * jnp.exp(norm(now.t + length) - norm(now.t))
     ends = ends * decay
-    if problem.picture is Picture.GIBBS_WAVE and all(axis.ends != "open" for axis in problem.grid.axes):
+    if problem.picture is Picture.GIBBS_WAVE and all(axis.boundary != "absorbing" for axis in problem.grid.axes):
         # Mass is kept, and what both solutions lost of it is an error that their distance does not show.
         integrate = problem.grid.integrate
         before, after = (jnp.exp(problem.log_sqrt_pi(t, dtype)) for t in (now.t, now.t + length))

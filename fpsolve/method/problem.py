@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..equation import divide_root
-from ..grid import Grid, Legendre
-from ..scheme import Operator, OperatorPath, Spectral
+from ..grid import Grid
+from ..scheme import Operator, OperatorPath
 from .base import Picture
 from .clipping import clip_tails
 
@@ -42,10 +42,10 @@ class Problem(eqx.Module):
         path = self.operator
         return (
             isinstance(path, OperatorPath)
-            and isinstance(path.scheme, Spectral)
+            and path.scheme.spectral
             and path.axiswise
             and self.picture is not Picture.DENSITY
-            and not any(isinstance(axis, Legendre) for axis in self.grid.axes)
+            and self.grid.uniform
             and self.grid.size <= LARGEST
         )
 

@@ -91,7 +91,7 @@ class Rational(Propagator):
             return Reason(f"Rational takes one axis, and the grid has {kind.grid.ndim}", f"Give {others}.")
         if reason := no_rates("Rational", kind):
             return reason
-        if kind.fokker_planck and not kind.gradient_drift and kind.grid.axes[0].ends == "ring":
+        if kind.fokker_planck and not kind.gradient_drift and kind.grid.axes[0].boundary == "periodic":
             cure = "Give fp.Dense() on a small grid, fp.Uniformization(), fp.Splitting() or fp.Implicit()."
             return Reason("a drift that is no gradient on a ring makes the spectrum complex", cure)
         return None
@@ -113,12 +113,12 @@ class Rational(Propagator):
         if picture != Picture.DENSITY and operator.well is None:
             refuse("picture", picture, "Rational carries the density of a process", cure)
         (axis,), weights = operator.grid.axes, node_weights(operator)
-        ring, lossy = axis.ends == "ring", axis.ends == "open" or operator.well is not None
+        ring, lossy = axis.boundary == "periodic", axis.boundary == "absorbing" or operator.well is not None
         if ring and not lossy and operator.log_root is None:
             refuse("method", self, "a force round a ring makes the spectrum complex", cure)
         up, down = operator.up[0], operator.down[0]
         excess = jnp.zeros_like(weights) if operator.well is None else operator.well
-        if axis.ends == "open":
+        if axis.boundary == "absorbing":
             excess = excess.at[0].add(down[0] / weights[0]).at[-1].add(up[-1] / weights[-1])
             up, down = up[1:-1], down[1:-1]
         if not lossy and operator.log_root is None:

@@ -141,10 +141,10 @@ def _rates(operator: EdgeOperator, i: int, floor: Array) -> Array:
         "closed": (node[:-1], node[1:]),
         "ring": (node, np.roll(node, -1)),
         "open": (np.concatenate([beyond, node]), np.concatenate([node, beyond])),
-    }[axis.ends]
+    }[axis.boundary]
     weights = np.concatenate([axis.weights, [np.inf]])  # from where nothing returns
     death = None if operator.well is None or i > 0 else last(operator.well - floor)
-    size = n + (death is not None or axis.ends == "open")
+    size = n + (death is not None or axis.boundary == "absorbing")
     rise = last(operator.up[i]) / jnp.asarray(weights[below], operator.up[i].dtype)
     fall = last(operator.down[i]) / jnp.asarray(weights[above], rise.dtype)
     rates = jnp.zeros((*rise.shape[:-1], size, size), rise.dtype)

@@ -17,7 +17,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.program import compiled, quick_program
-from ..scheme import OperatorPath, Spectral
+from ..scheme import OperatorPath
 from .aliasing import EXCESS, aliasing_error
 from .base import Picture, Propagator
 from .chebyshev import Chebyshev
@@ -237,7 +237,7 @@ def boundary_aliasing_error(problem: Problem, state: Array, t: Array) -> Array:
     """The relative L1 error of a moving wave on its axes, where it is much more than that of its density and of the
     Gibbs wave."""
     path = problem.operator
-    spectral = isinstance(path, OperatorPath) and isinstance(path.scheme, Spectral)
+    spectral = isinstance(path, OperatorPath) and path.scheme.spectral
     if not spectral or problem.picture is not Picture.GIBBS_WAVE:
         return jnp.zeros((), state.real.dtype)
     grid, undamped = problem.grid, jnp.ones(problem.grid.ndim)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.loop import run_loop
-from ..scheme import EdgeOperator, Operator
+from ..scheme import Operator
 from .base import (
     Keeps,
     Picture,
@@ -75,8 +75,7 @@ class Uniformization(Propagator):
 
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
         """The rate q: the largest exit rate, or half the spectral bound where there are no rates."""
-        rate = jnp.max(operator.exit_rates) if isinstance(operator, EdgeOperator) else operator.bounds[1] / 2
-        return _Prepared(operator, jax.lax.stop_gradient(rate), picture)
+        return _Prepared(operator, jax.lax.stop_gradient(operator.largest_rate), picture)
 
     def apply(self, prepared: _Prepared, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
         """Length after length; `tol` is below rounding already, since the last terms cost least."""
@@ -89,7 +88,7 @@ def _sum(prepared: _Prepared, field: Array, length: Array) -> Step:
     steps = jax.lax.stop_gradient(mean)
     count = jnp.ceil(steps + 9 * jnp.sqrt(steps) + 24).astype(int)
     still = jnp.zeros_like(field)
-    if not isinstance(prepared.operator, EdgeOperator):  # on finite volumes every term is to stay positive
+    if not prepared.operator.positive:  # else every term of the sum is to stay positive
         still, field = split_stationary(prepared.operator, prepared.picture, field)
 
     def body(k: Array, parameters: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -103,7 +102,7 @@ def _sum(prepared: _Prepared, field: Array, length: Array) -> Step:
     total = run_loop(count, body, parameters, (field, jnp.zeros_like(field)))[1]
     # log-weights of size q t carry a rounding error of that size, common to all terms: one factor repairs it.
     total = total / _poisson_mass(parameters[1], count)
-    if not isinstance(prepared.operator, EdgeOperator):
+    if not prepared.operator.positive:
         _, total = split_stationary(prepared.operator, prepared.picture, total)
     else:
         total = total * _kept(prepared, field, total)
@@ -114,8 +113,7 @@ def _sum(prepared: _Prepared, field: Array, length: Array) -> Step:
 def _kept(prepared: _Prepared, before: Array, after: Array) -> Array:
     """The factor that undoes the drift of the mass by rounding, which all products share; 1 where mass may leave."""
     operator = prepared.operator
-    assert isinstance(operator, EdgeOperator)
-    if operator.well is not None or any(axis.ends == "open" for axis in operator.grid.axes):
+    if operator.well is not None or operator.grid.absorbs:
         return jnp.ones((), after.dtype)
     mass = operator.grid.integrate(after)
     return jnp.where(mass > 0, operator.grid.integrate(before) / jnp.where(mass > 0, mass, 1), 1)

@@ -12,12 +12,11 @@ from ..core.arrays import as_array
 from ..core.checks import check_integer, is_concrete, refuse
 from ..core.decision import Decision
 from ..core.memory import check_memory
-from ..eigen import DENSE_SIZE, Levels, choose_modes, is_factored, on_host, unresolved
-from ..entrance import check_and_sample, check_tolerance
-from ..equation import FokkerPlanck, ScoreHamiltonian
+from ..eigen import DENSE_SIZE, Levels, choose_modes, on_host, unresolved
+from ..entrance import check_and_sample, check_kinds, check_tolerance
+from ..equation import Equation
 from ..grid import Grid
 from ..scheme import Operator, ScharfetterGummel, Scheme, Spectral
-from ..scheme.base import Equation
 from ..scheme.cells import may_be_in_cells
 from .resolution import UNRESOLVED
 from .scheme_choice import LARGEST_SPECTRAL, SampledEquation, check_scheme, choose_scheme, has_basis
@@ -53,7 +52,7 @@ class ModesRequest:
     @property
     def process(self) -> bool:
         """Whether H belongs to a Fokker-Planck equation."""
-        return isinstance(self.equation, FokkerPlanck)
+        return self.equation.evolves_density
 
     @property
     def concrete(self) -> bool:
@@ -63,6 +62,7 @@ class ModesRequest:
 
 def validate_modes(equation: Any, grid: Any, k: Any, t: Any, scheme: Any, tol: Any) -> ModesRequest:
     """Refuse what cannot be right; read the equation's functions, and sample them where a scheme is likely."""
+    check_kinds(equation, scheme)
     likely = _likely_scheme(equation, grid, scheme)
     equation, grid, samples = check_and_sample(equation, grid, likely, t)
     k = check_integer("k", k, 1, "Ask for at least one level.")
@@ -72,12 +72,12 @@ def validate_modes(equation: Any, grid: Any, k: Any, t: Any, scheme: Any, tol: A
     check_memory("grid", grid.shape, FIELDS_PER_LEVEL * k + FIELDS, "Take fewer nodes on some axis, or fewer levels.")
     dtype = jnp.result_type(float)
     tol = check_tolerance(tol, dtype, default=ITERATED if dtype == jnp.float64 else SINGLE)
-    reversible = isinstance(equation, FokkerPlanck) and equation.irreversible_because(grid, t) is None
+    reversible = equation.irreversible_because(grid, t) is None
     if scheme is not None:
         check_scheme(scheme, equation, grid)
     known = None if samples is None else {(type(likely), float(t), reversible): samples}
     # The operator of a score stays in the user's units: what is made of its modes is.
-    in_cells = may_be_in_cells(scheme) and not isinstance(equation, ScoreHamiltonian)
+    in_cells = may_be_in_cells(scheme) and not equation.by_factors
     sampled = SampledEquation(equation, grid, reversible, known, in_cells)
     return ModesRequest(sampled, as_array(t), k, scheme, tol, dtype)
 
@@ -85,13 +85,11 @@ def validate_modes(equation: Any, grid: Any, k: Any, t: Any, scheme: Any, tol: A
 def _likely_scheme(equation: Any, grid: Any, scheme: Any) -> Scheme | None:
     """The scheme that will most likely be taken, whose samples the validating program takes along."""
     # With several diffusions it must first be seen whether there is a Gibbs density.
-    several = isinstance(equation, FokkerPlanck) and not callable(equation.diffusion) and np.ndim(equation.diffusion)
-    if not isinstance(grid, Grid) or several:
+    if not isinstance(grid, Grid) or equation.reversible_on_some_grids:
         return None
     if scheme is None:
         return Spectral() if has_basis(grid) else ScharfetterGummel()
-    known = isinstance(scheme, ScharfetterGummel) or (isinstance(scheme, Spectral) and has_basis(grid))
-    return scheme if known else None
+    return None if scheme.spectral and not has_basis(grid) else scheme
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,13 +111,13 @@ class Candidate:
     def factored(self) -> Operator | None:
         """The process as A^T A, or None where there is no factor."""
         request = self.request
-        if not isinstance(request.equation, FokkerPlanck | ScoreHamiltonian):
+        if not request.process and not request.equation.by_factors:
             return None
         # Sines are not exact on the quotient through A: a drift need not vanish where they do.
-        if request.process and isinstance(self.scheme, Spectral) and _absorbs(request.grid):
+        if request.process and self.scheme.spectral and _absorbs(request.grid):
             return None
         operator = self.operator
-        if is_factored(operator):
+        if operator.is_factored:
             return operator
         return request.sampled.operator(self.scheme, request.dtype, request.t, flux=True)
 
@@ -153,7 +151,7 @@ def first_candidate(request: ModesRequest) -> Candidate:
     scheme, decision = _choose_scheme(request)
     known = request.process and not _absorbs(grid)
     host = on_host(grid, request.equation, request.t)
-    solver = choose_modes(scheme, grid, k, known, isinstance(request.equation, ScoreHamiltonian), host)
+    solver = choose_modes(scheme, grid, k, known, request.equation.by_factors, host)
     size = k if solver in ("known", "ground") else min(grid.size, k + max(GUARDS, k // 2))
     return Candidate(request, scheme, decision, solver, size)
 
@@ -195,7 +193,7 @@ def next_candidate(tried: Candidate, outcome: Outcome) -> Candidate | None:
     """What to try after an outcome that can be looked at, or None where it stands."""
     request = tried.request
     if tried.solver == "relaxation":
-        if request.scheme is not None or not isinstance(tried.scheme, Spectral):
+        if request.scheme is not None or not tried.scheme.spectral:
             return None
         size = unresolved(request.grid, outcome.levels.vectors)
         if size <= UNRESOLVED:
@@ -209,4 +207,4 @@ def next_candidate(tried: Candidate, outcome: Outcome) -> Candidate | None:
 
 
 def _absorbs(grid: Grid) -> bool:
-    return any(axis.ends == "open" for axis in grid.axes)
+    return grid.absorbs

@@ -16,7 +16,6 @@ from ..core.checks import is_concrete
 from ..core.decision import Decision
 from ..core.machine import machine
 from ..core.program import compiled
-from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..method import (
     Chebyshev,
@@ -162,7 +161,7 @@ class Plan:
         """The density itself, where p / sqrt(pi) of a moving process grew too large."""
         method, request = self.method, self.request
         by_waves = self.problem.picture is Picture.GIBBS_WAVE or isinstance(method.exponential, Chebyshev)
-        if not (by_waves and isinstance(request.equation, FokkerPlanck) and method.extrapolate) or self.compared:
+        if not (by_waves and request.equation.evolves_density and method.extrapolate) or self.compared:
             return None
         chosen = SchemeChoice(self.scheme, self.decisions["scheme"], Picture.DENSITY, True, False)
         frozen, _ = choose_method(request.kind(chosen)._replace(time_dependent=False), None)

@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any
 
-import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import scaled
@@ -11,6 +10,7 @@ from ..core.decision import Decision
 from ..core.memory import check_memory
 from ..entrance import (
     check_and_sample,
+    check_kinds,
     check_times,
     check_tolerance,
     check_wick,
@@ -18,13 +18,12 @@ from ..entrance import (
     of_mass_one,
     sample_observables,
 )
-from ..equation import FokkerPlanck
+from ..equation import Equation
 from ..grid import Grid
 from ..method import Picture, ProblemKind, check_method, needs_rates
 from ..scheme import Spectral
-from ..scheme.base import Equation
 from ..scheme.cells import may_be_in_cells
-from .scheme_choice import SampledEquation, SchemeChoice, choose_scheme, has_basis
+from .scheme_choice import SampledEquation, SchemeChoice, choose_scheme, may_be_spectral
 
 RUN_ARRAYS = 12  # fields that a run holds beside those that it returns, at most
 
@@ -74,7 +73,7 @@ class Request:
         return _kind(
             self.equation,
             self.grid,
-            isinstance(chosen.scheme, Spectral),
+            chosen.scheme.spectral,
             chosen.reversible or chosen.picture is Picture.WAVE,
             chosen.wave_representable,
             self.wick,
@@ -83,7 +82,7 @@ class Request:
 
     def start(self, chosen: SchemeChoice) -> Array:
         """The state at t = 0; a density of smooth functions is normalised by the basis that will carry it."""
-        if isinstance(chosen.scheme, Spectral) and self.smooth and isinstance(self.equation, FokkerPlanck):
+        if chosen.scheme.spectral and self.smooth and self.equation.evolves_density:
             return of_mass_one(self.sampled.solved, self.field)
         return self.field
 
@@ -102,15 +101,16 @@ def validate(
 ) -> Request:
     """Refuse what cannot be right, read and sample the functions. `fitted` is what a fit found out about `grid`: a
     sentence, and the estimated error in space."""
+    check_kinds(equation, scheme)
     equation, grid, samples = check_and_sample(equation, grid, _likely(equation, grid, scheme, method))
     times = check_times(times)
     check_memory("grid", grid.shape, len(times) + RUN_ARRAYS, "Take fewer nodes on some axis, or fewer times.")
     check_wick(equation, wick)
     sampled_observables = sample_observables(observables, grid)
-    process = isinstance(equation, FokkerPlanck)
+    process = equation.evolves_density
     reversible = process and equation.irreversible_because(grid) is None
     if method is not None:
-        spectral = None if scheme is None else isinstance(scheme, Spectral)
+        spectral = None if scheme is None else scheme.spectral
         check_method(method, _kind(equation, grid, spectral, reversible or not process, True, wick, float))
     field = initial_field(equation, grid, initial)
     tol = check_tolerance(tol, field.real.dtype)
@@ -135,15 +135,13 @@ def validate(
 def _kind(
     equation: Equation, grid: Grid, spectral: bool | None, reversible: bool, representable: bool, wick: Any, dtype: Any
 ) -> ProblemKind:
-    process = isinstance(equation, FokkerPlanck)
-    forced = process and (equation.force is not None or callable(equation.diffusion))
     return ProblemKind(
         grid=grid,
         spectral=spectral,
-        fokker_planck=process,
+        fokker_planck=equation.evolves_density,
         reversible=reversible,
         wave_representable=representable,
-        gradient_drift=not forced,
+        gradient_drift=not equation.evolves_density or equation.irreversible_anywhere is None,
         time_dependent=equation.moves,
         wick=wick,
         dtype=dtype,
@@ -155,7 +153,6 @@ def _likely(equation: Any, grid: Any, scheme: Any, method: Any) -> Any:
     if not isinstance(grid, Grid) or needs_rates(method):
         return None
     # With several diffusions it must first be looked at whether there is a Gibbs density.
-    several = isinstance(equation, FokkerPlanck) and not callable(equation.diffusion) and np.ndim(equation.diffusion)
-    if several or not (isinstance(scheme, Spectral) or (scheme is None and has_basis(grid))):
+    if equation.reversible_on_some_grids or not may_be_spectral(scheme, grid):
         return None
     return Spectral()

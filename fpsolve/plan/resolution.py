@@ -17,10 +17,10 @@ from jaxtyping import Array
 
 from ..core.program import quick_program, sampling_program
 from ..equation import FokkerPlanck, divide_root
-from ..grid import Grid, Legendre
+from ..grid import Grid
 from ..method.aliasing import EXCESS, aliasing_error, short_wave_damping, short_wave_share
 from ..method.clipping import clip_tails
-from ..scheme import EdgeOperator, Operator
+from ..scheme import Operator
 
 UNRESOLVED = 1e-3  # the largest defect at which a basis is used: with as many cells finite volumes are seldom better
 MOST_CROSSED = 4.0  # the Péclet number of a cell up to which a density is tried in a basis (a free choice)
@@ -49,7 +49,7 @@ def measure(operator: Operator, diffusion: Any, field: Array, fraction: Any, fir
     wave_error, density_error = aliasing_error(grid, wave, jnp.exp(log_root), damping)
     defect = jnp.zeros((), field.dtype)
     for i, axis in enumerate(grid.axes):
-        if not isinstance(axis, Legendre):
+        if axis.uniform:
             share = short_wave_share(field, axis, i)
             # The grid feels what lies beyond its frequencies, which is about the square of what it shows.
             defect = jnp.maximum(defect, jnp.maximum(share**2, share * damping[i]))
@@ -66,7 +66,7 @@ def measure(operator: Operator, diffusion: Any, field: Array, fraction: Any, fir
 @quick_program
 def gibbs_leak(operator: Operator) -> Array:
     """The rate at which the Gibbs density would leak, 1 / time; zero where mass is lost anyway."""
-    if any(axis.ends == "open" for axis in operator.grid.axes):
+    if operator.grid.absorbs:
         return jnp.zeros((), operator.log_root.dtype)  # sqrt(pi) is no state of such a process
     root = jnp.exp(operator.log_root)
     leak = operator.grid.integrate(root * jnp.abs(operator.hamiltonian(root)))
@@ -94,14 +94,13 @@ def wave_size(log_root: Array, field: Array, grid: Grid) -> Array:
 @quick_program
 def rates(operator: Operator) -> tuple[Array, Array]:
     """The largest eigenvalue of H, and the largest exit rate."""
-    highest = operator.bounds[1]
-    return highest, jnp.max(operator.exit_rates) if isinstance(operator, EdgeOperator) else highest / 2
+    return operator.bounds[1], operator.largest_rate
 
 
 @quick_program
 def short_share(field: Array, grid: Grid) -> Array:
     """The worst share of the shortest tenth over the axes."""
-    shares = [short_wave_share(field, axis, i) for i, axis in enumerate(grid.axes) if not isinstance(axis, Legendre)]
+    shares = [short_wave_share(field, axis, i) for i, axis in enumerate(grid.axes) if axis.uniform]
     return jnp.max(jnp.stack([jnp.zeros((), field.dtype), *shares]))
 
 

@@ -7,11 +7,12 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array
-from ..core.checks import is_concrete, refuse
+from ..core.checks import is_concrete
 from ..core.decision import Decision
 from ..core.program import quick_program
-from ..equation import FokkerPlanck
-from ..grid import Grid, Reflecting
+from ..entrance import check_kinds
+from ..equation import Equation, FokkerPlanck
+from ..grid import Grid
 from ..method import Picture, needs_rates
 from ..method.clipping import TOL_FRACTION
 from ..scheme import (
@@ -24,7 +25,6 @@ from ..scheme import (
     log_sqrt_pi,
     sample_equation,
 )
-from ..scheme.base import Equation
 from ..scheme.cells import in_units
 from .resolution import (
     MOST_CROSSED,
@@ -71,7 +71,7 @@ class SampledEquation:
     def scale(self) -> float:
         """What a field in the user's units is multiplied by: a density becomes the mass of each cell, and so does the
         square of a wave."""
-        return self.cell if isinstance(self.equation, FokkerPlanck) else math.sqrt(self.cell)
+        return self.cell if self.equation.evolves_density else math.sqrt(self.cell)
 
     def samples(self, scheme: Scheme, t: Any = 0.0, flux: bool = False) -> Samples:
         """What a scheme reads at time t; `flux` takes the form without sqrt(pi)."""
@@ -139,7 +139,7 @@ def choose_scheme(
     sampled: SampledEquation | None = None,
 ) -> SchemeChoice:
     """The scheme asked for, checked, or the one that suits the method; with the picture it runs in."""
-    process = isinstance(equation, FokkerPlanck)
+    process = equation.evolves_density
     if sampled is None:
         sampled = SampledEquation(equation, grid, process and equation.irreversible_because(grid) is None)
     reversible = process and sampled.reversible
@@ -147,19 +147,19 @@ def choose_scheme(
         check_scheme(scheme, equation, grid)
     given = scheme
     representable, defect = False, 0.0
-    if reversible and _may_be_spectral(scheme, grid):
+    if reversible and may_be_spectral(scheme, grid):
         representable, defect = _measured(sampled, field, times, tol)
     provisional, because = False, "as asked"
     if scheme is None and needs_rates(method):
         scheme, because = ScharfetterGummel(), "because the method needs rates between cells"
     elif scheme is None:
         scheme, because, provisional = _suitable(sampled, reversible, representable, defect, field, times)
-    if reversible and not isinstance(scheme, Spectral):
+    if reversible and not scheme.spectral:
         representable = _representable_on_cells(sampled, scheme, field, tol)
     decision = Decision(type(scheme).__name__, because, (("defect", defect),) if given is None else ())
     if not process:
         return SchemeChoice(scheme, decision, Picture.WAVE, False, True)
-    if isinstance(scheme, Spectral):
+    if scheme.spectral:
         if reversible and not representable:
             decision = decision.also("the initial density is too wide for its wave, so the density itself is evolved")
         picture = Picture.GIBBS_WAVE if representable else Picture.DENSITY
@@ -169,16 +169,13 @@ def choose_scheme(
 
 def check_scheme(scheme: Any, equation: Equation, grid: Grid) -> None:
     """Refuse what is no scheme, or one that cannot take this equation on this grid."""
-    if not isinstance(scheme, Scheme):
-        refuse(
-            "scheme", scheme, "it must be a scheme", "Give fp.Spectral(), fp.ScharfetterGummel() or fp.SquareRoot()."
-        )
+    check_kinds(equation, scheme)
     scheme.check(equation, grid)
 
 
 def has_basis(grid: Grid) -> bool:
     """Whether every axis has a basis of moderate size."""
-    return not any(isinstance(axis, Reflecting) for axis in grid.axes) and max(grid.shape) <= LARGEST_SPECTRAL
+    return not any(axis.modes is None for axis in grid.axes) and max(grid.shape) <= LARGEST_SPECTRAL
 
 
 def first_time(times: Any) -> Any:
@@ -186,8 +183,9 @@ def first_time(times: Any) -> Any:
     return np.asarray(times)[np.asarray(times) > 0][:1].sum()
 
 
-def _may_be_spectral(scheme: Any, grid: Grid) -> bool:
-    return isinstance(scheme, Spectral) or (scheme is None and has_basis(grid))
+def may_be_spectral(scheme: Scheme | None, grid: Grid) -> bool:
+    """Whether the scheme given is spectral, or where none was given one may be chosen."""
+    return has_basis(grid) if scheme is None else scheme.spectral
 
 
 def _measured(sampled: SampledEquation, field: Array, times: Array, tol: float) -> tuple[bool, float]:
@@ -226,11 +224,11 @@ def _suitable(
 ) -> tuple[Scheme, str, bool]:
     """A scheme, the reason, and whether that must be looked at afterwards."""
     equation, grid, volumes = sampled.equation, sampled.grid, ScharfetterGummel()
-    if any(isinstance(axis, Reflecting) for axis in grid.axes):
+    if any(axis.modes is None for axis in grid.axes):
         return volumes, "because an axis is Reflecting", False
     if max(grid.shape) > LARGEST_SPECTRAL:
         return volumes, f"because an axis has more than {LARGEST_SPECTRAL} nodes", False
-    if not isinstance(equation, FokkerPlanck):
+    if not equation.evolves_density:
         return Spectral(), "because the grid has a basis on every axis", False
     if not reversible or not representable:
         why = "the initial density is too wide for its wave" if reversible else "the process is not reversible"

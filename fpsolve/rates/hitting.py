@@ -31,11 +31,10 @@ from ..core.checks import is_concrete, refuse
 from ..core.program import full_precision, shape_program
 from ..core.result import NumericalFailure
 from ..entrance import check_and_sample
-from ..equation import FokkerPlanck
+from ..equation import Equation, FokkerPlanck
 from ..grid import Grid
 from ..linear.lines import Lines, factor_lines
 from ..scheme import EdgeOperator, Samples, ScharfetterGummel
-from ..scheme.base import Equation
 from ..scheme.finite_volume import bernoulli
 from .sets import edge_shares, read_set
 
@@ -106,7 +105,7 @@ def mean_first_passage_time(equation: Equation, grid: Grid, target: Any, *, t: A
     ```
     """
     equation, grid, samples = _check(equation, grid, t)
-    absorbed = any(axis.ends == "open" for axis in grid.axes)
+    absorbed = grid.absorbs
     inside, function = read_set("target", target, grid, empty=absorbed)
     shares = edge_shares(grid, (inside,), (function,))
     tau, residual = _solve(samples, grid, (inside,), shares, OUTSIDE, TIGHT)
@@ -258,7 +257,7 @@ def _check(equation: Any, grid: Any, t: Any) -> tuple[FokkerPlanck, Grid, Sample
     """The equation with its functions read, and its samples on the cells."""
     volumes = ScharfetterGummel()
     equation, grid, samples = check_and_sample(equation, grid, volumes, t)
-    if not isinstance(equation, FokkerPlanck):
+    if not equation.evolves_density:
         refuse("equation", equation, "paths belong to a process", "Give an fp.FokkerPlanck.")
     if samples is None:  # traced
         samples = volumes.sample(equation, grid, as_array(t), False)

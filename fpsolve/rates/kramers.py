@@ -26,9 +26,8 @@ from ..core.arrays import as_array, host_module
 from ..core.checks import is_concrete, refuse
 from ..core.program import full_precision, sampling_program
 from ..entrance import check_equation
-from ..equation import FokkerPlanck
+from ..equation import Equation, FokkerPlanck
 from ..grid import Grid
-from ..scheme.base import Equation
 
 NEWTON = 40  # steps of Newton's iteration, which is quadratic from a fraction of a cell away; more for flat minima
 LONGEST = 20_000  # steps of a descent: two thousand cells
@@ -210,7 +209,7 @@ def _least_of_neighbours(values: np.ndarray, grid: Grid) -> np.ndarray:
     modes = [(1, 1)] * values.ndim
     padded = np.pad(values, modes, constant_values=np.inf)
     for i, axis in enumerate(grid.axes):
-        if axis.ends == "ring":
+        if axis.boundary == "periodic":
             around = [(1, 1) if j == i else (0, 0) for j in range(grid.ndim)]
             padded = np.pad(padded.take(range(1, axis.n + 1), i), around, mode="wrap")
     for shift in itertools.product((0, 1, 2), repeat=values.ndim):
@@ -223,12 +222,13 @@ def _cell(grid: Grid) -> np.ndarray:
 
 
 def _inside(point: np.ndarray, grid: Grid) -> bool:
-    return all(axis.ends == "ring" or axis.lower < x < axis.upper for x, axis in zip(point, grid.axes, strict=True))
+    pairs = zip(point, grid.axes, strict=True)
+    return all(axis.boundary == "periodic" or axis.lower < x < axis.upper for x, axis in pairs)
 
 
 def _apart(difference: Any, grid: Grid) -> Any:
     """A difference of positions, the short way round a ring."""
-    rings = np.array([axis.ends == "ring" for axis in grid.axes])
+    rings = np.array([axis.boundary == "periodic" for axis in grid.axes])
     lengths = np.array([axis.length for axis in grid.axes])
     xp = host_module(difference)
     return difference - np.where(rings, lengths, 0).astype(difference.dtype) * xp.round(difference / lengths)

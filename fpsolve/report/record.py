@@ -18,7 +18,6 @@ import numpy as np
 from ..adiabatic import Transport
 from ..core.checks import is_concrete, refuse
 from ..correspondence import Correspondence
-from ..equation import FokkerPlanck, ScoreHamiltonian
 from ..grid import Absorbing, Grid, Legendre, Line, Periodic, Reflecting
 from ..modes import Spectrum
 from ..solution import Solution
@@ -150,13 +149,13 @@ def describe(result: Any) -> Record:
         "kind": kind,
         "grid": [{"kind": type(a).__name__, "lower": a.lower, "upper": a.upper, "n": a.n} for a in grid.axes],
         "equation": eqx.tree_pformat(equation, short_arrays=False),
-        "process": isinstance(equation, FokkerPlanck),
+        "process": equation.evolves_density,
         "stats": result.stats,
     }
     header |= {name: header["stats"].get(name) for name in ("scheme", "method")}
     times = arrays.get("times", np.zeros(1)) if equation.moves else np.zeros(1)
-    if not isinstance(equation, ScoreHamiltonian) and equation.potential is not None:
-        energy = equation.energy
+    if getattr(equation, "potential", None) is not None:
+        energy = equation.functions["potential"]
         frames = [grid.sample(lambda x, t=t: energy(x, t)) for t in jnp.asarray(times)]
         arrays["potential"] = np.stack(frames) if equation.moves and "times" in arrays else np.asarray(frames[0])
     if "times" in arrays:

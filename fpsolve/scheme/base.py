@@ -7,7 +7,7 @@ A_i maps nodes to the faces between them. Transposes are taken in the weights of
 """
 
 import abc
-from typing import Any, TypeAlias
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -15,21 +15,21 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.program import sampling_program
-from ..equation import FokkerPlanck, Schrodinger, ScoreHamiltonian
+from ..equation import Equation
 from ..grid import Grid
-
-WithPotential: TypeAlias = FokkerPlanck | Schrodinger
-Equation: TypeAlias = WithPotential | ScoreHamiltonian
 
 
 class Operator(eqx.Module):
     """An equation on a grid at one time. Operators act on the last d axes of a field; leading axes are batches.
 
-    `log_root` is log sqrt(pi) `(*shape)`, or None for a process (or a wave) that has none.
+    - `log_root` is log sqrt(pi) `(*shape)`, or None for a process (or a wave) that has none
+    - `well` is the part of H that acts at each node by itself, `(*shape)`, or None
     """
 
+    positive: ClassVar[bool] = False  # whether exp(tL) keeps every sign
     grid: eqx.AbstractVar[Grid]
     log_root: eqx.AbstractVar[Any]
+    well: eqx.AbstractVar[Any]
 
     @abc.abstractmethod
     def hamiltonian(self, wave: Array) -> Array:
@@ -38,6 +38,16 @@ class Operator(eqx.Module):
     @abc.abstractmethod
     def generator(self, density: Array) -> Array:
         """L p, `(..., *shape)`."""
+
+    @property
+    @abc.abstractmethod
+    def is_factored(self) -> bool:
+        """Whether H is A^T A in this discretisation itself, but for a well."""
+
+    @property
+    @abc.abstractmethod
+    def largest_rate(self) -> Array:
+        """The largest exit rate, 1 / time; of a basis, which has no rates, half the highest level."""
 
     @property
     @abc.abstractmethod
@@ -69,6 +79,8 @@ class Scheme(eqx.Module):
     `sample` evaluates the equation's functions; `assemble` is algebra on arrays, and knows no function.
     """
 
+    spectral: ClassVar[bool] = False  # whether fields are expanded in a basis; else they are averages over cells
+
     @abc.abstractmethod
     def check(self, equation: Equation, grid: Grid) -> None:
         """Refuse an equation or a grid that this scheme cannot take."""
@@ -93,6 +105,11 @@ class Scheme(eqx.Module):
 def sample_equation(scheme: Scheme, equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
     """`scheme.sample` as a small program of its own."""
     return scheme.sample(equation, grid, t, reversible)
+
+
+def sample_potential(equation: Equation, grid: Grid, t: Any) -> Array:
+    """The potential at the nodes, `(*shape)`."""
+    return grid.sample(lambda x: equation.functions["potential"](x, t))
 
 
 def log_sqrt_pi(log_gibbs: Array, grid: Grid) -> Array:

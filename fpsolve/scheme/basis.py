@@ -19,7 +19,7 @@ import numpy as np
 from numpy.polynomial import legendre
 
 from ..core.checks import refuse
-from ..grid import Absorbing, Axis, Legendre, Reflecting
+from ..grid import Axis, Reflecting
 
 
 class Basis(NamedTuple):
@@ -41,17 +41,17 @@ class Basis(NamedTuple):
 def basis(axis: Axis) -> Basis:
     """The basis of an axis; refused for `Reflecting`, where it would converge only algebraically."""
     check_axis(axis)
-    if isinstance(axis, Legendre):
+    if not axis.uniform:
         x, v = legendre.leggauss(axis.n - 1)
         faces, weights = axis.lower + axis.length * (x + 1) / 2, v * axis.length / 2
     else:
         width = axis.length / axis.n
-        steps = np.arange(axis.n + 1) if isinstance(axis, Absorbing) else np.arange(1, axis.n + 1)
+        steps = np.arange(axis.n + 1) if axis.boundary == "absorbing" else np.arange(1, axis.n + 1)
         faces, weights = axis.lower + width * steps, np.full(len(steps), width)
-        if isinstance(axis, Absorbing):
+        if axis.boundary == "absorbing":
             weights[[0, -1]] = width / 2
     derivative, interpolation = evaluate(axis, faces)
-    if isinstance(axis, Legendre):
+    if not axis.uniform:
         scale = np.sqrt(weights[:, None] / axis.weights)
         norms = [float(np.linalg.norm(scale * matrix, 2)) for matrix in (derivative, interpolation)]
     else:
@@ -68,15 +68,15 @@ def check_axis(axis: Axis) -> None:
 
 def wavenumbers(axis: Axis) -> np.ndarray:
     """Those of the modes from the constant up: 2 pi nu / l, nu up to n/2; pi k / l, k up to n, on `Absorbing`."""
-    modes = np.arange(axis.n + 1) / 2 if isinstance(axis, Absorbing) else np.arange(axis.n // 2 + 1)
+    modes = np.arange(axis.n + 1) / 2 if axis.boundary == "absorbing" else np.arange(axis.n // 2 + 1)
     return 2 * np.pi * modes / axis.length
 
 
 def evaluate(axis: Axis, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Derivative and interpolation from the nodes of `axis` to any positions x `(m,)`: two matrices `(m, n)`."""
-    if isinstance(axis, Legendre):
+    if not axis.uniform:
         return _polynomials(axis, x)
-    if isinstance(axis, Absorbing):
+    if axis.boundary == "absorbing":
         return _sines(axis, x)
     return _fourier(axis, x)
 

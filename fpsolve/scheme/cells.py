@@ -25,6 +25,6 @@ def in_units(scheme: Scheme, samples: Samples, units: tuple[Any, ...]) -> Sample
     """The samples of one of our schemes with lengths along each axis measured in `units`, d numbers."""
     diffusion = tuple(d / unit**2 for d, unit in zip(samples.diffusion, units, strict=True))
     slope = samples.slope
-    if isinstance(scheme, Spectral):  # a drift; on finite volumes it is a difference of log pi, which has no unit
+    if scheme.spectral:  # a drift; on finite volumes it is a difference of log pi, which has no unit
         slope = tuple(None if b is None else b / unit for b, unit in zip(slope, units, strict=True))
     return dataclasses.replace(samples, diffusion=diffusion, slope=slope)

@@ -13,6 +13,7 @@ Neighbours are written as padded slices: XLA fuses those into one pass over memo
 """
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +35,7 @@ class EdgeOperator(Operator):
     d + 1 and the field, and either writes one.
     """
 
+    positive: ClassVar[bool] = True
     grid: Grid
     up: tuple[Array, ...]
     down: tuple[Array, ...]
@@ -95,7 +97,7 @@ class EdgeOperator(Operator):
                 else:
                     enter, leave = (pad(up, to) * pad(low, to) - pad(down, to) * pad(high, to) for to in (above, below))
                     gain = gain + enter - leave
-            if axis.ends == "open":
+            if axis.boundary == "absorbing":
                 gain = gain - pad(cut(self.down[i], 0, 1) * cut(density, 0, 1), 0)
                 gain = gain - pad(cut(self.up[i], axis.n, 1) * cut(density, axis.n - 1, 1), axis.n - 1)
             answer = answer + gain * self._inverse_weights(i, gain)
@@ -112,6 +114,16 @@ class EdgeOperator(Operator):
         return self.leaving if self.well is None else self.leaving + self.well
 
     @property
+    def is_factored(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def largest_rate(self) -> Array:
+        """The largest of the exit rates."""
+        return jnp.max(self.exit_rates)
+
+    @property
     def bounds(self) -> tuple[Array, Array]:
         """Gershgorin's bounds on H, whose couplings are -sqrt(up down); at least zero where there is no well."""
         rows = self.exit_rates
@@ -125,7 +137,7 @@ class EdgeOperator(Operator):
         sums = jnp.zeros(self.grid.shape, below.dtype)
         for face, lower, upper, count in _links(axis):
             sums = sums + pad(cut(below, face, count), upper) + pad(cut(above, face, count), lower)
-        if axis.ends == "open":
+        if axis.boundary == "absorbing":
             sums = sums + pad(cut(below, 0, 1), 0) + pad(cut(above, axis.n, 1), axis.n - 1)
         return sums * self._inverse_weights(i, sums)
 
@@ -149,5 +161,5 @@ class EdgeOperator(Operator):
 
 def _links(axis: Axis) -> list[tuple[int, int, int, int]]:
     """Faces with a node on both sides, in runs: the first face, the node below it, the node above it, how many."""
-    chain = (1 if axis.ends == "open" else 0, 0, 1, axis.n - 1)
-    return [chain, (axis.n - 1, axis.n - 1, 0, 1)] if axis.ends == "ring" else [chain]
+    chain = (1 if axis.boundary == "absorbing" else 0, 0, 1, axis.n - 1)
+    return [chain, (axis.n - 1, axis.n - 1, 0, 1)] if axis.boundary == "periodic" else [chain]

@@ -12,16 +12,16 @@ References: Scharfetter and Gummel, IEEE Trans. Electron Devices 16 (1969) 64; C
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from ..core.checks import refuse
-from ..equation import FokkerPlanck, Schrodinger, ScoreHamiltonian
+from ..equation import Equation, FokkerPlanck, ScoreHamiltonian
 from ..grid import Grid, sample_product
-from .base import Equation, Samples, Scheme, log_sqrt_pi
+from .base import Samples, Scheme, log_sqrt_pi, sample_potential
 from .edges import EdgeOperator
 
 
@@ -40,6 +40,8 @@ class ScharfetterGummel(Scheme):
     solution = fp.evolve(equation, fp.Gaussian(0.5, 0.01), [0.1], grid=grid, scheme=fp.ScharfetterGummel())
     ```
     """
+
+    spectral: ClassVar[bool] = False
 
     def check(self, equation: Equation, grid: Grid) -> None:
         """Every equation on every grid."""
@@ -67,10 +69,11 @@ class SquareRoot(Scheme):
     ```
     """
 
+    spectral: ClassVar[bool] = False
+
     def check(self, equation: Equation, grid: Grid) -> None:
         """Refuse a force."""
-        forced = isinstance(equation, FokkerPlanck) and equation.force is not None
-        if forced or isinstance(equation, ScoreHamiltonian):
+        if equation.by_factors or "force" in equation.functions:
             cure = "Use fp.ScharfetterGummel(), which takes any drift."
             refuse("scheme", self, "square-root rates need a potential, and here is a force or a score", cure)
 
@@ -99,7 +102,7 @@ def _sample(equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples
     for i, axis in enumerate(grid.axes):
         faces = _positions(grid, i, axis.faces)
         diffusion = sample_product(lambda x, i=i: equation.diffusions(x)[i], faces)
-        if isinstance(equation, Schrodinger):
+        if not isinstance(equation, FokkerPlanck):
             slope = jnp.zeros_like(diffusion)
         else:
             slope = -_energy_rise(equation, grid, i, t) / diffusion
@@ -108,8 +111,8 @@ def _sample(equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples
                 slope = slope + sample_product(lambda x, i=i, f=force: f(x, t)[i], faces) * gaps / diffusion
         diffusions.append(diffusion)
         slopes.append(slope)
-    if isinstance(equation, Schrodinger):
-        return Samples(tuple(diffusions), tuple(slopes), grid.sample(lambda x: equation.energy(x, t)), None)
+    if not isinstance(equation, FokkerPlanck):
+        return Samples(tuple(diffusions), tuple(slopes), sample_potential(equation, grid, t), None)
     return Samples(tuple(diffusions), tuple(slopes), None, equation.log_gibbs_on(grid, t) if reversible else None)
 
 
@@ -128,7 +131,7 @@ def _assemble(rate: Callable[[Array], Array], samples: Samples, grid: Grid, dtyp
 def _energy_rise(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> Array:
     """U above minus U below each face of axis i; walls count as points of an absorbing axis."""
     axis = grid.axes[i]
-    if axis.ends == "open":
+    if axis.boundary == "absorbing":
         positions = _positions(grid, i, np.concatenate([[axis.lower], axis.nodes, [axis.upper]]))
         return jnp.diff(sample_product(lambda x: equation.energy(x, t), positions), axis=i)
     below, above = axis.beside(grid.sample(lambda x: equation.energy(x, t)), i)

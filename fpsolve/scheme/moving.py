@@ -21,13 +21,11 @@ from jaxtyping import Array
 from ..core.arrays import as_array
 from ..core.content import is_plain
 from ..core.program import quick_program, sampling_program
-from ..equation import FokkerPlanck, ScoreHamiltonian
-from ..grid import Grid, Legendre
+from ..grid import Grid
 from ..potential import Driven, as_potential
 from ..potential.path import Identity
 from .base import Equation, Operator, Samples, Scheme, log_sqrt_pi
 from .cells import in_units
-from .spectral import Spectral
 
 # Terms of an expansion: some three periods of a drive (a free choice: an interval that needs more is halved).
 NODES = 32
@@ -90,10 +88,10 @@ class EvaluatedPath(OperatorPath):
     @property
     def axiswise(self) -> bool:
         """Whether the scheme takes the exact quantum potential on every axis."""
-        if not isinstance(self.scheme, Spectral) or isinstance(self.equation, ScoreHamiltonian):
+        if not self.scheme.spectral or self.equation.by_factors:
             return False
-        walls = any(isinstance(axis, Legendre) for axis in self.grid.axes)
-        return not isinstance(self.equation, FokkerPlanck) or (self.reversible and not walls)
+        walls = not self.grid.uniform
+        return not self.equation.evolves_density or (self.reversible and not walls)
 
     def samples(self, t: Any) -> Samples:
         """The functions at time t."""

@@ -9,16 +9,16 @@ whose natural ends let no flux through. In the density picture every axis takes 
 drift.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..equation import FokkerPlanck, ScoreHamiltonian, axis_wells
-from ..grid import Absorbing, Axis, Grid, Legendre, sample_product
-from .base import Equation, Samples, Scheme, log_sqrt_pi
+from ..equation import Equation, FokkerPlanck, ScoreHamiltonian, axis_wells
+from ..grid import Axis, Grid, sample_product
+from .base import Samples, Scheme, log_sqrt_pi, sample_potential
 from .basis import basis, check_axis, wavenumbers
 from .tensor import Factor, FourierKinetic, Kinetic, MatrixKinetic, TensorOperator
 
@@ -47,6 +47,8 @@ class Spectral(Scheme):
     ```
     """
 
+    spectral: ClassVar[bool] = True
+
     def check(self, equation: Equation, grid: Grid) -> None:
         """Refuse an axis that has no basis."""
         for axis in grid.axes:
@@ -58,10 +60,10 @@ class Spectral(Scheme):
             return self.sample(equation.sampler(), grid, t, False)
         diffusions = equation.diffusions(jnp.zeros(grid.ndim))
         if not isinstance(equation, FokkerPlanck):
-            well = grid.sample(lambda x: equation.energy(x, t))
+            well = sample_potential(equation, grid, t)
             return Samples(tuple(diffusions), (None,) * grid.ndim, well, None)
         # A Legendre axis keeps its factor: only the factor's natural ends let no flux through.
-        factored = [not reversible or isinstance(axis, Legendre) for axis in grid.axes]
+        factored = [not reversible or not axis.uniform for axis in grid.axes]
         faces = [_at_faces(equation, grid, i, t) if factored[i] else (diffusions[i], None) for i in range(grid.ndim)]
         well = None
         if not all(factored):
@@ -84,10 +86,10 @@ class Spectral(Scheme):
 
 
 def _kinetic(axis: Axis, diffusion: Array, dtype: Any) -> Kinetic:
-    odd = isinstance(axis, Absorbing)
+    odd = axis.boundary == "absorbing"
     machine = jax.default_backend(), jnp.finfo(dtype).bits
     enough = (SINES_FROM if odd else FOURIER_FROM).get(machine, UNMEASURED)
-    if not isinstance(axis, Legendre) and axis.n >= enough:
+    if axis.uniform and axis.n >= enough:
         return FourierKinetic((diffusion * jnp.asarray(wavenumbers(axis)) ** 2).astype(dtype), axis.n, odd)
     matrix = diffusion * jnp.asarray(basis(axis).kinetic(axis))
     return MatrixKinetic(matrix.astype(dtype), (diffusion * basis(axis).steepest ** 2).astype(dtype))

@@ -154,6 +154,16 @@ class TensorOperator(Operator):
     log_root: Array | None
     contraction: Any = None
 
+    @property
+    def is_factored(self) -> bool:
+        """Whether every axis enters by its factor."""
+        return all(isinstance(term, Factor) for term in self.terms)
+
+    @property
+    def largest_rate(self) -> Array:
+        """Half the highest level."""
+        return self.bounds[1] / 2
+
     def factor(self, wave: Array) -> tuple[Array, ...]:
         """A_i psi on the faces of each axis i; every term must be a `Factor`."""
         return tuple(self._factor(i).apply(wave, i, self.grid.ndim) for i in range(self.grid.ndim))

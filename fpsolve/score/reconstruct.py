@@ -23,7 +23,7 @@ from ..core.program import full_precision, sampling_program
 from ..core.result import code, raise_failure
 from ..core.types import Count
 from ..equation import ScoreHamiltonian
-from ..grid import Grid, Line
+from ..grid import Grid
 from ..modes import Spectrum
 from ..plan.modes import validate_modes
 from ..scheme import Scheme
@@ -209,7 +209,7 @@ def _check_confined(found: Spectrum, name: str) -> None:
         return
     density = np.asarray(found.vectors[0]) ** 2
     for i, axis in enumerate(found.grid.axes):
-        if isinstance(axis, Line):
+        if axis.unbounded:
             ends = float(np.max(np.take(density, [0, axis.n - 1], axis=i)) / np.max(density))
             if ends > ENDS:
                 allowed = f"it does not confine: its lowest mode has {ends:.1e} of its peak at the ends of axis {i}"

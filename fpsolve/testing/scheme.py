@@ -81,7 +81,7 @@ def _take(scheme: Scheme, where: str, equation: FokkerPlanck, grid: Grid) -> boo
     if operator is None:
         return False
     values = _check_symmetric(operator, where)
-    open_ends = any(axis.ends == "open" for axis in grid.axes)
+    open_ends = grid.absorbs
     demand(values[0] >= -1e-6, f"H has the negative eigenvalue {values[0]:.1e} {where}.")
     demand(operator.log_root is not None, f"log_root is None for a reversible process {where}.")
     root = jnp.exp(operator.log_root)

@@ -26,7 +26,7 @@ def lattice_hamiltonian(grid: Grid, diffusion: float, root: Any) -> Any:
     for i, axis in enumerate(grid.axes):
         rows = np.moveaxis(number, i, 0)
         pairs = [(rows[k], rows[k + 1]) for k in range(axis.n - 1)]
-        if isinstance(axis, Periodic):
+        if axis.boundary == "periodic":
             pairs.append((rows[-1], rows[0]))
         for below, above in pairs:
             for here, there in ((below.ravel(), above.ravel()), (above.ravel(), below.ravel())):
