@@ -20,7 +20,7 @@ import scipy.linalg
 from accelerator_timing import RIVAL, Limits, Row, compile_apart, timed
 
 import fpsolve as fp
-from fpsolve.scheme import spectral
+from fpsolve.operator import spectral
 
 PRODUCTS = 200  # of the operator in a timed run
 STIFFNESS = {1: [[2.0]], 2: [[2.0, 0.5], [0.5, 1.5]], 3: [[2.0, 0.5, 0.0], [0.5, 1.5, 0.5], [0.0, 0.5, 2.5]]}

@@ -38,7 +38,7 @@ def products(n: int, dtype: str, precision: str, limits: Limits) -> dict[str, An
 
 def crossover(sizes: tuple[int, ...], dtype: str, limits: Limits) -> dict[str, Any]:
     """Microseconds of -d²/dx² along either axis of n x n fields, by a matrix and by FFT, and where the FFT wins."""
-    from fpsolve.scheme.tensor import FourierKinetic, MatrixKinetic
+    from fpsolve.operator.tensor import FourierKinetic, MatrixKinetic
 
     table, least = {}, {"fft": None, "sines": None}
     for n in sizes:

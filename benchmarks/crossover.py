@@ -3,7 +3,7 @@
 -D d^2/dx^2 along one axis of a field, by its dense matrix and by FFT (a ring, or the odd extension that sines need),
 on the default device, float32 and float64, real and complex. The crossover of a precision is the least n from which on
 the FFT is the faster on real fields, in the geometric mean over all shapes and axes. It is written in
-`fpsolve/scheme/tensor.py`.
+`fpsolve/operator/tensor.py`.
 """
 
 import argparse
@@ -55,8 +55,8 @@ def main(argv: list[str] | None = None) -> int:
 def measure(n: int, d: int, axis: int, dtype: Any) -> dict[str, Any]:
     """Seconds of the dense product along an axis of n nodes, and how many times the FFT goes into them."""
     import fpsolve as fp
-    from fpsolve.scheme.basis import wavenumbers
-    from fpsolve.scheme.tensor import FourierKinetic, MatrixKinetic
+    from fpsolve.operator.basis import wavenumbers
+    from fpsolve.operator.tensor import FourierKinetic, MatrixKinetic
 
     shape = list(SHAPES[d])
     shape.insert(axis, n)

@@ -46,7 +46,7 @@ KEEP_ALL = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
-VERIFY = "import sys; sys.argv = ['fpsolve', 'verify', '--quick']; from fpsolve.cli import main; main()"
+VERIFY = "import sys; sys.argv = ['fpsolve', 'verify', '--quick']; from fpsolve.cli.application import main; main()"
 
 
 def main(argv: list[str] | None = None) -> int:

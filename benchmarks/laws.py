@@ -13,7 +13,7 @@ from harness import in_words, medians
 from suite import P1, P2, box, grid_of
 
 import fpsolve as fp
-from fpsolve.method import Picture
+from fpsolve.propagate import Picture
 
 TIMES = (0.25, 1.0, 4.0, 16.0, 64.0)
 SIDE = 1024  # of the grid on which one operator call is timed

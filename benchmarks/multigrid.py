@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def measure(d: int, n: int, barrier: float) -> dict[str, Any]:
     """One grid and one barrier; warm calls until they have taken ten seconds, five at most."""
-    from fpsolve.eigen.volumes import volume_modes
+    from fpsolve.eigen.fv_lobpcg import volume_modes
 
     made = jax.jit(lambda: build(d, n, barrier))()
     start = time.perf_counter()

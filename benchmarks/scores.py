@@ -70,7 +70,7 @@ def trained(a: float, seed: int) -> dict[str, Any]:
     import optax
 
     import fpsolve as fp
-    from fpsolve.adiabatic.particles import draw
+    from fpsolve.diffusion.particles import draw
 
     mixture = fp.GaussianMixture([[-a, 0.3], [a, -0.3]], 1.0)
     samples = draw(mixture, 50_000, jax.random.key(100 + seed))

@@ -6,6 +6,7 @@ Give a potential, a grid and a start; `evolve` answers where the density is, `sp
 `correspondence` how exactly the two sides agree. Nondimensional units throughout.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 # isort: off
@@ -13,63 +14,87 @@ from typing import TYPE_CHECKING, Any
 from .grid import Line, Reflecting, Absorbing, Periodic, Legendre, Grid, Gaussian
 from .fit import fit_grid
 
-# Potentials
+# Potentials, and paths of them
 from .potential import Potential, Harmonic, DoubleWell, Quartic, Cosine, MexicanHat, MullerBrown
-from .potential import GaussianMixture, Rugged, Sampled, Mix, Driven, Moved, Stretched, Tempering, Noising, path
+from .potential import GaussianMixture, Rugged, Sampled
+from .path import Mix, Driven, Moved, Stretched, Tempering, Noising
 
 # Physics
 from .equation import FokkerPlanck, Schrodinger, ScoreHamiltonian
 
 # Schemes (in space) and methods (in time)
-from .scheme import ScharfetterGummel, SquareRoot, Spectral
-from .method import Chebyshev, Rational, Splitting, Implicit, Magnus, Uniformization, Dense
+from .operator import ScharfetterGummel, SquareRoot, Spectral
+from .propagate import Chebyshev, Rational, Splitting, Implicit, Uniformization, Dense
+from .step import Magnus
 
 # Evolution and spectrum
 from .plan import Plan
-from .evolve import evolve, plan
-from .spectrum import spectrum, spectral_gap
-from .modes import Spectrum
-from .correspondence import correspondence, Correspondence
-from .solution import Solution
+from .solve.evolve import evolve, plan
+from .solve.spectrum import spectrum, spectral_gap
+from .solve.spectrum_result import Spectrum
+from .solve.correspondence import correspondence, Correspondence
+from .solve.solution import Solution
 
 # Compilation, and failures
 from .core.compilation_cache import compilation_cache
 from .core.result import NumericalFailure
+from .core.late import register
+from ._renamed import RENAMED, install
 
 # The rest is imported when it is first used: see _PUBLIC_NAMES.
 if TYPE_CHECKING:
     from importlib.metadata import version
 
     # Rare events
-    from .rates import committor, mean_first_passage_time, eyring_kramers, EyringKramers
+    from .solve.hitting import committor, mean_first_passage_time
+    from .solve.kramers import eyring_kramers, EyringKramers
 
     # Theorems
     from .theorem import theorems, verify, Certificate
 
-    # Adiabatic transport
-    from .adiabatic import transport, Transport, along, schedule, reverse
+    # Adiabatic transport, and diffusion models
+    from .anneal import transport, Transport, along, schedule
+    from . import diffusion as reverse
 
     # Scores
     from . import score
     from .score import Estimate, Reconstruction
 
     # Files, and checks for classes of your own
-    from .report import load, Record
+    from .io import load, Record
     from . import testing
 
     __version__ = version("fpsolve")
 # isort: on
 
-# The public names of each package that is imported at first use, so that `import fpsolve` stays quick.
+# The public names of each module that is imported at first use, so that `import fpsolve` stays quick.
 _PUBLIC_NAMES = {
-    "rates": ("committor", "mean_first_passage_time", "eyring_kramers", "EyringKramers"),
+    "solve.hitting": ("committor", "mean_first_passage_time"),
+    "solve.kramers": ("eyring_kramers", "EyringKramers"),
     "theorem": ("theorems", "verify", "Certificate"),
-    "adiabatic": ("transport", "Transport", "along", "schedule", "reverse"),
+    "anneal": ("transport", "Transport", "along", "schedule"),
     "score": ("Estimate", "Reconstruction"),
-    "report": ("load", "Record"),
-    "testing": (),
+    "io": ("load", "Record"),
 }
-_PACKAGES = {name: package for package, names in _PUBLIC_NAMES.items() for name in names}
+_HOLDERS = {name: module for module, names in _PUBLIC_NAMES.items() for name in names}
+
+# Packages that are public names themselves.
+_PUBLIC_PACKAGES = {
+    "anneal": "anneal",
+    "diffusion": "diffusion",
+    "io": "io",
+    "plot": "plot",
+    "reverse": "diffusion",
+    "score": "score",
+    "testing": "testing",
+    "theorem": "theorem",
+}
+
+install()
+
+# Results are drawn and saved by packages above them.
+register("plot", lambda: import_module(f"{__name__}.plot"))
+register("io", lambda: import_module(f"{__name__}.io"))
 
 __all__ = [
     "Absorbing",
@@ -144,14 +169,16 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import the package that defines `name` and keep the value, so that this runs once a name (PEP 562)."""
-    from importlib import import_module, metadata
+    from importlib import metadata
 
     if name == "__version__":
         value = metadata.version("fpsolve")
-    elif name in _PUBLIC_NAMES:
+    elif name in _PUBLIC_PACKAGES:
+        value = import_module(f"{__name__}.{_PUBLIC_PACKAGES[name]}")
+    elif name in _HOLDERS:
+        value = getattr(import_module(f"{__name__}.{_HOLDERS[name]}"), name)
+    elif name in RENAMED:
         value = import_module(f"{__name__}.{name}")
-    elif name in _PACKAGES:
-        value = getattr(import_module(f"{__name__}.{_PACKAGES[name]}"), name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
@@ -159,4 +186,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_PUBLIC_NAMES, *_PACKAGES, "__version__"})
+    return sorted({*globals(), *_PUBLIC_PACKAGES, *_HOLDERS, "__version__"})

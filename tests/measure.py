@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import Array
 
 import fpsolve as fp
-from fpsolve.method import Picture, Problem
+from fpsolve.operator import Operator
+from fpsolve.operator.base import dense
 from fpsolve.plan.scheme_choice import SampledEquation
-from fpsolve.scheme import Operator
-from fpsolve.scheme.base import dense
+from fpsolve.propagate import Picture
+from fpsolve.step import Problem
 
 
 def discretise(

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 import fpsolve as fp
-import fpsolve.cli as cli
+import fpsolve.cli.application as cli
 from blocks import ROOT
 
 SCRIPT = ROOT / "benchmarks" / "accelerator.py"

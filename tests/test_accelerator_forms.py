@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
-from fpsolve.core.along import transform
+from fpsolve.core.apply_along_axis import transform
 from fpsolve.core.machine import ACCELERATOR, PROCESSOR, machine
 
 GRIDS = {
@@ -25,7 +25,7 @@ def accelerated(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def run(function: Any) -> Any:
         with monkeypatch.context() as patch:
-            for module in ("core.along", "core.machine", "scheme.edges"):
+            for module in ("core.apply_along_axis", "core.machine", "operator.edges"):
                 patch.setattr(f"fpsolve.{module}.on_processor", lambda: False)
             return function()
 

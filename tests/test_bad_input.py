@@ -139,7 +139,7 @@ def test_a_potential_is_refused_at_every_door(name: str, door: str) -> None:
 
 def test_a_potential_may_use_what_only_jax_arrays_have() -> None:
     """`x.at` is no reason to refuse."""
-    from fpsolve.entrance import check_equation
+    from fpsolve.plan.validation import check_equation
 
     check_equation(fp.FokkerPlanck(lambda x: jnp.sum(x.at[0].multiply(2.0) ** 2)), PLANE)
 
@@ -233,7 +233,7 @@ def test_an_axis_is_made_exactly_of_what_is_allowed(axis: Any, lower: float, upp
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(), max_size=4))
 def test_times_pass_exactly_when_allowed(times: list[float]) -> None:
-    from fpsolve.entrance import check_times
+    from fpsolve.plan.validation import check_times
 
     sound = all(math.isfinite(t) and t >= 0 for t in times) and all(a < b for a, b in pairwise(times))
     if sound and times:

@@ -9,7 +9,7 @@ import pytest
 
 import exact
 import fpsolve as fp
-from fpsolve.scheme import Scheme
+from fpsolve.operator import Scheme
 from measure import (
     check_close,
     check_conserves,

@@ -5,7 +5,7 @@ import types
 import pytest
 
 from classes import class_faults
-from house import floor_faults, length_faults
+from house import circle_faults, floor_faults, length_faults
 from test_architecture import CONFIGURATION, named_paths, undocumented
 
 BASE = """
@@ -27,26 +27,26 @@ class Scheme(eqx.Module):
 @pytest.mark.parametrize(
     ("module", "source", "fault"),
     [
-        ("fpsolve.grid.axis", "from fpsolve.scheme import Spectral", "not below grid"),
-        ("fpsolve.grid.axis", "import fpsolve.evolve", "not below grid"),
+        ("fpsolve.grid.axis", "from fpsolve.operator import Spectral", "not below grid"),
+        ("fpsolve.grid.axis", "import fpsolve.solve.evolve", "not below grid"),
         ("fpsolve.grid.axis", "from fpsolve import evolve", "not below grid"),
         ("fpsolve.grid.axis", "import fpsolve as fp", "not below grid"),
-        ("fpsolve.grid.axis", "from ..scheme import Spectral", "not below grid"),
-        ("fpsolve.grid.__init__", "from ..scheme import Spectral", "not below grid"),
-        ("fpsolve.evolve", "from .correspondence import correspondence", "not below evolve"),
-        ("fpsolve.grid.axis", "def f():\n    from fpsolve.scheme import Spectral", "not below grid"),
-        ("fpsolve.grid.axis", "if TYPE_CHECKING:\n    from fpsolve.scheme import Spectral", "not below grid"),
-        ("fpsolve.grid.axis", "importlib.import_module('fpsolve.scheme')", "not below grid"),
+        ("fpsolve.grid.axis", "from ..operator import Spectral", "not below grid"),
+        ("fpsolve.grid.__init__", "from ..operator import Spectral", "not below grid"),
+        ("fpsolve.solve.evolve", "from ..anneal.along import along", "not below solve"),
+        ("fpsolve.grid.axis", "def f():\n    from fpsolve.operator import Spectral", "not below grid"),
+        ("fpsolve.grid.axis", "if TYPE_CHECKING:\n    from fpsolve.operator import Spectral", "not below grid"),
+        ("fpsolve.grid.axis", "importlib.import_module('fpsolve.operator')", "not below grid"),
         ("fpsolve.grid.axis", "importlib.import_module(name)", "not below grid"),
         ("fpsolve.grid.axis", "from fpsolve.potential import Harmonic", "not below grid"),
-        ("fpsolve.method.chebyshev", "from fpsolve.eigen import dense", "not below method"),
-        ("fpsolve.core.door", "import fpsolve.report", "not below core"),
-        ("fpsolve.core.door", "def f():\n    import fpsolve.cli", "not below core"),
-        ("fpsolve.core.along", "def f():\n    import fpsolve.report", "not below core"),
+        ("fpsolve.propagate.chebyshev", "from fpsolve.eigen import dense", "not below propagate"),
+        ("fpsolve.core.late", "import fpsolve.plot", "not below core"),
+        ("fpsolve.core.late", "def f():\n    import fpsolve.cli.application", "not below core"),
+        ("fpsolve.core.apply_along_axis", "def f():\n    import fpsolve.plot", "not below core"),
         ("fpsolve.helpers", "import math", "has no floor"),
-        ("fpsolve.evolve", "def f():\n    import matplotlib.pyplot", "belongs to report"),
-        ("fpsolve.report.plot", "import matplotlib.pyplot", "inside the function"),
-        ("fpsolve.method.chebyshev", "from optax import adam", "belongs to"),
+        ("fpsolve.solve.evolve", "def f():\n    import matplotlib.pyplot", "belongs to plot"),
+        ("fpsolve.plot.solution", "import matplotlib.pyplot", "inside the function"),
+        ("fpsolve.propagate.chebyshev", "from optax import adam", "belongs to"),
     ],
 )
 def test_an_import_that_does_not_go_down_is_caught(module: str, source: str, fault: str) -> None:
@@ -58,15 +58,13 @@ def test_an_import_that_does_not_go_down_is_caught(module: str, source: str, fau
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("fpsolve.__init__", "from fpsolve.evolve import evolve"),
-        ("fpsolve.scheme.spectral", "from fpsolve.grid import Grid\nfrom fpsolve.core.along import along"),
-        ("fpsolve.scheme.__init__", "from fpsolve.scheme.spectral import Spectral"),
-        ("fpsolve.scheme.spectral", "from .base import Scheme\nfrom ..grid import Grid"),
-        ("fpsolve.core.door", "def open_door():\n    from fpsolve import report\n    return report"),
-        ("fpsolve.core.door", "def open_door():\n    return importlib.import_module('fpsolve.report')"),
-        ("fpsolve.report.plot", "def plot():\n    import matplotlib.pyplot as plt"),
-        ("fpsolve.score.fit", "import optax"),
-        ("fpsolve.cli", "import typer\nfrom fpsolve.theorem import verify"),
+        ("fpsolve.__init__", "from fpsolve.solve.evolve import evolve"),
+        ("fpsolve.operator.spectral", "from fpsolve.grid import Grid\nfrom fpsolve.core.apply_along_axis import along"),
+        ("fpsolve.operator.__init__", "from fpsolve.operator.spectral import Spectral"),
+        ("fpsolve.operator.spectral", "from .base import Scheme\nfrom ..grid import Grid"),
+        ("fpsolve.plot.solution", "def plot():\n    import matplotlib.pyplot as plt"),
+        ("fpsolve.score.learn.fit", "import optax"),
+        ("fpsolve.cli.application", "import typer\nfrom fpsolve.theorem import verify"),
     ],
 )
 def test_an_import_that_goes_down_passes(module: str, source: str) -> None:
@@ -93,21 +91,21 @@ def test_an_import_that_goes_down_passes(module: str, source: str) -> None:
 @pytest.mark.parametrize("place", ["same module", "through a package", "as an attribute", "under another name"])
 def test_a_class_neither_abstract_nor_final_is_caught(source: str, fault: str, place: str) -> None:
     sources = {
-        "same module": {"fpsolve.scheme.base": f"{BASE}\n{source}"},
+        "same module": {"fpsolve.operator.base": f"{BASE}\n{source}"},
         "through a package": {
-            "fpsolve.scheme.__init__": "from fpsolve.scheme.base import Scheme",
-            "fpsolve.scheme.base": BASE,
-            "fpsolve.scheme.made_up": f"import abc\nfrom fpsolve.scheme import Scheme\n{source}",
+            "fpsolve.operator.__init__": "from fpsolve.operator.base import Scheme",
+            "fpsolve.operator.base": BASE,
+            "fpsolve.operator.made_up": f"import abc\nfrom fpsolve.operator import Scheme\n{source}",
         },
         "as an attribute": {
-            "fpsolve.scheme.__init__": "",
-            "fpsolve.scheme.base": BASE,
-            "fpsolve.scheme.made_up": "import abc\nfrom fpsolve.scheme import base\n"
+            "fpsolve.operator.__init__": "",
+            "fpsolve.operator.base": BASE,
+            "fpsolve.operator.made_up": "import abc\nfrom fpsolve.operator import base\n"
             + source.replace("(Scheme)", "(base.Scheme)"),
         },
         "under another name": {
-            "fpsolve.scheme.base": BASE,
-            "fpsolve.scheme.made_up": "import abc\nfrom .base import Scheme as Root\n"
+            "fpsolve.operator.base": BASE,
+            "fpsolve.operator.made_up": "import abc\nfrom .base import Scheme as Root\n"
             + source.replace("(Scheme)", "(Root)"),
         },
     }[place]
@@ -129,7 +127,7 @@ def test_a_class_neither_abstract_nor_final_is_caught(source: str, fault: str, p
     ],
 )
 def test_a_class_abstract_or_final_passes(source: str) -> None:
-    assert class_faults({"fpsolve.scheme.base": f"{BASE}\n{source}"}) == []
+    assert class_faults({"fpsolve.operator.base": f"{BASE}\n{source}"}) == []
 
 
 def test_a_long_file_is_caught() -> None:
@@ -147,3 +145,10 @@ def test_an_undocumented_and_a_missing_name_are_caught() -> None:
 def test_a_folder_that_the_configuration_adds_is_read() -> None:
     tool = CONFIGURATION["tool"] | {"pyright": {"include": ["no_such_folder"]}}
     assert "no_such_folder" in named_paths(CONFIGURATION | {"tool": tool})
+
+
+def test_a_circle_of_imports_is_caught() -> None:
+    there = {"fpsolve.grid.axis": "from .grid import Grid", "fpsolve.grid.grid": "def f():\n    from .axis import Axis"}
+    onwards = {"fpsolve.grid.user": "from .axis import Axis"}
+    assert len(circle_faults(there | onwards)) == 2
+    assert circle_faults({"fpsolve.grid.axis": "import math"} | onwards) == []

@@ -13,7 +13,7 @@ import pytest
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 import fpsolve as fp
-from fpsolve import cli
+from fpsolve.cli import application as cli
 from fpsolve.core import compilation_cache as cache
 
 OPTIONS = (

@@ -14,7 +14,7 @@ import pytest
 import fpsolve as fp
 from fpsolve.eigen import relaxation, subspace
 from fpsolve.eigen.relaxation import relaxation_modes, slowest, unresolved
-from fpsolve.scheme import EdgeOperator
+from fpsolve.operator import EdgeOperator
 from measure import check_close, check_order
 
 

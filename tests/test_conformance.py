@@ -11,8 +11,8 @@ import pytest
 from jaxtyping import Array
 
 import fpsolve as fp
-from fpsolve.method import Propagator
-from fpsolve.scheme import EdgeOperator, Scheme
+from fpsolve.operator import EdgeOperator, Scheme
+from fpsolve.propagate import Propagator
 from fpsolve.testing import check_method, check_potential, check_scheme
 
 PUBLIC = {name: getattr(fp, name) for name in fp.__all__}

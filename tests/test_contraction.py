@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
+from fpsolve.operator import Scheme, Spectral
+from fpsolve.operator.tensor import TensorOperator
 from fpsolve.plan import Plan
-from fpsolve.scheme import Spectral
-from fpsolve.scheme.tensor import TensorOperator
 
 CASES = {
     "a double well, coupled": (
@@ -91,7 +91,7 @@ class Narrow(TensorOperator):
         return jnp.zeros(()), jnp.asarray(300.0)
 
 
-class Understated(fp.scheme.Scheme):
+class Understated(Scheme):
     """Spectral, with a spectrum said to be narrower than it is."""
 
     def check(self, equation: Any, grid: Any) -> None:

@@ -13,12 +13,12 @@ for file in FILES:
 
 
 LONGER = {  # examples that compile for seconds, run in the long suite
-    "adiabatic/transport.py:transport",
+    "anneal/transport.py:transport",
     "score/diagnose.py:diagnose",
-    "score/error.py:score_error",
-    "score/fit.py:fit",
-    "score/sampled_costs.py:sampled_costs",
-    "score/sampled_gap.py:sampled_gap",
+    "score/learn/error.py:score_error",
+    "score/learn/fit.py:fit",
+    "score/samples/costs.py:sampled_costs",
+    "score/samples/gap.py:sampled_gap",
     "testing/method.py:check_method",
     "testing/scheme.py:check_scheme",
 }

@@ -47,7 +47,7 @@ def test_a_run_that_was_cut_resumes_to_the_same_bits(tmp_path: Path, equation: A
 
 
 def test_an_interrupted_run_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fpsolve.checkpoint import Checkpoint
+    from fpsolve.solve.checkpoint import Checkpoint
 
     save = Checkpoint.save
 

@@ -11,8 +11,8 @@ import pytest
 import fpsolve as fp
 from fpsolve.linear.krylov import factor_resolvent
 from fpsolve.linear.lines import _at_once, _in_turn, _sums_at_once, _sums_in_turn
-from fpsolve.method import Picture, implicit
-from fpsolve.method.implicit import Implicit
+from fpsolve.propagate import Picture, implicit
+from fpsolve.propagate.implicit import Implicit
 from measure import check_close, check_order, generator_matrix, operator
 
 VOLUMES = fp.ScharfetterGummel()

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
-from fpsolve.core.along import transform
+from fpsolve.core.apply_along_axis import transform
 from fpsolve.eigen import slow_waves
-from fpsolve.method import Picture
-from fpsolve.method.contraction import contract, sample_wells
-from fpsolve.method.magnus import travel_evenly
-from fpsolve.method.trajectory import run_static
-from fpsolve.scheme.basis import basis, wavenumbers
-from fpsolve.scheme.tensor import FourierKinetic, MatrixKinetic
+from fpsolve.operator.basis import basis, wavenumbers
+from fpsolve.operator.tensor import FourierKinetic, MatrixKinetic
+from fpsolve.propagate import Picture
+from fpsolve.propagate.contraction import contract, sample_wells
+from fpsolve.step.magnus import travel_evenly
+from fpsolve.step.trajectory import run_static
 from measure import discretise
 
 PLATFORMS = ("cuda", "tpu")
@@ -109,7 +109,7 @@ def test_transforms_and_matrices_are_the_same_kinetic_energy(n: int, kind: Any, 
 @pytest.mark.parametrize("kind", [fp.Line, fp.Absorbing])
 def test_a_long_axis_builds_no_matrix(kind: Any, monkeypatch: Any) -> None:
     grid = fp.Grid(kind(-12.0, 12.0, 2048))
-    monkeypatch.setattr("fpsolve.scheme.spectral.basis", lambda axis: pytest.fail("the matrices of a long axis"))
+    monkeypatch.setattr("fpsolve.operator.spectral.basis", lambda axis: pytest.fail("the matrices of a long axis"))
     SMOOTH.check(WELL, grid)
     made = jax.jit(lambda t: SMOOTH.build(WELL, grid, t, jnp.float64, True))(0.0)
     assert isinstance(made.terms[0], FourierKinetic)

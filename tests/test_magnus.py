@@ -7,9 +7,9 @@ import pytest
 
 import fpsolve as fp
 from exact_moving import Dragged, Loosened, Shaken
-from fpsolve.method.breakpoints import find_breakpoints
-from fpsolve.method.gauss import pair, tables
-from fpsolve.method.magnus import make_timeline
+from fpsolve.step.breakpoints import find_breakpoints
+from fpsolve.step.gauss_rules import pair, tables
+from fpsolve.step.magnus import make_timeline
 from measure import discretise
 
 a = jnp.asarray

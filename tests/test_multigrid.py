@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
+from fpsolve.eigen.fv_lobpcg import volume_modes
 from fpsolve.eigen.lobpcg import lobpcg
-from fpsolve.eigen.volumes import volume_modes
 from fpsolve.linear import multigrid
 from fpsolve.linear.multigrid import solve_graph, wave_multigrid
 from measure import check_close, generator_matrix, operator, symmetric_form

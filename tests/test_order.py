@@ -6,8 +6,8 @@ import pytest
 
 import exact
 import fpsolve as fp
-from fpsolve.method import Magnus
-from fpsolve.method.magnus import march
+from fpsolve.step import Magnus
+from fpsolve.step.magnus import march
 from measure import check_close, check_order, discretise, relative_error, solve
 
 STILL, MOVING, WAVES = exact.still(), exact.moving(), exact.waves()

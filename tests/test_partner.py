@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
-from fpsolve.eigen import partner
-from fpsolve.eigen.partner import line_gap, partner_mode
-from fpsolve.scheme import EdgeOperator
+from fpsolve.eigen import supersymmetric_gap as partner
+from fpsolve.eigen.supersymmetric_gap import line_gap, partner_mode
+from fpsolve.operator import EdgeOperator
 
 LINE = fp.Line(-2.0, 2.0, 64)
 KRAMERS = np.sqrt(32) / np.pi

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
+from fpsolve import committor, eyring_kramers, mean_first_passage_time
 from fpsolve.core.content import read_at
-from fpsolve.eigen.partner import line_gap
-from fpsolve.rates import committor, eyring_kramers, hitting, mean_first_passage_time
-from fpsolve.rates.sets import edge_shares
+from fpsolve.eigen.supersymmetric_gap import line_gap
+from fpsolve.solve import hitting
+from fpsolve.solve.sets import edge_shares
 from measure import check_order
 
 BOX = (-2.5, 2.5)

@@ -12,8 +12,8 @@ import pytest
 import fpsolve as fp
 from fpsolve.linear import caratheodory_fejer, tridiagonal
 from fpsolve.linear.caratheodory_fejer import ORDERS, exponential_partial
-from fpsolve.method import Picture, rational
-from fpsolve.method.rational import Rational, choose_order
+from fpsolve.propagate import Picture, rational
+from fpsolve.propagate.rational import Rational, choose_order
 from refusals import refused
 
 HALPHEN = 9.28903  # one over Halphen's constant

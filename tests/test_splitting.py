@@ -8,10 +8,10 @@ import pytest
 
 import exact
 import fpsolve as fp
-from fpsolve.linear import positive
-from fpsolve.method import Picture, splitting
-from fpsolve.method.splitting import Splitting
-from fpsolve.method.trajectory import run_static
+from fpsolve.linear import markov_expm as positive
+from fpsolve.propagate import Picture, splitting
+from fpsolve.propagate.splitting import Splitting
+from fpsolve.step.trajectory import run_static
 from measure import check_close, check_order, discretise
 
 STILL = exact.still()

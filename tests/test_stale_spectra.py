@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
-from fpsolve.rates import committor, eyring_kramers, mean_first_passage_time
+from fpsolve import committor, eyring_kramers, mean_first_passage_time
 from fpsolve.score.reconstruct import reconstruct
 from programs import compilations
 

@@ -23,9 +23,9 @@ import scipy.linalg
 
 import fpsolve as fp
 from blocks import ROOT
-from fpsolve.method.clipping import TOL_FRACTION
-from fpsolve.method.magnus import travel_evenly
-from fpsolve.method.rational import choose_order
+from fpsolve.operator.clipping import TOL_FRACTION
+from fpsolve.propagate.rational import choose_order
+from fpsolve.step.magnus import travel_evenly
 from measure import check_order, discretise, generator_matrix, operator
 
 EXACT, ROUNDING, ERROR, SHOWN = "exact", "rounding", "error", "shown"  # how much a claim says, the most first

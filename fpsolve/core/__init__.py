@@ -1,1 +1,1 @@
-"""Below every floor: checks and their messages, result codes, loops, and `along`, the one n-dimensional primitive."""
+"""What every package uses: checks and their messages, result codes, loops, and `along` for one axis of many."""

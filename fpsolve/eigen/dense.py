@@ -5,8 +5,8 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..scheme import Operator
-from ..scheme.base import dense
+from ..operator import Operator
+from ..operator.base import dense
 
 
 def dense_modes(operator: Operator, k: int, dtype: Any) -> Array:

@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core.along import transform
+from ..core.apply_along_axis import transform
 from ..grid import Grid
-from ..scheme import Operator, Scheme
-from ..scheme.tensor import Kinetic, TensorOperator
+from ..operator import Operator, Scheme
+from ..operator.tensor import Kinetic, TensorOperator
 
 ROUNDS = 1000
 LONGEST = 1024  # nodes of an axis whose own functions are worth their n^3

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..linear.multigrid import wave_multigrid
-from ..scheme import EdgeOperator, Operator
-from ..scheme.tensor import TensorOperator
+from ..operator import EdgeOperator, Operator
+from ..operator.tensor import TensorOperator
 from .tensor import Products, separable_axes
 
 ITERATIONS = 2000  # of conjugate gradients

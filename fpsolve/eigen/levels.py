@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..scheme import EdgeOperator, Operator, TensorOperator
+from ..operator import EdgeOperator, Operator, TensorOperator
 
 SAME = 1e-6  # levels that differ by less of the larger one are taken for one
 ROUNDINGS = 8  # of size eps |H| (or eps |A|), that a quotient is taken to gather at most (a free choice)

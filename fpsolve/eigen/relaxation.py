@@ -24,11 +24,11 @@ import numpy as np
 from jaxtyping import Array
 
 from ..grid import Grid
-from ..linear.layers import Layers, factor_layers
-from ..scheme import EdgeOperator, Operator
-from ..scheme.base import dense
-from ..scheme.finite_volume import bernoulli
-from ..scheme.tensor import Factor, TensorOperator
+from ..linear.block_tridiagonal import Layers, factor_layers
+from ..operator import EdgeOperator, Operator
+from ..operator.base import dense
+from ..operator.finite_volume import bernoulli
+from ..operator.tensor import Factor, TensorOperator
 from .lobpcg import scattered
 from .subspace import Slow, slow_subspace
 

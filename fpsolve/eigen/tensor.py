@@ -21,8 +21,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core.along import transform
-from ..scheme.tensor import Factor, TensorOperator
+from ..core.apply_along_axis import transform
+from ..operator.tensor import Factor, TensorOperator
 from .lobpcg import ROUNDS, Pairs, lobpcg, scattered
 
 RANDOM = 0.01  # share of the start that knows no symmetry

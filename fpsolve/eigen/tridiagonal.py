@@ -15,7 +15,7 @@ from ..core.arrays import as_array
 from ..core.checks import is_concrete
 from ..core.machine import on_processor
 from ..grid import Grid
-from ..scheme import EdgeOperator
+from ..operator import EdgeOperator
 
 
 def on_host(grid: Grid, *values: object) -> bool:

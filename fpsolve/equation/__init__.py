@@ -1,4 +1,4 @@
-"""Floor 1: the physics. Equations know points, potentials and forces; they know no scheme."""
+"""The physics. Equations know points, potentials and forces; they know no scheme."""
 
 from typing import TypeAlias
 

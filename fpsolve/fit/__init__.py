@@ -1,5 +1,5 @@
-"""Floor 5: the door "which grid for this tolerance"."""
+"""Grids fitted to a tolerance: `fp.fit_grid`."""
 
-from .door import Fit as Fit
-from .door import fit as fit
-from .door import fit_grid as fit_grid
+from .fit_grid import Fit as Fit
+from .fit_grid import fit as fit
+from .fit_grid import fit_grid as fit_grid

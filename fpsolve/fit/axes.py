@@ -12,16 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.checks import refuse
-from ..entrance import initial_field
 from ..equation import FokkerPlanck, WithPotential
 from ..grid import Gaussian, Grid, Periodic
 from ..grid import Line as LineAxis
 from ..plan import choose_scheme
-from .landscape import Landscape, moments_of
-from .line import Line
+from ..plan.validation import initial_field
+from .bounding_box import Unconfined, period
+from .domain import Station, Where, continuum
+from .sampled_equation import Landscape, moments_of
 from .search import ALL, Goal, Reference, Unresolved, fit_box, fit_nodes, refer
-from .terrain import Unconfined, period
-from .where import Station, Where, continuum
+from .slice_problem import Line
 
 MARGIN = 14.0  # of a reference, in log p, beyond log(1 / tol)
 LEVELS, LINES_FOR_BOX = 6, 2

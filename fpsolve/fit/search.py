@@ -14,7 +14,7 @@ import numpy as np
 
 from ..grid import Axis
 from ..grid import Line as LineAxis
-from .line import Line, States, distance
+from .slice_problem import Line, States, distance
 
 MOST, FEWEST = 800, 3  # nodes
 BELOW, ROUNDING = 0.03, 0.15  # of the tolerance, which a reference may lack, once, or twice in a row

@@ -1,4 +1,4 @@
-"""Floor 0: where things are. Axes with their kinds of ends, grids made of them, and the normal density."""
+"""Axes with their boundaries, grids made of them, and the normal density."""
 
 from .axis import Axis as Axis
 from .gaussian import Gaussian as Gaussian

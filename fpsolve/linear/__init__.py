@@ -1,4 +1,4 @@
-"""Floor 3: linear algebra that both time and modes stand on."""
+"""Linear algebra that methods in time and eigen-solvers share."""
 
 from .caratheodory_fejer import exponential_partial as exponential_partial
 from .lanczos import lowest_level as lowest_level

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..scheme import EdgeOperator
+from ..operator import EdgeOperator
 from .lines import Lines, factor_lines
 
 ROUNDS, ITERATIONS, SWEEPS = 8, 300, 100

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..scheme import EdgeOperator
+from ..operator import EdgeOperator
 
 
 class Lines(eqx.Module):

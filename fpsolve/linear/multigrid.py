@@ -32,7 +32,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.machine import EXACTLY
-from ..scheme import EdgeOperator
+from ..operator import EdgeOperator
 
 BOTTOM = 100  # points that are solved directly
 SHORTEST = 4  # nodes of an axis that is still merged

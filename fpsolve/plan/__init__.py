@@ -1,5 +1,8 @@
-"""Planning: what was requested, which scheme and method suit, what to try next. Printed by `fp.plan`."""
+"""Planning: validation, which scheme and method suit, what to try next. Printed by `fp.plan`."""
 
+from .method_choice import check_method as check_method
+from .method_choice import choose_method as choose_method
+from .method_choice import needs_rates as needs_rates
 from .plan import Outcome as Outcome
 from .plan import Plan as Plan
 from .plan import first_plan as first_plan

@@ -17,22 +17,13 @@ from ..core.decision import Decision
 from ..core.machine import machine
 from ..core.program import compiled
 from ..grid import Grid
-from ..method import (
-    Chebyshev,
-    Magnus,
-    Picture,
-    Problem,
-    ProblemKind,
-    Rational,
-    Uniformization,
-    WorkEstimate,
-    check_method,
-    choose_method,
-)
-from ..method.breakpoints import find_breakpoints
-from ..method.clipping import TOL_FRACTION
-from ..method.contraction import choose_ranks, contract, contractible, missing, sample_wells
-from ..scheme import ScharfetterGummel, Scheme
+from ..operator import ScharfetterGummel, Scheme
+from ..operator.clipping import TOL_FRACTION
+from ..propagate import Chebyshev, Picture, ProblemKind, Rational, Uniformization, WorkEstimate
+from ..propagate.contraction import choose_ranks, contract, contractible, missing, sample_wells
+from ..step import Magnus, Problem
+from ..step.breakpoints import find_breakpoints
+from .method_choice import check_method, choose_method
 from .request import RUN_ARRAYS, Request
 from .resolution import is_resolved, rates
 from .scheme_choice import SchemeChoice, first_time

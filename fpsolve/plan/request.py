@@ -8,7 +8,14 @@ from jaxtyping import Array
 from ..core.arrays import scaled
 from ..core.decision import Decision
 from ..core.memory import check_memory
-from ..entrance import (
+from ..equation import Equation
+from ..grid import Grid
+from ..operator import Spectral
+from ..operator.cells import may_be_in_cells
+from ..propagate import Picture, ProblemKind
+from .method_choice import check_method, needs_rates
+from .scheme_choice import SampledEquation, SchemeChoice, choose_scheme, may_be_spectral
+from .validation import (
     check_and_sample,
     check_kinds,
     check_times,
@@ -18,12 +25,6 @@ from ..entrance import (
     of_mass_one,
     sample_observables,
 )
-from ..equation import Equation
-from ..grid import Grid
-from ..method import Picture, ProblemKind, check_method, needs_rates
-from ..scheme import Spectral
-from ..scheme.cells import may_be_in_cells
-from .scheme_choice import SampledEquation, SchemeChoice, choose_scheme, may_be_spectral
 
 RUN_ARRAYS = 12  # fields that a run holds beside those that it returns, at most
 

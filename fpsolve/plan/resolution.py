@@ -3,7 +3,7 @@
     leak            sqrt(pi) |H sqrt(pi)|, the rate at which a spectral basis would lose the Gibbs density
     short share     the largest coefficient of the shortest tenth of the initial density, relative to the largest of all
     wave size       |p / sqrt(pi)| = sqrt(1 + chi2), by which the wave picture enlarges rounding
-    aliasing        of a clipped wave and of its density (`method.aliasing`)
+    aliasing        of a clipped wave and of its density (`operator.aliasing`)
 
 Each is one program of shapes.
 """
@@ -18,9 +18,9 @@ from jaxtyping import Array
 from ..core.program import quick_program, sampling_program
 from ..equation import FokkerPlanck, divide_root
 from ..grid import Grid
-from ..method.aliasing import EXCESS, aliasing_error, short_wave_damping, short_wave_share
-from ..method.clipping import clip_tails
-from ..scheme import Operator
+from ..operator import Operator
+from ..operator.aliasing import EXCESS, aliasing_error, short_wave_damping, short_wave_share
+from ..operator.clipping import clip_tails
 
 UNRESOLVED = 1e-3  # the largest defect at which a basis is used: with as many cells finite volumes are seldom better
 MOST_CROSSED = 4.0  # the Péclet number of a cell up to which a density is tried in a basis (a free choice)

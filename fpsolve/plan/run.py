@@ -10,8 +10,9 @@ from ..core.checks import is_concrete
 from ..core.program import compiled, quick_program
 from ..core.result import first_failure
 from ..grid import Grid
-from ..method import Magnus, Picture, Problem
-from ..method.trajectory import Trajectory, run_by_interval, run_moving, run_static
+from ..propagate import Picture
+from ..step import Magnus, Problem
+from ..step.trajectory import Trajectory, run_by_interval, run_moving, run_static
 from .plan import Outcome, Plan
 
 

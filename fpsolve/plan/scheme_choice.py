@@ -10,12 +10,9 @@ from ..core.arrays import as_array
 from ..core.checks import is_concrete
 from ..core.decision import Decision
 from ..core.program import quick_program
-from ..entrance import check_kinds
 from ..equation import Equation, FokkerPlanck
 from ..grid import Grid
-from ..method import Picture, needs_rates
-from ..method.clipping import TOL_FRACTION
-from ..scheme import (
+from ..operator import (
     EvaluatedPath,
     Operator,
     Samples,
@@ -25,7 +22,10 @@ from ..scheme import (
     log_sqrt_pi,
     sample_equation,
 )
-from ..scheme.cells import in_units
+from ..operator.cells import in_units
+from ..operator.clipping import TOL_FRACTION
+from ..propagate import Picture
+from .method_choice import needs_rates
 from .resolution import (
     MOST_CROSSED,
     UNRESOLVED,
@@ -37,9 +37,10 @@ from .resolution import (
     wave_resolved,
     wave_size,
 )
+from .validation import check_kinds
 
 LARGEST_SPECTRAL = 512  # nodes of an axis, beyond which its matrices cost more than finer finite volumes (free choice)
-MATRIX_LINE = 640  # nodes of a line on which a density is tried in a basis whatever its drift (`method.choose`)
+MATRIX_LINE = 640  # nodes of a line on which a density is tried in a basis whatever its drift (`method_choice`)
 
 
 class SampledEquation:

@@ -1,38 +1,19 @@
-"""Floor 0: potentials. A small library, their sums and multiples, paths between them, data on a grid, any callable."""
+"""Potentials: a small library, their sums and multiples, data on a grid, any function."""
 
-from fpsolve.potential.base import Function, Potential, Still, as_potential, takes_time
-from fpsolve.potential.combine import Constant, Scaled, Sum
-from fpsolve.potential.library import Cosine, DoubleWell, Harmonic, MexicanHat, Quartic, Rugged
-from fpsolve.potential.mixture import GaussianMixture
-from fpsolve.potential.moved import Moved, Stretched
-from fpsolve.potential.muller_brown import MullerBrown
-from fpsolve.potential.noising import Noising
-from fpsolve.potential.path import Driven, Mix
-from fpsolve.potential.sampled import Sampled
-from fpsolve.potential.tempering import Tempering
-
-__all__ = [
-    "Constant",
-    "Cosine",
-    "Driven",
-    "DoubleWell",
-    "Function",
-    "GaussianMixture",
-    "Harmonic",
-    "MexicanHat",
-    "Mix",
-    "Moved",
-    "MullerBrown",
-    "Noising",
-    "Potential",
-    "Quartic",
-    "Rugged",
-    "Sampled",
-    "Scaled",
-    "Still",
-    "Stretched",
-    "Sum",
-    "Tempering",
-    "as_potential",
-    "takes_time",
-]
+from .base import Constant as Constant
+from .base import Function as Function
+from .base import Potential as Potential
+from .base import Scaled as Scaled
+from .base import Still as Still
+from .base import Sum as Sum
+from .base import as_potential as as_potential
+from .base import takes_time as takes_time
+from .library import Cosine as Cosine
+from .library import DoubleWell as DoubleWell
+from .library import Harmonic as Harmonic
+from .library import MexicanHat as MexicanHat
+from .library import Quartic as Quartic
+from .library import Rugged as Rugged
+from .mixture import GaussianMixture as GaussianMixture
+from .muller_brown import MullerBrown as MullerBrown
+from .sampled import Sampled as Sampled

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from fpsolve.core.checks import check_positive, is_concrete, refuse
-from fpsolve.core.types import Point
+from ..core.checks import check_positive, is_concrete, refuse
+from ..core.types import Point
 
 Value: TypeAlias = Any
 """Whatever `jnp.asarray` takes: a number, nested lists of numbers, an array, a tracer. Anything else is refused."""

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from fpsolve.core.checks import check_positive, is_concrete, refuse
-from fpsolve.core.types import Point
-from fpsolve.potential.base import Still
-from fpsolve.potential.leaves import Value, as_leaf, check_definite, check_point
+from ..core.checks import check_positive, is_concrete, refuse
+from ..core.types import Point
+from .base import Still
+from .leaves import Value, as_leaf, check_definite, check_point
 
 
 class GaussianMixture(Still):

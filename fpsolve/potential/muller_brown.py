@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from fpsolve.core.types import Point
-from fpsolve.potential.base import Still
-from fpsolve.potential.leaves import Value, as_leaf, check_point
+from ..core.types import Point
+from .base import Still
+from .leaves import Value, as_leaf, check_point
 
 _A = np.array([-200.0, -100.0, -170.0, 15.0])
 _a = np.array([-1.0, -1.0, -6.5, 0.7])

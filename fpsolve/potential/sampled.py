@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from fpsolve.core.along import along
-from fpsolve.core.checks import is_concrete, refuse
-from fpsolve.core.types import Point
-from fpsolve.potential.base import Still
-from fpsolve.potential.leaves import Value, as_leaf, check_point
+from ..core.apply_along_axis import along
+from ..core.checks import is_concrete, refuse
+from ..core.types import Point
+from .base import Still
+from .leaves import Value, as_leaf, check_point
 
 
 class Sampled(Still):

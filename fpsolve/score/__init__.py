@@ -1,21 +1,26 @@
-"""Floor 7: scores, exact or learned from samples, and what their Score Hamiltonian says of them."""
+"""Scores, exact or learned from samples, and what their Score Hamiltonian tells: `fp.score`.
+
+from a score      reconstruct, as_score, sample, NoisePath, diagnose
+from samples      fit, score_error, EnergyNetwork, VectorNetwork, standardised (`learn`)
+                  sampled_gap, sampled_costs, mmd, frechet_distance (`samples`)
+"""
 
 from .diagnose import Diagnosis as Diagnosis
 from .diagnose import diagnose as diagnose
-from .error import ScoreError as ScoreError
-from .error import score_error as score_error
 from .fields import as_score as as_score
-from .fit import fit as fit
-from .networks import EnergyNetwork as EnergyNetwork
-from .networks import VectorNetwork as VectorNetwork
-from .networks import standardised as standardised
-from .path import NoisePath as NoisePath
-from .quality import frechet_distance as frechet_distance
-from .quality import mmd as mmd
+from .learn import EnergyNetwork as EnergyNetwork
+from .learn import ScoreError as ScoreError
+from .learn import VectorNetwork as VectorNetwork
+from .learn import fit as fit
+from .learn import score_error as score_error
+from .learn import standardised as standardised
+from .noise_path import NoisePath as NoisePath
 from .reconstruct import Reconstruction as Reconstruction
 from .reconstruct import reconstruct as reconstruct
 from .sample import sample as sample
-from .sampled_costs import SampledCosts as SampledCosts
-from .sampled_costs import sampled_costs as sampled_costs
-from .sampled_gap import Estimate as Estimate
-from .sampled_gap import sampled_gap as sampled_gap
+from .samples import Estimate as Estimate
+from .samples import SampledCosts as SampledCosts
+from .samples import frechet_distance as frechet_distance
+from .samples import mmd as mmd
+from .samples import sampled_costs as sampled_costs
+from .samples import sampled_gap as sampled_gap

@@ -21,8 +21,8 @@ from jaxtyping import Array
 
 from ..core.program import compiled
 from ..eigen.inverse import invert, near_inverse
-from ..scheme.basis import evaluate
-from ..scheme.tensor import Factor, TensorOperator
+from ..operator.basis import evaluate
+from ..operator.tensor import Factor, TensorOperator
 
 FAINT = 1e-9  # of its peak, a wave that rounding may have made
 RINGING = 30.0  # times the most negative value of a wave, which is above what its basis rings with

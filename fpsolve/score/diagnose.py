@@ -22,17 +22,17 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.checks import check_integer, check_positive, is_concrete, refuse
-from ..core.door import report
+from ..core.late import late
 from ..core.program import compiled, full_precision
 from ..core.types import Count, Point, Real
 from ..grid import Grid, Line
-from .error import ScoreError, score_error
 from .fields import MovingScore, as_score
-from .path import FIRST, as_path
+from .learn.error import ScoreError, score_error
+from .noise_path import FIRST, as_path
 from .reconstruct import Reconstruction, reconstruct
-from .sampled_costs import SampledCosts, sampled_costs
-from .sampled_gap import sampled_gap
-from .samples import check_key, check_samples
+from .samples.costs import SampledCosts, sampled_costs
+from .samples.gap import sampled_gap
+from .samples.validation import check_key, check_samples
 
 SPACING = 0.6  # of the nodes of a fitted grid, over the length on which a normal density as steep would fall
 FEWEST, FINER, MOST = 32, 1.4, 200  # nodes of its axes: at least, by how much more, and at most
@@ -105,7 +105,7 @@ class Diagnosis(eqx.Module):
 
     def plot(self) -> Any:
         """A matplotlib figure: the samples by the slowest observable, the density, the gap along the path."""
-        return report().plot_diagnosis(self)
+        return late("plot").draw(self)
 
 
 @full_precision

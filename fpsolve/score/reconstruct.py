@@ -18,17 +18,17 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.checks import check_numbers, is_concrete, refuse
-from ..core.door import report
+from ..core.late import late
 from ..core.program import full_precision, sampling_program
 from ..core.result import code, raise_failure
 from ..core.types import Count
 from ..equation import ScoreHamiltonian
 from ..grid import Grid
-from ..modes import Spectrum
-from ..plan.modes import validate_modes
-from ..scheme import Scheme
-from ..scheme.tensor import Factor, TensorOperator
-from ..spectrum import solve
+from ..operator import Scheme
+from ..operator.tensor import Factor, TensorOperator
+from ..plan.spectrum_plan import validate_modes
+from ..solve.spectrum import solve
+from ..solve.spectrum_result import Spectrum
 from .currents import conservative, stationary
 from .fields import as_score
 
@@ -142,7 +142,7 @@ class Reconstruction(eqx.Module):
 
     def plot(self) -> Any:
         """A matplotlib figure of the density and the slowest observable (with the `plot` extra)."""
-        return report().plot_reconstruction(self)
+        return late("plot").draw(self)
 
     def _factored(self, wanted: str) -> TensorOperator:
         operator = self.operator

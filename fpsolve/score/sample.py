@@ -5,7 +5,7 @@ From x ~ N(0, σ(1)²) at λ = 1 down the places 1 = λ_0 > ... > λ_N = 0, one 
     x' = (α'/α) (x + σ² s) - √(σ'² - w) σ s + √w N,      w = ε σ'² (1 - κ'²/κ²),    κ = σ/α,    s = s(x, λ)
 
 x and the score s are (d,), N is standard normal, ε the noise level: 0 is DDIM, 1 the ancestral sampler of DDPM. On a
-line, with the exact score, `sampler_law` of fpsolve.adiabatic.steps computes the law of what comes out.
+line, with the exact score, `sampler_law` of fpsolve.diffusion.steps computes the law of what comes out.
 
 References: Song, Meng and Ermon, DDIM (ICLR 2021), eq. 12 and 16; Ho, Jain and Abbeel, DDPM (NeurIPS 2020).
 """
@@ -16,13 +16,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..adiabatic.steps import check_places
 from ..core.checks import check_finite_number, check_integer, refuse
 from ..core.program import compiled
 from ..core.types import Count, Real
+from ..diffusion.steps import check_places
 from .fields import MovingScore, as_score
-from .path import as_path
-from .samples import check_key, check_output
+from .noise_path import as_path
+from .samples.validation import check_key, check_output
 
 TRIED = 16  # samples at which a score is looked at before it is used
 
@@ -58,7 +58,7 @@ def sample(
     ```python
     import jax
     import fpsolve as fp
-    from fpsolve.adiabatic.steps import linear_steps
+    from fpsolve.diffusion.steps import linear_steps
     from fpsolve.score.sample import sample
 
     path = fp.Noising(fp.GaussianMixture([[-1.0, 0.0], [1.0, 0.0]], 0.25))

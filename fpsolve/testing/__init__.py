@@ -1,4 +1,4 @@
-"""Floor 9: conformance checks that you run on a potential, a scheme or a method of your own.
+"""Conformance checks that you run on a potential, a scheme or a method of your own.
 
 Each builds small problems, looks at what the library promises of its own classes, and raises `AssertionError` with one
 plain sentence if a promise is broken.

@@ -12,13 +12,14 @@ import numpy as np
 from jaxtyping import Array
 
 from ..equation import FokkerPlanck, Schrodinger
-from ..evolve import evolve
 from ..grid import Gaussian, Grid, Line, Periodic
-from ..method import Dense, Magnus, Propagator
+from ..operator import ScharfetterGummel, Spectral
 from ..potential import Cosine, Harmonic
-from ..scheme import ScharfetterGummel, Spectral
-from ..solution import Solution
-from .demand import demand, rounding, unless_refused
+from ..propagate import Dense, Propagator
+from ..solve.evolve import evolve
+from ..solve.solution import Solution
+from ..step import Magnus
+from .check import demand, rounding, unless_refused
 
 LINE, RING = Grid(Line(-6.0, 6.0, 32)), Grid(Periodic(-math.pi, math.pi, 16))
 LONG = Grid(Line(-7.0, 8.0, 64))
@@ -61,11 +62,11 @@ MOVING = {
 def check_method(method: Any) -> None:
     """Check a method in time on small problems that it takes: static, or moving for an `fp.Magnus`.
 
-    **Arguments**: `method`, a subclass of `fpsolve.method.Propagator`, or an `fp.Magnus`. A problem that it refuses
-    with `ValueError` is passed over; one at least must be taken. **Raises** `AssertionError` unless the answer agrees
-    with the dense exponential (an extrapolated product of them, where the potential moves) within the tolerance asked
-    for, the error that is reported is finite, other steps end at the same place, and the derivative with respect to a
-    parameter of the equation equals that of the reference. **Cost**: seconds.
+    **Arguments**: `method`, a subclass of `fpsolve.propagate.base.Propagator`, or an `fp.Magnus`. A problem that it
+    refuses with `ValueError` is passed over; one at least must be taken. **Raises** `AssertionError` unless the
+    answer agrees with the dense exponential (an extrapolated product of them, where the potential moves) within the
+    tolerance asked for, the error that is reported is finite, other steps end at the same place, and the derivative
+    with respect to a parameter of the equation equals that of the reference. **Cost**: seconds.
 
     ```python
     import fpsolve as fp
@@ -74,7 +75,7 @@ def check_method(method: Any) -> None:
     check_method(fp.Chebyshev())
     ```
     """
-    demand(isinstance(method, Propagator | Magnus), f"{method!r} is no instance of fpsolve.method.Propagator.")
+    demand(isinstance(method, Propagator | Magnus), f"{method!r} is no instance of fpsolve.propagate.base.Propagator.")
     problems = MOVING if isinstance(method, Magnus) else STILL
     taken = [name for name in problems if _take(method, problems, name)]
     demand(taken, f"{method!r} refuses every problem, from {next(iter(problems))} to {next(reversed(problems))}.")

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..entrance import check_equation
 from ..equation import FokkerPlanck
 from ..grid import Grid, Line
-from .demand import demand, rounding
+from ..plan.validation import check_equation
+from .check import demand, rounding
 
 POINTS = 6
 

@@ -12,13 +12,13 @@ import numpy as np
 from jaxtyping import Array
 
 from ..equation import FokkerPlanck, Schrodinger
-from ..evolve import evolve
 from ..grid import Absorbing, Gaussian, Grid, Legendre, Line, Periodic, Reflecting
-from ..method import Dense
+from ..operator import Operator, Scheme
+from ..operator.base import dense
 from ..potential import Cosine, Harmonic
-from ..scheme import Operator, Scheme
-from ..scheme.base import dense
-from .demand import demand, rounding, unless_refused
+from ..propagate import Dense
+from ..solve.evolve import evolve
+from .check import demand, rounding, unless_refused
 
 SPACE = 1e-1  # what H sqrt(pi) may be on the coarse grids below: a scheme of order one is well within
 SIZES = (24, 48, 96)
@@ -52,7 +52,7 @@ def _quantum() -> Schrodinger:
 def check_scheme(scheme: Any) -> None:
     """Check a scheme on small grids of every kind that it takes, in one and two dimensions.
 
-    **Arguments**: `scheme`, a subclass of `fpsolve.scheme.Scheme`. A problem that it refuses with `ValueError` is
+    **Arguments**: `scheme`, a subclass of `fpsolve.operator.Scheme`. A problem that it refuses with `ValueError` is
     passed over; one at least must be taken. **Raises** `AssertionError` unless H is symmetric in the grid's weights and
     at least zero, its spectrum lies within `bounds`, sqrt(pi) is its ground state to the accuracy of the grid, L is
     -sqrt(pi) H / sqrt(pi) or conserves mass, operators act on batches, and the error of an Ornstein-Uhlenbeck density
@@ -65,7 +65,7 @@ def check_scheme(scheme: Any) -> None:
     check_scheme(fp.ScharfetterGummel())
     ```
     """
-    demand(isinstance(scheme, Scheme), f"{scheme!r} is no instance of fpsolve.scheme.Scheme.")
+    demand(isinstance(scheme, Scheme), f"{scheme!r} is no instance of fpsolve.operator.Scheme.")
     taken = [name for name, problem in _problems().items() if _take(scheme, f"on {name}", *problem)]
     demand(
         taken,

@@ -11,13 +11,13 @@ import numpy as np
 from jaxtyping import Array
 
 from ..equation import FokkerPlanck, Schrodinger
-from ..evolve import evolve
 from ..grid import Grid
-from ..method import Dense
+from ..operator import ScharfetterGummel, Scheme
+from ..operator.base import dense
 from ..potential import as_potential
-from ..potential.combine import Scaled
-from ..scheme import ScharfetterGummel, Scheme
-from ..scheme.base import dense
+from ..potential.base import Scaled
+from ..propagate import Dense
+from ..solve.evolve import evolve
 
 Function = Callable[..., Any]
 FEWEST_POINTS = 128  # of a program that samples a function: the quick grids of one dimension all have at most that many

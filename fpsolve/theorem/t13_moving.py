@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 import numpy as np
 
-from ..correspondence import correspondence
 from ..equation import FokkerPlanck
-from ..evolve import evolve
 from ..grid import Grid, Line
-from ..scheme import ScharfetterGummel, Spectral
+from ..operator import ScharfetterGummel, Spectral
+from ..solve.correspondence import correspondence
+from ..solve.evolve import evolve
 from .base import Kind, Sides, Theorem, identity
 from .problems import Function, density_on, off_centre, swept, values_on
 

@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import Array
 
 from ..equation import FokkerPlanck
-from ..evolve import evolve
 from ..grid import Grid, Line
-from ..method import Dense
+from ..operator import Spectral
 from ..potential import Harmonic
-from ..scheme import Spectral
+from ..propagate import Dense
+from ..solve.evolve import evolve
 from .base import Kind, Sides, Theorem, identity, order
 from .problems import Function, image, off_centre, tilted, values_on, volumes
 

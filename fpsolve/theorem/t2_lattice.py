@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 import numpy as np
 
-from ..correspondence import correspondence
 from ..equation import FokkerPlanck
 from ..grid import Axis, Grid, Line, Periodic
-from ..scheme import SquareRoot
+from ..operator import SquareRoot
+from ..solve.correspondence import correspondence
 from .base import Kind, Sides, Theorem, identity
 from .problems import Function, density_on, gibbs_root, matrices, off_centre, tilted, valley
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from ..equation import FokkerPlanck
 from ..grid import Grid, Line, Periodic
-from ..scheme import ScharfetterGummel, Spectral
-from ..spectrum import spectrum
+from ..operator import ScharfetterGummel, Spectral
+from ..solve.spectrum import spectrum
 from .base import Kind, Sides, Theorem, identity
 from .problems import Function, density_on, gibbs_root, matrices, off_centre, symmetric, tilted, volumes
 from .t2_lattice import lattice_hamiltonian

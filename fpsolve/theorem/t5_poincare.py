@@ -15,11 +15,11 @@ import numpy as np
 from numpy.polynomial import legendre
 
 from ..equation import FokkerPlanck
-from ..evolve import evolve
 from ..grid import Grid, Line
-from ..method import Dense
-from ..scheme import ScharfetterGummel, Spectral
-from ..spectrum import spectrum
+from ..operator import ScharfetterGummel, Spectral
+from ..propagate import Dense
+from ..solve.evolve import evolve
+from ..solve.spectrum import spectrum
 from .base import Kind, Sides, Theorem, identity, inequality, order
 from .problems import Function, density_on, gibbs_root, off_centre, tilted, values_at, values_on, volumes
 

@@ -21,7 +21,7 @@ from jaxtyping import Array
 
 from ..equation import ScoreHamiltonian
 from ..grid import Axis, Grid, Periodic
-from ..scheme import Spectral
+from ..operator import Spectral
 from ..score import Reconstruction, reconstruct
 from .base import Kind, Sides, Theorem, identity
 from .problems import Function, values_on, weights_on

@@ -13,9 +13,9 @@ import pytest
 from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
-import fpsolve.anneal as anneal
-import fpsolve.cli as cli
-from fpsolve.adiabatic.schedule import COSTS, tabulated
+import fpsolve.cli.anneal as anneal
+import fpsolve.cli.application as cli
+from fpsolve.anneal.schedule import COSTS, tabulated
 from refusals import refused_file
 
 RUNNER = CliRunner()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-import fpsolve.cli as cli
+import fpsolve.cli.application as cli
 from blocks import ROOT
 
 FOLDER = ROOT / "benchmarks"
@@ -104,7 +104,7 @@ def test_without_scipy_it_says_which_extra(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.slow
 def test_one_core_is_taken_by_a_new_process() -> None:
-    code = "from fpsolve.cli import main; main()"
+    code = "from fpsolve.cli.application import main; main()"
     words = [sys.executable, "-c", code, "bench", "--only", NAME]
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-import fpsolve.cli as cli
+import fpsolve.cli.application as cli
 from fpsolve.core.result import NumericalFailure
-from fpsolve.report import load
+from fpsolve.io import load
 from refusals import refused_file
 
 DATA = Path(__file__).parent / "data"
@@ -174,7 +174,7 @@ def test_without_matplotlib_the_result_is_still_written(here: Path, monkeypatch:
 
 @pytest.mark.parametrize("package", ["typer", "rich"])
 def test_without_the_extra_the_command_says_how_to_get_it(package: str) -> None:
-    code = f"import sys; sys.modules[{package!r}] = None; from fpsolve.cli import main; main()"
+    code = f"import sys; sys.modules[{package!r}] = None; from fpsolve.cli.application import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert 'pip install "fpsolve[cli]"' in done.stderr and "Traceback" not in done.stderr
@@ -182,7 +182,7 @@ def test_without_the_extra_the_command_says_how_to_get_it(package: str) -> None:
 
 @pytest.mark.slow
 def test_the_command_itself_works_in_double_precision(here: Path) -> None:
-    code = "from fpsolve.cli import main; main()"
+    code = "from fpsolve.cli.application import main; main()"
     words = [sys.executable, "-c", code, "run", "double_well.toml", "--times", "0.1"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr

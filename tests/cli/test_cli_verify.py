@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import fpsolve.cli as cli
+import fpsolve.cli.application as cli
 from fpsolve.theorem import Certificate, theorems
 
 RUNNER = CliRunner()

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
-from fpsolve.potential import Driven, GaussianMixture, Noising
+from fpsolve.path import Driven, Noising
+from fpsolve.potential import GaussianMixture
 
 BETA_MIN, BETA_MAX, SIGMA_MAX = 0.2, 9.0, 3.0
 LAMS = jnp.array([0.0, 0.02, 0.4, 1.0])

@@ -7,22 +7,9 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
-from fpsolve.potential import (
-    Cosine,
-    DoubleWell,
-    Driven,
-    Function,
-    GaussianMixture,
-    Harmonic,
-    Mix,
-    Moved,
-    Noising,
-    Quartic,
-    Stretched,
-    Sum,
-    Tempering,
-)
-from fpsolve.potential.path import concatenate, reparametrise, reverse
+from fpsolve.path import Driven, Mix, Moved, Noising, Stretched, Tempering
+from fpsolve.path.mix import concatenate, reparametrise, reverse
+from fpsolve.potential import Cosine, DoubleWell, Function, GaussianMixture, Harmonic, Quartic, Sum
 
 X = jnp.array([0.3, -0.7])
 LAMS = (0.0, 0.3, 0.5, 1.0)

@@ -8,14 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fpsolve.path import Driven, Mix
 from fpsolve.potential import (
     Constant,
     Cosine,
     DoubleWell,
-    Driven,
     Function,
     Harmonic,
-    Mix,
     Potential,
     Quartic,
     Scaled,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
-from fpsolve.adiabatic.particles import draw
+from fpsolve.diffusion.particles import draw
 from fpsolve.score.diagnose import diagnose
 
 KEY = jax.random.key(3)

@@ -10,9 +10,9 @@ import pytest
 from jaxtyping import Array
 
 import fpsolve as fp
-from fpsolve.adiabatic.steps import cost_steps, edm_steps, linear_steps, sampler_law, shortfall
-from fpsolve.score.fit import fit
-from fpsolve.score.networks import EnergyNetwork, standardised
+from fpsolve.diffusion.steps import cost_steps, edm_steps, linear_steps, sampler_law, shortfall
+from fpsolve.score.learn.fit import fit
+from fpsolve.score.learn.networks import EnergyNetwork, standardised
 from fpsolve.score.reconstruct import Reconstruction, reconstruct
 
 LINE = fp.Grid(fp.Line(-5.0, 5.0, 96))

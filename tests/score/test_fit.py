@@ -14,12 +14,12 @@ import pytest
 from jaxtyping import Array
 
 import fpsolve as fp
-from fpsolve.adiabatic.particles import draw
-from fpsolve.score.error import score_error
+from fpsolve.diffusion.particles import draw
 from fpsolve.score.fields import as_score
-from fpsolve.score.fit import fit
-from fpsolve.score.networks import EnergyNetwork, VectorNetwork, standardised
-from fpsolve.score.path import NoisePath
+from fpsolve.score.learn.error import score_error
+from fpsolve.score.learn.fit import fit
+from fpsolve.score.learn.networks import EnergyNetwork, VectorNetwork, standardised
+from fpsolve.score.noise_path import NoisePath
 from refusals import refused
 
 KEY = jax.random.key(7)
@@ -236,7 +236,7 @@ def test_the_density_of_two_modes(means: Any) -> None:
 
 def test_a_wrong_divergence_would_be_seen(samples: Array, monkeypatch: pytest.MonkeyPatch) -> None:
     """A planted fault: with + 2 div s turned into - 2 div s the implicit fit turns outwards."""
-    from fpsolve.score import training
+    from fpsolve.score.learn import training
 
     right = training.implicit
     wrong = lambda score, x: 2 * jnp.sum(score(x) ** 2) - right(score, x)

@@ -15,10 +15,10 @@ import pytest
 from jaxtyping import Array
 
 import fpsolve as fp
-from fpsolve.adiabatic.particles import draw
-from fpsolve.score.error import score_error
-from fpsolve.score.losses import denoising, implicit, noising, sliced
-from fpsolve.score.path import NoisePath
+from fpsolve.diffusion.particles import draw
+from fpsolve.score.learn.error import score_error
+from fpsolve.score.learn.losses import denoising, implicit, noising, sliced
+from fpsolve.score.noise_path import NoisePath
 from refusals import refused
 
 MEAN = jnp.asarray([0.5, -1.0, 2.0])

@@ -12,9 +12,9 @@ from jaxtyping import Array
 import fpsolve as fp
 from fpsolve.potential import takes_time
 from fpsolve.score.fields import as_score
-from fpsolve.score.networks import EnergyNetwork, VectorNetwork, standardised
-from fpsolve.score.path import FIRST, NoisePath
-from fpsolve.score.training import trainable
+from fpsolve.score.learn.networks import EnergyNetwork, VectorNetwork, standardised
+from fpsolve.score.learn.training import trainable
+from fpsolve.score.noise_path import FIRST, NoisePath
 from fpsolve.testing import check_potential
 from refusals import refused
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fpsolve.score.quality import frechet_distance, median_distance, mmd
+from fpsolve.score.samples.quality import frechet_distance, median_distance, mmd
 
 KEY = jax.random.key(5)
 

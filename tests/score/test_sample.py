@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
-from fpsolve.adiabatic.particles import draw, pearson
-from fpsolve.adiabatic.steps import edm_steps, linear_steps, sampler_law
-from fpsolve.potential.noising import Noising
+from fpsolve.diffusion.particles import draw, pearson
+from fpsolve.diffusion.steps import edm_steps, linear_steps, sampler_law
+from fpsolve.path.noising import Noising
 from fpsolve.score.sample import sample
-from fpsolve.score.sampled_costs import sampled_costs
+from fpsolve.score.samples.costs import sampled_costs
 
 KEY = jax.random.key(11)
 DATA = fp.GaussianMixture([[-1.5], [1.5]], 0.25, weights=[0.3, 0.7])

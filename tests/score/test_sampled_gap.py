@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
-from fpsolve.score.features import Given, Ridges, lines
-from fpsolve.score.sampled_gap import _quotient, sampled_gap, slowest
+from fpsolve.score.samples.features import Given, Ridges, lines
+from fpsolve.score.samples.gap import _quotient, sampled_gap, slowest
 
 KEY = jax.random.key(3)
 VARIANCES = np.array([0.3, 0.5, 0.7, 1.0, 1.2, 1.5, 2.0, 2.5, 3.0])

@@ -1,0 +1,7 @@
+"""Transport along paths of potentials: costs, bounds, schedules and the counterdiabatic drive."""
+
+from . import schedule as schedule
+from .along import Along as Along
+from .along import along as along
+from .transport import transport as transport
+from .transport_result import Transport as Transport

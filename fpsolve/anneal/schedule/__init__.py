@@ -1,0 +1,17 @@
+"""Schedules, `fp.schedule`: how fast to go along a path.
+
+in closed form    linear, smooth, tabulated
+from a path       optimal (four costs), learn
+as noise levels   beta, sigma, log_snr, for diffusion libraries
+"""
+
+from .learn import learn as learn
+from .monotone import Schedule as Schedule
+from .monotone import tabulated as tabulated
+from .noise import beta as beta
+from .noise import log_snr as log_snr
+from .noise import sigma as sigma
+from .schedules import COSTS as COSTS
+from .schedules import linear as linear
+from .schedules import optimal as optimal
+from .schedules import smooth as smooth

@@ -1,0 +1,166 @@
+"""Learned schedules: descent of an objective by gradients through the solver.
+
+    λ(t) = λ_start( T b(t / T) ),    b = sum_k c_k B_k,n,    c_k = sum_{j <= k} softmax(theta)_j
+
+The increments of c are positive and sum to 1, so that every step of the descent is a schedule; theta = 0 is the start,
+and the best schedule met with is returned, never a worse one than the start. By default the objective is what the
+transport leaves at the end, KL(p_T | π_1).
+
+Reference: Kingma and Ba, ICLR 2015 (Adam); theorem T21 of this library (the start).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array
+
+from ...core.arrays import as_array
+from ...core.checks import check_integer, refuse
+from ...core.program import full_precision, quick_program
+from ...core.types import Count
+from ...equation import FokkerPlanck
+from ...grid import Grid
+from ...operator import ScharfetterGummel
+from ...path import Driven
+from ...solve.evolve import evolve
+from ...step import Magnus
+from ..distances import relative_entropy
+from ..gibbs import gibbs_density, log_gibbs_at
+from ..read import read_path
+from .monotone import Schedule, Warped, check_total
+
+RATE = 0.05  # of Adam
+VOLUMES, TOL = ScharfetterGummel(), 1e-5  # keep a density that a fast schedule leaves behind, however thin its tail
+COARSEST, FINEST, AGREE = 32, 1024, 1e-3  # steps of the traced runs, and how well they must know the objective
+
+
+@full_precision
+def learn(
+    path: Callable[[Any], Any],
+    total: Any,
+    objective: Callable[[Schedule], Any] | None = None,
+    optimiser: Any = None,
+    *,
+    start: Any = None,
+    steps: Count = 100,
+    grid: Grid | None = None,
+    diffusion: Any = 1.0,
+    knots: Count = 16,
+) -> tuple[Schedule, np.ndarray]:
+    """The best schedule that gradient descent finds.
+
+    **Arguments**: `path`, λ to a potential; `total` time; `objective`, a schedule to a scalar that JAX can
+    differentiate, or None for KL(p_T | π_1) after transport from π_0; `optimiser`, of optax, Adam if None; `start`,
+    where to begin, the best of `linear` and the four of `optimal` if None; `steps` of descent; `grid` on which the
+    transport runs, by finite volumes, fitted if None; `diffusion` D; `knots`, how many increments are free. **Returns**
+    the schedule, and the objective before each step and after the last, `(steps + 1,)`. **Raises** `ValueError` for
+    arguments that cannot be right.
+
+    **Keeps**: monotone from 0 to 1; the objective of what is returned is the least met with, at most that of the start.
+    **Cost**: a step takes a run and its transpose, three to five runs.
+
+    ```python
+    import fpsolve as fp
+    from fpsolve.anneal.schedule.learn import learn
+    from fpsolve.anneal.schedule.schedules import smooth
+
+    speed = lambda schedule: (schedule.rate(1.0) - 0.4) ** 2
+    schedule, history = learn(fp.Mix(fp.Harmonic(), fp.Quartic()), 2.0, speed, start=smooth(2.0, 1), steps=3)
+    ```
+    """
+    total = check_total(total)
+    steps = check_integer("steps", steps, 1, "Give the number of steps of the descent.")
+    knots = check_integer("knots", knots, 2, "Give how many increments are free.")
+    if optimiser is None:
+        optimiser = optax.adam(RATE)
+    if not isinstance(optimiser, optax.GradientTransformation):
+        refuse("optimiser", optimiser, "it must be an optax optimiser", "Give optax.adam(0.05), say.")
+    if grid is None and (start is None or objective is None):
+        from ..grid_for_path import path_grid
+
+        grid = path_grid(path, diffusion, 1e-6)
+    if start is None:
+        start = _best(path, total, objective, grid, diffusion)
+    if not isinstance(start, Schedule):
+        refuse("start", start, "it must be a schedule", "Give fp.schedule.linear(total), say.")
+    if float(start.total) != float(total):
+        allowed = f"it takes {float(start.total):.6g}, and total is {float(total):.6g}"
+        refuse("start", start, allowed, "Make them agree.")
+    if objective is None:
+        assert grid is not None
+        objective = _enough(FokkerPlanck(Driven(path, start), diffusion), path, grid, start)
+    loss = objective
+
+    @jax.jit
+    def step(theta: Array, state: Any) -> tuple[Array, Any, Any]:
+        value, slope = jax.value_and_grad(lambda theta: jnp.asarray(loss(warped(start, theta))))(theta)
+        change, state = optimiser.update(slope, state, theta)
+        return value, optax.apply_updates(theta, change), state
+
+    theta = jnp.zeros(knots)
+    state, best, least, history = optimiser.init(theta), theta, np.inf, []
+    for k in range(steps + 1):
+        value, after, state = step(theta, state)
+        history.append(float(value))
+        if k == 0 and not np.isfinite(history[0]):
+            refuse("objective", objective, "it is not finite at the start", "Give a finite one, or another start.")
+        if history[-1] < least:
+            best, least = theta, history[-1]
+        if not np.all(np.isfinite(np.asarray(after))):
+            break
+        theta = after
+    return (warped(start, best) if np.any(np.asarray(best)) else start), np.asarray(history)
+
+
+def _best(path: Any, total: Any, objective: Any, grid: Grid | None, diffusion: Any) -> Schedule:
+    """Of the linear schedule and the optimal ones that which the objective likes best."""
+    from .schedules import COSTS, linear, optimal
+
+    first = optimal(path, total, grid=grid, diffusion=diffusion)
+    candidates = [*(optimal(first.along, total, cost=cost) for cost in COSTS), linear(total)]
+    values = [final_kl(path, grid, diffusion, one) if objective is None else objective(one) for one in candidates]
+    return candidates[int(np.argmin(np.nan_to_num(np.asarray(values, float), nan=np.inf)))]
+
+
+def warped(start: Schedule, theta: Array) -> Warped:
+    """`start` with its time bent by increments softmax(theta) `(n,)`."""
+    rises = jnp.cumsum(jax.nn.softmax(theta))
+    return Warped(start.total, start, jnp.concatenate([jnp.zeros(1), rises[:-1], jnp.ones(1)]))
+
+
+def final_kl(path: Any, grid: Any, diffusion: Any, schedule: Schedule, method: Magnus | None = None) -> Array:
+    """KL(p_T | π_1) when p starts as π_0 and follows `schedule`; with a method of fixed steps it can be traced."""
+    equation = FokkerPlanck(Driven(read_path(path, grid.ndim), schedule), diffusion)
+    run = evolve(
+        equation,
+        gibbs_density(equation, grid, as_array(0.0)),
+        schedule.total[None],
+        grid=grid,
+        scheme=VOLUMES,
+        method=method,
+        tol=TOL,
+        throw=False,
+    )
+    return _entropy(run.values, log_gibbs_at(equation, grid, schedule.total[None]), grid)
+
+
+@quick_program
+def _entropy(values: Array, log_gibbs: Array, grid: Grid) -> Array:
+    return relative_entropy(values[-1], log_gibbs[-1], grid)
+
+
+def _enough(equation: FokkerPlanck, path: Any, grid: Grid, start: Schedule) -> Callable[[Schedule], Array]:
+    """The default objective, in as many steps as agree with the run that chooses its own."""
+    diffusion, count = equation.diffusion, COARSEST
+    sure = float(final_kl(path, grid, diffusion, start))
+    while count < FINEST:
+        at = eqx.filter_jit(lambda schedule, n=count: final_kl(path, grid, diffusion, schedule, Magnus(steps=n)))
+        if abs(float(at(start)) - sure) <= AGREE * sure:
+            break
+        count *= 2
+    return lambda schedule: final_kl(path, grid, diffusion, schedule, Magnus(steps=count))

@@ -1,0 +1,192 @@
+"""Schedules t -> λ: monotone from 0 at t = 0 to 1 at t = total, and how fast they go.
+
+    λ(t) = w(u),   u = clip(t / total, 0, 1),   dλ/dt = w'(u) / total
+
+    Bernstein    w = sum_k c_k B_k,n(u),    0 = c_0 <= ... <= c_n = 1:    increasing coefficients make w increase
+    Tabulated    w a polynomial of degree 3 or 5 between knots
+    Warped       w = v(b(u)):  another schedule after a Bernstein polynomial
+
+Reference: Farouki, Comput. Aided Geom. Design 29 (2012) 379 (Bernstein polynomials).
+"""
+
+import abc
+import functools
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ...core.arrays import as_array
+from ...core.checks import check_integer, check_numbers, check_positive, refuse
+
+
+def within(u: Array) -> Array:
+    """u in [0, 1], with slope 1 also at the ends, where that of `clip` is one half."""
+    return jnp.where(u < 0, 0, jnp.where(u > 1, 1, u))
+
+
+class Schedule(eqx.Module):
+    """Where on a path to be at a time; abstract. A subclass has `total`, in units of time, and `place`."""
+
+    total: eqx.AbstractVar[Array]
+
+    @abc.abstractmethod
+    def place(self, u: Array) -> Array:
+        """λ when the part u in [0, 1] of the time has gone, of any shape."""
+
+    def __call__(self, t: Any) -> Array:
+        """λ at the time t, of any shape; before 0 and after `total` it rests at 0 and 1."""
+        return self.place(within(jnp.asarray(t, self.total.dtype) / self.total))
+
+    def rate(self, t: Any) -> Array:
+        """dλ/dt at t, of any shape, in units of 1 / time; zero before 0 and after `total`."""
+        u = jnp.asarray(t, self.total.dtype) / self.total
+        inside = jnp.clip(u, 0, 1)
+        slope = jax.jvp(self.place, (inside,), (jnp.ones_like(inside),))[1]
+        return jnp.where(u == inside, slope / self.total, 0)
+
+    def table(self, n: int = 100) -> tuple[Array, Array]:
+        """Times `(n + 1,)`, equally far apart, and λ `(n + 1,)` at them."""
+        n = check_integer("n", n, 1, "Give the number of steps.")
+        times = jnp.linspace(0, 1, n + 1) * self.total
+        return times, self(times)
+
+
+class Bernstein(Schedule):
+    """λ = sum_k c_k C(n, k) u^k (1 - u)^(n - k) with `coefficients` c `(n + 1,)` from 0 to 1, ascending."""
+
+    total: Array
+    coefficients: Array
+
+    def place(self, u: Array) -> Array:
+        """λ at the part u of the time."""
+        return _bernstein(self.coefficients, u)
+
+
+class Tabulated(Schedule):
+    """λ = sum_j a_kj x^j, x = (u - u_k) / (u_{k+1} - u_k): `knots` u `(K + 1,)`, `pieces` a `(K, degree + 1)`."""
+
+    total: Array
+    knots: Array
+    pieces: Array
+
+    def place(self, u: Array) -> Array:
+        """λ at the part u of the time."""
+        return _piecewise(self.knots, self.pieces, u)
+
+    def padded(self, multiple: int) -> "Tabulated":
+        """The same with more pieces after the end, up to a multiple of pieces in all.
+
+        They continue the last piece, so that at the end itself the slope is as it was.
+        """
+        knots, pieces = np.asarray(self.knots), np.asarray(self.pieces)
+        more = -len(pieces) % multiple
+        if more == 0:
+            return self
+        last = np.polynomial.Polynomial(pieces[-1])
+        width = knots[-1] - knots[-2]
+        orders = np.arange(pieces.shape[1])
+        taylor = [last.deriv(int(j))(1.0) / math.factorial(j) / width**j if j else last(1.0) for j in orders]
+        knots = np.concatenate([knots, knots[-1] + 1.0 + np.arange(more)])
+        pieces = np.concatenate([pieces, np.tile(taylor, (more, 1))])
+        return Tabulated(self.total, as_array(knots), as_array(pieces))
+
+
+@functools.partial(jax.jit, inline=True)  # traced once, however often it is part of another program
+def _piecewise(knots: Array, pieces: Array, u: Array) -> Array:
+    k = jnp.clip(jnp.searchsorted(knots, u, side="right") - 1, 0, len(knots) - 2)
+    x, value = (u - knots[k]) / (knots[k + 1] - knots[k]), jnp.zeros_like(u)
+    for j in reversed(range(pieces.shape[1])):
+        value = value * x + pieces[k, j]
+    return value
+
+
+class Warped(Schedule):
+    """`base` after a Bernstein polynomial with `coefficients` `(n + 1,)`, which bends its time."""
+
+    total: Array
+    base: Schedule
+    coefficients: Array
+
+    def place(self, u: Array) -> Array:
+        """λ at the part u of the time."""
+        return self.base.place(within(_bernstein(self.coefficients, u)))
+
+
+def check_total(total: Any) -> Array:
+    """A positive time, or a refusal."""
+    check_positive("total", total, "Give the time that the whole path takes.")
+    if jnp.ndim(total):
+        refuse("total", total, "it must be one number", "Give the time that the whole path takes.")
+    return jnp.asarray(total, dtype=float)
+
+
+def tabulated(times: Any, lambdas: Any) -> Tabulated:
+    """The schedule through given points: monotone cubic pieces, once continuously differentiable.
+
+    **Arguments**: `times` `(K + 1,)`, ascending from 0; `lambdas` `(K + 1,)`, from 0 to 1, not descending. **Returns**
+    a schedule whose total is the last time. **Raises** `ValueError` for anything else.
+    **Reference**: Fritsch and Butland, SIAM J. Sci. Stat. Comput. 5 (1984) 300.
+
+    ```python
+    import fpsolve as fp
+    from fpsolve.anneal.schedule import tabulated
+
+    schedule = tabulated([0.0, 1.0, 4.0], [0.0, 0.5, 1.0])
+    ```
+    """
+    cure = "Give times from 0 and lambdas from 0 to 1, as many of each."
+    t = check_numbers("times", times, "they must be real numbers", cure).astype(float)
+    lam = check_numbers("lambdas", lambdas, "they must be real numbers", cure).astype(float)
+    if t.ndim != 1 or len(t) < 2 or not np.all(np.isfinite(t)) or t[0] != 0 or np.any(np.diff(t) <= 0):
+        refuse("times", times, "they must be two or more, finite, and ascend from 0", cure)
+    if lam.shape != t.shape:
+        refuse("lambdas", lambdas, f"there must be as many as times, {len(t)}", cure)
+    if not np.all(np.isfinite(lam)) or lam[0] != 0 or lam[-1] != 1:
+        refuse("lambdas", lambdas, "they must start at 0 and end at 1", cure)
+    if np.any(np.diff(lam) < 0):
+        k = int(np.argmax(np.diff(lam) < 0))
+        refuse("lambdas", lambdas, f"they must not descend, and do after t = {t[k]:.6g}", cure)
+    u = t / t[-1]
+    slopes = _slopes(u, lam)
+    pieces = hermite(u, lam, (slopes[:-1], slopes[1:]))
+    return Tabulated(*jax.device_put((np.asarray(t[-1]), u, pieces)))
+
+
+def _slopes(u: np.ndarray, lam: np.ndarray) -> np.ndarray:
+    """At the knots: weighted harmonic means of the slopes on both sides, which keep cubic pieces monotone."""
+    h, steep = np.diff(u), np.diff(lam) / np.diff(u)
+    slopes = np.append(steep[0], steep[-1:])
+    if len(h) > 1:
+        before, after = steep[:-1], steep[1:]
+        w1, w2 = 2 * h[1:] + h[:-1], h[1:] + 2 * h[:-1]
+        rising = (before > 0) & (after > 0)
+        safe = lambda v: np.where(rising, v, 1.0)
+        inner = np.where(rising, (w1 + w2) / (w1 / safe(before) + w2 / safe(after)), 0.0)
+        slopes = np.concatenate([steep[:1], inner, steep[-1:]])
+    return slopes
+
+
+def hermite(u: np.ndarray, values: np.ndarray, slopes: Any, bends: Any = None) -> np.ndarray:
+    """Coefficients `(K, 4)` of cubic pieces with `values` `(K + 1,)` at the knots u and `slopes`, a pair of `(K,)`, at
+    the lower and the upper end of each; or `(K, 6)` of those of degree 5 with second derivatives `bends` as well."""
+    h = np.diff(u)
+    a, b, p, q = values[:-1], values[1:], slopes[0] * h, slopes[1] * h
+    if bends is None:
+        return np.stack([a, p, 3 * (b - a) - 2 * p - q, 2 * (a - b) + p + q], axis=1)
+    r, s = bends[0] * h**2 / 2, bends[1] * h**2
+    gap, slope, bend = b - a - p - r, q - p - 2 * r, s - 2 * r
+    third, fourth = 10 * gap - 4 * slope + bend / 2, -15 * gap + 7 * slope - bend
+    return np.stack([a, p, r, third, fourth, 6 * gap - 3 * slope + bend / 2], axis=1)
+
+
+def _bernstein(coefficients: Array, u: Array) -> Array:
+    n = coefficients.shape[0] - 1
+    value = jnp.zeros_like(u)
+    for k in range(n + 1):
+        value = value + coefficients[k] * math.comb(n, k) * u**k * (1 - u) ** (n - k)
+    return value

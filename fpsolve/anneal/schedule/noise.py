@@ -1,0 +1,74 @@
+"""A schedule along a noising path, in the numbers that diffusion libraries take.
+
+    X_λ = alpha(λ) X + sigma(λ) N(0, 1),     log-SNR = log(alpha^2 / sigma^2)
+    beta_k = 1 - alpha_k^2 / alpha_{k-1}^2,  alpha_0 = 1:    prod_{j <= k} (1 - beta_j) = alpha_k^2 to rounding
+    sigma_k = sigma(λ_k) / alpha(λ_k)
+
+at n equally spaced times, the noise-free end left out. Whichever end of the path is clean, steps are counted from it.
+
+References: Ho, Jain and Abbeel, NeurIPS 2020 (beta); Kingma et al., NeurIPS 2021 (log-SNR); Karras et al., NeurIPS 2022
+(sigma).
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ...core.checks import check_integer, is_concrete, refuse
+from ...core.types import Count
+from .monotone import Schedule
+
+PRESERVED = 1e-6  # what alpha^2 + sigma^2 may differ from 1 by
+
+
+def log_snr(schedule: Schedule, path: Any, n: Count) -> Array:
+    """log(alpha^2 / sigma^2) after each of n steps from the clean end, `(n,)`, descending; -inf where alpha is 0.
+
+    **Arguments**: `schedule` t to λ; `path` with methods `alpha(lam)` and `sigma(lam)`, `fp.Noising` for one; `n`
+    steps. **Raises** `ValueError` for a path without those, or no steps.
+    """
+    alpha, sigma = _levels(schedule, path, n)
+    return 2 * (jnp.log(alpha) - jnp.log(sigma))
+
+
+def beta(schedule: Schedule, path: Any, n: Count) -> Array:
+    """The variances `(n,)` of n noising steps of a variance-preserving path, from the clean end; 1 where alpha is 0.
+
+    **Arguments**: as `log_snr`. **Keeps**: `jnp.cumprod(1 - beta)` is alpha^2 at the n times, to rounding; beta in
+    continuous time is -2 d log(alpha) / dt, and the sum of n steps approaches its integral. **Raises** `ValueError`
+    also for a path that does not preserve the variance.
+    """
+    alpha, sigma = _levels(schedule, path, n)
+    total = alpha**2 + sigma**2
+    if is_concrete(total) and np.max(np.abs(np.asarray(total) - 1)) > PRESERVED:
+        cure = "Ask for sigma, which every path has."
+        refuse("path", path, "alpha^2 + sigma^2 must be 1 for beta to exist", cure)
+    squares = jnp.append(1.0, alpha**2)
+    return 1 - squares[1:] / jnp.where(squares[:-1] > 0, squares[:-1], 1)
+
+
+def sigma(schedule: Schedule, path: Any, n: Count) -> Array:
+    """The noise levels sigma / alpha `(n,)`, descending, as samplers in the variance-exploding frame take them.
+
+    **Arguments**: as `log_snr`. Append a 0 for the clean end. **Raises** `ValueError` also where alpha vanishes.
+    """
+    alpha, sigma = _levels(schedule, path, n)
+    if is_concrete(alpha) and not np.all(np.asarray(alpha) > 0):
+        refuse("path", path, "alpha vanishes on it, where sigma / alpha is infinite", "End the path a little earlier.")
+    return (sigma / alpha)[::-1]
+
+
+def _levels(schedule: Schedule, path: Any, n: Any) -> tuple[Array, Array]:
+    """alpha and sigma `(n,)` after each step from the clean end."""
+    n = check_integer("n", n, 1, "Give the number of steps.")
+    for name in ("alpha", "sigma"):
+        if not callable(getattr(path, name, None)):
+            refuse("path", path, f"it must have a method {name}(lam)", "Give fp.Noising(mixture).")
+    lams = schedule.table(n)[1]
+    alpha, sigma = (jnp.broadcast_to(jnp.asarray(f(lams)), lams.shape) for f in (path.alpha, path.sigma))
+    start, end = alpha[0] / sigma[0], alpha[-1] / sigma[-1]
+    forwards = start > end
+    turned = lambda values: jnp.where(forwards, values[1:], values[::-1][1:])
+    return turned(alpha), turned(sigma)

@@ -1,0 +1,399 @@
+"""`fpsolve verify`, `run`, `anneal` and `bench`. Parses, calls, prints; no mathematics.
+
+Exit status: 0 all is well; 1 a claim fails, a control passes, a run fails numerically, or a solver misses the error
+stated for it; 2 a question that cannot be right, or a package that is missing.
+"""
+
+import io
+import json
+import os
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from runpy import run_path
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+
+from ..core.checks import nearest, refuse
+from ..core.compilation_cache import cache_of_command
+from ..core.files import write_atomically
+from ..core.result import NumericalFailure
+from ..solve.correspondence import correspondence
+from ..solve.evolve import evolve
+from ..theorem import theorems, to_json, verify
+from .anneal import Trial, best, compare, summary, trials, write_table
+from .problem import Problem, read_annealing, read_problem
+
+MISSING = 'The command line needs {}: pip install "fpsolve[cli]"'
+PLAIN_WIDTH = 1000  # of a pipe or a file: as wide as the widest row
+SUFFIXES = (".npz", ".nc")
+PICTURES = (".png", ".pdf", ".svg")
+
+
+def main() -> None:
+    """The command `fpsolve`."""
+    jax.config.update("jax_enable_x64", True)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without √ shows ?
+    try:
+        app = application()
+    except ImportError as error:
+        print(MISSING.format(error.name), file=sys.stderr)
+        raise SystemExit(2) from None
+    app()
+
+
+def application() -> Any:
+    """The `typer` application. **Raises** `ImportError` without typer or rich."""
+    import rich.console  # noqa: F401  # what every command prints with
+    import typer
+
+    app = typer.Typer(
+        help="Fokker-Planck densities and their imaginary-time Schrödinger twin.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+
+    @app.callback()
+    def start(
+        no_cache: Annotated[
+            bool, typer.Option("--no-cache", help="Compile every program anew and keep none on disk.")
+        ] = False,
+    ) -> None:
+        jax.config.update("jax_enable_x64", True)
+        if no_cache:
+            jax.config.update("jax_enable_compilation_cache", False)
+
+    @app.command("verify", help="Measure every theorem and its control; exit 0 only if all hold and all are refused.")
+    def verify_command(
+        only: Annotated[list[str] | None, typer.Option(help="A claim by name; give it again for more.")] = None,
+        json_file: Annotated[Path | None, typer.Option("--json", help="Write the certificates to this file.")] = None,
+        quick: Annotated[bool, typer.Option("--quick", help="Small grids only: seconds instead of minutes.")] = False,
+    ) -> None:
+        raise typer.Exit(cached(lambda: verify_all(tuple(only or ()), json_file, quick)))
+
+    @app.command("run", help="Evolve a potential of your own: FILE.py defines it, FILE.toml names one of the library.")
+    def run_command(
+        file: Annotated[Path, typer.Argument(help="FILE.py or FILE.toml")],
+        out: Annotated[Path | None, typer.Option(help="Result, .npz or .nc. [default: FILE's name, .npz]")] = None,
+        plot: Annotated[
+            Path | None, typer.Option(help="Picture, .png, .pdf or .svg. [default: as --out, .png]")
+        ] = None,
+        times: Annotated[str | None, typer.Option(help="Output times, such as 0.1,1.0.")] = None,
+        tol: Annotated[float | None, typer.Option(help="Relative error in time.")] = None,
+        scheme: Annotated[str | None, typer.Option(help="Spectral, ScharfetterGummel or SquareRoot.")] = None,
+        method: Annotated[str | None, typer.Option(help="Chebyshev, Rational, Magnus, ...: see README.")] = None,
+        force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    ) -> None:
+        chosen = {"times": _times(times), "tol": tol, "scheme": scheme, "method": method}
+        overrides = {name: value for name, value in chosen.items() if value is not None}
+        raise typer.Exit(cached(lambda: run_file(file, out, plot, overrides, force)))
+
+    @app.command(
+        "anneal",
+        help="Find the best schedule along a path: FILE.py defines path, or start and end; FILE.toml names these.",
+    )
+    def anneal_command(
+        file: Annotated[Path, typer.Argument(help="FILE.py or FILE.toml")],
+        total: Annotated[float | None, typer.Option(help="Time that the path takes. [default: by its gap]")] = None,
+        diffusion: Annotated[float | None, typer.Option(help="D. [default: 1]")] = None,
+        cost: Annotated[
+            str | None, typer.Option(help="bound, score, wasserstein or exact. [default: try all, take the best]")
+        ] = None,
+        out: Annotated[Path | None, typer.Option(help="Schedule, .csv. [default: FILE's name, .csv]")] = None,
+        plot: Annotated[
+            Path | None, typer.Option(help="Picture, .png, .pdf or .svg. [default: as --out, .png]")
+        ] = None,
+        force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    ) -> None:
+        chosen = {"total": total, "diffusion": diffusion, "cost": cost}
+        overrides = {name: value for name, value in chosen.items() if value is not None}
+        raise typer.Exit(cached(lambda: anneal_file(file, out, plot, overrides, force)))
+
+    @app.command(
+        "bench", help="Time the kernels against numpy by hand and other packages; exit 0 if errors are as stated."
+    )
+    def bench_command(
+        full: Annotated[bool, typer.Option("--full", help="Every problem: minutes instead of one.")] = False,
+        only: Annotated[list[str] | None, typer.Option(help="Problems that begin so, as P2; give it again.")] = None,
+        out: Annotated[Path | None, typer.Option(help="Rows, .json; the picture goes beside it.")] = None,
+        cores: Annotated[bool, typer.Option("--cores", help="Use every core, not one.")] = False,
+        device: Annotated[
+            bool, typer.Option("--device", help="The rows of an accelerator, beside its limits.")
+        ] = False,
+        small: Annotated[bool, typer.Option("--small", help="Those rows small, on any device.")] = False,
+    ) -> None:
+        name = "accelerator" if device or small else "kernels"
+        given = {"--small": small, "--cores": cores, "--quick": name == "kernels" and not full}
+        words = [word for word, chosen in given.items() if chosen]
+        raise typer.Exit(guarded(lambda: run_benchmark(name, words, only or [], out)))
+
+    return app
+
+
+def cached(command: Any) -> int:
+    """As `guarded`, with compiled programs kept on disk. Not for `bench`, which measures how long compilation takes."""
+    if warning := cache_of_command():
+        console(error=True).print(warning, soft_wrap=True)
+    return guarded(command)
+
+
+def guarded(command: Any) -> int:
+    """The exit status of a command; what it refuses or cannot do is said in one line."""
+    try:
+        return command()
+    except NumericalFailure as failure:
+        console(error=True).print(f"failed: {failure}", soft_wrap=True)
+        return 1
+    except (ValueError, OSError, ImportError) as refusal:
+        console(error=True).print(f"error: {refusal}", soft_wrap=True)
+        return 2
+
+
+def console(error: bool = False) -> Any:
+    """A rich console on standard output or error; without a terminal or COLUMNS, rows are not folded."""
+    from rich.console import Console
+
+    stream = sys.stderr if error else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
+    return Console(file=stream, width=width, markup=False, highlight=False)
+
+
+def verify_all(only: tuple[str, ...], json_file: Path | None, quick: bool) -> int:
+    """Measure the claims asked for, print their table, write their JSON."""
+    shelf = {theorem.name: theorem for theorem in theorems()}
+    for name in only:
+        if name not in shelf:
+            cure = f"Did you mean {nearest(name, tuple(shelf))!r}?"
+            refuse("--only", name, f"it must be one of {', '.join(shelf)}", cure)
+    chosen = [theorem for name, theorem in shelf.items() if not only or name in only]
+    certificates, begun = [], time.perf_counter()
+    with console(error=True).status("") as status:
+        for number, theorem in enumerate(chosen, 1):
+            status.update(f"{number} of {len(chosen)}  {theorem.name}: {theorem.statement}")
+            certificates.append(verify(theorem, refine=not quick))
+    print_certificates(certificates)
+    if json_file is not None:
+        text = json.dumps(to_json(certificates), indent=2, ensure_ascii=False)
+        write_atomically(json_file, lambda file: file.write(text.encode()) and None)
+    bad = [c.name for c in certificates if not c.holds]
+    passed = [f"{c.control.name} of {c.name}" for c in certificates if c.control is not None and not c.control.refused]
+    words = f"{len(certificates) - len(bad)} of {len(certificates)} claims hold"
+    words += f", {len(certificates) - len(passed)} of {len(certificates)} controls are refused"
+    words += f", in {time.perf_counter() - begun:.1f} s"
+    words += f"; failing: {', '.join(bad)}" if bad else ""
+    words += f"; not refused: {', '.join(passed)}" if passed else ""
+    console().print(words)
+    return 1 if bad or passed else 0
+
+
+def print_certificates(certificates: list[Any]) -> None:
+    """One row a claim where the line is wide enough, else one block a claim with its control below it."""
+    from rich.measure import Measurement
+
+    screen = console()
+    wide = _wide_table(certificates)
+    fits = Measurement.get(screen, screen.options.update(max_width=PLAIN_WIDTH), wide).maximum <= screen.width
+    screen.print(wide if fits else _narrow_table(certificates))
+
+
+def _wide_table(certificates: list[Any]) -> Any:
+    table = _table("claim", "statement", "left", "right", "margin", "verdict", "control", "left", "right", "verdict")
+    for c in certificates:
+        control = ["", "", "", ""] if c.control is None else [c.control.name, *_sides(c.control), _refusal(c.control)]
+        table.add_row(c.name, c.statement, *_sides(c), f"{c.margin:.3g}", _holding(c), *control)
+    return table
+
+
+def _narrow_table(certificates: list[Any]) -> Any:
+    table = _table("claim and its control", "left", "right", "margin", "verdict")
+    for c in certificates:
+        table.add_row(f"{c.name}: {c.statement}", *_sides(c), f"{c.margin:.3g}", _holding(c))
+        if c.control is not None:
+            words = f"  control {c.control.name}: {c.control.statement}"
+            table.add_row(words, *_sides(c.control), f"{c.control.margin:.3g}", _refusal(c.control))
+        table.add_section()
+    return table
+
+
+def _table(*heads: str) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for head in heads:
+        text = head in ("statement", "verdict", "control", "by", heads[0])
+        table.add_column(head, justify="left" if text else "right", no_wrap=head not in ("statement", heads[0]))
+    return table
+
+
+def _sides(certificate: Any) -> tuple[str, str]:
+    return f"{certificate.lhs:.4g}", f"{certificate.rhs:.4g}"
+
+
+def _holding(certificate: Any) -> Any:
+    from rich.text import Text
+
+    return Text("holds", "green") if certificate.holds else Text("FAILS", "bold red")
+
+
+def _refusal(control: Any) -> Any:
+    from rich.text import Text
+
+    return Text("refused", "green") if control.refused else Text("NOT refused", "bold red")
+
+
+def run_file(path: Path, out: Path | None, plot: Path | None, overrides: dict[str, Any], force: bool) -> int:
+    """Evolve the problem in a file; print what came out, write the result and a picture."""
+    problem = read_problem(path, overrides)
+    out = Path(f"{path.stem}.npz") if out is None else out
+    picture, without = _check_targets(out, plot, SUFFIXES, force)
+    if out.suffix == ".nc" and (lacking := _missing("io", "h5netcdf") or _missing("io", "xarray")):
+        raise ImportError(f"--out: {lacking}")
+    screen = console()
+    for note in problem.notes:
+        screen.print(f"note: {note}")
+    solution = evolve(
+        problem.equation,
+        problem.initial,
+        problem.times,
+        grid=problem.grid,
+        scheme=problem.scheme,
+        method=problem.method,
+        tol=problem.tol,
+        progress=sys.stderr.isatty(),
+    )
+    agreement, agrees = _agreement(problem)
+    stats = solution.stats
+    rows = {
+        "grid": repr(problem.grid),
+        "scheme": stats["scheme"],
+        "method": stats["method"],
+        "times": ", ".join(f"{t:.6g}" for t in _few(np.asarray(solution.times))),
+        "mass": f"{float(solution.mass[-1]):.12g} at the last time, drift at most {stats['mass_drift']:.1e}",
+        "minimum": f"{stats['min_density']:.3e}, the most negative density at any time"
+        if stats["min_density"] < 0
+        else f"{stats['min_density']:.3e}",
+        "error in time": f"{float(np.max(np.asarray(solution.error))):.1e}, relative L1, estimated",
+        "correspondence": agreement,
+        "result": str(out),
+    }
+    solution.save(out)
+    rows["picture"] = f"none: {without}" if without else _draw(solution, picture)
+    _print_rows(rows)
+    return 0 if agrees else 1
+
+
+def anneal_file(path: Path, out: Path | None, plot: Path | None, overrides: dict[str, Any], force: bool) -> int:
+    """Go along the path in a file by every schedule; print how near each ends, write the best and its picture."""
+    question = read_annealing(path, overrides)
+    out = Path(f"{path.stem}.csv") if out is None else out
+    picture, without = _check_targets(out, plot, (".csv",), force)
+    found: list[Trial] = []
+    with console(error=True).status("the gap along the path") as status:
+        for trial in trials(question):
+            found.append(trial)
+            status.update(f"{len(found)} schedules done, the last: {trial.name}")
+    table = _table("schedule", "KL at the end", "TV", "TV at most", "by", "KL, linear / this", "gain predicted")
+    for row in compare(found):
+        table.add_row(*row)
+    console().print(table)
+    chosen = best(found, question.cost)
+    rows = summary(question, chosen) | {"schedule": f"{chosen.name}: {out}"}
+    write_table(chosen, out)
+    rows["picture"] = f"none: {without}" if without else _draw(chosen.transport, picture)
+    _print_rows(rows)
+    return 0
+
+
+def run_benchmark(name: str, words: list[str], only: list[str], out: Path | None) -> int:
+    """Run a file of `benchmarks/`, which is no part of the package but of its repository."""
+    places = [Path(__file__).resolve().parents[2] / "benchmarks", Path.cwd() / "benchmarks"]
+    folder = next((place for place in places if (place / f"{name}.py").is_file()), None)
+    if folder is None:
+        allowed = f"the benchmarks lie in the repository, and {name}.py is in neither this folder nor the package's"
+        refuse("bench", str(places[-1]), allowed, "Clone the repository and give `fpsolve bench` in its folder.")
+    if lacking := _missing("bench", "scipy"):
+        raise ImportError(f"bench: {lacking}")
+    if out is not None:
+        _check_target("--out", out, (".json",), force=True)
+    words = [*words, *(["--only", *only] if only else [])]
+    words += ["--print-only"] if out is None else ["--out", str(out.absolute())]
+    return run_path(str(folder / f"{name}.py"), run_name=name)["main"](words)
+
+
+def _agreement(problem: Problem) -> tuple[str, bool]:
+    """The correspondence on the same grid by finite volumes, in words, and whether it holds where it exists."""
+    reason = problem.equation.irreversible_because(problem.grid)
+    if reason is not None:
+        return f"none, because {reason}", True
+    try:
+        both = correspondence(problem.equation, problem.initial, problem.times, grid=problem.grid)
+    except (ValueError, NumericalFailure) as refusal:
+        return f"not measured: {refusal}", True
+    verdict = "holds" if both.holds else "does NOT hold"
+    size = float(np.max(np.asarray(both.difference)))
+    return f"{verdict}: p and √π ψ differ by at most {size:.1e} (relative L1, finite volumes)", both.holds
+
+
+def _draw(result: Any, picture: Path) -> str:
+    figure = result.plot()
+    form = picture.suffix.removeprefix(".")
+    write_atomically(picture, lambda file: figure.savefig(file, format=form, dpi=150))
+    return str(picture)
+
+
+def _print_rows(rows: dict[str, str]) -> None:
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, value)
+    console().print(table)
+
+
+def _check_targets(out: Path, plot: Path | None, suffixes: tuple[str, ...], force: bool) -> tuple[Path, str]:
+    """The picture, and why there can be none; refuse what could not be written."""
+    picture, without = (plot or out.with_suffix(".png")), _missing("plot", "matplotlib")
+    if plot is not None and without:
+        raise ImportError(f"--plot: {without}")
+    _check_target("--out", out, suffixes, force)
+    if not without:
+        _check_target("--plot", picture, PICTURES, force)
+    return picture, without
+
+
+def _check_target(option: str, path: Path, suffixes: tuple[str, ...], force: bool) -> None:
+    """Refuse a file that could not be written in the end, before anything is computed."""
+    if path.suffix not in suffixes:
+        refuse(option, str(path), f"it must end in {' or '.join(suffixes)}", f"Name it result{suffixes[0]}, say.")
+    if path.exists() and not force:
+        refuse(option, str(path), "this file exists", "Give another name, or --force to overwrite it.")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        refuse(option, str(path), "it cannot be written there", "Give a file in a folder of yours.")
+
+
+def _missing(extra: str, package: str) -> str:
+    """How to install a package that is not there, or nothing."""
+    return "" if find_spec(package) else f'{package} is not installed: pip install "fpsolve[{extra}]"'
+
+
+def _times(text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        return np.asarray([float(word) for word in text.replace(",", " ").split()])
+    except ValueError:
+        return text
+
+
+def _few(times: np.ndarray) -> list[Any]:
+    return list(times) if len(times) <= 8 else [*times[:4], *times[-4:]]

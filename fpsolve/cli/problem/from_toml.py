@@ -1,0 +1,166 @@
+"""A problem from a TOML file: potentials of the library with their numbers.
+
+    diffusion = 1.0                                     times = [0.1, 1.0]
+    [potential]     kind = "DoubleWell", barrier = 3.0   (several [[potential]] add up)
+    [initial]       mean = [-1.0], covariance = 0.04
+    [[grid]]        kind = "Line", lower = -2.5, upper = 2.5, n = 64      (one a dimension)
+
+A moving potential is [potential] with start, end and schedule = {kind = "linear", total = 10.0}. A path has [start] and
+[end] in place of [potential].
+"""
+
+import inspect
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ...core.checks import check_choice, check_positive, nearest, refuse
+from ...grid import Absorbing, Gaussian, Grid, Legendre, Line, Periodic, Reflecting
+from ...path import Mix
+from ...potential import (
+    Cosine,
+    DoubleWell,
+    GaussianMixture,
+    Harmonic,
+    MexicanHat,
+    MullerBrown,
+    Quartic,
+    Rugged,
+    Sampled,
+    Sum,
+)
+from ...propagate import Chebyshev, Dense, Implicit, Rational, Splitting, Uniformization
+from ...step import Magnus
+
+
+class Ramp(eqx.Module):
+    """The linear schedule: lambda = t / total, 1 from then on."""
+
+    total: Array
+
+    def __init__(self, total: Any):
+        check_positive("total", total, "Give the time at which the path is complete.")
+        self.total = jnp.asarray(total, dtype=float)
+
+    def __call__(self, t: Any) -> Array:
+        """lambda at time t, in [0, 1]."""
+        return jnp.clip(t / self.total, 0, 1)
+
+
+def _table(*kinds: type) -> dict[str, type]:
+    return {kind.__name__: kind for kind in kinds}
+
+
+AXES = _table(Line, Reflecting, Absorbing, Periodic, Legendre)
+POTENTIALS = _table(Harmonic, DoubleWell, Quartic, Cosine, MexicanHat, MullerBrown, GaussianMixture, Rugged, Sampled)
+METHODS = _table(Chebyshev, Rational, Splitting, Implicit, Magnus, Uniformization, Dense)
+MOVING = ("start", "end", "schedule")
+
+
+def read_toml(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    """What the file says, made into potentials, axes and numbers.
+
+    **Raises** `ValueError` for broken TOML, an unknown key anywhere (naming the nearest right one), a missing or
+    unsuitable argument.
+    """
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        keys = tuple(key for key in keys if key != "force")  # a vector field needs Python
+        check_keys("", found, keys)
+        readers: dict[str, Callable[[Any], Any]] = {
+            "potential": lambda value: _potential("potential", value),
+            "grid": lambda value: Grid(*(_make(f"grid[{i}]", a, AXES) for i, a in enumerate(_tables("grid", value)))),
+            "initial": lambda value: _make("initial", {"kind": "Gaussian", **_one("initial", value)}, _table(Gaussian)),
+            "start": lambda value: _potential("start", value),
+            "end": lambda value: _potential("end", value),
+            "diffusion": lambda value: _numbers("diffusion", value),
+            "total": lambda value: _numbers("total", value),
+            "times": lambda value: _numbers("times", value),
+            "tol": lambda value: _numbers("tol", value),
+            "method": lambda value: value if isinstance(value, str) else _make("method", value, METHODS),
+        }
+        return {key: readers.get(key, lambda value: value)(value) for key, value in found.items()}
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from error
+
+
+def check_keys(where: str, table: Mapping[str, Any], allowed: Iterable[str]) -> None:
+    """Refuse a key that is not allowed, with the nearest one that is."""
+    allowed = tuple(allowed)
+    for key, value in table.items():
+        if key not in allowed:
+            name = f"{where}.{key}" if where else key
+            words = f"there is no such key; allowed here: {', '.join(allowed)}"
+            refuse(name, value, words, f"Did you mean {nearest(key, allowed)!r}?")
+
+
+def _potential(where: str, value: Any) -> Any:
+    """One potential, the sum of several, or one that moves between two."""
+    if isinstance(value, list):
+        parts = [_potential(f"{where}[{i}]", part) for i, part in enumerate(_tables(where, value))]
+        return parts[0] if len(parts) == 1 else Sum(*parts)
+    table = _one(where, value)
+    if "kind" in table or not any(key in table for key in MOVING):
+        return _make(where, table, POTENTIALS, ("kind", *MOVING))
+    check_keys(where, table, MOVING)
+    for key in MOVING:
+        if key not in table:
+            refuse(where, table, f"a moving potential needs {', '.join(MOVING)}", f"Add {key}.")
+    schedule = _make(f"{where}.schedule", table["schedule"], {"linear": Ramp})
+    start, end = (_potential(f"{where}.{key}", table[key]) for key in ("start", "end"))
+    return Mix(start, end).driven(schedule)
+
+
+def _make(where: str, value: Any, kinds: dict[str, Any], keys: tuple[str, ...] = ("kind",)) -> Any:
+    """The thing that a table with `kind` and its arguments names."""
+    arguments = dict(_one(where, value))
+    if "kind" not in arguments:
+        check_keys(where, arguments, keys)
+        refuse(where, value, "it needs a kind", f"Give kind = one of {', '.join(kinds)}.")
+    kind = arguments.pop("kind")
+    check_choice(f"{where}.kind", kind if isinstance(kind, str) else repr(kind), kinds)
+    parameters = inspect.signature(kinds[kind]).parameters
+    check_keys(where, arguments, parameters)
+    for name, parameter in parameters.items():
+        if parameter.default is inspect.Parameter.empty and name not in arguments:
+            refuse(where, value, f"{kind} needs {', '.join(parameters)}", f"Add {name}.")
+    for name, argument in arguments.items():
+        if isinstance(argument, dict):
+            arguments[name] = _make(f"{where}.{name}", argument, kinds)
+        else:
+            _numbers(f"{where}.{name}", argument)
+    try:
+        return kinds[kind](**arguments)
+    except ValueError as error:
+        raise ValueError(f"[{where}] {error}") from error
+
+
+def _numbers(name: str, value: Any) -> Any:
+    """A number, or regular lists of numbers, as TOML has them."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.asarray("ragged")
+    if not np.issubdtype(array.dtype, np.number):
+        refuse(name, value, "it must be a number or a regular list of numbers", "Write 1.0 or [0.5, 1.0].")
+    return value
+
+
+def _one(where: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        refuse(where, value, "it must be a table", f"Write [{where}] and its keys below.")
+    return value
+
+
+def _tables(where: str, value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [value]
+    if not isinstance(value, list) or not value:
+        refuse(where, value, "it must be a list of tables", f"Write [[{where}]] and its keys below, once or more.")
+    return value

@@ -1,0 +1,114 @@
+"""Results on disk: `.npz` with a JSON header, or netCDF. Written whole or not at all, read without pickle.
+
+An `.npz` opens anywhere: `f = numpy.load(path); json.loads(str(f["header"])); f["values"]`.
+"""
+
+import json
+import shutil
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..core.checks import refuse
+from ..core.extras import extra
+from ..core.files import write_atomically
+from ..record import Record
+from .dataset import from_xarray, to_xarray
+from .reading import check_record, describe
+
+SUFFIXES = (".npz", ".nc")
+
+
+def save(result: Any, path: Any) -> None:
+    """Write a result to `path`. Atomic: a run that is killed leaves the old file, or none.
+
+    **Arguments**: `result` what `evolve`, `spectrum`, `correspondence` or `transport` returned, or a `Record`; `path` a
+    file name that ends in `.npz`, or in `.nc` (netCDF, with the `io` extra). **Raises** `ValueError` for another
+    ending, `ImportError` with the command to install what netCDF needs.
+
+    ```python
+    import fpsolve as fp
+    from fpsolve.io import load, save
+
+    grid = fp.Grid(fp.Line(-3.0, 3.0, 32))
+    save(fp.evolve(fp.FokkerPlanck(fp.Harmonic()), fp.Gaussian(0.5, 0.5), [0.5], grid=grid), "harmonic.npz")
+    load("harmonic.npz").values.shape  # (1, 32)
+    ```
+    """
+    path = check_path(path)
+    record = describe(result)
+    if path.suffix == ".npz":
+        write_atomically(path, lambda file: _write_npz(record, file))
+    else:
+        dataset = to_xarray(record)
+        write_atomically(path, lambda file: _write_netcdf(dataset, record, path.parent, file))
+
+
+def load(path: Any) -> Record:
+    """Read what `save` wrote.
+
+    **Arguments**: `path` a `.npz` or `.nc` file. **Returns** a `Record`: `.times`, `.values`, `.grid`, `.header`,
+    `.observables`, `["any array"]`, and the result's own `.plot()`, `.to_xarray()`, `.save(path)`.
+
+    **Raises** `FileNotFoundError`; `ValueError` for a file that is damaged, not one of ours, or of a newer format.
+    """
+    path = check_path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file.")
+    cure = "Give a file that fpsolve saved; if it did, it is damaged: save it again."
+    try:
+        if path.suffix == ".npz":
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            return check_record(arrays, json.loads(str(arrays.pop("header"))))
+        return check_record(*_read_netcdf(path))
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        message = f"path = {str(path)!r}: it must be a whole fpsolve file, and is not ({reason}). {cure}"
+        raise ValueError(message) from error
+
+
+def check_path(path: Any) -> Path:
+    """`path` as a `Path`, refused unless it ends in `.npz` or `.nc`."""
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        refuse("path", str(path), "it must end in .npz or .nc", "Name the file result.npz, or result.nc for netCDF.")
+    return path
+
+
+def _write_npz(record: Record, file: BinaryIO) -> None:
+    np.savez(file, allow_pickle=False, header=np.array(json.dumps(record.header)), **record.arrays)
+
+
+def _write_netcdf(dataset: Any, record: Record, folder: Path, file: BinaryIO) -> None:
+    """netCDF has no complex numbers: they become pairs of real arrays."""
+    split = [name for name in record.arrays if np.iscomplexobj(record.arrays[name])]
+    for name in split:
+        dataset[name + "_real"], dataset[name + "_imag"] = dataset[name].real, dataset[name].imag
+    dataset = dataset.drop_vars(split).assign_attrs(header=json.dumps(record.header))
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".netcdf.") as scratch:
+        whole = Path(scratch) / "whole.nc"
+        dataset.to_netcdf(whole, engine="h5netcdf")
+        with whole.open("rb") as source:
+            shutil.copyfileobj(source, file)
+
+
+def _read_netcdf(path: Path) -> tuple[dict[str, np.ndarray], Any]:
+    with extra("io", "A .nc file"):
+        import h5netcdf  # noqa: F401  # what xarray opens the file with
+        import xarray
+    with xarray.open_dataset(path, engine="h5netcdf", decode_times=False) as dataset:
+        return from_xarray(dataset), json.loads(dataset.attrs["header"])

@@ -1,0 +1,49 @@
+"""Records made of results, and of what a file held."""
+
+from typing import Any
+
+import numpy as np
+
+from ..core.checks import refuse
+from ..grid import Absorbing, Grid, Legendre, Line, Periodic, Reflecting
+from ..record import DIMENSIONS, FORMAT_VERSION, Record, Result
+
+AXES = {kind.__name__: kind for kind in (Line, Reflecting, Absorbing, Periodic, Legendre)}
+
+
+def describe(result: Any) -> Record:
+    """A result as a `Record`; a `Record` as it is.
+
+    **Raises** `ValueError` for anything else, and for a result whose values are traced (inside `jit`, `vmap`, `grad`).
+    """
+    if isinstance(result, Record):
+        return result
+    if not isinstance(result, Result):
+        refuse("result", result, "it must be a result of fpsolve", "Give what evolve, spectrum, ... return.")
+    return result.record()
+
+
+def read_grid(axes: list[dict[str, Any]]) -> Grid:
+    """The grid that a header describes."""
+    return Grid(*(AXES[axis["kind"]](axis["lower"], axis["upper"], axis["n"]) for axis in axes))
+
+
+def check_record(arrays: dict[str, np.ndarray], header: Any) -> Record:
+    """A `Record` from what a file held. **Raises** `ValueError`, `KeyError` or `TypeError` where it does not add up."""
+    if not isinstance(header, dict) or header.get("format") != "fpsolve":
+        raise ValueError("it has no fpsolve header")
+    if header["format_version"] > FORMAT_VERSION:
+        raise ValueError(f"it has format {header['format_version']}, and this fpsolve reads up to {FORMAT_VERSION}")
+    record = Record(header["kind"], read_grid(header["grid"]), arrays, header)
+    lengths = {f"x{i}": n for i, n in enumerate(record.grid.shape)}
+    missing = [name for name in DIMENSIONS[record.kind] if name not in arrays]
+    if missing:
+        raise ValueError(f"the array {missing[0]} is missing")
+    for name, array in arrays.items():
+        names = record.dimensions(name)
+        if len(names) != array.ndim:
+            raise ValueError(f"the array {name} has {array.ndim} dimensions, not {len(names)}")
+        for dimension, n in zip(names, array.shape, strict=True):
+            if lengths.setdefault(dimension, n) != n:
+                raise ValueError(f"the array {name} has length {n} along {dimension}, not {lengths[dimension]}")
+    return record

@@ -1,0 +1,103 @@
+"""Paths λ -> U_λ between potentials, and potentials driven along a path by a schedule t -> λ.
+
+Mix:     U_λ = (1 - λ) U₀ + λ U₁
+Driven:  U(x, t) = U_λ(t)(x)
+
+Any function λ -> potential is a path. `reverse`, `reparametrise` and `concatenate` make paths of paths.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Array
+
+from ..core.checks import refuse
+from ..core.types import Point
+from ..potential.base import Potential, Scaled, Sum, as_potential
+from ..potential.leaves import Value, as_leaf
+from .composed import concatenate, reparametrise, reverse
+
+__all__ = ["Driven", "Mix", "concatenate", "reparametrise", "reverse"]
+
+
+class Mix(eqx.Module):
+    """The straight path from one potential to another: λ -> (1 - λ) start + λ end.
+
+    The Gibbs density of `Mix(U, V)(λ)` is the geometric mean of those of U and V, normalised.
+
+    **Arguments**: `start`, `end` potentials or callables f(x), f(x, t). **Returns**, when called with a number λ
+    (traced or not, usually in [0, 1]), a potential.
+
+    ```python
+    import jax.numpy as jnp
+    from fpsolve.path import Mix
+    from fpsolve.potential import DoubleWell, Harmonic
+
+    Mix(Harmonic(), DoubleWell())(0.25)(jnp.ones(1))  # 0.75 * 0.5 + 0.25 * 0
+    ```
+    """
+
+    start: Potential
+    end: Potential
+
+    def __init__(self, start: Any, end: Any):
+        self.start = as_potential(start)
+        self.end = as_potential(end)
+
+    def __call__(self, lam: Value) -> Potential:
+        """The potential (1 - λ) start + λ end."""
+        weight = as_leaf("lam", lam, cure="Give the place on the path as one number, usually in [0, 1].")
+        return Sum(Scaled(self.start, 1 - weight), Scaled(self.end, weight))
+
+    def driven(self, schedule: Callable[[Any], Any]) -> "Driven":
+        """The moving potential that follows `schedule`, t -> λ, along this path."""
+        return Driven(self, schedule)
+
+
+class Identity(eqx.Module):
+    """The schedule of a path that is followed in lambda itself: t -> t."""
+
+    def __call__(self, t: Any) -> Any:
+        """t."""
+        return t
+
+
+class Driven(Potential):
+    """U(x, t) = path(schedule(t))(x): a potential carried along a path. It moves.
+
+    **Arguments**: `path` maps λ to a potential or a callable (`Mix`, or any function); `schedule` maps t to λ. Their
+    array leaves, if they are Equinox modules, stay leaves. Potentials on the path that themselves move see the same t.
+
+    **Raises** `ValueError` when either is not callable, or when it is called without t.
+
+    ```python
+    import jax.numpy as jnp
+    from fpsolve.path import Driven
+    from fpsolve.potential import Harmonic
+
+    Driven(lambda lam: Harmonic(center=lam), lambda t: jnp.sin(t))(jnp.ones(1), 0.0)  # 0.5
+    ```
+    """
+
+    path: Any
+    schedule: Any
+
+    def __init__(self, path: Any, schedule: Any):
+        if not callable(path):
+            refuse("path", path, "it must be callable, lambda -> potential", "Give fp.Mix(start, end) or a function.")
+        if not callable(schedule):
+            refuse("schedule", schedule, "it must be callable, t -> lambda", "Give a function: lambda t: t / total.")
+        self.path = path
+        self.schedule = schedule
+
+    @property
+    def moves(self) -> bool:
+        """True: U follows the schedule."""
+        return True
+
+    def __call__(self, x: Point, t: Any = None) -> Array:
+        """path(schedule(t))(x), a scalar, at the point x of shape (d,)."""
+        if t is None:
+            refuse("t", t, "this potential moves and needs a time", "Give t, a number.")
+        return as_potential(self.path(self.schedule(t)))(x, t)

@@ -1,0 +1,178 @@
+"""The path of diffusion models, from data to noise, of a mixture of Gaussians, every density exact:
+
+X_λ = α(λ) X₀ + σ(λ) N,      p_λ = Σ_k w_k N(α m_k, α² C_k + σ²),      U_λ = -log p_λ,      score = -∇U_λ
+
+dX = f dλ + g dW,    f = (α'/α) x,    g² = (σ²)' - 2 (α'/α) σ²        the forward process
+v = f - (g²/2) ∇log p_λ,    d_λ p = -div(p v)                         its probability flow
+
+"vp"   α² = exp(-B), σ² = 1 - α², B = β_min λ + (β_max - β_min) λ²/2    f = -β x / 2,  g² = β = B'
+"ve"   α = 1, σ = σ_max λ                                               f = 0,         g² = 2 σ_max² λ
+
+λ = 0 is the data and λ = 1 noise; X₀ and x have d entries, N is standard normal. Reference: Song et al., Score-based
+generative modeling through SDEs (ICLR 2021), section 3.4; Karras et al., EDM (NeurIPS 2022), for σ proportional to λ.
+"""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..core.checks import check_choice, refuse
+from ..core.types import Point
+from ..potential.leaves import Value, as_leaf
+from ..potential.mixture import GaussianMixture
+
+
+class Noise(eqx.Module):
+    """How much data is left and how much noise has come, α(λ) and σ(λ); abstract."""
+
+    @abc.abstractmethod
+    def exposure(self, lam: Array) -> Array:
+        """B = -log α², 0 at λ = 0."""
+
+    @abc.abstractmethod
+    def variance(self, lam: Array) -> Array:
+        """σ², 0 at λ = 0."""
+
+
+class VariancePreserving(Noise):
+    """α² = exp(-B), σ² = 1 - α², B' = β rising evenly from `beta_min` to `beta_max`: α ends at 0.0066 by default."""
+
+    beta_min: Array
+    beta_max: Array
+
+    def __init__(self, beta_min: Value = 0.1, beta_max: Value = 20.0):
+        self.beta_min = as_leaf("beta_min", beta_min, positive=True)
+        self.beta_max = as_leaf("beta_max", beta_max, positive=True)
+
+    def exposure(self, lam: Array) -> Array:
+        """B = β_min λ + (β_max - β_min) λ²/2."""
+        return (self.beta_min + 0.5 * (self.beta_max - self.beta_min) * lam) * lam
+
+    def variance(self, lam: Array) -> Array:
+        """σ² = 1 - exp(-B)."""
+        return -jnp.expm1(-self.exposure(lam))
+
+
+class VarianceExploding(Noise):
+    """α = 1, σ = `sigma_max` λ."""
+
+    sigma_max: Array
+
+    def __init__(self, sigma_max: Value = 10.0):
+        self.sigma_max = as_leaf("sigma_max", sigma_max, positive=True)
+
+    def exposure(self, lam: Array) -> Array:
+        """B = 0."""
+        return 0.0 * lam
+
+    def variance(self, lam: Array) -> Array:
+        """σ² = (σ_max λ)²."""
+        return (self.sigma_max * lam) ** 2
+
+
+_KINDS = {"vp": (VariancePreserving, ("beta_min", "beta_max")), "ve": (VarianceExploding, ("sigma_max",))}
+
+
+class Noising(eqx.Module):
+    """A Gaussian mixture under growing noise: λ -> U_λ = -log p_λ, data at λ = 0, noise at λ = 1.
+
+    At diffusion 1 the Gibbs density of U_λ is p_λ itself, with Z = 1. Scores, velocities and rates are per unit λ.
+
+    **Arguments**
+     * `mixture` the data, an `fp.GaussianMixture`.
+     * `kind`: "vp" preserves the variance, α² + σ² = 1; "ve" lets it explode, α = 1.
+     * `beta_min`, `beta_max` (of "vp"): the noise rate β at λ = 0 and 1, positive; by default 0.1 and 20, so that α
+       ends at 0.0066, small and not zero.
+     * `sigma_max` (of "ve"): the last σ, positive; by default 10. Choose it well above the spread of the data.
+
+    **Returns**, when called with a number λ in [0, 1], a `GaussianMixture`.
+
+    **Raises** `ValueError` for data that are no Gaussian mixture, another kind, numbers that are not positive or that
+    belong to the other kind; when called, for what is no number.
+
+    **Keeps**: ∫ exp(-U_λ) dx = 1; p_0 is the data exactly; potentials, scores and velocities and their derivatives are
+    finite at both ends (only σ itself, ∝ √λ near 0 for "vp", is not smooth there). **Cost**: that of the mixture,
+    O(m d) a point, O(m d²) with matrices.
+
+    ```python
+    import jax.numpy as jnp
+    from fpsolve.path import Noising
+    from fpsolve.potential import GaussianMixture
+
+    path = Noising(GaussianMixture([[-2.0], [2.0]], 0.25), "vp")
+    path(0.3)(jnp.ones(1)), path.score(jnp.ones(1), 0.3), path.velocity(jnp.ones(1), 0.3), path.log_snr(0.3)
+    ```
+    """
+
+    mixture: GaussianMixture
+    noise: Noise
+
+    def __init__(
+        self,
+        mixture: Any,
+        kind: Any = "vp",
+        *,
+        beta_min: Value | None = None,
+        beta_max: Value | None = None,
+        sigma_max: Value | None = None,
+    ):
+        if not isinstance(mixture, GaussianMixture):
+            allowed = "it must be an fp.GaussianMixture, whose density under noise is known"
+            refuse("mixture", mixture, allowed, "Give fp.GaussianMixture(means, covariances, weights).")
+        check_choice("kind", kind, tuple(_KINDS))
+        noise, names = _KINDS[kind]
+        numbers = {"beta_min": beta_min, "beta_max": beta_max, "sigma_max": sigma_max}
+        given = {name: value for name, value in numbers.items() if value is not None}
+        for name in given:
+            if name not in names:
+                refuse(name, given[name], f"kind {kind!r} has no such number", f"Give {' and '.join(names)}, or none.")
+        self.mixture = mixture
+        self.noise = noise(**given)
+
+    def __call__(self, lam: Value) -> GaussianMixture:
+        """U_λ = -log p_λ: the mixture of means α m_k and covariances α² C_k + σ²."""
+        lam = as_leaf("lam", lam, cure="Give the place on the path as one number in [0, 1].")
+        alpha, variance, data = self.alpha(lam), self.noise.variance(lam), self.mixture
+        if data.covariances.ndim == 3:
+            variance = variance * jnp.eye(data.means.shape[1], dtype=variance.dtype)
+        return GaussianMixture(alpha * data.means, alpha**2 * data.covariances + variance, data.weights)
+
+    def alpha(self, lam: Value) -> Array:
+        """α(λ), how much of the data is left, of the shape of λ; 1 at λ = 0."""
+        return jnp.exp(-0.5 * self.noise.exposure(jnp.asarray(lam)))
+
+    def sigma(self, lam: Value) -> Array:
+        """σ(λ), the standard deviation of the noise, of the shape of λ; 0 at λ = 0."""
+        return jnp.sqrt(self.noise.variance(jnp.asarray(lam)))
+
+    def log_snr(self, lam: Value) -> Array:
+        """log(α²/σ²), the log signal-to-noise ratio, of the shape of λ; infinite at λ = 0."""
+        lam = jnp.asarray(lam)
+        return -self.noise.exposure(lam) - jnp.log(self.noise.variance(lam))
+
+    def score(self, x: Point, lam: Value) -> Array:
+        """∇log p_λ(x), (d,), at the point x of shape (d,)."""
+        return -jax.grad(self(lam))(jnp.asarray(x))
+
+    def drift(self, x: Point, lam: Value) -> Array:
+        """f = (α'/α) x, (d,), of the forward process dX = f dλ + g dW."""
+        return -0.5 * _slope(self.noise.exposure, lam) * jnp.asarray(x)
+
+    def squared_diffusion(self, lam: Value) -> Array:
+        """g² = (σ²)' - 2 (α'/α) σ² of the forward process dX = f dλ + g dW, of the shape of λ."""
+        variance = self.noise.variance(jnp.asarray(lam))
+        return _slope(self.noise.variance, lam) + _slope(self.noise.exposure, lam) * variance
+
+    def velocity(self, x: Point, lam: Value) -> Array:
+        """v = f - (g²/2) ∇log p_λ, (d,), of the probability flow, which carries p_λ exactly: d_λ p = -div(p v)."""
+        return self.drift(x, lam) - 0.5 * self.squared_diffusion(lam) * self.score(x, lam)
+
+
+def _slope(f: Any, lam: Value) -> Array:
+    """f'(λ), entry by entry, of the shape of λ."""
+    lam = jnp.asarray(lam, dtype=jnp.result_type(lam, float))
+    return jax.jvp(f, (lam,), (jnp.ones_like(lam),))[1]

@@ -1,0 +1,57 @@
+"""A ramp of the temperature as a path λ -> U_λ:
+
+U_λ(x) = β(λ) U(x),      β(λ) = β₀^(1-λ) β₁^λ,      Gibbs density exp(-β(λ) U / D) / Z_λ
+
+β is the inverse temperature, in units of 1/D: dimensionless, 1 where U itself is meant.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..potential.base import Potential, Scaled, as_potential
+from ..potential.leaves import Value, as_leaf
+
+
+class Tempering(eqx.Module):
+    """A potential cooled or heated: λ -> β(λ) U, a straight line in log β from `start` to `end`.
+
+    **Arguments**: `potential` U, a potential or a callable; `start` and `end` the inverse temperatures β at λ = 0 and
+    1, positive numbers: 0.1 to 1 cools from ten times the temperature. **Returns**, when called with a number λ, a
+    potential; it moves if U does.
+
+    **Raises** `ValueError` for inverse temperatures that are not positive, and when called with what is no number.
+
+    **Keeps**: the places of the wells; the ends U_0 = start U exactly, U_1 = end U to rounding. **Cost**: that of U.
+    **Reference**: Kirkpatrick, Gelatt and Vecchi, Science 220 (1983) 671; straight in log β as in parallel tempering.
+
+    ```python
+    import jax.numpy as jnp
+    from fpsolve.path import Tempering
+    from fpsolve.potential import DoubleWell
+
+    cooling = Tempering(DoubleWell(4.0), start=0.25, end=1.0)
+    cooling(0.5)(jnp.zeros(1))  # 0.5 * 4.0
+    ```
+    """
+
+    potential: Potential
+    start: Array
+    end: Array
+
+    def __init__(self, potential: Any, start: Value, end: Value = 1.0):
+        cure = "Give a positive number: 0.1 is ten times as hot as 1."
+        self.potential = as_potential(potential)
+        self.start = as_leaf("start", start, positive=True, cure=cure)
+        self.end = as_leaf("end", end, positive=True, cure=cure)
+
+    def inverse_temperature(self, lam: Value) -> Array:
+        """β(λ) = start^(1-λ) end^λ, of the shape of λ."""
+        return self.start * jnp.exp(jnp.asarray(lam) * jnp.log(self.end / self.start))
+
+    def __call__(self, lam: Value) -> Potential:
+        """The potential β(λ) U."""
+        lam = as_leaf("lam", lam, cure="Give the place on the path as one number, usually in [0, 1].")
+        return Scaled(self.potential, self.inverse_temperature(lam))

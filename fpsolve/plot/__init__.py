@@ -1,0 +1,26 @@
+"""Pictures of results. The only package that imports matplotlib, when a picture is first drawn."""
+
+from collections.abc import Callable
+from typing import Any
+
+from .animate import animate as animate
+from .correspondence import plot_correspondence as plot_correspondence
+from .score import plot_diagnosis as plot_diagnosis
+from .score import plot_reconstruction as plot_reconstruction
+from .solution import plot_solution as plot_solution
+from .spectrum import plot_spectrum as plot_spectrum
+from .transport import plot_transport as plot_transport
+
+_PICTURES: dict[str, Callable[[Any], Any]] = {
+    "Solution": plot_solution,
+    "Spectrum": plot_spectrum,
+    "Correspondence": plot_correspondence,
+    "Transport": plot_transport,
+    "Reconstruction": plot_reconstruction,
+    "Diagnosis": plot_diagnosis,
+}
+
+
+def draw(result: Any) -> Any:
+    """The matplotlib figure of a result, or of the `Record` of one."""
+    return _PICTURES[getattr(result, "kind", type(result).__name__)](result)

@@ -1,0 +1,97 @@
+"""The picture of the correspondence: p and sqrt(pi) psi on top of each other, and what is left between them."""
+
+from typing import Any
+
+import numpy as np
+
+from ..io.reading import describe
+from ..record import Record
+from .panels import (
+    MOST_LINES,
+    WIDTH,
+    choose_times,
+    colours,
+    coordinate,
+    draw_contours,
+    draw_map,
+    label_time,
+    marginal,
+    new_figure,
+)
+
+TITLE = "largest relative difference of p and √π ψ: {:.1e}"
+FLOOR = 1e-3
+
+
+def plot_correspondence(correspondence: Any) -> Any:
+    """A matplotlib figure of a `Correspondence` or its `Record`.
+
+    One dimension: p (filled) and sqrt(pi) psi (dashed) at up to eight times; below, their difference on a logarithmic
+    scale beside one rounding of the largest density. Two: maps of both and of the difference at the last time. More:
+    the marginals along the first axis.
+    **Raises** `ImportError` with the command to install matplotlib.
+
+    ```python
+    import fpsolve as fp
+    from fpsolve.plot import plot_correspondence
+
+    grid = fp.Grid(fp.Line(-2.5, 2.5, 48))
+    equation = fp.FokkerPlanck(fp.DoubleWell(2.0))
+    figure = plot_correspondence(fp.correspondence(equation, fp.Gaussian(-1.0, 0.05), [0.1, 1.0], grid=grid))
+    ```
+    """
+    record = describe(correspondence)
+    figure = (_maps if record.grid.ndim == 2 else _lines)(record, record["density"], record["root"] * record["wave"])
+    figure.suptitle(TITLE.format(np.max(record["difference"])), fontsize="medium")
+    return figure
+
+
+def _apart(density: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """|p - sqrt(pi) psi| with a floor far below rounding, so that it has a logarithm where both agree to the bit."""
+    return np.maximum(np.abs(density - image), FLOOR * _rounding(density, density.dtype))
+
+
+def _rounding(density: np.ndarray, dtype: Any) -> float:
+    """One rounding of the largest density in the precision of the run."""
+    return float(np.finfo(dtype).eps * np.max(np.abs(density)))
+
+
+def _lines(record: Record, density: np.ndarray, image: np.ndarray) -> Any:
+    grid, indices = record.grid, choose_times(len(density), MOST_LINES)
+    x, shades = grid.axes[0].nodes, colours(len(indices))
+    p, twin = (np.stack([marginal(grid, field[k], 0) for k in indices]) for field in (density, image))
+    figure = new_figure(WIDTH, 4.6)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
+    for k, index in enumerate(indices):
+        above.fill_between(x, p[k], color=shades[k], alpha=0.25, lw=0)
+        above.plot(x, p[k], color=shades[k], alpha=0.6, lw=2.6, label=f"p, {label_time(record.times[index])}")
+    for k, shade in enumerate(shades):
+        label = "√π ψ, each time" if k == 0 else None
+        above.plot(x, twin[k], color="black", lw=1.1, ls=(0, (4, 3)), label=label)
+        below.plot(x, np.abs(p[k] - twin[k]), color=shade, ls="none", marker="o", ms=2.2, mew=0)
+    rounding = _rounding(p, density.dtype)
+    top = 10 * max(float(np.max(np.abs(p - twin))), rounding)
+    below.axhline(rounding, color="0.6", lw=0.8, zorder=0)
+    below.annotate("rounding", (1.01, rounding), xycoords=("axes fraction", "data"), color="0.4", va="center")
+    below.set(yscale="log", ylim=(FLOOR * rounding, top), xlabel=coordinate(0, grid.ndim), ylabel="|p − √π ψ|")
+    above.set(ylabel="density" if grid.ndim == 1 else "marginal density", xlim=(grid.axes[0].lower, grid.axes[0].upper))
+    above.set_ylim(bottom=min(0.0, float(np.min(p))))
+    above.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    for panel in (above, below):
+        panel.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _maps(record: Record, density: np.ndarray, image: np.ndarray) -> Any:
+    figure = new_figure(12.0, 3.6)
+    panels = figure.subplots(1, 3)
+    potential = record.arrays.get("potential")
+    for panel, field, label in zip(panels, (density, image), ("p", "√π ψ"), strict=False):
+        draw_map(figure, panel, record.grid, field[-1], label, cmap="viridis")
+        if potential is not None:
+            draw_contours(panel, record.grid, potential if potential.ndim == 2 else potential[-1], density)
+        panel.set_title(f"{label}, {label_time(record.times[-1])}")
+    apart = np.log10(_apart(density[-1], image[-1]))
+    draw_map(figure, panels[2], record.grid, apart, "log₁₀ |p − √π ψ|", cmap="magma")
+    panels[2].set_title("difference")
+    return figure

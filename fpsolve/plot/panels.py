@@ -1,0 +1,113 @@
+"""What pictures are made of: lines over a coordinate, maps over two, colours ordered in time."""
+
+import functools
+import io
+from typing import Any
+
+import numpy as np
+
+from ..core.extras import extra
+from ..grid import Grid
+from ..record import Record
+
+MOST_LINES = 8
+MOST_MAPS = 4
+WIDTH = 7.0
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty `matplotlib.figure.Figure`, in inches, laid out without overlaps and shown by notebooks."""
+    with extra("plot", "A picture"):
+        from matplotlib.figure import Figure
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.__dict__["_repr_png_"] = functools.partial(png, figure)  # what IPython asks for where there is no pyplot
+    return figure
+
+
+def png(figure: Any) -> bytes:
+    """The figure as a PNG file."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=120)
+    return file.getvalue()
+
+
+def colours(count: int) -> list[Any]:
+    """`count` colours from dark to light, ordered to the eye and in print; the pale end is left out."""
+    with extra("plot", "A picture"):
+        import matplotlib
+    return list(matplotlib.colormaps["viridis"](np.linspace(0.0, 0.87, count)))
+
+
+def choose_times(count: int, most: int) -> np.ndarray:
+    """At most `most` indices among `count`, evenly spread, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
+def coordinate(i: int, ndim: int) -> str:
+    """The label of a coordinate: x on a line, else x₀, x₁, ... as in the code."""
+    return "x" if ndim == 1 else "x" + "".join("₀₁₂₃₄₅₆₇₈₉"[int(digit)] for digit in str(i))
+
+
+def marginal(grid: Grid, field: np.ndarray, i: int) -> np.ndarray:
+    """`field` `(*shape)` integrated over every axis but the i-th, `(n_i,)`."""
+    for j in reversed(range(grid.ndim)):
+        if j != i:
+            field = np.tensordot(field, grid.axes[j].weights, axes=(j, 0))
+    return field
+
+
+def label_time(t: Any) -> str:
+    """The label of a time."""
+    return f"t = {t:.4g}"
+
+
+def explored(potential: np.ndarray, fields: np.ndarray) -> tuple[float, float]:
+    """The least potential, and the highest where any field is above a thousandth of its largest value."""
+    size = np.abs(np.nan_to_num(fields)).reshape(-1, *potential.shape[-fields.ndim + 1 :]).max(axis=0)
+    seen = np.broadcast_to(size > 1e-3 * size.max(), potential.shape) if size.max() > 0 else np.isfinite(potential)
+    return float(np.min(potential)), float(np.max(potential[seen]))
+
+
+def draw_potential(panel: Any, record: Record, indices: np.ndarray, fields: np.ndarray) -> None:
+    """The potential below the densities, as far up as they reach; one line a time if it moves."""
+    potential, x = record["potential"], record.grid.axes[0].nodes
+    low, high = explored(potential, fields)
+    if potential.ndim == 1:
+        panel.plot(x, potential, color="0.35", lw=1.2)
+    else:
+        for k, colour in zip(indices, colours(len(indices)), strict=True):
+            panel.plot(x, potential[k], color=colour, lw=1.0)
+    margin = 0.08 * (high - low) or 1.0
+    panel.set_ylim(low - margin, high + margin)
+    panel.set_ylabel("potential U")
+
+
+def draw_map(figure: Any, panel: Any, grid: Grid, field: np.ndarray, label: str, **style: Any) -> None:
+    """A field over two axes as coloured cells, each with its true edges, and a colour bar."""
+    edges = [axis.edges for axis in grid.axes]
+    cells = panel.pcolormesh(edges[0], edges[1], field.T, shading="flat", rasterized=True, **style)
+    figure.colorbar(cells, ax=panel, label=label, shrink=0.9)
+    ratio = grid.axes[0].length / grid.axes[1].length
+    panel.set_aspect("equal" if 1 / 3 < ratio < 3 else "auto")
+    panel.set_xlabel(coordinate(0, 2))
+    panel.set_ylabel(coordinate(1, 2))
+
+
+def draw_contours(panel: Any, grid: Grid, potential: np.ndarray, fields: np.ndarray, colour: str = "white") -> None:
+    """Lines of equal potential, as far up as the fields `(T, *shape)` reach."""
+    low, high = explored(potential, fields)
+    if high > low:
+        levels = np.linspace(low, high, 9)[1:]
+        nodes = [axis.nodes for axis in grid.axes]
+        panel.contour(*nodes, potential.T, levels=levels, colors=colour, linewidths=0.6, alpha=0.6, linestyles="solid")
+
+
+def grid_of_panels(count: int, width: float = 4.0, height: float = 3.3) -> tuple[Any, list[Any]]:
+    """A figure with `count` panels, at most two a row, and the panels in reading order."""
+    columns = min(count, 2)
+    rows = -(-count // columns)
+    figure = new_figure(width * columns, height * rows)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for spare in panels[count:]:
+        spare.remove()
+    return figure, panels[:count]

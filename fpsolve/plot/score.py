@@ -1,0 +1,119 @@
+"""Pictures of scores: the density that one means, and the diagnosis of one that was trained."""
+
+from typing import Any
+
+import numpy as np
+
+from .panels import coordinate, draw_map, grid_of_panels, marginal, new_figure
+
+MOST_SAMPLES = 4000
+
+
+def plot_reconstruction(found: Any) -> Any:
+    """A matplotlib figure of a `Reconstruction`: density and slowest observable, on a line, or as maps of two axes; in
+    more dimensions the marginal along the first. **Raises** `ImportError` with the command to install matplotlib.
+
+    ```python
+    import fpsolve as fp
+    from fpsolve.plot import plot_reconstruction
+
+    figure = plot_reconstruction(fp.score.reconstruct(lambda x: x - x**3, fp.Grid(fp.Line(-4.0, 4.0, 48))))
+    ```
+    """
+    figure = new_figure(8.6, 3.4)
+    left, right = figure.subplots(1, 2)
+    _density(figure, left, found)
+    grid, observable = found.grid, _slowest(found)
+    right.set_title(f"slowest observable, gap {float(found.gap):.4g}", fontsize="medium")
+    if grid.ndim == 2:
+        size = float(np.nanmax(np.abs(observable)))
+        draw_map(figure, right, grid, observable, "ψ₁ / ψ₀", cmap="RdBu_r", vmin=-size, vmax=size)
+        _zoom(right, found)
+    else:
+        x, held = grid.axes[0].nodes, np.asarray(found.density) * grid.weights
+        if grid.ndim > 1:
+            mass = marginal(grid, np.asarray(found.density), 0)
+            observable = marginal(grid, np.nan_to_num(observable) * np.asarray(found.density), 0) / mass
+            held = mass
+        right.plot(x, np.where(held > 1e-6 * held.max(), observable, np.nan), color="C3", lw=1.6)
+        right.axhline(0, color="0.8", lw=0.8, zorder=0)
+        right.set_xlabel(coordinate(0, grid.ndim))
+        right.set_ylabel("ψ₁ / ψ₀")
+    return figure
+
+
+def plot_diagnosis(diagnosis: Any) -> Any:
+    """A matplotlib figure of a `Diagnosis`: the samples coloured by the slowest observable, the density that the score
+    means (where there is a grid), gap and steps along the path (where there is one)."""
+    found, costs = diagnosis.reconstruction, diagnosis.costs
+    figure, panels = grid_of_panels(1 + (found is not None) + (costs is not None))
+    _samples(figure, panels[0], diagnosis)
+    if found is not None:
+        _density(figure, panels[1], found)
+    if costs is not None:
+        panel, lambdas = panels[-1], np.asarray(costs.lambdas)
+        panel.errorbar(lambdas, np.asarray(costs.gap), yerr=np.asarray(costs.gap_error), fmt="o-", ms=3.5, capsize=2)
+        panel.set_yscale("log")
+        panel.set_xlabel("place on the path λ (0 data, 1 noise)")
+        panel.set_ylabel("gap (1 / time)")
+        for lam in np.asarray(diagnosis.lambdas):
+            panel.axvline(lam, color="C3", lw=0.8, alpha=0.6)
+        panel.set_title(f"gap, and {len(diagnosis.lambdas) - 1} steps (red)", fontsize="medium")
+    return figure
+
+
+def _samples(figure: Any, panel: Any, diagnosis: Any) -> None:
+    """The samples along the line between the two ends, and along the widest line across it."""
+    x, f = np.asarray(diagnosis.samples), np.asarray(diagnosis.observable)
+    chosen = np.linspace(0, len(x) - 1, min(len(x), MOST_SAMPLES)).astype(int)
+    size = float(np.quantile(np.abs(f), 0.99))
+    if x.shape[1] == 1:
+        panel.plot(x[chosen, 0], f[chosen], ".", ms=2, color="C0")
+        panel.set_xlabel("x")
+        panel.set_ylabel("slowest observable")
+        return
+    if x.shape[1] == 2:
+        places, names = x, ("x₀", "x₁")
+    else:
+        ends = np.asarray(diagnosis.ends)
+        along = (ends[1] - ends[0]) / np.linalg.norm(ends[1] - ends[0])
+        rest = x - x.mean(0)
+        rest = rest - np.outer(rest @ along, along)
+        across = np.linalg.svd(rest[chosen], full_matrices=False)[2][0]
+        places, names = np.stack([x @ along, x @ across], 1), ("from end to end", "widest across")
+    dots = panel.scatter(*places[chosen].T, c=f[chosen], s=3, cmap="RdBu_r", vmin=-size, vmax=size, rasterized=True)
+    figure.colorbar(dots, ax=panel, label="slowest observable", shrink=0.9)
+    panel.set_xlabel(names[0])
+    panel.set_ylabel(names[1])
+    panel.set_title("the bottleneck: red to blue", fontsize="medium")
+
+
+def _density(figure: Any, panel: Any, found: Any) -> None:
+    grid, density = found.grid, np.asarray(found.density)
+    title = f"density meant by the score, λ = {float(found.ground_energy):.2g}"
+    panel.set_title(title, fontsize="medium")
+    if grid.ndim == 2:
+        draw_map(figure, panel, grid, density, "ρ", cmap="viridis")
+        _zoom(panel, found)
+        return
+    x = grid.axes[0].nodes
+    panel.fill_between(x, density if grid.ndim == 1 else marginal(grid, density, 0), color="C0", alpha=0.5, lw=0)
+    panel.set_xlabel(coordinate(0, grid.ndim))
+    panel.set_ylabel("density ρ" if grid.ndim == 1 else "marginal of ρ")
+    panel.set_ylim(bottom=0)
+
+
+def _zoom(panel: Any, found: Any) -> None:
+    """Show where the wave is, not the room around it."""
+    density = np.asarray(found.density)
+    held = density > 1e-7 * density.max()
+    for i, limit in enumerate((panel.set_xlim, panel.set_ylim)):
+        there = np.flatnonzero(held.any(axis=1 - i))
+        limit(*found.grid.axes[i].edges[[there[0], there[-1] + 1]])
+
+
+def _slowest(found: Any) -> np.ndarray:
+    """psi_1 / psi_0, and nothing where the density is too thin to say."""
+    ground, slow = np.asarray(found.spectrum.vectors[0]), np.asarray(found.spectrum.vectors[1])
+    held = np.abs(ground) > 1e-4 * np.max(np.abs(ground))
+    return np.where(held, slow / np.where(held, ground, 1), np.nan)

@@ -1,0 +1,92 @@
+"""The picture of a solution: densities in time, above or over their potential."""
+
+from typing import Any
+
+import numpy as np
+
+from ..io.reading import describe
+from ..record import Record
+from .panels import (
+    MOST_LINES,
+    MOST_MAPS,
+    WIDTH,
+    choose_times,
+    colours,
+    coordinate,
+    draw_contours,
+    draw_map,
+    draw_potential,
+    grid_of_panels,
+    label_time,
+    marginal,
+    new_figure,
+)
+
+
+def plot_solution(solution: Any) -> Any:
+    """A matplotlib figure of a `Solution` or its `Record`.
+
+    One dimension: the densities at up to eight times over the potential. Two: up to four maps with lines of equal
+    potential. More: the marginal densities along each axis. A complex wave is drawn as |psi|^2.
+    **Raises** `ImportError` with the command to install matplotlib.
+
+    ```python
+    import fpsolve as fp
+    from fpsolve.plot import plot_solution
+
+    grid = fp.Grid(fp.Line(-3.0, 3.0, 32))
+    figure = plot_solution(fp.evolve(fp.FokkerPlanck(fp.Harmonic()), fp.Gaussian(0.5, 0.5), [0.5], grid=grid))
+    ```
+    """
+    record = describe(solution)
+    fields, symbol = record.values, "p" if record.header["process"] else "ψ"
+    if np.iscomplexobj(fields):
+        fields, symbol = np.abs(fields) ** 2, "|ψ|²"
+    name = "density" if record.header["process"] or symbol == "|ψ|²" else "wave"
+    draw = {1: _lines, 2: _maps}.get(record.grid.ndim, _marginals)
+    return draw(record, fields, f"{name} {symbol}")
+
+
+def _lines(record: Record, fields: np.ndarray, label: str) -> Any:
+    indices = choose_times(len(fields), MOST_LINES)
+    x = record.grid.axes[0].nodes
+    below = "potential" in record.arrays
+    figure = new_figure(WIDTH, 4.6 if below else 3.6)
+    panels = figure.subplots(1 + below, 1, sharex=True, height_ratios=[3, 1][: 1 + below], squeeze=False)[:, 0]
+    for k, colour in zip(indices, colours(len(indices)), strict=True):
+        panels[0].plot(x, fields[k], color=colour, lw=1.8, label=label_time(record.times[k]))
+    panels[0].set_ylabel(label)
+    panels[0].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    if below:
+        draw_potential(panels[1], record, indices, fields)
+    panels[-1].set_xlabel(coordinate(0, 1))
+    panels[-1].set_xlim(record.grid.axes[0].lower, record.grid.axes[0].upper)
+    return figure
+
+
+def _maps(record: Record, fields: np.ndarray, label: str) -> Any:
+    indices = choose_times(len(fields), MOST_MAPS)
+    figure, panels = grid_of_panels(len(indices))
+    for panel, k in zip(panels, indices, strict=True):
+        draw_map(figure, panel, record.grid, fields[k], label, cmap="viridis")
+        panel.set_title(label_time(record.times[k]))
+        if "potential" in record.arrays:
+            potential = record["potential"]
+            draw_contours(panel, record.grid, potential if potential.ndim == 2 else potential[k], fields)
+    return figure
+
+
+def _marginals(record: Record, fields: np.ndarray, label: str) -> Any:
+    indices, grid = choose_times(len(fields), MOST_LINES), record.grid
+    figure, panels = grid_of_panels(grid.ndim, 3.8, 2.9)
+    for i, panel in enumerate(panels):
+        for k, colour in zip(indices, colours(len(indices)), strict=True):
+            panel.plot(
+                grid.axes[i].nodes, marginal(grid, fields[k], i), color=colour, label=label_time(record.times[k])
+            )
+        panel.set_xlabel(coordinate(i, grid.ndim))
+        panel.set_ylabel(f"marginal {label}")
+        panel.set_xlim(grid.axes[i].lower, grid.axes[i].upper)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    return figure

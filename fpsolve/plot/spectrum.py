@@ -1,0 +1,87 @@
+"""The picture of a spectrum: the levels with their errors, and the modes."""
+
+from typing import Any
+
+import numpy as np
+
+from ..io.reading import describe
+from ..record import Record
+from .panels import (
+    MOST_LINES,
+    MOST_MAPS,
+    choose_times,
+    colours,
+    coordinate,
+    draw_contours,
+    draw_map,
+    marginal,
+    new_figure,
+)
+
+
+def plot_spectrum(spectrum: Any) -> Any:
+    """A matplotlib figure of a `Spectrum` or its `Record`.
+
+    Beside the levels: in one dimension the modes, in two up to four of them as maps, in more the marginals of psi^2
+    along the first axis. Complex rates are shown in the plane, and the real parts of their modes. **Raises**
+    `ImportError` with the command to install matplotlib.
+
+    ```python
+    import fpsolve as fp
+    from fpsolve.plot import plot_spectrum
+
+    figure = plot_spectrum(fp.spectrum(fp.FokkerPlanck(fp.DoubleWell(3.0)), fp.Grid(fp.Line(-2.5, 2.5, 48)), 4))
+    ```
+    """
+    record = describe(spectrum)
+    if record.grid.ndim == 2:
+        return _maps(record)
+    figure = new_figure(8.0, 3.4)
+    levels, modes = figure.subplots(1, 2, width_ratios=[1, 1.4])
+    _levels(levels, record)
+    grid, x = record.grid, record.grid.axes[0].nodes
+    shown = np.real(record["vectors"][:MOST_LINES])
+    for k, (mode, colour) in enumerate(zip(shown, colours(len(shown)), strict=True)):
+        modes.plot(x, mode if grid.ndim == 1 else marginal(grid, mode**2, 0), color=colour, lw=1.6, label=f"k = {k}")
+    modes.set_xlabel(coordinate(0, grid.ndim))
+    modes.set_ylabel("mode ψₖ" if grid.ndim == 1 else "marginal of ψₖ²")
+    modes.set_xlim(grid.axes[0].lower, grid.axes[0].upper)
+    modes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    return figure
+
+
+def _levels(panel: Any, record: Record) -> None:
+    values = record.values
+    if np.iscomplexobj(values):
+        panel.plot(np.real(values), np.imag(values), "o", ms=5, color="C0")
+        panel.set_xlabel("Re λₖ, rate (1 / time)")
+        panel.set_ylabel("Im λₖ, turning (1 / time)")
+        panel.grid(color="0.9")
+        if len(values) > 1:
+            panel.set_title(f"gap Re λ₁ = {np.real(values[1]):.6g}", fontsize="medium")
+        return
+    panel.errorbar(np.arange(len(values)), values, yerr=record["errors"], fmt="o", ms=5, capsize=2, color="C0")
+    panel.set_xticks(choose_times(len(values), 10))
+    panel.set_xlabel("k")
+    panel.set_ylabel("level Eₖ (1 / time)")
+    panel.grid(axis="y", color="0.9")
+    if len(values) > 1:
+        panel.set_title(f"gap E₁ − E₀ = {values[1] - values[0]:.6g}", fontsize="medium")
+
+
+def _maps(record: Record) -> Any:
+    shown = np.real(record["vectors"][:MOST_MAPS])
+    columns = -(-len(shown) // 2)
+    figure = new_figure(3.2 + 3.0 * columns, 2.9 * min(2, len(shown)))
+    left, right = figure.subfigures(1, 2, width_ratios=[3.2, 3.0 * columns])
+    _levels(left.subplots(), record)
+    panels = right.subplots(min(2, len(shown)), columns, squeeze=False).ravel()
+    for spare in panels[len(shown) :]:
+        spare.remove()
+    for k, (panel, mode) in enumerate(zip(panels, shown, strict=False)):
+        size = float(np.max(np.abs(mode)))
+        draw_map(right, panel, record.grid, mode, "", cmap="RdBu_r", vmin=-size, vmax=size)
+        panel.set_title(f"mode ψ{'₀₁₂₃'[k]}", fontsize="medium")
+        if "potential" in record.arrays:
+            draw_contours(panel, record.grid, record["potential"], record["vectors"], "0.3")
+    return figure

@@ -1,0 +1,7 @@
+"""Results as records: the numbers that files, datasets and pictures are made from."""
+
+from .record import DIMENSIONS as DIMENSIONS
+from .record import FORMAT_VERSION as FORMAT_VERSION
+from .record import OBSERVABLE as OBSERVABLE
+from .record import Record as Record
+from .result import Result as Result

@@ -1,0 +1,83 @@
+"""What all results share: a record of their numbers, files, datasets and pictures made from it."""
+
+import abc
+from importlib.metadata import version
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from ..core.checks import is_concrete, refuse
+from ..core.late import late
+from ..equation import Equation
+from ..grid import Grid
+from .record import DIMENSIONS, FORMAT_VERSION, Record
+
+
+class Result(eqx.Module):
+    """A result on a grid. Its kind, the name of its class, says which arrays it has (`DIMENSIONS`)."""
+
+    equation: eqx.AbstractVar[Equation]
+    grid: eqx.AbstractVar[Grid]
+
+    @property
+    @abc.abstractmethod
+    def stats(self) -> dict[str, Any]:
+        """Numbers and sentences about the computation."""
+
+    @abc.abstractmethod
+    def details(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What its record holds beside the arrays of every result of its kind: entries of the header, and arrays."""
+
+    def record(self) -> Record:
+        """The result as a header and named numpy arrays: what a file holds.
+
+        **Raises** `ValueError` for a result whose values are traced (inside `jit`, `vmap`, `grad`).
+        """
+        kind = type(self).__name__
+        given = {name: getattr(self, name) for name in DIMENSIONS[kind]}
+        if not is_concrete(given):
+            refuse("result", kind, "its values are traced", "Save and plot outside of jit, vmap and grad.")
+        arrays = {name: np.asarray(array) for name, array in given.items()}
+        equation, grid, stats = self.equation, self.grid, self.stats
+        header: dict[str, Any] = {
+            "format": "fpsolve",
+            "format_version": FORMAT_VERSION,
+            "fpsolve": version("fpsolve"),
+            "kind": kind,
+            "grid": [{"kind": type(a).__name__, "lower": a.lower, "upper": a.upper, "n": a.n} for a in grid.axes],
+            "equation": eqx.tree_pformat(equation, short_arrays=False),
+            "process": equation.evolves_density,
+            "stats": stats,
+            "scheme": stats.get("scheme"),
+            "method": stats.get("method"),
+        }
+        if "times" in arrays:
+            header |= {"times": arrays["times"].tolist(), "error": arrays["error"].tolist()}
+        if (potential := _potential(equation, grid, arrays.get("times"))) is not None:
+            arrays["potential"] = potential
+        entries, more = self.details()
+        return Record(kind, grid, arrays | {name: np.asarray(array) for name, array in more.items()}, header | entries)
+
+    def save(self, path: Any) -> None:
+        """Write to `path`: `.npz` with a JSON header, or `.nc` (netCDF, with the `io` extra). Atomic."""
+        late("io").save(self, path)
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset` with named dimensions (with the `io` extra)."""
+        return late("io").to_xarray(self)
+
+    def plot(self) -> Any:
+        """A matplotlib figure of the result (with the `plot` extra)."""
+        return late("plot").draw(self)
+
+
+def _potential(equation: Equation, grid: Grid, times: np.ndarray | None) -> np.ndarray | None:
+    """The potential `(*shape)`, or `(T, *shape)` where it moves; None for an equation without one."""
+    if getattr(equation, "potential", None) is None:
+        return None
+    energy = equation.functions["potential"]
+    if not equation.moves or times is None:
+        return np.asarray(grid.sample(lambda x: energy(x, jnp.zeros(()))))
+    return np.stack([grid.sample(lambda x, t=t: energy(x, t)) for t in jnp.asarray(times)])

@@ -1,0 +1,274 @@
+"""Networks that stand for a score s, the gradient of an energy or any field. With y = (x - c)/ℓ, entry by entry,
+
+    EnergyNetwork    U = Σ_i k_i y_i²/2 + f(y)               s = -∇U       tail "quadratic": |∇f| is bounded
+                     U = (Σ_i k_i y_i² + δ²)^½ + f(y)        s = -∇U       tail "linear": f is bounded
+    VectorNetwork    s = -k y/ℓ + f(y)/ℓ                                   f is bounded
+
+so that every one of them confines. f is a smooth multilayer perceptron, zero before training; k, δ are positive and
+trained, k = d + 1 and δ = 0.1 at first for a linear tail, whose covariance is then ℓ² as well; the center c and the
+scale ℓ `(d,)` are those of the samples. Along a noising path, with v = α²ℓ² + σ² and
+y = (x - αc)/√v, both have the score of noised Gaussian data, and f corrects it by what is of order one at every noise:
+
+    s = -(x - αc)/v + αℓ/(σ√v) f(y, λ)          VectorNetwork
+    U = |y|²/2 + (αℓ̄/σ) f(y, λ)                 EnergyNetwork, ℓ̄ the geometric mean of ℓ
+
+λ enters by cos(π j u), j = 0, ..., 8, where u rises linearly with log(σ/α) from 0 to 1. Below λ = 0.001 the score is
+that of 0.001. Reference: Karras et al., EDM (NeurIPS 2022), table 1 (the scaling).
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ...core.checks import check_choice, check_integer, refuse
+from ...core.types import Count, Point
+from ...potential import Potential
+from ...potential.leaves import Value, as_leaf, check_point
+from ..noise_path import FIRST, as_path
+from ..samples.validation import check_key, check_samples
+
+TAILS = ("quadratic", "linear")
+WAVES = 9  # functions of λ that a network sees
+SOFT = 0.1  # δ before training
+LEAST = 1e-4  # of α, where its logarithm is taken
+
+
+class Fixed(eqx.Module):
+    """Numbers that belong to a network and are not trained."""
+
+    value: Any
+
+    def __call__(self) -> Any:
+        """The numbers, constants to every derivative."""
+        return jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_array(leaf) else leaf, self.value)
+
+
+class Perceptron(eqx.Module):
+    """h₁ = silu(W₁ y + T₁ e), h_k = h_(k-1) + silu(W_k h_(k-1) + T_k e), f = W h, or W tanh h where it is `bounded`."""
+
+    layers: tuple[eqx.nn.Linear, ...]
+    times: tuple[eqx.nn.Linear, ...]
+    last: eqx.nn.Linear
+    bounded: bool = eqx.field(static=True)
+
+    def __init__(self, inputs: int, outputs: Any, width: int, depth: int, waves: int, bounded: bool, key: Array):
+        keys = iter(jax.random.split(key, 2 * depth + 1))
+        sizes = [inputs] + [width] * (depth - 1)
+        self.layers = tuple(eqx.nn.Linear(size, width, key=next(keys)) for size in sizes)
+        linear = lambda key: eqx.nn.Linear(waves, width, use_bias=False, key=key)
+        self.times = tuple(linear(next(keys)) for _ in range(depth if waves else 0))
+        last = eqx.nn.Linear(width, outputs, use_bias=outputs != "scalar", key=next(keys))
+        self.last = jax.tree.map(jnp.zeros_like, last)
+        self.bounded = bounded
+
+    def __call__(self, y: Array, waves: Array | None) -> Array:
+        """f(y, λ), a scalar or `(outputs,)`, of y `(inputs,)` and the functions of λ, if there are any."""
+        felt = [0.0 if waves is None else self.times[k](waves) for k in range(len(self.layers))]
+        h = jax.nn.silu(self.layers[0](y) + felt[0])
+        for layer, one in zip(self.layers[1:], felt[1:], strict=True):
+            h = h + jax.nn.silu(layer(h) + one)
+        return self.last(jnp.tanh(h) if self.bounded else h)
+
+
+class EnergyNetwork(Potential):
+    """A potential U with parameters to train, confining whatever they are; score = -∇U.
+
+    **Arguments**
+
+    - `dim`: d; `key`: of the first parameters; `width` and `depth`: of the layers
+    - `timed`: whether U depends on the place λ of a noising path, which is then called t
+    - `center`, `scale`: c and ℓ, a number or `(d,)`; `**standardised(samples)` gives both
+    - `tail`: "quadratic", or "linear" for densities that fall off exponentially
+    - `path`: with `alpha` and `sigma`, or "vp" or "ve"; of timed networks only, "vp" if None
+
+    **Returns**, when called with x `(d,)`, and t if it is timed, the energy U, a scalar. **Raises** `ValueError` for
+    sizes that are not positive, shapes that do not match, a linear tail under noise. **Keeps**: exp(-U) can be
+    normalised; U is smooth. **Cost**: O(d width + depth width²) a point, the score three times that.
+
+    ```python
+    import jax
+    import fpsolve as fp
+    from fpsolve.score.learn.networks import EnergyNetwork
+
+    energy = EnergyNetwork(1, key=jax.random.key(0), scale=0.7)
+    fp.FokkerPlanck(energy).gibbs(fp.Grid(fp.Line(-5.0, 5.0, 64)))
+    ```
+    """
+
+    network: Perceptron
+    log_stiffness: Array
+    log_softness: Array
+    center: Fixed
+    scale: Fixed
+    path: Fixed
+    tail: str = eqx.field(static=True)
+    timed: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        dim: Count,
+        *,
+        key: Any,
+        width: Count = 64,
+        depth: Count = 2,
+        timed: Any = False,
+        center: Value = 0.0,
+        scale: Value = 1.0,
+        tail: Any = "quadratic",
+        path: Any = None,
+    ):
+        self.center, self.scale, self.path = _frame(key, dim, width, depth, timed, center, scale, path)
+        check_choice("tail", tail, TAILS)
+        if timed and tail == "linear":
+            refuse("tail", tail, "noise makes every tail quadratic", 'Give tail="quadratic", or timed=False.')
+        self.network = Perceptron(dim, "scalar", width, depth, WAVES if timed else 0, tail == "linear", key)
+        self.log_stiffness = jnp.full(dim, np.log(dim + 1.0) if tail == "linear" else 0.0)
+        self.log_softness = jnp.asarray(np.log(SOFT))
+        self.tail, self.timed = tail, timed
+
+    @property
+    def moves(self) -> bool:
+        """Whether U depends on t = λ."""
+        return self.timed
+
+    def __call__(self, x: Point, t: Any = None) -> Array:
+        """U(x) or U(x, t), a scalar, at x of shape (d,)."""
+        x = _checked(x, t, self)
+        if self.timed:
+            alpha, sigma, waves = _noise(self.path(), t)
+            y = (x - alpha * self.center()) / jnp.sqrt((alpha * self.scale()) ** 2 + sigma**2)
+            share = alpha * jnp.exp(jnp.mean(jnp.log(self.scale()))) / sigma
+            return jnp.sum(y**2) / 2 + share * self.network(y, waves)
+        y = (x - self.center()) / self.scale()
+        squares = jnp.sum(jnp.exp(self.log_stiffness) * y**2)
+        tail = squares / 2 if self.tail == "quadratic" else jnp.sqrt(squares + jnp.exp(2 * self.log_softness))
+        return tail + self.network(y, None)
+
+    def score(self, x: Point, t: Any = None) -> Array:
+        """-∇U, `(d,)`."""
+        return -jax.grad(self)(jnp.asarray(x), t)
+
+
+class VectorNetwork(eqx.Module):
+    """A vector field with parameters to train, which need not be a gradient; it points inwards far out.
+
+    **Arguments**: as `EnergyNetwork`, without `tail`. **Returns**, when called with x `(d,)`, and t if it is timed, the
+    score `(d,)`; `score` is the same. **Raises** `ValueError` as `EnergyNetwork`. **Keeps**: the field confines.
+    **Cost**: O(d width + depth width²) a point.
+
+    ```python
+    import jax, jax.numpy as jnp
+    from fpsolve.score.learn.networks import VectorNetwork
+
+    field = VectorNetwork(64, key=jax.random.key(0), width=128, depth=3, timed=True, path="vp")
+    field(jnp.ones(64), 0.5).shape
+    ```
+    """
+
+    network: Perceptron
+    log_stiffness: Array
+    center: Fixed
+    scale: Fixed
+    path: Fixed
+    timed: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        dim: Count,
+        *,
+        key: Any,
+        width: Count = 64,
+        depth: Count = 2,
+        timed: Any = False,
+        center: Value = 0.0,
+        scale: Value = 1.0,
+        path: Any = None,
+    ):
+        self.center, self.scale, self.path = _frame(key, dim, width, depth, timed, center, scale, path)
+        self.network = Perceptron(dim, dim, width, depth, WAVES if timed else 0, True, key)
+        self.log_stiffness = jnp.zeros(dim)
+        self.timed = timed
+
+    @property
+    def moves(self) -> bool:
+        """Whether the field depends on t = λ."""
+        return self.timed
+
+    def __call__(self, x: Point, t: Any = None) -> Array:
+        """s(x) or s(x, t), `(d,)`, at x of shape (d,)."""
+        x, center, scale = _checked(x, t, self), self.center(), self.scale()
+        if self.timed:
+            alpha, sigma, waves = _noise(self.path(), t)
+            width = jnp.sqrt((alpha * scale) ** 2 + sigma**2)
+            y = (x - alpha * center) / width
+            return (alpha * scale / sigma * self.network(y, waves) - y) / width
+        y = (x - center) / scale
+        return (self.network(y, None) - jnp.exp(self.log_stiffness) * y) / scale
+
+    def score(self, x: Point, t: Any = None) -> Array:
+        """The field itself, `(d,)`."""
+        return self(x, t)
+
+
+def standardised(samples: Any) -> dict[str, Array]:
+    """The `center` and `scale` of samples `(n, d)`, mean and standard deviation of every axis, for a network.
+
+    **Raises** `ValueError` for what are no samples, and for coordinates that never change.
+
+    ```python
+    import jax
+    from fpsolve.score.learn.networks import EnergyNetwork, standardised
+
+    samples = 3.0 + 0.1 * jax.random.normal(jax.random.key(0), (500, 2))
+    energy = EnergyNetwork(2, key=jax.random.key(1), **standardised(samples))
+    ```
+    """
+    samples = check_samples(samples)
+    deviations = samples.std(axis=0)
+    constant = np.flatnonzero(~(deviations > 0))
+    if constant.size:
+        allowed = f"coordinate {int(constant[0])} never changes, one of {constant.size} that do not"
+        refuse("samples", samples.shape, allowed, "Leave such coordinates out, or add a little noise to them.")
+    return {"center": jnp.asarray(samples.mean(axis=0)), "scale": jnp.asarray(deviations)}
+
+
+def _frame(
+    key: Any, dim: Any, width: Any, depth: Any, timed: Any, center: Value, scale: Value, path: Any
+) -> tuple[Fixed, ...]:
+    """The checked center, scale and path of a network."""
+    check_integer("dim", dim, 1, "Give the number of coordinates.")
+    check_integer("width", width, 1, "Give the number of functions of a layer, 64 say.")
+    check_integer("depth", depth, 1, "Give the number of layers, 2 say.")
+    check_key(key)
+    if not isinstance(timed, bool):
+        refuse("timed", timed, "it must be True or False", "Give True for a score along a noising path.")
+    if path is not None and not timed:
+        refuse("path", path, "a network without time has no path", "Give timed=True, or leave the path out.")
+    shift = as_leaf("center", center, (0, 1))
+    length = as_leaf("scale", scale, (0, 1), positive=True)
+    for name, leaf in (("center", shift), ("scale", length)):
+        if leaf.shape not in ((), (1,), (dim,)):
+            refuse(name, leaf.shape, f"it must be a number or ({dim},)", "Give standardised(samples).")
+    dtype = jnp.zeros(()).dtype
+    grown = (Fixed(jnp.broadcast_to(leaf, (dim,)).astype(dtype)) for leaf in (shift, length))
+    return *grown, Fixed(as_path("vp" if path is None else path) if timed else None)
+
+
+def _checked(x: Point, t: Any, network: EnergyNetwork | VectorNetwork) -> Array:
+    check_point(x, network.log_stiffness.shape[0], "as the network has it")
+    if network.timed and t is None:
+        refuse("t", t, "this network stands for a path and needs its place on it", "Give t = λ, in [0, 1].")
+    return jnp.asarray(x)
+
+
+def _noise(path: Any, lam: Any) -> tuple[Array, Array, Array]:
+    """α, σ and the functions of λ that a network sees, `(WAVES,)`, at λ, not below `FIRST`."""
+    lam = jnp.maximum(jnp.asarray(lam, dtype=float), FIRST)
+    log_ratio = lambda lam: jnp.log(path.sigma(lam)) - jnp.log(jnp.maximum(path.alpha(lam), LEAST))
+    low, high = log_ratio(jnp.asarray(FIRST)), log_ratio(jnp.asarray(1.0))
+    place = (log_ratio(lam) - low) / (high - low)
+    return path.alpha(lam), path.sigma(lam), jnp.cos(jnp.pi * place * jnp.arange(WAVES))

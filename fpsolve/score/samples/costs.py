@@ -1,0 +1,147 @@
+"""What it costs to move along a noising path, measured on samples, and the steps of a sampler that follow.
+
+At places λ in (0, 1], on x = α x₀ + σ N with x₀ the data and N standard normal, with the score s(x, λ):
+
+    gap          of the Langevin process of p_λ at D = 1, by `sampled_gap`: an upper bound
+    score        E|∂_λ s|²
+    velocity     E|v|²,     v = (α'/α) x - (g²/2) s,  g² = (σ²)' - 2 (α'/α) σ²,   of the probability flow
+    bending      E|dε/dλ|², ε = -σ s, along the flow dx = v dλ
+
+and √g of theorem T21, a cost of a step of λ, so that steps of equal ∫ √g dλ are best for what it stands for:
+
+    "score"         (E|∂_λ s|²)^½ / gap^(3/2)       how far Langevin dynamics lags behind p_λ
+    "lag"           (E|v|²/gap)^½                   the same, from above but never above "score"
+    "wasserstein"   (E|v|²)^½                       the length of the path, least work
+    "bending"       (κ' (E|dε/dλ|²)^½)^½, κ = σ/α   the error of DDIM, Euler steps of dy/dκ = ε, y = x/α
+
+E|.|² is a sum over the d coordinates. References: theorem T21; Song, Meng and Ermon (ICLR 2021), eq. 14.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ...core.checks import check_choice, check_integer, check_numbers, refuse
+from ...core.program import compiled, full_precision
+from ...core.types import Count
+from ...diffusion.steps import cost_steps
+from ..noise_path import as_path
+from ..sample import moving_score
+from .gap import sampled_gap
+from .validation import check_key, check_output, check_samples
+
+COSTS = ("score", "lag", "wasserstein", "bending")
+BATCH = 512  # samples at a time through the derivatives of a score
+
+
+class SampledCosts(eqx.Module):
+    """Gap and speeds at places of a path, all `(L,)`: `lambdas`, ascending; `gap` and its standard error `gap_error`;
+    `score`, `velocity`, `bending`, means of squares as above; `ratio`, κ'."""
+
+    lambdas: Array
+    gap: Array
+    gap_error: Array
+    score: Array
+    velocity: Array
+    bending: Array
+    ratio: Array
+
+    def cost(self, kind: str = "score") -> Array:
+        """√g at the places, `(L,)`, of one of the four kinds."""
+        check_choice("kind", kind, COSTS)
+        if kind == "score":
+            return jnp.sqrt(self.score) / self.gap**1.5
+        if kind == "lag":
+            return jnp.sqrt(self.velocity / self.gap)
+        return jnp.sqrt(self.velocity) if kind == "wasserstein" else jnp.sqrt(self.ratio * jnp.sqrt(self.bending))
+
+    def steps(self, kind: str = "score") -> Callable[[Any, Count], Array]:
+        """A function of path and number of steps, as `linear_steps` is, of equal ∫ √g dλ; between the places log √g is
+        interpolated, beyond them it stays as it is."""
+        logs = jnp.log(self.cost(kind))
+        return cost_steps(lambda lam: jnp.exp(jnp.interp(lam, self.lambdas, logs)))
+
+
+@full_precision
+def sampled_costs(
+    score: Any,
+    path: Any,
+    samples: Any,
+    lambdas: Any,
+    *,
+    key: Any,
+    copies: Count = 1,
+    features: Any = "linear",
+) -> SampledCosts:
+    """Gap and speeds along a noising path, from samples of the data and a score.
+
+    **Arguments**
+
+    - `score`: of x `(d,)` and λ, `(d,)`: a timed network of `fit`, or any function
+    - `path`: with `alpha` and `sigma`, or "vp" or "ve"
+    - `samples`: `(n, d)` of the data; `lambdas`: `(L,)`, where to measure, ascending in (0, 1]
+    - `key`: of `jax.random`; `copies`: how many noisy copies of each sample; `features`: as `sampled_gap` takes them
+
+    **Returns** `SampledCosts`; `.steps("score")` of it goes where `linear_steps` does. **Raises** `ValueError` for what
+    `sampled_gap` refuses, places outside (0, 1] or out of order, a score whose output is not `(d,)`. **Cost**: at each
+    place one `sampled_gap` and some five scores a copy.
+
+    **Reference**: theorem T21 of this library.
+
+    ```python
+    import jax
+    import fpsolve as fp
+    from fpsolve.diffusion.particles import draw
+    from fpsolve.score.samples.costs import sampled_costs
+
+    path = fp.Noising(fp.GaussianMixture([[-1.0], [1.0]], 0.25))
+    data = draw(path.mixture, 500, jax.random.key(0))
+    costs = sampled_costs(path.score, path, data, [0.1, 0.5, 1.0], key=jax.random.key(1))
+    costs.steps("wasserstein")(path, 8)
+    ```
+    """
+    path, field, array = as_path(path), moving_score(score), check_samples(samples)
+    check_key(key)
+    cure = "Give jnp.linspace(0.05, 1, 12), say."
+    places = check_numbers("lambdas", lambdas, "they must be numbers", cure)
+    if (
+        places.ndim != 1
+        or not len(places)
+        or not (np.all(places > 0) and np.all(places <= 1) and np.all(np.diff(places) > 0))
+    ):
+        refuse("lambdas", lambdas, "they must ascend in (0, 1]", cure)
+    copies = check_integer("copies", copies, 1, "Give how many noisy copies of each sample to make.")
+    data = jnp.repeat(jnp.asarray(array, dtype=float), copies, axis=0)
+    groups = np.repeat(np.arange(len(array)), copies)
+    check_output("score", field, data[:16], 1.0)
+    rows = []
+    for k, lam in enumerate(jnp.asarray(places, dtype=float)):
+        first, second = jax.random.split(jax.random.fold_in(key, k))
+        x = path.alpha(lam) * data + path.sigma(lam) * jax.random.normal(first, data.shape)
+        found = sampled_gap(x, key=second, features=features, groups=groups if copies > 1 else None)
+        rows.append((lam, found.value, found.error, *_speeds(field, path, x, lam)))
+    return SampledCosts(*jnp.asarray(rows).T)
+
+
+@compiled
+def _speeds(score: Any, path: Any, samples: Array, lam: Array) -> tuple[Array, Array, Array, Array]:
+    """E|∂_λ s|², E|v|², E|dε/dλ|² and κ'."""
+    along = lambda f: jax.jvp(f, (lam,), (jnp.ones_like(lam),))
+    (alpha, alpha_slope), (sigma, sigma_slope) = along(path.alpha), along(path.sigma)
+    half = sigma * sigma_slope - alpha_slope / alpha * sigma**2  # g²/2
+    ratio = (sigma_slope - sigma * alpha_slope / alpha) / alpha
+
+    def at(x: Array) -> Array:
+        s, change = along(lambda lam: score(x, lam))
+        v = alpha_slope / alpha * x - half * s
+        turned = jax.jvp(lambda x: score(x, lam), (x,), (v,))[1]
+        bend = sigma_slope * s + sigma * (change + turned)
+        return jnp.stack([jnp.sum(change**2), jnp.sum(v**2), jnp.sum(bend**2)])
+
+    means = jnp.mean(jax.lax.map(at, samples, batch_size=BATCH), axis=0)
+    return means[0], means[1], means[2], ratio

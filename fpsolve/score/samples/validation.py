@@ -1,0 +1,58 @@
+"""Samples at the door: `(n, d)`, finite, and enough of them for their dimension."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...core.checks import check_numbers, refuse
+from ...core.program import compiled
+
+
+def check_samples(samples: Any, name: str = "samples") -> np.ndarray:
+    """Samples as a numpy array `(n, d)`, n at least 16 and 2 d + 2; refused otherwise, saying where and why."""
+    cure = "Give one row a sample and one column a coordinate, shape (n, d)."
+    array = check_numbers(name, samples, "it must hold real numbers, shape (n, d)", cure)
+    if array.ndim != 2 or array.shape[1] == 0:
+        refuse(f"{name}.shape", array.shape, "it must be (n, d), d at least 1", cure)
+    count, dim = array.shape
+    least = max(16, 2 * dim + 2)
+    if count < least:
+        allowed = f"{count} are too few for {dim} dimension{'s' * (dim > 1)}, it takes {least} at least"
+        refuse(f"{name}.shape", array.shape, allowed, "Give more samples, or fewer coordinates.")
+    bad = np.argwhere(~np.isfinite(array))
+    if bad.size:
+        row, column = (int(k) for k in bad[0])
+        allowed = f"{len(np.unique(bad[:, 0]))} of {count} rows are not finite, row {row} column {column} the first"
+        refuse(f"{name}[{row}, {column}]", float(array[row, column]), allowed, "Leave these rows out.")
+    return array
+
+
+def check_key(key: Any) -> None:
+    """Refuse what is no key of `jax.random`."""
+    try:
+        jax.eval_shape(lambda key: jax.random.normal(key, ()), key)
+    except (TypeError, ValueError):
+        refuse("key", key, "it must be a key of jax.random", "Give jax.random.key(0), say.")
+
+
+def check_output(name: str, score: Any, points: Any, lam: Any = None) -> None:
+    """Refuse a score that is not `(d,)` at points `(n, d)`, or not finite at one of them, saying where."""
+    points = jnp.asarray(points)
+    arguments = (points[0],) if lam is None else (points[0], jnp.asarray(lam, points.dtype))
+    shape = jax.eval_shape(score, *arguments).shape
+    if shape != points.shape[1:]:
+        cure = "Return one value a coordinate; an energy belongs in an fp.Potential or EnergyNetwork."
+        refuse(f"{name}.shape", shape, f"a score must be of the shape of x, {points.shape[1:]}", cure)
+    values = np.asarray(_values(score, points, arguments[1:]))
+    bad = np.flatnonzero(~np.all(np.isfinite(values), axis=1))
+    if bad.size:
+        where = np.array2string(np.asarray(points[bad[0]]), precision=4, threshold=8)
+        allowed = f"it must be finite, and is not at {bad.size} of {len(points)} points, x = {where} the first"
+        refuse(name, values[bad[0]], allowed, "Look at the score there.")
+
+
+@compiled
+def _values(score: Any, points: Any, times: tuple[Any, ...]) -> Any:
+    return jax.vmap(lambda x: score(x, *times))(points)

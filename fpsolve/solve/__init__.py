@@ -1,0 +1,1 @@
+"""What fpsolve answers for one equation: evolution, levels, the correspondence, and rare events."""

@@ -1,0 +1,124 @@
+"""`Spectrum`: the result of `fp.spectrum`."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..core.arrays import as_array, host_module
+from ..core.checks import refuse
+from ..core.decision import Decision
+from ..equation import Equation
+from ..grid import Grid
+from ..record import Result
+
+EMPTY = 1e-10  # of the largest value of psi_0, below which psi_k / psi_0 is rounding
+
+
+class Spectrum(Result):
+    """The slowest modes, each level with its error.
+
+    - `values` `(k,)` ascending, in units 1/time: levels of H; complex rates of -L, by real part, for a process that is
+      not reversible, conjugate pairs side by side
+    - `vectors` `(k, *shape)`: modes of H, of unit norm in the grid's weights; densities (right modes of L, the first
+      of mass 1) for a process that is not reversible
+    - `residuals` `(k,)`: |H psi - E psi|; `errors` `(k,)`: a bound on the error of each value as one of this grid
+    - `multiplicities` `(k,)`: how many levels agree with each to one part in a million, counted beyond the k-th
+    - `space_errors` `(k,)`: the estimated error that the grid makes, where it was asked for or fitted, else None
+    - `gap`: E_1 - E_0, or the real part of the slowest rate; `poincare`: the Poincaré constant D / gap
+    - `timescales` `(k - 1,)`, `observables` `(k, *shape)`, `stationary` `(*shape)`: of processes
+    - `stats`: the scheme, the method and a fitted grid in sentences; `decisions`: pairs of a name and the `Decision`
+    """
+
+    values: Array
+    vectors: Array
+    residuals: Array
+    errors: Array
+    multiplicities: Array
+    left: Array | None
+    space_errors: Array | None
+    equation: Equation
+    grid: Grid = eqx.field(static=True)
+    decisions: tuple[tuple[str, Decision], ...] = eqx.field(static=True)
+
+    @property
+    def gap(self) -> Array:
+        """E_1 - E_0, a scalar. **Raises** `ValueError` if fewer than two levels were asked for."""
+        if len(self.values) < 2:
+            refuse("k", len(self.values), "a gap needs two levels", "Ask for k=2 or more.")
+        values = self._real_values
+        known = self.equation.evolves_density and not self._absorbs
+        return as_array(values[1] if known else values[1] - values[0], values.dtype)
+
+    @property
+    def poincare(self) -> Array:
+        """The Poincaré constant C_P = D / gap: Var_pi f <= C_P E_pi |grad f|^2.
+
+        **Raises** `ValueError` where there is no such constant: a Schrödinger equation, several diffusions, a force.
+        """
+        equation = self.equation
+        if not equation.evolves_density or self.left is not None or jnp.ndim(equation.diffusion):
+            refuse("equation", equation, "it needs one diffusion and a Gibbs density", "Use .gap.")
+        return equation.diffusion / self.gap
+
+    @property
+    def timescales(self) -> Array:
+        """The implied timescales 1 / Re lambda_n of the modes after the stationary one, `(k - 1,)`, descending: the
+        times in which what is left of each falls to 1/e. **Raises** `ValueError` for a Schrödinger equation."""
+        self._require_process("implied timescales")
+        values = self._real_values
+        return as_array(1 / values[1:], values.dtype)
+
+    @property
+    def observables(self) -> Array:
+        """The observables psi_n / psi_0 that decay purely as exp(-lambda_n t), `(k, *shape)`: the slowest is second.
+
+        E_pi f_m f_n = delta_mn, f_0 = 1; for a process that is not reversible, left modes of L with int f_m r_n =
+        delta_mn. They fall to zero where psi_0 is below 1e-10 of its maximum and the quotient would be noise.
+        **Raises** `ValueError` for a Schrödinger equation. **Reference**: Schütte and Sarich, Metastability and Markov
+        State Models (2013), section 3.
+        """
+        self._require_process("slow observables")
+        if self.left is not None:
+            return self.left
+        root = self.vectors[0]
+        floor = EMPTY * jnp.max(jnp.abs(root))
+        return self.vectors * root / (root**2 + floor**2)
+
+    @property
+    def stationary(self) -> Array:
+        """The stationary density, `(*shape)`, of mass 1. **Raises** `ValueError` for a Schrödinger equation, or where
+        mass leaves."""
+        self._require_process("a stationary density")
+        if self._absorbs:
+            refuse("grid", self.grid, "a stationary density does not exist: an axis absorbs", "Use .vectors[0].")
+        first = self.vectors[0]
+        return first**2 if self.left is None else first.real
+
+    @property
+    def stats(self) -> dict[str, str]:
+        """The scheme and the method, with reasons; `decisions` holds the same for programs."""
+        return {name: _sentence(name, decision) for name, decision in self.decisions}
+
+    def details(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Nothing more."""
+        return {}, {}
+
+    @property
+    def _real_values(self) -> Any:
+        """Real parts of the values; numpy's, where they are no tracers."""
+        return host_module(self.values).asarray(self.values).real
+
+    @property
+    def _absorbs(self) -> bool:
+        return self.grid.absorbs
+
+    def _require_process(self, wanted: str) -> None:
+        if not self.equation.evolves_density:
+            refuse("equation", self.equation, f"{wanted} belong to a process", "Give an fp.FokkerPlanck.")
+
+
+def _sentence(name: str, decision: Decision) -> str:
+    """A decision as it is printed: a method is described and not named, a fitted grid likewise."""
+    return decision.because if name in ("method", "grid") else str(decision)

@@ -1,0 +1,77 @@
+"""A discretised problem: operators, the picture of the state, the Wick angle. Arrays and nothing else."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..equation import divide_root
+from ..grid import Grid
+from ..operator import Operator, OperatorPath
+from ..operator.clipping import clip_tails
+from ..propagate.base import Picture
+
+LARGEST = 2**18  # points of a grid on which collocation is tried: it holds some sixty fields
+
+
+class Problem(eqx.Module):
+    """What is stepped in time beside the state: one operator, or one for every time.
+
+    States are densities (`Picture.DENSITY`), waves of a process relative to the Gibbs density of their own time
+    (`GIBBS_WAVE`), or waves of a Schrödinger equation (`WAVE`).
+    """
+
+    operator: Operator | OperatorPath
+    picture: Picture = eqx.field(static=True)
+    wick: float = eqx.field(static=True)
+
+    @property
+    def grid(self) -> Grid:
+        """Where it is discretised."""
+        return self.operator.grid
+
+    @property
+    def time_dependent(self) -> bool:
+        """Whether the operator depends on time."""
+        return isinstance(self.operator, OperatorPath)
+
+    @property
+    def collocated(self) -> bool:
+        """Whether collocation takes it: a moving wave, every axis with a kinetic matrix of its own."""
+        path = self.operator
+        return (
+            isinstance(path, OperatorPath)
+            and path.scheme.spectral
+            and path.axiswise
+            and self.picture is not Picture.DENSITY
+            and self.grid.uniform
+            and self.grid.size <= LARGEST
+        )
+
+    def at(self, t: Any, dtype: Any) -> Operator:
+        """The operator at time t."""
+        return self.operator.at(t, dtype) if isinstance(self.operator, OperatorPath) else self.operator
+
+    def log_sqrt_pi(self, t: Any, dtype: Any) -> Array:
+        """log sqrt(pi_t) where the state is relative to it, else 0."""
+        if self.picture is not Picture.GIBBS_WAVE:
+            return jnp.zeros((), dtype)
+        if isinstance(self.operator, OperatorPath):
+            return self.operator.log_sqrt_pi(t).astype(dtype)
+        return self.operator.log_root
+
+    def to_state(self, field: Array, fraction: Any = None) -> Array:
+        """The state at t = 0 of a density or a wave; a `fraction` of the mass may be clipped (`clipping`)."""
+        if self.wick != 0:
+            return field.astype(jnp.result_type(field, jnp.complex64))
+        if self.picture is not Picture.GIBBS_WAVE:
+            return field
+        log_root, weights = self.log_sqrt_pi(0.0, field.dtype), self.grid.weights.astype(field.dtype)
+        if fraction is None:
+            return divide_root(field, log_root)
+        return clip_tails(field, log_root, weights, fraction)
+
+    def to_field(self, state: Array, t: Any) -> Array:
+        """The density or the wave of a state at time t."""
+        return state * jnp.exp(self.log_sqrt_pi(t, state.real.dtype))
