@@ -95,7 +95,7 @@ def kernel(name: str, grid: fp.Grid, scheme: Any, dtype: str, highest: float, mo
         facts |= {"seconds": seconds, "every": every, "dtype": dtype, "calls": calls} | work
         goal = GOAL[dtype]
         if isinstance(scheme, fp.ScharfetterGummel):  # second differences of a Gaussian; later it is nearly at rest
-            goal += min(t, 0.5) * d * grid.axes[0].gaps[0] ** 2 / (4 * WIDTH**4)
+            goal += min(t, 0.5) * d * grid.axes[0].spacings[0] ** 2 / (4 * WIDTH**4)
         facts |= {"error": error, "estimate": float(estimate), "goal": goal, "reached": error <= goal, "points": size}
         facts |= limits.shares(dtype, seconds, *work.values())
         facts |= {"seconds_product": seconds / calls, "words": f"{1e6 * seconds / calls:.1f} us a product"}
@@ -113,14 +113,14 @@ def kernel(name: str, grid: fp.Grid, scheme: Any, dtype: str, highest: float, mo
 def volumes(name: str, shape: tuple[int, ...], dtype: str) -> Row:
     """Chebyshev on finite volumes."""
     grid, scheme, d = cube(shape), fp.ScharfetterGummel(), len(shape)
-    highest = sum(4 / axis.gaps[0] ** 2 for axis in grid.axes)
+    highest = sum(4 / axis.spacings[0] ** 2 for axis in grid.axes)
 
     def rivals(field: Any, count: int, missing: dict[str, str]) -> Iterator[Any]:
         build = jax.jit(lambda k: scheme.build(fp.FokkerPlanck(lambda x: trap(x, k)), grid, 0.0, field.dtype, True))
         made = build(jnp.ones((), dtype))
-        inner = [c / float(axis.gaps[0]) for c, axis in zip(made.couplings, grid.axes, strict=True)]
+        inner = [c / float(axis.spacings[0]) for c, axis in zip(made.couplings, grid.axes, strict=True)]
         for library in twins.libraries(jax.default_backend(), missing):
-            run = twins.volumes(library, inner, made.leaving, field, float(made.bounds[1]), np.ones(count))
+            run = twins.volumes(library, inner, made.out_rates, field, float(made.bounds[1]), np.ones(count))
             yield library.name, run, library.wait
 
     measure = kernel(f"{name}-{dtype}", grid, scheme, dtype, highest, 2 * d + 4, 6 * d + 5)
@@ -132,7 +132,7 @@ def volumes(name: str, shape: tuple[int, ...], dtype: str) -> Row:
 def smooth(name: str, shape: tuple[int, ...], dtype: str, form: str) -> Row:
     """Chebyshev in a spectral basis, by matrices or by transforms."""
     grid, scheme, d = cube(shape), fp.Spectral(), len(shape)
-    highest = sum((np.pi / axis.gaps[0]) ** 2 for axis in grid.axes) + 60.0
+    highest = sum((np.pi / axis.spacings[0]) ** 2 for axis in grid.axes) + 60.0
 
     def rivals(field: Any, count: int, missing: dict[str, str]) -> Iterator[Any]:
         if form != "matrices":

@@ -82,7 +82,7 @@ def calibrate(name: str, small: bool, limits: Limits) -> dict[str, Any]:
         if name == "decomposition":
             break
         grid, method = fp.Grid(fp.Line(-HALF, HALF, n)), fp.Rational() if name == "chain" else fp.Chebyshev()
-        t = 1.0 if name == "chain" else PRODUCTS**2 / (25 * 4 / grid.axes[0].gaps[0] ** 2)
+        t = 1.0 if name == "chain" else PRODUCTS**2 / (25 * 4 / grid.axes[0].spacings[0] ** 2)
         solve = lambda u, k, grid=grid, method=method, t=t: (
             fp.evolve(
                 fp.FokkerPlanck(lambda x: trap(x, k)),

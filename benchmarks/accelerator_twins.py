@@ -54,11 +54,11 @@ def _torch(name: str) -> Library:
 
 
 def volumes(
-    library: Library, couplings: Any, leaving: Any, field: Any, highest: float, terms: Any
+    library: Library, couplings: Any, out_rates: Any, field: Any, highest: float, terms: Any
 ) -> Callable[[], Any]:
     """sum_k terms_k T_k(X) field, X = 1 - 2 H / highest, by slices: couplings along each axis, exit rates on nodes."""
     links = [library.load(4 / highest * c) for c in couplings]
-    diagonal, start = library.load(2 - 4 / highest * leaving), library.load(field)
+    diagonal, start = library.load(2 - 4 / highest * out_rates), library.load(field)
     ndim = start.ndim
     below = [tuple(slice(None, -1) if j == i else slice(None) for j in range(ndim)) for i in range(ndim)]
     above = [tuple(slice(1, None) if j == i else slice(None) for j in range(ndim)) for i in range(ndim)]

@@ -21,7 +21,7 @@ def discretise(
     """The discretised problem in a picture, "density" or "wave"; `flux` takes the form without sqrt(pi)."""
     process = isinstance(equation, fp.FokkerPlanck)
     sampled = SampledEquation(equation, grid, process and equation.irreversible_because(grid) is None)
-    operator = sampled.path(scheme, flux) if equation.moves else sampled.operator(scheme, dtype, flux=flux)
+    operator = sampled.path(scheme, flux) if equation.time_dependent else sampled.operator(scheme, dtype, flux=flux)
     wave = Picture.GIBBS_WAVE if process else Picture.WAVE
     return Problem(operator, wave if picture == "wave" else Picture.DENSITY, wick)
 

@@ -152,7 +152,7 @@ def test_a_rival_computes_the_recurrence_of_the_operator(benchmark: Any, form: s
     terms = [0.3, -0.2, 0.7]
     if form == "volumes":
         inner = [np.asarray(c) / axis.unit for c, axis in zip(made.couplings, grid.axes, strict=True)]
-        run = twins.volumes(numpy, inner, np.asarray(made.leaving), field, highest, terms)
+        run = twins.volumes(numpy, inner, np.asarray(made.out_rates), field, highest, terms)
     else:
         matrices = [np.asarray(term.matrix) for term in made.terms]
         run = twins.spectral(numpy, matrices, np.asarray(made.well), field, highest, terms)

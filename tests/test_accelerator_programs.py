@@ -33,7 +33,11 @@ def rounded(text: str) -> list[str]:
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in HEAVY)) for n in NAMES])
 def test_programs_lower_without_the_host_and_in_full_precision(name: str, dtype: str, monkeypatch: Any) -> None:
-    for module in ("core.apply_along_axis", "core.machine", "operator.edges"):  # as a program is traced on an accelerator
+    for module in (
+        "core.apply_along_axis",
+        "core.machine",
+        "operator.edges",
+    ):  # as a program is traced on an accelerator
         monkeypatch.setattr(f"fpsolve.{module}.on_processor", lambda: False)
     jax.clear_caches()
     function, arguments = accelerator_rows.programs(dtype)[name]

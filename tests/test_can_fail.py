@@ -64,10 +64,10 @@ def test_a_rate_off_by_one_per_cent_loses_the_order():
 def test_a_rate_off_by_one_per_cent_moves_the_gibbs_state():
     equation, grid = SYSTEM.equation, fp.Grid(fp.Reflecting(-2.0, 2.0, 24))
     gibbs = equation.gibbs(grid)
-    for factor, moves in ((1.0, False), (1.01, True)):
+    for factor, time_dependent in ((1.0, False), (1.01, True)):
         scheme, method = Faulty(factor), fp.Uniformization()
         solution = fp.evolve(equation, gibbs, [5.0], grid=grid, scheme=scheme, method=method)
-        assert (float(grid.integrate(jnp.abs(solution.values[-1] - gibbs))) > 1e-10) is moves
+        assert (float(grid.integrate(jnp.abs(solution.values[-1] - gibbs))) > 1e-10) is time_dependent
 
 
 def test_first_order_data_are_not_taken_for_second_order():

@@ -105,7 +105,9 @@ class Broken(Scheme):
         if self.fault == "negative":
             return eqx.tree_at(lambda o: o.well, made, jnp.full(grid.shape, -0.3), is_leaf=lambda x: x is None)
         if self.fault == "root":
-            return made if made.log_root is None else eqx.tree_at(lambda o: o.log_root, made, made.log_root + 0.1)
+            return (
+                made if made.log_sqrt_pi is None else eqx.tree_at(lambda o: o.log_sqrt_pi, made, made.log_sqrt_pi + 0.1)
+            )
         if self.fault == "balance":
             return eqx.tree_at(lambda o: o.up, made, tuple(1.2 * rates for rates in made.up))
         return made

@@ -104,7 +104,7 @@ class Understated(Scheme):
     def assemble(self, samples: Any, grid: Any, dtype: Any) -> Any:
         """The operator, with its bounds understated."""
         made = Spectral().assemble(samples, grid, dtype)
-        return Narrow(made.grid, made.terms, made.well, made.log_root)
+        return Narrow(made.grid, made.terms, made.well, made.log_sqrt_pi)
 
 
 def test_a_spectrum_wider_than_its_bounds_is_noticed_and_mended() -> None:

@@ -13,12 +13,12 @@ import pytest
 
 import fpsolve as fp
 from fpsolve.core.apply_along_axis import transform
-from fpsolve.eigen import slow_waves
+from fpsolve.eigen import lowest_modes
 from fpsolve.operator.basis import basis, wavenumbers
 from fpsolve.operator.tensor import FourierKinetic, MatrixKinetic
 from fpsolve.propagate import Picture
 from fpsolve.propagate.contraction import contract, sample_wells
-from fpsolve.step.magnus import travel_evenly
+from fpsolve.step.magnus import integrate_interval_evenly
 from fpsolve.step.trajectory import run_static
 from measure import discretise
 
@@ -75,7 +75,7 @@ def test_every_method_lowers_for_accelerators(name: str, dtype: str) -> None:
 @pytest.mark.parametrize("scheme", [VOLUMES, SMOOTH], ids=["volumes", "spectral"])
 def test_moving_steps_lower_for_accelerators(scheme: Any, dtype: str) -> None:
     problem, method = discretise(MOVING, scheme, LINE, "wave"), fp.Magnus(steps=8)
-    run = lambda field, start, end: travel_evenly(method, problem, field, start, end, 1e-5)[:3]
+    run = lambda field, start, end: integrate_interval_evenly(method, problem, field, start, end, 1e-5)[:3]
     check_lowers(run, dtype, np.ones(LINE.shape), 0.0, 1.0)
 
 
@@ -83,7 +83,7 @@ def test_moving_steps_lower_for_accelerators(scheme: Any, dtype: str) -> None:
 @pytest.mark.parametrize("name", ["dense", "tensor", "multigrid"])
 def test_modes_lower_for_accelerators(name: str, dtype: str) -> None:
     scheme = SMOOTH if name == "tensor" else VOLUMES
-    run = lambda t, tol: slow_waves(name, scheme.build(WELL, PLANE, t, jnp.dtype(dtype), True), 2, 5, tol)
+    run = lambda t, tol: lowest_modes(name, scheme.build(WELL, PLANE, t, jnp.dtype(dtype), True), 2, 5, tol)
     check_lowers(run, dtype, 0.0, 1e-4)
 
 
@@ -114,7 +114,7 @@ def test_a_long_axis_builds_no_matrix(kind: Any, monkeypatch: Any) -> None:
     made = jax.jit(lambda t: SMOOTH.build(WELL, grid, t, jnp.float64, True))(0.0)
     assert isinstance(made.terms[0], FourierKinetic)
     assert max(leaf.size for leaf in jax.tree.leaves(made)) <= grid.size + 1
-    defect = np.asarray(jax.jit(lambda made: made.hamiltonian(jnp.exp(made.log_root)))(made))
+    defect = np.asarray(jax.jit(lambda made: made.hamiltonian(jnp.exp(made.log_sqrt_pi)))(made))
     assert np.max(np.abs(defect)) < 1e-9
 
 

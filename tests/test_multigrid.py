@@ -202,7 +202,7 @@ def test_a_committor_on_a_line_is_a_sum_of_resistances():
     answer = solve(jnp.zeros(120), jnp.asarray(clamped), jnp.asarray(values))
     between = (~clamped[:-1]) | (~clamped[1:])
     resistance = np.zeros(119)
-    resistance[between] = np.exp(-2 * np.asarray(made.log_root)[:-1][between]) / np.asarray(made.up[0])[between]
+    resistance[between] = np.exp(-2 * np.asarray(made.log_sqrt_pi)[:-1][between]) / np.asarray(made.up[0])[between]
     rise = np.concatenate([[0], np.cumsum(resistance)])
     check_close(answer.values, rise / rise[-1], 1e-11, "the committor")
     assert float(answer.error) <= 1e-12 and int(answer.iterations) < 40

@@ -201,7 +201,7 @@ def test_mass_and_the_stationary_density_are_kept_at_any_time(name):
     weights = np.asarray(axis.weights)
     assert np.max(np.abs(taken.field @ weights - 1)) < 1e-14
     prepared = Rational().prepare(build(equation, fp.Grid(axis)), Picture.DENSITY)
-    stationary = jnp.exp(2 * prepared.operator.log_root)
+    stationary = jnp.exp(2 * prepared.operator.log_sqrt_pi)
     still = run(SYSTEMS[name], times, Rational(4), stationary).field
     assert np.max(distance(axis, still, stationary)) < 1e-14
     assert distance(axis, taken.field[-1], stationary) < 1e-13

@@ -25,7 +25,7 @@ import fpsolve as fp
 from blocks import ROOT
 from fpsolve.operator.clipping import TOL_FRACTION
 from fpsolve.propagate.rational import choose_order
-from fpsolve.step.magnus import travel_evenly
+from fpsolve.step.magnus import integrate_interval_evenly
 from measure import check_order, discretise, generator_matrix, operator
 
 EXACT, ROUNDING, ERROR, SHOWN = "exact", "rounding", "error", "shown"  # how much a claim says, the most first
@@ -111,13 +111,13 @@ class Answers(NamedTuple):
 @eqx.filter_jit
 def _compute(method, problem, starts, begin, end, tol):
     """As a run does it, with tails of waves clipped."""
-    moves = isinstance(method, fp.Magnus)
-    prepared = None if moves else method.prepare(problem.at(begin, starts.dtype), problem.picture)
+    time_dependent = isinstance(method, fp.Magnus)
+    prepared = None if time_dependent else method.prepare(problem.at(begin, starts.dtype), problem.picture)
 
     def one(u):
         u = problem.to_state(u, tol * TOL_FRACTION)
-        if moves:
-            return travel_evenly(method, problem, u, begin, end, tol)[:3]
+        if time_dependent:
+            return integrate_interval_evenly(method, problem, u, begin, end, tol)[:3]
         taken = method.apply(prepared, u, (end - begin)[None], tol, 0.0)
         return taken.field[0], taken.calls, taken.error[0]
 
@@ -267,10 +267,10 @@ def composed(name, grid, potential, count):
 
 def stepping_errors(name):
     """Relative L1 errors from a start whose sharpest modes have decayed, one for each of `COUNTS`."""
-    moves = "Magnus" in name
-    grid, potential = PLANE if "Splitting" in name else LINE, "pulled" if moves else "mild"
+    time_dependent = "Magnus" in name
+    grid, potential = PLANE if "Splitting" in name else LINE, "pulled" if time_dependent else "mild"
     start = exactly(grid, WAIT) @ run(name, grid, potential, 1e-3).starts[-1]
-    truth = composed("`Magnus`", grid, potential, 2 * COUNTS[-1]) if moves else exactly(grid, TIME)
+    truth = composed("`Magnus`", grid, potential, 2 * COUNTS[-1]) if time_dependent else exactly(grid, TIME)
     size = lambda matrix: np.asarray(grid.weights).ravel() @ np.abs(matrix @ start)
     return [size(composed(name, grid, potential, count) - truth) / size(truth) for count in COUNTS]
 

@@ -25,7 +25,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from ..core.checks import check_finite_number, is_concrete, refuse
+from ..core.checks import check_finite_number, is_concrete, raise_value_error
 from ..core.program import full_precision
 from ..core.types import Real
 from ..equation import FokkerPlanck
@@ -36,7 +36,7 @@ from ..path import Driven
 from ..path.mix import Identity
 from ..plan import choose_scheme
 from ..solve.spectrum import spectrum
-from .coarsen_grid import MOST, fewer
+from .coarsen_grid import MOST, coarsen_grid
 from .costs import Costs, Motion, grid_costs, line_costs, motion_on
 from .gibbs import gibbs_density
 from .panels import Panels, interpolate
@@ -123,18 +123,22 @@ def along(
     ```
     """
     if not callable(path):
-        refuse("path", path, "it must be callable, lambda -> potential", "Give fp.Mix(start, end) or a function.")
+        raise_value_error(
+            "path", path, "it must be callable, lambda -> potential", "Give fp.Mix(start, end) or a function."
+        )
     if not isinstance(grid, Grid):
-        refuse("grid", grid, "it must be a grid", "Give fp.Grid(fp.Line(-5, 5, 128)), say.")
+        raise_value_error("grid", grid, "it must be a grid", "Give fp.Grid(fp.Line(-5, 5, 128)), say.")
     if not 0 < check_finite_number("tol", tol) < 1:
-        refuse("tol", tol, "it must be between 0 and 1", "Give 1e-8, say.")
+        raise_value_error("tol", tol, "it must be between 0 and 1", "Give 1e-8, say.")
     for axis in grid.axes:
         if axis.boundary == "absorbing":
-            refuse("grid", grid, "mass is lost on an Absorbing axis, and no Gibbs density stays", "Take fp.Line.")
+            raise_value_error(
+                "grid", grid, "mass is lost on an Absorbing axis, and no Gibbs density stays", "Take fp.Line."
+            )
     equation = FokkerPlanck(Driven(read_path(path, grid.ndim), Identity()), diffusion)
     if not is_concrete(equation):
         allowed = "under a transformation the number of places at which it is computed cannot be chosen"
-        refuse("path", path, allowed, "Call it outside of jit, vmap and grad.")
+        raise_value_error("path", path, allowed, "Call it outside of jit, vmap and grad.")
     equation.require_reversible(grid, "a path of Gibbs densities")
     key = content_key(equation, grid, float(tol), costs)
     found = _cache.get(key)
@@ -151,51 +155,53 @@ def _along(path: Any, equation: FokkerPlanck, grid: Grid, tol: float, costs: boo
     first = np.linspace(0, 1, LOOKS)
     _check_path(path, equation, grid, first)
     if grid.ndim == 1 and grid.axes[0].boundary == "no_flux":
-        compute = lambda lams: _on_line(equation, grid, lams)
+        compute = lambda lambdas: _on_line(equation, grid, lambdas)
     else:
         scheme = _scheme(equation, grid)
         if scheme.spectral:
-            grid = fewer(equation, grid, first[:: LOOKS // 4], ENOUGH)
-        compute = lambda lams: _on_grid(equation, scheme, grid, lams, costs)
+            grid = coarsen_grid(equation, grid, first[:: LOOKS // 4], ENOUGH)
+        compute = lambda lambdas: _on_grid(equation, scheme, grid, lambdas, costs)
     errors: list[float] = []
 
-    def rows(lams: np.ndarray) -> np.ndarray:
-        gaps, second, found = compute(lams)
-        for lam, gap, error in zip(lams, gaps, found.error, strict=True):
+    def rows(lambdas: np.ndarray) -> np.ndarray:
+        gaps, second, found = compute(lambdas)
+        for lam, gap, error in zip(lambdas, gaps, found.error, strict=True):
             if not (np.isfinite(gap) and gap > LEAST):
                 cure = "Keep the barrier finite, or end the path before it."
-                refuse("path", path, f"the gap closes at lambda = {lam:.6g}", cure)
+                raise_value_error("path", path, f"the gap closes at lambda = {lam:.6g}", cure)
             errors.append(float(error))
         table = np.stack([gaps, second, found.drive, found.slope, *([found.length, found.exact] * costs)])
-        for lam in lams[~np.all(np.isfinite(table), axis=0)]:
-            refuse("path", path, f"its speed is not finite at lambda = {lam:.6g}", "Make it differentiable in lambda.")
+        for lam in lambdas[~np.all(np.isfinite(table), axis=0)]:
+            raise_value_error(
+                "path", path, f"its speed is not finite at lambda = {lam:.6g}", "Make it differentiable in lambda."
+            )
         return table
 
     panels, lambdas = interpolate(rows, tol)
     return Along(panels, jax.device_put(lambdas), jax.device_put(np.asarray(max(errors), lambdas.dtype)))
 
 
-def _check_path(path: Any, equation: FokkerPlanck, grid: Grid, lams: np.ndarray) -> None:
+def _check_path(path: Any, equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray) -> None:
     """Refuse a path that does not confine, or never moves."""
     speed = 0.0
-    for lam, moving in zip(lams, _frames(equation, grid, lams), strict=True):
+    for lam, moving in zip(lambdas, _frames(equation, grid, lambdas), strict=True):
         peak, ends, drive = _confinement(grid, moving)
         if not np.isfinite(peak) or ends > CUT:
             what = "Gibbs density reaches the ends of the box" if np.isfinite(peak) else "potential is not finite"
             allowed = f"the path is not confining at lambda = {lam:.6g}: its {what}"
-            refuse("path", path, allowed, "Let U rise on every side at every lambda, or widen grid.")
+            raise_value_error("path", path, allowed, "Let U rise on every side at every lambda, or widen grid.")
         speed = max(speed, drive)
     if speed < np.finfo(float).eps:
-        refuse("path", path, "its Gibbs density never moves", "Let the potential depend on lambda.")
+        raise_value_error("path", path, "its Gibbs density never moves", "Let the potential depend on lambda.")
 
 
-def _frames(equation: FokkerPlanck, grid: Grid, lams: np.ndarray) -> Any:
+def _frames(equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray) -> Any:
     """What moves at each λ in turn, by numpy, sampled in batches of one size that fits in memory."""
-    batch = max(1, min(LOOKS if len(lams) == LOOKS else BATCH, MOST // grid.size))
-    padded = np.concatenate([lams, np.full(-len(lams) % batch, lams[-1])]).reshape(-1, batch)
-    for start, part in zip(range(0, len(lams), batch), padded, strict=True):
+    batch = max(1, min(LOOKS if len(lambdas) == LOOKS else BATCH, MOST // grid.size))
+    padded = np.concatenate([lambdas, np.full(-len(lambdas) % batch, lambdas[-1])]).reshape(-1, batch)
+    for start, part in zip(range(0, len(lambdas), batch), padded, strict=True):
         moving = jax.tree.map(np.asarray, motion_on(equation, grid, part))
-        for k in range(min(batch, len(lams) - start)):
+        for k in range(min(batch, len(lambdas) - start)):
             yield Motion(*(values[k] for values in moving))
 
 
@@ -215,18 +221,18 @@ def _confinement(grid: Grid, moving: Motion) -> tuple[float, float, float]:
     return peak, highest, float(np.sqrt(mean((rise - mean(rise)) ** 2)))
 
 
-def _on_line(equation: FokkerPlanck, grid: Grid, lams: np.ndarray) -> tuple[np.ndarray, np.ndarray, Costs]:
+def _on_line(equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray) -> tuple[np.ndarray, np.ndarray, Costs]:
     """Gaps, twice, and costs, `(M,)`."""
-    found = line_costs(equation, grid.axes[0], lams)
+    found = line_costs(equation, grid.axes[0], lambdas)
     return found.gap, found.gap, found
 
 
 def _on_grid(
-    equation: FokkerPlanck, scheme: Scheme, grid: Grid, lams: np.ndarray, solves: bool
+    equation: FokkerPlanck, scheme: Scheme, grid: Grid, lambdas: np.ndarray, solves: bool
 ) -> tuple[np.ndarray, np.ndarray, Costs]:
     """Gaps, the levels above them and costs, `(M,)`, place by place; a gap below its own error is 0."""
     rows, levels = [], []
-    for lam, moving in zip(lams, _frames(equation, grid, lams), strict=True):
+    for lam, moving in zip(lambdas, _frames(equation, grid, lambdas), strict=True):
         at = jax.device_put(np.asarray(lam))
         modes = spectrum(equation, grid, 3, t=at, scheme=scheme)
         values, errors = np.asarray(modes.values), np.asarray(modes.errors)

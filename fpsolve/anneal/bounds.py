@@ -44,7 +44,7 @@ class Start(NamedTuple):
     chi_square: float
 
 
-class Ride(NamedTuple):
+class ScheduleSamples(NamedTuple):
     """What a schedule meets: the promises `looked` up at `places` on the path; on a mesh in time the `lams`, their
     `speed`, and where on it the times `reported` are."""
 
@@ -52,7 +52,7 @@ class Ride(NamedTuple):
     places: np.ndarray
     looked: list[Promise]
     mesh: np.ndarray
-    lams: np.ndarray
+    lambdas: np.ndarray
     speed: np.ndarray
     reported: np.ndarray
     score_error: float
@@ -91,11 +91,13 @@ def bound_transport(
     looked = promises(read_path(path, grid.ndim), diffusion, grid, places)
     mesh = _mesh(times, [p.rate for p in looked], np.asarray(rates(places).gap))
     inside = np.clip(mesh, INSIDE * float(schedule.total), (1 - INSIDE) * float(schedule.total))
-    lams = np.clip(np.asarray(follow(schedule, mesh)[0]), 0, 1)
+    lambdas = np.clip(np.asarray(follow(schedule, mesh)[0]), 0, 1)
     speed = np.abs(np.asarray(follow(schedule, inside)[1]))
-    ride = Ride(float(diffusion), places, looked, mesh, lams, speed, np.searchsorted(mesh, times), score_error)
+    ride = ScheduleSamples(
+        float(diffusion), places, looked, mesh, lambdas, speed, np.searchsorted(mesh, times), score_error
+    )
     found, why = {}, {}
-    there = rates(lams)
+    there = rates(lambdas)
     found["T15"], trouble = _by_chi_square(ride, np.asarray(there.gap), np.asarray(there.drive), start.chi_square)
     if trouble:
         why["T15"] = trouble
@@ -121,8 +123,8 @@ def follow(schedule: Any, times: Any) -> tuple[Array, Array]:
     # Pages of one size, so that one program serves all.
     pages = np.concatenate([given, np.full(-len(given) % PAGE, given[-1])]).reshape(-1, PAGE)
     columns = zip(*(_follow(schedule, page) for page in pages), strict=True)
-    lams, rates = (as_array(np.concatenate(column)[: len(given)]) for column in columns)
-    return lams, rates
+    lambdas, rates = (as_array(np.concatenate(column)[: len(given)]) for column in columns)
+    return lambdas, rates
 
 
 @sampling_program
@@ -136,7 +138,7 @@ def _variation(entropy: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(entropy), least, np.inf)
 
 
-def _by_chi_square(ride: Ride, gap: np.ndarray, drive: np.ndarray, start: float) -> tuple[np.ndarray, str]:
+def _by_chi_square(ride: ScheduleSamples, gap: np.ndarray, drive: np.ndarray, start: float) -> tuple[np.ndarray, str]:
     """T15: the bound on TV at the times reported, or why it is infinite. It knows no error of a score."""
     nothing = np.full(len(ride.reported), np.inf)
     falls = np.asarray([p.fall for p in ride.looked])
@@ -147,11 +149,11 @@ def _by_chi_square(ride: Ride, gap: np.ndarray, drive: np.ndarray, start: float)
         return nothing, f"T15 needs bounded driving, and d_lambda log pi falls without bound at lambda = {lam:.3g}"
     if not np.isfinite(start):
         return nothing, "T15 needs a finite chi2 at the start"
-    fall = ride.speed * np.interp(ride.lams, ride.places, falls)
+    fall = ride.speed * np.interp(ride.lambdas, ride.places, falls)
     return _integrate(ride.mesh, gap - fall / 2, ride.speed * drive, np.sqrt(start))[ride.reported] / 2, ""
 
 
-def _by_entropy(ride: Ride, start: float) -> tuple[np.ndarray, str]:
+def _by_entropy(ride: ScheduleSamples, start: float) -> tuple[np.ndarray, str]:
     """T16 and T17: the bound on KL(p|pi) at the times reported with its criteria, or why it is infinite."""
     nothing = np.full(len(ride.reported), np.inf)
     decay, slopes = np.asarray([p.rate for p in ride.looked]), np.asarray([p.slope for p in ride.looked])
@@ -164,15 +166,15 @@ def _by_entropy(ride: Ride, start: float) -> tuple[np.ndarray, str]:
         return nothing, f"{name} needs a Lipschitz d_lambda log pi, and its slope has no bound at lambda = {lam:.3g}"
     if not np.isfinite(start):
         return nothing, f"{name} needs a finite KL(p|pi) at the start"
-    rate = np.interp(ride.lams, ride.places, decay)
+    rate = np.interp(ride.lambdas, ride.places, decay)
     rho, wrong = rate / ride.diffusion, ride.diffusion * ride.score_error
-    source = ride.speed * np.interp(ride.lams, ride.places, slopes) / np.sqrt(2 * rho) + wrong * np.sqrt(rho / 2)
+    source = ride.speed * np.interp(ride.lambdas, ride.places, slopes) / np.sqrt(2 * rho) + wrong * np.sqrt(rho / 2)
     begin = max(np.sqrt(start), ride.score_error / (2 * np.sqrt(2 * rho.min())))
     criteria = " and ".join(sorted({p.criterion for p in ride.looked}))
     return _integrate(ride.mesh, rate, source, begin)[ride.reported] ** 2, criteria
 
 
-def _action(ride: Ride, length: np.ndarray, start: float) -> np.ndarray:
+def _action(ride: ScheduleSamples, length: np.ndarray, start: float) -> np.ndarray:
     """The bound on KL(pi|p) at the times reported, from the speed sqrt(E|v|^2 / D) = lambda' `length`."""
     power = (ride.speed * length + np.sqrt(ride.diffusion) * ride.score_error) ** 2 / 4
     return start + _integrate(ride.mesh, np.zeros_like(power), power, 0.0)[ride.reported]
@@ -209,8 +211,8 @@ def _integrate(mesh: np.ndarray, decay: np.ndarray, source: np.ndarray, start: f
 def bound_driven(schedule: Any, times: np.ndarray, rates: Any, start: Start) -> Bounds:
     """With a counterdiabatic drive chi2 falls as fast as the gap says, TV <= exp(-int Delta) sqrt(chi2_0) / 2."""
     edges = np.unique(np.concatenate([[0.0], times, np.linspace(0, float(times[-1]), LEAST + 1)]))
-    lams = np.clip(np.asarray(follow(schedule, edges)[0]), 0, 1)
-    gap = np.asarray(rates(lams).gap)
+    lambdas = np.clip(np.asarray(follow(schedule, edges)[0]), 0, 1)
+    gap = np.asarray(rates(lambdas).gap)
     spent = np.concatenate([[0.0], np.cumsum(np.diff(edges) * (gap[1:] + gap[:-1]) / 2)])
     x = np.sqrt(start.chi_square) * np.exp(-spent[np.searchsorted(edges, times)])
     return Bounds(

@@ -17,12 +17,12 @@ LEAST = 1e-300  # of an amplitude: a path may rest, and nothing is divided by ze
 MOST = 2**20  # numbers that are sampled at once: 8 MiB an array
 
 
-def fewer(equation: FokkerPlanck, grid: Grid, lams: np.ndarray, enough: float) -> Grid:
+def coarsen_grid(equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray, enough: float) -> Grid:
     """The same box with the nodes that sqrt(pi) and sqrt(pi) ell need at the λ given; `enough` is the part of a
     wave that may be left out. `equation` has λ for its time."""
-    batch = len(lams) if len(lams) * grid.size <= MOST else 1
+    batch = len(lambdas) if len(lambdas) * grid.size <= MOST else 1
     tails = [np.zeros(axis.n // 2 + 1) for axis in grid.axes]
-    for part in lams.reshape(-1, batch):
+    for part in lambdas.reshape(-1, batch):
         moving = motion_on(equation, grid, part)
         for log_gibbs, ell in zip(np.asarray(moving.log_gibbs), np.asarray(moving.ell), strict=True):
             tails = [np.maximum(*pair) for pair in zip(tails, _amplitudes(grid, log_gibbs, ell), strict=True)]

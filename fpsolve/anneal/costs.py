@@ -61,7 +61,7 @@ class Motion(NamedTuple):
 
 
 @sampling_program
-def sample_motion(equation: FokkerPlanck, positions: tuple[Any, ...], origin: Any, lams: Any) -> Motion:
+def sample_motion(equation: FokkerPlanck, positions: tuple[Any, ...], origin: Any, lambdas: Any) -> Motion:
     """What moves at `lams` `(M,)`, by differentiation in λ, which is the time of `equation`.
 
     `positions` are the coordinates along each axis, `origin` is that of the grid (`FokkerPlanck.log_gibbs`).
@@ -77,16 +77,16 @@ def sample_motion(equation: FokkerPlanck, positions: tuple[Any, ...], origin: An
 
         return sample_product(values, positions)
 
-    return Motion(*jnp.moveaxis(jax.lax.map(at, lams), -1, 0))
+    return Motion(*jnp.moveaxis(jax.lax.map(at, lambdas), -1, 0))
 
 
-def motion_on(equation: FokkerPlanck, grid: Grid, lams: np.ndarray) -> Motion:
+def motion_on(equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray) -> Motion:
     """What moves at the nodes of a grid, `(M, *shape)`."""
     positions = tuple(np.asarray(axis.nodes, float) for axis in grid.axes)
-    return sample_motion(equation, positions, np.asarray([nodes[0] for nodes in positions]), np.asarray(lams, float))
+    return sample_motion(equation, positions, np.asarray([nodes[0] for nodes in positions]), np.asarray(lambdas, float))
 
 
-def line_costs(equation: FokkerPlanck, axis: Axis, lams: np.ndarray) -> Costs:
+def line_costs(equation: FokkerPlanck, axis: Axis, lambdas: np.ndarray) -> Costs:
     """The costs and the gap at `lams` `(M,)` between the ends of a closed axis, whose own nodes are not used.
 
     **Keeps**: relative accuracy, however small the gap. **Cost**: some ten products with the kernel of the longest
@@ -94,13 +94,13 @@ def line_costs(equation: FokkerPlanck, axis: Axis, lams: np.ndarray) -> Costs:
     """
     nodes = np.concatenate([Line(axis.lower, axis.upper, n).nodes for n in CELLS])
     # One size of batch, so that one program serves all.
-    padded = np.concatenate([lams, np.full(-len(lams) % BATCH, lams[-1])]).reshape(-1, BATCH)
+    padded = np.concatenate([lambdas, np.full(-len(lambdas) % BATCH, lambdas[-1])]).reshape(-1, BATCH)
     rows = [_line_batch(equation, axis, nodes, batch) for batch in padded]
-    return Costs(*(np.concatenate(column)[: len(lams)] for column in zip(*rows, strict=True)))
+    return Costs(*(np.concatenate(column)[: len(lambdas)] for column in zip(*rows, strict=True)))
 
 
-def _line_batch(equation: FokkerPlanck, axis: Axis, nodes: np.ndarray, lams: np.ndarray) -> Costs:
-    moving = sample_motion(equation, (nodes,), nodes[:1], lams)
+def _line_batch(equation: FokkerPlanck, axis: Axis, nodes: np.ndarray, lambdas: np.ndarray) -> Costs:
+    moving = sample_motion(equation, (nodes,), nodes[:1], lambdas)
     length = np.asarray(axis.length, float)
     found, gap_error = _chain_costs(moving, equation.diffusion, length, FEW_STEPS)
     if not np.all(np.asarray(gap_error) < GAP_ERROR):

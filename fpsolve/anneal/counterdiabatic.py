@@ -34,7 +34,7 @@ from ..core.checks import check_finite_number
 from ..core.program import quick_program, shape_program
 from ..core.result import CODES, code
 from ..core.types import Real
-from ..equation import FokkerPlanck, divide_root
+from ..equation import FokkerPlanck, divide_by_sqrt_pi
 from ..grid import Grid
 from ..operator import EdgeOperator, Samples, ScharfetterGummel
 from ..operator.clipping import TOL_FRACTION, clip_tails
@@ -80,12 +80,12 @@ class DrivenProcess(eqx.Module):
     strength: Array
     grid: Grid = eqx.field(static=True)
 
-    def operator(self, log_root: Array) -> EdgeOperator:
+    def operator(self, log_sqrt_pi: Array) -> EdgeOperator:
         """The finite volumes of the process whose log sqrt(pi) `(*shape)` is given; nothing else of it is needed."""
-        sides = (axis.beside(2 * log_root, i) for i, axis in enumerate(self.grid.axes))
+        sides = (axis.face_neighbors(2 * log_sqrt_pi, i) for i, axis in enumerate(self.grid.axes))
         slopes = tuple(above - below for below, above in sides)
-        samples = Samples(tuple(self.diffusion), slopes, None, 2 * log_root)
-        return ScharfetterGummel().assemble(samples, self.grid, log_root.dtype)
+        samples = Samples(tuple(self.diffusion), slopes, None, 2 * log_sqrt_pi)
+        return ScharfetterGummel().assemble(samples, self.grid, log_sqrt_pi.dtype)
 
     def step_velocity(self, before: Array, after: Array, length: Array) -> Velocity:
         """What moves pi_0 to pi_1 in the time `length`, from log sqrt(pi) at both ends."""
@@ -101,7 +101,7 @@ class Timed(NamedTuple):
     equation: FokkerPlanck
     dtype: Any
 
-    def log_roots(self, start: float, length: float, count: int) -> np.ndarray:
+    def log_sqrt_pis(self, start: float, length: float, count: int) -> np.ndarray:
         """At the ends of `count` equal steps, and the last once more, `(NODES, *shape)`."""
         times = start + length / count * np.minimum(np.arange(NODES), count)
         return np.asarray(log_gibbs_at(self.equation, self.process.grid, times), self.dtype) / 2
@@ -165,11 +165,11 @@ def _drive(timed: Timed, field: Array, times: Array, tol: float) -> Drive:
     """Table by table from output to output."""
     dtype, total = field.dtype, float(np.asarray(times)[-1])
     number = lambda value: np.asarray(value, dtype)
-    start = timed.log_roots(0.0, 0.0, 1)
+    start = timed.log_sqrt_pis(0.0, 0.0, 1)
     wave, first = _enter(timed.process.grid, field, start, number(tol * TOL_FRACTION))
     now, span, error, hopeless = 0.0, total, float(first), False
     calls, residual, steps, values, errors = 0.0, 0.0, 0, [], []
-    log_root = start[-1]
+    log_sqrt_pi = start[-1]
     for t in np.asarray(times, float):
         while now < t:
             tables = 1 if hopeless else max(1, math.ceil((t - now) / span - 0.01))
@@ -180,12 +180,12 @@ def _drive(timed: Timed, field: Array, times: Array, tol: float) -> Drive:
             calls, steps, residual = calls + row.calls, steps + row.steps, max(residual, row.residual)
             hopeless = hopeless or steps > MOST or (length <= SHORTEST * total and row.error > goal)
             if taken := hopeless or row.error <= goal:
-                wave, error, log_root = row.wave, error + row.error + row.lost, row.log_root
+                wave, error, log_sqrt_pi = row.wave, error + row.error + row.lost, row.log_sqrt_pi
                 now = t if tables == 1 else now + length
             room = (goal / row.error) ** (1 / (2 * row.level + 1)) if row.error > 0 else GROW
             factor = min(max(0.8 * room, SHRINK), GROW)
             span = max(length * factor, span if taken and factor > 1 else SHORTEST * total)
-        values.append(np.exp(log_root) * np.asarray(wave))
+        values.append(np.exp(log_sqrt_pi) * np.asarray(wave))
         errors.append(error if t > 0 else 0.0)
     table = np.stack(values)
     failed = "tolerance_not_reached" if errors[-1] > tol else "successful"
@@ -206,7 +206,7 @@ class Row(NamedTuple):
     residual: float
     calls: float
     steps: int
-    log_root: Any
+    log_sqrt_pi: Any
 
 
 def _table(timed: Timed, wave: Any, start: float, length: float, share: float) -> Row:
@@ -218,12 +218,12 @@ def _table(timed: Timed, wave: Any, start: float, length: float, share: float) -
     above: list[np.ndarray] = []
     best, residual, calls = Row(wave, math.inf, 0.0, 0.0, 0, 0.0, 0.0, 0, None), 0.0, 0.0
     for level, count in enumerate(COUNTS):
-        log_roots = timed.log_roots(start, length, count)
-        march = _march(timed.process, wave, log_roots, number(length), np.asarray(count))
+        log_sqrt_pis = timed.log_sqrt_pis(start, length, count)
+        march = _march(timed.process, wave, log_sqrt_pis, number(length), np.asarray(count))
         row = [np.asarray(march.wave)]
         for j, coarse in enumerate(above, start=1):
             row.append(row[-1] + (row[-1] - coarse) / number((count / COUNTS[level - j]) ** 2 - 1))
-        apart, floor = _distance(timed.process.grid, row[-1], above[-1] if above else row[-1], log_roots[-1])
+        apart, floor = _distance(timed.process.grid, row[-1], above[-1] if above else row[-1], log_sqrt_pis[-1])
         error, lost = apart if above else float(march.relaxed), float(march.lost)
         floor = max(floor, lost)
         residual = max(residual, float(march.residual))
@@ -231,7 +231,7 @@ def _table(timed: Timed, wave: Any, start: float, length: float, share: float) -
         steps = sum(COUNTS[: level + 1])
         if error < best.error:
             best = Row(row[-1], error, floor, lost, level, 0.0, 0.0, 0, None)
-        best = best._replace(residual=residual, calls=calls, steps=steps, log_root=log_roots[-1])
+        best = best._replace(residual=residual, calls=calls, steps=steps, log_sqrt_pi=log_sqrt_pis[-1])
         if error <= (max(share, floor) if above else floor):
             break
         above = row
@@ -239,20 +239,20 @@ def _table(timed: Timed, wave: Any, start: float, length: float, share: float) -
 
 
 @quick_program
-def _enter(grid: Grid, field: Array, log_roots: Any, fraction: Any) -> tuple[Array, Array]:
+def _enter(grid: Grid, field: Array, log_sqrt_pis: Any, fraction: Any) -> tuple[Array, Array]:
     """The wave at t = 0, and what its mass was changed by to keep its tails low."""
-    weights, log_root = grid.weights.astype(field.dtype), log_roots[0]
-    wave = clip_tails(field, log_root, weights, fraction)
-    lost = jnp.sum(weights * jnp.abs(jnp.exp(log_root) * wave - field)) / jnp.sum(weights * field)
+    weights, log_sqrt_pi = grid.weights.astype(field.dtype), log_sqrt_pis[0]
+    wave = clip_tails(field, log_sqrt_pi, weights, fraction)
+    lost = jnp.sum(weights * jnp.abs(jnp.exp(log_sqrt_pi) * wave - field)) / jnp.sum(weights * field)
     return wave, lost
 
 
-def _distance(grid: Grid, fine: np.ndarray, coarse: np.ndarray, log_root: np.ndarray) -> tuple[float, float]:
+def _distance(grid: Grid, fine: np.ndarray, coarse: np.ndarray, log_sqrt_pi: np.ndarray) -> tuple[float, float]:
     """The relative L1 distance of two densities, and what rounding alone may make it."""
     weights = np.ones((), fine.dtype)
     for axis in grid.axes:
         weights = weights[..., None] * axis.weights.astype(fine.dtype)
-    measure = weights * np.exp(log_root)
+    measure = weights * np.exp(log_sqrt_pi)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a run that overflowed is refused as such
         mass = np.sum(measure * np.abs(fine))
         rounding = 64 * np.finfo(fine.dtype).eps * np.sqrt(np.sum(weights * fine**2))
@@ -260,25 +260,25 @@ def _distance(grid: Grid, fine: np.ndarray, coarse: np.ndarray, log_root: np.nda
 
 
 @shape_program
-def _march(process: DrivenProcess, wave: Any, log_roots: Any, length: Any, count: Any) -> March:
+def _march(process: DrivenProcess, wave: Any, log_sqrt_pis: Any, length: Any, count: Any) -> March:
     """`count` equal steps; the halves of exp(-h H) that meet are one."""
     h = length / count
 
     def relax_and_transport(k: Array, march: March) -> March:
-        log_root = log_roots[k]
-        wave, calls, lost = _relax(process, march.wave, log_root, jnp.where((k == 0) | (k == count), h / 2, h))
-        relaxed = process.grid.integrate(jnp.exp(log_root) * jnp.abs(wave - march.wave))
+        log_sqrt_pi = log_sqrt_pis[k]
+        wave, calls, lost = _relax(process, march.wave, log_sqrt_pi, jnp.where((k == 0) | (k == count), h / 2, h))
+        relaxed = process.grid.integrate(jnp.exp(log_sqrt_pi) * jnp.abs(wave - march.wave))
         march = March(wave, march.calls + calls, march.residual, march.lost + lost, march.relaxed + relaxed)
-        step = lambda m: _transport_step(process, m, log_root, log_roots[jnp.minimum(k + 1, NODES - 1)], h)
+        step = lambda m: _transport_step(process, m, log_sqrt_pi, log_sqrt_pis[jnp.minimum(k + 1, NODES - 1)], h)
         return jax.lax.cond(k < count, step, lambda m: m, march)
 
     zero = jnp.zeros((), wave.dtype)
     return jax.lax.fori_loop(0, count + 1, relax_and_transport, March(wave, zero, zero, zero, zero))
 
 
-def _relax(process: DrivenProcess, wave: Array, log_root: Array, length: Array) -> tuple[Array, Array, Array]:
+def _relax(process: DrivenProcess, wave: Array, log_sqrt_pi: Array, length: Array) -> tuple[Array, Array, Array]:
     """exp(-h H_t) psi, its operator calls and its own error."""
-    operator = process.operator(log_root)
+    operator = process.operator(log_sqrt_pi)
     exactly = jnp.zeros((), wave.dtype)
     if process.grid.ndim > 1:
         method = Chebyshev()
@@ -286,15 +286,15 @@ def _relax(process: DrivenProcess, wave: Array, log_root: Array, length: Array) 
         return taken.field[0], taken.calls, taken.error[0]
     method = Rational()
     prepared = method.prepare(operator, Picture.DENSITY)
-    taken = method.apply(prepared, jnp.exp(log_root) * wave, length[None], exactly, 0.0)
-    return divide_root(taken.field[0], log_root), taken.calls, taken.error[0]
+    taken = method.apply(prepared, jnp.exp(log_sqrt_pi) * wave, length[None], exactly, 0.0)
+    return divide_by_sqrt_pi(taken.field[0], log_sqrt_pi), taken.calls, taken.error[0]
 
 
 def _transport_step(process: DrivenProcess, march: March, before: Array, after: Array, h: Array) -> March:
     """U psi, from log sqrt(pi) at both ends of the step."""
     moved = process.step_velocity(before, after, h)
     gauge = jnp.exp((1 - process.strength) * (before - after) / 2)
-    flow, m = moved.operator, jnp.exp(moved.operator.log_root)
+    flow, m = moved.operator, jnp.exp(moved.operator.log_sqrt_pi)
     wave = march.wave * gauge
     wave = 2 * _halfway(flow, wave, process.strength * h / 2) - wave
     unbalanced = process.grid.integrate(m * jnp.abs(moved.rate * m + 2 * flow.wave(m)))
@@ -328,7 +328,7 @@ def _by_gradients(flow: FlowEdges, wave: Array, h: Array) -> Array:
     turn = lambda u: h * flow.wave(u)
     diagonal = jnp.ones_like(wave)
     for i, axis in enumerate(flow.grid.axes):
-        squares = axis.around(jnp.square(h * flow.velocity[i] / (2 * float(axis.weights[0]))), i)
+        squares = axis.node_faces(jnp.square(h * flow.velocity[i] / (2 * float(axis.weights[0]))), i)
         diagonal = diagonal + squares[0] + squares[1]
     size = jnp.linalg.norm
 

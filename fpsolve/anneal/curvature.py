@@ -53,7 +53,7 @@ class Sampled(NamedTuple):
     mean: Any
 
 
-def promises(path: Any, diffusion: Any, grid: Grid, lams: np.ndarray) -> list[Promise]:
+def promises(path: Any, diffusion: Any, grid: Grid, lambdas: np.ndarray) -> list[Promise]:
     """What holds at each of `lams` `(M,)`. **Cost**: Hessians at some thousand points, and envelopes of a coarse grid.
 
     `path` is one that was read.
@@ -61,10 +61,10 @@ def promises(path: Any, diffusion: Any, grid: Grid, lams: np.ndarray) -> list[Pr
     coarse = _coarse(grid)
     inside = _points(coarse)
     points = np.concatenate([inside, _shells(grid)])
-    sampled = Sampled(*map(np.asarray, _sample(path, np.asarray(diffusion, float), points, grid, lams)))
+    sampled = Sampled(*map(np.asarray, _sample(path, np.asarray(diffusion, float), points, grid, lambdas)))
     return [
         _promise(float(diffusion), coarse, len(inside), Sampled(*(values[k] for values in sampled)))
-        for k in range(len(lams))
+        for k in range(len(lambdas))
     ]
 
 
@@ -82,7 +82,7 @@ def _promise(diffusion: float, coarse: Grid, inside: int, at: Sampled) -> Promis
 
 
 @sampling_program
-def _sample(path: Any, diffusion: Any, points: Any, grid: Grid, lams: Any) -> Sampled:
+def _sample(path: Any, diffusion: Any, points: Any, grid: Grid, lambdas: Any) -> Sampled:
     energy = lambda x, lam: jnp.asarray(as_potential(path(lam))(x, lam))
 
     def at(lam: Array) -> Sampled:
@@ -98,7 +98,7 @@ def _sample(path: Any, diffusion: Any, points: Any, grid: Grid, lams: Any) -> Sa
         values = lambda x: Sampled(energy(x, lam), least(x), drive(x), steep(x), mean)
         return jax.vmap(values)(points)._replace(mean=mean)
 
-    return jax.lax.map(at, lams)
+    return jax.lax.map(at, lambdas)
 
 
 def _least_eigenvalue(matrix: Array) -> Array:

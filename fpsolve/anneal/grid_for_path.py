@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..core.checks import refuse
+from ..core.checks import raise_value_error
 from ..equation import FokkerPlanck
 from ..fit import fit
 from ..fit.validation import dimension
@@ -55,7 +55,7 @@ def _covering(path: Any, found: list[Grid]) -> Grid:
         kinds = {type(axis) for axis in column}
         if len(kinds) > 1:
             cure = "Give grid=, with one kind of axis for all."
-            refuse("path", path, "it is periodic at one lambda and confined at another", cure)
+            raise_value_error("path", path, "it is periodic at one lambda and confined at another", cure)
         lower, upper = min(axis.lower for axis in column), max(axis.upper for axis in column)
         spacing = min(axis.length / axis.n for axis in column)
         axes.append(kinds.pop()(lower, upper, int(np.ceil(FINER * (upper - lower) / spacing))))
@@ -67,4 +67,4 @@ def _station(path: Any, diffusion: Any, tol: Any, lam: float) -> Grid:
         return fit(FokkerPlanck(path(jax.device_put(np.asarray(lam))), diffusion), None, tol, k=LEVELS).grid
     except ValueError as trouble:
         cure = "Confine every potential of the path, or give grid=."
-        refuse("path", path, f"at lambda = {lam:g} no grid fits: {trouble}", cure)
+        raise_value_error("path", path, f"at lambda = {lam:g} no grid fits: {trouble}", cure)

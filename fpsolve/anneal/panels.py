@@ -77,12 +77,12 @@ def interpolate(rows: Callable[[np.ndarray], np.ndarray], tol: float) -> tuple[P
     waiting, done = [(0.0, 1.0, 0)], []
     while waiting:
         places = [_nodes(a, b, DEGREES[level]) for a, b, level in waiting]
-        new = np.asarray(sorted({lam for lams in places for lam in lams} - known.keys()))
+        new = np.asarray(sorted({lam for lambdas in places for lam in lambdas} - known.keys()))
         if new.size:
             known.update(zip(new.tolist(), rows(new).T, strict=True))
         following = []
-        for (a, b, level), lams in zip(waiting, places, strict=True):
-            values = np.stack([known[lam] for lam in lams], axis=1)
+        for (a, b, level), lambdas in zip(waiting, places, strict=True):
+            values = np.stack([known[lam] for lam in lambdas], axis=1)
             logarithms, coefficients = _fit(values)
             errors = _tails(coefficients, logarithms)
             errors[1] = 0  # the second level only tells crossings
@@ -91,7 +91,7 @@ def interpolate(rows: Callable[[np.ndarray], np.ndarray], tol: float) -> tuple[P
             elif level + 1 < len(DEGREES) and np.max(errors) ** 2 < tol:
                 following.append((a, b, level + 1))
             else:
-                middle = _crossing(lams, values) if errors[0] >= tol else None
+                middle = _crossing(lambdas, values) if errors[0] >= tol else None
                 middle = (a + b) / 2 if middle is None else middle
                 following += [(a, middle, 0), (middle, b, 0)]
         waiting = following
@@ -132,9 +132,9 @@ def _tails(coefficients: np.ndarray, logarithms: np.ndarray) -> np.ndarray:
     return np.max(np.abs(coefficients[:, -LAST:]), axis=1) / scale
 
 
-def _crossing(lams: list[float], values: np.ndarray) -> float | None:
+def _crossing(lambdas: list[float], values: np.ndarray) -> float | None:
     """Where the first two rows cross, if turning the sign of their difference there makes it smooth."""
-    distance, degree = np.log(values[1] / values[0]), len(lams) - 1
+    distance, degree = np.log(values[1] / values[0]), len(lambdas) - 1
     best, least = None, None
     for j in range(degree + 2):
         c = _matrix(degree) @ np.where(np.arange(degree + 1) < j, distance, -distance)
@@ -148,5 +148,5 @@ def _crossing(lams: list[float], values: np.ndarray) -> float | None:
     roots = np.polynomial.chebyshev.chebroots(c)
     real = np.sort(roots[np.abs(roots.imag) < 1e-6].real)
     x = [r for r in real if -1 + 1e-6 < r < 1 - 1e-6]
-    a, b = lams[0], lams[-1]
+    a, b = lambdas[0], lambdas[-1]
     return a + (b - a) * (1 + x[0]) / 2 if len(x) == 1 else None

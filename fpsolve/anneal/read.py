@@ -22,7 +22,7 @@ from ..core.checks import is_concrete
 from ..core.content import ReadFunction, is_plain, read_function
 from ..core.types import Point
 from ..potential import Potential, as_potential
-from ..potential.base import Still
+from ..potential.base import StaticPotential
 from .schedule.monotone import Tabulated
 
 # A session's last results: an `Along` takes some 20 kB, so that a thousand fit (a free choice).
@@ -48,7 +48,7 @@ class ReadPoint(Potential):
     lam: Array
 
     @property
-    def moves(self) -> bool:
+    def time_dependent(self) -> bool:
         """Whether the potentials on the path depend on t besides."""
         return self.function.uses(2)
 
@@ -118,7 +118,7 @@ class ReadNoising(eqx.Module):
         return self.methods["drift"](_real(x), _real(lam))
 
 
-class NoisedPoint(Still):
+class NoisedPoint(StaticPotential):
     """The potential of a noising path that was read, at one lambda."""
 
     energy: ReadFunction

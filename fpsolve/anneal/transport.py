@@ -18,11 +18,11 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array, host_module
-from ..core.checks import check_finite_number, is_concrete, refuse
+from ..core.checks import check_finite_number, is_concrete, raise_value_error
 from ..core.program import full_precision
 from ..core.result import raise_failure
 from ..core.types import Real
-from ..equation import FokkerPlanck, divide_root
+from ..equation import FokkerPlanck, divide_by_sqrt_pi
 from ..grid import Grid
 from ..operator import Spectral
 from ..operator.aliasing import aliasing_error
@@ -33,7 +33,7 @@ from ..solve.evolve import evolve
 from ..solve.solution import Solution
 from .along import TOLS, along
 from .bounds import Start, bound_driven, bound_transport, follow
-from .coarsen_grid import fewer
+from .coarsen_grid import coarsen_grid
 from .counterdiabatic import drive
 from .distances import chi_square, infidelity, relative_entropy, total_variation
 from .gibbs import gibbs_density, log_gibbs_at
@@ -101,13 +101,17 @@ def transport(
     schedule = read_schedule(schedule)
     requested = _evenly(total) if times is None else check_times(times)
     if is_concrete(requested, total) and np.asarray(requested)[-1] > float(total) * (1 + ENDS):
-        refuse("times", times, f"they must lie within [0, {float(total):g}]", "Report within the schedule's time.")
+        raise_value_error(
+            "times", times, f"they must lie within [0, {float(total):g}]", "Report within the schedule's time."
+        )
     tol = check_tolerance(tol, jnp.zeros(()).dtype)
     if grid is None:
         grid = path_grid(path, diffusion, tol)
     equation = FokkerPlanck(Driven(read_path(path, grid.ndim), schedule), diffusion)
     if callable(equation.diffusion) or jnp.ndim(equation.diffusion):
-        refuse("diffusion", diffusion, "a path of Gibbs densities needs one number", "Give D, a number above zero.")
+        raise_value_error(
+            "diffusion", diffusion, "a path of Gibbs densities needs one number", "Give D, a number above zero."
+        )
     concrete = is_concrete(equation, requested, total)
     rates = along(path, grid=grid, diffusion=diffusion, tol=TOLS[grid.ndim > 1]).at if concrete else None
     zero = as_array(0.0)
@@ -212,30 +216,38 @@ def _check_schedule(schedule: Any) -> Any:
     total: Any = getattr(schedule, "total", None)
     if not callable(schedule) or total is None:
         allowed = "it must be callable, t -> lambda, with an attribute total"
-        refuse("schedule", schedule, allowed, "Give fp.schedule.linear(10.0), say.")
+        raise_value_error("schedule", schedule, allowed, "Give fp.schedule.linear(10.0), say.")
     if is_concrete(schedule, total):
         if not check_finite_number("schedule.total", total) > 0:
-            refuse("schedule.total", total, "it must be above zero", "Give the time that the transport may take.")
-        lams = np.asarray(follow(read_schedule(schedule), np.linspace(0.0, float(total), 257))[0])
-        if abs(lams[0]) > ENDS or abs(lams[-1] - 1) > ENDS:
-            allowed = f"it must go from 0 to 1, not from {lams[0]:.6g} to {lams[-1]:.6g}"
-            refuse("schedule", schedule, allowed, "Scale it, or reparametrise the path.")
-        if np.min(np.diff(lams)) < -ENDS:
-            refuse("schedule", schedule, "it must not fall", "Give a schedule that rises from 0 to 1.")
+            raise_value_error(
+                "schedule.total", total, "it must be above zero", "Give the time that the transport may take."
+            )
+        lambdas = np.asarray(follow(read_schedule(schedule), np.linspace(0.0, float(total), 257))[0])
+        if abs(lambdas[0]) > ENDS or abs(lambdas[-1] - 1) > ENDS:
+            allowed = f"it must go from 0 to 1, not from {lambdas[0]:.6g} to {lambdas[-1]:.6g}"
+            raise_value_error("schedule", schedule, allowed, "Scale it, or reparametrise the path.")
+        if np.min(np.diff(lambdas)) < -ENDS:
+            raise_value_error("schedule", schedule, "it must not fall", "Give a schedule that rises from 0 to 1.")
     return total
 
 
 def _check_choices(path: Any, counterdiabatic: Any, kappa: Any, score_error: Any) -> None:
     if not callable(path):
-        refuse("path", path, "it must be callable, lambda -> potential", "Give fp.Mix(start, end) or a function.")
+        raise_value_error(
+            "path", path, "it must be callable, lambda -> potential", "Give fp.Mix(start, end) or a function."
+        )
     if not isinstance(counterdiabatic, bool):
-        refuse("counterdiabatic", counterdiabatic, "it must be True or False", "Give True to keep up exactly.")
+        raise_value_error(
+            "counterdiabatic", counterdiabatic, "it must be True or False", "Give True to keep up exactly."
+        )
     if kappa not in (0, 1):
-        refuse("kappa", kappa, "it must be 1 or 0", "Give 1 for the Fokker-Planck equation.")
+        raise_value_error("kappa", kappa, "it must be 1 or 0", "Give 1 for the Fokker-Planck equation.")
     if counterdiabatic and kappa == 0:
-        refuse("kappa", kappa, "the counterdiabatic drive belongs to the Fokker-Planck equation", "Give kappa=1.")
+        raise_value_error(
+            "kappa", kappa, "the counterdiabatic drive belongs to the Fokker-Planck equation", "Give kappa=1."
+        )
     if not check_finite_number("score_error", score_error) >= 0:
-        refuse("score_error", score_error, "it must be zero or more", "Give the largest error of the score.")
+        raise_value_error("score_error", score_error, "it must be zero or more", "Give the largest error of the score.")
 
 
 def _run(
@@ -264,7 +276,7 @@ def _on_fewer(equation: FokkerPlanck, times: Array, grid: Grid, tol: float) -> S
     driven = equation.potential
     assert isinstance(driven, Driven)
     frozen = FokkerPlanck(Driven(driven.path, Identity()), equation.diffusion)
-    sparse = fewer(frozen, grid, np.linspace(0, 1, FRAMES), LEFT_OUT * tol)
+    sparse = coarsen_grid(frozen, grid, np.linspace(0, 1, FRAMES), LEFT_OUT * tol)
     if sparse.size > SPARE * grid.size:
         return None
     start = gibbs_density(equation, sparse, as_array(0.0))
@@ -282,10 +294,10 @@ def _left_out(solution: Solution) -> float:
     grid, equation = solution.grid, solution.equation
     assert isinstance(equation, FokkerPlanck)
     ones = np.ones(grid.ndim)
-    log_roots = np.asarray(log_gibbs_at(equation, grid, solution.times)) / 2
+    log_sqrt_pis = np.asarray(log_gibbs_at(equation, grid, solution.times)) / 2
     with np.errstate(over="ignore", invalid="ignore"):  # an infinite wave has an infinite error
         errors = [
-            aliasing_error(grid, divide_root(density, log_root, np), np.exp(log_root), ones, np)[0]
-            for density, log_root in zip(np.asarray(solution.values), log_roots, strict=True)
+            aliasing_error(grid, divide_by_sqrt_pi(density, log_sqrt_pi, np), np.exp(log_sqrt_pi), ones, np)[0]
+            for density, log_sqrt_pi in zip(np.asarray(solution.values), log_sqrt_pis, strict=True)
         ]
     return float(np.max(errors))

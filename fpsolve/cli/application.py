@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import jax
 import numpy as np
 
-from ..core.checks import nearest, refuse
+from ..core.checks import nearest, raise_value_error
 from ..core.compilation_cache import cache_of_command
 from ..core.files import write_atomically
 from ..core.result import NumericalFailure
@@ -25,10 +25,11 @@ from ..solve.correspondence import correspondence
 from ..solve.evolve import evolve
 from ..theorem import theorems, to_json, verify
 from .anneal import Trial, best, compare, summary, trials, write_table
+from .certificates import print_certificates
+from .console import console
 from .problem import Problem, read_annealing, read_problem
 
 MISSING = 'The command line needs {}: pip install "fpsolve[cli]"'
-PLAIN_WIDTH = 1000  # of a pipe or a file: as wide as the widest row
 SUFFIXES = (".npz", ".nc")
 PICTURES = (".png", ".pdf", ".svg")
 
@@ -155,22 +156,13 @@ def guarded(command: Any) -> int:
         return 2
 
 
-def console(error: bool = False) -> Any:
-    """A rich console on standard output or error; without a terminal or COLUMNS, rows are not folded."""
-    from rich.console import Console
-
-    stream = sys.stderr if error else sys.stdout
-    width = None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
-    return Console(file=stream, width=width, markup=False, highlight=False)
-
-
 def verify_all(only: tuple[str, ...], json_file: Path | None, quick: bool) -> int:
     """Measure the claims asked for, print their table, write their JSON."""
     shelf = {theorem.name: theorem for theorem in theorems()}
     for name in only:
         if name not in shelf:
             cure = f"Did you mean {nearest(name, tuple(shelf))!r}?"
-            refuse("--only", name, f"it must be one of {', '.join(shelf)}", cure)
+            raise_value_error("--only", name, f"it must be one of {', '.join(shelf)}", cure)
     chosen = [theorem for name, theorem in shelf.items() if not only or name in only]
     certificates, begun = [], time.perf_counter()
     with console(error=True).status("") as status:
@@ -190,62 +182,6 @@ def verify_all(only: tuple[str, ...], json_file: Path | None, quick: bool) -> in
     words += f"; not refused: {', '.join(passed)}" if passed else ""
     console().print(words)
     return 1 if bad or passed else 0
-
-
-def print_certificates(certificates: list[Any]) -> None:
-    """One row a claim where the line is wide enough, else one block a claim with its control below it."""
-    from rich.measure import Measurement
-
-    screen = console()
-    wide = _wide_table(certificates)
-    fits = Measurement.get(screen, screen.options.update(max_width=PLAIN_WIDTH), wide).maximum <= screen.width
-    screen.print(wide if fits else _narrow_table(certificates))
-
-
-def _wide_table(certificates: list[Any]) -> Any:
-    table = _table("claim", "statement", "left", "right", "margin", "verdict", "control", "left", "right", "verdict")
-    for c in certificates:
-        control = ["", "", "", ""] if c.control is None else [c.control.name, *_sides(c.control), _refusal(c.control)]
-        table.add_row(c.name, c.statement, *_sides(c), f"{c.margin:.3g}", _holding(c), *control)
-    return table
-
-
-def _narrow_table(certificates: list[Any]) -> Any:
-    table = _table("claim and its control", "left", "right", "margin", "verdict")
-    for c in certificates:
-        table.add_row(f"{c.name}: {c.statement}", *_sides(c), f"{c.margin:.3g}", _holding(c))
-        if c.control is not None:
-            words = f"  control {c.control.name}: {c.control.statement}"
-            table.add_row(words, *_sides(c.control), f"{c.control.margin:.3g}", _refusal(c.control))
-        table.add_section()
-    return table
-
-
-def _table(*heads: str) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for head in heads:
-        text = head in ("statement", "verdict", "control", "by", heads[0])
-        table.add_column(head, justify="left" if text else "right", no_wrap=head not in ("statement", heads[0]))
-    return table
-
-
-def _sides(certificate: Any) -> tuple[str, str]:
-    return f"{certificate.lhs:.4g}", f"{certificate.rhs:.4g}"
-
-
-def _holding(certificate: Any) -> Any:
-    from rich.text import Text
-
-    return Text("holds", "green") if certificate.holds else Text("FAILS", "bold red")
-
-
-def _refusal(control: Any) -> Any:
-    from rich.text import Text
-
-    return Text("refused", "green") if control.refused else Text("NOT refused", "bold red")
 
 
 def run_file(path: Path, out: Path | None, plot: Path | None, overrides: dict[str, Any], force: bool) -> int:
@@ -317,7 +253,9 @@ def run_benchmark(name: str, words: list[str], only: list[str], out: Path | None
     folder = next((place for place in places if (place / f"{name}.py").is_file()), None)
     if folder is None:
         allowed = f"the benchmarks lie in the repository, and {name}.py is in neither this folder nor the package's"
-        refuse("bench", str(places[-1]), allowed, "Clone the repository and give `fpsolve bench` in its folder.")
+        raise_value_error(
+            "bench", str(places[-1]), allowed, "Clone the repository and give `fpsolve bench` in its folder."
+        )
     if lacking := _missing("bench", "scipy"):
         raise ImportError(f"bench: {lacking}")
     if out is not None:
@@ -373,12 +311,14 @@ def _check_targets(out: Path, plot: Path | None, suffixes: tuple[str, ...], forc
 def _check_target(option: str, path: Path, suffixes: tuple[str, ...], force: bool) -> None:
     """Refuse a file that could not be written in the end, before anything is computed."""
     if path.suffix not in suffixes:
-        refuse(option, str(path), f"it must end in {' or '.join(suffixes)}", f"Name it result{suffixes[0]}, say.")
+        raise_value_error(
+            option, str(path), f"it must end in {' or '.join(suffixes)}", f"Name it result{suffixes[0]}, say."
+        )
     if path.exists() and not force:
-        refuse(option, str(path), "this file exists", "Give another name, or --force to overwrite it.")
+        raise_value_error(option, str(path), "this file exists", "Give another name, or --force to overwrite it.")
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        refuse(option, str(path), "it cannot be written there", "Give a file in a folder of yours.")
+        raise_value_error(option, str(path), "it cannot be written there", "Give a file in a folder of yours.")
 
 
 def _missing(extra: str, package: str) -> str:

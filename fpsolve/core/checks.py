@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def refuse(name: str, value: Any, allowed: str, cure: str) -> NoReturn:
+def raise_value_error(name: str, value: Any, allowed: str, cure: str) -> NoReturn:
     """Raise the `ValueError` that every door raises: name, value, what is allowed, what to do."""
     raise ValueError(f"{name} = {_short(value)}: {allowed}. {cure}")
 
@@ -29,10 +29,10 @@ def check_finite_number(name: str, value: Any, cure: str = "Give a finite real n
     """A finite real number as a Python float, or a refusal."""
     array = check_numbers(name, value, "it must be a real number", cure)
     if array.ndim != 0:
-        refuse(name, value, "it must be a real number", cure)
+        raise_value_error(name, value, "it must be a real number", cure)
     number = float(array)
     if not math.isfinite(number):
-        refuse(name, value, "it must be finite", cure)
+        raise_value_error(name, value, "it must be finite", cure)
     return number
 
 
@@ -41,10 +41,10 @@ def check_numbers(name: str, value: Any, allowed: str, cure: str, waves: bool = 
     try:
         array = np.asarray(value)
     except (TypeError, ValueError):
-        refuse(name, value, allowed, cure)
+        raise_value_error(name, value, allowed, cure)
     kinds = (jnp.integer, jnp.floating, *([jnp.complexfloating] if waves else []))
     if not any(jnp.issubdtype(array.dtype, kind) for kind in kinds):
-        refuse(name, value, allowed, cure)
+        raise_value_error(name, value, allowed, cure)
     return array
 
 
@@ -54,20 +54,20 @@ def check_positive(name: str, value: Any, cure: str) -> None:
         return
     array = check_numbers(name, value, "it must be a positive real number or an array of them", cure)
     if not (array.size and np.all(np.isfinite(array)) and np.all(array > 0)):
-        refuse(name, value, "every entry must be positive and finite", cure)
+        raise_value_error(name, value, "every entry must be positive and finite", cure)
 
 
 def check_integer(name: str, value: Any, least: int, cure: str) -> int:
     """An integer of at least `least`, or a refusal. Booleans and floats are refused."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < least:
-        refuse(name, value, f"it must be an integer of at least {least}", cure)
+        raise_value_error(name, value, f"it must be an integer of at least {least}", cure)
     return int(value)
 
 
 def check_choice(name: str, value: Any, choices: Mapping[str, Any] | tuple[str, ...]) -> None:
     """Refuse a word that is not among `choices`, naming the nearest right one."""
     if value not in choices:
-        refuse(
+        raise_value_error(
             name, value, f"it must be one of {', '.join(choices)}", f"Did you mean {nearest(str(value), choices)!r}?"
         )
 

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
-from .checks import refuse
+from .checks import raise_value_error
 
 MAX_BYTES = 2**30  # 1 GiB: on a CPU, where a program takes 9 kB on average, those of 250 runs of `fpsolve verify`
 KEPT_SHARE = 0.75  # of MAX_BYTES after old programs are deleted, so that not every start has to delete some
@@ -117,17 +117,17 @@ def delete_oldest(folder: Path, max_bytes: int = MAX_BYTES) -> int:
 def _checked_folder(folder: Any) -> Path:
     """The folder as an absolute path, made and tried; refused where nothing can be written."""
     if (folder is not None and not isinstance(folder, str | os.PathLike)) or folder == "":
-        refuse("folder", folder, "it must be a path", CURE)
+        raise_value_error("folder", folder, "it must be a path", CURE)
     try:
         path = Path(default_folder() if folder is None else folder).expanduser().absolute()
     except RuntimeError:  # a home folder that is not known
-        refuse("folder", folder, "there is no home folder", "Give a folder that you can write.")
+        raise_value_error("folder", folder, "there is no home folder", "Give a folder that you can write.")
     if path.exists() and not path.is_dir():
-        refuse("folder", str(path), "it is a file", CURE)
+        raise_value_error("folder", str(path), "it is a file", CURE)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)  # for its owner alone: what is there is executed
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        refuse("folder", str(path), f"it cannot be written ({error.strerror})", CURE)
+        raise_value_error("folder", str(path), f"it cannot be written ({error.strerror})", CURE)
     return path

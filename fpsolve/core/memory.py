@@ -6,7 +6,7 @@ import os
 import jax
 import jax.numpy as jnp
 
-from .checks import refuse
+from .checks import raise_value_error
 
 
 def check_memory(name: str, shape: tuple[int, ...], arrays: int, cure: str) -> None:
@@ -18,7 +18,7 @@ def check_memory(name: str, shape: tuple[int, ...], arrays: int, cure: str) -> N
             f"{arrays} arrays of shape {shape} need {needed:,} bytes ({needed / 2**30:.3g} GiB), "
             f"and {available:,} bytes ({available / 2**30:.3g} GiB) are available"
         )
-        refuse(name, shape, allowed, cure)
+        raise_value_error(name, shape, allowed, cure)
 
 
 def available_bytes() -> int:

@@ -27,7 +27,7 @@ from jaxtyping import Array
 
 from ..anneal.distances import relative_entropy
 from ..anneal.read import read_error, read_noising
-from ..core.checks import check_finite_number, is_concrete, refuse
+from ..core.checks import check_finite_number, is_concrete, raise_value_error
 from ..core.loop import run_loop
 from ..core.program import compiled
 from ..core.result import code, raise_failure
@@ -80,15 +80,19 @@ class ReverseProcess(eqx.Module):
     def __init__(self, path: Any, noise: Any = 1.0, *, flow: bool = True, error: Any = None):
         for name in ("score", "drift", "squared_diffusion"):
             if not callable(getattr(path, name, None)) or not callable(path):
-                refuse("path", path, f"it must be a noising path, and has no {name}", "Give fp.Noising(mixture).")
+                raise_value_error(
+                    "path", path, f"it must be a noising path, and has no {name}", "Give fp.Noising(mixture)."
+                )
         if is_concrete(noise) and check_finite_number("noise", noise) < 0:
-            refuse("noise", noise, "it must be at least 0", "Give 1 for the reverse SDE, 0 for the flow.")
+            raise_value_error("noise", noise, "it must be at least 0", "Give 1 for the reverse SDE, 0 for the flow.")
         if not isinstance(flow, bool):
-            refuse("flow", flow, "it must be True or False", "Give False for annealed Langevin dynamics.")
+            raise_value_error("flow", flow, "it must be True or False", "Give False for annealed Langevin dynamics.")
         if not flow and is_concrete(noise) and float(noise) == 0:
-            refuse("noise", noise, "without flow and without noise nothing moves", "Give a noise above 0.")
+            raise_value_error("noise", noise, "without flow and without noise nothing moves", "Give a noise above 0.")
         if error is not None and not callable(error):
-            refuse("error", error, "it must be a function of x and lambda", "Give lambda x, lam: 0.1 * x, or None.")
+            raise_value_error(
+                "error", error, "it must be a function of x and lambda", "Give lambda x, lam: 0.1 * x, or None."
+            )
         self.path, self.error, self.flow = path, error, flow
         self.noise = jnp.asarray(noise, dtype=float)
         self.confined = not flow or (is_concrete(noise) and float(noise) >= 1)
@@ -136,7 +140,9 @@ class ReverseProcess(eqx.Module):
         carry it; below 1 it need not decay, and the drift is given as a force, which leaves only the density itself.
         """
         if is_concrete(self.noise) and float(self.noise) == 0:
-            refuse("noise", 0.0, "the flow of probability has no diffusion", "Use generate, which follows the flow.")
+            raise_value_error(
+                "noise", 0.0, "the flow of probability has no diffusion", "Use generate, which follows the flow."
+            )
         if not self.confined:
             return FokkerPlanck(None, self.noise, force=lambda x, t: self.drift(x, t))
         wrong = None
@@ -180,7 +186,7 @@ def generate(process: ReverseProcess, initial: Any, grid: Grid, *, tol: Real = 1
     ```
     """
     if not isinstance(process, ReverseProcess):
-        refuse("process", process, "it must be a ReverseProcess", "Give ReverseProcess(path, noise).")
+        raise_value_error("process", process, "it must be a ReverseProcess", "Give ReverseProcess(path, noise).")
     if float(process.noise) > 0:
         start = initial if callable(initial) else grid.density(initial, "initial")
         scheme, method = None, None
@@ -192,7 +198,7 @@ def generate(process: ReverseProcess, initial: Any, grid: Grid, *, tol: Real = 1
         times = [process.total]
         return evolve(process.equation, start, times, grid=grid, scheme=scheme, method=method, tol=tol).values[-1]
     if not callable(initial):
-        refuse("initial", initial, "the flow needs the density off the grid too", "Give a function of x.")
+        raise_value_error("initial", initial, "the flow needs the density off the grid too", "Give a function of x.")
     start = initial.log_density if isinstance(initial, Gaussian) else lambda x: jnp.log(jnp.asarray(initial(x)))
     process = read_process(process, grid.ndim)
     above: list[Array] = []
@@ -232,7 +238,7 @@ def score_error_bound(process: ReverseProcess, initial: Any, grid: Grid) -> Arra
     ```
     """
     if not process.flow:
-        refuse("process.flow", False, "the bound is for a process with the flow", "Drop flow=False.")
+        raise_value_error("process.flow", False, "the bound is for a process with the flow", "Drop flow=False.")
     density = lambda lam: grid.sample(lambda x: jnp.exp(-process.path(lam)(x)))
     start = relative_entropy(density(jnp.ones(())), jnp.log(grid.density(initial, "initial")), grid)
     if process.error is None:

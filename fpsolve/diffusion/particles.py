@@ -19,7 +19,7 @@ import numpy as np
 from jax.scipy.special import gammaincc
 from jaxtyping import Array
 
-from ..core.checks import check_integer, refuse
+from ..core.checks import check_integer, raise_value_error
 from ..core.program import compiled
 from ..core.types import Count
 from ..grid import Grid
@@ -98,7 +98,9 @@ def particles(process: ReverseProcess, start: Array, *, steps: Count = 400, key:
         raise ImportError(f'Particles need {missing.name}: pip install "fpsolve[sde]"', name=missing.name) from missing
     check_integer("steps", steps, 1, "Give the number of steps, at least 1.")
     if jnp.ndim(start) != 2:
-        refuse("start.shape", jnp.shape(start), "it must be (n, d), one sample a row", "Give draw(path(1.0), n, key).")
+        raise_value_error(
+            "start.shape", jnp.shape(start), "it must be (n, d), one sample a row", "Give draw(path(1.0), n, key)."
+        )
     start = jnp.asarray(start)
     process = read_process(process, start.shape[1])
     return _solve(diffrax, process, start, int(steps), key, bool(process.noise > 0))
@@ -145,7 +147,9 @@ def pearson(samples: Array, density: Array, grid: Grid) -> Agreement:
     ```
     """
     if not all(axis.unbounded for axis in grid.axes):
-        refuse("grid", grid, "cells are counted on axes of fp.Line", "Give fp.Grid(fp.Line(-6, 6, 64)), say.")
+        raise_value_error(
+            "grid", grid, "cells are counted on axes of fp.Line", "Give fp.Grid(fp.Line(-6, 6, 64)), say."
+        )
     expected = np.append(np.ravel(np.asarray(density * grid.weights)), 0.0) * len(samples)
     counts = np.ravel(np.asarray(histogram(samples, grid)))
     counts = np.append(counts, len(samples) - np.sum(counts))

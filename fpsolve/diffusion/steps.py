@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..anneal.read import read_noising
-from ..core.checks import check_finite_number, check_integer, check_numbers, check_positive, refuse
+from ..core.checks import check_finite_number, check_integer, check_numbers, check_positive, raise_value_error
 from ..core.program import compiled
 from ..core.types import Count, Real
 from ..grid import Grid, Line
@@ -85,7 +85,9 @@ def schedule_steps(schedule: Callable[[Any], Any]) -> Callable[[Any, Count], Arr
     """
     total = getattr(schedule, "total", None)
     if not callable(schedule) or total is None:
-        refuse("schedule", schedule, "it must be callable and have a total", "Give fp.schedule.optimal(path, total).")
+        raise_value_error(
+            "schedule", schedule, "it must be callable and have a total", "Give fp.schedule.optimal(path, total)."
+        )
 
     def steps_of(path: Any, steps: Count) -> Array:
         lambdas = jax.vmap(schedule)(total * linear_steps(path, steps))
@@ -148,9 +150,11 @@ def sampler_law(
     """
     places = check_places(lambdas)
     if not 0 <= check_finite_number("noise", noise) <= 1:
-        refuse("noise", noise, "it must lie between 0 and 1", "Give 0 for DDIM, 1 for DDPM.")
+        raise_value_error("noise", noise, "it must lie between 0 and 1", "Give 0 for DDIM, 1 for DDPM.")
     if len(grid.axes) != 1 or not isinstance(grid.axes[0], Line):
-        refuse("grid", grid, "laws of samplers are computed on one fp.Line", "Give fp.Grid(fp.Line(-5, 5, 64)).")
+        raise_value_error(
+            "grid", grid, "laws of samplers are computed on one fp.Line", "Give fp.Grid(fp.Line(-5, 5, 64))."
+        )
     check_integer("nodes", nodes, 16, "Give 2048.")
     axis, places = grid.axes[0], jnp.asarray(places, dtype=float)
     alphas, sigmas = np.asarray(path.alpha(places)), np.asarray(path.sigma(places))
@@ -295,7 +299,9 @@ def _down_to(path: Any, steps: Count, smallest: Real, there: Callable, back: Cal
     check_positive("smallest", smallest, "Give 0.002, the choice of EDM.")
     largest = _ratio(path, jnp.ones(()))
     if not smallest < float(largest):
-        refuse("smallest", smallest, f"it must be below sigma/alpha at the end, {float(largest):.3g}", "Give 0.002.")
+        raise_value_error(
+            "smallest", smallest, f"it must be below sigma/alpha at the end, {float(largest):.3g}", "Give 0.002."
+        )
     ratios = back(jnp.linspace(there(largest), there(jnp.asarray(smallest, dtype=float)), _count(steps)))
     return jnp.concatenate([ratios, jnp.zeros(1)])
 
@@ -309,7 +315,7 @@ def check_places(lambdas: Any) -> np.ndarray:
     cure = "Give linear_steps(path, 10), say."
     places = check_numbers("lambdas", lambdas, "they must be numbers", cure)
     if places.ndim != 1 or len(places) < 2 or places[0] != 1 or places[-1] != 0 or not np.all(np.diff(places) < 0):
-        refuse("lambdas", lambdas, "they must descend from 1 to 0", cure)
+        raise_value_error("lambdas", lambdas, "they must descend from 1 to 0", cure)
     return places
 
 
@@ -320,4 +326,4 @@ def _check_resolved(nodes: int, widths: np.ndarray, lengths: np.ndarray) -> None
     if coarse > 1:
         allowed = f"the noise of a step is narrower than their spacing, {coarse:.1f} times"
         cure = f"Give nodes={int(np.ceil(nodes * coarse))}, or steps that end less near to 0."
-        refuse("nodes", nodes, allowed, cure)
+        raise_value_error("nodes", nodes, allowed, cure)

@@ -10,7 +10,7 @@ from .relaxation import unresolved as unresolved
 from .solver_choice import DENSE_SIZE as DENSE_SIZE
 from .solver_choice import DESCRIPTIONS as DESCRIPTIONS
 from .solver_choice import choose_modes as choose_modes
-from .solver_choice import slow_waves as slow_waves
+from .solver_choice import lowest_modes as lowest_modes
 from .supersymmetric_gap import line_gap as line_gap
 from .supersymmetric_gap import partner_mode as partner_mode
 from .supersymmetric_gap import sample_line as sample_line

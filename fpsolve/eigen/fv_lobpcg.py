@@ -34,7 +34,7 @@ def volume_modes(operator: EdgeOperator, k: int, size: int, tol: Array) -> tuple
     multigrid = wave_multigrid(operator)
     known = operator.well is None and all(axis.boundary != "absorbing" for axis in operator.grid.axes)
     m, last = size - known, len(multigrid.levels) - 1
-    while last and multigrid.levels[last].leaving.size < DENSE * m:
+    while last and multigrid.levels[last].out_rates.size < DENSE * m:
         last -= 1
     values, block = _whole(multigrid, last, m, known)
     lowest = jnp.zeros((), values.dtype) if known else values[0]
@@ -68,7 +68,7 @@ def _whole(multigrid: Multigrid, level: int, m: int, known: bool) -> tuple[Array
     noise = scattered((m, len(values)), values.dtype)
     noise = RANDOM * noise / (1 + jnp.abs(values - values[0]) / (values[m - 1] - values[0] + jnp.abs(values[0])))
     block = vectors[:m] + noise @ vectors
-    return values[:m], block.reshape(m, *now.leaving.shape)
+    return values[:m], block.reshape(m, *now.out_rates.shape)
 
 
 def _joined(multigrid: Multigrid, pairs: Pairs) -> Pairs:

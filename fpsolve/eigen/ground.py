@@ -91,13 +91,13 @@ def ground_mode(operator: Operator, tol: Array, floor: Array) -> tuple[Array, Ar
         mix = jnp.stack([mix, mix.at[0].set(0)])
         return _State(state.round + 1, levels[0], mix @ basis, mix @ images)
 
-    if operator.log_root is None:
+    if operator.log_sqrt_pi is None:
         ones = inside(jnp.ones(grid.shape, well.dtype))
         lowest = jnp.min(energies)
         scale = jnp.maximum(lowest, jnp.finfo(well.dtype).eps * top)
         x = _unit((jnp.exp((lowest - energies) / scale) * ones).ravel())
     else:
-        x = _unit(inside(jnp.exp(operator.log_root)).ravel())
+        x = _unit(inside(jnp.exp(operator.log_sqrt_pi)).ravel())
     image = apply(x)
     vectors, images = jnp.stack([x, jnp.zeros_like(x)]), jnp.stack([image, jnp.zeros_like(x)])
     final = jax.lax.while_loop(unfinished, descend, _State(jnp.zeros((), int), x @ image, vectors, images))

@@ -169,7 +169,7 @@ def amplitudes(factored: Operator, waves: Array) -> Array:
 def _ground(operator: Operator) -> Array | None:
     """sqrt(pi), `(*shape)`, where it is a state: no wall absorbs."""
     absorbs = operator.grid.absorbs
-    return None if absorbs or operator.log_root is None else jnp.exp(operator.log_root)
+    return None if absorbs or operator.log_sqrt_pi is None else jnp.exp(operator.log_sqrt_pi)
 
 
 def _triangle(rows: Array) -> Array:

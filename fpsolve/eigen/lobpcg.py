@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core.checks import refuse
+from ..core.checks import raise_value_error
 from ..core.machine import EXACTLY, on_processor
 
 ROUNDS = 500
@@ -88,7 +88,7 @@ def lobpcg(
     left_out = jnp.zeros((0, size), start.dtype) if known is None else known
     if not (m <= size - len(left_out) and (isinstance(wanted, Array) or 1 <= wanted <= m)):
         allowed = f"wanted <= rows of start <= size less known vectors, {m} and {size - len(left_out)}"
-        refuse("wanted", wanted, allowed, "Ask for fewer levels or start from fewer vectors.")
+        raise_value_error("wanted", wanted, allowed, "Ask for fewer levels or start from fewer vectors.")
 
     largest = lambda residuals: jnp.max(jnp.where(jnp.arange(m) < wanted, residuals, 0))
 

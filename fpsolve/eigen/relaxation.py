@@ -201,8 +201,10 @@ def edges_of(operator: Operator) -> EdgeOperator:
     up, down = [], []
     for i, (axis, term) in enumerate(zip(operator.grid.axes, operator.terms, strict=True)):
         assert isinstance(term, Factor)
-        gaps = jnp.asarray(axis.gaps, term.drift.dtype).reshape(-1, *[1] * (operator.grid.ndim - 1 - i))
-        diffusion, drift = (jax.lax.slice_in_dim(u, 0, len(axis.gaps), axis=i) for u in (term.diffusion, term.drift))
+        gaps = jnp.asarray(axis.spacings, term.drift.dtype).reshape(-1, *[1] * (operator.grid.ndim - 1 - i))
+        diffusion, drift = (
+            jax.lax.slice_in_dim(u, 0, len(axis.spacings), axis=i) for u in (term.diffusion, term.drift)
+        )
         drop = drift * gaps / diffusion
         up.append(diffusion / gaps * bernoulli(-drop))
         down.append(diffusion / gaps * bernoulli(drop))

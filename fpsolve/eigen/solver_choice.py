@@ -42,7 +42,7 @@ def choose_modes(scheme: Scheme, grid: Grid, k: int, known: bool, factored: bool
     return "multigrid"
 
 
-def slow_waves(name: str, operator: Operator, k: int, size: int, tol: Array) -> tuple[Array, Array]:
+def lowest_modes(name: str, operator: Operator, k: int, size: int, tol: Array) -> tuple[Array, Array]:
     """Approximate modes `(m, *shape)`, orthonormal in the grid's weights, and whether the first k have converged.
 
     **Arguments**: `name` of the solver; `size` at least k, the modes to return where they cost little; `tol` the
@@ -50,7 +50,7 @@ def slow_waves(name: str, operator: Operator, k: int, size: int, tol: Array) -> 
     """
     grid, dtype, exact = operator.grid, tol.dtype, jnp.ones((), bool)
     if name == "known":
-        return jnp.exp(operator.log_root)[None], exact
+        return jnp.exp(operator.log_sqrt_pi)[None], exact
     if name == "dense":
         return dense_modes(operator, size, dtype), exact
     if name == "ground":
@@ -61,7 +61,7 @@ def slow_waves(name: str, operator: Operator, k: int, size: int, tol: Array) -> 
         pairs, goal = tensor_modes(operator, k, size, jnp.sqrt(tol))
     else:
         assert isinstance(operator, EdgeOperator)
-        if operator.log_root is None and operator.well is None:
+        if operator.log_sqrt_pi is None and operator.well is None:
             operator = operator.as_well()
         pairs, goal = volume_modes(operator, k, size, 4 * jnp.sqrt(tol))
     root = jnp.sqrt(grid.weights).astype(dtype)

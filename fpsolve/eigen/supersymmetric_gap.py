@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.arrays import as_array
-from ..core.checks import refuse
+from ..core.checks import raise_value_error
 from ..core.machine import EXACTLY
 from ..core.program import sampling_program, shape_program
 from ..equation import FokkerPlanck
@@ -120,7 +120,7 @@ def sample_line(equation: FokkerPlanck, axis: Axis, t: Any, cells: tuple[int, ..
     """What `sampled_line_gap` needs of a process between the ends of a closed axis: samples of finite volumes on each
     of the chains. **Raises** as `line_gap`."""
     if axis.boundary != "no_flux":
-        refuse("axis", axis, "the partner kernel needs closed ends", "Use fp.Line or fp.Reflecting.")
+        raise_value_error("axis", axis, "the partner kernel needs closed ends", "Use fp.Line or fp.Reflecting.")
     return _sample_chains(equation, axis, as_array(t), cells)
 
 
@@ -149,12 +149,12 @@ def read_chain(operator: EdgeOperator) -> Chain:
     grid = operator.grid
     if grid.ndim != 1 or grid.axes[0].boundary != "no_flux" or operator.well is not None:
         allowed = "the partner kernel belongs to a process on one axis with closed ends"
-        refuse("operator.grid", grid, allowed, "Take the singular values of A elsewhere.")
+        raise_value_error("operator.grid", grid, allowed, "Take the singular values of A elsewhere.")
     up, down = operator.up[0], operator.down[0]
-    if operator.log_root is None:
+    if operator.log_sqrt_pi is None:
         log_gibbs = jnp.append(0, jnp.cumsum(jnp.log(up) - jnp.log(down)))
     else:
-        log_gibbs = 2 * operator.log_root
+        log_gibbs = 2 * operator.log_sqrt_pi
     # Either product is the conductance; the larger rate is the one that has not underflowed.
     conductance = jnp.where(up > down, log_gibbs[:-1] + jnp.log(up), log_gibbs[1:] + jnp.log(down))
     mass = log_gibbs + jnp.log(jnp.asarray(grid.axes[0].weights, up.dtype))

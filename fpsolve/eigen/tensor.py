@@ -97,15 +97,15 @@ def tensor_modes(operator: TensorOperator, k: int, size: int, tol: Array) -> tup
     goal = jnp.maximum(tol * spread / size, floor(operator))
     noise = scattered((size, len(energies)), energies.dtype) / (1 + (energies + lowest[0]) / spread)
     start = jax.nn.one_hot(places, len(energies), dtype=energies.dtype) + RANDOM * noise
-    searchers = min(SEARCHERS, size - k)
+    probe_vectors = min(SEARCHERS, size - k)
 
     def stage(start: Array, aim: tuple[Array, Array]) -> tuple[Array, Array]:
         pairs = half.solve(start, aim[0], EARLY * goal, spread, rounds=aim[1])
-        return jnp.concatenate([pairs.vectors[: size - searchers], noise[:searchers]]), pairs.vectors
+        return jnp.concatenate([pairs.vectors[: size - probe_vectors], noise[:probe_vectors]]), pairs.vectors
 
     # The second stage looks for what the first has missed. One loop, not two copies of the iteration to compile.
     aims = jnp.asarray([k, size]), jnp.asarray([ROUNDS, SEARCH])
-    _, found = jax.lax.scan(stage, start, jax.tree.map(lambda u: u[: 2 if searchers else 1], aims))
+    _, found = jax.lax.scan(stage, start, jax.tree.map(lambda u: u[: 2 if probe_vectors else 1], aims))
     start = jnp.pad(found[-1].reshape(size, *half.ranks), [(0, 0), *_missing(whole.ranks, half.ranks)])
     after = whole.solve(start.reshape(size, -1), k, goal, spread)
     back = lambda rows: whole.out(rows).reshape(size, -1)
@@ -132,8 +132,8 @@ def floor(operator: TensorOperator) -> Array:
 def _shares(operator: TensorOperator) -> Array:
     """sqrt(pi); where there is none, exp(-(V - min V) / 2 e_0), which it is in a parabola of lowest level e_0; and of
     factors alone what they would annihilate if their drift were a gradient."""
-    if operator.log_root is not None:
-        return jnp.exp(operator.log_root)
+    if operator.log_sqrt_pi is not None:
+        return jnp.exp(operator.log_sqrt_pi)
     if operator.well is None:
         return jnp.exp(_log_density(operator) / 2)
     above, d = operator.well - jnp.min(operator.well), operator.grid.ndim
@@ -199,8 +199,8 @@ def _half(levels: Array) -> int:
     return max(3, (len(levels) + 1) // 2)
 
 
-def _missing(ranks: tuple[int, ...], fewer: tuple[int, ...]) -> list[tuple[int, int]]:
-    return [(0, all_ - some) for all_, some in zip(ranks, fewer, strict=True)]
+def _missing(ranks: tuple[int, ...], coarsen_grid: tuple[int, ...]) -> list[tuple[int, int]]:
+    return [(0, all_ - some) for all_, some in zip(ranks, coarsen_grid, strict=True)]
 
 
 def _upright(values: Array, i: int, d: int) -> Array:

@@ -28,7 +28,7 @@ class Equation(eqx.Module):
 
     @property
     @abc.abstractmethod
-    def moves(self) -> bool:
+    def time_dependent(self) -> bool:
         """Whether a function of the equation depends on time."""
 
     @property

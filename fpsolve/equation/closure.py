@@ -27,7 +27,7 @@ class ReadPotential(Potential):
     timed: bool = eqx.field(static=True)
 
     @property
-    def moves(self) -> bool:
+    def time_dependent(self) -> bool:
         """Whether U depends on time."""
         return self.timed
 
@@ -54,18 +54,20 @@ def read_equation(equation: Equation, ndim: int) -> Any:
     if isinstance(equation, ScoreHamiltonian):
         if is_plain(equation.score):
             return equation
-        score = Field(ReadVector(_read(equation.score, ndim)), equation.moves, "score")
+        score = Field(ReadVector(_read(equation.score, ndim)), equation.time_dependent, "score")
         return eqx.tree_at(lambda e: e.score, equation, score)
     potential: Any = getattr(equation, "potential", None)
     if not is_plain(potential):
-        equation = eqx.tree_at(lambda e: e.potential, equation, ReadPotential(_read(potential, ndim), potential.moves))
+        equation = eqx.tree_at(
+            lambda e: e.potential, equation, ReadPotential(_read(potential, ndim), potential.time_dependent)
+        )
     given: Any = equation.diffusion
     if callable(given) and not is_plain(given):
         diffusion = ReadVector(_read(lambda x, t: jnp.asarray(given(x)), ndim))
         equation = eqx.tree_at(lambda e: e.diffusion, equation, diffusion)
     force: Any = getattr(equation, "force", None)
     if not is_plain(force):
-        read = Field(ReadVector(_read(force, ndim)), force.moves, force.name)
+        read = Field(ReadVector(_read(force, ndim)), force.time_dependent, force.name)
         equation = eqx.tree_at(lambda e: e.force, equation, read)
     return equation
 

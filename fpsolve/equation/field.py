@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core.checks import refuse
+from ..core.checks import raise_value_error
 from ..core.types import Point
 from ..potential import takes_time
 
@@ -15,21 +15,25 @@ class Field(eqx.Module):
     """A force or a drift; called as `field(x, t)` whether or not the function takes a time."""
 
     function: Any
-    moves: bool = eqx.field(static=True)
+    time_dependent: bool = eqx.field(static=True)
     name: str = eqx.field(static=True, default="force")
 
     def __call__(self, x: Point, t: Any = None) -> Array:
         """The vector at x, `(d,)`."""
-        value = jnp.asarray(self.function(x, t) if self.moves else self.function(x))
+        value = jnp.asarray(self.function(x, t) if self.time_dependent else self.function(x))
         if value.shape != x.shape:
-            refuse(self.name, value.shape, f"it must return a vector of shape {x.shape}", "Return one value an axis.")
+            raise_value_error(
+                self.name, value.shape, f"it must return a vector of shape {x.shape}", "Return one value an axis."
+            )
         return value
 
 
 def as_field(name: str, f: Any) -> Field:
     """`f` as a `Field`; refused by `name` if it cannot be called."""
     if not callable(f):
-        refuse(name, f, "it must be a function of x, or of x and t", "Give lambda x: ..., with x of shape (d,).")
+        raise_value_error(
+            name, f, "it must be a function of x, or of x and t", "Give lambda x: ..., with x of shape (d,)."
+        )
     if isinstance(f, Field):
         return f
     return Field(f, takes_time(f), "score" if name == "score" else "force")

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array
-from ..core.checks import check_positive, is_concrete, refuse
+from ..core.checks import check_positive, is_concrete, raise_value_error
 from ..core.types import Point
 from ..grid import Grid
 from ..potential import Potential, as_potential
@@ -85,13 +85,13 @@ class FokkerPlanck(Equation):
         """
         force = as_field("drift", drift)
         if callable(diffusion):
-            force = Field(ItoForce(force, diffusion), force.moves)
+            force = Field(ItoForce(force, diffusion), force.time_dependent)
         return cls(None, diffusion, force)
 
     @property
-    def moves(self) -> bool:
+    def time_dependent(self) -> bool:
         """Whether the potential or the force depends on time."""
-        return any(part is not None and part.moves for part in (self.potential, self.force))
+        return any(part is not None and part.time_dependent for part in (self.potential, self.force))
 
     def energy(self, x: Point, t: Any = 0.0) -> Array:
         """U(x, t), a scalar; zero without a potential."""
@@ -149,7 +149,7 @@ class FokkerPlanck(Equation):
         """log pi up to a constant at the nodes of the grid, `(*shape)`."""
         return grid.sample(lambda x: self.log_gibbs(x, grid.origin, t))
 
-    def log_root(self, grid: Grid, t: Any = 0.0) -> Array:
+    def log_sqrt_pi(self, grid: Grid, t: Any = 0.0) -> Array:
         """log sqrt(pi) on the grid, `(*shape)`, with pi of mass 1 in the grid's weights."""
         log_gibbs = self.log_gibbs_on(grid, t)
         weights = jnp.log(grid.weights).astype(log_gibbs.dtype)
@@ -162,7 +162,7 @@ class FokkerPlanck(Equation):
         that the potential couples: such a process has no Gibbs density.
         """
         self.require_reversible(grid, "the Gibbs density", t)
-        return jnp.exp(2 * self.log_root(grid, t))
+        return jnp.exp(2 * self.log_sqrt_pi(grid, t))
 
     def schrodinger(self, kappa: Any = 1.0) -> Schrodinger:
         """The Wick-rotated image, with the quantum potential V = |grad U|^2/(4D) - Lap U/2, by differentiation.
@@ -179,12 +179,12 @@ class FokkerPlanck(Equation):
     def to_wave(self, density: Any, grid: Grid, t: Any = 0.0) -> Array:
         """psi = p / sqrt(pi), `(..., *shape)`; zero where p is. **Raises** as `gibbs`."""
         self.require_reversible(grid, "the wave picture", t)
-        return divide_root(jnp.asarray(density), self.log_root(grid, t))
+        return divide_by_sqrt_pi(jnp.asarray(density), self.log_sqrt_pi(grid, t))
 
     def to_density(self, wave: Any, grid: Grid, t: Any = 0.0) -> Array:
         """p = sqrt(pi) psi, `(..., *shape)`. **Raises** as `gibbs`."""
         self.require_reversible(grid, "the wave picture", t)
-        return jnp.asarray(wave) * jnp.exp(self.log_root(grid, t))
+        return jnp.asarray(wave) * jnp.exp(self.log_sqrt_pi(grid, t))
 
 
 class ItoForce(eqx.Module):
@@ -199,16 +199,16 @@ class ItoForce(eqx.Module):
         return self.drift(x, t) - jnp.diagonal(jax.jacfwd(diffusions)(x))
 
 
-def divide_root(density: Any, log_root: Any, xp: Any = jnp) -> Any:
+def divide_by_sqrt_pi(density: Any, log_sqrt_pi: Any, xp: Any = jnp) -> Any:
     """p / sqrt(pi) from log sqrt(pi), without 0/0 in tails where both have underflowed; `xp` is numpy or jax.numpy."""
     empty = density == 0
-    return xp.where(empty, 0, density * xp.exp(xp.where(empty, 0, -log_root)))
+    return xp.where(empty, 0, density * xp.exp(xp.where(empty, 0, -log_sqrt_pi)))
 
 
 def _refuse_irreversible(equation: FokkerPlanck, wanted: str, reason: str | None) -> None:
     if reason is not None:
         cure = "Drop the force, make the diffusion one number, or evolve the density, which always works."
-        refuse("equation", equation, f"{wanted} does not exist: {reason}", cure)
+        raise_value_error("equation", equation, f"{wanted} does not exist: {reason}", cure)
 
 
 def _diffusion(value: Any) -> Any:
@@ -217,7 +217,9 @@ def _diffusion(value: Any) -> Any:
     check_positive("diffusion", value, "Give a number above zero, one an axis, or a function of x.")
     array = as_array(value)
     if array.ndim > 1:
-        refuse("diffusion", value, "it must be a number, (d,) numbers, or a function of x", "Give one value an axis.")
+        raise_value_error(
+            "diffusion", value, "it must be a number, (d,) numbers, or a function of x", "Give one value an axis."
+        )
     equal = array.shape == (1,) or (is_concrete(array) and np.all(np.asarray(array) == np.asarray(array).flat[0]))
     if not (array.ndim and equal):
         return array

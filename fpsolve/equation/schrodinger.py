@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.arrays import as_array
-from ..core.checks import check_positive, refuse
+from ..core.checks import check_positive, raise_value_error
 from ..core.types import Point
 from ..grid import Grid
 from ..potential import Potential, as_potential
@@ -43,9 +43,9 @@ class Schrodinger(Equation):
         self.diffusion = constant_diffusion(diffusion, "H = -D Lap + V")
 
     @property
-    def moves(self) -> bool:
+    def time_dependent(self) -> bool:
         """Whether V depends on time."""
-        return self.potential.moves
+        return self.potential.time_dependent
 
     def energy(self, x: Point, t: Any = 0.0) -> Array:
         """V(x, t), a scalar."""
@@ -70,11 +70,11 @@ def constant_diffusion(diffusion: Any, hamiltonian: str) -> Array:
     """A positive number, or one an axis `(d,)`, as an array; refused otherwise, naming the `hamiltonian` it is in."""
     allowed = "it must be a number or (d,) numbers"
     if callable(diffusion):
-        refuse("diffusion", diffusion, allowed, f"{hamiltonian} has constant D.")
+        raise_value_error("diffusion", diffusion, allowed, f"{hamiltonian} has constant D.")
     check_positive("diffusion", diffusion, "Give a number above zero, or one an axis.")
     array = as_array(diffusion)
     if array.ndim > 1:
-        refuse("diffusion", diffusion, allowed, "Give one value an axis.")
+        raise_value_error("diffusion", diffusion, allowed, "Give one value an axis.")
     return array
 
 
@@ -88,14 +88,14 @@ class QuantumPotential(Potential):
     kappa: Array
 
     @property
-    def moves(self) -> bool:
+    def time_dependent(self) -> bool:
         """Whether U does."""
-        return self.equation.moves
+        return self.equation.time_dependent
 
     def __call__(self, x: Point, t: Any = None) -> Array:
         """V(x, t), a scalar."""
         static = jnp.sum(axis_wells(self.equation, x, t))
-        if not self.moves:
+        if not self.time_dependent:
             return static
         rate = jax.jvp(lambda s: self.equation.energy(x, s), (jnp.asarray(t, x.dtype),), (jnp.ones((), x.dtype),))[1]
         return static - self.kappa.astype(x.dtype) * rate / (2 * self.equation.diffusion)

@@ -54,9 +54,9 @@ class ScoreHamiltonian(Equation):
         self.diffusion = constant_diffusion(diffusion, "H = D A^T A")
 
     @property
-    def moves(self) -> bool:
+    def time_dependent(self) -> bool:
         """Whether the score depends on time."""
-        return self.score.moves
+        return self.score.time_dependent
 
     @property
     def functions(self) -> dict[str, Callable[[Point, Any], Array]]:
@@ -84,7 +84,9 @@ class ScoreHamiltonian(Equation):
         process = fp.ScoreHamiltonian(lambda x: -x).sampler()
         ```
         """
-        return FokkerPlanck(None, self.diffusion, Field(Drift(self.score, self.diffusion), self.moves, "score"))
+        return FokkerPlanck(
+            None, self.diffusion, Field(Drift(self.score, self.diffusion), self.time_dependent, "score")
+        )
 
 
 class Drift(eqx.Module):

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from ..core.checks import refuse
+from ..core.checks import raise_value_error
 from ..equation import FokkerPlanck, WithPotential
 from ..grid import Gaussian, Grid, Periodic
 from ..grid import Line as LineAxis
 from ..plan import choose_scheme
 from ..plan.validation import initial_field
-from .bounding_box import Unconfined, period
+from .bounding_box import NotConfining, period
 from .domain import Station, Where, continuum
 from .sampled_equation import Landscape, moments_of
 from .search import ALL, Goal, Reference, Unresolved, fit_box, fit_nodes, refer
@@ -59,18 +59,18 @@ def fit_axes(question: Question, like: Grid | None, ndim: int) -> tuple[Grid, fl
         try:
             low, high = where.holds(depth)
             break
-        except Unconfined as trouble:
+        except NotConfining as trouble:
             i, length = trouble.axis, _period(landscape, trouble.axis, question.t)
             if length is None:
                 raise
             middle = moments_of(question.initial, ndim)[0][i] if isinstance(question.initial, Gaussian) else length / 2
             kinds[i], lower[i], upper[i] = Periodic, middle - length / 2, middle + length / 2
-    stations = where.stations(low, high)
+    slice_points = where.slice_points(low, high)
     times = question.times
     if question.initial is not None and times is None:
-        times = _all_times(where, stations[0], low, high, depth)
-    goals = _goals(question, where, stations[0], low, high, times)
-    searched = [[_refer(goals[i], where, i, y, depth, kinds[i], low, high) for y in stations] for i in range(ndim)]
+        times = _all_times(where, slice_points[0], low, high, depth)
+    goals = _goals(question, where, slice_points[0], low, high, times)
+    searched = [[_refer(goals[i], where, i, y, depth, kinds[i], low, high) for y in slice_points] for i in range(ndim)]
     grid, error, words = _assemble(where, searched, goals, kinds, low, high)
     return _taken(question, grid, error) if ndim > 1 else grid, error, words
 
@@ -179,7 +179,7 @@ def _goals(question: Question, where: Where, y: Station, low: Any, high: Any, ti
         begin = top + ground if abs(top + ground) > 1e-9 * abs(top) else 0.0
         many = "no levels lie" if not bound else f"only {bound} level{'s lie' if bound > 1 else ' lies'}"
         cure = f"Ask for k={bound}, or deepen the well." if bound else "Deepen the well, or give like= with walls."
-        refuse("k", wanted, f"{many} below the continuum, which starts at {begin:.6g}", cure)
+        raise_value_error("k", wanted, f"{many} below the continuum, which starts at {begin:.6g}", cure)
     k = min(wanted, bound)
     return [Goal(share, None, int(np.max(counts[:k, i])) + 1) for i in range(ndim)]
 

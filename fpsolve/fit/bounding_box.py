@@ -16,7 +16,7 @@ ALIKE = 1e-9
 Height = Callable[[np.ndarray], np.ndarray]  # points (P, d) to log p (P,)
 
 
-class Unconfined(Exception):
+class NotConfining(Exception):
     """An axis along which the height does not fall: its number, and whether the height rises instead."""
 
     def __init__(self, axis: int, rises: bool):
@@ -38,7 +38,7 @@ def span(
         for i in range(len(lower)):
             if reach[i] > WIDEST:
                 faces = [np.max(np.take(values, j, axis=i)) for j in (0, -1)]
-                raise Unconfined(i, bool(max(faces) >= np.max(values) - 1e-9 * depth))
+                raise NotConfining(i, bool(max(faces) >= np.max(values) - 1e-9 * depth))
         lower, upper = lower - grown[:, 0] * 2 * (start - lower), upper + grown[:, 1] * 2 * (upper - start)
     length = np.where(fixed, 0, upper - lower)
     far = _scan(height, lower - 2 * length, upper + 2 * length)[1]

@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.checks import refuse
+from ..core.checks import raise_value_error
 from ..grid import Gaussian
 from ..grid import Line as LineAxis
-from .bounding_box import COARSE, Unconfined, span
+from .bounding_box import COARSE, NotConfining, span
 from .gaussian_prediction import tube
 from .marginal_profile import extent, highest, profile
 from .sampled_equation import Landscape, moments_of, sample_start
@@ -37,7 +37,7 @@ class Where:
         self.initial, self.times = question.initial, question.times
         self.lower, self.upper, self.kinds = lower, upper, kinds
         self.fixed = np.asarray([kind is not LineAxis for kind in kinds])
-        moving = landscape.equation.moves and question.times is not None
+        moving = landscape.equation.time_dependent and question.times is not None
         last = question.t if question.times is None else float(question.times[-1])
         self.moments = np.linspace(0, last, MOMENTS) if moving else np.full(1, question.t)
         self.confined = landscape.process and landscape.equation.potential is not None
@@ -80,8 +80,8 @@ class Where:
             else:
                 if np.isfinite(above):
                     allowed = f"no levels lie below the continuum, which starts at {above:.6g}"
-                    refuse("k", self.question.k, allowed, "Deepen the well, or give like= with walls.")
-                raise Unconfined(i, False)
+                    raise_value_error("k", self.question.k, allowed, "Deepen the well, or give like= with walls.")
+                raise NotConfining(i, False)
         return np.where(self.fixed, self.lower, bottom - reach), np.where(self.fixed, self.upper, bottom + reach)
 
     def _bottom(self) -> np.ndarray:
@@ -99,7 +99,7 @@ class Where:
                 best, at_edge = (energy[lowest], points[lowest]), np.max(np.abs(points[lowest])[~self.fixed], initial=0)
         assert best is not None
         if at_edge >= SCALES[-1]:
-            raise Unconfined(int(np.argmax(np.abs(best[1]))), True)
+            raise NotConfining(int(np.argmax(np.abs(best[1]))), True)
         return highest(self.landscape, best[1][None], ~self.fixed, self.question.t)[0]
 
     def tight(self, depth: float, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -134,7 +134,7 @@ class Where:
         lower, upper = np.min(self.path[0] - width, axis=0), np.max(self.path[0] + width, axis=0)
         return np.where(self.fixed, self.lower, lower), np.where(self.fixed, self.upper, upper)
 
-    def stations(self, lower: np.ndarray, upper: np.ndarray) -> list[Station]:
+    def slice_points(self, lower: np.ndarray, upper: np.ndarray) -> list[Station]:
         """Where lines are laid: through the start, through what becomes of it, and through the bulk of Gibbs."""
         d, found = self.landscape.ndim, []
         if d == 1:
@@ -159,10 +159,10 @@ class Where:
             found.append(Station(self._bottom(), None))
         return found
 
-    def line(self, axis: int, station: Station) -> Line:
+    def line(self, axis: int, slice_point: Station) -> Line:
         """The problem along one axis through a station, from the start that belongs to it."""
         landscape, initial, question = self.landscape, self.initial, self.question
-        y = station.point
+        y = slice_point.point
         equation, offset = landscape.equation, question.t
 
         def at(x: np.ndarray) -> np.ndarray:
@@ -179,10 +179,10 @@ class Where:
 
         start = None
         if initial is not None:
-            start = lambda x: station.start(at(x)) if landscape.process else sample_start(initial, at(x))
+            start = lambda x: slice_point.start(at(x)) if landscape.process else sample_start(initial, at(x))
         reversible = landscape.reversible
-        moves = equation.moves and start is not None
-        return Line(numbers, start, landscape.process, reversible, moves, question.tol, question.wick)
+        time_dependent = equation.time_dependent and start is not None
+        return Line(numbers, start, landscape.process, reversible, time_dependent, question.tol, question.wick)
 
     def profile_line(self, axis: int, low: np.ndarray, high: np.ndarray) -> Line:
         """A well along one axis, lowest over the others."""

@@ -12,8 +12,8 @@ from ..equation import WithPotential
 from ..grid import Grid
 from ..plan.validation import check_times, check_tolerance
 from .axes import Question, fit_axes
-from .bounding_box import Unconfined
-from .search import Spread, Unresolved
+from .bounding_box import NotConfining
+from .search import BoxNotFound, Unresolved
 from .validation import check_question, dimension, explain
 
 
@@ -79,7 +79,7 @@ def fit(
     question = Question(equation, initial, tol, None if initial is None else moments, k, wick, float(t))
     try:
         grid, error, words = fit_axes(question, like, ndim)
-    except (Unconfined, Unresolved, Spread) as trouble:
+    except (NotConfining, Unresolved, BoxNotFound) as trouble:
         explain(trouble, equation, tol)
     check_memory("tol", grid.shape, 12, "Ask for a larger tol, or fewer dimensions.")
     return Fit(grid, error, words)

@@ -32,7 +32,7 @@ class Unresolved(Exception):
         self.sizes, self.errors = sizes, errors
 
 
-class Spread(Exception):
+class BoxNotFound(Exception):
     """The envelope did not decay, however wide the box: its ends."""
 
     def __init__(self, lower: float, upper: float):
@@ -78,9 +78,9 @@ class Goal:
             first = line.density(answer.axis) if line.process else np.abs(line.start(answer.axis.nodes))
             values = np.concatenate([np.abs(answer.values), first[None]])
             peaks = np.max(values / np.max(values, axis=1, keepdims=True), axis=0)
-            if answer.log_root is None or not line.process:
+            if answer.log_sqrt_pi is None or not line.process:
                 return peaks
-            root = np.max(np.exp(answer.log_root - np.max(answer.log_root, axis=1, keepdims=True)), axis=0)
+            root = np.max(np.exp(answer.log_sqrt_pi - np.max(answer.log_sqrt_pi, axis=1, keepdims=True)), axis=0)
             return np.maximum(peaks, root**2)
         modes = answer[1][:, : self.k] ** 2
         return np.max(modes / np.max(modes, axis=0), axis=1)
@@ -119,7 +119,7 @@ def refer(goal: Goal, line: Line, make: Callable[[float, float, int], Axis], low
             return reference
         length = upper - lower
         lower, upper = lower - 0.25 * length * beyond[0], upper + 0.25 * length * beyond[1]
-    raise Spread(lower, upper)
+    raise BoxNotFound(lower, upper)
 
 
 def _refine(goal: Goal, line: Line, make: Callable[[float, float, int], Axis], lower: float, upper: float) -> Reference:
@@ -162,7 +162,7 @@ def fit_box(goal: Goal, line: Line, reference: Reference) -> Box:
 
     demanding = line.resolved(axis, goal.times)
     # What moves is weighed by pi_t at all times, and feels what is cut off it in full.
-    least = np.log(1 / (BOX * goal.tol)) if line.moves else 1.0
+    least = np.log(1 / (BOX * goal.tol)) if line.time_dependent else 1.0
     c, top = max(0.9 * np.log(1 / goal.tol), least), float(np.max(level))
     if fits(c):
         while c - STEP > least and fits(c - STEP):

@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..equation import divide_root
+from ..equation import divide_by_sqrt_pi
 from ..grid import Axis, Grid
 from ..operator.aliasing import aliasing_error, short_wave_damping, short_wave_share
 from ..operator.basis import basis, evaluate
 from ..operator.clipping import TOL_FRACTION, clip_tails
-from ..plan.resolution import UNRESOLVED, wave_fits, wave_resolved
+from ..plan.resolution import UNRESOLVED, is_wave_representable, wave_resolved
 from ..plan.validation import mass_weights
 
 STEPS, FROZEN = 192, 48  # of a moving problem, in the wave and in the density picture
@@ -44,7 +44,7 @@ class Line:
     start: Callable[[np.ndarray], np.ndarray] | None
     process: bool
     reversible: bool
-    moves: bool
+    time_dependent: bool
     tol: float
     wick: float = 0.0
 
@@ -52,46 +52,46 @@ class Line:
         """The states at all times on one axis, as a run finds them; `uncut`, no wave gives up a part of its tails."""
         x, w = axis.nodes, axis.weights
         numbers = self.numbers(x, 0.0)
-        log_root = self._log_root(numbers, w)
-        state = self._enter(axis, log_root, uncut, _first(times))
+        log_sqrt_pi = self._log_sqrt_pi(numbers, w)
+        state = self._enter(axis, log_sqrt_pi, uncut, _first(times))
         if state is None:
             return self._densities(axis, times)
-        if self.moves:
+        if self.time_dependent:
             return self._steps(axis, times, state)
         root = np.sqrt(w)
         energies, modes = np.linalg.eigh(self.matrix(axis))
         kept = self.process and axis.boundary != "absorbing"
-        ground = np.exp(log_root) if kept else np.zeros_like(log_root)
+        ground = np.exp(log_sqrt_pi) if kept else np.zeros_like(log_sqrt_pi)
         turn = 1.0 if self.wick == 0 else np.exp(1j * self.wick)
         share = w @ (ground * state)
         inside = modes.T @ (root * (state - share * ground))
         waves = (np.exp(-turn * np.multiply.outer(times, energies)) * inside) @ modes.T / root
         waves = waves + np.multiply.outer(share - waves @ (w * ground), ground)
         log_z = np.full(len(times), self._log_z(numbers, w))
-        return States(self, axis, times, waves, np.broadcast_to(log_root, waves.shape), log_z)
+        return States(self, axis, times, waves, np.broadcast_to(log_sqrt_pi, waves.shape), log_z)
 
     def resolved(self, axis: Axis, times: np.ndarray | None) -> bool:
         """Whether a run would find its start and the Gibbs density resolved, and so take `fp.Spectral` (`choice`)."""
         if not self.process:
             return True
         numbers = self.numbers(axis.nodes, 0.0)
-        log_root = self._log_root(numbers, axis.weights)
-        wave = self.reversible and (times is None or self._enter(axis, log_root, False, _first(times)) is not None)
+        log_sqrt_pi = self._log_sqrt_pi(numbers, axis.weights)
+        wave = self.reversible and (times is None or self._enter(axis, log_sqrt_pi, False, _first(times)) is not None)
         share = 0.0
         if axis.uniform:
-            field = np.exp(2 * log_root) if times is None else self.density(axis)
+            field = np.exp(2 * log_sqrt_pi) if times is None else self.density(axis)
             share = float(short_wave_share(field, axis, 0, np))
             first = 0.0 if times is None or not wave else _first(times)
             damping = short_wave_damping(np.min(numbers.diffusion), axis, first, np)
             share = max(share**2, share * float(damping)) if wave else share
         if not wave or axis.boundary == "absorbing":
             return bool(share < UNRESOLVED)
-        moments = np.linspace(0, times[-1], 3) if self.moves and times is not None else np.zeros(1)
+        moments = np.linspace(0, times[-1], 3) if self.time_dependent and times is not None else np.zeros(1)
         return max(share, *(self._leak(axis, float(t)) for t in moments)) < UNRESOLVED
 
     def _leak(self, axis: Axis, t: float) -> float:
         """The rate at which the Gibbs density at time t would leak."""
-        root = np.exp(self._log_root(self.numbers(axis.nodes, t), axis.weights)) * np.sqrt(axis.weights)
+        root = np.exp(self._log_sqrt_pi(self.numbers(axis.nodes, t), axis.weights)) * np.sqrt(axis.weights)
         return float(root @ np.abs(self.matrix(axis, t) @ root))
 
     def levels(self, axis: Axis) -> np.ndarray:
@@ -119,7 +119,7 @@ class Line:
         matrix = numbers.diffusion[0] * kinetic + np.diag(numbers.well)
         return (matrix + matrix.T) / 2
 
-    def _log_root(self, numbers: Numbers, w: np.ndarray) -> np.ndarray:
+    def _log_sqrt_pi(self, numbers: Numbers, w: np.ndarray) -> np.ndarray:
         if not self.process:
             return np.zeros_like(w)
         return (numbers.log_gibbs - self._log_z(numbers, w)) / 2
@@ -135,7 +135,7 @@ class Line:
         density = np.exp(log_density - np.max(log_density))
         return density / (mass_weights(axis) @ density)
 
-    def _enter(self, axis: Axis, log_root: np.ndarray, uncut: bool, first: float) -> np.ndarray | None:
+    def _enter(self, axis: Axis, log_sqrt_pi: np.ndarray, uncut: bool, first: float) -> np.ndarray | None:
         """The wave at t = 0, with tails clipped as a run clips them; None where a run takes the density."""
         assert self.start is not None, "states need a start"
         if not self.process:
@@ -144,13 +144,13 @@ class Line:
             return None
         density, w = self.density(axis), axis.weights
         with np.errstate(over="ignore", invalid="ignore"):
-            wave = clip_tails(density, log_root, w, TOL_FRACTION * self.tol, np)
-            clipped = not np.array_equal(wave, divide_root(density, log_root, np))
+            wave = clip_tails(density, log_sqrt_pi, w, TOL_FRACTION * self.tol, np)
+            clipped = not np.array_equal(wave, divide_by_sqrt_pi(density, log_sqrt_pi, np))
             size = np.sqrt(w @ wave**2)
-        if not wave_fits(float(size), float, self.tol) or (clipped and uncut):
+        if not is_wave_representable(float(size), float, self.tol) or (clipped and uncut):
             return None
         damping = short_wave_damping(np.min(self.numbers(axis.nodes, 0.0).diffusion), axis, first, np)
-        errors = aliasing_error(Grid(axis), wave, np.exp(log_root), [damping], np)
+        errors = aliasing_error(Grid(axis), wave, np.exp(log_sqrt_pi), [damping], np)
         return wave if wave_resolved(clipped, *errors, self.tol) else None
 
     def _steps(self, axis: Axis, times: np.ndarray, state: np.ndarray) -> "States":
@@ -159,7 +159,7 @@ class Line:
         walled = self.process and not axis.uniform
         root = np.sqrt(w)
         energies, modes = (np.zeros(0), np.zeros((0, 0))) if walled else self._kinetic(axis)
-        log_root = self._log_root(self.numbers(x, 0.0), w)
+        log_sqrt_pi = self._log_sqrt_pi(self.numbers(x, 0.0), w)
         waves, roots, log_z, now = [], [], [], 0.0
         turn = 1.0 if self.wick == 0 else np.exp(1j * self.wick)
         for t in times:
@@ -168,17 +168,17 @@ class Line:
             half = None if walled else (modes * np.exp(-turn * length / 2 * energies)) @ modes.T
             for k in range(count):
                 middle, after = (self.numbers(x, now + (k + part) * length) for part in (0.5, 1.0))
-                middle_root, after_root = self._log_root(middle, w), self._log_root(after, w)
-                state = state * np.exp(log_root - middle_root)
+                middle_root, after_root = self._log_sqrt_pi(middle, w), self._log_sqrt_pi(after, w)
+                state = state * np.exp(log_sqrt_pi - middle_root)
                 if walled:
                     levels, there = np.linalg.eigh(self.matrix(axis, now + (k + 0.5) * length))
                     state = (there * np.exp(-turn * length * levels)) @ (there.T @ (root * state)) / root
                 else:
                     state = half @ (np.exp(-turn * length * middle.well) * (half @ state))
-                state, log_root = state * np.exp(middle_root - after_root), after_root
+                state, log_sqrt_pi = state * np.exp(middle_root - after_root), after_root
             now = t
             waves.append(state)
-            roots.append(log_root)
+            roots.append(log_sqrt_pi)
             log_z.append(self._log_z(self.numbers(x, t), w))
         return States(self, axis, times, np.stack(waves), np.stack(roots), np.asarray(log_z))
 
@@ -201,10 +201,10 @@ class Line:
         state, now, densities = self.density(axis), 0.0, []
         generator = self.generator(axis, 0.0)
         for t in times:
-            count = max(1, round(FROZEN * (t - now) / times[-1])) if self.moves and t > now else int(t > now)
+            count = max(1, round(FROZEN * (t - now) / times[-1])) if self.time_dependent and t > now else int(t > now)
             length = (t - now) / max(count, 1)
             for k in range(count):
-                if self.moves:
+                if self.time_dependent:
                     generator = self.generator(axis, now + (k + 0.5) * length)
                 state = scipy.linalg.expm(length * generator) @ state
             now = t
@@ -221,20 +221,20 @@ class States(NamedTuple):
     axis: Axis
     times: np.ndarray
     waves: np.ndarray
-    log_root: np.ndarray | None
+    log_sqrt_pi: np.ndarray | None
     log_z: np.ndarray
 
     @property
     def values(self) -> np.ndarray:
         """The densities (or waves of a Schrödinger equation), `(T, n)`."""
-        return self.waves if self.log_root is None else self.waves * np.exp(self.log_root)
+        return self.waves if self.log_sqrt_pi is None else self.waves * np.exp(self.log_sqrt_pi)
 
     def at(self, x: np.ndarray) -> np.ndarray:
         """The values at other places on the axis, `(T, m)`."""
         there = self.waves @ evaluate(self.axis, x)[1].T
-        if self.log_root is None or not self.line.process:
+        if self.log_sqrt_pi is None or not self.line.process:
             return there
-        moments = self.times if self.line.moves else self.times[:1]
+        moments = self.times if self.line.time_dependent else self.times[:1]
         log_gibbs = np.stack([self.line.numbers(x, t).log_gibbs for t in moments])
         return there * np.exp((log_gibbs - self.log_z[:, None]) / 2)
 

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.checks import check_finite_number, check_integer, refuse
+from ..core.checks import check_finite_number, check_integer, raise_value_error
 from ..core.types import Count, Real
 
 Boundary = Literal["no_flux", "periodic", "absorbing"]
@@ -47,7 +47,9 @@ class Axis(abc.ABC):
         lower = check_finite_number(f"{name}.lower", self.lower)
         upper = check_finite_number(f"{name}.upper", self.upper)
         if not lower < upper:
-            refuse(f"{name}.lower, upper", (lower, upper), "lower must be below upper", "Swap or move the bounds.")
+            raise_value_error(
+                f"{name}.lower, upper", (lower, upper), "lower must be below upper", "Swap or move the bounds."
+            )
         n = check_integer(f"{name}.n", self.n, 3, "Give the number of nodes as an integer above 2.")
         object.__setattr__(self, "lower", lower)
         object.__setattr__(self, "upper", upper)
@@ -80,17 +82,17 @@ class Axis(abc.ABC):
 
     @property
     def faces(self) -> np.ndarray:
-        """Positions of the faces, one for each pair that `beside` returns."""
+        """Positions of the faces, one for each pair that `face_neighbors` returns."""
         return {"no_flux": self.edges[1:-1], "periodic": self.edges[1:], "absorbing": self.edges}[self.boundary]
 
     @property
-    def gaps(self) -> np.ndarray:
+    def spacings(self) -> np.ndarray:
         """Distances between the two points on either side of each face."""
-        below, above = self.sides
+        below, above = self.endpoints
         return np.where(above > below, above - below, above - below + self.length)
 
     @property
-    def sides(self) -> tuple[np.ndarray, np.ndarray]:
+    def endpoints(self) -> tuple[np.ndarray, np.ndarray]:
         """The two points on either side of each face; on an absorbing end one of them is the wall itself."""
         x = self.nodes
         if self.boundary == "periodic":
@@ -99,7 +101,7 @@ class Axis(abc.ABC):
             x = np.concatenate([[self.lower], x, [self.upper]])
         return x[:-1], x[1:]
 
-    def beside(self, u: Array, axis: int = -1) -> tuple[Array, Array]:
+    def face_neighbors(self, u: Array, axis: int = -1) -> tuple[Array, Array]:
         """Values below and above each face along `axis` of `u`; zero on a wall."""
         if self.boundary == "periodic":
             return u, jnp.roll(u, -1, axis)
@@ -108,8 +110,11 @@ class Axis(abc.ABC):
         n = u.shape[axis]
         return jax.lax.slice_in_dim(u, 0, n - 1, axis=axis), jax.lax.slice_in_dim(u, 1, n, axis=axis)
 
-    def around(self, flux: Array, axis: int = -1) -> tuple[Array, Array]:
-        """Face values below and above each node along `axis`; zero beyond a no-flux end. The transpose of `beside`."""
+    def node_faces(self, flux: Array, axis: int = -1) -> tuple[Array, Array]:
+        """Face values below and above each node along `axis`; zero beyond a no-flux end.
+
+        The transpose of `face_neighbors`.
+        """
         if self.boundary == "periodic":
             return jnp.roll(flux, 1, axis), flux
         if self.boundary == "no_flux":

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.checks import check_numbers, check_positive, is_concrete, refuse
+from ..core.checks import check_numbers, check_positive, is_concrete, raise_value_error
 
 
 class Gaussian(eqx.Module):
@@ -35,14 +35,14 @@ class Gaussian(eqx.Module):
         if is_concrete(mean):
             mean = check_numbers("Gaussian.mean", mean, "it must hold real numbers", cure)
             if not np.all(np.isfinite(mean)):
-                refuse("Gaussian.mean", mean, "every entry must be finite", "Give finite numbers.")
+                raise_value_error("Gaussian.mean", mean, "every entry must be finite", "Give finite numbers.")
         if is_concrete(covariance):
             covariance = check_numbers("Gaussian.covariance", covariance, "it must hold real numbers", cure)
             _check_covariance(covariance)
         self.mean = jnp.asarray(mean, dtype=float)
         self.covariance = jnp.asarray(covariance, dtype=float)
         if self.mean.ndim > 1:
-            refuse("Gaussian.mean", mean, "it must be a number or of shape (d,)", "Flatten it.")
+            raise_value_error("Gaussian.mean", mean, "it must be a number or of shape (d,)", "Flatten it.")
 
     def log_density(self, x: Array) -> Array:
         """log p(x) for x of shape `(d,)`; a scalar."""
@@ -78,7 +78,9 @@ class Gaussian(eqx.Module):
     def _check_dimension(self, d: int) -> None:
         for name, array in (("mean", self.mean), ("covariance", self.covariance)):
             if array.ndim and array.shape[0] != d:
-                refuse(f"Gaussian.{name}", array.shape, f"its dimension must be that of the grid, {d}", "Make it fit.")
+                raise_value_error(
+                    f"Gaussian.{name}", array.shape, f"its dimension must be that of the grid, {d}", "Make it fit."
+                )
 
     def __call__(self, x: Array) -> Array:
         """p(x) for x of shape `(d,)`; a scalar, in units of 1 / volume."""
@@ -92,4 +94,4 @@ def _check_covariance(values: np.ndarray) -> None:
     square = values.ndim == 2 and values.shape[0] == values.shape[1] and np.all(np.isfinite(values))
     if not (square and np.allclose(values, values.T) and np.all(np.linalg.eigvalsh(values) > 0)):
         allowed = "a matrix must be (d, d), symmetric and positive definite"
-        refuse("Gaussian.covariance", values, allowed, "Give variances, or a covariance matrix.")
+        raise_value_error("Gaussian.covariance", values, allowed, "Give variances, or a covariance matrix.")

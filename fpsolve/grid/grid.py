@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array
-from ..core.checks import check_finite_number, check_numbers, is_concrete, refuse
+from ..core.checks import check_finite_number, check_numbers, is_concrete, raise_value_error
 from ..core.machine import EXACTLY
 from ..core.memory import check_memory
 from ..core.types import Real
@@ -43,10 +43,14 @@ class Grid:
 
     def __init__(self, *axes: Axis):
         if not axes:
-            refuse("Grid.axes", axes, "a grid needs at least one axis", "Give fp.Grid(fp.Line(-5, 5, 128)), say.")
+            raise_value_error(
+                "Grid.axes", axes, "a grid needs at least one axis", "Give fp.Grid(fp.Line(-5, 5, 128)), say."
+            )
         for i, axis in enumerate(axes):
             if not isinstance(axis, Axis):
-                refuse(f"Grid.axes[{i}]", axis, "it must be an axis", "Give fp.Line, fp.Periodic, fp.Legendre, ...")
+                raise_value_error(
+                    f"Grid.axes[{i}]", axis, "it must be an axis", "Give fp.Line, fp.Periodic, fp.Legendre, ..."
+                )
         self.axes = axes
 
     @property
@@ -155,9 +159,11 @@ class Grid:
         """Refuse an array that is no density on this grid; traced values have only their shape checked."""
         cure = "Give a function of x, an array of the grid's shape, or fp.Gaussian."
         if values.shape != self.shape:
-            refuse(f"{name}.shape", values.shape, f"it must be the grid's shape, {self.shape}", cure)
+            raise_value_error(f"{name}.shape", values.shape, f"it must be the grid's shape, {self.shape}", cure)
         if jnp.iscomplexobj(values):
-            refuse(name, values.dtype, "a density is real", "Give fp.Schrodinger as the equation to evolve a wave.")
+            raise_value_error(
+                name, values.dtype, "a density is real", "Give fp.Schrodinger as the equation to evolve a wave."
+            )
         if not is_concrete(values):
             return
         array = np.asarray(values)
@@ -165,14 +171,16 @@ class Grid:
             if bad.any():
                 index = np.unravel_index(int(np.argmax(bad)), self.shape)
                 where = tuple(float(axis.nodes[i]) for axis, i in zip(self.axes, index, strict=True))
-                refuse(name, float(array[index]), f"it must be {word}, and is not at x = {where}", cure)
+                raise_value_error(name, float(array[index]), f"it must be {word}, and is not at x = {where}", cure)
         if not float(self._mass(values)) > 0:
-            refuse(name, 0.0, "its mass on the grid must be positive", "Move the box to where the density is.")
+            raise_value_error(
+                name, 0.0, "its mass on the grid must be positive", "Move the box to where the density is."
+            )
 
     def refine(self, factor: Real = 2) -> "Grid":
         """The same box with `factor` times the nodes on every axis."""
         if check_finite_number("factor", factor, REFINE) <= 0:
-            refuse("factor", factor, "it must be positive", REFINE)
+            raise_value_error("factor", factor, "it must be positive", REFINE)
         return Grid(*(axis.refine(factor) for axis in self.axes))
 
     def __eq__(self, other: object) -> bool:

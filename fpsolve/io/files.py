@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..core.checks import refuse
+from ..core.checks import raise_value_error
 from ..core.extras import extra
 from ..core.files import write_atomically
 from ..record import Record
@@ -85,7 +85,9 @@ def check_path(path: Any) -> Path:
     """`path` as a `Path`, refused unless it ends in `.npz` or `.nc`."""
     path = Path(path)
     if path.suffix not in SUFFIXES:
-        refuse("path", str(path), "it must end in .npz or .nc", "Name the file result.npz, or result.nc for netCDF.")
+        raise_value_error(
+            "path", str(path), "it must end in .npz or .nc", "Name the file result.npz, or result.nc for netCDF."
+        )
     return path
 
 

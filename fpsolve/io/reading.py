@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.checks import refuse
+from ..core.checks import raise_value_error
 from ..grid import Absorbing, Grid, Legendre, Line, Periodic, Reflecting
 from ..record import DIMENSIONS, FORMAT_VERSION, Record, Result
 
@@ -19,7 +19,7 @@ def describe(result: Any) -> Record:
     if isinstance(result, Record):
         return result
     if not isinstance(result, Result):
-        refuse("result", result, "it must be a result of fpsolve", "Give what evolve, spectrum, ... return.")
+        raise_value_error("result", result, "it must be a result of fpsolve", "Give what evolve, spectrum, ... return.")
     return result.record()
 
 

@@ -128,11 +128,11 @@ def factor_resolvent(operator: EdgeOperator, h: Array, positive: bool) -> Resolv
     sums = jnp.ones(grid.shape, operator.up[0].dtype)
     if operator.well is not None:
         sums = sums + fixed * jax.lax.stop_gradient(operator.well)
-    leaving = [fixed * _departures(operator, i) for i in range(grid.ndim)]
+    out_rates = [fixed * _departures(operator, i) for i in range(grid.ndim)]
     every = range(grid.ndim)
-    others = lambda i: sum((leaving[j] for j in every if j != i), start=sums)
+    others = lambda i: sum((out_rates[j] for j in every if j != i), start=sums)
     lines = tuple(factor_lines(operator, i, h, others(i)) for i in every)
-    floor = 4 * jnp.finfo(sums.dtype).eps * jnp.max(sum(leaving, start=sums))
+    floor = 4 * jnp.finfo(sums.dtype).eps * jnp.max(sum(out_rates, start=sums))
     lost = sum((fixed * _absorbed(operator, i) for i in every), start=sums)
     return Resolvent(operator, h, lines, lost, floor, positive)
 
@@ -140,23 +140,23 @@ def factor_resolvent(operator: EdgeOperator, h: Array, positive: bool) -> Resolv
 def _arrivals(operator: EdgeOperator, i: int, density: Array) -> Array:
     """The part of L_i p that flows in: non-negative where p is."""
     axis, position = operator.grid.axes[i], i - operator.grid.ndim
-    below, above = axis.beside(density, position)
-    lower = axis.around(operator.up[i] * below, position)[0]
-    upper = axis.around(operator.down[i] * above, position)[1]
+    below, above = axis.face_neighbors(density, position)
+    lower = axis.node_faces(operator.up[i] * below, position)[0]
+    upper = axis.node_faces(operator.down[i] * above, position)[1]
     return (lower + upper) / _along(operator, i)
 
 
 def _arrivals_transposed(operator: EdgeOperator, i: int, field: Array) -> Array:
     axis, position = operator.grid.axes[i], i - operator.grid.ndim
-    below, above = axis.beside(field / _along(operator, i), position)
-    return axis.around(operator.down[i] * below, position)[0] + axis.around(operator.up[i] * above, position)[1]
+    below, above = axis.face_neighbors(field / _along(operator, i), position)
+    return axis.node_faces(operator.down[i] * below, position)[0] + axis.node_faces(operator.up[i] * above, position)[1]
 
 
 def _departures(operator: EdgeOperator, i: int) -> Array:
     """The rate at which mass leaves each node along axis i, `(*shape)`; not differentiated."""
     axis, position = operator.grid.axes[i], i - operator.grid.ndim
     up, down = jax.lax.stop_gradient((operator.up[i], operator.down[i]))
-    return (axis.around(down, position)[0] + axis.around(up, position)[1]) / _along(operator, i)
+    return (axis.node_faces(down, position)[0] + axis.node_faces(up, position)[1]) / _along(operator, i)
 
 
 def _absorbed(operator: EdgeOperator, i: int) -> Array:

@@ -4,7 +4,7 @@
 
     Q = rates - diag(leaving),     leaving_j = sum_i rates[i, j].
 
-With q the largest of `leaving`, P = 1 + Q/q, s = 2^k r and q r <= 1/2,
+With q the largest of `out_rates`, P = 1 + Q/q, s = 2^k r and q r <= 1/2,
 
     exp(rQ) = e^{-qr} sum_l (qr P)^l / l!,      exp(sQ) = exp(rQ)^(2^k) by k squarings,
 
@@ -54,9 +54,9 @@ def squared(matrix: Array) -> Array:
 
 def _taylor(rates: Array, length: Array) -> Array:
     """exp(length Q) where q length is at most `LARGEST`."""
-    leaving, one = jnp.sum(rates, axis=-2), jnp.eye(rates.shape[-1], dtype=rates.dtype)
-    rate = jax.lax.stop_gradient(jnp.maximum(jnp.max(leaving), jnp.finfo(rates.dtype).tiny))
-    stay = (1 - leaving / rate)[..., None, :] * one
+    out_rates, one = jnp.sum(rates, axis=-2), jnp.eye(rates.shape[-1], dtype=rates.dtype)
+    rate = jax.lax.stop_gradient(jnp.maximum(jnp.max(out_rates), jnp.finfo(rates.dtype).tiny))
+    stay = (1 - out_rates / rate)[..., None, :] * one
     first = (rate * length) * (rates / rate + stay)
     second = _product(first, first)
     powers = (one, first, second, _product(second, first))

@@ -60,9 +60,9 @@ class Chain(eqx.Module):
 
 
 class Level(eqx.Module):
-    """F or A on one level: its diagonal `leaving`, one over it, and what it takes from the neighbours of each axis."""
+    """F or A on one level: its diagonal `out_rates`, one over it, and the couplings along each axis."""
 
-    leaving: Array
+    out_rates: Array
     inverse: Array
     above: tuple[Array, ...]
     below: tuple[Array, ...]
@@ -70,7 +70,7 @@ class Level(eqx.Module):
 
     def apply(self, field: Array) -> Array:
         """F f or A psi, `(..., *shape)`."""
-        answer = self.leaving * field
+        answer = self.out_rates * field
         for k, ring in enumerate(self.rings):
             i = k - len(self.rings)
             answer = answer - self.above[k] * _above(field, i, ring) - self.below[k] * _below(field, i, ring)
@@ -79,8 +79,8 @@ class Level(eqx.Module):
     @property
     def matrix(self) -> Array:
         """The whole of it, `(size, size)`."""
-        shape, size = self.leaving.shape, self.leaving.size
-        identity = jnp.eye(size, dtype=self.leaving.dtype)
+        shape, size = self.out_rates.shape, self.out_rates.size
+        identity = jnp.eye(size, dtype=self.out_rates.dtype)
         return self.apply(identity.reshape(size, *shape)).reshape(size, size).T
 
     def smooth(self, load: Array) -> tuple[Array, Array]:
@@ -133,7 +133,7 @@ class Multigrid(eqx.Module):
         """From `level` to the one below it."""
         fine = self.gathers[level] * fine
         d = len(self.levels[level].rings)
-        for i, few in enumerate(self.levels[level + 1].leaving.shape):
+        for i, few in enumerate(self.levels[level + 1].out_rates.shape):
             if few < fine.shape[fine.ndim - d + i]:
                 fine = sum(_halves(fine, i - d), start=jnp.zeros((), fine.dtype))
         return fine
@@ -161,7 +161,7 @@ def wave_multigrid(operator: EdgeOperator) -> Multigrid:
     levels = tuple(level(chain) for chain in chains)
     matrix, ground = levels[-1].matrix, chains[-1].root.ravel()
     null = jnp.outer(ground, ground) if alone else jnp.zeros_like(matrix)
-    sizes, turn = jnp.linalg.eigh(matrix + jnp.max(levels[-1].leaving) * null, symmetrize_input=True)
+    sizes, turn = jnp.linalg.eigh(matrix + jnp.max(levels[-1].out_rates) * null, symmetrize_input=True)
     floor = 8 * len(sizes) * jnp.finfo(sizes.dtype).eps * jnp.max(sizes)
     rest = turn - jnp.matmul(null, turn, precision=EXACTLY)
     bottom = jnp.matmul(rest / jnp.maximum(sizes, floor), rest.T, precision=EXACTLY)
@@ -173,7 +173,7 @@ def chain_of(operator: EdgeOperator, clamped: Array | None = None) -> Chain:
     grid, d, dtype = operator.grid, operator.grid.ndim, operator.up[0].dtype
     well = jnp.zeros(grid.shape, dtype) if operator.well is None else operator.well - jnp.min(operator.well)
     log_mass = jnp.log(grid.weights.astype(dtype))
-    log_mass = log_mass if operator.log_root is None else log_mass + 2 * operator.log_root
+    log_mass = log_mass if operator.log_sqrt_pi is None else log_mass + 2 * operator.log_sqrt_pi
     up, down, rings = [], [], tuple(axis.boundary == "periodic" for axis in grid.axes)
     for i, axis in enumerate(grid.axes):
         weights = jnp.asarray(axis.weights, dtype).reshape(-1, *[1] * (d - 1 - i))
@@ -247,8 +247,8 @@ def _ratio(a: Array, b: Array) -> Array:
 
 
 def _level(chain: Chain, above: tuple[Array, ...], below: tuple[Array, ...]) -> Level:
-    leaving = sum((*chain.up, *chain.down), start=chain.well)
-    return Level(leaving, 1 / jnp.where(leaving > 0, leaving, 1), above, below, chain.rings)
+    out_rates = sum((*chain.up, *chain.down), start=chain.well)
+    return Level(out_rates, 1 / jnp.where(out_rates > 0, out_rates, 1), above, below, chain.rings)
 
 
 class GraphSolution(NamedTuple):
@@ -333,7 +333,7 @@ def _value_multigrid(chain: Chain) -> Multigrid:
     chains, shares = _coarsened(chain)
     levels = tuple(_level(one, one.up, one.down) for one in chains)
     matrix = levels[-1].matrix
-    lost = levels[-1].leaving.ravel() == 0
+    lost = levels[-1].out_rates.ravel() == 0
     bottom = jnp.linalg.inv(matrix + jnp.diag(lost.astype(matrix.dtype)))
     spreads = tuple((share > 0).astype(share.dtype) for share in shares)
     return Multigrid(chains, levels, spreads, shares, bottom)

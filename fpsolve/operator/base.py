@@ -22,13 +22,13 @@ from ..grid import Grid
 class Operator(eqx.Module):
     """An equation on a grid at one time. Operators act on the last d axes of a field; leading axes are batches.
 
-    - `log_root` is log sqrt(pi) `(*shape)`, or None for a process (or a wave) that has none
+    - `log_sqrt_pi` is log sqrt(pi) `(*shape)`, or None for a process (or a wave) that has none
     - `well` is the part of H that acts at each node by itself, `(*shape)`, or None
     """
 
     positive: ClassVar[bool] = False  # whether exp(tL) keeps every sign
     grid: eqx.AbstractVar[Grid]
-    log_root: eqx.AbstractVar[Any]
+    log_sqrt_pi: eqx.AbstractVar[Any]
     well: eqx.AbstractVar[Any]
 
     @abc.abstractmethod
@@ -112,7 +112,7 @@ def sample_potential(equation: Equation, grid: Grid, t: Any) -> Array:
     return grid.sample(lambda x: equation.functions["potential"](x, t))
 
 
-def log_sqrt_pi(log_gibbs: Array, grid: Grid) -> Array:
+def log_sqrt_pi_of(log_gibbs: Array, grid: Grid) -> Array:
     """log sqrt(pi) `(*shape)` with pi of mass 1 in the grid's weights, from log pi up to a constant."""
     weights = jnp.log(grid.weights).astype(log_gibbs.dtype)
     return (log_gibbs - jax.scipy.special.logsumexp(log_gibbs + weights)) / 2

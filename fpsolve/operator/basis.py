@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.polynomial import legendre
 
-from ..core.checks import refuse
+from ..core.checks import raise_value_error
 from ..grid import Axis, Reflecting
 
 
@@ -63,7 +63,7 @@ def check_axis(axis: Axis) -> None:
     """Refuse an axis that has no basis."""
     if isinstance(axis, Reflecting):
         cure = f"Use fp.Legendre({axis.lower:g}, {axis.upper:g}, n), whose no-flux ends are natural, or finite volumes."
-        refuse("grid", axis, "Spectral has no basis for equal cells between reflecting walls", cure)
+        raise_value_error("grid", axis, "Spectral has no basis for equal cells between reflecting walls", cure)
 
 
 def wavenumbers(axis: Axis) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..equation import divide_root
+from ..equation import divide_by_sqrt_pi
 
 TOL_FRACTION = 0.01  # of the tolerance, which clipping may cost (a free choice)
 LARGE = 100.0  # times its mean: the amplitude above which a wave is clipped at all (a free choice)
@@ -24,7 +24,7 @@ def clip_tails(density: Any, log_sqrt_pi: Any, weights: Any, fraction: Any, xp: 
     M is found by bisection. p changes by at most `fraction` in L1, and not at all unless the wave rises to `LARGE`
     times its mean.
     """
-    wave = divide_root(density, log_sqrt_pi, xp)
+    wave = divide_by_sqrt_pi(density, log_sqrt_pi, xp)
     root = xp.exp(log_sqrt_pi)
     mass = xp.sum(weights * density)
 

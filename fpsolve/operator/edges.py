@@ -27,7 +27,7 @@ from .base import Operator
 class EdgeOperator(Operator):
     """Rates `up`, `down` on the faces of each axis (with the factor D / gap in them), and a well on the nodes.
 
-    `couplings` sqrt(up down) on the faces and `leaving`, the exit rates without the well, follow from the rates and
+    `couplings` sqrt(up down) on the faces and `out_rates`, the exit rates without the well, follow from the rates and
     are computed once.
 
     **Keeps**: mass exactly (columns of L sum to zero) unless an axis is absorbing; positivity of exp(tL); the Gibbs
@@ -40,24 +40,24 @@ class EdgeOperator(Operator):
     up: tuple[Array, ...]
     down: tuple[Array, ...]
     well: Array | None
-    log_root: Array | None
+    log_sqrt_pi: Array | None
     couplings: tuple[Array, ...]
-    leaving: Array
+    out_rates: Array
 
     def __init__(
-        self, grid: Grid, up: tuple[Array, ...], down: tuple[Array, ...], well: Array | None, log_root: Array | None
+        self, grid: Grid, up: tuple[Array, ...], down: tuple[Array, ...], well: Array | None, log_sqrt_pi: Array | None
     ):
-        self.grid, self.up, self.down, self.well, self.log_root = grid, up, down, well, log_root
+        self.grid, self.up, self.down, self.well, self.log_sqrt_pi = grid, up, down, well, log_sqrt_pi
         self.couplings = tuple(jnp.sqrt(a) * jnp.sqrt(b) for a, b in zip(up, down, strict=True))
-        self.leaving = jnp.zeros(grid.shape, up[0].dtype)
+        self.out_rates = jnp.zeros(grid.shape, up[0].dtype)
         for i in range(grid.ndim):
-            self.leaving = self.leaving + self._around(i, down[i], up[i])
+            self.out_rates = self.out_rates + self._around(i, down[i], up[i])
 
     def factor(self, wave: Array) -> tuple[Array, ...]:
         """A_i psi on the faces of each axis i."""
         factors = []
         for i, axis in enumerate(self.grid.axes):
-            below, above = axis.beside(wave, i - self.grid.ndim)
+            below, above = axis.face_neighbors(wave, i - self.grid.ndim)
             factors.append(jnp.sqrt(self.down[i]) * above - jnp.sqrt(self.up[i]) * below)
         return tuple(factors)
 
@@ -67,7 +67,7 @@ class EdgeOperator(Operator):
 
     def hamiltonian(self, wave: Array) -> Array:
         """H psi = sum_i A_i^T A_i psi + V psi."""
-        answer = self.leaving * wave if self.well is None else (self.leaving + self.well) * wave
+        answer = self.out_rates * wave if self.well is None else (self.out_rates + self.well) * wave
         for i in range(self.grid.ndim):
             cut, pad = self._parts(i)
             for face, below, above, count in _links(self.grid.axes[i]):
@@ -106,12 +106,12 @@ class EdgeOperator(Operator):
     def as_well(self) -> "EdgeOperator":
         """The same H by equal rates both ways, the couplings, and what is left as a well."""
         bare = EdgeOperator(self.grid, self.couplings, self.couplings, None, None)
-        return EdgeOperator(self.grid, self.couplings, self.couplings, self.exit_rates - bare.leaving, None)
+        return EdgeOperator(self.grid, self.couplings, self.couplings, self.exit_rates - bare.out_rates, None)
 
     @property
     def exit_rates(self) -> Array:
         """The rate at which mass leaves each node, `(*shape)`: minus the diagonal of L, and the diagonal of H."""
-        return self.leaving if self.well is None else self.leaving + self.well
+        return self.out_rates if self.well is None else self.out_rates + self.well
 
     @property
     def is_factored(self) -> bool:

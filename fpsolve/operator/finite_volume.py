@@ -18,10 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.checks import refuse
+from ..core.checks import raise_value_error
 from ..equation import Equation, FokkerPlanck, ScoreHamiltonian
 from ..grid import Grid, sample_product
-from .base import Samples, Scheme, log_sqrt_pi, sample_potential
+from .base import Samples, Scheme, log_sqrt_pi_of, sample_potential
 from .edges import EdgeOperator
 
 
@@ -75,7 +75,9 @@ class SquareRoot(Scheme):
         """Refuse a force."""
         if equation.by_factors or "force" in equation.functions:
             cure = "Use fp.ScharfetterGummel(), which takes any drift."
-            refuse("scheme", self, "square-root rates need a potential, and here is a force or a score", cure)
+            raise_value_error(
+                "scheme", self, "square-root rates need a potential, and here is a force or a score", cure
+            )
 
     def sample(self, equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
         """D and the change of log pi on the faces, V and log pi at the nodes."""
@@ -107,7 +109,7 @@ def _sample(equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples
         else:
             slope = -_energy_rise(equation, grid, i, t) / diffusion
             if (force := equation.force) is not None:
-                gaps = _along(grid, i, axis.gaps)
+                gaps = _along(grid, i, axis.spacings)
                 slope = slope + sample_product(lambda x, i=i, f=force: f(x, t)[i], faces) * gaps / diffusion
         diffusions.append(diffusion)
         slopes.append(slope)
@@ -119,13 +121,13 @@ def _sample(equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples
 def _assemble(rate: Callable[[Array], Array], samples: Samples, grid: Grid, dtype: Any) -> EdgeOperator:
     up, down = [], []
     for i, axis in enumerate(grid.axes):
-        scale, slope = samples.diffusion[i] / _along(grid, i, axis.gaps), samples.slope[i]
+        scale, slope = samples.diffusion[i] / _along(grid, i, axis.spacings), samples.slope[i]
         assert slope is not None, "finite volumes sample a slope on every axis"
         up.append((scale * rate(-slope)).astype(dtype))
         down.append((scale * rate(slope)).astype(dtype))
     well = None if samples.well is None else samples.well.astype(dtype)
-    log_root = None if samples.log_gibbs is None else log_sqrt_pi(samples.log_gibbs, grid).astype(dtype)
-    return EdgeOperator(grid=grid, up=tuple(up), down=tuple(down), well=well, log_root=log_root)
+    log_sqrt_pi = None if samples.log_gibbs is None else log_sqrt_pi_of(samples.log_gibbs, grid).astype(dtype)
+    return EdgeOperator(grid=grid, up=tuple(up), down=tuple(down), well=well, log_sqrt_pi=log_sqrt_pi)
 
 
 def _energy_rise(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> Array:
@@ -134,7 +136,7 @@ def _energy_rise(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> Array:
     if axis.boundary == "absorbing":
         positions = _positions(grid, i, np.concatenate([[axis.lower], axis.nodes, [axis.upper]]))
         return jnp.diff(sample_product(lambda x: equation.energy(x, t), positions), axis=i)
-    below, above = axis.beside(grid.sample(lambda x: equation.energy(x, t)), i)
+    below, above = axis.face_neighbors(grid.sample(lambda x: equation.energy(x, t)), i)
     return above - below
 
 

@@ -41,16 +41,16 @@ class FlowEdges(eqx.Module):
 
     grid: Grid = eqx.field(static=True)
     velocity: tuple[Array, ...]
-    log_root: Any = None
+    log_sqrt_pi: Any = None
 
     def wave(self, wave: Array) -> Array:
         """G psi, `(..., *shape)`."""
         answer = jnp.zeros_like(wave)
         for i, axis in enumerate(self.grid.axes):
             position = i - self.grid.ndim
-            below, above = axis.beside(wave, position)
-            lower = axis.around(self.velocity[i] * below, position)[0]
-            upper = axis.around(self.velocity[i] * above, position)[1]
+            below, above = axis.face_neighbors(wave, position)
+            lower = axis.node_faces(self.velocity[i] * below, position)[0]
+            upper = axis.node_faces(self.velocity[i] * above, position)[1]
             answer = answer + (upper - lower) * self._inverse_weights(i, wave) / 2
         return answer
 
@@ -58,18 +58,18 @@ class FlowEdges(eqx.Module):
         """div J of a density `(..., *shape)`; its integral is zero to rounding."""
         answer = jnp.zeros_like(density)
         for i, flux in enumerate(self.flux(density)):
-            lower, upper = self.grid.axes[i].around(flux, i - self.grid.ndim)
+            lower, upper = self.grid.axes[i].node_faces(flux, i - self.grid.ndim)
             answer = answer + (upper - lower) * self._inverse_weights(i, density)
         return answer
 
     def flux(self, density: Array) -> tuple[Array, ...]:
         """J across the faces of each axis, per unit of area and time."""
-        assert self.log_root is not None, "the flux of a density needs what its wave is relative to"
+        assert self.log_sqrt_pi is not None, "the flux of a density needs what its wave is relative to"
         fluxes = []
         for i, axis in enumerate(self.grid.axes):
             position = i - self.grid.ndim
-            below, above = axis.beside(density, position)
-            low, high = axis.beside(self.log_root, position)
+            below, above = axis.face_neighbors(density, position)
+            low, high = axis.face_neighbors(self.log_sqrt_pi, position)
             fluxes.append(self.velocity[i] * (below * jnp.exp(high - low) + above * jnp.exp(low - high)) / 2)
         return tuple(fluxes)
 

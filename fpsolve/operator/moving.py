@@ -25,7 +25,7 @@ from ..grid import Grid
 from ..path import Driven
 from ..path.mix import Identity
 from ..potential import as_potential
-from .base import Equation, Operator, Samples, Scheme, log_sqrt_pi
+from .base import Equation, Operator, Samples, Scheme, log_sqrt_pi_of
 from .cells import in_units
 
 # Terms of an expansion: some three periods of a drive (a free choice: an interval that needs more is halved).
@@ -67,7 +67,7 @@ class OperatorPath(eqx.Module):
 
     def log_sqrt_pi(self, t: Any) -> Array:
         """log sqrt(pi_t) with pi_t of mass 1, `(*shape)`."""
-        return log_sqrt_pi(self.log_gibbs(t), self.grid)
+        return log_sqrt_pi_of(self.log_gibbs(t), self.grid)
 
 
 class EvaluatedPath(OperatorPath):
@@ -247,7 +247,9 @@ def _follow(schedule: Any, times: Any) -> Array:
 def _moves_by_itself(path: Any) -> bool:
     """Whether the potentials on a path depend on time themselves."""
     found: list[bool] = []
-    jax.eval_shape(lambda place: found.append(as_potential(path(place)).moves), jax.ShapeDtypeStruct((), float))
+    jax.eval_shape(
+        lambda place: found.append(as_potential(path(place)).time_dependent), jax.ShapeDtypeStruct((), float)
+    )
     return found[0]
 
 

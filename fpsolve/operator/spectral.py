@@ -18,7 +18,7 @@ from jaxtyping import Array
 
 from ..equation import Equation, FokkerPlanck, ScoreHamiltonian, axis_wells
 from ..grid import Axis, Grid, sample_product
-from .base import Samples, Scheme, log_sqrt_pi, sample_potential
+from .base import Samples, Scheme, log_sqrt_pi_of, sample_potential
 from .basis import basis, check_axis, wavenumbers
 from .tensor import Factor, FourierKinetic, Kinetic, MatrixKinetic, TensorOperator
 
@@ -81,8 +81,8 @@ class Spectral(Scheme):
             for i, (diffusion, slope) in enumerate(zip(samples.diffusion, samples.slope, strict=True))
         )
         well = None if samples.well is None else samples.well.astype(dtype)
-        log_root = None if samples.log_gibbs is None else log_sqrt_pi(samples.log_gibbs, grid).astype(dtype)
-        return TensorOperator(grid=grid, terms=terms, well=well, log_root=log_root)
+        log_sqrt_pi = None if samples.log_gibbs is None else log_sqrt_pi_of(samples.log_gibbs, grid).astype(dtype)
+        return TensorOperator(grid=grid, terms=terms, well=well, log_sqrt_pi=log_sqrt_pi)
 
 
 def _kinetic(axis: Axis, diffusion: Array, dtype: Any) -> Kinetic:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.apply_along_axis import along, transform
-from ..equation import divide_root
+from ..equation import divide_by_sqrt_pi
 from ..grid import Grid
 from .base import Operator
 
@@ -151,7 +151,7 @@ class TensorOperator(Operator):
     grid: Grid
     terms: tuple[Kinetic | Factor, ...]
     well: Array | None
-    log_root: Array | None
+    log_sqrt_pi: Array | None
     contraction: Any = None
 
     @property
@@ -181,8 +181,8 @@ class TensorOperator(Operator):
 
     def generator(self, density: Array) -> Array:
         """L p: -sqrt(pi) H p / sqrt(pi) where sqrt(pi) is at hand, else the divergence of the flux."""
-        if self.log_root is not None:
-            return -jnp.exp(self.log_root) * self.hamiltonian(divide_root(density, self.log_root))
+        if self.log_sqrt_pi is not None:
+            return -jnp.exp(self.log_sqrt_pi) * self.hamiltonian(divide_by_sqrt_pi(density, self.log_sqrt_pi))
         answer = jnp.zeros_like(density)
         for i in range(self.grid.ndim):
             answer = answer + self._factor(i).generator(density, i, self.grid.ndim)
@@ -194,7 +194,7 @@ class TensorOperator(Operator):
         largest = jnp.sum(jnp.stack([term.largest for term in self.terms]))
         if self.well is None:
             return jnp.zeros_like(largest), largest
-        lowest = jnp.zeros_like(largest) if self.log_root is not None else jnp.min(self.well)
+        lowest = jnp.zeros_like(largest) if self.log_sqrt_pi is not None else jnp.min(self.well)
         return lowest, largest + jnp.max(self.well)
 
     def _factor(self, i: int) -> Factor:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.checks import is_concrete, refuse
+from ..core.checks import is_concrete, raise_value_error
 from ..core.types import Point
 from ..potential.base import Potential, as_potential
 from ..potential.leaves import Value, as_leaf, check_point
@@ -92,7 +92,9 @@ def concatenate(*paths: Any, at: Value | None = None) -> "Concatenated":
     ```
     """
     if len(paths) < 2:
-        refuse("paths", paths, "there must be at least two", "Give them one by one: concatenate(first, second).")
+        raise_value_error(
+            "paths", paths, "there must be at least two", "Give them one by one: concatenate(first, second)."
+        )
     return Concatenated(paths, at)
 
 
@@ -119,7 +121,7 @@ class Reparametrised(eqx.Module):
         self.path = _as_path(path)
         cure = "Give a function that rises from 0 to 1: lambda lam: lam**2."
         if not callable(f):
-            refuse("f", f, "it must be callable, lambda -> lambda", cure)
+            raise_value_error("f", f, "it must be callable, lambda -> lambda", cure)
         values = jax.vmap(f)(jnp.linspace(0.0, 1.0, SAMPLES))
         if is_concrete(values):
             _check_rising(f, np.asarray(values), cure)
@@ -158,9 +160,9 @@ class Part(Potential):
     lam: Array
 
     @property
-    def moves(self) -> bool:
+    def time_dependent(self) -> bool:
         """Whether any of the paths has a potential that moves by itself."""
-        return any(as_potential(path(0.0)).moves for path in self.paths)
+        return any(as_potential(path(0.0)).time_dependent for path in self.paths)
 
     def __call__(self, x: Point, t: Any = None) -> Array:
         """Uᵏ_s(x, t) + c_k, a scalar, at the point x of shape (d,)."""
@@ -186,7 +188,7 @@ class Part(Potential):
 
 def _as_path(path: Any) -> Any:
     if not callable(path):
-        refuse("path", path, "it must be callable, lambda -> potential", _PATH)
+        raise_value_error("path", path, "it must be callable, lambda -> potential", _PATH)
     return path
 
 
@@ -195,21 +197,23 @@ def _joints(parts: int, at: Value | None) -> Array:
     joints = jnp.atleast_1d(joints)
     cure = f"Give {parts - 1} numbers between 0 and 1, or none for equal parts."
     if joints.shape != (parts - 1,):
-        refuse("at", at, f"{parts} paths have {parts - 1} joints, not {joints.size}", cure)
+        raise_value_error("at", at, f"{parts} paths have {parts - 1} joints, not {joints.size}", cure)
     if is_concrete(joints) and np.any(np.diff(np.asarray([0.0, *joints, 1.0])) <= 0):
-        refuse("at", at, "the joints must ascend, and lie strictly between 0 and 1", cure)
+        raise_value_error("at", at, "the joints must ascend, and lie strictly between 0 and 1", cure)
     return joints
 
 
 def _check_rising(f: Any, values: np.ndarray, cure: str) -> None:
     small = np.sqrt(np.finfo(float).eps) if values.dtype == np.float64 else 1e-5
     if values.shape != (SAMPLES,) or not np.all(np.isfinite(values)):
-        refuse("f", f, "its value at every number in [0, 1] must be a finite number", cure)
+        raise_value_error("f", f, "its value at every number in [0, 1] must be a finite number", cure)
     if abs(values[0]) > small or abs(values[-1] - 1) > small:
-        refuse("f", f, f"f(0) = {values[0]:.6g} and f(1) = {values[-1]:.6g}, and they must be 0 and 1", cure)
+        raise_value_error("f", f, f"f(0) = {values[0]:.6g} and f(1) = {values[-1]:.6g}, and they must be 0 and 1", cure)
     falls = np.flatnonzero(np.diff(values) < -small)
     if falls.size:
-        refuse("f", f, f"it falls after lambda = {falls[0] / (SAMPLES - 1):.3g}, and it must never fall", cure)
+        raise_value_error(
+            "f", f, f"it falls after lambda = {falls[0] / (SAMPLES - 1):.3g}, and it must never fall", cure
+        )
 
 
 def _points(d: int) -> np.ndarray:
@@ -224,7 +228,7 @@ def _check_meeting(k: int, end: Potential, start: Potential) -> None:
     d = _dimension(end, start)
     if d is None:
         allowed = f"both must take points of the same number of coordinates, up to {MOST_AXES}"
-        refuse(name, (end, start), allowed, "Give paths between potentials of the same dimension.")
+        raise_value_error(name, (end, start), allowed, "Give paths between potentials of the same dimension.")
     points = jnp.asarray(_points(d))
     before, after = jax.vmap(lambda x: end(x, 0.0))(points), jax.vmap(lambda x: start(x, 0.0))(points)
     if not is_concrete(before, after):
@@ -233,11 +237,11 @@ def _check_meeting(k: int, end: Potential, start: Potential) -> None:
     finite = np.isfinite(before)
     cure = "Put between them the path that leads from one to the other, as fp.Mix does."
     if np.any(finite != np.isfinite(after)) or not finite[0]:
-        refuse(name, jump, f"both must be finite at the same points, x = {_points(d)[0]} among them", cure)
+        raise_value_error(name, jump, f"both must be finite at the same points, x = {_points(d)[0]} among them", cure)
     most = np.finfo(jump.dtype).eps ** 0.4 * (1 + np.max(np.abs(before[finite])))
     if np.ptp(jump[finite]) > most:
         spread = f"{np.min(jump[finite]):.6g} to {np.max(jump[finite]):.6g}"
-        refuse(name, spread, "where one path ends the next must begin, so this must be one constant", cure)
+        raise_value_error(name, spread, "where one path ends the next must begin, so this must be one constant", cure)
 
 
 def _dimension(*potentials: Potential) -> int | None:

@@ -12,7 +12,7 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array
 
-from ..core.checks import refuse
+from ..core.checks import raise_value_error
 from ..core.types import Point
 from ..potential.base import Potential, Scaled, Sum, as_potential
 from ..potential.leaves import Value, as_leaf
@@ -85,19 +85,23 @@ class Driven(Potential):
 
     def __init__(self, path: Any, schedule: Any):
         if not callable(path):
-            refuse("path", path, "it must be callable, lambda -> potential", "Give fp.Mix(start, end) or a function.")
+            raise_value_error(
+                "path", path, "it must be callable, lambda -> potential", "Give fp.Mix(start, end) or a function."
+            )
         if not callable(schedule):
-            refuse("schedule", schedule, "it must be callable, t -> lambda", "Give a function: lambda t: t / total.")
+            raise_value_error(
+                "schedule", schedule, "it must be callable, t -> lambda", "Give a function: lambda t: t / total."
+            )
         self.path = path
         self.schedule = schedule
 
     @property
-    def moves(self) -> bool:
+    def time_dependent(self) -> bool:
         """True: U follows the schedule."""
         return True
 
     def __call__(self, x: Point, t: Any = None) -> Array:
         """path(schedule(t))(x), a scalar, at the point x of shape (d,)."""
         if t is None:
-            refuse("t", t, "this potential moves and needs a time", "Give t, a number.")
+            raise_value_error("t", t, "this potential moves and needs a time", "Give t, a number.")
         return as_potential(self.path(self.schedule(t)))(x, t)

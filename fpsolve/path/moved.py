@@ -135,9 +135,9 @@ class Shifted(Potential):
         self.displacement = as_leaf("displacement", displacement, (0, 1))
 
     @property
-    def moves(self) -> bool:
+    def time_dependent(self) -> bool:
         """Whether U moves by itself."""
-        return self.potential.moves
+        return self.potential.time_dependent
 
     def __call__(self, x: Point, t: Any = None) -> Array:
         """U(x - a, t), a scalar, at the point x of shape (d,)."""
@@ -167,9 +167,9 @@ class Dilated(Potential):
         self.factor = as_leaf("factor", factor, (0, 1), positive=True)
 
     @property
-    def moves(self) -> bool:
+    def time_dependent(self) -> bool:
         """Whether U moves by itself."""
-        return self.potential.moves
+        return self.potential.time_dependent
 
     def __call__(self, x: Point, t: Any = None) -> Array:
         """U(x / l, t), a scalar, at the point x of shape (d,)."""

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core.checks import check_choice, refuse
+from ..core.checks import check_choice, raise_value_error
 from ..core.types import Point
 from ..potential.leaves import Value, as_leaf
 from ..potential.mixture import GaussianMixture
@@ -30,7 +30,7 @@ class Noise(eqx.Module):
     """How much data is left and how much noise has come, α(λ) and σ(λ); abstract."""
 
     @abc.abstractmethod
-    def exposure(self, lam: Array) -> Array:
+    def integrated_beta(self, lam: Array) -> Array:
         """B = -log α², 0 at λ = 0."""
 
     @abc.abstractmethod
@@ -48,13 +48,13 @@ class VariancePreserving(Noise):
         self.beta_min = as_leaf("beta_min", beta_min, positive=True)
         self.beta_max = as_leaf("beta_max", beta_max, positive=True)
 
-    def exposure(self, lam: Array) -> Array:
+    def integrated_beta(self, lam: Array) -> Array:
         """B = β_min λ + (β_max - β_min) λ²/2."""
         return (self.beta_min + 0.5 * (self.beta_max - self.beta_min) * lam) * lam
 
     def variance(self, lam: Array) -> Array:
         """σ² = 1 - exp(-B)."""
-        return -jnp.expm1(-self.exposure(lam))
+        return -jnp.expm1(-self.integrated_beta(lam))
 
 
 class VarianceExploding(Noise):
@@ -65,7 +65,7 @@ class VarianceExploding(Noise):
     def __init__(self, sigma_max: Value = 10.0):
         self.sigma_max = as_leaf("sigma_max", sigma_max, positive=True)
 
-    def exposure(self, lam: Array) -> Array:
+    def integrated_beta(self, lam: Array) -> Array:
         """B = 0."""
         return 0.0 * lam
 
@@ -122,14 +122,16 @@ class Noising(eqx.Module):
     ):
         if not isinstance(mixture, GaussianMixture):
             allowed = "it must be an fp.GaussianMixture, whose density under noise is known"
-            refuse("mixture", mixture, allowed, "Give fp.GaussianMixture(means, covariances, weights).")
+            raise_value_error("mixture", mixture, allowed, "Give fp.GaussianMixture(means, covariances, weights).")
         check_choice("kind", kind, tuple(_KINDS))
         noise, names = _KINDS[kind]
         numbers = {"beta_min": beta_min, "beta_max": beta_max, "sigma_max": sigma_max}
         given = {name: value for name, value in numbers.items() if value is not None}
         for name in given:
             if name not in names:
-                refuse(name, given[name], f"kind {kind!r} has no such number", f"Give {' and '.join(names)}, or none.")
+                raise_value_error(
+                    name, given[name], f"kind {kind!r} has no such number", f"Give {' and '.join(names)}, or none."
+                )
         self.mixture = mixture
         self.noise = noise(**given)
 
@@ -143,7 +145,7 @@ class Noising(eqx.Module):
 
     def alpha(self, lam: Value) -> Array:
         """α(λ), how much of the data is left, of the shape of λ; 1 at λ = 0."""
-        return jnp.exp(-0.5 * self.noise.exposure(jnp.asarray(lam)))
+        return jnp.exp(-0.5 * self.noise.integrated_beta(jnp.asarray(lam)))
 
     def sigma(self, lam: Value) -> Array:
         """σ(λ), the standard deviation of the noise, of the shape of λ; 0 at λ = 0."""
@@ -152,7 +154,7 @@ class Noising(eqx.Module):
     def log_snr(self, lam: Value) -> Array:
         """log(α²/σ²), the log signal-to-noise ratio, of the shape of λ; infinite at λ = 0."""
         lam = jnp.asarray(lam)
-        return -self.noise.exposure(lam) - jnp.log(self.noise.variance(lam))
+        return -self.noise.integrated_beta(lam) - jnp.log(self.noise.variance(lam))
 
     def score(self, x: Point, lam: Value) -> Array:
         """∇log p_λ(x), (d,), at the point x of shape (d,)."""
@@ -160,12 +162,12 @@ class Noising(eqx.Module):
 
     def drift(self, x: Point, lam: Value) -> Array:
         """f = (α'/α) x, (d,), of the forward process dX = f dλ + g dW."""
-        return -0.5 * _slope(self.noise.exposure, lam) * jnp.asarray(x)
+        return -0.5 * _slope(self.noise.integrated_beta, lam) * jnp.asarray(x)
 
     def squared_diffusion(self, lam: Value) -> Array:
         """g² = (σ²)' - 2 (α'/α) σ² of the forward process dX = f dλ + g dW, of the shape of λ."""
         variance = self.noise.variance(jnp.asarray(lam))
-        return _slope(self.noise.variance, lam) + _slope(self.noise.exposure, lam) * variance
+        return _slope(self.noise.variance, lam) + _slope(self.noise.integrated_beta, lam) * variance
 
     def velocity(self, x: Point, lam: Value) -> Array:
         """v = f - (g²/2) ∇log p_λ, (d,), of the probability flow, which carries p_λ exactly: d_λ p = -div(p v)."""

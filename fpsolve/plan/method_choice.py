@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from ..core.checks import refuse
+from ..core.checks import raise_value_error
 from ..propagate.base import ProblemKind, Propagator, WorkEstimate
 from ..propagate.chebyshev import Chebyshev
 from ..propagate.dense import SMALL, Dense
@@ -63,22 +63,24 @@ def choose_method(kind: ProblemKind, work: WorkEstimate | None) -> tuple[Propaga
 def check_method(method: Any, kind: ProblemKind) -> None:
     """Refuse a method that cannot take this problem, naming those that can."""
     if not isinstance(method, Propagator | Magnus):
-        refuse(
+        raise_value_error(
             "method", method, "it must be a method", "Give fp.Chebyshev(), fp.Magnus(), ... or None to have one chosen."
         )
     if kind.time_dependent and not isinstance(method, Magnus):
         cure = f"Give fp.Magnus(exponential={type(method).__name__}())."
-        refuse("method", method, "the equation moves in time", cure)
+        raise_value_error("method", method, "the equation moves in time", cure)
     if not kind.time_dependent and isinstance(method, Magnus):
-        refuse("method", method, "the equation stands still", "Give fp.Chebyshev(), which is exact in time.")
+        raise_value_error("method", method, "the equation stands still", "Give fp.Chebyshev(), which is exact in time.")
     propagator = method.exponential if isinstance(method, Magnus) else method
     if (reason := propagator.unsupported(kind)) is not None:
         value = method if reason.name == "method" else getattr(propagator, "ranks", method)
-        refuse(reason.name, value, reason.because, reason.cure)
+        raise_value_error(reason.name, value, reason.because, reason.cure)
     if isinstance(method, Magnus) and isinstance(propagator, Splitting | Implicit) and propagator.steps is None:
         name = type(propagator).__name__
         cure = f"Give fp.Magnus(exponential=fp.{name}(steps=2)), or another exponential."
-        refuse("method", method, f"Magnus chooses the steps, and {name} would choose its own within them", cure)
+        raise_value_error(
+            "method", method, f"Magnus chooses the steps, and {name} would choose its own within them", cure
+        )
 
 
 def needs_rates(method: Any) -> bool:

@@ -180,7 +180,7 @@ def plan_for(request: Request, chosen: SchemeChoice) -> Plan:
     field, dtype = request.start(chosen), request.field.real.dtype
     flux = sampled.reversible and chosen.picture is Picture.DENSITY and not chosen.reversible
     work = None
-    if request.equation.moves:
+    if request.equation.time_dependent:
         operator: Any = sampled.path(chosen.scheme, flux)
     else:
         operator = sampled.operator(chosen.scheme, dtype, flux=flux)

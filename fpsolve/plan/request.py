@@ -143,7 +143,7 @@ def _kind(
         reversible=reversible,
         wave_representable=representable,
         gradient_drift=not equation.evolves_density or equation.irreversible_anywhere is None,
-        time_dependent=equation.moves,
+        time_dependent=equation.time_dependent,
         wick=wick,
         dtype=dtype,
     )

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.program import quick_program, sampling_program
-from ..equation import FokkerPlanck, divide_root
+from ..equation import FokkerPlanck, divide_by_sqrt_pi
 from ..grid import Grid
 from ..operator import Operator
 from ..operator.aliasing import EXCESS, aliasing_error, short_wave_damping, short_wave_share
@@ -42,11 +42,11 @@ class Resolution(NamedTuple):
 def measure(operator: Operator, diffusion: Any, field: Array, fraction: Any, first: Any) -> Resolution:
     """`diffusion` `(d,)`, the least on each axis; `fraction` of the mass that clipping may cost; `first` the first time
     after t = 0 that is reported."""
-    grid, log_root = operator.grid, operator.log_root
+    grid, log_sqrt_pi = operator.grid, operator.log_sqrt_pi
     weights = grid.weights.astype(field.dtype)
-    wave = clip_tails(field, log_root, weights, fraction)
+    wave = clip_tails(field, log_sqrt_pi, weights, fraction)
     damping = [short_wave_damping(diffusion[i], axis, first) for i, axis in enumerate(grid.axes)]
-    wave_error, density_error = aliasing_error(grid, wave, jnp.exp(log_root), damping)
+    wave_error, density_error = aliasing_error(grid, wave, jnp.exp(log_sqrt_pi), damping)
     defect = jnp.zeros((), field.dtype)
     for i, axis in enumerate(grid.axes):
         if axis.uniform:
@@ -55,7 +55,7 @@ def measure(operator: Operator, diffusion: Any, field: Array, fraction: Any, fir
             defect = jnp.maximum(defect, jnp.maximum(share**2, share * damping[i]))
     return Resolution(
         size=jnp.sqrt(grid.integrate(wave**2)),
-        clipped=jnp.any(wave != divide_root(field, log_root)),
+        clipped=jnp.any(wave != divide_by_sqrt_pi(field, log_sqrt_pi)),
         wave_error=wave_error,
         density_error=density_error,
         leak=gibbs_leak(operator),
@@ -67,13 +67,13 @@ def measure(operator: Operator, diffusion: Any, field: Array, fraction: Any, fir
 def gibbs_leak(operator: Operator) -> Array:
     """The rate at which the Gibbs density would leak, 1 / time; zero where mass is lost anyway."""
     if operator.grid.absorbs:
-        return jnp.zeros((), operator.log_root.dtype)  # sqrt(pi) is no state of such a process
-    root = jnp.exp(operator.log_root)
+        return jnp.zeros((), operator.log_sqrt_pi.dtype)  # sqrt(pi) is no state of such a process
+    root = jnp.exp(operator.log_sqrt_pi)
     leak = operator.grid.integrate(root * jnp.abs(operator.hamiltonian(root)))
     return jnp.where(jnp.isfinite(leak), leak, jnp.inf)
 
 
-def wave_fits(size: float, dtype: Any, tol: float) -> bool:
+def is_wave_representable(size: float, dtype: Any, tol: float) -> bool:
     """Whether rounding of p / sqrt(pi) stays below the tolerance, and below half of the digits, since a larger wave is
     not resolved."""
     epsilon = float(jnp.finfo(dtype).eps)
@@ -86,9 +86,9 @@ def wave_resolved(clipped: Any, wave_error: Any, density_error: Any, tol: float)
 
 
 @quick_program
-def wave_size(log_root: Array, field: Array, grid: Grid) -> Array:
+def wave_size(log_sqrt_pi: Array, field: Array, grid: Grid) -> Array:
     """|p / sqrt(pi)| at t = 0."""
-    return jnp.sqrt(grid.integrate(divide_root(field, log_root) ** 2))
+    return jnp.sqrt(grid.integrate(divide_by_sqrt_pi(field, log_sqrt_pi) ** 2))
 
 
 @quick_program

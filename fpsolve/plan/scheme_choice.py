@@ -19,7 +19,7 @@ from ..operator import (
     ScharfetterGummel,
     Scheme,
     Spectral,
-    log_sqrt_pi,
+    log_sqrt_pi_of,
     sample_equation,
 )
 from ..operator.cells import in_units
@@ -30,10 +30,10 @@ from .resolution import (
     MOST_CROSSED,
     UNRESOLVED,
     gibbs_leak,
+    is_wave_representable,
     largest_peclet,
     measure,
     short_share,
-    wave_fits,
     wave_resolved,
     wave_size,
 )
@@ -107,7 +107,7 @@ def _assemble(scheme: Scheme, samples: Samples, units: Array, grid: Grid, dtype:
 
 @quick_program
 def _normalised(log_gibbs: Array, grid: Grid, dtype: Any) -> Array:
-    return log_sqrt_pi(log_gibbs, grid).astype(dtype)
+    return log_sqrt_pi_of(log_gibbs, grid).astype(dtype)
 
 
 class SchemeChoice(NamedTuple):
@@ -199,11 +199,11 @@ def _measured(sampled: SampledEquation, field: Array, times: Array, tol: float) 
     given = zip(sampled.samples(Spectral()).diffusion, sampled.units, strict=True)
     least = np.asarray([np.min(np.asarray(d)) / unit**2 for d, unit in given], field.dtype)
     found = measure(operator, least, field, as_array(tol * TOL_FRACTION, field.dtype), first_time(times))
-    representable = wave_fits(float(found.size), field.dtype, tol) and wave_resolved(
+    representable = is_wave_representable(float(found.size), field.dtype, tol) and wave_resolved(
         found.clipped, found.wave_error, found.density_error, tol
     )
     defect = max(float(found.defect), float(found.leak))
-    if equation.moves:
+    if equation.time_dependent:
         last = float(np.asarray(times)[-1])
         for t in (last / 2, last):
             defect = max(defect, float(gibbs_leak(sampled.operator(Spectral(), field.dtype, t))))
@@ -216,8 +216,8 @@ def _representable_on_cells(sampled: SampledEquation, scheme: Scheme, field: Arr
     log_gibbs = sampled.samples(scheme).log_gibbs
     if log_gibbs is None:  # a scheme that makes no use of it
         return False
-    log_root = _normalised(log_gibbs, sampled.solved, field.dtype)
-    return wave_fits(float(wave_size(log_root, field, sampled.solved)), field.dtype, tol)
+    log_sqrt_pi = _normalised(log_gibbs, sampled.solved, field.dtype)
+    return is_wave_representable(float(wave_size(log_sqrt_pi, field, sampled.solved)), field.dtype, tol)
 
 
 def _suitable(
@@ -252,7 +252,7 @@ def _may_carry(sampled: SampledEquation, field: Array, times: Array) -> bool:
     box come in at the other)."""
     equation, grid = sampled.equation, sampled.grid
     assert isinstance(equation, FokkerPlanck), "a wave has no drift"
-    if equation.moves or not is_concrete(equation, field, times):
+    if equation.time_dependent or not is_concrete(equation, field, times):
         return False
     if not float(short_share(field, sampled.solved)) < UNRESOLVED:
         return False

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array
-from ..core.checks import check_integer, is_concrete, refuse
+from ..core.checks import check_integer, is_concrete, raise_value_error
 from ..core.decision import Decision
 from ..core.memory import check_memory
 from ..eigen import DENSE_SIZE, Levels, choose_modes, on_host, unresolved
@@ -68,7 +68,7 @@ def validate_modes(equation: Any, grid: Any, k: Any, t: Any, scheme: Any, tol: A
     k = check_integer("k", k, 1, "Ask for at least one level.")
     if k > grid.size:
         allowed = f"the grid has only {grid.size} points, and as many levels"
-        refuse("k", k, allowed, "Ask for fewer, or refine the grid.")
+        raise_value_error("k", k, allowed, "Ask for fewer, or refine the grid.")
     check_memory("grid", grid.shape, FIELDS_PER_LEVEL * k + FIELDS, "Take fewer nodes on some axis, or fewer levels.")
     dtype = jnp.result_type(float)
     tol = check_tolerance(tol, dtype, default=ITERATED if dtype == jnp.float64 else SINGLE)
@@ -143,7 +143,7 @@ def first_candidate(request: ModesRequest) -> Candidate:
         if jax.default_backend() == "tpu":
             allowed = "the process is not reversible, and JAX has no eigenvalues of such matrices on a TPU"
             cure = 'Call jax.config.update("jax_platforms", "cpu") before anything else.'
-            refuse("equation", request.equation, allowed, cure)
+            raise_value_error("equation", request.equation, allowed, cure)
         if grid.size > DENSE_SIZE:
             # A few factors of the layers across the longest axis.
             check_memory("grid", (grid.size, grid.size // max(grid.shape)), 4, "Take fewer nodes on some axis.")

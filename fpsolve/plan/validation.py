@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array
-from ..core.checks import check_finite_number, check_numbers, is_concrete, refuse
+from ..core.checks import check_finite_number, check_numbers, is_concrete, raise_value_error
 from ..core.content import read_at
 from ..core.program import sampling_program
 from ..equation import Equation, read_equation
@@ -27,10 +27,10 @@ def check_kinds(equation: Any, scheme: Any = None) -> None:
     """Refuse what is no equation, or no scheme where one is given."""
     if not isinstance(equation, Equation):
         cure = "Give fp.FokkerPlanck(potential), fp.Schrodinger(potential), fp.ScoreHamiltonian(score), ..."
-        refuse("equation", equation, "it must be an equation", cure)
+        raise_value_error("equation", equation, "it must be an equation", cure)
     if scheme is not None and not isinstance(scheme, Scheme):
         cure = "Give fp.Spectral(), fp.ScharfetterGummel() or fp.SquareRoot()."
-        refuse("scheme", scheme, "it must be a scheme", cure)
+        raise_value_error("scheme", scheme, "it must be a scheme", cure)
 
 
 def check_equation(equation: Any, grid: Any, t: Any = 0.0) -> tuple[Any, Grid]:
@@ -46,11 +46,11 @@ def check_and_sample(equation: Any, grid: Any, scheme: Scheme | None, t: Any = 0
     """The same, with the samples of a scheme taken by the same program where values are concrete; else None."""
     check_kinds(equation)
     if not isinstance(grid, Grid):
-        refuse("grid", grid, "it must be an fp.Grid", "Give fp.Grid(fp.Line(-5, 5, 128)), say.")
+        raise_value_error("grid", grid, "it must be an fp.Grid", "Give fp.Grid(fp.Line(-5, 5, 128)), say.")
     shapes = () if callable(equation.diffusion) else (equation.diffusion.shape, getattr(equation, "given", ()))
     if any(shape not in ((), (grid.ndim,)) for shape in shapes):
         cure = "Give one number, or one an axis."
-        refuse("diffusion", equation.diffusion, f"the grid has {_dimensions(grid)}", cure)
+        raise_value_error("diffusion", equation.diffusion, f"the grid has {_dimensions(grid)}", cure)
     # A potential is a scalar; everything else that an equation is given by is a vector.
     vector = (grid.ndim,)
     wanted: dict[str, tuple[int, ...]] = {name: () if name == "potential" else vector for name in equation.functions}
@@ -75,13 +75,13 @@ def check_times(times: Any) -> Array:
         cure, allowed = "Give ascending times, such as [0.5, 1.0].", "they must be a list of real numbers, not empty"
         array = np.atleast_1d(check_numbers("times", times, allowed, cure))
         if array.ndim != 1 or array.size == 0:
-            refuse("times", times, allowed, cure)
+            raise_value_error("times", times, allowed, cure)
         if not np.all(np.isfinite(array)):
-            refuse("times", times, "they must be finite", cure)
+            raise_value_error("times", times, "they must be finite", cure)
         if np.any(array < 0):
-            refuse("times", times, "they must be at least zero", cure)
+            raise_value_error("times", times, "they must be at least zero", cure)
         if np.any(np.diff(array) <= 0):
-            refuse("times", times, "they must be ascending", cure)
+            raise_value_error("times", times, "they must be ascending", cure)
     return as_array(np.atleast_1d(times) if is_concrete(times) else jnp.atleast_1d(times))
 
 
@@ -93,12 +93,12 @@ def check_tolerance(tol: Any, dtype: Any, name: str = "tol", default: float = 1e
     tol = check_finite_number(name, tol)
     floor = 32 * float(jnp.finfo(dtype).eps)
     if tol <= 0:
-        refuse(name, tol, "it must be positive", "Give 1e-8, say.")
+        raise_value_error(name, tol, "it must be positive", "Give 1e-8, say.")
     if tol < floor:
         cure = f"Raise {name}."
         if single:
             cure = 'Call jax.config.update("jax_enable_x64", True) before anything else, and give float64 arrays.'
-        refuse(name, tol, f"{jnp.dtype(dtype).name} holds {floor:.1e} at best", cure)
+        raise_value_error(name, tol, f"{jnp.dtype(dtype).name} holds {floor:.1e} at best", cure)
     return tol
 
 
@@ -107,10 +107,10 @@ def check_wick(equation: Equation, wick: Any) -> None:
     angle = check_finite_number("wick", wick, "Give an angle in radians, 0 for imaginary time.")
     if angle != 0 and equation.evolves_density:
         cure = "Evolve equation.schrodinger(), whose wave may turn by any angle."
-        refuse("wick", wick, "a density lives in imaginary time only, wick = 0", cure)
+        raise_value_error("wick", wick, "a density lives in imaginary time only, wick = 0", cure)
     if abs(angle) > np.pi / 2 + 1e-12:
         cure = "Give 0 for imaginary time, math.pi / 2 for real time."
-        refuse("wick", wick, "beyond pi/2 the wave grows without bound", cure)
+        raise_value_error("wick", wick, "beyond pi/2 the wave grows without bound", cure)
 
 
 def sample_observables(observables: Any, grid: Grid) -> dict[str, Array]:
@@ -119,10 +119,10 @@ def sample_observables(observables: Any, grid: Grid) -> dict[str, Array]:
         return {}
     cure = 'Give {"mean": lambda x: x[0]}, say.'
     if not isinstance(observables, Mapping):
-        refuse("observables", observables, "they must be a mapping from names to functions of x", cure)
+        raise_value_error("observables", observables, "they must be a mapping from names to functions of x", cure)
     for name, f in observables.items():
         if not callable(f):
-            refuse(f"observables[{name!r}]", f, "it must be a function of x", cure)
+            raise_value_error(f"observables[{name!r}]", f, "it must be a function of x", cure)
         _probe(f"observables[{name!r}]", f, grid)
     return {name: sample_function(grid, read_at(f, grid.ndim)) for name, f in observables.items()}
 
@@ -133,7 +133,9 @@ def initial_field(equation: Equation, grid: Grid, initial: Any) -> Array:
     if equation.evolves_density:
         if not array:
             if not callable(initial):
-                refuse("initial", initial, "it must be a density", "Give a function, fp.Gaussian or an array.")
+                raise_value_error(
+                    "initial", initial, "it must be a density", "Give a function, fp.Gaussian or an array."
+                )
             if isinstance(initial, Gaussian):
                 return grid.density(initial, "initial")
             _probe("initial", initial, grid)
@@ -142,7 +144,9 @@ def initial_field(equation: Equation, grid: Grid, initial: Any) -> Array:
         grid.check_density("initial", field)
         return field
     if not array and not callable(initial):
-        refuse("initial", initial, "it must be a wave", "Give a function of x or an array of the grid's shape.")
+        raise_value_error(
+            "initial", initial, "it must be a wave", "Give a function of x or an array of the grid's shape."
+        )
     if not array:
         _probe("initial", initial, grid)
     if callable(initial) and not array:
@@ -150,12 +154,14 @@ def initial_field(equation: Equation, grid: Grid, initial: Any) -> Array:
     field = _floating("initial", initial)
     if field.shape != grid.shape:
         cure = "Give a function of x, or an array of the grid's shape."
-        refuse("initial.shape", field.shape, f"it must be the grid's shape, {grid.shape}", cure)
+        raise_value_error("initial.shape", field.shape, f"it must be the grid's shape, {grid.shape}", cure)
     if is_concrete(field):
         if not bool(jnp.all(jnp.isfinite(field))):
-            refuse("initial", "NaN or infinity", "every value must be finite", "Look at the wave near singular points.")
+            raise_value_error(
+                "initial", "NaN or infinity", "every value must be finite", "Look at the wave near singular points."
+            )
         if not bool(jnp.any(field != 0)):
-            refuse("initial", 0.0, "the wave is zero everywhere", "Move the box to where the wave is.")
+            raise_value_error("initial", 0.0, "the wave is zero everywhere", "Move the box to where the wave is.")
     return field
 
 
@@ -198,7 +204,9 @@ def _probe(name: str, f: Any, grid: Grid) -> Any:
         if str(error).startswith(name):
             raise
         allowed = f"it must take a point of the grid's {_dimensions(grid)}, and fails there ({error})"
-        refuse(f"{name} at x", tuple(point.tolist()), allowed, "Use as many coordinates as the grid has axes.")
+        raise_value_error(
+            f"{name} at x", tuple(point.tolist()), allowed, "Use as many coordinates as the grid has axes."
+        )
 
 
 def _dimensions(grid: Grid) -> str:
@@ -211,9 +219,9 @@ def _check_function(name: str, equation: Equation, grid: Grid, t: Any, shape: tu
     value = _probe(name, lambda x: function(x, t), grid)
     if value.shape != shape:
         what = "a scalar" if shape == () else f"of shape {shape}"
-        refuse(name, value.shape, f"f(x) must be {what}", "Sum over the coordinates: jnp.sum(x**2), say.")
+        raise_value_error(name, value.shape, f"f(x) must be {what}", "Sum over the coordinates: jnp.sum(x**2), say.")
     if jnp.issubdtype(value.dtype, jnp.complexfloating):
-        refuse(name, value.dtype, "it must be real, not complex", "Take jnp.real or jnp.abs of it.")
+        raise_value_error(name, value.dtype, "it must be real, not complex", "Take jnp.real or jnp.abs of it.")
 
 
 def _check_values(name: str, found: Any, grid: Grid, t: Any, shape: tuple[int, ...]) -> None:
@@ -223,7 +231,9 @@ def _check_values(name: str, found: Any, grid: Grid, t: Any, shape: tuple[int, .
         where = tuple(float(axis.nodes[i]) for axis, i in zip(grid.axes, at, strict=True))
         wanted = "positive and finite" if name == "diffusion" else "finite"
         cure = "Move the box, or change the function there."
-        refuse(name, float(number), f"it must be {wanted} on the grid, and is not at x = {where}, t = {t}", cure)
+        raise_value_error(
+            name, float(number), f"it must be {wanted} on the grid, and is not at x = {where}, t = {t}", cure
+        )
 
 
 @sampling_program
@@ -258,7 +268,7 @@ def _check_periodic(equation: Equation, axis: Axis, jump: float, scale: float) -
         name, cure = "potential", "Give the push round the ring as force=..., or use fp.Line."
         if equation.by_factors:
             name, cure = "score", "Use fp.Line."
-        refuse(name, jump, f"it must be periodic on {axis!r}, and jumps there by this much", cure)
+        raise_value_error(name, jump, f"it must be periodic on {axis!r}, and jumps there by this much", cure)
 
 
 def _jump(equation: Equation, grid: Grid, i: int, t: Any) -> tuple[Array, Array]:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..anneal import Transport
-from ..core.checks import check_integer, refuse
+from ..core.checks import check_integer, raise_value_error
 from ..core.extras import extra
 from ..core.files import write_atomically
 from ..core.types import Count
@@ -44,9 +44,9 @@ def animate(result: Any, path: Any, fps: Count = 15) -> None:
     """
     path = Path(path)
     if path.suffix != ".gif":
-        refuse("path", str(path), "it must end in .gif", "Name the film density.gif, say.")
+        raise_value_error("path", str(path), "it must end in .gif", "Name the film density.gif, say.")
     if check_integer("fps", fps, 1, "Give the frames a second.") > FASTEST:
-        refuse("fps", fps, f"it must be at most {FASTEST}", "Give the frames a second: 15.")
+        raise_value_error("fps", fps, f"it must be at most {FASTEST}", "Give the frames a second: 15.")
     shown, label = _shown(result)
     write_atomically(path, lambda file: _write(shown, label, int(fps), path.parent, file))
 
@@ -56,7 +56,9 @@ def _shown(result: Any) -> tuple[Course, str]:
         return course(result), "density p"
     record = describe(result)
     if record.kind != "Solution":
-        refuse("result", record.kind, "it must be a Transport or a Solution", "Give what fp.transport returned, say.")
+        raise_value_error(
+            "result", record.kind, "it must be a Transport or a Solution", "Give what fp.transport returned, say."
+        )
     values, label = record.values, "density p" if record.header["process"] else "wave ψ"
     if np.iscomplexobj(values):
         values, label = np.abs(values) ** 2, "density |ψ|²"

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..anneal import Transport
-from ..core.checks import is_concrete, refuse
+from ..core.checks import is_concrete, raise_value_error
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from .panels import choose_times, coordinate, marginal, new_figure
@@ -47,7 +47,7 @@ def course(transport: Transport, indices: np.ndarray | None = None) -> Course:
     **Raises** `ValueError` for values that are traced.
     """
     if not is_concrete(transport.times, transport.values):
-        refuse("transport", "Transport", "its values are traced", "Plot outside of jit, vmap and grad.")
+        raise_value_error("transport", "Transport", "its values are traced", "Plot outside of jit, vmap and grad.")
     indices = np.arange(len(transport.times)) if indices is None else indices
     times, values = np.asarray(transport.times)[indices], np.asarray(transport.values)[indices]
     process = transport.equation
@@ -59,7 +59,7 @@ def frames(process: Any, grid: Grid, times: np.ndarray) -> tuple[np.ndarray | No
     """The Gibbs density and the potential of a process at every time, `(T, *shape)`; None where it has none."""
     if not isinstance(process, FokkerPlanck) or process.potential is None:
         return None, None
-    moments = jnp.asarray(times if process.moves else times[:1])
+    moments = jnp.asarray(times if process.time_dependent else times[:1])
     reversible = process.irreversible_because(grid) is None
     rows = [np.asarray(field) for field in _fields(process, grid, moments, reversible)]
     potential, *gibbs = (np.broadcast_to(row, (len(times), *grid.shape)) for row in rows)
@@ -70,7 +70,7 @@ def frames(process: Any, grid: Grid, times: np.ndarray) -> tuple[np.ndarray | No
 def _fields(process: FokkerPlanck, grid: Grid, times: Array, reversible: bool) -> list[Array]:
     """The potential and, of a reversible process, the Gibbs density, `(T, *shape)` each."""
     asked = [lambda t: grid.sample(lambda x: process.energy(x, t))]
-    asked += [lambda t: jnp.exp(2 * process.log_root(grid, t))] if reversible else []
+    asked += [lambda t: jnp.exp(2 * process.log_sqrt_pi(grid, t))] if reversible else []
     return [jax.lax.map(field, times) for field in asked]
 
 

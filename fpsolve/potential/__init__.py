@@ -4,7 +4,7 @@ from .base import Constant as Constant
 from .base import Function as Function
 from .base import Potential as Potential
 from .base import Scaled as Scaled
-from .base import Still as Still
+from .base import StaticPotential as StaticPotential
 from .base import Sum as Sum
 from .base import as_potential as as_potential
 from .base import takes_time as takes_time

@@ -19,7 +19,7 @@ import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Array
 
-from ..core.checks import refuse
+from ..core.checks import raise_value_error
 from ..core.types import Point
 from .leaves import Value, as_leaf
 
@@ -27,7 +27,7 @@ from .leaves import Value, as_leaf
 class Potential(eqx.Module):
     """A scalar field U(x, t) with parameters; abstract. Potentials add, subtract and scale.
 
-    A subclass gives `__call__(x, t=None)` for x of shape (d,) and says with `moves` whether U depends on t.
+    A subclass gives `__call__(x, t=None)` for x of shape (d,) and says with `time_dependent` whether U depends on t.
     `U + V`, `U - V`, `U + 3.0`, `-U`, `2 * U`, `U / 2` are potentials again; V may be any callable potential.
 
     ```python
@@ -45,7 +45,7 @@ class Potential(eqx.Module):
 
     @property
     @abc.abstractmethod
-    def moves(self) -> bool:
+    def time_dependent(self) -> bool:
         """Whether U depends on t."""
 
     def __add__(self, other: Any) -> "Potential":
@@ -73,11 +73,11 @@ class Potential(eqx.Module):
         return Scaled(self, 1.0 / jnp.asarray(divisor))
 
 
-class Still(Potential):
+class StaticPotential(Potential):
     """A potential without time in it; abstract. A subclass gives `__call__` only."""
 
     @property
-    def moves(self) -> bool:
+    def time_dependent(self) -> bool:
         """False: U does not depend on t."""
         return False
 
@@ -104,7 +104,9 @@ class Function(Potential):
 
     def __init__(self, function: Any):
         if not callable(function):
-            refuse("potential", function, "it must be callable, f(x) or f(x, t)", "Give a function of x of shape (d,).")
+            raise_value_error(
+                "potential", function, "it must be callable, f(x) or f(x, t)", "Give a function of x of shape (d,)."
+            )
         self.time = _time(function)
         _check_signature(function, self.time)
         if isinstance(function, functools.partial) and not isinstance(function, Partial):
@@ -112,14 +114,14 @@ class Function(Potential):
         self.function = function
 
     @property
-    def moves(self) -> bool:
+    def time_dependent(self) -> bool:
         """Whether the function takes a time."""
         return self.time != "none"
 
     def __call__(self, x: Point, t: Any = None) -> Array:
         """f(x) or f(x, t), a scalar, at the point x of shape (d,)."""
-        if self.moves and t is None:
-            refuse("t", t, "this potential moves and needs a time", "Give t, a number.")
+        if self.time_dependent and t is None:
+            raise_value_error("t", t, "this potential moves and needs a time", "Give t, a number.")
         if self.time == "none":
             value = self.function(x)
         elif self.time == "position":
@@ -128,7 +130,9 @@ class Function(Potential):
             value = self.function(x, t=t)
         if jnp.shape(value) != ():
             cure = "Reduce over the coordinates: x[0] ** 2 or jnp.sum(x ** 2), not x ** 2."
-            refuse("potential", self.function, f"its value must be a scalar, not of shape {jnp.shape(value)}", cure)
+            raise_value_error(
+                "potential", self.function, f"its value must be a scalar, not of shape {jnp.shape(value)}", cure
+            )
         return jnp.asarray(value)
 
 
@@ -140,7 +144,7 @@ def as_potential(f: Any) -> Potential:
     ```python
     from fpsolve.potential import as_potential
 
-    as_potential(lambda x: x[0] ** 4).moves  # False
+    as_potential(lambda x: x[0] ** 4).time_dependent  # False
     ```
     """
     return f if isinstance(f, Potential) else Function(f)
@@ -158,8 +162,8 @@ def takes_time(f: Callable[..., Any]) -> bool:
     takes_time(lambda x, t: x[0] * t), takes_time(lambda x, a=2.0: a * x[0])  # True, False
     ```
     """
-    moves = getattr(f, "moves", None)
-    return moves if isinstance(moves, bool) else _time(f) != "none"
+    time_dependent = getattr(f, "moves", None)
+    return time_dependent if isinstance(time_dependent, bool) else _time(f) != "none"
 
 
 def _time(f: Callable[..., Any]) -> Literal["none", "position", "keyword"]:
@@ -184,12 +188,12 @@ def _check_signature(f: Callable[..., Any], time: str) -> None:
         return
     name = f"potential{signature}"
     if time != "none" and next(iter(signature.parameters)) == "t":
-        refuse(name, f, "the point comes first, f(x, t), and here t does", "Swap the two arguments.")
+        raise_value_error(name, f, "the point comes first, f(x, t), and here t does", "Swap the two arguments.")
     try:
         signature.bind(*(None, None)[: 1 + (time == "position")], **({"t": None} if time == "keyword" else {}))
     except TypeError as error:
         cure = "Bind the other arguments, with functools.partial or as defaults: lambda x, a=a: ..."
-        refuse(name, f, f"it must be called as f(x) or f(x, t) ({error})", cure)
+        raise_value_error(name, f, f"it must be called as f(x) or f(x, t) ({error})", cure)
 
 
 def _signature(f: Callable[..., Any]) -> inspect.Signature | None:
@@ -199,7 +203,7 @@ def _signature(f: Callable[..., Any]) -> inspect.Signature | None:
         return None
 
 
-class Constant(Still):
+class Constant(StaticPotential):
     """U(x) = c, in any dimension. It shifts energies and moves no density.
 
     **Arguments**: `value` c, a number.
@@ -239,14 +243,16 @@ class Sum(Potential):
 
     def __init__(self, *parts: Any):
         if not parts:
-            refuse("parts", parts, "a sum needs at least one potential", "Give Constant(0.0) for no potential.")
+            raise_value_error(
+                "parts", parts, "a sum needs at least one potential", "Give Constant(0.0) for no potential."
+            )
         terms = [as_term(part) for part in parts]
         self.parts = tuple(leaf for term in terms for leaf in (term.parts if isinstance(term, Sum) else (term,)))
 
     @property
-    def moves(self) -> bool:
+    def time_dependent(self) -> bool:
         """Whether any part moves."""
-        return any(part.moves for part in self.parts)
+        return any(part.time_dependent for part in self.parts)
 
     def __call__(self, x: Point, t: Any = None) -> Array:
         """Σᵢ Uᵢ(x, t), a scalar, at the point x of shape (d,)."""
@@ -275,9 +281,9 @@ class Scaled(Potential):
         self.factor = as_leaf("factor", factor, cure="Scale a potential by a number.")
 
     @property
-    def moves(self) -> bool:
+    def time_dependent(self) -> bool:
         """Whether the scaled potential moves."""
-        return self.potential.moves
+        return self.potential.time_dependent
 
     def __call__(self, x: Point, t: Any = None) -> Array:
         """c V(x, t), a scalar, at the point x of shape (d,)."""

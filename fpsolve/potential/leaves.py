@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.checks import check_positive, is_concrete, refuse
+from ..core.checks import check_positive, is_concrete, raise_value_error
 from ..core.types import Point
 
 Value: TypeAlias = Any
@@ -34,26 +34,28 @@ def as_leaf(name: str, value: Value, ndims: tuple[int, ...] = (0,), *, positive:
         try:
             array = np.asarray(value)
         except (TypeError, ValueError):
-            refuse(name, value, "it must be a real number or a regular array of them", cure)
+            raise_value_error(name, value, "it must be a real number or a regular array of them", cure)
         real = jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)
         if not real:
-            refuse(name, value, "it must be a real number or an array of them", cure)
+            raise_value_error(name, value, "it must be a real number or an array of them", cure)
         if not np.all(np.isfinite(array)):
-            refuse(name, value, "every entry must be finite", cure)
+            raise_value_error(name, value, "every entry must be finite", cure)
         if positive:
             check_positive(name, array, cure)
     leaf = jnp.asarray(value)
     if leaf.ndim not in ndims:
-        refuse(name, value, f"its shape is {leaf.shape}, it must be {shapes}", cure)
+        raise_value_error(name, value, f"its shape is {leaf.shape}, it must be {shapes}", cure)
     return leaf.astype(leaf.dtype if jnp.issubdtype(leaf.dtype, jnp.floating) else float)
 
 
 def check_point(x: Point, d: int | None = None, why: str = "a point of the potential") -> None:
     """Refuse a point whose shape is not (d,), or not a vector when `d` is None. Shapes are static: no cost."""
     if jnp.ndim(x) != 1:
-        refuse("x.shape", jnp.shape(x), "a potential takes one point, of shape (d,)", "Use jax.vmap for many points.")
+        raise_value_error(
+            "x.shape", jnp.shape(x), "a potential takes one point, of shape (d,)", "Use jax.vmap for many points."
+        )
     if d is not None and jnp.shape(x) != (d,):
-        refuse("x.shape", jnp.shape(x), f"it must be ({d},), {why}", f"Use it on a grid of {d} axes.")
+        raise_value_error("x.shape", jnp.shape(x), f"it must be ({d},), {why}", f"Use it on a grid of {d} axes.")
 
 
 def check_definite(name: str, matrix: Any) -> None:
@@ -68,7 +70,7 @@ def check_definite(name: str, matrix: Any) -> None:
     cure = "Give a symmetric matrix with positive eigenvalues."
     array = np.asarray(matrix, dtype=float)
     if not np.allclose(array, array.T, rtol=1e-6, atol=1e-6 * np.abs(array).max()):
-        refuse(name, matrix, "it must be symmetric", cure)
+        raise_value_error(name, matrix, "it must be symmetric", cure)
     least = np.linalg.eigvalsh(array)[0]
     if not least > 0:
-        refuse(name, matrix, f"it must be positive definite, and its least eigenvalue is {least:.3g}", cure)
+        raise_value_error(name, matrix, f"it must be positive definite, and its least eigenvalue is {least:.3g}", cure)

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.checks import check_positive, is_concrete, refuse
+from ..core.checks import check_positive, is_concrete, raise_value_error
 from ..core.types import Point
-from .base import Still
+from .base import StaticPotential
 from .leaves import Value, as_leaf, check_definite, check_point
 
 
-class Harmonic(Still):
+class Harmonic(StaticPotential):
     """U(x) = (x - c)ᵀ K (x - c) / 2: the Ornstein-Uhlenbeck process.
 
     The Gibbs density is Gaussian, of mean c and covariance D K⁻¹; the rates are Σᵢ nᵢ κᵢ, κᵢ the eigenvalues of K, nᵢ =
@@ -46,7 +46,9 @@ class Harmonic(Still):
         sizes = {*self.stiffness.shape, *self.center.shape}
         if len(sizes) > 1 or 0 in sizes:
             allowed = f"stiffness of shape {self.stiffness.shape} and center of shape {self.center.shape} must agree"
-            refuse("stiffness", stiffness, allowed, "Give a number, (d,) or (d, d), and a center of as many entries.")
+            raise_value_error(
+                "stiffness", stiffness, allowed, "Give a number, (d,) or (d, d), and a center of as many entries."
+            )
         if self.stiffness.ndim < 2:
             check_positive("stiffness", stiffness, "Give positive numbers; -Harmonic() is the hill.")
         elif is_concrete(stiffness):
@@ -61,7 +63,7 @@ class Harmonic(Still):
         return 0.5 * jnp.sum(delta * force)
 
 
-class DoubleWell(Still):
+class DoubleWell(StaticPotential):
     """U(x) = B ((x₀/a)² - 1)² - F x₀ + k |x'|²/2, x' the other coordinates: the bistable well.
 
     Without tilt: minima U = 0 at x₀ = ±a, barrier B at 0, curvatures U'' = 8B/a² in the wells and -4B/a² on top, so
@@ -98,7 +100,7 @@ class DoubleWell(Still):
         return well + 0.5 * self.stiffness * jnp.sum(x[1:] ** 2)
 
 
-class Quartic(Still):
+class Quartic(StaticPotential):
     """U(x) = c Σᵢ xᵢ⁴: flat at its one minimum U = 0, steeper than any harmonic well outside.
 
     In 1-D Z = 2 Γ(5/4) (D/c)^(1/4) and <x²> = Γ(3/4)/Γ(1/4) √(D/c).
@@ -124,7 +126,7 @@ class Quartic(Still):
         return self.coefficient * jnp.sum(x**4)
 
 
-class MexicanHat(Still):
+class MexicanHat(StaticPotential):
     """U(x) = B (|x|²/a² - 1)²: a circle (sphere) of minima U = 0 at |x| = a around a hill of height B, smooth at 0.
 
     The hill's curvature is -4B/a² in every direction, the valley's 8B/a² across and 0 along it; d = 1 is a double well.
@@ -152,7 +154,7 @@ class MexicanHat(Still):
         return self.barrier * (jnp.sum(x**2) / self.radius**2 - 1) ** 2
 
 
-class Cosine(Still):
+class Cosine(StaticPotential):
     """U(x) = A Σᵢ cos(k xᵢ): the washboard, of period 2π/k; for `Periodic` axes whose length is a multiple of it.
 
     Its Gibbs density is a product of von Mises densities, Z = (2π I₀(A/D)/k)^d over one period; minima -A d at
@@ -181,7 +183,7 @@ class Cosine(Still):
         return self.amplitude * jnp.sum(jnp.cos(self.wavenumber * x))
 
 
-class Rugged(Still):
+class Rugged(StaticPotential):
     """U(x) = K |x|²/2 + A Σᵢ cos(k xᵢ): a harmonic well roughened by ripples of period 2π/k.
 
     The origin is a minimum while A k² < K and a hill beyond. Ripples of k ≫ 1 slow the diffusion by the factor
@@ -219,5 +221,5 @@ class Rugged(Still):
 def _non_negative(name: str, value: Value) -> Array:
     leaf = as_leaf(name, value)
     if is_concrete(value) and np.asarray(value) < 0:
-        refuse(name, value, "it must not be negative", "Give 0 or a positive number.")
+        raise_value_error(name, value, "it must not be negative", "Give 0 or a positive number.")
     return leaf

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.checks import check_positive, is_concrete, refuse
+from ..core.checks import check_positive, is_concrete, raise_value_error
 from ..core.types import Point
-from .base import Still
+from .base import StaticPotential
 from .leaves import Value, as_leaf, check_definite, check_point
 
 
-class GaussianMixture(Still):
+class GaussianMixture(StaticPotential):
     """U(x) = -log p(x) of a normalised mixture p of m Gaussians: at diffusion 1 the Gibbs density is p itself, Z = 1.
 
     **Arguments**
@@ -46,7 +46,7 @@ class GaussianMixture(Still):
         self.means = as_leaf("means", means, (2,), cure="Give one row a component: [[-1.0], [1.0]] for two in 1-D.")
         m, d = self.means.shape
         if m == 0 or d == 0:
-            refuse("means", means, f"its shape is {(m, d)}, neither may be 0", "Give one row a component.")
+            raise_value_error("means", means, f"its shape is {(m, d)}, neither may be 0", "Give one row a component.")
         self.covariances = as_leaf("covariances", covariances, (0, 1, 2, 3))
         _check_shape("covariances", self.covariances, [(), (m,), (m, d), (m, d, d)], covariances)
         if self.covariances.ndim < 3:
@@ -60,7 +60,7 @@ class GaussianMixture(Still):
             array = np.asarray(weights)
             if np.any(array < 0) or not np.sum(array) > 0:
                 allowed = "no weight may be negative, and one must be positive"
-                refuse("weights", weights, allowed, "Give one non-negative number a component.")
+                raise_value_error("weights", weights, allowed, "Give one non-negative number a component.")
 
     def __call__(self, x: Point, t: Any = None) -> Array:
         """U(x) = -log p(x), a scalar, at the point x of shape (d,)."""
@@ -87,4 +87,6 @@ class GaussianMixture(Still):
 def _check_shape(name: str, leaf: Array, shapes: list[tuple[int, ...]], value: Any) -> None:
     if leaf.shape not in shapes:
         allowed = " or ".join(map(str, shapes))
-        refuse(name, value, f"its shape is {leaf.shape}, it must be {allowed}", "The rows of means count components.")
+        raise_value_error(
+            name, value, f"its shape is {leaf.shape}, it must be {allowed}", "The rows of means count components."
+        )

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.types import Point
-from .base import Still
+from .base import StaticPotential
 from .leaves import Value, as_leaf, check_point
 
 _A = np.array([-200.0, -100.0, -170.0, 15.0])
@@ -21,7 +21,7 @@ _x = np.array([1.0, 0.0, -0.5, -1.0])
 _y = np.array([0.0, 0.5, 1.5, 1.0])
 
 
-class MullerBrown(Still):
+class MullerBrown(StaticPotential):
     """The Müller-Brown surface times `scale`; d = 2.
 
     Minima at scale 1: U(-0.5582, 1.4417) = -146.70, U(0.6235, 0.0280) = -108.17, U(-0.0500, 0.4667) = -80.77.

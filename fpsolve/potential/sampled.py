@@ -13,13 +13,13 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.apply_along_axis import along
-from ..core.checks import is_concrete, refuse
+from ..core.checks import is_concrete, raise_value_error
 from ..core.types import Point
-from .base import Still
+from .base import StaticPotential
 from .leaves import Value, as_leaf, check_point
 
 
-class Sampled(Still):
+class Sampled(StaticPotential):
     """A potential known by its values on a tensor grid, interpolated twice differentiably.
 
     **Arguments**: `grid` a tuple of d ascending arrays of at least four nodes each, or anything with such `.nodes`
@@ -53,7 +53,9 @@ class Sampled(Still):
         data = as_leaf("values", values, (len(nodes),), cure="Give one finite real number a node, shape (*shape).")
         shape = tuple(len(axis) for axis in nodes)
         if data.shape != shape:
-            refuse("values", values, f"its shape is {data.shape}, it must be {shape}", "Give one value a node.")
+            raise_value_error(
+                "values", values, f"its shape is {data.shape}, it must be {shape}", "Give one value a node."
+            )
         if is_concrete(values):
             self.coefficients = jnp.asarray(_fit(nodes, np.asarray(values, dtype=float)), data.dtype)
         else:
@@ -75,15 +77,21 @@ def _nodes(nodes: Any) -> tuple[np.ndarray, ...]:
     """The nodes as arrays of the host, checked."""
     cure = "Give a tuple of d ascending arrays, one an axis, or a grid: Sampled((x, y), values)."
     if not isinstance(nodes, tuple | list) or not nodes:
-        refuse("grid", nodes, "it must be a grid or a tuple of 1-D arrays", cure)
+        raise_value_error("grid", nodes, "it must be a grid or a tuple of 1-D arrays", cure)
     if not is_concrete(nodes):
-        refuse("grid", nodes, "the nodes must be known when the potential is made, and these are traced", cure)
+        raise_value_error(
+            "grid", nodes, "the nodes must be known when the potential is made, and these are traced", cure
+        )
     for i, axis in enumerate(nodes):
         as_leaf(f"grid nodes of axis {i}", axis, (1,), cure=cure)
         if len(axis) < 4:
-            refuse(f"grid nodes of axis {i}", axis, "a cubic spline needs at least four", "Sample more points.")
+            raise_value_error(
+                f"grid nodes of axis {i}", axis, "a cubic spline needs at least four", "Sample more points."
+            )
         if np.any(np.asarray(axis)[1:] <= np.asarray(axis)[:-1]):
-            refuse(f"grid nodes of axis {i}", axis, "they must be strictly ascending", "Sort them, without repeats.")
+            raise_value_error(
+                f"grid nodes of axis {i}", axis, "they must be strictly ascending", "Sort them, without repeats."
+            )
     return tuple(np.asarray(axis, dtype=float) for axis in nodes)
 
 

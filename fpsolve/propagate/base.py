@@ -171,10 +171,10 @@ def split_stationary(operator: Operator, picture: Picture | str, field: Array) -
     sqrt(pi) is the null vector of H in the continuum and, on finite volumes, to rounding. Methods leave that part
     alone and evolve the rest, so that mass and the Gibbs density are kept to rounding at any time.
     """
-    log_root = operator.log_root
-    if log_root is None or operator.grid.absorbs:
+    log_sqrt_pi = operator.log_sqrt_pi
+    if log_sqrt_pi is None or operator.grid.absorbs:
         return jnp.zeros_like(field), field
-    root, integrate = jnp.exp(log_root), operator.grid.integrate
+    root, integrate = jnp.exp(log_sqrt_pi), operator.grid.integrate
     still = root * (integrate(field) * root if picture == Picture.DENSITY else integrate(root * field))
     return still, field - still
 

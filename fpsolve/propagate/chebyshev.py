@@ -25,9 +25,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.checks import check_integer, check_positive, refuse
+from ..core.checks import check_integer, check_positive, raise_value_error
 from ..core.loop import run_loop
-from ..equation import divide_root
+from ..equation import divide_by_sqrt_pi
 from ..linear import lowest_level
 from ..operator import Operator
 from ..operator.tensor import TensorOperator
@@ -68,11 +68,11 @@ class _Prepared(eqx.Module):
 
     def norm(self, field: Array) -> Array:
         """The norm of the wave of a field in the grid's weights: what multiplies every relative error."""
-        log_root, weights = self.operator.log_root, node_weights(self.operator)
+        log_sqrt_pi, weights = self.operator.log_sqrt_pi, node_weights(self.operator)
         if self.contraction is not None:  # whose axes have equal weights
             return jax.lax.stop_gradient(jnp.sqrt(weights.ravel()[0]) * jnp.linalg.norm(field))
-        if self.picture == Picture.DENSITY and log_root is not None:
-            field = divide_root(field, log_root)
+        if self.picture == Picture.DENSITY and log_sqrt_pi is not None:
+            field = divide_by_sqrt_pi(field, log_sqrt_pi)
         return jax.lax.stop_gradient(jnp.sqrt(jnp.sum(weights * jnp.abs(field) ** 2)))
 
 
@@ -103,7 +103,7 @@ class Chebyshev(Propagator):
         if ranks is not None:
             cure = "Give (24, 16), say, or () for all of them, or None."
             if not isinstance(ranks, tuple | list):
-                refuse("Chebyshev.ranks", ranks, "it must hold a number of functions for each axis", cure)
+                raise_value_error("Chebyshev.ranks", ranks, "it must hold a number of functions for each axis", cure)
             ranks = tuple(check_integer("Chebyshev.ranks", rank, 1, cure) for rank in ranks)
         check_positive("Chebyshev.stretch", stretch, "Give 1.0, or more where the bounds are too narrow.")
         self.ranks, self.stretch = ranks, float(stretch)
@@ -144,7 +144,7 @@ class Chebyshev(Propagator):
             highest = jax.lax.stop_gradient(contraction.highest)
             return _Prepared(operator, jnp.zeros_like(highest), highest, contraction, picture)
         lowest, highest = operator.bounds
-        if operator.log_root is None:
+        if operator.log_sqrt_pi is None:
             lowest = jnp.maximum(lowest, lowest_level(operator.hamiltonian, node_weights(operator)))
         highest = lowest + self.stretch * (highest - lowest)
         return _Prepared(operator, jax.lax.stop_gradient(lowest), jax.lax.stop_gradient(highest), None, picture)
@@ -195,7 +195,7 @@ def _together(prepared: _Prepared, field: Array, lengths: Array, tol: Array, wic
         rest, calls, last = _expand_rotated(prepared, rest, lengths[0], truncation, wick)
     rest = jax.vmap(lambda u: split_stationary(operator, prepared.picture, u)[1])(rest)
     error = (truncation + 4 * epsilon) * size * jnp.ones_like(lengths)
-    if operator.log_root is None:
+    if operator.log_sqrt_pi is None:
         decay = jnp.exp(-lengths * jnp.cos(wick) * prepared.lowest)
         error = error * decay / jax.vmap(prepared.norm)(rest)
     within = prepared.norm(last) <= GROWN * size + jnp.finfo(size.dtype).tiny

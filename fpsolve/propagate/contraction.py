@@ -72,8 +72,8 @@ class Contraction(eqx.Module):
 
     def error(self, operator: Operator, lost: Array, coefficients: Array, lengths: Array) -> Array:
         """The estimated L1 errors `(T,)` of the waves B c, `(T, *ranks)`, of a start that `lost` some of its wave."""
-        assert operator.log_root is not None
-        measure = node_weights(operator) * jnp.exp(operator.log_root)
+        assert operator.log_sqrt_pi is not None
+        measure = node_weights(operator) * jnp.exp(operator.log_sqrt_pi)
         size = lambda wave: jnp.sum(measure * jnp.abs(wave))
 
         def one(c: Array, length: Array) -> Array:
@@ -89,7 +89,7 @@ def contractible(operator: Operator) -> bool:
     """Whether an operator is a sum of kinetic matrices and a well, in two dimensions or more, in a Gibbs picture."""
     return (
         isinstance(operator, TensorOperator)
-        and operator.log_root is not None
+        and operator.log_sqrt_pi is not None
         and len(operator.terms) > 1
         and all(isinstance(term, Kinetic) for term in operator.terms)
     )
@@ -162,11 +162,11 @@ def _sparse(operator: TensorOperator, i: int) -> tuple[slice, ...]:
 
 def _mean(operator: TensorOperator, i: int, values: Array) -> Array:
     """The mean over the other axes of a well given on all nodes, or on the sparse ones, weighted by sqrt(pi)."""
-    assert operator.log_root is not None
+    assert operator.log_sqrt_pi is not None
     others, sparse = tuple(j for j in range(values.ndim) if j != i), _sparse(operator, i)
     if values.shape == operator.grid.shape:
         values = values[sparse]
-    shares = jnp.sum(jnp.exp(operator.log_root), i, keepdims=True)
+    shares = jnp.sum(jnp.exp(operator.log_sqrt_pi), i, keepdims=True)
     shares = shares[tuple(slice(None) if j == i else part for j, part in enumerate(sparse))]
     return jnp.sum(values * shares, others) / jnp.sum(shares)
 
@@ -189,8 +189,8 @@ def missing(operator: TensorOperator, wave: Array, first: Array) -> Any:
     `wave` is the state at t = 0 and `first` the time it is first asked for.
     """
     axes = axes_of(operator)
-    assert operator.log_root is not None and operator.well is not None
-    root = jnp.exp(operator.log_root)
+    assert operator.log_sqrt_pi is not None and operator.well is not None
+    root = jnp.exp(operator.log_sqrt_pi)
     measure = node_weights(operator) * root
     coupling = operator.well - sum((_upright(axis.well, i, len(axes)) for i, axis in enumerate(axes)), jnp.zeros(()))
     slow = separable(

@@ -88,12 +88,12 @@ class Dense(Propagator):
         self.check_size(grid.size)
         weights = node_weights(operator)
         dtype = weights.dtype
-        log_root = operator.log_root
-        if picture == Picture.DENSITY and log_root is None:
+        log_sqrt_pi = operator.log_sqrt_pi
+        if picture == Picture.DENSITY and log_sqrt_pi is None:
             return _General(dense(operator.generator, grid, dtype))
         root = jnp.sqrt(weights).ravel()
         matrix = root[:, None] * dense(operator.hamiltonian, grid, dtype) / root
-        scale = 1 / root if log_root is None or picture != Picture.DENSITY else jnp.exp(log_root).ravel() / root
+        scale = 1 / root if log_sqrt_pi is None or picture != Picture.DENSITY else jnp.exp(log_sqrt_pi).ravel() / root
         return _Symmetric(operator, (matrix + matrix.T) / 2, scale, picture)
 
     def apply(self, prepared: Any, field: Array, lengths: Array, tol: Array, wick: float) -> Step:

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.checks import check_integer, refuse
+from ..core.checks import check_integer, raise_value_error
 from ..core.loop import run_loop
 from ..core.types import Count
 from ..linear.krylov import Resolvent, factor_resolvent
@@ -100,7 +100,7 @@ class Implicit(Propagator):
     def __init__(self, order: Count = 2, steps: Count | None = None) -> None:
         self.order = check_integer("order", order, 1, "Give 1, 2 or 3.")
         if self.order > 3:
-            refuse("order", order, "it must be 1, 2 or 3", "Give 3, or a smaller tolerance.")
+            raise_value_error("order", order, "it must be 1, 2 or 3", "Give 3, or a smaller tolerance.")
         if steps is not None:
             steps = check_integer("steps", steps, 2, "Give at least 2, so that an error can be estimated, or None.")
         self.steps = steps
@@ -120,9 +120,9 @@ class Implicit(Propagator):
 
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
         """The rates, with a well moved up to zero."""
-        if not isinstance(operator, EdgeOperator) or (picture != Picture.DENSITY and operator.log_root is not None):
+        if not isinstance(operator, EdgeOperator) or (picture != Picture.DENSITY and operator.log_sqrt_pi is not None):
             cure = "Give scheme=fp.ScharfetterGummel(), or fp.Chebyshev()."
-            refuse("method", self, "implicit steps need finite volumes and the density picture", cure)
+            raise_value_error("method", self, "implicit steps need finite volumes and the density picture", cure)
         if operator.well is None:
             return _Prepared(operator, jnp.zeros((), operator.up[0].dtype), self.order)
         shift = jax.lax.stop_gradient(jnp.min(operator.well))
@@ -131,7 +131,9 @@ class Implicit(Propagator):
     def apply(self, prepared: _Prepared, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
         """Step through all lengths, from one to the next."""
         if wick != 0:
-            refuse("method", self, "implicit steps damp what a Wick angle only turns", "Give fp.Chebyshev().")
+            raise_value_error(
+                "method", self, "implicit steps damp what a Wick angle only turns", "Give fp.Chebyshev()."
+            )
         still = jnp.zeros_like(field)
         if self.order > 1:
             still, field = split_stationary(prepared.operator, Picture.DENSITY, field)
@@ -186,7 +188,7 @@ def _two_steps(resolvent: Resolvent, order: int, field: Array, goal: Array) -> t
 
 def _fixed(prepared: _Prepared, steps: int, field: Array, lengths: Array, tol: Array) -> _Run:
     """Equal steps, and a second run with half as many for the error."""
-    order, fewer = prepared.order, (steps + 1) // 2
+    order, coarsen_grid = prepared.order, (steps + 1) // 2
     goal = tol / (20 * steps * sum(abs(c) for c in coefficients(order)[1])) + 2 * jnp.finfo(field.dtype).eps
 
     def body(_: Array, parameters: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -200,9 +202,9 @@ def _fixed(prepared: _Prepared, steps: int, field: Array, lengths: Array, tol: A
     def interval(carry: Any, length: Array) -> Any:
         fine, coarse = carry
         fine = many(steps, fine, length)
-        coarse = jax.lax.stop_gradient(many(fewer, coarse, length))
-        error = prepared.norm(fine[0] - coarse[0]) / ((steps / fewer) ** order - 1) + fine[1]
-        count = jnp.where(length > 0, float(order * (steps + fewer)), 0.0).astype(field.dtype)
+        coarse = jax.lax.stop_gradient(many(coarsen_grid, coarse, length))
+        error = prepared.norm(fine[0] - coarse[0]) / ((steps / coarsen_grid) ** order - 1) + fine[1]
+        count = jnp.where(length > 0, float(order * (steps + coarsen_grid)), 0.0).astype(field.dtype)
         return (fine, coarse), _Run(fine[0], error, count, count, count)
 
     start = (field, jnp.zeros((), field.dtype))

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.checks import is_concrete, refuse
+from ..core.checks import is_concrete, raise_value_error
 from ..core.machine import machine
 from ..linear import exponential_partial, lowest_decay, solve_chain
 from ..linear.caratheodory_fejer import ORDERS
@@ -80,7 +80,7 @@ class Rational(Propagator):
     def __check_init__(self) -> None:
         """Refuse an order that is not computed."""
         if self.order is not None and self.order not in ORDERS[1:]:
-            refuse("Rational.order", self.order, "it must be even, from 4 to 16", "Give 14, or None.")
+            raise_value_error("Rational.order", self.order, "it must be even, from 4 to 16", "Give 14, or None.")
 
     def unsupported(self, kind: ProblemKind) -> Reason | None:
         """More than one axis, a spectral scheme, a Wick angle, a force on a ring."""
@@ -109,21 +109,21 @@ class Rational(Propagator):
         """The chain's rates, its stationary density, and where mass is lost its lowest level."""
         cure = "Give fp.Chebyshev(), or fp.Uniformization() for a force."
         if not isinstance(operator, EdgeOperator) or operator.grid.ndim != 1:
-            refuse("method", self, "Rational needs one axis and a finite-volume scheme", cure)
+            raise_value_error("method", self, "Rational needs one axis and a finite-volume scheme", cure)
         if picture != Picture.DENSITY and operator.well is None:
-            refuse("picture", picture, "Rational carries the density of a process", cure)
+            raise_value_error("picture", picture, "Rational carries the density of a process", cure)
         (axis,), weights = operator.grid.axes, node_weights(operator)
         ring, lossy = axis.boundary == "periodic", axis.boundary == "absorbing" or operator.well is not None
-        if ring and not lossy and operator.log_root is None:
-            refuse("method", self, "a force round a ring makes the spectrum complex", cure)
+        if ring and not lossy and operator.log_sqrt_pi is None:
+            raise_value_error("method", self, "a force round a ring makes the spectrum complex", cure)
         up, down = operator.up[0], operator.down[0]
         excess = jnp.zeros_like(weights) if operator.well is None else operator.well
         if axis.boundary == "absorbing":
             excess = excess.at[0].add(down[0] / weights[0]).at[-1].add(up[-1] / weights[-1])
             up, down = up[1:-1], down[1:-1]
-        if not lossy and operator.log_root is None:
+        if not lossy and operator.log_sqrt_pi is None:
             operator = eqx.tree_at(
-                lambda made: made.log_root, operator, _balance(up, down, weights), is_leaf=lambda leaf: leaf is None
+                lambda made: made.log_sqrt_pi, operator, _balance(up, down, weights), is_leaf=lambda leaf: leaf is None
             )
         if not ring:
             up, down = (jnp.append(rate, 0) for rate in (up, down))
@@ -134,7 +134,7 @@ class Rational(Propagator):
     def apply(self, prepared: _Prepared, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
         """Every length from the one field, in one batch of solves."""
         if wick != 0:
-            refuse("wick", wick, "Rational holds on the negative axis only", "Give fp.Chebyshev().")
+            raise_value_error("wick", wick, "Rational holds on the negative axis only", "Give fp.Chebyshev().")
         order = self.order or choose_order(tol, field.real.dtype)
         if jnp.iscomplexobj(field):
             real, imaginary = (_advance(prepared, part, lengths, order) for part in (field.real, field.imag))

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.apply_along_axis import along
-from ..core.checks import check_integer, refuse
+from ..core.checks import check_integer, raise_value_error
 from ..core.loop import run_loop
 from ..core.machine import EXACTLY
 from ..core.memory import check_memory
@@ -72,12 +72,14 @@ class Splitting(Propagator):
 
     def __init__(self, order: int = 2, steps: int | None = None):
         if order not in (2, 4):
-            refuse("Splitting.order", order, "it must be 2 or 4", "Give 2 to keep positivity, 4 for small errors.")
+            raise_value_error(
+                "Splitting.order", order, "it must be 2 or 4", "Give 2 to keep positivity, 4 for small errors."
+            )
         if steps is not None:
             cure = f"Give a multiple of {order}, or None."
             check_integer("Splitting.steps", steps, order, cure)
             if steps % order:
-                refuse("Splitting.steps", steps, f"it must be a multiple of the order, {order}", cure)
+                raise_value_error("Splitting.steps", steps, f"it must be a multiple of the order, {order}", cure)
         self.order = 2 if order == 2 else 4
         self.steps = steps
 
@@ -105,14 +107,14 @@ class Splitting(Propagator):
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
         """The rates along each axis; a well counts as death along the first, from its lowest value up."""
         if not isinstance(operator, EdgeOperator):
-            refuse(
+            raise_value_error(
                 "method",
                 self,
                 f"{type(operator).__name__} is not made of rates along axes",
                 "Give scheme=fp.ScharfetterGummel(), or fp.Chebyshev() for this scheme.",
             )
-        if picture != Picture.DENSITY and operator.log_root is not None:
-            refuse("method", self, "it takes densities", "Give fp.Chebyshev() for the wave of a process.")
+        if picture != Picture.DENSITY and operator.log_sqrt_pi is not None:
+            raise_value_error("method", self, "it takes densities", "Give fp.Chebyshev() for the wave of a process.")
         self.check_grid(operator.grid)
         weights = node_weights(operator)
         floor = jnp.zeros((), weights.dtype) if operator.well is None else jnp.min(operator.well)
@@ -121,7 +123,7 @@ class Splitting(Propagator):
     def apply(self, prepared: _Prepared, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
         """Length after length, each with its share of the tolerance."""
         if wick != 0:
-            refuse("wick", wick, "Splitting takes imaginary time only", "Give fp.Chebyshev().")
+            raise_value_error("wick", wick, "Splitting takes imaginary time only", "Give fp.Chebyshev().")
 
         def one(masses: Array, length: Array) -> Step:
             share = tol * length / jnp.maximum(lengths[-1], jnp.finfo(lengths.dtype).tiny)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.checks import refuse
+from ..core.checks import raise_value_error
 from ..core.late import late
 from ..grid import Grid
 
@@ -68,7 +68,9 @@ class Record:
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self.arrays:
-            refuse("name", name, f"a {self.kind} has the arrays {', '.join(self.arrays)}", "Take one of them.")
+            raise_value_error(
+                "name", name, f"a {self.kind} has the arrays {', '.join(self.arrays)}", "Take one of them."
+            )
         return self.arrays[name]
 
     @property
@@ -99,7 +101,9 @@ class Record:
     def plot(self) -> Any:
         """The matplotlib figure that the result itself draws (with the `plot` extra)."""
         if self.kind == "Transport":
-            refuse("kind", self.kind, "a file keeps no path to draw", "Plot the transport before it is saved.")
+            raise_value_error(
+                "kind", self.kind, "a file keeps no path to draw", "Plot the transport before it is saved."
+            )
         return late("plot").draw(self)
 
     def save(self, path: Any) -> None:

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from ..core.checks import is_concrete, refuse
+from ..core.checks import is_concrete, raise_value_error
 from ..core.late import late
 from ..equation import Equation
 from ..grid import Grid
@@ -38,7 +38,7 @@ class Result(eqx.Module):
         kind = type(self).__name__
         given = {name: getattr(self, name) for name in DIMENSIONS[kind]}
         if not is_concrete(given):
-            refuse("result", kind, "its values are traced", "Save and plot outside of jit, vmap and grad.")
+            raise_value_error("result", kind, "its values are traced", "Save and plot outside of jit, vmap and grad.")
         arrays = {name: np.asarray(array) for name, array in given.items()}
         equation, grid, stats = self.equation, self.grid, self.stats
         header: dict[str, Any] = {
@@ -78,6 +78,6 @@ def _potential(equation: Equation, grid: Grid, times: np.ndarray | None) -> np.n
     if getattr(equation, "potential", None) is None:
         return None
     energy = equation.functions["potential"]
-    if not equation.moves or times is None:
+    if not equation.time_dependent or times is None:
         return np.asarray(grid.sample(lambda x: energy(x, jnp.zeros(()))))
     return np.stack([grid.sample(lambda x, t=t: energy(x, t)) for t in jnp.asarray(times)])

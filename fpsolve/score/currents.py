@@ -123,8 +123,8 @@ def _pair(operator: TensorOperator, wave: Array) -> tuple[TensorOperator, list[F
         drift = jnp.where(bright, steep, term.drift)
         base.append(eqx.tree_at(lambda t: t.drift, term, drift))
         against.append(eqx.tree_at(lambda t: t.drift, term, 2 * term.drift - drift))
-    log_root = jnp.log(jnp.maximum(jnp.abs(wave), jnp.finfo(wave.dtype).tiny))
-    return TensorOperator(grid=operator.grid, terms=tuple(base), well=None, log_root=log_root), against
+    log_sqrt_pi = jnp.log(jnp.maximum(jnp.abs(wave), jnp.finfo(wave.dtype).tiny))
+    return TensorOperator(grid=operator.grid, terms=tuple(base), well=None, log_sqrt_pi=log_sqrt_pi), against
 
 
 def _bright(term: Factor, wave: Array, i: int) -> Array:

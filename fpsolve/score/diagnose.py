@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.checks import check_integer, check_positive, is_concrete, refuse
+from ..core.checks import check_integer, check_positive, is_concrete, raise_value_error
 from ..core.late import late
 from ..core.program import compiled, full_precision
 from ..core.types import Count, Point, Real
@@ -154,9 +154,11 @@ def diagnose(
     field = as_score(score)
     if isinstance(field, MovingScore) != (path is not None):
         cure = "Give path= with a score of x and lambda, and none with one of x alone."
-        refuse("path", path, f"the score takes {'a' if path is None else 'no'} place on a path", cure)
+        raise_value_error("path", path, f"the score takes {'a' if path is None else 'no'} place on a path", cure)
     if grid is not None and grid.ndim != array.shape[1]:
-        refuse("grid", grid, f"the samples have {array.shape[1]} coordinates", "Give a grid of as many axes.")
+        raise_value_error(
+            "grid", grid, f"the samples have {array.shape[1]} coordinates", "Give a grid of as many axes."
+        )
     path = None if path is None else as_path(path)
     still = as_score(AtData(field)) if isinstance(field, MovingScore) else field
     keys = jax.random.split(key, 3)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core.checks import refuse
+from ..core.checks import raise_value_error
 from ..core.types import Point
 from ..potential import Potential, takes_time
 
@@ -41,9 +41,9 @@ def as_score(model: Any) -> StillScore | MovingScore:
     """The score of a model as a function of x, or of x and t if the model moves.
 
     **Arguments**: `model`, with a method `score`, or an `fp.Potential` U whose score is -∇U, or a function x or x, t to
-    the score `(d,)`. Whether it moves is what its `moves` says, else its signature. **Returns** a function that takes x
-    `(d,)`, and t where the model moves; a score of `as_score` is returned as it is. **Raises** `ValueError` for what
-    cannot be called. **Cost**: one call of the model, or one gradient.
+    the score `(d,)`. Whether it depends on time is what its `time_dependent` says, else its signature. **Returns** a
+    function that takes x `(d,)`, and t where the model moves; a score of `as_score` is returned as it is.
+    **Raises** `ValueError` for what cannot be called. **Cost**: one call of the model, or one gradient.
 
     ```python
     import jax.numpy as jnp
@@ -57,11 +57,13 @@ def as_score(model: Any) -> StillScore | MovingScore:
         return model
     own = getattr(model, "score", None)
     if not callable(own) and not callable(model):
-        refuse("score", model, "it must be a function of x, or of x and t", "Give lambda x: ..., or a network.")
-    moves = getattr(model, "moves", None)
-    if not isinstance(moves, bool):
-        moves = takes_time(own if callable(own) else model)
-    return MovingScore(model) if moves else StillScore(model)
+        raise_value_error(
+            "score", model, "it must be a function of x, or of x and t", "Give lambda x: ..., or a network."
+        )
+    time_dependent = getattr(model, "moves", None)
+    if not isinstance(time_dependent, bool):
+        time_dependent = takes_time(own if callable(own) else model)
+    return MovingScore(model) if time_dependent else StillScore(model)
 
 
 def _evaluate(model: Any, *arguments: Any) -> Array:

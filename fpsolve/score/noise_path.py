@@ -11,7 +11,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core.checks import check_choice, refuse
+from ..core.checks import check_choice, raise_value_error
 from ..path.noising import Noise, VarianceExploding, VariancePreserving
 from ..potential.leaves import Value
 
@@ -41,12 +41,14 @@ class NoisePath(eqx.Module):
         names = tuple(KINDS[kind].__annotations__)
         for name, value in numbers.items():
             if name not in names:
-                refuse(name, value, f"kind {kind!r} has no such number", f"Give {' and '.join(names)}, or none.")
+                raise_value_error(
+                    name, value, f"kind {kind!r} has no such number", f"Give {' and '.join(names)}, or none."
+                )
         self.noise = KINDS[kind](**numbers)
 
     def alpha(self, lam: Value) -> Array:
         """α(λ), of the shape of λ; 1 at λ = 0."""
-        return jnp.exp(-0.5 * self.noise.exposure(jnp.asarray(lam)))
+        return jnp.exp(-0.5 * self.noise.integrated_beta(jnp.asarray(lam)))
 
     def sigma(self, lam: Value) -> Array:
         """σ(λ), of the shape of λ; 0 at λ = 0."""
@@ -60,5 +62,7 @@ def as_path(path: Any) -> Any:
         return NoisePath(path)
     for name in ("alpha", "sigma"):
         if not callable(getattr(path, name, None)):
-            refuse("path", path, f"it must have a method {name}(lam)", 'Give fp.Noising(mixture), "vp" or "ve".')
+            raise_value_error(
+                "path", path, f"it must have a method {name}(lam)", 'Give fp.Noising(mixture), "vp" or "ve".'
+            )
     return path

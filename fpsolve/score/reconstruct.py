@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.checks import check_numbers, is_concrete, refuse
+from ..core.checks import check_numbers, is_concrete, raise_value_error
 from ..core.late import late
 from ..core.program import full_precision, sampling_program
 from ..core.result import code, raise_failure
@@ -90,10 +90,10 @@ class Reconstruction(eqx.Module):
         if is_concrete(eps2, lowest):
             error = check_numbers("eps2", eps2, "it must be a mean squared error", "Give E_p |s - grad log p|^2.")
             if not np.all(error >= 0):
-                refuse("eps2", eps2, "it must be at least zero", "Give E_p |s - grad log p|^2.")
+                raise_value_error("eps2", eps2, "it must be at least zero", "Give E_p |s - grad log p|^2.")
             if not np.all(error >= 4 * float(lowest) * (1 - BELOW) - BELOW * float(self.gap)):
                 allowed = f"no density has an error below 4 lambda = {4 * float(lowest):.4g}"
-                refuse("eps2", eps2, allowed, "Measure it over the data, or refine the grid.")
+                raise_value_error("eps2", eps2, allowed, "Measure it over the data, or refine the grid.")
         over = jnp.maximum(jnp.asarray(eps2) / 4 - lowest, 0)
         return jnp.minimum(over * diffusion / self.gap, 1)
 
@@ -148,7 +148,7 @@ class Reconstruction(eqx.Module):
         operator = self.operator
         if not (isinstance(operator, TensorOperator) and all(isinstance(term, Factor) for term in operator.terms)):
             cure = "Reconstruct on Line, Periodic or Legendre axes, with fp.Spectral()."
-            refuse("scheme", type(operator).__name__, f"{wanted} are computed in smooth bases", cure)
+            raise_value_error("scheme", type(operator).__name__, f"{wanted} are computed in smooth bases", cure)
         return operator
 
 
@@ -183,13 +183,15 @@ def reconstruct(
     ```
     """
     if not isinstance(grid, Grid):
-        refuse("grid", grid, "it must be an fp.Grid", "Give fp.Grid(fp.Line(-5, 5, 64)), say.")
+        raise_value_error("grid", grid, "it must be an fp.Grid", "Give fp.Grid(fp.Line(-5, 5, 64)), say.")
     field = as_score(score)
     equation = ScoreHamiltonian(field, diffusion)
     if equation.diffusion.ndim:
-        refuse("diffusion", diffusion, "the bounds of a reconstruction need one number", "Give D, a number above zero.")
+        raise_value_error(
+            "diffusion", diffusion, "the bounds of a reconstruction need one number", "Give D, a number above zero."
+        )
     if k < 2:
-        refuse("k", k, "a gap needs two levels", "Give k=2 or more.")
+        raise_value_error("k", k, "a gap needs two levels", "Give k=2 or more.")
     request = validate_modes(equation, grid, k, t, scheme, None)
     found, operator = solve(request)
     _check_confined(found, getattr(field.model, "__name__", type(field.model).__name__))
@@ -214,4 +216,4 @@ def _check_confined(found: Spectrum, name: str) -> None:
             if ends > ENDS:
                 allowed = f"it does not confine: its lowest mode has {ends:.1e} of its peak at the ends of axis {i}"
                 cure = "There is no ground state. Add a confining tail to the network, or widen the box."
-                refuse("score", name, allowed, cure)
+                raise_value_error("score", name, allowed, cure)

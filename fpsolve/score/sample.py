@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core.checks import check_finite_number, check_integer, refuse
+from ..core.checks import check_finite_number, check_integer, raise_value_error
 from ..core.program import compiled
 from ..core.types import Count, Real
 from ..diffusion.steps import check_places
@@ -70,13 +70,13 @@ def sample(
     count = check_integer("count", count, 1, "Give how many samples to draw.")
     dim = check_integer("dim", dim, 1, "Give the number of coordinates.")
     if not 0 <= check_finite_number("noise", noise) <= 1:
-        refuse("noise", noise, "it must lie between 0 and 1", "Give 0 for DDIM, 1 for DDPM.")
+        raise_value_error("noise", noise, "it must lie between 0 and 1", "Give 0 for DDIM, 1 for DDPM.")
     first, second = jax.random.split(key)
     places = jnp.asarray(places, dtype=float)
     if initial is None:
         initial = path.sigma(places[0]) * jax.random.normal(first, (count, dim))
     elif jnp.shape(initial) != (count, dim):
-        refuse("initial.shape", jnp.shape(initial), f"it must be {(count, dim)}", "Give one row a sample.")
+        raise_value_error("initial.shape", jnp.shape(initial), f"it must be {(count, dim)}", "Give one row a sample.")
     start = jnp.asarray(initial, dtype=places.dtype)
     field = moving_score(score)
     check_output("score", field, start[:TRIED], places[0])
@@ -87,7 +87,9 @@ def moving_score(score: Any) -> MovingScore:
     """`score` as a function of x and λ, or a refusal."""
     field = as_score(score)
     if not isinstance(field, MovingScore):
-        refuse("score", score, "it must be a function of x and λ", "Give lambda x, lam: ..., or a timed network.")
+        raise_value_error(
+            "score", score, "it must be a function of x and λ", "Give lambda x, lam: ..., or a timed network."
+        )
     return field
 
 

@@ -15,16 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.checks import refuse
+from ..core.checks import raise_value_error
 from ..core.files import write_atomically
 
 
 def check_folder(folder: Any) -> Path:
     """The folder as a path, or a refusal."""
     if not isinstance(folder, str | os.PathLike):
-        refuse("checkpoint", folder, "it must be the path of a folder", 'Give "runs/first", say.')
+        raise_value_error("checkpoint", folder, "it must be the path of a folder", 'Give "runs/first", say.')
     if Path(folder).exists() and not Path(folder).is_dir():
-        refuse("checkpoint", str(folder), "it is a file", "Give a folder, new or of the same call.")
+        raise_value_error("checkpoint", str(folder), "it is a file", "Give a folder, new or of the same call.")
     return Path(folder)
 
 
@@ -40,7 +40,9 @@ class Checkpoint:
             different = sorted(name for name in mine if theirs.get(name) != mine[name])
             if different:
                 allowed = f"it holds another problem, which differs in {', '.join(different)}"
-                refuse("checkpoint", str(folder), allowed, "Give an empty folder, or the same call as before.")
+                raise_value_error(
+                    "checkpoint", str(folder), allowed, "Give an empty folder, or the same call as before."
+                )
         else:
             write_atomically(header, lambda file: file.write(json.dumps(mine, indent=2).encode()))
 
@@ -67,7 +69,7 @@ def _fingerprint(request: Any, scheme: Any, method: Any, field: Array) -> dict[s
         return hashlib.sha256(b"".join(np.asarray(array).tobytes() for array in arrays)).hexdigest()[:16]
 
     equation, grid, times = request.equation, request.grid, request.times
-    moments = np.asarray(times) if equation.moves else np.zeros(1)
+    moments = np.asarray(times) if equation.time_dependent else np.zeros(1)
     points = grid.points.reshape(-1, grid.ndim)
     physics = [jax.vmap(equation.diffusions)(points)]
     for t in moments:

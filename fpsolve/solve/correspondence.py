@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array, scaled
-from ..core.checks import refuse
+from ..core.checks import raise_value_error
 from ..core.decision import Decision
 from ..core.memory import check_memory
 from ..core.program import full_precision, quick_program
@@ -76,10 +76,10 @@ class Correspondence(Result):
 
     def details(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The verdict, and `root` = sqrt(pi): `(*shape)`, or `(T, *shape)` where it moves."""
-        times = jnp.asarray(self.times) if self.equation.moves else jnp.zeros(1)
-        roots = np.stack([jnp.exp(self.equation.log_root(self.grid, t)) for t in times])
+        times = jnp.asarray(self.times) if self.equation.time_dependent else jnp.zeros(1)
+        roots = np.stack([jnp.exp(self.equation.log_sqrt_pi(self.grid, t)) for t in times])
         entries = {"holds": self.holds, "tolerance": float(self.tolerance)}
-        return entries, {"root": roots if self.equation.moves else roots[0]}
+        return entries, {"root": roots if self.equation.time_dependent else roots[0]}
 
 
 @full_precision
@@ -103,7 +103,9 @@ def correspondence(
     ```
     """
     if not isinstance(equation, FokkerPlanck):
-        refuse("equation", equation, "it must be an fp.FokkerPlanck, which has two sides", "Give its potential to one.")
+        raise_value_error(
+            "equation", equation, "it must be an fp.FokkerPlanck, which has two sides", "Give its potential to one."
+        )
     equation, grid = check_equation(equation, grid)
     times = check_times(times)
     check_memory("grid", grid.shape, 2 * len(times) + 24, "Take fewer nodes on some axis, or fewer times.")
@@ -114,11 +116,11 @@ def correspondence(
     sampled = SampledEquation(equation, grid, True, in_cells=may_be_in_cells(scheme))
     cell = sampled.cell
     first = sampled.operator(scheme, field.dtype)
-    size = float(wave_size(first.log_root, scaled(field, cell), sampled.solved))
+    size = float(wave_size(first.log_sqrt_pi, scaled(field, cell), sampled.solved))
     if not np.isfinite(size):
         cure = "Start from a narrower density, or one nearer to the Gibbs density; fp.evolve takes any start."
-        refuse("initial", size, "its wave p / sqrt(pi) overflows", cure)
-    problem = Problem(sampled.path(scheme) if equation.moves else first, Picture.DENSITY, 0.0)
+        raise_value_error("initial", size, "its wave p / sqrt(pi) overflows", cure)
+    problem = Problem(sampled.path(scheme) if equation.time_dependent else first, Picture.DENSITY, 0.0)
     sides = run_both(problem, scaled(field, cell), times)
     epsilon = float(jnp.finfo(field.dtype).eps)
     tolerance = np.asarray(max(LARGEST_DIFFERENCE * epsilon, 64 * epsilon * size))
@@ -148,16 +150,16 @@ def _spectra(sampled: SampledEquation, scheme: Scheme, t: Array) -> Array:
     """Levels of -L by its right and left eigenfunctions sqrt(pi) psi and psi / sqrt(pi), and levels of H."""
     grid = sampled.grid
     modes = spectrum(sampled.equation, grid, min(LEVELS, grid.size), t=t, scheme=scheme)
-    static = not sampled.equation.moves
+    static = not sampled.equation.time_dependent
     operator = sampled.operator(scheme, modes.values.dtype, 0.0 if static else t)
     return _both_levels(operator, modes.values, scaled(modes.vectors, math.sqrt(sampled.cell)))
 
 
 @quick_program
 def _both_levels(operator: Operator, values: Array, vectors: Array) -> Array:
-    log_root = operator.log_root
+    log_sqrt_pi = operator.log_sqrt_pi
     # Where sqrt(pi) has underflowed both eigenfunctions are nil to rounding.
-    seen = log_root > np.log(np.finfo(values.dtype).tiny) / 4
-    left = jnp.where(seen, jnp.exp(-jnp.where(seen, log_root, 0)), 0) * vectors
-    right = jnp.exp(log_root) * vectors
+    seen = log_sqrt_pi > np.log(np.finfo(values.dtype).tiny) / 4
+    left = jnp.where(seen, jnp.exp(-jnp.where(seen, log_sqrt_pi, 0)), 0) * vectors
+    right = jnp.exp(log_sqrt_pi) * vectors
     return jnp.stack([-operator.grid.integrate(left * jax.vmap(operator.generator)(right)), values])

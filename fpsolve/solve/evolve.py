@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core.checks import is_concrete, refuse
+from ..core.checks import is_concrete, raise_value_error
 from ..core.program import full_precision
 from ..core.progress import track
 from ..core.result import raise_failure
@@ -146,7 +146,9 @@ def _request(
         check_wick(equation, wick)
         if (scheme is not None and not scheme.spectral) or needs_rates(method):
             given = scheme if scheme is not None else method
-            refuse("grid", None, f"a grid is fitted for fp.Spectral, and {given!r} is no part of that", "Give grid=.")
+            raise_value_error(
+                "grid", None, f"a grid is fitted for fp.Spectral, and {given!r} is no part of that", "Give grid=."
+            )
         fitted = fit(equation, initial, tol, times, wick=wick)
         grid, scheme, found = fitted.grid, Spectral(), (fitted.words, fitted.space_error)
     return validate(equation, initial, times, grid, scheme, method, tol, wick, observables, found)

@@ -27,7 +27,7 @@ from jax.scipy.sparse.linalg import bicgstab
 from jaxtyping import Array
 
 from ..core.arrays import as_array
-from ..core.checks import is_concrete, refuse
+from ..core.checks import is_concrete, raise_value_error
 from ..core.program import full_precision, shape_program
 from ..core.result import NumericalFailure
 from ..equation import Equation, FokkerPlanck
@@ -74,7 +74,7 @@ def committor(equation: Equation, grid: Grid, reactant: Any, product: Any, *, t:
     read = tuple(read_set(name, s, grid) for name, s in (("reactant", reactant), ("product", product)))
     sets = tuple(inside for inside, _ in read)
     if is_concrete(*sets) and bool(np.any(np.asarray(sets[0]) & np.asarray(sets[1]))):
-        refuse("product", product, "it must not meet the reactant", "Move the sets apart.")
+        raise_value_error("product", product, "it must not meet the reactant", "Move the sets apart.")
     shares = edge_shares(grid, sets, tuple(function for _, function in read))
     q, residual = _solve(samples, grid, sets, shares, TO_THE_LAST, TIGHT)
     if grid.ndim > 1 and is_concrete(q):
@@ -124,11 +124,11 @@ class Backward(eqx.Module):
         """M g, from the differences of g, `(*shape)`."""
         answer = self.held * g
         for i, axis in enumerate(self.operator.grid.axes):
-            below, above = axis.beside(g, i)
+            below, above = axis.face_neighbors(g, i)
             rise = above - below
             lower, upper = (
-                axis.around(self.operator.down[i] * rise, i)[0],
-                axis.around(self.operator.up[i] * rise, i)[1],
+                axis.node_faces(self.operator.down[i] * rise, i)[0],
+                axis.node_faces(self.operator.up[i] * rise, i)[1],
             )
             answer = answer + (lower - upper) / _widths(self.operator, i)
         return answer
@@ -166,13 +166,13 @@ class Backward(eqx.Module):
 
     def _drawn(self, i: int, g: Array) -> Array:
         axis, up, down = self.operator.grid.axes[i], self.operator.up[i], self.operator.down[i]
-        below, above = axis.beside(g, i)
-        return (axis.around(down * below, i)[0] + axis.around(up * above, i)[1]) / _widths(self.operator, i)
+        below, above = axis.face_neighbors(g, i)
+        return (axis.node_faces(down * below, i)[0] + axis.node_faces(up * above, i)[1]) / _widths(self.operator, i)
 
     def _sent(self, i: int, g: Array) -> Array:
         axis, up, down = self.operator.grid.axes[i], self.operator.up[i], self.operator.down[i]
-        below, above = axis.beside(g / _widths(self.operator, i), i)
-        return axis.around(up * below, i)[0] + axis.around(down * above, i)[1]
+        below, above = axis.face_neighbors(g / _widths(self.operator, i), i)
+        return axis.node_faces(up * below, i)[0] + axis.node_faces(down * above, i)[1]
 
 
 def _solve(samples: Samples, grid: Grid, sets: Fields, shares: Fields, load: str, goal: float) -> tuple[Array, Array]:
@@ -223,19 +223,19 @@ def _factor(operator: EdgeOperator, sets: Fields, shares: Fields) -> Backward:
     up, down = [], []
     for i, axis in enumerate(operator.grid.axes):
         rising, falling = _cut(operator.up[i], operator.down[i], shares[i].astype(held.dtype))
-        below, above = axis.beside(free, i)
+        below, above = axis.face_neighbors(free, i)
         up.append(rising * below)
         down.append(falling * above)
     masked = EdgeOperator(operator.grid, tuple(up), tuple(down), None, None)
-    one, leaving = jnp.ones((), held.dtype), [_leaving(masked, i) for i in range(operator.grid.ndim)]
-    others = lambda i: sum((leaving[j] for j in range(len(leaving)) if j != i), start=held)
+    one, out_rates = jnp.ones((), held.dtype), [_leaving(masked, i) for i in range(operator.grid.ndim)]
+    others = lambda i: sum((out_rates[j] for j in range(len(out_rates)) if j != i), start=held)
     lines = tuple(factor_lines(masked, i, one, others(i)) for i in range(operator.grid.ndim))
     return Backward(masked, held, lines)
 
 
 def _leaving(operator: EdgeOperator, i: int) -> Array:
     axis = operator.grid.axes[i]
-    return (axis.around(operator.down[i], i)[0] + axis.around(operator.up[i], i)[1]) / _widths(operator, i)
+    return (axis.node_faces(operator.down[i], i)[0] + axis.node_faces(operator.up[i], i)[1]) / _widths(operator, i)
 
 
 def _cut(up: Array, down: Array, share: Array) -> tuple[Array, Array]:
@@ -258,7 +258,7 @@ def _check(equation: Any, grid: Any, t: Any) -> tuple[FokkerPlanck, Grid, Sample
     volumes = ScharfetterGummel()
     equation, grid, samples = check_and_sample(equation, grid, volumes, t)
     if not equation.evolves_density:
-        refuse("equation", equation, "paths belong to a process", "Give an fp.FokkerPlanck.")
+        raise_value_error("equation", equation, "paths belong to a process", "Give an fp.FokkerPlanck.")
     if samples is None:  # traced
         samples = volumes.sample(equation, grid, as_array(t), False)
     return equation, grid, samples

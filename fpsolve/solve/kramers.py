@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array, host_module
-from ..core.checks import is_concrete, refuse
+from ..core.checks import is_concrete, raise_value_error
 from ..core.program import full_precision, sampling_program
 from ..equation import Equation, FokkerPlanck
 from ..grid import Grid
@@ -75,21 +75,23 @@ def eyring_kramers(equation: Equation, grid: Grid, *, t: Any = 0.0) -> EyringKra
     equation, grid = check_equation(equation, grid, t)
     t = as_array(t)
     if not is_concrete(equation, t):
-        refuse(
+        raise_value_error(
             "equation", equation, "the wells of a traced potential cannot be counted", "Call it outside jit and grad."
         )
     if not isinstance(equation, FokkerPlanck) or equation.irreversible_anywhere or equation.diffusion.ndim:
-        refuse("equation", equation, "the law needs a potential and one diffusion", "Drop the force.")
+        raise_value_error("equation", equation, "the law needs a potential and one diffusion", "Drop the force.")
     minima, saddles = _critical_points(equation, grid, t)
     if len(minima) < 2:
         allowed = f"the law needs two wells, and the grid holds {len(minima)} minima"
-        refuse("equation", equation, allowed, "Widen the box, or ask for fp.spectral_gap, which needs no wells.")
+        raise_value_error(
+            "equation", equation, allowed, "Widen the box, or ask for fp.spectral_gap, which needs no wells."
+        )
     minima = minima[np.argsort(np.asarray(_energies(equation, as_array(minima), t)))]
     paths = [_wells_beside(equation, grid, minima, saddle, t) for saddle in saddles]
     joined = [k for k, (a, b) in enumerate(paths) if a != b and min(a, b) >= 0]
     if not _connected(len(minima), [paths[k] for k in joined]):
         cure = "Widen the box, or refine the grid: saddles are told apart by its spacing."
-        refuse("equation", equation, "the law needs a saddle between any two wells, by way of others", cure)
+        raise_value_error("equation", equation, "the law needs a saddle between any two wells, by way of others", cure)
     between = as_array([paths[k] for k in joined], int)
     return _law(equation, as_array(minima), as_array(saddles[joined]), between, t)
 
@@ -108,9 +110,15 @@ def _law(equation: FokkerPlanck, minima: Array, saddles: Array, between: Array, 
     wide, narrow = jnp.sum(jnp.log(steep), 1) / 2, jnp.sum(jnp.log(jnp.abs(top)), 1) / 2
     barriers = energy(saddles)[:, None] - energy(minima)[between]
     speed = jnp.abs(top[:, :1]) / (2 * math.pi)
-    leaving = speed * jnp.exp(wide[between] - narrow[:, None] - barriers / diffusion)
+    out_rates = speed * jnp.exp(wide[between] - narrow[:, None] - barriers / diffusion)
     a, b = between.T
-    rates = jnp.zeros((len(minima), len(minima)), leaving.dtype).at[a, b].add(leaving[:, 0]).at[b, a].add(leaving[:, 1])
+    rates = (
+        jnp.zeros((len(minima), len(minima)), out_rates.dtype)
+        .at[a, b]
+        .add(out_rates[:, 0])
+        .at[b, a]
+        .add(out_rates[:, 1])
+    )
     return EyringKramers(minima, saddles, between, barriers, rates, _gap(rates))
 
 
@@ -145,7 +153,9 @@ def _critical_points(equation: FokkerPlanck, grid: Grid, t: Any) -> tuple[np.nda
             continue
         if np.min(np.abs(curvature)) < 1e-6 * np.max(np.abs(curvature)):
             cure = "Ask for fp.spectral_gap, which needs no wells."
-            refuse("potential", equation.potential, f"it is flat in a direction at x = {point.tolist()}", cure)
+            raise_value_error(
+                "potential", equation.potential, f"it is flat in a direction at x = {point.tolist()}", cure
+            )
         known.append(point)
     shaped = lambda points: np.array(points).reshape(-1, grid.ndim)
     return shaped(found[0]), shaped(found[1])

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array
-from ..core.checks import is_concrete, refuse
+from ..core.checks import is_concrete, raise_value_error
 from ..core.content import read_at
 from ..core.program import sampling_program
 from ..grid import Grid
@@ -34,17 +34,19 @@ def read_set(name: str, given: Any, grid: Grid, empty: bool = False) -> tuple[Ar
             inside = _sample(grid, function)
         except jax.errors.TracerBoolConversionError:
             cure = "Join conditions by & and |, not by `and`, `or` and `if`."
-            refuse(name, given, "it must be a function that JAX can trace", cure)
+            raise_value_error(name, given, "it must be a function that JAX can trace", cure)
         except (IndexError, TypeError, ValueError) as error:
-            refuse(name, given, f"it must take a point of {grid.ndim} coordinates, and fails there ({error})", CURE)
+            raise_value_error(
+                name, given, f"it must take a point of {grid.ndim} coordinates, and fails there ({error})", CURE
+            )
     else:
         inside = as_array(given, given.dtype) if hasattr(given, "dtype") else given
     if not hasattr(inside, "dtype") or inside.dtype != bool:
-        refuse(name, given, "it must be a set: a function to a boolean, or an array of booleans", CURE)
+        raise_value_error(name, given, "it must be a set: a function to a boolean, or an array of booleans", CURE)
     if inside.shape != grid.shape:
-        refuse(f"{name}.shape", inside.shape, f"it must be the grid's shape, {grid.shape}", CURE)
+        raise_value_error(f"{name}.shape", inside.shape, f"it must be the grid's shape, {grid.shape}", CURE)
     if is_concrete(inside) and not empty and not np.any(np.asarray(inside)):
-        refuse(name, given, "it holds no node of the grid", "Make it larger, or refine the grid.")
+        raise_value_error(name, given, "it holds no node of the grid", "Make it larger, or refine the grid.")
     return inside, function
 
 
@@ -63,12 +65,12 @@ def edge_shares(grid: Grid, sets: tuple[Array, ...], functions: tuple[Any, ...])
 def _shares_along(grid: Grid, i: int, sets: tuple[Array, ...], functions: tuple[Any, ...]) -> Array:
     axis = grid.axes[i]
     place = lambda u: jnp.asarray(u, float).reshape(-1, *[1] * (grid.ndim - 1 - i))
-    lower, gaps = place(axis.sides[0]), place(axis.gaps)
-    share = jnp.ones(axis.beside(sets[0], i)[0].shape)
+    lower, gaps = place(axis.endpoints[0]), place(axis.spacings)
+    share = jnp.ones(axis.face_neighbors(sets[0], i)[0].shape)
     for inside, function in zip(sets, functions, strict=True):
         if function is None:
             continue
-        below, above = axis.beside(inside, i)
+        below, above = axis.face_neighbors(inside, i)
         at = lambda part, f=function: _on_edges(f, grid, i, lower + part * gaps)
 
         def halve(_: Any, bounds: tuple[Array, Array], at: Any = at, below: Any = below) -> tuple[Array, Array]:

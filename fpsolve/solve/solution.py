@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.apply_along_axis import transform
-from ..core.checks import refuse
+from ..core.checks import raise_value_error
 from ..core.decision import Decision
 from ..core.late import late
 from ..core.program import compiled
 from ..core.result import CODES
-from ..equation import Equation, FokkerPlanck, divide_root
+from ..equation import Equation, FokkerPlanck, divide_by_sqrt_pi
 from ..grid import Grid
 from ..operator import Scheme
 from ..operator.transfer import transfer
@@ -97,13 +97,17 @@ class Solution(Result):
 
 def _pairs(old: Grid, new: Any) -> list[tuple[Any, Any]]:
     if not isinstance(new, Grid):
-        refuse("grid", new, "it must be an fp.Grid", "Give fp.Grid(fp.Line(-1, 1, 200)), say.")
+        raise_value_error("grid", new, "it must be an fp.Grid", "Give fp.Grid(fp.Line(-1, 1, 200)), say.")
     if old.ndim != new.ndim:
-        refuse("grid", new, f"it must have {old.ndim} axes, as the solution has", "Give one axis a dimension.")
+        raise_value_error(
+            "grid", new, f"it must have {old.ndim} axes, as the solution has", "Give one axis a dimension."
+        )
     for before, after in zip(old.axes, new.axes, strict=True):
         slack = 1e-12 * before.length
         if after.lower < before.lower - slack or after.upper > before.upper + slack:
-            refuse("grid", after, f"it must lie within {before!r}", "Evolve on a larger box, or ask for a smaller one.")
+            raise_value_error(
+                "grid", after, f"it must lie within {before!r}", "Evolve on a larger box, or ask for a smaller one."
+            )
     return list(zip(old.axes, new.axes, strict=True))
 
 
@@ -120,12 +124,12 @@ def _through_waves(
 ) -> Array:
     def at(t: Any, densities: Array) -> Array:
         log_gibbs = lambda grid: grid.sample(lambda x: equation.log_gibbs(x, old.origin, t))
-        log_root = equation.log_root(old, t)
-        log_z = jnp.max(log_gibbs(old)) - 2 * jnp.max(log_root)  # the old grid's: the same density, at other points
-        wave = _apply(matrices, divide_root(densities, log_root))
+        log_sqrt_pi = equation.log_sqrt_pi(old, t)
+        log_z = jnp.max(log_gibbs(old)) - 2 * jnp.max(log_sqrt_pi)  # the old grid's: the same density, at other points
+        wave = _apply(matrices, divide_by_sqrt_pi(densities, log_sqrt_pi))
         return (wave * jnp.exp((log_gibbs(new) - log_z) / 2)).astype(values.dtype)
 
-    return jax.lax.map(lambda frame: at(*frame), (times, values)) if equation.moves else at(0.0, values)
+    return jax.lax.map(lambda frame: at(*frame), (times, values)) if equation.time_dependent else at(0.0, values)
 
 
 def _plain(value: Any) -> Any:

@@ -33,11 +33,11 @@ from ..eigen import (
     lacks_digits,
     levels,
     levels_through_factor,
+    lowest_modes,
     partner_mode,
     relaxation_modes,
     sample_line,
     sampled_line_gap,
-    slow_waves,
     tridiagonal_modes,
 )
 from ..equation import Equation, FokkerPlanck
@@ -184,7 +184,7 @@ def _solve(
     operator: Operator, factored: Operator | None, solver: str, k: int, size: int, tol: Array, process: bool
 ) -> Outcome:
     frozen = jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_array(leaf) else leaf, operator)
-    waves, converged = slow_waves(solver, frozen, k, size, tol)
+    waves, converged = lowest_modes(solver, frozen, k, size, tol)
     return _outcome(levels(operator, factored, waves), waves, converged, k, operator, process)
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.arrays import as_array, host_module
-from ..core.checks import refuse
+from ..core.checks import raise_value_error
 from ..core.decision import Decision
 from ..equation import Equation
 from ..grid import Grid
@@ -46,7 +46,7 @@ class Spectrum(Result):
     def gap(self) -> Array:
         """E_1 - E_0, a scalar. **Raises** `ValueError` if fewer than two levels were asked for."""
         if len(self.values) < 2:
-            refuse("k", len(self.values), "a gap needs two levels", "Ask for k=2 or more.")
+            raise_value_error("k", len(self.values), "a gap needs two levels", "Ask for k=2 or more.")
         values = self._real_values
         known = self.equation.evolves_density and not self._absorbs
         return as_array(values[1] if known else values[1] - values[0], values.dtype)
@@ -59,7 +59,7 @@ class Spectrum(Result):
         """
         equation = self.equation
         if not equation.evolves_density or self.left is not None or jnp.ndim(equation.diffusion):
-            refuse("equation", equation, "it needs one diffusion and a Gibbs density", "Use .gap.")
+            raise_value_error("equation", equation, "it needs one diffusion and a Gibbs density", "Use .gap.")
         return equation.diffusion / self.gap
 
     @property
@@ -92,7 +92,9 @@ class Spectrum(Result):
         mass leaves."""
         self._require_process("a stationary density")
         if self._absorbs:
-            refuse("grid", self.grid, "a stationary density does not exist: an axis absorbs", "Use .vectors[0].")
+            raise_value_error(
+                "grid", self.grid, "a stationary density does not exist: an axis absorbs", "Use .vectors[0]."
+            )
         first = self.vectors[0]
         return first**2 if self.left is None else first.real
 
@@ -116,7 +118,7 @@ class Spectrum(Result):
 
     def _require_process(self, wanted: str) -> None:
         if not self.equation.evolves_density:
-            refuse("equation", self.equation, f"{wanted} belong to a process", "Give an fp.FokkerPlanck.")
+            raise_value_error("equation", self.equation, f"{wanted} belong to a process", "Give an fp.FokkerPlanck.")
 
 
 def _sentence(name: str, decision: Decision) -> str:

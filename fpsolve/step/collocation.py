@@ -51,7 +51,7 @@ class Frame(NamedTuple):
     base: Array
 
 
-class Crossing(NamedTuple):
+class StepperState(NamedTuple):
     """Where a march stands: the time, the next length, both fields, and what the next step is foretold from."""
 
     t: Array
@@ -67,9 +67,9 @@ class Crossing(NamedTuple):
     attempts: Array
 
 
-def cross_adaptively(
+def integrate_adaptive(
     problem: Any, field: Array, start: Any, end: Any, tol: Any, length: Any, ranks: tuple[int, ...]
-) -> Crossing:
+) -> StepperState:
     """From `start` to `end` in steps chosen on the way; the error is infinite where the steps became too many."""
     dtype = field.real.dtype
     whole = end - start
@@ -77,12 +77,12 @@ def cross_adaptively(
 
     shortest = jnp.maximum(64 * epsilon * jnp.abs(end), SHORTEST * whole)
 
-    def unfinished(now: Crossing) -> Array:
+    def unfinished(now: StepperState) -> Array:
         refused = now.attempts - now.steps
         affordable = now.calls < MOST * jnp.maximum((now.t - start) / whole, LEAST)
         return (now.t < end) & (now.length > shortest) & (refused < REFUSALS + now.steps) & affordable
 
-    def attempt(now: Crossing) -> Crossing:
+    def attempt(now: StepperState) -> StepperState:
         left = end - now.t
         count = jnp.maximum(jnp.ceil(left / now.length - 0.01), 1)
         length = left / count
@@ -99,7 +99,7 @@ def cross_adaptively(
         factor = jnp.where(taken | settled, jnp.clip(0.85 * factor, 0.25, 1.7), 0.4)
         factor = jnp.where(jnp.isfinite(error), factor, 0.25)
         pick = lambda new, old: jnp.where(taken, new, old)
-        return Crossing(
+        return StepperState(
             t=pick(after, now.t),
             length=length * factor,
             coarse=pick(coarse, now.coarse),
@@ -119,11 +119,11 @@ def cross_adaptively(
     )
 
 
-def cross_evenly(problem: Any, field: Array, start: Any, end: Any, count: int, tol: Any) -> Crossing:
+def integrate_fixed(problem: Any, field: Array, start: Any, end: Any, count: int, tol: Any) -> StepperState:
     """From `start` to `end` in `count` equal steps: what can be traced, and differentiated in both modes."""
     length = (end - start) / count
 
-    def one(now: Crossing, _: None) -> tuple[Crossing, None]:
+    def one(now: StepperState, _: None) -> tuple[StepperState, None]:
         reach = reach_of_wave(problem, now.fine, now.t)
         goal = jnp.clip(SHARE * tol / count / reach, 2 * jnp.finfo(length.dtype).eps, 1e-3)
         coarse, fine, inner, calls, missed, settled = step(problem, now, length, goal, True)
@@ -131,7 +131,7 @@ def cross_evenly(problem: Any, field: Array, start: Any, end: Any, count: int, t
         error = jnp.where(settled, wave_distance(problem, fine, coarse, after), jnp.inf)
         calls, missed = now.calls + calls, now.missed + jax.lax.stop_gradient(missed)
         done = now.steps + 1
-        return Crossing(after, length, coarse, fine, inner, length, error, missed, calls, done, done), None
+        return StepperState(after, length, coarse, fine, inner, length, error, missed, calls, done, done), None
 
     done = jax.lax.scan(one, _enter(problem, field, start, length), None, length=count)[0]
     return done._replace(error=done.error + done.missed + _rounding(problem, field, start))
@@ -142,15 +142,15 @@ def _rounding(problem: Any, field: Array, start: Array) -> Array:
     return jnp.where(jnp.isfinite(error), error, jnp.inf)
 
 
-def _enter(problem: Any, field: Array, start: Array, length: Array) -> Crossing:
+def _enter(problem: Any, field: Array, start: Array, length: Array) -> StepperState:
     dtype = field.real.dtype
     inner = jnp.broadcast_to(field, (POINTS[jnp.finfo(dtype).bits], *field.shape))
     zero = jnp.zeros((), dtype)
-    return Crossing(start, length, field, field, inner, zero, zero, zero, zero, zero, zero)
+    return StepperState(start, length, field, field, inner, zero, zero, zero, zero, zero, zero)
 
 
 def step(
-    problem: Any, now: Crossing, length: Array, goal: Array, traced: bool, ranks: tuple[int, ...] = ()
+    problem: Any, now: StepperState, length: Array, goal: Array, traced: bool, ranks: tuple[int, ...] = ()
 ) -> tuple[Array, Array, Array, Array, Array, Array]:
     """One step of both solutions in the lowest functions of each axis: the two fields, the inner ones of the finer,
     products taken, the error that both share, and success."""
@@ -172,7 +172,7 @@ def step(
     gained = [matrix - jax.lax.stop_gradient(matrix) for matrix in kinetic] if traced else []
     ahead = jnp.where(now.last > 0, length / jnp.where(now.last > 0, now.last, 1), 0)
     reach = 1 + jnp.asarray(rules.points[0], dtype) * jnp.where(ahead < FAR, ahead, 0)
-    foretold = jnp.tensordot(lagrange(rules.points[1], reach), now.inner, 1)
+    predicted = jnp.tensordot(lagrange(rules.points[1], reach), now.inner, 1)
 
     def one(guess: Array, given: Any) -> tuple[Array, tuple[Array, Array, Array, Array]]:
         field, rest, goal, widths, which, powers = given
@@ -183,7 +183,7 @@ def step(
     goals = jnp.maximum(goal * jnp.asarray([1.0, CLOSER], dtype), 2 * jnp.finfo(dtype).eps)
     widths, powers = jnp.asarray(rules.widths, dtype), jnp.asarray(rules.powers, dtype)
     both = (jnp.stack([now.coarse, now.fine]), rest, goals, widths, jnp.asarray(rules.which), powers)
-    _, (ends, inner, calls, left) = jax.lax.scan(one, foretold, both)
+    _, (ends, inner, calls, left) = jax.lax.scan(one, predicted, both)
     missed = left[1] * reach_of_wave(problem, now.fine, now.t)
     if ranks:
         missed = missed + _dropped(problem, whole, ranks, now, ends[1], rest[1, -1], length)
@@ -311,7 +311,7 @@ def _lowest(frame: Frame, ranks: tuple[int, ...]) -> Frame:
 
 
 def _dropped(
-    problem: Any, frame: Frame, ranks: tuple[int, ...], now: Crossing, end: Array, rest: Array, length: Array
+    problem: Any, frame: Frame, ranks: tuple[int, ...], now: StepperState, end: Array, rest: Array, length: Array
 ) -> Array:
     """What functions left out would hold at the end of a step: of its start, and of what W then feeds them."""
     dtype = end.real.dtype

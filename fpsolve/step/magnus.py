@@ -30,12 +30,12 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array, host_module
-from ..core.checks import check_integer, check_numbers, is_concrete, refuse
+from ..core.checks import check_integer, check_numbers, is_concrete, raise_value_error
 from ..core.loop import run_loop
 from ..core.program import compiled, quick_program
 from ..propagate.base import Keeps, Picture, Propagator
 from ..propagate.chebyshev import Chebyshev
-from .collocation import MOST, choose_ranks, cross_adaptively, cross_evenly, tails
+from .collocation import MOST, choose_ranks, integrate_adaptive, integrate_fixed, tails
 from .moving_wave import relative_distance, wave_measure
 from .problem import Problem
 from .timeline import Timeline
@@ -102,19 +102,21 @@ class Magnus(eqx.Module):
         if steps is not None:
             check_integer("Magnus.steps", steps, 4, "Give at least 4 steps, or None.")
         if exponential is not None and not isinstance(exponential, Propagator):
-            refuse(
+            raise_value_error(
                 "Magnus.exponential",
                 exponential,
                 "it must be a method for static operators",
                 "Give fp.Chebyshev().",
             )
         if not isinstance(extrapolate, bool):
-            refuse("Magnus.extrapolate", extrapolate, "it must be True or False", "Give False to keep positivity.")
+            raise_value_error(
+                "Magnus.extrapolate", extrapolate, "it must be True or False", "Give False to keep positivity."
+            )
         if is_concrete(breakpoints) and np.size(breakpoints) > 0:
             cure = "Give breakpoints=(0.5, 1.0), say."
             array = check_numbers("Magnus.breakpoints", breakpoints, "they must be times", cure)
             if array.ndim != 1 or not np.all(np.isfinite(array)):
-                refuse("Magnus.breakpoints", breakpoints, "they must be finite times, (B,)", cure)
+                raise_value_error("Magnus.breakpoints", breakpoints, "they must be finite times, (B,)", cure)
         self.steps = steps
         self.exponential = Chebyshev() if exponential is None else exponential
         xp = host_module(breakpoints)
@@ -147,7 +149,7 @@ class Interval(NamedTuple):
     levels: tuple[int, ...]
 
 
-class Passage(NamedTuple):
+class StepResult(NamedTuple):
     """The field after an interval, its calls, the estimated relative error, and how long the next steps should be:
     the steps an interval takes, 0 where that is not known, negative where midpoints are to go on."""
 
@@ -157,7 +159,9 @@ class Passage(NamedTuple):
     first: int
 
 
-def travel(method: Magnus, timeline: Timeline, field: Array, start: Any, end: Any, tol: Any, first: int) -> Passage:
+def integrate_interval(
+    method: Magnus, timeline: Timeline, field: Array, start: Any, end: Any, tol: Any, first: int
+) -> StepResult:
     """One interval between outputs, in steps chosen for `tol`, from breakpoint to breakpoint; times are numpy's."""
     number = field.real.dtype.type
     calls, error, now, whole = 0.0, 0.0, number(start), float(end) - float(start)
@@ -179,7 +183,7 @@ def travel(method: Magnus, timeline: Timeline, field: Array, start: Any, end: An
         if after > until:  # across a breakpoint: the same density, relative to another sqrt(pi)
             field = _regauge(problem, timeline.covering(after)[0], field, stop, beyond)
         now = beyond
-    return Passage(field, calls, error, first)
+    return StepResult(field, calls, error, first)
 
 
 def _scaled(first: int, part: float) -> int:
@@ -187,7 +191,9 @@ def _scaled(first: int, part: float) -> int:
     return first if first == 0 or part == 1 else int(math.copysign(max(1, round(abs(first) * part)), first))
 
 
-def travel_evenly(method: Magnus, problem: Problem, field: Array, start: Any, end: Any, tol: Any) -> Interval:
+def integrate_interval_evenly(
+    method: Magnus, problem: Problem, field: Array, start: Any, end: Any, tol: Any
+) -> Interval:
     """One interval in a number of steps known beforehand, from breakpoint to breakpoint; what can be traced."""
     calls, error, now = jnp.zeros((), field.real.dtype), jnp.zeros((), field.real.dtype), start
     for k in range(len(method.breakpoints) + 1):
@@ -195,7 +201,7 @@ def travel_evenly(method: Magnus, problem: Problem, field: Array, start: Any, en
         before, after = (end, end) if last else _around(method.breakpoints[k].astype(start.dtype))
         before, after = jnp.clip(before, now, end), jnp.clip(after, now, end)
         if problem.collocated and method.extrapolate:
-            there = cross_evenly(problem, field, now, before, method.steps or EVEN, tol)
+            there = integrate_fixed(problem, field, now, before, method.steps or EVEN, tol)
             field, calls, error = there.fine, calls + there.calls, error + there.error
         else:
             part = advance(method, problem, field, now, before, fixed_levels(method.steps), None)
@@ -206,10 +212,10 @@ def travel_evenly(method: Magnus, problem: Problem, field: Array, start: Any, en
     return Interval(field, calls, error, ())
 
 
-def _piece(method: Magnus, problem: Problem, field: Array, start: Any, end: Any, tol: float, first: int) -> Passage:
+def _piece(method: Magnus, problem: Problem, field: Array, start: Any, end: Any, tol: float, first: int) -> StepResult:
     if method.steps is not None:
         taken = _evenly(eqx.tree_at(lambda m: m.breakpoints, method, jnp.zeros(0)), problem, field, start, end, tol)
-        return Passage(taken.field, taken.calls, taken.error, first)
+        return StepResult(taken.field, taken.calls, taken.error, first)
     if problem.collocated and method.extrapolate and first >= 0:
         length = (end - start) / (first or START)
         goal, ranks = np.asarray(tol, field.real.dtype), ()
@@ -225,12 +231,12 @@ def _piece(method: Magnus, problem: Problem, field: Array, start: Any, end: Any,
             there = cross(problem, field, start, end, goal, length, ())
         if np.isfinite(float(there.error)):
             steps = max(1, round(float(end - start) / float(there.length)))
-            return Passage(there.fine, there.calls, there.error, steps)
+            return StepResult(there.fine, there.calls, there.error, steps)
         if float(there.calls) < CHEAP:
             taken = advance(method, problem, field, start, end, adaptive_levels(FIRST), tol)
-            return Passage(taken.field, float(taken.calls) + float(there.calls), taken.error, 0)
+            return StepResult(taken.field, float(taken.calls) + float(there.calls), taken.error, 0)
     taken = advance(method, problem, field, start, end, adaptive_levels(max(FIRST, -first)), tol)
-    return Passage(taken.field, taken.calls, taken.error, -max(FIRST, taken.levels[-1] // 8 if taken.levels else 0))
+    return StepResult(taken.field, taken.calls, taken.error, -max(FIRST, taken.levels[-1] // 8 if taken.levels else 0))
 
 
 def _around(t: Any) -> tuple[Any, Any]:
@@ -266,7 +272,7 @@ def march(
         field, gauge, calls, error = carry
         middle, after = start + (k + 0.5) * length, problem.log_sqrt_pi(start + (k + 1) * length, dtype)
         operator = problem.at(middle, dtype)
-        inside = operator.log_root if problem.picture is Picture.GIBBS_WAVE else jnp.zeros((), dtype)
+        inside = operator.log_sqrt_pi if problem.picture is Picture.GIBBS_WAVE else jnp.zeros((), dtype)
         prepared = method.exponential.prepare(operator, problem.picture)
         taken = method.exponential.apply(
             prepared, field * jnp.exp(gauge - inside), length[None], jnp.zeros((), dtype), problem.wick
@@ -320,11 +326,11 @@ def fixed_levels(steps: int | None) -> list[int]:
 
 
 _march = compiled(march)
-_adaptively = compiled(cross_adaptively)
-_adaptively_soon = quick_program(cross_adaptively)
+_adaptively = compiled(integrate_adaptive)
+_adaptively_soon = quick_program(integrate_adaptive)
 _march_soon = quick_program(march)
 _tails = compiled(tails)
-_evenly = compiled(travel_evenly)
+_evenly = compiled(integrate_interval_evenly)
 
 
 @quick_program

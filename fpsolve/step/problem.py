@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..equation import divide_root
+from ..equation import divide_by_sqrt_pi
 from ..grid import Grid
 from ..operator import Operator, OperatorPath
 from ..operator.clipping import clip_tails
@@ -59,7 +59,7 @@ class Problem(eqx.Module):
             return jnp.zeros((), dtype)
         if isinstance(self.operator, OperatorPath):
             return self.operator.log_sqrt_pi(t).astype(dtype)
-        return self.operator.log_root
+        return self.operator.log_sqrt_pi
 
     def to_state(self, field: Array, fraction: Any = None) -> Array:
         """The state at t = 0 of a density or a wave; a `fraction` of the mass may be clipped (`clipping`)."""
@@ -67,10 +67,10 @@ class Problem(eqx.Module):
             return field.astype(jnp.result_type(field, jnp.complex64))
         if self.picture is not Picture.GIBBS_WAVE:
             return field
-        log_root, weights = self.log_sqrt_pi(0.0, field.dtype), self.grid.weights.astype(field.dtype)
+        log_sqrt_pi, weights = self.log_sqrt_pi(0.0, field.dtype), self.grid.weights.astype(field.dtype)
         if fraction is None:
-            return divide_root(field, log_root)
-        return clip_tails(field, log_root, weights, fraction)
+            return divide_by_sqrt_pi(field, log_sqrt_pi)
+        return clip_tails(field, log_sqrt_pi, weights, fraction)
 
     def to_field(self, state: Array, t: Any) -> Array:
         """The density or the wave of a state at time t."""

@@ -22,7 +22,15 @@ from ..operator.aliasing import EXCESS, aliasing_error
 from ..operator.clipping import TOL_FRACTION
 from ..propagate.base import Picture, Propagator
 from ..propagate.chebyshev import Chebyshev
-from .magnus import FIRST, Magnus, adaptive_levels, advance, make_timeline, travel, travel_evenly
+from .magnus import (
+    FIRST,
+    Magnus,
+    adaptive_levels,
+    advance,
+    integrate_interval,
+    integrate_interval_evenly,
+    make_timeline,
+)
 from .problem import Problem
 
 # Between so many output times a step is likely to be one of so few (free choices: they set the first step only).
@@ -117,7 +125,7 @@ class _Moving:
     def advance(self, state: Array, now: Any, later: Any, first: int) -> tuple[Array, float, float, int]:
         """The state at `later`, operator calls, the error added, and the number of steps to try next."""
         share = self._tol * (1 - TOL_FRACTION) * float(later - now) / self._last
-        taken = travel(self._method, self._timeline, state, now, later, share, first)
+        taken = integrate_interval(self._method, self._timeline, state, now, later, share, first)
         return taken.field, float(taken.calls), float(taken.error), taken.first
 
     def report(self, state: Array, t: Any) -> tuple[Array, float]:
@@ -213,7 +221,7 @@ def run_moving(problem: Problem, method: Magnus, field: Array, times: Array, tol
 
     def step(carry: tuple[Array, Array], later: Array) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
         state, now = carry
-        taken = travel_evenly(method, problem, state, now, later, tol)
+        taken = integrate_interval_evenly(method, problem, state, now, later, tol)
         misplaced = boundary_aliasing_error(problem, taken.field, later)
         value = problem.to_field(taken.field, later)
         return (taken.field, later), (value, taken.calls, taken.error, misplaced)

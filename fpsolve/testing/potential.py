@@ -34,9 +34,9 @@ def check_potential(potential: Any, ndim: int, *, lower: float = -1.0, upper: fl
     except ValueError as refusal:
         raise AssertionError(f"The potential is refused: {refusal}") from refusal
     points = jax.random.uniform(jax.random.key(0), (POINTS, ndim), minval=lower, maxval=upper)
-    for t in (0.0, 0.5) if equation.moves else (0.0,):
+    for t in (0.0, 0.5) if equation.time_dependent else (0.0,):
         energy = lambda x, t=t: equation.energy(x, t)
-        when = f" at t = {t}" if equation.moves else ""
+        when = f" at t = {t}" if equation.time_dependent else ""
         values = np.array([energy(x) for x in points])
         demand(np.all(np.isfinite(values)), f"The potential is not finite everywhere in the box{when}.")
         close = 1e3 * rounding() * (1 + np.max(np.abs(values)))

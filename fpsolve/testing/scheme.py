@@ -83,10 +83,10 @@ def _take(scheme: Scheme, where: str, equation: FokkerPlanck, grid: Grid) -> boo
     values = _check_symmetric(operator, where)
     open_ends = grid.absorbs
     demand(values[0] >= -1e-6, f"H has the negative eigenvalue {values[0]:.1e} {where}.")
-    demand(operator.log_root is not None, f"log_root is None for a reversible process {where}.")
-    root = jnp.exp(operator.log_root)
+    demand(operator.log_sqrt_pi is not None, f"log_sqrt_pi is None for a reversible process {where}.")
+    root = jnp.exp(operator.log_sqrt_pi)
     mass = float(grid.integrate(root**2))
-    demand(abs(mass - 1) <= 1e4 * rounding(), f"The mass of exp(2 log_root) is {mass}, not 1, {where}.")
+    demand(abs(mass - 1) <= 1e4 * rounding(), f"The mass of exp(2 log_sqrt_pi) is {mass}, not 1, {where}.")
     if not open_ends:
         defect = float(jnp.sqrt(grid.integrate(operator.hamiltonian(root) ** 2)))
         demand(defect <= SPACE, f"sqrt(pi) is not the ground state {where}: |H sqrt(pi)| = {defect:.1e}.")

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from ..core.checks import refuse
+from ..core.checks import raise_value_error
 from .base import Kind, Sides, Theorem
 
 
@@ -63,10 +63,10 @@ def verify(theorem: Any, *, refine: bool = True) -> Certificate:
     ```
     """
     if not isinstance(theorem, Theorem):
-        refuse("theorem", theorem, "it must be a theorem", "Give one of fp.theorems().")
+        raise_value_error("theorem", theorem, "it must be a theorem", "Give one of fp.theorems().")
     if not jax.config.read("jax_enable_x64"):
         cure = 'Call jax.config.update("jax_enable_x64", True) before anything else.'
-        refuse("jax_enable_x64", False, "theorems are measured in double precision", cure)
+        raise_value_error("jax_enable_x64", False, "theorems are measured in double precision", cure)
     claim = _certify(theorem.name, theorem.statement, theorem.kind, theorem.measure, refine)
     control = _certify(theorem.control_name, theorem.control_statement, theorem.kind, theorem.control, refine)
     return dataclasses.replace(claim, control=control)

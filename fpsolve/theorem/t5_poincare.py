@@ -169,7 +169,7 @@ class Entropy(Theorem):
             density = np.asarray(volumes(equation, self.start, tuple(times.tolist()), grid))
             ratio, weights = np.log(density / gibbs_root(equation, grid) ** 2), grid.axes[0].weights
             rate = np.sum(density * ratio * weights, axis=1) @ [1, -8, 0, 8, -1] / (12 * self.step)
-            slope = np.diff(ratio[2]) / grid.axes[0].gaps
-            information = np.sum((density[2, 1:] + density[2, :-1]) / 2 * slope**2 * grid.axes[0].gaps)
+            slope = np.diff(ratio[2]) / grid.axes[0].spacings
+            information = np.sum((density[2, 1:] + density[2, :-1]) / 2 * slope**2 * grid.axes[0].spacings)
             errors.append(abs(rate + factor * self.diffusion * information))
         return order(sizes, errors, 2)

@@ -34,7 +34,7 @@ def dragged(speed: float, total: float) -> Any:
 
 def lag(found: fp.Transport) -> np.ndarray:
     """sqrt(chi2) at every time."""
-    log_gibbs = jnp.stack([2 * found.equation.log_root(found.grid, t) for t in found.times])
+    log_gibbs = jnp.stack([2 * found.equation.log_sqrt_pi(found.grid, t) for t in found.times])
     return np.sqrt(np.asarray(chi_square(found.values, log_gibbs, found.grid)))
 
 

@@ -57,7 +57,7 @@ def some_flow(grid: fp.Grid, seed: int = 0) -> FlowEdges:
     faces = []
     for i, axis in enumerate(grid.axes):
         shape = list(grid.shape)
-        shape[i] = len(axis.gaps)
+        shape[i] = len(axis.spacings)
         faces.append(jnp.asarray(draw(size=shape)))
     return FlowEdges(grid, tuple(faces), jnp.asarray(draw(size=grid.shape)))
 
@@ -65,7 +65,7 @@ def some_flow(grid: fp.Grid, seed: int = 0) -> FlowEdges:
 @eqx.filter_jit
 def two_pictures(flow: FlowEdges, density: Array) -> tuple[Array, Array]:
     """div J, and sqrt(pi) G psi - psi d_t sqrt(pi) with d_t sqrt(pi) = -G sqrt(pi)."""
-    root = jnp.exp(flow.log_root)
+    root = jnp.exp(flow.log_sqrt_pi)
     wave = density / root
     return flow.density(density), root * flow.wave(wave) + wave * flow.wave(root)
 
@@ -92,18 +92,18 @@ def test_the_velocity_carries_the_root_of_the_gibbs_density(equation: fp.FokkerP
     found = velocity(equation, grid, 0.02)
     assert float(found.residual) <= 1e-14
     assert found.nodes.shape == (grid.ndim, *grid.shape)
-    gained = grid.weights * found.rate * jnp.exp(2 * found.operator.log_root)
+    gained = grid.weights * found.rate * jnp.exp(2 * found.operator.log_sqrt_pi)
     left = jnp.zeros(grid.shape)
     for i, (axis, flux) in enumerate(zip(grid.axes, found.flux, strict=True)):
-        lower, upper = axis.around(flux, i)
+        lower, upper = axis.node_faces(flux, i)
         left = left + upper - lower
     assert float(jnp.sum(jnp.abs(gained + left))) <= 1e-13 * float(jnp.sum(jnp.abs(gained)))
 
 
-def one_sided(grid: fp.Grid, log_root: Array, rate: Array) -> tuple[Array, ...]:
+def one_sided(grid: fp.Grid, log_sqrt_pi: Array, rate: Array) -> tuple[Array, ...]:
     """Control N13: the flux summed from the lower end through to the upper."""
-    added = grid.axes[0].weights[0] * rate * jnp.exp(2 * log_root)
-    return (-jnp.cumsum(added)[:-1] * jnp.exp(-log_root[:-1] - log_root[1:]),)
+    added = grid.axes[0].weights[0] * rate * jnp.exp(2 * log_sqrt_pi)
+    return (-jnp.cumsum(added)[:-1] * jnp.exp(-log_sqrt_pi[:-1] - log_sqrt_pi[1:]),)
 
 
 @pytest.mark.parametrize("driven", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -146,7 +146,7 @@ def test_velocities_in_closed_form(shape: tuple[float, ...]) -> None:
         grid = fp.Grid(fp.Line(-7.0, 7.0, n))
         found = velocity(equation, grid, t)
         error = np.asarray(found.nodes[0] - moved.velocity(grid.nodes[0], t))
-        density = np.exp(2 * np.asarray(found.operator.log_root))
+        density = np.exp(2 * np.asarray(found.operator.log_sqrt_pi))
         errors.append(float(np.sqrt(np.sum(density * error**2) * grid.axes[0].weights[0])))
     check_order(errors, sizes)
 
@@ -204,7 +204,7 @@ def test_the_same_equation_by_another_integrator() -> None:
     """Agreement with an implicit Runge-Kutta method of d_t psi = -(H + G) psi, from Gibbs and from elsewhere."""
     whole = instantaneous(SWUNG, SHORT)
     start, gibbs = SHORT.density(fp.Gaussian(-1.3, 0.1)), SWUNG.gibbs(SHORT)
-    roots = [np.asarray(jnp.exp(SWUNG.log_root(SHORT, t))) for t in (0.0, TOTAL)]
+    roots = [np.asarray(jnp.exp(SWUNG.log_sqrt_pi(SHORT, t))) for t in (0.0, TOTAL)]
     waves = np.stack([start, gibbs], 1) / roots[0][:, None]
 
     def slope(t: float, y: np.ndarray) -> np.ndarray:

@@ -35,11 +35,11 @@ def test_the_clock_is_the_integral_of_half_the_squared_diffusion(kind, total):
     back = ReverseProcess(Noising(DATA, kind))
     assert float(back.total) == pytest.approx(total, rel=1e-12)
     times = np.array([0.0, 0.3, 0.9]) * total
-    lams = np.array([float(back.place(t)) for t in times])
+    lambdas = np.array([float(back.place(t)) for t in times])
     exact = 1 - times / total  # of B and of σ²
-    found = -2 * np.log(back.path.alpha(lams)) / 10.05 if kind == "vp" else lams**2
+    found = -2 * np.log(back.path.alpha(lambdas)) / 10.05 if kind == "vp" else lambdas**2
     assert found == pytest.approx(exact, abs=1e-12)
-    rate = float(back.path.squared_diffusion(lams[1])) / 2
+    rate = float(back.path.squared_diffusion(lambdas[1])) / 2
     assert float(jax.grad(back.place)(times[1])) == pytest.approx(-1 / rate, rel=1e-9)
 
 

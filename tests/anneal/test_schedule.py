@@ -142,8 +142,8 @@ def test_tables_and_back() -> None:
 def test_noise_schedules_are_consistent_step_by_step() -> None:
     path = Noising(fp.GaussianMixture([[-2.0], [2.0]], 0.25))
     one = schedule.smooth(5.0, 1)
-    lams = one.table(50)[1][1:]
-    squares = path.alpha(lams) ** 2
+    lambdas = one.table(50)[1][1:]
+    squares = path.alpha(lambdas) ** 2
     beta = schedule.beta(one, path, 50)
     np.testing.assert_allclose(jnp.cumprod(1 - beta), squares, rtol=1e-12)
     snr = schedule.log_snr(one, path, 50)

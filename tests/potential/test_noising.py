@@ -117,20 +117,20 @@ def test_gaussian_data_in_closed_form(kind):
 
 
 def test_schedules():
-    lams = jnp.linspace(0.0, 1.0, 11)
+    lambdas = jnp.linspace(0.0, 1.0, 11)
     for kind in ("vp", "ve"):
         path = noising(LINE, kind)
-        alpha, sigma = np.transpose([alpha_sigma(kind, lam) for lam in np.asarray(lams)])
-        np.testing.assert_allclose(path.alpha(lams), alpha, rtol=1e-14)
-        np.testing.assert_allclose(path.sigma(lams), sigma, rtol=1e-13)
+        alpha, sigma = np.transpose([alpha_sigma(kind, lam) for lam in np.asarray(lambdas)])
+        np.testing.assert_allclose(path.alpha(lambdas), alpha, rtol=1e-14)
+        np.testing.assert_allclose(path.sigma(lambdas), sigma, rtol=1e-13)
         np.testing.assert_allclose(
-            path.log_snr(lams[1:]), np.log(alpha[1:] ** 2 / sigma[1:] ** 2), rtol=1e-10, atol=1e-12
+            path.log_snr(lambdas[1:]), np.log(alpha[1:] ** 2 / sigma[1:] ** 2), rtol=1e-10, atol=1e-12
         )
         assert path.alpha(0) == 1 and path.sigma(0) == 0 and path.log_snr(0) == np.inf
-        assert path.squared_diffusion(lams).shape == (11,)
+        assert path.squared_diffusion(lambdas).shape == (11,)
     vp = noising(LINE, "vp")
-    np.testing.assert_allclose(vp.alpha(lams) ** 2 + vp.sigma(lams) ** 2, 1.0, rtol=1e-15)
-    np.testing.assert_allclose(vp.squared_diffusion(lams), BETA_MIN + (BETA_MAX - BETA_MIN) * lams, rtol=1e-13)
+    np.testing.assert_allclose(vp.alpha(lambdas) ** 2 + vp.sigma(lambdas) ** 2, 1.0, rtol=1e-15)
+    np.testing.assert_allclose(vp.squared_diffusion(lambdas), BETA_MIN + (BETA_MAX - BETA_MIN) * lambdas, rtol=1e-13)
     np.testing.assert_allclose(Noising(LINE).alpha(1), np.exp(-0.25 * 20.1), rtol=1e-14)
     np.testing.assert_allclose(Noising(LINE, "ve").sigma(1), 10.0)
 
@@ -171,11 +171,11 @@ def identity(t):
     return t
 
 
-def gaps(means, variance, lams):
+def gaps(means, variance, lambdas):
     """The gap at each λ of two components, one program for all of them, and the path."""
     path = Noising(GaussianMixture(means, variance))
     equation = fp.FokkerPlanck(Driven(path, identity), 1.0)
-    return path, np.array([float(fp.spectrum(equation, GRID, 2, t=lam, scheme=fp.Spectral()).gap) for lam in lams])
+    return path, np.array([float(fp.spectrum(equation, GRID, 2, t=lam, scheme=fp.Spectral()).gap) for lam in lambdas])
 
 
 def test_gap_along_the_path():

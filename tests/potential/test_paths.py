@@ -83,8 +83,8 @@ def test_reversal():
     for lam in LAMS:
         np.testing.assert_allclose(reverse(path)(lam)(X), path(1 - lam)(X), rtol=1e-15)
     there_and_back = concatenate(path, reverse(path))
-    lams = jnp.linspace(0.0, 1.0, 9)
-    values = jax.vmap(lambda lam: there_and_back(lam)(X))(lams)
+    lambdas = jnp.linspace(0.0, 1.0, 9)
+    values = jax.vmap(lambda lam: there_and_back(lam)(X))(lambdas)
     np.testing.assert_allclose(values, values[::-1], rtol=1e-14)
     np.testing.assert_allclose(values[4], Quartic()(X), rtol=1e-14)
 
@@ -119,9 +119,9 @@ def three(lam):
 
 
 def test_concatenation_is_continuous_and_each_part_itself():
-    lams = jnp.array([0.0, 0.1, 0.2, 0.2 - 1e-9, 0.5, 0.7, 0.7 - 1e-9, 0.8, 1.0])
-    values = np.asarray(jax.jit(jax.vmap(lambda lam: THREE(lam)(X)))(lams))
-    np.testing.assert_allclose(values, [three(float(lam)) for lam in lams], rtol=1e-13)
+    lambdas = jnp.array([0.0, 0.1, 0.2, 0.2 - 1e-9, 0.5, 0.7, 0.7 - 1e-9, 0.8, 1.0])
+    values = np.asarray(jax.jit(jax.vmap(lambda lam: THREE(lam)(X)))(lambdas))
+    np.testing.assert_allclose(values, [three(float(lam)) for lam in lambdas], rtol=1e-13)
     np.testing.assert_allclose(values[[2, 5]], values[[3, 6]], rtol=1e-7)
     equal = concatenate(Mix(U, V), Mix(V, W))
     np.testing.assert_allclose(equal(0.5)(X), V(X), rtol=1e-14)
@@ -130,13 +130,13 @@ def test_concatenation_is_continuous_and_each_part_itself():
 
 def test_concatenation_has_derivatives_everywhere():
     """One-sided at the joints, that of the part that begins; also in x, under vmap, and forwards and backwards."""
-    lams = jnp.array([0.1, 0.2, 0.4, 0.7, 0.9, 1.0])
-    backwards = jax.jit(jax.vmap(jax.grad(lambda lam: THREE(lam)(X))))(lams)
-    forwards = jax.jit(jax.vmap(lambda lam: jax.jvp(lambda lam: THREE(lam)(X), (lam,), (1.0,))[1]))(lams)
-    exact = [(three(lam + 1e-6) - three(lam + 1e-12)) / 1e-6 for lam in np.asarray(lams)]
+    lambdas = jnp.array([0.1, 0.2, 0.4, 0.7, 0.9, 1.0])
+    backwards = jax.jit(jax.vmap(jax.grad(lambda lam: THREE(lam)(X))))(lambdas)
+    forwards = jax.jit(jax.vmap(lambda lam: jax.jvp(lambda lam: THREE(lam)(X), (lam,), (1.0,))[1]))(lambdas)
+    exact = [(three(lam + 1e-6) - three(lam + 1e-12)) / 1e-6 for lam in np.asarray(lambdas)]
     np.testing.assert_allclose(backwards, exact, rtol=1e-5)
     np.testing.assert_allclose(forwards, backwards, rtol=1e-13)
-    force = jax.jit(jax.vmap(lambda lam: jax.grad(THREE(lam))(X)))(lams)
+    force = jax.jit(jax.vmap(lambda lam: jax.grad(THREE(lam))(X)))(lambdas)
     np.testing.assert_allclose(force[1], jax.grad(V)(X), rtol=1e-13)
 
 
@@ -169,10 +169,10 @@ def test_a_part_out_of_its_range_leaves_no_nan():
         return jnp.sqrt(1.5 - s) * U
 
     path = concatenate(fading, Mix(np.sqrt(0.5) * U, W), at=0.1)
-    lams = jnp.array([0.05, 0.1, 0.5, 1.0])
+    lambdas = jnp.array([0.05, 0.1, 0.5, 1.0])
     exact = [-5 * U(X) / np.sqrt(1.0), *[(W(X) - np.sqrt(0.5) * U(X)) / 0.9] * 3]
-    each = jax.jit(jax.vmap(jax.grad(lambda lam: path(lam)(X))))(lams)
-    together = jax.jit(jax.grad(lambda lams: jnp.sum(jax.vmap(lambda lam: path(lam)(X))(lams))))(lams)
+    each = jax.jit(jax.vmap(jax.grad(lambda lam: path(lam)(X))))(lambdas)
+    together = jax.jit(jax.grad(lambda lambdas: jnp.sum(jax.vmap(lambda lam: path(lam)(X))(lambdas))))(lambdas)
     np.testing.assert_allclose(each, exact, rtol=1e-12)
     np.testing.assert_allclose(together, exact, rtol=1e-12)
 
@@ -187,7 +187,7 @@ def test_ends_meet_up_to_a_constant_in_any_dimension():
     walled = concatenate(Tempering(gamma, 1.0, 2.0), Tempering(gamma + 7.0, 2.0, 3.0))
     np.testing.assert_allclose(walled(1.0)(jnp.array([2.0])), 3 * gamma(jnp.array([2.0])) + 7, rtol=1e-12)
     shaken = concatenate(Mix(lambda x, t: t * x[0], U), Mix(U, lambda x, t: jnp.sin(t) * x[0]))
-    assert shaken(0.2).moves and not path(0.2).moves
+    assert shaken(0.2).time_dependent and not path(0.2).time_dependent
     np.testing.assert_allclose(shaken(1.0)(X, 2.0), np.sin(2.0) * 0.3, rtol=1e-12)
 
 

@@ -55,7 +55,7 @@ u, v = float(U(X)), float(V(X))
     ],
 )
 def test_algebra(potential, value):
-    assert isinstance(potential, Potential) and not potential.moves
+    assert isinstance(potential, Potential) and not potential.time_dependent
     np.testing.assert_allclose(potential(X), value, rtol=1e-13)
 
 
@@ -127,19 +127,19 @@ RESTS = [
 def test_moves(f, how):
     assert takes_time(f) is True
     potential = as_potential(f)
-    assert potential.moves is True and takes_time(potential) and potential.time == how
+    assert potential.time_dependent is True and takes_time(potential) and potential.time == how
     np.testing.assert_allclose(potential(X, 2.0), 0.6, rtol=1e-13)
     with pytest.raises(ValueError, match=r"^t = None"):
         potential(X)
     for whole in (U + f, 2.0 * potential, -potential, Mix(f, U)(0.5), Mix(U, f)(0.5)):
-        assert whole.moves is True
+        assert whole.time_dependent is True
 
 
 @pytest.mark.parametrize("f", RESTS, ids=range(len(RESTS)))
 def test_rests(f):
     assert takes_time(f) is False
     potential = as_potential(f)
-    assert potential.moves is False and (U + f).moves is False
+    assert potential.time_dependent is False and (U + f).time_dependent is False
     value = f(X)
     np.testing.assert_allclose(potential(X, 5.0), value, rtol=1e-13)
 
@@ -195,10 +195,12 @@ def test_mix_is_the_straight_path():
     path = Mix(U, lambda x: x[0])
     for lam in (0.0, 0.25, 1.0, 1):
         np.testing.assert_allclose(path(lam)(X), (1 - lam) * u + lam * 0.3, rtol=1e-13)
-    lams = jnp.linspace(0, 1, 5)
-    np.testing.assert_allclose(jax.vmap(lambda lam: path(lam)(X))(lams), (1 - lams) * u + lams * 0.3, rtol=1e-13)
+    lambdas = jnp.linspace(0, 1, 5)
+    np.testing.assert_allclose(
+        jax.vmap(lambda lam: path(lam)(X))(lambdas), (1 - lambdas) * u + lambdas * 0.3, rtol=1e-13
+    )
     np.testing.assert_allclose(jax.jit(jax.grad(lambda lam: path(lam)(X)))(0.3), 0.3 - u, rtol=1e-13)
-    assert not path(0.5).moves
+    assert not path(0.5).time_dependent
     with pytest.raises(ValueError, match=r"^lam = "):
         path([0.1, 0.2])
 
@@ -214,7 +216,7 @@ class Ramp(eqx.Module):
 def test_driven(path):
     ramp = Ramp(jnp.asarray(4.0))
     potential = Driven(path, ramp)
-    assert potential.moves is True and takes_time(potential)
+    assert potential.time_dependent is True and takes_time(potential)
     q = float(Quartic()(X))
     np.testing.assert_allclose(jax.jit(lambda t: potential(X, t))(1.0), 0.75 * q + 0.25 * u, rtol=1e-13)
     slope = eqx.filter_grad(lambda potential: potential(X, 1.0))(potential).schedule.total
@@ -228,7 +230,7 @@ def test_driven_with_moving_parts_and_shorthand():
     potential = path.driven(lambda t: t / 2)
     assert isinstance(potential, Driven)
     np.testing.assert_allclose(potential(X, 1.0), 0.5 * 0.3 + 0.5 * Cosine()(X), rtol=1e-13)
-    assert (potential + U).moves and (3 * potential).moves
+    assert (potential + U).time_dependent and (3 * potential).time_dependent
     for bad in (lambda: Driven(1.0, lambda t: t), lambda: Driven(path, 1.0), lambda: Mix(U, 2.0)):
         with pytest.raises(ValueError, match=r".+ = .+: .+\. .+\."):
             bad()

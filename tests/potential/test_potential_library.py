@@ -70,7 +70,7 @@ def test_gradient_and_hessian_against_differences(potential):
 
 @EVERY
 def test_finite_at_centre_and_still(potential):
-    assert isinstance(potential, Potential) and potential.moves is False
+    assert isinstance(potential, Potential) and potential.time_dependent is False
     zero = jnp.zeros(2)
     derivatives = (potential(zero), jax.grad(potential)(zero), jax.hessian(potential)(zero))
     assert all(jnp.all(jnp.isfinite(leaf)) for leaf in derivatives)

@@ -105,7 +105,7 @@ def test_d_equal_local_errors_beat_equal_times() -> None:
         mean = wide.integrate(wide.sample(path(lam).density) * wide.sample(lambda x: turn(x) ** 2))
         return (jnp.sqrt(mean) * stretch) ** 0.5
 
-    equal = cost_steps(lambda lams: jax.lax.map(cost, lams))
+    equal = cost_steps(lambda lambdas: jax.lax.map(cost, lambdas))
     for n in (6, 12):
         law = lambda way, n=n: sampler_law(path, way(path, n), grid, nodes=1024)
         first, second, third = (float(shortfall(path, law(way)).tv) for way in (linear_steps, edm_steps, equal))

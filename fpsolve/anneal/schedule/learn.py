@@ -20,7 +20,7 @@ import optax
 from jaxtyping import Array
 
 from ...core.arrays import as_array
-from ...core.checks import check_integer, refuse
+from ...core.checks import check_integer, raise_value_error
 from ...core.program import full_precision, quick_program
 from ...core.types import Count
 from ...equation import FokkerPlanck
@@ -79,7 +79,7 @@ def learn(
     if optimiser is None:
         optimiser = optax.adam(RATE)
     if not isinstance(optimiser, optax.GradientTransformation):
-        refuse("optimiser", optimiser, "it must be an optax optimiser", "Give optax.adam(0.05), say.")
+        raise_value_error("optimiser", optimiser, "it must be an optax optimiser", "Give optax.adam(0.05), say.")
     if grid is None and (start is None or objective is None):
         from ..grid_for_path import path_grid
 
@@ -87,10 +87,10 @@ def learn(
     if start is None:
         start = _best(path, total, objective, grid, diffusion)
     if not isinstance(start, Schedule):
-        refuse("start", start, "it must be a schedule", "Give fp.schedule.linear(total), say.")
+        raise_value_error("start", start, "it must be a schedule", "Give fp.schedule.linear(total), say.")
     if float(start.total) != float(total):
         allowed = f"it takes {float(start.total):.6g}, and total is {float(total):.6g}"
-        refuse("start", start, allowed, "Make them agree.")
+        raise_value_error("start", start, allowed, "Make them agree.")
     if objective is None:
         assert grid is not None
         objective = _enough(FokkerPlanck(Driven(path, start), diffusion), path, grid, start)
@@ -108,7 +108,9 @@ def learn(
         value, after, state = step(theta, state)
         history.append(float(value))
         if k == 0 and not np.isfinite(history[0]):
-            refuse("objective", objective, "it is not finite at the start", "Give a finite one, or another start.")
+            raise_value_error(
+                "objective", objective, "it is not finite at the start", "Give a finite one, or another start."
+            )
         if history[-1] < least:
             best, least = theta, history[-1]
         if not np.all(np.isfinite(np.asarray(after))):

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ...core.arrays import as_array
-from ...core.checks import check_integer, check_numbers, check_positive, refuse
+from ...core.checks import check_integer, check_numbers, check_positive, raise_value_error
 
 
 def within(u: Array) -> Array:
@@ -121,7 +121,7 @@ def check_total(total: Any) -> Array:
     """A positive time, or a refusal."""
     check_positive("total", total, "Give the time that the whole path takes.")
     if jnp.ndim(total):
-        refuse("total", total, "it must be one number", "Give the time that the whole path takes.")
+        raise_value_error("total", total, "it must be one number", "Give the time that the whole path takes.")
     return jnp.asarray(total, dtype=float)
 
 
@@ -143,14 +143,14 @@ def tabulated(times: Any, lambdas: Any) -> Tabulated:
     t = check_numbers("times", times, "they must be real numbers", cure).astype(float)
     lam = check_numbers("lambdas", lambdas, "they must be real numbers", cure).astype(float)
     if t.ndim != 1 or len(t) < 2 or not np.all(np.isfinite(t)) or t[0] != 0 or np.any(np.diff(t) <= 0):
-        refuse("times", times, "they must be two or more, finite, and ascend from 0", cure)
+        raise_value_error("times", times, "they must be two or more, finite, and ascend from 0", cure)
     if lam.shape != t.shape:
-        refuse("lambdas", lambdas, f"there must be as many as times, {len(t)}", cure)
+        raise_value_error("lambdas", lambdas, f"there must be as many as times, {len(t)}", cure)
     if not np.all(np.isfinite(lam)) or lam[0] != 0 or lam[-1] != 1:
-        refuse("lambdas", lambdas, "they must start at 0 and end at 1", cure)
+        raise_value_error("lambdas", lambdas, "they must start at 0 and end at 1", cure)
     if np.any(np.diff(lam) < 0):
         k = int(np.argmax(np.diff(lam) < 0))
-        refuse("lambdas", lambdas, f"they must not descend, and do after t = {t[k]:.6g}", cure)
+        raise_value_error("lambdas", lambdas, f"they must not descend, and do after t = {t[k]:.6g}", cure)
     u = t / t[-1]
     slopes = _slopes(u, lam)
     pieces = hermite(u, lam, (slopes[:-1], slopes[1:]))

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ...core.checks import check_integer, is_concrete, refuse
+from ...core.checks import check_integer, is_concrete, raise_value_error
 from ...core.types import Count
 from .monotone import Schedule
 
@@ -44,7 +44,7 @@ def beta(schedule: Schedule, path: Any, n: Count) -> Array:
     total = alpha**2 + sigma**2
     if is_concrete(total) and np.max(np.abs(np.asarray(total) - 1)) > PRESERVED:
         cure = "Ask for sigma, which every path has."
-        refuse("path", path, "alpha^2 + sigma^2 must be 1 for beta to exist", cure)
+        raise_value_error("path", path, "alpha^2 + sigma^2 must be 1 for beta to exist", cure)
     squares = jnp.append(1.0, alpha**2)
     return 1 - squares[1:] / jnp.where(squares[:-1] > 0, squares[:-1], 1)
 
@@ -56,7 +56,9 @@ def sigma(schedule: Schedule, path: Any, n: Count) -> Array:
     """
     alpha, sigma = _levels(schedule, path, n)
     if is_concrete(alpha) and not np.all(np.asarray(alpha) > 0):
-        refuse("path", path, "alpha vanishes on it, where sigma / alpha is infinite", "End the path a little earlier.")
+        raise_value_error(
+            "path", path, "alpha vanishes on it, where sigma / alpha is infinite", "End the path a little earlier."
+        )
     return (sigma / alpha)[::-1]
 
 
@@ -65,9 +67,9 @@ def _levels(schedule: Schedule, path: Any, n: Any) -> tuple[Array, Array]:
     n = check_integer("n", n, 1, "Give the number of steps.")
     for name in ("alpha", "sigma"):
         if not callable(getattr(path, name, None)):
-            refuse("path", path, f"it must have a method {name}(lam)", "Give fp.Noising(mixture).")
-    lams = schedule.table(n)[1]
-    alpha, sigma = (jnp.broadcast_to(jnp.asarray(f(lams)), lams.shape) for f in (path.alpha, path.sigma))
+            raise_value_error("path", path, f"it must have a method {name}(lam)", "Give fp.Noising(mixture).")
+    lambdas = schedule.table(n)[1]
+    alpha, sigma = (jnp.broadcast_to(jnp.asarray(f(lambdas)), lambdas.shape) for f in (path.alpha, path.sigma))
     start, end = alpha[0] / sigma[0], alpha[-1] / sigma[-1]
     forwards = start > end
     turned = lambda values: jnp.where(forwards, values[1:], values[::-1][1:])

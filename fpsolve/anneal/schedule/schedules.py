@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ...core.arrays import as_array
-from ...core.checks import check_choice, check_integer, refuse
+from ...core.checks import check_choice, check_integer, raise_value_error
 from ...core.types import Count
 from ...grid import Grid
 from ..along import TOLS, Along, along
@@ -115,7 +115,7 @@ def optimal(path: Any, total: Any, *, grid: Grid | None = None, diffusion: Any =
             grid = path_grid(path, diffusion, TOLS[0])
         path = along(path, grid=grid, diffusion=diffusion, tol=TOLS[grid.ndim > 1])
     if not path.solved and cost in SOLVED:
-        refuse("cost", cost, "this path was looked at with costs=False", "Look along it with costs=True.")
+        raise_value_error("cost", cost, "this path was looked at with costs=False", "Look along it with costs=True.")
     return of_cost(cost, total, path)
 
 
@@ -135,15 +135,15 @@ def of_cost(cost: str, total: Array, found: Along) -> Optimal:
     u = np.append(0, np.cumsum(np.sum(weights * values, axis=1))) / integral
     u[-1] = 1
     # At an edge between panels, where levels may cross, each side has a slope of its own.
-    sides = [_speeds(found, cost, lams, least, integral) for lams in (knots[:-1], np.nextafter(knots[1:], 0))]
+    sides = [_speeds(found, cost, lambdas, least, integral) for lambdas in (knots[:-1], np.nextafter(knots[1:], 0))]
     speeds, accelerations = zip(*sides, strict=True)
     pieces = hermite(u, knots, speeds, accelerations)
     motion = Tabulated(total, as_array(u), as_array(pieces))
     return Optimal(total, motion, as_array(integral), as_array(square / integral**2), found)
 
 
-def _speeds(found: Along, cost: str, lams: np.ndarray, least: float, integral: float) -> tuple[Any, Any]:
+def _speeds(found: Along, cost: str, lambdas: np.ndarray, least: float, integral: float) -> tuple[Any, Any]:
     """dλ/du = C / s and its derivative -(s' / s) (dλ/du)^2, s = sqrt(g), at `lams` `(K,)`."""
-    values, slopes = (getattr(rates, cost) for rates in found.with_slopes(lams))
+    values, slopes = (getattr(rates, cost) for rates in found.with_slopes(lambdas))
     speeds = integral / np.maximum(values, least)
     return speeds, np.where(values > least, -slopes / np.maximum(values, least) * speeds**2, 0)

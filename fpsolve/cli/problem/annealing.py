@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...anneal.schedule.schedules import COSTS
-from ...core.checks import check_choice, check_finite_number, refuse
+from ...core.checks import check_choice, check_finite_number, raise_value_error
 from ...grid import Grid
 from ...path import Mix
 from ...plan.validation import check_times
@@ -43,7 +43,7 @@ def read_annealing(file: Path, overrides: dict[str, Any]) -> Annealing:
     right one; `FileNotFoundError`.
     """
     if file.suffix not in READERS:
-        refuse("FILE", str(file), "it must end in .py or .toml", "Write the path in Python or in TOML.")
+        raise_value_error("FILE", str(file), "it must end in .py or .toml", "Write the path in Python or in TOML.")
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file.")
     keys = KEYS if file.suffix == ".py" else tuple(key for key in KEYS if key != "path")  # a function needs Python
@@ -51,21 +51,25 @@ def read_annealing(file: Path, overrides: dict[str, Any]) -> Annealing:
     path = _path(file, found)
     total = found.get("total")
     if total is not None and not check_finite_number("total", total) > 0:
-        refuse("total", total, "it must be above zero", "Give the time that the whole path takes.")
+        raise_value_error("total", total, "it must be above zero", "Give the time that the whole path takes.")
     diffusion = check_finite_number("diffusion", found.get("diffusion", 1.0), "Give D, one number above zero.")
     if not diffusion > 0:
-        refuse("diffusion", diffusion, "it must be above zero", "Give D, one number above zero.")
+        raise_value_error("diffusion", diffusion, "it must be above zero", "Give D, one number above zero.")
     grid, cost, times = found.get("grid"), found.get("cost"), found.get("times")
     if grid is not None and not isinstance(grid, Grid):
-        refuse("grid", grid, "it must be an fp.Grid", "Define grid = fp.Grid(fp.Line(-3.0, 3.0, 64)), say, or none.")
+        raise_value_error(
+            "grid", grid, "it must be an fp.Grid", "Define grid = fp.Grid(fp.Line(-3.0, 3.0, 64)), say, or none."
+        )
     if cost is not None:
         check_choice("cost", cost if isinstance(cost, str) else repr(cost), COSTS)
     if times is not None:
         times = np.asarray(check_times(times))
         if total is None:
-            refuse("times", times, "they go with a total", "Give total, the time that the whole path takes.")
+            raise_value_error("times", times, "they go with a total", "Give total, the time that the whole path takes.")
         if times[-1] > total:
-            refuse("times", times, f"they must lie within [0, {total:g}]", "Report within the time of the path.")
+            raise_value_error(
+                "times", times, f"they must lie within [0, {total:g}]", "Report within the time of the path."
+            )
     return Annealing(path, None if total is None else float(total), diffusion, grid, cost, times)
 
 
@@ -73,22 +77,30 @@ def _path(file: Path, found: dict[str, Any]) -> Any:
     """The path itself, or the straight one between two ends; each must be potentials at rest."""
     path, ends = found.get("path"), [found.get("start"), found.get("end")]
     if path is not None and any(end is not None for end in ends):
-        refuse("path", path, f"{file.name} gives start or end as well", "Give either a path or its two ends.")
+        raise_value_error(
+            "path", path, f"{file.name} gives start or end as well", "Give either a path or its two ends."
+        )
     if path is None:
         for name, end in zip(("start", "end"), ends, strict=True):
             if end is None:
-                refuse(name, None, f"{file.name} must give a path, or start and end", WRITE[file.suffix])
+                raise_value_error(name, None, f"{file.name} must give a path, or start and end", WRITE[file.suffix])
             if not callable(end):
-                refuse(name, end, "it must be a potential, a function of x of shape (d,)", WRITE[file.suffix])
+                raise_value_error(
+                    name, end, "it must be a potential, a function of x of shape (d,)", WRITE[file.suffix]
+                )
         path = Mix(*ends)
     if not callable(path):
-        refuse("path", path, "it must be callable, lambda -> potential", WRITE[file.suffix])
+        raise_value_error("path", path, "it must be callable, lambda -> potential", WRITE[file.suffix])
     try:
         middle = path(0.5)
     except Exception as error:  # whatever a user's function may raise
         raise ValueError(f"{file.name}: path(0.5) fails: {type(error).__name__}: {error}") from error
     if not callable(middle):
-        refuse("path(0.5)", middle, "it must be a potential, a function of x of shape (d,)", WRITE[file.suffix])
-    if as_potential(middle).moves:
-        refuse("path(0.5)", type(middle).__name__, "it must be at rest: the schedule moves it", "Leave out its time.")
+        raise_value_error(
+            "path(0.5)", middle, "it must be a potential, a function of x of shape (d,)", WRITE[file.suffix]
+        )
+    if as_potential(middle).time_dependent:
+        raise_value_error(
+            "path(0.5)", type(middle).__name__, "it must be at rest: the schedule moves it", "Leave out its time."
+        )
     return path

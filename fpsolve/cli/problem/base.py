@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core.checks import check_choice, refuse
+from ...core.checks import check_choice, raise_value_error
 from ...equation import FokkerPlanck
 from ...grid import Gaussian, Grid
 from ...operator import ScharfetterGummel, Spectral, SquareRoot
@@ -41,16 +41,16 @@ def read_problem(path: Path, overrides: dict[str, Any]) -> Problem:
     key with the nearest right one; `FileNotFoundError`.
     """
     if path.suffix not in READERS:
-        refuse("FILE", str(path), "it must end in .py or .toml", "Write the problem in Python or in TOML.")
+        raise_value_error("FILE", str(path), "it must end in .py or .toml", "Write the problem in Python or in TOML.")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file.")
     found = READERS[path.suffix](path, KEYS) | overrides
     for key in ("potential", "grid"):
         if found.get(key) is None:
-            refuse(key, None, f"{path.name} must give a {key}", EXAMPLES[path.suffix, key])
+            raise_value_error(key, None, f"{path.name} must give a {key}", EXAMPLES[path.suffix, key])
     grid, notes = found["grid"], []
     if not isinstance(grid, Grid):
-        refuse("grid", grid, "it must be an fp.Grid", EXAMPLES[".py", "grid"])
+        raise_value_error("grid", grid, "it must be an fp.Grid", EXAMPLES[".py", "grid"])
     initial, times = found.get("initial"), found.get("times")
     if initial is None:
         middle = [(axis.lower + axis.upper) / 2 for axis in grid.axes]

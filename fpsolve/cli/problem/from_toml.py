@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ...core.checks import check_choice, check_positive, nearest, refuse
+from ...core.checks import check_choice, check_positive, nearest, raise_value_error
 from ...grid import Absorbing, Gaussian, Grid, Legendre, Line, Periodic, Reflecting
 from ...path import Mix
 from ...potential import (
@@ -97,7 +97,7 @@ def check_keys(where: str, table: Mapping[str, Any], allowed: Iterable[str]) -> 
         if key not in allowed:
             name = f"{where}.{key}" if where else key
             words = f"there is no such key; allowed here: {', '.join(allowed)}"
-            refuse(name, value, words, f"Did you mean {nearest(key, allowed)!r}?")
+            raise_value_error(name, value, words, f"Did you mean {nearest(key, allowed)!r}?")
 
 
 def _potential(where: str, value: Any) -> Any:
@@ -111,7 +111,7 @@ def _potential(where: str, value: Any) -> Any:
     check_keys(where, table, MOVING)
     for key in MOVING:
         if key not in table:
-            refuse(where, table, f"a moving potential needs {', '.join(MOVING)}", f"Add {key}.")
+            raise_value_error(where, table, f"a moving potential needs {', '.join(MOVING)}", f"Add {key}.")
     schedule = _make(f"{where}.schedule", table["schedule"], {"linear": Ramp})
     start, end = (_potential(f"{where}.{key}", table[key]) for key in ("start", "end"))
     return Mix(start, end).driven(schedule)
@@ -122,14 +122,14 @@ def _make(where: str, value: Any, kinds: dict[str, Any], keys: tuple[str, ...] =
     arguments = dict(_one(where, value))
     if "kind" not in arguments:
         check_keys(where, arguments, keys)
-        refuse(where, value, "it needs a kind", f"Give kind = one of {', '.join(kinds)}.")
+        raise_value_error(where, value, "it needs a kind", f"Give kind = one of {', '.join(kinds)}.")
     kind = arguments.pop("kind")
     check_choice(f"{where}.kind", kind if isinstance(kind, str) else repr(kind), kinds)
     parameters = inspect.signature(kinds[kind]).parameters
     check_keys(where, arguments, parameters)
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in arguments:
-            refuse(where, value, f"{kind} needs {', '.join(parameters)}", f"Add {name}.")
+            raise_value_error(where, value, f"{kind} needs {', '.join(parameters)}", f"Add {name}.")
     for name, argument in arguments.items():
         if isinstance(argument, dict):
             arguments[name] = _make(f"{where}.{name}", argument, kinds)
@@ -148,13 +148,13 @@ def _numbers(name: str, value: Any) -> Any:
     except ValueError:
         array = np.asarray("ragged")
     if not np.issubdtype(array.dtype, np.number):
-        refuse(name, value, "it must be a number or a regular list of numbers", "Write 1.0 or [0.5, 1.0].")
+        raise_value_error(name, value, "it must be a number or a regular list of numbers", "Write 1.0 or [0.5, 1.0].")
     return value
 
 
 def _one(where: str, value: Any) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        refuse(where, value, "it must be a table", f"Write [{where}] and its keys below.")
+        raise_value_error(where, value, "it must be a table", f"Write [{where}] and its keys below.")
     return value
 
 
@@ -162,5 +162,7 @@ def _tables(where: str, value: Any) -> list[Any]:
     if isinstance(value, dict):
         return [value]
     if not isinstance(value, list) or not value:
-        refuse(where, value, "it must be a list of tables", f"Write [[{where}]] and its keys below, once or more.")
+        raise_value_error(
+            where, value, "it must be a list of tables", f"Write [[{where}]] and its keys below, once or more."
+        )
     return value

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ...core.checks import check_finite_number, check_integer, refuse
+from ...core.checks import check_finite_number, check_integer, raise_value_error
 from ...core.program import compiled, full_precision
 from ...core.types import Count, Real
 from ..fields import MovingScore, as_score
@@ -98,14 +98,16 @@ def score_error(
     check_integer("features", features, 1, "Give 200.")
     score, known = as_score(model), None if exact is None else as_score(exact)
     if sigma is not None and check_finite_number("sigma", sigma, "Give a positive number.") <= 0:
-        refuse("sigma", sigma, "it must be positive", "Give None for the density itself.")
+        raise_value_error("sigma", sigma, "it must be positive", "Give None for the density itself.")
     if sigma is not None and path is not None:
-        refuse("sigma", sigma, "the path says how much noise there is", "Give one of sigma and path.")
+        raise_value_error("sigma", sigma, "the path says how much noise there is", "Give one of sigma and path.")
     path = None if path is None else as_path(path)
     for name, one in (("model", score), ("exact", known)):
         if one is not None and isinstance(one, MovingScore) != (path is not None):
             cure = "Give a score of x and λ with a path, and one of x without."
-            refuse(name, one.model, f"it takes {'a time' if path is None else 'no time'}, and path is {path}", cure)
+            raise_value_error(
+                name, one.model, f"it takes {'a time' if path is None else 'no time'}, and path is {path}", cure
+            )
         if one is not None:
             check_output(name, one, points[:256], None if path is None else 0.5)
     width = None if sigma is None else jnp.asarray(sigma, points.dtype)

@@ -19,7 +19,7 @@ import optax
 from jaxtyping import Array
 from tqdm import tqdm
 
-from ...core.checks import check_choice, check_finite_number, check_integer, refuse
+from ...core.checks import check_choice, check_finite_number, check_integer, raise_value_error
 from ...core.result import NumericalFailure
 from ...core.types import Count, Real
 from ..fields import MovingScore, as_score
@@ -95,14 +95,14 @@ def fit(
     batch = check_integer("batch", batch, 1, "Give the number of samples of a step.")
     check_key(key)
     if not isinstance(optimiser, optax.GradientTransformation):
-        refuse("optimiser", optimiser, "it must be an optax optimiser", "Give optax.adam(1e-3), say.")
+        raise_value_error("optimiser", optimiser, "it must be an optax optimiser", "Give optax.adam(1e-3), say.")
     if ema is not None and not 0 <= check_finite_number("ema", ema) < 1:
-        refuse("ema", ema, "it must lie in [0, 1)", "Give 0.999, or None for no average.")
+        raise_value_error("ema", ema, "it must lie in [0, 1)", "Give 0.999, or None for no average.")
     score = as_score(model)
     parameters, rest = trainable(model)
     if not jax.tree.leaves(parameters):
         cure = "Give an Equinox module, or jax.tree_util.Partial(f, parameters)."
-        refuse("model", model, "it has no array of floats to train", cure)
+        raise_value_error("model", model, "it has no array of floats to train", cure)
     objective = _objective(model, score, array, loss, sigma, path, quantile)
     dtype = jnp.result_type(*jax.tree.leaves(parameters))
     points = jnp.asarray(array, dtype)
@@ -120,7 +120,7 @@ def fit(
         state, history = folder.load(state)
         if len(history) > steps:
             allowed = f"the training in {checkpoint} has made {len(history)} already"
-            refuse("steps", steps, allowed, "Give as many at least, or another folder.")
+            raise_value_error("steps", steps, allowed, "Give as many at least, or another folder.")
     bar = tqdm(total=steps, initial=len(history), unit="step", desc="fit") if progress else None
     saved = time.monotonic()
     while (done := len(history)) < steps:
@@ -157,26 +157,34 @@ def _objective(
     own = getattr(model, "path", None)
     own = own.value if isinstance(own, Fixed) else None
     path = own if path is None else as_path(path)
-    moves = isinstance(score, MovingScore)
-    if path is None and moves:
-        refuse("path", path, "the model takes a time, and there is no path", 'Give path="vp", or fp.Noising(mixture).')
-    if path is not None and not moves:
-        refuse("model", model, "it takes no time, and there is a path", "Give timed=True to the network, or no path.")
+    time_dependent = isinstance(score, MovingScore)
+    if path is None and time_dependent:
+        raise_value_error(
+            "path", path, "the model takes a time, and there is no path", 'Give path="vp", or fp.Noising(mixture).'
+        )
+    if path is not None and not time_dependent:
+        raise_value_error(
+            "model", model, "it takes no time, and there is a path", "Give timed=True to the network, or no path."
+        )
     if own is not None and path is not own and not _same(own, path):
-        refuse("path", path, "the network was made for another path", "Give the network this path, or leave it out.")
+        raise_value_error(
+            "path", path, "the network was made for another path", "Give the network this path, or leave it out."
+        )
     if path is not None and loss != "denoising":
-        refuse("loss", loss, "along a path there is the denoising loss only", 'Give loss="denoising".')
+        raise_value_error("loss", loss, "along a path there is the denoising loss only", 'Give loss="denoising".')
     if quantile is not None and (path is None or not callable(quantile)):
-        refuse("quantile", quantile, "it must be a function, and there must be a path", "Give lambda u: u**2, say.")
+        raise_value_error(
+            "quantile", quantile, "it must be a function, and there must be a path", "Give lambda u: u**2, say."
+        )
     if sigma is not None:
         if path is not None or loss != "denoising":
-            refuse("sigma", sigma, "it is for the denoising loss without a path", "Leave it out.")
+            raise_value_error("sigma", sigma, "it is for the denoising loss without a path", "Leave it out.")
         if check_finite_number("sigma", sigma, "Give a positive number.") <= 0:
-            refuse("sigma", sigma, "it must be positive", "Give a small part of the width of the density.")
+            raise_value_error("sigma", sigma, "it must be positive", "Give a small part of the width of the density.")
     elif loss == "denoising" and path is None:
         sigma = LITTLE * float(samples.std(axis=0).min())
         if not sigma > 0:
-            refuse("samples", samples.shape, "one coordinate never changes", "Leave it out, or give sigma.")
+            raise_value_error("samples", samples.shape, "one coordinate never changes", "Leave it out, or give sigma.")
     return Objective(loss, None if sigma is None else jnp.asarray(sigma, float), path, quantile)
 
 

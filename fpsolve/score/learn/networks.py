@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ...core.checks import check_choice, check_integer, refuse
+from ...core.checks import check_choice, check_integer, raise_value_error
 from ...core.types import Count, Point
 from ...potential import Potential
 from ...potential.leaves import Value, as_leaf, check_point
@@ -124,14 +124,16 @@ class EnergyNetwork(Potential):
         self.center, self.scale, self.path = _frame(key, dim, width, depth, timed, center, scale, path)
         check_choice("tail", tail, TAILS)
         if timed and tail == "linear":
-            refuse("tail", tail, "noise makes every tail quadratic", 'Give tail="quadratic", or timed=False.')
+            raise_value_error(
+                "tail", tail, "noise makes every tail quadratic", 'Give tail="quadratic", or timed=False.'
+            )
         self.network = Perceptron(dim, "scalar", width, depth, WAVES if timed else 0, tail == "linear", key)
         self.log_stiffness = jnp.full(dim, np.log(dim + 1.0) if tail == "linear" else 0.0)
         self.log_softness = jnp.asarray(np.log(SOFT))
         self.tail, self.timed = tail, timed
 
     @property
-    def moves(self) -> bool:
+    def time_dependent(self) -> bool:
         """Whether U depends on t = λ."""
         return self.timed
 
@@ -194,7 +196,7 @@ class VectorNetwork(eqx.Module):
         self.timed = timed
 
     @property
-    def moves(self) -> bool:
+    def time_dependent(self) -> bool:
         """Whether the field depends on t = λ."""
         return self.timed
 
@@ -232,7 +234,9 @@ def standardised(samples: Any) -> dict[str, Array]:
     constant = np.flatnonzero(~(deviations > 0))
     if constant.size:
         allowed = f"coordinate {int(constant[0])} never changes, one of {constant.size} that do not"
-        refuse("samples", samples.shape, allowed, "Leave such coordinates out, or add a little noise to them.")
+        raise_value_error(
+            "samples", samples.shape, allowed, "Leave such coordinates out, or add a little noise to them."
+        )
     return {"center": jnp.asarray(samples.mean(axis=0)), "scale": jnp.asarray(deviations)}
 
 
@@ -245,14 +249,14 @@ def _frame(
     check_integer("depth", depth, 1, "Give the number of layers, 2 say.")
     check_key(key)
     if not isinstance(timed, bool):
-        refuse("timed", timed, "it must be True or False", "Give True for a score along a noising path.")
+        raise_value_error("timed", timed, "it must be True or False", "Give True for a score along a noising path.")
     if path is not None and not timed:
-        refuse("path", path, "a network without time has no path", "Give timed=True, or leave the path out.")
+        raise_value_error("path", path, "a network without time has no path", "Give timed=True, or leave the path out.")
     shift = as_leaf("center", center, (0, 1))
     length = as_leaf("scale", scale, (0, 1), positive=True)
     for name, leaf in (("center", shift), ("scale", length)):
         if leaf.shape not in ((), (1,), (dim,)):
-            refuse(name, leaf.shape, f"it must be a number or ({dim},)", "Give standardised(samples).")
+            raise_value_error(name, leaf.shape, f"it must be a number or ({dim},)", "Give standardised(samples).")
     dtype = jnp.zeros(()).dtype
     grown = (Fixed(jnp.broadcast_to(leaf, (dim,)).astype(dtype)) for leaf in (shift, length))
     return *grown, Fixed(as_path("vp" if path is None else path) if timed else None)
@@ -261,7 +265,7 @@ def _frame(
 def _checked(x: Point, t: Any, network: EnergyNetwork | VectorNetwork) -> Array:
     check_point(x, network.log_stiffness.shape[0], "as the network has it")
     if network.timed and t is None:
-        refuse("t", t, "this network stands for a path and needs its place on it", "Give t = λ, in [0, 1].")
+        raise_value_error("t", t, "this network stands for a path and needs its place on it", "Give t = λ, in [0, 1].")
     return jnp.asarray(x)
 
 

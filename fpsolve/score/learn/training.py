@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ...core.checks import refuse
+from ...core.checks import raise_value_error
 from ...core.files import write_atomically
 from ...solve.checkpoint import check_folder
 from ..fields import as_score
@@ -125,7 +125,9 @@ class TrainingCheckpoint:
             different = sorted(name for name in mine | theirs if theirs.get(name) != mine.get(name))
             if different:
                 allowed = f"it holds another problem, which differs in {', '.join(different)}"
-                refuse("checkpoint", str(folder), allowed, "Give an empty folder, or the same call as before.")
+                raise_value_error(
+                    "checkpoint", str(folder), allowed, "Give an empty folder, or the same call as before."
+                )
         else:
             write_atomically(header, lambda file: file.write(json.dumps(mine, indent=2).encode()))
 
@@ -154,17 +156,17 @@ def fingerprint(
     """What shapes a training, by name: the model by its parameters and its losses, the optimiser by what it does."""
     parameters, rest = trainable(model)
     value, slope = _first_loss(parameters, rest, objective, samples[:8], key)
-    start, moves = optimiser.init(parameters), []
+    start, time_dependent = optimiser.init(parameters), []
     whole = lambda leaf: eqx.is_array(leaf) and leaf.ndim == 0 and jnp.issubdtype(leaf.dtype, jnp.integer)
     for count in COUNTS:
         then = jax.tree.map(lambda leaf, n=count: jnp.full_like(leaf, n) if whole(leaf) else leaf, start)
-        moves.append(optimiser.update(slope, then, parameters)[0])
+        time_dependent.append(optimiser.update(slope, then, parameters)[0])
     return {
         "model": _digest(parameters, jax.tree.structure(model).num_leaves),
         "loss": f"{objective.loss} {_digest(value)}",
         "samples": f"{samples.dtype} {samples.shape} {_digest(samples)}",
         "key": _digest(key),
-        "optimiser": _digest(moves),
+        "optimiser": _digest(time_dependent),
         **{name: repr(value) for name, value in numbers.items()},
     }
 

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ...core.checks import check_choice, check_integer, check_numbers, refuse
+from ...core.checks import check_choice, check_integer, check_numbers, raise_value_error
 from ...core.program import compiled, full_precision
 from ...core.types import Count
 from ...diffusion.steps import cost_steps
@@ -114,7 +114,7 @@ def sampled_costs(
         or not len(places)
         or not (np.all(places > 0) and np.all(places <= 1) and np.all(np.diff(places) > 0))
     ):
-        refuse("lambdas", lambdas, "they must ascend in (0, 1]", cure)
+        raise_value_error("lambdas", lambdas, "they must ascend in (0, 1]", cure)
     copies = check_integer("copies", copies, 1, "Give how many noisy copies of each sample to make.")
     data = jnp.repeat(jnp.asarray(array, dtype=float), copies, axis=0)
     groups = np.repeat(np.arange(len(array)), copies)

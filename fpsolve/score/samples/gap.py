@@ -24,7 +24,7 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
-from ...core.checks import check_numbers, check_positive, refuse
+from ...core.checks import check_numbers, check_positive, raise_value_error
 from ...core.program import compiled, full_precision
 from ...core.types import Real
 from .features import Features, Given, Lines, Ridges, covariance, independent, linear, lines, network, principal, waves
@@ -121,7 +121,7 @@ def sampled_gap(
     check_positive("diffusion", diffusion, "Give the diffusion constant of the process.")
     if not (features is None or callable(features) or (isinstance(features, str) and features in FAMILIES)):
         allowed = f"it must be a function, None or one of {', '.join(FAMILIES)}"
-        refuse("features", features, allowed, "Give None, which tries them all.")
+        raise_value_error("features", features, allowed, "Give None, which tries them all.")
     members = _members(groups, len(array))
     if callable(features):
         _check_features(features, array)
@@ -148,9 +148,9 @@ def enough(samples: Any, numbers: int | None = None) -> np.ndarray:
     needed = PER_NUMBER * fitted + LEAST
     if len(array) < needed:
         allowed = f"they are too few to fit {fitted} coefficients, it takes {needed} at least"
-        refuse("len(samples)", len(array), allowed, "Give more samples, or fewer coordinates or features.")
+        raise_value_error("len(samples)", len(array), allowed, "Give more samples, or fewer coordinates or features.")
     if not np.any(np.ptp(array, axis=0) > 0):
-        refuse("samples", samples, "they are all the same", "Give draws of a density.")
+        raise_value_error("samples", samples, "they are all the same", "Give draws of a density.")
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
 
 
@@ -159,7 +159,7 @@ def _check_features(features: Callable[[Any], Any], array: np.ndarray) -> None:
     few = jnp.asarray(array[:: max(1, len(array) // 1000)])
     shape = jax.eval_shape(lambda x: jnp.asarray(features(x)), few[0])
     if shape.ndim != 1 or shape.shape[0] == 0 or not jnp.issubdtype(shape.dtype, jnp.floating):
-        refuse(
+        raise_value_error(
             "features",
             features,
             f"it returns {shape.dtype} of shape {shape.shape}, it must be real (m,)",
@@ -170,14 +170,14 @@ def _check_features(features: Callable[[Any], Any], array: np.ndarray) -> None:
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         where = np.asarray(few[bad[0][0]])
-        refuse(
+        raise_value_error(
             "features",
             features,
             f"feature {bad[0][1]} is {values[tuple(bad[0])]} at x = {where}",
             "Return finite numbers.",
         )
     if not np.any(np.ptp(values, axis=0) > 1e-9 * np.max(np.abs(values), axis=0)):
-        refuse(
+        raise_value_error(
             "features", features, "every feature is constant over the samples", "Return what varies, as x itself does."
         )
 
@@ -189,13 +189,15 @@ def _members(groups: Any, n: int) -> np.ndarray:
     cure = "Give one integer a sample."
     array = check_numbers("groups", groups, "they must be integers (n,)", cure)
     if array.shape != (n,) or not np.issubdtype(array.dtype, np.integer):
-        refuse("groups", groups, f"they must be {n} integers, one a sample", cure)
+        raise_value_error("groups", groups, f"they must be {n} integers, one a sample", cure)
     names, members = np.unique(array, return_inverse=True)
     if len(names) < LEAST:
-        refuse("groups", groups, f"there are {len(names)}, and at least {LEAST} are needed", "Give smaller groups.")
+        raise_value_error(
+            "groups", groups, f"there are {len(names)}, and at least {LEAST} are needed", "Give smaller groups."
+        )
     largest = int(np.max(np.bincount(members)))
     if largest > 0.1 * n:
-        refuse("groups", groups, f"one of them has {largest} of {n} samples", "Give smaller groups.")
+        raise_value_error("groups", groups, f"one of them has {largest} of {n} samples", "Give smaller groups.")
     return members
 
 

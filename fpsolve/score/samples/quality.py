@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ...core.checks import check_positive, is_concrete, refuse
+from ...core.checks import check_positive, is_concrete, raise_value_error
 from ...core.types import Real
 from .validation import check_samples
 
@@ -88,7 +88,7 @@ def _pair(name: str, one: Any, other_name: str, other: Any) -> tuple[Array, Arra
         one, other = check_samples(one, name), check_samples(other, other_name)
         if one.shape[1] != other.shape[1]:
             allowed = f"it must have {one.shape[1]} columns, as {name} has"
-            refuse(f"{other_name}.shape", other.shape, allowed, "Compare what lives in one space.")
+            raise_value_error(f"{other_name}.shape", other.shape, allowed, "Compare what lives in one space.")
     one, other = jnp.asarray(one), jnp.asarray(other)
     dtype = jnp.result_type(one, other, float if one.dtype == other.dtype == int else one)
     return one.astype(dtype), other.astype(dtype)

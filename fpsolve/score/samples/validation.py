@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...core.checks import check_numbers, refuse
+from ...core.checks import check_numbers, raise_value_error
 from ...core.program import compiled
 
 
@@ -15,17 +15,17 @@ def check_samples(samples: Any, name: str = "samples") -> np.ndarray:
     cure = "Give one row a sample and one column a coordinate, shape (n, d)."
     array = check_numbers(name, samples, "it must hold real numbers, shape (n, d)", cure)
     if array.ndim != 2 or array.shape[1] == 0:
-        refuse(f"{name}.shape", array.shape, "it must be (n, d), d at least 1", cure)
+        raise_value_error(f"{name}.shape", array.shape, "it must be (n, d), d at least 1", cure)
     count, dim = array.shape
     least = max(16, 2 * dim + 2)
     if count < least:
         allowed = f"{count} are too few for {dim} dimension{'s' * (dim > 1)}, it takes {least} at least"
-        refuse(f"{name}.shape", array.shape, allowed, "Give more samples, or fewer coordinates.")
+        raise_value_error(f"{name}.shape", array.shape, allowed, "Give more samples, or fewer coordinates.")
     bad = np.argwhere(~np.isfinite(array))
     if bad.size:
         row, column = (int(k) for k in bad[0])
         allowed = f"{len(np.unique(bad[:, 0]))} of {count} rows are not finite, row {row} column {column} the first"
-        refuse(f"{name}[{row}, {column}]", float(array[row, column]), allowed, "Leave these rows out.")
+        raise_value_error(f"{name}[{row}, {column}]", float(array[row, column]), allowed, "Leave these rows out.")
     return array
 
 
@@ -34,7 +34,7 @@ def check_key(key: Any) -> None:
     try:
         jax.eval_shape(lambda key: jax.random.normal(key, ()), key)
     except (TypeError, ValueError):
-        refuse("key", key, "it must be a key of jax.random", "Give jax.random.key(0), say.")
+        raise_value_error("key", key, "it must be a key of jax.random", "Give jax.random.key(0), say.")
 
 
 def check_output(name: str, score: Any, points: Any, lam: Any = None) -> None:
@@ -44,13 +44,13 @@ def check_output(name: str, score: Any, points: Any, lam: Any = None) -> None:
     shape = jax.eval_shape(score, *arguments).shape
     if shape != points.shape[1:]:
         cure = "Return one value a coordinate; an energy belongs in an fp.Potential or EnergyNetwork."
-        refuse(f"{name}.shape", shape, f"a score must be of the shape of x, {points.shape[1:]}", cure)
+        raise_value_error(f"{name}.shape", shape, f"a score must be of the shape of x, {points.shape[1:]}", cure)
     values = np.asarray(_values(score, points, arguments[1:]))
     bad = np.flatnonzero(~np.all(np.isfinite(values), axis=1))
     if bad.size:
         where = np.array2string(np.asarray(points[bad[0]]), precision=4, threshold=8)
         allowed = f"it must be finite, and is not at {bad.size} of {len(points)} points, x = {where} the first"
-        refuse(name, values[bad[0]], allowed, "Look at the score there.")
+        raise_value_error(name, values[bad[0]], allowed, "Look at the score there.")
 
 
 @compiled

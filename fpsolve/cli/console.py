@@ -1,0 +1,16 @@
+"""Where the command line prints."""
+
+import os
+import sys
+from typing import Any
+
+PLAIN_WIDTH = 1000  # columns of a pipe or a file: as wide as the widest row
+
+
+def console(error: bool = False) -> Any:
+    """A rich console on standard output or error; without a terminal or COLUMNS, rows are not folded."""
+    from rich.console import Console
+
+    stream = sys.stderr if error else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
+    return Console(file=stream, width=width, markup=False, highlight=False)
