@@ -26,7 +26,7 @@ from ..solve.evolve import evolve
 from ..theorem import theorems, to_json, verify
 from .anneal import Trial, best, compare, summary, trials, write_table
 from .certificates import print_certificates
-from .console import console
+from .console import console, new_table
 from .problem import Problem, read_annealing, read_problem
 
 MISSING = 'The command line needs {}: pip install "fpsolve[cli]"'
@@ -235,7 +235,7 @@ def anneal_file(path: Path, out: Path | None, plot: Path | None, overrides: dict
         for trial in trials(question):
             found.append(trial)
             status.update(f"{len(found)} schedules done, the last: {trial.name}")
-    table = _table("schedule", "KL at the end", "TV", "TV at most", "by", "KL, linear / this", "gain predicted")
+    table = new_table("schedule", "KL at the end", "TV", "TV at most", "by", "KL, linear / this", "gain predicted")
     for row in compare(found):
         table.add_row(*row)
     console().print(table)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .console import PLAIN_WIDTH, console
+from .console import PLAIN_WIDTH, console, new_table
 
 
 def print_certificates(certificates: list[Any]) -> None:
@@ -16,7 +16,7 @@ def print_certificates(certificates: list[Any]) -> None:
 
 
 def _wide_table(certificates: list[Any]) -> Any:
-    table = _table("claim", "statement", "left", "right", "margin", "verdict", "control", "left", "right", "verdict")
+    table = new_table("claim", "statement", "left", "right", "margin", "verdict", "control", "left", "right", "verdict")
     for c in certificates:
         control = ["", "", "", ""] if c.control is None else [c.control.name, *_sides(c.control), _refusal(c.control)]
         table.add_row(c.name, c.statement, *_sides(c), f"{c.margin:.3g}", _holding(c), *control)
@@ -24,24 +24,13 @@ def _wide_table(certificates: list[Any]) -> Any:
 
 
 def _narrow_table(certificates: list[Any]) -> Any:
-    table = _table("claim and its control", "left", "right", "margin", "verdict")
+    table = new_table("claim and its control", "left", "right", "margin", "verdict")
     for c in certificates:
         table.add_row(f"{c.name}: {c.statement}", *_sides(c), f"{c.margin:.3g}", _holding(c))
         if c.control is not None:
             words = f"  control {c.control.name}: {c.control.statement}"
             table.add_row(words, *_sides(c.control), f"{c.control.margin:.3g}", _refusal(c.control))
         table.add_section()
-    return table
-
-
-def _table(*heads: str) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for head in heads:
-        text = head in ("statement", "verdict", "control", "by", heads[0])
-        table.add_column(head, justify="left" if text else "right", no_wrap=head not in ("statement", heads[0]))
     return table
 
 

@@ -14,3 +14,15 @@ def console(error: bool = False) -> Any:
     stream = sys.stderr if error else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
     return Console(file=stream, width=width, markup=False, highlight=False)
+
+
+def new_table(*heads: str) -> Any:
+    """An empty table with these heads; words to the left, numbers to the right."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for head in heads:
+        text = head in ("statement", "verdict", "control", "by", heads[0])
+        table.add_column(head, justify="left" if text else "right", no_wrap=head not in ("statement", heads[0]))
+    return table
