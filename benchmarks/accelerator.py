@@ -1,11 +1,12 @@
 """The benchmark of a device: `python benchmarks/accelerator.py [--small] [--only NAME ...] [--out FILE]`.
 
-Rows in this order: the device's own limits (copies, products of matrices), the kernels at sizes that fill a card, each
-with its share of those limits and with CuPy and PyTorch twins where they are installed, spectra, sweeps, transport,
-first and second calls, and agreement with the numbers of a processor. Every row is written as soon as it is measured:
-a run that is cut off leaves a valid file. A row that does not fit into memory is left out and says so.
+The rows are, in this order: the limits of the device (copies, products of matrices), the kernels at sizes that fill a
+card, spectra, sweeps, transport, first and second calls, and agreement with the numbers of a processor. A kernel is
+compared with those limits, and with the same recurrence in CuPy and PyTorch where they are installed. Every row is
+written as soon as it is measured, so that an interrupted run leaves a valid file. A row that does not fit into memory
+is left out, and this is printed.
 
-Without an accelerator it stops and says how to install for one; `--small` runs the same rows, smaller, on any device.
+Without an accelerator the run stops and prints how to install for one; `--small` runs smaller rows on any device.
 """
 
 import argparse
@@ -29,12 +30,13 @@ import accelerator_timing as timing  # noqa: E402
 import harness  # noqa: E402
 import jax  # noqa: E402
 
-SHORT = 0.03  # seconds of warm calls in a small row, which shows that it runs and not how fast
-ENOUGH = 0.75  # of the memory that is free: a row that needs more is left out, since programs need room beside arrays
+SHORT = 0.03  # seconds of warm calls in a small row, which tests that it runs: a free choice
+# fraction of the free memory; a row that needs more is left out, because programs need memory too: a free choice
+ENOUGH = 0.75
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, print, write after every row; 0 if every row that ran agrees with its reference."""
+    """Measure, print, and write after every row; return 0 if every row that ran agrees with its reference."""
     parser = argparse.ArgumentParser(prog="accelerator.py", description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true", help="small sizes, on any device, an ordinary processor too")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="rows whose names begin so")
@@ -79,7 +81,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(rows: list[Any], out: Path | None, budget: float = float("inf")) -> list[dict[str, Any]]:
-    """Every row in turn, printed and written at once. Rows of an earlier run that are not measured again are kept."""
+    """Measure the rows one by one; print and write each at once. Rows of an earlier run that are not measured again
+    are kept."""
     begun = time.perf_counter()
     limits = timing.Limits()
     kept = [] if out is None or not out.exists() else json.loads(out.read_text(encoding="utf-8"))["rows"]
@@ -101,7 +104,7 @@ def run(rows: list[Any], out: Path | None, budget: float = float("inf")) -> list
 
 
 def _measured(row: Any, limits: Any, passed: float, budget: float) -> dict[str, Any]:
-    """What a row found, or why there is nothing."""
+    """The measurement of a row, or the reason why there is none."""
     from fpsolve.core.memory import available_bytes
 
     if passed > budget:
@@ -114,9 +117,9 @@ def _measured(row: Any, limits: Any, passed: float, budget: float) -> dict[str, 
     try:
         found = row.measure(limits)
         after = timing.peak()
-        # The device tells the most that it ever held: what a row needed only where that rose.
+        # The device reports its peak so far, which is the memory of this row only if the peak rose.
         return found if before == after else found | {"peak_bytes": after}
-    except Exception as fault:  # noqa: BLE001 - the other rows are still wanted
+    except Exception as fault:  # noqa: BLE001 - the other rows are measured all the same
         traceback.print_exc()
         return {"failed": harness.in_words(fault), "reached": False}
 
@@ -130,7 +133,7 @@ def _write(out: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _place(small: bool) -> Path:
-    """Where the rows of this device go."""
+    """The file for the rows of this device."""
     words = "".join(letter if letter.isalnum() else "_" for letter in jax.devices()[0].device_kind.lower())
     return RESULTS / f"accelerator_{words}{'_small' if small else ''}.json"
 

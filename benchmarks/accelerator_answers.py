@@ -1,4 +1,5 @@
-"""Rows of the device benchmark that time whole answers: moving potentials, levels, sweeps, transport, agreement."""
+"""Rows of the device benchmark that time whole calls: time-dependent potentials, levels, sweeps, transport,
+agreement."""
 
 import time
 from typing import Any
@@ -13,11 +14,11 @@ from accelerator_timing import Limits, compile_apart, timed
 
 import fpsolve as fp
 
-WIDE = 7.0  # half of a box in which ten levels fit
+WIDE = 7.0  # half width of a box that contains ten levels
 
 
 def moving(n: int, limits: Limits) -> dict[str, Any]:
-    """A trap dragged through the plane, whose density stays normal: the call, and a second one with other numbers."""
+    """A trap dragged through the plane, whose density stays normal: the first call, and one with other numbers."""
     grid = fp.Grid(fp.Line(-4.0, 6.0, n), fp.Line(-4.5, 4.5, n))
     stiffness = np.array(STIFFNESS[2])
 
@@ -57,7 +58,7 @@ def levels(d: int, n: int, limits: Limits) -> dict[str, Any]:
     counts = np.stack(np.meshgrid(*[np.arange(10)] * d), -1).reshape(-1, d)
     truth, found = np.sort(counts @ own)[:10], call(1.0)
     error = float(np.max(np.abs(np.asarray(found.values)[1:] / truth[1:] - 1)))
-    cells = 2 * WIDE / n  # each level errs by a share of the cell's square
+    cells = 2 * WIDE / n  # the error of each level is of second order in the cell width
     facts = {"seconds": seconds, "every": every, "seconds_first": first, "dtype": "float64", "error": error}
     facts |= {"reached": error <= 4 * cells**2, "residual": float(np.max(np.asarray(found.errors)))}
     return facts | {"words": f"first call {first:.1f} s"}
@@ -91,7 +92,8 @@ def gaps(count: int, limits: Limits) -> dict[str, Any]:
 
 
 def transport(n: int, limits: Limits) -> dict[str, Any]:
-    """The path of `transport.py` in the plane, with its schedule: from nothing, and again with another path."""
+    """The path of `transport.py` in the plane, with its schedule: without compiled programs, and again with another
+    path."""
     grid = fp.Grid(fp.Line(-5.0, 4.0, n), fp.Line(-4.8, 4.8, n))
 
     def call(tilt: float) -> Any:
@@ -115,7 +117,7 @@ def transport(n: int, limits: Limits) -> dict[str, Any]:
 
 
 def agree(name: str, dtype: str, limits: Limits) -> dict[str, Any]:
-    """The numbers of a small problem against those of a processor; the first call and the second."""
+    """The numbers of a small problem compared with those of a processor; the first call and the second."""
     case = agreement.CASES[name]
     begun = time.perf_counter()
     numbers = case.solve(jnp.dtype(dtype))

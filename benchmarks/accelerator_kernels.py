@@ -1,7 +1,7 @@
 """Rows of the device benchmark that time one kernel: Chebyshev on finite volumes and in a spectral basis.
 
-Each evolves a Gaussian in a trap with rotated stiffness, whose density at any time is known, for so short a time that
-some `PRODUCTS` products of the operator suffice. What a product moves and computes is counted by hand:
+Each evolves a Gaussian in a trap with rotated stiffness, whose density at any time is known. The time is so short that
+about `PRODUCTS` products of the operator suffice. The memory traffic and operations of a product are counted by hand:
 
     finite volumes    reads 2 d rates and three fields, and writes one: 2 d + 4 arrays; 6 d + 5 operations a point
     matrices          reads a field and writes one for each axis, and four for the recurrence; 2 n operations an axis
@@ -20,17 +20,17 @@ import scipy.linalg
 from accelerator_timing import RIVAL, Limits, Row, compile_apart, timed
 
 import fpsolve as fp
-from fpsolve.operator import spectral
+from fpsolve.operator.constants import CONSTANTS
 
 PRODUCTS = 200  # of the operator in a timed run
 STIFFNESS = {1: [[2.0]], 2: [[2.0, 0.5], [0.5, 1.5]], 3: [[2.0, 0.5, 0.0], [0.5, 1.5, 0.5], [0.0, 0.5, 2.5]]}
 HALF = 4.5  # of the boxes
 WIDTH = 0.6  # of the start
-GOAL = {"float64": 1e-6, "float32": 2e-4}  # relative L1 error of a row: what spectral space leaves, and rounding
+GOAL = {"float64": 1e-6, "float32": 2e-4}  # relative L1 error of a row: the spectral error in space, and rounding
 
 
 def trap(x: Any, strength: Any) -> Any:
-    """U = strength x.K x / 2. The strength is an argument, so that nothing is computed when a program is compiled."""
+    """U = strength x.K x / 2. The strength is an argument, so that the compiler does not fold it."""
     stiffness = STIFFNESS[x.shape[0]]
     return strength * sum(stiffness[i][j] * x[i] * x[j] for i in range(len(x)) for j in range(len(x))) / 2
 
@@ -62,7 +62,7 @@ def apart(found: Any, truth: Any) -> float:
 
 
 def cube(shape: tuple[int, ...]) -> fp.Grid:
-    """Lines about the origin."""
+    """Axes around the origin."""
     return fp.Grid(*(fp.Line(-HALF, HALF, n) for n in shape))
 
 
@@ -79,7 +79,8 @@ def evolution(grid: fp.Grid, scheme: Any, t: float) -> Callable[[Any, Any], Any]
 
 
 def kernel(name: str, grid: fp.Grid, scheme: Any, dtype: str, highest: float, moved: int, flops: int) -> Any:
-    """A row of a run; `moved` arrays and `flops` operations a point for each product; twins are added by `rivals`."""
+    """A row of a run, with `moved` arrays and `flops` operations a point for each product; `rivals` adds other
+    libraries."""
 
     def measure(limits: Limits, rivals: Any, fourier: bool | None) -> dict[str, Any]:
         t, d = PRODUCTS**2 / (25 * highest), grid.ndim
@@ -94,7 +95,7 @@ def kernel(name: str, grid: fp.Grid, scheme: Any, dtype: str, highest: float, mo
         work = {"bytes_moved": moved * size * field.dtype.itemsize * calls, "flops": flops * size * calls}
         facts |= {"seconds": seconds, "every": every, "dtype": dtype, "calls": calls} | work
         goal = GOAL[dtype]
-        if isinstance(scheme, fp.ScharfetterGummel):  # second differences of a Gaussian; later it is nearly at rest
+        if isinstance(scheme, fp.ScharfetterGummel):  # second differences of a Gaussian; later it is nearly stationary
             goal += min(t, 0.5) * d * grid.axes[0].spacings[0] ** 2 / (4 * WIDTH**4)
         facts |= {"error": error, "estimate": float(estimate), "goal": goal, "reached": error <= goal, "points": size}
         facts |= limits.shares(dtype, seconds, *work.values())
@@ -141,14 +142,15 @@ def smooth(name: str, shape: tuple[int, ...], dtype: str, form: str) -> Row:
         made = build(jnp.ones((), dtype))
         matrices = [term.matrix for term in made.terms]
         for library in twins.libraries(jax.default_backend(), missing):
-            run = twins.spectral(library, matrices, made.well, field, float(made.bounds[1]), np.ones(count))
+            run = twins.spectral(library, matrices, made.potential_term, field, float(made.bounds[1]), np.ones(count))
             yield library.name, run, library.wait
 
     flops = sum(2 * n for n in shape) + 8 if form == "matrices" else sum(round(5 * math.log2(n)) for n in shape) + 8
     measure = kernel(f"{name}-{form}-{dtype}", grid, scheme, dtype, highest, 2 * d + 4, flops)
     title = f"Chebyshev, {' x '.join(map(str, shape))} nodes, {form}"
     needed = 16 * grid.size * jnp.dtype(dtype).itemsize
-    enough = spectral.FOURIER_FROM.get((jax.default_backend(), jnp.finfo(dtype).bits), spectral.UNMEASURED)
+    machine = jax.default_backend(), jnp.finfo(dtype).bits
+    enough = CONSTANTS.fourier_min_nodes.get(machine, CONSTANTS.unmeasured_min_nodes)
     asked, own = form == "fft", shape[0] >= enough
     forced = None if asked == own else asked
     return Row(f"{name}-{form}-{dtype}", title, lambda limits: measure(limits, rivals, forced), needed)
@@ -166,13 +168,13 @@ def with_transforms(run: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def _transforms(fourier: bool | None) -> Iterator[None]:
-    """Axes by transforms, by matrices, or (None) as the scheme chooses."""
+    """Use transforms on the axes, matrices, or (None) the choice of the scheme."""
     if fourier is None:
         yield
         return
-    tables = spectral.FOURIER_FROM, spectral.SINES_FROM
+    tables = CONSTANTS.fourier_min_nodes, CONSTANTS.sines_min_nodes
     before = [dict(table) for table in tables]
-    jax.clear_caches()  # what was traced with the other choice
+    jax.clear_caches()  # programs that were traced with the other choice
     try:
         for table in tables:
             for bits in (64, 32):

@@ -1,4 +1,4 @@
-"""The device's own limits, where transforms beat matrices, and what the choice among methods rests on."""
+"""The limits of the device, the size from which transforms are faster, and the costs by which methods are compared."""
 
 import functools
 from typing import Any
@@ -37,7 +37,8 @@ def products(n: int, dtype: str, precision: str, limits: Limits) -> dict[str, An
 
 
 def crossover(sizes: tuple[int, ...], dtype: str, limits: Limits) -> dict[str, Any]:
-    """Microseconds of -d²/dx² along either axis of n x n fields, by a matrix and by FFT, and where the FFT wins."""
+    """Microseconds of -d²/dx² along either axis of n x n fields, by a matrix and by FFT, and the size from which the
+    FFT is faster."""
     from fpsolve.operator.tensor import FourierKinetic, MatrixKinetic
 
     table, least = {}, {"fft": None, "sines": None}
@@ -50,7 +51,7 @@ def crossover(sizes: tuple[int, ...], dtype: str, limits: Limits) -> dict[str, A
             ("fft", FourierKinetic(symbol, n, False)),
             ("sines", FourierKinetic(jnp.arange(n + 1).astype(dtype) ** 2, n, True)),
         ):
-            # Twenty products in one program: a single one would be over before the next is given to the device.
+            # Twenty products in one program, because a single one ends before the host can launch the next.
             act = lambda term, u: jax.lax.fori_loop(
                 0, 10, lambda _, u: 1e-3 * (term.hamiltonian(u, 0, 2) + term.hamiltonian(u, 1, 2)), u
             )
@@ -71,7 +72,7 @@ def crossover(sizes: tuple[int, ...], dtype: str, limits: Limits) -> dict[str, A
 
 
 def calibrate(name: str, small: bool, limits: Limits) -> dict[str, Any]:
-    """What the choice among methods rests on (`core/machine.py`): microseconds at several sizes."""
+    """The costs by which methods are compared (`core/machine.py`): microseconds at several sizes."""
     table: dict[int, float] = {}
     if name == "decomposition":
         for n in (32, 64) if small else (64, 256, 1024):

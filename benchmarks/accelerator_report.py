@@ -1,4 +1,4 @@
-"""What the device benchmark prints: lines, a summary, a roofline picture, a table for the README."""
+"""The output of the device benchmark: lines, a summary, a roofline picture, a table for the README."""
 
 import json
 from pathlib import Path
@@ -8,11 +8,11 @@ INSTALL = (
     'CUDA 13: pip install "fpsolve[cuda13]"; CUDA 12: pip install "fpsolve[cuda12]"; TPU: pip install "fpsolve[tpu]"'
 )
 README = Path(__file__).resolve().parent.parent / "README.md"
-NAME = "device"  # of the markers in the README
+NAME = "device"  # name of the markers in the README
 
 
 def no_accelerator() -> str:
-    """What was found instead, and how to install for one."""
+    """The message that there is no accelerator, and how to install for one."""
     import jax
 
     found = ", ".join(sorted({device.device_kind for device in jax.devices()}))
@@ -26,7 +26,7 @@ def heading() -> str:
 
 
 def line(entry: dict[str, Any]) -> str:
-    """One row: time, shares of the device's limits, error, rivals."""
+    """One row: time, fractions of the limits of the device, error, other libraries."""
     if why := entry.get("left_out") or entry.get("failed"):
         return f"{entry['row']:26s} {'left out' if 'left_out' in entry else 'FAILED'}: {why}"
     cells = [f"{entry['row']:26s}", _number(1e3 * entry["seconds"], "11.3f", 11)]
@@ -38,7 +38,7 @@ def line(entry: dict[str, Any]) -> str:
 
 
 def summary(found: list[dict[str, Any]]) -> str:
-    """How many rows ran, and which did not."""
+    """The number of rows that ran, and the names of the others."""
     ran = [row for row in found if "seconds" in row]
     lines = [f"\n{len(ran)} of {len(found)} rows measured, {sum(row['seconds_row'] for row in found):.0f} s"]
     lines += [f"  {row['row']}: {row.get('left_out') or row['failed']}" for row in found if "seconds" not in row]
@@ -47,7 +47,7 @@ def summary(found: list[dict[str, Any]]) -> str:
 
 
 def markdown(files: list[Path]) -> str:
-    """A table for each device: what was measured, its time, its shares, its error, its rivals, its memory."""
+    """A table for each device: row, time, fractions of the limits, error, other libraries, memory."""
     parts = []
     for path in files:
         rows = [row for row in json.loads(path.read_text(encoding="utf-8"))["rows"] if "seconds" in row]
@@ -69,13 +69,13 @@ def markdown(files: list[Path]) -> str:
 
 
 def stored(folder: Path) -> str:
-    """The tables of all devices whose rows are kept in a folder."""
+    """The tables of all devices whose rows are stored in a folder."""
     files = [path for path in sorted(folder.glob("accelerator_*.json")) if not path.stem.endswith("_small")]
     return markdown(files) or "No accelerator has been measured.\n"
 
 
 def into_readme(folder: Path) -> int:
-    """Put those tables into README.md."""
+    """Write those tables into README.md."""
     import tables
 
     tables.into_readme(README, stored(folder), NAME)
@@ -83,7 +83,8 @@ def into_readme(folder: Path) -> int:
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> str:
-    """The roofline: operations a second against operations a byte, the device's limits as lines. Why there is none."""
+    """The roofline: operations a second against operations a byte, the limits of the device as lines. Returns the
+    reason if there is none."""
     points = [row for row in rows if row.get("flops") and row.get("bytes_moved") and "seconds" in row]
     limits = {row["row"]: row for row in rows if row["row"].startswith("limit-") and "seconds" in row}
     if not points or not limits:
@@ -113,7 +114,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> str:
         panel.scatter(xs, ys, color=colour, s=40, zorder=3, edgecolor="white")
         for row, x, y in zip(here, xs, ys, strict=True):
             name = row["row"].removesuffix(f"-{dtype}")
-            left = name == "volumes-2d"  # which lies beside volumes-3d
+            left = name == "volumes-2d"  # its point is next to that of volumes-3d
             place, side = (-7 if left else 7, 2 if left or dtype == "float32" else -9), "right" if left else "left"
             panel.annotate(name, (x, y), place, textcoords="offset points", fontsize=8, color=colour, ha=side)
     panel.set(xscale="log", yscale="log", xlabel="operations a byte", ylabel="operations a second")

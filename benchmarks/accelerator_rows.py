@@ -61,7 +61,7 @@ def rows(small: bool) -> list[Row]:
     count = pick(1024, 8)
     found.append(Row("sweep-runs", f"{count} densities in the plane", functools.partial(sweep, count)))
     found.append(Row("sweep-gaps", f"{count} gaps on a line", functools.partial(gaps, count)))
-    if small:  # one program of each kind: the rest of them are tested elsewhere
+    if small:  # one program of each kind; other tests have the rest
         names: tuple[str, ...] = ("P1", "correspondence")
     else:
         found.append(Row("transport", "schedule and transport in the plane", functools.partial(transport, 256)))
@@ -75,7 +75,7 @@ def rows(small: bool) -> list[Row]:
 
 
 def programs(dtype: str) -> dict[str, tuple[Any, tuple[Any, ...]]]:
-    """The programs that the rows run, small, with their arguments: what must lower for every device."""
+    """The programs of the rows, small, with their arguments: they must lower for every device."""
     plane, space, one = cube((8, 6)), cube((5, 6, 7)), jnp.ones((), dtype)
     volumes_, smooth_ = fp.ScharfetterGummel(), fp.Spectral()
     found: dict[str, tuple[Any, tuple[Any, ...]]] = {}

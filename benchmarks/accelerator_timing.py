@@ -1,4 +1,5 @@
-"""How a row of the device benchmark is timed: compilation apart from runs, medians, shares of the device's rates."""
+"""Timing of a row of the device benchmark: compilation apart from runs, medians, fractions of the rates of the
+device."""
 
 import contextlib
 import dataclasses
@@ -10,25 +11,26 @@ from typing import Any
 
 import jax
 
-REPEATS, ENOUGH, LONG = 5, 0.3, 8.0  # warm calls: at least so many, until so many seconds; a longer one is timed once
-RIVAL = 0.5  # the same for a rival's call, of which there are two in each row
-BATCH = 10  # short calls are given to the device together, so that its queue is never empty
-PROGRAMS: Path | None = None  # a folder for the texts of the compiled programs
+# warm calls: least count, total seconds, and the seconds above which a call is timed once: free choices
+REPEATS, ENOUGH, LONG = 5, 0.3, 8.0
+RIVAL = 0.5  # the same for a call of another library, of which there are two in each row: a free choice
+BATCH = 10  # short calls are launched together, so that the queue of the device is never empty: a free choice
+PROGRAMS: Path | None = None  # folder for the compiled programs as text
 
 
 class Limits:
-    """The device's own rates, known once their rows are measured."""
+    """The rates of the device, known after their rows are measured."""
 
     def __init__(self) -> None:
         self.rates: dict[str, float] = {}
 
     def learn(self, entry: dict[str, Any]) -> None:
-        """Keep the rate of a row that measures one."""
+        """Store the rate of a row that measures one."""
         if "rate" in entry:
             self.rates[entry["row"]] = entry["rate"]
 
     def shares(self, dtype: str, seconds: float, moved: float, flops: float) -> dict[str, float]:
-        """How near a run came to the rates of copies and of products in its precision."""
+        """A run as a fraction of the rates of copies and of products in its precision."""
         copy, product = (self.rates.get(f"limit-{what}-{dtype}") for what in ("copy", "product"))
         shares = {} if copy is None else {"share_copy": moved / seconds / copy}
         return shares if product is None else shares | {"share_product": flops / seconds / product}
@@ -36,7 +38,7 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """`measure(limits)` returns what was found, `seconds` among it; `bytes` is what the row needs at least."""
+    """A row: `measure(limits)` returns the measurements, with `seconds`; `bytes` is the least memory of the row."""
 
     name: str
     title: str
@@ -47,8 +49,8 @@ class Row:
 def timed(
     run: Callable[[], Any], wait: Callable[[Any], Any] = jax.block_until_ready, patience: float = LONG
 ) -> tuple[float, list[float]]:
-    """The median second of warm calls, and all of them; one call alone if it takes longer than `patience` seconds.
-    Short calls are given to the device `BATCH` at a time."""
+    """The median seconds of warm calls, and all of them; a single call if it takes longer than `patience` seconds.
+    Short calls are launched `BATCH` at a time."""
     wait(run())
     start = time.perf_counter()
     wait(run())
@@ -72,7 +74,7 @@ def compile_apart(function: Callable[..., Any], *arguments: Any, name: str = "")
     traced = time.perf_counter()
     program = lowered.compile()
     facts: dict[str, Any] = {"seconds_trace": traced - start, "seconds_compile": time.perf_counter() - traced}
-    with contextlib.suppress(Exception):  # not every backend tells
+    with contextlib.suppress(Exception):  # not every backend reports it
         used = program.memory_analysis()
         total = used.argument_size_in_bytes + used.output_size_in_bytes + used.temp_size_in_bytes
         facts["program_bytes"] = int(total)
@@ -82,5 +84,5 @@ def compile_apart(function: Callable[..., Any], *arguments: Any, name: str = "")
 
 
 def peak() -> int | None:
-    """The most memory that the device has held in this process so far, where it tells."""
+    """The peak memory of the device in this process so far, where the device reports it."""
     return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")

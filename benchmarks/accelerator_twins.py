@@ -1,7 +1,7 @@
-"""The hand-written rivals on the same device: the recurrences of `by_hand.py`, on arrays of numpy, CuPy or PyTorch.
+"""The recurrences of `by_hand.py` on the same device, on arrays of numpy, CuPy or PyTorch.
 
-Each twin uses operators, slices and products only, which all three libraries share; it takes the operator's own numbers
-and as many products as fpsolve did, so that the two do the same work. A library is loaded when it is asked for.
+Each function uses only operators, slices and products, which all three libraries have. It takes the numbers of the
+operator and as many products as fpsolve did, so that both do the same work. A library is loaded when it is first used.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Library:
-    """An array library: `load` takes a JAX array as its own, without a copy; `wait` returns when all work is done."""
+    """An array library: `load` converts a JAX array without a copy; `wait` returns when all work is done."""
 
     name: str
     load: Callable[[Any], Any]
@@ -22,13 +22,13 @@ class Library:
 
 
 def libraries(backend: str, missing: dict[str, str]) -> Iterator[Library]:
-    """Those that run where JAX runs: numpy on a processor, CuPy and PyTorch on an NVIDIA card. Why one of them does not
-    goes into `missing`, by name."""
+    """The libraries that run where JAX runs: numpy on a processor, CuPy and PyTorch on an NVIDIA card. The reason why
+    another does not run goes into `missing`, by name."""
     makers = {"numpy": _numpy} if backend == "cpu" else {"CuPy": _cupy, "PyTorch": _torch}
     for name, make in makers.items():
         try:
             library = make(name)
-        except Exception as fault:  # noqa: BLE001 - not installed, or not for this card: its own words say which
+        except Exception as fault:  # noqa: BLE001 - not installed, or not for this card: the message of the exception says which
             missing[name] = harness.in_words(fault)
             continue
         yield library
@@ -56,7 +56,7 @@ def _torch(name: str) -> Library:
 def volumes(
     library: Library, couplings: Any, out_rates: Any, field: Any, highest: float, terms: Any
 ) -> Callable[[], Any]:
-    """sum_k terms_k T_k(X) field, X = 1 - 2 H / highest, by slices: couplings along each axis, exit rates on nodes."""
+    """sum_k terms_k T_k(X) field, X = 1 - 2 H / highest, by slices: couplings along each axis, out rates on nodes."""
     links = [library.load(4 / highest * c) for c in couplings]
     diagonal, start = library.load(2 - 4 / highest * out_rates), library.load(field)
     ndim = start.ndim
@@ -73,10 +73,12 @@ def volumes(
     return lambda: _sums(twice, start, terms)
 
 
-def spectral(library: Library, matrices: Any, well: Any, field: Any, highest: float, terms: Any) -> Callable[[], Any]:
-    """The same by a dense matrix along each axis and a well on the nodes."""
+def spectral(
+    library: Library, matrices: Any, potential_term: Any, field: Any, highest: float, terms: Any
+) -> Callable[[], Any]:
+    """The same by a dense matrix along each axis and a potential term on the nodes."""
     along = [library.load(-4 / highest * matrix) for matrix in matrices]
-    diagonal, start = library.load(2 - 4 / highest * well), library.load(field)
+    diagonal, start = library.load(2 - 4 / highest * potential_term), library.load(field)
     first, last, shape = along[0], along[-1], start.shape
 
     def twice(u: Any) -> Any:

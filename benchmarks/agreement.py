@@ -1,4 +1,4 @@
-"""Numbers that every device must agree on: small problems of every kind, against what a processor found in float64.
+"""Numbers that must be the same on every device: small problems of every kind, compared with a processor in float64.
 
 `python benchmarks/accelerator.py --reference` stores the processor's numbers in `results/agreement.json`; the device
 benchmark and `pytest -m gpu` compare with them. An error is the largest difference, relative to the largest number.
@@ -20,8 +20,8 @@ import fpsolve as fp
 
 RESULTS = Path(__file__).resolve().parent / "results"
 NAME = "agreement.json"
-PROBES = 60  # values of a field that are compared
-DOUBLE, SINGLE = 1e-9, 2e-4  # relative; single precision is asked for 1e-5 in time, and rounding adds to it
+PROBES = 60  # number of values of a field that are compared: a free choice
+DOUBLE, SINGLE = 1e-9, 2e-4  # relative; tol in time is 1e-5 in single precision, and rounding adds to it: a free choice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,14 +35,15 @@ class Case:
 
 
 def error(name: str, numbers: Any, folder: Path = RESULTS) -> float:
-    """How far numbers are from the stored ones, relative to the largest of them; infinite where they are not finite."""
+    """The largest difference from the stored numbers, relative to the largest of them; infinite if one is not
+    finite."""
     truth = np.asarray(json.loads((folder / NAME).read_text(encoding="utf-8"))[name])
     apart = np.max(np.abs(np.asarray(numbers, float) - truth)) / np.max(np.abs(truth))
     return float(apart) if np.isfinite(apart) else float("inf")
 
 
 def store(folder: Path = RESULTS) -> None:
-    """Write the numbers of this device, which ought to be a processor."""
+    """Write the numbers of this device, which should be a processor."""
     from fpsolve.core.files import write_atomically
 
     found = {}
@@ -54,7 +55,7 @@ def store(folder: Path = RESULTS) -> None:
 
 
 def _probes(solution: Any) -> np.ndarray:
-    """Values of the last field, evenly spread over its nodes."""
+    """Values of the last field at evenly spaced nodes."""
     values = np.asarray(solution.values[-1]).ravel()
     return values[:: max(1, values.size // PROBES)]
 

@@ -1,8 +1,8 @@
-"""What an expert writes in twenty lines of numpy, written well: the rivals of every kernel.
+"""Each kernel by hand in about twenty lines of optimised numpy, for comparison.
 
-Each function takes a problem and sizes, does once what does not depend on the potential (nodes, kinetic matrices, FFT
-plans, poles), and returns `(run, axes)`: `run()` goes from the potential to the density on the nodes `axes`. Arrays are
-contiguous, products are BLAS, and loops work in place.
+Each function takes a problem and sizes, prepares what does not depend on the potential (nodes, kinetic matrices, FFT
+plans, poles), and returns `(run, axes)`: `run()` computes the density on the nodes `axes` from the potential. Arrays
+are contiguous, products are BLAS, and loops work in place.
 """
 
 import itertools
@@ -17,7 +17,7 @@ import scipy.special
 
 try:
     import pyfftw
-except ImportError:  # scipy's own transforms are next best
+except ImportError:  # otherwise scipy's transforms are used
     pyfftw = None
 
 Run = tuple[Callable[[], np.ndarray], tuple[np.ndarray, ...]]
@@ -48,7 +48,7 @@ def sinc_eigh(problem: Any, box: Any, shape: Any) -> Run:
     def run() -> np.ndarray:
         root = np.exp(-problems.potential(axes) / 2)
         matrix = kinetic.copy()
-        matrix.flat[:: x.size + 1] += problem.well(axes)
+        matrix.flat[:: x.size + 1] += problem.potential_term(axes)
         values, vectors = np.linalg.eigh(matrix)
         wave = vectors @ (np.exp(-problem.t * values) * (problem.start(axes) / root @ vectors))
         density = root * wave
@@ -66,15 +66,15 @@ def sinc_chebyshev(problem: Any, box: Any, shape: Any, tol: float = 1e-9) -> Run
 
     def run() -> np.ndarray:
         root = np.exp(-problems.potential(axes) / 2)
-        well = problem.well(axes)
-        highest = reach + well.max()
+        potential_term = problem.potential_term(axes)
+        highest = reach + potential_term.max()
         z = problem.t * highest / 2
         guess = np.arange(int(np.sqrt(2 * z * 40) + 60))
         coefficients = scipy.special.ive(guess, z)
         coefficients = coefficients[: 1 + np.flatnonzero(coefficients > tol * coefficients[0] / 100)[-1]]
         coefficients[1:] *= 2
         matrices = [-4 / highest * matrix for matrix in kinetic]
-        diagonal = 2 - 4 / highest * well
+        diagonal = 2 - 4 / highest * potential_term
         before = problem.start(axes) / root
         product = product_of(matrices, diagonal)
         now, spare = np.empty_like(before), np.empty_like(before)
@@ -113,10 +113,12 @@ def product_of(matrices: list[np.ndarray], diagonal: np.ndarray) -> Callable[...
     return product
 
 
-def strang_steps(wave: np.ndarray, well: np.ndarray, squares: np.ndarray, pair: Any, dt: float, count: int) -> Any:
+def strang_steps(
+    wave: np.ndarray, potential_term: np.ndarray, squares: np.ndarray, pair: Any, dt: float, count: int
+) -> Any:
     """`count` Strang steps of length dt; `pair` transforms forward and backward, `squares` is the kinetic energy."""
     forward, backward = pair
-    whole, half = np.exp(-dt * well), np.exp(-dt / 2 * well)
+    whole, half = np.exp(-dt * potential_term), np.exp(-dt / 2 * potential_term)
     filter_ = np.exp(-dt * squares)
     wave = wave * half
     for k in range(count):
@@ -134,13 +136,13 @@ def fft_strang(problem: Any, box: Any, shape: Any, steps: int) -> Run:
     pair = transforms(shape)
     volume = problems.cell(axes)
 
-    def level(wave: np.ndarray, well: np.ndarray, count: int) -> np.ndarray:
-        return strang_steps(wave, well, squares, pair, problem.t / count, count).copy()
+    def level(wave: np.ndarray, potential_term: np.ndarray, count: int) -> np.ndarray:
+        return strang_steps(wave, potential_term, squares, pair, problem.t / count, count).copy()
 
     def run() -> np.ndarray:
         root = np.exp(-problems.potential(axes) / 2)
-        wave, well = problem.start(axes) / root, problem.well(axes)
-        density = root * extrapolated([level(wave, well, steps), level(wave, well, 2 * steps)])
+        wave, potential_term = problem.start(axes) / root, problem.potential_term(axes)
+        density = root * extrapolated([level(wave, potential_term, steps), level(wave, potential_term, 2 * steps)])
         return density / (density.sum() * volume)
 
     return run, axes
@@ -229,7 +231,7 @@ def sinc_strang(problem: Any, box: Any, shape: Any, steps: int, levels: int = 3)
         a, b, c = (-dt / 2 * part for part in parts)
         spare, factor = np.empty_like(wave), np.empty_like(wave)
         wave = wave.copy()
-        for k in range(count + 1):  # half steps of the potentials at the two midpoints beside t_k, in one factor
+        for k in range(count + 1):  # half steps of the potentials at the two midpoints next to t_k, in one factor
             s = [(j + 0.5) / count for j in (k - 1, k) if 0 <= j < count]
             np.multiply(c, sum(v * v for v in s), out=factor)
             factor += np.multiply(b, sum(s), out=spare)
@@ -245,9 +247,13 @@ def sinc_strang(problem: Any, box: Any, shape: Any, steps: int, levels: int = 3)
         return wave
 
     def run() -> np.ndarray:
-        wells = [problem.well(axes, s) for s in (0.0, 0.5, 1.0)]  # quadratic in s
+        potential_terms = [problem.potential_term(axes, s) for s in (0.0, 0.5, 1.0)]  # quadratic in s
         extra = problems.speed(axes) / 2
-        parts = (wells[0] - extra, -3 * wells[0] + 4 * wells[1] - wells[2], 2 * (wells[0] - 2 * wells[1] + wells[2]))
+        parts = (
+            potential_terms[0] - extra,
+            -3 * potential_terms[0] + 4 * potential_terms[1] - potential_terms[2],
+            2 * (potential_terms[0] - 2 * potential_terms[1] + potential_terms[2]),
+        )
         wave = np.ascontiguousarray(problem.start(axes) * np.exp(problems.potential(axes, 0.0) / 2))
         wave = extrapolated([level(wave, steps * 2**j, parts) for j in range(levels)])
         density = wave * np.exp(-problems.potential(axes, 1.0) / 2)

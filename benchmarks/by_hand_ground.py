@@ -1,6 +1,7 @@
-"""Ground states by hand: what an expert writes in numpy for the lowest level of -Laplacian / 2 + U.
+"""Ground states by hand: optimised numpy for the lowest level of -Laplacian / 2 + U.
 
-As in `by_hand.py`: each function returns `(run, axes)`, and `run()` the density of the lowest level on the nodes.
+As in `by_hand.py`, each function returns `(run, axes)`, and `run()` returns the density of the lowest level on the
+nodes.
 """
 
 from typing import Any
@@ -18,10 +19,10 @@ def sinc_lanczos(problem: Any, box: Any, shape: Any, count: int) -> by_hand.Run:
     volume = problems.cell(axes)
 
     def run() -> np.ndarray:
-        well = problems.potential(axes)
-        product = by_hand.product_of(kinetic, well)
+        potential_term = problems.potential(axes)
+        product = by_hand.product_of(kinetic, potential_term)
         basis = np.empty((count, *shape))
-        basis[0] = np.exp(-well / 2)
+        basis[0] = np.exp(-potential_term / 2)
         basis[0] /= np.sqrt(np.vdot(basis[0], basis[0]))
         alpha, beta = np.empty(count), np.empty(count)
         image, spare = np.empty(shape), np.empty(shape)
@@ -42,21 +43,21 @@ def sinc_lanczos(problem: Any, box: Any, shape: Any, count: int) -> by_hand.Run:
 
 
 def fft_ground(problem: Any, box: Any, shape: Any, steps: int, time: float, levels: int = 3) -> by_hand.Run:
-    """P6: Strang steps in imaginary time by FFT until only the ground state is left, extrapolated in the step."""
+    """P6: Strang steps in imaginary time by FFT until the other states have decayed, extrapolated in the step."""
     axes = problems.open_axes(box, shape)
     squares = by_hand.wavenumbers(box, shape) / 2
     pair = by_hand.transforms(shape)
     volume = problems.cell(axes)
 
-    def level(wave: np.ndarray, well: np.ndarray, count: int) -> np.ndarray:
-        wave = by_hand.strang_steps(wave, well, squares, pair, time / count, count)
+    def level(wave: np.ndarray, potential_term: np.ndarray, count: int) -> np.ndarray:
+        wave = by_hand.strang_steps(wave, potential_term, squares, pair, time / count, count)
         return wave / np.sqrt(np.vdot(wave, wave))
 
     def run() -> np.ndarray:
-        well = problems.potential(axes)
-        wave = np.exp(-well / 2)
-        well = well - 4.0
-        density = by_hand.extrapolated([level(wave, well, steps * 2**j) for j in range(levels)]) ** 2
+        potential_term = problems.potential(axes)
+        wave = np.exp(-potential_term / 2)
+        potential_term = potential_term - 4.0
+        density = by_hand.extrapolated([level(wave, potential_term, steps * 2**j) for j in range(levels)]) ** 2
         return density / (density.sum() * volume)
 
     return run, axes

@@ -1,9 +1,9 @@
 """Error against n for each scheme on each exact system: `python benchmarks/convergence.py [--quick] [--out FILE]`.
 
-Each row holds the relative L1 error in space and time, the seconds of the first call (with compilation) and the median
+Each row has the relative L1 error in space and time, the seconds of the first call (with compilation) and the median
 of five warm calls, versions, device, precision and date. The table groups rows by system and scheme and ends with
-the observed order (finite volumes) or the smallest error (spectral). A scheme that misses its
-claim ends the run with status 1.
+the observed order (finite volumes) or the smallest error (spectral). If a scheme misses its
+claim, the run ends with status 1.
 """
 
 import argparse
@@ -33,7 +33,7 @@ VOLUMES = {1: (90, 135, 200, 300), 2: (32, 42, 54, 70), 3: (16, 20, 26, 34)}
 SPECTRAL = {1: (16, 24, 40, 64, 96), 2: (24, 32, 48, 64), 3: (16, 20, 24, 32)}
 REPEATS = 5
 TOL = 1e-9  # in time
-CLAIMS = {  # the spectral error promised at the largest n; else only falling errors are recorded
+CLAIMS = {  # the claimed spectral error at the largest n; otherwise errors need only fall: a free choice
     "oscillator 2-D, rotated": 1e-8,
     "oscillator 3-D, coupled": 1e-8,
     "walls": 1e-9,
@@ -42,7 +42,7 @@ CLAIMS = {  # the spectral error promised at the largest n; else only falling er
 
 
 def main() -> int:
-    """Run, print, write; 0 if every claim holds."""
+    """Run, print, write; return 0 if every claim holds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one-dimensional systems and four sizes only")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "convergence.json")
@@ -67,7 +67,7 @@ def main() -> int:
 
 
 def axis_kind(name: str, scheme: Any) -> Any:
-    """The axis to run on: None for the system's own, "none" where the scheme does not apply."""
+    """The axis to run on: None for that of the system, "none" where the scheme does not apply."""
     if isinstance(scheme, fp.Spectral):
         if "walls" in name:
             return "none" if " x " in name else fp.Legendre
@@ -105,7 +105,7 @@ def row(name: str, system: Any, scheme: Any, n: int, kind: Any) -> dict[str, Any
 
 
 def report(series: list[dict[str, Any]]) -> list[str]:
-    """Print a series; the claims that it misses."""
+    """Print a series, and return the claims that it misses."""
     first, errors = series[0], [row["error"] for row in series]
     head = f"{first['system']}, {first['scheme']} ({first['axis']}, {first['method']})"
     spectral = first["scheme"] == "Spectral"
@@ -122,7 +122,7 @@ def report(series: list[dict[str, Any]]) -> list[str]:
 
 
 def stamp() -> dict[str, str]:
-    """What every row carries: versions, device, date."""
+    """The entries of every row: versions, device, date."""
     return {
         "fpsolve": fp.__version__,
         "jax": jax.__version__,
@@ -145,7 +145,7 @@ def environment() -> dict[str, Any]:
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all."""
+    """Write atomically."""
     write_atomically(path, lambda file: file.write((json.dumps(content, indent=1) + "\n").encode()))
 
 

@@ -1,9 +1,9 @@
-"""From how many nodes on do transforms beat matrices: `python benchmarks/crossover.py [--quick] [--out FILE]`.
+"""From how many nodes transforms are faster than matrices: `python benchmarks/crossover.py [--quick] [--out FILE]`.
 
 -D d^2/dx^2 along one axis of a field, by its dense matrix and by FFT (a ring, or the odd extension that sines need),
 on the default device, float32 and float64, real and complex. The crossover of a precision is the least n from which on
 the FFT is the faster on real fields, in the geometric mean over all shapes and axes. It is written in
-`fpsolve/operator/tensor.py`.
+`fpsolve/operator/constants.py`.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def measure(n: int, d: int, axis: int, dtype: Any) -> dict[str, Any]:
-    """Seconds of the dense product along an axis of n nodes, and how many times the FFT goes into them."""
+    """Seconds of the dense product along an axis of n nodes, and their ratio to the seconds of the FFT."""
     import fpsolve as fp
     from fpsolve.operator.basis import wavenumbers
     from fpsolve.operator.tensor import FourierKinetic, MatrixKinetic

@@ -1,21 +1,22 @@
-"""How long a user waits for a first answer, and for the next potential: `python benchmarks/first_answer.py`.
+"""Seconds until a first result, and until that of the next potential: `python benchmarks/first_answer.py`.
 
     first     the first call in a fresh process, without a cache of programs
     numbers   then the same formula with other numbers, on the same grid
     formula   then another formula on the same grid
-    again     then the last question once more
+    again     then the last call once more
     warm      the first call in a fresh process that finds all programs in a persistent cache
 
     --only NAME         one case (may be given again)
-    --tree PATH         another checkout beside this one, case by case, and the ratio of both; its rows say "before"
-    --alone             only that checkout
-    --rounds N          each case so often in each checkout, in turn; medians
+    --tree PATH         another checkout in turn with this one, and the ratio of both; its rows say "before"
+    --alone             that checkout only
+    --rounds N          N runs of each case in each checkout, in turn; medians
     --verify            `fpsolve verify --quick` too
-    --table             only print what benchmarks/results/first_answer.json holds, as Markdown
+    --table             only print benchmarks/results/first_answer.json as Markdown
 
-A call's seconds end when everything that a README prints has been printed into a string; imports, and the start of
-JAX's backend, are before them. `cpu` is the processor time of the process, which others on the machine lengthen less.
-Programs are what XLA was asked for: with a warm cache they are read and not compiled, but counted.
+The seconds of a call end when everything that the README prints has been printed into a string. Imports and the start
+of the backend of JAX are not included. `cpu` is the processor time of the process, which depends less on other
+programs.
+The number of programs is that of requests to XLA: with a warm cache they are read instead of compiled, and counted.
 """
 
 import argparse
@@ -38,8 +39,8 @@ import first_answer_table as table  # noqa: E402
 
 RESULTS = HERE / "results" / "first_answer.json"
 EVENT = "/jax/core/compile/backend_compile_duration"
-MARK = "first answer: "  # before the line of a child that is read
-PATIENCE = 900  # seconds for a child
+MARK = "first answer: "  # prefix of the line that is read from a child process
+PATIENCE = 900  # seconds until a child process is stopped: a free choice
 IMPORTS = 5
 CACHES = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
 KEEP_ALL = {
@@ -50,7 +51,7 @@ VERIFY = "import sys; sys.argv = ['fpsolve', 'verify', '--quick']; from fpsolve.
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, print, write each row as it comes."""
+    """Measure; print and write each row at once."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", action="append", metavar="NAME")
     parser.add_argument("--tree", type=Path)
@@ -79,12 +80,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def names(verify: bool) -> list[str]:
-    """Of all cases but that of the tests."""
+    """The names of all cases except that of the tests."""
     return [name for name in table.CASES if verify or name != "verify_quick"]
 
 
 def compare(name: str, trees: dict[str, Path], rounds: int, out: Path) -> list[str]:
-    """Run a case in every tree, in turn, write the rows and print them; what went wrong."""
+    """Run a case in every tree in turn, write and print the rows, and return the failures."""
     runs: dict[str, list[Any]] = {label: [] for label in trees}
     troubles = []
     for turn in range(rounds):
@@ -102,7 +103,7 @@ def compare(name: str, trees: dict[str, Path], rounds: int, out: Path) -> list[s
 
 
 def row_of(name: str, label: str, tree: Path, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The medians of some runs, with what a reader must know about them."""
+    """The medians of several runs, with versions, device and date."""
     calls = {}
     for call, figures in runs[0]["calls"].items():
         calls[call] = {key: statistics.median(run["calls"][call][key] for run in runs) for key in figures}
@@ -127,7 +128,7 @@ def row_of(name: str, label: str, tree: Path, runs: list[dict[str, Any]]) -> dic
 
 
 def commit_of(tree: Path) -> str:
-    """The short name of its commit, with a + where the package differs from it."""
+    """The short name of the commit, with a + if the package differs from it."""
     git = ["git", "-C", str(tree)]
     name = subprocess.run([*git, "rev-parse", "--short=7", "HEAD"], capture_output=True, text=True, check=False)
     changes = subprocess.run(
@@ -140,7 +141,7 @@ def commit_of(tree: Path) -> str:
 
 
 def measure(name: str, tree: Path) -> dict[str, Any]:
-    """One run of a case: its calls, its goal and its notes."""
+    """One run of a case: its calls, its largest error and its notes."""
     if name == "import":
         return measured_import(tree)
     if name == "verify_quick":
@@ -177,7 +178,7 @@ def seconds_of_verify(tree: Path, cache: str | None) -> float:
 
 
 def ask_child(tree: Path, name: str, calls: str, cache: str | None) -> dict[str, Any]:
-    """What a fresh process that imports fpsolve from `tree` finds."""
+    """The measurements of a fresh process that imports fpsolve from `tree`."""
     shown = run_python([str(Path(__file__).resolve()), "--child", name, calls], tree, cache)
     (line,) = (line for line in shown.splitlines() if line.startswith(MARK))
     found = json.loads(line.removeprefix(MARK))
@@ -187,7 +188,7 @@ def ask_child(tree: Path, name: str, calls: str, cache: str | None) -> dict[str,
 
 
 def run_python(arguments: list[str], tree: Path, cache: str | None) -> str:
-    """What a fresh interpreter prints. **Raises** `RuntimeError` with its last words."""
+    """The output of a fresh interpreter. **Raises** `RuntimeError` with its last lines if it fails."""
     with tempfile.TemporaryDirectory(prefix="first-answer-") as folder:
         environment = {key: value for key, value in os.environ.items() if key not in CACHES}
         environment |= {"PYTHONPATH": str(tree), "XDG_CACHE_HOME": cache or folder, "PYTHONWARNINGS": "ignore"}
@@ -207,7 +208,7 @@ def run_python(arguments: list[str], tree: Path, cache: str | None) -> str:
 
 
 def child(name: str, calls: str) -> int:
-    """Inside such a process: ask, and print what was found."""
+    """Run the calls in such a process, and print the measurements."""
     import jax
 
     jax.config.update("jax_enable_x64", True)
@@ -242,7 +243,7 @@ def asked(name: str, calls: str) -> dict[str, Any]:
 
 
 class Watch:
-    """Times calls and counts the programs that they compile."""
+    """Times calls, and counts the programs that they compile."""
 
     def __init__(self) -> None:
         import jax
@@ -256,7 +257,7 @@ class Watch:
             self.compiled.append(seconds)
 
     def call(self, ask: Any) -> tuple[dict[str, Any], Any]:
-        """The figures of one call, and its answer."""
+        """The measurements of one call, and its result."""
         import jax
 
         before = len(self.compiled)
@@ -273,12 +274,12 @@ class Watch:
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
-    """All rows of a file, or none."""
+    """All rows of a file; none if there is no file."""
     return json.loads(path.read_text())["rows"] if path.exists() else []
 
 
 def write(row: dict[str, Any], path: Path) -> None:
-    """Put a row in place of the older one of the same case and tree; at once or not at all."""
+    """Replace the row of the same case and tree; the file is written atomically."""
     import harness
 
     key = (row["problem"], row["tree"])

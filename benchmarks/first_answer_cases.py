@@ -1,8 +1,9 @@
-"""The questions of `first_answer.py`: three potentials each, how they are asked, and how wrong the answers are.
+"""The cases of `first_answer.py`: three potentials each, the calls, and the errors of their results.
 
-A case is asked about "first", then about "numbers" (the same formula with other numbers), then about "formula" (another
-formula, of the same shape). `prepare(which)` makes what stands before the clock, and returns the question; a question
-reads all that a README prints. Errors are against closed forms, or against numpy and scipy at a finer resolution.
+A case is run for "first", then for "numbers" (the same formula with other numbers), then for "formula" (another
+formula of the same shape). `prepare(which)` makes the objects that are not timed, and returns the function to time,
+which reads all that the README prints. Errors are against closed forms, or against numpy and scipy at a finer
+resolution.
 """
 
 import dataclasses
@@ -20,7 +21,7 @@ Ask = Callable[[], Any]
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """`prepare(which)` returns the question, `error(which, answer)` is at most `goal`; `notes` go into the row."""
+    """A case: `prepare(which)` returns the call, `error(which, answer)` is at most `goal`; `notes` go into the row."""
 
     name: str
     goal: float
@@ -30,15 +31,15 @@ class Case:
 
 
 def read(*answers: Any) -> str:
-    """What `print` would show."""
+    """The text that `print` would show."""
     return " ".join(str(answer) for answer in answers)
 
 
-# Still, in the plane and on a line
+# Static potentials, in the plane and on a line
 
 
 def ridge(a: float, b: float) -> Callable[..., Any]:
-    """Two wells beside each other; README's for a = b = 1."""
+    """Two wells; that of the README for a = b = 1."""
     return lambda x: (x[0] ** 2 - a) ** 2 + x[1] ** 2 * (b + x[0] ** 2)
 
 
@@ -48,7 +49,7 @@ def rippled(x: Any) -> Any:
 
 
 def well(a: float) -> Callable[..., Any]:
-    """README's on a line, for a = 1."""
+    """The potential of the README on a line, for a = 1."""
     return lambda x: (x[0] ** 2 - a) ** 2
 
 
@@ -66,14 +67,14 @@ TIMES = (0.1, 1.0, 10.0)
 
 
 def plane_grid(n: int) -> Any:
-    """README's box."""
+    """The box of the README."""
     import fpsolve as fp
 
     return fp.Grid(*(fp.Line(*bounds, n) for bounds in BOX))
 
 
 def evolve_plane(which: str) -> Ask:
-    """README, "A potential of your own", the density."""
+    """The density of README, "A potential of your own"."""
     import fpsolve as fp
 
     def ask() -> Any:
@@ -87,7 +88,7 @@ def evolve_plane(which: str) -> Ask:
 
 
 def evolve_plane_error(which: str, found: Any) -> float:
-    """Of densities, in L1, and of the part that has crossed."""
+    """The error of the densities, in L1, and of the part that has crossed."""
     start = truth.normal((-1.0, 0.0), 0.05)
     right = truth.evolved(PLANE[which], 0.5, start, TIMES, WIDER, FINER)
     densities = right.at(truth.axes_of(found.grid))
@@ -98,7 +99,7 @@ def evolve_plane_error(which: str, found: Any) -> float:
 
 
 def spectrum_plane(which: str) -> Ask:
-    """README, the same, its slow modes."""
+    """The slow modes of the same section."""
     import fpsolve as fp
 
     def ask() -> Any:
@@ -110,7 +111,7 @@ def spectrum_plane(which: str) -> Ask:
 
 
 def spectrum_plane_error(which: str, found: Any) -> float:
-    """Of the gap, relative: README's box itself moves the fourth level by up to 1e-5."""
+    """The relative error of the gap; the box of the README changes the fourth level by up to 1e-5."""
     right = truth.levels(PLANE[which], 0.5, ((-2.8, 2.8), (-4.4, 4.4)), (54, 64), 2)
     return abs(float(found.gap) / (right[1] - right[0]) - 1)
 
@@ -152,11 +153,11 @@ def gap_line_error(which: str, gap: Any) -> float:
     return abs(float(gap) / (levels[1] - levels[0]) - 1)
 
 
-# Moving
+# Time-dependent potentials
 
 
 def swung(a: float, rate: float) -> truth.Trap:
-    """A trap that swings; README's for a = rate = 1."""
+    """A trap that oscillates; that of the README for a = rate = 1."""
     move = lambda x, t: (x[0] - a * jnp.sin(rate * t)) ** 2 / 2
     return truth.Trap(move, lambda t: 1.0, lambda t: a * np.sin(rate * t))
 
@@ -171,7 +172,7 @@ TRAPS = {
 
 
 def moving_line(which: str) -> Ask:
-    """README's moving trap."""
+    """The time-dependent trap of the README."""
     import fpsolve as fp
 
     def ask() -> Any:
@@ -184,14 +185,14 @@ def moving_line(which: str) -> Ask:
 
 
 def moving_line_error(which: str, found: Any) -> float:
-    """Of densities, in L1, against the normal density with the moments of the trap."""
+    """The error of the densities, in L1, from the normal density with the moments of the trap."""
     axes = truth.axes_of(found.grid)
     right = [truth.normal((m,), v)(axes) for m, v in truth.moments(TRAPS[which], 0.0, 1.0, (1.0, 2.0))]
     return truth.l1(found.values, right)
 
 
 ENDS = {
-    "first": ((2.0, -1.0), (0.5, 1.0)),  # stiffness and centre at each end; README's
+    "first": ((2.0, -1.0), (0.5, 1.0)),  # stiffness and centre at each end, those of the README
     "numbers": ((1.8, -0.9), (0.6, 1.1)),
     "formula": ((2.0, -0.8), (0.6, 1.0)),
 }
@@ -210,7 +211,7 @@ def bowls(which: str) -> tuple[Any, Any]:
 
 
 def optimal(which: str) -> Ask:
-    """README's schedule."""
+    """The schedule of the README."""
     import fpsolve as fp
 
     path, grid = bowls(which)
@@ -224,13 +225,13 @@ def optimal(which: str) -> Ask:
 
 
 def optimal_error(which: str, found: Any) -> float:
-    """Of the gain and of C, relative."""
+    """The relative error of the gain and of C."""
     total, gain = truth.harmonic_costs(*ENDS[which])
     return max(abs(float(found.cost_integral) / total - 1), abs(float(found.gain) / gain - 1))
 
 
 def transport(which: str, linear: bool) -> Ask:
-    """README's transport; the schedule is made before the clock starts."""
+    """The transport of the README; the schedule is not timed."""
     import fpsolve as fp
 
     path, grid = bowls(which)
@@ -245,7 +246,7 @@ def transport(which: str, linear: bool) -> Ask:
 
 
 def transport_error(which: str, answer: Any) -> float:
-    """Of KL at the end, relative."""
+    """The relative error of KL at the end."""
     found, schedule = answer
     return abs(float(found.kl[-1]) / truth.harmonic_lag(*ENDS[which], schedule, TOTAL) - 1)
 
@@ -320,12 +321,12 @@ def radial(which: str, n: int, wave: bool) -> Ask:
 
 
 def radial_error(which: str, found: Any, n: int, wave: bool) -> float:
-    """Of levels, over the highest, against `scipy.linalg.eigh_tridiagonal` on the same matrix."""
+    """The error of the levels over the highest, from `scipy.linalg.eigh_tridiagonal` on the same matrix."""
     return truth.level_error(found.values, truth.radial_levels(WAVES[which] if wave else PROCESSES[which], n, wave)[0])
 
 
 def radial_notes(found: Any, n: int, wave: bool) -> dict[str, Any]:
-    """What scipy takes and how far the volumes are from the closed form, for the first potential."""
+    """The seconds of scipy, and the error of finite volumes from the closed form, for the first potential."""
     values, seconds = truth.radial_levels(WAVES["first"] if wave else PROCESSES["first"], n, wave)
     closed = 2.0 * np.arange(4) + 2.5 * wave
     return {"scipy_seconds": seconds, "scipy_space_error": truth.level_error(values, closed)}
@@ -335,7 +336,7 @@ def radial_notes(found: Any, n: int, wave: bool) -> dict[str, Any]:
 
 
 def tiny(which: str) -> Ask:
-    """An integral over few nodes: no door, so that it compiles in no time."""
+    """An integral over few nodes, which compiles quickly."""
     import fpsolve as fp
 
     grid = fp.Grid(fp.Reflecting(-4.0, 4.0, 16))
@@ -352,7 +353,7 @@ TINY = {"first": lambda x: x[0] ** 2 / 2, "numbers": lambda x: x[0] ** 2 / 3, "f
 
 
 def tiny_error(which: str, mass: Any) -> float:
-    """Against numpy at the same nodes, relative."""
+    """The relative error from numpy at the same nodes."""
     right = truth.energies(TINY[which], (np.arange(16) / 2 - 3.75,)).sum() / 2
     return abs(float(mass) / right - 1)
 

@@ -1,4 +1,4 @@
-"""The figures of `first_answer.py`: which are to be reached, what is printed, the table for a README."""
+"""The figures of `first_answer.py`: targets, printed lines, the table for the README."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ RADIAL = {2000: 0.05, 4000: 0.1, 8000: 0.2}
 
 
 def targets(problem: str) -> list[Target]:
-    """What a case is to reach."""
+    """The targets of a case."""
     if problem == "import":
         return [("import", "seconds", 0.25)]
     if problem == "verify_quick":
@@ -101,7 +101,7 @@ def in_units(value: float, figure: str) -> str:
 
 
 def verdict(row: dict[str, Any], value: float, limit: float) -> str:
-    """Whether a figure is reached, with an error that is."""
+    """Whether a figure and the error of its case are within their targets."""
     if row["error"] > row["goal"]:
         return "missed (error)"
     return "yes" if value <= limit else "missed"

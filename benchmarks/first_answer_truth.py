@@ -1,4 +1,4 @@
-"""What the questions of `first_answer.py` should answer, by closed forms, numpy and scipy: no line of fpsolve."""
+"""References for the cases of `first_answer.py`, by closed forms, numpy and scipy, without fpsolve."""
 
 import dataclasses
 import time
@@ -51,7 +51,7 @@ def normal(mean: Sequence[float], variance: float) -> Callable[[Axes], np.ndarra
 
 @dataclasses.dataclass(frozen=True)
 class Densities:
-    """Densities on cell centres of a box, at several times, to be read anywhere inside."""
+    """Densities on cell centres of a box, at several times, which can be interpolated anywhere inside."""
 
     box: Any
     values: list[np.ndarray]
@@ -66,7 +66,7 @@ def energies(potential: Callable[..., Any], axes: Axes) -> np.ndarray:
     return _everywhere(potential, axes)
 
 
-def quantum_well(potential: Callable[..., Any], diffusion: float, axes: Axes) -> np.ndarray:
+def quantum_potential_term(potential: Callable[..., Any], diffusion: float, axes: Axes) -> np.ndarray:
     """|grad U|^2 / 4D - Laplacian U / 2, by automatic differentiation."""
     square = lambda x: jnp.sum(jax.grad(potential)(x) ** 2) / (4 * diffusion)
     return _everywhere(lambda x: square(x) - jnp.trace(jax.hessian(potential)(x)) / 2, axes)
@@ -82,11 +82,11 @@ def evolved(potential: Any, diffusion: float, start: Any, times: Any, box: Any, 
     """Densities at `times`, by Chebyshev polynomials of H with Bessel coefficients."""
     axes = problems.open_axes(box, shape)
     kinetic = [diffusion * by_hand.second_derivative(x) for x in axes]
-    well = quantum_well(potential, diffusion, axes)
+    potential_term = quantum_potential_term(potential, diffusion, axes)
     root = energies(potential, axes) / (2 * diffusion)
     root = np.exp(root.min() - root)
-    product = by_hand.product_of(kinetic, well)
-    highest = sum(np.linalg.eigvalsh(matrix)[-1] for matrix in kinetic) + well.max()
+    product = by_hand.product_of(kinetic, potential_term)
+    highest = sum(np.linalg.eigvalsh(matrix)[-1] for matrix in kinetic) + potential_term.max()
     wave = start(axes) / np.maximum(root, 1e-140)
     found = []
     for t in times:
@@ -118,7 +118,7 @@ def _exponential(product: Any, highest: float, t: float, wave: np.ndarray) -> np
 def levels(potential: Any, diffusion: float, box: Any, shape: Any, k: int) -> np.ndarray:
     """The lowest levels of H."""
     axes = problems.open_axes(box, shape)
-    matrix = np.diag(quantum_well(potential, diffusion, axes).ravel())
+    matrix = np.diag(quantum_potential_term(potential, diffusion, axes).ravel())
     for i, x in enumerate(axes):
         kinetic = diffusion * by_hand.second_derivative(x)
         before, after = np.prod(shape[:i], dtype=int), np.prod(shape[i + 1 :], dtype=int)
@@ -185,7 +185,7 @@ def bernoulli(z: np.ndarray) -> np.ndarray:
 
 
 def volumes(potential: Any, axes: Axes) -> tuple[np.ndarray, np.ndarray]:
-    """H of Scharfetter and Gummel at D = 1 between closed ends, `(size, size)`, and sqrt(pi) up to a factor."""
+    """H of Scharfetter and Gummel at D = 1 without flux at the ends, `(size, size)`, and sqrt(pi) up to a factor."""
     energy = energies(potential, axes)
     index = np.arange(energy.size).reshape(energy.shape)
     matrix = np.zeros((energy.size, energy.size))

@@ -1,8 +1,8 @@
-"""How a benchmark is timed: one core, compile apart from run, peers interleaved, error beside time.
+"""Timing of a benchmark: one core, compilation apart from runs, peers in turn, error with every time.
 
 A `Contender` is a solver on a problem; `compare` runs all of them in turn, round after round, in one process, and
-returns a `Row` each. Ratios are ratios of medians. Peak memory is what the resident set of the process grew to during
-one warm call, above what it held before (Linux only, else None).
+returns a `Row` each. Ratios are ratios of medians. Peak memory is the growth of the resident set of the process during
+one warm call (Linux only, else None).
 """
 
 import contextlib
@@ -52,7 +52,7 @@ class Contender:
 
 @dataclasses.dataclass
 class Row:
-    """One measurement. Seconds are wall-clock, bytes are of the resident set."""
+    """One measurement. Seconds are wall-clock time, bytes are those of the resident set."""
 
     problem: str
     solver: str
@@ -74,7 +74,7 @@ class Row:
 
 
 def compare(name: str, problem: Any, contenders: list[Contender]) -> tuple[list[Row], dict[str, str]]:
-    """Run each contender once, then all of them in turn; their rows, and why others have none, by solver."""
+    """Run each contender once, then all of them in turn. Returns their rows, and the reasons of failures by solver."""
     firsts, failures = {}, {}
     for one in contenders:
         try:
@@ -128,9 +128,10 @@ def _first_call(one: Contender, problem: Any) -> tuple[float, float, str, dict[s
 def _take_turns(
     alive: list[Contender], firsts: dict[str, Any], failures: dict[str, str]
 ) -> dict[str, tuple[list[float], list[float]]]:
-    """Wall-clock and processor seconds of warm calls; in every round another begins. Who breaks joins `failures`.
+    """Wall-clock and processor seconds of warm calls; every round starts with another solver. Failures go into
+    `failures`.
 
-    A short call follows untimed ones of the same solver: what others left in the caches is not its cost.
+    A short call follows untimed calls of the same solver, so that the caches do not contain data of another.
     """
     times: dict[str, tuple[list[float], list[float]]] = {one.solver: ([], []) for one in alive}
     for turn in range(MOST):
@@ -140,7 +141,7 @@ def _take_turns(
             done = (seconds and seconds[0] > PATIENCE) or (turn >= REPEATS and sum(seconds) > ENOUGH)
             if done or one.solver in failures:
                 continue
-            if not seconds and firsts[one.solver][0] > 4 * PATIENCE:  # nothing compiles for so long: that was the run
+            if not seconds and firsts[one.solver][0] > 4 * PATIENCE:  # no compilation takes so long, so the run did
                 seconds.append(firsts[one.solver][0])
                 busy.append(firsts[one.solver][0])
                 continue
@@ -160,7 +161,7 @@ def _take_turns(
 
 @contextlib.contextmanager
 def _without_collection() -> Iterator[None]:
-    """No solver sweeps up what another has left."""
+    """Collect garbage, so that no solver collects that of another."""
     gc.collect()
     gc.disable()
     try:
@@ -170,12 +171,12 @@ def _without_collection() -> Iterator[None]:
 
 
 def in_words(fault: Exception) -> str:
-    """The kind of an exception and what it says, in one line."""
+    """The type of an exception and its message, in one line."""
     return f"{type(fault).__name__}: {str(fault)[:160]}".replace("\n", " ")
 
 
 def peak_bytes(run: Callable[[], Any]) -> int | None:
-    """By how much the resident set grows above its present size during one call."""
+    """The growth of the resident set during one call."""
     with contextlib.suppress(AttributeError, OSError):  # glibc: give free pages back, so that growth is seen
         ctypes.CDLL(None).malloc_trim(0)
     try:
@@ -207,7 +208,7 @@ def on_one_core(arguments: list[str]) -> None:
 
 
 def versions(family: str) -> dict[str, str]:
-    """Of fpsolve, JAX, numpy, and the peer."""
+    """The versions of fpsolve, JAX, numpy and the peer."""
     from importlib.metadata import PackageNotFoundError, version
 
     names = ["fpsolve", "jax", "numpy", "scipy"]
@@ -215,13 +216,13 @@ def versions(family: str) -> dict[str, str]:
     names += packages.get(family, ["qutip"] if family == "QuTiP" else ["pyamg"] if "pyamg" in family else [])
     found = {}
     for name in names:
-        with contextlib.suppress(PackageNotFoundError):  # fpsolve itself may run from its folder
+        with contextlib.suppress(PackageNotFoundError):  # fpsolve may run from its folder without being installed
             found[name] = version(name)
     return found
 
 
 def device() -> str:
-    """JAX's name for the device, and the processor's where it is one."""
+    """The name of the device in JAX, with that of the processor where it is one."""
     kind = jax.devices()[0].device_kind
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -238,7 +239,7 @@ def environment() -> dict[str, Any]:
 
 
 def as_json(content: dict[str, Any]) -> bytes:
-    """JSON with one row a line."""
+    """Rows as JSON, one a line."""
     parts = []
     for name, value in content.items():
         if isinstance(value, list):
@@ -254,12 +255,12 @@ def _plain(value: Any) -> Any:
 
 
 def median_seconds(run: Callable[[], Any], repeats: int = 7) -> float:
-    """The median of some warm calls, after one that compiles."""
+    """The median seconds of several warm calls, after one that compiles."""
     return medians([run], repeats)[0]
 
 
 def medians(runs: list[Callable[[], Any]], repeats: int) -> list[float]:
-    """The median of warm calls of each, taken in turn, after one that compiles."""
+    """The median seconds of warm calls of each, taken in turn, after one that compiles."""
     times: list[list[float]] = [[] for _ in runs]
     for turn in range(repeats + 1):
         for run, seconds in zip(runs, times, strict=True):

@@ -1,9 +1,9 @@
 """The kernel benchmark: `python benchmarks/kernels.py [--quick] [--only P2 ...] [--out FILE] [--readme]`.
 
 Every problem of `suite.py`, fpsolve against numpy by hand and other packages, pair by pair in one process on one core:
-one table a problem, then the ratios to reach, then the laws (`laws.py`). A missed ratio is shown as missed; a solver
-that misses its stated error, or breaks, makes the run fail in the end, and the others still run. All of it goes to
-`results/kernels.json` and a picture beside it; a part of it (`--quick`, `--only`) is written only where `--out` says.
+one table a problem, then the ratios and their targets, then the laws (`laws.py`). A missed ratio is shown as missed. A
+solver that misses its stated error, or raises, makes the run fail at its end; the others are run all the same. A whole
+run is written to `results/kernels.json` with a picture. A part of it (`--quick`, `--only`) is written only to `--out`.
 """
 
 import argparse
@@ -20,7 +20,7 @@ sys.path[:0] = [path for path in (str(HERE.parent), str(HERE)) if path not in sy
 import harness  # noqa: E402
 import tables  # noqa: E402
 
-RATIOS = (  # contest, peer, how many times as long it must take as fpsolve (None: best of its family)
+RATIOS = (  # contest, peer, target for the ratio of its time to that of fpsolve (None: best of its family)
     ("P1 t=50, 1e-4", "fplanck default", 10_000),
     ("P1 t=50, 1e-4", "fplanck dense", 1_000),
     ("P1 t=1, 1e-8", "diffrax", 10),
@@ -41,12 +41,13 @@ RATIOS = (  # contest, peer, how many times as long it must take as fpsolve (Non
     ("P6 1e-8", "numpy sinc, Lanczos", 1),
     ("P6 1e-8", "numpy FFT Strang", 50),
 )
-CALLS = ", call by call"  # how the names of solvers end that are not compiled as a whole
-CHOICE = 1.2  # what nothing chosen may cost over the best method
+CALLS = ", call by call"  # suffix of the names of solvers that are not compiled as a whole
+CHOICE = 1.2  # allowed ratio of the time of `method=None` to that of the best method: a free choice
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run, print, write; 0 if every solver reaches its stated error. Starts the process again on one core."""
+    """Run, print, write; return 0 if every solver reaches its stated error. The process is started again on one
+    core."""
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="kernels.py", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="P1, P2 and P5 on a line, without the slowest rivals")
@@ -98,15 +99,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def hold(contest: Any, quick: bool) -> tuple[list[Any], dict[str, str]]:
-    """The rows of a contest, and why other solvers have none."""
+    """The rows of a contest, and the reasons why other solvers have none."""
     try:
         return harness.compare(contest.name, contest.problem, list(contest.contenders(contest, quick)))
-    except Exception as fault:  # noqa: BLE001 - the other contests are still wanted
+    except Exception as fault:  # noqa: BLE001 - the other contests are run all the same
         return [], {"all of it": harness.in_words(fault)}
 
 
 def ratio_rows(rows: list[Any], wanted: Any = RATIOS) -> list[dict[str, Any]]:
-    """What was to be reached, and what was measured: ratios of medians; a family's fastest solver stands for it."""
+    """Targets and measured ratios of medians; a family is represented by its fastest solver."""
     answer = []
     for contest, rival, target in wanted:
         here = [row for row in rows if row.problem == contest]
@@ -133,8 +134,8 @@ def ratio_rows(rows: list[Any], wanted: Any = RATIOS) -> list[dict[str, Any]]:
 
 
 def choice_rows(rows: list[Any]) -> list[dict[str, Any]]:
-    """Is what `method=None` takes within 20 % of the best method that reaches the error? Compiled solves are compared
-    with compiled ones, and calls with calls."""
+    """Whether `method=None` is within 20 % of the best method that reaches the error. Compiled solves are compared with
+    compiled ones, and calls with calls."""
     answer = []
     for contest, ending in itertools.product(dict.fromkeys(row.problem for row in rows), ("", CALLS)):
         here = [row for row in rows if row.problem == contest and row.family == "fpsolve"]
@@ -151,7 +152,7 @@ def choice_rows(rows: list[Any]) -> list[dict[str, Any]]:
 
 
 def save(path: Path, content: dict[str, Any]) -> list[str]:
-    """Write the results, whole or not at all, and the picture beside them; what went wrong with the picture."""
+    """Write the results atomically, and the picture; return the failure of the picture, if any."""
     from fpsolve.core.files import write_atomically
 
     write_atomically(path, lambda file: file.write(harness.as_json(content)))
@@ -159,7 +160,7 @@ def save(path: Path, content: dict[str, Any]) -> list[str]:
         import picture
 
         picture.draw(content["rows"], path.with_suffix(".png"))
-    except Exception as fault:  # noqa: BLE001 - minutes of measurements are worth more than their picture
+    except Exception as fault:  # noqa: BLE001 - a failing picture must not lose the measurements
         return [f"no picture: {harness.in_words(fault)}"]
     return []
 

@@ -1,6 +1,6 @@
-"""How cost grows: Chebyshev's calls as sqrt(t), the rational method not at all, one operator call like a copy.
+"""Growth of cost: Chebyshev's calls grow as sqrt(t), the rational method's do not, one operator call costs like a copy.
 
-Each law is a row: what, the limit, what was measured, and whether it holds.
+Each law is a row: its name, the limit, the measured value, and whether it holds.
 """
 
 from collections.abc import Iterator
@@ -16,22 +16,22 @@ import fpsolve as fp
 from fpsolve.propagate import Picture
 
 TIMES = (0.25, 1.0, 4.0, 16.0, 64.0)
-SIDE = 1024  # of the grid on which one operator call is timed
+SIDE = 1024  # size of the grid on which one operator call is timed
 
 
 def rows(quick: bool) -> tuple[list[dict[str, Any]], list[str]]:
-    """Every law that can be looked at, and which could not and why; `quick` leaves the large grid out."""
+    """Every law that can be measured, and the reasons for the others; `quick` leaves the large grid out."""
     found, broken = [], []
     for law in (_calls, _rational) if quick else (_calls, _rational, _operator_call, _memory):
         try:
             found += [{**row, "reached": bool(row["measured"] <= row["limit"])} for row in law()]
-        except Exception as fault:  # noqa: BLE001 - the other laws are still wanted
+        except Exception as fault:  # noqa: BLE001 - the other laws are measured all the same
             broken.append(f"laws, {law.__name__.strip('_')}: {in_words(fault)}")
     return found, broken
 
 
 def _calls() -> Iterator[dict[str, Any]]:
-    """The slope of log(operator calls) against log t on finite volumes; one half, with a little for the start."""
+    """The slope of log(operator calls) against log t on finite volumes: one half, a little more at short times."""
     for problem, bounds, shape in ((P1, box(2.2), (256,)), (P2, box(2.2, 3.6), (96, 96))):
         equation, grid = fp.FokkerPlanck(problem.potential), grid_of(bounds, shape)
         start = fp.Gaussian([-1.0, 0.0][: problem.d], 0.04)

@@ -1,9 +1,9 @@
-"""Work against precision for moving potentials: which steps in time are best. Writes results/moving.json and .png.
+"""Work against precision for time-dependent potentials, by kind of step. Writes results/moving.json and .png.
 
     P5, on a line and on a plane (see `problems`): one density at t = 10, error against time of a warm call
 
-Compared: `fp.Magnus()` (collocation in a moving frame, adaptive), its even steps, its extrapolated midpoints (what it
-takes where there is no frame), and numpy by hand: Strang steps in the sinc basis with three levels of extrapolation.
+It compares `fp.Magnus()` (collocation in a moving frame, adaptive), its even steps, its extrapolated midpoints (which
+it uses where there is no frame), and numpy by hand: Strang steps in the sinc basis with three levels of extrapolation.
 """
 
 import json
@@ -32,7 +32,7 @@ BOXES[2] = (*BOXES[2][:2], ((-2.6, 2.6), (-4.6, 4.6)), (80, 60))
 
 
 def contenders(problem: problems.Problem) -> list[harness.Contender]:
-    """Every solver at every size that it is tried at."""
+    """Every solver, with each of its sizes."""
     axes = problems.open_axes(problem.box, problem.shape)
     grid = fp.Grid(*(fp.Line(*bounds, n) for bounds, n in zip(problem.box, problem.shape, strict=True)))
     equation, start = fp.FokkerPlanck(problem.potential), problem.start(axes)

@@ -1,7 +1,9 @@
 """Ten levels of large finite-volume grids: `python benchmarks/multigrid.py [--quick] [--only 2d|3d] [--out FILE]`.
 
-Double wells of several barriers, on grids of several sizes, by LOBPCG with multigrid: rounds, seconds, and a bound on
-the relative error of the levels as levels of the grid, residual^2 / separation / level. Rounds should be flat.
+Double wells of several barriers, on grids of several sizes, by LOBPCG with multigrid: iterations, seconds, and a bound
+on
+the relative error of the levels as levels of the grid, residual^2 / separation / level. The number of iterations should
+depend neither on the grid nor on the barrier.
 """
 
 import argparse
@@ -97,7 +99,8 @@ def build(d: int, n: int, barrier: float) -> Any:
 
 
 def bound(values: np.ndarray, residuals: np.ndarray) -> float:
-    """The largest r^2 / separation, relative to the spread of the levels wanted; runs of close levels count as one."""
+    """The largest r^2 / separation, relative to the spread of the requested levels; a cluster of close levels counts
+    as one."""
     wanted, spread, worst = values[:LEVELS], values[LEVELS - 1] - values[0], 0.0
     for i in range(1, LEVELS):
         close = np.abs(values - wanted[i]) < 0.1 * spread / LEVELS

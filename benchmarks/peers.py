@@ -1,6 +1,6 @@
-"""Other packages on the same problems, each in the form and with the setting that reaches the error soonest.
+"""Other packages on the same problems, each in the form and with the options that reach the error fastest.
 
-Each adapter takes a problem and sizes, does once what does not depend on the potential's values (nodes, programs,
+Each adapter takes a problem and sizes, prepares what does not depend on the values of the potential (nodes, programs,
 kernels), and returns `(run, density, axes)`: `run()` solves, `density(answer)` gives values on the nodes `axes`. A
 package that is not installed raises `ImportError`, which the caller turns into a note.
 """
@@ -16,7 +16,7 @@ Peer = tuple[Callable[[], Any], Callable[[Any], np.ndarray], tuple[np.ndarray, .
 
 
 def _sinc(problem: Any, box: Any, shape: Any) -> tuple[Any, ...]:
-    """Nodes, kinetic matrices, sqrt(pi) at the end, the wave at the start, and what turns a wave into a density."""
+    """Nodes, kinetic matrices, sqrt(pi) at the end, the wave at the start, and the map from waves to densities."""
     axes = problems.open_axes(box, shape)
     kinetic = [second_derivative(x) for x in axes]
     root = np.exp(-problems.potential(axes) / 2)
@@ -31,7 +31,7 @@ def _sinc(problem: Any, box: Any, shape: Any) -> tuple[Any, ...]:
 
 def fplanck(problem: Any, box: Any, shape: Any, dense: bool) -> Peer:
     """`fokker_planck.propagate`: square-root rates on a line, by expm_multiply or the whole exponential."""
-    vars(np).setdefault("product", np.prod)  # gone from NumPy 2; fplanck 0.2.2 still calls it
+    vars(np).setdefault("product", np.prod)  # removed in NumPy 2; fplanck 0.2.2 calls it
     import fplanck as package
     from scipy import constants
 
@@ -62,18 +62,22 @@ def diffrax(problem: Any, box: Any, shape: Any, solver: str, rtol: float) -> Pee
 
     axes, kinetic, start, density = _sinc(problem, box, shape)
     matrices = [jnp.asarray(matrix) for matrix in kinetic]
-    wells = [problem.well(axes, s) for s in (0.0, 0.5, 1.0)]
+    potential_terms = [problem.potential_term(axes, s) for s in (0.0, 0.5, 1.0)]
     if problem.kind == "moving":  # the well is quadratic in s; (d_t log pi) / 2 is the extra term
-        a, b, c = wells[0], -3 * wells[0] + 4 * wells[1] - wells[2], 2 * (wells[0] - 2 * wells[1] + wells[2])
+        a, b, c = (
+            potential_terms[0],
+            -3 * potential_terms[0] + 4 * potential_terms[1] - potential_terms[2],
+            2 * (potential_terms[0] - 2 * potential_terms[1] + potential_terms[2]),
+        )
         a = a - problems.speed(axes) / 2
     else:
-        a, b, c = wells[2], None, None
+        a, b, c = potential_terms[2], None, None
 
     def slope(t: Any, wave: Any, parts: Any) -> Any:
         a, b, c = parts
         s = t / problems.DURATION
-        well = a if b is None else a + s * (b + s * c)
-        answer = -well * wave - (matrices[0] @ wave.reshape(shape[0], -1)).reshape(shape)
+        potential_term = a if b is None else a + s * (b + s * c)
+        answer = -potential_term * wave - (matrices[0] @ wave.reshape(shape[0], -1)).reshape(shape)
         if len(shape) == 3:
             answer = answer - jnp.matmul(matrices[1], wave)
         if len(shape) > 1:
@@ -113,9 +117,9 @@ def exponax(problem: Any, box: Any, n: int, steps: int, order: int = 4) -> Peer:
     lengths = [upper - lower for lower, upper in box]
     axes = tuple(np.ix_(*(lower + length * np.arange(n) / n for (lower, _), length in zip(box, lengths, strict=True))))
     root = np.exp(-problems.potential(axes) / 2)
-    well = jnp.asarray(problem.well(axes))[None]
+    potential_term = jnp.asarray(problem.potential_term(axes))[None]
 
-    class Well(package.nonlin_fun.BaseNonlinearFun):
+    class PotentialTerm(package.nonlin_fun.BaseNonlinearFun):
         values: Any
 
         def __init__(self, values: Any):
@@ -137,9 +141,9 @@ def exponax(problem: Any, box: Any, n: int, steps: int, order: int = 4) -> Peer:
             return jnp.sum((derivative / scale) ** 2, axis=0, keepdims=True)
 
         def _build_nonlinear_fun(self, derivative: Any) -> Any:
-            return Well(self.values)
+            return PotentialTerm(self.values)
 
-    stepper = Stepper(well)
+    stepper = Stepper(potential_term)
     solve = jax.jit(package.repeat(stepper, steps))
     start = jnp.asarray(problem.start(axes) / root)[None]
 
@@ -153,14 +157,14 @@ def exponax(problem: Any, box: Any, n: int, steps: int, order: int = 4) -> Peer:
 def py_pde(problem: Any, box: Any, shape: Any, method: str, rtol: float) -> Peer:
     """py-pde on the wave equation: three-point Laplacian, scipy's integrator `method`.
 
-    The density form with py-pde's boundary conditions lets mass in through the walls; the wave form does not care.
+    The density form with py-pde's boundary conditions lets mass in through the walls; the wave form does not.
     """
     import pde
 
     grid = pde.CartesianGrid(list(box), list(shape))
     axes = tuple(np.ix_(*grid.axes_coords))
     root = np.exp(-problems.potential(axes) / 2)
-    equation = pde.PDE({"c": "laplace(c) - V * c"}, consts={"V": pde.ScalarField(grid, problem.well(axes))})
+    equation = pde.PDE({"c": "laplace(c) - V * c"}, consts={"V": pde.ScalarField(grid, problem.potential_term(axes))})
     start = pde.ScalarField(grid, problem.start(axes) / root)
 
     def run() -> Any:
@@ -179,7 +183,7 @@ def qutip(problem: Any, box: Any, shape: Any, method: str) -> Peer:
     import qutip as package
 
     axes, (kinetic,), start, density = _sinc(problem, box, shape)
-    hamiltonian = package.Qobj(kinetic + np.diag(problem.well(axes)))
+    hamiltonian = package.Qobj(kinetic + np.diag(problem.potential_term(axes)))
     size = np.linalg.norm(start)
     wave = package.Qobj(start / size)
     if method == "expm":

@@ -23,7 +23,8 @@ FAMILIES = {  # Okabe and Ito's colours, which colour-blind readers tell apart, 
     "py-pde": ("#56B4E9", "P"),
 }
 COLUMNS = 3
-GAP, LETTER, LINE = 0.025, 0.0165, 0.045  # from a marker to its label, of a letter, of a line; shares of a panel
+# distance from a marker to its label, width of a letter, height of a line; as fractions of a panel
+GAP, LETTER, LINE = 0.025, 0.0165, 0.045
 
 
 def draw(rows: list[Any], path: Path) -> None:
@@ -55,7 +56,7 @@ def draw(rows: list[Any], path: Path) -> None:
 def _panel(panel: Any, name: str, rows: list[Any]) -> None:
     panel.set(xscale="log", yscale="log", title=name, xlabel="seconds", ylabel="relative L1 error")
     goal = rows[0].goal
-    errors = [min(max(row.error, 1e-16), 10.0) for row in rows]  # what blew up stands on the upper edge
+    errors = [min(max(row.error, 1e-16), 10.0) for row in rows]  # a solver that diverged is drawn on the upper edge
     times = [row.seconds_warm for row in rows]
     left, right = min(times) / 3, max(times) * 12
     low, high = min(*errors, goal) / 6, max(*errors, goal) * 6
@@ -85,7 +86,8 @@ def _panel(panel: Any, name: str, rows: list[Any]) -> None:
 
 
 def _heights(across: list[float], up: list[float], words: list[str]) -> list[float]:
-    """Where each label goes, as a share of the panel's height: beside its marker, or the nearest place that is free."""
+    """The position of each label, as a fraction of the height of the panel: at its marker, or the nearest free
+    position."""
     taken: list[tuple[float, float, float]] = []  # from, to, height
     heights = [0.0] * len(words)
     for i in sorted(range(len(words)), key=lambda i: (-up[i], across[i])):

@@ -40,7 +40,7 @@ class Problem:
             return lambda x, t: _moving(x, t / DURATION)
         return _still
 
-    def well(self, axes: tuple[np.ndarray, ...], s: float = 1.0) -> np.ndarray:
+    def potential_term(self, axes: tuple[np.ndarray, ...], s: float = 1.0) -> np.ndarray:
         """The quantum potential |grad U|^2 / 4 - Laplacian U / 2, by hand."""
         gradient, laplacian = derivatives(axes, s)
         return sum(g * g for g in gradient) / 4 - laplacian / 2
@@ -62,7 +62,7 @@ class Problem:
     @functools.cached_property
     def reference(self) -> "Reference":
         """The converged solution."""
-        from references import converge  # only needed where an error is asked for
+        from references import converge  # only needed to measure an error
 
         return Reference(self.fine_box, converge(self, self.fine_box, self.fine_shape))
 

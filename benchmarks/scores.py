@@ -2,8 +2,8 @@
 
 two modes   gap of the Score Hamiltonian of unit modes at +-3.5 in the plane: relative error and seconds, on one core
 trained     50,000 samples of two modes: seconds of training, TV of the reconstructed density, E|s - s_p|^2, over seeds
-trained     50,000 samples of two modes: seconds of training, TV of the reconstructed density, E|s - s_p|^2, by seed
-            how many standard errors below it, for laws in which the well or a Gaussian is slowest
+ten         samples in ten dimensions: the bound on the gap over the gap, and the distance of both in standard errors,
+            for densities in which the double well or a Gaussian is slowest
 sixty-four  the same in 64 dimensions, 20,000 samples: seconds, compilation included
 """
 
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def two_modes() -> dict[str, Any]:
-    """The gap against the same of one dimension by the exact well, and the median of warm calls."""
+    """The gap, the same in one dimension by the exact potential, and the median of warm calls."""
     import fpsolve as fp
 
     grid = fp.Grid(fp.Line(-10.5, 10.5, NODES[0]), fp.Line(-7.0, 7.0, NODES[1]))
@@ -91,7 +91,7 @@ def trained(a: float, seed: int) -> dict[str, Any]:
 
 
 def ten(law: str) -> dict[str, Any]:
-    """Ten dimensions over the seeds."""
+    """Ten dimensions, over seeds."""
     import fpsolve as fp
 
     ratios, depths, begin = [], [], time.perf_counter()
@@ -106,7 +106,7 @@ def ten(law: str) -> dict[str, Any]:
 
 
 def sixty_four() -> dict[str, Any]:
-    """64 dimensions, from nothing."""
+    """64 dimensions, with compilation."""
     import fpsolve as fp
 
     samples, gap = product(2, 3.0, 0.0, np.linspace(0.1, 3.0, 63), 20_000)
@@ -120,7 +120,7 @@ def sixty_four() -> dict[str, Any]:
 
 
 def product(seed: int, barrier: float, tilt: float, variances: Any, count: int = 60_000) -> tuple[Any, float]:
-    """Samples of `barrier` (x^2 - 1)^2 + `tilt` x and of Gaussians, rotated, and the gap of their law."""
+    """Samples of `barrier` (x^2 - 1)^2 + `tilt` x and of Gaussians, rotated, and the gap of their density."""
     import fpsolve as fp
 
     energy = lambda x: barrier * (x[0] ** 2 - 1) ** 2 + tilt * x[0]

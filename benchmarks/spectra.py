@@ -2,8 +2,8 @@
 
 Ten levels of problems P2 and P3 (see `problems.py`), fpsolve against scipy and pyamg, pair by pair in one process on
 one core. The error is the largest relative error of E_k - E_0, k = 1 to 9, against a converged reference: Lanczos
-iteration in the sinc basis on a finer grid in a wider box. What others reach on their cells is their goal, and stands
-in the row.
+iteration in the sinc basis on a finer grid in a wider box. The error that other solvers reach on their cells is their
+target, and is in the row.
 """
 
 import argparse
@@ -32,7 +32,7 @@ RATIOS = (
 
 @dataclasses.dataclass(frozen=True)
 class Levels:
-    """What the harness asks of a problem: the error of what a solver returned."""
+    """A problem for the harness: the error of the result of a solver."""
 
     problem: Any
 
@@ -54,7 +54,7 @@ class Levels:
 
 
 def ours(problem: Any, label: str, bounds: Any, shape: Any, anew: bool = False) -> harness.Contender:
-    """The door with nothing chosen but the grid."""
+    """`fp.spectrum` with only the grid given."""
     import numpy as np
     import problems
     import suite
@@ -111,7 +111,8 @@ def contests() -> Iterator[tuple[str, Any, list[harness.Contender]]]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run, print, write; 0 if every solver reaches its stated error. Starts the process again on one core."""
+    """Run, print, write; return 0 if every solver reaches its stated error. The process is started again on one
+    core."""
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="spectra.py", description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="contests whose names begin so")

@@ -1,4 +1,4 @@
-"""The slow modes by hand: what an expert writes with scipy (and pyamg) for the lowest levels of H = -Laplacian + V.
+"""The slow modes by hand: optimised scipy (and pyamg) for the lowest levels of H = -Laplacian + V.
 
 Each function returns `(run, axes)`; `run()` gives the k lowest levels, ascending.
 """
@@ -19,7 +19,7 @@ def sinc_lanczos(problem: Any, box: Any, shape: Any, k: int, tol: float) -> by_h
     size = int(np.prod(shape))
 
     def run() -> np.ndarray:
-        product = by_hand.product_of(kinetic, problem.well(axes))
+        product = by_hand.product_of(kinetic, problem.potential_term(axes))
         image, spare = np.empty(shape), np.empty(shape)
 
         def action(u: np.ndarray) -> np.ndarray:
@@ -61,9 +61,9 @@ def amg_lobpcg(problem: Any, box: Any, shape: Any, k: int, tol: float) -> by_han
 
 
 def _sparse(problem: Any, axes: tuple[np.ndarray, ...]) -> Any:
-    """-Laplacian by three points an axis, plus the well."""
+    """-Laplacian by three points an axis, plus the potential term."""
     shape = [x.size for x in axes]
-    matrix = scipy.sparse.diags_array(problem.well(axes).ravel())
+    matrix = scipy.sparse.diags_array(problem.potential_term(axes).ravel())
     for i, x in enumerate(axes):
         n, h = shape[i], x.ravel()[1] - x.ravel()[0]
         ones = np.ones(n)

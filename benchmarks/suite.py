@@ -1,9 +1,10 @@
-"""Who competes on what: every problem of the kernel benchmark with its solvers and the error each must reach.
+"""Every problem of the kernel benchmark, with its solvers and the error that each must reach.
 
-Parameters are the cheapest found by a scan that reach the stated error with a little to spare: boxes as small as
-sqrt(pi) allows (a wider one raises the well at its edge and with it every cost), as few nodes, steps or digits as the
-error allows. fpsolve has boxes of its own, wide enough for few functions of each axis. Its rows time one compiled solve
-(`jax.jit`); a row "call by call" times `fp.evolve` itself, which reads and samples the functions each time.
+Parameters are the cheapest that reach the stated error with a small margin, found by a scan: boxes as small as sqrt(pi)
+allows (in a wider box the potential term at the edge is larger, and so is every cost), and as few nodes, steps or
+digits as the error allows. fpsolve has other boxes, wide enough for a contraction to few modes of each axis. Its rows
+time one compiled solve (`jax.jit`). A row "call by call" times `fp.evolve`, which reads and samples the functions each
+time.
 """
 
 import dataclasses
@@ -25,7 +26,7 @@ import fpsolve as fp
 
 
 def box(*halves: float) -> tuple[tuple[float, float], ...]:
-    """A box about the origin."""
+    """A box around the origin."""
     return tuple((-half, half) for half in halves)
 
 
@@ -36,12 +37,12 @@ P5_LINE = Problem("P5 1-D", 1, 10.0, box(2.2), (48,), box(2.6), (96,), "moving")
 P5_PLANE = Problem("P5 2-D", 2, 10.0, box(2.2, 4.2), (48, 36), box(2.6, 4.6), (80, 60), "moving")
 P6 = Problem("P6", 2, 0.0, box(2.8, 3.6), (32, 24), box(3.4, 4.6), (96, 72), "ground")
 DELIVERED = (512, 512)
-DENSE = 1024  # points above which the whole matrix is no contender
+DENSE = 1024  # points above which the whole matrix is not run: a free choice
 
 
 @dataclasses.dataclass(frozen=True)
 class Contest:
-    """A problem, the error that all must reach, and who competes; `quick` ones run under `--quick`."""
+    """A problem, the error that all must reach, and the contenders; `quick` contests run under `--quick`."""
 
     name: str
     problem: Problem
@@ -58,7 +59,7 @@ def hand(contest: Contest, solver: str, make: Callable[..., by_hand.Run], bounds
 
 
 def peer(contest: Contest, family: str, words: str, make: Callable[..., peers.Peer], *sizes: Any) -> Contender:
-    """Another package; not installed, it becomes a contender that says so when it is run."""
+    """Another package; if it is not installed, its contender raises this when it is run."""
     parameters = {"sizes": sizes}
     try:
         run, density, axes = make(contest.problem, *sizes)
@@ -89,10 +90,10 @@ def ours(
     ranks: tuple[int, ...] | None = None,
     **chosen: Any,
 ) -> Contender:
-    """fpsolve: equation and grid stand, the solve from a start is the timed call.
+    """fpsolve: equation and grid are prepared, and the solve from a start is timed.
 
-    `compiled` times `jax.jit` of the solve with the method that `fp.plan` chooses (or `ranks` of `fp.Chebyshev`), which
-    is what repeated calls should do; otherwise `fp.evolve` itself, which reads and samples the functions each time.
+    `compiled` times `jax.jit` of the solve with the method that `fp.plan` chooses (or `ranks` of `fp.Chebyshev`), as
+    repeated calls should; otherwise `fp.evolve`, which reads and samples the functions each time.
     """
     problem, grid = contest.problem, grid_of(bounds, shape)
     delivered = None if fine is None else grid_of(bounds, fine)
@@ -121,7 +122,7 @@ def ours(
 def compiled_solve(
     equation: Any, start: Any, t: float, grid: Any, tol: Any, ranks: Any, chosen: dict[str, Any]
 ) -> tuple[Any, Any]:
-    """`jax.jit` of the solve with what `fp.plan` chooses, and the start as an array."""
+    """`jax.jit` of the solve with the choice of `fp.plan`, and the start as an array."""
     plan = fp.plan(equation, start, [t], grid=grid, tol=tol, **chosen)
     method = plan.method if ranks is None else fp.Chebyshev(ranks)
     options = {"grid": grid, "scheme": plan.scheme, "method": method, "tol": tol, "throw": False}
@@ -131,7 +132,7 @@ def compiled_solve(
 def nothing_chosen(
     contest: Contest, bounds: Any, shape: Any, tol: float | None = None, ranks: tuple[int, ...] | None = None
 ) -> Iterator[Contender]:
-    """Nothing chosen: compiled, and call by call."""
+    """Without a choice of scheme and method: compiled, and call by call."""
     yield ours(contest, "fpsolve", bounds, shape, tol=tol, ranks=ranks)
     yield ours(contest, "fpsolve, call by call", bounds, shape, tol=tol, compiled=False)
 
@@ -152,8 +153,8 @@ def volume_methods(contest: Contest, bounds: Any, shape: Any, tol: float) -> Ite
 
 
 def moving_methods(contest: Contest, bounds: Any, shape: Any, tol: float, steps: int) -> Iterator[Contender]:
-    """A potential that moves: compiled with as many steps as just reach the error, as for numpy by hand, and call by
-    call, where steps are chosen on the host."""
+    """A time-dependent potential: compiled with as many steps as just reach the error, as for numpy by hand, and call
+    by call, where the steps are chosen on the host."""
     method, options = fp.Magnus(steps=steps), {"scheme": fp.Spectral(), "tol": tol}
     yield ours(contest, "fpsolve", bounds, shape, method=method, **options)
     yield ours(contest, "fpsolve, call by call", bounds, shape, tol=tol, compiled=False)
@@ -161,7 +162,7 @@ def moving_methods(contest: Contest, bounds: Any, shape: Any, tol: float, steps:
 
 
 def line_coarse(contest: Contest, quick: bool) -> Iterator[Contender]:
-    """P1 to 1e-4. The cells of fplanck are those that t = 1 needs, at both times; at t = 50 far fewer would do."""
+    """P1 to 1e-4. The cells of fplanck are those that t = 1 needs, at both times; at t = 50 fewer would suffice."""
     late = contest.problem.t > 1
     yield from nothing_chosen(contest, box(2.0), (30,), tol=1e-5)
     yield from spectral_methods(contest, box(2.0), (30,), tol=1e-5)
@@ -237,7 +238,7 @@ def path_line(contest: Contest, quick: bool) -> Iterator[Contender]:
 def path_plane(contest: Contest, quick: bool) -> Iterator[Contender]:
     """P5 on a plane, to 1e-7 or 1e-8: the numpy steps are those that just reach it."""
     bounds, shape, fine = box(2.1, 3.6), (40, 32), contest.goal < 5e-8
-    # Tolerances and steps are what just reaches the goal.
+    # Tolerances and steps just reach the error.
     yield from moving_methods(contest, box(2.35, 4.0), (48, 32), 2e-7 if fine else 1e-6, steps=6 if fine else 4)
     three, four = (1700, 620) if fine else (1150, 440)
     yield hand(contest, "sinc Strang, 3 levels", by_hand.sinc_strang, bounds, shape, steps=three)
@@ -248,9 +249,9 @@ def path_plane(contest: Contest, quick: bool) -> Iterator[Contender]:
 
 def ground(contest: Contest, quick: bool) -> Iterator[Contender]:
     """P6: the density of the lowest level. FFT splitting as it is commonly written, and with extrapolation."""
-    bounds, shape, even = box(2.8, 3.6), (28, 22), (32, 24)  # FFTs like small factors
+    bounds, shape, even = box(2.8, 3.6), (28, 22), (32, 24)  # FFTs are fast for small prime factors
     grid, potential = grid_of(bounds, shape), contest.problem.potential
-    # The depth is an argument: a compiled function of nothing would be computed when it is compiled.
+    # The depth is an argument, because a compiled function without arguments is evaluated by the compiler.
     levels = lambda depth: fp.spectrum(fp.Schrodinger(lambda x: depth * potential(x)), grid, 1)
     compiled, depth = jax.jit(levels), jnp.ones(())
 

@@ -1,4 +1,4 @@
-"""What benchmarks print: a table a problem, the ratios, the laws; the ratios as Markdown for a README."""
+"""The printed output of benchmarks: a table a problem, the ratios, the laws; the ratios as Markdown for the README."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def report(contest: Any, rows: list[Any], failures: dict[str, str], error: str = "relative L1 error") -> list[str]:
-    """Print a table; what went wrong, apart from packages that are not there and methods that refuse."""
+    """Print a table. Returns the failures, except missing packages and unsupported methods."""
     print(f"\n{contest.name}: {error} at most {contest.goal:.0e}")
     columns = ("error", 8), ("first [s]", 10), ("warm [ms]", 11), ("cpu [ms]", 10), ("peak [MB]", 10), ("/ fpsolve", 10)
     print(" ".join([f"  {'solver':34s}", *(f"{word:>{width}s}" for word, width in columns)]))
@@ -31,7 +31,7 @@ def report(contest: Any, rows: list[Any], failures: dict[str, str], error: str =
 
 
 def print_checks(ratios: list[dict[str, Any]], checks: list[dict[str, Any]]) -> None:
-    """The table of what is to be reached."""
+    """The table of targets and measured values."""
     print(f"\n  {'times as fast as':52s} {'at least':>9s} {'measured':>9s} {'by cpu':>9s}")
     for row in ratios:
         name = f"{row['contest']}: {row['peer']}"
@@ -55,7 +55,7 @@ def markdown(ratios: list[dict[str, Any]]) -> str:
 
 
 def into_readme(path: Path, table: str, name: str = "speed") -> None:
-    """Put the table between the two markers of `path`, `<!-- name -->` and `<!-- /name -->`."""
+    """Write the table between the two markers of `path`, `<!-- name -->` and `<!-- /name -->`."""
     from fpsolve.core.files import write_atomically
 
     before, after = parts_of(path, name)
@@ -64,7 +64,7 @@ def into_readme(path: Path, table: str, name: str = "speed") -> None:
 
 
 def parts_of(path: Path, name: str = "speed") -> tuple[str, str]:
-    """What stands before and after the two markers of `path`. **Raises** `ValueError` where they are not."""
+    """The text before and after the two markers of `path`. **Raises** `ValueError` if they are missing."""
     first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
     before, opening, rest = path.read_text(encoding="utf-8").partition(first)
     _, closing, after = rest.partition(last)

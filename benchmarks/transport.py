@@ -1,9 +1,9 @@
 """Schedules on the hard path, refined twice, and a path in the plane: `python benchmarks/transport.py [--out FILE]`.
 
-line     2(x+1)^2 to 3(x^2-1)^2 - x/2 at D = 1: KL at the end of every schedule, and how much less than linear;
+line     2(x+1)^2 to 3(x^2-1)^2 - x/2 at D = 1: KL at the end of every schedule, and the ratio to the linear one;
          each on three grids and tolerances, finer by two in space and by a hundred in time
 plane    the same with 2y^2 (+ xy/2 at the end) on 256 x 256 points, 200 times: seconds of schedule and transport
-         together, from nothing, compilation included
+         together, compilation included
 """
 
 import argparse
@@ -21,9 +21,9 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 
 LEVELS = ((80, 1e-6), (160, 1e-8), (320, 1e-9))
-ASKED = {20.0: 8.0, 80.0: 20.0}  # of the best schedule, as a gain over linear
+ASKED = {20.0: 8.0, 80.0: 20.0}  # target for the gain of the best schedule over the linear one
 COSTS = ("bound", "score", "wasserstein", "exact")
-SECONDS = 30.0  # of the plane
+SECONDS = 30.0  # seconds in the plane, target
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def line(total: float) -> list[dict[str, Any]]:
-    """KL at the end by schedule, `(schedule, level)`; a row for each schedule."""
+    """KL at the end by schedule, `(schedule, level)`, and a row for each schedule."""
     import fpsolve as fp
 
     path = fp.Mix(lambda x: 2 * (x[0] + 1) ** 2, lambda x: 3 * (x[0] ** 2 - 1) ** 2 - x[0] / 2)
@@ -71,7 +71,7 @@ def line(total: float) -> list[dict[str, Any]]:
 
 
 def plane() -> dict[str, Any]:
-    """Seconds from nothing on 256 x 256 points with 200 times."""
+    """Seconds with compilation, on 256 x 256 points with 200 times."""
     import fpsolve as fp
 
     grid = fp.Grid(fp.Line(-5.0, 4.0, 256), fp.Line(-4.8, 4.8, 256))

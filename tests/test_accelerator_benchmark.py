@@ -155,7 +155,7 @@ def test_a_rival_computes_the_recurrence_of_the_operator(benchmark: Any, form: s
         run = twins.volumes(numpy, inner, np.asarray(made.out_rates), field, highest, terms)
     else:
         matrices = [np.asarray(term.matrix) for term in made.terms]
-        run = twins.spectral(numpy, matrices, np.asarray(made.well), field, highest, terms)
+        run = twins.spectral(numpy, matrices, np.asarray(made.potential_term), field, highest, terms)
     assert not missing and np.max(np.abs(run() - wanted)) < 1e-12
 
 

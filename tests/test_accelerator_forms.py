@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
-from fpsolve.core.apply_along_axis import transform
+from fpsolve.core.apply_along_axis import matmul_along_axis
 from fpsolve.core.machine import ACCELERATOR, PROCESSOR, machine
 
 GRIDS = {
@@ -47,7 +47,7 @@ def test_a_product_for_each_layer_is_the_product(shape: tuple[int, ...], axis: i
     draw = np.random.default_rng(2).normal
     field, matrix = draw(size=shape), draw(size=(7, shape[axis]))
     wanted = np.moveaxis(np.tensordot(matrix, field, (1, axis)), 0, axis)
-    found = accelerated(lambda: transform(axis, jnp.asarray(matrix), jnp.asarray(field)))
+    found = accelerated(lambda: matmul_along_axis(axis, jnp.asarray(matrix), jnp.asarray(field)))
     assert np.max(np.abs(np.asarray(found) - wanted)) < 1e-14
 
 

@@ -15,7 +15,6 @@ sys.path.append(str(ROOT / "benchmarks"))
 import accelerator_rows
 
 NAMES = tuple(accelerator_rows.programs("float64"))
-HEAVY = ("moving-2d", "levels-2d", "sweep-gaps")  # to lower
 
 
 def texts(function: Any, *arguments: Any) -> dict[str, str]:
@@ -31,7 +30,7 @@ def rounded(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in HEAVY)) for n in NAMES])
+@pytest.mark.parametrize("name", NAMES)
 def test_programs_lower_without_the_host_and_in_full_precision(name: str, dtype: str, monkeypatch: Any) -> None:
     for module in (
         "core.apply_along_axis",
@@ -72,7 +71,6 @@ PUBLIC = {  # calls as users write them, under their own `jit`
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_calls_lower_without_the_host_and_in_full_precision(name: str) -> None:
     for platform, text in texts(PUBLIC[name], jnp.ones(())).items():

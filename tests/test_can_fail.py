@@ -53,7 +53,6 @@ def evolved(scheme=PLAIN, n=40):
     return solve(SYSTEM, n, 0.3, scheme=scheme)
 
 
-@pytest.mark.slow
 def test_a_rate_off_by_one_per_cent_loses_the_order():
     method = fp.Uniformization()
     errors = [relative_error(SYSTEM, solve(SYSTEM, n, 0.3, scheme=Faulty(1.01), method=method)) for n in SIZES]

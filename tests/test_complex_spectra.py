@@ -5,6 +5,8 @@ drift -M x, D = 1       lambda = sums of eigenvalues of M,   M S + S M^T = 2,   
 three states in a ring  rates 1, 1, 4: lambda = 0, 3, 3 in one Jordan block
 """
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -92,9 +94,9 @@ def test_the_order_of_finite_volumes_on_a_tilted_ring():
 @pytest.mark.parametrize(
     ("matrix", "diffusion"),
     [
-        pytest.param([[1.0, 2.0], [-2.0, 1.0]], (1.0, 1.0), marks=pytest.mark.slow),
-        pytest.param([[1.1, 0.8], [-0.5, 0.9]], (1.0, 0.9), marks=pytest.mark.slow),
-        pytest.param([[1.0, 0.2], [0.2, 1.1]], (1.0, 0.9), marks=pytest.mark.slow),
+        pytest.param([[1.0, 2.0], [-2.0, 1.0]], (1.0, 1.0)),
+        pytest.param([[1.1, 0.8], [-0.5, 0.9]], (1.0, 0.9)),
+        pytest.param([[1.0, 0.2], [0.2, 1.1]], (1.0, 0.9)),
     ],
 )
 def test_linear_drifts_by_iteration(matrix, diffusion):
@@ -117,7 +119,7 @@ def test_linear_drifts_by_iteration(matrix, diffusion):
 def test_iteration_agrees_with_the_whole_matrix(axes, monkeypatch):
     grid, equation = fp.Grid(*axes), swirl(1.5, 0.3)
     whole = modes_of(fp.ScharfetterGummel(), grid, 6)(equation)
-    monkeypatch.setattr(relaxation, "DENSE_SIZE", 100)
+    monkeypatch.setattr(relaxation, "CONSTANTS", dataclasses.replace(relaxation.CONSTANTS, dense_size=100))
     iterated = modes_of(fp.ScharfetterGummel(), grid, 6)(equation)
     check_close(iterated.values, whole.values, 1e-10, "the rates")
     assert np.all(np.abs(iterated.values - whole.values) <= whole.errors + iterated.errors)
@@ -127,10 +129,9 @@ def test_iteration_agrees_with_the_whole_matrix(axes, monkeypatch):
     assert np.min(whole.vectors[0].real) > -1e-15 and bool(whole.converged) and bool(iterated.converged)
 
 
-@pytest.mark.slow
 def test_an_iteration_cut_short_is_reported(monkeypatch):
-    monkeypatch.setattr(relaxation, "DENSE_SIZE", 100)
-    monkeypatch.setattr(subspace, "ROUNDS", 1)
+    monkeypatch.setattr(relaxation, "CONSTANTS", dataclasses.replace(relaxation.CONSTANTS, dense_size=100))
+    monkeypatch.setattr(subspace, "CONSTANTS", dataclasses.replace(subspace.CONSTANTS, subspace_rounds=1))
     modes = modes_of(fp.ScharfetterGummel(), square(2.2, 20), 6)(swirl(1.5))
     assert not bool(modes.converged) and all(np.all(np.isfinite(leaf)) for leaf in modes)
 
@@ -158,7 +159,6 @@ def test_a_jordan_block_is_reported_by_its_error():
     assert np.max(apart.errors) < 1e-12
 
 
-@pytest.mark.slow
 def test_derivatives_and_batches():
     grid = fp.Grid(fp.Line(-2.0, 2.0, 12), fp.Line(-2.5, 2.5, 11))
     solve = lambda c: (
@@ -180,9 +180,9 @@ def test_derivatives_and_batches():
     check_close(forward, differences, 1e-8, "the forward derivative")
 
 
-@pytest.mark.parametrize("size", [1024, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", [1024, 100])
 def test_single_precision(size, monkeypatch):
-    monkeypatch.setattr(relaxation, "DENSE_SIZE", size)
+    monkeypatch.setattr(relaxation, "CONSTANTS", dataclasses.replace(relaxation.CONSTANTS, dense_size=size))
     grid, rotation = square(5.0, 16), fp.FokkerPlanck(force=Linear(jnp.asarray([[1.0, 2.0], [-2.0, 1.0]])))
     modes = modes_of(fp.ScharfetterGummel(), grid, 4, 1e-4, jnp.float32)(rotation)
     truth = modes_of(fp.ScharfetterGummel(), grid, 4)(rotation)

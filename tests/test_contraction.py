@@ -3,6 +3,7 @@
 Truth is the full basis of the same grid, which Chebyshev carries to its own tolerance.
 """
 
+import dataclasses
 import sys
 from typing import Any
 
@@ -41,17 +42,8 @@ def missed(name: str, a: fp.Solution, b: fp.Solution) -> np.ndarray:
     return np.asarray(CASES[name][2].integrate(jnp.abs(a.values - b.values)))
 
 
-QUICK = "a double well, coupled", (16, 12)  # what the default run takes
-
-
-@pytest.mark.parametrize(
-    ("name", "ranks"),
-    [
-        pytest.param(name, ranks, marks=[pytest.mark.slow] * ((name, ranks) != QUICK))
-        for name in CASES
-        for ranks in ((8, 8), (16, 12), (24, 16))
-    ],
-)
+@pytest.mark.parametrize("ranks", [(8, 8), (16, 12), (24, 16)])
+@pytest.mark.parametrize("name", CASES)
 def test_the_estimate_bounds_the_error(name: str, ranks: tuple[int, ...], monkeypatch: Any) -> None:
     monkeypatch.setattr(Plan, "fallback", lambda plan, outcome: None)
     truth = solve(name, 1e-9, fp.Chebyshev(ranks=()))
@@ -60,10 +52,10 @@ def test_the_estimate_bounds_the_error(name: str, ranks: tuple[int, ...], monkey
     assert np.all(true <= said + 1e-9) and np.all(said <= 100 * true + 1e-8), (true, said)
 
 
-@pytest.mark.slow
 def test_a_plan_chooses_a_basis_that_meets_the_tolerance(monkeypatch: Any) -> None:
     # A small basis, however short the run.
-    monkeypatch.setattr(sys.modules["fpsolve.plan.plan"], "WORTH_A_PROGRAM", 0.0)
+    plan = sys.modules["fpsolve.plan.plan"]
+    monkeypatch.setattr(plan, "CONSTANTS", dataclasses.replace(plan.CONSTANTS, worthwhile_seconds=0.0))
     name = "a double well, coupled"
     truth = solve(name, 1e-9, fp.Chebyshev(ranks=()))
     for tol in (1e-5, 1e-8):
@@ -74,7 +66,6 @@ def test_a_plan_chooses_a_basis_that_meets_the_tolerance(monkeypatch: Any) -> No
         assert chosen.stats["mass_drift"] < 1e-13
 
 
-@pytest.mark.slow
 def test_a_basis_that_misses_is_replaced_by_the_full_one() -> None:
     name = "a double well, coupled"
     small = solve(name, 1e-8, fp.Chebyshev(ranks=(8, 8)))
@@ -104,7 +95,7 @@ class Understated(Scheme):
     def assemble(self, samples: Any, grid: Any, dtype: Any) -> Any:
         """The operator, with its bounds understated."""
         made = Spectral().assemble(samples, grid, dtype)
-        return Narrow(made.grid, made.terms, made.well, made.log_sqrt_pi)
+        return Narrow(made.grid, made.terms, made.potential_term, made.log_sqrt_pi)
 
 
 def test_a_spectrum_wider_than_its_bounds_is_noticed_and_mended() -> None:

@@ -12,26 +12,7 @@ for file in FILES:
     BLOCKS |= docstring_blocks(file.read_text(encoding="utf-8"), str(file.relative_to(ROOT)))
 
 
-LONGER = {  # examples that compile for seconds, run in the long suite
-    "anneal/transport.py:transport",
-    "score/diagnose.py:diagnose",
-    "score/learn/error.py:score_error",
-    "score/learn/fit.py:fit",
-    "score/samples/costs.py:sampled_costs",
-    "score/samples/gap.py:sampled_gap",
-    "testing/method.py:check_method",
-    "testing/scheme.py:check_scheme",
-}
-
-
-def test_the_longer_examples_exist() -> None:
-    assert {f"fpsolve/{name}" for name in LONGER} <= set(BLOCKS)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=[pytest.mark.slow] * (n.removeprefix("fpsolve/") in LONGER)) for n in BLOCKS],
-)
+@pytest.mark.parametrize("name", BLOCKS)
 def test_docstring_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert execute(BLOCKS[name], name)["__name__"] == "__main__"

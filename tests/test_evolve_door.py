@@ -149,7 +149,6 @@ def test_statistics_results_and_errors() -> None:
 
 
 @pytest.mark.parametrize("box", [(-6.0, 6.0, 131), (-2.0, 1.5, 60)])
-@pytest.mark.slow
 def test_spectral_values_on_another_grid(box: tuple[float, float, int]) -> None:
     coarse = fp.Grid(fp.Line(-9.0, 9.0, 72))
     solution = fp.evolve(WELL, exact(coarse, 0.0), [0.4], grid=coarse, scheme=fp.Spectral(), tol=1e-11)
@@ -157,7 +156,6 @@ def test_spectral_values_on_another_grid(box: tuple[float, float, int]) -> None:
     np.testing.assert_allclose(solution.on(grid)[0], exact(grid, 0.4), atol=1e-9)
 
 
-@pytest.mark.slow
 def test_finite_volumes_on_another_grid_keep_mass_and_order() -> None:
     errors = []
     for n in (24, 48, 96):

@@ -42,25 +42,18 @@ def energy_on(grid):
     return lambda x: jnp.sum(jnp.where(rings, jnp.cos(x), wells * (x**2 - 1) ** 2 + x**2 / 2 + 0.2 * x))
 
 
-def with_schemes(names, quick):
-    """Scharfetter-Gummel on every name, square-root rates on the quick ones; the rest is slow."""
+def with_schemes(names):
+    """Every name with both schemes of finite volumes."""
     pairs = [(name, scheme) for name in names for scheme in VOLUMES]
-    fast = lambda name, scheme: scheme is VOLUMES[0] or name in quick
-    return pytest.mark.parametrize(
-        ("name", "scheme"),
-        [
-            pytest.param(*pair, marks=() if fast(*pair) else pytest.mark.slow, id=f"{pair[0]}-{type(pair[1]).__name__}")
-            for pair in pairs
-        ],
-    )
+    cases = [pytest.param(*pair, id=f"{pair[0]}-{type(pair[1]).__name__}") for pair in pairs]
+    return pytest.mark.parametrize(("name", "scheme"), cases)
 
 
 def absorbs(grid):
     return any(isinstance(axis, fp.Absorbing) for axis in grid.axes)
 
 
-@with_schemes(ENDS, ["reflecting", "periodic x absorbing"])
-@pytest.mark.slow
+@with_schemes(ENDS)
 def test_finite_volume_matrices_are_what_they_claim(name, scheme):
     grid = ENDS[name]
     made = operator(scheme, fp.FokkerPlanck(energy_on(grid), 0.7), grid)
@@ -79,7 +72,6 @@ def test_finite_volume_matrices_are_what_they_claim(name, scheme):
 
 
 @pytest.mark.parametrize("name", [name for name in ENDS if "reflecting" not in name])
-@pytest.mark.slow
 def test_spectral_matrices_are_symmetric_with_a_real_spectrum_from_zero(name):
     grid = ENDS[name]
     h = symmetric_form(operator(fp.Spectral(), fp.FokkerPlanck(energy_on(grid), 0.7), grid))
@@ -98,7 +90,6 @@ def test_spectral_fluxes_conserve_mass_under_a_force(name):
 
 
 @pytest.mark.parametrize("name", ["line", "reflecting", "periodic", "reflecting x periodic"])
-@pytest.mark.slow
 def test_the_square_root_scheme_is_the_lattice_laplacian_plus_a_well(name):
     grid, diffusion = ENDS[name], 0.7
     made = operator(fp.SquareRoot(), fp.FokkerPlanck(energy_on(grid), diffusion), grid)
@@ -117,7 +108,7 @@ def test_the_square_root_scheme_is_the_lattice_laplacian_plus_a_well(name):
     assert np.abs(h - twin).max() <= 1e-14 * np.abs(h).max()
 
 
-@with_schemes(["reflecting", "reflecting x periodic"], ["reflecting x periodic"])
+@with_schemes(["reflecting", "reflecting x periodic"])
 def test_the_gibbs_state_stands_still_for_ten_thousand_units_of_time(name, scheme):
     grid = ENDS[name]
     equation = fp.FokkerPlanck(energy_on(grid), 0.7)
@@ -127,7 +118,7 @@ def test_the_gibbs_state_stands_still_for_ten_thousand_units_of_time(name, schem
     check_mass(solution)
 
 
-@with_schemes(["reflecting", "periodic", "legendre", "reflecting x periodic"], ["reflecting"])
+@with_schemes(["reflecting", "periodic", "legendre", "reflecting x periodic"])
 def test_finite_volumes_keep_mass_and_sign_from_a_single_cell(name, scheme):
     grid = ENDS[name]
     spike = jnp.zeros(grid.size).at[grid.size // 3].set(1.0).reshape(grid.shape)
@@ -180,7 +171,6 @@ def test_a_run_repeats_to_the_bit(scheme):
 
 
 @pytest.mark.parametrize("name", ["periodic", "legendre", "absorbing", "reflecting x periodic"])
-@pytest.mark.slow
 def test_chebyshev_uniformisation_and_the_dense_exponential_agree(name):
     grid = ENDS[name]
     equation, scheme = fp.FokkerPlanck(energy_on(grid), 0.7), fp.ScharfetterGummel()

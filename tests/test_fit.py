@@ -13,7 +13,8 @@ import exact
 import fpsolve as fp
 from exact_line import Oscillator, rotated
 from fpsolve.fit import fit
-from fpsolve.fit.search import Goal, fit_box
+from fpsolve.fit.accuracy_target import AccuracyTarget
+from fpsolve.fit.search import fit_box
 from refusals import refused
 
 STILL, MOVING = exact.still(), exact.moving()
@@ -64,20 +65,20 @@ STATES = {
     "two diffusions, coupled": (STILL["oscillator 2-D, coupled, diffusion per axis"], [0.3, 1.0], None),
     "three dimensions": (STILL["oscillator 3-D, coupled"], [0.3, 1.0], None),
 }
-LATER = {"stiff and rotated", "two dimensions", "two diffusions", "two diffusions, coupled", "three dimensions"}
-LATER |= {"dragged", "loosened", "shaken", "absorbed, pushed"}
+COSTLY = {"stiff and rotated", "two dimensions", "two diffusions", "two diffusions, coupled", "three dimensions"}
+COSTLY |= {"dragged", "loosened", "shaken", "absorbed, pushed"}
 COARSE = {"three dimensions": (1e-6,), "walls, force": (1e-3, 1e-6)}  # polynomials lose digits as n^4, by the density
 
 
 def cases() -> list[Any]:
-    """Small systems at 1e-9 in the short suite; in the long one every system at one tolerance more, in turn."""
+    """Systems that cost little at 1e-9, and every system at one tolerance more, in turn."""
     found = []
     for k, name in enumerate(STATES):
         tols = COARSE.get(name, (1e-3, 1e-6, 1e-9))
-        if name not in LATER and 1e-9 in tols:
+        if name not in COSTLY and 1e-9 in tols:
             found.append(pytest.param(name, 1e-9))
             tols = tols[:2]
-        found.append(pytest.param(name, tols[k % len(tols)], marks=pytest.mark.slow))
+        found.append(pytest.param(name, tols[k % len(tols)]))
     return found
 
 
@@ -148,8 +149,8 @@ REFINED = {
 }
 
 
-@pytest.mark.parametrize("tol", [pytest.param(1e-4, marks=pytest.mark.slow), 1e-8])
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "two wells")) for n in REFINED])
+@pytest.mark.parametrize("tol", [1e-4, 1e-8])
+@pytest.mark.parametrize("name", REFINED)
 def test_the_error_against_a_refined_run(name: str, tol: float) -> None:
     equation, begin, times = REFINED[name]
     solution = fp.evolve(equation, begin, times, tol=tol)
@@ -177,7 +178,6 @@ def by_hand(system: Any, times: Any, tol: float, center: float) -> int:
     raise AssertionError("no grid by hand")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "tol"), [("oscillator", 1e-3), ("oscillator", 1e-7), ("poeschl-teller", 1e-4)])
 def test_no_more_than_twice_the_best_grid_by_hand(name: str, tol: float) -> None:
     system, times, _ = STATES[name]
@@ -196,7 +196,6 @@ def test_kinds_of_axes() -> None:
     np.testing.assert_allclose(ring.axes[0].length, 2 * np.pi / 3, rtol=1e-13)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("d", [2, 3])
 def test_the_mexican_hat_on_a_fitted_grid(d: int) -> None:
     equation = fp.FokkerPlanck(fp.MexicanHat(1.0), 0.5)
@@ -247,8 +246,8 @@ def test_an_estimator_that_is_shown_half_the_box_is_caught(monkeypatch: pytest.M
     """The planted fault: boxes cut to half of what they should be, whatever the search says."""
     import fpsolve.fit.axes as axes
 
-    def half(goal: Goal, line: Any, reference: Any) -> Any:
-        box = fit_box(goal, line, reference)
+    def half(target: AccuracyTarget, problem: Any, reference: Any) -> Any:
+        box = fit_box(target, problem, reference)
         return box._replace(lower=box.lower / 2, upper=box.upper / 2)
 
     monkeypatch.setattr(axes, "fit_box", half)

@@ -56,7 +56,6 @@ print("done")
 """
 
 
-@pytest.mark.slow
 def test_everything_runs_without_x64():
     root = str(Path(fp.__file__).parents[1])
     environment = {**os.environ, "JAX_ENABLE_X64": "0", "PYTHONPATH": root}

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
-from fpsolve.linear.krylov import factor_resolvent
-from fpsolve.linear.lines import _at_once, _in_turn, _sums_at_once, _sums_in_turn
-from fpsolve.propagate import Picture, implicit
+from fpsolve.linear.recurrence import recurrence_by_scan, recurrence_by_tree
+from fpsolve.linear.resolvent import factor_resolvent
+from fpsolve.linear.tridiagonal import column_sums_by_scan, column_sums_by_tree
+from fpsolve.propagate import Picture, implicit_steps
 from fpsolve.propagate.implicit import Implicit
 from measure import check_close, check_order, generator_matrix, operator
 
@@ -66,25 +67,17 @@ def errors(name, order):
     return [distance(grid, step.field[-1], exactly) for step in taken], [float(step.error[-1]) for step in taken]
 
 
-SLOW = pytest.mark.slow
-QUICK = {("line", 1), ("line", 2), ("line", 3), ("ring, pushed", 2), ("absorbed", 3)}
-
-
-@pytest.mark.parametrize(
-    ("name", "order"),
-    [pytest.param(n, k, marks=() if (n, k) in QUICK else SLOW) for n in CASES for k in (1, 2, 3)],
-)
-@pytest.mark.slow
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("name", CASES)
 def test_each_order_is_seen_and_the_error_is_known(name, order):
     true, estimated = errors(name, order)
     check_order(true, (8, 16, 32, 64), order)
     assert np.all((np.array(estimated) > 0.3 * np.array(true)) & (np.array(estimated) < 3 * np.array(true)))
 
 
-@pytest.mark.slow
 def test_a_wrong_gamma_is_seen(monkeypatch):
-    right = implicit.coefficients(2)
-    monkeypatch.setattr(implicit, "coefficients", lambda order: (0.3, right[1]))
+    right = implicit_steps.coefficients(2)
+    monkeypatch.setattr(implicit_steps, "coefficients", lambda order: (0.3, right[1]))
     jax.clear_caches()
     with pytest.raises(AssertionError):
         check_order(errors("line", 2)[0], (8, 16, 32, 64), 2)
@@ -92,8 +85,7 @@ def test_a_wrong_gamma_is_seen(monkeypatch):
 
 
 @pytest.mark.parametrize(("order", "tol"), [(1, 1e-3), (2, 1e-5), (3, 1e-7)])
-@pytest.mark.parametrize("name", ["absorbed", pytest.param("ring, pushed", marks=SLOW)])
-@pytest.mark.slow
+@pytest.mark.parametrize("name", ["absorbed", "ring, pushed"])
 def test_steps_are_chosen_from_the_tolerance(name, order, tol):
     equation, grid, start, t = CASES[name]
     start = grid.density(start)
@@ -112,7 +104,7 @@ STEEP = {
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW if "plane" in n else ()) for n in STEEP])
+@pytest.mark.parametrize("name", STEEP)
 def test_backward_euler_is_positive_and_keeps_mass_at_any_step(name):
     equation, grid = STEEP[name]
     point = jnp.zeros(grid.shape).at[tuple(n // 3 for n in grid.shape)].set(1.0)
@@ -134,7 +126,7 @@ def test_a_huge_step_lands_on_the_stationary_density(order):
 
 
 @pytest.mark.parametrize(("order", "slack"), [(1, 1e-8), (2, 1e-13), (3, 1e-13)])
-@pytest.mark.parametrize("dimension", [1, pytest.param(2, marks=SLOW)])
+@pytest.mark.parametrize("dimension", [1, 2])
 def test_the_gibbs_density_stays_where_it_is(dimension, order, slack):
     grid = fp.Grid(*[fp.Line(-3.0, 3.0, 16)] * dimension)
     equation = fp.FokkerPlanck(lambda x: 4 * (x[0] ** 2 - 1) ** 2 + jnp.sum(x[1:] ** 2) + 0.3 * x[0] * x[-1])
@@ -159,10 +151,9 @@ def test_a_steep_drift_costs_no_more_than_a_gentle_one():
 
 @pytest.mark.parametrize(
     ("grid", "steps", "tol"),
-    [(RING, None, 1e-4), (RING, 6, 1e-4), pytest.param(PLANE, 4, 1e-11, marks=SLOW)],
+    [(RING, None, 1e-4), (RING, 6, 1e-4), pytest.param(PLANE, 4, 1e-11)],
     ids=["chosen", "fixed", "plane"],
 )
-@pytest.mark.slow
 def test_steps_are_differentiated_compiled_and_mapped(grid, steps, tol):
     start = grid.density(fp.Gaussian([1.0, 0.0][: grid.ndim], 0.5))
 
@@ -182,7 +173,7 @@ def test_steps_are_differentiated_compiled_and_mapped(grid, steps, tol):
     check_close(many[0], value, 1e-9, "the first of a batch")
 
 
-@pytest.mark.parametrize("name", ["line", pytest.param("plane, twisted", marks=SLOW)])
+@pytest.mark.parametrize("name", ["line", "plane, twisted"])
 def test_single_precision(name):
     equation, grid, _, t = CASES[name]
     start, exactly = smooth(name)
@@ -192,7 +183,6 @@ def test_single_precision(name):
     assert distance(grid, step.field[-1], exactly) <= 1e-4 and float(step.error[-1]) <= 1e-4
 
 
-@pytest.mark.slow
 def test_a_wave_in_a_well_decays_in_imaginary_time():
     equation, start = fp.Schrodinger(lambda x: x[0] ** 2 / 2 - 3.0), jnp.exp(-(LINE.points[..., 0] ** 2) / 2)
     made = operator(VOLUMES, equation, LINE)
@@ -203,7 +193,7 @@ def test_a_wave_in_a_well_decays_in_imaginary_time():
     assert distance(LINE, step.field[-1], exactly[-1]) <= 1e-7
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW if "plane" in n else ()) for n in CASES])
+@pytest.mark.parametrize("name", CASES)
 def test_a_resolvent_and_its_transpose_are_inverses(name):
     equation, grid, start, _ = CASES[name]
     made = operator(VOLUMES, equation, grid)
@@ -216,19 +206,17 @@ def test_a_resolvent_and_its_transpose_are_inverses(name):
     check_close(transposed.ravel(), np.linalg.solve(matrix.T, b.ravel()), 1e-9, "x of the transposed system")
 
 
-@pytest.mark.slow
-def test_lines_in_turn_and_at_once_agree():
+def test_scans_and_trees_agree():
     one, two, three = np.exp(3 * np.random.default_rng(0).normal(size=(3, 2, 40)))
     for reverse in (False, True):
-        pair = [f(jnp.asarray(one), jnp.asarray(two), reverse) for f in (_in_turn, _at_once)]
+        pair = [f(jnp.asarray(one), jnp.asarray(two), reverse) for f in (recurrence_by_scan, recurrence_by_tree)]
         assert np.max(np.abs(pair[0] / pair[1] - 1)) <= 1e-13
-    pair = [
-        f(jnp.asarray(one), jnp.asarray(two[:, 1:]), jnp.asarray(three[:, 1:])) for f in (_sums_in_turn, _sums_at_once)
-    ]
+    sums, up, down = jnp.asarray(one), jnp.asarray(two[:, 1:]), jnp.asarray(three[:, 1:])
+    pair = [f(sums, up, down) for f in (column_sums_by_scan, column_sums_by_tree)]
     assert np.max(np.abs(pair[0] / pair[1] - 1)) <= 1e-13
 
 
-@pytest.mark.parametrize("grid", [RING, pytest.param(PLANE, marks=SLOW)], ids=["ring", "plane"])
+@pytest.mark.parametrize("grid", [RING, PLANE], ids=["ring", "plane"])
 def test_steps_lower_for_accelerators(grid):
     made, start = (
         operator(VOLUMES, twisted(1.0) if grid.ndim == 2 else CASES["ring, pushed"][0], grid),

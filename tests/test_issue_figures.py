@@ -34,7 +34,7 @@ def test_spectral_on_a_rotated_oscillator_in_the_plane(seed):
     assert relative_error(system, solve(system, 64, 0.4 + 0.2 * seed, scheme=fp.Spectral())) <= 1e-8
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_spectral_on_a_coupled_oscillator_in_space(seed):
     system = random_oscillator(seed, 3)
     assert relative_error(system, solve(system, 32, 0.4, scheme=fp.Spectral())) <= 1e-8
@@ -48,7 +48,6 @@ def test_legendre_between_walls_with_a_constant_force(seed, as_force):
     assert relative_error(system, solution) <= 1e-9
 
 
-@pytest.mark.slow
 def test_finite_volumes_at_order_two():
     system, sizes = random_oscillator(3, 2), (36, 46, 58, 74)
     check_order([relative_error(system, solve(system, n, 0.4, scheme=fp.ScharfetterGummel())) for n in sizes], sizes)

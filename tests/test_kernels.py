@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
-from fpsolve.core.apply_along_axis import transform
+from fpsolve.core.apply_along_axis import matmul_along_axis
 from fpsolve.eigen import lowest_modes
 from fpsolve.operator.basis import basis, wavenumbers
 from fpsolve.operator.tensor import FourierKinetic, MatrixKinetic
 from fpsolve.propagate import Picture
-from fpsolve.propagate.contraction import contract, sample_wells
-from fpsolve.step.magnus import integrate_interval_evenly
+from fpsolve.propagate.contraction import contract, sample_potential_terms
+from fpsolve.step.interval import integrate_interval_evenly
 from fpsolve.step.trajectory import run_static
 from measure import discretise
 
@@ -47,7 +47,6 @@ STATIC = {  # equation, scheme, grid, picture, method, Wick angle, times
     "Implicit, adaptive": (PUSHED, VOLUMES, LINE, "density", fp.Implicit(), 0.0, 1),
     "Implicit, plane": (PUSHED, VOLUMES, PLANE, "density", fp.Implicit(steps=4), 0.0, 1),
 }
-LONG = ("Implicit, plane",)  # to lower
 
 
 def check_lowers(run: Any, dtype: Any, *arguments: Any) -> None:
@@ -59,12 +58,14 @@ def check_lowers(run: Any, dtype: Any, *arguments: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in STATIC])
+@pytest.mark.parametrize("name", STATIC)
 def test_every_method_lowers_for_accelerators(name: str, dtype: str) -> None:
     equation, scheme, grid, picture, method, wick, count = STATIC[name]
     problem = discretise(equation, scheme, grid, picture, dtype, wick)
     if getattr(method, "ranks", None):
-        made = contract(problem.operator, method.ranks, grid.nodes, lambda places: sample_wells(equation, places))
+        made = contract(
+            problem.operator, method.ranks, grid.nodes, lambda places: sample_potential_terms(equation, places)
+        )
         problem = eqx.tree_at(lambda p: p.operator.contraction, problem, made, is_leaf=lambda leaf: leaf is None)
     state = jnp.result_type(dtype, jnp.complex64) if wick else jnp.dtype(dtype)
     run = lambda field, times, tol: run_static(problem, method, field.astype(state), times, tol)
@@ -92,7 +93,7 @@ def test_modes_lower_for_accelerators(name: str, dtype: str) -> None:
 @pytest.mark.parametrize("n", [16, 17])
 def test_transforms_and_matrices_are_the_same_kinetic_energy(n: int, kind: Any, dtype: Any) -> None:
     axis = kind(-1.0, 2.0, n)
-    matrix, largest = 0.7 * basis(axis).kinetic(axis), 0.7 * basis(axis).steepest ** 2
+    matrix, largest = 0.7 * basis(axis).kinetic(axis), 0.7 * basis(axis).derivative_norm ** 2
     plain = MatrixKinetic(jnp.asarray(matrix, dtype), jnp.asarray(largest, dtype))
     fast = FourierKinetic(jnp.asarray(0.7 * wavenumbers(axis) ** 2, dtype), n, kind is fp.Absorbing)
     field = np.random.default_rng(0).normal(size=(3, n, 4))
@@ -118,7 +119,6 @@ def test_a_long_axis_builds_no_matrix(kind: Any, monkeypatch: Any) -> None:
     assert np.max(np.abs(defect)) < 1e-9
 
 
-@pytest.mark.slow
 def test_a_moving_problem_on_axes_that_take_the_transform() -> None:
     """The frames of a moving wave ask such axes for their matrices."""
     equation = fp.FokkerPlanck(lambda x, t: (x[0] - t) ** 2 / 2 + x[1] ** 2 / 2)
@@ -134,7 +134,9 @@ def test_a_real_matrix_takes_complex_fields_on_every_axis() -> None:
     draw = np.random.default_rng(0).normal
     matrix = draw(size=(5, 4))
     fields = [draw(size=shape) + 1j * draw(size=shape) for shape in ((4, 2, 6), (3, 4, 6), (3, 2, 4))]
-    images = jax.jit(lambda fields: [transform(i, jnp.asarray(matrix), u) for i, u in enumerate(fields)])(fields)
+    images = jax.jit(lambda fields: [matmul_along_axis(i, jnp.asarray(matrix), u) for i, u in enumerate(fields)])(
+        fields
+    )
     for i, (field, image) in enumerate(zip(fields, images, strict=True)):
         expected = np.moveaxis(np.tensordot(matrix, field, (1, i)), 0, i)
         assert np.max(np.abs(np.asarray(image) - expected)) < 1e-14

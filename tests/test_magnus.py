@@ -9,7 +9,7 @@ import fpsolve as fp
 from exact_moving import Dragged, Loosened, Shaken
 from fpsolve.step.breakpoints import find_breakpoints
 from fpsolve.step.gauss_rules import pair, tables
-from fpsolve.step.magnus import make_timeline
+from fpsolve.step.timeline import make_timeline
 from measure import discretise
 
 a = jnp.asarray
@@ -64,7 +64,6 @@ def test_cost_grows_with_the_number_of_intervals_alone() -> None:
     assert 1.6 < calls[1] / calls[0] < 2.2
 
 
-@pytest.mark.slow
 def test_coupled_axes_agree_with_small_midpoint_steps() -> None:
     potential = lambda x, t: (x[0] ** 2 - 1) ** 2 / 2 + (x[1] - x[0]) ** 2 / 2 + 0.5 * x[0] * jnp.sin(2 * t)
     grid = fp.Grid(fp.Line(-3.4, 3.4, 32), fp.Line(-6.5, 6.5, 36))
@@ -84,7 +83,6 @@ def test_coupled_axes_agree_with_small_midpoint_steps() -> None:
     assert distance(coarse.values, truth.values) < 2 * float(coarse.error[0]) + 1e-12
 
 
-@pytest.mark.slow
 def test_a_wave_at_any_angle() -> None:
     equation = fp.Schrodinger(lambda x, t: x[0] ** 2 / 2 + 0.5 * x[0] * jnp.sin(2 * t))
     grid, start = fp.Grid(fp.Line(-7.0, 7.0, 48)), lambda x: jnp.exp(-((x[0] - 0.5) ** 2) / 2)
@@ -142,7 +140,6 @@ def test_breakpoints_are_any_sequence_of_times() -> None:
     assert fp.Magnus(breakpoints=np.array([])).breakpoints.size == 0
 
 
-@pytest.mark.slow
 def test_steps_end_on_a_kick_and_on_the_breakpoints_given() -> None:
     assert distance(jumping("quench", fp.Magnus(breakpoints=(0.37,))), relaxed(*QUENCHED)) < 1e-9
     kicked = relaxed((2.0, 0.0, 0.2), (2.0, -2.0, 0.01), (2.0, 0.0, 0.79))
@@ -162,7 +159,6 @@ def test_midpoints_alone_keep_mass_and_positivity_on_volumes() -> None:
     assert distance(solution.values, truth.values) < float(solution.error[0]) < 1e-3
 
 
-@pytest.mark.slow
 def test_derivatives_through_collocation() -> None:
     grid = fp.Grid(fp.Line(-5.0, 5.0, 32))
 

@@ -8,8 +8,9 @@ import pytest
 import fpsolve as fp
 from fpsolve.eigen.fv_lobpcg import volume_modes
 from fpsolve.eigen.lobpcg import lobpcg
-from fpsolve.linear import multigrid
-from fpsolve.linear.multigrid import solve_graph, wave_multigrid
+from fpsolve.linear import graph
+from fpsolve.linear.graph_solve import solve_graph
+from fpsolve.linear.multigrid import wave_multigrid
 from measure import check_close, generator_matrix, operator, symmetric_form
 
 SIZE, BLOCK, WANTED = 120, 12, 8
@@ -108,31 +109,28 @@ def check_cycle(equation, grid, factor=FACTOR):
     def parts(made):
         levels = wave_multigrid(made)
         identity = jnp.eye(grid.size).reshape(grid.size, *grid.shape)
-        return levels.levels[0].matrix, levels.cycle(identity).reshape(grid.size, grid.size), levels.chains[0].root
+        return levels.levels[0].matrix, levels.cycle(identity).reshape(grid.size, grid.size), levels.graphs[0].sqrt_mass
 
     matrix, cycle, root = (np.asarray(u) for u in parts(made))
-    lowest = float(np.min(made.well)) if made.well is not None else 0.0
+    lowest = float(np.min(made.potential_term)) if made.potential_term is not None else 0.0
     check_close(matrix, symmetric_form(made) - lowest * np.eye(grid.size), 1e-13, "the graph's own matrix")
     assert np.max(np.abs(cycle - cycle.T)) <= 1e-12 * np.max(np.abs(cycle)), "the cycle is not symmetric"
     values, turn = np.linalg.eigh(matrix)
     half = turn * np.sqrt(np.maximum(values, 0))
     spread = np.linalg.eigvalsh(half.T @ cycle @ half)
-    if made.well is None and all(axis.boundary != "absorbing" for axis in grid.axes):
+    if made.potential_term is None and all(axis.boundary != "absorbing" for axis in grid.axes):
         assert np.max(np.abs(matrix @ root.ravel())) <= 1e-12 * np.max(matrix)
         spread = spread[1:]
     assert spread[0] >= 1 - factor and spread[-1] <= 1 + factor, f"T A has eigenvalues {spread[0]} to {spread[-1]}"
 
 
-HARDER = ("closed", "rings", "high", "nodes", "space", "long cells", "open", "quantum")
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in HARDER)) for n in GRAPHS])
+@pytest.mark.parametrize("name", GRAPHS)
 def test_a_cycle_is_close_to_the_inverse(name):
     check_cycle(*GRAPHS[name])
 
 
 def test_coarse_edges_that_are_not_halved_are_noticed(monkeypatch):
-    monkeypatch.setattr(multigrid, "_ratio", lambda a, b: jnp.zeros_like(a))
+    monkeypatch.setattr(graph, "_ratio", lambda a, b: jnp.zeros_like(a))
     with pytest.raises(AssertionError, match="T A has eigenvalues"):
         check_cycle(*GRAPHS["line"])
 
@@ -148,7 +146,6 @@ def modes_of(numbers, grid, k=6, size=10, tol=1e-5):
     return jax.jit(jax.vmap(solve))(*jnp.asarray(numbers).T)
 
 
-@pytest.mark.slow
 def test_levels_of_volumes_are_those_of_the_matrix():
     """Barriers of 3, 12 and 30 (a gap of 1e-11) take the same rounds; a round well has all of its equal levels."""
     numbers = [(3.0, 0.0, 0.5), (12.0, 0.0, 0.5), (30.0, 0.0, 0.5), (0.0, 2.0, 0.0)]
@@ -174,7 +171,6 @@ def test_pairs_on_a_ring():
     assert np.max(pairs.residuals[:7]) <= goal
 
 
-@pytest.mark.slow
 def test_rounds_are_flat_over_sizes_and_barriers():
     numbers, rounds = [(3.0, 0.0, 0.5), (12.0, 0.0, 0.5)], []
     for n in (32, 64, 128):
@@ -182,7 +178,6 @@ def test_rounds_are_flat_over_sizes_and_barriers():
     assert np.ptp(rounds) <= 6 and np.max(np.ptp(rounds, axis=0)) <= 3, rounds
 
 
-@pytest.mark.slow
 def test_volumes_in_single_precision():
     made = operator(fp.ScharfetterGummel(), fp.FokkerPlanck(wells), SQUARE)
     single = jax.tree.map(lambda u: u.astype(jnp.float32), made)
@@ -225,7 +220,6 @@ def check_passage(faulty=1.0):
     assert float(answer.error) <= 1e-10 and int(answer.iterations) <= 40, answer.iterations
 
 
-@pytest.mark.slow
 def test_a_mean_first_passage_time_is_that_of_the_matrix():
     check_passage()
 

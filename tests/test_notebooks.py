@@ -51,7 +51,7 @@ def test_notebook_is_short_and_carries_its_outputs(path: Path) -> None:
 
 QUICK = ("01_quickstart",)  # the others are run in a kernel only, in the long suite
 SMALLER = {  # what the cell of parameters is followed by there
-    "05_two_modes": "SEEDS, places = 1, places[::6]",
+    "05_two_modes": "SEEDS, places = 1, places[::3]",
     "06_annealing_speed": "SEEDS, STEPS, BUDGETS, SIDE, PLACES = 1, 300, (3, 6, 12, 24), 40, 4",
     "07_two_moons": "SEEDS, STEPS = 1, 1000",
     "08_hamiltonians_from_samples": "SEEDS = 1",
@@ -65,7 +65,6 @@ def test_notebook_runs_as_a_script(path: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs_in_a_kernel(path: Path, tmp_path: Path) -> None:
     done = run_in_kernel(smaller(read(path), SMALLER.get(path.stem)), tmp_path)
@@ -109,7 +108,6 @@ def test_a_broken_notebook_is_caught_as_a_script(tmp_path: Path) -> None:
     assert "ZeroDivisionError" in execute_as_reader(as_script(made_up("a = 0", "1 / a")), tmp_path).stderr
 
 
-@pytest.mark.slow
 def test_a_broken_notebook_is_caught_in_a_kernel(tmp_path: Path) -> None:
     with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
         run_in_kernel(made_up("a = 0", "1 / a"), tmp_path)

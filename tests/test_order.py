@@ -7,7 +7,7 @@ import pytest
 import exact
 import fpsolve as fp
 from fpsolve.step import Magnus
-from fpsolve.step.magnus import march
+from fpsolve.step.midpoint import fixed_steps
 from measure import check_close, check_order, discretise, relative_error, solve
 
 STILL, MOVING, WAVES = exact.still(), exact.moving(), exact.waves()
@@ -16,21 +16,11 @@ WIDE = {"poeschl-teller": (90, 135, 200, 300)}  # slow tails: a box of 24 widths
 WHEN = {name: 0.1 if "walls" in name or "absorbed" in name else 0.3 for name in STILL}
 FORCED = ("swirl", "lognormal (ito)", "ring, pushed", "walls, force", "absorbed, force", "ring, pushed x absorbed")
 COUPLED = "oscillator 2-D, coupled, diffusion per axis"
-QUICK = {
-    "ScharfetterGummel": {
-        "oscillator",
-        "ring",
-        "walls",
-        "absorbed",
-        "lognormal (ito)",
-        "swirl",
-    },
-    "SquareRoot": {"oscillator", "walls", "absorbed, pushed"},
-}
+SCHEMES = ("ScharfetterGummel", "SquareRoot")
 CASES = [
-    pytest.param(name, scheme, marks=() if name in QUICK[scheme] else pytest.mark.slow, id=f"{name}-{scheme}")
+    pytest.param(name, scheme, id=f"{name}-{scheme}")
     for name in STILL
-    for scheme in QUICK
+    for scheme in SCHEMES
     if scheme == "ScharfetterGummel" or name not in FORCED
 ]
 
@@ -43,8 +33,7 @@ def test_finite_volumes_converge_at_order_two(name, scheme):
     check_order(errors, sizes)
 
 
-@pytest.mark.parametrize("scheme", ["ScharfetterGummel", pytest.param("SquareRoot", marks=pytest.mark.slow)])
-@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["ScharfetterGummel", "SquareRoot"])
 def test_finite_volumes_on_gauss_lobatto_cells_converge_at_order_two(scheme):
     system, sizes = STILL["walls"], (20, 30, 45, 68)
     check_order(
@@ -52,16 +41,14 @@ def test_finite_volumes_on_gauss_lobatto_cells_converge_at_order_two(scheme):
     )
 
 
-@pytest.mark.slow
 def test_a_moving_density_in_finite_volumes_converges_at_order_two():
     system, sizes = MOVING["shaken"], (36, 54, 80, 120)
     scheme = fp.ScharfetterGummel()
     check_order([relative_error(system, solve(system, n, 0.5, scheme=scheme, tol=1e-6)) for n in sizes], sizes)
 
 
-@pytest.mark.parametrize("scheme", ["ScharfetterGummel", pytest.param("SquareRoot", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("scheme", ["ScharfetterGummel", "SquareRoot"])
 @pytest.mark.parametrize("system", [STILL["poeschl-teller"], exact.prescribed()], ids=["poeschl-teller", "prescribed"])
-@pytest.mark.slow
 def test_levels_converge_at_order_two(system, scheme):
     sizes, exactly = (90, 135, 200, 300), system.spectrum(2)[1]
     levels = [fp.spectrum(system.equation, system.grid(n), 2, scheme=getattr(fp, scheme)()).values[1] for n in sizes]
@@ -140,7 +127,7 @@ def test_one_level_of_midpoint_steps_is_of_order_two_in_the_step(picture):
     state = system.density(grid, 0.0) * jnp.exp(-problem.log_sqrt_pi(start, jnp.float64))
     exactly, errors, counts = system.density(grid, 0.8), [], (4, 8, 16, 32)
     for count in counts:
-        after = march(method, problem, state, start, end, jnp.asarray(count))[0]
+        after = fixed_steps(method, problem, state, start, end, jnp.asarray(count)).field
         density = after * jnp.exp(problem.log_sqrt_pi(end, jnp.float64))
         errors.append(float(grid.integrate(jnp.abs(density - exactly))))
     check_order(errors, counts)

@@ -1,5 +1,7 @@
 """Committors, mean first passage times, and the law of Eyring and Kramers: against quadrature and closed forms."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,7 @@ from fpsolve import committor, eyring_kramers, mean_first_passage_time
 from fpsolve.core.content import read_at
 from fpsolve.eigen.supersymmetric_gap import line_gap
 from fpsolve.solve import hitting
-from fpsolve.solve.sets import edge_shares
+from fpsolve.solve.sets import outside_fractions
 from measure import check_order
 
 BOX = (-2.5, 2.5)
@@ -94,7 +96,6 @@ def test_passage_there_and_back_has_the_rate_of_the_gap():
     assert float(rate / gap) == pytest.approx(1, abs=3e-3)
 
 
-@pytest.mark.slow
 def test_a_push_round_a_ring():
     """Truth: drift f and diffusion D from a point to itself round the ring, which no potential has."""
     force, diffusion, half = 1.3, 0.4, 0.0371
@@ -137,7 +138,6 @@ def passage_error(n, sharp=True):
     return float(jnp.max(jnp.abs(tau - disc(n).sample(lambda x: jnp.maximum(1 - jnp.sum(x**2), 0) / 2))))
 
 
-@pytest.mark.slow
 def test_curved_sets_are_met_with_order_two():
     """Order, in a disc; control: a set that ends at nodes."""
     sizes = [16, 24, 36, 54]
@@ -180,7 +180,6 @@ def test_a_rotated_well_has_the_committor_of_one_axis(barrier):
     assert float(jnp.min(q)) > -1e-9
 
 
-@pytest.mark.slow
 def test_gradients_and_jit_reach_the_equation():
     """Agreement with differences, on one axis and in two dimensions."""
     plane = fp.Grid(fp.Line(-2.0, 2.0, 24), fp.Line(-2.0, 2.0, 24))
@@ -279,7 +278,7 @@ def test_traced_wells_are_refused():
 
 def test_what_has_not_converged_is_told(monkeypatch, fresh_programs):
     """Planted: no round of the iteration."""
-    monkeypatch.setattr(hitting, "ROUNDS", 0)
+    monkeypatch.setattr(hitting, "CONSTANTS", dataclasses.replace(hitting.CONSTANTS, hitting_restarts=0))
     grid = fp.Grid(fp.Line(-2.0, 2.0, 26), fp.Line(-2.0, 2.0, 25))
     with pytest.raises(fp.NumericalFailure, match="not_converged"):
         mean_first_passage_time(fp.FokkerPlanck(Rotated(jnp.asarray(3.0))), grid, right)
@@ -289,7 +288,7 @@ def test_an_edge_is_cut_where_the_set_begins():
     """Truth: the shares of the two cut edges, and ones elsewhere."""
     grid = line(50)
     inside = grid.sample(left)
-    share = np.asarray(edge_shares(grid, (inside,), (read_at(left, 1),))[0])
+    share = np.asarray(outside_fractions(grid, (inside,), (read_at(left, 1),))[0])
     last = int(np.sum(inside)) - 1
     assert share[last] == pytest.approx((np.asarray(grid.nodes[0])[last + 1] - LEFT) / 0.1, abs=1e-6)
     assert np.all(np.delete(share, last) == 1)

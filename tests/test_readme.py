@@ -12,12 +12,7 @@ TEXT = README.read_text(encoding="utf-8") if README.exists() else ""
 PYTHON = {f"line {block.line}": block.code for block in fenced(TEXT, "python")}
 
 
-QUICK = 1  # blocks that the short suite runs; all others are for the long one
-
-
-@pytest.mark.parametrize(
-    "line", [pytest.param(line, marks=[pytest.mark.slow] * (k >= QUICK)) for k, line in enumerate(PYTHON)]
-)
+@pytest.mark.parametrize("line", PYTHON)
 def test_python_block_runs(line: str, tmp_path: Path) -> None:
     done = execute_as_reader(PYTHON[line], tmp_path)
     assert done.returncode == 0, f"README.md, {line}:\n{PYTHON[line]}\n{done.stderr}"

@@ -1,5 +1,7 @@
 """Slow modes: exact levels, multiplicities, small gaps, honest bounds, and the forms in which they are asked for."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,7 +94,6 @@ def test_razavy_wells_have_the_gap_4_zeta(zeta):
     check_close(wave.values, zeta**2 + 3 + np.array([-2, 2]) * zeta, 1e-10, "levels")
 
 
-@pytest.mark.slow
 def test_the_hat_in_the_plane_comes_in_pairs():
     modes = fp.spectrum(fp.FokkerPlanck(hat, 0.5), PLANE, 6)
     assert modes.multiplicities.tolist() == [1, 2, 2, 2, 2, 2]
@@ -100,7 +101,6 @@ def test_the_hat_in_the_plane_comes_in_pairs():
     check_close(modes.values[1:], truth, 1e-7, "levels")
 
 
-@pytest.mark.slow
 def test_the_hat_in_space_has_three_and_five():
     modes = fp.spectrum(fp.FokkerPlanck(hat, 0.5), SPACE, 9)
     assert modes.multiplicities.tolist() == [1, 3, 3, 3, 5, 5, 5, 5, 5]
@@ -113,7 +113,6 @@ def test_a_cut_pair_is_counted_beyond_k():
     assert modes.values.shape == (2,) and modes.multiplicities.tolist() == [1, 2]
 
 
-@pytest.mark.slow
 def test_products_of_axes_agree_with_the_whole_matrix_and_miss_nothing():
     """Levels odd in x or y are unknown to a start that is even: the random part and the searchers find them."""
     equation, grid = fp.FokkerPlanck(coupled), fp.Grid(fp.Line(-2.2, 2.2, 40), fp.Line(-3.6, 3.6, 30))
@@ -133,7 +132,6 @@ def tensor_free(operator, k):
     return jnp.asarray(vectors[:, :k].T.reshape(k, *grid.shape)) / jnp.sqrt(grid.weights)
 
 
-@pytest.mark.slow
 def test_a_level_hidden_from_the_start_is_found_by_the_searchers(monkeypatch):
     """Without a random part the start of x^2 + 9 y^2 knows even functions of x only if it is told so."""
     equation = fp.FokkerPlanck(lambda x: x[0] ** 2 / 2 + 2 * x[1] ** 2)
@@ -142,13 +140,12 @@ def test_a_level_hidden_from_the_start_is_found_by_the_searchers(monkeypatch):
     monkeypatch.setattr(jax.lax, "top_k", lambda e, k: (jnp.sort(e)[::-1][:k], jnp.argsort(-e)[2 : k + 2]))
     lost = lambda: tensor.tensor_modes(operator, 3, 5, jnp.asarray(1e-6))[0].values
     check_close(lost()[:3], np.arange(3.0), 1e-9, "levels")
-    monkeypatch.setattr(tensor, "SEARCHERS", 0)
-    monkeypatch.setattr(tensor, "RANDOM", 0.0)
+    constants = dataclasses.replace(tensor.CONSTANTS, probe_vectors=0, random_start=0.0)
+    monkeypatch.setattr(tensor, "CONSTANTS", constants)
     assert abs(float(lost()[0])) > 0.5
 
 
 @pytest.mark.parametrize(("diffusion", "slack"), [(0.07, 1e-8), (0.035, 1e-7)])
-@pytest.mark.slow
 def test_singular_values_keep_the_digits_of_a_small_gap(diffusion, slack):
     """The gap through A in the whole matrix against the positive kernel of the partner, which takes no difference."""
     equation, grid = fp.FokkerPlanck(quartic, diffusion), fp.Grid(fp.Line(-2.0, 2.0, 128))
@@ -160,7 +157,6 @@ def test_singular_values_keep_the_digits_of_a_small_gap(diffusion, slack):
     assert abs(float(plain.values[1] / found.values[1]) - 1) > 1e-6 or diffusion > 0.05
 
 
-@pytest.mark.slow
 def test_a_gap_of_1e_12_in_the_plane():
     """A product of wells has the gap of its narrow axis: 7e-13 at D = 0.035, where H itself has a rounding of 1e-12."""
     equation = fp.FokkerPlanck(lambda x: quartic(x) + x[1] ** 2 + 0 * x[0], 0.035)
@@ -192,7 +188,6 @@ def test_the_words_of_chemistry():
         _ = fp.spectrum(fp.Schrodinger(fp.Harmonic()), grid, 3).timescales
 
 
-@pytest.mark.slow
 def test_the_gap_is_differentiated_compiled_and_mapped():
     """d gap / d k = 1 for U = k x^2 / 2; and the derivative of a tiny gap is that of its logarithm."""
     gap = lambda k: fp.spectral_gap(fp.FokkerPlanck(lambda x: k * x[0] ** 2 / 2), fp.Grid(fp.Line(-10.0, 10.0, 96)))

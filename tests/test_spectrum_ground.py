@@ -1,5 +1,6 @@
 """The ground state alone: exact oscillators, a finer grid, wells that almost tie, and second calls."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -75,10 +76,9 @@ COUPLED = {
     "box": (lambda x: 0 * x[0], fp.Absorbing(0.0, 1.0, 12)),
     "strong": (lambda x: 10 * (x[0] * x[1] - 1) ** 2 + 3 * (x[0] - x[1]) ** 2, fp.Line(-2.6, 2.6, 24)),
 }
-LONGER = ("box", "strong")
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONGER)) for n in COUPLED])
+@pytest.mark.parametrize("name", COUPLED)
 def test_the_descent_agrees_with_the_whole_matrix(name):
     potential, axis = COUPLED[name]
     grid = fp.Grid(axis, axis)
@@ -91,7 +91,7 @@ def test_the_descent_agrees_with_the_whole_matrix(name):
     assert overlap > 1 - 1e-12
 
 
-@pytest.mark.parametrize("barrier", [pytest.param(10.0, marks=pytest.mark.slow), 40.0])
+@pytest.mark.parametrize("barrier", [10.0, 40.0])
 def test_two_wells_that_almost_tie_share_their_ground_state(barrier):
     grid = fp.Grid(fp.Line(-2.0, 2.0, 32), fp.Line(-3.0, 3.0, 16))
     potential = lambda x: barrier * (x[0] ** 2 - 1) ** 2 + 2 * x[1] ** 2 + x[0] * x[1] / 2
@@ -109,12 +109,11 @@ def test_the_ground_state_of_a_process_is_the_root_of_its_gibbs_density():
 
 
 def test_a_descent_cut_short_is_reported(monkeypatch, fresh_programs):
-    monkeypatch.setattr(ground, "ROUNDS", 2)
+    monkeypatch.setattr(ground, "CONSTANTS", dataclasses.replace(ground.CONSTANTS, descent_steps=2))
     with pytest.raises(NumericalFailure, match="not_converged"):
         ground_level(lambda x: tilted(x), COARSE)
 
 
-@pytest.mark.slow
 def test_the_level_is_differentiated_compiled_and_mapped():
     f = jax.jit(lambda a: ground_level(lambda x: tilted(x, a), COARSE).values[0])
     a, h = jnp.asarray(0.9), 1e-4
@@ -125,7 +124,7 @@ def test_the_level_is_differentiated_compiled_and_mapped():
     check_close(jax.jvp(f, (a,), (jnp.ones(()),))[1], slope, 1e-9, "the forward derivative")
 
 
-@pytest.mark.parametrize("k", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("k", [1, 3])
 def test_a_second_call_has_the_same_answer_to_the_bit_and_compiles_nothing(k):
     grid = fp.Grid(fp.Line(-2.8, 2.8, 14), fp.Line(-3.6, 3.6, 10))
     equation = fp.Schrodinger(lambda x: tilted(x))

@@ -23,9 +23,9 @@ import scipy.linalg
 
 import fpsolve as fp
 from blocks import ROOT
-from fpsolve.operator.clipping import TOL_FRACTION
+from fpsolve.operator.constants import CONSTANTS
 from fpsolve.propagate.rational import choose_order
-from fpsolve.step.magnus import integrate_interval_evenly
+from fpsolve.step.interval import integrate_interval_evenly
 from measure import check_order, discretise, generator_matrix, operator
 
 EXACT, ROUNDING, ERROR, SHOWN = "exact", "rounding", "error", "shown"  # how much a claim says, the most first
@@ -115,7 +115,7 @@ def _compute(method, problem, starts, begin, end, tol):
     prepared = None if time_dependent else method.prepare(problem.at(begin, starts.dtype), problem.picture)
 
     def one(u):
-        u = problem.to_state(u, tol * TOL_FRACTION)
+        u = problem.to_state(u, tol * CONSTANTS.clipping_tol_fraction)
         if time_dependent:
             return integrate_interval_evenly(method, problem, u, begin, end, tol)[:3]
         taken = method.apply(prepared, u, (end - begin)[None], tol, 0.0)
@@ -198,7 +198,7 @@ def cases():
             line, plane = plane, line
         yield pytest.param(name, line, id=f"{name}-{line.ndim}")
         if "Rational" not in name:
-            yield pytest.param(name, plane, id=f"{name}-{plane.ndim}", marks=pytest.mark.slow)
+            yield pytest.param(name, plane, id=f"{name}-{plane.ndim}")
 
 
 def potentials(name):
@@ -276,7 +276,6 @@ def stepping_errors(name):
 
 
 @pytest.mark.parametrize("name", STEPPED)
-@pytest.mark.slow
 def test_order(name):
     check_order(stepping_errors(name), COUNTS, float(CLAIMS[name].order))
 
@@ -309,7 +308,6 @@ def test_tolerance_standing_still(name):
         check_tolerance(weights @ np.abs(answers.values[-1] - truth), answers.errors[-1], tol)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "mean"),
     [("`Magnus`", -1.0), ("`Magnus`, spectral", -1.0), ("`Magnus`, spectral", 0.0)],
@@ -338,7 +336,6 @@ def test_cost(name):
     check_slope(CLAIMS[name].cost, [run(name, grid, potential, t).calls.max() for t in times], times)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["`Magnus`", "`Magnus`, spectral"])
 def test_cost_on_the_move(name):
     scheme, grid = (fp.Spectral(), BASIS) if "spectral" in name else (fp.ScharfetterGummel(), LINE)

@@ -30,7 +30,6 @@ def test_a_capped_wave_is_taken_where_it_is_resolved() -> None:
     assert (later.stats["picture"], sooner.stats["picture"]) == ("wave", "density")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "n", "close"), [(fp.Spectral(), 100, 1e-4), (fp.ScharfetterGummel(), 400, 4e-3)])
 def test_a_well_that_is_turned_too_fast_for_waves(
     scheme: fp.Spectral | fp.ScharfetterGummel, n: int, close: float
@@ -50,7 +49,6 @@ def test_a_well_that_is_turned_too_fast_for_waves(
     assert float(moved) == pytest.approx(float(simpson), rel=close)
 
 
-@pytest.mark.slow
 def test_a_density_wider_than_its_wave_all_the_way() -> None:
     """The variance v = 1 - 3 t under the stiffness 5 / (2 v): the wave exp(x^2 / 8 v) comes to reach the ends."""
     grid, times = fp.Grid(fp.Line(-6.0, 6.0, 128)), [0.13, 0.26]

@@ -58,10 +58,7 @@ RUNS = {
 }
 
 
-QUICK = {"stiffness, volumes", "stiffness, spectral", "force, dense", "start", "moving, spectral"}
-
-
-@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in RUNS])
+@pytest.mark.parametrize("name", RUNS)
 def test_evolve_is_differentiated_and_compiled_and_mapped(name):
     grid = LINE if name.endswith(("spectral", "stiffness, dense")) else WALLS
     f = lambda a: mean_square(RUNS[name](a), grid)
@@ -104,7 +101,6 @@ LEVELS = {
 
 
 @pytest.mark.parametrize("name", LEVELS)
-@pytest.mark.slow  # the short suite has the gap, in test_spectrum
 def test_levels_are_differentiated_and_compiled_and_mapped(name):
     f = lambda a: LEVELS[name](a).values[1:].sum()
     a = jnp.asarray(0.9)
@@ -155,5 +151,5 @@ def test_a_sweep_from_python_compiles_its_programs_once(name, caplog):
     with jax.log_compiles(), caplog.at_level("WARNING"):
         sweep([1.1, 1.2, 1.3])
     compiled = [record.getMessage() for record in caplog.records if "Compiling" in record.getMessage()]
-    heavy = [message for message in compiled if any(part in message for part in ("_run", "march", "conclude"))]
+    heavy = [message for message in compiled if any(part in message for part in ("_run", "fixed_steps", "conclude"))]
     assert not heavy, heavy

@@ -58,7 +58,6 @@ def test_a_radial_trap_converges_with_order_two_and_bounds_its_algebra():
     assert np.max(found.errors) < 1e-9 and float(found.values[0]) == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("n", "seconds"), [(2000, 0.05), (4000, 0.1), (8000, 0.2)])
 def test_thousands_of_cells_take_a_fraction_of_a_second(n, seconds):
     """Ten times what was measured on an idle core is allowed."""

@@ -1,4 +1,4 @@
-"""Transport along paths of potentials: costs, bounds, schedules and the counterdiabatic drive."""
+"""Transport along paths of potentials: costs, bounds, schedules and counterdiabatic transport."""
 
 from . import schedule as schedule
 from .along import Along as Along

@@ -1,8 +1,8 @@
-"""Along a path λ -> U_λ: the gap and what each theorem charges for moving, as functions of λ.
+"""The gap and four costs of moving along a path λ -> U_λ, as functions of λ.
 
 With ell = d_λ log π, f = sqrt(π) ell, s = grad log π, and H = D Hhat of gap Δ, in units of time per unit of λ,
 
-    exact        (d)   |H^{-1} f|                     what a slow schedule pays at first order
+    exact        (d)   |H^{-1} f|                     the first-order lag of a slow schedule
     wasserstein  (c)   <f, H^{-1} f>^{1/2}            thermodynamic length, sqrt(E|v|^2 / D)
     bound        (a)   |ell| / Δ                      the adiabatic theorem
     score        (b)   sqrt(D) |d_λ s| / Δ^{3/2}      the same from the score alone: |d_λ s| / Gap(Hhat)^{3/2} / D
@@ -11,13 +11,13 @@ are |H^{-1} f|, |H^{-1/2} f|, |f| / Δ and |H^{1/2} f| / Δ^{3/2}, since |H^{1/2
 
     (d)  <=  (c) / sqrt(Δ)  <=  (a)  <=  (b)      at every λ, with equality where f is a mode of rate Δ.
 
-All are interpolated between Chebyshev nodes, in panels that are halved where the path changes quickly, or parted
-where two levels cross.
+All are interpolated between Chebyshev nodes, in panels that are divided where the path changes quickly or where two
+levels cross (`panels`).
 
 References: theorem T21 of this library; Sivak and Crooks, Phys. Rev. Lett. 108 (2012) 190602 (c).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -36,23 +36,23 @@ from ..path import Driven
 from ..path.mix import Identity
 from ..plan import choose_scheme
 from ..solve.spectrum import spectrum
-from .coarsen_grid import MOST, coarsen_grid
+from .coarsen_grid import coarsen_grid
+from .constants import CONSTANTS
 from .costs import Costs, Motion, grid_costs, line_costs, motion_on
 from .gibbs import gibbs_density
 from .panels import Panels, interpolate
 from .read import ContentCache, content_key, read_path
 
-LOOKS = 17  # places at which a path is looked at first
-CUT = 1e-4  # of its peak, which the Gibbs density may have at the ends of a box
-BATCH = 8  # λ at a time on a grid
-TOLS = (1e-8, 1e-5)  # of what schedules and transports ask for, on one axis and on more
-ENOUGH = 1e-7  # of a wave, which fewer nodes may leave out
-LEAST = 1e-300  # a gap below which none is told from zero
+# The results of the last paths: a schedule and the transport that follows it need the same one.
+_cache = ContentCache()
 
 
 class Rates(NamedTuple):
-    """At λ, of its shape: the gap Δ of H; `drive` |ell| in L2(π); and the four costs, square roots of g, of a schedule
-    that minimises int g (dλ/dt)^2 dt. Without `costs`, `wasserstein` and `exact` are None."""
+    """The gap Δ of H, `drive` |ell| in L2(π), and the four costs, at λ of any shape.
+
+    A cost is the square root of g; a schedule minimises int g (dλ/dt)^2 dt. `wasserstein` and `exact` are None if they
+    were not computed.
+    """
 
     gap: Any
     drive: Any
@@ -63,7 +63,7 @@ class Rates(NamedTuple):
 
 
 class Along(eqx.Module):
-    """What `along` found: `lambdas` `(M,)`, the places it computed at; `error`, the relative error of those values."""
+    """The result of `along`: `lambdas` `(M,)` at which it computed, and the relative `error` of those values."""
 
     panels: Panels
     lambdas: Array
@@ -72,31 +72,39 @@ class Along(eqx.Module):
     @property
     def solved(self) -> bool:
         """Whether it has the costs that need H^{-1}."""
+        # The table has the rows gap, second level, drive, score_drive and, with costs, length and exact.
         return self.panels.coefficients.shape[0] > 4
 
     def at(self, lam: Any) -> Rates:
         """The gap and the costs at λ in [0, 1], of any shape; `jit`, `vmap` and `grad` work."""
+        # Concrete values are interpolated by numpy, which compiles nothing.
         if is_concrete(self, lam):
             return jax.device_put(_rates(self.panels.evaluate(np.asarray(lam))[0]))
         return _rates(self.panels(lam))
 
     def with_slopes(self, lam: np.ndarray) -> tuple[Rates, Rates]:
-        """At concrete λ what `at` gives, and its derivatives in λ, as numpy arrays."""
+        """The values of `at` at concrete λ, and their derivatives in λ, as numpy arrays."""
         values, slopes = self.panels.evaluate(lam)
         gap = values[0]
-        gap_slope, _, drive_slope, slope_slope, *more = slopes
+        gap_slope, _, drive_slope, score_drive_slope, *more = slopes
+        wasserstein, exact = more or (None, None)
         rates = _rates(values)
-        length, exact = more or (None, None)
-        # Of quotients by their logarithms; a path that rests has a drive of zero.
+        # The quotient rule in a form without drive' / drive: the drive is 0 where a path is constant.
         bound = drive_slope / gap - rates.bound * gap_slope / gap
-        score = slope_slope / gap**1.5 - 1.5 * rates.score * gap_slope / gap
-        return rates, Rates(gap_slope, drive_slope, bound, score, length, exact)
+        score = score_drive_slope / gap**1.5 - 1.5 * rates.score * gap_slope / gap
+        return rates, Rates(gap_slope, drive_slope, bound, score, wasserstein, exact)
 
 
 def _rates(rows: Any) -> Rates:
-    gap, _, drive, slope, *more = rows
-    length, exact = more or (None, None)
-    return Rates(gap, drive, drive / gap, slope / gap**1.5, length, exact)
+    """The rates from the rows of the interpolated table: see `_tabulate`."""
+    gap, _, drive, score_drive, *more = rows
+    wasserstein, exact = more or (None, None)
+    return Rates(gap, drive, drive / gap, score_drive / gap**1.5, wasserstein, exact)
+
+
+def interpolation_tol(grid: Grid) -> float:
+    """The `tol` of `along` that schedules and transports use on a grid."""
+    return CONSTANTS.schedule_path_tol if grid.ndim == 1 else CONSTANTS.schedule_path_tol_2d
 
 
 @full_precision
@@ -110,8 +118,8 @@ def along(
     relative error of the interpolation; `costs=False` leaves out the two that need H^{-1}. **Returns** an `Along`.
     **Raises** `ValueError`, with the λ, where the path is not confining, where its gap closes, or if it never moves.
 
-    **Keeps**: the order of the four costs; on one closed axis all digits of a small gap. **Cost**: on a line some
-    milliseconds a place and 20 to 100 places; in two dimensions a gap and a solve each.
+    **Keeps**: the order of the four costs; on one closed axis all digits of a small gap. **Cost**: 20 to 100 lambdas;
+    for each of them some milliseconds on a line, and in two dimensions a gap and a linear solve.
     **Reference**: theorem T21 of this library; Rezakhani et al., Phys. Rev. Lett. 103 (2009) 080502.
 
     ```python
@@ -135,11 +143,14 @@ def along(
             raise_value_error(
                 "grid", grid, "mass is lost on an Absorbing axis, and no Gibbs density stays", "Take fp.Line."
             )
+    # lambda is the time of this equation.
     equation = FokkerPlanck(Driven(read_path(path, grid.ndim), Identity()), diffusion)
+    # The values decide at how many lambdas the path is evaluated.
     if not is_concrete(equation):
-        allowed = "under a transformation the number of places at which it is computed cannot be chosen"
+        allowed = "under a transformation of JAX the number of lambdas at which it is computed cannot be chosen"
         raise_value_error("path", path, allowed, "Call it outside of jit, vmap and grad.")
     equation.require_reversible(grid, "a path of Gibbs densities")
+    # The key holds what the functions compute: a changed closure is another key.
     key = content_key(equation, grid, float(tol), costs)
     found = _cache.get(key)
     if found is None:
@@ -148,109 +159,140 @@ def along(
     return found
 
 
-_cache = ContentCache()  # a schedule and the transport that follows it need the same
-
-
 def _along(path: Any, equation: FokkerPlanck, grid: Grid, tol: float, costs: bool) -> Along:
-    first = np.linspace(0, 1, LOOKS)
+    """The same after validation; `equation` has λ for its time."""
+    first = np.linspace(0, 1, CONSTANTS.first_lambdas)
     _check_path(path, equation, grid, first)
+
+    # How gaps and costs are computed: by chains of cells on one closed axis, else by a scheme on the grid.
     if grid.ndim == 1 and grid.axes[0].boundary == "no_flux":
-        compute = lambda lambdas: _on_line(equation, grid, lambdas)
+        compute = lambda lambdas: _line_rows(equation, grid, lambdas)
     else:
-        scheme = _scheme(equation, grid)
+        scheme = _path_scheme(equation, grid)
         if scheme.spectral:
-            grid = coarsen_grid(equation, grid, first[:: LOOKS // 4], ENOUGH)
-        compute = lambda lambdas: _on_grid(equation, scheme, grid, lambdas, costs)
+            grid = coarsen_grid(equation, grid, first[:: len(first) // 4], CONSTANTS.path_wave_tol)
+        compute = lambda lambdas: _grid_rows(equation, scheme, grid, lambdas, costs)
+
+    # `interpolate` controls its own error only; those of the interpolated values are collected here.
     errors: list[float] = []
 
     def rows(lambdas: np.ndarray) -> np.ndarray:
         gaps, second, found = compute(lambdas)
-        for lam, gap, error in zip(lambdas, gaps, found.error, strict=True):
-            if not (np.isfinite(gap) and gap > LEAST):
-                cure = "Keep the barrier finite, or end the path before it."
-                raise_value_error("path", path, f"the gap closes at lambda = {lam:.6g}", cure)
-            errors.append(float(error))
-        table = np.stack([gaps, second, found.drive, found.slope, *([found.length, found.exact] * costs)])
-        for lam in lambdas[~np.all(np.isfinite(table), axis=0)]:
-            raise_value_error(
-                "path", path, f"its speed is not finite at lambda = {lam:.6g}", "Make it differentiable in lambda."
-            )
-        return table
+        errors.extend(map(float, found.error))
+        return _tabulate(path, lambdas, gaps, second, found, costs)
 
     panels, lambdas = interpolate(rows, tol)
     return Along(panels, jax.device_put(lambdas), jax.device_put(np.asarray(max(errors), lambdas.dtype)))
 
 
+def _tabulate(
+    path: Any, lambdas: np.ndarray, gaps: np.ndarray, second: np.ndarray, found: Costs, costs: bool
+) -> np.ndarray:
+    """The table to interpolate, `(R, M)`: the gap, the level above it, drive, score_drive and, with `costs`, length and
+    exact. A `ValueError` where the gap closes or a cost is not finite."""
+    for lam, gap in zip(lambdas, gaps, strict=True):
+        if not (np.isfinite(gap) and gap > CONSTANTS.min_gap):
+            cure = "Keep the barrier finite, or end the path before it."
+            raise_value_error("path", path, f"the gap closes at lambda = {lam:.6g}", cure)
+    rows = [gaps, second, found.drive, found.score_drive]
+    if costs:
+        rows += [found.length, found.exact]
+    table = np.stack(rows)
+    not_finite = lambdas[~np.all(np.isfinite(table), axis=0)]
+    if len(not_finite):
+        allowed = f"its speed is not finite at lambda = {not_finite[0]:.6g}"
+        raise_value_error("path", path, allowed, "Make it differentiable in lambda.")
+    return table
+
+
 def _check_path(path: Any, equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray) -> None:
-    """Refuse a path that does not confine, or never moves."""
+    """A `ValueError` for a path that does not confine, or never moves."""
     speed = 0.0
-    for lam, moving in zip(lambdas, _frames(equation, grid, lambdas), strict=True):
-        peak, ends, drive = _confinement(grid, moving)
-        if not np.isfinite(peak) or ends > CUT:
-            what = "Gibbs density reaches the ends of the box" if np.isfinite(peak) else "potential is not finite"
+    for lam, motion in zip(lambdas, _motions(equation, grid, lambdas), strict=True):
+        found = _confinement(grid, motion)
+        if not np.isfinite(found.peak) or found.boundary > CONSTANTS.max_boundary_density:
+            finite = np.isfinite(found.peak)
+            what = "Gibbs density reaches the ends of the box" if finite else "potential is not finite"
             allowed = f"the path is not confining at lambda = {lam:.6g}: its {what}"
             raise_value_error("path", path, allowed, "Let U rise on every side at every lambda, or widen grid.")
-        speed = max(speed, drive)
+        speed = max(speed, found.drive)
+    # A smaller speed is rounding.
     if speed < np.finfo(float).eps:
         raise_value_error("path", path, "its Gibbs density never moves", "Let the potential depend on lambda.")
 
 
-def _frames(equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray) -> Any:
-    """What moves at each λ in turn, by numpy, sampled in batches of one size that fits in memory."""
-    batch = max(1, min(LOOKS if len(lambdas) == LOOKS else BATCH, MOST // grid.size))
+def _motions(equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray) -> Iterator[Motion]:
+    """The motion at each λ in turn, as numpy arrays `(*shape)`."""
+    # Batches of one size, so that one compiled program serves all, and small enough for memory.
+    batch = len(lambdas) if len(lambdas) == CONSTANTS.first_lambdas else CONSTANTS.sample_batch
+    batch = max(1, min(batch, CONSTANTS.max_samples // grid.size))
     padded = np.concatenate([lambdas, np.full(-len(lambdas) % batch, lambdas[-1])]).reshape(-1, batch)
     for start, part in zip(range(0, len(lambdas), batch), padded, strict=True):
-        moving = jax.tree.map(np.asarray, motion_on(equation, grid, part))
+        motion = jax.tree.map(np.asarray, motion_on(equation, grid, part))
         for k in range(min(batch, len(lambdas) - start)):
-            yield Motion(*(values[k] for values in moving))
+            yield Motion(*(values[k] for values in motion))
 
 
-def _confinement(grid: Grid, moving: Motion) -> tuple[float, float, float]:
-    """The peak of log π, up to a constant and NaN where it is nowhere finite; π at the ends of lines over it; |ell|."""
-    height, rise = np.asarray(moving.log_gibbs), np.asarray(moving.ell)
-    peak = float(np.max(height))
+class Confinement(NamedTuple):
+    """The `peak` of log π up to a constant (NaN if it is finite nowhere), the largest π at the ends of unbounded axes
+    relative to the peak, and `drive` |ell|."""
+
+    peak: float
+    boundary: float
+    drive: float
+
+
+def _confinement(grid: Grid, motion: Motion) -> Confinement:
+    """Whether the box holds the Gibbs density, and how fast the density moves."""
+    log_gibbs, ell = np.asarray(motion.log_gibbs), np.asarray(motion.ell)
+    peak = float(np.max(log_gibbs))
     if not np.isfinite(peak):
-        return peak, 0.0, 0.0
-    ends = [np.max(np.take(height, [0, -1], axis=i)) for i, axis in enumerate(grid.axes) if axis.unbounded]
+        return Confinement(peak, 0.0, 0.0)
+    # Only axes that truncate an unbounded line can lose mass at their ends.
+    ends = [np.max(np.take(log_gibbs, [0, -1], axis=i)) for i, axis in enumerate(grid.axes) if axis.unbounded]
+    boundary = float(np.exp(max(ends, default=-np.inf) - peak))
     weights = np.ones(())
     for axis in grid.axes:
         weights = weights[..., None] * axis.weights
-    mass = np.exp(height - peak) * weights
+    mass = np.exp(log_gibbs - peak) * weights
+    # Where the mass is 0, ell may be infinite.
     mean = lambda u: np.sum(np.where(mass > 0, mass * u, 0)) / np.sum(mass)
-    highest = float(np.exp(max(ends, default=-np.inf) - peak))
-    return peak, highest, float(np.sqrt(mean((rise - mean(rise)) ** 2)))
+    return Confinement(peak, boundary, float(np.sqrt(mean((ell - mean(ell)) ** 2))))
 
 
-def _on_line(equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray) -> tuple[np.ndarray, np.ndarray, Costs]:
-    """Gaps, twice, and costs, `(M,)`."""
+def _line_rows(equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray) -> tuple[np.ndarray, np.ndarray, Costs]:
+    """Gaps, the gaps again as second levels (levels do not cross on a line), and costs, `(M,)`."""
     found = line_costs(equation, grid.axes[0], lambdas)
     return found.gap, found.gap, found
 
 
-def _on_grid(
+def _grid_rows(
     equation: FokkerPlanck, scheme: Scheme, grid: Grid, lambdas: np.ndarray, solves: bool
 ) -> tuple[np.ndarray, np.ndarray, Costs]:
-    """Gaps, the levels above them and costs, `(M,)`, place by place; a gap below its own error is 0."""
-    rows, levels = [], []
-    for lam, moving in zip(lambdas, _frames(equation, grid, lambdas), strict=True):
+    """Gaps, the levels above them and costs, `(M,)`, at one λ after the other."""
+    gaps, second, rows = [], [], []
+    for lam, motion in zip(lambdas, _motions(equation, grid, lambdas), strict=True):
         at = jax.device_put(np.asarray(lam))
+        # The ground state, the gap, and the level above it, which may cross the gap.
         modes = spectrum(equation, grid, 3, t=at, scheme=scheme)
-        values, errors = np.asarray(modes.values), np.asarray(modes.errors)
-        gap, error = float(values[1]), float(errors[1])
-        levels.append((gap if gap > error else 0.0, float(values[2])))
+        levels, errors = np.asarray(modes.values), np.asarray(modes.errors)
+        gap, error = float(levels[1]), float(errors[1])
+        gaps.append(gap if gap > error else 0.0)  # a gap below its own error counts as closed
+        second.append(float(levels[2]))
         samples = sample_equation(scheme, equation, grid, at, True) if solves else None
-        costs = Costs(*map(float, grid_costs(Motion(*moving), samples, scheme, grid, solves)))
+        costs = Costs(*map(float, grid_costs(motion, samples, scheme, grid, solves)))
+        # The relative error of the gap, which all costs contain.
         rows.append(costs._replace(error=max(costs.error, error / max(gap, error))))
     found = Costs(*(np.asarray(column) for column in zip(*rows, strict=True)))
-    first, second = np.asarray(levels).T
-    return first, second, found
+    return np.asarray(gaps), np.asarray(second), found
 
 
-def _scheme(equation: FokkerPlanck, grid: Grid) -> Scheme:
+def _path_scheme(equation: FokkerPlanck, grid: Grid) -> Scheme:
     """One scheme for the whole path: `Spectral` if it is chosen at the start, in the middle and at the end."""
+    # A change of scheme on the way would be a jump, on which the interpolation would never converge.
     for lam in (0.0, 0.5, 1.0):
         at = jax.device_put(np.asarray(lam))
         start = gibbs_density(equation, grid, at)
-        if not isinstance(choose_scheme(equation, grid, None, start, at[None], 1e-10).scheme, Spectral):
+        if not choose_scheme(equation, grid, None, start, at[None], 1e-10).scheme.spectral:
             return ScharfetterGummel()
     return Spectral()

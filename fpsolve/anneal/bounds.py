@@ -1,21 +1,22 @@
-"""Rigorous bounds on the distance of a driven density from the instantaneous Gibbs density.
+"""Rigorous bounds on the distance of a density that follows a path from the Gibbs density of the same time.
 
     T15  x = sqrt(chi2)    x' <= -(Delta - M/2) x + |a|,                 TV <= x / 2,           M = sup(-a) finite
     T16  y = sqrt(KL)      y' <= -D rho y + l / sqrt(2 rho),             TV <= sqrt(KL / 2),    a Lipschitz with l
     T17  as T16, a score error |e| <= eps adds  + D eps sqrt(rho / 2)
     action           KL(pi|p) <= (1/4D) int (|v| + D eps)^2 dt,          TV <= sqrt(KL / 2),    |v|^2 = E_pi |v_t|^2
 
-a = d_t log pi = lambda' ell, d_t pi = -div(v pi). The last needs no inequality of pi: v is the drift by which the
-process with marginals pi differs from the process at hand, and the bound is Girsanov's. rho by Bakry and Emery or by
-Holley and Stroock (`curvature`), Delta, |a| and |v| on the grid (`along`). The inequalities are integrated as
-equations, by Simpson's rule in a frame that takes the decay out, so that no step is stiff; KL beyond 1 bounds TV by
-sqrt(1 - exp(-KL)) (Bretagnolle and Huber) where that is less.
+a = d_t log pi = lambda' ell, d_t pi = -div(v pi). The last one needs no inequality of pi: v is the drift by which the
+process with marginals pi differs from the given process, and the bound follows from Girsanov's theorem. rho is given by
+the criteria of Bakry and Emery or of Holley and Stroock (`curvature`); Delta, |a| and |v| are computed on the grid
+(`along`). The inequalities are integrated as equations, by Simpson's rule with the decay as an integrating factor, so
+that no step is stiff. KL above 1 bounds TV by sqrt(1 - exp(-KL)) (Bretagnolle and Huber) where that is smaller.
 
 References: theorems T15 to T17 of this library; Guo, Tao and Chen, arXiv 2407.16936, theorem 1 (action); Bretagnolle
 and Huber, Z. Wahrsch. verw. Geb. 47 (1979) 119.
 """
 
 import itertools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -27,17 +28,15 @@ from ..core.arrays import as_array
 from ..core.checks import is_concrete
 from ..core.program import sampling_program
 from ..grid import Grid
-from .curvature import Promise, promises
+from .constants import CONSTANTS
+from .curvature import PathConstants, path_constants
 from .read import read_path, read_schedule
 
-PAGE = 1024  # times at which a schedule is evaluated at once (a free choice)
-PLACES = 65  # on the path at which its promises are looked at
-INSIDE = 1e-9  # of the total: at its very ends a schedule that is clipped has no derivative
-PER_DECAY, LEAST = 40, 2000  # steps of the integration: for each e-folding, and in all
+ACTION = "the action (T16)"
 
 
 class Start(NamedTuple):
-    """How far the density is from the Gibbs density at t = 0: KL(p|pi), KL(pi|p), chi2."""
+    """The distances of the density from the Gibbs density at t = 0: KL(p|pi), KL(pi|p), chi2."""
 
     entropy: float
     reverse: float
@@ -45,21 +44,29 @@ class Start(NamedTuple):
 
 
 class ScheduleSamples(NamedTuple):
-    """What a schedule meets: the promises `looked` up at `places` on the path; on a mesh in time the `lams`, their
-    `speed`, and where on it the times `reported` are."""
+    """The constants of a path along a schedule.
+
+    - `path_lambdas` `(L,)`, and the `constants` of the path at each of them
+    - `mesh` `(m,)`: times of the integration; `lambdas` and `speed` dλ/dt `(m,)` at these times
+    - `reported` `(T,)`: the positions of the reported times in the mesh
+    """
 
     diffusion: float
-    places: np.ndarray
-    looked: list[Promise]
+    path_lambdas: np.ndarray
+    constants: list[PathConstants]
     mesh: np.ndarray
     lambdas: np.ndarray
     speed: np.ndarray
     reported: np.ndarray
     score_error: float
 
+    def along_mesh(self, values: np.ndarray) -> np.ndarray:
+        """Values `(L,)` at `path_lambdas`, interpolated to the times of the mesh, `(m,)`."""
+        return np.interp(self.lambdas, self.path_lambdas, values)
+
 
 class Bounds(NamedTuple):
-    """Upper bounds `(T,)` on TV by theorem, the bound on KL, and in words why those that are infinite are."""
+    """Upper bounds `(T,)` on TV by theorem, the bound on KL, and for each infinite bound the reason in words."""
 
     total_variation: dict[str, np.ndarray]
     relative_entropy: np.ndarray
@@ -67,9 +74,10 @@ class Bounds(NamedTuple):
 
     @property
     def best(self) -> tuple[np.ndarray, str]:
-        """The least bound at each time, and the theorem that gives it at the last."""
+        """The smallest bound at each time, and the theorem that gives it at the last time."""
         names = list(self.total_variation)
         rows = np.stack([self.total_variation[name] for name in names])
+        # At earlier times the smallest bound may be that of another theorem.
         last = int(np.argmin(rows[:, -1]))
         words = names[last] if np.isfinite(rows[last, -1]) else "none: " + "; ".join(self.why.values())
         return np.min(rows, axis=0), words
@@ -81,49 +89,61 @@ def bound_transport(
     diffusion: Any,
     grid: Grid,
     times: np.ndarray,
-    rates: Any,
+    rates: Callable[[Any], Any],
     start: Start,
     score_error: float,
 ) -> Bounds:
     """All bounds at `times` `(T,)`; `rates(lam)` gives gap, drive and the cost "wasserstein" at each lambda."""
-    schedule = read_schedule(schedule)
-    places = np.linspace(0, 1, PLACES)
-    looked = promises(read_path(path, grid.ndim), diffusion, grid, places)
-    mesh = _mesh(times, [p.rate for p in looked], np.asarray(rates(places).gap))
-    inside = np.clip(mesh, INSIDE * float(schedule.total), (1 - INSIDE) * float(schedule.total))
-    lambdas = np.clip(np.asarray(follow(schedule, mesh)[0]), 0, 1)
-    speed = np.abs(np.asarray(follow(schedule, inside)[1]))
-    ride = ScheduleSamples(
-        float(diffusion), places, looked, mesh, lambdas, speed, np.searchsorted(mesh, times), score_error
-    )
-    found, why = {}, {}
-    there = rates(lambdas)
-    found["T15"], trouble = _by_chi_square(ride, np.asarray(there.gap), np.asarray(there.drive), start.chi_square)
-    if trouble:
-        why["T15"] = trouble
-    entropy, words = _by_entropy(ride, start.entropy)
+    samples = _sample_schedule(path, schedule, diffusion, grid, times, rates, score_error)
+    costs = rates(samples.lambdas)
+    total_variation: dict[str, np.ndarray] = {}
+    why: dict[str, str] = {}
+
+    # Each theorem gives an infinite bound, and the reason, where its assumptions do not hold.
+    chi_bound, reason = _bound_by_chi_square(samples, np.asarray(costs.gap), np.asarray(costs.drive), start.chi_square)
+    total_variation["T15"] = chi_bound
+    if reason:
+        why["T15"] = reason
+
+    entropy, words = _bound_by_entropy(samples, start.entropy)
     name = "T17" if score_error else "T16"
     if np.all(np.isfinite(entropy)):
-        name = f"{name} ({words})"
+        name = f"{name} ({words})"  # words are the criteria for rho
     else:
         why[name] = words
-    found[name] = _variation(entropy)
-    action = _action(ride, np.asarray(there.wasserstein), start.reverse)
-    found["the action (T16)"] = _variation(action)
+    total_variation[name] = _variation(entropy)
+
+    action = _bound_by_action(samples, np.asarray(costs.wasserstein), start.reverse)
+    total_variation[ACTION] = _variation(action)
     if not np.all(np.isfinite(action)):
-        why["the action (T16)"] = "the action bound needs a finite KL(pi|p) at the start"
-    return Bounds(found, entropy, why)
+        why[ACTION] = "the action bound needs a finite KL(pi|p) at the start"
+    return Bounds(total_variation, entropy, why)
+
+
+def bound_counterdiabatic(schedule: Any, times: np.ndarray, rates: Callable[[Any], Any], start: Start) -> Bounds:
+    """With the counterdiabatic drift chi2 decays at the rate of the gap: TV <= exp(-int Delta) sqrt(chi2_0) / 2."""
+    # The exponent by the trapezoidal rule on a fine mesh, which contains the reported times.
+    even = np.linspace(0, float(times[-1]), CONSTANTS.min_bound_steps + 1)
+    mesh = np.unique(np.concatenate([[0.0], times, even]))
+    lambdas = np.clip(np.asarray(follow(schedule, mesh)[0]), 0, 1)
+    gap = np.asarray(rates(lambdas).gap)
+    exponent = np.concatenate([[0.0], np.cumsum(np.diff(mesh) * (gap[1:] + gap[:-1]) / 2)])
+    x = np.sqrt(start.chi_square) * np.exp(-exponent[np.searchsorted(mesh, times)])
+    why = {} if np.isfinite(start.chi_square) else {"T20": "T20 needs a finite chi2"}
+    # KL <= log(1 + chi2), by Jensen.
+    return Bounds({"T20": x / 2}, np.log1p(x**2), why)
 
 
 def follow(schedule: Any, times: Any) -> tuple[Array, Array]:
-    """A schedule that was read and its derivative at `times` `(T,)`."""
+    """lambda and d lambda / dt of a schedule from `read_schedule` at `times` `(T,)`, `(T,)` each."""
     if not is_concrete(schedule, times):
         return _follow(schedule, jnp.asarray(times, float))
-    given = np.asarray(times, float)
-    # Pages of one size, so that one program serves all.
-    pages = np.concatenate([given, np.full(-len(given) % PAGE, given[-1])]).reshape(-1, PAGE)
-    columns = zip(*(_follow(schedule, page) for page in pages), strict=True)
-    lambdas, rates = (as_array(np.concatenate(column)[: len(given)]) for column in columns)
+    # Batches of one size, so that one compiled program serves any number of times.
+    times = np.asarray(times, float)
+    padding = np.full(-len(times) % CONSTANTS.follow_batch, times[-1])
+    batches = np.concatenate([times, padding]).reshape(-1, CONSTANTS.follow_batch)
+    columns = zip(*(_follow(schedule, batch) for batch in batches), strict=True)
+    lambdas, rates = (as_array(np.concatenate(column)[: len(times)]) for column in columns)
     return lambdas, rates
 
 
@@ -132,89 +152,133 @@ def _follow(schedule: Any, times: Any) -> tuple[Array, Array]:
     return jax.vmap(jax.value_and_grad(lambda t: schedule(t)))(times)
 
 
+def _sample_schedule(
+    path: Any,
+    schedule: Any,
+    diffusion: Any,
+    grid: Grid,
+    times: np.ndarray,
+    rates: Callable[[Any], Any],
+    score_error: float,
+) -> ScheduleSamples:
+    """The constants of the path, and the schedule on a mesh that is fine enough for all of them."""
+    schedule = read_schedule(schedule)
+    path_lambdas = np.linspace(0, 1, CONSTANTS.bound_lambdas)
+    constants = path_constants(read_path(path, grid.ndim), diffusion, grid, path_lambdas)
+    mesh = _mesh(times, [c.rate for c in constants], np.asarray(rates(path_lambdas).gap))
+    lambdas = np.clip(np.asarray(follow(schedule, mesh)[0]), 0, 1)
+    # A schedule that is clipped to [0, 1] has no derivative at its ends: the speed is taken just inside.
+    margin, total = CONSTANTS.schedule_end_margin, float(schedule.total)
+    inside = np.clip(mesh, margin * total, (1 - margin) * total)
+    return ScheduleSamples(
+        diffusion=float(diffusion),
+        path_lambdas=path_lambdas,
+        constants=constants,
+        mesh=mesh,
+        lambdas=lambdas,
+        speed=np.abs(np.asarray(follow(schedule, inside)[1])),
+        reported=np.searchsorted(mesh, times),
+        score_error=score_error,
+    )
+
+
 def _variation(entropy: np.ndarray) -> np.ndarray:
-    """The bound on TV from one on KL, in either direction."""
-    least = np.minimum(np.sqrt(entropy / 2), np.sqrt(-np.expm1(-entropy)))
-    return np.where(np.isfinite(entropy), least, np.inf)
+    """The bound on TV that follows from a bound on KL in either direction: Pinsker, or Bretagnolle and Huber."""
+    smaller = np.minimum(np.sqrt(entropy / 2), np.sqrt(-np.expm1(-entropy)))
+    # An infinite KL means that no theorem applies: TV <= 1 is not reported as a bound.
+    return np.where(np.isfinite(entropy), smaller, np.inf)
 
 
-def _by_chi_square(ride: ScheduleSamples, gap: np.ndarray, drive: np.ndarray, start: float) -> tuple[np.ndarray, str]:
-    """T15: the bound on TV at the times reported, or why it is infinite. It knows no error of a score."""
-    nothing = np.full(len(ride.reported), np.inf)
-    falls = np.asarray([p.fall for p in ride.looked])
-    if ride.score_error:
-        return nothing, "T15 needs the exact score"
-    if not np.all(np.isfinite(falls)):
-        lam = ride.places[~np.isfinite(falls)][0]
-        return nothing, f"T15 needs bounded driving, and d_lambda log pi falls without bound at lambda = {lam:.3g}"
+def _bound_by_chi_square(
+    samples: ScheduleSamples, gap: np.ndarray, drive: np.ndarray, start: float
+) -> tuple[np.ndarray, str]:
+    """T15: the bound on TV at the reported times, and the reason if it is infinite. It allows no score error."""
+    infinite = np.full(len(samples.reported), np.inf)
+    decreases = np.asarray([c.sup_decrease for c in samples.constants])
+    if samples.score_error:
+        return infinite, "T15 needs the exact score"
+    if not np.all(np.isfinite(decreases)):
+        lam = samples.path_lambdas[~np.isfinite(decreases)][0]
+        return infinite, f"T15 needs bounded driving, and -d_lambda log pi is unbounded at lambda = {lam:.3g}"
     if not np.isfinite(start):
-        return nothing, "T15 needs a finite chi2 at the start"
-    fall = ride.speed * np.interp(ride.lambdas, ride.places, falls)
-    return _integrate(ride.mesh, gap - fall / 2, ride.speed * drive, np.sqrt(start))[ride.reported] / 2, ""
+        return infinite, "T15 needs a finite chi2 at the start"
+    # M = lambda' sup(-ell); T15 takes half of it from the gap.
+    decrease = samples.speed * samples.along_mesh(decreases)
+    x = _integrate(samples.mesh, gap - decrease / 2, samples.speed * drive, np.sqrt(start))
+    return x[samples.reported] / 2, ""
 
 
-def _by_entropy(ride: ScheduleSamples, start: float) -> tuple[np.ndarray, str]:
-    """T16 and T17: the bound on KL(p|pi) at the times reported with its criteria, or why it is infinite."""
-    nothing = np.full(len(ride.reported), np.inf)
-    decay, slopes = np.asarray([p.rate for p in ride.looked]), np.asarray([p.slope for p in ride.looked])
-    name = "T17" if ride.score_error else "T16"
-    if not np.all(decay > 0):
-        lam = ride.places[decay <= 0][0]
-        return nothing, f"{name} needs a log-Sobolev constant, and none is known at lambda = {lam:.3g}"
-    if not np.all(np.isfinite(slopes)):
-        lam = ride.places[~np.isfinite(slopes)][0]
-        return nothing, f"{name} needs a Lipschitz d_lambda log pi, and its slope has no bound at lambda = {lam:.3g}"
+def _bound_by_entropy(samples: ScheduleSamples, start: float) -> tuple[np.ndarray, str]:
+    """T16 and T17: the bound on KL(p|pi) at the reported times, with its criteria or the reason if it is infinite."""
+    infinite = np.full(len(samples.reported), np.inf)
+    rates = np.asarray([c.rate for c in samples.constants])
+    lipschitz = np.asarray([c.lipschitz for c in samples.constants])
+    name = "T17" if samples.score_error else "T16"
+    if not np.all(rates > 0):
+        lam = samples.path_lambdas[rates <= 0][0]
+        return infinite, f"{name} needs a log-Sobolev constant, and none is known at lambda = {lam:.3g}"
+    if not np.all(np.isfinite(lipschitz)):
+        lam = samples.path_lambdas[~np.isfinite(lipschitz)][0]
+        return infinite, f"{name} needs a Lipschitz d_lambda log pi, and its slope has no bound at lambda = {lam:.3g}"
     if not np.isfinite(start):
-        return nothing, f"{name} needs a finite KL(p|pi) at the start"
-    rate = np.interp(ride.lambdas, ride.places, decay)
-    rho, wrong = rate / ride.diffusion, ride.diffusion * ride.score_error
-    source = ride.speed * np.interp(ride.lambdas, ride.places, slopes) / np.sqrt(2 * rho) + wrong * np.sqrt(rho / 2)
-    begin = max(np.sqrt(start), ride.score_error / (2 * np.sqrt(2 * rho.min())))
-    criteria = " and ".join(sorted({p.criterion for p in ride.looked}))
-    return _integrate(ride.mesh, rate, source, begin)[ride.reported] ** 2, criteria
+        return infinite, f"{name} needs a finite KL(p|pi) at the start"
+
+    # rate is D rho.
+    rate = samples.along_mesh(rates)
+    rho = rate / samples.diffusion
+    driving = samples.speed * samples.along_mesh(lipschitz) / np.sqrt(2 * rho)
+    source = driving + samples.diffusion * samples.score_error * np.sqrt(rho / 2)
+    # -D I + D eps sqrt(I) decreases in I only where sqrt(I) > eps / 2. I may be replaced by its lower bound 2 rho KL
+    # only there, which is y > eps / (2 sqrt(2 rho)).
+    y_start = max(np.sqrt(start), samples.score_error / (2 * np.sqrt(2 * rho.min())))
+    y = _integrate(samples.mesh, rate, source, y_start)
+    criteria = " and ".join(sorted({c.criterion for c in samples.constants}))
+    return y[samples.reported] ** 2, criteria
 
 
-def _action(ride: ScheduleSamples, length: np.ndarray, start: float) -> np.ndarray:
-    """The bound on KL(pi|p) at the times reported, from the speed sqrt(E|v|^2 / D) = lambda' `length`."""
-    power = (ride.speed * length + np.sqrt(ride.diffusion) * ride.score_error) ** 2 / 4
-    return start + _integrate(ride.mesh, np.zeros_like(power), power, 0.0)[ride.reported]
+def _bound_by_action(samples: ScheduleSamples, length: np.ndarray, start: float) -> np.ndarray:
+    """The bound on KL(pi|p) at the reported times, from the speed sqrt(E|v|^2 / D) = lambda' `length`."""
+    # The action has no decay: the contributions of all times add up.
+    power = (samples.speed * length + np.sqrt(samples.diffusion) * samples.score_error) ** 2 / 4
+    return start + _integrate(samples.mesh, np.zeros_like(power), power, 0.0)[samples.reported]
 
 
-def _mesh(times: np.ndarray, decays: list[float], gaps: np.ndarray) -> np.ndarray:
-    """Every reported time and enough between them, an even number of intervals from one to the next."""
-    quickest = max(max(decays), float(np.max(gaps)))
+def _mesh(times: np.ndarray, rates: list[float], gaps: np.ndarray) -> np.ndarray:
+    """All reported times and sufficiently many between them, with an even number of intervals between neighbours."""
+    # The solution varies on the scale of the fastest decay.
+    fastest = max(max(rates), float(np.max(gaps)))
     end = float(times[-1])
-    length = end / max(LEAST, int(np.ceil(PER_DECAY * quickest * end)))
+    steps = max(CONSTANTS.min_bound_steps, int(np.ceil(CONSTANTS.steps_per_decay_time * fastest * end)))
+    length = end / steps
     edges = np.unique(np.concatenate([[0.0], times]))
-    pieces = [
-        np.linspace(a, b, 2 * max(1, int(np.ceil((b - a) / (2 * length)))) + 1)[:-1]
-        for a, b in itertools.pairwise(edges)
-    ]
+    pieces = []
+    for a, b in itertools.pairwise(edges):
+        # Simpson's rule takes intervals in equal pairs.
+        pairs = max(1, int(np.ceil((b - a) / (2 * length))))
+        pieces.append(np.linspace(a, b, 2 * pairs + 1)[:-1])
     return np.concatenate([*pieces, edges[-1:]])
 
 
 def _integrate(mesh: np.ndarray, decay: np.ndarray, source: np.ndarray, start: float) -> np.ndarray:
-    """x' = -decay x + source on a mesh of pairs of equal intervals: at every other point, repeated between."""
+    """The solution of x' = -decay x + source on the mesh, whose intervals come in equal pairs.
+
+    x is computed after each pair by Simpson's rule, and repeated at its midpoint, which is never reported.
+    """
     h = np.diff(mesh)[::2]
     c0, c1, c2 = decay[:-2:2], decay[1:-1:2], decay[2::2]
-    whole = h / 3 * (c0 + 4 * c1 + c2)
-    second = h / 12 * (-c0 + 8 * c1 + 5 * c2)  # of the second half alone, by the same parabola
-    gain = h / 3 * (source[:-2:2] * np.exp(-whole) + 4 * source[1:-1:2] * np.exp(-second) + source[2::2])
+    exponent = h / 3 * (c0 + 4 * c1 + c2)
+    # The integral over the second interval of a pair, of the same parabola.
+    second_half = h / 12 * (-c0 + 8 * c1 + 5 * c2)
+    s0, s1, s2 = source[:-2:2], source[1:-1:2], source[2::2]
+    gain = h / 3 * (s0 * np.exp(-exponent) + 4 * s1 * np.exp(-second_half) + s2)
 
-    most = float(np.finfo(float).max)
-    step = lambda x, given: min(given[0] * x + given[1], most)
-    # Python's floats: some thousand steps, whose number is different for every question.
-    found = list(itertools.accumulate(zip(np.exp(-whole).tolist(), gain.tolist(), strict=True), step, initial=start))
-    return np.repeat(np.asarray(found, float), 2)[: len(mesh)]
+    largest = float(np.finfo(float).max)
 
+    def step(x: float, pair: tuple[float, float]) -> float:
+        factor, added = pair
+        return min(factor * x + added, largest)  # T15 may grow exponentially: no overflow to infinity
 
-def bound_driven(schedule: Any, times: np.ndarray, rates: Any, start: Start) -> Bounds:
-    """With a counterdiabatic drive chi2 falls as fast as the gap says, TV <= exp(-int Delta) sqrt(chi2_0) / 2."""
-    edges = np.unique(np.concatenate([[0.0], times, np.linspace(0, float(times[-1]), LEAST + 1)]))
-    lambdas = np.clip(np.asarray(follow(schedule, edges)[0]), 0, 1)
-    gap = np.asarray(rates(lambdas).gap)
-    spent = np.concatenate([[0.0], np.cumsum(np.diff(edges) * (gap[1:] + gap[:-1]) / 2)])
-    x = np.sqrt(start.chi_square) * np.exp(-spent[np.searchsorted(edges, times)])
-    return Bounds(
-        {"T20": x / 2}, np.log1p(x**2), {} if np.isfinite(start.chi_square) else {"T20": "T20 needs a finite chi2"}
-    )
+    # Python floats: the number of steps, some thousand, differs from call to call, and a scan would be compiled anew.
+    pairs = zip(np.exp(-exponent).tolist(), gain.tolist(), strict=True)
+    values = list(itertools.accumulate(pairs, step, initial=start))
+    return np.repeat(np.asarray(values, float), 2)[: len(mesh)]

@@ -1,39 +1,47 @@
 """The nodes that a path needs on a box: as many as the waves sqrt(pi) and sqrt(pi) ell on it have.
 
-A grid to report on is often much finer than one that resolves; what is smooth is computed on few nodes and evaluated on
-the many, to all its digits.
+A grid to report on is often much finer than one that resolves the waves. A smooth wave is computed on few nodes and
+interpolated to the many without loss.
 """
 
 import numpy as np
 from jaxtyping import Array
 
 from ..equation import FokkerPlanck
-from ..grid import Grid
+from ..grid import Axis, Grid
+from .constants import CONSTANTS
 from .costs import motion_on
 
-MARGIN = 1.3  # more nodes than would do (a free choice)
-TIMES = 20.0  # the shortest waves, below which no wave counts (a free choice)
-LEAST = 1e-300  # of an amplitude: a path may rest, and nothing is divided by zero
-MOST = 2**20  # numbers that are sampled at once: 8 MiB an array
 
+def coarsen_grid(equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray, wave_tol: float) -> Grid:
+    """The same box with the nodes that sqrt(pi) and sqrt(pi) ell need at `lambdas` `(M,)`.
 
-def coarsen_grid(equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray, enough: float) -> Grid:
-    """The same box with the nodes that sqrt(pi) and sqrt(pi) ell need at the λ given; `enough` is the part of a
-    wave that may be left out. `equation` has λ for its time."""
-    batch = len(lambdas) if len(lambdas) * grid.size <= MOST else 1
-    tails = [np.zeros(axis.n // 2 + 1) for axis in grid.axes]
+    **Arguments**: `equation`, with λ for its time; `wave_tol`, the relative amplitude below which the waves may be cut.
+    """
+    # All lambdas at once if they fit in memory, else one by one: two sizes, so at most two compiled programs.
+    batch = len(lambdas) if len(lambdas) * grid.size <= CONSTANTS.max_samples else 1
+    largest = [np.zeros(axis.n // 2 + 1) for axis in grid.axes]
     for part in lambdas.reshape(-1, batch):
-        moving = motion_on(equation, grid, part)
-        for log_gibbs, ell in zip(np.asarray(moving.log_gibbs), np.asarray(moving.ell), strict=True):
-            tails = [np.maximum(*pair) for pair in zip(tails, _amplitudes(grid, log_gibbs, ell), strict=True)]
+        motion = motion_on(equation, grid, part)
+        for log_gibbs, ell in zip(np.asarray(motion.log_gibbs), np.asarray(motion.ell), strict=True):
+            amplitudes = _amplitudes(grid, log_gibbs, ell)
+            largest = [np.maximum(*pair) for pair in zip(largest, amplitudes, strict=True)]
     axes = []
-    for axis, size in zip(grid.axes, tails, strict=True):
-        if axis.modes == "fourier":
-            cut = TIMES * np.max(size[-(len(size) // 8) :])  # what a box cuts off has a long tail, and is not mended
-            highest = int(np.max(np.flatnonzero(size >= max(enough * np.max(size), min(cut, np.max(size))))))
-            axis = axis.refine(min(1.0, (2 * MARGIN * highest + 4) / axis.n))
-        axes.append(axis)
+    for axis, amplitude in zip(grid.axes, largest, strict=True):
+        axes.append(_coarsen_axis(axis, amplitude, wave_tol) if axis.modes == "fourier" else axis)
     return Grid(*axes)
+
+
+def _coarsen_axis(axis: Axis, amplitude: np.ndarray, wave_tol: float) -> Axis:
+    """The axis with the nodes that resolve all frequencies of a relevant amplitude `(n // 2 + 1,)`."""
+    peak = np.max(amplitude)
+    # A density that is cut off at the ends of its box has a slowly decaying spectrum, which more nodes do not improve:
+    # amplitudes that are comparable with those of the shortest waves are ignored.
+    shortest_waves = amplitude[-(len(amplitude) // CONSTANTS.noise_fraction) :]
+    noise = CONSTANTS.noise_factor * np.max(shortest_waves)
+    highest = int(np.max(np.flatnonzero(amplitude >= max(wave_tol * peak, min(noise, peak)))))
+    # Two nodes a wave; 4 more, so that a grid is never empty.
+    return axis.refine(min(1.0, (2 * CONSTANTS.node_margin * highest + 4) / axis.n))
 
 
 def _amplitudes(grid: Grid, log_gibbs: Array | np.ndarray, ell: Array | np.ndarray) -> list[np.ndarray]:
@@ -43,11 +51,15 @@ def _amplitudes(grid: Grid, log_gibbs: Array | np.ndarray, ell: Array | np.ndarr
     for axis in grid.axes:
         weights = weights[..., None] * axis.weights
     mass = root**2 * weights
+    # Where the mass is 0, ell may be infinite.
     mean = np.sum(np.where(mass > 0, mass * ell, 0)) / np.sum(mass)
     wave = np.where(root > 0, root * (ell - mean), 0)
     amplitudes = []
     for i in range(grid.ndim):
         others = tuple(j for j in range(grid.ndim) if j != i)
-        first, second = (np.max(np.abs(np.fft.rfft(field, axis=i)), axis=others) for field in (root, wave))
-        amplitudes.append(np.maximum(first / np.max(first), second / (np.max(second) + LEAST)))
+        of_root = np.max(np.abs(np.fft.rfft(root, axis=i)), axis=others)
+        of_wave = np.max(np.abs(np.fft.rfft(wave, axis=i)), axis=others)
+        # Where a path is constant the second wave is 0.
+        relative_to_peak = of_wave / (np.max(of_wave) + CONSTANTS.min_amplitude)
+        amplitudes.append(np.maximum(of_root / np.max(of_root), relative_to_peak))
     return amplitudes

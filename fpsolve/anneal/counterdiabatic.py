@@ -1,58 +1,49 @@
-"""Counterdiabatic drive: transport that keeps up with the Gibbs density at any speed.
+"""Counterdiabatic transport: a drift with which the density follows the Gibbs density exactly, at any speed.
 
     d_t p = L_t p - div(v_t p),      d_t pi_t = -div(pi_t v_t)            p = sqrt(pi_t) psi
     d_t psi = -(H_t + G_t) psi,      G = v.grad + (div v) / 2             H symmetric, G antisymmetric
 
-so that |psi|^2 falls by H alone, and chi2(p | pi_t) <= exp(-2 int gap dt) chi2(0) without an adiabatic term. A step is
+so that only H reduces |psi|^2, and chi2(p | pi_t) <= exp(-2 int gap dt) chi2(0) without an adiabatic term. A step is
 
     psi  <-  exp(-h H_1 / 2) U exp(-h H_0 / 2) psi,      U = (1 + h G / 2)^-1 (1 - h G / 2),
 
-with the G of a whole step (see `velocity`), whose flux is what takes pi_0 to pi_1 in the time h. With m = sqrt(pi),
-
-    h G (m_0 + m_1) / 2 = m_0 - m_1   <=>   U m_0 = m_1.
-
-Both parts keep sqrt(pi), mass and |psi|^2 where the continuum does, at any h: a start at Gibbs stays there to rounding,
+with the G of a whole step (`counterdiabatic_step`). A density that starts as the Gibbs density stays it to rounding,
 and any other approaches it no slower than the gap says. The step is symmetric in time and its error a series in h^2,
-which is extrapolated; steps are as long as keeps the distance of two extrapolations below the tolerance. `strength`
-multiplies v: 1 is exact, 0 plain transport, where the term a/2 of theorem T13, which v takes away, comes back.
+which is extrapolated. The length of a step is controlled by the difference of two extrapolations. `strength` multiplies
+v: 1 is exact, 0 plain transport, where the term a/2 of theorem T13, which v cancels, is present.
 
 References: theorem T20 of this library; Kolodrubetz et al., Phys. Rep. 697 (2017) 1; Li, Quan and Tu, Phys. Rev. E 96
 (2017) 012144 (shortcuts); extrapolation: Hairer, Norsett and Wanner, Solving ODEs I, II.9.
 """
 
+import dataclasses
 import math
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import check_finite_number
-from ..core.program import quick_program, shape_program
 from ..core.result import CODES, code
 from ..core.types import Real
-from ..equation import FokkerPlanck, divide_by_sqrt_pi
+from ..equation import FokkerPlanck
 from ..grid import Grid
-from ..operator import EdgeOperator, Samples, ScharfetterGummel
-from ..operator.clipping import TOL_FRACTION, clip_tails
-from ..operator.flow_edges import FlowEdges
+from ..operator.constants import CONSTANTS as OPERATOR
 from ..plan.validation import check_times, check_tolerance, initial_field
-from ..propagate import Chebyshev, Picture, Rational
-from .gibbs import log_gibbs_at
-from .velocity import Velocity, check_carried, face_velocity
+from .constants import CONSTANTS
+from .counterdiabatic_step import (
+    DrivenProcess,
+    SampledProcess,
+    equal_steps,
+    initial_wave,
+)
+from .velocity import check_transportable
 
-COUNTS = (1, 2, 3, 4, 6, 8)  # steps of the rows of a table
-NODES = COUNTS[-1] + 1  # times that a row needs at most
-SHORTEST, MOST = 1e-7, 2**14  # the least part of the whole that a table may span, and steps in all
-GROW, SHRINK = 4.0, 0.2  # of the span from one table to the next
-ROUNDS, LOOSE, ITERATIONS = 8, 1e-5, 2000  # of conjugate gradients, each on what the last one left over
 
-
-class Drive(eqx.Module):
-    """What `drive` returns.
+class CounterdiabaticResult(eqx.Module):
+    """The result of `evolve_counterdiabatic`.
 
     - `times` `(T,)`; `values` `(T, *shape)` densities; `error` `(T,)` estimated relative L1 error in time
     - `residual`: the largest |d_t sqrt(pi) + G sqrt(pi)| of any step, relative to the largest of its terms
@@ -73,70 +64,25 @@ class Drive(eqx.Module):
         return CODES[int(self.code)]
 
 
-class DrivenProcess(eqx.Module):
-    """What a step needs beside the wave and log sqrt(pi): D along each axis `(d,)`, and the strength of the drive."""
-
-    diffusion: Array
-    strength: Array
-    grid: Grid = eqx.field(static=True)
-
-    def operator(self, log_sqrt_pi: Array) -> EdgeOperator:
-        """The finite volumes of the process whose log sqrt(pi) `(*shape)` is given; nothing else of it is needed."""
-        sides = (axis.face_neighbors(2 * log_sqrt_pi, i) for i, axis in enumerate(self.grid.axes))
-        slopes = tuple(above - below for below, above in sides)
-        samples = Samples(tuple(self.diffusion), slopes, None, 2 * log_sqrt_pi)
-        return ScharfetterGummel().assemble(samples, self.grid, log_sqrt_pi.dtype)
-
-    def step_velocity(self, before: Array, after: Array, length: Array) -> Velocity:
-        """What moves pi_0 to pi_1 in the time `length`, from log sqrt(pi) at both ends."""
-        middle = jnp.logaddexp(before, after) - jnp.log(2.0).astype(before.dtype)
-        rate = 4 / length * jnp.tanh((after - before) / 2)
-        return Velocity(FlowEdges(self.grid, face_velocity(self.grid, middle, rate), middle), rate)
-
-
-class Timed(NamedTuple):
-    """The process and its log sqrt(pi) at any time, read by one small program of `NODES` times."""
-
-    process: DrivenProcess
-    equation: FokkerPlanck
-    dtype: Any
-
-    def log_sqrt_pis(self, start: float, length: float, count: int) -> np.ndarray:
-        """At the ends of `count` equal steps, and the last once more, `(NODES, *shape)`."""
-        times = start + length / count * np.minimum(np.arange(NODES), count)
-        return np.asarray(log_gibbs_at(self.equation, self.process.grid, times), self.dtype) / 2
-
-
-class March(NamedTuple):
-    """The wave, operator calls, the largest residual of G, and in L1 what the steps' own errors come to and how far
-    exp(-h H) has moved the density in all."""
-
-    wave: Array
-    calls: Array
-    residual: Array
-    lost: Array
-    relaxed: Array
-
-
-def drive(
+def evolve_counterdiabatic(
     equation: FokkerPlanck, grid: Grid, density: Any, times: Any, tol: Real | None = None, *, strength: Real = 1.0
-) -> Drive:
-    """The density of a moving process that a counterdiabatic drive carries along.
+) -> CounterdiabaticResult:
+    """The density of a process in a time-dependent potential, with the counterdiabatic drift added.
 
         d_t p = L_t p - strength div(v_t p),      d_t pi_t = -div(pi_t v_t), v of least energy
 
     **Arguments**
 
-    - `equation`: an `fp.FokkerPlanck` that moves, without force and with a constant diffusion
+    - `equation`: a time-dependent `fp.FokkerPlanck`, without force and with a constant diffusion
     - `grid`: of `fp.Line`, `fp.Reflecting` and `fp.Periodic` axes
     - `density`: the state at t = 0: a function of x `(d,)`, `fp.Gaussian` or an array `(*shape)`
     - `times`: `(T,)`, ascending, at least zero
     - `tol`: relative L1 error in time; 1e-8, or 1e-5 in float32
-    - `strength`: what v is multiplied by; 1 keeps up exactly, and far from 1 the wave p / sqrt(pi) may grow beyond
-      what rounding bears: plain transport is `fp.evolve`
+    - `strength`: factor on v; 1 follows exactly. Far from 1 the wave p / sqrt(pi) may grow so large that rounding
+      spoils it: plain transport is `fp.evolve`
 
-    **Returns** a `Drive`; a numerical failure is its `result`. **Raises** `ValueError` for what cannot be right, before
-    computing.
+    **Returns** a `CounterdiabaticResult`; a numerical failure is its `result`. **Raises** `ValueError` for invalid
+    arguments, before computing.
 
     **Keeps**, at strength 1, any speed and any length of steps: mass and the Gibbs density to rounding; chi2(p | pi_t)
     within its bound by the gap, up to `tol`. Positivity to `tol`. **Cost**: a step takes one exponential of H, one
@@ -145,63 +91,132 @@ def drive(
 
     ```python
     import fpsolve as fp
-    from fpsolve.anneal.counterdiabatic import drive
+    from fpsolve.anneal.counterdiabatic import evolve_counterdiabatic
 
     dragged, grid = fp.FokkerPlanck(lambda x, t: (x[0] - 9 * t) ** 2 / 2), fp.Grid(fp.Line(-6.0, 7.0, 64))
-    carried = drive(dragged, grid, dragged.gibbs(grid), [0.05, 0.1])  # centred at 0.45 and 0.9
+    found = evolve_counterdiabatic(dragged, grid, dragged.gibbs(grid), [0.05, 0.1])  # centred at 0.45 and 0.9
     ```
     """
-    equation, grid = check_carried(equation, grid)
+    equation, grid = check_transportable(equation, grid)
     times = check_times(times)
     field = initial_field(equation, grid, density)
     tol = check_tolerance(tol, field.dtype)
-    check_finite_number("strength", strength, "Give 1 for the exact drive.")
+    check_finite_number("strength", strength, "Give 1 to follow exactly.")
     diffusion = np.broadcast_to(np.asarray(equation.diffusion), (grid.ndim,)).astype(field.dtype)
     process = DrivenProcess(as_array(diffusion, field.dtype), as_array(strength, field.dtype), grid)
-    return _drive(Timed(process, equation, field.dtype), field, times.astype(field.dtype), tol)
+    sampled = SampledProcess(process, equation, field.dtype)
+    return _evolve(sampled, field, times.astype(field.dtype), tol)
 
 
-def _drive(timed: Timed, field: Array, times: Array, tol: float) -> Drive:
-    """Table by table from output to output."""
-    dtype, total = field.dtype, float(np.asarray(times)[-1])
-    number = lambda value: np.asarray(value, dtype)
-    start = timed.log_sqrt_pis(0.0, 0.0, 1)
-    wave, first = _enter(timed.process.grid, field, start, number(tol * TOL_FRACTION))
-    now, span, error, hopeless = 0.0, total, float(first), False
-    calls, residual, steps, values, errors = 0.0, 0.0, 0, [], []
-    log_sqrt_pi = start[-1]
+@dataclasses.dataclass
+class _Progress:
+    """The state of a run: the wave and log sqrt(pi) at `time`, the `span` to try next, and totals so far.
+
+    `exhausted` is set when the tolerance cannot be reached: the rest of the run takes one span an output time.
+    """
+
+    time: float
+    span: float
+    wave: Any
+    log_sqrt_pi: np.ndarray
+    error: float
+    calls: float = 0.0
+    steps: int = 0
+    residual: float = 0.0
+    exhausted: bool = False
+
+
+def _evolve(sampled: SampledProcess, field: Array, times: Array, tol: float) -> CounterdiabaticResult:
+    """The run: extrapolation tables, span by span, from output to output."""
+    dtype = field.dtype
+    total = float(np.asarray(times)[-1])
+    # The wave at t = 0. Its tails are clipped, at a fraction of the tolerance, where p / sqrt(pi) would overflow.
+    log_sqrt_pis = sampled.log_sqrt_pis(0.0, 0.0, 1)
+    fraction = np.asarray(tol * OPERATOR.clipping_tol_fraction, dtype)
+    wave, clipping_error = initial_wave(sampled.process.grid, field, log_sqrt_pis, fraction)
+    progress = _Progress(
+        time=0.0,
+        span=total,
+        wave=wave,
+        log_sqrt_pi=log_sqrt_pis[-1],
+        error=float(clipping_error),
+    )
+    values, errors = [], []
     for t in np.asarray(times, float):
-        while now < t:
-            tables = 1 if hopeless else max(1, math.ceil((t - now) / span - 0.01))
-            length = (t - now) / tables
-            share = tol * (1 - TOL_FRACTION) * length / total
-            row = _table(timed, wave, now, length, share)
-            goal = max(share, row.floor)
-            calls, steps, residual = calls + row.calls, steps + row.steps, max(residual, row.residual)
-            hopeless = hopeless or steps > MOST or (length <= SHORTEST * total and row.error > goal)
-            if taken := hopeless or row.error <= goal:
-                wave, error, log_sqrt_pi = row.wave, error + row.error + row.lost, row.log_sqrt_pi
-                now = t if tables == 1 else now + length
-            room = (goal / row.error) ** (1 / (2 * row.level + 1)) if row.error > 0 else GROW
-            factor = min(max(0.8 * room, SHRINK), GROW)
-            span = max(length * factor, span if taken and factor > 1 else SHORTEST * total)
-        values.append(np.exp(log_sqrt_pi) * np.asarray(wave))
-        errors.append(error if t > 0 else 0.0)
+        # Spans end at every output time.
+        while progress.time < t:
+            _advance(progress, sampled, float(t), total, tol)
+        values.append(np.exp(progress.log_sqrt_pi) * np.asarray(progress.wave))
+        errors.append(progress.error if t > 0 else 0.0)
+
     table = np.stack(values)
-    failed = "tolerance_not_reached" if errors[-1] > tol else "successful"
-    ended = code(failed if np.all(np.isfinite(table)) else "not_finite")
-    numbers = as_array(table, dtype), as_array(errors, dtype), as_array(residual), as_array(calls), as_array(steps, int)
-    return Drive(times, *numbers, as_array(ended, int))
+    # The errors of all spans are summed: the last is the largest.
+    outcome = "tolerance_not_reached" if errors[-1] > tol else "successful"
+    # A failure is a named result, not an exception: the caller decides.
+    if not np.all(np.isfinite(table)):
+        outcome = "not_finite"
+    return CounterdiabaticResult(
+        times=times,
+        values=as_array(table, dtype),
+        error=as_array(errors, dtype),
+        residual=as_array(progress.residual),
+        calls=as_array(progress.calls),
+        steps=as_array(progress.steps, int),
+        code=as_array(code(outcome), int),
+    )
 
 
-class Row(NamedTuple):
-    """The best of a table: the wave, its `error` and the `floor` that rounding puts under it, what its steps `lost` on
-    their own, its `level`; of all rows the largest `residual`, the `calls` and the `steps`; log sqrt(pi) at the end."""
+def _advance(progress: _Progress, sampled: SampledProcess, target: float, total: float, tol: float) -> None:
+    """One extrapolation table towards the output time `target`: it is accepted or not, and the span adapted."""
+    spans = 1
+    if not progress.exhausted:
+        spans = max(1, math.ceil((target - progress.time) / progress.span - CONSTANTS.span_rounding))
+    # Equal spans, about as long as the one to try, that end at the target.
+    length = (target - progress.time) / spans
+    min_length = CONSTANTS.min_span * total
+
+    # The tolerance is spent evenly over time; the rest of it has been spent on clipping.
+    local_tol = tol * (1 - OPERATOR.clipping_tol_fraction) * length / total
+    table = _extrapolate(sampled, progress.wave, progress.time, length, local_tol)
+    # A shorter span does not reduce rounding errors: an error of their size is accepted.
+    allowed = max(local_tol, table.rounding)
+    progress.calls += table.calls
+    progress.steps += table.steps
+    progress.residual = max(progress.residual, table.residual)
+
+    too_many = progress.steps > CONSTANTS.max_steps
+    too_short = length <= min_length and table.error > allowed
+    progress.exhausted = progress.exhausted or too_many or too_short
+
+    accepted = progress.exhausted or table.error <= allowed
+    if accepted:
+        progress.wave, progress.log_sqrt_pi = table.wave, table.log_sqrt_pi
+        progress.error = progress.error + table.error + table.step_error
+        # The last span ends at the target exactly, which a sum of lengths may miss by rounding.
+        progress.time = target if spans == 1 else progress.time + length
+
+    # The estimate of the error at a level is of order span^(2 level + 1).
+    ratio = CONSTANTS.max_growth
+    if table.error > 0:
+        ratio = (allowed / table.error) ** (1 / (2 * table.level + 1))
+    factor = min(max(CONSTANTS.step_safety * ratio, CONSTANTS.max_shrink), CONSTANTS.max_growth)
+    # A span that was cut short by an output time does not reduce the next one.
+    shortest = progress.span if accepted and factor > 1 else min_length
+    progress.span = max(length * factor, shortest)
+
+
+class _TableResult(NamedTuple):
+    """The result of an extrapolation table.
+
+    - the extrapolated `wave` with the smallest `error`, its `level`, the size of `rounding` errors in it, and the sum
+      `step_error` of the errors of its steps themselves
+    - of all rows: the largest `residual`, the operator `calls` and the `steps`; log sqrt(pi) at the end of the span
+    """
 
     wave: Any
     error: float
-    floor: float
-    lost: float
+    rounding: float
+    step_error: float
     level: int
     residual: float
     calls: float
@@ -209,145 +224,62 @@ class Row(NamedTuple):
     log_sqrt_pi: Any
 
 
-def _table(timed: Timed, wave: Any, start: float, length: float, share: float) -> Row:
-    """Steps over one span, more of them row by row and extrapolated, until two rows agree.
+def _extrapolate(sampled: SampledProcess, wave: Any, start: float, length: float, local_tol: float) -> _TableResult:
+    """The wave after one span: rows of more and more steps, extrapolated in h^2 until two rows agree.
 
-    One step is enough where exp(-h H) finds nothing to do at either end: what splitting costs is then nothing, too.
+    One step is enough where exp(-h H) changes nothing at either end: splitting then causes no error.
     """
-    number = lambda value: np.asarray(value, timed.dtype)
-    above: list[np.ndarray] = []
-    best, residual, calls = Row(wave, math.inf, 0.0, 0.0, 0, 0.0, 0.0, 0, None), 0.0, 0.0
-    for level, count in enumerate(COUNTS):
-        log_sqrt_pis = timed.log_sqrt_pis(start, length, count)
-        march = _march(timed.process, wave, log_sqrt_pis, number(length), np.asarray(count))
-        row = [np.asarray(march.wave)]
-        for j, coarse in enumerate(above, start=1):
-            row.append(row[-1] + (row[-1] - coarse) / number((count / COUNTS[level - j]) ** 2 - 1))
-        apart, floor = _distance(timed.process.grid, row[-1], above[-1] if above else row[-1], log_sqrt_pis[-1])
-        error, lost = apart if above else float(march.relaxed), float(march.lost)
-        floor = max(floor, lost)
-        residual = max(residual, float(march.residual))
-        calls = calls + float(march.calls)
-        steps = sum(COUNTS[: level + 1])
+    grid, counts = sampled.process.grid, CONSTANTS.extrapolation_counts
+    number = lambda value: np.asarray(value, sampled.dtype)
+    previous: list[np.ndarray] = []
+    best = _TableResult(wave, math.inf, 0.0, 0.0, 0, 0.0, 0.0, 0, None)
+    residual, calls = 0.0, 0.0
+    for level, count in enumerate(counts):
+        log_sqrt_pis = sampled.log_sqrt_pis(start, length, count)
+        state = equal_steps(sampled.process, wave, log_sqrt_pis, number(length), np.asarray(count))
+
+        # The row of Neville's scheme.
+        row = [np.asarray(state.wave)]
+        for j, coarse in enumerate(previous, start=1):
+            row.append(row[-1] + (row[-1] - coarse) / number((count / counts[level - j]) ** 2 - 1))
+
+        # The first row has no other to compare with: its error is at most what H did at all.
+        reference = previous[-1] if previous else row[-1]
+        difference, rounding = _distance(grid, row[-1], reference, log_sqrt_pis[-1])
+        error = difference if previous else float(state.relaxed)
+        rounding = max(rounding, float(state.step_error))
+        residual = max(residual, float(state.residual))
+        calls += float(state.calls)
+        # Not always the last row: rounding grows with the number of steps.
         if error < best.error:
-            best = Row(row[-1], error, floor, lost, level, 0.0, 0.0, 0, None)
-        best = best._replace(residual=residual, calls=calls, steps=steps, log_sqrt_pi=log_sqrt_pis[-1])
-        if error <= (max(share, floor) if above else floor):
+            best = best._replace(
+                wave=row[-1],
+                error=error,
+                rounding=rounding,
+                step_error=float(state.step_error),
+                level=level,
+            )
+        best = best._replace(
+            residual=residual,
+            calls=calls,
+            steps=sum(counts[: level + 1]),
+            log_sqrt_pi=log_sqrt_pis[-1],
+        )
+        if error <= (max(local_tol, rounding) if previous else rounding):
             break
-        above = row
+        previous = row
     return best
 
 
-@quick_program
-def _enter(grid: Grid, field: Array, log_sqrt_pis: Any, fraction: Any) -> tuple[Array, Array]:
-    """The wave at t = 0, and what its mass was changed by to keep its tails low."""
-    weights, log_sqrt_pi = grid.weights.astype(field.dtype), log_sqrt_pis[0]
-    wave = clip_tails(field, log_sqrt_pi, weights, fraction)
-    lost = jnp.sum(weights * jnp.abs(jnp.exp(log_sqrt_pi) * wave - field)) / jnp.sum(weights * field)
-    return wave, lost
-
-
 def _distance(grid: Grid, fine: np.ndarray, coarse: np.ndarray, log_sqrt_pi: np.ndarray) -> tuple[float, float]:
-    """The relative L1 distance of two densities, and what rounding alone may make it."""
+    """The relative L1 distance of two densities, given as waves, and the size of rounding errors in it."""
     weights = np.ones((), fine.dtype)
     for axis in grid.axes:
         weights = weights[..., None] * axis.weights.astype(fine.dtype)
+    # The density is exp(log_sqrt_pi) times the wave.
     measure = weights * np.exp(log_sqrt_pi)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a run that overflowed is refused as such
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # an overflow is reported as "not_finite"
         mass = np.sum(measure * np.abs(fine))
-        rounding = 64 * np.finfo(fine.dtype).eps * np.sqrt(np.sum(weights * fine**2))
+        epsilon = CONSTANTS.rounding_factor * np.finfo(fine.dtype).eps
+        rounding = epsilon * np.sqrt(np.sum(weights * fine**2))
         return float(np.sum(measure * np.abs(fine - coarse)) / mass), float(rounding / mass)
-
-
-@shape_program
-def _march(process: DrivenProcess, wave: Any, log_sqrt_pis: Any, length: Any, count: Any) -> March:
-    """`count` equal steps; the halves of exp(-h H) that meet are one."""
-    h = length / count
-
-    def relax_and_transport(k: Array, march: March) -> March:
-        log_sqrt_pi = log_sqrt_pis[k]
-        wave, calls, lost = _relax(process, march.wave, log_sqrt_pi, jnp.where((k == 0) | (k == count), h / 2, h))
-        relaxed = process.grid.integrate(jnp.exp(log_sqrt_pi) * jnp.abs(wave - march.wave))
-        march = March(wave, march.calls + calls, march.residual, march.lost + lost, march.relaxed + relaxed)
-        step = lambda m: _transport_step(process, m, log_sqrt_pi, log_sqrt_pis[jnp.minimum(k + 1, NODES - 1)], h)
-        return jax.lax.cond(k < count, step, lambda m: m, march)
-
-    zero = jnp.zeros((), wave.dtype)
-    return jax.lax.fori_loop(0, count + 1, relax_and_transport, March(wave, zero, zero, zero, zero))
-
-
-def _relax(process: DrivenProcess, wave: Array, log_sqrt_pi: Array, length: Array) -> tuple[Array, Array, Array]:
-    """exp(-h H_t) psi, its operator calls and its own error."""
-    operator = process.operator(log_sqrt_pi)
-    exactly = jnp.zeros((), wave.dtype)
-    if process.grid.ndim > 1:
-        method = Chebyshev()
-        taken = method.apply(method.prepare(operator, Picture.GIBBS_WAVE), wave, length[None], exactly, 0.0)
-        return taken.field[0], taken.calls, taken.error[0]
-    method = Rational()
-    prepared = method.prepare(operator, Picture.DENSITY)
-    taken = method.apply(prepared, jnp.exp(log_sqrt_pi) * wave, length[None], exactly, 0.0)
-    return divide_by_sqrt_pi(taken.field[0], log_sqrt_pi), taken.calls, taken.error[0]
-
-
-def _transport_step(process: DrivenProcess, march: March, before: Array, after: Array, h: Array) -> March:
-    """U psi, from log sqrt(pi) at both ends of the step."""
-    moved = process.step_velocity(before, after, h)
-    gauge = jnp.exp((1 - process.strength) * (before - after) / 2)
-    flow, m = moved.operator, jnp.exp(moved.operator.log_sqrt_pi)
-    wave = march.wave * gauge
-    wave = 2 * _halfway(flow, wave, process.strength * h / 2) - wave
-    unbalanced = process.grid.integrate(m * jnp.abs(moved.rate * m + 2 * flow.wave(m)))
-    residual = jnp.maximum(march.residual, moved.residual)
-    return March(wave * gauge, march.calls + 1, residual, march.lost + h * unbalanced, march.relaxed)
-
-
-def _halfway(flow: FlowEdges, wave: Array, h: Array) -> Array:
-    """(1 + h G)^-1 psi."""
-    if flow.grid.ndim > 1:
-        return _by_gradients(flow, wave, h)
-    (axis,) = flow.grid.axes
-    links = h * flow.velocity[0] / (2 * float(axis.weights[0]))
-    if axis.boundary == "no_flux":
-        return _tridiagonal(links, wave[:, None])[:, 0]
-    corner = jnp.zeros_like(wave[:-1]).at[0].add(-links[-1]).at[-1].add(links[-2])
-    inner = _tridiagonal(links[:-2], jnp.stack([wave[:-1], corner], 1))
-    last = (wave[-1] + jnp.sum(corner * inner[:, 0])) / (1 + jnp.sum(corner * inner[:, 1]))
-    return jnp.append(inner[:, 0] - last * inner[:, 1], last)
-
-
-def _tridiagonal(links: Array, loads: Array) -> Array:
-    """(1 + K) x = loads `(n, k)`, K antisymmetric with `links` above its diagonal."""
-    zero = jnp.zeros(1, links.dtype)
-    below, above = jnp.concatenate([zero, -links]), jnp.concatenate([links, zero])
-    return jax.lax.linalg.tridiagonal_solve(below, jnp.ones_like(above), above, loads)
-
-
-def _by_gradients(flow: FlowEdges, wave: Array, h: Array) -> Array:
-    """Conjugate gradients for (1 - (h G)^2) y = (1 - h G) psi, which is symmetric and at least 1, on what is left."""
-    turn = lambda u: h * flow.wave(u)
-    diagonal = jnp.ones_like(wave)
-    for i, axis in enumerate(flow.grid.axes):
-        squares = axis.node_faces(jnp.square(h * flow.velocity[i] / (2 * float(axis.weights[0]))), i)
-        diagonal = diagonal + squares[0] + squares[1]
-    size = jnp.linalg.norm
-
-    def again(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        y, left, _, k = state
-        more, _ = jax.scipy.sparse.linalg.cg(
-            lambda u: u - turn(turn(u)),
-            left - turn(left),
-            tol=LOOSE,
-            maxiter=ITERATIONS,
-            M=lambda u: u / diagonal,
-        )
-        after = wave - (y + more) - turn(y + more)
-        better = size(after) < size(left)
-        return jnp.where(better, y + more, y), jnp.where(better, after, left), size(after) / size(left), k + 1
-
-    def unfinished(state: tuple[Array, Array, Array, Array]) -> Array:
-        _, left, fell, k = state
-        return (size(left) > 2 * jnp.finfo(wave.dtype).eps * size(wave)) & (fell < 0.5) & (k < ROUNDS)
-
-    start = (jnp.zeros_like(wave), wave, jnp.zeros((), wave.dtype), jnp.zeros((), int))
-    return jax.lax.while_loop(unfinished, again, start)[0]

@@ -1,14 +1,14 @@
-"""What a path promises everywhere: how convex its potentials are, and how far and how steeply they are driven.
+"""Global constants of a path at a lambda: convexity, largest decrease and Lipschitz constant of d_lambda log pi.
 
-    kappa       with Hess U >= kappa:  D rho >= kappa                                   (Bakry-Emery)
-                with U = V + b, Hess V >= kappa:  D rho >= kappa exp(-osc(b) / D)       (Holley-Stroock)
-    sup(-ell)   largest fall of log pi per lambda, M = lambda' sup(-ell)
-    slope       sup |grad ell|, the Lipschitz constant of ell = d_lambda log pi
+    kappa        with Hess U >= kappa:  D rho >= kappa                                   (Bakry-Emery)
+                 with U = V + b, Hess V >= kappa:  D rho >= kappa exp(-osc(b) / D)       (Holley-Stroock)
+    sup_decrease sup(-ell), the largest decrease of log pi per lambda: M = lambda' sup(-ell)
+    lipschitz    sup |grad ell|, the Lipschitz constant of ell = d_lambda log pi
 
-rho is the constant of the logarithmic Sobolev inequality of pi. Suprema are taken over the nodes of the grid and, where
-the box is only a cut through a line, over points up to `FARTHEST` half boxes away: what still grows there is unbounded.
-V is the convex envelope of U - kappa |x|^2 / 2 on the box, by two discrete Legendre transforms, which never exceeds
-what it envelops, so that osc(b) is not underestimated.
+rho is the constant of the logarithmic Sobolev inequality of pi. Suprema are taken over the nodes of a grid and, where
+the box truncates an unbounded line, over points up to 64 half boxes away: what still grows there counts as unbounded.
+V is the convex envelope of U - kappa |x|^2 / 2 on the box, by two discrete Legendre transforms. It never exceeds the
+function that it envelops, so that osc(b) is not underestimated.
 
 References: Bakry and Emery, Sem. Prob. XIX (1985) 177; Holley and Stroock, J. Stat. Phys. 46 (1987) 1159.
 """
@@ -23,86 +23,95 @@ from jaxtyping import Array
 from ..core.program import sampling_program
 from ..grid import Grid
 from ..potential import as_potential
-
-FARTHEST = 64.0  # half boxes
-SHELLS = np.asarray([1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0, 32.0, FARTHEST])
-DIRECTIONS = 64
-GROWS = 1e-3  # relative growth from the last shell but one to the last, beyond which something is unbounded
-TRIED = np.geomspace(0.02, 1.0, 12)  # parts of the largest convexity far out, as kappa of V
-MOST = 96  # nodes an axis of an envelope
-TOUCHES = 1e-9  # of the range of U, by which an envelope may stay below it at the edge of a box
+from .constants import CONSTANTS
 
 
-class Promise(NamedTuple):
-    """At one lambda: D rho (0 where none is known), by which criterion, sup(-ell), and sup |grad ell|."""
+class PathConstants(NamedTuple):
+    """At one lambda: `rate` D rho (0 where none is known) and its criterion, sup(-ell), and sup |grad ell|."""
 
     rate: float
     criterion: str
-    fall: float
-    slope: float
+    sup_decrease: float
+    lipschitz: float
 
 
-class Sampled(NamedTuple):
-    """At several lambda: at points `(M, m)` U, the least eigenvalue of Hess U, d_lambda log pi without its mean, and
-    the length of its gradient; the mean of d_lambda log pi `(M,)`."""
+class PathSamples(NamedTuple):
+    """Samples of a path at several lambdas.
+
+    - at m points `(M, m)`: the energy U, the least eigenvalue of Hess U, -d_lambda U / D, the length of its gradient
+    - `mean` `(M,)`: the mean of -d_lambda U / D over pi, by which it differs from ell = d_lambda log pi
+    """
 
     energy: Any
-    least: Any
-    drive: Any
-    steep: Any
+    least_curvature: Any
+    driving: Any
+    steepness: Any
     mean: Any
 
 
-def promises(path: Any, diffusion: Any, grid: Grid, lambdas: np.ndarray) -> list[Promise]:
-    """What holds at each of `lams` `(M,)`. **Cost**: Hessians at some thousand points, and envelopes of a coarse grid.
+def path_constants(path: Any, diffusion: Any, grid: Grid, lambdas: np.ndarray) -> list[PathConstants]:
+    """The constants of a path from `read_path` at each of `lambdas` `(M,)`.
 
-    `path` is one that was read.
+    **Cost**: Hessians at some thousand points, and convex envelopes on a coarse grid.
     """
-    coarse = _coarse(grid)
+    coarse = _coarse_grid(grid)
+    # Points in the box and beyond it are sampled together, by one program.
     inside = _points(coarse)
-    points = np.concatenate([inside, _shells(grid)])
-    sampled = Sampled(*map(np.asarray, _sample(path, np.asarray(diffusion, float), points, grid, lambdas)))
+    points = np.concatenate([inside, _points_beyond(grid)])
+    arrays = map(np.asarray, _sample_path(path, np.asarray(diffusion, float), points, grid, lambdas))
+    samples = PathSamples(*arrays)
     return [
-        _promise(float(diffusion), coarse, len(inside), Sampled(*(values[k] for values in sampled)))
+        _constants_at(float(diffusion), coarse, len(inside), PathSamples(*(values[k] for values in samples)))
         for k in range(len(lambdas))
     ]
 
 
-def _promise(diffusion: float, coarse: Grid, inside: int, at: Sampled) -> Promise:
-    """At one lambda; the first `inside` points are those of the coarse grid."""
-    count = DIRECTIONS + 2 * coarse.ndim
-    drive = at.drive - at.mean
-    fall = _supremum(-drive[:inside], -drive[inside:], count)
-    slope = _supremum(at.steep[:inside], at.steep[inside:], count)
-    convexity = float(np.min(at.least))
+def _constants_at(diffusion: float, coarse: Grid, inside: int, samples: PathSamples) -> PathConstants:
+    """The constants at one lambda; the first `inside` points are those of the coarse grid."""
+    shell_size = CONSTANTS.shell_directions + 2 * coarse.ndim
+    ell = samples.driving - samples.mean
+    sup_decrease = _supremum(-ell[:inside], -ell[inside:], shell_size)
+    lipschitz = _supremum(samples.steepness[:inside], samples.steepness[inside:], shell_size)
+    convexity = float(np.min(samples.least_curvature))
+    # A convex potential needs no decomposition into V + b.
     if convexity > 0:
-        return Promise(convexity, "Bakry-Émery", fall, slope)
-    rate = _holley_stroock(diffusion, coarse, np.asarray(at.energy[:inside]), at.least[inside:])
-    return Promise(rate, "Holley-Stroock" if rate > 0 else "none", fall, slope)
+        return PathConstants(convexity, "Bakry-Émery", sup_decrease, lipschitz)
+    energy = np.asarray(samples.energy[:inside])
+    rate = _holley_stroock(diffusion, coarse, energy, samples.least_curvature[inside:])
+    return PathConstants(rate, "Holley-Stroock" if rate > 0 else "none", sup_decrease, lipschitz)
 
 
 @sampling_program
-def _sample(path: Any, diffusion: Any, points: Any, grid: Grid, lambdas: Any) -> Sampled:
-    energy = lambda x, lam: jnp.asarray(as_potential(path(lam))(x, lam))
+def _sample_path(path: Any, diffusion: Any, points: Any, grid: Grid, lambdas: Any) -> PathSamples:
+    def energy(x: Array, lam: Array) -> Array:
+        return jnp.asarray(as_potential(path(lam))(x, lam))
 
-    def at(lam: Array) -> Sampled:
+    def at(lam: Array) -> PathSamples:
         one = jnp.ones_like(lam)
-        drive = lambda x: -jax.jvp(lambda lam: energy(x, lam), (lam,), (one,))[1] / diffusion
-        least = lambda x: _least_eigenvalue(jax.hessian(energy)(x, lam))
-        steep = lambda x: jnp.sqrt(jnp.sum(jax.grad(drive)(x) ** 2))
+
+        def driving(x: Array) -> Array:
+            return -jax.jvp(lambda lam: energy(x, lam), (lam,), (one,))[1] / diffusion
+
+        # The mean over pi, on the grid; log pi is shifted by its maximum so that exp does not overflow.
         on_grid = lambda lam: grid.sample(lambda x: energy(x, lam))
-        height, change = jax.jvp(on_grid, (lam,), (one,))
-        log_pi = -height / diffusion
+        energies, changes = jax.jvp(on_grid, (lam,), (one,))
+        log_pi = -energies / diffusion
         pi = jnp.exp(log_pi - jnp.max(log_pi))
-        mean = -grid.integrate(pi * change / diffusion) / grid.integrate(pi)
-        values = lambda x: Sampled(energy(x, lam), least(x), drive(x), steep(x), mean)
+        mean = -grid.integrate(pi * changes / diffusion) / grid.integrate(pi)
+
+        def values(x: Array) -> PathSamples:
+            curvature = _least_eigenvalue(jax.hessian(energy)(x, lam))
+            steepness = jnp.sqrt(jnp.sum(jax.grad(driving)(x) ** 2))
+            return PathSamples(energy(x, lam), curvature, driving(x), steepness, mean)
+
         return jax.vmap(values)(points)._replace(mean=mean)
 
     return jax.lax.map(at, lambdas)
 
 
 def _least_eigenvalue(matrix: Array) -> Array:
-    """Of a symmetric matrix `(d, d)`; closed in one and two dimensions, where LAPACK at each point would be slow."""
+    """The least eigenvalue of a symmetric matrix `(d, d)`."""
+    # Formulas for d = 1 and 2, where LAPACK, called once for each point, would be slow.
     if matrix.shape[0] == 1:
         return matrix[0, 0]
     if matrix.shape[0] == 2:
@@ -116,54 +125,74 @@ def _points(grid: Grid) -> np.ndarray:
     return np.stack(np.meshgrid(*(axis.nodes for axis in grid.axes), indexing="ij"), axis=-1).reshape(-1, grid.ndim)
 
 
-def _supremum(near: np.ndarray, far: np.ndarray, count: int) -> float:
-    """The largest value, infinite where it is not finite or still grows outwards; `far` shell by shell of `count`."""
-    top = float(np.max(near))
+def _supremum(near: np.ndarray, far: np.ndarray, shell_size: int) -> float:
+    """The largest value; infinite where it is not finite or still grows outwards.
+
+    `far` holds the values beyond the box, shell by shell of `shell_size` values.
+    """
+    largest = float(np.max(near))
+    # Growth is measured between the last two shells, relative to the value there.
     if far.size:
-        rings = np.max(far.reshape(-1, count), axis=1)
-        if not np.all(np.isfinite(rings)) or rings[-1] > max(top, rings[-2]) + GROWS * (1 + abs(rings[-2])):
+        shells = np.max(far.reshape(-1, shell_size), axis=1)
+        growth = CONSTANTS.unbounded_growth * (1 + abs(shells[-2]))
+        if not np.all(np.isfinite(shells)) or shells[-1] > max(largest, shells[-2]) + growth:
             return np.inf
-        top = max(top, float(np.max(rings)))
-    return top if np.isfinite(top) else np.inf
+        largest = max(largest, float(np.max(shells)))
+    return largest if np.isfinite(largest) else np.inf
 
 
-def _shells(grid: Grid) -> np.ndarray:
-    """Points beyond the box along its open directions, shell by shell; none where every axis has ends of its own."""
-    free = np.asarray([axis.unbounded for axis in grid.axes])
-    if not free.any():
+def _points_beyond(grid: Grid) -> np.ndarray:
+    """Points beyond the box along its unbounded axes, shell by shell, `(m, d)`; none where every axis is bounded."""
+    unbounded = np.asarray([axis.unbounded for axis in grid.axes])
+    if not unbounded.any():
         return np.zeros((0, grid.ndim))
     middle = np.asarray([(axis.lower + axis.upper) / 2 for axis in grid.axes])
     half = np.asarray([axis.length / 2 for axis in grid.axes])
-    rays = np.random.default_rng(0).normal(size=(DIRECTIONS, grid.ndim)) * free
-    rays = rays / np.maximum(np.max(np.abs(rays), axis=1, keepdims=True), 1e-12)
-    along = np.concatenate([np.eye(grid.ndim), -np.eye(grid.ndim)]) * free
-    rays = np.concatenate([rays, along])
-    return (middle + SHELLS[:, None, None] * half * rays).reshape(-1, grid.ndim)
+    # Random directions, scaled to the surface of a cube, and the directions of the axes. The seed is fixed: one path
+    # has one answer. The maximum keeps a vanishing direction from 0 / 0.
+    random = np.random.default_rng(0).normal(size=(CONSTANTS.shell_directions, grid.ndim)) * unbounded
+    random = random / np.maximum(np.max(np.abs(random), axis=1, keepdims=True), 1e-12)
+    along_axes = np.concatenate([np.eye(grid.ndim), -np.eye(grid.ndim)]) * unbounded
+    directions = np.concatenate([random, along_axes])
+    radii = np.asarray(CONSTANTS.shells)[:, None, None]
+    return (middle + radii * half * directions).reshape(-1, grid.ndim)
 
 
-def _coarse(grid: Grid) -> Grid:
-    return Grid(*(type(a)(a.lower, a.upper, min(a.n, MOST if grid.ndim < 3 else 24)) for a in grid.axes))
+def _coarse_grid(grid: Grid) -> Grid:
+    """The same box with few enough nodes for a convex envelope."""
+    most = CONSTANTS.envelope_nodes if grid.ndim < 3 else CONSTANTS.envelope_nodes_3d
+    return Grid(*(type(axis)(axis.lower, axis.upper, min(axis.n, most)) for axis in grid.axes))
 
 
-def _holley_stroock(diffusion: float, coarse: Grid, heights: np.ndarray, far: np.ndarray) -> float:
-    if not all(axis.unbounded for axis in coarse.axes) or not far.size:
+def _holley_stroock(diffusion: float, coarse: Grid, energy: np.ndarray, far_curvatures: np.ndarray) -> float:
+    """max over kappa of kappa exp(-osc(b) / D); 0 where the criterion gives nothing.
+
+    `energy` `(m,)` at the points of the coarse grid; `far_curvatures`: least eigenvalues of Hess U beyond the box.
+    """
+    if not all(axis.unbounded for axis in coarse.axes) or not far_curvatures.size:
         return 0.0
-    outside = float(np.min(far))
+    # b is computed on the box: beyond it U itself must be strongly convex.
+    outside = float(np.min(far_curvatures))
     if outside <= 0:
         return 0.0
-    energy = heights.reshape(coarse.shape)
-    square = (np.sum(_points(coarse) ** 2, axis=-1) / 2).reshape(coarse.shape)
+    heights = energy.reshape(coarse.shape)
+    half_square = (np.sum(_points(coarse) ** 2, axis=-1) / 2).reshape(coarse.shape)
+    nodes = [np.asarray(axis.nodes) for axis in coarse.axes]
+    # A larger kappa relaxes faster in V, at the price of a larger oscillation of b: the best of several is taken.
     best = 0.0
-    for kappa in outside * TRIED:
-        lifted = energy - kappa * square
-        below = lifted - envelope(lifted, [np.asarray(axis.nodes) for axis in coarse.axes])
-        if max(np.max(np.take(below, [0, -1], axis=i)) for i in range(coarse.ndim)) <= TOUCHES * np.ptp(lifted):
-            best = max(best, kappa * float(np.exp(-np.max(below) / diffusion)))
+    for kappa in outside * np.geomspace(*CONSTANTS.convexity_fractions):
+        reduced = heights - kappa * half_square
+        b = reduced - envelope(reduced, nodes)
+        # V continues U beyond the box only if it equals U at the edge of the box.
+        at_edge = max(np.max(np.take(b, [0, -1], axis=i)) for i in range(coarse.ndim))
+        if at_edge <= CONSTANTS.envelope_contact * np.ptp(reduced):
+            best = max(best, kappa * float(np.exp(-np.max(b) / diffusion)))  # b >= 0: its oscillation is its maximum
     return best
 
 
 def envelope(heights: np.ndarray, nodes: list[np.ndarray]) -> np.ndarray:
-    """The convex envelope of values on a grid, from below: the Legendre transform, twice, axis by axis."""
+    """The convex envelope of values on a grid: the Legendre transform, twice, axis by axis."""
+    # f*(p) = max_x p x - f(x), and f** is the envelope.
     slopes = [_slopes(heights, x, i) for i, x in enumerate(nodes)]
     dual = -heights
     for i, (x, p) in enumerate(zip(nodes, slopes, strict=True)):
@@ -175,7 +204,11 @@ def envelope(heights: np.ndarray, nodes: list[np.ndarray]) -> np.ndarray:
 
 
 def _slopes(heights: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:
-    """The slopes that the values have along an axis: all of them on a line, else as many as there are nodes, twice."""
+    """The slopes at which the transform is sampled along an axis.
+
+    On a line these are all slopes between neighbours, with which the envelope is exact. In more dimensions they are as
+    many quantiles of the slopes as there are nodes, twice; the envelope is then lower, which is safe.
+    """
     steps = np.diff(x).reshape(-1, *(1,) * (heights.ndim - 1 - axis))
     found = (np.diff(heights, axis=axis) / steps).ravel()
     return np.unique(found if heights.ndim == 1 else np.quantile(found, np.linspace(0, 1, 2 * len(x))))
@@ -183,8 +216,9 @@ def _slopes(heights: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:
 
 def _conjugate(values: np.ndarray, x: np.ndarray, p: np.ndarray, axis: int) -> np.ndarray:
     """max over x of p x + values, along one axis."""
-    moved = np.moveaxis(values, axis, -1)
-    best = np.full((*moved.shape[:-1], len(p)), -np.inf)
-    for k, place in enumerate(x):
-        best = np.maximum(best, p * place + moved[..., k, None])
+    values = np.moveaxis(values, axis, -1)
+    best = np.full((*values.shape[:-1], len(p)), -np.inf)
+    # One node at a time, so that no table of all pairs (x, p) is held in memory.
+    for k, node in enumerate(x):
+        best = np.maximum(best, p * node + values[..., k, None])
     return np.moveaxis(best, -1, axis)

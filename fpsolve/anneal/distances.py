@@ -1,9 +1,9 @@
-"""How far a density p is from the Gibbs density pi, with all digits of small distances and of thin tails.
+"""Distances of a density p from the Gibbs density pi, accurate for small distances and for thin tails.
 
     KL = int p log(p/pi) - p + pi       TV = (1/2) int |p - pi|       1 - F,  F = (int sqrt(p pi))^2
 
-Where p is close to pi the integrand of KL is taken from its series in h = p/pi - 1, whose terms do not cancel; where pi
-underflows, from log pi. A density that rounding has made negative counts as zero.
+Where p is close to pi the integrand of KL is summed from its series in h = p/pi - 1, whose terms do not cancel. Where
+pi underflows, log pi is used. A negative density, which rounding can cause, counts as zero.
 
 Every function takes the array module `xp`: numpy on the host, where nothing is compiled, or jax.numpy in a program.
 """
@@ -14,24 +14,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..grid import Grid
-
-CLOSE = 0.03  # |p / pi - 1| below which the series is taken: ten terms then reach 0.03^11 / 110 = 2e-19
-TERMS = 10
+from .constants import CONSTANTS
 
 
 def relative_entropy(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jnp) -> Any:
     """KL(p | pi), `(...)`, of densities `(..., *shape)` from log pi `(..., *shape)`."""
     gibbs = xp.exp(log_gibbs)
-    held = gibbs > 0
-    close = held & (xp.abs(density - gibbs) < CLOSE * gibbs)
+    # In every `where` below the unused branch is kept finite: under `grad` it would turn into NaN.
+    close = (gibbs > 0) & (xp.abs(density - gibbs) < CONSTANTS.series_range * gibbs)
     h = xp.where(close, (density - gibbs) / xp.where(close, gibbs, 1), 0)
+    # (1 + h) log(1 + h) - h = sum_n (-h)^n / (n (n - 1)), n >= 2, by Horner's rule.
     series = xp.zeros_like(h)
-    for n in range(TERMS, 1, -1):  # (1 + h) log(1 + h) - h = sum_n (-h)^n / (n (n - 1))
+    for n in range(CONSTANTS.series_terms, 1, -1):
         series = 1 / (n * (n - 1)) - h * series
-    there = xp.maximum(density, 0)
-    filled = there > 0
-    plain = xp.where(filled, there * (xp.log(xp.where(filled, there, 1)) - log_gibbs), 0) - there + gibbs
-    return integral(xp.where(close, gibbs * h**2 * series, plain), grid, xp)
+    p = xp.maximum(density, 0)
+    positive = p > 0
+    direct = xp.where(positive, p * (xp.log(xp.where(positive, p, 1)) - log_gibbs), 0) - p + gibbs
+    return integral(xp.where(close, gibbs * h**2 * series, direct), grid, xp)
 
 
 def total_variation(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jnp) -> Any:
@@ -40,9 +39,10 @@ def total_variation(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jnp) -> 
 
 
 def infidelity(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jnp) -> Any:
-    """1 - (int sqrt(p pi))^2, `(...)`: with s = (1/2) int (sqrt p - sqrt pi)^2 it is s (2 - s)."""
-    there = density > 0
-    root = xp.where(there, xp.sqrt(xp.where(there, density, 1)), 0)
+    """1 - (int sqrt(p pi))^2, `(...)`."""
+    # With s = (1/2) int (sqrt p - sqrt pi)^2 this is s (2 - s), where nothing cancels.
+    positive = density > 0
+    root = xp.where(positive, xp.sqrt(xp.where(positive, density, 1)), 0)
     half = integral((root - xp.exp(log_gibbs / 2)) ** 2, grid, xp) / 2
     return half * (2 - half)
 
@@ -50,13 +50,14 @@ def infidelity(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jnp) -> Any:
 def chi_square(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jnp) -> Any:
     """int (p - pi)^2 / pi, `(...)`; infinite where pi has underflowed and p has not."""
     gibbs = xp.exp(log_gibbs)
-    held = gibbs > 0
-    gap = density - gibbs
-    return integral(xp.where(held, gap**2 / xp.where(held, gibbs, 1), xp.where(gap == 0, 0, xp.inf)), grid, xp)
+    positive = gibbs > 0
+    difference = density - gibbs
+    underflowed = xp.where(difference == 0, 0, xp.inf)
+    return integral(xp.where(positive, difference**2 / xp.where(positive, gibbs, 1), underflowed), grid, xp)
 
 
 def integral(u: Any, grid: Grid, xp: Any = jnp) -> Any:
-    """Of `u` `(..., *shape)` over the last d axes, `(...)`."""
+    """The integral of `u` `(..., *shape)` over the last d axes, `(...)`."""
     if xp is jnp:
         return grid.integrate(u)
     for axis in reversed(grid.axes):

@@ -1,4 +1,4 @@
-"""Gibbs densities of a moving process, by small programs that evaluate its functions (`core.program`)."""
+"""Gibbs densities in a time-dependent potential, by small programs that evaluate its functions (`core.program`)."""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
-"""One grid for a whole path: the boxes of all its Gibbs densities together, at the spacing of the sharpest of them.
+"""One grid for a whole path: a box that holds all its Gibbs densities, with the spacing that the sharpest one needs.
 
     [a, b] = [min_lambda a_lambda, max_lambda b_lambda],     h = min_lambda h_lambda
 
-each by `fp.fit_grid` for the slowest modes at a few lambda.
+where [a_lambda, b_lambda] and h_lambda are those of `fp.fit_grid` for the slowest modes, at five lambdas.
 """
 
 from typing import Any
@@ -15,17 +15,15 @@ from ..equation import FokkerPlanck
 from ..fit import fit
 from ..fit.validation import dimension
 from ..grid import Grid
+from .constants import CONSTANTS
 from .read import ContentCache, content_key, read_path
 
-STATIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
-LEVELS = 2
-FINER = 1.15  # than what levels need: densities that lag are sharper
-
-_cache = ContentCache()  # a schedule and the transport that follows it need the same grid
+# The grids of the last paths: a schedule and the transport that follows it need the same one.
+_cache = ContentCache()
 
 
 def path_grid(path: Any, diffusion: Any, tol: Any) -> Grid:
-    """The grid on which a transport along `path` is right to about `tol`.
+    """The grid on which a transport along `path` is accurate to about `tol`.
 
     **Arguments**: `path`, lambda in [0, 1] to a potential; `diffusion`; `tol`, relative. **Returns** an `fp.Grid`.
     **Raises** `ValueError` where the path does not confine, naming the lambda, or where its axes are of several kinds.
@@ -34,13 +32,14 @@ def path_grid(path: Any, diffusion: Any, tol: Any) -> Grid:
     key = None if read is None else content_key(read, diffusion, tol)
     found = _cache.get(key)
     if found is None:
-        found = _covering(path, [_station(path, diffusion, tol, lam) for lam in STATIONS])
+        found = _common_grid(path, [_grid_at(path, diffusion, tol, lam) for lam in CONSTANTS.fitted_lambdas])
         _cache.put(key, found)
     return found
 
 
 def _read(path: Any, diffusion: Any) -> Any:
-    """The path as it is now, in as many dimensions as it takes; what cannot be read is refused by the first fit."""
+    """The path as it is now, in its own dimension; None if it cannot be read, which the first fit then reports."""
+    # One evaluation of the path tells its dimension, which tracing needs.
     try:
         ndim = dimension(FokkerPlanck(path(jax.device_put(np.zeros(()))), diffusion), None, None, 0.0)
     except ValueError:
@@ -48,23 +47,28 @@ def _read(path: Any, diffusion: Any) -> Any:
     return read_path(path, ndim)
 
 
-def _covering(path: Any, found: list[Grid]) -> Grid:
-    """The grid that holds all the others."""
+def _common_grid(path: Any, grids: list[Grid]) -> Grid:
+    """The grid whose box holds those of `grids`, with the smallest of their spacings."""
     axes = []
-    for column in zip(*(grid.axes for grid in found), strict=True):
+    for column in zip(*(grid.axes for grid in grids), strict=True):
+        # A periodic and an unbounded axis have no common grid.
         kinds = {type(axis) for axis in column}
         if len(kinds) > 1:
             cure = "Give grid=, with one kind of axis for all."
             raise_value_error("path", path, "it is periodic at one lambda and confined at another", cure)
         lower, upper = min(axis.lower for axis in column), max(axis.upper for axis in column)
+        # The sharpest density of the path sets the spacing of the whole box.
         spacing = min(axis.length / axis.n for axis in column)
-        axes.append(kinds.pop()(lower, upper, int(np.ceil(FINER * (upper - lower) / spacing))))
+        n = int(np.ceil(CONSTANTS.node_density * (upper - lower) / spacing))
+        axes.append(kinds.pop()(lower, upper, n))
     return Grid(*axes)
 
 
-def _station(path: Any, diffusion: Any, tol: Any, lam: float) -> Grid:
+def _grid_at(path: Any, diffusion: Any, tol: Any, lam: float) -> Grid:
+    """The grid that is fitted to the potential at one lambda."""
+    equation = FokkerPlanck(path(jax.device_put(np.asarray(lam))), diffusion)
     try:
-        return fit(FokkerPlanck(path(jax.device_put(np.asarray(lam))), diffusion), None, tol, k=LEVELS).grid
-    except ValueError as trouble:
+        return fit(equation, None, tol, k=CONSTANTS.fitted_modes).grid
+    except ValueError as error:
         cure = "Confine every potential of the path, or give grid=."
-        raise_value_error("path", path, f"at lambda = {lam:g} no grid fits: {trouble}", cure)
+        raise_value_error("path", path, f"at lambda = {lam:g} no grid fits: {error}", cure)

@@ -1,16 +1,19 @@
-"""Positive functions on [0, 1] between Chebyshev nodes, in panels that adapt.
+"""Piecewise Chebyshev interpolation of positive functions on [0, 1], in adaptive panels.
 
     log v(λ) = sum_j c_j T_j(x),     λ = a + (b - a) (1 + x) / 2     on a panel [a, b], degree 8, 16 or 32
 
-A panel whose last coefficients are not small is given twice the degree if these fall fast enough, and is halved if
-not. The first two functions are levels, ascending, which may cross; there the panel is parted at the crossing, which is
-where their difference, smooth once its sign is turned, has its zero. What vanishes somewhere is taken without the log.
+A panel whose last coefficients are not small gets twice the degree if they decay fast enough, and is divided if not. A
+function that vanishes somewhere on a panel is interpolated itself instead of its logarithm.
+
+The first two functions are levels: the lowest, and the one above it. Where they cross, the lowest has a kink, and the
+panel is divided at the crossing. The difference of the two, with its sign reversed on one side, is smooth there, and
+its zero is the crossing. The second level serves for nothing else: its error is not controlled.
 
 Reference: Trefethen, Approximation Theory and Approximation Practice (2019), chapters 3 and 8.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -18,34 +21,44 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-DEGREES = (8, 16, 32)
-NARROW = 1e-9  # a panel that is not divided any more
-SMALL = 1e-10  # of its largest value on a panel, below which a function is taken without its logarithm
-LAST = 3  # coefficients that tell the error
+from .constants import CONSTANTS
+
+# Rows of the table of functions with a meaning of their own.
+LOWEST, SECOND = 0, 1
 
 
 class Panels(eqx.Module):
-    """`edges` `(P + 1,)`, `coefficients` `(R, P, degree + 1)`, and whether they are of the `logarithms`, `(R, P)`."""
+    """Interpolated functions: R of them, on P panels.
+
+    - `edges` `(P + 1,)` of the panels
+    - `coefficients` `(R, P, degree + 1)`
+    - `logarithms` `(R, P)`: whether the coefficients are those of the logarithm
+    """
 
     edges: Array
     coefficients: Array
     logarithms: Array
 
     def __call__(self, lam: Any) -> Array:
-        """The functions at λ of any shape `(...)`, `(R, ...)`; beyond [0, 1] as at its ends."""
+        """The functions at λ of any shape `(...)`, `(R, ...)`; constant outside of [0, 1]."""
         lam = jnp.asarray(lam, self.edges.dtype)
-        lam = jnp.where(lam < 0, 0, jnp.where(lam > 1, 1, lam))  # unlike clip, of slope 1 at the ends
+        lam = jnp.where(lam < 0, 0, jnp.where(lam > 1, 1, lam))  # unlike clip, this has slope 1 at the ends
         k = jnp.clip(jnp.searchsorted(self.edges, lam, side="right") - 1, 0, len(self.edges) - 2)
-        below, above = self.edges[k], self.edges[k + 1]
-        x = 2 * (lam - below) / (above - below) - 1
+        lower, upper = self.edges[k], self.edges[k + 1]
+        x = 2 * (lam - lower) / (upper - lower) - 1
         c = jnp.moveaxis(self.coefficients[:, k], -1, 0)
-        clenshaw = lambda two, one: ((one + 2 * x * two[0] - two[1], two[0]), None)
-        (later, latest), _ = jax.lax.scan(clenshaw, (jnp.zeros_like(c[0]), jnp.zeros_like(c[0])), c[1:], reverse=True)
-        value = c[0] + x * later - latest
+
+        def clenshaw(state: tuple[Array, Array], term: Array) -> tuple[tuple[Array, Array], None]:
+            return (term + 2 * x * state[0] - state[1], state[0]), None
+
+        zero = jnp.zeros_like(c[0])
+        (b1, b2), _ = jax.lax.scan(clenshaw, (zero, zero), c[1:], reverse=True)
+        value = c[0] + x * b1 - b2
         logarithm = self.logarithms[:, k]
+        # The inner `where` keeps exp from overflowing, and its derivative from NaN, where it is not used.
         return jnp.where(logarithm, jnp.exp(jnp.where(logarithm, value, 0)), jnp.maximum(value, 0))
 
-    def evaluate(self, lam: Any) -> tuple[Any, Any]:
+    def evaluate(self, lam: Any) -> tuple[np.ndarray, np.ndarray]:
         """The functions at concrete λ `(...)` and their derivatives in λ, `(R, ...)` each, by numpy."""
         edges, coefficients = np.asarray(self.edges), np.asarray(self.coefficients)
         lam = np.clip(np.asarray(lam, edges.dtype), 0, 1)
@@ -53,100 +66,145 @@ class Panels(eqx.Module):
         width = edges[k + 1] - edges[k]
         x = 2 * (lam - edges[k]) / width - 1
         c = np.moveaxis(coefficients[:, k], -1, 0)
-        value, slope = _clenshaw(c, x), _clenshaw(np.polynomial.chebyshev.chebder(c), x) * 2 / width
+        value = _chebyshev_sum(c, x)
+        slope = _chebyshev_sum(np.polynomial.chebyshev.chebder(c), x) * 2 / width
         logarithm = np.asarray(self.logarithms)[:, k]
         found = np.where(logarithm, np.exp(np.where(logarithm, value, 0)), np.maximum(value, 0))
         return found, np.where(logarithm, slope * found, np.where(value > 0, slope, 0))
 
 
-def _clenshaw(c: Any, x: Any) -> Any:
-    """sum_j c_j T_j(x), `c` `(degree + 1, R, ...)`, x `(...)`."""
-    later, latest = np.zeros_like(c[0]), np.zeros_like(c[0])
-    for term in c[:0:-1]:
-        later, latest = term + 2 * x * later - latest, later
-    return c[0] + x * later - latest
+class _Interval(NamedTuple):
+    """An interval to interpolate on, with the Chebyshev degree `panel_degrees[level]`."""
+
+    lower: float
+    upper: float
+    level: int
+
+
+class _Panel(NamedTuple):
+    """A finished panel: its lower end, coefficients `(R, degree + 1)`, and which rows are logarithms, `(R,)`."""
+
+    lower: float
+    coefficients: np.ndarray
+    logarithms: np.ndarray
 
 
 def interpolate(rows: Callable[[np.ndarray], np.ndarray], tol: float) -> tuple[Panels, np.ndarray]:
-    """Functions known by their values `(R, M)` at places `(M,)`, to a relative error `tol`, and all places asked.
+    """Interpolate R functions on [0, 1] to a relative error `tol`.
 
-    The first two rows are positive, ascending levels, the first of them interpolated. In narrow panels, where a
-    function has a kink or vanishes, `tol` is that of the integral.
+    **Arguments**: `rows`, λ `(M,)` to values `(R, M)`; the first two rows are positive levels, ascending, of which only
+    the first is interpolated to `tol`. In narrow panels, where a function has a kink or vanishes, `tol` is the error of
+    the integral instead. **Returns** the panels, and all λ at which `rows` was evaluated, ascending.
     """
     known: dict[float, np.ndarray] = {}
-    waiting, done = [(0.0, 1.0, 0)], []
+    waiting, done = [_Interval(0.0, 1.0, 0)], []
     while waiting:
-        places = [_nodes(a, b, DEGREES[level]) for a, b, level in waiting]
-        new = np.asarray(sorted({lam for lambdas in places for lam in lambdas} - known.keys()))
+        # All intervals of a round are evaluated together: `rows` works in batches.
+        nodes = [_nodes(interval) for interval in waiting]
+        new = np.asarray(sorted({lam for lambdas in nodes for lam in lambdas} - known.keys()))
         if new.size:
             known.update(zip(new.tolist(), rows(new).T, strict=True))
-        following = []
-        for (a, b, level), lambdas in zip(waiting, places, strict=True):
-            values = np.stack([known[lam] for lam in lambdas], axis=1)
-            logarithms, coefficients = _fit(values)
-            errors = _tails(coefficients, logarithms)
-            errors[1] = 0  # the second level only tells crossings
-            if np.all(errors < tol) or np.all(errors * (b - a) < tol) or b - a < NARROW:
-                done.append((a, b, coefficients, logarithms))
-            elif level + 1 < len(DEGREES) and np.max(errors) ** 2 < tol:
-                following.append((a, b, level + 1))
-            else:
-                middle = _crossing(lambdas, values) if errors[0] >= tol else None
-                middle = (a + b) / 2 if middle is None else middle
-                following += [(a, middle, 0), (middle, b, 0)]
+        following: list[_Interval] = []
+        for interval, lambdas in zip(waiting, nodes, strict=True):
+            panel, parts = _try_interval(interval, lambdas, np.stack([known[lam] for lam in lambdas], axis=1), tol)
+            if panel is not None:
+                done.append(panel)
+            following += parts
         waiting = following
-    done.sort(key=lambda panel: panel[0])
-    pad = lambda c: np.pad(c, ((0, 0), (0, DEGREES[-1] + 1 - c.shape[1])))
-    edges = np.asarray([*(panel[0] for panel in done), 1.0])
-    coefficients = np.stack([pad(panel[2]) for panel in done], axis=1)
-    logarithms = np.stack([panel[3] for panel in done], axis=1)
-    # `device_put` compiles nothing, as `asarray` does for each shape.
-    panels = Panels(*(jax.device_put(array) for array in (edges, coefficients, logarithms)))
-    return panels, np.asarray(sorted(known))
+    return _assemble(sorted(done, key=lambda panel: panel.lower)), np.asarray(sorted(known))
 
 
-def _nodes(a: float, b: float, degree: int) -> list[float]:
-    """Ascending; those of a degree are among those of its double, to the last bit."""
-    angles = np.arange(DEGREES[-1] + 1)[:: DEGREES[-1] // degree] / DEGREES[-1]
+def _try_interval(
+    interval: _Interval, lambdas: list[float], values: np.ndarray, tol: float
+) -> tuple[_Panel | None, list[_Interval]]:
+    """The panel on an interval if it is accurate, else what to try instead; `values` `(R, degree + 1)` at its nodes."""
+    lower, upper, level = interval
+    width = upper - lower
+    logarithms, coefficients = _fit(values)
+    errors = _tail_errors(coefficients, logarithms)
+    errors[SECOND] = 0  # not controlled: this row serves only to find crossings
+
+    # Accurate, or so narrow that its error does not count in an integral over λ.
+    if np.all(errors < tol) or np.all(errors * width < tol) or width < CONSTANTS.min_panel_width:
+        return _Panel(lower, coefficients, logarithms), []
+
+    # For an analytic function twice the degree squares the error.
+    if level + 1 < len(CONSTANTS.panel_degrees) and np.max(errors) ** 2 < tol:
+        return None, [_Interval(lower, upper, level + 1)]
+
+    # Else there is a kink or a singularity nearby: divide, at a crossing of levels if there is one.
+    crossing = _crossing(lambdas, values) if errors[LOWEST] >= tol else None
+    middle = (lower + upper) / 2 if crossing is None else crossing
+    return None, [_Interval(lower, middle, 0), _Interval(middle, upper, 0)]
+
+
+def _assemble(panels: list[_Panel]) -> Panels:
+    """Panels in ascending order as arrays, with coefficients padded to one degree."""
+    size = CONSTANTS.panel_degrees[-1] + 1
+    padded = [np.pad(panel.coefficients, ((0, 0), (0, size - panel.coefficients.shape[1]))) for panel in panels]
+    edges = np.asarray([*(panel.lower for panel in panels), 1.0])
+    logarithms = np.stack([panel.logarithms for panel in panels], axis=1)
+    # `device_put` compiles nothing; `jnp.asarray` would compile a program for each shape.
+    return Panels(*(jax.device_put(array) for array in (edges, np.stack(padded, axis=1), logarithms)))
+
+
+def _chebyshev_sum(c: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """sum_j c_j T_j(x) by Clenshaw's recurrence, `c` `(degree + 1, R, ...)`, x `(...)`."""
+    b1, b2 = np.zeros_like(c[0]), np.zeros_like(c[0])
+    for term in c[:0:-1]:
+        b1, b2 = term + 2 * x * b1 - b2, b1
+    return c[0] + x * b1 - b2
+
+
+def _nodes(interval: _Interval) -> list[float]:
+    """The Chebyshev nodes of an interval, ascending.
+
+    The nodes of a degree are among those of twice the degree, to the last bit, so that their values are reused.
+    """
+    lower, upper, level = interval
+    largest = CONSTANTS.panel_degrees[-1]
+    angles = np.arange(largest + 1)[:: largest // CONSTANTS.panel_degrees[level]] / largest
     x = -np.cos(np.pi * angles)
-    return [a, *(a + (b - a) * (1 + x[1:-1]) / 2).tolist(), b]
+    return [lower, *(lower + (upper - lower) * (1 + x[1:-1]) / 2).tolist(), upper]
 
 
-def _matrix(degree: int) -> np.ndarray:
-    """From values at the nodes to coefficients."""
+def _coefficient_matrix(degree: int) -> np.ndarray:
+    """The matrix from values at the Chebyshev nodes to coefficients."""
     x = -np.cos(np.pi * np.arange(degree + 1) / degree)
     return np.linalg.inv(np.polynomial.chebyshev.chebvander(x, degree))
 
 
 def _fit(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows `(R, degree + 1)` are taken by their logarithms, and the coefficients."""
-    logarithms = np.min(values, axis=1) > SMALL * np.max(values, axis=1)
-    logarithms[:2] = True
+    """Which rows `(R, degree + 1)` are interpolated by their logarithms, and the coefficients."""
+    smallest, largest = np.min(values, axis=1), np.max(values, axis=1)
+    logarithms = smallest > CONSTANTS.min_logarithm_ratio * largest
+    logarithms[[LOWEST, SECOND]] = True  # levels are positive, however small
     safe = np.where(logarithms[:, None], values, 1)
     smooth = np.where(logarithms[:, None], np.log(safe), values)
-    return logarithms, smooth @ _matrix(values.shape[1] - 1).T
+    return logarithms, smooth @ _coefficient_matrix(values.shape[1] - 1).T
 
 
-def _tails(coefficients: np.ndarray, logarithms: np.ndarray) -> np.ndarray:
+def _tail_errors(coefficients: np.ndarray, logarithms: np.ndarray) -> np.ndarray:
+    """The relative error of each row, estimated by its last coefficients, `(R,)`."""
+    # An error of a logarithm is relative already. 1e-300 avoids 0 / 0 for a row of zeros.
     scale = np.where(logarithms, 1, np.sum(np.abs(coefficients), axis=1) + 1e-300)
-    return np.max(np.abs(coefficients[:, -LAST:]), axis=1) / scale
+    return np.max(np.abs(coefficients[:, -CONSTANTS.tail_coefficients :]), axis=1) / scale
 
 
 def _crossing(lambdas: list[float], values: np.ndarray) -> float | None:
-    """Where the first two rows cross, if turning the sign of their difference there makes it smooth."""
-    distance, degree = np.log(values[1] / values[0]), len(lambdas) - 1
-    best, least = None, None
-    for j in range(degree + 2):
-        c = _matrix(degree) @ np.where(np.arange(degree + 1) < j, distance, -distance)
-        tail = np.max(np.abs(c[-LAST:]))
-        if least is None or tail < least:
-            best, least = (j, c), tail
-    assert best is not None
-    j, c = best
+    """The λ at which the two levels cross, or None if they do not cross once in the interval."""
+    distance = np.log(values[SECOND] / values[LOWEST])
+    degree = len(lambdas) - 1
+    # Reverse the sign of the distance before the j-th node, for each j, and keep the smoothest result.
+    matrix = _coefficient_matrix(degree)
+    candidates = [matrix @ np.where(np.arange(degree + 1) < j, distance, -distance) for j in range(degree + 2)]
+    tails = [np.max(np.abs(c[-CONSTANTS.tail_coefficients :])) for c in candidates]
+    j = int(np.argmin(tails))
     if j in (0, degree + 1) or not np.any(distance):
-        return None
-    roots = np.polynomial.chebyshev.chebroots(c)
-    real = np.sort(roots[np.abs(roots.imag) < 1e-6].real)
-    x = [r for r in real if -1 + 1e-6 < r < 1 - 1e-6]
-    a, b = lambdas[0], lambdas[-1]
-    return a + (b - a) * (1 + x[0]) / 2 if len(x) == 1 else None
+        return None  # smoothest without a change of sign, or a level that is double everywhere
+    roots = np.polynomial.chebyshev.chebroots(candidates[j])
+    tol = CONSTANTS.root_tol
+    real = np.sort(roots[np.abs(roots.imag) < tol].real)
+    inside = [root for root in real if -1 + tol < root < 1 - tol]
+    lower, upper = lambdas[0], lambdas[-1]
+    return lower + (upper - lower) * (1 + inside[0]) / 2 if len(inside) == 1 else None

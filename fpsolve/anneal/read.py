@@ -1,11 +1,11 @@
-"""Paths and schedules as they are at a call: operations compared by content, numbers as leaves.
+"""Paths and schedules as pytrees: a user's functions are traced at each call, and compared by content.
 
     path        lambda -> potential        read as  U(x, lambda, t)
     schedule    t -> lambda, with a total  read as  lambda(t)
 
-Every public function of this package starts by reading what it was given (`core.content`). Programs and caches then see
-what a user's function computes and the numbers that it reads, also those that hide in a closure, and never the
-function itself.
+Every public function of this package starts by reading its arguments (`core.content`). Programs and caches then see the
+operations of a user's function and the numbers that it uses, also those in a closure, and never the function itself. A
+change of any of them is therefore noticed.
 """
 
 import threading
@@ -23,16 +23,12 @@ from ..core.content import ReadFunction, is_plain, read_function
 from ..core.types import Point
 from ..potential import Potential, as_potential
 from ..potential.base import StaticPotential
+from .constants import CONSTANTS
 from .schedule.monotone import Tabulated
-
-# A session's last results: an `Along` takes some 20 kB, so that a thousand fit (a free choice).
-CACHE_BYTES = 2**24
-# Tables of schedules are filled up to multiples of so many pieces, so that those of different paths share programs.
-PIECES = 128
 
 
 class ReadPath(eqx.Module):
-    """A path that was read."""
+    """A path from `read_path`."""
 
     function: ReadFunction
 
@@ -42,7 +38,7 @@ class ReadPath(eqx.Module):
 
 
 class ReadPoint(Potential):
-    """The potential of a path that was read, at one lambda."""
+    """The potential at one lambda of a path from `read_path`."""
 
     function: ReadFunction
     lam: Array
@@ -58,7 +54,7 @@ class ReadPoint(Potential):
 
 
 class ReadSchedule(eqx.Module):
-    """A schedule that was read."""
+    """A schedule from `read_schedule`."""
 
     total: Any
     function: ReadFunction
@@ -69,19 +65,21 @@ class ReadSchedule(eqx.Module):
 
 
 def read_path(path: Any, ndim: int) -> Any:
-    """`path` as it is now, for points of `ndim` coordinates. **Cost**: one tracing, about a millisecond."""
+    """`path` as a pytree, for points of `ndim` coordinates. **Cost**: it is traced once, about a millisecond."""
     if is_plain(path):
         return path
+    # A user's function is traced once, for a point, a lambda and a time.
     point, scalar = _shapes(ndim)
     return ReadPath(read_function(lambda x, lam, t: as_potential(path(lam))(x, t), point, scalar, scalar))
 
 
 def read_schedule(schedule: Any) -> Any:
-    """`schedule`, which has a `total`, as it is now."""
-    # What an optimal schedule was made of is not needed to follow it.
+    """`schedule`, which has a `total`, as a pytree."""
+    # An optimal schedule also holds the path that it was made for, which is not needed to follow it.
     schedule = getattr(schedule, "motion", schedule)
+    # Tables of different paths are padded to one size, so that they share compiled programs.
     if isinstance(schedule, Tabulated) and is_concrete(schedule):
-        schedule = schedule.padded(PIECES)
+        schedule = schedule.padded(CONSTANTS.schedule_pieces)
     if is_plain(schedule):
         return schedule
     read = read_function(lambda t: jnp.asarray(schedule(t)), _shapes(1)[1])
@@ -89,7 +87,7 @@ def read_schedule(schedule: Any) -> Any:
 
 
 class ReadNoising(eqx.Module):
-    """A noising path that was read: of its methods those that it has, and U_lambda(x)."""
+    """A noising path from `read_noising`: its methods, as far as it has them, and U_lambda(x) as "energy"."""
 
     methods: dict[str, ReadFunction]
 
@@ -98,7 +96,7 @@ class ReadNoising(eqx.Module):
         return NoisedPoint(self.methods["energy"], _real(lam))
 
     def alpha(self, lam: Any) -> Array:
-        """What is left of the data at lambda, of any shape."""
+        """The factor of the data at lambda, of any shape."""
         return jnp.vectorize(self.methods["alpha"])(_real(lam))
 
     def sigma(self, lam: Any) -> Array:
@@ -114,12 +112,12 @@ class ReadNoising(eqx.Module):
         return self.methods["score"](_real(x), _real(lam))
 
     def drift(self, x: Point, lam: Any) -> Array:
-        """The drift towards noise at x, `(d,)`."""
+        """The forward drift, from data to noise, at x, `(d,)`."""
         return self.methods["drift"](_real(x), _real(lam))
 
 
 class NoisedPoint(StaticPotential):
-    """The potential of a noising path that was read, at one lambda."""
+    """The potential at one lambda of a path from `read_noising`."""
 
     energy: ReadFunction
     lam: Array
@@ -130,7 +128,7 @@ class NoisedPoint(StaticPotential):
 
 
 class ReadError(eqx.Module):
-    """The error of a score that was read."""
+    """The error of a score, from `read_error`."""
 
     function: ReadFunction
 
@@ -140,41 +138,49 @@ class ReadError(eqx.Module):
 
 
 def read_noising(path: Any, ndim: int) -> Any:
-    """A noising path as it is now."""
+    """A noising path as a pytree."""
     if is_plain(path):
         return path
     point, scalar = _shapes(ndim)
-    examples = {"alpha": (scalar,), "sigma": (scalar,), "squared_diffusion": (scalar,)}
-    examples |= {"score": (point, scalar), "drift": (point, scalar)}
-    functions = {name: getattr(path, name) for name in examples if callable(getattr(path, name, None))}
+    arguments = {
+        "alpha": (scalar,),
+        "sigma": (scalar,),
+        "squared_diffusion": (scalar,),
+        "score": (point, scalar),
+        "drift": (point, scalar),
+    }
+    functions = {name: getattr(path, name) for name in arguments if callable(getattr(path, name, None))}
     if callable(path):
         functions["energy"] = lambda x, lam: as_potential(path(lam))(x)
-        examples["energy"] = (point, scalar)
-    read = lambda name: read_function(lambda *given: jnp.asarray(functions[name](*given)), *examples[name])
+        arguments["energy"] = (point, scalar)
+
+    def read(name: str) -> ReadFunction:
+        return read_function(lambda *values: jnp.asarray(functions[name](*values)), *arguments[name])
+
     return ReadNoising({name: read(name) for name in functions})
 
 
 def read_error(error: Any, ndim: int) -> Any:
-    """The error of a score, e(x, lambda), as it is now."""
+    """The error of a score, e(x, lambda), as a pytree; None stays None."""
     if is_plain(error):
         return error
     return ReadError(read_function(lambda x, lam: jnp.asarray(error(x, lam)), *_shapes(ndim)))
 
 
 def _shapes(ndim: int) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
-    """Of a point and of a number."""
+    """The shape and type of a point and of a number, for tracing."""
     dtype = jnp.zeros(()).dtype
     return jax.ShapeDtypeStruct((ndim,), dtype), jax.ShapeDtypeStruct((), dtype)
 
 
 class ContentCache:
-    """Results by the content of what they were computed from; the ones used longest ago are dropped.
+    """An LRU cache of results, whose keys are the content of the arguments (`content_key`).
 
-    Bounded by the bytes of keys and results together. Safe to share between threads.
+    It is bounded by the bytes of keys and results together, and may be shared between threads.
     """
 
-    def __init__(self, most: int = CACHE_BYTES) -> None:
-        self._most = most
+    def __init__(self, max_bytes: int | None = None) -> None:
+        self._max_bytes = CONSTANTS.cache_bytes if max_bytes is None else max_bytes
         self._kept: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
@@ -187,6 +193,7 @@ class ContentCache:
             found = self._kept.get(key)
             if found is None:
                 return None
+            # The end of the dictionary is the most recently used.
             self._kept.move_to_end(key)
             return found[0]
 
@@ -194,27 +201,32 @@ class ContentCache:
         """Keep a result, unless its key is None."""
         if key is None:
             return
+        # Keys count as well: they hold the bytes of all arrays that a function uses.
         size = _bytes(key) + _bytes(jax.tree.leaves(result))
         with self._lock:
+            # Another thread may have computed the same meanwhile.
             if key in self._kept:
                 return
             self._kept[key] = (result, size)
             self._bytes += size
-            while self._bytes > self._most:
+            while self._bytes > self._max_bytes:
                 _, (_, dropped) = self._kept.popitem(last=False)
                 self._bytes -= dropped
 
 
 def content_key(*read: Any) -> Any:
-    """A key that two calls share only if they read the same; None where a leaf is traced or cannot be compared.
+    """A key that two calls share only if their arguments have the same content; None if that cannot be compared.
 
     **Arguments**: pytrees without a user's function: those of `read_path` and `read_schedule`, grids, numbers.
     """
     leaves, structure = jax.tree.flatten(read)
+    # A traced value has no content that could be compared.
     if not is_concrete(leaves):
         return None
-    parts = [_content(leaf) for leaf in leaves]
-    key = (structure, tuple(parts), jnp.zeros(()).dtype, jax.default_backend())
+    # The precision and the device in force decide the result, too.
+    contents = tuple(_content(leaf) for leaf in leaves)
+    key = (structure, contents, jnp.zeros(()).dtype, jax.default_backend())
+    # A static field of a user's class may not be hashable.
     try:
         hash(key)
     except TypeError:
@@ -223,6 +235,8 @@ def content_key(*read: Any) -> Any:
 
 
 def _content(leaf: Any) -> Any:
+    """A leaf as a value that is compared by content."""
+    # The bytes, since equality of arrays is not a single truth value.
     if isinstance(leaf, jax.Array | np.ndarray | np.generic):
         array = np.asarray(leaf)
         return array.dtype.str, array.shape, array.tobytes()
@@ -230,12 +244,12 @@ def _content(leaf: Any) -> Any:
 
 
 def _bytes(tree: Any) -> int:
-    """About how many bytes arrays and strings in a nest of tuples hold."""
+    """About how many bytes the arrays and strings in nested tuples hold."""
     if isinstance(tree, tuple | list):
         return sum(_bytes(item) for item in tree)
     if isinstance(tree, bytes):
         return len(tree)
-    return int(getattr(tree, "nbytes", 0)) + 64  # 64: an object's own
+    return int(getattr(tree, "nbytes", 0)) + 64  # 64 bytes for the object itself
 
 
 def _real(value: Any) -> Array:

@@ -1,4 +1,4 @@
-"""What `transport` returns, and the work that a moving potential does."""
+"""The result of `transport`, and the work done by a time-dependent potential."""
 
 from typing import Any, NamedTuple
 
@@ -33,11 +33,11 @@ class Transport(Result):
     - `work` `(T,)` done on the system, int E_p d_t U dt; `free_energy` `(T,)` F_t - F_0 = -D log(Z_t / Z_0); `entropy`
       `(T,)` produced, (work - free_energy) / D - (kl - kl[0]); by Hermite quadrature over 101 times at least (under a
       transformation over the times reported)
-    - `accuracy`: the relative L1 error that a run with the same tolerance `tol` makes of Jarzynski's weights
-      (kappa = -1), whose answer is known; None where the run was not one of waves. Computed when it is asked for: it
-      costs as much as the transport
-    - `residual`: of the counterdiabatic drive, |d_t sqrt(pi) + G sqrt(pi)| relative to its terms; None without it
-    - `equation`: the process that moves; `solution`: the run itself, with its `error` in time and its `stats`
+    - `accuracy`: the relative L1 error of a run for Jarzynski's weights (kappa = -1), whose exact solution is known,
+      with the same tolerance `tol`; None if the run was not in the wave picture. Computed on access, which costs as
+      much as the transport
+    - `residual`: |d_t sqrt(pi) + G sqrt(pi)| relative to its terms, of a counterdiabatic run; None for any other
+    - `equation`: in the time-dependent potential; `solution`: the run itself, with its `error` in time and its `stats`
     """
 
     times: Array
@@ -59,9 +59,9 @@ class Transport(Result):
 
     @property
     def bound(self) -> Array:
-        """The least of all upper bounds on `tv`, `(T,)`."""
+        """The smallest of all upper bounds on `tv`, `(T,)`; infinite where there is none."""
         if self.bounds is None:
-            return _none(self.times)
+            return _infinite(self.times)
         return as_array(self.bounds.best[0])
 
     @property
@@ -73,15 +73,16 @@ class Transport(Result):
     def kl_bound(self) -> Array:
         """The upper bound on `kl`, `(T,)`."""
         if self.bounds is None:
-            return _none(self.times)
+            return _infinite(self.times)
         return as_array(self.bounds.relative_entropy)
 
     @property
     def accuracy(self) -> float | None:
-        """The error of a known answer, at the last time."""
+        """The relative L1 error of Jarzynski's weights at the last time; None if the run was not one of waves."""
         run = self.solution
-        waves = isinstance(run, Solution) and run.scheme.spectral and run.picture == "wave"
-        if not waves or not is_concrete(self.equation, self.times) or float(self.times[-1]) == 0:
+        # Jarzynski's weights are evolved as a spectral wave: they say nothing about another kind of run.
+        in_waves = isinstance(run, Solution) and run.scheme.spectral and run.picture == "wave"
+        if not in_waves or not is_concrete(self.equation, self.times) or float(self.times[-1]) == 0:
             return None
         return weights_error(self.equation, self.grid, float(self.times[-1]), self.tol)
 
@@ -92,11 +93,11 @@ class Transport(Result):
 
     @property
     def stats(self) -> dict[str, Any]:
-        """Numbers and words about the run, those of `Solution.stats` or of the drive."""
+        """Numbers and words about the run: those of `Solution.stats`, or of a counterdiabatic run."""
         if isinstance(self.solution, Solution):
             return self.solution.stats
         residual = None if self.residual is None else float(self.residual)
-        return {"scheme": "ScharfetterGummel", "method": "the counterdiabatic drive", "residual": residual}
+        return {"scheme": "ScharfetterGummel", "method": "counterdiabatic steps", "residual": residual}
 
     def details(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The code of the run, and the theorem that gives the bound."""
@@ -111,47 +112,63 @@ class Transport(Result):
         return f"Transport to t = {ends}, on {self.grid!r}\n  bound by {self.bound_by}"
 
 
-def _none(times: Array) -> Array:
+def _infinite(times: Array) -> Array:
     """The bound at every time where none is known."""
     return as_array(np.full(times.shape, np.inf))
 
 
 class Powers(NamedTuple):
-    """At every time `(T,)`: log Z, E_p d_t U, and its derivative E_p (d_t^2 U + L* d_t U); log pi `(T, *shape)`."""
+    """The power of the moving potential at T times.
+
+    - `log_gibbs`: log pi `(T, *shape)`; `log_z`: log Z `(T,)`
+    - `power`: E_p d_t U `(T,)`; `power_rate`: its derivative E_p (d_t^2 U + L* d_t U) `(T,)`
+    """
 
     log_gibbs: Array
     log_z: Array
     power: Array
-    rise: Array
+    power_rate: Array
 
 
 @sampling_program
 def sample_powers(equation: FokkerPlanck, grid: Grid, times: Array, values: Array) -> Powers:
-    """What the work of a run of densities `(T, *shape)` takes of its equation; L* f = D Lap f - grad U . grad f."""
-    one = lambda t: jnp.ones_like(t)
+    """The powers at `times` `(T,)` for densities `values` `(T, *shape)`; L* f = D Lap f - grad U . grad f."""
 
     def at(given: tuple[Array, Array]) -> Powers:
         t, p = given
-        push = lambda x, t: jax.jvp(lambda t: equation.energy(x, t), (t,), (one(t),))[1]
+        one = jnp.ones_like(t)
 
-        def change(x: Array) -> Array:
-            laplacian = jnp.trace(jax.hessian(push)(x, t))
-            drift = jax.grad(lambda x: equation.energy(x, t))(x) @ jax.grad(push)(x, t)
-            return jax.jvp(lambda t: push(x, t), (t,), (one(t),))[1] + equation.diffusion * laplacian - drift
+        def energy_rate(x: Array, t: Array) -> Array:
+            """d_t U."""
+            return jax.jvp(lambda t: equation.energy(x, t), (t,), (one,))[1]
 
-        heights = -grid.sample(lambda x: equation.energy(x, t)) / equation.diffusion
-        log_z = jax.scipy.special.logsumexp(heights, b=jnp.asarray(grid.weights, heights.dtype))
-        power = grid.integrate(p * grid.sample(lambda x: push(x, t)))
-        return Powers(heights - log_z, log_z, power, grid.integrate(p * grid.sample(change)))
+        def second_rate(x: Array) -> Array:
+            """d_t^2 U + L* d_t U."""
+            laplacian = jnp.trace(jax.hessian(energy_rate)(x, t))
+            drift = jax.grad(lambda x: equation.energy(x, t))(x) @ jax.grad(energy_rate)(x, t)
+            change = jax.jvp(lambda t: energy_rate(x, t), (t,), (one,))[1]
+            return change + equation.diffusion * laplacian - drift
+
+        # log Z by logsumexp, which does not overflow.
+        log_weights = -grid.sample(lambda x: equation.energy(x, t)) / equation.diffusion
+        log_z = jax.scipy.special.logsumexp(log_weights, b=jnp.asarray(grid.weights, log_weights.dtype))
+        return Powers(
+            log_gibbs=log_weights - log_z,
+            log_z=log_z,
+            power=grid.integrate(p * grid.sample(lambda x: energy_rate(x, t))),
+            power_rate=grid.integrate(p * grid.sample(second_rate)),
+        )
 
     return jax.lax.map(at, (times, values))
 
 
 def work_and_entropy(powers: Powers, diffusion: Any, times: Any, kl: Any, xp: Any = jnp) -> tuple[Any, Any, Any]:
     """Work, free energy and entropy produced since the first time, each `(T,)`; `xp` is numpy or jax.numpy."""
-    power, rise = powers.power, powers.rise
+    power, rate = powers.power, powers.power_rate
     steps = xp.diff(times)
-    parts = steps / 2 * (power[1:] + power[:-1]) + steps**2 / 12 * (rise[:-1] - rise[1:])
+    # Hermite quadrature, of order 4 in the spacing: the trapezoidal rule and its correction by the derivatives.
+    parts = steps / 2 * (power[1:] + power[:-1]) + steps**2 / 12 * (rate[:-1] - rate[1:])
     work = xp.concatenate([xp.zeros(1, power.dtype), xp.cumsum(parts)])
-    free = -diffusion * (powers.log_z - powers.log_z[0])
-    return work, free, (work - free) / diffusion - (kl - kl[0])
+    # F = -D log Z, relative to the first time.
+    free_energy = -diffusion * (powers.log_z - powers.log_z[0])
+    return work, free_energy, (work - free_energy) / diffusion - (kl - kl[0])

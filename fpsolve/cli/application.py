@@ -1,7 +1,7 @@
 """`fpsolve verify`, `run`, `anneal` and `bench`. Parses, calls, prints; no mathematics.
 
-Exit status: 0 all is well; 1 a claim fails, a control passes, a run fails numerically, or a solver misses the error
-stated for it; 2 a question that cannot be right, or a package that is missing.
+Exit status: 0 success; 1 a claim fails, a control passes, a run fails numerically, or a solver misses the error stated
+for it; 2 invalid input, or a package that is missing.
 """
 
 import io
@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from runpy import run_path
@@ -36,6 +37,7 @@ PICTURES = (".png", ".pdf", ".svg")
 
 def main() -> None:
     """The command `fpsolve`."""
+    # Double precision, whatever the environment says: theorems and tolerances need it.
     jax.config.update("jax_enable_x64", True)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -50,11 +52,11 @@ def main() -> None:
 
 def application() -> Any:
     """The `typer` application. **Raises** `ImportError` without typer or rich."""
-    import rich.console  # noqa: F401  # what every command prints with
+    import rich.console  # noqa: F401  # every command prints with it: a missing rich is reported at once
     import typer
 
     app = typer.Typer(
-        help="Fokker-Planck densities and their imaginary-time Schrödinger twin.",
+        help="Fokker-Planck densities and their imaginary-time Schrödinger waves.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -67,6 +69,7 @@ def application() -> Any:
         ] = False,
     ) -> None:
         jax.config.update("jax_enable_x64", True)
+        # The option is read before any program is compiled.
         if no_cache:
             jax.config.update("jax_enable_compilation_cache", False)
 
@@ -137,34 +140,36 @@ def application() -> Any:
     return app
 
 
-def cached(command: Any) -> int:
+def cached(command: Callable[[], int]) -> int:
     """As `guarded`, with compiled programs kept on disk. Not for `bench`, which measures how long compilation takes."""
     if warning := cache_of_command():
         console(error=True).print(warning, soft_wrap=True)
     return guarded(command)
 
 
-def guarded(command: Any) -> int:
-    """The exit status of a command; what it refuses or cannot do is said in one line."""
+def guarded(command: Callable[[], int]) -> int:
+    """The exit status of a command; an error is printed as one line."""
     try:
         return command()
     except NumericalFailure as failure:
         console(error=True).print(f"failed: {failure}", soft_wrap=True)
         return 1
-    except (ValueError, OSError, ImportError) as refusal:
-        console(error=True).print(f"error: {refusal}", soft_wrap=True)
+    except (ValueError, OSError, ImportError) as error:
+        console(error=True).print(f"error: {error}", soft_wrap=True)
         return 2
 
 
 def verify_all(only: tuple[str, ...], json_file: Path | None, quick: bool) -> int:
-    """Measure the claims asked for, print their table, write their JSON."""
-    shelf = {theorem.name: theorem for theorem in theorems()}
+    """Measure the claims named in `only`, or all of them; print their table, write their JSON."""
+    registry = {theorem.name: theorem for theorem in theorems()}
     for name in only:
-        if name not in shelf:
-            cure = f"Did you mean {nearest(name, tuple(shelf))!r}?"
-            raise_value_error("--only", name, f"it must be one of {', '.join(shelf)}", cure)
-    chosen = [theorem for name, theorem in shelf.items() if not only or name in only]
-    certificates, begun = [], time.perf_counter()
+        if name not in registry:
+            cure = f"Did you mean {nearest(name, tuple(registry))!r}?"
+            raise_value_error("--only", name, f"it must be one of {', '.join(registry)}", cure)
+    chosen = [theorem for name, theorem in registry.items() if not only or name in only]
+    certificates = []
+    begun = time.perf_counter()
+    # Progress goes to standard error, so that standard output can be piped.
     with console(error=True).status("") as status:
         for number, theorem in enumerate(chosen, 1):
             status.update(f"{number} of {len(chosen)}  {theorem.name}: {theorem.statement}")
@@ -172,25 +177,26 @@ def verify_all(only: tuple[str, ...], json_file: Path | None, quick: bool) -> in
     print_certificates(certificates)
     if json_file is not None:
         text = json.dumps(to_json(certificates), indent=2, ensure_ascii=False)
-        write_atomically(json_file, lambda file: file.write(text.encode()) and None)
-    bad = [c.name for c in certificates if not c.holds]
+        write_atomically(json_file, lambda file: file.write(text.encode()))
+    failing = [c.name for c in certificates if not c.holds]
     passed = [f"{c.control.name} of {c.name}" for c in certificates if c.control is not None and not c.control.refused]
-    words = f"{len(certificates) - len(bad)} of {len(certificates)} claims hold"
-    words += f", {len(certificates) - len(passed)} of {len(certificates)} controls are refused"
-    words += f", in {time.perf_counter() - begun:.1f} s"
-    words += f"; failing: {', '.join(bad)}" if bad else ""
-    words += f"; not refused: {', '.join(passed)}" if passed else ""
-    console().print(words)
-    return 1 if bad or passed else 0
+    line = f"{len(certificates) - len(failing)} of {len(certificates)} claims hold"
+    line += f", {len(certificates) - len(passed)} of {len(certificates)} controls are refused"
+    line += f", in {time.perf_counter() - begun:.1f} s"
+    line += f"; failing: {', '.join(failing)}" if failing else ""
+    line += f"; not refused: {', '.join(passed)}" if passed else ""
+    console().print(line)
+    return 1 if failing or passed else 0
 
 
 def run_file(path: Path, out: Path | None, plot: Path | None, overrides: dict[str, Any], force: bool) -> int:
-    """Evolve the problem in a file; print what came out, write the result and a picture."""
+    """Evolve the problem in a file; print a summary, write the result and a picture."""
+    # Everything that can fail early is checked before the run: the problem, the files, the packages.
     problem = read_problem(path, overrides)
     out = Path(f"{path.stem}.npz") if out is None else out
-    picture, without = _check_targets(out, plot, SUFFIXES, force)
-    if out.suffix == ".nc" and (lacking := _missing("io", "h5netcdf") or _missing("io", "xarray")):
-        raise ImportError(f"--out: {lacking}")
+    picture, no_picture = _check_targets(out, plot, SUFFIXES, force)
+    if out.suffix == ".nc" and (missing := _missing("io", "h5netcdf") or _missing("io", "xarray")):
+        raise ImportError(f"--out: {missing}")
     screen = console()
     for note in problem.notes:
         screen.print(f"note: {note}")
@@ -204,82 +210,88 @@ def run_file(path: Path, out: Path | None, plot: Path | None, overrides: dict[st
         tol=problem.tol,
         progress=sys.stderr.isatty(),
     )
+    # An independent check of the answer: density and wave on one grid.
     agreement, agrees = _agreement(problem)
     stats = solution.stats
+    minimum = f"{stats['min_density']:.3e}"
+    if stats["min_density"] < 0:
+        minimum += ", the most negative density at any time"
     rows = {
         "grid": repr(problem.grid),
         "scheme": stats["scheme"],
         "method": stats["method"],
         "times": ", ".join(f"{t:.6g}" for t in _few(np.asarray(solution.times))),
         "mass": f"{float(solution.mass[-1]):.12g} at the last time, drift at most {stats['mass_drift']:.1e}",
-        "minimum": f"{stats['min_density']:.3e}, the most negative density at any time"
-        if stats["min_density"] < 0
-        else f"{stats['min_density']:.3e}",
+        "minimum": minimum,
         "error in time": f"{float(np.max(np.asarray(solution.error))):.1e}, relative L1, estimated",
         "correspondence": agreement,
         "result": str(out),
     }
+    # The result first: a failing plot does not lose it.
     solution.save(out)
-    rows["picture"] = f"none: {without}" if without else _draw(solution, picture)
+    rows["picture"] = f"none: {no_picture}" if no_picture else _draw(solution, picture)
     _print_rows(rows)
     return 0 if agrees else 1
 
 
 def anneal_file(path: Path, out: Path | None, plot: Path | None, overrides: dict[str, Any], force: bool) -> int:
-    """Go along the path in a file by every schedule; print how near each ends, write the best and its picture."""
-    question = read_annealing(path, overrides)
+    """Run every schedule along the path in a file; print how near to Gibbs each ends, write the best one and its
+    picture."""
+    problem = read_annealing(path, overrides)
     out = Path(f"{path.stem}.csv") if out is None else out
-    picture, without = _check_targets(out, plot, (".csv",), force)
+    picture, no_picture = _check_targets(out, plot, (".csv",), force)
     found: list[Trial] = []
     with console(error=True).status("the gap along the path") as status:
-        for trial in trials(question):
+        for trial in trials(problem):
             found.append(trial)
             status.update(f"{len(found)} schedules done, the last: {trial.name}")
     table = new_table("schedule", "KL at the end", "TV", "TV at most", "by", "KL, linear / this", "gain predicted")
     for row in compare(found):
         table.add_row(*row)
     console().print(table)
-    chosen = best(found, question.cost)
-    rows = summary(question, chosen) | {"schedule": f"{chosen.name}: {out}"}
+    chosen = best(found, problem.cost)
+    rows = summary(problem, chosen) | {"schedule": f"{chosen.name}: {out}"}
     write_table(chosen, out)
-    rows["picture"] = f"none: {without}" if without else _draw(chosen.transport, picture)
+    rows["picture"] = f"none: {no_picture}" if no_picture else _draw(chosen.transport, picture)
     _print_rows(rows)
     return 0
 
 
 def run_benchmark(name: str, words: list[str], only: list[str], out: Path | None) -> int:
-    """Run a file of `benchmarks/`, which is no part of the package but of its repository."""
+    """Run a file of `benchmarks/`, a folder of the repository that is not installed with the package."""
+    # Beside the package where it is installed from a clone, or in the current folder.
     places = [Path(__file__).resolve().parents[2] / "benchmarks", Path.cwd() / "benchmarks"]
     folder = next((place for place in places if (place / f"{name}.py").is_file()), None)
     if folder is None:
         allowed = f"the benchmarks lie in the repository, and {name}.py is in neither this folder nor the package's"
-        raise_value_error(
-            "bench", str(places[-1]), allowed, "Clone the repository and give `fpsolve bench` in its folder."
-        )
-    if lacking := _missing("bench", "scipy"):
-        raise ImportError(f"bench: {lacking}")
+        cure = "Clone the repository and give `fpsolve bench` in its folder."
+        raise_value_error("bench", str(places[-1]), allowed, cure)
+    if missing := _missing("bench", "scipy"):
+        raise ImportError(f"bench: {missing}")
     if out is not None:
         _check_target("--out", out, (".json",), force=True)
-    words = [*words, *(["--only", *only] if only else [])]
-    words += ["--print-only"] if out is None else ["--out", str(out.absolute())]
-    return run_path(str(folder / f"{name}.py"), run_name=name)["main"](words)
+    arguments = [*words, *(["--only", *only] if only else [])]
+    arguments += ["--print-only"] if out is None else ["--out", str(out.absolute())]
+    return run_path(str(folder / f"{name}.py"), run_name=name)["main"](arguments)
 
 
 def _agreement(problem: Problem) -> tuple[str, bool]:
     """The correspondence on the same grid by finite volumes, in words, and whether it holds where it exists."""
+    # Without a Gibbs density there is no correspondence to measure.
     reason = problem.equation.irreversible_because(problem.grid)
     if reason is not None:
         return f"none, because {reason}", True
     try:
         both = correspondence(problem.equation, problem.initial, problem.times, grid=problem.grid)
-    except (ValueError, NumericalFailure) as refusal:
-        return f"not measured: {refusal}", True
+    except (ValueError, NumericalFailure) as error:
+        return f"not measured: {error}", True
     verdict = "holds" if both.holds else "does NOT hold"
     size = float(np.max(np.asarray(both.difference)))
     return f"{verdict}: p and √π ψ differ by at most {size:.1e} (relative L1, finite volumes)", both.holds
 
 
 def _draw(result: Any, picture: Path) -> str:
+    """Write the figure of a result, and return the name of the file."""
     figure = result.plot()
     form = picture.suffix.removeprefix(".")
     write_atomically(picture, lambda file: figure.savefig(file, format=form, dpi=150))
@@ -287,6 +299,7 @@ def _draw(result: Any, picture: Path) -> str:
 
 
 def _print_rows(rows: dict[str, str]) -> None:
+    """Print names and values in two columns."""
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
@@ -298,35 +311,38 @@ def _print_rows(rows: dict[str, str]) -> None:
 
 
 def _check_targets(out: Path, plot: Path | None, suffixes: tuple[str, ...], force: bool) -> tuple[Path, str]:
-    """The picture, and why there can be none; refuse what could not be written."""
-    picture, without = (plot or out.with_suffix(".png")), _missing("plot", "matplotlib")
-    if plot is not None and without:
-        raise ImportError(f"--plot: {without}")
+    """The file of the picture, and why there can be none, or "". **Raises** `ValueError` for files that could not be
+    written, `ImportError` for a picture that was requested without matplotlib."""
+    picture = plot or out.with_suffix(".png")
+    no_picture = _missing("plot", "matplotlib")
+    if plot is not None and no_picture:
+        raise ImportError(f"--plot: {no_picture}")
     _check_target("--out", out, suffixes, force)
-    if not without:
+    if not no_picture:
         _check_target("--plot", picture, PICTURES, force)
-    return picture, without
+    return picture, no_picture
 
 
 def _check_target(option: str, path: Path, suffixes: tuple[str, ...], force: bool) -> None:
-    """Refuse a file that could not be written in the end, before anything is computed."""
+    """Raise `ValueError`, before anything is computed, for a file that could not be written at the end."""
     if path.suffix not in suffixes:
-        raise_value_error(
-            option, str(path), f"it must end in {' or '.join(suffixes)}", f"Name it result{suffixes[0]}, say."
-        )
+        allowed = f"it must end in {' or '.join(suffixes)}"
+        raise_value_error(option, str(path), allowed, f"Name it result{suffixes[0]}, say.")
     if path.exists() and not force:
         raise_value_error(option, str(path), "this file exists", "Give another name, or --force to overwrite it.")
+    # Folders that do not exist yet are made: the first that exists must be writable.
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise_value_error(option, str(path), "it cannot be written there", "Give a file in a folder of yours.")
 
 
 def _missing(extra: str, package: str) -> str:
-    """How to install a package that is not there, or nothing."""
+    """How to install a package that is missing, or "" if it is there."""
     return "" if find_spec(package) else f'{package} is not installed: pip install "fpsolve[{extra}]"'
 
 
 def _times(text: str | None) -> Any:
+    """Times as numbers; a text that is none is returned as it is, for `evolve` to reject by name."""
     if text is None:
         return None
     try:
@@ -336,4 +352,5 @@ def _times(text: str | None) -> Any:
 
 
 def _few(times: np.ndarray) -> list[Any]:
+    """At most eight times: the first four and the last four of more."""
     return list(times) if len(times) <= 8 else [*times[:4], *times[-4:]]

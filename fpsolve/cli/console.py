@@ -1,10 +1,10 @@
-"""Where the command line prints."""
+"""The consoles and tables of the command line."""
 
 import os
 import sys
 from typing import Any
 
-PLAIN_WIDTH = 1000  # columns of a pipe or a file: as wide as the widest row
+PLAIN_WIDTH = 1000  # columns of a pipe or a file: wider than any row, so that none is folded
 
 
 def console(error: bool = False) -> Any:
@@ -17,12 +17,13 @@ def console(error: bool = False) -> Any:
 
 
 def new_table(*heads: str) -> Any:
-    """An empty table with these heads; words to the left, numbers to the right."""
+    """An empty table with these heads; text is aligned to the left, numbers to the right."""
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for head in heads:
-        text = head in ("statement", "verdict", "control", "by", heads[0])
-        table.add_column(head, justify="left" if text else "right", no_wrap=head not in ("statement", heads[0]))
+        is_text = head in ("statement", "verdict", "control", "by", heads[0])
+        may_wrap = head in ("statement", heads[0])
+        table.add_column(head, justify="left" if is_text else "right", no_wrap=not may_wrap)
     return table

@@ -1,1 +1,1 @@
-"""What every package uses: checks and their messages, result codes, loops, and `along` for one axis of many."""
+"""What every package uses: validation of arguments, result codes, loops, compiled programs, operations on one axis."""

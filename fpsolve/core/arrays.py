@@ -1,4 +1,8 @@
-"""Arrays made on the host: a conversion by `jax.numpy` compiles a small program for every new shape, these do not."""
+"""Conversion of arrays on the host.
+
+A conversion by `jax.numpy` compiles a small program for every new shape. The functions here convert concrete values
+with numpy instead.
+"""
 
 from typing import Any
 
@@ -12,22 +16,25 @@ from .machine import on_processor
 
 
 def as_array(value: Any, dtype: Any = float) -> Array:
-    """`value` as an array of `dtype` in the precision in force; tracers pass through `jax.numpy`."""
+    """`value` as an array of `dtype` in the default precision of JAX; a tracer is converted by `jax.numpy`."""
     if not is_concrete(value):
         return jnp.asarray(value, dtype=dtype)
     if isinstance(value, jax.Array) and value.dtype == jnp.result_type(dtype):
         return value
-    with jax.ensure_compile_time_eval():  # inside a user's `jit` too: what is concrete stays so
+    # Inside a user's `jit`, `device_put` would return a tracer; this context keeps a concrete value concrete.
+    with jax.ensure_compile_time_eval():
         return jax.device_put(np.asarray(value, dtype=jnp.result_type(dtype)))
 
 
 def host_module(*values: Any) -> Any:
-    """numpy where all values are concrete, jax.numpy where one is traced: for small computations outside programs."""
+    """numpy if all values are concrete, jax.numpy if one is traced: for small computations outside of programs."""
     return np if is_concrete(*values) else jnp
 
 
 def scaled(array: Array, factor: float) -> Array:
-    """`factor` times an array, in its precision; on the host where that is where arrays are."""
+    """`factor` times an array, in its precision."""
+    # On a CPU the arrays are in main memory, and numpy needs no compiled program. On an accelerator the array would
+    # have to be copied to the host and back.
     if not is_concrete(array) or not on_processor():
         return array * np.asarray(factor, array.real.dtype)
     return as_array(np.asarray(array) * np.asarray(factor, array.real.dtype), array.dtype)

@@ -1,7 +1,8 @@
-"""Refusals at the door: one sentence form for every bad argument.
+"""Validation of arguments: checks that every public function uses, with one form for all error messages.
 
-A refusal names the argument, shows its value, says what is allowed and what to do, and is raised before anything is
-computed. Checks look only at concrete values: under `jit`, `vmap` or `grad` a traced value passes and the run reports.
+A message names the argument, shows its value, and says what is allowed and what to do; it is raised before anything is
+computed. Checks examine concrete values only: under `jit`, `vmap` or `grad` a traced value passes, and a problem with
+it is reported at run time by a result code (`core.result`).
 """
 
 import math
@@ -14,19 +15,21 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
+_MAX_SHOWN = 120  # characters of a value in a message
+
 
 def raise_value_error(name: str, value: Any, allowed: str, cure: str) -> NoReturn:
-    """Raise the `ValueError` that every door raises: name, value, what is allowed, what to do."""
+    """Raise the `ValueError` of all public functions: name, value, what is allowed, what to do."""
     raise ValueError(f"{name} = {_short(value)}: {allowed}. {cure}")
 
 
 def is_concrete(*trees: Any) -> bool:
-    """Whether no leaf of `trees` is a JAX tracer, so that its value may be looked at."""
+    """Whether no leaf of `trees` is a JAX tracer, so that its values are known."""
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
 
 
 def check_finite_number(name: str, value: Any, cure: str = "Give a finite real number.") -> float:
-    """A finite real number as a Python float, or a refusal."""
+    """`value` as a Python float. **Raises** `ValueError` unless it is a finite real number."""
     array = check_numbers(name, value, "it must be a real number", cure)
     if array.ndim != 0:
         raise_value_error(name, value, "it must be a real number", cure)
@@ -37,11 +40,12 @@ def check_finite_number(name: str, value: Any, cure: str = "Give a finite real n
 
 
 def check_numbers(name: str, value: Any, allowed: str, cure: str, waves: bool = False) -> np.ndarray:
-    """`value` as a numpy array, refused unless it holds real numbers; complex ones pass where `waves` may."""
+    """`value` as a numpy array. **Raises** `ValueError` unless it holds real numbers; `waves` allows complex ones."""
     try:
         array = np.asarray(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # a ragged list, for example
         raise_value_error(name, value, allowed, cure)
+    # `jnp.floating` includes bfloat16 and other types that numpy does not count as floating.
     kinds = (jnp.integer, jnp.floating, *([jnp.complexfloating] if waves else []))
     if not any(jnp.issubdtype(array.dtype, kind) for kind in kinds):
         raise_value_error(name, value, allowed, cure)
@@ -49,7 +53,10 @@ def check_numbers(name: str, value: Any, allowed: str, cure: str, waves: bool = 
 
 
 def check_positive(name: str, value: Any, cure: str) -> None:
-    """Refuse a number or an array with an entry that is not positive and finite. Traced values pass."""
+    """Raise `ValueError` for a number or an array with an entry that is not positive and finite.
+
+    Traced values pass.
+    """
     if not is_concrete(value):
         return
     array = check_numbers(name, value, "it must be a positive real number or an array of them", cure)
@@ -58,14 +65,17 @@ def check_positive(name: str, value: Any, cure: str) -> None:
 
 
 def check_integer(name: str, value: Any, least: int, cure: str) -> int:
-    """An integer of at least `least`, or a refusal. Booleans and floats are refused."""
+    """`value` as an `int`. **Raises** `ValueError` unless it is an integer of at least `least`.
+
+    Booleans and floats are not accepted, although Python counts a boolean as an integer.
+    """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < least:
         raise_value_error(name, value, f"it must be an integer of at least {least}", cure)
     return int(value)
 
 
 def check_choice(name: str, value: Any, choices: Mapping[str, Any] | tuple[str, ...]) -> None:
-    """Refuse a word that is not among `choices`, naming the nearest right one."""
+    """Raise `ValueError` for a word that is not among `choices`, with the most similar choice as a suggestion."""
     if value not in choices:
         raise_value_error(
             name, value, f"it must be one of {', '.join(choices)}", f"Did you mean {nearest(str(value), choices)!r}?"
@@ -73,12 +83,15 @@ def check_choice(name: str, value: Any, choices: Mapping[str, Any] | tuple[str, 
 
 
 def nearest(word: str, choices: Mapping[str, Any] | tuple[str, ...]) -> str:
-    """The entry of `choices` that looks most like `word`."""
-    import difflib
+    """The entry of `choices` that is most similar to `word`."""
+    import difflib  # only here, so that `import fpsolve` stays quick
 
-    return max(choices, key=lambda choice: difflib.SequenceMatcher(None, word.lower(), choice.lower()).ratio())
+    def similarity(choice: str) -> float:
+        return difflib.SequenceMatcher(None, word.lower(), choice.lower()).ratio()
+
+    return max(choices, key=similarity)
 
 
-def _short(value: Any, most: int = 120) -> str:
+def _short(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= most else text[: most - 3] + "..."
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."

@@ -18,12 +18,11 @@ import jax
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from .checks import raise_value_error
+from .constants import CONSTANTS
 
-MAX_BYTES = 2**30  # 1 GiB: on a CPU, where a program takes 9 kB on average, those of 250 runs of `fpsolve verify`
-KEPT_SHARE = 0.75  # of MAX_BYTES after old programs are deleted, so that not every start has to delete some
-SUFFIX = "-cache"  # of the files that JAX writes
-VARIABLE = "FPSOLVE_COMPILATION_CACHE"
-OFF = ("off", "0")  # values of the variable that name no folder
+SUFFIX = "-cache"  # ending of the files that JAX writes
+VARIABLE = "FPSOLVE_COMPILATION_CACHE"  # environment variable for the command `fpsolve`
+OFF = ("off", "0")  # values of the variable that turn the cache off
 CURE = "Give a folder that you can write, or none for the user's cache folder."
 
 
@@ -34,10 +33,11 @@ def compilation_cache(folder: Any = None) -> Path:
     cache folder. **Returns** the folder's absolute path. **Raises** `ValueError` if the folder is a file or cannot be
     written.
 
-    **Keeps**: every program, however small, for this process and those after it, also when something was compiled
-    before. Results do not change: the same program is read instead of compiled. Programs with Python callbacks are not
-    kept. In the default folder the programs used longest ago are deleted beyond 1 GiB; your own folder is never
-    cleaned. Files there are trusted: share it with nobody who may not run code as you.
+    **Keeps**: every program, however small, for this process and later ones, even if something was compiled before the
+    call. Results do not change: the same program is read instead of compiled. Programs with Python callbacks are not
+    kept. In the default folder the programs used longest ago are deleted when all take more than 1 GiB; a folder of
+    your own is never cleaned. The files contain code that is executed: share the folder only with people who may run
+    code as you.
 
     **Cost**: tracing remains, and about 2 ms to read a program; about 9 kB of disk each.
 
@@ -49,10 +49,13 @@ def compilation_cache(folder: Any = None) -> Path:
     """
     path = _checked_folder(folder)
     jax.config.update("jax_compilation_cache_dir", str(path))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # JAX keeps only what took a second
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)  # -1: whatever the file system
-    reset_cache()  # or a process that has compiled something goes on with the folder it began with
-    # Another process may be writing the file that this one reads, or was killed halfway: it is compiled again.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # the default of JAX is 1 s
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)  # no limit, whatever the file system
+    # JAX opens its cache at the first compilation and then keeps it. Without a reset, a process that has compiled
+    # something would continue with its earlier folder, or with none.
+    reset_cache()
+    # A file may be incomplete, because another process is writing it or was killed while it did. JAX then warns and
+    # compiles the program again, which is harmless.
     warnings.filterwarnings("ignore", "Error reading persistent compilation cache", UserWarning)
     if folder is None:
         delete_oldest(path)
@@ -60,9 +63,10 @@ def compilation_cache(folder: Any = None) -> Path:
 
 
 def cache_of_command() -> str:
-    """Keep the programs of a command of `fpsolve`; a warning where nothing can be kept, else "".
+    """Turn on the cache for a command of `fpsolve`. **Returns** a warning if programs cannot be kept, else "".
 
-    The folder is JAX's own if it has one, else that of the variable, else `default_folder()`.
+    The folder is that of JAX's own settings if there is one, else that of the environment variable, else
+    `default_folder()`.
     """
     folder = os.environ.get(VARIABLE) or None
     if (
@@ -73,8 +77,9 @@ def cache_of_command() -> str:
         return ""
     try:
         compilation_cache(folder)
-    except ValueError as refusal:
-        return f"warning: compiled programs are not kept on disk. {refusal} {VARIABLE} names it; off turns this off."
+    except ValueError as error:
+        # A command still works without the cache, so this is a warning only.
+        return f"warning: compiled programs are not kept on disk. {error} {VARIABLE} names it; off turns this off."
     return ""
 
 
@@ -89,24 +94,27 @@ def default_folder() -> Path:
     return Path(caches) / "fpsolve"
 
 
-def delete_oldest(folder: Path, max_bytes: int = MAX_BYTES) -> int:
-    """Delete the programs used longest ago if all take more than `max_bytes`; the number of files deleted.
+def delete_oldest(folder: Path, max_bytes: int | None = None) -> int:
+    """Delete the programs used longest ago if all take more than `max_bytes`. **Returns** the number of deleted files.
 
-    JAX has a limit of its own, but it reads every entry's time of use at each write: thousands of files a program.
+    JAX has a limit of its own, but with it JAX reads the access time of every file at each write, which may be
+    thousands of files for each program.
     """
+    limit = CONSTANTS.max_cache_bytes if max_bytes is None else max_bytes
     entries = []
     for entry in os.scandir(folder):
-        with contextlib.suppress(FileNotFoundError):  # another process may have deleted it
+        with contextlib.suppress(FileNotFoundError):  # another process may have deleted the file
             if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
                 state = entry.stat(follow_symlinks=False)
+                # Some file systems do not record access times; the time of writing is then the last known use.
                 used = max(state.st_atime, state.st_mtime)
                 entries.append((used, state.st_size, entry.path))
     total = sum(size for _, size, _ in entries)
-    if total <= max_bytes:
+    if total <= limit:
         return 0
     deleted = 0
     for _, size, name in sorted(entries):
-        if total <= KEPT_SHARE * max_bytes:
+        if total <= CONSTANTS.cache_fraction_kept * limit:
             break
         Path(name).unlink(missing_ok=True)
         total -= size
@@ -115,17 +123,17 @@ def delete_oldest(folder: Path, max_bytes: int = MAX_BYTES) -> int:
 
 
 def _checked_folder(folder: Any) -> Path:
-    """The folder as an absolute path, made and tried; refused where nothing can be written."""
+    """The folder as an absolute path. It is made if there is none, and a file is written to test it."""
     if (folder is not None and not isinstance(folder, str | os.PathLike)) or folder == "":
         raise_value_error("folder", folder, "it must be a path", CURE)
     try:
         path = Path(default_folder() if folder is None else folder).expanduser().absolute()
-    except RuntimeError:  # a home folder that is not known
+    except RuntimeError:  # the home folder is unknown
         raise_value_error("folder", folder, "there is no home folder", "Give a folder that you can write.")
     if path.exists() and not path.is_dir():
         raise_value_error("folder", str(path), "it is a file", CURE)
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)  # for its owner alone: what is there is executed
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)  # for its owner only: its files are executed
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:

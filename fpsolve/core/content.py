@@ -1,12 +1,18 @@
-"""A user's function as its jaxpr: read at every call, compared by content.
+"""Reading a user's function: its jaxpr, traced at every call and compared by content.
 
-A function may depend on more than its arguments: a global, a closure, an attribute, an array that was changed in
-place. `read_function` traces it and keeps what it read: the operations, and the numbers apart from them,
+A function may depend on more than its arguments: on a global, a closure, an attribute, or an array that was changed in
+place. A cache that is keyed by the identity of the function misses such changes and returns stale numbers. fpsolve
+therefore *reads* every user function at the start of every public call: `read_function` traces it with
+`jax.make_jaxpr`, without computing anything, and splits what it finds into two parts,
 
     f  ->  operations (static, compared by content)  +  constants (array leaves)
 
-Two readings with the same operations share every compiled program, whatever their numbers. No function is ever
-compared by identity, so a change of anything that it reads is seen.
+The operations are the key of compiled programs (`core.program`); the constants are arguments of these programs. Two
+functions with the same operations therefore share every compiled program, whatever their numbers are, and a change of
+anything that the function depends on is always seen. Functions are never compared by identity.
+
+What is traced: every call of a public function traces each user function once (about a millisecond for a formula).
+What is compiled: a program is compiled only when its operations, or the shapes of its arguments, are new.
 """
 
 from collections.abc import Callable
@@ -24,12 +30,17 @@ from .checks import is_concrete
 
 
 class Operations:
-    """The operations of a jaxpr, without its constants. Hashable; equal if they compute the same."""
+    """The operations of a jaxpr, without its constants. It is hashable; two are equal only if they compute the same.
 
-    def __init__(self, jaxpr: Any, structure: Any, key: Any):
+    `jaxpr` is what is evaluated; `structure` is the pytree structure of the result; `key` is the content of the jaxpr
+    as a hashable tree (`_key_of_jaxpr`).
+    """
+
+    def __init__(self, jaxpr: jex.Jaxpr, structure: Any, key: Any):
         self.jaxpr = jaxpr
-        self.structure = structure  # of what the function returns
+        self.structure = structure
         self._key = (key, structure)
+        # Keys are deep tuples, and a cache hashes them at each lookup: the hash is computed once.
         self._hash = hash(self._key)
 
     def __eq__(self, other: object) -> bool:
@@ -43,42 +54,50 @@ class Operations:
 
 
 class ReadFunction(eqx.Module):
-    """What `read_function` returns: callable as the function was, with the shapes that it was read with."""
+    """A function that was read: a pytree of its constants, callable with arguments of the shapes it was read with."""
 
     constants: tuple[Any, ...]
     operations: Operations = eqx.field(static=True)
 
     def __call__(self, *arguments: Any) -> Any:
-        """The function's value; every transformation of JAX goes through."""
+        """The function's value. All transformations of JAX apply to it."""
+        # `eval_jaxpr` applies the operations one by one; under `jit` they become part of the surrounding program.
         values = jax.core.eval_jaxpr(self.operations.jaxpr, self.constants, *jax.tree.leaves(arguments))
-        # A constant comes out of a jaxpr as a literal, which is no array.
+        # A jaxpr returns a constant result as a literal, which is a Python or numpy scalar: make it an array.
         return jax.tree.unflatten(self.operations.structure, [jnp.asarray(value) for value in values])
 
     def uses(self, argument: int) -> bool:
-        """Whether the value depends on the argument of this number; each argument is one array."""
+        """Whether the value depends on the argument of this number. Each argument must be one array."""
         jaxpr = self.operations.jaxpr
         variable = jaxpr.invars[argument]
-        read = [atom for equation in jaxpr.eqns for atom in equation.invars]
-        return any(atom is variable for atom in (*read, *jaxpr.outvars))
+        used = [atom for equation in jaxpr.eqns for atom in equation.invars]
+        return any(atom is variable for atom in (*used, *jaxpr.outvars))
 
 
 def read_function(function: Callable[..., Any], *example: Any) -> ReadFunction:
-    """`function` as it is now, read with arguments of the shapes and types of `example`.
+    """Trace `function` as it is now, with arguments of the shapes and types of `example`.
 
-    **Arguments**: `example`, arrays. **Returns** a `ReadFunction`, whose leaves are all arrays that `function` reads
-    beside its arguments, traced or not, and its floating-point literals. **Cost**: one tracing, about a millisecond
+    **Arguments**: `example`, arrays. **Returns** a `ReadFunction`. Its leaves are all arrays that `function` uses
+    besides its arguments, traced or not, and its floating-point literals. **Cost**: one tracing, about a millisecond
     for a formula.
     """
-    # A new lambda each time: JAX remembers what it traced by the identity, or the equality, of a function.
-    closed, shape = jax.make_jaxpr(lambda *arguments: function(*arguments), return_shape=True)(*example)
+
+    # JAX caches traces by the identity, or the equality, of a function, and would return the old trace of a function
+    # whose global or attribute has changed. This wrapper is a new object at each call, so JAX traces it again.
+    def fresh(*arguments: Any) -> Any:
+        return function(*arguments)
+
+    closed, shape = jax.make_jaxpr(fresh, return_shape=True)(*example)
     constants = [
         value if isinstance(value, jax.core.Tracer | jax.Array) else np.asarray(value) for value in closed.consts
     ]
     jaxpr = closed.jaxpr
-    # Under a transformation the literals stay: the program around them is compiled with them anyway.
+    # Literals become constants, so that `lambda x: 2.0 * x` and `lambda x: 3.0 * x` share a program. Under a
+    # transformation of JAX they stay: the surrounding program is compiled with these literals in any case.
     if is_concrete(constants):
         jaxpr, numbers = _without_literals(jaxpr)
         constants = [*constants, *numbers]
+    # A function with a derivative rule of its own needs another key, since its jaxpr does not contain the rule.
     try:
         key = _key_of_jaxpr(jaxpr, follow_rules=False)
     except _DerivativeRule:
@@ -86,21 +105,26 @@ def read_function(function: Callable[..., Any], *example: Any) -> ReadFunction:
     return ReadFunction(tuple(constants), Operations(jaxpr, jax.tree.structure(shape), key))
 
 
-def _without_literals(jaxpr: Any) -> tuple[Any, list[np.ndarray]]:
-    """The same jaxpr with its floating-point scalars as constants (those in a loop or a call inside it stay)."""
+def _without_literals(jaxpr: jex.Jaxpr) -> tuple[jex.Jaxpr, list[np.ndarray]]:
+    """The same jaxpr with its floating-point scalars as additional constants, and the values of these scalars.
+
+    Integers, and literals inside a loop or an inner call, stay where they are.
+    """
 
     def is_number(atom: Any) -> bool:
         if not isinstance(atom, jex.Literal) or np.ndim(atom.val):
             return False
         return jnp.issubdtype(np.asarray(atom.val).dtype, jnp.floating)
 
-    numbers = [
-        np.asarray(atom.val, atom.aval.dtype) for equation in jaxpr.eqns for atom in equation.invars if is_number(atom)
-    ]
+    atoms: list[Any] = [atom for equation in jaxpr.eqns for atom in equation.invars]
+    numbers = [np.asarray(atom.val, atom.aval.dtype) for atom in atoms if is_number(atom)]
     if not numbers:
         return jaxpr, numbers
+    # A jaxpr of the identity provides new variables of the right types.
     variables = iter(jax.make_jaxpr(lambda *values: values)(*numbers).jaxpr.invars)
-    added, equations = [], []
+    # Replace each literal by a variable, in the same order as in `numbers`.
+    added = []
+    equations = []
     for equation in jaxpr.eqns:
         inputs = [next(variables) if is_number(atom) else atom for atom in equation.invars]
         added += [new for new, old in zip(inputs, equation.invars, strict=True) if new is not old]
@@ -109,36 +133,48 @@ def _without_literals(jaxpr: Any) -> tuple[Any, list[np.ndarray]]:
 
 
 class _DerivativeRule(Exception):
-    """A function carries a derivative rule of its own, which a jaxpr holds as an opaque object."""
+    """Raised for a function with a derivative rule of its own, which a jaxpr holds as an opaque object."""
 
 
 def _key_with_derivatives(function: Callable[..., Any], example: Any) -> Any:
-    """The key of a function with derivative rules: the content of its first two derivatives, which the rules yield."""
+    """The key of a function with a custom derivative rule: the content of its value and first two derivatives.
 
-    def twice(*arguments: Any) -> Any:
-        once = lambda *inner: jax.jvp(function, inner, tuple(jnp.ones_like(a) for a in inner))
-        return jax.jvp(once, arguments, tuple(jnp.ones_like(a) for a in arguments))
+    Two functions may have equal values and different rules, and the rules cannot be compared. Tracing the derivatives
+    runs the rules, so that the jaxpr of the second derivative contains what they compute.
+    """
+
+    def first_derivative(*arguments: Any) -> Any:
+        return jax.jvp(function, arguments, tuple(jnp.ones_like(a) for a in arguments))
+
+    def second_derivative(*arguments: Any) -> Any:
+        return jax.jvp(first_derivative, arguments, tuple(jnp.ones_like(a) for a in arguments))
 
     try:
-        jaxpr = jax.make_jaxpr(twice)(*example).jaxpr
-    except TypeError:  # a rule for reverse mode only: such a function is like no other, not even itself read again
+        jaxpr = jax.make_jaxpr(second_derivative)(*example).jaxpr
+    except TypeError:
+        # The rule is for reverse mode only. The key equals no other key, so the function is never found in a cache.
         return object()
     return _key_of_jaxpr(jaxpr, follow_rules=True)
 
 
-def _key_of_jaxpr(jaxpr: Any, follow_rules: bool) -> Any:
-    """A hashable tree that two jaxprs share only if they compute the same."""
-    names: dict[Any, int] = {}
+def _key_of_jaxpr(jaxpr: jex.Jaxpr, follow_rules: bool) -> Any:
+    """A hashable tree that two jaxprs share only if they compute the same.
 
-    def name(variable: Any) -> int:
-        return names.setdefault(variable, len(names))
+    Variables are numbered in the order in which they appear, since their identity differs between two tracings.
+    `follow_rules` says what to do with a function that has a derivative rule: compare its value only (True), or raise
+    `_DerivativeRule` (False).
+    """
+    numbers: dict[Any, int] = {}
+
+    def number(variable: Any) -> int:
+        return numbers.setdefault(variable, len(numbers))
 
     def atom_key(atom: Any) -> Any:
         if not isinstance(atom, jex.Literal):
-            return name(atom)
+            return number(atom)
         return _key_of_value(atom.val, follow_rules), str(atom.aval)
 
-    inputs = tuple((name(v), str(v.aval)) for v in (*jaxpr.constvars, *jaxpr.invars))
+    inputs = tuple((number(v), str(v.aval)) for v in (*jaxpr.constvars, *jaxpr.invars))
     rows = []
     for equation in jaxpr.eqns:
         primitive = equation.primitive.name
@@ -146,22 +182,29 @@ def _key_of_jaxpr(jaxpr: Any, follow_rules: bool) -> Any:
         if primitive in ("custom_jvp_call", "custom_vjp_call"):
             if not follow_rules:
                 raise _DerivativeRule
+            # The other parameters are the rule itself, a function that can be compared by identity only.
             parameters = {"call_jaxpr": parameters["call_jaxpr"]}
         elif primitive in ("jit", "pjit"):
+            # The other parameters (name, donation, sharding) do not change what is computed here.
             parameters = {"jaxpr": parameters["jaxpr"]}
+        # One operation: what it is, its inputs, its parameters, its outputs.
         rows.append(
             (
                 equation.primitive,
                 tuple(atom_key(atom) for atom in equation.invars),
                 tuple((k, _key_of_value(v, follow_rules)) for k, v in sorted(parameters.items())),
-                tuple(name(v) for v in equation.outvars),
+                tuple(number(v) for v in equation.outvars),
             )
         )
     return inputs, tuple(rows), tuple(atom_key(atom) for atom in jaxpr.outvars)
 
 
 def _key_of_value(value: Any, follow_rules: bool) -> Any:
-    """The key of a parameter of an operation, or of a constant inside one."""
+    """The key of a parameter of an operation, or of a constant inside one.
+
+    A value that cannot be compared gets the key `object()`, which equals no other key: this costs a compilation, and
+    never returns a wrong program.
+    """
     if isinstance(value, jex.ClosedJaxpr):
         constants = tuple(_key_of_value(constant, follow_rules) for constant in value.consts)
         return _key_of_jaxpr(value.jaxpr, follow_rules), constants
@@ -176,16 +219,20 @@ def _key_of_value(value: Any, follow_rules: bool) -> Any:
     if isinstance(value, jax.Array | np.ndarray | np.generic):
         array = np.asarray(value)
         return array.dtype.str, array.shape, array.tobytes()
+    # Types, axes, shapes, names of dimensions and the like.
     try:
         hash(value)
     except TypeError:
-        return object()  # equal to nothing else
+        return object()
+    # The type belongs to the key because 1 == 1.0 == True.
     return type(value), value
 
 
 def is_plain(tree: Any) -> bool:
-    """Whether a function is one of the library's own modules with nothing but numbers inside, which need no reading:
-    all that it depends on are its leaves."""
+    """Whether a function is a module of fpsolve with nothing but numbers inside.
+
+    Such a function need not be read: all that it depends on are its leaves and its static fields.
+    """
     if tree is None or isinstance(tree, bool | int | float | complex | str | Operations) or eqx.is_array(tree):
         return True
     if isinstance(tree, jax.core.Tracer):
@@ -194,6 +241,7 @@ def is_plain(tree: Any) -> bool:
         return all(is_plain(item) for item in tree)
     if isinstance(tree, dict):
         return all(is_plain(item) for item in tree.values())
+    # The class of a user may use globals in its methods; the classes of fpsolve do not.
     if not type(tree).__module__.startswith("fpsolve."):
         return False
     if isinstance(tree, eqx.Module):
@@ -202,15 +250,15 @@ def is_plain(tree: Any) -> bool:
 
 
 def read_at(function: Callable[[Array], Any], ndim: int) -> Any:
-    """A function of one point x `(ndim,)`, as it is now."""
+    """Read a function of one point x `(ndim,)`; a plain module of fpsolve is returned as it is."""
     if is_plain(function):
         return function
-    inner = read_function(lambda x: jnp.asarray(function(x)), np.zeros(ndim, jnp.result_type(float)))
-    return PointFunction(inner)
+    read = read_function(lambda x: jnp.asarray(function(x)), np.zeros(ndim, jnp.result_type(float)))
+    return PointFunction(read)
 
 
 class PointFunction(eqx.Module):
-    """A function of one point that was read."""
+    """A function of one point that was read. It converts the point to the precision that it was read with."""
 
     read: ReadFunction
 

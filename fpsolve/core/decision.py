@@ -1,4 +1,4 @@
-"""What was chosen and why: data to the code, a sentence to the reader."""
+"""The record of a choice: data for the code, and a reason in words for the user."""
 
 from typing import NamedTuple
 
@@ -6,9 +6,9 @@ from typing import NamedTuple
 class Decision(NamedTuple):
     """One choice that a public function made.
 
-    - `choice`: the name of what was chosen, such as "Spectral"; code compares this
-    - `because`: the reason, a clause for the reader; no code reads it
-    - `numbers`: what was measured for it, by name
+    - `choice`: the name of what was chosen, such as "Spectral"; code compares this field
+    - `because`: the reason, a clause for the user; no code reads it
+    - `numbers`: the quantities that were computed for the choice, by name
     """
 
     choice: str

@@ -1,4 +1,4 @@
-"""Optional packages: asked for when first needed, with the command that brings them."""
+"""Optional packages: imported when first needed; if one is missing, the error says how to install it."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def extra(name: str, purpose: str) -> Iterator[None]:
-    """Imports in the body belong to the extra `name`; where one is missing, say how to install it.
+    """A context for imports that belong to the extra `name`. A missing package raises `ImportError` with the command.
 
     ```python
     from fpsolve.core.extras import extra

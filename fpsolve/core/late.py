@@ -1,6 +1,7 @@
-"""Packages above that one below needs by name: pictures and files of results.
+"""Late imports of higher packages by name: `plot` and `io`, which results need for pictures and files.
 
-`fpsolve` itself registers how each is imported, so that nothing below imports what lies above it.
+Imports in fpsolve go down only, so a result cannot import the package that draws it. The top package `fpsolve`
+registers a loader for each of these packages, and a result gets the package by name when it is drawn or saved.
 """
 
 from collections.abc import Callable
@@ -10,10 +11,10 @@ _LOADERS: dict[str, Callable[[], ModuleType]] = {}
 
 
 def register(name: str, load: Callable[[], ModuleType]) -> None:
-    """Have `late(name)` import a package by calling `load`."""
+    """Register `load`, which `late(name)` calls to import a package."""
     _LOADERS[name] = load
 
 
 def late(name: str) -> ModuleType:
-    """The package registered by that name, imported at its first use."""
+    """The package that is registered under this name. It is imported at its first use."""
     return _LOADERS[name]()

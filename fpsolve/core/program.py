@@ -1,11 +1,19 @@
-"""Small programs that read users' functions on the places of a grid: compiled quickly, kept by content.
+"""Compiled programs that evaluate users' functions on grids, cached by content.
 
     @sampling_program
     def sample(grid, f): return grid.sample(f)
 
-A call with functions that were read (`content.read_function`) reuses the program of any earlier call with the same
-operations: their numbers are arguments. Under a transformation of JAX the function is called as it is. The last
-`KEPT` programs are kept; they hold code and no arrays, some 100 kB each.
+When is a program compiled? The arguments of a call are split into arrays and everything else. The key of the cache is
+(the decorated function, everything else, the shapes and types of the arrays, the precision); a program is compiled
+when its key is new, and reused with new arrays otherwise. A user's function must have been read before
+(`content.read_function`): its operations then belong to the key and its numbers to the arrays, so that equal formulas
+with different numbers share a program.
+
+When is nothing cached? Under a transformation of JAX (an argument is a tracer) the function becomes part of the
+program that is being traced, and JAX itself decides what is compiled.
+
+The cache holds `CONSTANTS.max_programs` programs; the one used longest ago is dropped first. They hold code and no
+arrays, about 100 kB each.
 """
 
 import contextlib
@@ -21,28 +29,28 @@ import jax.numpy as jnp
 import numpy as np
 
 from .checks import is_concrete
+from .constants import CONSTANTS
 from .machine import on_processor
 
-KEPT = 256  # programs: a session with so many different formulas at once is not expected (a free choice)
-
-# These programs run once or a few times each, over at most some millions of points: what counts is how soon they are
-# compiled. Measured for the quantum potential of a formula on 48 x 48 nodes: 45 ms with these options, 170 without.
-QUICK = {
+# Options of XLA's CPU compiler for programs that run once or a few times each, over at most some millions of points:
+# the compile time matters most. Measured for the quantum potential of a formula on 48 x 48 nodes: 45 ms with these
+# options, 170 ms without.
+FAST_COMPILE = {
     "xla_backend_optimization_level": 0,
     "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_parallel_codegen_split_count": 1,
 }
 
-# Programs of shapes are compiled once and run often. Measured for the eigen-solver of `spectrum` on 48 x 48 nodes:
-# 2.8 s of a processor to compile with these options, 4.3 s without, and the same time to run (products and
-# factorisations are library calls, which the options leave alone).
-BALANCED = {
+# Options for programs of shapes, which are compiled once and run often. Measured for the eigensolver of `spectrum` on
+# 48 x 48 nodes: 2.8 s of processor time to compile with these options, 4.3 s without, and the same time to run
+# (products and factorisations are library calls, which the options do not affect).
+BALANCED_COMPILE = {
     "xla_backend_optimization_level": 1,
     "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_parallel_codegen_split_count": 1,
 }
 
-ZERO = np.zeros(())
+_ZERO = np.zeros(())
 
 _programs: OrderedDict[Any, Any] = OrderedDict()
 _lock = threading.Lock()
@@ -51,8 +59,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def full_precision(function: F) -> F:
-    """`function` with products of matrices as exact as their factors. JAX lets an accelerator round the factors of a
-    product in float32 to 10 bits (TF32 on NVIDIA) or 7 (bfloat16 on TPU), which is an error of some 1e-3 in silence."""
+    """`function` with matrix products in the full precision of their factors.
+
+    By default JAX lets an accelerator round the factors of a float32 product to 10 bits (TF32 on NVIDIA) or 7 bits
+    (bfloat16 on TPU). The error is about 1e-3, and no message appears.
+    """
 
     @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
@@ -68,75 +79,91 @@ def compiled(function: F) -> F:
 
 
 def sampling_program(function: F) -> F:
-    """`function` of pytrees as a compiled program, kept by the content of everything in them that is no array. Under a
-    transformation of JAX it is one `jit` inside the others: called as it is, each of its operations would be compiled
-    by itself where `grad` or `vmap` stands outermost (measured: 330 programs for the gradient of a gap, 60 so)."""
+    """Decorate a function that evaluates users' functions on points: compiled quickly, cached by content.
+
+    All arguments are pytrees; their static parts are compared by content. Under a transformation of JAX the function is
+    called inside one `jit`. Without it, `grad` or `vmap` on the outside would compile each operation on its own
+    (measured: 330 programs for the gradient of a gap, 60 with it).
+    """
     jitted = compiled(function)
 
     def traced(*arguments: Any) -> Any:
         static = jax.tree.leaves(eqx.partition(arguments, _is_array)[1])
         try:
             hash(tuple(static))
-        except TypeError:
+        except TypeError:  # `jit` needs a hashable static part
             return function(*arguments)
         return jitted(*arguments)
 
-    return _kept_program(function, QUICK, traced)
+    return _cached_program(function, FAST_COMPILE, traced)
 
 
 def shape_program(function: F) -> F:
-    """The same for a heavy program of arrays and static shapes, which takes no user's function. Under a transformation
-    of JAX it is one `jit` inside the others."""
-    return _kept_program(function, BALANCED, compiled(function))
+    """Decorate a heavy function of arrays and static shapes, which takes no user's function: compiled for speed.
+
+    Under a transformation of JAX it is one `jit` inside the others.
+    """
+    return _cached_program(function, BALANCED_COMPILE, compiled(function))
 
 
 def quick_program(function: F) -> F:
-    """The same for a light program of shapes, which passes over a field a few times a call: compiled as soon as a
-    sampling program."""
-    return _kept_program(function, QUICK, compiled(function))
+    """Decorate a light function of arrays and static shapes, which makes a few passes over a field: compiled quickly.
+
+    Under a transformation of JAX it is one `jit` inside the others.
+    """
+    return _cached_program(function, FAST_COMPILE, compiled(function))
 
 
 def forget_programs() -> None:
-    """Drop all programs that are kept, which frees their memory; a later call compiles anew."""
+    """Drop all cached programs, which frees their memory. Later calls compile again."""
     with _lock:
         _programs.clear()
 
 
-def _kept_program(function: F, options: dict[str, Any], traced: Callable[..., Any]) -> F:
+def _cached_program(function: F, options: dict[str, Any], traced: Callable[..., Any]) -> F:
+    """`function` compiled with `options` where all arrays are concrete, and `traced` where one is a tracer."""
+
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
         arrays, static = eqx.partition(arguments, _is_array)
         if not is_concrete(arrays):
             return traced(*arguments)
-        leaves, structure = jax.tree.flatten(static)
-        # The arrays' structure tells a missing array from one that was taken out; with the shapes in the key every
-        # program has one answer that is no array (its structure, a grid).
-        arrays_leaves, arrays_structure = jax.tree.flatten(arrays)
-        shapes = tuple((leaf.shape, leaf.dtype) for leaf in arrays_leaves)
-        key = (function, structure, tuple(leaves), arrays_structure, shapes, jnp.result_type(float))
-        # Inside a user's `jit` too, what is concrete stays so. Only there: it would also compile each constant that the
-        # tracing of a program meets (measured: 138 programs for a gap, 11 without).
+        static_leaves, static_structure = jax.tree.flatten(static)
+        # The structure of the arrays distinguishes a missing array (None) from one that was partitioned out. The shapes
+        # are in the key because the static part of an answer may depend on them: each program has one such part.
+        array_leaves, array_structure = jax.tree.flatten(arrays)
+        shapes = tuple((leaf.shape, leaf.dtype) for leaf in array_leaves)
+        key = (function, static_structure, tuple(static_leaves), array_structure, shapes, jnp.result_type(float))
+        # Inside a user's `jit`, operations on concrete values would be staged; this context runs them at once. It is
+        # entered only there, since it would also compile every constant that the tracing of a program meets (measured:
+        # 138 programs for a gap, 11 without).
         with jax.ensure_compile_time_eval() if _is_staged() else contextlib.nullcontext():
-            answer, rest = _program(key, function, static, options)(arrays)
+            answer, rest = _lookup(key, function, static, options)(arrays)
         return eqx.combine(answer, rest["static"])
 
     return call  # type: ignore[return-value]
 
 
 def _is_staged() -> bool:
-    """Whether a `jit` is being traced, so that operations on concrete values are written down and not done."""
-    return not is_concrete(jax.device_put(ZERO))
+    """Whether a `jit` is being traced, so that operations on concrete values are recorded and not executed."""
+    return not is_concrete(jax.device_put(_ZERO))
 
 
 def _is_array(leaf: Any) -> bool:
-    """Whether a leaf is an argument of a program, numpy's arrays and scalars included; all else is part of its key."""
+    """Whether a leaf is an argument of a program: an array of JAX or numpy, or a numpy scalar.
+
+    All other leaves are part of its key.
+    """
     return eqx.is_array(leaf) or isinstance(leaf, np.ndarray | np.generic)
 
 
 @functools.cache
 def _is_known(flag: str, value: Any) -> bool:
-    """Whether XLA takes a flag, which is an error where it does not. Looked up for the versions that it was tried with
-    (0.10.2 and 0.11.2), and tried with a program of nothing for later ones."""
+    """Whether XLA accepts a flag; it raises an error for an unknown one.
+
+    The answer is known for the versions that were tested (0.10.2 and 0.11.2). For later versions an empty program is
+    compiled with the flag.
+    """
     if jax.__version_info__ < (0, 12):
         return flag != "xla_cpu_use_fusion_emitters" or jax.__version_info__ < (0, 11)
     try:
@@ -146,34 +173,39 @@ def _is_known(flag: str, value: Any) -> bool:
     return True
 
 
-def _program(key: Any, function: Callable[..., Any], static: Any, options: dict[str, Any]) -> Any:
+def _lookup(key: Any, function: Callable[..., Any], static: Any, options: dict[str, Any]) -> Any:
+    """The program of this key from the cache, or a new one."""
+    # Without a hash, as for a function that was not read and holds a list, the program is compiled and not kept.
     try:
         hash(key)
     except TypeError:
-        return _program_of(function, static, options)
+        return _new_program(function, static, options)
+    # Only the creation is under the lock; the compilation happens at the first call of the program.
     with _lock:
         program = _programs.get(key)
         if program is None:
-            program = _programs[key] = _program_of(function, static, options)
-            if len(_programs) > KEPT:
+            program = _programs[key] = _new_program(function, static, options)
+            if len(_programs) > CONSTANTS.max_programs:
                 _programs.popitem(last=False)
         else:
             _programs.move_to_end(key)
     return program
 
 
-def _program_of(
+def _new_program(
     function: Callable[..., Any], static: Any, options: dict[str, Any]
 ) -> Callable[[Any], tuple[Any, dict[str, Any]]]:
-    """The program, and what of its answer is no array."""
+    """A jitted program of the arrays alone; it returns the arrays of its answer, and the static part of the answer."""
     rest: dict[str, Any] = {}
 
     @full_precision
     def run(arrays: Any) -> Any:
         answer = function(*eqx.combine(arrays, static))
+        # A compiled program returns arrays only. The static part is stored at the first call, while `run` is traced.
         arrays, rest["static"] = eqx.partition(answer, eqx.is_array)
         return arrays
 
+    # The options are flags of the CPU compiler; other compilers do not know them.
     known = {flag: value for flag, value in options.items() if on_processor() and _is_known(flag, value)}
     program = jax.jit(run, compiler_options=known or None)
     return lambda arrays: (program(arrays), rest)

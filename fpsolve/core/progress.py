@@ -1,10 +1,10 @@
-"""A bar on the terminal that counts output times."""
+"""A progress bar on the terminal that counts output times."""
 
 from typing import Any
 
 
 def track(times: Any, progress: bool) -> Any:
-    """A `tqdm` bar over the times, or None."""
+    """A `tqdm` bar over the times, or None without `progress`."""
     if not progress:
         return None
     from tqdm import tqdm  # only here, so that `import fpsolve` stays quick

@@ -1,13 +1,14 @@
-"""How a run ended: named codes with their remedies, as in diffrax.
+"""Result codes: how a run ended, as a named code with a remedy, as in diffrax.
 
-Inside `jit` a code is an integer array; at the door it is a word, and anything but "successful" raises unless
-`throw=False`.
+Inside `jit` a code is an integer array, since a compiled program cannot raise an exception. A public function
+translates it into a word, and raises `NumericalFailure` for every code but "successful" unless `throw=False` is given.
 """
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+# The position of a name is the integer that stands for it inside `jit`.
 CODES = ("successful", "not_finite", "tolerance_not_reached", "wave_out_of_range", "not_converged", "not_settled")
 
 REMEDIES = {
@@ -19,13 +20,13 @@ REMEDIES = {
     "wave_out_of_range": "The initial density is so much wider than the Gibbs density that rounding errors of the "
     "wave p / sqrt(pi) exceed tol. Use fp.ScharfetterGummel() with fp.Uniformization(), which never forms that ratio.",
     "not_converged": "The residuals of the modes are above tol. Raise tol, ask for fewer modes, or refine less.",
-    "not_settled": "No stationary law was found. The drift may not confine, or the grid is too coarse: widen the box, "
-    "take more nodes, or look at the force or score at the ends of the box.",
+    "not_settled": "No stationary distribution was found. The drift may not confine, or the grid is too coarse: widen "
+    "the box, take more nodes, or look at the force or score at the ends of the box.",
 }
 
 
 class NumericalFailure(RuntimeError):
-    """A run that ended with a code other than "successful"; the message holds the code and its remedy."""
+    """Raised for a run that ended with a code other than "successful". The message has the code and its remedy."""
 
 
 def code(name: str) -> int:
@@ -36,6 +37,7 @@ def code(name: str) -> int:
 def first_failure(*conditions: tuple[str, Array]) -> Array:
     """The code of the first condition that is true, else "successful"."""
     answer = jnp.asarray(code("successful"))
+    # The last assignment wins, so the conditions are applied from the last to the first.
     for name, condition in reversed(conditions):
         answer = jnp.where(condition, code(name), answer)
     return answer

@@ -1,7 +1,7 @@
-"""Names for what the doors take from a user.
+"""Types of the arguments that users give to public functions.
 
-The doors refuse what does not fit in words of their own, so at run time these names admit anything: a type checker that
-watches the tests must not answer before the door does.
+For a static type checker these names say what is allowed. At run time they are `Any`: the tests can run with a run-time
+type checker, and it must not raise its own error before the public function raises one with a helpful message.
 """
 
 from typing import TYPE_CHECKING, Any, TypeAlias

@@ -1,7 +1,7 @@
-"""Diffusion models as transport: the way back from noise to data, `fp.reverse`.
+"""Diffusion models as transport: the reverse process from noise to data, `fp.reverse`.
 
 its density      ReverseProcess, generate, score_error_bound
-its particles    draw, particles, expectation, histogram, pearson (the equation itself, with the `sde` extra)
+its particles    draw, particles, expectation, histogram, pearson (with the `sde` extra)
 in few steps     linear_steps, cosine_steps, log_snr_steps, edm_steps, cost_steps, schedule_steps; sampler_law,
                  shortfall, compare_steps
 """

@@ -1,12 +1,14 @@
-"""Particles beside densities: samples of a reverse process, and whether a density on the grid is theirs.
+"""Particles of a reverse process, and tests of a density on a grid against them.
 
     dY = b(Y, t) dt + √(2ε) dW        solved by diffrax: additive noise, so strong order 3/2 (Foster, 2024)
 
     mean of f        (1/n) Σ f(Y_i) ± sd(f)/√n
     chi-square       X² = Σ_b (n_b - n P_b)² / (n P_b) over B bins: χ² of B - 1 degrees, n_b counts, P_b bins' mass
 
-The two sides share the drift and nothing else, so each is a check of the other. References: theorem T22; Foster, dos
-Reis and Strange, SIAM J. Numer. Anal. 62 (2024), for the method; Pearson, Phil. Mag. 50 (1900) 157.
+Particles and densities share nothing but the drift, so that each is a check of the other.
+
+References: theorem T22; Foster, dos Reis and Strange, SIAM J. Numer. Anal. 62 (2024), for the method; Pearson, Phil.
+Mag. 50 (1900) 157.
 """
 
 from collections.abc import Callable
@@ -24,20 +26,19 @@ from ..core.program import compiled
 from ..core.types import Count
 from ..grid import Grid
 from ..potential import GaussianMixture
+from .constants import CONSTANTS
 from .generation import ReverseProcess, read_process
-
-FEWEST = 10  # expected in a bin; bins with fewer are joined to their neighbours
 
 
 class Estimate(NamedTuple):
-    """A mean over particles and its standard error, each of the shape of what was averaged."""
+    """A mean over particles and its standard error, each of the shape of the averaged quantity."""
 
     value: Array
     error: Array
 
 
 class Agreement(NamedTuple):
-    """Pearson's chi-square of counts against a density, its degrees of freedom, and the chance of one as large."""
+    """Pearson's chi-square of counts against a density, its degrees of freedom, and `chance`, the p-value."""
 
     statistic: Array
     degrees: int
@@ -57,15 +58,16 @@ def draw(mixture: GaussianMixture, count: Count, key: Array) -> Array:
     """
     check_integer("count", count, 1, "Give how many samples to draw.")
     m, d = mixture.means.shape
+    # A component for each sample, then a normal variable of its covariance.
     first, second = jax.random.split(key)
     chosen = jax.random.choice(first, m, (count,), p=mixture.weights / jnp.sum(mixture.weights))
     normal = jax.random.normal(second, (count, d))
     if mixture.covariances.ndim == 3:
-        return mixture.means[chosen] + jnp.einsum(
-            "nij,nj->ni", jnp.linalg.cholesky(mixture.covariances)[chosen], normal
-        )
-    columns = mixture.covariances[:, None] if mixture.covariances.ndim == 1 else mixture.covariances
-    return mixture.means[chosen] + jnp.sqrt(jnp.broadcast_to(columns, (m, d)))[chosen] * normal
+        factors = jnp.linalg.cholesky(mixture.covariances)[chosen]
+        return mixture.means[chosen] + jnp.einsum("nij,nj->ni", factors, normal)
+    # One variance a component, or one a component and axis.
+    variances = mixture.covariances[:, None] if mixture.covariances.ndim == 1 else mixture.covariances
+    return mixture.means[chosen] + jnp.sqrt(jnp.broadcast_to(variances, (m, d)))[chosen] * normal
 
 
 def particles(process: ReverseProcess, start: Array, *, steps: Count = 400, key: Array) -> Array:
@@ -93,6 +95,7 @@ def particles(process: ReverseProcess, start: Array, *, steps: Count = 400, key:
     ```
     """
     try:
+        # Imported late: diffrax is an optional dependency.
         import diffrax
     except ImportError as missing:
         raise ImportError(f'Particles need {missing.name}: pip install "fpsolve[sde]"', name=missing.name) from missing
@@ -117,22 +120,24 @@ def expectation(samples: Array, f: Callable[[Array], Any]) -> Estimate:
     ```
     """
     values = jax.vmap(lambda x: jnp.asarray(f(x)))(samples)
+    # ddof=1: the unbiased estimate of the variance.
     return Estimate(jnp.mean(values, axis=0), jnp.std(values, axis=0, ddof=1) / jnp.sqrt(len(values)))
 
 
 def histogram(samples: Array, grid: Grid) -> Array:
-    """How many samples `(n, d)` fall into each cell of `grid`, `(*shape)`; those outside of it are left out."""
+    """The number of samples `(n, d)` in each cell of `grid`, `(*shape)`; samples outside of it are not counted."""
     edges = [axis.edges for axis in grid.axes]
     counts, _ = np.histogramdd(np.asarray(samples), edges)
     return jnp.asarray(counts)
 
 
 def pearson(samples: Array, density: Array, grid: Grid) -> Agreement:
-    """Whether samples `(n, d)` are of a density on a grid of `Line`s: Pearson's test of the counts of its cells.
+    """Pearson's test whether samples `(n, d)` are drawn from a density on a grid of `Line`s, by counts in its cells.
 
-    The mass of a cell is its node's density times its weight, which for the mean of a smooth density over a cell of
-    width h errs by h²/24 p''; cells in a row that expect fewer than 10 samples are counted together, and what falls
-    outside of the box with the last of them. **Returns** an `Agreement`: a `chance` below 1e-4 speaks against it.
+    The mass of a cell is taken as the density at its node times its weight, whose error is h²/24 p'' relative to the
+    mean of a smooth density over a cell of width h. Neighbouring cells with fewer than 10 expected samples are joined,
+    and the samples outside of the box are joined to the last of them. **Returns** an `Agreement`: a `chance` below 1e-4
+    speaks against the density.
 
     **Reference**: Pearson, Phil. Mag. 50 (1900) 157.
 
@@ -150,27 +155,35 @@ def pearson(samples: Array, density: Array, grid: Grid) -> Agreement:
         raise_value_error(
             "grid", grid, "cells are counted on axes of fp.Line", "Give fp.Grid(fp.Line(-6, 6, 64)), say."
         )
+    # Expected and observed numbers in the cells; the last entry is for the outside of the box.
     expected = np.append(np.ravel(np.asarray(density * grid.weights)), 0.0) * len(samples)
+    expected[-1] = max(len(samples) - np.sum(expected), 0.0)
     counts = np.ravel(np.asarray(histogram(samples, grid)))
     counts = np.append(counts, len(samples) - np.sum(counts))
-    expected[-1] = max(len(samples) - np.sum(expected), 0.0)
-    bins = _join(expected)
+
+    bins = _join_cells(expected)
     expected, counts = np.bincount(bins, expected), np.bincount(bins, counts)
-    statistic, degrees = np.sum((counts - expected) ** 2 / expected), len(expected) - 1
+    statistic = np.sum((counts - expected) ** 2 / expected)
+    # The total number of samples is given, which takes one degree of freedom.
+    degrees = len(expected) - 1
     return Agreement(jnp.asarray(statistic), degrees, gammaincc(degrees / 2, jnp.asarray(statistic) / 2))
 
 
 @compiled
 def _solve(diffrax: Any, process: ReverseProcess, start: Array, steps: int, key: Array, noisy: bool) -> Array:
+    """The samples after `steps` steps of diffrax, `(n, d)`."""
     times = jax.vmap(process.elapsed)(jnp.linspace(1, 0, steps + 1))
     drift = diffrax.ODETerm(lambda t, y, process: jax.vmap(lambda x: process.drift(x, t))(y))
     terms, solver = drift, diffrax.Heun()
     if noisy:
-        noise = diffrax.UnsafeBrownianPath(
-            jax.ShapeDtypeStruct(start.shape, start.dtype), key, levy_area=diffrax.SpaceTimeLevyArea
-        )
-        wide = lambda t, y, process: lx.DiagonalLinearOperator(jnp.broadcast_to(jnp.sqrt(2 * process.noise), y.shape))
-        terms, solver = diffrax.MultiTerm(drift, diffrax.ControlTerm(wide, noise)), diffrax.ShARK()
+        # Steps are fixed and never rejected, so that the Brownian path need not be stored.
+        shape = jax.ShapeDtypeStruct(start.shape, start.dtype)
+        brownian = diffrax.UnsafeBrownianPath(shape, key, levy_area=diffrax.SpaceTimeLevyArea)
+
+        def noise(t: Array, y: Array, process: ReverseProcess) -> lx.DiagonalLinearOperator:
+            return lx.DiagonalLinearOperator(jnp.broadcast_to(jnp.sqrt(2 * process.noise), y.shape))
+
+        terms, solver = diffrax.MultiTerm(drift, diffrax.ControlTerm(noise, brownian)), diffrax.ShARK()
     solution = diffrax.diffeqsolve(
         terms,
         solver,
@@ -186,11 +199,17 @@ def _solve(diffrax: Any, process: ReverseProcess, start: Array, steps: int, key:
     return solution.ys[-1]
 
 
-def _join(expected: np.ndarray) -> np.ndarray:
-    """The bin of each cell: a new one begins where the one before has its fill, and the last joins the one before."""
-    bins, filled, number = np.zeros(len(expected), dtype=int), 0.0, 0
+def _join_cells(expected: np.ndarray) -> np.ndarray:
+    """The bin of each cell, from the expected numbers `(cells,)`: cells in a row are joined until a bin has enough."""
+    bins = np.zeros(len(expected), dtype=int)
+    filled, number = 0.0, 0
     for i, count in enumerate(expected):
-        if filled >= FEWEST:
-            number, filled = number + 1, 0.0
-        bins[i], filled = number, filled + count
-    return np.where(bins == number, max(number - 1, 0), bins) if filled < FEWEST else bins
+        if filled >= CONSTANTS.min_bin_count:
+            number += 1
+            filled = 0.0
+        bins[i] = number
+        filled += count
+    # The last bin may have too few: it is joined to the one before.
+    if filled < CONSTANTS.min_bin_count:
+        return np.where(bins == number, max(number - 1, 0), bins)
+    return bins

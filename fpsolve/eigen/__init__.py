@@ -1,13 +1,12 @@
-"""Slow modes: the solver that suits, and levels with errors from them."""
+"""Slow modes of an operator: the choice of an eigen-solver, the solvers, and levels with their errors."""
 
-from .levels import SAME as SAME
 from .levels import Levels as Levels
+from .levels import frozen as frozen
 from .levels import lacks_digits as lacks_digits
 from .levels import levels as levels
 from .levels import levels_through_factor as levels_through_factor
 from .relaxation import relaxation_modes as relaxation_modes
 from .relaxation import unresolved as unresolved
-from .solver_choice import DENSE_SIZE as DENSE_SIZE
 from .solver_choice import DESCRIPTIONS as DESCRIPTIONS
 from .solver_choice import choose_modes as choose_modes
 from .solver_choice import lowest_modes as lowest_modes

@@ -12,7 +12,8 @@ from ..operator.base import dense
 def dense_modes(operator: Operator, k: int, dtype: Any) -> Array:
     """The k lowest modes of H, `(k, *shape)`, orthonormal in the grid's weights. **Cost**: size^3."""
     grid = operator.grid
-    root = jnp.sqrt(grid.weights.astype(dtype)).ravel()
-    matrix = root[:, None] * dense(operator.hamiltonian, grid, dtype) / root
+    # H is symmetric in the weights; between their roots it is symmetric in the plain dot product, as eigh needs it.
+    sqrt_weights = jnp.sqrt(grid.weights.astype(dtype)).ravel()
+    matrix = sqrt_weights[:, None] * dense(operator.hamiltonian, grid, dtype) / sqrt_weights
     _, vectors = jnp.linalg.eigh((matrix + matrix.T) / 2)
-    return (vectors[:, :k] / root[:, None]).T.reshape(k, *grid.shape)
+    return (vectors[:, :k] / sqrt_weights[:, None]).T.reshape(k, *grid.shape)

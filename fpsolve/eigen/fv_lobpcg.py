@@ -14,71 +14,101 @@ from jaxtyping import Array
 
 from ..linear.multigrid import Multigrid, wave_multigrid
 from ..operator import EdgeOperator
+from .constants import CONSTANTS
 from .lobpcg import Pairs, lobpcg, scattered
-
-DENSE = 8  # times as many points as vectors, at least, where the whole matrix is taken
-STRIDE = 2  # levels from one that is solved to the next
-EARLY, ROUNDS_EARLY = 1e-2, 12  # residual in units of the spread, and rounds, at which coarse levels stop
-RANDOM = 0.01  # share of the start that knows no symmetry
 
 
 def volume_modes(operator: EdgeOperator, k: int, size: int, tol: Array) -> tuple[Pairs, Array]:
     """The `size` lowest Ritz pairs of H, and the residual that the first `k` were to reach.
 
-    **Arguments**: `operator`, a process that balances in detail, or a Schrödinger operator; `size` above k, the rest
+    **Arguments**: `operator`, a process with detailed balance, or a Schrödinger operator; `size` above k, the rest
     being guards; `tol` is that residual in units of the spread of the levels. **Returns** pairs whose vectors `(size,
     points)` come times the roots of the weights; sqrt(pi) is the first of them where it is a state; `rounds` are those
     on the grid itself. **Keeps**: jit and vmap; nothing is differentiated. **Cost**: some ten rounds of `size` fields,
     whatever the grid and the barriers, and eight blocks of memory.
     """
     multigrid = wave_multigrid(operator)
-    known = operator.well is None and all(axis.boundary != "absorbing" for axis in operator.grid.axes)
-    m, last = size - known, len(multigrid.levels) - 1
-    while last and multigrid.levels[last].out_rates.size < DENSE * m:
-        last -= 1
-    values, block = _whole(multigrid, last, m, known)
-    lowest = jnp.zeros((), values.dtype) if known else values[0]
-    spread, rounding = values[-1] - lowest, 8 * jnp.finfo(values.dtype).eps * operator.bounds[1]
-    goal = jnp.maximum(tol * spread / size, rounding)
-    for level in reversed(range(last)):
+    # sqrt(pi) is the ground state where nothing leaves: it is known, and the iteration is for the other levels.
+    known = operator.potential_term is None and all(axis.boundary != "absorbing" for axis in operator.grid.axes)
+    m = size - known
+    wanted = k - known
+
+    # The coarsest graph that still has enough points for m vectors is solved by its whole matrix.
+    coarsest = len(multigrid.levels) - 1
+    while coarsest and multigrid.levels[coarsest].out_rates.size < CONSTANTS.coarsest_points_per_vector * m:
+        coarsest -= 1
+    values, block = _matrix_modes(multigrid, coarsest, m, known)
+    ground_level = jnp.zeros((), values.dtype) if known else values[0]
+    spread = values[-1] - ground_level
+    rounding = CONSTANTS.roundings * jnp.finfo(values.dtype).eps * operator.bounds[1]
+    residual_tol = jnp.maximum(tol * spread / size, rounding)
+
+    # From coarse to fine. A few rounds on some of the graphs are cheap, and save rounds on the grid itself. The graph
+    # next to the coarsest is left out: its start comes from a whole matrix.
+    for level in reversed(range(coarsest)):
         block = multigrid.prolong(block, level)
-        if 0 < level < last - 1 and level % STRIDE == 0:
-            early = _refined(multigrid, level, block, k - known, EARLY * spread, known, rounds=ROUNDS_EARLY)
-            block = early.vectors.reshape(block.shape)
-    pairs = _refined(multigrid, 0, block, k - known, goal, known)
-    return _joined(multigrid, pairs) if known else pairs, goal
+        if 0 < level < coarsest - 1 and level % CONSTANTS.levels_between_solves == 0:
+            coarse_tol = CONSTANTS.coarse_residual * spread
+            coarse = _refine(multigrid, level, block, wanted, coarse_tol, known, CONSTANTS.coarse_rounds)
+            block = coarse.vectors.reshape(block.shape)
+    pairs = _refine(multigrid, 0, block, wanted, residual_tol, known)
+    return _with_ground(multigrid, pairs) if known else pairs, residual_tol
 
 
-def _refined(
-    multigrid: Multigrid, level: int, block: Array, wanted: int, goal: Array, known: bool, **options: int
+def _refine(
+    multigrid: Multigrid,
+    index: int,
+    block: Array,
+    wanted: int,
+    residual_tol: Array,
+    known: bool,
+    rounds: int | None = None,
 ) -> Pairs:
-    now, shape = multigrid.levels[level], block.shape
-    flat = lambda fields: fields.reshape(len(fields), -1)
-    action = lambda rows: flat(now.apply(rows.reshape(-1, *shape[1:])))
-    precondition = lambda rows, _: flat(multigrid.cycle(rows.reshape(-1, *shape[1:]), level))
-    root = multigrid.chains[level].root.reshape(1, -1) if known else None
-    return lobpcg(action, precondition, flat(block), max(1, wanted), goal, root, **options)
+    """LOBPCG on one level, from `block` `(m, *shape)`."""
+    level = multigrid.levels[index]
+
+    def to_fields(rows: Array) -> Array:
+        return rows.reshape(-1, *block.shape[1:])
+
+    def to_rows(fields: Array) -> Array:
+        return fields.reshape(len(fields), -1)
+
+    def action(rows: Array) -> Array:
+        return to_rows(level.apply(to_fields(rows)))
+
+    def precondition(rows: Array, _: Array) -> Array:
+        return to_rows(multigrid.cycle(to_fields(rows), index))
+
+    ground = multigrid.graphs[index].sqrt_mass.reshape(1, -1) if known else None
+    return lobpcg(action, precondition, to_rows(block), max(1, wanted), residual_tol, ground, rounds)
 
 
-def _whole(multigrid: Multigrid, level: int, m: int, known: bool) -> tuple[Array, Array]:
+def _matrix_modes(multigrid: Multigrid, index: int, m: int, known: bool) -> tuple[Array, Array]:
     """The m lowest values and modes `(m, *shape)` of a coarse level, but for its ground state where that is known."""
-    now = multigrid.levels[level]
-    values, vectors = jnp.linalg.eigh(now.matrix, symmetrize_input=True)
-    values, vectors = values[known:], vectors.T[known:]
+    level = multigrid.levels[index]
+    values, vectors = jnp.linalg.eigh(level.matrix, symmetrize_input=True)
+    values = values[known:]
+    rows = vectors.T[known:]
+    # A random part, so that modes of a symmetry that the coarse modes do not have are not missed on finer levels. It is
+    # smaller at high levels.
+    scale = values[m - 1] - values[0] + jnp.abs(values[0])
     noise = scattered((m, len(values)), values.dtype)
-    noise = RANDOM * noise / (1 + jnp.abs(values - values[0]) / (values[m - 1] - values[0] + jnp.abs(values[0])))
-    block = vectors[:m] + noise @ vectors
-    return values[:m], block.reshape(m, *now.out_rates.shape)
+    noise = CONSTANTS.random_start * noise / (1 + jnp.abs(values - values[0]) / scale)
+    block = rows[:m] + noise @ rows
+    return values[:m], block.reshape(m, *level.out_rates.shape)
 
 
-def _joined(multigrid: Multigrid, pairs: Pairs) -> Pairs:
-    root = multigrid.chains[0].root
-    image = multigrid.levels[0].apply(root).reshape(1, -1)
-    one = lambda number: jnp.asarray(number, pairs.values.dtype)[None]
+def _with_ground(multigrid: Multigrid, pairs: Pairs) -> Pairs:
+    """The pairs, after sqrt(pi) with the level zero."""
+    ground = multigrid.graphs[0].sqrt_mass
+    image = multigrid.levels[0].apply(ground).reshape(1, -1)
+    zero = jnp.zeros(1, pairs.values.dtype)
+    # H sqrt(pi) is zero but for rounding, which is its residual.
+    residual = jnp.linalg.norm(image)[None]
     return Pairs(
-        jnp.concatenate([root.reshape(1, -1), pairs.vectors]),
-        jnp.concatenate([image, pairs.images]),
-        jnp.append(one(0), pairs.values),
-        jnp.append(one(jnp.linalg.norm(image)), pairs.residuals),
-        pairs.rounds,
+        vectors=jnp.concatenate([ground.reshape(1, -1), pairs.vectors]),
+        images=jnp.concatenate([image, pairs.images]),
+        values=jnp.append(zero, pairs.values),
+        residuals=jnp.append(residual, pairs.residuals),
+        rounds=pairs.rounds,
     )

@@ -1,4 +1,4 @@
-"""The lowest mode alone, of a sum over axes and a well: a descent that solves the separable part exactly in each step.
+"""The lowest mode alone, of a sum over axes and a potential term: a descent that solves the separable part exactly.
 
     H = sum_i h_i + W + min V,     h_i = T_i + v_i(x_i),     v_i = min over the other axes of V - min V >= 0
     h_i q_a = e_a q_a,     e = a sum of one e_a an axis > 0,     H c = (e + min V) c + Q^T W Q c in the functions q
@@ -6,111 +6,169 @@
 
 r / e undoes the separable part, so that the number of steps depends on how strongly the axes are coupled, and neither
 on the spacing of the nodes nor on the height of the walls. The start exp(-sum_i h_i / e_0) 1 is positive as the ground
-state is, and lives in all wells: no well is missed because the separable part takes it for a shallow one.
+state is, and is not small in any well: no well is missed because the separable part takes it for a shallow one.
 
 Reference: Knyazev, SIAM J. Sci. Comput. 23 (2001) 517, with a block of one vector.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core.apply_along_axis import transform
 from ..grid import Grid
 from ..operator import Operator, Scheme
 from ..operator.tensor import Kinetic, TensorOperator
-
-ROUNDS = 1000
-LONGEST = 1024  # nodes of an axis whose own functions are worth their n^3
+from .constants import CONSTANTS
+from .tensor import on_axis, transform_all
 
 
 class _State(NamedTuple):
-    round: Array
+    """The state between two steps: the quotient `level`, the rows x and p, and their images under H."""
+
+    step: Array
     level: Array
-    vectors: Array  # x, and p beside it, as rows
-    images: Array  # H of both
+    vectors: Array
+    images: Array
 
 
 def separates(scheme: Scheme, grid: Grid) -> bool:
-    """Whether the operators of a scheme are sums of kinetic matrices and a well, on two axes or more, none too long."""
-    based = scheme.spectral and grid.uniform
-    return based and grid.ndim > 1 and max(grid.shape) <= LONGEST
+    """Whether the operators of a scheme are sums of kinetic matrices and a potential term, on two axes or more, none
+    too long."""
+    is_sum = scheme.spectral and grid.uniform
+    return is_sum and grid.ndim > 1 and max(grid.shape) <= CONSTANTS.longest_dense_axis
 
 
-def ground_mode(operator: Operator, tol: Array, floor: Array) -> tuple[Array, Array]:
+def ground_mode(operator: Operator, tol: Array, rounding: Array) -> tuple[Array, Array]:
     """The lowest mode of H, `(1, *shape)`, of unit norm in the grid's weights, and whether it has converged.
 
-    **Arguments**: `tol`, the residual |H psi - E psi| to reach, relative to |E| and not below `floor`, in units of
+    **Arguments**: `tol`, the residual |H psi - E psi| to reach, relative to |E| and not below `rounding`, in units of
     energy. **Cost**: n^3 an axis, then about ten products with H, more where the axes are strongly coupled. Stops after
-    `ROUNDS`.
+    `CONSTANTS.descent_steps`.
     """
-    assert isinstance(operator, TensorOperator) and operator.well is not None
-    grid, well, d = operator.grid, operator.well, operator.grid.ndim
-    bottom, coupling, energies = jnp.min(well), well - jnp.min(well), jnp.zeros((), well.dtype)
+    assert isinstance(operator, TensorOperator)
+    # The iteration works on coefficients in the products of the axes' functions, in which r / e is a division.
+    descent = _Descent(_separate(operator), tol, rounding)
+    end = jax.lax.while_loop(descent.unfinished, descent.step, descent.start(operator.log_sqrt_pi))
+    wave = descent.parts.from_products(end.vectors[0].reshape(operator.grid.shape))
+    return (wave / jnp.sqrt(operator.grid.integrate(wave**2)))[None], descent.converged(end)
+
+
+class _SeparableParts(NamedTuple):
+    """H = sum_i h_i + W + min V in products of the functions of each axis.
+
+    `bases` hold the functions of the axes as columns, `energies` `(*shape)` are e, `coupling` `(*shape)` is W at the
+    nodes, and `bottom` is min V.
+    """
+
+    bases: list[Array]
+    energies: Array
+    coupling: Array
+    bottom: Array
+
+    def to_products(self, field: Array) -> Array:
+        """Q^T u."""
+        return transform_all([basis.T for basis in self.bases], field)
+
+    def from_products(self, coefficients: Array) -> Array:
+        """Q c."""
+        return transform_all(self.bases, coefficients)
+
+    def apply(self, row: Array) -> Array:
+        """H c of a row of coefficients."""
+        coefficients = row.reshape(self.energies.shape)
+        coupled = self.to_products(self.coupling * self.from_products(coefficients))
+        return ((self.energies + self.bottom) * coefficients + coupled).ravel()
+
+
+def _separate(operator: TensorOperator) -> _SeparableParts:
+    """The functions and levels of each h_i, and what they leave of the potential term."""
+    potential_term = operator.potential_term
+    assert potential_term is not None
+    d = operator.grid.ndim
+    bottom = jnp.min(potential_term)
+    coupling = potential_term - bottom
+    energies = jnp.zeros((), potential_term.dtype)
     bases = []
     for i, term in enumerate(operator.terms):
         assert isinstance(term, Kinetic)
-        spread = lambda values, i=i: values.reshape(-1, *[1] * (d - 1 - i))
-        alone = jnp.min(well, [j for j in range(d) if j != i]) - bottom
-        levels, basis = jnp.linalg.eigh(term.matrix + jnp.diag(alone), symmetrize_input=False)
-        coupling, energies = coupling - spread(alone), energies + spread(levels)
+        # Minima over the other axes: h_i > 0, so that e can be divided by.
+        own_potential = jnp.min(potential_term, [j for j in range(d) if j != i]) - bottom
+        levels, basis = jnp.linalg.eigh(term.matrix + jnp.diag(own_potential), symmetrize_input=False)
+        coupling = coupling - on_axis(own_potential, i, d)
+        energies = energies + on_axis(levels, i, d)
         bases.append(basis)
-    top = jnp.max(energies)
-    inside = lambda u: _all_axes([basis.T for basis in bases], u)
-    outside = lambda c: _all_axes(bases, c)
+    return _SeparableParts(bases, energies, coupling, bottom)
 
-    def apply(c: Array) -> Array:
-        c = c.reshape(grid.shape)
-        return ((energies + bottom) * c + inside(coupling * outside(c))).ravel()
 
-    def residual(state: _State) -> Array:
+@dataclasses.dataclass(frozen=True)
+class _Descent:
+    """The iteration for one operator."""
+
+    parts: _SeparableParts
+    tol: Array
+    rounding: Array
+
+    def start(self, log_sqrt_pi: Array | None) -> _State:
+        """sqrt(pi) where it is known; else exp(-sum_i h_i / e_0) 1, a positive function that is wide enough."""
+        energies = self.parts.energies
+        if log_sqrt_pi is None:
+            ones = self.parts.to_products(jnp.ones(energies.shape, energies.dtype))
+            lowest = jnp.min(energies)
+            # e_0 may be zero to rounding, where the potential term is flat.
+            scale = jnp.maximum(lowest, jnp.finfo(energies.dtype).eps * jnp.max(energies))
+            x = _unit((jnp.exp((lowest - energies) / scale) * ones).ravel())
+        else:
+            x = _unit(self.parts.to_products(jnp.exp(log_sqrt_pi)).ravel())
+        image = self.parts.apply(x)
+        no_change = jnp.zeros_like(x)
+        vectors = jnp.stack([x, no_change])
+        images = jnp.stack([image, no_change])
+        return _State(jnp.zeros((), int), x @ image, vectors, images)
+
+    def residual(self, state: _State) -> Array:
+        """H x - theta x."""
         return state.images[0] - state.level * state.vectors[0]
 
-    def converged(state: _State) -> Array:
-        return jnp.linalg.norm(residual(state)) <= jnp.maximum(tol * jnp.abs(state.level), floor)
+    def converged(self, state: _State) -> Array:
+        """Whether the residual is small enough, or at its rounding."""
+        residual_tol = jnp.maximum(self.tol * jnp.abs(state.level), self.rounding)
+        return jnp.linalg.norm(self.residual(state)) <= residual_tol
 
-    def unfinished(state: _State) -> Array:
-        return ~converged(state) & (state.round < ROUNDS)
+    def unfinished(self, state: _State) -> Array:
+        """Whether another step is needed."""
+        return ~self.converged(state) & (state.step < CONSTANTS.descent_steps)
 
-    def descend(state: _State) -> _State:
+    def step(self, state: _State) -> _State:
+        """The lowest Ritz vector of span {x, r / e, p}."""
+        energies = self.parts.energies
         x, p = state.vectors
-        step = residual(state) / jnp.maximum(energies, state.level - bottom).ravel()
+        # The step r / e, never divided by less than the level itself, and orthogonal to x.
+        step = self.residual(state) / jnp.maximum(energies, state.level - self.parts.bottom).ravel()
         step = _unit(step - (x @ step) * x)
         basis = jnp.stack([x, step])
-        images = jnp.stack([state.images[0], apply(step)])
-        shares = basis @ p
-        p, image = p - shares @ basis, state.images[1] - shares @ images
+        images = jnp.stack([state.images[0], self.parts.apply(step)])
+
+        # p orthogonal to both, its image with it. At the first step p is zero.
+        overlaps = basis @ p
+        p = p - overlaps @ basis
+        p_image = state.images[1] - overlaps @ images
         length = jnp.linalg.norm(p)
-        p, image = p / jnp.where(length == 0, 1, length), image / jnp.where(length == 0, 1, length)
-        basis, images = jnp.concatenate([basis, p[None]]), jnp.concatenate([images, image[None]])
-        matrix = (basis @ images.T).at[2, 2].add(jnp.where(length == 0, top, 0))
+        divisor = jnp.where(length == 0, 1, length)
+        basis = jnp.concatenate([basis, (p / divisor)[None]])
+        images = jnp.concatenate([images, (p_image / divisor)[None]])
+
+        # A zero row gets a diagonal entry above the lowest level, so that the Ritz vector does not use it.
+        matrix = (basis @ images.T).at[2, 2].add(jnp.where(length == 0, jnp.max(energies), 0))
         levels, mixes = jnp.linalg.eigh(matrix)
-        mix = mixes[:, 0]
-        mix = jnp.stack([mix, mix.at[0].set(0)])
-        return _State(state.round + 1, levels[0], mix @ basis, mix @ images)
-
-    if operator.log_sqrt_pi is None:
-        ones = inside(jnp.ones(grid.shape, well.dtype))
-        lowest = jnp.min(energies)
-        scale = jnp.maximum(lowest, jnp.finfo(well.dtype).eps * top)
-        x = _unit((jnp.exp((lowest - energies) / scale) * ones).ravel())
-    else:
-        x = _unit(inside(jnp.exp(operator.log_sqrt_pi)).ravel())
-    image = apply(x)
-    vectors, images = jnp.stack([x, jnp.zeros_like(x)]), jnp.stack([image, jnp.zeros_like(x)])
-    final = jax.lax.while_loop(unfinished, descend, _State(jnp.zeros((), int), x @ image, vectors, images))
-    wave = outside(final.vectors[0].reshape(grid.shape))
-    return (wave / jnp.sqrt(grid.integrate(wave**2)))[None], converged(final)
+        x_mix = mixes[:, 0]
+        p_mix = x_mix.at[0].set(0)  # the change of x is what the other two rows add
+        mix = jnp.stack([x_mix, p_mix])
+        return _State(state.step + 1, levels[0], mix @ basis, mix @ images)
 
 
-def _unit(u: Array) -> Array:
-    size = jnp.linalg.norm(u)
-    return u / jnp.where(size == 0, 1, size)
-
-
-def _all_axes(matrices: list[Array], u: Array) -> Array:
-    for i, matrix in enumerate(matrices):
-        u = transform(i, matrix, u, len(matrices))
-    return u
+def _unit(row: Array) -> Array:
+    size = jnp.linalg.norm(row)
+    return row / jnp.where(size == 0, 1, size)

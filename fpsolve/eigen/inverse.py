@@ -6,6 +6,7 @@ Reference: Golub and Van Loan, Matrix Computations (2013), section 11.5.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,40 +15,59 @@ from jaxtyping import Array
 from ..linear.multigrid import wave_multigrid
 from ..operator import EdgeOperator, Operator
 from ..operator.tensor import TensorOperator
+from .constants import CONSTANTS
 from .tensor import Products, separable_axes
 
-ITERATIONS = 2000  # of conjugate gradients
-RESIDUAL = 1e-11  # relative, at which they stop
+
+class _State(NamedTuple):
+    """The state of conjugate gradients: the solution so far, its residual r, the next direction, and <r, T r>."""
+
+    solution: Array
+    residual: Array
+    direction: Array
+    product: Array
+    iteration: Array
 
 
 def invert(operator: Operator, wave: Array, ground: Array) -> tuple[Array, Array]:
     """H^{-1} `wave` in the complement of `ground`, by conjugate gradients, and the relative residual."""
-    root = jnp.sqrt(operator.grid.weights).astype(wave.dtype)
-    known = (ground * root).ravel()
+    sqrt_weights = jnp.sqrt(operator.grid.weights).astype(wave.dtype)
+    known = (ground * sqrt_weights).ravel()
     known = known / jnp.linalg.norm(known)
-    project = lambda u: u - known * jnp.sum(known * u)
     precondition = near_inverse(operator)
-    action = lambda u: project((root * operator.hamiltonian(u.reshape(root.shape) / root)).ravel())
-    b = project((wave * root).ravel())
-    size = jnp.linalg.norm(b)
 
-    def again(state: tuple[Array, ...]) -> Array:
-        return (jnp.linalg.norm(state[1]) > RESIDUAL * size) & (state[4] < ITERATIONS)
+    def project(row: Array) -> Array:
+        return row - known * jnp.sum(known * row)
 
-    def iterate(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        x, r, p, rho, k = state
-        image = action(p)
-        step = rho / jnp.sum(p * image)
-        x, r = x + step * p, project(r - step * image)
-        z = project(precondition(r))
-        after = jnp.sum(r * z)
-        return x, r, z + after / rho * p, after, k + 1
+    # Every image is projected: H is singular along `ground`, and rounding there would grow without bound.
+    def action(row: Array) -> Array:
+        return project((sqrt_weights * operator.hamiltonian(row.reshape(sqrt_weights.shape) / sqrt_weights)).ravel())
 
-    z = project(precondition(b))
-    start = (jnp.zeros_like(b), b, z, jnp.sum(b * z), jnp.zeros((), int))
-    x, r, *_ = jax.lax.while_loop(again, iterate, start)
-    solution = project(x).reshape(root.shape) / root
-    return solution, jnp.linalg.norm(r) / jnp.where(size > 0, size, 1)
+    # The norm of the right side is the unit of all residuals.
+    right_side = project((wave * sqrt_weights).ravel())
+    size = jnp.linalg.norm(right_side)
+
+    def unfinished(state: _State) -> Array:
+        large = jnp.linalg.norm(state.residual) > CONSTANTS.inverse_residual * size
+        return large & (state.iteration < CONSTANTS.inverse_iterations)
+
+    def iterate(state: _State) -> _State:
+        image = action(state.direction)
+        step = state.product / jnp.sum(state.direction * image)
+        solution = state.solution + step * state.direction
+        residual = project(state.residual - step * image)
+        preconditioned = project(precondition(residual))
+        product = jnp.sum(residual * preconditioned)
+        direction = preconditioned + product / state.product * state.direction
+        return _State(solution, residual, direction, product, state.iteration + 1)
+
+    direction = project(precondition(right_side))
+    product = jnp.sum(right_side * direction)
+    start = _State(jnp.zeros_like(right_side), right_side, direction, product, jnp.zeros((), int))
+    end = jax.lax.while_loop(unfinished, iterate, start)
+    # The solution is unique in the complement of `ground` only.
+    solution = project(end.solution).reshape(sqrt_weights.shape) / sqrt_weights
+    return solution, jnp.linalg.norm(end.residual) / jnp.where(size > 0, size, 1)
 
 
 def near_inverse(operator: Operator) -> Callable[[Array], Array]:
@@ -55,9 +75,14 @@ def near_inverse(operator: Operator) -> Callable[[Array], Array]:
     if isinstance(operator, TensorOperator):
         products = Products(operator, separable_axes(operator))
         energies = products.energies - jnp.min(products.energies)
+        # The lowest separable level is zero: the next one is added, so that the inverse is finite and positive.
         inverse = 1 / (energies + jnp.sort(energies)[1])
-        apart = lambda u: products.out(inverse * products.into(u.reshape(1, *operator.grid.shape)))
-        return lambda u: apart(u).ravel()
+
+        def separable_inverse(row: Array) -> Array:
+            coefficients = products.to_products(row.reshape(1, *operator.grid.shape))
+            return products.from_products(inverse * coefficients).ravel()
+
+        return separable_inverse
     assert isinstance(operator, EdgeOperator)
     multigrid = wave_multigrid(operator)
-    return lambda u: multigrid.cycle(u.reshape(operator.grid.shape)).ravel()
+    return lambda row: multigrid.cycle(row.reshape(operator.grid.shape)).ravel()

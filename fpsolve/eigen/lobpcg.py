@@ -2,8 +2,8 @@
 
     X, E <- the m lowest Ritz pairs of H in span {X, P, W},     W = T (H X - E X),     P: how X changed last
 
-T is a preconditioner, positive and close to the inverse of H - E on what is left. Everything rests on an orthonormal
-basis, in which the Ritz values are those of an ordinary matrix of 3 m rows:
+T is a preconditioner, positive and close to the inverse of H - E on the wanted complement. Everything rests on an
+orthonormal basis, in which the Ritz values are those of an ordinary matrix of 3 m rows:
 
     W   projected on the complement of X and P (and of the known modes) and made orthonormal, all of it twice
     P   S D, with S = (X, P, W), X_new = S C, and D the rows P and W of C made orthonormal to C as small matrices
@@ -16,6 +16,7 @@ basis); Stathopoulos and Wu, SIAM J. Sci. Comput. 23 (2002) 2165 (orthonormalisa
 Yang and Gu, SIAM J. Sci. Comput. 40 (2018) C655.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -25,13 +26,7 @@ from jaxtyping import Array
 
 from ..core.checks import raise_value_error
 from ..core.machine import EXACTLY, on_processor
-
-ROUNDS = 500
-PIECE = 2048  # columns: 24 rows of them are 400 kB, which the caches of a core hold
-PATIENCE = 25  # rounds in which the residual must fall by a tenth
-PASSES = 2  # of an orthonormalisation: one leaves sqrt(eps) of nearly dependent rows, two leave eps (Stathopoulos, Wu)
-RESTARTS = 2  # from images computed anew
-ATTEMPTS = 3  # to complete a start: one mends all but a random vector that depends on others, which has no chance
+from .constants import CONSTANTS
 
 
 class Pairs(NamedTuple):
@@ -46,13 +41,15 @@ class Pairs(NamedTuple):
 
 
 class _State(NamedTuple):
+    """The state between two rounds."""
+
     pairs: Pairs
     changes: Array  # P
-    change_images: Array
-    kept: Array  # which rows of P are not zero
-    inside: Array  # (X, P) H (X, P)^T
-    best: Array  # the least residual so far, in steps of a tenth
-    since: Array  # rounds since it was reached
+    change_images: Array  # H P
+    nonzero_changes: Array  # which rows of P are not zero
+    matrix: Array  # (X, P) H (X, P)^T
+    best: Array  # the smallest residual that counted as progress
+    rounds_since: Array  # rounds since it was reached
 
 
 def lobpcg(
@@ -62,16 +59,17 @@ def lobpcg(
     wanted: int | Array,
     tol: Array,
     known: Array | None = None,
-    rounds: int | Array = ROUNDS,
+    rounds: int | Array | None = None,
 ) -> Pairs:
     """The lowest eigenpairs of a symmetric matrix, as many as `start` has rows.
 
     **Arguments**: `action`, H on rows `(m, size)`, symmetric in the plain dot product; `precondition(residuals (m,
     size), values (m,))`; `start` `(m, size)`, `wanted` rows and some guards, independent or not; `tol`, the residual
     that the first `wanted` must reach, in the units of H; `known` `(j, size)`, orthonormal eigenvectors to be left
-    out; `rounds`, at most (`wanted` and `rounds` may be traced). **Returns** `Pairs`; it stops after `rounds`, or when
-    the residual has not fallen for `PATIENCE` rounds: the caller looks at `residuals`. **Raises** `ValueError` if there
-    are not that many vectors.
+    out; `rounds`, the largest number of rounds, `CONSTANTS.lobpcg_rounds` if None (`wanted` and `rounds` may be
+    traced). **Returns** `Pairs`; it stops after `rounds`, or when the residual has not fallen for some rounds
+    (`CONSTANTS.lobpcg_patience`): the caller checks `residuals`. **Raises** `ValueError` if there are not that many
+    vectors.
 
     **Keeps**: orthonormal vectors to rounding; no NaN from finite actions. Not differentiated. **Cost**: a round
     takes one product and one preconditioning of m vectors, about 30 m^2 size operations, and eight blocks of memory.
@@ -89,122 +87,178 @@ def lobpcg(
     if not (m <= size - len(left_out) and (isinstance(wanted, Array) or 1 <= wanted <= m)):
         allowed = f"wanted <= rows of start <= size less known vectors, {m} and {size - len(left_out)}"
         raise_value_error("wanted", wanted, allowed, "Ask for fewer levels or start from fewer vectors.")
+    rounds = CONSTANTS.lobpcg_rounds if rounds is None else rounds
+    return _Iteration(action, precondition, m, wanted, tol, left_out, rounds).run(start)
 
-    largest = lambda residuals: jnp.max(jnp.where(jnp.arange(m) < wanted, residuals, 0))
 
-    def round_(state: _State) -> _State:
+@dataclasses.dataclass(frozen=True)
+class _Iteration:
+    """The iteration, with the arguments of `lobpcg`."""
+
+    action: Callable[[Array], Array]
+    precondition: Callable[[Array, Array], Array]
+    m: int
+    wanted: int | Array
+    tol: Array
+    known: Array
+    rounds: int | Array
+
+    def run(self, start: Array) -> Pairs:
+        """Rounds until the wanted pairs have converged, started anew `CONSTANTS.lobpcg_restarts` times."""
+        zeros = jnp.zeros_like(start)
+        infinite = jnp.full(self.m, jnp.inf, start.dtype)
+        state = _State(
+            pairs=Pairs(_complete(start, self.known), zeros, infinite, infinite, jnp.zeros((), int)),
+            changes=zeros,
+            change_images=zeros,
+            nonzero_changes=jnp.zeros(self.m, bool),
+            matrix=jnp.zeros((2 * self.m, 2 * self.m), start.dtype),
+            best=infinite[0],
+            rounds_since=jnp.zeros((), int),
+        )
+        # Twice: images that were combined round by round have gathered rounding, and residuals are those of new ones.
+        # The second start takes no round where these are small enough. A loop, so that one start is compiled.
+        return jax.lax.fori_loop(0, CONSTANTS.lobpcg_restarts, lambda _, state: self.restart(state), state).pairs
+
+    def restart(self, state: _State) -> _State:
+        """Rounds that begin with images computed anew and without changes."""
+        pairs = _ritz_pairs(self.action, state.pairs.vectors, state.pairs.rounds)
+        zeros = jnp.zeros_like(pairs.vectors)
+        matrix = jnp.diag(jnp.append(pairs.values, jnp.zeros(self.m, zeros.dtype)))
+        first = _State(pairs, zeros, zeros, jnp.zeros(self.m, bool), matrix, state.best, state.rounds_since)
+        return jax.lax.while_loop(self.unfinished, self.round, first)
+
+    def unfinished(self, state: _State) -> Array:
+        """Whether another round is needed and may help."""
+        converged = self.worst(state.pairs.residuals) <= self.tol
+        patient = state.rounds_since < CONSTANTS.lobpcg_patience
+        return ~converged & (state.pairs.rounds < self.rounds) & patient
+
+    def worst(self, residuals: Array) -> Array:
+        """The largest residual of a wanted pair. `wanted` may be traced, so that it cannot be a slice."""
+        return jnp.max(jnp.where(jnp.arange(self.m) < self.wanted, residuals, 0))
+
+    def round(self, state: _State) -> _State:
+        """One round: the preconditioned residuals join the basis, and X and P are taken from it anew."""
+        m = self.m
         x, images, values, residuals, count = state.pairs
         p, p_images = state.changes, state.change_images
-        w = orthonormal(precondition(images - values[:, None] * x, values), (x, p, left_out))
-        w_images = action(w)
-        kept = jnp.concatenate([jnp.ones(m, bool), state.kept, jnp.any(w != 0, axis=1)])
-        beside = _overlaps((x, p, w), w_images)
-        inside = jnp.concatenate([state.inside, beside[: 2 * m].T])
-        inside = jnp.concatenate([inside, beside], axis=1)
-        mix = _ritz(inside, kept)[:m]
-        turn = orthonormal(mix.at[:, :m].set(0) * kept, (mix,)) * kept
-        both = jnp.concatenate([mix, turn])
-        x, p, images, p_images = _combined(both, (x, p, images, p_images), (w, w_images))
+
+        # The basis (X, P, W), and H in it: only the rows and columns of W are new.
+        w = orthonormal(self.precondition(images - values[:, None] * x, values), (x, p, self.known))
+        w_images = self.action(w)
+        nonzero = jnp.concatenate([jnp.ones(m, bool), state.nonzero_changes, jnp.any(w != 0, axis=1)])
+        w_overlaps = _overlaps((x, p, w), w_images)
+        matrix = jnp.concatenate([state.matrix, w_overlaps[: 2 * m].T])
+        matrix = jnp.concatenate([matrix, w_overlaps], axis=1)
+
+        # Coefficients C of the new X, and D of the new P: the part of C outside the old X, made orthonormal to C.
+        x_mix = _ritz_rows(matrix, nonzero)[:m]
+        p_mix = orthonormal(x_mix.at[:, :m].set(0) * nonzero, (x_mix,)) * nonzero
+        mix = jnp.concatenate([x_mix, p_mix])
+        x, p, images, p_images = _combined(mix, (x, p, images, p_images), (w, w_images))
+
+        # Quotients of the vectors themselves are more accurate than the Ritz values of the matrix.
         values, residuals = _rayleigh(x, images)
-        inside = _product(both, _product(inside, both.T)).at[:m, :m].set(jnp.diag(values))
-        worst = largest(residuals)
-        fell = worst < 0.9 * state.best
-        since, best = jnp.where(fell, 0, state.since + 1), jnp.where(fell, worst, state.best)
-        pairs = Pairs(x, images, values, residuals, count + 1)
-        return _State(pairs, p, p_images, jnp.any(turn != 0, axis=1), inside, best, since)
+        matrix = _product(mix, _product(matrix, mix.T)).at[:m, :m].set(jnp.diag(values))
 
-    def unfinished(state: _State) -> Array:
-        pairs = state.pairs
-        enough = largest(pairs.residuals) <= tol
-        return ~enough & (pairs.rounds < rounds) & (state.since < PATIENCE)
-
-    nothing = jnp.zeros_like(start)
-
-    def restarted(_: Any, state: _State) -> _State:
-        """Rounds that begin with images computed anew and without changes."""
-        pairs = _pairs(action, state.pairs.vectors, state.pairs.rounds)
-        inside = jnp.diag(jnp.append(pairs.values, jnp.zeros(m, start.dtype)))
-        first = _State(pairs, nothing, nothing, jnp.zeros(m, bool), inside, state.best, state.since)
-        return jax.lax.while_loop(unfinished, round_, first)
-
-    zero, infinite = jnp.zeros((), int), jnp.full(m, jnp.inf, start.dtype)
-    pairs = Pairs(_complete(start, left_out), nothing, infinite, infinite, zero)
-    state = _State(
-        pairs, nothing, nothing, jnp.zeros(m, bool), jnp.zeros((2 * m, 2 * m), start.dtype), infinite[0], zero
-    )
-    # Twice: images that were combined round by round have gathered rounding, and residuals are those of new ones. The
-    # second time takes no round where these are small enough.
-    return jax.lax.fori_loop(0, RESTARTS, restarted, state).pairs
+        worst = self.worst(residuals)
+        progress = worst < CONSTANTS.lobpcg_progress * state.best
+        return _State(
+            pairs=Pairs(x, images, values, residuals, count + 1),
+            changes=p,
+            change_images=p_images,
+            nonzero_changes=jnp.any(p_mix != 0, axis=1),
+            matrix=matrix,
+            best=jnp.where(progress, worst, state.best),
+            rounds_since=jnp.where(progress, 0, state.rounds_since + 1),
+        )
 
 
 def scattered(shape: tuple[int, ...], dtype: Any, seed: int | Array = 0) -> Array:
-    """Numbers `(m, size)` between -1 and 1 that look random, fixed by `seed`: a start that knows no symmetry.
+    """Numbers `(m, size)` between -1 and 1 that look random, fixed by `seed`: a start that has no symmetry.
 
     A hash of the index of each (Wellons' lowbias32), instead of `jax.random`, which takes 0.4 s to compile.
     """
     rows, columns = (jax.lax.broadcasted_iota(jnp.uint32, shape, i) for i in (0, 1))
     # The odd number nearest to 2^32 / golden ratio sends neighbours far apart (Knuth, vol. 3, section 6.4).
     index = (rows + jnp.asarray(seed, jnp.uint32) * shape[0]) * jnp.uint32(2654435761) + columns + jnp.uint32(1)
+    # The shifts and factors of lowbias32, which were found by search; the last factor leaves the number as it is.
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1)):
         index = (index ^ (index >> shift)) * jnp.uint32(factor)
     return index.astype(dtype) / 2**31 - 1
 
 
+# Orthonormal blocks.
+
+
 def orthonormal(block: Array, against: tuple[Array, ...]) -> Array:
     """Orthonormal rows that span those of `block` less their parts along the orthonormal rows `against`.
 
-    What depends on the other rows to rounding becomes rows of zeros; they come first. Rows of zeros in `against` are
-    of no account.
+    What depends on the other rows to rounding becomes rows of zeros; they come first. Rows of zeros in `against` do not
+    count.
     """
 
-    def once(k: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
-        block, overlaps = _projected(state[0], against, state[1])
-        sizes = jnp.diag(overlaps)
+    def orthonormalise(k: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        block, overlaps = state
+        block, gram = _projected(block, against, overlaps)
+        # The Gram matrix of rows of unit length: its small eigenvalues are those of dependent directions, not of rows
+        # that are merely short.
+        sizes = jnp.diag(gram)
         scales = jnp.where(sizes > 0, jax.lax.rsqrt(jnp.where(sizes > 0, sizes, 1)), 0)
-        sizes, turn = jnp.linalg.eigh(scales[:, None] * overlaps * scales, symmetrize_input=True)
-        # A direction shorter than this is the rounding of 64 (a margin) sums of len(block) numbers of size one.
-        kept = sizes > 64 * len(block) * jnp.finfo(block.dtype).eps
-        mix = jnp.where(kept, jax.lax.rsqrt(jnp.where(kept, sizes, 1)), 0)[:, None] * (turn.T * scales)
-        return _turned(block, against, mix, k + 1 < PASSES)
+        squares, turn = jnp.linalg.eigh(scales[:, None] * gram * scales, symmetrize_input=True)
+        # A direction shorter than this is the rounding of sums of len(block) numbers of size one, with a margin.
+        rounding = CONSTANTS.dependent_roundings * len(block) * jnp.finfo(block.dtype).eps
+        independent = squares > rounding
+        lengths = jnp.where(independent, jax.lax.rsqrt(jnp.where(independent, squares, 1)), 0)
+        mix = lengths[:, None] * (turn.T * scales)
+        return _mixed(block, against, mix, k + 1 < CONSTANTS.orthonormal_passes)
 
     # A loop, not two copies: this is most of what a program of the iteration takes to compile.
-    return jax.lax.fori_loop(0, PASSES, once, (block, _overlaps(against, block).T))[0]
+    state = (block, _overlaps(against, block).T)
+    return jax.lax.fori_loop(0, CONSTANTS.orthonormal_passes, orthonormalise, state)[0]
 
 
-def _projected(block: Array, against: tuple[Array, ...], shares: Array) -> tuple[Array, Array]:
-    """`block` less `shares` of the rows `against`, and the overlaps of what is left."""
+def _projected(block: Array, against: tuple[Array, ...], overlaps: Array) -> tuple[Array, Array]:
+    """`block` less `overlaps` times the rows `against`, and the Gram matrix of the result."""
 
     def step(changed: list[Array], fixed: list[Array], sums: Array) -> tuple[list[Array], Array]:
-        left = changed[0] - _product(shares, jnp.concatenate(fixed))
-        return [left], sums + _product(left, left.T)
+        rest = changed[0] - _product(overlaps, jnp.concatenate(fixed))
+        return [rest], sums + _product(rest, rest.T)
 
-    (block,), overlaps = _sweep(step, (block,), against, jnp.zeros_like(block, shape=2 * (len(block),)))
+    (block,), gram = _sweep(step, (block,), against, jnp.zeros_like(block, shape=2 * (len(block),)))
+    return block, gram
+
+
+def _mixed(block: Array, against: tuple[Array, ...], mix: Array, with_overlaps: Array) -> tuple[Array, Array]:
+    """`mix` times `block`, and its overlaps with the rows `against` where another pass needs them."""
+
+    def step(changed: list[Array], fixed: list[Array], sums: Array) -> tuple[list[Array], Array]:
+        mixed = _product(mix, changed[0])
+
+        def overlaps() -> Array:
+            return sums + _product(mixed, jnp.concatenate(fixed).T)
+
+        return [mixed], jax.lax.cond(with_overlaps, overlaps, lambda: sums)
+
+    sums = jnp.zeros_like(block, shape=(len(block), sum(map(len, against))))
+    (block,), overlaps = _sweep(step, (block,), against, sums)
     return block, overlaps
 
 
-def _turned(block: Array, against: tuple[Array, ...], mix: Array, again: Array) -> tuple[Array, Array]:
-    """`mix` times `block`, and where it is needed `again` its overlaps with the rows `against`."""
+def _combined(mix: Array, old: tuple[Array, ...], new: tuple[Array, ...]) -> tuple[Array, ...]:
+    """X and P anew from X, P, W by the rows of `mix`, and the same of their images.
 
-    def step(changed: list[Array], fixed: list[Array], sums: Array) -> tuple[list[Array], Array]:
-        turned = _product(mix, changed[0])
-        overlaps = lambda: sums + _product(turned, jnp.concatenate(fixed).T)
-        return [turned], jax.lax.cond(again, overlaps, lambda: sums)
-
-    sums = jnp.zeros_like(block, shape=(len(block), sum(map(len, against))))
-    (block,), shares = _sweep(step, (block,), against, sums)
-    return block, shares
-
-
-def _combined(both: Array, old: tuple[Array, ...], new: tuple[Array, ...]) -> tuple[Array, ...]:
-    """X and P anew from X, P, W by the rows of `both`, and the same of their images."""
+    `old` are X, P and their images, `new` are W and its image.
+    """
     m = len(old[0])
 
     def step(changed: list[Array], fixed: list[Array], sums: Array) -> tuple[list[Array], Array]:
-        vectors = _product(both, jnp.concatenate([*changed[:2], fixed[0]]))
-        images = _product(both, jnp.concatenate([*changed[2:], fixed[1]]))
+        vectors = _product(mix, jnp.concatenate([*changed[:2], fixed[0]]))
+        images = _product(mix, jnp.concatenate([*changed[2:], fixed[1]]))
         return [vectors[:m], vectors[m:], images[:m], images[m:]], sums
 
-    return _sweep(step, old, new, jnp.zeros_like(both, shape=()))[0]
+    return _sweep(step, old, new, jnp.zeros_like(mix, shape=()))[0]
 
 
 def _overlaps(rows: tuple[Array, ...], block: Array) -> Array:
@@ -216,39 +270,54 @@ def _overlaps(rows: tuple[Array, ...], block: Array) -> Array:
     return _sweep(step, (), (*rows, block), jnp.zeros_like(block, shape=(sum(map(len, rows)), len(block))))[1]
 
 
+# Passes over blocks, a few columns at a time.
+
+
 def _sweep(
     step: Callable[..., tuple[list[Array], Array]], changed: tuple[Array, ...], fixed: tuple[Array, ...], sums: Array
 ) -> tuple[tuple[Array, ...], Array]:
-    """Change some blocks, with others beside them, and add up, piece by piece of their columns.
+    """Apply `step(changed, fixed, sums)` to all columns of the blocks, piece by piece.
 
-    A piece of all blocks stays in the cache of a processor; an accelerator takes all columns at once.
+    `step` returns the changed blocks of a piece, and sums to which it has added. A piece of all blocks stays in the
+    cache of a processor; an accelerator takes all columns at once.
     """
     size = (*changed, *fixed)[0].shape[1]
-    piece = _piece(size) if on_processor() else size
+    width = _piece_width(size) if on_processor() else size
 
-    def part(start: Array | int, count: int, state: tuple[tuple[Array, ...], Array]) -> tuple[tuple[Array, ...], Array]:
-        cut = lambda rows: jax.lax.dynamic_slice_in_dim(rows, start, count, 1)
-        parts, sums = step([cut(u) for u in state[0]], [cut(u) for u in fixed], state[1])
+    def sweep_piece(
+        start: Array | int, count: int, state: tuple[tuple[Array, ...], Array]
+    ) -> tuple[tuple[Array, ...], Array]:
+        blocks, sums = state
+
+        def cut(rows: Array) -> Array:
+            return jax.lax.dynamic_slice_in_dim(rows, start, count, 1)
+
+        pieces, sums = step([cut(u) for u in blocks], [cut(u) for u in fixed], sums)
         put = jax.lax.dynamic_update_slice_in_dim
-        return tuple(put(u, v, start, 1) for u, v in zip(state[0], parts, strict=True)), sums
+        return tuple(put(u, v, start, 1) for u, v in zip(blocks, pieces, strict=True)), sums
 
     state = (changed, sums)
-    if size // piece > 1:
-        state = jax.lax.fori_loop(0, size // piece, lambda k, state: part(k * piece, piece, state), state)
+    if size // width > 1:
+        state = jax.lax.fori_loop(0, size // width, lambda k, state: sweep_piece(k * width, width, state), state)
     else:
-        state = part(0, piece, state)
-    return part(size - size % piece, size % piece, state) if size % piece else state
+        state = sweep_piece(0, width, state)
+    remainder = size % width
+    return sweep_piece(size - remainder, remainder, state) if remainder else state
 
 
-def _piece(size: int) -> int:
-    """How many columns to take at a time: about `PIECE`, and a divisor of `size` where there is one, so that no
-    remainder is compiled beside the loop."""
-    count = max(1, size // PIECE)
-    return next((size // n for n in range(count, 2 * count) if size % n == 0), PIECE)
+def _piece_width(size: int) -> int:
+    """How many columns to take at a time: about `CONSTANTS.cache_columns`, and a divisor of `size` where there is one,
+    so that no remainder is compiled beside the loop."""
+    count = max(1, size // CONSTANTS.cache_columns)
+    # Pieces of half the width still fill the caches well.
+    return next((size // n for n in range(count, 2 * count) if size % n == 0), CONSTANTS.cache_columns)
+
+
+# Starts and Ritz pairs.
 
 
 def _complete(start: Array, left_out: Array) -> Array:
-    """The start made orthonormal, random vectors in the place of those that depend on others."""
+    """The start made orthonormal, with random vectors in place of those that depend on others."""
 
     def attempt(state: tuple[Array, Array]) -> tuple[Array, Array]:
         block, count = state
@@ -258,30 +327,34 @@ def _complete(start: Array, left_out: Array) -> Array:
 
     def incomplete(state: tuple[Array, Array]) -> Array:
         block, count = state
-        return (count == 0) | (jnp.any(jnp.all(block == 0, axis=1)) & (count < ATTEMPTS))
+        return (count == 0) | (jnp.any(jnp.all(block == 0, axis=1)) & (count < CONSTANTS.start_attempts))
 
     return jax.lax.while_loop(incomplete, attempt, (start, jnp.zeros((), int)))[0]
 
 
-def _pairs(action: Callable[[Array], Array], block: Array, rounds: Array) -> Pairs:
+def _ritz_pairs(action: Callable[[Array], Array], block: Array, rounds: Array) -> Pairs:
     """The Ritz pairs of the rows of `block`, their images computed anew."""
     images = action(block)
-    mix = _ritz(_overlaps((block,), images), jnp.ones(len(block), bool))
-    block, images = _product(mix, block), _product(mix, images)
+    mix = _ritz_rows(_overlaps((block,), images), jnp.ones(len(block), bool))
+    block = _product(mix, block)
+    images = _product(mix, images)
     return Pairs(block, images, *_rayleigh(block, images), rounds)
 
 
-def _ritz(matrix: Array, kept: Array) -> Array:
+def _ritz_rows(matrix: Array, nonzero: Array) -> Array:
     """Rows of coefficients of all Ritz vectors, ascending, those of basis vectors that are zero last."""
-    matrix = jnp.where(kept[:, None] & kept, matrix, 0)
+    matrix = jnp.where(nonzero[:, None] & nonzero, matrix, 0)
+    # A diagonal entry above all eigenvalues (Gershgorin) sends a zero basis vector behind the others.
     above = 2 * jnp.max(jnp.sum(jnp.abs(matrix), axis=1)) + 1
-    return jnp.linalg.eigh(matrix + jnp.diag(jnp.where(kept, 0, above)), symmetrize_input=True)[1].T
+    return jnp.linalg.eigh(matrix + jnp.diag(jnp.where(nonzero, 0, above)), symmetrize_input=True)[1].T
 
 
 def _rayleigh(block: Array, images: Array) -> tuple[Array, Array]:
+    """The Rayleigh quotient of each row, and the norm of its residual."""
     values = jnp.sum(block * images, axis=1)
     return values, jnp.linalg.norm(images - values[:, None] * block, axis=1)
 
 
 def _product(a: Array, b: Array) -> Array:
+    """a b, its factors not rounded: an accelerator would round them in float32."""
     return jnp.matmul(a, b, precision=EXACTLY)

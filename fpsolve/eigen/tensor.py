@@ -1,83 +1,91 @@
-"""The lowest levels in a basis of smooth functions an axis: LOBPCG among products of the axes' own functions.
+"""The lowest levels in a basis of smooth functions for each axis: LOBPCG among products of the axes' own functions.
 
-    H = sum_i h_i + W,     h_i = T_i + v_i(x_i),     v_i a mean over the other axes of the well
+    H = sum_i h_i + W,     h_i = T_i + v_i(x_i),     v_i a mean over the other axes of the potential term
     h_i q_a = e_a q_a,     e = a sum of one e_a an axis,     H c = e c + Q^T W Q c  in products of the q
     T = 1 / (e - e_0 + spread)
 
 first among the lower half of each axis' functions, then among all. T undoes the separable part, so that the number of
 rounds depends on how strongly the axes are coupled, and neither on the spacing of the nodes nor on the height of the
-walls. Half of the functions carry slow modes almost to the accuracy of all nodes, at an eighth of the work in three
-dimensions; what they miss is mended in a round or two with all. In between, a few random vectors take the place of the
-last guards and descend with the levels found, so that no level is missed because the start knew nothing of its
-symmetry.
+walls. Half of the functions represent slow modes almost to the accuracy of all nodes, at an eighth of the work in three
+dimensions; a round or two with all functions then correct what they miss. In between, a few random vectors take the
+place of the last guards and are iterated together with the levels found, so that no level is missed because the start
+had none of its symmetry.
 
 References: Bowman, Acc. Chem. Res. 19 (1986) 202 (the separable part); Knyazev, SIAM J. Sci. Comput. 23 (2001) 517.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core.apply_along_axis import transform
+from ..core.apply_along_axis import matmul_along_axis
 from ..operator.tensor import Factor, TensorOperator
-from .lobpcg import ROUNDS, Pairs, lobpcg, scattered
-
-RANDOM = 0.01  # share of the start that knows no symmetry
-EARLY = 0.25  # of the residual asked for, where half of the functions stop
-SEARCHERS = 2  # vectors that look for what was missed, in the place of the last guards
-SEARCH = 12  # their rounds, enough to show a level that the start has missed (free choice; tests/test_spectrum.py)
+from .constants import CONSTANTS
+from .lobpcg import Pairs, lobpcg, scattered
 
 
-class Functions(NamedTuple):
+class AxisFunctions(NamedTuple):
     """Of an axis: the levels of h_i `(r,)`, its functions as orthonormal columns `(n, r)`, v_i at the nodes `(n,)`."""
 
     levels: Array
     columns: Array
-    well: Array
+    mean_potential: Array
+
+    @property
+    def lower_half(self) -> "AxisFunctions":
+        """The lower half of the functions, three of them at least."""
+        count = max(3, (len(self.levels) + 1) // 2)
+        return AxisFunctions(self.levels[:count], self.columns[:, :count], self.mean_potential)
 
 
 class Products(eqx.Module):
     """H among the products of some functions of each axis, on rows of coefficients `(m, product of r)`."""
 
     operator: TensorOperator
-    axes: tuple[Functions, ...]
+    axes: tuple[AxisFunctions, ...]
 
     @property
     def ranks(self) -> tuple[int, ...]:
-        """Functions an axis."""
+        """Number of functions of each axis."""
         return tuple(len(axis.levels) for axis in self.axes)
 
     @property
     def energies(self) -> Array:
         """e, the levels of the separable part, `(product of r,)`."""
-        return sum((_upright(a.levels, i, len(self.axes)) for i, a in enumerate(self.axes)), jnp.zeros(())).ravel()
+        total = jnp.zeros(())
+        for i, axis in enumerate(self.axes):
+            total = total + on_axis(axis.levels, i, len(self.axes))
+        return total.ravel()
 
-    def into(self, fields: Array) -> Array:
+    def to_products(self, fields: Array) -> Array:
         """Q^T u of fields `(m, *shape)` times the roots of the weights."""
-        return _all_axes([axis.columns.T for axis in self.axes], fields).reshape(len(fields), -1)
+        return transform_all([axis.columns.T for axis in self.axes], fields).reshape(len(fields), -1)
 
-    def out(self, rows: Array) -> Array:
+    def from_products(self, rows: Array) -> Array:
         """Q c, `(m, *shape)`."""
-        return _all_axes([axis.columns for axis in self.axes], rows.reshape(len(rows), *self.ranks))
+        return transform_all([axis.columns for axis in self.axes], rows.reshape(len(rows), *self.ranks))
 
     def action(self, rows: Array) -> Array:
         """H c."""
         if any(isinstance(term, Factor) for term in self.operator.terms):
-            root = roots(self.operator)
-            return self.into(root * self.operator.hamiltonian(self.out(rows) / root))
-        coupling = self.operator.well
+            # Drift and diffusion of a factor depend on all axes: nothing is separable, and H itself is applied.
+            sqrt_weights = roots_of_weights(self.operator)
+            return self.to_products(sqrt_weights * self.operator.hamiltonian(self.from_products(rows) / sqrt_weights))
+        coupling = self.operator.potential_term
         assert coupling is not None
         for i, axis in enumerate(self.axes):
-            coupling = coupling - _upright(axis.well, i, len(self.axes))
-        return self.energies * rows + self.into(coupling * self.out(rows))
+            coupling = coupling - on_axis(axis.mean_potential, i, len(self.axes))
+        return self.energies * rows + self.to_products(coupling * self.from_products(rows))
 
-    def solve(self, start: Array, k: int | Array, goal: Array, spread: Array, **options: Any) -> Pairs:
-        """The lowest Ritz pairs from rows of coefficients."""
+    def solve(
+        self, start: Array, k: int | Array, residual_tol: Array, spread: Array, rounds: int | Array | None = None
+    ) -> Pairs:
+        """The lowest Ritz pairs from rows of coefficients; the first `k` are to reach `residual_tol`."""
         inverse = 1 / (self.energies - jnp.min(self.energies) + spread)
-        return lobpcg(self.action, lambda residuals, _: inverse * residuals, start, k, goal, **options)
+        return lobpcg(self.action, lambda residuals, _: inverse * residuals, start, k, residual_tol, rounds=rounds)
 
 
 def tensor_modes(operator: TensorOperator, k: int, size: int, tol: Array) -> tuple[Pairs, Array]:
@@ -90,124 +98,154 @@ def tensor_modes(operator: TensorOperator, k: int, size: int, tol: Array) -> tup
     """
     axes = separable_axes(operator)
     whole = Products(operator, axes)
-    half = Products(operator, tuple(Functions(e[: _half(e)], q[:, : _half(e)], v) for e, q, v in axes))
+    half = Products(operator, tuple(axis.lower_half for axis in axes))
+
+    # The start: the lowest products, each with a small random part.
     energies = half.energies
     lowest, places = jax.lax.top_k(-energies, size)
-    spread = jnp.maximum(lowest[0] - lowest[-1], jnp.finfo(energies.dtype).eps * jnp.max(energies) * len(energies))
-    goal = jnp.maximum(tol * spread / size, floor(operator))
+    # Levels that all agree have no spread; their rounding stands in for it.
+    rounding_of_energies = jnp.finfo(energies.dtype).eps * jnp.max(energies) * len(energies)
+    spread = jnp.maximum(lowest[0] - lowest[-1], rounding_of_energies)
+    residual_tol = jnp.maximum(tol * spread / size, residual_rounding(operator))
+    # Random parts are smaller at high energies, where they would only be smoothed away.
     noise = scattered((size, len(energies)), energies.dtype) / (1 + (energies + lowest[0]) / spread)
-    start = jax.nn.one_hot(places, len(energies), dtype=energies.dtype) + RANDOM * noise
-    probe_vectors = min(SEARCHERS, size - k)
+    start = jax.nn.one_hot(places, len(energies), dtype=energies.dtype) + CONSTANTS.random_start * noise
 
-    def stage(start: Array, aim: tuple[Array, Array]) -> tuple[Array, Array]:
-        pairs = half.solve(start, aim[0], EARLY * goal, spread, rounds=aim[1])
-        return jnp.concatenate([pairs.vectors[: size - probe_vectors], noise[:probe_vectors]]), pairs.vectors
+    # With half of the functions: a first stage finds the levels, a second one looks for what the first has missed, with
+    # random vectors in place of the last guards. A scan, so that the iteration is compiled once and not twice.
+    n_probes = min(CONSTANTS.probe_vectors, size - k)
 
-    # The second stage looks for what the first has missed. One loop, not two copies of the iteration to compile.
-    aims = jnp.asarray([k, size]), jnp.asarray([ROUNDS, SEARCH])
-    _, found = jax.lax.scan(stage, start, jax.tree.map(lambda u: u[: 2 if probe_vectors else 1], aims))
-    start = jnp.pad(found[-1].reshape(size, *half.ranks), [(0, 0), *_missing(whole.ranks, half.ranks)])
-    after = whole.solve(start.reshape(size, -1), k, goal, spread)
-    back = lambda rows: whole.out(rows).reshape(size, -1)
-    return after._replace(vectors=back(after.vectors), images=back(after.images)), goal
+    def stage(start: Array, limits: tuple[Array, Array]) -> tuple[Array, Array]:
+        wanted, rounds = limits
+        pairs = half.solve(start, wanted, CONSTANTS.half_basis_residual * residual_tol, spread, rounds)
+        return jnp.concatenate([pairs.vectors[: size - n_probes], noise[:n_probes]]), pairs.vectors
+
+    n_stages = 2 if n_probes else 1
+    wanted = jnp.asarray([k, size])[:n_stages]
+    rounds = jnp.asarray([CONSTANTS.lobpcg_rounds, CONSTANTS.probe_rounds])[:n_stages]
+    _, found = jax.lax.scan(stage, start, (wanted, rounds))
+
+    # With all functions, from what the half has found.
+    added = [(0, all_ranks - half_ranks) for all_ranks, half_ranks in zip(whole.ranks, half.ranks, strict=True)]
+    start = jnp.pad(found[-1].reshape(size, *half.ranks), [(0, 0), *added])
+    pairs = whole.solve(start.reshape(size, -1), k, residual_tol, spread)
+    vectors = whole.from_products(pairs.vectors).reshape(size, -1)
+    images = whole.from_products(pairs.images).reshape(size, -1)
+    return pairs._replace(vectors=vectors, images=images), residual_tol
 
 
-def separable_axes(operator: TensorOperator) -> tuple[Functions, ...]:
-    """The functions of every axis, ascending; v_i is a mean weighted by the ground wave, or what is likely to be it."""
-    shares = _shares(operator)
-    return tuple(_functions(operator, i, _mean(operator, i, shares), shares) for i in range(operator.grid.ndim))
+def separable_axes(operator: TensorOperator) -> tuple[AxisFunctions, ...]:
+    """The functions of every axis, ascending; v_i is a mean weighted by the ground wave, or an estimate of it."""
+    wave = _estimated_ground(operator)
+    axes = []
+    for i in range(operator.grid.ndim):
+        axes.append(_axis_functions(operator, i, _mean_potential(operator, i, wave), wave))
+    return tuple(axes)
 
 
-def roots(operator: TensorOperator) -> Array:
+def roots_of_weights(operator: TensorOperator) -> Array:
     """Roots of the weights of the nodes, `(*shape)`."""
     return jnp.sqrt(operator.grid.weights).astype(operator.bounds[1].dtype)
 
 
-def floor(operator: TensorOperator) -> Array:
-    """A residual that rounding allows."""
+def residual_rounding(operator: TensorOperator) -> Array:
+    """The smallest residual that rounding of H allows."""
     lowest, highest = operator.bounds
-    return 8 * jnp.finfo(highest.dtype).eps * jnp.maximum(jnp.abs(lowest), jnp.abs(highest))
+    size = jnp.maximum(jnp.abs(lowest), jnp.abs(highest))
+    return CONSTANTS.roundings * jnp.finfo(highest.dtype).eps * size
 
 
-def _shares(operator: TensorOperator) -> Array:
-    """sqrt(pi); where there is none, exp(-(V - min V) / 2 e_0), which it is in a parabola of lowest level e_0; and of
-    factors alone what they would annihilate if their drift were a gradient."""
+def _estimated_ground(operator: TensorOperator) -> Array:
+    """sqrt(pi) where there is one, else an estimate of the ground wave, positive and of any norm, `(*shape)`."""
     if operator.log_sqrt_pi is not None:
         return jnp.exp(operator.log_sqrt_pi)
-    if operator.well is None:
+    if operator.potential_term is None:
+        # Of factors alone: the wave that they would annihilate if their drift were a gradient.
         return jnp.exp(_log_density(operator) / 2)
-    above, d = operator.well - jnp.min(operator.well), operator.grid.ndim
-    lowest = jnp.zeros((), above.dtype)
-    for i in range(d):
-        alone = jnp.min(above, [j for j in range(d) if j != i])
-        lowest = lowest + _functions(operator, i, alone, jnp.ones_like(above)).levels[0]
-    return jnp.exp(-above / (2 * jnp.maximum(lowest, jnp.finfo(above.dtype).eps * jnp.max(above))))
+    # exp(-(V - min V) / 2 e_0): exact in a parabola, of which e_0 is the lowest level.
+    above_minimum = operator.potential_term - jnp.min(operator.potential_term)
+    lowest = jnp.zeros((), above_minimum.dtype)
+    for i in range(operator.grid.ndim):
+        other_axes = [j for j in range(operator.grid.ndim) if j != i]
+        own_potential = jnp.min(above_minimum, other_axes)
+        lowest = lowest + _axis_functions(operator, i, own_potential, jnp.ones_like(above_minimum)).levels[0]
+    # e_0 may be zero to rounding, where the potential term is flat.
+    rounding = jnp.finfo(above_minimum.dtype).eps * jnp.max(above_minimum)
+    return jnp.exp(-above_minimum / (2 * jnp.maximum(lowest, rounding)))
 
 
 def _log_density(operator: TensorOperator) -> Array:
-    """int b/D dx from the middle of the box, axis after axis, a mean over which axis comes first; 0 at its largest."""
-    d, rises = operator.grid.ndim, []
-    for i, axis in enumerate(operator.grid.axes):
+    """int b/D dx from the middle of the box, axis after axis, `(*shape)`; 0 at its largest.
+
+    The integral depends on the order of the axes unless the drift is a gradient: it is the mean over which comes first.
+    """
+    grid = operator.grid
+    d = grid.ndim
+    # integrals[i]: along axis i from its middle node.
+    integrals = []
+    for i, axis in enumerate(grid.axes):
         term = operator.terms[i]
         assert isinstance(term, Factor)
-        inner = (term.drift.shape[i] - axis.n + 1) // 2  # the first face between two nodes
-        steps = jax.lax.slice_in_dim(term.drift / term.diffusion, inner, inner + axis.n - 1, axis=i)
-        rise = jnp.cumsum(steps * _upright(jnp.diff(jnp.asarray(axis.nodes, steps.dtype)), i, d), axis=i)
-        rise = jnp.pad(rise, [(1, 0) if j == i else (0, 0) for j in range(d)])
-        rises.append(rise - jax.lax.slice_in_dim(rise, axis.n // 2, axis.n // 2 + 1, axis=i))
-    total = jnp.zeros(operator.grid.shape, rises[0].dtype)
+        first_face = (term.drift.shape[i] - axis.n + 1) // 2  # the first face between two nodes
+        steps = jax.lax.slice_in_dim(term.drift / term.diffusion, first_face, first_face + axis.n - 1, axis=i)
+        integral = jnp.cumsum(steps * on_axis(jnp.diff(jnp.asarray(axis.nodes, steps.dtype)), i, d), axis=i)
+        integral = jnp.pad(integral, [(1, 0) if j == i else (0, 0) for j in range(d)])
+        integrals.append(integral - jax.lax.slice_in_dim(integral, axis.n // 2, axis.n // 2 + 1, axis=i))
+
+    total = jnp.zeros(grid.shape, integrals[0].dtype)
     for first in range(d):
         order = [*range(first, d), *range(first)]
         for k, i in enumerate(order):
-            rise = rises[i]
+            # The path runs along axis i while the later axes are still at their middle.
+            integral = integrals[i]
             for j in order[k + 1 :]:
-                middle = operator.grid.shape[j] // 2
-                rise = jax.lax.slice_in_dim(rise, middle, middle + 1, axis=j)
-            total = total + rise / d
+                middle = grid.shape[j] // 2
+                integral = jax.lax.slice_in_dim(integral, middle, middle + 1, axis=j)
+            total = total + integral / d
     return total - jnp.max(total)
 
 
-def _functions(operator: TensorOperator, i: int, well: Array, shares: Array) -> Functions:
-    term, root = operator.terms[i], jnp.sqrt(jnp.asarray(operator.grid.axes[i].weights, well.dtype))
+def _axis_functions(operator: TensorOperator, i: int, mean_potential: Array, wave: Array) -> AxisFunctions:
+    """The functions of h_i; drift and diffusion of a factor are means weighted by `wave`."""
+    term = operator.terms[i]
+    sqrt_weights = jnp.sqrt(jnp.asarray(operator.grid.axes[i].weights, mean_potential.dtype))
     if isinstance(term, Factor):
-        term = _averaged(term, i, shares)
-        matrix = root[:, None] * term.hamiltonian(jnp.eye(len(root), dtype=root.dtype), 0, 1).T / root
+        term = _averaged(term, i, wave)
+        columns = term.hamiltonian(jnp.eye(len(sqrt_weights), dtype=sqrt_weights.dtype), 0, 1)
+        matrix = sqrt_weights[:, None] * columns.T / sqrt_weights
     else:
         matrix = term.matrix
-    levels, columns = jnp.linalg.eigh(matrix + jnp.diag(well))
-    return Functions(levels, columns, well)
+    levels, columns = jnp.linalg.eigh(matrix + jnp.diag(mean_potential))
+    return AxisFunctions(levels, columns, mean_potential)
 
 
-def _averaged(term: Factor, i: int, shares: Array) -> Factor:
+def _averaged(term: Factor, i: int, wave: Array) -> Factor:
     """A factor whose drift and diffusion are means over the other axes."""
-    others = tuple(j for j in range(shares.ndim) if j != i)
-    weights = jnp.sum(shares, i, keepdims=True)
-    mean = lambda field: jnp.sum(field * weights, others) / jnp.sum(weights)
+    other_axes = tuple(j for j in range(wave.ndim) if j != i)
+    weights = jnp.sum(wave, i, keepdims=True)
+
+    def mean(field: Array) -> Array:
+        return jnp.sum(field * weights, other_axes) / jnp.sum(weights)
+
     return eqx.tree_at(lambda t: (t.drift, t.diffusion), term, (mean(term.drift), mean(term.diffusion)))
 
 
-def _mean(operator: TensorOperator, i: int, shares: Array) -> Array:
-    """v_i: the mean of the well over the other axes, `(n_i,)`; zero where there is no well."""
-    if operator.well is None:
-        return jnp.zeros(operator.grid.shape[i], shares.dtype)
-    others = tuple(j for j in range(shares.ndim) if j != i)
-    weights = jnp.sum(shares, i, keepdims=True)
-    return jnp.sum(operator.well * weights, others) / jnp.sum(weights)
+def _mean_potential(operator: TensorOperator, i: int, wave: Array) -> Array:
+    """v_i: the mean of the potential term over the other axes, `(n_i,)`; zero where there is none."""
+    if operator.potential_term is None:
+        return jnp.zeros(operator.grid.shape[i], wave.dtype)
+    other_axes = tuple(j for j in range(wave.ndim) if j != i)
+    weights = jnp.sum(wave, i, keepdims=True)
+    return jnp.sum(operator.potential_term * weights, other_axes) / jnp.sum(weights)
 
 
-def _half(levels: Array) -> int:
-    return max(3, (len(levels) + 1) // 2)
-
-
-def _missing(ranks: tuple[int, ...], coarsen_grid: tuple[int, ...]) -> list[tuple[int, int]]:
-    return [(0, all_ - some) for all_, some in zip(ranks, coarsen_grid, strict=True)]
-
-
-def _upright(values: Array, i: int, d: int) -> Array:
+def on_axis(values: Array, i: int, d: int) -> Array:
+    """Values `(n,)` of axis i of d, in a shape that broadcasts against fields."""
     return values.reshape(-1, *[1] * (d - 1 - i))
 
 
-def _all_axes(matrices: list[Array], u: Array) -> Array:
+def transform_all(matrices: list[Array], fields: Array) -> Array:
+    """Fields `(..., *shape)`, each axis multiplied by its matrix."""
     for i, matrix in enumerate(matrices):
-        u = transform(i, matrix, u, len(matrices))
-    return u
+        fields = matmul_along_axis(i, matrix, fields, len(matrices))
+    return fields

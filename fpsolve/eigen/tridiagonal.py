@@ -2,8 +2,8 @@
 
     T = W^{1/2} H W^{-1/2},     T_jj = r_j,     T_{j,j+1} = -c_j / sqrt(w_j w_{j+1})
 
-r the exit rates, c the couplings, w the weights. Bisection finds each level and inverse iteration its mode: O(n) a
-level, to rounding of |H|; what a small level needs beyond that, `levels` takes from the factor A.
+with r the exit rates, c the couplings and w the weights. Bisection finds each level and inverse iteration its mode:
+O(n) a level, to rounding of |H|; digits that a small level needs beyond that, `levels` takes from the factor A.
 
 Reference: Anderson et al., LAPACK Users' Guide (1999), routines dstebz and dstein.
 """
@@ -19,7 +19,8 @@ from ..operator import EdgeOperator
 
 
 def on_host(grid: Grid, *values: object) -> bool:
-    """Whether LAPACK may take the place of a compiled program: one axis that is no ring, concrete values, a CPU."""
+    """Whether LAPACK may replace a compiled program: one axis that is not periodic, concrete values, a CPU."""
+    # The matrix of a periodic axis has corners and is not tridiagonal.
     return grid.ndim == 1 and grid.axes[0].boundary != "periodic" and on_processor() and is_concrete(*values)
 
 
@@ -28,9 +29,11 @@ def tridiagonal_modes(operator: EdgeOperator, k: int) -> Array:
     from scipy.linalg import eigh_tridiagonal  # imported here, because few calls need it
 
     axis = operator.grid.axes[0]
-    root = np.sqrt(axis.weights)
+    sqrt_weights = np.sqrt(axis.weights)
     couplings = np.asarray(operator.couplings[0], float)
-    inner = couplings[1:-1] if axis.boundary == "absorbing" else couplings  # the others join a node to a wall
+    # The outer faces of an absorbing axis join a node to the outside, and no two nodes.
+    inner = couplings[1:-1] if axis.boundary == "absorbing" else couplings
     diagonal = np.asarray(operator.exit_rates, float)
-    _, vectors = eigh_tridiagonal(diagonal, -inner / (root[:-1] * root[1:]), select="i", select_range=(0, k - 1))
-    return as_array(vectors.T / root, operator.couplings[0].dtype)
+    off_diagonal = -inner / (sqrt_weights[:-1] * sqrt_weights[1:])
+    _, vectors = eigh_tridiagonal(diagonal, off_diagonal, select="i", select_range=(0, k - 1))
+    return as_array(vectors.T / sqrt_weights, operator.couplings[0].dtype)

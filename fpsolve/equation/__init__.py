@@ -1,4 +1,4 @@
-"""The physics. Equations know points, potentials and forces; they know no scheme."""
+"""Equations of motion, in terms of points, potentials and forces, independent of any discretisation."""
 
 from typing import TypeAlias
 
@@ -8,7 +8,7 @@ from .fokker_planck import FokkerPlanck as FokkerPlanck
 from .fokker_planck import divide_by_sqrt_pi as divide_by_sqrt_pi
 from .schrodinger import QuantumPotential as QuantumPotential
 from .schrodinger import Schrodinger as Schrodinger
-from .schrodinger import axis_wells as axis_wells
+from .schrodinger import axis_potential_terms as axis_potential_terms
 from .score_hamiltonian import ScoreHamiltonian as ScoreHamiltonian
 
 WithPotential: TypeAlias = FokkerPlanck | Schrodinger

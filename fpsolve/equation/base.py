@@ -1,7 +1,7 @@
-"""What every equation of motion tells about itself.
+"""The interface of all equations of motion. The state is a density or a wave:
 
-density    d_t p = L p                     its mass is conserved, and there may be a Gibbs density pi
-wave       d_t psi = -exp(i w) H psi       w the Wick angle
+density    d_t p = L p                     mass is conserved, and there may be a Gibbs density pi
+wave       d_t psi = -exp(i w) H psi       w is the Wick angle
 """
 
 import abc
@@ -16,14 +16,14 @@ from jaxtyping import Array
 from ..core.types import Point
 from ..grid import Grid
 
-NO_DENSITY = "it evolves a wave"
+NO_DENSITY = "it evolves a wave"  # why an equation for waves has no Gibbs density
 
 
 class Equation(eqx.Module):
-    """An equation in d dimensions, given by functions of x `(d,)` and t, and by a diffusion."""
+    """An equation in d dimensions, defined by functions of x `(d,)` and t, and by a diffusion; abstract."""
 
-    evolves_density: ClassVar[bool]  # whether the state is a density, whose mass is conserved; else it is a wave
-    by_factors: ClassVar[bool]  # whether it is given by the factors A of H = A^T A alone, and not by a potential
+    evolves_density: ClassVar[bool]  # whether the state is a density, whose mass is conserved, or a wave
+    by_factors: ClassVar[bool]  # whether it is defined by the factors A of H = A^T A, without a potential
     diffusion: eqx.AbstractVar[Any]
 
     @property
@@ -34,20 +34,24 @@ class Equation(eqx.Module):
     @property
     @abc.abstractmethod
     def functions(self) -> dict[str, Callable[[Point, Any], Array]]:
-        """The functions of (x, t) that the equation is given by, by name, beside its diffusion."""
+        """The functions of (x, t) that define the equation, by name, without the diffusion."""
 
     @property
     @abc.abstractmethod
     def irreversible_anywhere(self) -> str | None:
-        """Why there is no Gibbs density on any grid, or None."""
+        """The reason why there is no Gibbs density on any grid, or None."""
 
     @abc.abstractmethod
     def irreversible_because(self, grid: Grid, t: Any = 0.0) -> str | None:
-        """Why there is no Gibbs density on this grid, or None."""
+        """The reason why there is no Gibbs density on this grid, or None if there is one."""
 
     @property
     def reversible_on_some_grids(self) -> bool:
-        """Whether it depends on the grid that there is a Gibbs density: several diffusions, and no other hindrance."""
+        """Whether the existence of a Gibbs density depends on the grid.
+
+        This is so for several diffusions, when nothing else excludes a Gibbs density: the potential must then be a sum
+        over the axes, which is tested on the grid.
+        """
         return self.irreversible_anywhere is None and np.ndim(self.diffusion) > 0
 
     def given_at(self, x: Point, t: Any = 0.0) -> Array:
@@ -56,5 +60,6 @@ class Equation(eqx.Module):
 
     def diffusions(self, x: Point) -> Array:
         """The diffusion along each axis at x, `(d,)`."""
+        # A diffusion is one number, one for each axis, or a function that returns either.
         value = self.diffusion(x) if callable(self.diffusion) else self.diffusion
         return jnp.broadcast_to(jnp.asarray(value, x.dtype), x.shape)

@@ -1,8 +1,9 @@
-"""Equations whose functions were read: operations compared by content, numbers as leaves.
+"""Reading equations: every function of a user is replaced by its operations and its numbers (`core.content`).
 
-Loops with derivatives of their own, compiled programs and caches see the leaves of an equation only. What a user's
-function reads beside x and t (a closure, a global, an attribute, a traced parameter) is no leaf, so every public
-function starts by replacing such functions with what they are at that moment.
+Loops with derivatives of their own, compiled programs and caches see only the leaves and the static fields of an
+equation. What a user's function uses besides x and t (a closure, a global, an attribute, a traced parameter) is
+neither. Every public function therefore starts with `read_equation`, which traces these functions as they are at this
+moment: their numbers become leaves, and their operations become static and are compared by content.
 """
 
 from typing import Any
@@ -47,36 +48,44 @@ class ReadVector(eqx.Module):
 
 
 def read_equation(equation: Equation, ndim: int) -> Any:
-    """The same equation in `ndim` dimensions with every function replaced by what it is now.
+    """The same equation in `ndim` dimensions, with every function of a user read as it is now.
 
-    **Cost**: one tracing a function, about a millisecond for a formula.
+    Functions that are modules of fpsolve with numbers only (`core.content.is_plain`) stay as they are.
+
+    **Cost**: one tracing for each function, about a millisecond for a formula.
     """
     if isinstance(equation, ScoreHamiltonian):
         if is_plain(equation.score):
             return equation
         score = Field(ReadVector(_read(equation.score, ndim)), equation.time_dependent, "score")
         return eqx.tree_at(lambda e: e.score, equation, score)
+
+    # `tree_at` replaces one part of an equation without calling its constructor, which would check everything again.
     potential: Any = getattr(equation, "potential", None)
     if not is_plain(potential):
-        equation = eqx.tree_at(
-            lambda e: e.potential, equation, ReadPotential(_read(potential, ndim), potential.time_dependent)
-        )
-    given: Any = equation.diffusion
-    if callable(given) and not is_plain(given):
-        diffusion = ReadVector(_read(lambda x, t: jnp.asarray(given(x)), ndim))
-        equation = eqx.tree_at(lambda e: e.diffusion, equation, diffusion)
+        read_potential = ReadPotential(_read(potential, ndim), potential.time_dependent)
+        equation = eqx.tree_at(lambda e: e.potential, equation, read_potential)
+
+    diffusion: Any = equation.diffusion
+    if callable(diffusion) and not is_plain(diffusion):
+        # A diffusion is a function of x alone; it is read with a time that it does not use, like the others.
+        read_diffusion = ReadVector(_read(lambda x, t: jnp.asarray(diffusion(x)), ndim))
+        equation = eqx.tree_at(lambda e: e.diffusion, equation, read_diffusion)
+
     force: Any = getattr(equation, "force", None)
     if not is_plain(force):
-        read = Field(ReadVector(_read(force, ndim)), force.time_dependent, force.name)
-        equation = eqx.tree_at(lambda e: e.force, equation, read)
+        read_force = Field(ReadVector(_read(force, ndim)), force.time_dependent, force.name)
+        equation = eqx.tree_at(lambda e: e.force, equation, read_force)
     return equation
 
 
 def _read(function: Any, ndim: int) -> ReadFunction:
+    """Read a function of x `(ndim,)` and t in the default precision."""
     dtype = jnp.result_type(float)
     return read_function(function, np.zeros(ndim, dtype), np.zeros((), dtype))
 
 
 def _arguments(x: Array, t: Any) -> tuple[Array, Array]:
+    """x and t in the types with which functions are read; a jaxpr accepts no others."""
     dtype = jnp.result_type(float)
     return x.astype(dtype), jnp.asarray(t, dtype)

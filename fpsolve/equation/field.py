@@ -1,4 +1,4 @@
-"""A vector field given as a function: `f(x)` or `f(x, t)` to `(d,)`."""
+"""Vector fields as functions: `f(x)` or `f(x, t)` to `(d,)`."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from ..potential import takes_time
 
 
 class Field(eqx.Module):
-    """A force or a drift; called as `field(x, t)` whether or not the function takes a time."""
+    """A force, a drift or a score. It is called as `field(x, t)`, whether or not the function takes a time."""
 
     function: Any
     time_dependent: bool = eqx.field(static=True)
@@ -21,6 +21,7 @@ class Field(eqx.Module):
     def __call__(self, x: Point, t: Any = None) -> Array:
         """The vector at x, `(d,)`."""
         value = jnp.asarray(self.function(x, t) if self.time_dependent else self.function(x))
+        # A scalar would broadcast silently to all axes.
         if value.shape != x.shape:
             raise_value_error(
                 self.name, value.shape, f"it must return a vector of shape {x.shape}", "Return one value an axis."
@@ -29,11 +30,12 @@ class Field(eqx.Module):
 
 
 def as_field(name: str, f: Any) -> Field:
-    """`f` as a `Field`; refused by `name` if it cannot be called."""
+    """`f` as a `Field`. **Raises** `ValueError`, with `name` in its message, if `f` is not callable."""
     if not callable(f):
         raise_value_error(
             name, f, "it must be a function of x, or of x and t", "Give lambda x: ..., with x of shape (d,)."
         )
+    # A field keeps its own name, which appears in its messages.
     if isinstance(f, Field):
         return f
     return Field(f, takes_time(f), "score" if name == "score" else "force")

@@ -2,11 +2,12 @@
 
     d_t p = div( D grad p + (grad U - f) p ),      dX = (-grad U + f) dt + sqrt(2 D) dW
 
-U(x[, t]) a potential (scalar), f(x[, t]) a force (d components, need not be a gradient), D > 0 a diffusion: one number,
-one an axis, or a function of x. All in nondimensional units (mobility 1), unless you bring your own.
+U(x[, t]) is a potential (scalar), f(x[, t]) a force (d components, not necessarily a gradient), and D > 0 a diffusion:
+one number, one for each axis, or a function of x. All quantities are nondimensional (mobility 1), unless you use units
+of your own.
 
-Without force and with constant D it is the Wick-rotated twin of a Schrödinger equation: with pi = exp(-U/D) / Z and
-p = sqrt(pi) psi,
+Without force and with constant D it is equivalent to a Schrödinger equation in imaginary time: with
+pi = exp(-U/D) / Z and p = sqrt(pi) psi,
 
     d_t psi = -H psi - (a/2) psi,    H = -D Lap + |grad U|^2 / (4 D) - Lap U / 2,    a = d_t log pi.
 
@@ -28,6 +29,7 @@ from ..core.types import Point
 from ..grid import Grid
 from ..potential import Potential, as_potential
 from .base import Equation
+from .constants import CONSTANTS
 from .field import Field, as_field
 from .schrodinger import QuantumPotential, Schrodinger
 
@@ -38,14 +40,14 @@ class FokkerPlanck(Equation):
     **Arguments**
 
     - `potential`: `f(x)` or `f(x, t)` to a scalar, x of shape `(d,)`: a function, an Equinox module or an fpsolve
-      potential. It moves when it takes a parameter named `t` or a second required positional one.
+      potential. It is time-dependent if it has a parameter named `t` or a second required positional parameter.
     - `diffusion`: a positive number, `(d,)` of them, or a function of x that returns either; units length^2 / time.
     - `force`: `f(x)` or `f(x, t)` to `(d,)`, added to the drift.
 
-    **Raises**: `ValueError` for a diffusion that is not positive and finite, or an argument that cannot be called.
+    **Raises**: `ValueError` for a diffusion that is not positive and finite, or an argument that is not callable.
 
-    **Keeps**: mass, wherever nothing leaves through the ends; positivity; and, without force and with constant D, the
-    Gibbs density.
+    **Keeps**: mass, unless a boundary is absorbing; positivity; and, without force and with constant D, the Gibbs
+    density.
 
     **Reference**: Risken (1989), eq. 4.94 a.
 
@@ -61,7 +63,8 @@ class FokkerPlanck(Equation):
     potential: Potential | None
     diffusion: Any
     force: Field | None
-    given: tuple[int, ...] = eqx.field(static=True)  # the shape of the diffusion before equal entries became one
+    # The shape of the diffusion as it was given, before equal entries became one number.
+    given: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(self, potential: Any = None, diffusion: Any = 1.0, force: Any = None):
         self.potential = None if potential is None else as_potential(potential)
@@ -74,7 +77,7 @@ class FokkerPlanck(Equation):
         """The Itô form dX = b dt + sqrt(2 D(x)) dW, that is d_t p = -div(b p) + sum_i d_i^2 (D_i p).
 
         **Arguments**: `drift` b(x[, t]) to `(d,)`; `diffusion` as for the class. The flux form above has the force
-        f_i = b_i - d_i D_i, which is built here by differentiation.
+        f_i = b_i - d_i D_i, which JAX differentiates here.
 
         ```python
         import jax.numpy as jnp
@@ -83,6 +86,7 @@ class FokkerPlanck(Equation):
         equation = fp.FokkerPlanck.ito(lambda x: -x, lambda x: 1 + 0.5 * jnp.sin(x[0]))
         ```
         """
+        # With a constant diffusion the Itô form and the flux form are the same.
         force = as_field("drift", drift)
         if callable(diffusion):
             force = Field(ItoForce(force, diffusion), force.time_dependent)
@@ -99,7 +103,7 @@ class FokkerPlanck(Equation):
 
     @property
     def functions(self) -> dict[str, Callable[[Point, Any], Array]]:
-        """U by its name, `potential`, and the `force` where there is one."""
+        """U under the name `potential`, and the `force` if there is one."""
         potential: dict[str, Callable[[Point, Any], Array]] = {"potential": self.energy}
         return potential if self.force is None else {**potential, "force": self.force}
 
@@ -109,49 +113,61 @@ class FokkerPlanck(Equation):
         return drift if self.force is None else drift + self.force(x, t)
 
     def irreversible_because(self, grid: Grid, t: Any = 0.0) -> str | None:
-        """Why this process has no Gibbs density and no wave, or None when it has both.
+        """The reason why this process has no Gibbs density and no wave, or None if it has both.
 
-        A diffusion of several values is reversible only if U is a sum over the axes; that is looked at on the grid.
+        With several diffusions the process is reversible only if U is a sum over the axes. This is tested on the grid.
         """
         reason = self.irreversible_anywhere
         if reason is None and self.diffusion.ndim and self.potential is not None:
+            # A traced potential has no values that could be compared.
             if not is_concrete(self, t):
                 return "several diffusions under a traced potential cannot be checked for separability"
-            coupling = grid.sample(lambda x: self.energy(x, t) - jnp.sum(self._rises(x, grid.origin, t)))
-            if np.ptp(np.asarray(coupling)) > 1e-9 * (1 + np.ptp(np.asarray(grid.sample(lambda x: self.energy(x, t))))):
+            # U minus the sum of its parts along the axes is a constant if U is such a sum.
+            coupling = grid.sample(lambda x: self.energy(x, t) - jnp.sum(self._axis_parts(x, grid.origin, t)))
+            energies = grid.sample(lambda x: self.energy(x, t))
+            tolerance = CONSTANTS.coupling_tolerance * (1 + np.ptp(np.asarray(energies)))
+            if np.ptp(np.asarray(coupling)) > tolerance:
                 return "the diffusion differs between axes that the potential couples"
         return reason
 
     @property
     def irreversible_anywhere(self) -> str | None:
-        """Why this process has no Gibbs density on any grid, or None."""
+        """The reason why this process has no Gibbs density on any grid, or None."""
         if self.force is not None:
             return "the process has a force, which need not be a gradient"
         return "the diffusion varies with x" if callable(self.diffusion) else None
 
     def require_reversible(self, grid: Grid, wanted: str, t: Any = 0.0) -> None:
-        """Refuse `wanted` (the name of what was asked for) of a process that has no Gibbs density."""
-        _refuse_irreversible(self, wanted, self.irreversible_because(grid, t))
+        """Raise `ValueError` if the process has no Gibbs density; `wanted` is what was requested, in words."""
+        _raise_if_irreversible(self, wanted, self.irreversible_because(grid, t))
 
     def log_gibbs(self, x: Point, origin: Array, t: Any = 0.0) -> Array:
-        """log pi + constant at x `(d,)`: -U/D, or -sum_i U_i / D_i for a sum over axes, whose terms are told apart by
-        what they add to U at `origin` `(d,)`; a scalar."""
+        """log pi + constant at x `(d,)`, a scalar: -U/D, or -sum_i U_i / D_i with one diffusion for each axis.
+
+        The parts U_i of a sum over axes are found from differences to U at `origin` `(d,)`.
+        """
+        # With one diffusion U need not be a sum over axes.
         if self.diffusion.ndim == 0:
             return -self.energy(x, t) / self.diffusion.astype(x.dtype)
-        return -jnp.sum(self._rises(x, origin, t) / self.diffusions(x))
+        return -jnp.sum(self._axis_parts(x, origin, t) / self.diffusions(x))
 
-    def _rises(self, x: Point, origin: Array, t: Any) -> Array:
-        """What each coordinate of x alone adds to U at `origin`, `(d,)`; their sum is U if U is a sum."""
-        alone = jnp.where(jnp.eye(x.shape[0], dtype=bool), x, origin)
-        return jax.vmap(lambda y: self.energy(y, t))(alone) - self.energy(origin, t)
+    def _axis_parts(self, x: Point, origin: Array, t: Any) -> Array:
+        """U along each axis through `origin`, `(d,)`: U(origin with the coordinate i of x) - U(origin).
+
+        If U is a sum over the axes, these are its parts U_i up to constants.
+        """
+        # Row i is the origin with its coordinate i replaced.
+        shifted = jnp.where(jnp.eye(x.shape[0], dtype=bool), x, origin)
+        return jax.vmap(lambda y: self.energy(y, t))(shifted) - self.energy(origin, t)
 
     def log_gibbs_on(self, grid: Grid, t: Any = 0.0) -> Array:
         """log pi up to a constant at the nodes of the grid, `(*shape)`."""
         return grid.sample(lambda x: self.log_gibbs(x, grid.origin, t))
 
     def log_sqrt_pi(self, grid: Grid, t: Any = 0.0) -> Array:
-        """log sqrt(pi) on the grid, `(*shape)`, with pi of mass 1 in the grid's weights."""
+        """log sqrt(pi) on the grid, `(*shape)`; pi has mass 1 with the weights of the grid."""
         log_gibbs = self.log_gibbs_on(grid, t)
+        # Normalise in logarithms: exp(-U/D) may overflow or underflow although pi does not.
         weights = jnp.log(grid.weights).astype(log_gibbs.dtype)
         return (log_gibbs - jax.scipy.special.logsumexp(log_gibbs + weights)) / 2
 
@@ -165,19 +181,19 @@ class FokkerPlanck(Equation):
         return jnp.exp(2 * self.log_sqrt_pi(grid, t))
 
     def schrodinger(self, kappa: Any = 1.0) -> Schrodinger:
-        """The Wick-rotated image, with the quantum potential V = |grad U|^2/(4D) - Lap U/2, by differentiation.
+        """The equivalent Schrödinger equation, with the quantum potential V = |grad U|^2/(4D) - Lap U/2.
 
-        For a moving potential the extra term -(kappa/2) d_t U / D is added: `kappa=1` is the Fokker-Planck equation
-        itself (up to the factor exp(-int <d_t U>/(2D) dt), which `to_density` and a normalisation undo), 0 the pure
+        For a time-dependent potential the term -(kappa/2) d_t U / D is added: `kappa=1` is the Fokker-Planck equation
+        itself (up to the factor exp(-int <d_t U>/(2D) dt), which `to_density` and a normalisation remove), 0 the
         imaginary-time Schrödinger equation, -1 annealed importance weights (Jarzynski).
 
-        **Reference**: Risken (1989), section 5.4; moving potentials: theorem T13 of this library.
+        **Reference**: Risken (1989), section 5.4; for time-dependent potentials theorem T13 of this library.
         """
-        _refuse_irreversible(self, "the wave picture", self.irreversible_anywhere)
+        _raise_if_irreversible(self, "the wave picture", self.irreversible_anywhere)
         return Schrodinger(QuantumPotential(self, jnp.asarray(kappa, dtype=float)), self.diffusion)
 
     def to_wave(self, density: Any, grid: Grid, t: Any = 0.0) -> Array:
-        """psi = p / sqrt(pi), `(..., *shape)`; zero where p is. **Raises** as `gibbs`."""
+        """psi = p / sqrt(pi), `(..., *shape)`; zero where p is zero. **Raises** as `gibbs`."""
         self.require_reversible(grid, "the wave picture", t)
         return divide_by_sqrt_pi(jnp.asarray(density), self.log_sqrt_pi(grid, t))
 
@@ -195,31 +211,39 @@ class ItoForce(eqx.Module):
 
     def __call__(self, x: Point, t: Any = None) -> Array:
         """f(x, t), `(d,)`."""
-        diffusions = lambda y: jnp.broadcast_to(jnp.asarray(self.diffusion(y), y.dtype), y.shape)
+
+        def diffusions(y: Array) -> Array:
+            return jnp.broadcast_to(jnp.asarray(self.diffusion(y), y.dtype), y.shape)
+
         return self.drift(x, t) - jnp.diagonal(jax.jacfwd(diffusions)(x))
 
 
 def divide_by_sqrt_pi(density: Any, log_sqrt_pi: Any, xp: Any = jnp) -> Any:
-    """p / sqrt(pi) from log sqrt(pi), without 0/0 in tails where both have underflowed; `xp` is numpy or jax.numpy."""
+    """p / sqrt(pi) from log sqrt(pi); `xp` is numpy or jax.numpy."""
+    # In the tails both p and sqrt(pi) underflow to 0, and 0/0 is not a number. Where p is 0 the quotient is set to 0.
+    # The inner `where` keeps an infinite exponential, and thus a NaN, out of derivatives.
     empty = density == 0
     return xp.where(empty, 0, density * xp.exp(xp.where(empty, 0, -log_sqrt_pi)))
 
 
-def _refuse_irreversible(equation: FokkerPlanck, wanted: str, reason: str | None) -> None:
+def _raise_if_irreversible(equation: FokkerPlanck, wanted: str, reason: str | None) -> None:
     if reason is not None:
         cure = "Drop the force, make the diffusion one number, or evolve the density, which always works."
         raise_value_error("equation", equation, f"{wanted} does not exist: {reason}", cure)
 
 
 def _diffusion(value: Any) -> Any:
+    """The diffusion as a function or an array. An array with equal entries becomes one number."""
     if callable(value):
         return value
-    check_positive("diffusion", value, "Give a number above zero, one an axis, or a function of x.")
+    check_positive("diffusion", value, "Give a number above zero, one for each axis, or a function of x.")
     array = as_array(value)
     if array.ndim > 1:
         raise_value_error(
-            "diffusion", value, "it must be a number, (d,) numbers, or a function of x", "Give one value an axis."
+            "diffusion", value, "it must be a number, (d,) numbers, or a function of x", "Give one value for each axis."
         )
+    # With one number the Gibbs density exists for every potential. A traced array of several entries stays an array,
+    # since its entries cannot be compared.
     equal = array.shape == (1,) or (is_concrete(array) and np.all(np.asarray(array) == np.asarray(array).flat[0]))
     if not (array.ndim and equal):
         return array

@@ -1,8 +1,8 @@
-"""The Schrödinger equation in imaginary time, real time, and any angle between.
+"""The Schrödinger equation in imaginary time, in real time, and at any Wick angle between them.
 
     d_t psi = -exp(i w) H psi,    H = -D Lap + V(x[, t])
 
-w = 0: imaginary time (a wave that relaxes); w = pi/2: real time (i d_t psi = H psi). D = 1/2 is hbar = m = 1.
+w = 0 is imaginary time (the wave relaxes), w = pi/2 real time (i d_t psi = H psi). D = 1/2 means hbar = m = 1.
 """
 
 from collections.abc import Callable
@@ -21,10 +21,10 @@ from .base import NO_DENSITY, Equation
 
 
 class Schrodinger(Equation):
-    """H = -D Lap + V, acting on waves.
+    """The equation of a wave with H = -D Lap + V.
 
-    **Arguments**: `potential` V, `f(x)` or `f(x, t)` to a scalar; `diffusion` D, a positive number or one an axis
-    (1/2 in units hbar = m = 1). **Raises**: `ValueError` for a diffusion that is not positive and finite.
+    **Arguments**: `potential` V, `f(x)` or `f(x, t)` to a scalar; `diffusion` D, a positive number or one for
+    each axis (1/2 in units hbar = m = 1). **Raises**: `ValueError` for a diffusion that is not positive and finite.
 
     ```python
     import fpsolve as fp
@@ -53,35 +53,39 @@ class Schrodinger(Equation):
 
     @property
     def functions(self) -> dict[str, Callable[[Point, Any], Array]]:
-        """V by its name, `potential`."""
+        """V under the name `potential`."""
         return {"potential": self.energy}
 
     @property
     def irreversible_anywhere(self) -> str | None:
-        """Why there is no Gibbs density."""
+        """The reason why there is no Gibbs density."""
         return NO_DENSITY
 
     def irreversible_because(self, grid: Grid, t: Any = 0.0) -> str | None:
-        """Why there is no Gibbs density."""
+        """The reason why there is no Gibbs density."""
         return NO_DENSITY
 
 
 def constant_diffusion(diffusion: Any, hamiltonian: str) -> Array:
-    """A positive number, or one an axis `(d,)`, as an array; refused otherwise, naming the `hamiltonian` it is in."""
+    """A positive number, or one for each axis `(d,)`, as an array.
+
+    **Raises** `ValueError` otherwise; the message contains `hamiltonian`, the formula in which the diffusion appears.
+    """
     allowed = "it must be a number or (d,) numbers"
     if callable(diffusion):
         raise_value_error("diffusion", diffusion, allowed, f"{hamiltonian} has constant D.")
-    check_positive("diffusion", diffusion, "Give a number above zero, or one an axis.")
+    check_positive("diffusion", diffusion, "Give a number above zero, or one for each axis.")
     array = as_array(diffusion)
     if array.ndim > 1:
-        raise_value_error("diffusion", diffusion, allowed, "Give one value an axis.")
+        raise_value_error("diffusion", diffusion, allowed, "Give one value for each axis.")
     return array
 
 
 class QuantumPotential(Potential):
-    """V = sum_i [ (d_i U)^2 / (4 D_i) - d_i^2 U / 2 ]  -  kappa d_t U / (2 D): the well whose ground state is sqrt(pi).
+    """V = sum_i [ (d_i U)^2 / (4 D_i) - d_i^2 U / 2 ]  -  kappa d_t U / (2 D).
 
-    The last term is there only for a moving U (theorem T13). `equation` is a `FokkerPlanck` without force.
+    For a static U the last term is zero, and sqrt(pi) is the ground state of H. The last term is that of a
+    time-dependent U (theorem T13). `equation` is a `FokkerPlanck` without force.
     """
 
     equation: Any
@@ -89,29 +93,38 @@ class QuantumPotential(Potential):
 
     @property
     def time_dependent(self) -> bool:
-        """Whether U does."""
+        """Whether U is time-dependent."""
         return self.equation.time_dependent
 
     def __call__(self, x: Point, t: Any = None) -> Array:
         """V(x, t), a scalar."""
-        static = jnp.sum(axis_wells(self.equation, x, t))
+        static = jnp.sum(axis_potential_terms(self.equation, x, t))
         if not self.time_dependent:
-            return static
-        rate = jax.jvp(lambda s: self.equation.energy(x, s), (jnp.asarray(t, x.dtype),), (jnp.ones((), x.dtype),))[1]
+            return static  # the time may then be None, of which there is no derivative
+        time = jnp.asarray(t, x.dtype)
+        rate = jax.jvp(lambda s: self.equation.energy(x, s), (time,), (jnp.ones((), x.dtype),))[1]  # d_t U
         return static - self.kappa.astype(x.dtype) * rate / (2 * self.equation.diffusion)
 
 
-def axis_wells(equation: Any, x: Point, t: Any) -> Array:
+def axis_potential_terms(equation: Any, x: Point, t: Any) -> Array:
     """The quantum potential axis by axis, (d_i U)^2 / (4 D_i) - d_i^2 U / 2, `(d,)`; their sum is V.
 
-    Forwards, one coordinate at a time: on a grid that is many times faster than the gradient of a gradient.
+    Each coordinate is differentiated alone, in forward mode. On a grid this is many times faster than the gradient of a
+    gradient.
     """
-    coordinates, diffusions = list(x), equation.diffusions(x)
+    coordinates = list(x)
+    diffusions = equation.diffusions(x)
 
-    def along(i: int) -> Array:
-        energy = lambda s: equation.energy(jnp.stack([s if j == i else c for j, c in enumerate(coordinates)]), t)
-        slope = lambda s: jax.jvp(energy, (s,), (jnp.ones_like(s),))[1]
-        gradient, curvature = jax.jvp(slope, (coordinates[i],), (jnp.ones_like(coordinates[i]),))
+    def axis_term(i: int) -> Array:
+        """The term of axis i."""
+
+        def energy(s: Array) -> Array:
+            return equation.energy(jnp.stack([s if j == i else c for j, c in enumerate(coordinates)]), t)
+
+        def derivative(s: Array) -> Array:
+            return jax.jvp(energy, (s,), (jnp.ones_like(s),))[1]
+
+        gradient, curvature = jax.jvp(derivative, (coordinates[i],), (jnp.ones_like(coordinates[i]),))
         return gradient**2 / (4 * diffusions[i]) - curvature / 2
 
-    return jnp.stack([along(i) for i in range(len(coordinates))])
+    return jnp.stack([axis_term(i) for i in range(len(coordinates))])

@@ -1,13 +1,14 @@
-"""The Score Hamiltonian: the energy of a wave in the field of a score, learned or exact.
+"""The Score Hamiltonian of a vector field, such as a score that was learned from samples.
 
     H = D sum_i A_i^T A_i,    A_i = d_i - s_i / 2,    formally  H = D ( -Lap + |s|^2 / 4 + (div s) / 2 )
 
-s(x[, t]) a score, any vector field `(d,)`: grad log of a density or not, with curl or without. H is built from A alone,
-so no divergence is ever taken, and H >= 0 whatever s is. Its lowest level bounds the score-matching loss from below,
+s(x[, t]) is a score: any vector field `(d,)`, with or without curl, which need not be grad log of a density. H is built
+from A alone, so that no divergence of s is computed, and H >= 0 for every s. Its lowest level is a lower bound of the
+score-matching loss,
 
-    < sqrt q | H | sqrt q > = (D/4) E_q |s - grad log q|^2,      lambda = min over q of that,
+    < sqrt q | H | sqrt q > = (D/4) E_q |s - grad log q|^2,      lambda = minimum over q.
 
-zero exactly where s is the score of a density, and that density is then the square of its lowest mode.
+The level is zero if and only if s is the score of a density. This density is then the square of the lowest mode.
 
 Reference: arXiv 2606.05217; theorems T7 and T8 of this library.
 """
@@ -27,14 +28,14 @@ from .schrodinger import constant_diffusion
 
 
 class ScoreHamiltonian(Equation):
-    """H = D A^T A, A = grad - s/2, acting on waves.
+    """The equation of a wave with H = D A^T A, A = grad - s/2.
 
     **Arguments**: `score` s, `f(x)` or `f(x, t)` to `(d,)`, in units 1/length: a function, a network, any callable;
-    `diffusion` D, a positive number or one an axis (1 in the units of most papers, 1/2 in those of hbar = m = 1).
-    **Raises**: `ValueError` for a score that cannot be called, a diffusion that is not positive and finite.
+    `diffusion` D, a positive number or one for each axis (1 in the units of most papers, 1/2 if hbar = m = 1).
+    **Raises**: `ValueError` for a score that is not callable, and for a diffusion that is not positive and finite.
 
-    **Keeps**: H symmetric and at least zero, in every scheme. **Cost**: on a spectral grid four products an axis and
-    application. **Reference**: arXiv 2606.05217; theorem T7 of this library.
+    **Keeps**: H symmetric and at least zero, in every scheme. **Cost**: on a spectral grid four matrix products for
+    each axis and application. **Reference**: arXiv 2606.05217; theorem T7 of this library.
 
     ```python
     import fpsolve as fp
@@ -60,22 +61,22 @@ class ScoreHamiltonian(Equation):
 
     @property
     def functions(self) -> dict[str, Callable[[Point, Any], Array]]:
-        """s by its name, `score`."""
+        """s under the name `score`."""
         return {"score": self.score}
 
     @property
     def irreversible_anywhere(self) -> str | None:
-        """Why there is no Gibbs density."""
+        """The reason why there is no Gibbs density."""
         return NO_DENSITY
 
     def irreversible_because(self, grid: Grid, t: Any = 0.0) -> str | None:
-        """Why there is no Gibbs density."""
+        """The reason why there is no Gibbs density."""
         return NO_DENSITY
 
     def sampler(self) -> FokkerPlanck:
         """The process dX = D s dt + sqrt(2 D) dW that samples by this score.
 
-        Its generator shares the factors A with H. Where s has curl, the law that it tends to is not the square of the
+        Its generator shares the factors A with H. If s has curl, the stationary distribution is not the square of the
         lowest mode of H (theorems T10 and T11).
 
         ```python
@@ -90,7 +91,7 @@ class ScoreHamiltonian(Equation):
 
 
 class Drift(eqx.Module):
-    """D s, the drift that a score stands for."""
+    """The drift D s of the process that samples by the score s."""
 
     score: Field
     diffusion: Array

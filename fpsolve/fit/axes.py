@@ -1,222 +1,278 @@
-"""The axes of one problem: their kinds, the box that they span, the nodes that each needs.
+"""The axes of one problem: their kinds, their box, and the nodes that each needs.
 
-    box       where the start, the Gibbs density and all between have decayed: profiles U*_i(x) = min_y U(x_i = x, y)
-    spacing   what resolves the lines U(x_i = x; y) through the mode, the rest of the bulk, the start and its way
+    box       where the initial density, the Gibbs density and all between have decayed: by marginal profiles
+    spacing   what resolves the slices U(x_i = x; y) through several points y: the mode, the bulk, the initial density
 
-Each line is a problem in one dimension, solved on trial axes and compared with a finer one.
+Each slice is a problem in one dimension, solved on trial axes and compared with a finer one. The stages are
+
+    1  enclose      a generous box; an axis along which nothing confines but all repeats becomes periodic
+    2  target       which states or levels an answer on each axis is compared by
+    3  reference    a resolved answer on every slice
+    4  box          the smallest box that costs a fifth of the tolerance
+    5  nodes        the fewest nodes in it, on the slice that needs most
+    6  verify       in several dimensions: whether `fp.evolve` would choose `fp.Spectral` on the grid
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from ..core.checks import raise_value_error
-from ..equation import FokkerPlanck, WithPotential
-from ..grid import Gaussian, Grid, Periodic
-from ..grid import Line as LineAxis
+from ..equation import FokkerPlanck
+from ..grid import Axis, Gaussian, Grid, Line, Periodic
 from ..plan import choose_scheme
 from ..plan.validation import initial_field
+from .accuracy_target import AccuracyTarget
 from .bounding_box import NotConfining, period
-from .domain import Station, Where, continuum
-from .sampled_equation import Landscape, moments_of
-from .search import ALL, Goal, Reference, Unresolved, fit_box, fit_nodes, refer
-from .slice_problem import Line
-
-MARGIN = 14.0  # of a reference, in log p, beyond log(1 / tol)
-LEVELS, LINES_FOR_BOX = 6, 2
-LOOSE = 0.1  # of its distance from the continuum, by which a bound state may move in a box of twice the length
-ASIDE = 0.3  # of a box, by which lines of a process without a Gibbs density are longer
-SPACING = 0.3  # of the tolerance, in a box that costs nothing
-PLACES = 3  # lines on which a period is looked for
-PROFILE = 160  # nodes of the profile of a well
-GROWTH, ROUNDS = 1.07, 12  # of a grid on which a run would not take Spectral
+from .constants import CONSTANTS
+from .domain import Bounds, Domain, SlicePoint, points_on_line
+from .request import FitRequest
+from .sampled_equation import EquationSampler, mean_and_covariance
+from .search import Box, MakeAxis, Reference, Unresolved, compute_reference, fit_box, fit_nodes
+from .slice_problem import SliceProblem
+from .targets import all_times, axis_targets
 
 
-class Question(NamedTuple):
-    """What is to be answered: states at `times` from `initial`, or levels (`k` of them, if given) at the time `t`."""
+class FittedAxes(NamedTuple):
+    """A grid, its estimated relative error, and a description of how it was found."""
 
-    equation: WithPotential
-    initial: Any
-    tol: float
-    times: np.ndarray | None
-    k: int | None
-    wick: float
-    t: float
+    grid: Grid
+    error: float
+    description: str
 
 
-def fit_axes(question: Question, like: Grid | None, ndim: int) -> tuple[Grid, float, str]:
-    """The grid, its estimated error, and words."""
-    landscape = Landscape(question.equation, ndim)
-    kinds: list[Any] = [LineAxis] * ndim if like is None else [type(axis) for axis in like.axes]
-    lower, upper = np.full(ndim, -1.0), np.full(ndim, 1.0)
-    if like is not None:
-        held = [i for i in range(ndim) if kinds[i] is not LineAxis]
-        lower[held], upper[held] = [like.axes[i].lower for i in held], [like.axes[i].upper for i in held]
-    depth = np.log(1 / question.tol) + MARGIN
-    while True:
-        where = Where(landscape, question, lower, upper, kinds)
-        try:
-            low, high = where.holds(depth)
-            break
-        except NotConfining as trouble:
-            i, length = trouble.axis, _period(landscape, trouble.axis, question.t)
-            if length is None:
-                raise
-            middle = moments_of(question.initial, ndim)[0][i] if isinstance(question.initial, Gaussian) else length / 2
-            kinds[i], lower[i], upper[i] = Periodic, middle - length / 2, middle + length / 2
-    slice_points = where.slice_points(low, high)
-    times = question.times
-    if question.initial is not None and times is None:
-        times = _all_times(where, slice_points[0], low, high, depth)
-    goals = _goals(question, where, slice_points[0], low, high, times)
-    searched = [[_refer(goals[i], where, i, y, depth, kinds[i], low, high) for y in slice_points] for i in range(ndim)]
-    grid, error, words = _assemble(where, searched, goals, kinds, low, high)
-    return _taken(question, grid, error) if ndim > 1 else grid, error, words
+class ResolvedSlice(NamedTuple):
+    """The problem of one slice, with its reference."""
 
-
-def _taken(question: Question, grid: Grid, error: float) -> Grid:
-    """The grid, refined until a run would take `fp.Spectral` on it. **Raises** `ValueError` where none would and the
-    density cannot be a wave."""
-    equation, t, fits = question.equation, question.t, True
-    for _ in range(ROUNDS):
-        levels = question.initial is None
-        if not isinstance(equation, FokkerPlanck):
-            return grid
-        field = equation.gibbs(grid, t) if levels else initial_field(equation, grid, question.initial)
-        times = jnp.asarray([t] if levels or question.times is None else question.times)
-        chosen = choose_scheme(equation, grid, None, field, times, question.tol)
-        if chosen.scheme.spectral:
-            return grid
-        fits = chosen.wave_representable
-        grid = grid.refine(GROWTH)
-    if fits:
-        return grid
-    raise Unresolved(list(grid.shape), [error])
-
-
-class _Searched(NamedTuple):
-    line: Line
+    problem: SliceProblem
     reference: Reference
 
 
-def _refer(
-    goal: Goal, where: Where, i: int, y: Station, depth: float, kind: Any, low: np.ndarray, high: np.ndarray
-) -> _Searched:
-    line = where.line(i, y)
-    ends = low[i], high[i]
-    if where.landscape.ndim > 1 and line.reversible:
-        ends = where.line_span(i, y.point, depth, line)
-    elif where.landscape.ndim > 1 and line.process and kind is LineAxis:
-        aside = ASIDE * (high[i] - low[i])  # a force that is no gradient pushes along a line as it never does for long
-        ends = low[i] - aside, high[i] + aside
-    return _Searched(line, refer(goal, line, lambda a, b, n: kind(float(a), float(b), n), *ends))
+class FittedBox(NamedTuple):
+    """The bounds of all axes, and for each axis the error that its box makes."""
+
+    bounds: Bounds
+    errors: list[float]
 
 
-def _profile(where: Where, goal: Goal, i: int, low: np.ndarray, high: np.ndarray) -> _Searched:
-    line, axis = where.profile_line(i, low, high), LineAxis(float(low[i]), float(high[i]), PROFILE)
-    answer = goal.answer(line, axis)
-    return _Searched(line, Reference(axis, answer, goal.envelope(answer)))
+def fit_axes(request: FitRequest, like: Grid | None, ndim: int) -> FittedAxes:
+    """The grid for a request; the axes of `like` that are not `fp.Line` keep their kinds and bounds."""
+    # 1: a generous box, and the points through which slices go.
+    depth = np.log(1 / request.tol) + CONSTANTS.reference_depth_margin
+    domain, generous = _enclose(EquationSampler(request.equation, ndim), request, like, depth)
+    slice_points = domain.slice_points(*generous)
+
+    # 2: the target of each axis. Without times, some stand for all times.
+    times = request.times
+    if request.initial is not None and times is None:
+        times = all_times(domain, slice_points[0], generous, depth)
+    targets = axis_targets(domain, slice_points[0], generous, times)
+
+    # 3 to 5: references on all slices, the box, and the nodes in it.
+    slices = [[_resolve_slice(targets[i], domain, i, y, depth, generous) for y in slice_points] for i in range(ndim)]
+    box = _fit_box(domain, targets, slices, generous)
+    fitted = _fit_nodes(domain, targets, slices, box)
+    # 6: in one dimension the slice is the whole problem, which was verified as it was fitted.
+    if ndim == 1:
+        return fitted
+    return fitted._replace(grid=_verify_spectral(request, fitted.grid, fitted.error))
 
 
-def _assemble(
-    where: Where, searched: list[list[_Searched]], goals: list[Goal], kinds: list[Any], low: Any, high: Any
-) -> tuple[Grid, float, str]:
-    ndim, error, axes, words = len(kinds), 0.0, [], []
-    well = not where.landscape.process and ndim > 1
-    boxes: list[Any] = [[] for _ in range(ndim)]
-    for i in (i for i in range(ndim) if kinds[i] is LineAxis):
-        pairs = [_profile(where, goals[i], i, low, high)] if well else searched[i][:LINES_FOR_BOX]
-        boxes[i] = [fit_box(goals[i], pair.line, pair.reference) for pair in pairs]
-    cuts = [box[2] for row in boxes for box in row]
-    if ndim == 1 and boxes[0]:
-        low, high = np.asarray([boxes[0][0][0]]), np.asarray([boxes[0][0][1]])
-    elif well:
-        low = np.asarray([row[0].lower if row else a for row, a in zip(boxes, low, strict=True)])
-        high = np.asarray([row[0].upper if row else b for row, b in zip(boxes, high, strict=True)])
-    elif cuts:
-        low, high = where.tight(max(cuts), low, high)
-    for i, kind in enumerate(kinds):
-        spacing, worst, alone = np.inf, 0.0, ndim == 1 or kind is not LineAxis
-        for line, reference in searched[i]:
-            ends = (low[i], high[i]) if alone else (reference.axis.lower, reference.axis.upper)
-            make = lambda n, ends=ends, kind=kind: kind(float(ends[0]), float(ends[1]), n)
-            n, found = fit_nodes(goals[i], line, make, reference, ALL if alone else SPACING)
-            spacing, worst = min(spacing, (ends[1] - ends[0]) / n), max(worst, found)
-        worst += 0 if alone else max((box[3] for box in boxes[i]), default=0.0)
-        n = int(np.ceil((high[i] - low[i]) / spacing * (1 - 1e-9)))
-        axes.append(kind(float(low[i]), float(high[i]), max(n, 3)))
-        error += worst
-        words.append(f"{axes[-1]!r} by {len(searched[i])} lines")
-    return Grid(*axes), error, "; ".join(words)
+# Stage 1: a box that contains everything.
 
 
-def _goals(question: Question, where: Where, y: Station, low: Any, high: Any, times: Any) -> list[Goal]:
-    """One goal an axis: a share of the tolerance, and the levels that the lowest k of all have along it."""
-    ndim = where.landscape.ndim
-    share = question.tol / ndim
-    if times is not None:
-        return [Goal(share, times, 0)] * ndim
-    wanted, found, starts, edges = question.k or LEVELS, [], [], []
-    for i in range(ndim):
-        line, ends = where.line(i, y), (low[i], high[i])
-        kind = LineAxis if not where.fixed[i] else where.kinds[i]
-        found.append(line.levels(kind(float(ends[0]), float(ends[1]), 256))[: wanted + 1])
-        starts.append(continuum(line, *ends) if kind is LineAxis else np.inf)
-        edges.append(_edge(line, found[-1], starts[-1], *ends))
-    ground = sum(levels[0] for levels in found)
-    sums, counts = np.zeros(1), np.zeros((1, ndim), int)
-    for i, levels in enumerate(found):
-        sums = np.add.outer(sums, levels - levels[0]).ravel()
-        counts = np.repeat(counts, len(levels), axis=0)
-        counts[:, i] = np.tile(np.arange(len(levels)), len(counts) // len(levels))
-        keep = np.argsort(sums, kind="stable")[: wanted + 1]
-        sums, counts = sums[keep], counts[keep]
-    top = min((start - levels[0] for start, levels in zip(starts, found, strict=True)), default=np.inf)
-    edge = min(edge - levels[0] for edge, levels in zip(edges, found, strict=True))
-    bound = int(np.sum(sums < (edge - 1e-6 * abs(edge) if np.isfinite(edge) else np.inf)))
-    if bound < min(wanted, 2 if question.k is None and where.landscape.process else 1) or (question.k or 0) > bound:
-        begin = top + ground if abs(top + ground) > 1e-9 * abs(top) else 0.0
-        many = "no levels lie" if not bound else f"only {bound} level{'s lie' if bound > 1 else ' lies'}"
-        cure = f"Ask for k={bound}, or deepen the well." if bound else "Deepen the well, or give like= with walls."
-        raise_value_error("k", wanted, f"{many} below the continuum, which starts at {begin:.6g}", cure)
-    k = min(wanted, bound)
-    return [Goal(share, None, int(np.max(counts[:k, i])) + 1) for i in range(ndim)]
+def _enclose(sampler: EquationSampler, request: FitRequest, like: Grid | None, depth: float) -> tuple[Domain, Bounds]:
+    """The domain with the kinds of its axes, and a generous box. **Raises** `NotConfining`."""
+    # Any box will do to begin with, but on an axis whose bounds are given.
+    ndim = sampler.ndim
+    kinds: list[type[Axis]] = [Line] * ndim if like is None else [type(axis) for axis in like.axes]
+    lower, upper = np.full(ndim, -1.0), np.full(ndim, 1.0)
+    if like is not None:
+        for i, axis in enumerate(like.axes):
+            if kinds[i] is not Line:
+                lower[i], upper[i] = axis.lower, axis.upper
+    while True:
+        domain = Domain(sampler, request, lower, upper, kinds)
+        try:
+            return domain, domain.bounding_box(depth)
+        except NotConfining as failure:
+            # One axis after another becomes periodic, if it has a period; each time all is examined anew.
+            i = failure.axis
+            length = _axis_period(sampler, i, request.t)
+            if length is None:
+                raise
+            # The period may begin anywhere; about a Gaussian, its density is not cut at the ends.
+            middle = length / 2
+            if isinstance(request.initial, Gaussian):
+                middle = mean_and_covariance(request.initial, ndim)[0][i]
+            kinds[i], lower[i], upper[i] = Periodic, middle - length / 2, middle + length / 2
 
 
-def _edge(line: Line, levels: np.ndarray, start: float, lower: float, upper: float) -> float:
-    """The lowest level that is no bound state: the continuum, or a level that rises towards it in a wider box."""
-    if not np.isfinite(start):
-        return start
-    reach = (upper - lower) / 2
-    wider = line.levels(LineAxis(float(lower - reach), float(upper + reach), 512))[: len(levels)]
-    moved = (levels < start) & (np.abs(wider - levels) > LOOSE * (start - levels))
-    return float(np.min(levels[moved])) if moved.any() else start
-
-
-def _all_times(where: Where, y: Station, low: Any, high: Any, depth: float) -> np.ndarray:
-    """Times from far below the quickest to beyond the slowest relaxation."""
-    gaps = []
-    for i in range(where.landscape.ndim):
-        line = where.line(i, y)
-        apart = where.landscape.ndim > 1 and line.process
-        ends = where.line_span(i, y.point, depth, line) if apart else (low[i], high[i])
-        axis = (where.kinds[i] if where.fixed[i] else LineAxis)(float(ends[0]), float(ends[1]), 128)
-        rates = np.sort(-np.linalg.eigvals(line.generator(axis, 0.0)).real) if line.process else line.levels(axis)
-        gaps.append(max(rates[1] - (0 if line.process else rates[0]), 1e-6))
-    return np.asarray([0.003, 0.03, 0.1, 0.3, 1.0, 3.0]) / min(gaps)
-
-
-def _period(landscape: Landscape, axis: int, t: float) -> float | None:
-    """The period of the drift and of the energy along an axis, the same on several lines; None if there is none."""
+def _axis_period(sampler: EquationSampler, axis: int, t: float) -> float | None:
+    """The period of the energy along an axis, the same on several random lines; None if there is none."""
     lengths = []
-    for y in np.random.default_rng(1).uniform(-1, 1, (PLACES, landscape.ndim)):
+    for y in np.random.default_rng(1).uniform(-1, 1, (CONSTANTS.period_slices, sampler.ndim)):
 
-        def at(x: np.ndarray, y: np.ndarray = y) -> np.ndarray:
-            points = np.tile(y, (len(x), 1))
-            points[:, axis] = x
-            return points
+        def energy(x: np.ndarray, y: np.ndarray = y) -> np.ndarray:
+            return sampler.energy(points_on_line(y, axis, x), t)
 
-        lengths.append(period(lambda x: landscape.energy(at(x), t)))
+        lengths.append(period(energy))
     found = [length for length in lengths if length is not None]
-    return found[0] if len(found) == PLACES and np.ptp(found) < 1e-9 * found[0] else None
+    if len(found) < CONSTANTS.period_slices or np.ptp(found) >= CONSTANTS.period_tolerance * found[0]:
+        return None
+    return found[0]
+
+
+# Stage 3: references.
+
+
+def _resolve_slice(
+    target: AccuracyTarget, domain: Domain, i: int, y: SlicePoint, depth: float, generous: Bounds
+) -> ResolvedSlice:
+    """The reference on the slice along axis i through one point, on an interval of its own in several dimensions."""
+    problem = domain.slice_problem(i, y)
+    lower, upper = generous[0][i], generous[1][i]
+    if domain.ndim > 1 and problem.reversible:
+        lower, upper = domain.slice_interval(i, y.point, depth, problem)
+    elif domain.ndim > 1 and problem.evolves_density and not domain.fixed[i]:
+        # A force that is no gradient pushes along a fixed line for all times, which no trajectory stays on for long.
+        extension = CONSTANTS.irreversible_widening * (upper - lower)
+        lower, upper = lower - extension, upper + extension
+    return ResolvedSlice(problem, compute_reference(target, problem, _axis_maker(domain, i), lower, upper))
+
+
+def _axis_maker(domain: Domain, i: int) -> MakeAxis:
+    kind = domain.kinds[i]
+    return lambda lower, upper, n: kind(float(lower), float(upper), n)
+
+
+# Stage 4: the box.
+
+
+def _fit_box(
+    domain: Domain, targets: list[AccuracyTarget], slices: list[list[ResolvedSlice]], generous: Bounds
+) -> FittedBox:
+    """The smallest box that each axis allows; axes that are fixed keep their bounds and make no error."""
+    if domain.ndim == 1:
+        return _box_of_one_axis(domain, targets, slices, generous)
+    if not domain.sampler.evolves_density:
+        return _box_by_potential_profiles(domain, targets, generous)
+    return _box_by_depth(domain, targets, slices, generous)
+
+
+def _box_of_one_axis(
+    domain: Domain, targets: list[AccuracyTarget], slices: list[list[ResolvedSlice]], generous: Bounds
+) -> FittedBox:
+    """The only slice is the problem itself, so its box is the answer. Its error is contained in that of the nodes,
+    which are searched in this box."""
+    if domain.fixed[0]:
+        return FittedBox(generous, [0.0])
+    only = slices[0][0]
+    box = fit_box(targets[0], only.problem, only.reference)
+    return FittedBox((np.asarray([box.lower]), np.asarray([box.upper])), [0.0])
+
+
+def _box_by_potential_profiles(domain: Domain, targets: list[AccuracyTarget], generous: Bounds) -> FittedBox:
+    """For a Schrodinger equation: the box of the modes of each axis' marginal profile, which are at least as wide as
+    those of any slice."""
+    lower, upper = generous[0].copy(), generous[1].copy()
+    errors = [0.0] * domain.ndim
+    for i in _free_axes(domain):
+        problem = domain.profile_problem(i, *generous)
+        # One axis of a fixed size: each node of a profile is a minimisation, which is too slow for a refinement.
+        axis = Line(float(generous[0][i]), float(generous[1][i]), CONSTANTS.well_profile_nodes)
+        answer = targets[i].answer(problem, axis)
+        box = fit_box(targets[i], problem, Reference(axis, answer, targets[i].envelope(answer)))
+        lower[i], upper[i], errors[i] = box.lower, box.upper, box.error
+    return FittedBox((lower, upper), errors)
+
+
+def _box_by_depth(
+    domain: Domain, targets: list[AccuracyTarget], slices: list[list[ResolvedSlice]], generous: Bounds
+) -> FittedBox:
+    """For a Fokker-Planck equation: slices say to which depth of log p a box must reach, and marginal profiles say
+    where that is. A slice, being a conditional density, is narrower than the box must be."""
+    # A few slices of each axis are enough to find the depth; all slices decide the spacing.
+    boxes: list[list[Box]] = [[] for _ in range(domain.ndim)]
+    for i in _free_axes(domain):
+        for resolved in slices[i][: CONSTANTS.slices_for_box]:
+            boxes[i].append(fit_box(targets[i], resolved.problem, resolved.reference))
+    # The deepest of all, for every axis: a shallower box on another axis would cut the same density.
+    depths = [box.depth for row in boxes for box in row]
+    bounds = domain.tighten(max(depths), *generous) if depths else generous
+    return FittedBox(bounds, [max((box.error for box in row), default=0.0) for row in boxes])
+
+
+def _free_axes(domain: Domain) -> list[int]:
+    return [int(i) for i in np.flatnonzero(~domain.fixed)]
+
+
+# Stage 5: the nodes.
+
+
+def _fit_nodes(
+    domain: Domain, targets: list[AccuracyTarget], slices: list[list[ResolvedSlice]], box: FittedBox
+) -> FittedAxes:
+    """The grid in a given box, the error of box and spacing summed over the axes, and a description."""
+    lower, upper = box.bounds
+    axes, descriptions = [], []
+    error = 0.0
+    for i in range(domain.ndim):
+        spacing, spacing_error = _finest_spacing(domain, i, targets[i], slices[i], box)
+        error += spacing_error + box.errors[i]
+        # The spacing is a quotient of floats; the margin keeps rounding from adding a node.
+        n = int(np.ceil((upper[i] - lower[i]) / spacing * (1 - 1e-9)))
+        axes.append(_axis_maker(domain, i)(float(lower[i]), float(upper[i]), max(n, CONSTANTS.fewest_nodes)))
+        descriptions.append(f"{axes[-1]!r} by {len(slices[i])} slices")
+    return FittedAxes(Grid(*axes), error, "; ".join(descriptions))
+
+
+def _finest_spacing(
+    domain: Domain, i: int, target: AccuracyTarget, slices: list[ResolvedSlice], box: FittedBox
+) -> tuple[float, float]:
+    """The smallest spacing that a slice of axis i needs, and the largest error among the slices."""
+    # In one dimension, and on an axis with given bounds, the slice has the box of the answer, and the error found is
+    # that of box and spacing together. Else it has an interval of its own, and the box has had its part of the error.
+    in_final_box = domain.ndim == 1 or bool(domain.fixed[i])
+    fraction = CONSTANTS.total_fraction if in_final_box else CONSTANTS.spacing_fraction
+    make = _axis_maker(domain, i)
+    spacing, error = np.inf, 0.0
+    for problem, reference in slices:
+        lower, upper = reference.axis.lower, reference.axis.upper
+        if in_final_box:
+            lower, upper = box.bounds[0][i], box.bounds[1][i]
+
+        def with_nodes(n: int, lower: float = lower, upper: float = upper) -> Axis:
+            return make(float(lower), float(upper), n)
+
+        n, found = fit_nodes(target, problem, with_nodes, reference, fraction)
+        spacing = min(spacing, (upper - lower) / n)
+        error = max(error, found)
+    return spacing, error
+
+
+# Stage 6: the grid as a whole.
+
+
+def _verify_spectral(request: FitRequest, grid: Grid, error: float) -> Grid:
+    """The grid, refined until `fp.evolve` would choose `fp.Spectral` on it: what slices do not show, a full grid may.
+
+    **Raises** `Unresolved` where no refinement is enough and the density cannot be evolved as a wave. Where it can, the
+    defect is accepted: the run is right, if not the quickest.
+    """
+    equation, t = request.equation, request.t
+    if not isinstance(equation, FokkerPlanck):  # a Schrodinger equation is solved by Spectral on every grid
+        return grid
+    for_levels = request.initial is None
+    wave_representable = True
+    for _ in range(CONSTANTS.most_spectral_refinements):
+        field = equation.gibbs(grid, t) if for_levels else initial_field(equation, grid, request.initial)
+        times = jnp.asarray([t] if for_levels or request.times is None else request.times)
+        chosen = choose_scheme(equation, grid, None, field, times, request.tol)
+        if chosen.scheme.spectral:
+            return grid
+        wave_representable = chosen.wave_representable
+        grid = grid.refine(CONSTANTS.spectral_refinement)
+    if wave_representable:
+        return grid
+    raise Unresolved(list(grid.shape), [error])

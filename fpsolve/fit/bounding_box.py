@@ -1,109 +1,153 @@
-"""Where a density may be: the smallest box outside of which log p stays below its maximum minus `depth`.
+"""Bounding boxes and periods of a function h(x), such as log p, that is known only by its values.
 
-A coarse product grid is widened, side by side, until the height on every face is low enough and stays so four times
-further out, then narrowed to what is high. What never falls is periodic, or confines nothing.
+`find_box` finds the smallest box outside of which h stays below max h - depth. It samples h on a coarse product grid,
+doubles the grid on every side where h is still large, verifies the result on a larger box, and then shrinks the box to
+the points where h is large. `period` finds the period of a function on a line.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
-COARSE = (4097, 65, 33, 13, 9, 7)  # points an axis, by dimension
-WIDEST = 2.0**24
-SCALES = 2.0 ** np.arange(-6, 13)
-ALIKE = 1e-9
+from .constants import CONSTANTS
 
-Height = Callable[[np.ndarray], np.ndarray]  # points (P, d) to log p (P,)
+Height = Callable[[np.ndarray], np.ndarray]  # points (P, d) to h (P,)
 
 
 class NotConfining(Exception):
-    """An axis along which the height does not fall: its number, and whether the height rises instead."""
+    """`h` does not decrease along `axis`; `rises` says that it increases there, so that the potential is unbounded."""
 
     def __init__(self, axis: int, rises: bool):
-        self.axis, self.rises = axis, rises
+        self.axis = axis
+        self.rises = rises
 
 
-def span(
+def find_box(
     height: Height, lower: np.ndarray, upper: np.ndarray, fixed: np.ndarray, depth: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds `(d,)` of where `height` is within `depth` of its maximum; axes that are `fixed` keep theirs."""
+    """Bounds `(d,)` of the region where `height` is within `depth` of its maximum.
+
+    `lower`, `upper` `(d,)` are the first box; axes that are `fixed` `(d,)` keep those bounds. **Raises** `NotConfining`
+    where the region does not end.
+    """
+    lower, upper, largest = _widen(height, lower, upper, fixed, depth)
+
+    # A coarse grid may miss a second, higher peak further out: look once more, on a box that is longer.
+    length = np.where(fixed, 0, upper - lower)
+    far_lower = lower - CONSTANTS.outer_scan_growth * length
+    far_upper = upper + CONSTANTS.outer_scan_growth * length
+    far = _scan(height, far_lower, far_upper)[1]
+    higher_peak = np.max(far) > largest + CONSTANTS.height_rounding * depth
+    if higher_peak or _reaches_faces(far, np.max(far) - depth)[~fixed].any():
+        return find_box(height, far_lower, far_upper, fixed, depth)
+    return _narrow(height, lower, upper, fixed, depth)
+
+
+def _widen(
+    height: Height, lower: np.ndarray, upper: np.ndarray, fixed: np.ndarray, depth: float
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """A box with `height` below its maximum minus `depth` on every face that is free, and that maximum."""
     lower, upper = lower.copy(), upper.copy()
-    start = (lower + upper) / 2
+    center = (lower + upper) / 2
     while True:
         values = _scan(height, lower, upper)[1]
-        grown = _faces(values, np.max(values) - depth) & ~fixed[:, None]
-        if not grown.any():
-            break
-        reach = np.maximum(upper - start, start - lower)
+        largest = np.max(values)
+        too_high = _reaches_faces(values, largest - depth) & ~fixed[:, None]
+        if not too_high.any():
+            return lower, upper, largest
+        half_width = np.maximum(upper - center, center - lower)
         for i in range(len(lower)):
-            if reach[i] > WIDEST:
+            if half_width[i] > CONSTANTS.largest_half_width:
                 faces = [np.max(np.take(values, j, axis=i)) for j in (0, -1)]
-                raise NotConfining(i, bool(max(faces) >= np.max(values) - 1e-9 * depth))
-        lower, upper = lower - grown[:, 0] * 2 * (start - lower), upper + grown[:, 1] * 2 * (upper - start)
-    length = np.where(fixed, 0, upper - lower)
-    far = _scan(height, lower - 2 * length, upper + 2 * length)[1]
-    if np.max(far) > np.max(values) + 1e-6 * depth or _faces(far, np.max(far) - depth)[~fixed].any():
-        return span(height, lower - 2 * length, upper + 2 * length, fixed, depth)
-    return _narrow(height, lower, upper, fixed, depth)
+                raise NotConfining(i, bool(max(faces) >= largest - 1e-9 * depth))
+        # Each side triples its own distance from the first centre, whatever the other side does.
+        lower = lower - too_high[:, 0] * 2 * (center - lower)
+        upper = upper + too_high[:, 1] * 2 * (upper - center)
 
 
 def _narrow(
     height: Height, lower: np.ndarray, upper: np.ndarray, fixed: np.ndarray, depth: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    for _ in range(60):
+    """The box shrunk to the nodes where `height` is large, and one more on each side.
+
+    Each pass scans a smaller box, so its nodes are closer and the box can shrink again.
+    """
+    for _ in range(CONSTANTS.largest_narrowings):
         nodes, values = _scan(height, lower, upper)
         high = values > np.max(values) - depth
         before = upper - lower
         for i, x in enumerate(nodes):
             if fixed[i]:
                 continue
-            seen = np.flatnonzero(high.any(axis=tuple(j for j in range(high.ndim) if j != i)))
-            lower[i], upper[i] = x[max(0, seen[0] - 1)], x[min(len(x) - 1, seen[-1] + 1)]
-        if np.all(upper - lower > 0.8 * before):
+            others = tuple(j for j in range(high.ndim) if j != i)
+            inside = np.flatnonzero(high.any(axis=others))
+            lower[i] = x[max(0, inside[0] - 1)]
+            upper[i] = x[min(len(x) - 1, inside[-1] + 1)]
+        if np.all(upper - lower > CONSTANTS.narrowed_fraction * before):
             break
     return lower, upper
 
 
+def coarse_nodes(lower: np.ndarray, upper: np.ndarray) -> list[np.ndarray]:
+    """Nodes of a coarse product grid on a box, one array an axis."""
+    count = CONSTANTS.scan_nodes[len(lower) - 1]
+    return [np.linspace(a, b, count) for a, b in zip(lower, upper, strict=True)]
+
+
+def product_points(nodes: list[np.ndarray]) -> np.ndarray:
+    """All points `(P, d)` of a product grid."""
+    return np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1).reshape(-1, len(nodes))
+
+
 def _scan(height: Height, lower: np.ndarray, upper: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    d = len(lower)
-    nodes = [np.linspace(a, b, COARSE[d - 1]) for a, b in zip(lower, upper, strict=True)]
-    points = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1)
-    values = height(points.reshape(-1, d)).reshape(points.shape[:-1])
+    """Nodes of a coarse grid on a box, and `height` on it, `(n, ..., n)`; NaN becomes minus infinity."""
+    nodes = coarse_nodes(lower, upper)
+    values = height(product_points(nodes)).reshape([len(x) for x in nodes])
     return nodes, np.where(np.isnan(values), -np.inf, values)
 
 
-def _faces(values: np.ndarray, least: float) -> np.ndarray:
-    """Whether the height reaches `least` on the lower and the upper face of each axis, `(d, 2)`."""
-    return np.asarray([[np.max(np.take(values, j, axis=i)) >= least for j in (0, -1)] for i in range(values.ndim)])
+def _reaches_faces(values: np.ndarray, level: float) -> np.ndarray:
+    """Whether `values` reach `level` on the lower and on the upper face of each axis, `(d, 2)`."""
+    return np.asarray([[np.max(np.take(values, j, axis=i)) >= level for j in (0, -1)] for i in range(values.ndim)])
 
 
-def period(height: Callable[[np.ndarray], np.ndarray]) -> float | None:
-    """The least P with height(x + P) = height(x) on a line, to rounding; None if there is none, or it is constant."""
-    places = np.random.default_rng(0).uniform(-1, 1, 24)
-    for scale in SCALES:
-        at = scale * places
-        shifts = scale * np.linspace(0, 2, 2049)[1:]
-        values, here = height(np.add.outer(shifts, at).ravel()).reshape(len(shifts), -1), height(at)
-        size = np.ptp(values)
-        if size <= ALIKE * (1 + np.max(np.abs(values))) or np.ptp(here) < size / 10:
+def period(height: Height) -> float | None:
+    """The least P with h(x + P) = h(x) for x on a line, to rounding; None if there is none, or if h is constant."""
+    probes = np.random.default_rng(0).uniform(-1, 1, CONSTANTS.period_probes)
+    for scale in 2.0 ** np.arange(*CONSTANTS.period_scales):
+        # Scales ascend, so that the first period found is the least and not a multiple of it.
+        points = scale * probes
+        shifts = scale * np.linspace(0, 2, CONSTANTS.period_shifts + 1)[1:]
+        shifted = height(np.add.outer(shifts, points).ravel()).reshape(len(shifts), -1)
+        unshifted = height(points)
+        size = np.ptp(shifted)
+        # A function that looks constant, or nearly so at the probes, would have every period at this scale.
+        flat = size <= CONSTANTS.period_tolerance * (1 + np.max(np.abs(shifted)))
+        if flat or np.ptp(unshifted) < size / 10:
             continue
-        off = np.max(np.abs(values - here), axis=1) / size
-        dips = np.flatnonzero((off[1:-1] < off[:-2]) & (off[1:-1] <= off[2:]) & (off[1:-1] < 0.1)) + 1
-        for dip in dips[:8]:
-            found = _polish(height, at, shifts[dip], shifts[1] - shifts[0], size)
+        mismatch = np.max(np.abs(shifted - unshifted), axis=1) / size
+        middle = mismatch[1:-1]
+        is_minimum = (middle < mismatch[:-2]) & (middle <= mismatch[2:]) & (middle < CONSTANTS.period_mismatch)
+        for candidate in (np.flatnonzero(is_minimum) + 1)[: CONSTANTS.period_candidates]:
+            found = _refine_period(height, points, shifts[candidate], shifts[1] - shifts[0], size)
             if found is not None:
                 return found
     return None
 
 
-def _polish(height: Height, at: np.ndarray, shift: float, step: float, size: float) -> float | None:
-    """The shift nearby that leaves the height as it is: Gauss and Newton, with differences of second order."""
-    here, small = height(at), 1e-5 * step
+def _refine_period(height: Height, points: np.ndarray, shift: float, step: float, size: float) -> float | None:
+    """The shift near `shift` that leaves h unchanged, by Gauss-Newton; None if it leaves a mismatch.
+
+    The slope is a central difference; an inexact slope slows the convergence but does not move the limit.
+    """
+    unshifted = height(points)
+    small = 1e-5 * step
     for _ in range(30):
-        off = height(at + shift) - here
-        slope = (height(at + shift + small) - height(at + shift - small)) / (2 * small)
-        change = (off @ slope) / max(slope @ slope, 1e-300)
+        mismatch = height(points + shift) - unshifted
+        slope = (height(points + shift + small) - height(points + shift - small)) / (2 * small)
+        change = (mismatch @ slope) / max(slope @ slope, 1e-300)
         shift = float(shift - change)
         if abs(change) < 1e-15 * shift:
             break
-    return float(shift) if np.max(np.abs(height(at + shift) - here)) < ALIKE * size and shift > 0 else None
+    largest = np.max(np.abs(height(points + shift) - unshifted))
+    return float(shift) if largest < CONSTANTS.period_tolerance * size and shift > 0 else None

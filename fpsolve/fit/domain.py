@@ -1,255 +1,302 @@
-"""Where a problem happens: boxes that hold the start, the Gibbs density and all in between, and lines through them."""
+"""The domain of a problem: boxes that contain its densities at all times, and slices through them.
 
-from typing import Any, NamedTuple
+A box is the union of three: of the Gibbs density, of the initial density, and of the predicted transient between them.
+For a Schrodinger equation the lowest modes take the place of the Gibbs density (`bound_states`).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
-from ..core.checks import raise_value_error
-from ..grid import Gaussian
-from ..grid import Line as LineAxis
-from .bounding_box import COARSE, NotConfining, span
-from .gaussian_prediction import tube
-from .marginal_profile import extent, highest, profile
-from .sampled_equation import Landscape, moments_of, sample_start
-from .slice_problem import Line, Numbers
+from ..grid import Axis, Gaussian, Line
+from .bound_states import bound_state_box, energy_minimum
+from .bounding_box import coarse_nodes, find_box, product_points
+from .constants import CONSTANTS
+from .gaussian_prediction import GaussianPrediction, predict_gaussian
+from .marginal_profile import maximize_log_density, profile_extent, profile_points
+from .request import FitRequest
+from .sampled_equation import EquationSampler, log_initial, log_normal, mean_and_covariance, sample_initial
+from .slice_problem import SliceProblem, SliceValues
 
-MOMENTS = 17  # of a moving potential, that are looked at
-BULK, APART = 3.0, 0.05  # depth of what is likely in log p; parts of the box by which lines are apart
-STARTS, LINES = 2, 4  # lines through the start, and through the bulk of the Gibbs density
-NARROWER = 1.25  # than the Gibbs density, a start that is near it
-FOREVER, OUTSIDE = 1e5, 1e3
-FAR, SATURATED = 4.0, 0.02  # how far out a well is looked at, in lengths, and what it may rise there if it levels off
-SCALES, SEEN, FEW = 1.4 ** np.arange(-16, 40), 192, 6  # boxes tried for the modes of a well, their nodes, the modes
+Bounds = tuple[np.ndarray, np.ndarray]  # lower (d,) and upper (d,)
+LogDensity = Callable[[np.ndarray], np.ndarray]  # points (P, d) to log p (P,)
 
 
-class Station(NamedTuple):
-    """A point `(d,)` that lines go through, and the log density that problems along them start from (None: levels)."""
+class SlicePoint(NamedTuple):
+    """A point `(d,)` through which slices go, and the log density that their problems start from.
+
+    `log_density` is None where levels are wanted.
+    """
 
     point: np.ndarray
-    start: Any
+    log_density: LogDensity | None
 
 
-class Where:
-    """Boxes and lines of one problem; axes that are `fixed` `(d,)` keep their bounds `lower`, `upper` `(d,)`."""
+class Domain:
+    """Boxes and slices of one problem.
 
-    def __init__(self, landscape: Landscape, question: Any, lower: Any, upper: Any, kinds: list[Any]):
-        self.landscape, self.question = landscape, question
-        self.initial, self.times = question.initial, question.times
-        self.lower, self.upper, self.kinds = lower, upper, kinds
-        self.fixed = np.asarray([kind is not LineAxis for kind in kinds])
-        moving = landscape.equation.time_dependent and question.times is not None
-        last = question.t if question.times is None else float(question.times[-1])
-        self.moments = np.linspace(0, last, MOMENTS) if moving else np.full(1, question.t)
-        self.confined = landscape.process and landscape.equation.potential is not None
-        self.path = None
+    `kinds` are the classes of the axes; all but `fp.Line` keep their bounds in `lower`, `upper` `(d,)`, and `fixed`
+    `(d,)` says which. `confined` says that a Gibbs density, or -U in its place, bounds the domain. `prediction` is the
+    predicted transient, which `bounding_box` computes where it is needed.
+    """
 
-    def holds(self, depth: float) -> tuple[np.ndarray, np.ndarray]:
-        """A box `(d,)`, `(d,)`, taken generously, outside of which every density is below exp(-depth) of its peak."""
-        found = []
-        for t in self.moments if self.confined else ():
-            found.append(span(lambda x, t=t: self.landscape.log_gibbs(x, t), self.lower, self.upper, self.fixed, depth))
-        if self.initial is not None:
-            start = lambda x: log_start(self.initial, x)
-            if isinstance(self.initial, Gaussian):
-                mean, covariance = moments_of(self.initial, len(self.lower))
-                width = np.sqrt(2 * depth * np.diag(covariance))
-                box = [np.where(self.fixed, self.lower, mean - width), np.where(self.fixed, self.upper, mean + width)]
-            else:
-                box = span(start, self.lower, self.upper, self.fixed, depth)
-            found.append(box)
-            if self.landscape.process and (self.landscape.ndim > 1 or not self.confined) and not self.fixed.all():
-                found.append(self._passage(box, depth))
-        if not self.landscape.process:
-            found.append(self._bound(depth))
-        return np.min([box[0] for box in found], axis=0), np.max([box[1] for box in found], axis=0)
+    def __init__(
+        self,
+        sampler: EquationSampler,
+        request: FitRequest,
+        lower: np.ndarray,
+        upper: np.ndarray,
+        kinds: list[type[Axis]],
+    ):
+        self.sampler = sampler
+        self.request = request
+        self.lower = lower
+        self.upper = upper
+        self.kinds = kinds
+        self.fixed = np.asarray([kind is not Line for kind in kinds])
+        self.times = _sampled_times(sampler, request)
+        self.confined = sampler.evolves_density and sampler.equation.potential is not None
+        self.prediction: GaussianPrediction | None = None
 
-    def _bound(self, depth: float) -> tuple[np.ndarray, np.ndarray]:
-        """A box outside of which the lowest modes of a well have decayed: on each axis those of its profile."""
-        bottom, reach = self._bottom(), np.zeros(self.landscape.ndim)
-        for i in map(int, np.flatnonzero(~self.fixed)):
-            line, counts = self.line(i, Station(bottom, None)), []
-            above = continuum(line, *(bottom[i] + np.asarray([-1, 1]) * OUTSIDE))
-            for reach[i] in SCALES:
-                levels, modes = line.modes(LineAxis(float(bottom[i] - reach[i]), float(bottom[i] + reach[i]), SEEN))
-                counts.append(min(self.question.k or FEW, int(np.sum(levels < above))))
-                modes = modes[:, : counts[-1]] ** 2
-                left = np.max(modes[[0, -1]] / np.max(modes, axis=0), initial=0)
-                settled = not np.isfinite(above) or (counts[-1] > 0 and counts[-6:].count(counts[-1]) == 6)
-                if settled and left < np.exp(-depth):
-                    break
-            else:
-                if np.isfinite(above):
-                    allowed = f"no levels lie below the continuum, which starts at {above:.6g}"
-                    raise_value_error("k", self.question.k, allowed, "Deepen the well, or give like= with walls.")
-                raise NotConfining(i, False)
-        return np.where(self.fixed, self.lower, bottom - reach), np.where(self.fixed, self.upper, bottom + reach)
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return self.sampler.ndim
 
-    def _bottom(self) -> np.ndarray:
-        """Where the energy is lowest, `(d,)`, as far as a coarse look over many scales shows."""
-        d, best, at_edge = self.landscape.ndim, None, 0.0
-        for scale in SCALES:
-            nodes = [
-                np.linspace(*((a, b) if kept else (-scale, scale)), COARSE[d - 1])
-                for a, b, kept in zip(self.lower, self.upper, self.fixed, strict=True)
-            ]
-            points = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1).reshape(-1, d)
-            energy = self.landscape.energy(points, self.question.t)
-            lowest = int(np.argmin(energy))
-            if best is None or energy[lowest] < best[0] - 1e-9 * abs(best[0]):
-                best, at_edge = (energy[lowest], points[lowest]), np.max(np.abs(points[lowest])[~self.fixed], initial=0)
-        assert best is not None
-        if at_edge >= SCALES[-1]:
-            raise NotConfining(int(np.argmax(np.abs(best[1]))), True)
-        return highest(self.landscape, best[1][None], ~self.fixed, self.question.t)[0]
+    def bounding_box(self, depth: float) -> Bounds:
+        """A generous box outside of which every density is below exp(-depth) of its peak.
 
-    def tight(self, depth: float, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The same box as `holds` gives, within `lower`, `upper`, which hold it, sharply: by profiles."""
-        d, found = self.landscape.ndim, []
-        fixed = self.fixed
-        for t in self.moments if self.confined else ():
-            for i in map(int, np.flatnonzero(~fixed)):
-                found.append((i, *extent(self.landscape, i, lower, upper, fixed, depth, t)))
-        if self.path is not None:
-            width = np.sqrt(2 * depth * np.einsum("sii->si", self.path[1]))
-            ends = np.min(self.path[0] - width, axis=0), np.max(self.path[0] + width, axis=0)
-            found += [(i, ends[0][i], ends[1][i]) for i in range(d)]
-        elif self.initial is not None:
-            box = span(lambda x: log_start(self.initial, x), lower, upper, fixed, depth)
-            found += [(i, box[0][i], box[1][i]) for i in range(d)]
-        low = [min((a for i, a, _ in found if i == j), default=lower[j]) for j in range(d)]
-        high = [max((b for i, _, b in found if i == j), default=upper[j]) for j in range(d)]
-        return np.where(fixed, lower, low), np.where(fixed, upper, high)
+        **Raises** `NotConfining` where there is none.
+        """
+        # One box for each density that may be met; the union of all is the answer.
+        boxes = []
+        for t in self.times if self.confined else ():
+            boxes.append(find_box(self._log_gibbs_at(t), self.lower, self.upper, self.fixed, depth))
+        if self.request.initial is not None:
+            boxes.append(self._initial_box(depth))
+            # In one dimension the Gibbs density contains what flows towards it. In more, or without a potential, a
+            # density may pass outside of both on its way from one to the other.
+            may_leave = self.ndim > 1 or not self.confined
+            if self.sampler.evolves_density and may_leave and not self.fixed.all():
+                boxes.append(self._transient_box(boxes[-1], depth))
+        if not self.sampler.evolves_density:
+            boxes.append(self._bound_state_box(depth))
+        return np.min([box[0] for box in boxes], axis=0), np.max([box[1] for box in boxes], axis=0)
 
-    def _passage(self, box: Any, depth: float) -> tuple[np.ndarray, np.ndarray]:
-        if isinstance(self.initial, Gaussian):
-            mean, covariance = moments_of(self.initial, len(self.lower))
+    def _log_gibbs_at(self, t: float) -> LogDensity:
+        return lambda x: self.sampler.log_gibbs(x, t)
+
+    def _log_initial(self, x: np.ndarray) -> np.ndarray:
+        return log_initial(self.request.initial, x)
+
+    def _initial_box(self, depth: float) -> Bounds:
+        """The box of the initial density; of a Gaussian it is known."""
+        if not isinstance(self.request.initial, Gaussian):
+            return find_box(self._log_initial, self.lower, self.upper, self.fixed, depth)
+        mean, covariance = mean_and_covariance(self.request.initial, self.ndim)
+        width = np.sqrt(2 * depth * np.diag(covariance))
+        return np.where(self.fixed, self.lower, mean - width), np.where(self.fixed, self.upper, mean + width)
+
+    def _transient_box(self, initial_box: Bounds, depth: float) -> Bounds:
+        """The box of the normal density that starts with the moments of the initial density and follows the drift."""
+        if isinstance(self.request.initial, Gaussian):
+            mean, covariance = mean_and_covariance(self.request.initial, self.ndim)
         else:
-            points = product(*box)
-            mass = np.exp(log_start(self.initial, points))
+            # The moments of any other density are sums over a coarse grid, which is enough for a prediction.
+            points = product_points(coarse_nodes(*initial_box))
+            mass = np.exp(self._log_initial(points))
             mean = mass @ points / np.sum(mass)
             covariance = (points - mean).T @ ((points - mean) * mass[:, None]) / np.sum(mass)
-        last = FOREVER if self.times is None else float(self.times[-1])
-        self.path = tube(self.landscape, mean, covariance, last)
-        width = np.sqrt(2 * depth * np.einsum("sii->si", self.path[1]))
-        lower, upper = np.min(self.path[0] - width, axis=0), np.max(self.path[0] + width, axis=0)
+        times = self.request.times
+        last = CONSTANTS.longest_time if times is None else float(times[-1])
+        self.prediction = predict_gaussian(self.sampler, mean, covariance, last)
+        lower, upper = self.prediction.box(depth)
         return np.where(self.fixed, self.lower, lower), np.where(self.fixed, self.upper, upper)
 
-    def slice_points(self, lower: np.ndarray, upper: np.ndarray) -> list[Station]:
-        """Where lines are laid: through the start, through what becomes of it, and through the bulk of Gibbs."""
-        d, found = self.landscape.ndim, []
-        if d == 1:
-            return [Station(np.zeros(1), None if self.initial is None else lambda x: log_start(self.initial, x))]
-        points = product(lower, upper)
-        if self.initial is not None:
-            start = lambda x: log_start(self.initial, x)
-            found += [Station(y, start) for y in _bulk(points, start(points), lower, upper, STARTS)]
-        if self.path is not None:
-            for s in (len(self.path[0]) // 2, len(self.path[0]) - 1):
-                mean, covariance = self.path[0][s], self.path[1][s]
-                found.append(Station(mean, lambda x, m=mean, c=covariance: normal(x, m, c)))
-        turning = self.path is not None and not self.landscape.reversible
-        for t in () if turning or not self.confined else np.unique(self.moments[[0, -1]]):
-            height = self.landscape.log_gibbs(points, t)
-            mode = highest(self.landscape, points[[np.argmax(height)]], ~self.fixed, t)
-            near = lambda x, t=t: NARROWER * self.landscape.log_gibbs(x, t)
-            likely = np.concatenate([mode, points]), np.concatenate([[np.inf], height])
-            some = _bulk(*likely, lower, upper, LINES)
-            found += [Station(y, None if self.initial is None else near) for y in some]
-        if not self.landscape.process:
-            found.append(Station(self._bottom(), None))
+    def _bound_state_box(self, depth: float) -> Bounds:
+        """The box of the lowest modes of a Schrodinger potential."""
+        minimum = self._energy_minimum()
+        half_width = np.zeros(self.ndim)
+        # The axes are treated one by one, on slices through the minimum.
+        for i in map(int, np.flatnonzero(~self.fixed)):
+            problem = self.slice_problem(i, SlicePoint(minimum, None))
+            half_width[i] = bound_state_box(problem, i, float(minimum[i]), self.request.k, depth)
+        lower = np.where(self.fixed, self.lower, minimum - half_width)
+        return lower, np.where(self.fixed, self.upper, minimum + half_width)
+
+    def _energy_minimum(self) -> np.ndarray:
+        return energy_minimum(self.sampler, self.lower, self.upper, self.fixed, self.request.t)
+
+    def tighten(self, depth: float, lower: np.ndarray, upper: np.ndarray) -> Bounds:
+        """The smallest box for a given depth inside a generous one: by marginal profiles instead of coarse grids."""
+        # Intervals by axis: of the Gibbs density at all times, and of the transient or the initial density.
+        intervals: list[tuple[int, float, float]] = []
+        for t in self.times if self.confined else ():
+            for i in map(int, np.flatnonzero(~self.fixed)):
+                intervals.append((i, *profile_extent(self.sampler, i, lower, upper, self.fixed, depth, t)))
+        if self.prediction is not None:
+            box = self.prediction.box(depth)
+            intervals += [(i, box[0][i], box[1][i]) for i in range(self.ndim)]
+        elif self.request.initial is not None:
+            box = find_box(self._log_initial, lower, upper, self.fixed, depth)
+            intervals += [(i, box[0][i], box[1][i]) for i in range(self.ndim)]
+        # An axis without intervals keeps its generous bounds.
+        low = [min((a for i, a, _ in intervals if i == j), default=lower[j]) for j in range(self.ndim)]
+        high = [max((b for i, _, b in intervals if i == j), default=upper[j]) for j in range(self.ndim)]
+        return np.where(self.fixed, lower, low), np.where(self.fixed, upper, high)
+
+    def slice_points(self, lower: np.ndarray, upper: np.ndarray) -> list[SlicePoint]:
+        """Points through which slices go: in the initial density, along the transient, in the bulk of the Gibbs
+        density, and at the minimum of a Schrodinger potential."""
+        has_initial = self.request.initial is not None
+        log_initial_density = self._log_initial if has_initial else None
+        # In one dimension the only slice is the problem itself.
+        if self.ndim == 1:
+            return [SlicePoint(np.zeros(1), log_initial_density)]
+        points = product_points(coarse_nodes(lower, upper))
+        found = []
+        if log_initial_density is not None:
+            bulk = _spread_in_bulk(points, log_initial_density(points), lower, upper, CONSTANTS.initial_slices)
+            found += [SlicePoint(y, log_initial_density) for y in bulk]
+        if self.prediction is not None:
+            # Half-way in the steps, which is early in time, and at the end.
+            steps = len(self.prediction.means)
+            found += [_transient_slice(self.prediction, s) for s in (steps // 2, steps - 1)]
+        # A force that is no gradient turns the density round; then -U says little about where it is.
+        follows_prediction = self.prediction is not None and not self.sampler.reversible
+        if self.confined and not follows_prediction:
+            for t in np.unique(self.times[[0, -1]]):
+                found += self._gibbs_slices(points, lower, upper, t)
+        if not self.sampler.evolves_density:
+            found.append(SlicePoint(self._energy_minimum(), None))
         return found
 
-    def line(self, axis: int, slice_point: Station) -> Line:
-        """The problem along one axis through a station, from the start that belongs to it."""
-        landscape, initial, question = self.landscape, self.initial, self.question
-        y = slice_point.point
-        equation, offset = landscape.equation, question.t
+    def _gibbs_slices(self, points: np.ndarray, lower: np.ndarray, upper: np.ndarray, t: float) -> list[SlicePoint]:
+        """Slice points in the bulk of the Gibbs density of time t, its mode first."""
+        log_gibbs = self.sampler.log_gibbs(points, t)
+        mode = maximize_log_density(self.sampler, points[[np.argmax(log_gibbs)]], ~self.fixed, t)
+        # The mode comes first, whatever its height: the coarse grid may have missed it.
+        candidates, heights = np.concatenate([mode, points]), np.concatenate([[np.inf], log_gibbs])
+        bulk = _spread_in_bulk(candidates, heights, lower, upper, CONSTANTS.gibbs_slices)
+        if self.request.initial is None:
+            return [SlicePoint(y, None) for y in bulk]
 
-        def at(x: np.ndarray) -> np.ndarray:
-            points = np.tile(y, (len(x), 1))
-            points[:, axis] = x
-            return points
+        def near_gibbs(x: np.ndarray) -> np.ndarray:
+            # A power of pi: its wave is as smooth as that of a state late in the run, and not constant.
+            return CONSTANTS.near_gibbs_sharpness * self.sampler.log_gibbs(x, t)
 
-        def numbers(x: np.ndarray, t: float) -> Numbers:
-            local = landscape.local(at(x), t + offset)
+        return [SlicePoint(y, near_gibbs) for y in bulk]
+
+    def slice_problem(self, axis: int, slice_point: SlicePoint) -> SliceProblem:
+        """The problem on the line along one axis through a point, with the initial state that belongs to the point."""
+        sampler, request = self.sampler, self.request
+
+        def on_slice(x: np.ndarray) -> np.ndarray:
+            return points_on_line(slice_point.point, axis, x)
+
+        def values(x: np.ndarray, t: float) -> SliceValues:
+            local = sampler.values(on_slice(x), t + request.t)
             diffusion = local.diffusion[:, axis]
-            if not landscape.process:
-                return Numbers(0 * x, 0 * x, diffusion, local.energy)
-            return Numbers(-local.energy / diffusion, local.drift[:, axis], diffusion, local.well[:, axis])
+            # A Schrodinger equation has no Gibbs density and no drift; its potential is the energy itself.
+            if not sampler.evolves_density:
+                return SliceValues(0 * x, 0 * x, diffusion, local.energy)
+            # On a line along one axis only the diffusion of this axis counts: log pi = -U / D_i.
+            log_gibbs = -local.energy / diffusion
+            return SliceValues(log_gibbs, local.drift[:, axis], diffusion, local.potential_terms[:, axis])
 
-        start = None
-        if initial is not None:
-            start = lambda x: slice_point.start(at(x)) if landscape.process else sample_start(initial, at(x))
-        reversible = landscape.reversible
-        time_dependent = equation.time_dependent and start is not None
-        return Line(numbers, start, landscape.process, reversible, time_dependent, question.tol, question.wick)
+        def initial(x: np.ndarray) -> np.ndarray:
+            # A wave is given by its values, which may be negative; a density by its logarithm, which cannot underflow.
+            if not sampler.evolves_density:
+                return sample_initial(request.initial, on_slice(x))
+            assert slice_point.log_density is not None, "a slice of levels has no initial density"
+            return slice_point.log_density(on_slice(x))
 
-    def profile_line(self, axis: int, low: np.ndarray, high: np.ndarray) -> Line:
-        """A well along one axis, lowest over the others."""
-        landscape, t = self.landscape, self.question.t
+        has_initial = request.initial is not None
+        return SliceProblem(
+            values=values,
+            initial=initial if has_initial else None,
+            evolves_density=sampler.evolves_density,
+            reversible=sampler.reversible,
+            # Levels belong to one time, at which the equation is frozen.
+            time_dependent=sampler.equation.time_dependent and has_initial,
+            tol=request.tol,
+            wick=request.wick,
+        )
 
-        def numbers(x: np.ndarray, _: float) -> Numbers:
-            local = landscape.local(profile(landscape, axis, x, low, high, self.fixed, t), t)
-            return Numbers(0 * x, 0 * x, local.diffusion[:, axis], local.energy)
+    def profile_problem(self, axis: int, lower: np.ndarray, upper: np.ndarray) -> SliceProblem:
+        """The problem of the marginal profile of a Schrodinger potential: on one axis, minimised over the others."""
+        sampler, t = self.sampler, self.request.t
 
-        return Line(numbers, None, False, False, False, self.question.tol)
+        def values(x: np.ndarray, _: float) -> SliceValues:
+            points = profile_points(sampler, axis, x, lower, upper, self.fixed, t)
+            local = sampler.values(points, t)
+            return SliceValues(0 * x, 0 * x, local.diffusion[:, axis], local.energy)
 
-    def line_span(self, axis: int, y: np.ndarray, depth: float, line: Line) -> tuple[float, float]:
-        """Where on a line its own densities are within `depth` of their peaks."""
+        return SliceProblem(
+            values=values,
+            initial=None,
+            evolves_density=False,
+            reversible=False,
+            time_dependent=False,
+            tol=self.request.tol,
+        )
+
+    def slice_interval(self, axis: int, y: np.ndarray, depth: float, problem: SliceProblem) -> tuple[float, float]:
+        """The interval on a slice through y where its own densities are within `depth` of their peaks.
+
+        A slice far from the mode may need another interval than the box, which follows marginals.
+        """
         if self.fixed[axis]:
             return float(self.lower[axis]), float(self.upper[axis])
-        found, low, high = [], np.full(1, y[axis] - 1.0), np.full(1, y[axis] + 1.0)
-        loose = np.zeros(1, bool)
-        for t in self.moments if self.confined else ():
-            gibbs = lambda x, t=t: line.numbers(x[:, 0], t - self.question.t).log_gibbs
-            found.append(span(gibbs, low, high, loose, depth))
-        if (begin := line.start) is not None:
-            found.append(span(lambda x: begin(x[:, 0]), low, high, loose, depth))
-        return float(min(box[0][0] for box in found)), float(max(box[1][0] for box in found))
+        # Any interval about the point will do to begin with: `find_box` widens it and shrinks it.
+        low, high = np.full(1, y[axis] - 1.0), np.full(1, y[axis] + 1.0)
+        free = np.zeros(1, bool)
+        boxes = []
+        for t in self.times if self.confined else ():
+
+            def log_gibbs(x: np.ndarray, t: float = t) -> np.ndarray:
+                return problem.values(x[:, 0], t - self.request.t).log_gibbs
+
+            boxes.append(find_box(log_gibbs, low, high, free, depth))
+        if (initial := problem.initial) is not None:
+            boxes.append(find_box(lambda x: initial(x[:, 0]), low, high, free, depth))
+        return float(min(box[0][0] for box in boxes)), float(max(box[1][0] for box in boxes))
 
 
-def continuum(line: Line, lower: float, upper: float) -> float:
-    """Where the well of a line levels off at the lower of its ends; infinity where it rises on."""
-    length, ends = upper - lower, []
-    bottom = np.min(line.numbers(np.linspace(lower, upper, 257), 0.0).well)
-    for end, side in ((lower, -1), (upper, 1)):
-        for reach in (FAR, FAR / 4, FAR / 16, FAR / 64):  # the farthest at which the potential does not overflow
-            near, far = line.numbers(end + side * length * np.asarray([reach, 4 * reach]), 0.0).well
-            if np.isfinite(far):
-                break
-        level = np.isfinite(far) and abs(far - near) <= SATURATED * abs(far - bottom)
-        nothing = abs(far) < SATURATED * abs(far - bottom)
-        ends.append((0.0 if nothing else far) if level else np.inf)
-    return min(ends)
+def points_on_line(point: np.ndarray, axis: int, x: np.ndarray) -> np.ndarray:
+    """The points `(m, d)` of the line along `axis` through a point `(d,)`, at positions x `(m,)`."""
+    points = np.tile(point, (len(x), 1))
+    points[:, axis] = x
+    return points
 
 
-def _bulk(points: np.ndarray, height: np.ndarray, lower: Any, upper: Any, count: int) -> np.ndarray:
-    """The highest of points `(P, d)`, and others that are high too and far from each other, `(count, d)` at most."""
+def _sampled_times(sampler: EquationSampler, request: FitRequest) -> np.ndarray:
+    """The times at which the potential is examined: one for a static problem."""
+    if not sampler.equation.time_dependent or request.times is None:
+        return np.full(1, request.t)
+    return np.linspace(0, float(request.times[-1]), CONSTANTS.time_samples)
+
+
+def _transient_slice(prediction: GaussianPrediction, step: int) -> SlicePoint:
+    """The slice point at the predicted mean of one step, with the normal density predicted there."""
+    mean, covariance = prediction.means[step], prediction.covariances[step]
+    return SlicePoint(mean, lambda x: log_normal(x, mean, covariance))
+
+
+def _spread_in_bulk(
+    points: np.ndarray, height: np.ndarray, lower: np.ndarray, upper: np.ndarray, count: int
+) -> np.ndarray:
+    """At most `count` of the points `(P, d)`: the highest one, then each time the one in the bulk that is farthest
+    from those chosen before."""
     top = int(np.argmax(height))
-    high = np.flatnonzero(height > np.max(np.where(np.isfinite(height), height, -np.inf)) - BULK)
+    largest = np.max(np.where(np.isfinite(height), height, -np.inf))
+    high = np.flatnonzero(height > largest - CONSTANTS.bulk_depth)
     high = points[np.concatenate([[top], high[high != top]])]
+    # Distances are relative to the box, so that no axis counts more than another.
     scaled, chosen = high / (upper - lower), [0]
     nearest = np.linalg.norm(scaled - scaled[0], axis=1)
-    while len(chosen) < count and np.max(nearest) > APART:
+    while len(chosen) < count and np.max(nearest) > CONSTANTS.slice_separation:
         chosen.append(int(np.argmax(nearest)))
         nearest = np.minimum(nearest, np.linalg.norm(scaled - scaled[chosen[-1]], axis=1))
     return high[chosen]
-
-
-def product(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    """The points `(P, d)` of a coarse grid."""
-    nodes = [np.linspace(a, b, COARSE[len(lower) - 1]) for a, b in zip(lower, upper, strict=True)]
-    return np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1).reshape(-1, len(lower))
-
-
-def normal(x: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """The logarithm of a normal density up to a constant, `(P,)`."""
-    return -np.einsum("pi,pi->p", x - mean, np.linalg.solve(covariance, (x - mean).T).T) / 2
-
-
-def log_start(initial: Any, points: np.ndarray) -> np.ndarray:
-    """log p `(P,)` of a start, up to a constant."""
-    values = sample_start(initial, points)
-    if isinstance(initial, Gaussian):
-        return values
-    return np.where(values > 0, np.log(np.where(values > 0, values, 1)), -np.inf)

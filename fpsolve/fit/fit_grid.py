@@ -1,4 +1,4 @@
-"""The door "which grid for this tolerance": questions are looked at, then `axes` fits."""
+"""Which grid for this tolerance: `fp.fit_grid`. The arguments are validated here, and `axes` fits the grid."""
 
 from typing import Any, NamedTuple
 
@@ -10,45 +10,48 @@ from ..core.memory import check_memory
 from ..core.types import Real
 from ..equation import WithPotential
 from ..grid import Grid
+from ..plan.constants import CONSTANTS as PLAN
 from ..plan.validation import check_times, check_tolerance
-from .axes import Question, fit_axes
+from .axes import fit_axes
 from .bounding_box import NotConfining
+from .request import FitRequest
 from .search import BoxNotFound, Unresolved
-from .validation import check_question, dimension, explain
+from .validation import check_request, dimension, raise_fit_error
 
 
 class Fit(NamedTuple):
-    """A grid, the estimated relative error that it makes, and what was found on the way."""
+    """A grid, the estimated relative error that it makes, and a description of how it was found."""
 
     grid: Grid
     space_error: float
-    words: str
+    description: str
 
 
 def fit_grid(
     equation: WithPotential, initial: Any = None, *, tol: Real = 1e-8, times: Any = None, like: Grid | None = None
 ) -> Grid:
-    """A grid, hardly larger than need be, on which `fp.Spectral` answers to the tolerance `tol`.
+    """A grid, hardly larger than necessary, on which `fp.Spectral` is accurate to the tolerance `tol`.
 
-    With `initial`: the relative L1 error of the density at `times`, or at all times. Without: the relative error of the
-    lowest six levels, or of those that lie below the continuum.
+    With `initial`, the error is the relative L1 error of the density at `times`, or at all times. Without, it is the
+    relative error of the lowest six levels, or of those that lie below the continuum.
 
     **Arguments**
 
     - `equation`: `fp.FokkerPlanck` or `fp.Schrodinger`
     - `initial`: a function of x or `fp.Gaussian`, as in `fp.evolve`
     - `tol`: relative error in space
-    - `times`: `(T,)`, ascending; a moving potential needs them
+    - `times`: `(T,)`, ascending; required where the potential depends on time
     - `like`: a grid whose `fp.Periodic`, `fp.Legendre` and `fp.Absorbing` axes are kept, with their bounds and another
-      n; its `fp.Line` axes are fitted anew. Without it d is that of the start, else the least that the functions take,
-      and an axis along which nothing confines but all repeats itself becomes `fp.Periodic`, one period long
+      n; its `fp.Line` axes are fitted anew. Without it, d is the dimension of `initial`, or else the smallest that the
+      functions accept, and an axis along which the potential is periodic and does not confine becomes `fp.Periodic`,
+      one period long
 
     **Returns** an `fp.Grid`, each axis with a box and a spacing of its own. **Raises** `ValueError` for a potential
-    that is unbounded or does not confine, for a kink (with the tolerance that could be reached), for levels above the
+    that is unbounded or does not confine, for a kink (with the tolerance that can be reached), for levels above the
     continuum, and for a tolerance below the precision. **Keeps**: the kinds of the axes of `like`.
 
-    **Cost**: some twenty dense solves in one dimension for each of a few lines through the problem, seconds at most.
-    The estimate is measured in one dimension; in more it is taken from those lines, and is a guide.
+    **Cost**: some twenty dense solves in one dimension for each of a few slices through the problem; seconds at most.
+    The error is measured in one dimension. In more dimensions it is estimated from the slices, and is only a guide.
     **Reference**: Boyd, Chebyshev and Fourier Spectral Methods (2001), chapter 17.
 
     ```python
@@ -70,16 +73,26 @@ def fit(
     like: Any = None,
     t: Any = 0.0,
 ) -> Fit:
-    """As `fit_grid`, with the error; `k` levels at the time `t` where there is no start."""
-    check_question(equation, initial, times, (tol, t), like)
+    """As `fit_grid`, with the error and a description; without `initial`, for the `k` lowest levels at the time `t`."""
+    check_request(equation, initial, times, (tol, t), like)
     tol = check_tolerance(tol, jnp.zeros(()).dtype)
     k = None if k is None else check_integer("k", k, 1, "Ask for at least one level.")
-    moments = None if times is None else np.asarray(check_times(times), float)
+    given_times = None if times is None else np.asarray(check_times(times), float)
     ndim = dimension(equation, initial, like, float(t))
-    question = Question(equation, initial, tol, None if initial is None else moments, k, wick, float(t))
+    request = FitRequest(
+        equation=equation,
+        initial=initial,
+        tol=tol,
+        times=None if initial is None else given_times,
+        k=k,
+        wick=wick,
+        t=float(t),
+    )
+    # The search stops at the first thing that it cannot fit; the message says what the user can do.
     try:
-        grid, error, words = fit_axes(question, like, ndim)
-    except (NotConfining, Unresolved, BoxNotFound) as trouble:
-        explain(trouble, equation, tol)
-    check_memory("tol", grid.shape, 12, "Ask for a larger tol, or fewer dimensions.")
-    return Fit(grid, error, words)
+        fitted = fit_axes(request, like, ndim)
+    except (NotConfining, Unresolved, BoxNotFound) as failure:
+        raise_fit_error(failure, equation, tol)
+    # A fitted grid may be too large for a run, which is better said here than there.
+    check_memory("tol", fitted.grid.shape, PLAN.run_fields, "Ask for a larger tol, or fewer dimensions.")
+    return Fit(fitted.grid, fitted.error, fitted.description)

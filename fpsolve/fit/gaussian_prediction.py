@@ -1,42 +1,83 @@
-"""A normal density that follows the drift: where a start passes on its way.
+"""Prediction of a transient: the mean m and covariance C of a normal density that follows the drift b.
 
     m' = b(m),     C' = J C + C J^T + 2 D,     J = db/dx at m
 
-exact where the drift is linear. Elsewhere it is a guide to the box only: directions in which J repels count as neutral.
+This is the extended Kalman filter without measurements. It is exact where the drift is linear. Elsewhere it only
+proposes a box: directions in which J repels are treated as neutral, since a density cannot spread without bound in a
+potential that confines.
+
+Reference: Jazwinski, Stochastic Processes and Filtering Theory (1970), on the extended Kalman filter.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
-from .sampled_equation import Landscape
-
-STEPS = 96
-NEUTRAL = 1e-9  # by what a direction without a force is damped, so that a stationary covariance exists
+from .constants import CONSTANTS
+from .sampled_equation import EquationSampler
 
 
-def tube(landscape: Landscape, mean: np.ndarray, covariance: np.ndarray, last: float) -> tuple[np.ndarray, np.ndarray]:
-    """Means `(S, d)` and covariances `(S, d, d)` from t = 0 to `last`."""
+class GaussianPrediction(NamedTuple):
+    """Means `(S, d)` and covariances `(S, d, d)` at S times from 0 on."""
+
+    means: np.ndarray
+    covariances: np.ndarray
+
+    def box(self, depth: float) -> tuple[np.ndarray, np.ndarray]:
+        """The box `(d,)`, `(d,)` outside of which log p is below its maximum minus `depth` at all times."""
+        width = np.sqrt(2 * depth * np.einsum("sii->si", self.covariances))
+        return np.min(self.means - width, axis=0), np.max(self.means + width, axis=0)
+
+
+def predict_gaussian(
+    sampler: EquationSampler, mean: np.ndarray, covariance: np.ndarray, last: float
+) -> GaussianPrediction:
+    """The mean and covariance from t = 0 to `last`, with the drift linearised anew at each step.
+
+    The prediction ends early where it is no longer finite.
+    """
     import scipy.linalg  # here, so that `import fpsolve` stays quick
 
-    d, now = len(mean), 0.0
+    d = len(mean)
+    identity = np.eye(d)
+    now = 0.0
     means, covariances = [mean], [covariance]
-    for t in np.unique(np.concatenate([np.geomspace(1e-5, 1, STEPS), np.linspace(0, 1, STEPS)[1:]])) * last:
+    for t in _prediction_times() * last:
         length, now = t - now, t
-        drift, jacobian = (part[0] for part in landscape.slope(mean[None], now))
-        values, vectors = np.linalg.eig(jacobian)
-        calm = np.real(
-            vectors @ np.diag(np.minimum(np.real(values), 0) + 1j * np.imag(values)) @ np.linalg.inv(vectors)
-        )
-        linear = np.zeros((d + 1, d + 1))
-        linear[:d, :d], linear[:d, d] = calm * length, drift * length
-        linear = scipy.linalg.expm(linear)
-        damped, one = calm - NEUTRAL * np.eye(d), np.eye(d)
-        noise = 2 * np.diag(landscape.local(mean[None], now).diffusion[0])
-        still = np.linalg.solve(np.kron(damped, one) + np.kron(one, damped), -noise.ravel()).reshape(d, d)
-        mean, decay = mean + linear[:d, d], linear[:d, :d]
-        covariance = still + decay @ (covariance - still) @ decay.T
+        drift, jacobian = (part[0] for part in sampler.drift_and_jacobian(mean[None], now))
+        contracting = _without_growth(jacobian)
+
+        # One exponential of the affine map gives both the decay exp(J h) and the displacement of the mean.
+        affine = np.zeros((d + 1, d + 1))
+        affine[:d, :d] = contracting * length
+        affine[:d, d] = drift * length
+        affine = scipy.linalg.expm(affine)
+        decay = affine[:d, :d]
+
+        # The stationary covariance S solves J S + S J^T = -2 D, and C relaxes to it: C = S + e^{Jh} (C - S) e^{Jh}^T.
+        damped = contracting - CONSTANTS.neutral_damping * identity
+        noise = 2 * np.diag(sampler.values(mean[None], now).diffusion[0])
+        lyapunov = np.kron(damped, identity) + np.kron(identity, damped)
+        stationary = np.linalg.solve(lyapunov, -noise.ravel()).reshape(d, d)
+        mean = mean + affine[:d, d]
+        covariance = stationary + decay @ (covariance - stationary) @ decay.T
         if not np.all(np.isfinite(mean)) or not np.all(np.isfinite(covariance)):
             break
-        covariance = (covariance + covariance.T) / 2
+        covariance = (covariance + covariance.T) / 2  # rounding makes it unsymmetric
         means.append(mean)
         covariances.append(covariance)
-    return np.stack(means), np.stack(covariances)
+    return GaussianPrediction(np.stack(means), np.stack(covariances))
+
+
+def _prediction_times() -> np.ndarray:
+    """Times in (0, 1]: in ratios for a quick start, evenly for what follows."""
+    steps = CONSTANTS.prediction_steps
+    geometric = np.geomspace(CONSTANTS.first_prediction_time, 1, steps)
+    return np.unique(np.concatenate([geometric, np.linspace(0, 1, steps)[1:]]))
+
+
+def _without_growth(jacobian: np.ndarray) -> np.ndarray:
+    """The matrix with the real parts of its eigenvalues at most zero."""
+    values, vectors = np.linalg.eig(jacobian)
+    damped = np.minimum(np.real(values), 0) + 1j * np.imag(values)
+    return np.real(vectors @ np.diag(damped) @ np.linalg.inv(vectors))

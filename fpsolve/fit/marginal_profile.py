@@ -1,79 +1,112 @@
-"""What of a landscape in d dimensions one axis sees: its profile, and lines through it.
+"""Marginal profiles: a function of d coordinates reduced to one axis by minimising over the others.
 
-    U*_i(x) = min_y U(x_i = x, y)                the profile, which rules the box: for a normal density, the marginal
-    U_i(x; y) = U(x_i = x, y)                    a line, which rules the spacing: for a normal density, the conditional
+    U*_i(x) = min_y U(x_i = x, y)        the profile, which decides the box: of a normal density it is the marginal
+    U_i(x; y) = U(x_i = x, y)            a slice, which decides the spacing: of a normal density it is the conditional
 
 Reference for the minimisation: Nocedal and Wright, Numerical Optimization (2006), section 10.3 (Levenberg-Marquardt).
 """
 
 import numpy as np
 
-from .bounding_box import COARSE
-from .sampled_equation import Landscape
+from .bounding_box import product_points
+from .constants import CONSTANTS
+from .sampled_equation import EquationSampler
 
-POINTS, ROUNDS = 97, 40
 
+def maximize_log_density(sampler: EquationSampler, points: np.ndarray, free: np.ndarray, t: float = 0.0) -> np.ndarray:
+    """Each of the points `(P, d)`, moved along the `free` axes to a local maximum of log pi (or of minus the energy).
 
-def highest(landscape: Landscape, points: np.ndarray, free: np.ndarray, t: float = 0.0) -> np.ndarray:
-    """Each of the points `(P, d)` moved to where log pi (or minus the energy) is highest along the `free` axes."""
+    Newton steps with a positive Hessian: its eigenvalues are replaced by their absolute values, plus a damping that
+    decreases tenfold after a step that helps and increases tenfold after one that does not, which is not taken.
+    """
     points, free = points.copy(), np.flatnonzero(free)
     if not free.size:
         return points
-    height, damping = _height(landscape, points, t), np.full(len(points), 1e-3)
-    for _ in range(ROUNDS):
-        drift, jacobian = landscape.slope(points, t)
-        diffusion = landscape.local(points, t).diffusion if landscape.process else np.ones_like(points)
-        force = (drift / diffusion)[:, free]
-        hessian = -(jacobian / diffusion[:, :, None])[np.ix_(np.arange(len(points)), free, free)]
-        values, vectors = np.linalg.eigh((hessian + hessian.transpose(0, 2, 1)) / 2)
-        size = np.maximum(np.abs(values), 1e-12 + damping[:, None] * np.max(np.abs(values), axis=1, keepdims=True))
-        step = np.einsum("pij,pj->pi", vectors, np.einsum("pji,pj->pi", vectors, force) / size)
-        moved = points.copy()
-        moved[:, free] += step
-        after = _height(landscape, moved, t)
-        better = after >= height
-        points[better], height = moved[better], np.where(better, after, height)
+    height = sampler.log_density(points, t)
+    damping = np.full(len(points), 1e-3)
+    for _ in range(CONSTANTS.newton_iterations):
+        step = _damped_newton_step(sampler, points, free, damping, t)
+        trial = points.copy()
+        trial[:, free] += step
+        trial_height = sampler.log_density(trial, t)
+        # Each point is accepted or rejected by itself, so that one difficult point does not hold up the others.
+        better = trial_height >= height
+        points[better] = trial[better]
+        height = np.where(better, trial_height, height)
         damping = np.where(better, damping / 10, 10 * damping)
-        if np.all(np.abs(step) <= 1e-9 * (1 + np.abs(points[:, free]))):
+        if np.all(np.abs(step) <= CONSTANTS.newton_tolerance * (1 + np.abs(points[:, free]))):
             break
     return points
 
 
-def _height(landscape: Landscape, points: np.ndarray, t: float) -> np.ndarray:
-    return landscape.log_gibbs(points, t) if landscape.process else -landscape.energy(points, t)
-
-
-def profile(
-    landscape: Landscape, axis: int, x: np.ndarray, lower: np.ndarray, upper: np.ndarray, fixed: np.ndarray, t: float
+def _damped_newton_step(
+    sampler: EquationSampler, points: np.ndarray, free: np.ndarray, damping: np.ndarray, t: float
 ) -> np.ndarray:
-    """The lowest points `(P, d)` over all y in a box, for each place `(P,)` on an axis."""
+    """The step `(P, f)` along the free axes, for a damping `(P,)` relative to the largest eigenvalue."""
+    drift, jacobian = sampler.drift_and_jacobian(points, t)
+    # The gradient of log pi is b / D; a Schrodinger equation has -grad U, with no diffusion in it.
+    diffusion = sampler.values(points, t).diffusion if sampler.evolves_density else np.ones_like(points)
+    gradient = (drift / diffusion)[:, free]
+    hessian = -(jacobian / diffusion[:, :, None])[np.ix_(np.arange(len(points)), free, free)]
+    # The Jacobian of b / D is symmetric only where b is a gradient: a force is symmetrised away.
+    values, vectors = np.linalg.eigh((hessian + hessian.transpose(0, 2, 1)) / 2)
+    largest = np.max(np.abs(values), axis=1, keepdims=True)
+    # The absolute value makes a step uphill at a saddle; the floor 1e-12 avoids a division by zero on a plateau.
+    curvature = np.maximum(np.abs(values), 1e-12 + damping[:, None] * largest)
+    along_eigenvectors = np.einsum("pji,pj->pi", vectors, gradient) / curvature
+    return np.einsum("pij,pj->pi", vectors, along_eigenvectors)
+
+
+def profile_points(
+    sampler: EquationSampler,
+    axis: int,
+    x: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    fixed: np.ndarray,
+    t: float,
+) -> np.ndarray:
+    """For each position x `(P,)` on an axis, the point `(P, d)` in a box at which log pi is largest over the others.
+
+    A coarse grid over the other axes gives the first guess, so that the best of several maxima is found. Axes that are
+    `fixed` keep the value of the grid.
+    """
     d = len(lower)
-    count = max(7, COARSE[d - 1])
+    count = CONSTANTS.scan_nodes[d - 1]
     others = [np.linspace(lower[j], upper[j], count) if j != axis else np.zeros(1) for j in range(d)]
-    mesh = np.stack(np.meshgrid(*others, indexing="ij"), axis=-1).reshape(-1, d)
+    mesh = product_points(others)
     starts = np.empty((len(x), d))
-    for p, place in enumerate(x):
-        mesh[:, axis] = place
-        starts[p] = mesh[np.argmax(_height(landscape, mesh, t))]
-    return highest(landscape, starts, ~fixed & (np.arange(d) != axis), t)
+    for p, position in enumerate(x):
+        mesh[:, axis] = position
+        starts[p] = mesh[np.argmax(sampler.log_density(mesh, t))]
+    return maximize_log_density(sampler, starts, ~fixed & (np.arange(d) != axis), t)
 
 
-def extent(
-    landscape: Landscape, axis: int, lower: np.ndarray, upper: np.ndarray, fixed: np.ndarray, depth: float, t: float
+def profile_extent(
+    sampler: EquationSampler,
+    axis: int,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    fixed: np.ndarray,
+    depth: float,
+    t: float,
 ) -> tuple[float, float]:
-    """Where on an axis the profile of log pi is within `depth` of its maximum, inside a box that holds it."""
-    x = np.linspace(lower[axis], upper[axis], POINTS)
-    heights = _height(landscape, profile(landscape, axis, x, lower, upper, fixed, t), t)
-    return crossing(x, heights - (np.max(heights) - depth))
+    """The interval on an axis where the profile of log pi is within `depth` of its maximum, inside a given box."""
+    x = np.linspace(lower[axis], upper[axis], CONSTANTS.profile_nodes)
+    heights = sampler.log_density(profile_points(sampler, axis, x, lower, upper, fixed, t), t)
+    return outer_crossings(x, heights - (np.max(heights) - depth))
 
 
-def crossing(x: np.ndarray, height: np.ndarray) -> tuple[float, float]:
-    """The first and the last place where a height sampled at x is positive, by linear interpolation."""
-    high = np.flatnonzero(height > 0)
-    ends = []
-    for inner, outer in ((high[0], high[0] - 1), (high[-1], high[-1] + 1)):
-        if not 0 <= outer < len(x) or not np.isfinite(height[outer]):
-            ends.append(x[min(max(outer, 0), len(x) - 1)])
-        else:
-            ends.append(x[inner] + (x[outer] - x[inner]) * height[inner] / (height[inner] - height[outer]))
-    return float(ends[0]), float(ends[1])
+def outer_crossings(x: np.ndarray, height: np.ndarray) -> tuple[float, float]:
+    """The first and the last zero of a function sampled at x, outside of which it is negative, by interpolation."""
+    positive = np.flatnonzero(height > 0)
+    first, last = int(positive[0]), int(positive[-1])
+    return _crossing(x, height, first, first - 1), _crossing(x, height, last, last + 1)
+
+
+def _crossing(x: np.ndarray, height: np.ndarray, inner: int, outer: int) -> float:
+    """The zero between two neighbouring samples; the end of x where `outer` is beyond it or not finite."""
+    # Beside an infinite value a straight line has no zero: there the interval ends at the neighbour, which is outside.
+    if not 0 <= outer < len(x) or not np.isfinite(height[outer]):
+        return float(x[min(max(outer, 0), len(x) - 1)])
+    return float(x[inner] + (x[outer] - x[inner]) * height[inner] / (height[inner] - height[outer]))

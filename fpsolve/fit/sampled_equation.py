@@ -1,8 +1,12 @@
-"""An equation as numbers at points: sampled in chunks of one size, so that no trial of a search compiles anything.
+"""Numbers of an equation at arbitrary points, computed in chunks of one fixed size.
 
-U(x, t),  b = -grad U + f,  D_i,  V_i = (d_i U)^2 / (4 D_i) - d_i^2 U / 2        (Schrödinger: U is V itself)
+    U(x, t),   b = -grad U + f,   D_i,   V_i = (d_i U)^2 / (4 D_i) - d_i^2 U / 2
+
+For a Schrodinger equation U is the potential itself, and b and V_i are zero. Every call has the same shape, so a search
+over many grids compiles each program once.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,67 +16,97 @@ from jaxtyping import Array
 
 from ..core.content import read_at
 from ..core.program import sampling_program
-from ..equation import FokkerPlanck, WithPotential, axis_wells, read_equation
+from ..equation import FokkerPlanck, WithPotential, axis_potential_terms, read_equation
 from ..grid import Gaussian
 
-CHUNK, BROAD = 512, 4096  # points a call: of all numbers, of the energy alone
+# Points in one call: of all numbers, and of the energy alone, which is sampled on whole grids. They decide no answer;
+# a free choice between padding of short lists and calls for long ones.
+CHUNK_POINTS = 512
+ENERGY_CHUNK_POINTS = 4096
 
 
-class Local(NamedTuple):
-    """At `P` points: the energy `(P,)`, the drift, the diffusions and the wells, axis by axis `(P, d)`."""
+class PointValues(NamedTuple):
+    """At `P` points: the energy `(P,)`, and by axis `(P, d)` the drift, the diffusion and the term V_i of V."""
 
     energy: np.ndarray
     drift: np.ndarray
     diffusion: np.ndarray
-    well: np.ndarray
+    potential_terms: np.ndarray
 
 
-class Landscape:
-    """The numbers of one equation in d dimensions."""
+class EquationSampler:
+    """One equation in `ndim` dimensions, sampled at points on the host.
+
+    - `evolves_density`: whether it is a Fokker-Planck equation
+    - `reversible`: whether it has a Gibbs density
+    """
 
     def __init__(self, equation: WithPotential, ndim: int):
-        self.equation, self.ndim = read_equation(equation, ndim), ndim
-        self.process = equation.evolves_density
+        self.equation = read_equation(equation, ndim)
+        self.ndim = ndim
+        self.evolves_density = equation.evolves_density
         self.reversible = equation.irreversible_anywhere is None
 
-    def local(self, points: np.ndarray, t: float = 0.0) -> Local:
-        """Everything at points `(P, d)`."""
-        return Local(*_in_chunks(lambda x: _local(self.equation, x, jnp.asarray(t, float)), points, CHUNK))
+    def values(self, points: np.ndarray, t: float = 0.0) -> PointValues:
+        """All numbers at points `(P, d)`."""
+        time = jnp.asarray(t, float)
+        return PointValues(*_in_chunks(lambda x: _point_values(self.equation, x, time), points, CHUNK_POINTS))
 
     def energy(self, points: np.ndarray, t: float = 0.0) -> np.ndarray:
-        """U `(P,)` at points `(P, d)`; NaN counts as infinitely high."""
-        values = _in_chunks(lambda x: (_energy(self.equation, x, jnp.asarray(t, float)),), points, BROAD)[0]
+        """U `(P,)` at points `(P, d)`; NaN becomes infinity."""
+        time = jnp.asarray(t, float)
+        values = _in_chunks(lambda x: (_energy(self.equation, x, time),), points, ENERGY_CHUNK_POINTS)[0]
         return np.where(np.isnan(values), np.inf, values)
 
     def log_gibbs(self, points: np.ndarray, t: float = 0.0) -> np.ndarray:
-        """log pi + constant `(P,)`, taken as -U / max D where the process has no Gibbs density; minus infinity where
-        U is not a number."""
-        values = _in_chunks(lambda x: (_log_gibbs(self.equation, x, jnp.asarray(t, float)),), points, BROAD)[0]
+        """log pi + constant `(P,)`; -U / max D where there is no Gibbs density. NaN becomes minus infinity."""
+        time = jnp.asarray(t, float)
+        values = _in_chunks(lambda x: (_log_gibbs(self.equation, x, time),), points, ENERGY_CHUNK_POINTS)[0]
         return np.where(np.isnan(values), -np.inf, values)
 
-    def slope(self, points: np.ndarray, t: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-        """The drift `(P, d)` and its Jacobian `(P, d, d)`."""
-        drift, jacobian = _in_chunks(lambda x: _slope(self.equation, x, jnp.asarray(t, float)), points, CHUNK)
+    def drift_and_jacobian(self, points: np.ndarray, t: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+        """The drift `(P, d)` and its Jacobian `(P, d, d)`; of a Schrodinger equation, those of -grad U."""
+        time = jnp.asarray(t, float)
+        drift, jacobian = _in_chunks(lambda x: _drift_and_jacobian(self.equation, x, time), points, CHUNK_POINTS)
         return drift, jacobian
 
+    def log_density(self, points: np.ndarray, t: float = 0.0) -> np.ndarray:
+        """log pi `(P,)` of a Fokker-Planck equation, minus the energy of a Schrodinger equation."""
+        return self.log_gibbs(points, t) if self.evolves_density else -self.energy(points, t)
 
-def sample_start(initial: Any, points: np.ndarray) -> np.ndarray:
-    """A start at points `(P, d)`: log p for `fp.Gaussian`, up to a constant; the value of any other function."""
+
+def sample_initial(initial: Any, points: np.ndarray) -> np.ndarray:
+    """Values of an initial state at points `(P, d)`: log p + constant for `fp.Gaussian`, else the function itself."""
     if isinstance(initial, Gaussian):
-        mean, covariance = moments_of(initial, points.shape[1])
-        return -np.einsum("pi,pi->p", points - mean, np.linalg.solve(covariance, (points - mean).T).T) / 2
-    start = read_at(initial, points.shape[1])
-    return _in_chunks(lambda x: (_start(start, x),), points, CHUNK)[0]
+        mean, covariance = mean_and_covariance(initial, points.shape[1])
+        return log_normal(points, mean, covariance)
+    function = read_at(initial, points.shape[1])
+    return _in_chunks(lambda x: (_initial(function, x),), points, CHUNK_POINTS)[0]
 
 
-def moments_of(initial: Gaussian, ndim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean `(d,)` and covariance `(d, d)`."""
+def log_initial(initial: Any, points: np.ndarray) -> np.ndarray:
+    """log p + constant `(P,)` of an initial density; minus infinity where it is not positive."""
+    values = sample_initial(initial, points)
+    if isinstance(initial, Gaussian):
+        return values
+    return np.where(values > 0, np.log(np.where(values > 0, values, 1)), -np.inf)
+
+
+def log_normal(points: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """The logarithm of a normal density at points `(P, d)`, up to a constant, `(P,)`."""
+    offsets = points - mean
+    return -np.einsum("pi,pi->p", offsets, np.linalg.solve(covariance, offsets.T).T) / 2
+
+
+def mean_and_covariance(initial: Gaussian, ndim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean `(d,)` and covariance `(d, d)` of a Gaussian that may be given by numbers."""
     covariance = np.asarray(initial.covariance, float)
     matrix = covariance if covariance.ndim == 2 else np.diag(np.broadcast_to(covariance, ndim))
     return np.broadcast_to(np.asarray(initial.mean, float), ndim), matrix
 
 
-def _in_chunks(f: Any, points: np.ndarray, size: int) -> list[np.ndarray]:
+def _in_chunks(f: Callable[[Array], Sequence[Array]], points: np.ndarray, size: int) -> list[np.ndarray]:
+    """f at all points, `size` at a time. The last chunk is padded with its last point, so that all have one shape."""
     parts = []
     for first in range(0, len(points), size):
         part = points[first : first + size]
@@ -82,37 +116,41 @@ def _in_chunks(f: Any, points: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 @sampling_program
-def _energy(equation: WithPotential, points: Array, t: Any) -> Array:
+def _energy(equation: WithPotential, points: Array, t: Array) -> Array:
     return jax.vmap(lambda x: equation.energy(x, t))(points)
 
 
 @sampling_program
-def _log_gibbs(equation: Any, points: Array, t: Any) -> Array:
+def _log_gibbs(equation: Any, points: Array, t: Array) -> Array:
+    # With several diffusions log pi is found from differences to U at the origin given, which is 0 here.
     if equation.irreversible_anywhere is None:
         return jax.vmap(lambda x: equation.log_gibbs(x, jnp.zeros_like(x), t))(points)
     return jax.vmap(lambda x: -equation.energy(x, t) / jnp.max(equation.diffusions(x)))(points)
 
 
 @sampling_program
-def _local(equation: WithPotential, points: Array, t: Any) -> tuple[Array, ...]:
+def _point_values(equation: WithPotential, points: Array, t: Array) -> tuple[Array, ...]:
+    # `isinstance` and not `evolves_density`: only a Fokker-Planck equation has a drift, which the types must know.
     if not isinstance(equation, FokkerPlanck):
         energy = jax.vmap(lambda x: equation.energy(x, t))(points)
         diffusions = jax.vmap(equation.diffusions)(points)
         return energy, jnp.zeros_like(points), diffusions, jnp.zeros_like(points)
 
-    def one(x: Array) -> tuple[Array, ...]:
-        wells = axis_wells(equation, x, t)
-        return equation.energy(x, t), equation.drift(x, t), equation.diffusions(x), wells
+    def at_one_point(x: Array) -> tuple[Array, ...]:
+        potential_terms = axis_potential_terms(equation, x, t)
+        return equation.energy(x, t), equation.drift(x, t), equation.diffusions(x), potential_terms
 
-    return jax.vmap(one)(points)
+    return jax.vmap(at_one_point)(points)
 
 
 @sampling_program
-def _slope(equation: WithPotential, points: Array, t: Any) -> tuple[Array, Array]:
-    drift = lambda x: equation.drift(x, t) if isinstance(equation, FokkerPlanck) else -jax.grad(equation.energy)(x, t)
+def _drift_and_jacobian(equation: WithPotential, points: Array, t: Array) -> tuple[Array, Array]:
+    def drift(x: Array) -> Array:
+        return equation.drift(x, t) if isinstance(equation, FokkerPlanck) else -jax.grad(equation.energy)(x, t)
+
     return jax.vmap(drift)(points), jax.vmap(jax.jacfwd(drift))(points)
 
 
 @sampling_program
-def _start(initial: Any, points: Array) -> Array:
-    return jax.vmap(lambda x: jnp.asarray(initial(x)))(points)
+def _initial(function: Any, points: Array) -> Array:
+    return jax.vmap(lambda x: jnp.asarray(function(x)))(points)

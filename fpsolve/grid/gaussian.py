@@ -1,4 +1,4 @@
-"""`Gaussian`: the normal density, the usual place to start from."""
+"""`Gaussian`: the normal density, the usual initial density."""
 
 import math
 from typing import Any
@@ -31,6 +31,7 @@ class Gaussian(eqx.Module):
     covariance: Array
 
     def __init__(self, mean: Any, covariance: Any):
+        # Values are checked if they are concrete; traced parameters (under grad, vmap) pass.
         cure = "Give numbers, or arrays of them."
         if is_concrete(mean):
             mean = check_numbers("Gaussian.mean", mean, "it must hold real numbers", cure)
@@ -50,6 +51,7 @@ class Gaussian(eqx.Module):
         self._check_dimension(d)
         y = x - self.mean.astype(x.dtype)
         covariance = self.covariance.astype(x.dtype)
+        # A solve and a log-determinant instead of an inverse and a determinant, which may overflow or underflow.
         if covariance.ndim == 2:
             quadratic = y @ jnp.linalg.solve(covariance, y)
             log_determinant = jnp.linalg.slogdet(covariance)[1]
@@ -60,26 +62,33 @@ class Gaussian(eqx.Module):
         return -(quadratic + log_determinant + d * math.log(2 * math.pi)) / 2
 
     def log_density_at(self, nodes: list[np.ndarray]) -> np.ndarray:
-        """log p at all points of a tensor product of positions, by numpy: for concrete numbers, without a program."""
+        """log p at all points of a tensor product of positions.
+
+        It is computed by numpy, for concrete parameters only, so that nothing is compiled.
+        """
         d = len(nodes)
         self._check_dimension(d)
         covariance = np.asarray(self.covariance)
         matrix = covariance if covariance.ndim == 2 else np.diag(np.broadcast_to(covariance, d))
-        precision, mean = np.linalg.inv(matrix), np.broadcast_to(np.asarray(self.mean), d)
-        # One axis at a time, so that a grid costs one array of its own size.
-        apart = [(x - m).reshape(-1, *[1] * (d - 1 - i)) for i, (x, m) in enumerate(zip(nodes, mean, strict=True))]
+        precision = np.linalg.inv(matrix)
+        mean = np.broadcast_to(np.asarray(self.mean), d)
+        # The distances from the mean along each axis, in shapes that broadcast to the grid. Only `log_density` has the
+        # size of the grid; an array of all points would be d times as large.
+        delta = [(x - m).reshape(-1, *[1] * (d - 1 - i)) for i, (x, m) in enumerate(zip(nodes, mean, strict=True))]
         log_density = np.full(tuple(len(x) for x in nodes), np.linalg.slogdet(matrix)[1] + d * math.log(2 * math.pi))
         for i in range(d):
             for j in range(i, d):
                 if precision[i, j] != 0:
-                    log_density += (1 if i == j else 2) * precision[i, j] * apart[i] * apart[j]
+                    # An entry off the diagonal of the symmetric matrix counts twice.
+                    log_density += (1 if i == j else 2) * precision[i, j] * delta[i] * delta[j]
         return -log_density / 2
 
     def _check_dimension(self, d: int) -> None:
+        """Raise `ValueError` if an array of this density has a dimension other than d."""
         for name, array in (("mean", self.mean), ("covariance", self.covariance)):
             if array.ndim and array.shape[0] != d:
                 raise_value_error(
-                    f"Gaussian.{name}", array.shape, f"its dimension must be that of the grid, {d}", "Make it fit."
+                    f"Gaussian.{name}", array.shape, f"its dimension must be that of the grid, {d}", "Give d numbers."
                 )
 
     def __call__(self, x: Array) -> Array:
@@ -88,6 +97,7 @@ class Gaussian(eqx.Module):
 
 
 def _check_covariance(values: np.ndarray) -> None:
+    """Raise `ValueError` unless the values are positive variances or a positive definite matrix."""
     if values.ndim < 2:
         check_positive("Gaussian.covariance", values, "Give variances (squares of widths) above zero.")
         return

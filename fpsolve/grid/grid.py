@@ -1,4 +1,4 @@
-"""`Grid`: axes put together. Static, hashable, compared by value; its repr is a short tree."""
+"""`Grid`: the tensor product of axes. It is static, hashable and compared by value."""
 
 import math
 from collections.abc import Callable
@@ -23,13 +23,13 @@ REFINE = "Give 2 for twice the nodes."
 
 @register
 class Grid:
-    """The tensor product of one axis a dimension.
+    """The tensor product of axes, one for each dimension.
 
-    **Arguments**: `axes`, one `fp.Line`, `fp.Reflecting`, `fp.Absorbing`, `fp.Periodic` or `fp.Legendre` a dimension;
-    kinds may be mixed. **Raises**: `ValueError` for no axis or one of another type.
+    **Arguments**: `axes`, each an `fp.Line`, `fp.Reflecting`, `fp.Absorbing`, `fp.Periodic` or `fp.Legendre`; kinds may
+    be mixed. **Raises**: `ValueError` for no axis, or for an argument of another type.
 
-    A grid holds no array: `points`, `weights` and samples are made when asked for, and refused with the bytes needed
-    and available if they would not fit.
+    A grid holds no array: `points`, `weights` and samples are computed at each call. If they do not fit into memory, a
+    `ValueError` states the bytes that are needed and available.
 
     ```python
     import fpsolve as fp
@@ -55,7 +55,7 @@ class Grid:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Nodes an axis."""
+        """Number of nodes of each axis."""
         return tuple(axis.n for axis in self.axes)
 
     @property
@@ -83,10 +83,19 @@ class Grid:
     def weights(self) -> Array:
         """Quadrature weights `(*shape)`; they sum to the volume of the box."""
         check_memory("Grid.shape", self.shape, 1, SMALLER)
+        # The outer product of the weights of all axes.
         weights = jnp.ones(())
         for axis in self.axes:
             weights = weights[..., None] * jnp.asarray(axis.weights, dtype=float)
         return weights
+
+    def along_axis(self, i: int, values: Any, dtype: Any = float) -> Array:
+        """`values` `(m,)` that belong to axis i, shaped `(m, 1, ..., 1)` to multiply fields along that axis."""
+        return jnp.asarray(values, dtype=dtype).reshape(-1, *[1] * (self.ndim - 1 - i))
+
+    def axis_weights(self, i: int, dtype: Any = float) -> Array:
+        """The quadrature weights of axis i alone, shaped to multiply fields along that axis."""
+        return self.along_axis(i, self.axes[i].weights, dtype)
 
     @property
     def origin(self) -> Array:
@@ -95,33 +104,34 @@ class Grid:
 
     @property
     def absorbs(self) -> bool:
-        """Whether mass leaves through an end of some axis."""
+        """Whether the boundary of some axis is absorbing, so that mass leaves."""
         return any(axis.boundary == "absorbing" for axis in self.axes)
 
     @property
     def uniform(self) -> bool:
-        """Whether the cells of each axis are equal."""
+        """Whether all cells of each axis are equal."""
         return all(axis.uniform for axis in self.axes)
 
     @property
     def in_cells(self) -> "Grid":
-        """The same grid in units of its cells (`Axis.in_cells`), and so one grid for all boxes."""
+        """The same grid in units of its cells (`Axis.in_cells`), which is one grid for boxes of all sizes."""
         return Grid(*(axis.in_cells for axis in self.axes))
 
     @property
     def units(self) -> tuple[float, ...]:
-        """The lengths that are 1 `in_cells`, one an axis."""
+        """The lengths of a cell along each axis, which are the units of length `in_cells`."""
         return tuple(axis.unit for axis in self.axes)
 
     def integrate(self, u: Array) -> Array:
         """The integral of `u` `(..., *shape)` over the last d axes, `(...)`: the sum of u times the weights."""
+        # The last axis first, as one matrix-vector product each, in the precision of u.
         u = jnp.asarray(u)
         for axis in reversed(self.axes):
             u = jnp.matmul(u, jnp.asarray(axis.weights, dtype=u.real.dtype), precision=EXACTLY)
         return u
 
     def sample(self, f: Callable[[Array], Any]) -> Array:
-        """`f(x)`, x of shape `(d,)`, at every point: `(*shape)`, or `(*shape, ...)` for `f` of more components."""
+        """`f(x)`, x of shape `(d,)`, at every point: `(*shape)`, or `(*shape, ...)` if `f` has several components."""
         check_memory("Grid.shape", self.shape, self.ndim + 1, SMALLER)
         return sample_product(f, self.nodes)
 
@@ -130,8 +140,8 @@ class Grid:
 
         **Arguments**: `f`, a function of x, an array of the grid's shape, or `fp.Gaussian`.
 
-        **Raises**: `ValueError`, which speaks of `name`, for the wrong shape, a NaN, an infinity, a negative value, or
-        no mass on the grid.
+        **Raises**: `ValueError`, with `name` in its message, for a wrong shape, a NaN, an infinity, a negative value,
+        or no mass on the grid.
         """
         if isinstance(f, Gaussian):
             values = _normal(self, f)
@@ -140,14 +150,16 @@ class Grid:
         else:
             if is_concrete(f):
                 check_numbers(name, f, "it must be a density", "Give a function, fp.Gaussian or an array.", waves=True)
+            # Integers (counts) become floats; complex values pass on to `check_density`, which has a message for them.
             values = jnp.asarray(f)
             values = values if jnp.issubdtype(values.dtype, jnp.inexact) else values.astype(float)
         self.check_density(name, values)
+        # Normalise with the weights of this grid; on the host for concrete values, so that nothing is compiled.
         mass = self._mass(values)
         return as_array(np.asarray(values) / mass, values.dtype) if is_concrete(values) else values / mass
 
     def _mass(self, values: Array) -> Any:
-        """The integral, on the host where the values can be looked at."""
+        """The integral, computed on the host if the values are concrete, so that nothing is compiled."""
         if not is_concrete(values):
             return self.integrate(values)
         mass = np.asarray(values)
@@ -156,7 +168,10 @@ class Grid:
         return mass
 
     def check_density(self, name: str, values: Array) -> None:
-        """Refuse an array that is no density on this grid; traced values have only their shape checked."""
+        """Raise `ValueError` for an array that is not a density on this grid.
+
+        Of a traced array only the shape and the type are checked.
+        """
         cure = "Give a function of x, an array of the grid's shape, or fp.Gaussian."
         if values.shape != self.shape:
             raise_value_error(f"{name}.shape", values.shape, f"it must be the grid's shape, {self.shape}", cure)
@@ -167,14 +182,14 @@ class Grid:
         if not is_concrete(values):
             return
         array = np.asarray(values)
-        for word, bad in (("finite", ~np.isfinite(array)), ("at least zero", array < 0)):
+        for requirement, bad in (("finite", ~np.isfinite(array)), ("at least zero", array < 0)):
             if bad.any():
-                index = np.unravel_index(int(np.argmax(bad)), self.shape)
-                where = tuple(float(axis.nodes[i]) for axis, i in zip(self.axes, index, strict=True))
-                raise_value_error(name, float(array[index]), f"it must be {word}, and is not at x = {where}", cure)
+                index = np.unravel_index(int(np.argmax(bad)), self.shape)  # of the first bad value
+                x = tuple(float(axis.nodes[i]) for axis, i in zip(self.axes, index, strict=True))
+                raise_value_error(name, float(array[index]), f"it must be {requirement}, and is not at x = {x}", cure)
         if not float(self._mass(values)) > 0:
             raise_value_error(
-                name, 0.0, "its mass on the grid must be positive", "Move the box to where the density is."
+                name, 0.0, "its mass on the grid must be positive", "Choose a box that contains the density."
             )
 
     def refine(self, factor: Real = 2) -> "Grid":
@@ -190,6 +205,10 @@ class Grid:
         return hash(self.axes)
 
     def __repr__(self) -> str:
+        # One axis is one line; several are a short tree, such as
+        #     Grid 48 x 31 = 1,488 points
+        #     ├─ Line(-3, 3, 48)
+        #     └─ Periodic(0, 1, 31)
         if self.ndim == 1:
             return f"Grid({self.axes[0]!r})"
         rows = [f"{'└' if i == self.ndim - 1 else '├'}─ {axis!r}" for i, axis in enumerate(self.axes)]
@@ -197,12 +216,16 @@ class Grid:
 
 
 def _normal(grid: Grid, f: Gaussian) -> Array:
-    """A normal density up to a factor, without underflow far from its mean."""
+    """A normal density up to a factor.
+
+    The largest value is 1, so that a density whose mean is far outside of the grid does not underflow everywhere.
+    """
     if is_concrete(f):
         check_memory("Grid.shape", grid.shape, 3, SMALLER)
         log_density = f.log_density_at([axis.nodes for axis in grid.axes])
         return as_array(np.exp(log_density - np.max(log_density)))
     log_density = grid.sample(f.log_density)
+    # The caller divides by the mass, so the factor cancels and needs no derivative.
     return jnp.exp(log_density - jax.lax.stop_gradient(jnp.max(log_density)))
 
 
@@ -212,13 +235,19 @@ def product_points(nodes: tuple[Array, ...]) -> Array:
 
 
 def sample_product(f: Callable[[Array], Any], positions: tuple[Array, ...]) -> Array:
-    """`f` at all points of a tensor product of positions: `(*shape, ...)`. Coordinates stay apart, so that an
-    expression of some of them is computed for those only."""
+    """`f` at all points of a tensor product of positions: `(*shape, ...)`.
+
+    The coordinates remain separate arguments, one `vmap` for each. An expression of one coordinate is then computed n_i
+    times, and not once for every point of the grid.
+    """
     d = len(positions)
-    at = lambda *coordinates: jnp.asarray(f(jnp.stack(coordinates)))
+
+    def evaluate(*coordinates: Array) -> Array:
+        return jnp.asarray(f(jnp.stack(coordinates)))
+
     for i in reversed(range(d)):
-        at = jax.vmap(at, in_axes=tuple(0 if j == i else None for j in range(d)))
-    return at(*positions)
+        evaluate = jax.vmap(evaluate, in_axes=tuple(0 if j == i else None for j in range(d)))
+    return evaluate(*positions)
 
 
 def sample(f: Callable[[Array], Any], points: Array) -> Array:

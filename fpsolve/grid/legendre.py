@@ -1,11 +1,11 @@
-"""`Legendre`: Gauss-Lobatto nodes between two walls, with no flux through them.
+"""`Legendre`: an axis of Gauss-Lobatto nodes with no-flux boundaries.
 
 The nodes are -1, 1 and the zeros of P'_{n-1}, mapped to [lower, upper]; the weights are
 
     w_j = 2 / (n (n-1) P_{n-1}(x_j)^2),
 
 so that polynomials up to degree 2n - 3 are integrated exactly. The cells [sum_{i<j} w_i, sum_{i<=j} w_i] contain one
-node each (Chebyshev-Markov-Stieltjes), hence finite volumes run on this axis too.
+node each (Chebyshev-Markov-Stieltjes inequalities), so finite volumes can use this axis too.
 
 Reference: Abramowitz and Stegun, Handbook of Mathematical Functions, 25.4.32.
 """
@@ -18,15 +18,16 @@ import numpy as np
 from numpy.polynomial import legendre
 
 from .axis import Axis, Boundary, Modes, register
+from .constants import CONSTANTS
 
 
 @register
 @dataclasses.dataclass(frozen=True, repr=False)
 class Legendre(Axis):
-    """Gauss-Lobatto nodes between two walls; no flux through them; spectral accuracy up to the walls.
+    """Gauss-Lobatto nodes between two no-flux boundaries, with spectral accuracy up to the boundaries.
 
-    Arguments and errors as for `Line`. With `Spectral` the no-flux ends are natural: they hold in the weak form and
-    no row is replaced. The largest eigenvalue grows as n^4.
+    Arguments and errors are those of `Line`. With `Spectral` the no-flux condition is the natural boundary condition of
+    the weak form, so no row of the matrix is replaced. The largest eigenvalue grows as n^4.
 
     ```python
     import fpsolve as fp
@@ -47,18 +48,22 @@ class Legendre(Axis):
         return self.lower + self.length * (x + 1) / 2, w * self.length / 2
 
 
+# The size of the cache is a free choice.
 @functools.lru_cache(maxsize=64)
 def lobatto(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes `(n,)` and weights `(n,)` of Gauss-Lobatto quadrature on [-1, 1], polished by Newton's method."""
+    # The inner nodes are the zeros of P'_{n-1}. Coefficients of P_{n-1} in the Legendre basis, and of two derivatives:
     highest = np.zeros(n)
     highest[-1] = 1.0
     slope = legendre.legder(highest)
     curvature = legendre.legder(slope)
+    # Newton's method from the Chebyshev-Lobatto nodes, which are close to them.
     inner = np.cos(np.pi * np.arange(n - 2, 0, -1) / (n - 1))
-    for _ in range(100):
+    for _ in range(CONSTANTS.newton_steps):
         step = legendre.legval(inner, slope) / legendre.legval(inner, curvature)
         inner = inner - step
-        if np.max(np.abs(step)) < 4e-16:
+        if np.max(np.abs(step)) < CONSTANTS.newton_tolerance:
             break
+    # The nodes are symmetric about 0; the average removes the asymmetry of rounding.
     x = np.concatenate([[-1.0], (inner - inner[::-1]) / 2, [1.0]])
     return x, 2 / (n * (n - 1) * legendre.legval(x, highest) ** 2)

@@ -10,30 +10,40 @@ from ..core.types import Count, Real
 from .axis import Axis, Boundary, Modes, register
 
 
+# Properties are called often, and the arrays are the same each time. The size of the cache is a free choice.
 @functools.lru_cache(maxsize=256)
 def _equal_cells(lower: Real, upper: Real, n: Count) -> tuple[np.ndarray, np.ndarray]:
+    """Centres `(n,)` and widths `(n,)` of n equal cells, as arrays that cannot be written to."""
     width = (upper - lower) / n
-    nodes, weights = lower + width * (np.arange(n) + 0.5), np.full(n, width)
-    nodes.flags.writeable = weights.flags.writeable = False
+    nodes = lower + width * (np.arange(n) + 0.5)
+    weights = np.full(n, width)
+    # The arrays are shared by all equal axes, so nobody may write to them.
+    nodes.flags.writeable = False
+    weights.flags.writeable = False
     return nodes, weights
 
 
-equal_cells = property(
-    lambda axis: _equal_cells(axis.lower, axis.upper, axis.n), doc="Centres and widths of `n` equal cells."
-)
+def _cells_of(axis: Axis) -> tuple[np.ndarray, np.ndarray]:
+    """Centres and widths of `n` equal cells."""
+    return _equal_cells(axis.lower, axis.upper, axis.n)
+
+
+# The property `cells` of all axes in this file. Each class assigns it, since no implemented method is overridden here.
+equal_cells = property(_cells_of)
 
 
 @register
 @dataclasses.dataclass(frozen=True, repr=False)
 class Line(Axis):
-    """A piece of the real line outside of which nothing is left: the density has decayed before both ends.
+    """An interval of the real line at whose ends the density has decayed to zero.
 
     **Arguments**: `lower`, `upper` bounds, in the units of the coordinate; `n` cells, an integer above 2. Choose the
-    box so that the *wave* sqrt(pi) has decayed too: a box that cuts sqrt(pi) at 1e-5 costs about 2e-7 everywhere.
+    interval so that the *wave* sqrt(pi) has decayed too: if sqrt(pi) is 1e-5 at the ends, the error is about 2e-7
+    everywhere.
 
     **Raises**: `ValueError` if the bounds are not finite and ordered or `n` is not an integer above 2.
 
-    **Keeps**: mass, since no flux passes the ends.
+    **Keeps**: mass, since there is no flux through the boundaries.
 
     ```python
     import fpsolve as fp
@@ -52,9 +62,9 @@ class Line(Axis):
 @register
 @dataclasses.dataclass(frozen=True, repr=False)
 class Reflecting(Axis):
-    """Equal cells between two walls that let nothing through: J = 0 at `lower` and `upper`.
+    """Equal cells between two reflecting (no-flux) boundaries: J = 0 at `lower` and `upper`.
 
-    Arguments and errors as for `Line`. For finite volumes; between walls `Legendre` is spectrally accurate.
+    Arguments and errors are those of `Line`. It is for finite volumes; for spectral accuracy use `Legendre`.
 
     ```python
     import fpsolve as fp
@@ -73,9 +83,9 @@ class Reflecting(Axis):
 @register
 @dataclasses.dataclass(frozen=True, repr=False)
 class Absorbing(Axis):
-    """Equal cells between two walls that swallow what arrives: p = 0 at `lower` and `upper`.
+    """Equal cells between two absorbing (homogeneous Dirichlet) boundaries: p = 0 at `lower` and `upper`.
 
-    Arguments and errors as for `Line`. Mass falls; what is left at time t is the survival probability.
+    Arguments and errors are those of `Line`. The mass decreases; the mass at time t is the survival probability.
 
     ```python
     import fpsolve as fp
@@ -94,10 +104,10 @@ class Absorbing(Axis):
 @register
 @dataclasses.dataclass(frozen=True, repr=False)
 class Periodic(Axis):
-    """A ring of circumference upper - lower, in equal cells.
+    """Equal cells on a periodic axis, whose period is upper - lower.
 
-    Arguments and errors as for `Line`. A potential on a ring must be periodic; a constant push round the ring is a
-    `force`, not the gradient of a potential.
+    Arguments and errors are those of `Line`. A potential on it must be periodic. A constant force is not the gradient
+    of a periodic potential; give it as `force`.
 
     ```python
     import fpsolve as fp

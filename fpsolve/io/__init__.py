@@ -1,4 +1,4 @@
-"""Results in files and datasets. The only package that imports xarray and HDF5, when they are first needed."""
+"""Results in files and datasets. Only this package imports xarray and HDF5, and only when they are first needed."""
 
 from ..record import Record as Record
 from .dataset import to_xarray as to_xarray

@@ -1,6 +1,6 @@
-"""Results on disk: `.npz` with a JSON header, or netCDF. Written whole or not at all, read without pickle.
+"""Results on disk: `.npz` with a JSON header, or netCDF. Writing is atomic, and reading needs no pickle.
 
-An `.npz` opens anywhere: `f = numpy.load(path); json.loads(str(f["header"])); f["values"]`.
+An `.npz` can be read without this library: `f = numpy.load(path); json.loads(str(f["header"])); f["values"]`.
 """
 
 import json
@@ -21,14 +21,16 @@ from .dataset import from_xarray, to_xarray
 from .reading import check_record, describe
 
 SUFFIXES = (".npz", ".nc")
+# What numpy, json, xarray and `check_record` raise for a file that is damaged or not one of this library.
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
 
 
 def save(result: Any, path: Any) -> None:
-    """Write a result to `path`. Atomic: a run that is killed leaves the old file, or none.
+    """Write a result to `path`. The write is atomic: a run that is killed leaves the old file, or none.
 
-    **Arguments**: `result` what `evolve`, `spectrum`, `correspondence` or `transport` returned, or a `Record`; `path` a
+    **Arguments**: `result`, of `evolve`, `spectrum`, `correspondence` or `transport`, or a `Record`; `path`, a
     file name that ends in `.npz`, or in `.nc` (netCDF, with the `io` extra). **Raises** `ValueError` for another
-    ending, `ImportError` with the command to install what netCDF needs.
+    ending, `ImportError` with the command to install the packages of netCDF.
 
     ```python
     import fpsolve as fp
@@ -44,6 +46,7 @@ def save(result: Any, path: Any) -> None:
     if path.suffix == ".npz":
         write_atomically(path, lambda file: _write_npz(record, file))
     else:
+        # The dataset is made first: without xarray no file is begun.
         dataset = to_xarray(record)
         write_atomically(path, lambda file: _write_netcdf(dataset, record, path.parent, file))
 
@@ -54,7 +57,7 @@ def load(path: Any) -> Record:
     **Arguments**: `path` a `.npz` or `.nc` file. **Returns** a `Record`: `.times`, `.values`, `.grid`, `.header`,
     `.observables`, `["any array"]`, and the result's own `.plot()`, `.to_xarray()`, `.save(path)`.
 
-    **Raises** `FileNotFoundError`; `ValueError` for a file that is damaged, not one of ours, or of a newer format.
+    **Raises** `FileNotFoundError`; `ValueError` for a file that is damaged, not written by `save` or of a newer format.
     """
     path = check_path(path)
     if not path.is_file():
@@ -66,41 +69,35 @@ def load(path: Any) -> Record:
                 arrays = {name: file[name] for name in file.files}
             return check_record(arrays, json.loads(str(arrays.pop("header"))))
         return check_record(*_read_netcdf(path))
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        OSError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except UNREADABLE as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         message = f"path = {str(path)!r}: it must be a whole fpsolve file, and is not ({reason}). {cure}"
         raise ValueError(message) from error
 
 
 def check_path(path: Any) -> Path:
-    """`path` as a `Path`, refused unless it ends in `.npz` or `.nc`."""
+    """`path` as a `Path`. **Raises** `ValueError` unless it ends in `.npz` or `.nc`."""
     path = Path(path)
     if path.suffix not in SUFFIXES:
-        raise_value_error(
-            "path", str(path), "it must end in .npz or .nc", "Name the file result.npz, or result.nc for netCDF."
-        )
+        cure = "Name the file result.npz, or result.nc for netCDF."
+        raise_value_error("path", str(path), "it must end in .npz or .nc", cure)
     return path
 
 
 def _write_npz(record: Record, file: BinaryIO) -> None:
+    """The arrays by name, and the header as JSON."""
     np.savez(file, allow_pickle=False, header=np.array(json.dumps(record.header)), **record.arrays)
 
 
 def _write_netcdf(dataset: Any, record: Record, folder: Path, file: BinaryIO) -> None:
-    """netCDF has no complex numbers: they become pairs of real arrays."""
+    """The dataset with the header as an attribute. netCDF has no complex numbers: they become pairs of real arrays."""
+    # Both parts are real variables with the same dimensions.
     split = [name for name in record.arrays if np.iscomplexobj(record.arrays[name])]
     for name in split:
-        dataset[name + "_real"], dataset[name + "_imag"] = dataset[name].real, dataset[name].imag
+        dataset[name + "_real"] = dataset[name].real
+        dataset[name + "_imag"] = dataset[name].imag
     dataset = dataset.drop_vars(split).assign_attrs(header=json.dumps(record.header))
+    # HDF5 needs a file with a name, and `file` is an open stream.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".netcdf.") as scratch:
         whole = Path(scratch) / "whole.nc"
         dataset.to_netcdf(whole, engine="h5netcdf")
@@ -109,8 +106,9 @@ def _write_netcdf(dataset: Any, record: Record, folder: Path, file: BinaryIO) ->
 
 
 def _read_netcdf(path: Path) -> tuple[dict[str, np.ndarray], Any]:
+    """The arrays by name, and the header."""
     with extra("io", "A .nc file"):
-        import h5netcdf  # noqa: F401  # what xarray opens the file with
+        import h5netcdf  # noqa: F401  # the engine by which xarray opens the file
         import xarray
     with xarray.open_dataset(path, engine="h5netcdf", decode_times=False) as dataset:
         return from_xarray(dataset), json.loads(dataset.attrs["header"])

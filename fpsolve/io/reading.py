@@ -1,4 +1,4 @@
-"""Records made of results, and of what a file held."""
+"""Records of results, and of the contents of files."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ AXES = {kind.__name__: kind for kind in (Line, Reflecting, Absorbing, Periodic, 
 
 
 def describe(result: Any) -> Record:
-    """A result as a `Record`; a `Record` as it is.
+    """The `Record` of a result; a `Record` is returned as it is.
 
     **Raises** `ValueError` for anything else, and for a result whose values are traced (inside `jit`, `vmap`, `grad`).
     """
@@ -29,13 +29,17 @@ def read_grid(axes: list[dict[str, Any]]) -> Grid:
 
 
 def check_record(arrays: dict[str, np.ndarray], header: Any) -> Record:
-    """A `Record` from what a file held. **Raises** `ValueError`, `KeyError` or `TypeError` where it does not add up."""
+    """A `Record` of the contents of a file. **Raises** `ValueError`, `KeyError` or `TypeError` where these are
+    inconsistent."""
+    # A header of this library, of a format that is known.
     if not isinstance(header, dict) or header.get("format") != "fpsolve":
         raise ValueError("it has no fpsolve header")
     if header["format_version"] > FORMAT_VERSION:
         raise ValueError(f"it has format {header['format_version']}, and this fpsolve reads up to {FORMAT_VERSION}")
     record = Record(header["kind"], read_grid(header["grid"]), arrays, header)
+    # The first array with a dimension fixes its length; all others must have the same.
     lengths = {f"x{i}": n for i, n in enumerate(record.grid.shape)}
+    # All arrays that a result of this kind has.
     missing = [name for name in DIMENSIONS[record.kind] if name not in arrays]
     if missing:
         raise ValueError(f"the array {missing[0]} is missing")

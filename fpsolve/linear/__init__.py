@@ -1,6 +1,6 @@
-"""Linear algebra that methods in time and eigen-solvers share."""
+"""Linear algebra that propagators and eigen-solvers share."""
 
 from .caratheodory_fejer import exponential_partial as exponential_partial
 from .lanczos import lowest_level as lowest_level
-from .tridiagonal import lowest_decay as lowest_decay
-from .tridiagonal import solve_chain as solve_chain
+from .shifted_tridiagonal import lowest_decay as lowest_decay
+from .shifted_tridiagonal import solve_shifted as solve_shifted

@@ -1,368 +1,174 @@
-"""Multigrid on the graph of a reversible chain: every level is a chain of the same kind, with fewer nodes.
+"""Multigrid on the graph of a reversible finite-volume operator: every level is a graph of the same kind.
 
-A finite-volume operator that balances in detail is a chain of masses m = w pi and rates r from node to node. It acts on
-values f (observables) or, symmetrically, on waves psi = sqrt(m) f,
+The operator acts on values f (observables) or, symmetrically, on waves psi = sqrt(m) f, with masses m and rates r,
 
-    F f = leaving f - sum_k r_jk f_k,      A psi = leaving psi - sum_k sqrt(r_jk r_kj) psi_k,      F 1 = A sqrt(m) = 0.
+    F f = out f - sum_k r_jk f_k,      A psi = out psi - sum_k sqrt(r_jk r_kj) psi_k,      F 1 = A sqrt(m) = 0,
 
-A coarse level merges pairs of nodes, one axis after the other. Where a pair (a, b) becomes J beside (a', b'), now K,
+where `out` is the sum of all rates from a node and of its killing rate. Between the levels
 
-    m_J = m_a + m_b,       s = m_a / m_J, m_b / m_J                       shares
-    across the axis        r_J = s_a r_a + s_b r_b                        conductances k = m r in parallel
-    along the axis         1 / k_JK = s_a / k_ab + 1 / k_ba' + s_b' / k_a'b'       resistances in series, from
-                                                                                   the centre of J's mass to K's
-    corrections            f_a = f_b = f_J;   a residual of J is the mean, by shares, of those of a and b
+    corrections      f_a = f_b = f_J for the pair (a, b) that is merged into J
+    residuals        that of J is the mean, by shares of the mass, of those of a and b
 
-which where pi is constant is half the sum of the edges. With sums alone a barrier that the coarse level does not
-resolve is off by orders of magnitude, and the cycle with it. Only ratios of masses occur, from the logarithm of pi, so
-that nothing overflows or is lost whatever pi spans. Walls and a well are terms of the diagonal; masses of a Schrödinger
-operator are w. The smoother is Chebyshev's polynomial of the fourth kind in the operator over its diagonal, whose
-spectrum lies in [0, 2].
+and the wave picture takes the square roots of the shares for both. The smoother is Chebyshev's polynomial of the fourth
+kind in the operator over its diagonal, whose spectrum lies in [0, 2]. `graph` coarsens, and says how axes are counted.
 
-References: Trottenberg, Oosterlee and Schüller, Multigrid (2001); Braess, Computing 55 (1995) 379 (aggregation, and why
-half the edges); Lottes, Numer. Linear Algebra Appl. 30 (2023) e2518 (the smoother).
+References: Trottenberg, Oosterlee and Schüller, Multigrid (2001); Lottes, Numer. Linear Algebra Appl. 30 (2023) e2518
+(the smoother).
 """
-
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from ..core.machine import EXACTLY
 from ..operator import EdgeOperator
+from .constants import CONSTANTS
+from .graph import ReversibleGraph, coarsened, graph_of, next_value, pairs, previous_value, spread_to_pairs
 
-BOTTOM = 100  # points that are solved directly
-SHORTEST = 4  # nodes of an axis that is still merged
-ISOTROPIC = 1.5  # axes are merged while their cells are at most so much wider than the narrowest
-SMOOTHER = ((1 / 5, 6 / 5), (0.0, 0.0))  # z <- a z + b r / leaving, after z = 2 r / (3 leaving); zero: residual only
-ITERATIONS = 200
-
-
-class Chain(eqx.Module):
-    """Rates up and down from each node along each axis, what leaves besides (`well`), and the logarithm of the masses,
-    -inf where a node takes no part; each array `(*shape)`."""
-
-    up: tuple[Array, ...]
-    down: tuple[Array, ...]
-    well: Array
-    log_mass: Array
-    rings: tuple[bool, ...] = eqx.field(static=True)
-    widths: tuple[float, ...] = eqx.field(static=True)
-
-    @property
-    def root(self) -> Array:
-        """sqrt(m), of unit norm: the ground state of A."""
-        root = jnp.exp((self.log_mass - jnp.max(self.log_mass)) / 2)
-        return root / jnp.linalg.norm(root)
+# The smoother, Lottes (2023), derived there: it starts with z = 2 r / (3 out), and each pair (a, b) is a further step
+# z <- a z + b r / out. The last pair only updates the residual.
+FIRST_STEP = 2 / 3
+FURTHER_STEPS = ((1 / 5, 6 / 5), (0.0, 0.0))
 
 
 class Level(eqx.Module):
-    """F or A on one level: its diagonal `out_rates`, one over it, and the couplings along each axis."""
+    """F or A on one level: its diagonal `out_rates`, the inverse of that, and the couplings to the next node up
+    (`above`) and down (`below`), one array an axis."""
 
     out_rates: Array
     inverse: Array
     above: tuple[Array, ...]
     below: tuple[Array, ...]
-    rings: tuple[bool, ...] = eqx.field(static=True)
+    periodic: tuple[bool, ...] = eqx.field(static=True)
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """-d, ..., -1."""
+        return tuple(range(-self.out_rates.ndim, 0))
 
     def apply(self, field: Array) -> Array:
         """F f or A psi, `(..., *shape)`."""
         answer = self.out_rates * field
-        for k, ring in enumerate(self.rings):
-            i = k - len(self.rings)
-            answer = answer - self.above[k] * _above(field, i, ring) - self.below[k] * _below(field, i, ring)
+        for axis in self.axes:
+            from_above = self.above[axis] * next_value(field, axis, self.periodic[axis])
+            from_below = self.below[axis] * previous_value(field, axis, self.periodic[axis])
+            answer = answer - from_above - from_below
         return answer
 
     @property
     def matrix(self) -> Array:
-        """The whole of it, `(size, size)`."""
+        """The whole matrix, `(size, size)`."""
         shape, size = self.out_rates.shape, self.out_rates.size
         identity = jnp.eye(size, dtype=self.out_rates.dtype)
         return self.apply(identity.reshape(size, *shape)).reshape(size, size).T
 
     def smooth(self, load: Array) -> tuple[Array, Array]:
-        """From zero towards the solution, and the residual left."""
+        """An approximate solution for `load`, from zero, and its residual."""
 
+        # A loop and not straight code: XLA would fuse the steps, and compute the earlier ones again for each neighbour.
         def step(state: tuple[Array, Array, Array], numbers: Array) -> tuple[tuple[Array, Array, Array], None]:
-            x, residual, z = state  # a loop, since XLA would else compute earlier steps anew for each neighbour
+            x, residual, z = state
             residual = residual - self.apply(z)
             z = numbers[0] * z + numbers[1] * (self.inverse * residual)
             return (x + z, residual, z), None
 
-        first = 2 / 3 * (self.inverse * load)
-        numbers = jnp.asarray(SMOOTHER, load.dtype)
+        first = FIRST_STEP * (self.inverse * load)
+        numbers = jnp.asarray(FURTHER_STEPS, load.dtype)
         return jax.lax.scan(step, (first, load, first), numbers)[0][:2]
 
 
 class Multigrid(eqx.Module):
-    """Levels from fine to coarse; between them, weights that corrections are spread with and residuals gathered."""
+    """Levels from fine to coarse; between them, weights for corrections and for residuals."""
 
-    chains: tuple[Chain, ...]
+    graphs: tuple[ReversibleGraph, ...]
     levels: tuple[Level, ...]
-    spreads: tuple[Array, ...]
-    gathers: tuple[Array, ...]
-    bottom: Array
+    prolongation_weights: tuple[Array, ...]
+    restriction_weights: tuple[Array, ...]
+    bottom_inverse: Array  # of the coarsest level, (size, size)
 
     def cycle(self, load: Array, level: int = 0) -> Array:
         """Close to the inverse of `levels[level]` times `load` `(..., *shape)`: one V-cycle.
 
-        **Keeps**: in the wave picture, symmetric and positive (on the complement of sqrt(m) where nothing leaves).
+        **Keeps**: in the wave picture, symmetric and positive (on the complement of sqrt(m) where nothing is killed).
         **Cost**: about eight applications of the operator.
         """
         now = self.levels[level]
         if level == len(self.levels) - 1:
-            flat = load.reshape(*load.shape[: load.ndim - len(now.rings)], -1)
-            return jnp.matmul(flat, self.bottom.T, precision=EXACTLY).reshape(load.shape)
+            flat = load.reshape(*load.shape[: load.ndim - len(now.axes)], -1)
+            return jnp.matmul(flat, self.bottom_inverse.T, precision=EXACTLY).reshape(load.shape)
+        # Smooth, correct from the level below, and smooth again: the same smoother before and after keeps the cycle
+        # symmetric, as conjugate gradients and LOBPCG need.
         x, residual = now.smooth(load)
         x = x + self.prolong(self.cycle(self.restrict(residual, level), level + 1), level)
         return x + now.smooth(load - now.apply(x))[0]
 
     def prolong(self, coarse: Array, level: int) -> Array:
         """From the level below `level` to it."""
-        spread = self.spreads[level]
-        for i, (n, few) in enumerate(zip(spread.shape, coarse.shape[coarse.ndim - spread.ndim :], strict=True)):
-            if few < n:
-                axis = coarse.ndim - spread.ndim + i
-                coarse = jax.lax.slice_in_dim(jnp.repeat(coarse, 2, axis), 0, n, axis=axis)
-        return spread * coarse
+        for axis in self._merged_axes(level):
+            coarse = spread_to_pairs(coarse, axis, self.graphs[level].shape[axis])
+        return self.prolongation_weights[level] * coarse
 
     def restrict(self, fine: Array, level: int) -> Array:
         """From `level` to the one below it."""
-        fine = self.gathers[level] * fine
-        d = len(self.levels[level].rings)
-        for i, few in enumerate(self.levels[level + 1].out_rates.shape):
-            if few < fine.shape[fine.ndim - d + i]:
-                fine = sum(_halves(fine, i - d), start=jnp.zeros((), fine.dtype))
+        fine = self.restriction_weights[level] * fine
+        for axis in self._merged_axes(level):
+            fine = sum(pairs(fine, axis), start=jnp.zeros((), fine.dtype))
         return fine
+
+    def _merged_axes(self, level: int) -> list[int]:
+        fine, coarse = self.graphs[level], self.graphs[level + 1]
+        return [axis for axis in fine.axes if coarse.shape[axis] < fine.shape[axis]]
 
 
 def wave_multigrid(operator: EdgeOperator) -> Multigrid:
-    """Multigrid for H between the roots of the weights, w^(1/2) H w^(-1/2), a well less its lowest value.
+    """Multigrid for w^(1/2) H w^(-1/2), w the weights; a potential term is shifted so that its lowest value is zero.
 
     **Arguments**: `operator`, a process that balances in detail or a Schrödinger operator. **Cost**: 2 d + 6 fields.
     """
-    chain = chain_of(operator)
-    alone = operator.well is None and all(axis.boundary != "absorbing" for axis in operator.grid.axes)
-    chains, shares = _coarsened(chain)
+    graphs, shares = coarsened(graph_of(operator))
+    levels = tuple(_wave_level(graph) for graph in graphs)
+    conserves_mass = operator.potential_term is None and not operator.grid.absorbs
     roots = tuple(jnp.sqrt(share) for share in shares)
-
-    def level(chain: Chain) -> Level:
-        d, above = len(chain.rings), []
-        for k, ring in enumerate(chain.rings):
-            above.append(jnp.sqrt(chain.up[k]) * jnp.sqrt(_above(chain.down[k], k - d, ring)))
-        below = [
-            _below(coupling, k - d, ring) for k, (coupling, ring) in enumerate(zip(above, chain.rings, strict=True))
-        ]
-        return _level(chain, tuple(above), tuple(below))
-
-    levels = tuple(level(chain) for chain in chains)
-    matrix, ground = levels[-1].matrix, chains[-1].root.ravel()
-    null = jnp.outer(ground, ground) if alone else jnp.zeros_like(matrix)
-    sizes, turn = jnp.linalg.eigh(matrix + jnp.max(levels[-1].out_rates) * null, symmetrize_input=True)
-    floor = 8 * len(sizes) * jnp.finfo(sizes.dtype).eps * jnp.max(sizes)
-    rest = turn - jnp.matmul(null, turn, precision=EXACTLY)
-    bottom = jnp.matmul(rest / jnp.maximum(sizes, floor), rest.T, precision=EXACTLY)
-    return Multigrid(chains, levels, roots, roots, bottom)
+    return Multigrid(graphs, levels, roots, roots, _bottom_inverse(graphs[-1], levels[-1], conserves_mass))
 
 
-def chain_of(operator: EdgeOperator, clamped: Array | None = None) -> Chain:
-    """The chain of an operator; nodes where `clamped` is true are taken out, and what reaches them leaves."""
-    grid, d, dtype = operator.grid, operator.grid.ndim, operator.up[0].dtype
-    well = jnp.zeros(grid.shape, dtype) if operator.well is None else operator.well - jnp.min(operator.well)
-    log_mass = jnp.log(grid.weights.astype(dtype))
-    log_mass = log_mass if operator.log_sqrt_pi is None else log_mass + 2 * operator.log_sqrt_pi
-    up, down, rings = [], [], tuple(axis.boundary == "periodic" for axis in grid.axes)
-    for i, axis in enumerate(grid.axes):
-        weights = jnp.asarray(axis.weights, dtype).reshape(-1, *[1] * (d - 1 - i))
-        upper, lower = operator.up[i], operator.down[i]
-        if axis.boundary == "no_flux":
-            upper, lower = _padded(upper, i - d, (0, 1)), _padded(lower, i - d, (1, 0))
-        elif axis.boundary == "absorbing":
-            upper, lower = (jax.lax.slice_in_dim(u, a, a + axis.n, axis=i) for u, a in ((upper, 1), (lower, 0)))
-        else:
-            lower = _below(lower, i - d, True)
-        upper, lower = upper / weights, lower / weights
-        if clamped is not None:
-            taken = _above(clamped, i - d, rings[i]), _below(clamped, i - d, rings[i])
-            well = well + jnp.where(taken[0], upper, 0) + jnp.where(taken[1], lower, 0)
-            upper, lower = jnp.where(clamped | taken[0], 0, upper), jnp.where(clamped | taken[1], 0, lower)
-        up.append(upper)
-        down.append(lower)
-    if clamped is not None:
-        well, log_mass = jnp.where(clamped, 0, well), jnp.where(clamped, -jnp.inf, log_mass)
-    return Chain(tuple(up), tuple(down), well, log_mass, rings, tuple(axis.length / axis.n for axis in grid.axes))
+def _wave_level(graph: ReversibleGraph) -> Level:
+    """A on one graph. The two rates of an edge are square-rooted one by one, because their product may overflow."""
+    above, below = [], []
+    for axis in graph.axes:
+        periodic = graph.periodic[axis]
+        coupling = jnp.sqrt(graph.up[axis]) * jnp.sqrt(next_value(graph.down[axis], axis, periodic))
+        above.append(coupling)
+        below.append(previous_value(coupling, axis, periodic))
+    return make_level(graph, tuple(above), tuple(below))
 
 
-def _coarsened(chain: Chain) -> tuple[tuple[Chain, ...], tuple[Array, ...]]:
-    """All chains from fine to coarse, and the share of each node in the node that it becomes a part of."""
-    chains, shares = [chain], []
-    while chain.well.size > BOTTOM and (axes := _axes_to_merge(chain)):
-        for k in axes:
-            chain = _merge(chain, k)
-        fine = chains[-1].log_mass
-        parents = chain.log_mass
-        for k in axes:
-            parents = jax.lax.slice_in_dim(jnp.repeat(parents, 2, k), 0, fine.shape[k], axis=k)
-        shares.append(jnp.where(fine > -jnp.inf, jnp.exp(fine - parents), 0))
-        chains.append(chain)
-    return tuple(chains), tuple(shares)
+def _bottom_inverse(graph: ReversibleGraph, level: Level, conserves_mass: bool) -> Array:
+    """The inverse of A on the coarsest graph; where mass is conserved, on the complement of its null vector sqrt(m)."""
+    matrix, ground = level.matrix, graph.sqrt_mass.ravel()
+    null = jnp.outer(ground, ground) if conserves_mass else jnp.zeros_like(matrix)
+    # The null vector is raised to the top of the spectrum and projected out of the eigenvectors, so no eigenvalue is
+    # zero. Eigenvalues below rounding are raised to it.
+    values, vectors = jnp.linalg.eigh(matrix + jnp.max(level.out_rates) * null, symmetrize_input=True)
+    rounding = CONSTANTS.bottom_roundings * len(values) * jnp.finfo(values.dtype).eps * jnp.max(values)
+    projected = vectors - jnp.matmul(null, vectors, precision=EXACTLY)
+    return jnp.matmul(projected / jnp.maximum(values, rounding), projected.T, precision=EXACTLY)
 
 
-def _axes_to_merge(chain: Chain) -> list[int]:
-    long = [k for k, n in enumerate(chain.well.shape) if n >= SHORTEST]
-    narrowest = min((chain.widths[k] for k in long), default=0.0)
-    return [k for k in long if chain.widths[k] <= ISOTROPIC * narrowest]
-
-
-def _merge(chain: Chain, k: int) -> Chain:
-    """Pairs along axis k; the last node of an odd number stays alone."""
-    d, ring, n = len(chain.rings), chain.rings[k], chain.well.shape[k]
-    masses = _halves(chain.log_mass, k - d, -jnp.inf)
-    apart = jnp.where(masses[0] == masses[1], 0, masses[0] - masses[1])
-    shares = jax.nn.sigmoid(apart), jax.nn.sigmoid(-apart)
-
-    def mean(u: Array) -> Array:
-        a, b = _halves(u, k - d)
-        return shares[0] * a + shares[1] * b
-
-    (up_a, up_b), (down_a, down_b) = _halves(chain.up[k], k - d), _halves(chain.down[k], k - d)
-    alone = np.arange(len(range(0, n, 2))).reshape(-1, *[1] * (d - 1 - k)) == n // 2  # the last of an odd number
-    upwards, downwards = jnp.where(alone, up_a, shares[1] * up_b), shares[0] * down_a
-    # Resistances s_a / k_ab and s_b' / k_a'b' over that of the link between a pair and the next.
-    inside_below = jnp.where(alone | (shares[0] == 0), 0, _ratio(upwards, up_a))
-    inside_above = jnp.where(shares[1] == 0, 0, _ratio(downwards, down_b))
-    up, down = [mean(u) for u in chain.up], [mean(u) for u in chain.down]
-    up[k] = upwards / (1 + inside_below + _above(inside_above, k - d, ring))
-    down[k] = downwards / (1 + inside_above + _below(inside_below, k - d, ring))
-    widths = tuple(2 * width if i == k else width for i, width in enumerate(chain.widths))
-    return Chain(tuple(up), tuple(down), mean(chain.well), jnp.logaddexp(*masses), chain.rings, widths)
-
-
-def _ratio(a: Array, b: Array) -> Array:
-    """a / b for numbers >= 0; large where b alone is zero."""
-    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1), jnp.where(a > 0, jnp.finfo(a.dtype).max / 4, 0))
-
-
-def _level(chain: Chain, above: tuple[Array, ...], below: tuple[Array, ...]) -> Level:
-    out_rates = sum((*chain.up, *chain.down), start=chain.well)
-    return Level(out_rates, 1 / jnp.where(out_rates > 0, out_rates, 1), above, below, chain.rings)
-
-
-class GraphSolution(NamedTuple):
-    """`values` `(*shape)`; `error`, the change that one more cycle would make, largest over the nodes and relative to
-    the largest value; `iterations`."""
-
-    values: Array
-    error: Array
-    iterations: Array
-
-
-def solve_graph(operator: EdgeOperator, load: Array, clamped: Array, values: Array, tol: Array) -> GraphSolution:
-    """f with -L* f = load on the nodes that are not clamped and f = values on those that are.
-
-    (-L* f)_j = sum_k r_jk (f_j - f_k) is the backward generator; at an open end f = 0 on the wall. Conjugate gradients
-    in the masses, preconditioned by a cycle, then cycles alone, which reach the nodes that have next to no mass.
-
-    **Arguments**: `operator`, one that balances in detail, without a well; `load` and `values` `(*shape)`; `clamped`
-    `(*shape)` of booleans, at least one of them true unless an axis is open; `tol`, the relative error asked for.
-    **Returns** a `GraphSolution`. **Keeps**: jit and vmap; not differentiated. **Cost**: some ten to twenty cycles
-    whatever the size of the grid and the height of the barriers.
-
-    ```python
-    import jax.numpy as jnp
-    import fpsolve as fp
-    from fpsolve.linear.multigrid import solve_graph
-
-    axis = fp.Absorbing(-1.0, 1.0, 64)
-    operator = fp.ScharfetterGummel().build(fp.FokkerPlanck(fp.Harmonic()), fp.Grid(axis), 0.0, float, True)
-    times = solve_graph(operator, jnp.ones(64), jnp.zeros(64, bool), jnp.zeros(64), jnp.asarray(1e-5)).values
-    ```
-    """
-    chain = chain_of(operator, clamped)
-    fixed = jnp.where(clamped, values, 0)
-    whole = chain_of(operator)
-    arrives = sum(
-        (
-            whole.up[k] * _above(fixed, k - load.ndim, ring) + whole.down[k] * _below(fixed, k - load.ndim, ring)
-            for k, ring in enumerate(whole.rings)
-        ),
-        start=load,
-    )
-    load = jnp.where(clamped, 0, arrives)
-    multigrid = _value_multigrid(chain)
-    action, cycle = multigrid.levels[0].apply, multigrid.cycle
-    masses = chain.root**2
-    product = lambda u, v: jnp.sum(masses * u * v)
-    largest = lambda u: jnp.max(jnp.abs(u))
-    floor = 16 * jnp.finfo(load.dtype).eps
-    tol = jnp.maximum(tol, floor)
-
-    def far(x: Array, z: Array) -> Array:
-        return largest(z) > tol * largest(x + z)
-
-    def descend(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        x, r, z, p, energy, k = state
-        image = action(p)
-        step = _quotient(energy, product(p, image))
-        x, r = x + step * p, r - step * image
-        z = cycle(r)
-        after = product(r, z)
-        return x, r, z, z + _quotient(after, energy) * p, after, k + 1
-
-    def correct(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        x, z, k = state
-        x = x + z
-        return x, cycle(load - action(x)), k + 1
-
-    z = cycle(load)
-    first = product(load, z)
-    zero = jnp.zeros((), int)
-    unfinished = lambda s: far(s[0], s[2]) & (s[4] > (tol / 8) ** 2 * first) & (s[5] < ITERATIONS)
-    x, *_, k = jax.lax.while_loop(unfinished, descend, (jnp.zeros_like(load), load, z, z, first, zero))
-    again = lambda s: far(s[0], s[1]) & (s[2] < ITERATIONS)
-    x, z, k = jax.lax.while_loop(again, correct, (x, cycle(load - action(x)), k))
-    size = jnp.maximum(largest(x), largest(fixed))
-    return GraphSolution(x + fixed, _quotient(largest(z), size), k)
-
-
-def _value_multigrid(chain: Chain) -> Multigrid:
+def value_multigrid(graph: ReversibleGraph) -> Multigrid:
     """Multigrid for F."""
-    chains, shares = _coarsened(chain)
-    levels = tuple(_level(one, one.up, one.down) for one in chains)
+    graphs, shares = coarsened(graph)
+    levels = tuple(make_level(one, one.up, one.down) for one in graphs)
     matrix = levels[-1].matrix
-    lost = levels[-1].out_rates.ravel() == 0
-    bottom = jnp.linalg.inv(matrix + jnp.diag(lost.astype(matrix.dtype)))
-    spreads = tuple((share > 0).astype(share.dtype) for share in shares)
-    return Multigrid(chains, levels, spreads, shares, bottom)
+    # Nodes that take no part have empty rows, and ones on the diagonal keep the matrix regular.
+    empty = levels[-1].out_rates.ravel() == 0
+    bottom_inverse = jnp.linalg.inv(matrix + jnp.diag(empty.astype(matrix.dtype)))
+    takes_part = tuple((share > 0).astype(share.dtype) for share in shares)
+    return Multigrid(graphs, levels, takes_part, shares, bottom_inverse)
 
 
-def _quotient(a: Array, b: Array) -> Array:
-    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1), 0)
-
-
-def _above(u: Array, i: int, ring: bool) -> Array:
-    """At each node the value of the next one up along axis i < 0; zero beyond an end."""
-    if ring:
-        return jnp.roll(u, -1, i)
-    return _padded(jax.lax.slice_in_dim(u, 1, u.shape[i], axis=u.ndim + i), i, (0, 1))
-
-
-def _below(u: Array, i: int, ring: bool) -> Array:
-    if ring:
-        return jnp.roll(u, 1, i)
-    return _padded(jax.lax.slice_in_dim(u, 0, u.shape[i] - 1, axis=u.ndim + i), i, (1, 0))
-
-
-def _padded(u: Array, i: int, ends: tuple[int, int], fill: float = 0.0) -> Array:
-    return jnp.pad(u, [ends if k == u.ndim + i else (0, 0) for k in range(u.ndim)], constant_values=fill)
-
-
-def _halves(u: Array, i: int, fill: float = 0.0) -> tuple[Array, Array]:
-    """The first and the second of each pair along axis i < 0; `fill` where there is no second."""
-    n, axis = u.shape[i], u.ndim + i
-    first = jax.lax.slice_in_dim(u, 0, n, 2, axis)
-    second = jax.lax.slice_in_dim(u, 1, n, 2, axis)
-    return first, _padded(second, i, (0, n % 2), fill)
+def make_level(graph: ReversibleGraph, above: tuple[Array, ...], below: tuple[Array, ...]) -> Level:
+    """A level with the couplings `above` and `below`, and the diagonal of the graph."""
+    out_rates = sum((*graph.up, *graph.down), start=graph.killing)
+    return Level(out_rates, 1 / jnp.where(out_rates > 0, out_rates, 1), above, below, graph.periodic)

@@ -1,145 +1,185 @@
-"""Tridiagonal and cyclic systems of a chain of nodes that exchange mass, solved without a subtraction.
+"""Tridiagonal systems along one axis of a finite-volume operator, factored once and solved without a subtraction.
 
-    (shift + excess_j + up_j + down_{j-1}) x_j - up_{j-1} x_{j-1} - down_j x_{j+1} = load_j
+    (s - h L_i) x = b,      L_i the part of L along axis i,   s > 0 the column sums of the matrix (in mass per cell)
 
-Column j sums to shift + excess_j: what leaves the chain there. Node after node is eliminated as a state of a Markov
-chain is censored. The node's excess and its load pass to its neighbours,
+All lines of nodes along axis i are independent systems. Each matrix is tridiagonal (cyclic on a ring) with a positive
+diagonal d and non-positive couplings -up (to the node above) and -down (to the node below). Elimination from the first
+node to the last, with column sums s' in the place of diagonals,
 
-    pivot = s_j + up_j,  s_{j+1} = shift + excess_{j+1} + down_j s_j / pivot,  y_{j+1} = load_{j+1} + up_j y_j / pivot,
+    d_j = s'_j + up_j,        s'_{j+1} = s_{j+1} + down_j s'_j / d_j,
+    y_{j+1} = b_{j+1} + (up_j / d_j) y_j,      x_j = (y_j + down_j x_{j+1}) / d_j,
 
-so the diagonal, which would lose the slow modes in rounding, is never formed: every term is a sum of numbers within the
-sector between the positive axis and the shift. A chain that leaves a node at the rate 1e6 and a shift of 1e-12 keep
-all their digits. On a ring the last node stays linked to the one in hand and is eliminated last.
+adds, multiplies and divides non-negative numbers only. So b >= 0 gives x >= 0 exactly, every entry keeps its relative
+accuracy whatever h is, and mass and the stationary density are kept to rounding, where ordinary elimination loses
+the digits of h |L|. On a ring the last node is eliminated last; its pivot is a sum of the same kind.
 
-References: Grassmann, Taksar and Heyman, Oper. Res. 33 (1985) 1107; O'Cinneide, Numer. Math. 65 (1993) 109.
+References: Grassmann, Taksar and Heyman, Oper. Res. 33 (1985) 1107; Alfa, Xue and Ye, Math. Comp. 71 (2002) 217.
 """
 
-from typing import Any
+from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-MOST_STEPS = 60
+from ..operator import EdgeOperator
+from .recurrence import solve_recurrence
 
 
-def solve_chain(shift: Array, excess: Array, up: Array, down: Array, load: Array, ring: bool) -> Array:
-    """x `(n, K)` for each shift.
+class RingCorner(NamedTuple):
+    """The last node of a ring against the n - 1 others, whose matrix is T. Each array is `(..., n - 1)`, `pivot` is
+    `(...)`."""
 
-    **Arguments**: `shift` `(K,)`, real or complex; `excess` and `load` `(n,)`; `up[j]` `(n,)` the rate from node j to
-    j + 1, `down[j]` that from j + 1 back; their last entries link the last node to the first on a `ring` and are
-    not read otherwise. **Keeps**: each solution to a relative accuracy of a few roundings where shift + excess has a
-    positive real part, whatever the ratio of the rates. **Cost**: O(n K); on a CPU two sweeps along the chain, on an
-    accelerator log2 n levels of odd-even elimination, which costs a few times more work.
+    to_last: Array  # couplings from the others to the last node
+    from_last: Array  # couplings from the last node to the others
+    response: Array  # T^{-1} from_last
+    transposed_response: Array  # T^{-T} to_last
+    pivot: Array  # of the last node, after all others are eliminated
+
+
+class TridiagonalFactors(eqx.Module):
+    """The factors of s - h L_i for all lines along axis i. `factor_tridiagonal` builds them.
+
+    Arrays have the axis last; `up` and `down` are the couplings h L_i in mass, and `corner` is None unless the axis is
+    a ring.
     """
-    sweep, fold = (_sweep_ring, _fold_ring) if ring else (_sweep_line, _fold_line)
-    return jax.lax.platform_dependent(shift, excess, up, down, load, cpu=sweep, default=fold)
+
+    weights: Array
+    pivots: Array
+    up: Array
+    down: Array
+    corner: RingCorner | None
+    axis: int = eqx.field(static=True)  # counted from the end, below zero
+
+    def solve(self, field: Array) -> Array:
+        """x from b, `(..., *shape)`: non-negative where b is."""
+        load = self.weights * jnp.moveaxis(field, self.axis, -1)  # mass of each cell
+        if self.corner is None:
+            mass = _eliminate(self.pivots, self.up, self.down, load)
+        else:
+            others = _eliminate(self.pivots, self.up, self.down, load[..., :-1])
+            last = (load[..., -1] + jnp.sum(self.corner.to_last * others, -1)) / self.corner.pivot
+            mass = _append(others + last[..., None] * self.corner.response, last)
+        return jnp.moveaxis(mass / self.weights, -1, self.axis)
+
+    def solve_transposed(self, field: Array) -> Array:
+        """The solution of the transposed system, in the plain inner product of fields."""
+        load = jnp.moveaxis(field, self.axis, -1) / self.weights
+        if self.corner is None:
+            x = _eliminate_transposed(self.pivots, self.up, self.down, load)
+        else:
+            others = _eliminate_transposed(self.pivots, self.up, self.down, load[..., :-1])
+            last = (load[..., -1] + jnp.sum(self.corner.from_last * others, -1)) / self.corner.pivot
+            x = _append(others + last[..., None] * self.corner.transposed_response, last)
+        return jnp.moveaxis(self.weights * x, -1, self.axis)
 
 
-def _sweep_line(shift: Array, excess: Array, up: Array, down: Array, load: Array) -> Array:
-    def forth(carry: Any, node: Any) -> Any:
-        (s, y), (excess, up, down, load) = carry, node
-        s, y = s + (shift + excess), y + load
-        inverse = 1 / (s + up)
-        return (down * s * inverse, up * y * inverse), (inverse, y)
+def factor_tridiagonal(operator: EdgeOperator, i: int, h: Array, column_sums: Array) -> TridiagonalFactors:
+    """Factor s - h L_i along axis i, without the potential term; `column_sums` s `(*shape)` is positive.
 
-    def back(after: Array, node: Any) -> Any:
-        inverse, y, down = node
-        x = (y + down * after) * inverse
-        return x, x
-
-    up, down = up.at[-1].set(0), down.at[-1].set(0)
-    none = jnp.zeros_like(shift)
-    _, (inverse, y) = jax.lax.scan(forth, (none, none), (excess, up, down, load))
-    return jax.lax.scan(back, none, (inverse, y, down), reverse=True)[1]
-
-
-def _sweep_ring(shift: Array, excess: Array, up: Array, down: Array, load: Array) -> Array:
-    def forth(carry: Any, node: Any) -> Any:
-        (s, y, to, back, s_last, y_last), (excess, up, down, load) = carry, node
-        s, y = s + (shift + excess), y + load
-        inverse = 1 / (s + up + to)
-        onward = (down * s * inverse, up * y * inverse, down * to * inverse, up * back * inverse)
-        return (*onward, s_last + back * s * inverse, y_last + to * y * inverse), (inverse, y, back)
-
-    def back(carry: Any, node: Any) -> Any:
-        (after, last), (inverse, y, link, down) = carry, node
-        x = (y + down * after + link * last) * inverse
-        return (x, last), x
-
-    none = jnp.zeros_like(shift)
-    nodes = (excess[:-1], up[:-1], down[:-1], load[:-1])
-    start = (none, none, none + down[-1], none + up[-1], none, none)
-    (s, y, _, _, s_last, y_last), (inverse, loads, links) = jax.lax.scan(forth, start, nodes)
-    last = (load[-1] + y + y_last) / (shift + excess[-1] + s + s_last)
-    x = jax.lax.scan(back, (last, last), (inverse, loads, links, down[:-1]), reverse=True)[1]
-    return jnp.concatenate([x, last[None]])
-
-
-def _fold_line(shift: Array, excess: Array, up: Array, down: Array, load: Array) -> Array:
-    return _fold_ring(shift, excess, up.at[-1].set(0), down.at[-1].set(0), load)
-
-
-def _fold_ring(shift: Array, excess: Array, up: Array, down: Array, load: Array) -> Array:
-    wide = lambda u: jnp.zeros_like(shift) + u[:, None]
-    return _fold(shift + excess[:, None], wide(up), wide(jnp.roll(down, 1)), wide(load))
-
-
-def _fold(s: Array, up: Array, down: Array, load: Array) -> Array:
-    """Eliminate every second node of a ring, solve for the others, fill in; `down[j]` leads from node j to j - 1."""
-    n = s.shape[0]
-    if n == 1:
-        return load / s
-    (s_odd, up_odd, down_odd, y), (s, up, down, load) = zip(
-        *((u[1::2], u[0::2]) for u in (s, up, down, load)), strict=True
-    )
-    inverse = 1 / (s_odd + up_odd + down_odd)
-    if n % 2 == 0:
-        above, below, drop = (lambda u: u), (lambda u: jnp.roll(u, 1, 0)), (lambda u: jnp.roll(u, -1, 0))
-        direct = (0.0, 0.0)
-    else:
-        none = jnp.zeros_like(s_odd[:1])
-        above, below = (lambda u: jnp.concatenate([u, none])), (lambda u: jnp.concatenate([none, u]))
-        drop = lambda u: u[1:]
-        first = jnp.arange(s.shape[0])[:, None] == 0
-        direct = (jnp.where(first[::-1], up, 0), jnp.where(first, down, 0))
-    share, flow = s_odd * inverse, y * inverse
-    x = _fold(
-        s + up * above(share) + down * below(share),
-        up * above(up_odd * inverse) + direct[0],
-        down * below(down_odd * inverse) + direct[1],
-        load + above(down_odd * flow) + below(up_odd * flow),
-    )
-    k = n // 2
-    odd = flow + inverse * (up[:k] * x[:k] + drop(down) * drop(x))
-    paired = jnp.stack([x[:k], odd], axis=1).reshape(2 * k, *x.shape[1:])
-    return paired if n % 2 == 0 else jnp.concatenate([paired, x[-1:]])
-
-
-def lowest_decay(excess: Array, up: Array, down: Array, ring: bool) -> Array:
-    """The lowest level of the chain's matrix (shift 0) from below, by Noda's iteration; not differentiated.
-
-        x' = (M - level)^-1 x,      level' = level + min_j x_j / x'_j <= lowest level,      quadratically convergent
-
-    **Reference**: Noda, Numer. Math. 17 (1971) 382.
+    **Cost**: a recurrence along the axis, and three fields. Not differentiated.
     """
-    excess, up, down = jax.lax.stop_gradient((excess, up, down))
-    n = excess.shape[0]
-    unit = jnp.mean(up + down) / n**2  # about the spacing of the lowest levels
-    epsilon = jnp.finfo(excess.dtype).eps
+    axis, grid = operator.grid.axes[i], operator.grid
+    last_axis = lambda u: jnp.moveaxis(jax.lax.stop_gradient(u), i, -1)
+    up = last_axis(operator.up[i])
+    down = last_axis(operator.down[i])
+    h = jax.lax.stop_gradient(h)
+    weights = jnp.asarray(axis.weights, up.dtype)
+    sums = last_axis(jnp.broadcast_to(column_sums, grid.shape))
+    # What a wall absorbs leaves the system, so it is part of the column sum and not a coupling.
+    if axis.boundary == "absorbing":
+        sums = sums.at[..., 0].add(h * down[..., 0] / weights[0])
+        sums = sums.at[..., -1].add(h * up[..., -1] / weights[-1])
+        up, down = up[..., 1:-1], down[..., 1:-1]
+    if axis.boundary != "periodic":
+        up = h * up / weights[:-1]
+        down = h * down / weights[1:]
+        return TridiagonalFactors(weights, _pivots(sums, up, down), up, down, None, i - grid.ndim)
+    return _factor_ring(up, down, weights, sums, h, i - grid.ndim)
 
-    def improve(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        level, x, _, k = state
-        after = solve_chain(-level[None], excess, up, down, x, ring)[:, 0]
-        sound = jnp.all(after >= 0) & jnp.all(jnp.isfinite(after)) & jnp.any(after > 0)
-        held = after > jnp.finfo(x.dtype).tiny * 1e3 * jnp.max(after)
-        rise = jnp.min(jnp.where(held, x / jnp.where(held, after, 1), jnp.inf))
-        rise = jnp.where(sound, rise, 0)
-        return level + rise, jnp.where(sound, after / jnp.max(after), x), rise, k + 1
 
-    def unfinished(state: tuple[Array, Array, Array, Array]) -> Array:
-        level, _, rise, k = state
-        return (rise > 8 * epsilon * (jnp.abs(level) + unit)) & (k < MOST_STEPS)
+def _factor_ring(up: Array, down: Array, weights: Array, sums: Array, h: Array, axis: int) -> TridiagonalFactors:
+    """The factors for a ring: those of the first n - 1 nodes, and the last node as a `RingCorner`."""
+    # The last face joins the last node, below it, to the first node, above it.
+    first_to_last = h * down[..., -1] / weights[0]
+    last_to_first = h * up[..., -1] / weights[-1]
+    up = h * up[..., :-1] / weights[:-1]
+    down = h * down[..., :-1] / weights[1:]
+    at_ends = lambda first, end: jnp.zeros_like(up).at[..., 0].add(first).at[..., -1].add(end)
+    to_last = at_ends(first_to_last, up[..., -1])
+    from_last = at_ends(last_to_first, down[..., -1])
+    up, down = up[..., :-1], down[..., :-1]
+    pivots = _pivots(sums[..., :-1] + to_last, up, down)
+    response = _eliminate(pivots, up, down, from_last)
+    transposed_response = _eliminate_transposed(pivots, up, down, to_last)
+    # The diagonal of the last node minus what comes back from the others cancels. The column sums that its mass meets
+    # on its way are the same number as a sum of positive terms.
+    pivot = sums[..., -1] + jnp.sum(sums[..., :-1] * response, -1)
+    corner = RingCorner(to_last, from_last, response, transposed_response, pivot)
+    return TridiagonalFactors(weights, pivots, up, down, corner, axis)
 
-    start = (jnp.min(excess) - unit, jnp.ones(n, excess.dtype), unit, jnp.asarray(0))
-    return jax.lax.stop_gradient(jax.lax.while_loop(unfinished, improve, start)[0])
+
+def _pivots(sums: Array, up: Array, down: Array) -> Array:
+    """d_j = s'_j + up_j, `(..., n)`."""
+    eliminated = jax.lax.platform_dependent(sums, up, down, cpu=column_sums_by_scan, default=column_sums_by_tree)
+    return eliminated + _pad_last(up)
+
+
+def column_sums_by_scan(sums: Array, up: Array, down: Array) -> Array:
+    """The column sums s' `(..., n)` in the course of the elimination, by a loop."""
+
+    def step(eliminated: Array, entry: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        own, up, down = entry
+        eliminated = own + down * (eliminated / (eliminated + up))
+        return eliminated, eliminated
+
+    axis_first = lambda u: jnp.moveaxis(u, -1, 0)
+    later = (axis_first(sums[..., 1:]), axis_first(up), axis_first(down))
+    return jnp.concatenate([sums[..., :1], jnp.moveaxis(jax.lax.scan(step, sums[..., 0], later)[1], 0, -1)], -1)
+
+
+def column_sums_by_tree(sums: Array, up: Array, down: Array) -> Array:
+    """The same in a tree of depth log2 n, for accelerators.
+
+    The map from s'_j to s'_{j+1} is a quotient of linear forms with positive coefficients. Such maps are composed as
+    products of 2 x 2 matrices.
+    """
+    start, later = sums[..., :1], sums[..., 1:]
+    maps = jnp.stack([later + down, later * up, jnp.ones_like(up), up])
+
+    def compose(first: Array, second: Array) -> Array:
+        a, b, c, d = second
+        e, f, g, k = first
+        product = jnp.stack([a * e + b * g, a * f + b * k, c * e + d * g, c * f + d * k])
+        return product / jnp.max(product, 0)  # a common factor changes no quotient, and products would overflow
+
+    a, b, c, d = jax.lax.associative_scan(compose, maps / jnp.max(maps, 0), axis=-1)
+    return jnp.concatenate([start, (a * start + b) / (c * start + d)], -1)
+
+
+def _eliminate(pivots: Array, up: Array, down: Array, load: Array) -> Array:
+    """x `(..., n)` from b: forward elimination, then back substitution."""
+    y = solve_recurrence(_like(load, _pad_first(up / pivots[..., :-1])), load)
+    return solve_recurrence(_like(load, _pad_last(down / pivots[..., :-1])), y / pivots, reverse=True)
+
+
+def _eliminate_transposed(pivots: Array, up: Array, down: Array, load: Array) -> Array:
+    """The same for the transposed matrix, which has `up` and `down` exchanged and the same pivots."""
+    return _eliminate(pivots, down, up, load)
+
+
+def _like(load: Array, factors: Array) -> Array:
+    return jnp.broadcast_to(factors, load.shape)
+
+
+def _pad_first(u: Array) -> Array:
+    return jnp.pad(u, [(0, 0)] * (u.ndim - 1) + [(1, 0)])
+
+
+def _pad_last(u: Array) -> Array:
+    return jnp.pad(u, [(0, 0)] * (u.ndim - 1) + [(0, 1)])
+
+
+def _append(u: Array, last: Array) -> Array:
+    return jnp.concatenate([u, last[..., None]], -1)

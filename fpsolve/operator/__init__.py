@@ -1,4 +1,4 @@
-"""An equation on a grid as an operator: H = sum_i A_i^T A_i, and with it L. Finite volumes or spectral."""
+"""An equation on a grid as an operator: H = sum_i A_i^T A_i, and L. By finite volumes or in a spectral basis."""
 
 from .base import Operator as Operator
 from .base import Samples as Samples

@@ -1,7 +1,8 @@
-"""How well an axis resolves a wave: its shortest waves, and what the two ends of a box hand to each other.
+"""How well an axis resolves a wave: its short waves, and the coupling of the two ends of a box.
 
-    aliasing error     the shortest tenth of the frequencies of psi, times sqrt(pi): what the nodes mix with longer ones
-    wrap-around error  psi at one end of a box times sqrt(pi) at the other: what a Fourier basis carries round
+    aliasing error     the shortest tenth of the frequencies of psi, times sqrt(pi): the nodes cannot tell them from
+                       longer waves
+    wrap-around error  psi at one end of a box times sqrt(pi) at the other end: a Fourier basis joins the two ends
 
 Both in L1 as a density. Where p is wider than sqrt(pi), psi = p / sqrt(pi) grows towards the ends of the box, and both
 errors are those of the wave although the density has none.
@@ -16,61 +17,70 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..grid import Axis, Grid
-
-# Of the sampling frequency: above it lies the shortest tenth, 0.45 to 0.5 (a free choice).
-SHORTEST = 0.45
-# An aliasing error is put down to the wave where it exceeds so many times that of its density (a free choice).
-EXCESS = 4.0
+from .constants import CONSTANTS
 
 
 def aliasing_error(grid: Grid, wave: Any, sqrt_pi: Any, damping: Any, xp: Any = jnp) -> tuple[Any, Any]:
-    """The errors of a wave `(*shape)` and of its density sqrt(pi) psi, each in L1; `damping` `(d,)` is what is left of
-    the shortest tenth along each axis when the state is first reported."""
+    """The errors of a wave `(*shape)` and of its density sqrt(pi) psi, each in L1; `damping` `(d,)` is the factor by
+    which diffusion has reduced the shortest tenth along each axis at the first reported time."""
     density = sqrt_pi * wave
     of_wave = of_density = xp.zeros((), wave.real.dtype)
     for i, axis in enumerate(grid.axes):
-        if axis.uniform:  # whose highest polynomials mix with no others
+        # Waves on equal cells are aliased. The highest polynomials of a Legendre axis are not mixed with others.
+        if axis.uniform:
             short = xp.abs(short_part(wave, axis, i, xp) * sqrt_pi)
             of_wave = of_wave + damping[i] * _integral(grid, short, xp)
             of_density = of_density + damping[i] * _integral(grid, xp.abs(short_part(density, axis, i, xp)), xp)
+        # The wave at each end reaches the other end, because a Fourier basis joins them. Its value counts as if it
+        # filled the length of the box.
         if axis.unbounded:
-            # A strip of one cell at each end, as wide as the box: the wave there is carried to the other end.
-            ends = [0, axis.n - 1]
-            section = xp.take(_weights(grid, wave, xp), xp.asarray(ends), axis=i) * axis.n
-            wave_ends, root_ends = (xp.take(u, xp.asarray(ends), axis=i) for u in (wave, sqrt_pi))
-            of_wave = of_wave + xp.sum(section * xp.abs(wave_ends * xp.flip(root_ends, i)))
-            of_density = of_density + xp.sum(section * xp.abs(xp.take(density, xp.asarray(ends), axis=i)))
+            ends = xp.asarray([0, axis.n - 1])
+            section = xp.take(_weights(grid, wave, xp), ends, axis=i) * axis.n
+            wave_ends = xp.take(wave, ends, axis=i)
+            opposite_sqrt_pi = xp.flip(xp.take(sqrt_pi, ends, axis=i), i)
+            of_wave = of_wave + xp.sum(section * xp.abs(wave_ends * opposite_sqrt_pi))
+            of_density = of_density + xp.sum(section * xp.abs(xp.take(density, ends, axis=i)))
     return of_wave, of_density
 
 
-def short_wave_share(field: Any, axis: Axis, i: int, xp: Any = jnp) -> Any:
+def short_wave_fraction(field: Any, axis: Axis, i: int, xp: Any = jnp) -> Any:
     """The largest coefficient of the shortest tenth along axis i, relative to the largest of all."""
-    spectrum, high = frequencies(field, axis, i, xp)
-    return xp.max(xp.abs(xp.where(high, spectrum, 0))) / xp.max(xp.abs(spectrum))
+    spectrum, short = frequencies(field, axis, i, xp)
+    return xp.max(xp.abs(xp.where(short, spectrum, 0))) / xp.max(xp.abs(spectrum))
 
 
 def short_wave_damping(diffusion: Any, axis: Axis, t: Any, xp: Any = jnp) -> Any:
-    """What a diffusion leaves after a time t of the shortest tenth along an axis."""
-    shortest = 2 * SHORTEST * np.pi * axis.n / axis.length
-    return xp.exp(-diffusion * shortest**2 * t)
+    """The factor by which diffusion reduces the shortest tenth along an axis in a time t."""
+    wavenumber = 2 * _short_wave_frequency() * np.pi * axis.n / axis.length
+    return xp.exp(-diffusion * wavenumber**2 * t)
 
 
 def frequencies(field: Any, axis: Axis, i: int, xp: Any = jnp) -> tuple[Any, Any]:
-    """The Fourier coefficients along axis i, and which belong to the shortest tenth. Sines are made odd first."""
-    odd = xp.concatenate([field, -xp.flip(field, i)], i) if axis.boundary == "absorbing" else field
-    high = np.abs(np.fft.fftfreq(odd.shape[i])) > SHORTEST
-    return xp.fft.fft(odd, axis=i), high.reshape(-1, *[1] * (field.ndim - 1 - i))
+    """The Fourier coefficients along axis i, and which of them belong to the shortest tenth.
+
+    A field between absorbing walls is a sum of sines. It is continued as an odd function, which is periodic and smooth.
+    """
+    periodic = xp.concatenate([field, -xp.flip(field, i)], i) if axis.boundary == "absorbing" else field
+    short = np.abs(np.fft.fftfreq(periodic.shape[i])) > _short_wave_frequency()
+    return xp.fft.fft(periodic, axis=i), short.reshape(-1, *[1] * (field.ndim - 1 - i))
 
 
 def short_part(field: Any, axis: Axis, i: int, xp: Any = jnp) -> Any:
     """The part of a field that belongs to the shortest tenth along axis i."""
-    spectrum, high = frequencies(field, axis, i, xp)
-    part = xp.fft.ifft(xp.where(high, spectrum, 0), axis=i)
+    spectrum, short = frequencies(field, axis, i, xp)
+    part = xp.fft.ifft(xp.where(short, spectrum, 0), axis=i)
     part = part if xp.iscomplexobj(field) else part.real
+    # Only the first half of an odd continuation is the field.
     return part[tuple(slice(axis.n) if j == i else slice(None) for j in range(field.ndim))]
 
 
+def _short_wave_frequency() -> float:
+    """The lowest frequency of the shortest tenth, in units of the sampling frequency, of which half is the highest."""
+    return 0.5 - CONSTANTS.short_wave_band
+
+
 def _weights(grid: Grid, like: Any, xp: Any) -> Any:
+    """The quadrature weights `(*shape)` as an array of `xp`, in the precision of `like`."""
     weights = xp.ones((), like.real.dtype)
     for axis in grid.axes:
         weights = weights[..., None] * xp.asarray(axis.weights, dtype=like.real.dtype)

@@ -1,4 +1,4 @@
-"""What a scheme yields: one operator, two views.
+"""Operators and schemes: a scheme turns an equation on a grid into an operator, which has two pictures.
 
     H = sum_i A_i^T A_i (+ V)       acts on waves psi, symmetric, H sqrt(pi) = 0
     L = -sqrt(pi) H / sqrt(pi)      acts on densities p = sqrt(pi) psi, conserves mass
@@ -22,14 +22,14 @@ from ..grid import Grid
 class Operator(eqx.Module):
     """An equation on a grid at one time. Operators act on the last d axes of a field; leading axes are batches.
 
-    - `log_sqrt_pi` is log sqrt(pi) `(*shape)`, or None for a process (or a wave) that has none
-    - `well` is the part of H that acts at each node by itself, `(*shape)`, or None
+    - `log_sqrt_pi` is log sqrt(pi) `(*shape)`, or None where there is no Gibbs density
+    - `potential_term` is V, the part of H that multiplies the wave at each node, `(*shape)`, or None
     """
 
-    positive: ClassVar[bool] = False  # whether exp(tL) keeps every sign
+    positive: ClassVar[bool] = False  # whether exp(tL) p >= 0 for every p >= 0
     grid: eqx.AbstractVar[Grid]
     log_sqrt_pi: eqx.AbstractVar[Any]
-    well: eqx.AbstractVar[Any]
+    potential_term: eqx.AbstractVar[Any]
 
     @abc.abstractmethod
     def hamiltonian(self, wave: Array) -> Array:
@@ -42,52 +42,52 @@ class Operator(eqx.Module):
     @property
     @abc.abstractmethod
     def is_factored(self) -> bool:
-        """Whether H is A^T A in this discretisation itself, but for a well."""
+        """Whether H - V is A^T A in this discretisation, not only in the continuum."""
 
     @property
     @abc.abstractmethod
     def largest_rate(self) -> Array:
-        """The largest exit rate, 1 / time; of a basis, which has no rates, half the highest level."""
+        """The largest exit rate, 1 / time; for a basis, which has no rates, half the highest level."""
 
     @property
     @abc.abstractmethod
     def bounds(self) -> tuple[Array, Array]:
-        """Two numbers between which the spectrum of H lies, below the first only by the scheme's own error."""
+        """A lower and an upper bound of the spectrum of H. The lower one holds up to the discretisation error."""
 
 
 class Samples(eqx.Module):
-    """What a scheme reads of an equation at one time, on the places that it asks for; arrays and nothing else.
+    """The values of an equation's functions at one time, at the nodes and faces that a scheme needs: only arrays.
 
     - `diffusion`, for each axis: D on its faces `(..., m_i, ...)`, or a scalar where it is constant
     - `slope`, for each axis: on finite volumes the change of log pi across each face, int b / D dx; on a spectral axis
-      the drift b at the faces, or None where the axis enters by the exact quantum potential
-    - `well` `(*shape)`: the potential V of a wave at the nodes, or None
-    - `log_gibbs` `(*shape)`: log pi up to a constant at the nodes, or None for a process (or a wave) without one
+      the drift b at the faces, or None where the axis is represented by the exact quantum potential
+    - `potential_term` `(*shape)`: the potential V of a wave at the nodes, or None
+    - `log_gibbs` `(*shape)`: log pi up to a constant at the nodes, or None where there is no Gibbs density
 
     Everything but `diffusion` may depend on time.
     """
 
     diffusion: tuple[Array, ...]
     slope: tuple[Array | None, ...]
-    well: Array | None
+    potential_term: Array | None
     log_gibbs: Array | None
 
 
 class Scheme(eqx.Module):
     """A recipe that turns an equation and a grid into an `Operator`, in two steps.
 
-    `sample` evaluates the equation's functions; `assemble` is algebra on arrays, and knows no function.
+    `sample` evaluates the equation's functions; `assemble` is algebra on arrays, and calls no function of the equation.
     """
 
     spectral: ClassVar[bool] = False  # whether fields are expanded in a basis; else they are averages over cells
 
     @abc.abstractmethod
     def check(self, equation: Equation, grid: Grid) -> None:
-        """Refuse an equation or a grid that this scheme cannot take."""
+        """Raise `ValueError` for an equation or a grid that this scheme does not support."""
 
     @abc.abstractmethod
     def sample(self, equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
-        """The equation at time t on the scheme's places.
+        """The equation at time t on the nodes and faces of the scheme.
 
         `reversible` says that the process has a Gibbs density, so that sqrt(pi) and the wave picture may be used.
         """
@@ -122,5 +122,6 @@ def dense(action: Any, grid: Grid, dtype: Any) -> Array:
     """The matrix `(size, size)` of a linear `action` on fields of the grid. Cost: size applications, size^2 numbers."""
     identity = jnp.eye(grid.size, dtype=dtype).reshape(grid.size, *grid.shape)
     flat = identity.reshape(grid.size, grid.size)
-    # A transpose would be pushed into the action, where XLA's FFT on CPU refuses its layout; a product is not.
+    # The transpose of the images, as a product with the identity: XLA would move a plain transpose into the action,
+    # and its FFT on a CPU does not support the layout that results.
     return jnp.einsum("ji,jk->ik", jax.vmap(action)(identity).reshape(flat.shape), flat)

@@ -1,10 +1,10 @@
 """One-dimensional bases: how smooth functions, known at nodes, are differentiated and interpolated to faces.
 
-    Line, Periodic    Fourier               faces halfway between nodes, the last one joining the two ends
+    Line, Periodic    Fourier               faces halfway between nodes, the last one joins the two ends
     Absorbing         sin(k pi (x - a)/l)   faces halfway, and one on each wall
     Legendre          polynomials           nodes Gauss-Lobatto, faces Gauss
 
-On a `Line` the wave has decayed before both ends, so that the ring which the Fourier basis closes carries nothing.
+On a `Line` the wave has decayed before both ends, so nothing crosses the joint at which the Fourier basis closes it.
 
 With face weights v and node weights w, D W^-1 G^T V G is the kinetic energy in full accuracy: the highest mode keeps
 its energy for even and odd n alike, because it is differentiated *between* the nodes, where it does not vanish.
@@ -29,8 +29,8 @@ class Basis(NamedTuple):
     weights: np.ndarray
     derivative: np.ndarray
     interpolation: np.ndarray
-    steepest: float  # the norm of the derivative from weighted nodes to weighted faces
-    tallest: float  # that of the interpolation
+    derivative_norm: float  # from weighted nodes to weighted faces
+    interpolation_norm: float
 
     def kinetic(self, axis: Axis) -> np.ndarray:
         """-d^2/dx^2 in the weak form, `(n, n)`: W^-1 G^T V G, symmetric in the weights of the nodes."""
@@ -39,35 +39,45 @@ class Basis(NamedTuple):
 
 @functools.lru_cache(maxsize=64)
 def basis(axis: Axis) -> Basis:
-    """The basis of an axis; refused for `Reflecting`, where it would converge only algebraically."""
+    """The basis of an axis. **Raises** `ValueError` for `Reflecting`, where it would converge only algebraically."""
     check_axis(axis)
+    faces, weights = _faces(axis)
+    derivative, interpolation = evaluate(axis, faces)
+    if axis.uniform:
+        # The highest mode has the largest derivative; interpolation between equal cells enlarges no mode.
+        derivative_norm, interpolation_norm = float(wavenumbers(axis)[-1]), 1.0
+    else:
+        scale = np.sqrt(weights[:, None] / axis.weights)
+        derivative_norm = float(np.linalg.norm(scale * derivative, 2))
+        interpolation_norm = float(np.linalg.norm(scale * interpolation, 2))
+    return Basis(faces, weights, derivative, interpolation, derivative_norm, interpolation_norm)
+
+
+def _faces(axis: Axis) -> tuple[np.ndarray, np.ndarray]:
+    """Faces `(m,)` and their quadrature weights."""
     if not axis.uniform:
         x, v = legendre.leggauss(axis.n - 1)
-        faces, weights = axis.lower + axis.length * (x + 1) / 2, v * axis.length / 2
-    else:
-        width = axis.length / axis.n
-        steps = np.arange(axis.n + 1) if axis.boundary == "absorbing" else np.arange(1, axis.n + 1)
-        faces, weights = axis.lower + width * steps, np.full(len(steps), width)
-        if axis.boundary == "absorbing":
-            weights[[0, -1]] = width / 2
-    derivative, interpolation = evaluate(axis, faces)
-    if not axis.uniform:
-        scale = np.sqrt(weights[:, None] / axis.weights)
-        norms = [float(np.linalg.norm(scale * matrix, 2)) for matrix in (derivative, interpolation)]
-    else:
-        norms = [float(wavenumbers(axis)[-1]), 1.0]
-    return Basis(faces, weights, derivative, interpolation, *norms)
+        return axis.lower + axis.length * (x + 1) / 2, v * axis.length / 2
+    width = axis.length / axis.n
+    absorbing = axis.boundary == "absorbing"
+    steps = np.arange(axis.n + 1) if absorbing else np.arange(1, axis.n + 1)
+    faces = axis.lower + width * steps
+    weights = np.full(len(steps), width)
+    if absorbing:  # half a cell belongs to a face on a wall
+        weights[[0, -1]] = width / 2
+    return faces, weights
 
 
 def check_axis(axis: Axis) -> None:
-    """Refuse an axis that has no basis."""
+    """Raise `ValueError` for an axis that has no basis."""
     if isinstance(axis, Reflecting):
         cure = f"Use fp.Legendre({axis.lower:g}, {axis.upper:g}, n), whose no-flux ends are natural, or finite volumes."
         raise_value_error("grid", axis, "Spectral has no basis for equal cells between reflecting walls", cure)
 
 
 def wavenumbers(axis: Axis) -> np.ndarray:
-    """Those of the modes from the constant up: 2 pi nu / l, nu up to n/2; pi k / l, k up to n, on `Absorbing`."""
+    """The wavenumbers of the modes from the constant up: 2 pi nu / l, nu up to n/2; on `Absorbing` pi k / l, k up to
+    n."""
     modes = np.arange(axis.n + 1) / 2 if axis.boundary == "absorbing" else np.arange(axis.n // 2 + 1)
     return 2 * np.pi * modes / axis.length
 
@@ -82,38 +92,45 @@ def evaluate(axis: Axis, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _fourier(axis: Axis, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    n, scale = axis.n, 2 * np.pi / axis.length
-    wavenumbers = np.arange(1, (n + 1) // 2)
-    phases = scale * wavenumbers
-    node, here = np.multiply.outer(phases, axis.nodes), np.multiply.outer(x, phases)
-    cos_here, sin_here, cos_node, sin_node = np.cos(here), np.sin(here), np.cos(node), np.sin(node)
-    interpolation = (1 + 2 * (cos_here @ cos_node + sin_here @ sin_node)) / n
-    derivative = 2 * ((cos_here * phases) @ sin_node - (sin_here * phases) @ cos_node) / n
-    if n % 2 == 0:  # the highest mode, seen at the nodes only as a cosine centred on each of them
-        top = scale * n / 2
-        distance = top * (x[:, None] - axis.nodes)
-        interpolation += np.cos(distance) / n
-        derivative -= top * np.sin(distance) / n
+    n, unit = axis.n, 2 * np.pi / axis.length
+    wavenumbers = unit * np.arange(1, (n + 1) // 2)
+    at_nodes = np.multiply.outer(wavenumbers, axis.nodes)
+    at_x = np.multiply.outer(x, wavenumbers)
+    cos_nodes, sin_nodes = np.cos(at_nodes), np.sin(at_nodes)
+    cos_x, sin_x = np.cos(at_x), np.sin(at_x)
+    interpolation = (1 + 2 * (cos_x @ cos_nodes + sin_x @ sin_nodes)) / n
+    derivative = 2 * ((cos_x * wavenumbers) @ sin_nodes - (sin_x * wavenumbers) @ cos_nodes) / n
+    # The highest mode of an even number of nodes is known only as a cosine that has its maxima at the nodes: its sine
+    # vanishes at all of them. It is split evenly, as a cosine about each node.
+    if n % 2 == 0:
+        highest = unit * n / 2
+        phase = highest * (x[:, None] - axis.nodes)
+        interpolation += np.cos(phase) / n
+        derivative -= highest * np.sin(phase) / n
     return derivative, interpolation
 
 
 def _sines(axis: Axis, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     k = np.arange(1, axis.n + 1)
-    phases = np.pi * k / axis.length
-    norms = np.where(k == axis.n, 1, 2) / axis.n
-    node = norms[:, None] * np.sin(np.multiply.outer(phases, axis.nodes - axis.lower))
-    here = np.multiply.outer(x - axis.lower, phases)
-    return (np.cos(here) * phases) @ node, np.sin(here) @ node
+    wavenumbers = np.pi * k / axis.length
+    # The highest sine is 1 or -1 at every node, so its square sums to n, and that of every other sine to n / 2.
+    inverse_norms = np.where(k == axis.n, 1, 2) / axis.n
+    coefficients = inverse_norms[:, None] * np.sin(np.multiply.outer(wavenumbers, axis.nodes - axis.lower))
+    at_x = np.multiply.outer(x - axis.lower, wavenumbers)
+    return (np.cos(at_x) * wavenumbers) @ coefficients, np.sin(at_x) @ coefficients
 
 
 def _polynomials(axis: Axis, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n = axis.n
     to_reference = lambda y: 2 * (y - axis.lower) / axis.length - 1
     degrees = np.arange(n)
-    norms = (2 * degrees + 1) / 2
-    norms[-1] = (n - 1) / 2
+    inverse_norms = (2 * degrees + 1) / 2
+    # Gauss-Lobatto quadrature is exact up to degree 2n - 3, and the square of the highest polynomial has 2n - 2: its
+    # discrete norm is 2 / (n - 1).
+    inverse_norms[-1] = (n - 1) / 2
     reference_weights = 2 * axis.weights / axis.length
-    coefficients = norms[:, None] * legendre.legvander(to_reference(axis.nodes), n - 1).T * reference_weights
+    at_nodes = legendre.legvander(to_reference(axis.nodes), n - 1).T
+    coefficients = inverse_norms[:, None] * at_nodes * reference_weights
     values = legendre.legvander(to_reference(x), n - 1)
     slopes = np.stack([legendre.legval(to_reference(x), legendre.legder(row)) for row in np.eye(n)], axis=1)
     return slopes @ coefficients * 2 / axis.length, values @ coefficients

@@ -1,6 +1,6 @@
-"""Finite volumes: an operator made of two rates an edge.
+"""Finite volumes: an operator made of two rates for each face.
 
-Mass flows through the face between a node below and a node above it,
+Mass flows through the face between the node below it and the node above it,
 
     F = up p_below - down p_above,      (L p)_j = -(F_upper - F_lower) / w_j,
     A psi = sqrt(down) psi_above - sqrt(up) psi_below,      H = sum_i A_i^T A_i,
@@ -9,11 +9,10 @@ Mass flows through the face between a node below and a node above it,
 Whatever the rates, L conserves mass and positivity and H is symmetric and at least zero. If they balance in detail,
 up pi_below = down pi_above, then A sqrt(pi) = 0 and L = -sqrt(pi) H / sqrt(pi) exactly (theorem T2).
 
-Neighbours are written as padded slices: XLA fuses those into one pass over memory, and `roll` or `concatenate` not.
+Neighbours are padded slices: XLA fuses those into one pass over memory, but not `roll` or `concatenate`.
 """
 
-from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,10 +24,13 @@ from .base import Operator
 
 
 class EdgeOperator(Operator):
-    """Rates `up`, `down` on the faces of each axis (with the factor D / gap in them), and a well on the nodes.
+    """Rates `up` and `down` across the faces of each axis, and the potential term at the nodes.
 
-    `couplings` sqrt(up down) on the faces and `out_rates`, the exit rates without the well, follow from the rates and
-    are computed once.
+    The rates are times the width of the cell that mass leaves, so they have units of length / time: D / spacing is a
+    factor of both.
+
+    `couplings` sqrt(up down) on the faces and `out_rates`, the exit rates without the potential term, follow from the
+    rates and are computed once.
 
     **Keeps**: mass exactly (columns of L sum to zero) unless an axis is absorbing; positivity of exp(tL); the Gibbs
     density where rates balance in detail. **Cost**: one pass over memory; L reads 2 d arrays and the field, H reads
@@ -39,19 +41,30 @@ class EdgeOperator(Operator):
     grid: Grid
     up: tuple[Array, ...]
     down: tuple[Array, ...]
-    well: Array | None
+    potential_term: Array | None
     log_sqrt_pi: Array | None
     couplings: tuple[Array, ...]
     out_rates: Array
 
+    # Written by hand, because two fields are computed from the others.
     def __init__(
-        self, grid: Grid, up: tuple[Array, ...], down: tuple[Array, ...], well: Array | None, log_sqrt_pi: Array | None
+        self,
+        grid: Grid,
+        up: tuple[Array, ...],
+        down: tuple[Array, ...],
+        potential_term: Array | None,
+        log_sqrt_pi: Array | None,
     ):
-        self.grid, self.up, self.down, self.well, self.log_sqrt_pi = grid, up, down, well, log_sqrt_pi
+        self.grid = grid
+        self.up = up
+        self.down = down
+        self.potential_term = potential_term
+        self.log_sqrt_pi = log_sqrt_pi
+        # Two square roots, because the product of the rates may overflow or underflow.
         self.couplings = tuple(jnp.sqrt(a) * jnp.sqrt(b) for a, b in zip(up, down, strict=True))
         self.out_rates = jnp.zeros(grid.shape, up[0].dtype)
         for i in range(grid.ndim):
-            self.out_rates = self.out_rates + self._around(i, down[i], up[i])
+            self.out_rates = self.out_rates + self._sum_over_faces(i, down[i], up[i])
 
     def factor(self, wave: Array) -> tuple[Array, ...]:
         """A_i psi on the faces of each axis i."""
@@ -62,60 +75,71 @@ class EdgeOperator(Operator):
         return tuple(factors)
 
     def face_weights(self, i: int) -> Array:
-        """Ones, `(m_i,)`: the gaps between nodes are in the rates."""
+        """Ones, `(m_i,)`: the spacings between nodes are part of the rates."""
         return jnp.ones(self.up[i].shape[i], self.up[i].dtype)
 
     def hamiltonian(self, wave: Array) -> Array:
         """H psi = sum_i A_i^T A_i psi + V psi."""
-        answer = self.out_rates * wave if self.well is None else (self.out_rates + self.well) * wave
+        answer = self.exit_rates * wave
         for i in range(self.grid.ndim):
-            cut, pad = self._parts(i)
-            for face, below, above, count in _links(self.grid.axes[i]):
-                coupling = cut(self.couplings[i], face, count)
-                drawn = pad(coupling * cut(wave, below, count), above) + pad(coupling * cut(wave, above, count), below)
-                answer = answer - drawn * self._inverse_weights(i, drawn)
+            part = self._slices(i)
+            # On a wall the wave is zero, so its faces couple nothing; their rates are on the diagonal.
+            for run in _face_runs(self.grid.axes[i]):
+                coupling = part.cut(self.couplings[i], run.face, run.count)
+                from_below = part.pad(coupling * part.cut(wave, run.below, run.count), run.above)
+                from_above = part.pad(coupling * part.cut(wave, run.above, run.count), run.below)
+                coupled = from_below + from_above
+                answer = answer - coupled * self._inverse_weights(i, coupled)
         return answer
 
     def generator(self, density: Array) -> Array:
-        """L p = -div F, minus the well where there is one.
-
-        An accelerator would write a flux that is used twice to memory and read it back. There it is formed once for
-        each node that it touches, from the same numbers: one pass over memory, not two. A processor would take twice as
-        long that way.
-        """
-        once = on_processor()
-        answer = jnp.zeros_like(density) if self.well is None else -self.well * density
+        """L p = -div F - V p."""
+        # An accelerator would write a flux that is used twice to memory and read it back. There it is computed once for
+        # each of its two nodes, from the same numbers: one pass over memory, not two. A processor would take twice as
+        # long that way.
+        compute_flux_once = on_processor()
+        answer = jnp.zeros_like(density) if self.potential_term is None else -self.potential_term * density
         for i, axis in enumerate(self.grid.axes):
-            cut, pad = self._parts(i)
+            part = self._slices(i)
             gain = jnp.zeros_like(density)
-            for face, below, above, count in _links(axis):
-                up, down = cut(self.up[i], face, count), cut(self.down[i], face, count)
-                low, high = cut(density, below, count), cut(density, above, count)
-                if once:
-                    flux = up * low - down * high
-                    gain = gain + pad(flux, above) - pad(flux, below)
+            for run in _face_runs(axis):
+                up = part.cut(self.up[i], run.face, run.count)
+                down = part.cut(self.down[i], run.face, run.count)
+                p_below = part.cut(density, run.below, run.count)
+                p_above = part.cut(density, run.above, run.count)
+                if compute_flux_once:
+                    flux = up * p_below - down * p_above
+                    gain = gain + part.pad(flux, run.above) - part.pad(flux, run.below)
                 else:
-                    enter, leave = (pad(up, to) * pad(low, to) - pad(down, to) * pad(high, to) for to in (above, below))
-                    gain = gain + enter - leave
+                    upward = part.pad(up, run.above) * part.pad(p_below, run.above)
+                    downward = part.pad(down, run.above) * part.pad(p_above, run.above)
+                    into_above = upward - downward
+                    upward = part.pad(up, run.below) * part.pad(p_below, run.below)
+                    downward = part.pad(down, run.below) * part.pad(p_above, run.below)
+                    out_of_below = upward - downward
+                    gain = gain + into_above - out_of_below
+            # Behind a wall the density is zero: mass leaves through it, and none enters.
             if axis.boundary == "absorbing":
-                gain = gain - pad(cut(self.down[i], 0, 1) * cut(density, 0, 1), 0)
-                gain = gain - pad(cut(self.up[i], axis.n, 1) * cut(density, axis.n - 1, 1), axis.n - 1)
+                through_lower_wall = part.cut(self.down[i], 0, 1) * part.cut(density, 0, 1)
+                through_upper_wall = part.cut(self.up[i], axis.n, 1) * part.cut(density, axis.n - 1, 1)
+                gain = gain - part.pad(through_lower_wall, 0)
+                gain = gain - part.pad(through_upper_wall, axis.n - 1)
             answer = answer + gain * self._inverse_weights(i, gain)
         return answer
 
-    def as_well(self) -> "EdgeOperator":
-        """The same H by equal rates both ways, the couplings, and what is left as a well."""
+    def as_potential_term(self) -> "EdgeOperator":
+        """The same H with equal rates both ways, namely the couplings, and the rest of the diagonal as V."""
         bare = EdgeOperator(self.grid, self.couplings, self.couplings, None, None)
         return EdgeOperator(self.grid, self.couplings, self.couplings, self.exit_rates - bare.out_rates, None)
 
     @property
     def exit_rates(self) -> Array:
         """The rate at which mass leaves each node, `(*shape)`: minus the diagonal of L, and the diagonal of H."""
-        return self.out_rates if self.well is None else self.out_rates + self.well
+        return self.out_rates if self.potential_term is None else self.out_rates + self.potential_term
 
     @property
     def is_factored(self) -> bool:
-        """Always."""
+        """True for any rates."""
         return True
 
     @property
@@ -125,41 +149,67 @@ class EdgeOperator(Operator):
 
     @property
     def bounds(self) -> tuple[Array, Array]:
-        """Gershgorin's bounds on H, whose couplings are -sqrt(up down); at least zero where there is no well."""
-        rows = self.exit_rates
+        """Zero, or the lowest value of the potential term, because H - V = A^T A >= 0; and Gershgorin's upper bound
+        for a matrix with the couplings -sqrt(up down)."""
+        row_sums = self.exit_rates
         for i, coupling in enumerate(self.couplings):
-            rows = rows + self._around(i, coupling, coupling)
-        return jnp.zeros((), rows.dtype) if self.well is None else jnp.min(self.well), jnp.max(rows)
+            row_sums = row_sums + self._sum_over_faces(i, coupling, coupling)
+        if self.potential_term is None:
+            return jnp.zeros((), row_sums.dtype), jnp.max(row_sums)
+        return jnp.min(self.potential_term), jnp.max(row_sums)
 
-    def _around(self, i: int, below: Array, above: Array) -> Array:
-        """Per unit of cell: `below` at the lower plus `above` at the upper face of each node."""
-        axis, (cut, pad) = self.grid.axes[i], self._parts(i)
-        sums = jnp.zeros(self.grid.shape, below.dtype)
-        for face, lower, upper, count in _links(axis):
-            sums = sums + pad(cut(below, face, count), upper) + pad(cut(above, face, count), lower)
-        if axis.boundary == "absorbing":
-            sums = sums + pad(cut(below, 0, 1), 0) + pad(cut(above, axis.n, 1), axis.n - 1)
+    def _sum_over_faces(self, i: int, lower: Array, upper: Array) -> Array:
+        """`lower` at the face below each node plus `upper` at the face above it, per width of its cell, `(*shape)`."""
+        axis, part = self.grid.axes[i], self._slices(i)
+        sums = jnp.zeros(self.grid.shape, lower.dtype)
+        for run in _face_runs(axis):
+            at_lower_face = part.pad(part.cut(lower, run.face, run.count), run.above)
+            at_upper_face = part.pad(part.cut(upper, run.face, run.count), run.below)
+            sums = sums + at_lower_face + at_upper_face
+        if axis.boundary == "absorbing":  # the faces on walls belong to one node each
+            at_lower_wall = part.pad(part.cut(lower, 0, 1), 0)
+            at_upper_wall = part.pad(part.cut(upper, axis.n, 1), axis.n - 1)
+            sums = sums + at_lower_wall + at_upper_wall
         return sums * self._inverse_weights(i, sums)
 
     def _inverse_weights(self, i: int, u: Array) -> Array:
-        axis = self.grid.axes[i]
-        return jnp.asarray(1 / axis.weights, u.real.dtype).reshape(-1, *[1] * (self.grid.ndim - 1 - i))
+        return self.grid.along_axis(i, 1 / self.grid.axes[i].weights, u.real.dtype)
 
-    def _parts(self, i: int) -> tuple[Callable[..., Array], Callable[..., Array]]:
-        """`cut(u, start, count)`, a part of u along axis i, and `pad(part, start)`, the part among zeros `(n_i,)`."""
-        n, position = self.grid.axes[i].n, i - self.grid.ndim
-
-        def cut(u: Array, start: int, count: int) -> Array:
-            return jax.lax.slice_in_dim(u, start, start + count, axis=position + u.ndim)
-
-        def pad(u: Array, start: int) -> Array:
-            ends = (start, n - start - u.shape[position])
-            return jnp.pad(u, [ends if k == position + u.ndim else (0, 0) for k in range(u.ndim)])
-
-        return cut, pad
+    def _slices(self, i: int) -> "_AxisSlices":
+        return _AxisSlices(self.grid.axes[i].n, i - self.grid.ndim)
 
 
-def _links(axis: Axis) -> list[tuple[int, int, int, int]]:
-    """Faces with a node on both sides, in runs: the first face, the node below it, the node above it, how many."""
-    chain = (1 if axis.boundary == "absorbing" else 0, 0, 1, axis.n - 1)
-    return [chain, (axis.n - 1, axis.n - 1, 0, 1)] if axis.boundary == "periodic" else [chain]
+class _AxisSlices(NamedTuple):
+    """Parts of fields `(..., *shape)` along one axis, which is counted from the end, below zero; it has n nodes."""
+
+    n: int
+    axis: int
+
+    def cut(self, u: Array, start: int, count: int) -> Array:
+        """`count` values of u along the axis."""
+        return jax.lax.slice_in_dim(u, start, start + count, axis=self.axis + u.ndim)
+
+    def pad(self, part: Array, start: int) -> Array:
+        """A part at its place among zeros, n values along the axis."""
+        widths = [(0, 0)] * part.ndim
+        widths[self.axis] = (start, self.n - start - part.shape[self.axis])
+        return jnp.pad(part, widths)
+
+
+class _FaceRun(NamedTuple):
+    """Successive faces with a node on both sides."""
+
+    face: int  # the first face
+    below: int  # the node below it
+    above: int  # the node above it
+    count: int
+
+
+def _face_runs(axis: Axis) -> list[_FaceRun]:
+    """All faces of an axis with a node on both sides. The first face of an absorbing axis lies on a wall; the last
+    face of a periodic axis joins the last node to the first."""
+    first_face = 1 if axis.boundary == "absorbing" else 0
+    inner = _FaceRun(face=first_face, below=0, above=1, count=axis.n - 1)
+    if axis.boundary != "periodic":
+        return [inner]
+    return [inner, _FaceRun(face=axis.n - 1, below=axis.n - 1, above=0, count=1)]

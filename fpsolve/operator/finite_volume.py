@@ -1,9 +1,10 @@
-"""Two finite-volume schemes that differ in one function: how the rates of an edge follow from its drop.
+"""Two finite-volume schemes that differ in one function: how the rates across a face follow from the change of log pi.
 
-With P = log pi_above - log pi_below = int b / D dx over the edge (b the drift), and z / (e^z - 1) = B(z),
+With P = log pi_above - log pi_below = int b / D dx from node to node (b the drift), h their distance, and
+z / (e^z - 1) = B(z),
 
-    Scharfetter-Gummel   up = (D / gap) B(-P),      down = (D / gap) B(P)        flux exact for constant b and flux
-    square root          up = (D / gap) e^{P/2},    down = (D / gap) e^{-P/2}    H is the lattice Laplacian + a well
+    Scharfetter-Gummel   up = (D / h) B(-P),      down = (D / h) B(P)        flux exact for constant b and flux
+    square root          up = (D / h) e^{P/2},    down = (D / h) e^{-P/2}    H is the lattice Laplacian + a potential
 
 Both balance in detail, up / down = e^P, so exp(-U/D) on the nodes is the exact discrete Gibbs density.
 
@@ -22,6 +23,7 @@ from ..core.checks import raise_value_error
 from ..equation import Equation, FokkerPlanck, ScoreHamiltonian
 from ..grid import Grid, sample_product
 from .base import Samples, Scheme, log_sqrt_pi_of, sample_potential
+from .constants import CONSTANTS
 from .edges import EdgeOperator
 
 
@@ -44,7 +46,7 @@ class ScharfetterGummel(Scheme):
     spectral: ClassVar[bool] = False
 
     def check(self, equation: Equation, grid: Grid) -> None:
-        """Every equation on every grid."""
+        """Every equation and every grid is supported."""
 
     def sample(self, equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
         """D and the change of log pi on the faces, V and log pi at the nodes."""
@@ -56,10 +58,10 @@ class ScharfetterGummel(Scheme):
 
 
 class SquareRoot(Scheme):
-    """The exact lattice twin: H is the standard 3/5/7-point Laplacian plus the well D (Lap_h sqrt pi) / sqrt pi.
+    """Square-root rates: H is the standard 3/5/7-point Laplacian plus D (Lap_h sqrt pi) / sqrt pi, exactly.
 
     **Keeps**: what `ScharfetterGummel` keeps. **Order**: 2. **Limits**: potentials only (the rule needs pi); rates
-    grow as exp(drop / 2) over an edge, so a steep wall makes the largest eigenvalue enormous.
+    grow as exp(P / 2) from node to node, so a steep wall makes the largest eigenvalue enormous.
 
     ```python
     import fpsolve as fp
@@ -72,12 +74,10 @@ class SquareRoot(Scheme):
     spectral: ClassVar[bool] = False
 
     def check(self, equation: Equation, grid: Grid) -> None:
-        """Refuse a force."""
+        """Raise `ValueError` for an equation without a potential."""
         if equation.by_factors or "force" in equation.functions:
             cure = "Use fp.ScharfetterGummel(), which takes any drift."
-            raise_value_error(
-                "scheme", self, "square-root rates need a potential, and here is a force or a score", cure
-            )
+            raise_value_error("scheme", self, "square-root rates need a potential, not a force or a score", cure)
 
     def sample(self, equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
         """D and the change of log pi on the faces, V and log pi at the nodes."""
@@ -85,19 +85,23 @@ class SquareRoot(Scheme):
 
     def assemble(self, samples: Samples, grid: Grid, dtype: Any) -> EdgeOperator:
         """The rates across the faces."""
-        return _assemble(lambda drop: jnp.exp(-drop / 2), samples, grid, dtype)
+        return _assemble(lambda z: jnp.exp(-z / 2), samples, grid, dtype)
 
 
 def bernoulli(z: Array) -> Array:
     """B(z) = z / (e^z - 1), to rounding for every z and differentiable everywhere; B(0) = 1."""
+    # B(z) = B(-|z|) e^{-max(z, 0)}: nothing in B(-|z|) = |z| / (1 - e^{-|z|}) overflows.
     size = jnp.abs(z)
-    small = size < 1e-2
+    small = size < CONSTANTS.bernoulli_series_below
+    # The quotient is 0 / 0 at zero. The `where` inside it keeps its derivative finite there, as JAX differentiates both
+    # branches of the outer one.
     safe = jnp.where(small, 1, size)
     series = 1 + size / 2 + size**2 / 12 - size**4 / 720 + size**6 / 30240
     return jnp.where(small, series, safe / -jnp.expm1(-safe)) * jnp.exp(-jnp.maximum(z, 0))
 
 
 def _sample(equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
+    # A score Hamiltonian is sampled as the process whose drift is the score, which has no known Gibbs density.
     if isinstance(equation, ScoreHamiltonian):
         equation, reversible = equation.sampler(), False
     diffusions, slopes = [], []
@@ -105,12 +109,13 @@ def _sample(equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples
         faces = _positions(grid, i, axis.faces)
         diffusion = sample_product(lambda x, i=i: equation.diffusions(x)[i], faces)
         if not isinstance(equation, FokkerPlanck):
-            slope = jnp.zeros_like(diffusion)
+            slope = jnp.zeros_like(diffusion)  # the kinetic energy alone: equal rates both ways
         else:
+            # The potential enters by its exact difference, a force by the midpoint rule at the face.
             slope = -_energy_rise(equation, grid, i, t) / diffusion
             if (force := equation.force) is not None:
-                gaps = _along(grid, i, axis.spacings)
-                slope = slope + sample_product(lambda x, i=i, f=force: f(x, t)[i], faces) * gaps / diffusion
+                spacings = grid.along_axis(i, axis.spacings)
+                slope = slope + sample_product(lambda x, i=i, f=force: f(x, t)[i], faces) * spacings / diffusion
         diffusions.append(diffusion)
         slopes.append(slope)
     if not isinstance(equation, FokkerPlanck):
@@ -121,17 +126,20 @@ def _sample(equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples
 def _assemble(rate: Callable[[Array], Array], samples: Samples, grid: Grid, dtype: Any) -> EdgeOperator:
     up, down = [], []
     for i, axis in enumerate(grid.axes):
-        scale, slope = samples.diffusion[i] / _along(grid, i, axis.spacings), samples.slope[i]
+        scale = samples.diffusion[i] / grid.along_axis(i, axis.spacings)
+        slope = samples.slope[i]
         assert slope is not None, "finite volumes sample a slope on every axis"
         up.append((scale * rate(-slope)).astype(dtype))
         down.append((scale * rate(slope)).astype(dtype))
-    well = None if samples.well is None else samples.well.astype(dtype)
+    potential_term = None if samples.potential_term is None else samples.potential_term.astype(dtype)
     log_sqrt_pi = None if samples.log_gibbs is None else log_sqrt_pi_of(samples.log_gibbs, grid).astype(dtype)
-    return EdgeOperator(grid=grid, up=tuple(up), down=tuple(down), well=well, log_sqrt_pi=log_sqrt_pi)
+    return EdgeOperator(
+        grid=grid, up=tuple(up), down=tuple(down), potential_term=potential_term, log_sqrt_pi=log_sqrt_pi
+    )
 
 
 def _energy_rise(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> Array:
-    """U above minus U below each face of axis i; walls count as points of an absorbing axis."""
+    """U above minus U below each face of axis i. On an absorbing axis the walls are points as well."""
     axis = grid.axes[i]
     if axis.boundary == "absorbing":
         positions = _positions(grid, i, np.concatenate([[axis.lower], axis.nodes, [axis.upper]]))
@@ -141,10 +149,7 @@ def _energy_rise(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> Array:
 
 
 def _positions(grid: Grid, i: int, positions: np.ndarray) -> tuple[Array, ...]:
+    """The nodes of all axes, with `positions` in the place of those of axis i."""
     nodes = list(grid.nodes)
     nodes[i] = jnp.asarray(positions, dtype=float)
     return tuple(nodes)
-
-
-def _along(grid: Grid, i: int, values: np.ndarray) -> Array:
-    return jnp.asarray(values, dtype=float).reshape(-1, *[1] * (grid.ndim - 1 - i))

@@ -23,9 +23,10 @@ from ..grid import Grid
 
 
 class FlowEdges(eqx.Module):
-    """The velocity across the faces of each axis, and log sqrt(pi) `(*shape)` of what the wave is relative to.
+    """The velocity across the faces of each axis, and log sqrt(pi) `(*shape)`, where the wave is p / sqrt(pi).
 
-    `velocity` holds one array an axis, with the faces of `Axis.beside` in the place of the nodes; units length / time.
+    `velocity` holds one array an axis, with the faces of `Axis.face_neighbors` in the place of the nodes; its units are
+    length / time.
 
     **Keeps**: |psi|^2 in the grid's weights, mass, to rounding. **Cost**: one pass over memory, d + 1 arrays.
 
@@ -49,9 +50,11 @@ class FlowEdges(eqx.Module):
         for i, axis in enumerate(self.grid.axes):
             position = i - self.grid.ndim
             below, above = axis.face_neighbors(wave, position)
-            lower = axis.node_faces(self.velocity[i] * below, position)[0]
-            upper = axis.node_faces(self.velocity[i] * above, position)[1]
-            answer = answer + (upper - lower) * self._inverse_weights(i, wave) / 2
+            # v_+ psi_{j+1} and v_- psi_{j-1}: each node takes from its neighbours and not from itself, which makes G
+            # antisymmetric for every v.
+            from_below = axis.node_faces(self.velocity[i] * below, position)[0]
+            from_above = axis.node_faces(self.velocity[i] * above, position)[1]
+            answer = answer + (from_above - from_below) * self._inverse_weights(i, wave) / 2
         return answer
 
     def density(self, density: Array) -> Array:
@@ -64,15 +67,17 @@ class FlowEdges(eqx.Module):
 
     def flux(self, density: Array) -> tuple[Array, ...]:
         """J across the faces of each axis, per unit of area and time."""
-        assert self.log_sqrt_pi is not None, "the flux of a density needs what its wave is relative to"
+        assert self.log_sqrt_pi is not None, "the flux of a density needs log sqrt(pi)"
         fluxes = []
         for i, axis in enumerate(self.grid.axes):
             position = i - self.grid.ndim
             below, above = axis.face_neighbors(density, position)
-            low, high = axis.face_neighbors(self.log_sqrt_pi, position)
-            fluxes.append(self.velocity[i] * (below * jnp.exp(high - low) + above * jnp.exp(low - high)) / 2)
+            log_below, log_above = axis.face_neighbors(self.log_sqrt_pi, position)
+            # v sqrt(pi pi_+) (p / pi + p_+ / pi_+) / 2 from ratios of neighbours, which neither over- nor underflow.
+            from_below = below * jnp.exp(log_above - log_below)
+            from_above = above * jnp.exp(log_below - log_above)
+            fluxes.append(self.velocity[i] * (from_below + from_above) / 2)
         return tuple(fluxes)
 
     def _inverse_weights(self, i: int, u: Array) -> Array:
-        weights = jnp.asarray(self.grid.axes[i].weights, u.real.dtype)
-        return 1 / weights.reshape(-1, *[1] * (self.grid.ndim - 1 - i))
+        return 1 / self.grid.axis_weights(i, u.real.dtype)

@@ -1,15 +1,16 @@
-"""An equation that moves, on one grid: what a scheme reads of it at any time of an interval.
+"""Operators that depend on time, on one grid: the samples of a scheme at any time of an interval.
 
-    EvaluatedPath   calls the equation's functions, traced into whatever program asks
-    ExpandedPath    a Chebyshev expansion in time of what was sampled: arrays and nothing else
-    WeightedPath    either, with a multiple of d_t log pi_t added to the well (theorem T14)
+    EvaluatedPath   calls the equation's functions, which are traced into each program that uses it
+    ExpandedPath    a Chebyshev expansion in time of the samples: only arrays
+    WeightedPath    either of the two, with a multiple of d_t log pi_t added to the potential term (theorem T14)
 
-Programs that step in time take any. An expansion depends on shapes alone: its programs are compiled once for all
-potentials.
+Programs that step in time take any of them. Those that take an expansion depend on shapes alone, so they are compiled
+once for all potentials.
 """
 
 import abc
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -27,13 +28,7 @@ from ..path.mix import Identity
 from ..potential import as_potential
 from .base import Equation, Operator, Samples, Scheme, log_sqrt_pi_of
 from .cells import in_units
-
-# Terms of an expansion: some three periods of a drive (a free choice: an interval that needs more is halved).
-NODES = 32
-# The remainder of an expansion, of the largest value: 200 units of rounding, what a sum of 32 terms may leave.
-ROUNDINGS = 200.0
-# Where an expansion is compared with the functions: the golden ratio's multiples, which meet no Chebyshev node.
-CHECKS = 7
+from .constants import CONSTANTS
 
 
 class OperatorPath(eqx.Module):
@@ -44,7 +39,7 @@ class OperatorPath(eqx.Module):
 
     @abc.abstractmethod
     def samples(self, t: Any) -> Samples:
-        """What the scheme reads at time t."""
+        """The samples of the scheme at time t."""
 
     @abc.abstractmethod
     def expanded(self, start: float, end: float) -> "OperatorPath | None":
@@ -53,7 +48,7 @@ class OperatorPath(eqx.Module):
     @property
     @abc.abstractmethod
     def axiswise(self) -> bool:
-        """Whether H is a kinetic matrix for each axis and a well, with no factor."""
+        """Whether H is a sum of kinetic matrices, one an axis, and a potential term, without factors."""
 
     def at(self, t: Any, dtype: Any) -> Operator:
         """The operator at time t."""
@@ -62,7 +57,7 @@ class OperatorPath(eqx.Module):
     def log_gibbs(self, t: Any) -> Array:
         """log pi_t up to a constant, `(*shape)`."""
         log_gibbs = self.samples(t).log_gibbs
-        assert log_gibbs is not None, "a wave of a process needs a Gibbs density"
+        assert log_gibbs is not None, "this path has no Gibbs density"
         return log_gibbs
 
     def log_sqrt_pi(self, t: Any) -> Array:
@@ -71,7 +66,7 @@ class OperatorPath(eqx.Module):
 
 
 class EvaluatedPath(OperatorPath):
-    """The functions themselves, read on `places`; with `in_cells` the operators are those of `places.in_cells`."""
+    """The functions themselves, sampled on `places`; with `in_cells` the operators are those on `places.in_cells`."""
 
     equation: Equation
     scheme: Scheme
@@ -88,11 +83,11 @@ class EvaluatedPath(OperatorPath):
 
     @property
     def axiswise(self) -> bool:
-        """Whether the scheme takes the exact quantum potential on every axis."""
+        """Whether the scheme uses the exact quantum potential on every axis, or the wave has a potential of its own."""
         if not self.scheme.spectral or self.equation.by_factors:
             return False
-        walls = not self.grid.uniform
-        return not self.equation.evolves_density or (self.reversible and not walls)
+        # A Legendre axis keeps its factor, because its no-flux ends need it.
+        return not self.equation.evolves_density or (self.reversible and self.grid.uniform)
 
     def samples(self, t: Any) -> Samples:
         """The functions at time t."""
@@ -108,7 +103,7 @@ class ExpandedPath(OperatorPath):
     """Chebyshev expansions on [start, end].
 
     `coefficients` are `Samples` whose arrays, but for the diffusion, have the terms as their first axis. They are
-    expansions in t, or in `clock(t)`, the place on a path, where there is a clock: a schedule of arrays.
+    expansions in t, or, where there is a `clock`, in lambda = clock(t). A clock is a schedule of arrays.
     """
 
     coefficients: Samples
@@ -120,7 +115,7 @@ class ExpandedPath(OperatorPath):
 
     @property
     def axiswise(self) -> bool:
-        """Whether no axis has a slope at its faces."""
+        """Whether every axis has a kinetic term, which has no slope at faces."""
         return all(slope is None for slope in self.coefficients.slope)
 
     def samples(self, t: Any) -> Samples:
@@ -128,15 +123,17 @@ class ExpandedPath(OperatorPath):
         t = jnp.asarray(t)
         if self.clock is not None:
             t = self.clock(t).astype(t.dtype)
+        # The Chebyshev polynomials by their recurrence, which is stable on [-1, 1]. The derivative of arccos in
+        # cos(k arccos s) is infinite at the ends.
         s = (2 * t - (self.start + self.end).astype(t.dtype)) / (self.end - self.start).astype(t.dtype)
-        terms = [jnp.ones_like(s), s]
-        for _ in range(NODES - 2):
-            terms.append(2 * s * terms[-1] - terms[-2])
-        row = jnp.stack(terms)
-        return _moving(lambda leaf: jnp.tensordot(row.astype(leaf.dtype), leaf, 1), self.coefficients)
+        polynomials = [jnp.ones_like(s), s]
+        for _ in range(CONSTANTS.expansion_terms - 2):
+            polynomials.append(2 * s * polynomials[-1] - polynomials[-2])
+        row = jnp.stack(polynomials)
+        return _map_time_dependent(lambda leaf: jnp.tensordot(row.astype(leaf.dtype), leaf, 1), self.coefficients)
 
     def expanded(self, start: float, end: float) -> "ExpandedPath":
-        """Itself."""
+        """Returns the path itself, which is an expansion already."""
         return self
 
 
@@ -159,59 +156,66 @@ class WeightedPath(OperatorPath):
 
     @property
     def axiswise(self) -> bool:
-        """Whether H is a kinetic matrix for each axis and a well."""
+        """As of the path itself."""
         return self.path.axiswise
 
     def samples(self, t: Any) -> Samples:
-        """The samples at time t with the term added to the well, and no Gibbs density."""
+        """The samples at time t with (kappa/2) d_t log pi_t added to the potential term, without a Gibbs density."""
         t = jnp.asarray(t)
         samples = self.path.samples(t)
-        assert samples.well is not None, "a wave has a well"
+        assert samples.potential_term is not None, "a wave has a potential term"
+        # d_t log sqrt(pi) = (d_t log pi) / 2, by forward differentiation of the whole path in time.
         half_rate = jax.jvp(self.path.log_sqrt_pi, (t,), (jnp.ones_like(t),))[1]
-        well = samples.well + self.kappa.astype(half_rate.dtype) * half_rate
-        return dataclasses.replace(samples, well=well, log_gibbs=None)
+        potential_term = samples.potential_term + self.kappa.astype(half_rate.dtype) * half_rate
+        return dataclasses.replace(samples, potential_term=potential_term, log_gibbs=None)
 
     def expanded(self, start: float, end: float) -> "WeightedPath | None":
-        """The same of an expansion."""
+        """The same for an expansion of the path."""
         path = self.path.expanded(start, end)
         return None if path is None else WeightedPath(path, self.kappa)
 
 
 def expand(path: EvaluatedPath, start: float, end: float) -> ExpandedPath | None:
-    """The expansion of a path on [start, end], or None where `NODES` terms do not reach rounding.
+    """The expansion of a path on [start, end], or None where it does not converge to rounding.
 
-    The functions are evaluated by one small program at Chebyshev nodes inside the interval, so a jump at an end is no
-    obstacle, and at other times, where the sum must agree with them. **Cost**: 39 evaluations on all places.
+    The functions are evaluated by one small program at Chebyshev nodes inside the interval, so a jump at an end does no
+    harm, and at other times, where the sum must agree with them. **Cost**: 39 evaluations at all nodes and faces.
     """
-    path, start, end, clock = _by_clock(path, start, end)
-    angles = np.pi * (np.arange(NODES) + 0.5) / NODES
-    checks = 2 * np.modf(np.arange(1, CHECKS + 1) * (np.sqrt(5) - 1) / 2)[0] - 1
-    places = np.concatenate([np.cos(angles), checks])
-    times = (start + end) / 2 + (end - start) / 2 * places
+    path, start, end, clock = _in_lambda(path, start, end)
+
+    # Sample at the Chebyshev nodes and at further times for the check. Multiples of the golden ratio are spread evenly
+    # over the interval and meet no Chebyshev node.
+    terms = CONSTANTS.expansion_terms
+    angles = np.pi * (np.arange(terms) + 0.5) / terms
+    checks = 2 * np.modf(np.arange(1, CONSTANTS.expansion_checks + 1) * (np.sqrt(5) - 1) / 2)[0] - 1
+    times = (start + end) / 2 + (end - start) / 2 * np.concatenate([np.cos(angles), checks])
     sampled = sample_times(path, times)
-    transform = 2 / NODES * np.cos(np.multiply.outer(np.arange(NODES), angles))
+
+    # The discrete cosine transform from values at the nodes to coefficients, and the polynomials at the checks.
+    transform = 2 / terms * np.cos(np.multiply.outer(np.arange(terms), angles))
     transform[0] /= 2
-    at_checks = np.cos(np.multiply.outer(np.arccos(checks), np.arange(NODES)))
+    at_checks = np.cos(np.multiply.outer(np.arccos(checks), np.arange(terms)))
     converged = True
 
-    def coefficients(values: Array) -> Array:
+    def expand_values(values: Array) -> Array:
         nonlocal converged
         flat = np.asarray(values).reshape(len(values), -1)
-        found = transform @ flat[:NODES]
-        left = np.abs(at_checks @ found - flat[NODES:])
-        # Each place by itself: where a potential is steep its rounding is larger.
-        most = np.max(np.abs(flat), axis=0) + np.finfo(flat.dtype).tiny
-        size = np.maximum(most, np.max(np.abs(flat)) * np.finfo(flat.dtype).eps)
-        converged &= bool(np.all(np.isfinite(flat)) and np.all(left <= ROUNDINGS * np.finfo(flat.dtype).eps * size))
-        return as_array(found.reshape(NODES, *values.shape[1:]))
+        coefficients = transform @ flat[:terms]
+        errors = np.abs(at_checks @ coefficients - flat[terms:])
+        # Each point is compared with its own largest value over time, because where a potential is steep its rounding
+        # is larger. Values below the rounding of the largest one are compared with that.
+        largest = np.max(np.abs(flat), axis=0) + np.finfo(flat.dtype).tiny
+        size = np.maximum(largest, np.max(np.abs(flat)) * np.finfo(flat.dtype).eps)
+        allowed = CONSTANTS.expansion_roundings * np.finfo(flat.dtype).eps * size
+        converged &= bool(np.all(np.isfinite(flat)) and np.all(errors <= allowed))
+        return as_array(coefficients.reshape(terms, *values.shape[1:]))
 
-    expanded = _moving(coefficients, sampled)
+    coefficients = _map_time_dependent(expand_values, sampled)
     if not converged:
         return None
     diffusion = tuple(as_array(np.asarray(values)[0]) for values in sampled.diffusion)
-    expanded = dataclasses.replace(expanded, diffusion=diffusion)
     return ExpandedPath(
-        coefficients=expanded,
+        coefficients=dataclasses.replace(coefficients, diffusion=diffusion),
         start=as_array(start),
         end=as_array(end),
         scheme=path.scheme,
@@ -220,36 +224,42 @@ def expand(path: EvaluatedPath, start: float, end: float) -> ExpandedPath | None
     )
 
 
-def _by_clock(path: EvaluatedPath, start: float, end: float) -> tuple[EvaluatedPath, float, float, Any]:
-    """The same in the place on a path, where the equation is a path driven by a schedule of arrays: a path is smooth
-    where the schedule has hundreds of pieces. With the ends in that variable, and the schedule."""
+def _in_lambda(path: EvaluatedPath, start: float, end: float) -> tuple[EvaluatedPath, float, float, Any]:
+    """The same path as a function of lambda, where a schedule of arrays drives the potential; the ends in lambda, and
+    the schedule as clock. Elsewhere the path itself, its ends and None.
+
+    In lambda the path is smooth, where in time the schedule may have hundreds of pieces.
+    """
     equation = path.equation
     potential = getattr(equation, "potential", None)
     if not (isinstance(potential, Driven) and is_plain(potential.schedule)):
         return path, start, end, None
-    if getattr(equation, "force", None) is not None or _moves_by_itself(potential.path):
+    # A force, or potentials that depend on time by themselves, are not functions of lambda alone.
+    if getattr(equation, "force", None) is not None or _has_time_dependent_potentials(potential.path):
         return path, start, end, None
-    places = np.asarray(_follow(potential.schedule, np.asarray([start, end])))
-    low, high = float(np.min(places)), float(np.max(places))
-    # Where the schedule rests the range is widened: an expansion needs one.
-    width = max(high - low, 1e-3 * max(1.0, abs(low)))
-    high = low + width
-    still = Driven(potential.path, Identity())
-    return eqx.tree_at(lambda p: p.equation.potential, path, still), low, high, potential.schedule
+    lambdas = np.asarray(_evaluate_schedule(potential.schedule, np.asarray([start, end])))
+    low, high = float(np.min(lambdas)), float(np.max(lambdas))
+    # Where the schedule rests, the range is widened, because an expansion divides by its length.
+    high = low + max(high - low, CONSTANTS.min_schedule_range * max(1.0, abs(low)))
+    by_lambda = Driven(potential.path, Identity())
+    return eqx.tree_at(lambda p: p.equation.potential, path, by_lambda), low, high, potential.schedule
 
 
 @quick_program
-def _follow(schedule: Any, times: Any) -> Array:
-    """The places of a schedule at times."""
+def _evaluate_schedule(schedule: Any, times: Any) -> Array:
+    """lambda at `times`, `(T,)`."""
     return jax.vmap(schedule)(jnp.asarray(times))
 
 
-def _moves_by_itself(path: Any) -> bool:
+def _has_time_dependent_potentials(path: Any) -> bool:
     """Whether the potentials on a path depend on time themselves."""
     found: list[bool] = []
-    jax.eval_shape(
-        lambda place: found.append(as_potential(path(place)).time_dependent), jax.ShapeDtypeStruct((), float)
-    )
+
+    def record(lam: Array) -> None:
+        found.append(as_potential(path(lam)).time_dependent)
+
+    # Traced with an abstract lambda: nothing is computed, because only the kind of the potential matters.
+    jax.eval_shape(record, jax.ShapeDtypeStruct((), float))
     return found[0]
 
 
@@ -259,7 +269,7 @@ def sample_times(path: EvaluatedPath, times: Any) -> Samples:
     return jax.lax.map(path.samples, times)
 
 
-def _moving(f: Any, samples: Samples) -> Samples:
-    """f of every array that may depend on time."""
-    slope, well, log_gibbs = jax.tree.map(f, (samples.slope, samples.well, samples.log_gibbs))
-    return Samples(samples.diffusion, slope, well, log_gibbs)
+def _map_time_dependent(f: Callable[[Array], Array], samples: Samples) -> Samples:
+    """f of every array that may depend on time: of all but the diffusion."""
+    slope, potential_term, log_gibbs = jax.tree.map(f, (samples.slope, samples.potential_term, samples.log_gibbs))
+    return Samples(samples.diffusion, slope, potential_term, log_gibbs)

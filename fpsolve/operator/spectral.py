@@ -1,12 +1,12 @@
-"""`Spectral`: smooth bases on every axis; errors fall faster than any power of the spacing.
+"""`Spectral`: smooth bases on every axis; errors decrease faster than any power of the spacing.
 
-In the wave picture a potential enters as the exact quantum potential, axis by axis,
+In the wave picture a potential is represented by the exact quantum potential, axis by axis,
 
     V_i = (d_i U)^2 / (4 D) - d_i^2 U / 2,
 
-which per node is sharper and four times cheaper than the factors; a `Legendre` axis keeps A = sqrt(D) (d - b/(2D)),
-whose natural ends let no flux through. In the density picture every axis takes the flux J = b p - D dp/dx, for any
-drift.
+which for the same nodes is more accurate than the factors and four times cheaper. A `Legendre` axis keeps the factor
+A = sqrt(D) (d - b/(2D)), whose natural ends let no flux through. In the density picture every axis takes the flux
+J = b p - D dp/dx, for any drift.
 """
 
 from typing import Any, ClassVar
@@ -16,27 +16,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..equation import Equation, FokkerPlanck, ScoreHamiltonian, axis_wells
+from ..equation import Equation, FokkerPlanck, ScoreHamiltonian, axis_potential_terms
 from ..grid import Axis, Grid, sample_product
 from .base import Samples, Scheme, log_sqrt_pi_of, sample_potential
 from .basis import basis, check_axis, wavenumbers
+from .constants import CONSTANTS
 from .tensor import Factor, FourierKinetic, Kinetic, MatrixKinetic, TensorOperator
-
-# Nodes from which the FFT of an axis beats its matrix, by backend and bits. Measured on a processor by
-# benchmarks/crossover.py, on an NVIDIA H200 by the rows `crossover-*` of benchmarks/accelerator.py (sines in float64 by
-# their ratio to the rest in float32). Other backends take `UNMEASURED`.
-FOURIER_FROM = {("cpu", 64): 192, ("cpu", 32): 384, ("gpu", 64): 1024, ("gpu", 32): 1024}
-SINES_FROM = {("cpu", 64): 384, ("cpu", 32): 768, ("gpu", 64): 2048, ("gpu", 32): 1024}
-UNMEASURED = 1024
 
 
 class Spectral(Scheme):
     """Fourier on `Line` and `Periodic`, sines on `Absorbing`, Legendre polynomials on `Legendre`; kinds may be mixed.
 
-    **Keeps**: H symmetric to rounding; mass and the Gibbs density to the accuracy of the space (`stats["mass_drift"]`
-    tells); in the density picture mass to rounding. Positivity only to that accuracy. **Order**: spectral for smooth
-    potentials, algebraic for a kink. **Cost**: one dense product an axis, n multiplications a point, or an FFT
-    where that is measured faster.
+    **Keeps**: H symmetric to rounding; mass and the Gibbs density to the accuracy of the basis (`stats["mass_drift"]`);
+    in the density picture mass to rounding. Positivity only to the accuracy of the basis. **Order**: spectral for
+    smooth potentials, algebraic for a kink. **Cost**: one dense product an axis, n multiplications a point, or an FFT
+    where that was measured to be faster.
     **Raises**: `ValueError` on a `Reflecting` axis.
 
     ```python
@@ -50,27 +44,31 @@ class Spectral(Scheme):
     spectral: ClassVar[bool] = True
 
     def check(self, equation: Equation, grid: Grid) -> None:
-        """Refuse an axis that has no basis."""
+        """Raise `ValueError` for an axis that has no basis."""
         for axis in grid.axes:
             check_axis(axis)
 
     def sample(self, equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
         """The quantum potential and log pi at the nodes where sqrt(pi) exists, else D and the drift at the faces."""
+        # A score Hamiltonian is sampled as the process whose drift is the score, which has no known Gibbs density.
         if isinstance(equation, ScoreHamiltonian):
             return self.sample(equation.sampler(), grid, t, False)
+        # Kinetic terms need a constant D, so its value at any point serves.
         diffusions = equation.diffusions(jnp.zeros(grid.ndim))
         if not isinstance(equation, FokkerPlanck):
-            well = sample_potential(equation, grid, t)
-            return Samples(tuple(diffusions), (None,) * grid.ndim, well, None)
-        # A Legendre axis keeps its factor: only the factor's natural ends let no flux through.
+            potential_term = sample_potential(equation, grid, t)
+            return Samples(tuple(diffusions), (None,) * grid.ndim, potential_term, None)
+
+        # A Legendre axis keeps its factor: only the factor's natural ends let no flux through. Every other axis of a
+        # reversible process is represented by its part of the quantum potential.
         factored = [not reversible or not axis.uniform for axis in grid.axes]
         faces = [_at_faces(equation, grid, i, t) if factored[i] else (diffusions[i], None) for i in range(grid.ndim)]
-        well = None
+        potential_term = None
         if not all(factored):
             exact = np.logical_not(factored)
-            well = grid.sample(lambda x: jnp.sum(jnp.where(exact, axis_wells(equation, x, t), 0)))
+            potential_term = grid.sample(lambda x: jnp.sum(jnp.where(exact, axis_potential_terms(equation, x, t), 0)))
         diffusion, slope = zip(*faces, strict=True)
-        return Samples(diffusion, slope, well, equation.log_gibbs_on(grid, t) if reversible else None)
+        return Samples(diffusion, slope, potential_term, equation.log_gibbs_on(grid, t) if reversible else None)
 
     def assemble(self, samples: Samples, grid: Grid, dtype: Any) -> TensorOperator:
         """A kinetic matrix or a factor for each axis."""
@@ -80,19 +78,20 @@ class Spectral(Scheme):
             else _factor(grid.axes[i], diffusion, slope, dtype)
             for i, (diffusion, slope) in enumerate(zip(samples.diffusion, samples.slope, strict=True))
         )
-        well = None if samples.well is None else samples.well.astype(dtype)
+        potential_term = None if samples.potential_term is None else samples.potential_term.astype(dtype)
         log_sqrt_pi = None if samples.log_gibbs is None else log_sqrt_pi_of(samples.log_gibbs, grid).astype(dtype)
-        return TensorOperator(grid=grid, terms=terms, well=well, log_sqrt_pi=log_sqrt_pi)
+        return TensorOperator(grid=grid, terms=terms, potential_term=potential_term, log_sqrt_pi=log_sqrt_pi)
 
 
 def _kinetic(axis: Axis, diffusion: Array, dtype: Any) -> Kinetic:
+    """-D d^2/dx^2 by the form that is faster on this machine."""
     odd = axis.boundary == "absorbing"
+    measured = CONSTANTS.sines_min_nodes if odd else CONSTANTS.fourier_min_nodes
     machine = jax.default_backend(), jnp.finfo(dtype).bits
-    enough = (SINES_FROM if odd else FOURIER_FROM).get(machine, UNMEASURED)
-    if axis.uniform and axis.n >= enough:
+    if axis.uniform and axis.n >= measured.get(machine, CONSTANTS.unmeasured_min_nodes):
         return FourierKinetic((diffusion * jnp.asarray(wavenumbers(axis)) ** 2).astype(dtype), axis.n, odd)
     matrix = diffusion * jnp.asarray(basis(axis).kinetic(axis))
-    return MatrixKinetic(matrix.astype(dtype), (diffusion * basis(axis).steepest ** 2).astype(dtype))
+    return MatrixKinetic(matrix.astype(dtype), (diffusion * basis(axis).derivative_norm ** 2).astype(dtype))
 
 
 def _at_faces(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> tuple[Array, Array]:
@@ -104,15 +103,18 @@ def _at_faces(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> tuple[Array
 
 
 def _factor(axis: Axis, diffusion: Array, drift: Array, dtype: Any) -> Factor:
-    faces = basis(axis)
-    steepest = jnp.sqrt(jnp.max(diffusion)) * faces.steepest
-    largest = (steepest + jnp.max(jnp.abs(drift) / jnp.sqrt(diffusion)) * faces.tallest / 2) ** 2
+    """A = sqrt(D) (G - b/(2D) M) along one axis."""
+    own = basis(axis)
+    # The norm of A is at most that of its two terms together.
+    derivative_norm = jnp.sqrt(jnp.max(diffusion)) * own.derivative_norm
+    drift_norm = jnp.max(jnp.abs(drift) / jnp.sqrt(diffusion)) * own.interpolation_norm / 2
+    largest = (derivative_norm + drift_norm) ** 2
     cast = lambda array: jnp.asarray(array).astype(dtype)
     return Factor(
-        derivative=cast(faces.derivative),
-        interpolation=cast(faces.interpolation),
+        derivative=cast(own.derivative),
+        interpolation=cast(own.interpolation),
         node_weights=cast(axis.weights),
-        face_weights=cast(faces.weights),
+        face_weights=cast(own.weights),
         diffusion=cast(diffusion),
         drift=cast(drift),
         largest=cast(largest),

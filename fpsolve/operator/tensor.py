@@ -1,10 +1,12 @@
 """Spectral operators: one small dense matrix an axis, never one of the whole grid.
 
-    H = sum_i h_i (+ V),   h_i either   Kinetic   D_i W^-1 G^T V G                        (with the exact well in V)
-                           or           Factor    A^T A,  A = sqrt(D) (G - b/(2D) M)      (drift b at the faces)
+    H = sum_i h_i (+ potential term),
+    h_i either   Kinetic   D_i W^-1 G^T V G                        (with the exact quantum potential as potential term)
+    or           Factor    A^T A,  A = sqrt(D) (G - b/(2D) M)      (drift b at the faces)
 
-G differentiates and M interpolates from nodes to faces. A `Factor` needs the drift only, never its divergence, and has
-a flux: J = b M p - D G p, L p = W^-1 G^T V J, whose columns sum to zero because G differentiates constants to zero.
+G differentiates and M interpolates from nodes to faces; W are the weights of the nodes, and V those of the faces. A
+`Factor` needs the drift only, never its divergence, and has a flux: J = b M p - D G p, L p = W^-1 G^T V J. The columns
+of this L sum to zero because G differentiates constants to zero.
 """
 
 import abc
@@ -14,7 +16,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core.apply_along_axis import along, transform
+from ..core.apply_along_axis import apply_along_axis, matmul_along_axis
 from ..equation import divide_by_sqrt_pi
 from ..grid import Grid
 from .base import Operator
@@ -39,7 +41,7 @@ class Kinetic(eqx.Module):
 
 
 class MatrixKinetic(Kinetic):
-    """By its matrix, whose `entries` are `(n, n)`: n multiplications a point."""
+    """The kinetic term by its matrix, whose `entries` are `(n, n)`: n multiplications a point."""
 
     entries: Array
     highest: Array
@@ -56,13 +58,14 @@ class MatrixKinetic(Kinetic):
 
     def hamiltonian(self, wave: Array, axis: int, ndim: int) -> Array:
         """-D d^2 psi / dx_i^2."""
-        return transform(axis, self.entries, wave, ndim)
+        return matmul_along_axis(axis, self.entries, wave, ndim)
 
 
 class FourierKinetic(Kinetic):
-    """By the fast Fourier transform, `symbol` D k^2 being what it does to each mode from the constant up; `n` nodes.
+    """The kinetic term by the fast Fourier transform: `symbol` is D k^2, its eigenvalue on each mode from the constant
+    up; `n` is the number of nodes.
 
-    A wave that vanishes at both walls is `odd` about them, and twice its length is a ring.
+    A wave that vanishes at both walls is continued as an `odd` function, which is periodic with twice the length.
     """
 
     symbol: Array
@@ -76,32 +79,40 @@ class FourierKinetic(Kinetic):
 
     @property
     def matrix(self) -> Array:
-        """The matrix, made when it is asked for: a ring's depends on the distance alone, and an odd wave has an image.
-
-        Not the transform of the identity: compilers give that a layout that their own transform refuses.
-        """
+        """The matrix, computed at each call."""
+        # The entries of a periodic kinetic term depend on the distance of two nodes alone; each node of an odd wave has
+        # an image of the opposite sign behind the wall. The transform of the identity would be simpler, but XLA gives
+        # the identity a layout that its own FFT does not support.
         length = 2 * self.n if self.odd else self.n
-        ring, node = jnp.fft.irfft(self.symbol, length), jnp.arange(self.n)
-        entries = ring[(node[:, None] - node) % length]
-        return entries - ring[(node[:, None] + node + 1) % length] if self.odd else entries
+        by_distance = jnp.fft.irfft(self.symbol, length)
+        node = jnp.arange(self.n)
+        entries = by_distance[(node[:, None] - node) % length]
+        return entries - by_distance[(node[:, None] + node + 1) % length] if self.odd else entries
 
     def hamiltonian(self, wave: Array, axis: int, ndim: int) -> Array:
         """-D d^2 psi / dx_i^2."""
-        return along(axis, self._apply, wave, ndim)
+        return apply_along_axis(axis, self._apply, wave, ndim)
 
     def _apply(self, u: Array) -> Array:
-        ring = jnp.concatenate([u, -jnp.flip(u, -1)], axis=-1) if self.odd else u
-        length = ring.shape[-1]
-        if jnp.iscomplexobj(ring):
+        """The kinetic term along the last axis."""
+        periodic = jnp.concatenate([u, -jnp.flip(u, -1)], axis=-1) if self.odd else u
+        length = periodic.shape[-1]
+        if jnp.iscomplexobj(periodic):
+            # The complex transform has negative frequencies as well, with the same symbol.
             symbol = jnp.concatenate([self.symbol, self.symbol[1 : (length + 1) // 2][::-1]])
-            image = jnp.fft.ifft(symbol * jnp.fft.fft(ring))
+            image = jnp.fft.ifft(symbol * jnp.fft.fft(periodic))
         else:
-            image = jnp.fft.irfft(self.symbol * jnp.fft.rfft(ring), length)
+            # The transform of real numbers takes half of the work.
+            image = jnp.fft.irfft(self.symbol * jnp.fft.rfft(periodic), length)
         return image[..., : self.n]
 
 
 class Factor(eqx.Module):
-    """A = sqrt(D) (G - b/(2D) M) along one axis. Symmetric in the weights, whatever the drift."""
+    """A = sqrt(D) (G - b/(2D) M) along one axis. A^T A is symmetric in the weights, whatever the drift.
+
+    `derivative` G and `interpolation` M are `(m, n)`; `diffusion` and `drift` are at the faces of this axis, `(..., m,
+    ...)`; `largest` bounds the largest eigenvalue of A^T A.
+    """
 
     derivative: Array
     interpolation: Array
@@ -123,26 +134,28 @@ class Factor(eqx.Module):
     def adjoint(self, faces: Array, axis: int, ndim: int) -> Array:
         """A^T of a field on the faces of this axis."""
         slope = jnp.sqrt(self.diffusion) * faces
-        return self._back(self.derivative, slope, axis, ndim) - self._back(
-            self.interpolation, self.drift / (2 * self.diffusion) * slope, axis, ndim
-        )
+        value = self.drift / (2 * self.diffusion) * slope
+        from_slope = self._adjoint_of(self.derivative, slope, axis, ndim)
+        return from_slope - self._adjoint_of(self.interpolation, value, axis, ndim)
 
     def generator(self, density: Array, axis: int, ndim: int) -> Array:
         """-dJ/dx_i with J = b p - D dp/dx_i, in the weak form."""
+        # The flux itself, and not sqrt(pi) A^T A / sqrt(pi): the drift may have no potential, and mass is kept exactly.
         slope, value = self.faces(density, axis, ndim)
-        return self._back(self.derivative, self.drift * value - self.diffusion * slope, axis, ndim)
+        return self._adjoint_of(self.derivative, self.drift * value - self.diffusion * slope, axis, ndim)
 
     def faces(self, u: Array, axis: int, ndim: int) -> tuple[Array, Array]:
         """du/dx and u on the faces of this axis."""
-        return transform(axis, self.derivative, u, ndim), transform(axis, self.interpolation, u, ndim)
+        return matmul_along_axis(axis, self.derivative, u, ndim), matmul_along_axis(axis, self.interpolation, u, ndim)
 
-    def _back(self, matrix: Array, faces: Array, axis: int, ndim: int) -> Array:
-        return along(axis, lambda v: ((v * self.face_weights) @ matrix) / self.node_weights, faces, ndim)
+    def _adjoint_of(self, matrix: Array, faces: Array, axis: int, ndim: int) -> Array:
+        """W^-1 matrix^T V of a field on the faces: the transpose in the weights of nodes and faces."""
+        return apply_along_axis(axis, lambda v: ((v * self.face_weights) @ matrix) / self.node_weights, faces, ndim)
 
 
 class TensorOperator(Operator):
-    """A sum over axes of `Kinetic` or `Factor` terms, plus a well on the nodes; `contraction` is the same in a smaller
-    basis, where one was made (`propagate/contraction.py`).
+    """A sum over axes of `Kinetic` or `Factor` terms, plus a potential term at the nodes; `contraction` is the same
+    operator in a smaller basis, or None (`propagate/contraction.py`).
 
     **Keeps**: H symmetric; H >= 0 for factors; mass in the flux form exactly, in the wave picture to the accuracy of
     the space. **Cost**: n multiplications a point and axis for `Kinetic` (or an FFT), four times that for `Factor`.
@@ -150,18 +163,19 @@ class TensorOperator(Operator):
 
     grid: Grid
     terms: tuple[Kinetic | Factor, ...]
-    well: Array | None
+    potential_term: Array | None
     log_sqrt_pi: Array | None
     contraction: Any = None
 
     @property
     def is_factored(self) -> bool:
-        """Whether every axis enters by its factor."""
+        """Whether the term of every axis is a factor."""
         return all(isinstance(term, Factor) for term in self.terms)
 
     @property
     def largest_rate(self) -> Array:
         """Half the highest level."""
+        # By Gershgorin, the highest level of finite volumes is at most twice the largest exit rate.
         return self.bounds[1] / 2
 
     def factor(self, wave: Array) -> tuple[Array, ...]:
@@ -173,14 +187,15 @@ class TensorOperator(Operator):
         return self._factor(i).face_weights
 
     def hamiltonian(self, wave: Array) -> Array:
-        """H psi = sum_i h_i psi + V psi."""
-        answer = jnp.zeros_like(wave) if self.well is None else self.well * wave
+        """H psi: the sum of all h_i psi, and the potential term times psi."""
+        answer = jnp.zeros_like(wave) if self.potential_term is None else self.potential_term * wave
         for i, term in enumerate(self.terms):
             answer = answer + term.hamiltonian(wave, i, self.grid.ndim)
         return answer
 
     def generator(self, density: Array) -> Array:
-        """L p: -sqrt(pi) H p / sqrt(pi) where sqrt(pi) is at hand, else the divergence of the flux."""
+        """L p: -sqrt(pi) H p / sqrt(pi) where sqrt(pi) is known, else the divergence of the flux."""
+        # A kinetic term has no flux, so L is known only through H.
         if self.log_sqrt_pi is not None:
             return -jnp.exp(self.log_sqrt_pi) * self.hamiltonian(divide_by_sqrt_pi(density, self.log_sqrt_pi))
         answer = jnp.zeros_like(density)
@@ -190,12 +205,13 @@ class TensorOperator(Operator):
 
     @property
     def bounds(self) -> tuple[Array, Array]:
-        """Zero or the bottom of the well, and the sum of the largest eigenvalues of all terms."""
+        """A lower and an upper bound: the terms are at least zero, and their largest eigenvalues add up."""
         largest = jnp.sum(jnp.stack([term.largest for term in self.terms]))
-        if self.well is None:
+        if self.potential_term is None:
             return jnp.zeros_like(largest), largest
-        lowest = jnp.zeros_like(largest) if self.log_sqrt_pi is not None else jnp.min(self.well)
-        return lowest, largest + jnp.max(self.well)
+        # The ground state sqrt(pi) of a process has the level zero, although its potential term may be negative.
+        lowest = jnp.zeros_like(largest) if self.log_sqrt_pi is not None else jnp.min(self.potential_term)
+        return lowest, largest + jnp.max(self.potential_term)
 
     def _factor(self, i: int) -> Factor:
         term = self.terms[i]

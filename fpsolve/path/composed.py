@@ -1,4 +1,4 @@
-"""Paths made of paths: run backwards, at another pace, one after another.
+"""Paths made of other paths: reversed, reparametrised, or concatenated.
 
 reverse        λ -> U_(1-λ)
 reparametrise  λ -> U_f(λ),                                   f rising from 0 to 1
@@ -20,16 +20,12 @@ from ..core.checks import is_concrete, raise_value_error
 from ..core.types import Point
 from ..potential.base import Potential, as_potential
 from ..potential.leaves import Value, as_leaf, check_point
-
-MOST_AXES = 16  # up to which paths are tried out where two of them meet
-SAMPLES = 257  # places at which a reparametrisation is looked at
-
-_PLACE = "Give the place on the path as one number, usually in [0, 1]."
-_PATH = "Give fp.Mix(start, end) or a function, lambda -> potential."
+from .constants import CONSTANTS
+from .parameter import as_lambda
 
 
 def reverse(path: Any) -> Any:
-    """The path run backwards: λ -> path(1 - λ). Backwards twice is the path itself.
+    """The path in the opposite direction: λ -> path(1 - λ). The reverse of a reversed path is the path itself.
 
     **Arguments**: `path` λ -> potential. **Returns** a path. **Raises** `ValueError` if `path` is not callable.
 
@@ -46,13 +42,13 @@ def reverse(path: Any) -> Any:
 
 
 def reparametrise(path: Any, f: Any) -> "Reparametrised":
-    """The path at another pace: λ -> path(f(λ)). Where f is slow, a schedule even in λ spends more time.
+    """The path at another speed: λ -> path(f(λ)). A schedule that is linear in λ spends more time where f is slow.
 
-    **Arguments**: `path` λ -> potential; `f` rises from f(0) = 0 to f(1) = 1, a function that JAX can trace; one
-    without an infinite slope, if derivatives in λ are wanted. **Returns** a path.
+    **Arguments**: `path` λ -> potential; `f` rises from f(0) = 0 to f(1) = 1, a function that JAX can trace. If
+    derivatives in λ are wanted, its slope must be finite. **Returns** a path.
 
-    **Raises** `ValueError` if either is not callable, or if f does not begin at 0, end at 1 or falls anywhere among 257
-    places, as far as f can be looked at.
+    **Raises** `ValueError` if either is not callable, or if f does not begin at 0, does not end at 1, or falls between
+    two of 257 values of λ. The values of f are checked only if they are concrete.
 
     ```python
     import jax.numpy as jnp
@@ -67,18 +63,18 @@ def reparametrise(path: Any, f: Any) -> "Reparametrised":
 
 
 def concatenate(*paths: Any, at: Value | None = None) -> "Concatenated":
-    """One path after another; each must start with the potential, up to a constant, with which the one before ends.
+    """One path after another. Each must start with the potential, up to a constant, with which the previous one ends.
 
     **Arguments**: `paths` two or more, λ -> potential; `at` the λ of the joints, one fewer than the paths, ascending
-    within (0, 1); by default the parts are equal. **Returns** a path. At a joint it has the derivative in λ of the path
-    that begins there.
+    within (0, 1). By default the parts have equal lengths. **Returns** a path. At a joint its derivative in λ is that
+    of the path that begins there.
 
-    **Raises** `ValueError` for fewer than two paths, joints that do not fit, and ends that do not meet: they are
-    compared at 16 points within 2 of the origin, of as many coordinates as all ends accept first, to a millionth (a
-    thousandth without x64), as far as they can be looked at.
+    **Raises** `ValueError` for fewer than two paths, for joints of the wrong number or order, and for ends that do not
+    meet. Ends are compared at 16 points within 2 of the origin, to about 1e-6 (1e-3 without x64), if their values are
+    concrete; the dimension of these points is the lowest that all ends accept.
 
     **Keeps**: Gibbs densities and velocities of the parts. The constants between them are removed, so that U_λ(x) is
-    continuous in λ, and work and free energy along the path add up. **Cost**: that of the present part, and of the ends
+    continuous in λ, and work and free energy along the path add up. **Cost**: that of the current part, and of the ends
     at one point.
 
     ```python
@@ -93,7 +89,7 @@ def concatenate(*paths: Any, at: Value | None = None) -> "Concatenated":
     """
     if len(paths) < 2:
         raise_value_error(
-            "paths", paths, "there must be at least two", "Give them one by one: concatenate(first, second)."
+            "paths", paths, "there must be at least two", "Give them as arguments: concatenate(first, second)."
         )
     return Concatenated(paths, at)
 
@@ -108,7 +104,7 @@ class Reversed(eqx.Module):
 
     def __call__(self, lam: Value) -> Potential:
         """The potential path(1 - λ)."""
-        return as_potential(self.path(1 - as_leaf("lam", lam, cure=_PLACE)))
+        return as_potential(self.path(1 - as_lambda(lam)))
 
 
 class Reparametrised(eqx.Module):
@@ -122,14 +118,14 @@ class Reparametrised(eqx.Module):
         cure = "Give a function that rises from 0 to 1: lambda lam: lam**2."
         if not callable(f):
             raise_value_error("f", f, "it must be callable, lambda -> lambda", cure)
-        values = jax.vmap(f)(jnp.linspace(0.0, 1.0, SAMPLES))
+        values = jax.vmap(f)(jnp.linspace(0.0, 1.0, CONSTANTS.rise_samples))
         if is_concrete(values):
             _check_rising(f, np.asarray(values), cure)
         self.f = f
 
     def __call__(self, lam: Value) -> Potential:
         """The potential path(f(λ))."""
-        return as_potential(self.path(self.f(as_leaf("lam", lam, cure=_PLACE))))
+        return as_potential(self.path(self.f(as_lambda(lam))))
 
 
 class Concatenated(eqx.Module):
@@ -141,18 +137,20 @@ class Concatenated(eqx.Module):
     def __init__(self, paths: tuple[Any, ...], at: Value | None):
         self.paths = tuple(_as_path(path) for path in paths)
         self.joints = _joints(len(paths), at)
+        # Each path must begin where the previous one ends, up to a constant.
         for k, (before, after) in enumerate(zip(self.paths, self.paths[1:], strict=False)):
             _check_meeting(k, as_potential(before(1.0)), as_potential(after(0.0)))
 
     def __call__(self, lam: Value) -> "Part":
-        """The potential at λ: that of the path in whose part λ is."""
-        return Part(self.paths, self.joints, as_leaf("lam", lam, cure=_PLACE))
+        """The potential at λ: that of the path whose part contains λ."""
+        return Part(self.paths, self.joints, as_lambda(lam))
 
 
 class Part(Potential):
-    """The potential of concatenated paths at one λ. **Arguments**: `paths`, `joints`, `lam`, as `concatenate` has them.
+    """The potential of concatenated paths at one λ. **Arguments**: `paths`, `joints`, `lam`, as in `concatenate`.
 
-    The path it is on may be traced. Under `vmap` in λ all paths are computed, also beyond their ends, and one is kept.
+    λ may be traced, and so may the part that contains it. Under `vmap` in λ all paths are evaluated, also beyond their
+    ends, and one value is selected.
     """
 
     paths: tuple[Any, ...]
@@ -161,26 +159,29 @@ class Part(Potential):
 
     @property
     def time_dependent(self) -> bool:
-        """Whether any of the paths has a potential that moves by itself."""
+        """Whether any of the paths consists of time-dependent potentials."""
         return any(as_potential(path(0.0)).time_dependent for path in self.paths)
 
     def __call__(self, x: Point, t: Any = None) -> Array:
         """Uᵏ_s(x, t) + c_k, a scalar, at the point x of shape (d,)."""
         check_point(x)
         dtype = jnp.result_type(x, self.lam, float)
-        present = jnp.searchsorted(self.joints, self.lam, side="right")
+        current = jnp.searchsorted(self.joints, self.lam, side="right")
         bounds = [0.0, *self.joints, 1.0]
 
+        # The parameter s of path k runs from 0 to 1 on its part; beyond it, the path is continued.
         def value(k: int, x: Array) -> Array:
             s = (self.lam - bounds[k]) / (bounds[k + 1] - bounds[k])
             return jnp.asarray(as_potential(self.paths[k](s))(x, t), dtype)
 
-        here = jax.lax.switch(present, [functools.partial(value, k) for k in range(len(self.paths))], jnp.asarray(x))
-        return here + self._constants(jnp.shape(x)[0], t, dtype)[present]
+        # `switch` evaluates the current path only; a `where` would evaluate all of them, beyond their ends too.
+        branches = [functools.partial(value, k) for k in range(len(self.paths))]
+        energy = jax.lax.switch(current, branches, jnp.asarray(x))
+        return energy + self._constants(jnp.shape(x)[0], t, dtype)[current]
 
     def _constants(self, d: int, t: Any, dtype: Any) -> Array:
-        """c_k, such that the ends agree at the first of the points at which they were compared."""
-        anchor = jnp.asarray(_points(d)[0], dtype)
+        """The constants c_k, for which the ends agree at the first of the points where they were compared."""
+        anchor = jnp.asarray(_sample_points(d)[0], dtype)
         ends = zip(self.paths, self.paths[1:], strict=False)
         jumps = [as_potential(a(1.0))(anchor, t) - as_potential(b(0.0))(anchor, t) for a, b in ends]
         return jnp.cumsum(jnp.stack([jnp.zeros(()), *jumps])).astype(dtype)
@@ -188,13 +189,15 @@ class Part(Potential):
 
 def _as_path(path: Any) -> Any:
     if not callable(path):
-        raise_value_error("path", path, "it must be callable, lambda -> potential", _PATH)
+        cure = "Give fp.Mix(start, end) or a function, lambda -> potential."
+        raise_value_error("path", path, "it must be callable, lambda -> potential", cure)
     return path
 
 
 def _joints(parts: int, at: Value | None) -> Array:
-    joints = as_leaf("at", np.arange(1, parts) / parts if at is None else at, (0, 1), cure="Give the joints in (0, 1).")
-    joints = jnp.atleast_1d(joints)
+    """The joints `(parts - 1,)`, checked: those given, or those of equal parts."""
+    given = np.arange(1, parts) / parts if at is None else at
+    joints = jnp.atleast_1d(as_leaf("at", given, (0, 1), cure="Give the joints in (0, 1)."))
     cure = f"Give {parts - 1} numbers between 0 and 1, or none for equal parts."
     if joints.shape != (parts - 1,):
         raise_value_error("at", at, f"{parts} paths have {parts - 1} joints, not {joints.size}", cure)
@@ -204,53 +207,71 @@ def _joints(parts: int, at: Value | None) -> Array:
 
 
 def _check_rising(f: Any, values: np.ndarray, cure: str) -> None:
-    small = np.sqrt(np.finfo(float).eps) if values.dtype == np.float64 else 1e-5
-    if values.shape != (SAMPLES,) or not np.all(np.isfinite(values)):
+    """Raise `ValueError` unless the samples of f are finite numbers that rise from 0 to 1, up to rounding."""
+    tolerance = CONSTANTS.rise_tolerance if values.dtype == np.float64 else CONSTANTS.rise_tolerance_float32
+    if values.shape != (CONSTANTS.rise_samples,) or not np.all(np.isfinite(values)):
         raise_value_error("f", f, "its value at every number in [0, 1] must be a finite number", cure)
-    if abs(values[0]) > small or abs(values[-1] - 1) > small:
+    if abs(values[0]) > tolerance or abs(values[-1] - 1) > tolerance:
         raise_value_error("f", f, f"f(0) = {values[0]:.6g} and f(1) = {values[-1]:.6g}, and they must be 0 and 1", cure)
-    falls = np.flatnonzero(np.diff(values) < -small)
+    falls = np.flatnonzero(np.diff(values) < -tolerance)
     if falls.size:
-        raise_value_error(
-            "f", f, f"it falls after lambda = {falls[0] / (SAMPLES - 1):.3g}, and it must never fall", cure
-        )
+        at = falls[0] / (CONSTANTS.rise_samples - 1)
+        raise_value_error("f", f, f"it falls after lambda = {at:.3g}, and it must never fall", cure)
 
 
-def _points(d: int) -> np.ndarray:
-    """Sixteen points (16, d) within 2 of the origin, half of them, the first too, with positive coordinates only."""
+def _sample_points(d: int) -> np.ndarray:
+    """Sixteen points `(16, d)` within 2 of the origin, at which the ends of two paths are compared.
+
+    The first eight have positive coordinates only, for potentials that are not defined elsewhere. The frequencies and
+    phases of the sines are free choices, without a common period, so that no symmetry hides a difference.
+    """
     numbers = 1.0 + 0.9 * np.sin(1.0 + 2.3 * np.arange(8)[:, None] + 3.7 * np.arange(d))
     return np.concatenate([numbers, numbers * np.sin(5.0 + 1.3 * np.arange(8)[:, None] + 2.9 * np.arange(d))])
 
 
 def _check_meeting(k: int, end: Potential, start: Potential) -> None:
-    """Refuse two ends that differ by more than a constant, where they can be looked at."""
+    """Raise `ValueError` if the end of path k and the start of path k + 1 differ by more than a constant."""
     name = f"paths[{k + 1}](0) - paths[{k}](1)"
     d = _dimension(end, start)
     if d is None:
-        allowed = f"both must take points of the same number of coordinates, up to {MOST_AXES}"
+        allowed = f"both must take points of the same number of coordinates, up to {CONSTANTS.max_dimension}"
         raise_value_error(name, (end, start), allowed, "Give paths between potentials of the same dimension.")
-    points = jnp.asarray(_points(d))
-    before, after = jax.vmap(lambda x: end(x, 0.0))(points), jax.vmap(lambda x: start(x, 0.0))(points)
+
+    # Evaluate both at the sample points; traced values cannot be compared.
+    points = jnp.asarray(_sample_points(d))
+    before = jax.vmap(lambda x: end(x, 0.0))(points)
+    after = jax.vmap(lambda x: start(x, 0.0))(points)
     if not is_concrete(before, after):
         return
-    before, jump = np.asarray(before), np.asarray(after) - np.asarray(before)
+
+    # A potential may be infinite or undefined outside its domain. Both must be so at the same points, and both must be
+    # finite at the first point, where the constants c_k are fixed.
+    before = np.asarray(before)
+    jump = np.asarray(after) - before
     finite = np.isfinite(before)
-    cure = "Put between them the path that leads from one to the other, as fp.Mix does."
+    cure = "Put between them the path that leads from one to the other, such as fp.Mix."
     if np.any(finite != np.isfinite(after)) or not finite[0]:
-        raise_value_error(name, jump, f"both must be finite at the same points, x = {_points(d)[0]} among them", cure)
-    most = np.finfo(jump.dtype).eps ** 0.4 * (1 + np.max(np.abs(before[finite])))
-    if np.ptp(jump[finite]) > most:
+        allowed = f"both must be finite at the same points, x = {_sample_points(d)[0]} among them"
+        raise_value_error(name, jump, allowed, cure)
+
+    tolerance = np.finfo(jump.dtype).eps ** CONSTANTS.meeting_exponent * (1 + np.max(np.abs(before[finite])))
+    if np.ptp(jump[finite]) > tolerance:
         spread = f"{np.min(jump[finite]):.6g} to {np.max(jump[finite]):.6g}"
         raise_value_error(name, spread, "where one path ends the next must begin, so this must be one constant", cure)
 
 
 def _dimension(*potentials: Potential) -> int | None:
-    """The least number of coordinates that all potentials accept. numpy refuses an index beyond it, as JAX does not."""
+    """The lowest number of coordinates that all potentials accept, or None.
+
+    numpy raises an error for an index beyond the end of an array, while JAX clamps it. The potentials are therefore
+    called with numpy arrays first, and with JAX arrays only if no dimension was found, since a function may need a JAX
+    array.
+    """
     for make in (np.asarray, jnp.asarray):
-        for d in range(1, MOST_AXES + 1):
+        for d in range(1, CONSTANTS.max_dimension + 1):
             try:
                 for potential in potentials:
-                    potential(make(_points(d)[0]), 0.0)
+                    potential(make(_sample_points(d)[0]), 0.0)
             except (ValueError, TypeError, IndexError):
                 continue
             return d

@@ -3,7 +3,7 @@
 Mix:     U_λ = (1 - λ) U₀ + λ U₁
 Driven:  U(x, t) = U_λ(t)(x)
 
-Any function λ -> potential is a path. `reverse`, `reparametrise` and `concatenate` make paths of paths.
+Any function λ -> potential is a path. `reverse`, `reparametrise` and `concatenate` make new paths from paths.
 """
 
 from collections.abc import Callable
@@ -15,8 +15,9 @@ from jaxtyping import Array
 from ..core.checks import raise_value_error
 from ..core.types import Point
 from ..potential.base import Potential, Scaled, Sum, as_potential
-from ..potential.leaves import Value, as_leaf
+from ..potential.leaves import Value
 from .composed import concatenate, reparametrise, reverse
+from .parameter import as_lambda
 
 __all__ = ["Driven", "Mix", "concatenate", "reparametrise", "reverse"]
 
@@ -47,16 +48,16 @@ class Mix(eqx.Module):
 
     def __call__(self, lam: Value) -> Potential:
         """The potential (1 - λ) start + λ end."""
-        weight = as_leaf("lam", lam, cure="Give the place on the path as one number, usually in [0, 1].")
+        weight = as_lambda(lam)
         return Sum(Scaled(self.start, 1 - weight), Scaled(self.end, weight))
 
     def driven(self, schedule: Callable[[Any], Any]) -> "Driven":
-        """The moving potential that follows `schedule`, t -> λ, along this path."""
+        """The time-dependent potential that follows `schedule`, t -> λ, along this path."""
         return Driven(self, schedule)
 
 
 class Identity(eqx.Module):
-    """The schedule of a path that is followed in lambda itself: t -> t."""
+    """The identity schedule t -> t: the time of the path is lambda itself."""
 
     def __call__(self, t: Any) -> Any:
         """t."""
@@ -64,12 +65,13 @@ class Identity(eqx.Module):
 
 
 class Driven(Potential):
-    """U(x, t) = path(schedule(t))(x): a potential carried along a path. It moves.
+    """U(x, t) = path(schedule(t))(x): a time-dependent potential that follows a path.
 
-    **Arguments**: `path` maps λ to a potential or a callable (`Mix`, or any function); `schedule` maps t to λ. Their
-    array leaves, if they are Equinox modules, stay leaves. Potentials on the path that themselves move see the same t.
+    **Arguments**: `path` maps λ to a potential or a callable (`Mix`, or any function); `schedule` maps t to λ. If
+    they are Equinox modules, their array leaves stay leaves. If the potentials on the path are themselves
+    time-dependent, they are evaluated at the same t.
 
-    **Raises** `ValueError` when either is not callable, or when it is called without t.
+    **Raises** `ValueError` when either is not callable; when called, if no t is given.
 
     ```python
     import jax.numpy as jnp
@@ -103,5 +105,6 @@ class Driven(Potential):
     def __call__(self, x: Point, t: Any = None) -> Array:
         """path(schedule(t))(x), a scalar, at the point x of shape (d,)."""
         if t is None:
-            raise_value_error("t", t, "this potential moves and needs a time", "Give t, a number.")
+            raise_value_error("t", t, "this potential is time-dependent and needs a time", "Give t, a number.")
+        # A path may return any callable, so its value is wrapped at each call; this happens while tracing only.
         return as_potential(self.path(self.schedule(t)))(x, t)

@@ -1,10 +1,10 @@
-"""Shapes carried along and widened, the paths whose exact transport is known:
+"""Paths of translated and dilated potentials, for which the exact transport velocity is known:
 
 Moved:      U_λ(x) = U(x - a(λ))    Gibbs density π(x - a)          v(x) = a'(λ)
 Stretched:  U_λ(x) = U(x / l(λ))    Gibbs density π(x / l) / l^d    v(x) = x l'(λ) / l(λ)
 
-v is the velocity per unit λ that carries the Gibbs density along: d_λ π_λ = -div(π_λ v). Products and quotients of
-vectors are taken axis by axis. Reference: Patra and Jarzynski, New J. Phys. 19 (2017) 125009.
+v is the velocity per unit λ that transports the Gibbs density along the path: d_λ π_λ = -div(π_λ v). Products and
+quotients of vectors are taken axis by axis. Reference: Patra and Jarzynski, New J. Phys. 19 (2017) 125009.
 """
 
 from collections.abc import Callable
@@ -18,17 +18,16 @@ from jaxtyping import Array
 from ..core.types import Point
 from ..potential.base import Potential, as_potential
 from ..potential.leaves import Value, as_leaf, check_point
-
-_PLACE = "Give the place on the path as one number, usually in [0, 1]."
+from .parameter import as_lambda
 
 
 class Moved(eqx.Module):
-    """A potential carried along without change of shape: λ -> U(x - a(λ)).
+    """A potential that is translated without change of shape: λ -> U(x - a(λ)).
 
-    **Arguments**: `potential` U, a potential or a callable; `displacement` a number or (d,), covered evenly, a(λ) = λ
-    times it, or a function λ -> a(λ) of these shapes. **Returns**, when called with a number λ, a potential.
+    **Arguments**: `potential` U, a potential or a callable; `displacement` a number or (d,), for a(λ) = λ times it, or
+    a function λ -> a(λ) of these shapes. **Returns**, when called with a number λ, a potential.
 
-    **Raises** `ValueError` for a displacement of another shape or not finite, and when called with what is no number.
+    **Raises** `ValueError` for a displacement of another shape or not finite; when called, unless λ is a number.
 
     **Keeps**: the gap and every other rate, along the whole path. **Cost**: that of U.
 
@@ -47,37 +46,37 @@ class Moved(eqx.Module):
     def __init__(self, potential: Any, displacement: Value | Callable[[Any], Any]):
         self.potential = as_potential(potential)
         self.displacement = displacement if callable(displacement) else as_leaf("displacement", displacement, (0, 1))
-        self._at(0.0)
+        self._at(0.0)  # raises an error now if a function returns something of another shape
 
     def _at(self, lam: Value) -> Array:
+        """a(λ)."""
         if callable(self.displacement):
             return as_leaf("displacement", self.displacement(lam), (0, 1))
         return lam * self.displacement
 
     def __call__(self, lam: Value) -> Potential:
         """The potential U(x - a(λ))."""
-        return Shifted(self.potential, self._at(as_leaf("lam", lam, cure=_PLACE)))
+        return Shifted(self.potential, self._at(as_lambda(lam)))
 
     def velocity(self, x: Point, lam: Value) -> Array:
-        """v = a'(λ), (d,), at the point x of shape (d,): the drift per unit λ that carries the density exactly."""
-        lam = as_leaf("lam", lam, cure=_PLACE)
-        rate = jax.jvp(self._at, (lam,), (jnp.ones_like(lam),))[1]
+        """v = a'(λ), (d,), at the point x of shape (d,): the drift per unit λ that transports the density exactly."""
+        lam = as_lambda(lam)
+        rate = jax.jvp(self._at, (lam,), (jnp.ones_like(lam),))[1]  # a'(λ)
         _check_sizes(x, rate, "displacement")
         return jnp.broadcast_to(rate, jnp.shape(x))
 
 
 class Stretched(eqx.Module):
-    """A potential widened about the origin, or narrowed: λ -> U(x / l(λ)).
+    """A potential that is dilated about the origin: λ -> U(x / l(λ)).
 
-    **Arguments**: `potential` U, a potential or a callable; `factor` the last l, a positive number or (d,) per axis,
-    reached geometrically, l(λ) = factor^λ, or a function λ -> l(λ) of these shapes. **Returns**, when called with a
+    **Arguments**: `potential` U, a potential or a callable; `factor` l(1), a positive number or (d,) per axis, for
+    l(λ) = factor^λ, or a function λ -> l(λ) of these shapes. **Returns**, when called with a
     number λ, a potential.
 
-    **Raises** `ValueError` for factors that are not positive, where they can be looked at, and when called with what is
-    no number.
+    **Raises** `ValueError` for concrete factors that are not positive; when called, unless λ is a number.
 
-    **Keeps**: the values of U, so barriers too; the rates are those of U divided by l² (l one number). **Cost**: that
-    of U.
+    **Keeps**: the values of U, hence its barriers. If l is one number, the rates are those of U divided by l².
+    **Cost**: that of U.
 
     ```python
     import jax.numpy as jnp
@@ -94,27 +93,29 @@ class Stretched(eqx.Module):
     def __init__(self, potential: Any, factor: Value | Callable[[Any], Any]):
         self.potential = as_potential(potential)
         self.factor = factor if callable(factor) else as_leaf("factor", factor, (0, 1), positive=True)
-        self._at(0.0)
+        self._at(0.0)  # raises an error now if a function returns something of another shape
 
     def _at(self, lam: Value) -> Array:
+        """l(λ)."""
         if callable(self.factor):
             return as_leaf("factor", self.factor(lam), (0, 1), positive=True)
-        return jnp.exp(lam * jnp.log(self.factor))
+        return jnp.exp(lam * jnp.log(self.factor))  # factor^λ, in a form that has derivatives in both
 
     def __call__(self, lam: Value) -> Potential:
         """The potential U(x / l(λ))."""
-        return Dilated(self.potential, self._at(as_leaf("lam", lam, cure=_PLACE)))
+        return Dilated(self.potential, self._at(as_lambda(lam)))
 
     def velocity(self, x: Point, lam: Value) -> Array:
-        """v = x l'(λ) / l(λ), (d,), at x of shape (d,): the drift per unit λ that carries the density exactly."""
-        lam = as_leaf("lam", lam, cure=_PLACE)
+        """v = x l'(λ) / l(λ), (d,), at x of shape (d,): the drift per unit λ that transports the density exactly."""
+        lam = as_lambda(lam)
+        # l(λ) and l'(λ)
         width, rate = jax.jvp(self._at, (lam,), (jnp.ones_like(lam),))
         _check_sizes(x, width, "factor")
         return x * rate / width
 
 
 class Shifted(Potential):
-    """U(x - a, t): a potential moved by a.
+    """U(x - a, t): a potential translated by a.
 
     **Arguments**: `potential` U, a potential or a callable; `displacement` a, a number or (d,).
 
@@ -136,7 +137,7 @@ class Shifted(Potential):
 
     @property
     def time_dependent(self) -> bool:
-        """Whether U moves by itself."""
+        """Whether U itself is time-dependent."""
         return self.potential.time_dependent
 
     def __call__(self, x: Point, t: Any = None) -> Array:
@@ -168,7 +169,7 @@ class Dilated(Potential):
 
     @property
     def time_dependent(self) -> bool:
-        """Whether U moves by itself."""
+        """Whether U itself is time-dependent."""
         return self.potential.time_dependent
 
     def __call__(self, x: Point, t: Any = None) -> Array:
@@ -178,4 +179,5 @@ class Dilated(Potential):
 
 
 def _check_sizes(x: Point, value: Array, name: str) -> None:
+    """Raise `ValueError` for a point whose dimension is not that of `value`."""
     check_point(x, value.size if value.ndim else None, f"as the {name} has it")

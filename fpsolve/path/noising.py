@@ -1,4 +1,4 @@
-"""The path of diffusion models, from data to noise, of a mixture of Gaussians, every density exact:
+"""The path of diffusion models from data to noise, for a Gaussian mixture, whose densities are all known exactly:
 
 X_λ = α(λ) X₀ + σ(λ) N,      p_λ = Σ_k w_k N(α m_k, α² C_k + σ²),      U_λ = -log p_λ,      score = -∇U_λ
 
@@ -24,10 +24,11 @@ from ..core.checks import check_choice, raise_value_error
 from ..core.types import Point
 from ..potential.leaves import Value, as_leaf
 from ..potential.mixture import GaussianMixture
+from .parameter import as_lambda
 
 
 class Noise(eqx.Module):
-    """How much data is left and how much noise has come, α(λ) and σ(λ); abstract."""
+    """The noise schedule: the factor α(λ) of the data and the standard deviation σ(λ) of the noise; abstract."""
 
     @abc.abstractmethod
     def integrated_beta(self, lam: Array) -> Array:
@@ -39,7 +40,7 @@ class Noise(eqx.Module):
 
 
 class VariancePreserving(Noise):
-    """α² = exp(-B), σ² = 1 - α², B' = β rising evenly from `beta_min` to `beta_max`: α ends at 0.0066 by default."""
+    """α² = exp(-B), σ² = 1 - α², B' = β linear from `beta_min` to `beta_max`; by default α(1) = 0.0066."""
 
     beta_min: Array
     beta_max: Array
@@ -54,6 +55,7 @@ class VariancePreserving(Noise):
 
     def variance(self, lam: Array) -> Array:
         """σ² = 1 - exp(-B)."""
+        # `expm1` avoids the cancellation of 1 - exp(-B) near λ = 0, where σ² is small.
         return -jnp.expm1(-self.integrated_beta(lam))
 
 
@@ -74,6 +76,7 @@ class VarianceExploding(Noise):
         return (self.sigma_max * lam) ** 2
 
 
+# The noise schedules by their names, and the arguments of each.
 _KINDS = {"vp": (VariancePreserving, ("beta_min", "beta_max")), "ve": (VarianceExploding, ("sigma_max",))}
 
 
@@ -84,19 +87,19 @@ class Noising(eqx.Module):
 
     **Arguments**
      * `mixture` the data, an `fp.GaussianMixture`.
-     * `kind`: "vp" preserves the variance, α² + σ² = 1; "ve" lets it explode, α = 1.
-     * `beta_min`, `beta_max` (of "vp"): the noise rate β at λ = 0 and 1, positive; by default 0.1 and 20, so that α
-       ends at 0.0066, small and not zero.
-     * `sigma_max` (of "ve"): the last σ, positive; by default 10. Choose it well above the spread of the data.
+     * `kind`: "vp" (variance preserving), α² + σ² = 1, or "ve" (variance exploding), α = 1.
+     * `beta_min`, `beta_max` (of "vp"): the noise rate β at λ = 0 and 1, positive; by default 0.1 and 20, the
+       values of Song et al., which give α(1) = 0.0066.
+     * `sigma_max` (of "ve"): σ(1), positive; by default 10. Choose it well above the spread of the data.
 
     **Returns**, when called with a number λ in [0, 1], a `GaussianMixture`.
 
-    **Raises** `ValueError` for data that are no Gaussian mixture, another kind, numbers that are not positive or that
-    belong to the other kind; when called, for what is no number.
+    **Raises** `ValueError` if the data are not a Gaussian mixture, for another kind, and for numbers that are not
+    positive or that belong to the other kind; when called, unless λ is a number.
 
     **Keeps**: ∫ exp(-U_λ) dx = 1; p_0 is the data exactly; potentials, scores and velocities and their derivatives are
     finite at both ends (only σ itself, ∝ √λ near 0 for "vp", is not smooth there). **Cost**: that of the mixture,
-    O(m d) a point, O(m d²) with matrices.
+    O(m d) per point, O(m d²) with matrices.
 
     ```python
     import jax.numpy as jnp
@@ -125,6 +128,7 @@ class Noising(eqx.Module):
             raise_value_error("mixture", mixture, allowed, "Give fp.GaussianMixture(means, covariances, weights).")
         check_choice("kind", kind, tuple(_KINDS))
         noise, names = _KINDS[kind]
+        # Only the numbers of this kind may be given.
         numbers = {"beta_min": beta_min, "beta_max": beta_max, "sigma_max": sigma_max}
         given = {name: value for name, value in numbers.items() if value is not None}
         for name in given:
@@ -137,14 +141,17 @@ class Noising(eqx.Module):
 
     def __call__(self, lam: Value) -> GaussianMixture:
         """U_λ = -log p_λ: the mixture of means α m_k and covariances α² C_k + σ²."""
-        lam = as_leaf("lam", lam, cure="Give the place on the path as one number in [0, 1].")
-        alpha, variance, data = self.alpha(lam), self.noise.variance(lam), self.mixture
+        lam = as_lambda(lam)
+        alpha = self.alpha(lam)
+        variance = self.noise.variance(lam)
+        data = self.mixture
+        # To matrices the noise adds a multiple of the identity, to variances (one, per component, per axis) a number.
         if data.covariances.ndim == 3:
             variance = variance * jnp.eye(data.means.shape[1], dtype=variance.dtype)
         return GaussianMixture(alpha * data.means, alpha**2 * data.covariances + variance, data.weights)
 
     def alpha(self, lam: Value) -> Array:
-        """α(λ), how much of the data is left, of the shape of λ; 1 at λ = 0."""
+        """α(λ), the factor of the data, of the shape of λ; 1 at λ = 0."""
         return jnp.exp(-0.5 * self.noise.integrated_beta(jnp.asarray(lam)))
 
     def sigma(self, lam: Value) -> Array:
@@ -153,6 +160,7 @@ class Noising(eqx.Module):
 
     def log_snr(self, lam: Value) -> Array:
         """log(α²/σ²), the log signal-to-noise ratio, of the shape of λ; infinite at λ = 0."""
+        # From B itself: the quotient α²/σ² would underflow for large B.
         lam = jnp.asarray(lam)
         return -self.noise.integrated_beta(lam) - jnp.log(self.noise.variance(lam))
 
@@ -162,19 +170,21 @@ class Noising(eqx.Module):
 
     def drift(self, x: Point, lam: Value) -> Array:
         """f = (α'/α) x, (d,), of the forward process dX = f dλ + g dW."""
-        return -0.5 * _slope(self.noise.integrated_beta, lam) * jnp.asarray(x)
+        return -0.5 * _slope(self.noise.integrated_beta, lam) * jnp.asarray(x)  # α'/α = -B'/2
 
     def squared_diffusion(self, lam: Value) -> Array:
         """g² = (σ²)' - 2 (α'/α) σ² of the forward process dX = f dλ + g dW, of the shape of λ."""
+        # With α² = exp(-B), -2 α'/α = B'.
         variance = self.noise.variance(jnp.asarray(lam))
         return _slope(self.noise.variance, lam) + _slope(self.noise.integrated_beta, lam) * variance
 
     def velocity(self, x: Point, lam: Value) -> Array:
-        """v = f - (g²/2) ∇log p_λ, (d,), of the probability flow, which carries p_λ exactly: d_λ p = -div(p v)."""
+        """v = f - (g²/2) ∇log p_λ, (d,), of the probability flow, which transports p_λ exactly: d_λ p = -div(p v)."""
         return self.drift(x, lam) - 0.5 * self.squared_diffusion(lam) * self.score(x, lam)
 
 
 def _slope(f: Any, lam: Value) -> Array:
     """f'(λ), entry by entry, of the shape of λ."""
+    # An integer λ has no tangent, so it becomes a float. The tangent of ones gives the derivative of each entry.
     lam = jnp.asarray(lam, dtype=jnp.result_type(lam, float))
     return jax.jvp(f, (lam,), (jnp.ones_like(lam),))[1]

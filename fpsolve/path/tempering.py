@@ -1,8 +1,8 @@
-"""A ramp of the temperature as a path λ -> U_λ:
+"""A change of temperature as a path λ -> U_λ:
 
 U_λ(x) = β(λ) U(x),      β(λ) = β₀^(1-λ) β₁^λ,      Gibbs density exp(-β(λ) U / D) / Z_λ
 
-β is the inverse temperature, in units of 1/D: dimensionless, 1 where U itself is meant.
+β is the inverse temperature in units of 1/D, without dimension; β = 1 gives U itself.
 """
 
 from typing import Any
@@ -13,19 +13,20 @@ from jaxtyping import Array
 
 from ..potential.base import Potential, Scaled, as_potential
 from ..potential.leaves import Value, as_leaf
+from .parameter import as_lambda
 
 
 class Tempering(eqx.Module):
-    """A potential cooled or heated: λ -> β(λ) U, a straight line in log β from `start` to `end`.
+    """A potential that is cooled or heated: λ -> β(λ) U, with log β linear in λ from log `start` to log `end`.
 
     **Arguments**: `potential` U, a potential or a callable; `start` and `end` the inverse temperatures β at λ = 0 and
-    1, positive numbers: 0.1 to 1 cools from ten times the temperature. **Returns**, when called with a number λ, a
-    potential; it moves if U does.
+    1, positive numbers: from 0.1 to 1 it cools from ten times the temperature. **Returns**, when called with a number
+    λ, a potential, which is time-dependent if U is.
 
-    **Raises** `ValueError` for inverse temperatures that are not positive, and when called with what is no number.
+    **Raises** `ValueError` for inverse temperatures that are not positive; when called, unless λ is a number.
 
-    **Keeps**: the places of the wells; the ends U_0 = start U exactly, U_1 = end U to rounding. **Cost**: that of U.
-    **Reference**: Kirkpatrick, Gelatt and Vecchi, Science 220 (1983) 671; straight in log β as in parallel tempering.
+    **Keeps**: the positions of the wells; U_0 = start U exactly, U_1 = end U to rounding. **Cost**: that of U.
+    **Reference**: Kirkpatrick, Gelatt and Vecchi, Science 220 (1983) 671; linear in log β as in parallel tempering.
 
     ```python
     import jax.numpy as jnp
@@ -42,7 +43,7 @@ class Tempering(eqx.Module):
     end: Array
 
     def __init__(self, potential: Any, start: Value, end: Value = 1.0):
-        cure = "Give a positive number: 0.1 is ten times as hot as 1."
+        cure = "Give a positive number: at 0.1 it is ten times as hot as at 1."
         self.potential = as_potential(potential)
         self.start = as_leaf("start", start, positive=True, cure=cure)
         self.end = as_leaf("end", end, positive=True, cure=cure)
@@ -53,5 +54,4 @@ class Tempering(eqx.Module):
 
     def __call__(self, lam: Value) -> Potential:
         """The potential β(λ) U."""
-        lam = as_leaf("lam", lam, cure="Give the place on the path as one number, usually in [0, 1].")
-        return Scaled(self.potential, self.inverse_temperature(lam))
+        return Scaled(self.potential, self.inverse_temperature(as_lambda(lam)))

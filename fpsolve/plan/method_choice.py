@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from ..core.checks import raise_value_error
 from ..propagate.base import ProblemKind, Propagator, WorkEstimate
 from ..propagate.chebyshev import Chebyshev
-from ..propagate.dense import SMALL, Dense
+from ..propagate.constants import CONSTANTS as PROPAGATE
+from ..propagate.dense import Dense
 from ..propagate.implicit import Implicit
 from ..propagate.rational import Rational
 from ..propagate.splitting import Splitting
@@ -36,7 +37,7 @@ def choose_propagator(kind: ProblemKind, work: WorkEstimate | None) -> tuple[Pro
             return dense, f"a symmetric matrix of {size} points is decomposed faster than its products are formed"
         return Chebyshev(), "the process is reversible" if kind.fokker_planck else "H is symmetric"
     double = jnp.finfo(kind.dtype).bits == 64
-    if not kind.reversible and kind.grid.size <= SMALL and double:
+    if not kind.reversible and kind.grid.size <= PROPAGATE.dense_general_points and double:
         return dense, f"L is not symmetric and the grid has only {kind.grid.size} points"
     why = "L is not symmetric"
     if kind.reversible:

@@ -1,4 +1,4 @@
-"""What was requested of `evolve`, validated, with everything sampled that does not depend on a choice."""
+"""The validated request of `fp.evolve`, with all samples that do not depend on a choice of scheme or method."""
 
 import dataclasses
 from typing import Any
@@ -13,6 +13,7 @@ from ..grid import Grid
 from ..operator import Spectral
 from ..operator.cells import may_be_in_cells
 from ..propagate import Picture, ProblemKind
+from .constants import CONSTANTS
 from .method_choice import check_method, needs_rates
 from .scheme_choice import SampledEquation, SchemeChoice, choose_scheme, may_be_spectral
 from .validation import (
@@ -26,15 +27,18 @@ from .validation import (
     sample_observables,
 )
 
-RUN_ARRAYS = 12  # fields that a run holds beside those that it returns, at most
-
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """A validated request: the physics, the state at t = 0 on the grid, the times, and what the user decided.
+    """A validated request: the equation, the state at t = 0 on the grid, the times, and what the user decided.
 
-    `given` is the state in the user's units, `field` in those of the grid that is solved on: mass, or the square of a
-    wave, for each cell. `decided_grid` and `space_error` belong to a grid that was fitted.
+    - `sampled`: the equation on its grid
+    - `given`: the state at t = 0, in the user's units
+    - `field`: the same in the units of the grid that is solved on: mass, or the square of a wave, for each cell
+    - `smooth`: whether the state was given as a function, and not as an array
+    - `scheme`, `method`: those given, or None where they are to be chosen
+    - `observables`: their samples on the grid, by name
+    - `decided_grid`, `space_error`: the description and the estimated error of a grid that was fitted, else None
     """
 
     sampled: SampledEquation
@@ -57,24 +61,26 @@ class Request:
 
     @property
     def grid(self) -> Grid:
-        """Where it is solved."""
+        """The grid, in the user's units."""
         return self.sampled.grid
 
     def choose(self, scheme: Any) -> SchemeChoice:
-        """The scheme: the one given, or the one that suits."""
+        """The scheme that was given, checked, or the one that suits."""
         chosen = choose_scheme(
             self.equation, self.grid, scheme, self.field, self.times, self.tol, self.method, self.sampled
         )
+        # On a fitted grid the scheme follows from the fit, so that is the reason to show.
         if self.decided_grid is not None:
             chosen = chosen._replace(decision=Decision(chosen.decision.choice, self.decided_grid))
         return chosen
 
     def kind(self, chosen: SchemeChoice) -> ProblemKind:
-        """The facts that methods ask for."""
+        """The facts on which methods decide whether they support the problem, and at what cost."""
         return _kind(
             self.equation,
             self.grid,
             chosen.scheme.spectral,
+            # The H of a Schrodinger equation is symmetric, as that of a reversible process is.
             chosen.reversible or chosen.picture is Picture.WAVE,
             chosen.wave_representable,
             self.wick,
@@ -82,7 +88,7 @@ class Request:
         )
 
     def start(self, chosen: SchemeChoice) -> Array:
-        """The state at t = 0; a density of smooth functions is normalised by the basis that will carry it."""
+        """The state at t = 0; in a basis, a density that was given as a function is normalised by the basis."""
         if chosen.scheme.spectral and self.smooth and self.equation.evolves_density:
             return of_mass_one(self.sampled.solved, self.field)
         return self.field
@@ -100,21 +106,29 @@ def validate(
     observables: Any,
     fitted: tuple[str, float] | None = None,
 ) -> Request:
-    """Refuse what cannot be right, read and sample the functions. `fitted` is what a fit found out about `grid`: a
-    sentence, and the estimated error in space."""
+    """The request, or a `ValueError` that names the argument. Functions are read and sampled on the way.
+
+    `fitted` belongs to a grid that was fitted: its description, and the estimated error in space.
+    """
+    # Arguments, in the order in which they depend on each other.
     check_kinds(equation, scheme)
-    equation, grid, samples = check_and_sample(equation, grid, _likely(equation, grid, scheme, method))
+    equation, grid, samples = check_and_sample(equation, grid, _likely_scheme(equation, grid, scheme, method))
     times = check_times(times)
-    check_memory("grid", grid.shape, len(times) + RUN_ARRAYS, "Take fewer nodes on some axis, or fewer times.")
+    check_memory(
+        "grid", grid.shape, len(times) + CONSTANTS.run_fields, "Take fewer nodes on some axis, or fewer times."
+    )
     check_wick(equation, wick)
     sampled_observables = sample_observables(observables, grid)
-    process = equation.evolves_density
-    reversible = process and equation.irreversible_because(grid) is None
+    evolves_density = equation.evolves_density
+    reversible = evolves_density and equation.irreversible_because(grid) is None
     if method is not None:
+        # A first check before anything is computed; `plan_for` repeats it when all facts are known.
         spectral = None if scheme is None else scheme.spectral
-        check_method(method, _kind(equation, grid, spectral, reversible or not process, True, wick, float))
+        symmetric = reversible or not evolves_density
+        check_method(method, _kind(equation, grid, spectral, symmetric, True, wick, float))
     field = initial_field(equation, grid, initial)
     tol = check_tolerance(tol, field.real.dtype)
+    # What was sampled on the way is passed on, by the key under which `SampledEquation` looks for it.
     known = {(Spectral, 0.0, reversible): samples} if samples is not None else None
     sampled = SampledEquation(equation, grid, reversible, known, may_be_in_cells(scheme))
     return Request(
@@ -136,6 +150,7 @@ def validate(
 def _kind(
     equation: Equation, grid: Grid, spectral: bool | None, reversible: bool, representable: bool, wick: Any, dtype: Any
 ) -> ProblemKind:
+    """The facts about a problem. `spectral` is None where the scheme is not chosen yet."""
     return ProblemKind(
         grid=grid,
         spectral=spectral,
@@ -149,11 +164,12 @@ def _kind(
     )
 
 
-def _likely(equation: Any, grid: Any, scheme: Any, method: Any) -> Any:
-    """The scheme that will most likely be chosen, if it is `Spectral`: it is sampled by the program that validates."""
+def _likely_scheme(equation: Any, grid: Any, scheme: Any, method: Any) -> Any:
+    """`Spectral` where it will most likely be chosen, else None: the program that validates also samples for it."""
+    # An argument that is no grid is reported by the validation that follows.
     if not isinstance(grid, Grid) or needs_rates(method):
         return None
-    # With several diffusions it must first be looked at whether there is a Gibbs density.
+    # With several diffusions the existence of a Gibbs density must be tested first.
     if equation.reversible_on_some_grids or not may_be_spectral(scheme, grid):
         return None
     return Spectral()

@@ -1,4 +1,11 @@
-"""Running a plan: one program of shapes for a static problem, steps from the host or in a program for a moving one."""
+"""Running a plan.
+
+    static problem                              one compiled program from the state at t = 0 to the outcome
+    time-dependent problem                      interval by interval, with steps controlled from the host
+    time-dependent problem, under jit, grad     a fixed number of steps in each interval, inside one program
+
+A static problem is also run interval by interval where progress is shown or states are stored.
+"""
 
 from typing import Any, NamedTuple
 
@@ -17,12 +24,13 @@ from .plan import Outcome, Plan
 
 
 def run(plan: Plan, bar: Any = None, saved: Any = None) -> Outcome:
-    """The outcome of a plan; `bar` counts the times on the terminal, `saved` keeps them in a folder."""
+    """The outcome of a plan. `bar` shows the progress on the terminal, `saved` stores the states in a folder."""
     request, problem, method, field = plan.request, plan.problem, plan.method, plan.start
     times, tol, dtype = request.times, request.tol, field.real.dtype
-    # A density of smooth functions was normalised by its basis.
+    # A density given as a function was normalised by the basis: that state is returned at t = 0.
     given = request.given if field is request.field else plan.field
     start = _Start(field, given, as_array(request.sampled.scale, dtype))
+    # Steps whose length depends on their error, progress and storage need the host between them.
     concrete = is_concrete(problem, method, field, times)
     if concrete and (isinstance(method, Magnus) or saved is not None or bar is not None):
         trajectory = run_by_interval(problem, method, field, times, tol, bar, saved)
@@ -34,7 +42,8 @@ def run(plan: Plan, bar: Any = None, saved: Any = None) -> Outcome:
 
 
 class _Start(NamedTuple):
-    """The state at t = 0 in the units of the grid that is solved on, as it was given, and the first by the second."""
+    """The state at t = 0: `field` in the units of the grid that is solved on, `given` in the user's, and their ratio
+    `scale`."""
 
     field: Array
     given: Array
@@ -43,7 +52,7 @@ class _Start(NamedTuple):
 
 @compiled
 def _run_static(problem: Problem, method: Any, start: _Start, times: Array, tol: Array, fault: str) -> Any:
-    """A static problem, from its state at t = 0 to the parts of an `Outcome`."""
+    """A static problem: from its state at t = 0 to the fields of an `Outcome`."""
     trajectory = run_static(problem, method, start.field, times.astype(start.field.real.dtype), tol)
     return conclude(problem.grid, problem.picture, trajectory, start, times, tol, fault)
 
@@ -51,17 +60,19 @@ def _run_static(problem: Problem, method: Any, start: _Start, times: Array, tol:
 def conclude(
     grid: Grid, picture: Picture, trajectory: Trajectory, start: _Start, times: Array, tol: Any, fault: str
 ) -> Any:
-    """Values in the user's units, errors, numbers for `stats`, and the code of a run on `grid`."""
-    # What was given at t = 0 comes back as it was, to the last bit.
+    """The fields of an `Outcome`: values in the user's units, errors, numbers for `stats`, and the result code."""
+    # The state at t = 0 is returned bit for bit as it was given: scaling back and forth would round it.
     first = (times == 0).reshape(-1, *[1] * grid.ndim)
     values = jnp.where(first, start.given, trajectory.values / start.scale)
     numbers = {"operator_calls": trajectory.calls}
     if picture is not Picture.WAVE:
+        # Invariants of a density, as they came out: the user sees how well they were kept.
         mass = grid.integrate(jnp.where(first, start.field, trajectory.values))
         numbers |= {
             "mass_drift": jnp.max(jnp.abs(mass - grid.integrate(start.field))),
             "min_density": jnp.min(values),
         }
+    # The first failure counts: an error that is no number must not be reported as a missed tolerance.
     failure = first_failure(
         ("not_finite", ~jnp.all(jnp.isfinite(values))),
         (fault, jnp.max(trajectory.error) > tol),
@@ -84,6 +95,7 @@ def expectations(plan: Plan, values: Array) -> dict[str, Array]:
 def _expectation(sampled: Array, values: Array, scale: Array, grid: Grid, picture: Picture) -> Array:
     weights = scale * values
     if picture is Picture.WAVE:
+        # In imaginary time the norm of a wave decays; expectations are those of the normalised wave.
         weights = jnp.abs(values) ** 2
         weights = weights / grid.integrate(weights)[(..., *[None] * grid.ndim)]
     flat = (weights * grid.weights.astype(weights.dtype)).reshape(weights.shape[0], -1)

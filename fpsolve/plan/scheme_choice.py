@@ -1,4 +1,12 @@
-"""Which scheme suits, and in which picture: measured on the grid at hand before anything is evolved."""
+"""The choice of a scheme, and of the picture that it is run in.
+
+    picture        the state that is evolved: p / sqrt(pi) (a Gibbs wave), p itself (a density), or a Schrodinger wave
+    Spectral       where the grid has a basis on every axis that resolves sqrt(pi) and the initial density
+    otherwise      ScharfetterGummel, which is stable and positive on every grid
+
+What the basis resolves is measured on the grid at hand before anything is evolved (`resolution`). Under a
+transformation of JAX nothing can be measured, and the choice rests on shapes alone.
+"""
 
 import math
 from typing import Any, NamedTuple
@@ -23,31 +31,28 @@ from ..operator import (
     sample_equation,
 )
 from ..operator.cells import in_units
-from ..operator.clipping import TOL_FRACTION
+from ..operator.constants import CONSTANTS as OPERATOR
 from ..propagate import Picture
+from .constants import CONSTANTS
 from .method_choice import needs_rates
 from .resolution import (
-    MOST_CROSSED,
-    UNRESOLVED,
     gibbs_leak,
     is_wave_representable,
     largest_peclet,
+    largest_short_fraction,
     measure,
-    short_share,
     wave_resolved,
     wave_size,
 )
 from .validation import check_kinds
 
-LARGEST_SPECTRAL = 512  # nodes of an axis, beyond which its matrices cost more than finer finite volumes (free choice)
-MATRIX_LINE = 640  # nodes of a line on which a density is tried in a basis whatever its drift (`method_choice`)
-
 
 class SampledEquation:
     """An equation on a grid, sampled once for each scheme that is tried.
 
-    Its functions are read on `grid`; operators are those of `solved`, the same grid or, with `in_cells`, the one in
-    units of its cells, whose programs serve all boxes.
+    Its functions are sampled on `grid`. Operators are built on `solved`: the same grid or, with `in_cells`, the grid in
+    units of its cells, so that one compiled program serves boxes of all sizes. `known` are samples taken before, by
+    scheme class, time, and whether they use sqrt(pi).
     """
 
     def __init__(
@@ -58,35 +63,37 @@ class SampledEquation:
         known: dict[Any, Samples] | None = None,
         in_cells: bool = False,
     ):
-        self.equation, self.grid, self.reversible, self.in_cells = equation, grid, reversible, in_cells
+        self.equation = equation
+        self.grid = grid
+        self.reversible = reversible
+        self.in_cells = in_cells
         self.solved = grid.in_cells if in_cells else grid
         self.units = grid.units if in_cells else (1.0,) * grid.ndim
         self._known = dict(known or {})
 
     @property
     def cell(self) -> float:
-        """The volume, in the user's units, that is 1 on the grid that is solved on."""
+        """The volume, in the user's units, of a cell of volume 1 on the grid `solved`."""
         return math.prod(self.units)
 
     @property
     def scale(self) -> float:
-        """What a field in the user's units is multiplied by: a density becomes the mass of each cell, and so does the
-        square of a wave."""
+        """The factor from the user's units to those of `solved`: a density becomes the mass of each cell, and the
+        square of a wave does."""
         return self.cell if self.equation.evolves_density else math.sqrt(self.cell)
 
     def samples(self, scheme: Scheme, t: Any = 0.0, flux: bool = False) -> Samples:
-        """What a scheme reads at time t; `flux` takes the form without sqrt(pi)."""
+        """The samples that a scheme needs at time t; with `flux`, those of the flux form, without sqrt(pi)."""
         reversible = self.reversible and not flux
         if not is_concrete(self.equation, t):
             return scheme.sample(self.equation, self.grid, t, reversible)
         key = (type(scheme), float(t), reversible)
         if key not in self._known:
-            made = sample_equation(scheme, self.equation, self.grid, as_array(t), reversible)
-            self._known[key] = made
+            self._known[key] = sample_equation(scheme, self.equation, self.grid, as_array(t), reversible)
         return self._known[key]
 
     def operator(self, scheme: Scheme, dtype: Any, t: Any = 0.0, flux: bool = False) -> Operator:
-        """The operator of a scheme at time t."""
+        """The operator of a scheme at time t, on the grid `solved`."""
         return _assemble(scheme, self.samples(scheme, t, flux), as_array(self.units), self.solved, dtype)
 
     def path(self, scheme: Scheme, flux: bool = False) -> EvaluatedPath:
@@ -106,14 +113,16 @@ def _assemble(scheme: Scheme, samples: Samples, units: Array, grid: Grid, dtype:
 
 
 @quick_program
-def _normalised(log_gibbs: Array, grid: Grid, dtype: Any) -> Array:
+def _normalised_log_sqrt_pi(log_gibbs: Array, grid: Grid, dtype: Any) -> Array:
     return log_sqrt_pi_of(log_gibbs, grid).astype(dtype)
 
 
 class SchemeChoice(NamedTuple):
-    """A scheme with the reason for it, the picture to run in, and what the methods must know.
+    """A scheme with the reason for it, and the picture to run in.
 
-    `provisional` says that the density is tried in a basis and must be looked at afterwards.
+    - `reversible`: whether the operator is symmetric in the picture of the run
+    - `wave_representable`: whether p / sqrt(pi) of the initial density can be evolved
+    - `provisional`: whether the density is tried in a basis, so that the result must be checked afterwards
     """
 
     scheme: Scheme
@@ -139,71 +148,91 @@ def choose_scheme(
     method: Any = None,
     sampled: SampledEquation | None = None,
 ) -> SchemeChoice:
-    """The scheme asked for, checked, or the one that suits the method; with the picture it runs in."""
-    process = equation.evolves_density
-    if sampled is None:
-        sampled = SampledEquation(equation, grid, process and equation.irreversible_because(grid) is None)
-    reversible = process and sampled.reversible
+    """The scheme that was given, checked, or the one that suits; with the picture to run in.
+
+    `method` may be None; one that needs rates between cells decides the scheme.
+    """
     if scheme is not None:
         check_scheme(scheme, equation, grid)
-    given = scheme
+    evolves_density = equation.evolves_density
+    if sampled is None:
+        reversible = evolves_density and equation.irreversible_because(grid) is None
+        sampled = SampledEquation(equation, grid, reversible)
+    reversible = evolves_density and sampled.reversible
+
+    # Measure the basis, where one may be chosen.
     representable, defect = False, 0.0
     if reversible and may_be_spectral(scheme, grid):
-        representable, defect = _measured(sampled, field, times, tol)
-    provisional, because = False, "as asked"
-    if scheme is None and needs_rates(method):
-        scheme, because = ScharfetterGummel(), "because the method needs rates between cells"
-    elif scheme is None:
-        scheme, because, provisional = _suitable(sampled, reversible, representable, defect, field, times)
-    if reversible and not scheme.spectral:
-        representable = _representable_on_cells(sampled, scheme, field, tol)
-    decision = Decision(type(scheme).__name__, because, (("defect", defect),) if given is None else ())
-    if not process:
-        return SchemeChoice(scheme, decision, Picture.WAVE, False, True)
-    if scheme.spectral:
+        representable, defect = _measure_basis(sampled, field, times, tol)
+
+    # Choose the scheme.
+    if scheme is not None:
+        found = _Found(scheme, "as requested")
+    elif needs_rates(method):
+        found = _Found(ScharfetterGummel(), "because the method needs rates between cells")
+    else:
+        found = _suitable_scheme(sampled, reversible, representable, defect, field, times)
+    numbers = (("defect", defect),) if scheme is None else ()
+    decision = Decision(type(found.scheme).__name__, found.because, numbers)
+
+    # Choose the picture.
+    if not evolves_density:
+        return SchemeChoice(found.scheme, decision, Picture.WAVE, False, True)
+    if found.scheme.spectral:
         if reversible and not representable:
             decision = decision.also("the initial density is too wide for its wave, so the density itself is evolved")
         picture = Picture.GIBBS_WAVE if representable else Picture.DENSITY
-        return SchemeChoice(scheme, decision, picture, representable, representable, provisional)
-    return SchemeChoice(scheme, decision, Picture.DENSITY, reversible, representable)
+        return SchemeChoice(found.scheme, decision, picture, representable, representable, found.provisional)
+    # Finite volumes evolve the density; that their operator is symmetric in other variables serves the methods.
+    representable = reversible and _representable_on_cells(sampled, found.scheme, field, tol)
+    return SchemeChoice(found.scheme, decision, Picture.DENSITY, reversible, representable)
 
 
 def check_scheme(scheme: Any, equation: Equation, grid: Grid) -> None:
-    """Refuse what is no scheme, or one that cannot take this equation on this grid."""
+    """Raise `ValueError` unless `scheme` is a scheme that supports this equation on this grid."""
     check_kinds(equation, scheme)
     scheme.check(equation, grid)
 
 
 def has_basis(grid: Grid) -> bool:
     """Whether every axis has a basis of moderate size."""
-    return not any(axis.modes is None for axis in grid.axes) and max(grid.shape) <= LARGEST_SPECTRAL
+    return not _lacks_basis(grid) and max(grid.shape) <= CONSTANTS.largest_spectral_axis
+
+
+def _lacks_basis(grid: Grid) -> bool:
+    return any(axis.modes is None for axis in grid.axes)
 
 
 def first_time(times: Any) -> Any:
-    """The first time after the start, 0 if there is none."""
+    """The first time after t = 0; 0 if there is none."""
     return np.asarray(times)[np.asarray(times) > 0][:1].sum()
 
 
 def may_be_spectral(scheme: Scheme | None, grid: Grid) -> bool:
-    """Whether the scheme given is spectral, or where none was given one may be chosen."""
+    """Whether `scheme` is spectral or, where it is None, whether a spectral scheme may be chosen."""
     return has_basis(grid) if scheme is None else scheme.spectral
 
 
-def _measured(sampled: SampledEquation, field: Array, times: Array, tol: float) -> tuple[bool, float]:
-    """Whether the start can be carried as a wave in a basis, and how badly the basis resolves sqrt(pi) and the start;
-    under a transformation nothing can be measured, and both are taken for granted."""
+def _measure_basis(sampled: SampledEquation, field: Array, times: Array, tol: float) -> tuple[bool, float]:
+    """Whether the initial density can be evolved as a wave in a basis, and the larger of the defects of the basis in
+    sqrt(pi) and in the initial density.
+
+    Under a transformation nothing can be measured, and a basis is taken to resolve everything.
+    """
     equation = sampled.equation
     if not is_concrete(equation, field, times):
         return True, 0.0
     operator = sampled.operator(Spectral(), field.dtype)
-    given = zip(sampled.samples(Spectral()).diffusion, sampled.units, strict=True)
-    least = np.asarray([np.min(np.asarray(d)) / unit**2 for d, unit in given], field.dtype)
-    found = measure(operator, least, field, as_array(tol * TOL_FRACTION, field.dtype), first_time(times))
-    representable = is_wave_representable(float(found.size), field.dtype, tol) and wave_resolved(
-        found.clipped, found.wave_error, found.density_error, tol
-    )
+    # The least diffusion of each axis, in the units of the grid that is solved on.
+    diffusions = zip(sampled.samples(Spectral()).diffusion, sampled.units, strict=True)
+    least_diffusion = np.asarray([np.min(np.asarray(d)) / unit**2 for d, unit in diffusions], field.dtype)
+    fraction = as_array(tol * OPERATOR.clipping_tol_fraction, field.dtype)
+    found = measure(operator, least_diffusion, field, fraction, first_time(times))
+    resolved = wave_resolved(found.clipped, found.wave_error, found.density_error, tol)
+    representable = is_wave_representable(float(found.size), field.dtype, tol) and resolved
     defect = max(float(found.defect), float(found.leak))
     if equation.time_dependent:
+        # The Gibbs density changes: it must be resolved later, too.
         last = float(np.asarray(times)[-1])
         for t in (last / 2, last):
             defect = max(defect, float(gibbs_leak(sampled.operator(Spectral(), field.dtype, t))))
@@ -211,49 +240,68 @@ def _measured(sampled: SampledEquation, field: Array, times: Array, tol: float) 
 
 
 def _representable_on_cells(sampled: SampledEquation, scheme: Scheme, field: Array, tol: float) -> bool:
+    """Whether p / sqrt(pi) of the initial density can be evolved on cells; taken for granted where it is traced."""
     if not is_concrete(sampled.equation, field):
         return True
     log_gibbs = sampled.samples(scheme).log_gibbs
-    if log_gibbs is None:  # a scheme that makes no use of it
+    if log_gibbs is None:  # a scheme that does not use the Gibbs density
         return False
-    log_sqrt_pi = _normalised(log_gibbs, sampled.solved, field.dtype)
+    log_sqrt_pi = _normalised_log_sqrt_pi(log_gibbs, sampled.solved, field.dtype)
     return is_wave_representable(float(wave_size(log_sqrt_pi, field, sampled.solved)), field.dtype, tol)
 
 
-def _suitable(
+class _Found(NamedTuple):
+    """A scheme, the reason for it, and whether its result must be checked afterwards."""
+
+    scheme: Scheme
+    because: str
+    provisional: bool = False
+
+
+def _suitable_scheme(
     sampled: SampledEquation, reversible: bool, representable: bool, defect: float, field: Array, times: Array
-) -> tuple[Scheme, str, bool]:
-    """A scheme, the reason, and whether that must be looked at afterwards."""
+) -> _Found:
+    """The scheme that suits: a basis where it resolves the problem, finite volumes elsewhere."""
     equation, grid, volumes = sampled.equation, sampled.grid, ScharfetterGummel()
-    if any(axis.modes is None for axis in grid.axes):
-        return volumes, "because an axis is Reflecting", False
-    if max(grid.shape) > LARGEST_SPECTRAL:
-        return volumes, f"because an axis has more than {LARGEST_SPECTRAL} nodes", False
+    if _lacks_basis(grid):
+        return _Found(volumes, "because an axis is Reflecting")
+    if max(grid.shape) > CONSTANTS.largest_spectral_axis:
+        return _Found(volumes, f"because an axis has more than {CONSTANTS.largest_spectral_axis} nodes")
+    has_basis_everywhere = "because the grid has a basis on every axis"
     if not equation.evolves_density:
-        return Spectral(), "because the grid has a basis on every axis", False
+        return _Found(Spectral(), has_basis_everywhere)
+
+    # No wave: the density itself may still be tried in a basis, and is checked afterwards.
     if not reversible or not representable:
         why = "the initial density is too wide for its wave" if reversible else "the process is not reversible"
-        if _may_carry(sampled, field, times):
-            resolved = "because the grid resolves the initial density and all that came of it"
-            return Spectral(), f"{resolved} (not as a wave: {why})", True
-        return volumes, f"because {why}", False
+        if _may_evolve_density_in_basis(sampled, field, times):
+            resolved = "because the grid resolves the initial density and the densities that follow from it"
+            return _Found(Spectral(), f"{resolved} (not as a wave: {why})", True)
+        return _Found(volumes, f"because {why}")
+
+    # A wave: the basis must resolve sqrt(pi) and the initial density.
     if not is_concrete(equation, field, times):
-        basis = "because the grid has a basis on every axis"
-        return Spectral(), f"{basis} (nothing could be measured under a transformation)", False
-    if defect < UNRESOLVED:
-        return Spectral(), f"because the grid resolves sqrt(pi) and the initial density to {defect:.0e}", False
+        return _Found(Spectral(), f"{has_basis_everywhere} (nothing could be measured under a transformation)")
+    if defect < CONSTANTS.largest_defect:
+        return _Found(Spectral(), f"because the grid resolves sqrt(pi) and the initial density to {defect:.0e}")
     why = f"because Spectral resolves sqrt(pi) and the initial density only to {defect:.0e} on this grid"
-    return volumes, why, False
+    return _Found(volumes, why)
 
 
-def _may_carry(sampled: SampledEquation, field: Array, times: Array) -> bool:
-    """Whether the density itself may be tried in a basis: the start is resolved, and no cell is crossed much faster
-    than it is mixed, or the axis is one and its matrix small (only in more dimensions does what leaves at one end of a
-    box come in at the other)."""
+def _may_evolve_density_in_basis(sampled: SampledEquation, field: Array, times: Array) -> bool:
+    """Whether the density itself may be tried in a basis.
+
+    The basis must resolve the initial density, and either the Peclet number of every cell is moderate, or there is one
+    axis with a small matrix. In more dimensions a strong drift carries density out at one end of a periodic basis and
+    in at the other.
+    """
     equation, grid = sampled.equation, sampled.grid
     assert isinstance(equation, FokkerPlanck), "a wave has no drift"
     if equation.time_dependent or not is_concrete(equation, field, times):
         return False
-    if not float(short_share(field, sampled.solved)) < UNRESOLVED:
+    # Written with `not`, so that NaN is rejected.
+    if not float(largest_short_fraction(field, sampled.solved)) < CONSTANTS.largest_defect:
         return False
-    return (grid.ndim == 1 and grid.size <= MATRIX_LINE) or float(largest_peclet(equation, grid)) < MOST_CROSSED
+    if grid.ndim == 1 and grid.size <= CONSTANTS.largest_matrix_axis:
+        return True
+    return float(largest_peclet(equation, grid)) < CONSTANTS.largest_peclet

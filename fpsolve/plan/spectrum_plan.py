@@ -1,4 +1,8 @@
-"""Planning slow modes: what was requested of `fp.spectrum`, which scheme and solver suit, what to try next."""
+"""Planning of `fp.spectrum`: the validated request, the scheme and the solver that suit, and what to try next.
+
+`first_candidate` is a scheme with a solver and a number of levels; `next_candidate` examines what it found, and gives
+another candidate or None.
+"""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -12,25 +16,23 @@ from ..core.arrays import as_array
 from ..core.checks import check_integer, is_concrete, raise_value_error
 from ..core.decision import Decision
 from ..core.memory import check_memory
-from ..eigen import DENSE_SIZE, Levels, choose_modes, on_host, unresolved
+from ..eigen import Levels, choose_modes, on_host, unresolved
+from ..eigen.constants import CONSTANTS as EIGEN
 from ..equation import Equation
 from ..grid import Grid
 from ..operator import Operator, ScharfetterGummel, Scheme, Spectral
 from ..operator.cells import may_be_in_cells
-from .resolution import UNRESOLVED
-from .scheme_choice import LARGEST_SPECTRAL, SampledEquation, check_scheme, choose_scheme, has_basis
+from .constants import CONSTANTS
+from .scheme_choice import SampledEquation, check_scheme, choose_scheme, has_basis
 from .validation import check_and_sample, check_kinds, check_tolerance
-
-# Levels beyond the wanted ones that are computed too, at least: they carry the convergence of a block iteration, and
-# a cluster that they complete is counted.
-GUARDS = 6
-ITERATED, SINGLE = 1e-10, 1e-4  # relative errors of levels where no tol is given, in double and in single precision
-FIELDS, FIELDS_PER_LEVEL = 64, 12  # that a solver holds at once: eight blocks of 3k/2 fields (`eigen.lobpcg`)
 
 
 @dataclasses.dataclass(frozen=True)
 class ModesRequest:
-    """A validated request: the physics on its grid at one time, how many levels, and what the user decided."""
+    """A validated request: the equation on its grid at time `t`, and `k` levels to a relative error `tol`.
+
+    `scheme` is the one given, or None; `dtype` is the precision.
+    """
 
     sampled: SampledEquation
     t: Any
@@ -50,18 +52,19 @@ class ModesRequest:
         return self.sampled.grid
 
     @property
-    def process(self) -> bool:
+    def evolves_density(self) -> bool:
         """Whether H belongs to a Fokker-Planck equation."""
         return self.equation.evolves_density
 
     @property
     def concrete(self) -> bool:
-        """Whether no number of the equation is traced, so that results may be looked at."""
+        """Whether no number of the equation is traced by JAX, so that values may be examined."""
         return is_concrete(self.equation, self.t)
 
 
 def validate_modes(equation: Any, grid: Any, k: Any, t: Any, scheme: Any, tol: Any) -> ModesRequest:
-    """Refuse what cannot be right; read the equation's functions, and sample them where a scheme is likely."""
+    """The request, or a `ValueError` that names the argument. The functions of the equation are sampled on the way, for
+    the scheme that will most likely be chosen."""
     check_kinds(equation, scheme)
     likely = _likely_scheme(equation, grid, scheme)
     equation, grid, samples = check_and_sample(equation, grid, likely, t)
@@ -69,22 +72,26 @@ def validate_modes(equation: Any, grid: Any, k: Any, t: Any, scheme: Any, tol: A
     if k > grid.size:
         allowed = f"the grid has only {grid.size} points, and as many levels"
         raise_value_error("k", k, allowed, "Ask for fewer, or refine the grid.")
-    check_memory("grid", grid.shape, FIELDS_PER_LEVEL * k + FIELDS, "Take fewer nodes on some axis, or fewer levels.")
+    fields = CONSTANTS.fields_per_level * k + CONSTANTS.solver_fields
+    check_memory("grid", grid.shape, fields, "Take fewer nodes on some axis, or fewer levels.")
     dtype = jnp.result_type(float)
-    tol = check_tolerance(tol, dtype, default=ITERATED if dtype == jnp.float64 else SINGLE)
+    double = dtype == jnp.float64
+    default_tol = CONSTANTS.default_level_tol if double else CONSTANTS.default_level_tol_single
+    tol = check_tolerance(tol, dtype, default=default_tol)
+    # Whether the process is reversible may depend on the grid: with several diffusions U must be a sum over axes there.
     reversible = equation.irreversible_because(grid, t) is None
     if scheme is not None:
         check_scheme(scheme, equation, grid)
     known = None if samples is None else {(type(likely), float(t), reversible): samples}
-    # The operator of a score stays in the user's units: what is made of its modes is.
+    # The operator of a score stays in the user's units, because what is computed from its modes is in those units.
     in_cells = may_be_in_cells(scheme) and not equation.by_factors
     sampled = SampledEquation(equation, grid, reversible, known, in_cells)
     return ModesRequest(sampled, as_array(t), k, scheme, tol, dtype)
 
 
 def _likely_scheme(equation: Any, grid: Any, scheme: Any) -> Scheme | None:
-    """The scheme that will most likely be taken, whose samples the validating program takes along."""
-    # With several diffusions it must first be seen whether there is a Gibbs density.
+    """The scheme that will most likely be chosen; the program that validates also samples for it."""
+    # With several diffusions the existence of a Gibbs density must be tested first.
     if not isinstance(grid, Grid) or equation.reversible_on_some_grids:
         return None
     if scheme is None:
@@ -94,7 +101,7 @@ def _likely_scheme(equation: Any, grid: Any, scheme: Any) -> Scheme | None:
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """One way to answer: by a scheme and a solver, with `size` levels computed of which k are wanted."""
+    """A scheme and a solver to try; `size` levels are computed, at least the k requested."""
 
     request: ModesRequest
     scheme: Scheme
@@ -109,12 +116,13 @@ class Candidate:
 
     @property
     def factored(self) -> Operator | None:
-        """The process as A^T A, or None where there is no factor."""
+        """H as A^T A, or None where there is no factor A."""
         request = self.request
-        if not request.process and not request.equation.by_factors:
+        if not request.evolves_density and not request.equation.by_factors:
             return None
-        # Sines are not exact on the quotient through A: a drift need not vanish where they do.
-        if request.process and self.scheme.spectral and _absorbs(request.grid):
+        # With absorbing ends the basis is sines. A maps them to functions that are no sines, since the drift need not
+        # vanish at the ends.
+        if request.evolves_density and self.scheme.spectral and request.grid.absorbs:
             return None
         operator = self.operator
         if operator.is_factored:
@@ -123,9 +131,16 @@ class Candidate:
 
 
 class Outcome(NamedTuple):
-    """What a candidate found: k `levels`; all `waves` that they were taken from; `left` modes where the process is not
-    reversible; and flags: whether the solver `converged`, whether the k-th level may be one of more than were computed
-    (`cut`), whether rounding leaves the gap too few digits (`imprecise`) or it is `tiny` beside the next level."""
+    """What a candidate found.
+
+    - `levels`: the k levels requested
+    - `waves`: all eigenfunctions computed
+    - `left`: left eigenfunctions, where the process is not reversible
+    - `converged`: whether the solver converged
+    - `cut`: whether the k-th level may belong to a cluster of which some levels were not computed
+    - `imprecise`: whether rounding leaves too few digits of the gap
+    - `tiny`: whether the gap is small relative to the next level
+    """
 
     levels: Levels
     waves: Array
@@ -137,41 +152,44 @@ class Outcome(NamedTuple):
 
 
 def first_candidate(request: ModesRequest) -> Candidate:
-    """The scheme that was given or suits, with the solver that suits."""
+    """The scheme that was given, or the one that suits, with the solver that suits."""
     grid, k = request.grid, request.k
-    if request.process and not request.sampled.reversible:
+    # Without a Gibbs density L is not symmetric: complex rates, by their own solver.
+    if request.evolves_density and not request.sampled.reversible:
         if jax.default_backend() == "tpu":
             allowed = "the process is not reversible, and JAX has no eigenvalues of such matrices on a TPU"
             cure = 'Call jax.config.update("jax_platforms", "cpu") before anything else.'
             raise_value_error("equation", request.equation, allowed, cure)
-        if grid.size > DENSE_SIZE:
-            # A few factors of the layers across the longest axis.
+        if grid.size > EIGEN.dense_size:
+            # The factors of a block tridiagonal matrix, whose blocks are the layers across the longest axis.
             check_memory("grid", (grid.size, grid.size // max(grid.shape)), 4, "Take fewer nodes on some axis.")
         return Candidate(request, *_scheme_for_rates(request), "relaxation", k)
     scheme, decision = _choose_scheme(request)
-    known = request.process and not _absorbs(grid)
+    ground_state_known = request.evolves_density and not grid.absorbs
     host = on_host(grid, request.equation, request.t)
-    solver = choose_modes(scheme, grid, k, known, request.equation.by_factors, host)
-    size = k if solver in ("known", "ground") else min(grid.size, k + max(GUARDS, k // 2))
+    solver = choose_modes(scheme, grid, k, ground_state_known, request.equation.by_factors, host)
+    # These two solvers compute exactly the levels requested; a block iteration needs guard levels.
+    size = k if solver in ("known", "ground") else min(grid.size, k + max(CONSTANTS.guard_levels, k // 2))
     return Candidate(request, scheme, decision, solver, size)
 
 
 def _choose_scheme(request: ModesRequest) -> tuple[Scheme, Decision]:
-    """The scheme that was given, or the one that suits the Gibbs density, where that is concrete."""
+    """The scheme that was given, or the one that resolves the Gibbs density where it is concrete."""
     if request.scheme is not None:
-        return request.scheme, Decision(type(request.scheme).__name__, "as asked")
-    grid, start = request.grid, as_array(np.ones(request.grid.shape), request.dtype)
-    if request.process and request.concrete and has_basis(grid):
-        start = _gibbs(request)
+        return request.scheme, Decision(type(request.scheme).__name__, "as requested")
+    # The Gibbs density takes the place of the initial density; where it cannot be examined, a constant does.
+    grid, density = request.grid, as_array(np.ones(request.grid.shape), request.dtype)
+    if request.evolves_density and request.concrete and has_basis(grid):
+        density = _gibbs(request)
     times = jnp.reshape(request.t, 1) if not is_concrete(request.t) else as_array(np.reshape(request.t, 1))
-    chosen = choose_scheme(request.equation, grid, None, start, times, request.tol, sampled=request.sampled)
+    chosen = choose_scheme(request.equation, grid, None, density, times, request.tol, sampled=request.sampled)
     return chosen.scheme, chosen.decision
 
 
 def _gibbs(request: ModesRequest) -> Array:
-    """The Gibbs density `(*shape)` on the grid that is solved on, computed on the host."""
+    """The Gibbs density `(*shape)` on the grid that is solved on, computed on the host: it takes no program."""
     log_gibbs = np.asarray(request.sampled.samples(Spectral(), request.t).log_gibbs)
-    density = np.exp(log_gibbs - np.max(log_gibbs))
+    density = np.exp(log_gibbs - np.max(log_gibbs))  # at most 1, against overflow
     mass = density
     for axis in reversed(request.sampled.solved.axes):
         mass = mass @ axis.weights
@@ -179,32 +197,30 @@ def _gibbs(request: ModesRequest) -> Array:
 
 
 def _scheme_for_rates(request: ModesRequest) -> tuple[Scheme, Decision]:
-    """The scheme for a process that is not reversible: `Spectral` wherever there is a basis, to be judged by what it
-    finds."""
+    """The scheme for a process that is not reversible: `Spectral` wherever there is a basis. `next_candidate` tests
+    afterwards whether the basis resolved the stationary density."""
     if request.scheme is not None:
-        return request.scheme, Decision(type(request.scheme).__name__, "as asked")
+        return request.scheme, Decision(type(request.scheme).__name__, "as requested")
     if not has_basis(request.grid):
-        because = f"because an axis is Reflecting or has more than {LARGEST_SPECTRAL} nodes"
+        because = f"because an axis is Reflecting or has more than {CONSTANTS.largest_spectral_axis} nodes"
         return ScharfetterGummel(), Decision(ScharfetterGummel.__name__, because)
     return Spectral(), Decision(Spectral.__name__, "because the grid has a basis on every axis")
 
 
 def next_candidate(tried: Candidate, outcome: Outcome) -> Candidate | None:
-    """What to try after an outcome that can be looked at, or None where it stands."""
+    """What to try after a concrete outcome, or None where it is accepted."""
     request = tried.request
+    # Not reversible: only the result shows whether a basis resolved the stationary density.
     if tried.solver == "relaxation":
         if request.scheme is not None or not tried.scheme.spectral:
             return None
-        size = unresolved(request.grid, outcome.levels.vectors)
-        if size <= UNRESOLVED:
+        defect = unresolved(request.grid, outcome.levels.vectors)
+        if defect <= CONSTANTS.largest_defect:
             return None
-        because = f"because Spectral resolves the stationary density only to {size:.0e} on this grid"
-        decision = Decision(ScharfetterGummel.__name__, because, (("defect", size),))
+        because = f"because Spectral resolves the stationary density only to {defect:.0e} on this grid"
+        decision = Decision(ScharfetterGummel.__name__, because, (("defect", defect),))
         return dataclasses.replace(tried, scheme=ScharfetterGummel(), decision=decision)
+    # A cluster of levels may be incomplete: compute twice as many.
     if bool(outcome.cut):
         return dataclasses.replace(tried, size=min(request.grid.size, 2 * tried.size))
     return None
-
-
-def _absorbs(grid: Grid) -> bool:
-    return grid.absorbs

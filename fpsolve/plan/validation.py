@@ -1,12 +1,14 @@
 """Input validation, shared by all public functions.
 
-Values are checked only where they are concrete; under `jit`, `vmap` and `grad` shapes are checked, the run reports.
+A wrong argument raises `ValueError` with its name, its value, what is allowed and what to do, before anything is
+computed. Values are checked only where they are concrete. Under `jit`, `vmap` and `grad` only shapes can be checked;
+there a run reports bad values by its result code.
 """
 
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +23,11 @@ from ..equation import Equation, read_equation
 from ..grid import Axis, Gaussian, Grid, sample_product
 from ..operator import Samples, Scheme
 from ..operator.basis import evaluate
+from .constants import CONSTANTS
 
 
 def check_kinds(equation: Any, scheme: Any = None) -> None:
-    """Refuse what is no equation, or no scheme where one is given."""
+    """Raise `ValueError` unless `equation` is an equation, and `scheme` a scheme or None."""
     if not isinstance(equation, Equation):
         cure = "Give fp.FokkerPlanck(potential), fp.Schrodinger(potential), fp.ScoreHamiltonian(score), ..."
         raise_value_error("equation", equation, "it must be an equation", cure)
@@ -34,7 +37,8 @@ def check_kinds(equation: Any, scheme: Any = None) -> None:
 
 
 def check_equation(equation: Any, grid: Any, t: Any = 0.0) -> tuple[Any, Grid]:
-    """Refuse what is no equation, no grid, or a potential or force that does not fit or is not finite on the grid.
+    """Raise `ValueError` unless `equation` is an equation, `grid` a grid, and all functions have the right shape and
+    are finite on the grid.
 
     **Returns** the equation with its functions as they are now (`read_equation`), and the grid.
     """
@@ -43,26 +47,28 @@ def check_equation(equation: Any, grid: Any, t: Any = 0.0) -> tuple[Any, Grid]:
 
 
 def check_and_sample(equation: Any, grid: Any, scheme: Scheme | None, t: Any = 0.0) -> tuple[Any, Grid, Samples | None]:
-    """The same, with the samples of a scheme taken by the same program where values are concrete; else None."""
+    """`check_equation`, and the samples of a scheme by the same compiled program; None where values are traced."""
     check_kinds(equation)
     if not isinstance(grid, Grid):
         raise_value_error("grid", grid, "it must be an fp.Grid", "Give fp.Grid(fp.Line(-5, 5, 128)), say.")
+    # A diffusion given by numbers is checked by its shape, one given by a function below.
     shapes = () if callable(equation.diffusion) else (equation.diffusion.shape, getattr(equation, "given", ()))
     if any(shape not in ((), (grid.ndim,)) for shape in shapes):
         cure = "Give one number, or one an axis."
         raise_value_error("diffusion", equation.diffusion, f"the grid has {_dimensions(grid)}", cure)
     # A potential is a scalar; everything else that an equation is given by is a vector.
     vector = (grid.ndim,)
-    wanted: dict[str, tuple[int, ...]] = {name: () if name == "potential" else vector for name in equation.functions}
+    expected: dict[str, tuple[int, ...]] = {name: () if name == "potential" else vector for name in equation.functions}
     if callable(equation.diffusion):
-        wanted["diffusion"] = vector
-    for name, shape in wanted.items():
+        expected["diffusion"] = vector
+    for name, shape in expected.items():
         _check_function(name, equation, grid, t, shape)
     equation = read_equation(equation, grid.ndim)
+    # From here on values are examined.
     if not is_concrete(equation, t):
         return equation, grid, None
-    found, jumps, samples = _values(equation, tuple(wanted), grid, as_array(t), scheme)
-    for name, shape in wanted.items():
+    found, jumps, samples = _examine(equation, tuple(expected), grid, as_array(t), scheme)
+    for name, shape in expected.items():
         _check_values(name, found[name], grid, t, shape)
     for i, (jump, scale) in jumps.items():
         _check_periodic(equation, grid.axes[i], float(jump), float(scale))
@@ -86,35 +92,36 @@ def check_times(times: Any) -> Array:
 
 
 def check_tolerance(tol: Any, dtype: Any, name: str = "tol", default: float = 1e-8) -> float:
-    """The tolerance, refused if not positive or finer than the precision can hold; None takes the default."""
+    """The tolerance as a float. It must be positive, and not below the precision of `dtype`; None gives the default."""
+    # In float32 the usual default would be below the precision.
     single = jnp.finfo(dtype).bits == 32
     if tol is None:
-        return max(default, 1e-5) if single else default
+        return max(default, CONSTANTS.default_tol_single) if single else default
     tol = check_finite_number(name, tol)
-    floor = 32 * float(jnp.finfo(dtype).eps)
+    least = CONSTANTS.least_tol_units * float(jnp.finfo(dtype).eps)
     if tol <= 0:
         raise_value_error(name, tol, "it must be positive", "Give 1e-8, say.")
-    if tol < floor:
+    if tol < least:
         cure = f"Raise {name}."
         if single:
             cure = 'Call jax.config.update("jax_enable_x64", True) before anything else, and give float64 arrays.'
-        raise_value_error(name, tol, f"{jnp.dtype(dtype).name} holds {floor:.1e} at best", cure)
+        raise_value_error(name, tol, f"{jnp.dtype(dtype).name} holds {least:.1e} at best", cure)
     return tol
 
 
 def check_wick(equation: Equation, wick: Any) -> None:
-    """Refuse an angle outside [-pi/2, pi/2], or any but zero for a density."""
+    """Raise `ValueError` for an angle outside [-pi/2, pi/2], and for a density at any angle but 0."""
     angle = check_finite_number("wick", wick, "Give an angle in radians, 0 for imaginary time.")
     if angle != 0 and equation.evolves_density:
         cure = "Evolve equation.schrodinger(), whose wave may turn by any angle."
-        raise_value_error("wick", wick, "a density lives in imaginary time only, wick = 0", cure)
-    if abs(angle) > np.pi / 2 + 1e-12:
+        raise_value_error("wick", wick, "a density is defined in imaginary time only, wick = 0", cure)
+    if abs(angle) > np.pi / 2 + 1e-12:  # a rounded pi / 2 is accepted
         cure = "Give 0 for imaginary time, math.pi / 2 for real time."
         raise_value_error("wick", wick, "beyond pi/2 the wave grows without bound", cure)
 
 
 def sample_observables(observables: Any, grid: Grid) -> dict[str, Array]:
-    """The observables on the grid; refused unless they are a mapping from names to functions of a point of it."""
+    """The observables on the grid, by name; they must be a mapping from names to functions of a point."""
     if observables is None:
         return {}
     cure = 'Give {"mean": lambda x: x[0]}, say.'
@@ -129,27 +136,34 @@ def sample_observables(observables: Any, grid: Grid) -> dict[str, Array]:
 
 def initial_field(equation: Equation, grid: Grid, initial: Any) -> Array:
     """The state at t = 0 on the grid, `(*shape)`, in the precision of the run."""
-    array = hasattr(initial, "dtype") or isinstance(initial, list | tuple)
-    if equation.evolves_density:
-        if not array:
-            if not callable(initial):
-                raise_value_error(
-                    "initial", initial, "it must be a density", "Give a function, fp.Gaussian or an array."
-                )
-            if isinstance(initial, Gaussian):
-                return grid.density(initial, "initial")
-            _probe("initial", initial, grid)
-            return grid.density(sample_function(grid, read_at(initial, grid.ndim)), "initial")
+    return _initial_density(grid, initial) if equation.evolves_density else _initial_wave(grid, initial)
+
+
+def _is_array(initial: Any) -> bool:
+    return hasattr(initial, "dtype") or isinstance(initial, list | tuple)
+
+
+def _initial_density(grid: Grid, initial: Any) -> Array:
+    """A density from an array, a `Gaussian` or a function."""
+    if _is_array(initial):
         field = _floating("initial", initial)
         grid.check_density("initial", field)
         return field
-    if not array and not callable(initial):
-        raise_value_error(
-            "initial", initial, "it must be a wave", "Give a function of x or an array of the grid's shape."
-        )
-    if not array:
+    if not callable(initial):
+        raise_value_error("initial", initial, "it must be a density", "Give a function, fp.Gaussian or an array.")
+    if isinstance(initial, Gaussian):
+        return grid.density(initial, "initial")
+    _probe("initial", initial, grid)
+    return grid.density(sample_function(grid, read_at(initial, grid.ndim)), "initial")
+
+
+def _initial_wave(grid: Grid, initial: Any) -> Array:
+    """A wave from an array or a function."""
+    if not _is_array(initial):
+        if not callable(initial):
+            cure = "Give a function of x or an array of the grid's shape."
+            raise_value_error("initial", initial, "it must be a wave", cure)
         _probe("initial", initial, grid)
-    if callable(initial) and not array:
         initial = sample_function(grid, read_at(initial, grid.ndim))
     field = _floating("initial", initial)
     if field.shape != grid.shape:
@@ -157,9 +171,8 @@ def initial_field(equation: Equation, grid: Grid, initial: Any) -> Array:
         raise_value_error("initial.shape", field.shape, f"it must be the grid's shape, {grid.shape}", cure)
     if is_concrete(field):
         if not bool(jnp.all(jnp.isfinite(field))):
-            raise_value_error(
-                "initial", "NaN or infinity", "every value must be finite", "Look at the wave near singular points."
-            )
+            cure = "Examine the wave near singular points."
+            raise_value_error("initial", "NaN or infinity", "every value must be finite", cure)
         if not bool(jnp.any(field != 0)):
             raise_value_error("initial", 0.0, "the wave is zero everywhere", "Move the box to where the wave is.")
     return field
@@ -167,41 +180,52 @@ def initial_field(equation: Equation, grid: Grid, initial: Any) -> Array:
 
 @sampling_program
 def sample_function(grid: Grid, function: Any) -> Array:
-    """A function that was read at every point of the grid, `(*shape, ...)`, as a small program of its own."""
+    """The values `(*shape, ...)` of a function on the grid, by a small compiled program of its own.
+
+    The function must have been read (`core.content.read_at`).
+    """
     return grid.sample(function)
 
 
 @functools.lru_cache(maxsize=64)
 def mass_weights(axis: Axis) -> np.ndarray:
-    """Those of the nodes, `(n,)`; on `fp.Absorbing`, where equal weights integrate sines to second order only, those
-    of the basis."""
+    """Weights `(n,)` that integrate the functions of an axis' basis exactly.
+
+    They are the weights of the nodes, except on `fp.Absorbing`, where equal weights integrate sines to second order
+    only: there each basis function is integrated by a Gauss rule.
+    """
     if axis.boundary != "absorbing":
         return axis.weights
-    x, w = np.polynomial.legendre.leggauss(axis.n + 8)
+    x, w = np.polynomial.legendre.leggauss(axis.n + CONSTANTS.extra_gauss_points)
     return w * axis.length / 2 @ evaluate(axis, axis.lower + axis.length * (x + 1) / 2)[1]
 
 
 def of_mass_one(grid: Grid, field: Array) -> Array:
-    """A density of smooth functions, normalised by the basis."""
+    """A smooth density `(*shape)`, normalised with the weights of the basis (`mass_weights`)."""
+    # Concrete fields are summed on the host, which takes no compiled program.
     xp: Any = np if is_concrete(field) else jnp
     mass = xp.asarray(field)
+    # One axis after another, from the last: each product removes the last axis.
     for axis in reversed(grid.axes):
         mass = mass @ xp.asarray(mass_weights(axis), dtype=field.dtype)
     return as_array(np.asarray(field) / mass, field.dtype) if xp is np else field / mass
 
 
 def _probe(name: str, f: Any, grid: Grid) -> Any:
-    """The shape and type of f at one point of the grid, or a refusal. The point is numpy's, where a missing coordinate
-    is an error; nothing is computed."""
+    """The shape and type of f at one point of the grid; `ValueError` if f fails there. Nothing is computed.
+
+    The point is an array of numpy, where an index beyond the end is an error; JAX would clamp the index and return a
+    number.
+    """
     point = np.asarray([axis.nodes[0] for axis in grid.axes], dtype=jnp.result_type(float))
     try:
         with np.errstate(all="ignore"):
             try:
                 return jax.eval_shape(lambda: jnp.asarray(f(point)))
-            except (AttributeError, TypeError):  # what only JAX's arrays have, such as x.at
+            except (AttributeError, TypeError):  # what only arrays of JAX have, such as x.at
                 return jax.eval_shape(lambda x: jnp.asarray(f(x)), point)
     except (IndexError, TypeError, ValueError) as error:
-        if str(error).startswith(name):
+        if str(error).startswith(name):  # a message of this form already
             raise
         allowed = f"it must take a point of the grid's {_dimensions(grid)}, and fails there ({error})"
         raise_value_error(
@@ -214,34 +238,46 @@ def _dimensions(grid: Grid) -> str:
 
 
 def _check_function(name: str, equation: Equation, grid: Grid, t: Any, shape: tuple[int, ...]) -> None:
-    """Call the function once, which refuses a coordinate that the grid lacks, and check its shape."""
+    """Check the shape and type of a function at one point, and that it needs no more coordinates than the grid has."""
     function = _function(equation, name)
     value = _probe(name, lambda x: function(x, t), grid)
     if value.shape != shape:
-        what = "a scalar" if shape == () else f"of shape {shape}"
-        raise_value_error(name, value.shape, f"f(x) must be {what}", "Sum over the coordinates: jnp.sum(x**2), say.")
+        expected = "a scalar" if shape == () else f"of shape {shape}"
+        raise_value_error(
+            name, value.shape, f"f(x) must be {expected}", "Sum over the coordinates: jnp.sum(x**2), say."
+        )
     if jnp.issubdtype(value.dtype, jnp.complexfloating):
         raise_value_error(name, value.dtype, "it must be real, not complex", "Take jnp.real or jnp.abs of it.")
 
 
-def _check_values(name: str, found: Any, grid: Grid, t: Any, shape: tuple[int, ...]) -> None:
-    bad, index, number = found
-    if bool(bad):
-        at = np.unravel_index(int(index) // max(1, math.prod(shape)), grid.shape)
-        where = tuple(float(axis.nodes[i]) for axis, i in zip(grid.axes, at, strict=True))
-        wanted = "positive and finite" if name == "diffusion" else "finite"
-        cure = "Move the box, or change the function there."
-        raise_value_error(
-            name, float(number), f"it must be {wanted} on the grid, and is not at x = {where}, t = {t}", cure
-        )
+class BadValue(NamedTuple):
+    """Whether a function has a value on the grid that is not allowed; the flat index of the first, and the value."""
+
+    exists: Array
+    index: Array
+    value: Array
+
+
+def _check_values(name: str, found: BadValue, grid: Grid, t: Any, shape: tuple[int, ...]) -> None:
+    """Raise `ValueError` for a value on the grid that is not allowed, with its position."""
+    if bool(found.exists):
+        # The index counts the components of a vector, too.
+        indices = np.unravel_index(int(found.index) // max(1, math.prod(shape)), grid.shape)
+        position = tuple(float(axis.nodes[i]) for axis, i in zip(grid.axes, indices, strict=True))
+        expected = "positive and finite" if name == "diffusion" else "finite"
+        allowed = f"it must be {expected} on the grid, and is not at x = {position}, t = {t}"
+        raise_value_error(name, float(found.value), allowed, "Move the box, or change the function there.")
 
 
 @sampling_program
-def _values(equation: Any, names: tuple[str, ...], grid: Grid, t: Any, scheme: Any) -> Any:
-    """The first bad value of each function on the grid, what a ring finds at its two ends, and a scheme's samples."""
+def _examine(equation: Any, names: tuple[str, ...], grid: Grid, t: Any, scheme: Any) -> Any:
+    """The first bad value of each function on the grid, the jumps at the ends of periodic axes, and a scheme's samples.
+
+    All in one program: each compilation costs more than all of these evaluations.
+    """
     found = {name: _first_bad(equation, name, grid, t) for name in names}
-    rings = [i for i, axis in enumerate(grid.axes) if axis.boundary == "periodic"]
-    jumps = {i: _jump(equation, grid, i, t) for i in rings}
+    periodic = [i for i, axis in enumerate(grid.axes) if axis.boundary == "periodic"]
+    jumps = {i: _jump(equation, grid, i, t) for i in periodic}
     samples = None
     if scheme is not None:
         reversible = equation.irreversible_anywhere is None
@@ -249,22 +285,25 @@ def _values(equation: Any, names: tuple[str, ...], grid: Grid, t: Any, scheme: A
     return found, jumps, samples
 
 
-def _first_bad(equation: Equation, name: str, grid: Grid, t: Any) -> tuple[Array, Array, Array]:
-    """Whether a value on the grid is not finite (a diffusion: not positive), its flat index, and the value."""
+def _first_bad(equation: Equation, name: str, grid: Grid, t: Any) -> BadValue:
+    """The first value on the grid that is not finite; of a diffusion, also the first that is not positive."""
     function = _function(equation, name)
     values = grid.sample(lambda x: function(x, t)).ravel()
+    # A diffusion of zero would be a division by zero in every scheme.
     bad = ~jnp.isfinite(values) | (values <= 0 if name == "diffusion" else False)
     index = jnp.argmax(bad)
-    return jnp.any(bad), index, values[index]
+    return BadValue(jnp.any(bad), index, values[index])
 
 
 def _function(equation: Equation, name: str) -> Callable[[Any, Any], Any]:
-    """A function that the equation is given by, or its diffusion, of (x, t)."""
+    """One of the functions that define the equation, or its diffusion, as a function of (x, t)."""
     return equation.functions[name] if name != "diffusion" else lambda x, t: equation.diffusions(x)
 
 
 def _check_periodic(equation: Equation, axis: Axis, jump: float, scale: float) -> None:
-    if jump > 1e-6 * (1 + scale):
+    """Raise `ValueError` where the potential (or the score) differs at the two ends of a periodic axis."""
+    if jump > CONSTANTS.periodic_jump * (1 + scale):
+        # A constant push around a periodic axis has no periodic potential, but it is a periodic force.
         name, cure = "potential", "Give the push round the ring as force=..., or use fp.Line."
         if equation.by_factors:
             name, cure = "score", "Use fp.Line."
@@ -274,6 +313,7 @@ def _check_periodic(equation: Equation, axis: Axis, jump: float, scale: float) -
 def _jump(equation: Equation, grid: Grid, i: int, t: Any) -> tuple[Array, Array]:
     """The largest jump of the potential (or the score) from one end of axis i to the other, and the range of its
     values there."""
+    # The product grid with axis i replaced by its two ends, at which a periodic function has the same values.
     ends = jnp.asarray([grid.axes[i].lower, grid.axes[i].upper], dtype=float)
     positions = tuple(ends if j == i else x for j, x in enumerate(grid.nodes))
     given = equation.functions["score" if equation.by_factors else "potential"]
@@ -282,6 +322,7 @@ def _jump(equation: Equation, grid: Grid, i: int, t: Any) -> tuple[Array, Array]
 
 
 def _floating(name: str, values: Any) -> Array:
+    """An array of floating point or complex numbers; integers are converted."""
     if is_concrete(values):
         check_numbers(name, values, "it must hold numbers", "Give a function of x, or an array of numbers.", waves=True)
     array = jnp.asarray(values)

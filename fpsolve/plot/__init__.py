@@ -1,4 +1,4 @@
-"""Pictures of results. The only package that imports matplotlib, when a picture is first drawn."""
+"""Plots of results. Only this package imports matplotlib, and only when a plot is first drawn."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from .solution import plot_solution as plot_solution
 from .spectrum import plot_spectrum as plot_spectrum
 from .transport import plot_transport as plot_transport
 
-_PICTURES: dict[str, Callable[[Any], Any]] = {
+_PLOTS: dict[str, Callable[[Any], Any]] = {
     "Solution": plot_solution,
     "Spectrum": plot_spectrum,
     "Correspondence": plot_correspondence,
@@ -23,4 +23,4 @@ _PICTURES: dict[str, Callable[[Any], Any]] = {
 
 def draw(result: Any) -> Any:
     """The matplotlib figure of a result, or of the `Record` of one."""
-    return _PICTURES[getattr(result, "kind", type(result).__name__)](result)
+    return _PLOTS[getattr(result, "kind", type(result).__name__)](result)

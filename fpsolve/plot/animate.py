@@ -1,4 +1,4 @@
-"""A film of a density: one frame a time, written whole or not at all.
+"""An animation of a density: one frame a time. The file is written atomically.
 
 One dimension: the density (filled) and the Gibbs density (dashed) over the potential. Two: a map, with lines of equal
 Gibbs density. More: the marginal density along the first axis.
@@ -17,22 +17,22 @@ from ..core.extras import extra
 from ..core.files import write_atomically
 from ..core.types import Count
 from ..io.reading import describe
-from .panels import coordinate, marginal, new_figure
-from .transport import BLUE, Course, course, draw_cells, draw_levels, extent, frames
+from .panels import VISIBLE, coordinate, marginal, new_figure
+from .transport import BLUE, DensitySeries, density_series, draw_cells, draw_levels, extent, gibbs_and_potential
 
-FASTEST = 50  # frames a second: what viewers make of a GIF
+MOST_FPS = 50  # frames a second; viewers show a faster GIF slowly
 DPI = 100
 
 
 def animate(result: Any, path: Any, fps: Count = 15) -> None:
-    """Write a film of the density to `path`.
+    """Write an animation of the density to `path`.
 
-    **Arguments**: `result` what `transport` or `evolve` returned, or a `Record` of the latter; `path` a file name that
+    **Arguments**: `result`, of `transport` or `evolve`, or a `Record` of the latter; `path` a file name that
     ends in `.gif`; `fps` frames a second, one frame for each time of the result, at most 50. A complex wave is shown as
     |psi|^2. **Raises** `ValueError` for another ending, `fps` out of range or a result of another kind, `ImportError`
     with the command to install matplotlib.
 
-    **Keeps**: an existing file, until the film is whole. **Cost**: about a tenth of a second a frame.
+    **Keeps**: an existing file, until the new one is complete. **Cost**: about a tenth of a second a frame.
 
     ```python
     import fpsolve as fp
@@ -44,38 +44,43 @@ def animate(result: Any, path: Any, fps: Count = 15) -> None:
     """
     path = Path(path)
     if path.suffix != ".gif":
-        raise_value_error("path", str(path), "it must end in .gif", "Name the film density.gif, say.")
-    if check_integer("fps", fps, 1, "Give the frames a second.") > FASTEST:
-        raise_value_error("fps", fps, f"it must be at most {FASTEST}", "Give the frames a second: 15.")
-    shown, label = _shown(result)
+        raise_value_error("path", str(path), "it must end in .gif", "Name the file density.gif, say.")
+    if check_integer("fps", fps, 1, "Give the frames a second.") > MOST_FPS:
+        raise_value_error("fps", fps, f"it must be at most {MOST_FPS}", "Give the frames a second: 15.")
+    shown, label = _frames_of(result)
     write_atomically(path, lambda file: _write(shown, label, int(fps), path.parent, file))
 
 
-def _shown(result: Any) -> tuple[Course, str]:
+def _frames_of(result: Any) -> tuple[DensitySeries, str]:
+    """The densities to show, and their label."""
     if isinstance(result, Transport):
-        return course(result), "density p"
+        return density_series(result), "density p"
     record = describe(result)
     if record.kind != "Solution":
-        raise_value_error(
-            "result", record.kind, "it must be a Transport or a Solution", "Give what fp.transport returned, say."
-        )
-    values, label = record.values, "density p" if record.header["process"] else "wave ψ"
+        cure = "Give what fp.transport returned, say."
+        raise_value_error("result", record.kind, "it must be a Transport or a Solution", cure)
+    values = record.values
+    label = "density p" if record.header["process"] else "wave ψ"
     if np.iscomplexobj(values):
-        values, label = np.abs(values) ** 2, "density |ψ|²"
-    gibbs, _ = frames(getattr(result, "equation", None), record.grid, record.times)
+        values = np.abs(values) ** 2
+        label = "density |ψ|²"
+    # A record of a file has no equation, and so no Gibbs density.
+    gibbs, _ = gibbs_and_potential(getattr(result, "equation", None), record.grid, record.times)
     potential = record.arrays.get("potential")
     potential = None if potential is None else np.broadcast_to(potential, values.shape)
-    return Course(record.grid, record.times, None, values, gibbs, potential), label
+    return DensitySeries(record.grid, record.times, None, values, gibbs, potential), label
 
 
-def _write(shown: Course, label: str, fps: int, folder: Path, file: BinaryIO) -> None:
-    with extra("plot", "A film"):
+def _write(shown: DensitySeries, label: str, fps: int, folder: Path, file: BinaryIO) -> None:
+    """Write all frames to an open file."""
+    with extra("plot", "An animation"):
         from matplotlib.animation import PillowWriter
-    begin = _map if shown.grid.ndim == 2 else _line
-    figure, show = begin(shown, label)
+    make_figure = _map if shown.grid.ndim == 2 else _line
+    figure, show = make_figure(shown, label)
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once: nothing jumps
+    figure.set_layout_engine("none")  # laid out once: else the panels would move between frames
     writer = PillowWriter(fps=fps)
+    # The writer needs a file with a name, and `file` is an open stream.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".film.") as scratch:
         whole = Path(scratch) / "whole.gif"
         with writer.saving(figure, str(whole), DPI):
@@ -86,29 +91,35 @@ def _write(shown: Course, label: str, fps: int, folder: Path, file: BinaryIO) ->
             shutil.copyfileobj(source, file)
 
 
-def _line(shown: Course, label: str) -> tuple[Any, Any]:
-    """The figure, and what shows its k-th frame."""
-    grid, gibbs = shown.grid, shown.gibbs
-    plain, potential = grid.ndim == 1, shown.potential if grid.ndim == 1 else None
-    x, lines = grid.axes[0].nodes, [marginal(grid, field, 0) for field in shown.values]
-    twins = [] if gibbs is None else [marginal(grid, field, 0) for field in gibbs]
+def _line(shown: DensitySeries, label: str) -> tuple[Any, Any]:
+    """The figure, and a function that shows its k-th frame: a line over the first coordinate."""
+    grid = shown.grid
+    one_axis = grid.ndim == 1
+    potential = shown.potential if one_axis else None
+    x = grid.axes[0].nodes
+    lines = [marginal(grid, field, 0) for field in shown.values]
+    gibbs = [] if shown.gibbs is None else [marginal(grid, field, 0) for field in shown.gibbs]
+    # The potential is drawn in one dimension only.
     below = potential is not None
     figure = new_figure(6.4, 4.4 if below else 3.4)
     panels = figure.subplots(1 + below, 1, sharex=True, height_ratios=[3, 1][: 1 + below], squeeze=False)[:, 0]
-    top, bottom = float(np.max([*lines, *twins])), min(0.0, float(np.min(lines)))
-    panels[0].set(ylim=(1.05 * bottom, 1.05 * top), ylabel=label if plain else f"marginal {label}")
+    # Limits of all frames: the axes do not change in time.
+    top = float(np.max([*lines, *gibbs]))
+    bottom = min(0.0, float(np.min(lines)))
+    panels[0].set(ylim=(1.05 * bottom, 1.05 * top), ylabel=label if one_axis else f"marginal {label}")
     panels[-1].set(xlabel=coordinate(0, grid.ndim), xlim=extent(shown)[0])
     title = panels[0].set_title(shown.label(0), loc="left", fontsize="medium")
     area = panels[0].fill_between(x, lines[0], color=BLUE, alpha=0.35, lw=0)
-    moving = [(panels[0].plot(x, lines[0], color=BLUE, lw=1.6)[0], lines)]
-    if twins:
-        dashed = panels[0].plot(x, twins[0], color="black", lw=1.2, ls=(0, (4, 2)), label="Gibbs density")
+    updated = [(panels[0].plot(x, lines[0], color=BLUE, lw=1.6)[0], lines)]
+    if gibbs:
+        dashed = panels[0].plot(x, gibbs[0], color="black", lw=1.2, ls=(0, (4, 2)), label="Gibbs density")
         panels[0].legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, borderaxespad=0.2)
-        moving.append((dashed[0], twins))
+        updated.append((dashed[0], gibbs))
     if potential is not None:
-        moving.append((panels[1].plot(x, potential[0], color="0.35", lw=1.4)[0], list(potential)))
-        seen = shown.values > 1e-3 * np.max(shown.values, axis=1, keepdims=True)
-        low, high = float(np.min(potential)), float(np.max(potential[seen]))
+        updated.append((panels[1].plot(x, potential[0], color="0.35", lw=1.4)[0], list(potential)))
+        visible = shown.values > VISIBLE * np.max(shown.values, axis=1, keepdims=True)
+        low = float(np.min(potential))
+        high = float(np.max(potential[visible]))
         margin = 0.08 * (high - low) or 1.0
         panels[1].set(ylim=(low - margin, high + margin), ylabel="potential U")
     for panel in panels:
@@ -117,27 +128,31 @@ def _line(shown: Course, label: str) -> tuple[Any, Any]:
     def show(k: int) -> None:
         title.set_text(shown.label(k))
         area.set_data(x, lines[k], np.zeros_like(x))
-        for line, rows in moving:
+        for line, rows in updated:
             line.set_ydata(rows[k])
 
     return figure, show
 
 
-def _map(shown: Course, label: str) -> tuple[Any, Any]:
+def _map(shown: DensitySeries, label: str) -> tuple[Any, Any]:
+    """The figure, and a function that shows its k-th frame: a map of two coordinates."""
     figure = new_figure(5.4, 4.4)
     panel = figure.subplots()
+    # A wave with a sign has colours symmetric about zero; small negative values of a density do not count.
     signed = float(np.min(shown.values)) < -1e-3 * float(np.max(shown.values))
     top = float(np.max(np.abs(shown.values) if signed else shown.values))
     style = {"cmap": "RdBu_r" if signed else "viridis", "vmin": -top if signed else 0.0, "vmax": top}
-    cells, (across, up) = draw_cells(panel, shown.grid, shown.values[0], **style), extent(shown)
-    words = label if shown.gibbs is None else f"{label};  lines: Gibbs density"
-    figure.colorbar(cells, ax=panel, label=words, shrink=0.8)
+    cells = draw_cells(panel, shown.grid, shown.values[0], **style)
+    across, up = extent(shown)
+    text = label if shown.gibbs is None else f"{label};  lines: Gibbs density"
+    figure.colorbar(cells, ax=panel, label=text, shrink=0.8)
     panel.set(xlim=across, ylim=up, xlabel=coordinate(0, 2), ylabel=coordinate(1, 2))
     title = panel.set_title(shown.label(0), loc="left", fontsize="medium")
 
     def show(k: int) -> None:
         title.set_text(shown.label(k))
         cells.set_array(shown.values[k].T)
+        # The first collection is the cells; contours cannot be updated, and are drawn anew.
         for lines in panel.collections[1:]:
             lines.remove()
         if shown.gibbs is not None:

@@ -1,4 +1,4 @@
-"""The picture of the correspondence: p and sqrt(pi) psi on top of each other, and what is left between them."""
+"""The plot of the correspondence: p and sqrt(pi) psi in one panel, and their difference."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from .panels import (
 )
 
 TITLE = "largest relative difference of p and √π ψ: {:.1e}"
-FLOOR = 1e-3
+FLOOR = 1e-3  # of one rounding: smaller differences are drawn as this
 
 
 def plot_correspondence(correspondence: Any) -> Any:
@@ -41,13 +41,14 @@ def plot_correspondence(correspondence: Any) -> Any:
     ```
     """
     record = describe(correspondence)
-    figure = (_maps if record.grid.ndim == 2 else _lines)(record, record["density"], record["root"] * record["wave"])
+    draw = _maps if record.grid.ndim == 2 else _lines
+    figure = draw(record, record["density"], record["root"] * record["wave"])
     figure.suptitle(TITLE.format(np.max(record["difference"])), fontsize="medium")
     return figure
 
 
-def _apart(density: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """|p - sqrt(pi) psi| with a floor far below rounding, so that it has a logarithm where both agree to the bit."""
+def _difference(density: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """|p - sqrt(pi) psi|, at least far below rounding: where both agree to the bit there would be no logarithm."""
     return np.maximum(np.abs(density - image), FLOOR * _rounding(density, density.dtype))
 
 
@@ -57,24 +58,32 @@ def _rounding(density: np.ndarray, dtype: Any) -> float:
 
 
 def _lines(record: Record, density: np.ndarray, image: np.ndarray) -> Any:
-    grid, indices = record.grid, choose_times(len(density), MOST_LINES)
-    x, shades = grid.axes[0].nodes, colours(len(indices))
-    p, twin = (np.stack([marginal(grid, field[k], 0) for k in indices]) for field in (density, image))
+    """Both densities over the first coordinate, and their difference below."""
+    grid = record.grid
+    indices = choose_times(len(density), MOST_LINES)
+    x = grid.axes[0].nodes
+    shades = colours(len(indices))
+    p = np.stack([marginal(grid, density[k], 0) for k in indices])
+    from_wave = np.stack([marginal(grid, image[k], 0) for k in indices])
     figure = new_figure(WIDTH, 4.6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
+    # p is filled and wide, sqrt(pi) psi a thin dashed line on top: both can be seen where they agree.
     for k, index in enumerate(indices):
         above.fill_between(x, p[k], color=shades[k], alpha=0.25, lw=0)
         above.plot(x, p[k], color=shades[k], alpha=0.6, lw=2.6, label=f"p, {label_time(record.times[index])}")
     for k, shade in enumerate(shades):
         label = "√π ψ, each time" if k == 0 else None
-        above.plot(x, twin[k], color="black", lw=1.1, ls=(0, (4, 3)), label=label)
-        below.plot(x, np.abs(p[k] - twin[k]), color=shade, ls="none", marker="o", ms=2.2, mew=0)
+        above.plot(x, from_wave[k], color="black", lw=1.1, ls=(0, (4, 3)), label=label)
+        below.plot(x, np.abs(p[k] - from_wave[k]), color=shade, ls="none", marker="o", ms=2.2, mew=0)
     rounding = _rounding(p, density.dtype)
-    top = 10 * max(float(np.max(np.abs(p - twin))), rounding)
+    # The axis ends at the differences, and shows one rounding in any case.
+    top = 10 * max(float(np.max(np.abs(p - from_wave))), rounding)
     below.axhline(rounding, color="0.6", lw=0.8, zorder=0)
     below.annotate("rounding", (1.01, rounding), xycoords=("axes fraction", "data"), color="0.4", va="center")
     below.set(yscale="log", ylim=(FLOOR * rounding, top), xlabel=coordinate(0, grid.ndim), ylabel="|p − √π ψ|")
-    above.set(ylabel="density" if grid.ndim == 1 else "marginal density", xlim=(grid.axes[0].lower, grid.axes[0].upper))
+    above.set(ylabel="density" if grid.ndim == 1 else "marginal density")
+    above.set(xlim=(grid.axes[0].lower, grid.axes[0].upper))
+    # A density starts at zero; one with small negative values shows these.
     above.set_ylim(bottom=min(0.0, float(np.min(p))))
     above.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     for panel in (above, below):
@@ -83,6 +92,7 @@ def _lines(record: Record, density: np.ndarray, image: np.ndarray) -> Any:
 
 
 def _maps(record: Record, density: np.ndarray, image: np.ndarray) -> Any:
+    """Maps of both densities and of their difference, at the last time."""
     figure = new_figure(12.0, 3.6)
     panels = figure.subplots(1, 3)
     potential = record.arrays.get("potential")
@@ -91,7 +101,7 @@ def _maps(record: Record, density: np.ndarray, image: np.ndarray) -> Any:
         if potential is not None:
             draw_contours(panel, record.grid, potential if potential.ndim == 2 else potential[-1], density)
         panel.set_title(f"{label}, {label_time(record.times[-1])}")
-    apart = np.log10(_apart(density[-1], image[-1]))
-    draw_map(figure, panels[2], record.grid, apart, "log₁₀ |p − √π ψ|", cmap="magma")
+    difference = np.log10(_difference(density[-1], image[-1]))
+    draw_map(figure, panels[2], record.grid, difference, "log₁₀ |p − √π ψ|", cmap="magma")
     panels[2].set_title("difference")
     return figure

@@ -1,4 +1,4 @@
-"""What pictures are made of: lines over a coordinate, maps over two, colours ordered in time."""
+"""Parts of plots: lines over one coordinate, maps over two, colours that are ordered in time."""
 
 import functools
 import io
@@ -12,15 +12,17 @@ from ..record import Record
 
 MOST_LINES = 8
 MOST_MAPS = 4
-WIDTH = 7.0
+WIDTH = 7.0  # inches of a figure with one column
+VISIBLE = 1e-3  # of its largest value: a field below this is not seen
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty `matplotlib.figure.Figure`, in inches, laid out without overlaps and shown by notebooks."""
+    """An empty `matplotlib.figure.Figure`, in inches, laid out without overlaps; notebooks show it."""
     with extra("plot", "A picture"):
         from matplotlib.figure import Figure
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.__dict__["_repr_png_"] = functools.partial(png, figure)  # what IPython asks for where there is no pyplot
+    # IPython shows an object by this method, which a figure without pyplot does not have.
+    figure.__dict__["_repr_png_"] = functools.partial(png, figure)
     return figure
 
 
@@ -32,14 +34,15 @@ def png(figure: Any) -> bytes:
 
 
 def colours(count: int) -> list[Any]:
-    """`count` colours from dark to light, ordered to the eye and in print; the pale end is left out."""
+    """`count` colours from dark to light, ordered also in grey; the palest are left out."""
     with extra("plot", "A picture"):
         import matplotlib
+    # 0.87: beyond this the yellow of the map is too pale on white.
     return list(matplotlib.colormaps["viridis"](np.linspace(0.0, 0.87, count)))
 
 
 def choose_times(count: int, most: int) -> np.ndarray:
-    """At most `most` indices among `count`, evenly spread, the first and the last among them."""
+    """At most `most` indices of `count` times, evenly spread, with the first and the last."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
@@ -50,6 +53,7 @@ def coordinate(i: int, ndim: int) -> str:
 
 def marginal(grid: Grid, field: np.ndarray, i: int) -> np.ndarray:
     """`field` `(*shape)` integrated over every axis but the i-th, `(n_i,)`."""
+    # From the last axis to the first: the numbers of the axes before stay valid.
     for j in reversed(range(grid.ndim)):
         if j != i:
             field = np.tensordot(field, grid.axes[j].weights, axes=(j, 0))
@@ -61,23 +65,28 @@ def label_time(t: Any) -> str:
     return f"t = {t:.4g}"
 
 
-def explored(potential: np.ndarray, fields: np.ndarray) -> tuple[float, float]:
+def potential_range(potential: np.ndarray, fields: np.ndarray) -> tuple[float, float]:
     """The least potential, and the highest where any field is above a thousandth of its largest value."""
-    size = np.abs(np.nan_to_num(fields)).reshape(-1, *potential.shape[-fields.ndim + 1 :]).max(axis=0)
-    seen = np.broadcast_to(size > 1e-3 * size.max(), potential.shape) if size.max() > 0 else np.isfinite(potential)
-    return float(np.min(potential)), float(np.max(potential[seen]))
+    space = potential.shape[-fields.ndim + 1 :]
+    size = np.abs(np.nan_to_num(fields)).reshape(-1, *space).max(axis=0)
+    visible = np.isfinite(potential)
+    if size.max() > 0:
+        visible = np.broadcast_to(size > VISIBLE * size.max(), potential.shape)
+    return float(np.min(potential)), float(np.max(potential[visible]))
 
 
 def draw_potential(panel: Any, record: Record, indices: np.ndarray, fields: np.ndarray) -> None:
-    """The potential below the densities, as far up as they reach; one line a time if it moves."""
-    potential, x = record["potential"], record.grid.axes[0].nodes
-    low, high = explored(potential, fields)
+    """The potential in a panel below the densities, up to where these are visible; one line a time if it depends on
+    time."""
+    potential = record["potential"]
+    x = record.grid.axes[0].nodes
+    low, high = potential_range(potential, fields)
     if potential.ndim == 1:
         panel.plot(x, potential, color="0.35", lw=1.2)
     else:
         for k, colour in zip(indices, colours(len(indices)), strict=True):
             panel.plot(x, potential[k], color=colour, lw=1.0)
-    margin = 0.08 * (high - low) or 1.0
+    margin = 0.08 * (high - low) or 1.0  # a constant potential has no height
     panel.set_ylim(low - margin, high + margin)
     panel.set_ylabel("potential U")
 
@@ -87,6 +96,7 @@ def draw_map(figure: Any, panel: Any, grid: Grid, field: np.ndarray, label: str,
     edges = [axis.edges for axis in grid.axes]
     cells = panel.pcolormesh(edges[0], edges[1], field.T, shading="flat", rasterized=True, **style)
     figure.colorbar(cells, ax=panel, label=label, shrink=0.9)
+    # Equal scales, unless the box is so narrow that its panel would be.
     ratio = grid.axes[0].length / grid.axes[1].length
     panel.set_aspect("equal" if 1 / 3 < ratio < 3 else "auto")
     panel.set_xlabel(coordinate(0, 2))
@@ -94,8 +104,9 @@ def draw_map(figure: Any, panel: Any, grid: Grid, field: np.ndarray, label: str,
 
 
 def draw_contours(panel: Any, grid: Grid, potential: np.ndarray, fields: np.ndarray, colour: str = "white") -> None:
-    """Lines of equal potential, as far up as the fields `(T, *shape)` reach."""
-    low, high = explored(potential, fields)
+    """Lines of equal potential, up to where the fields `(T, *shape)` are visible."""
+    low, high = potential_range(potential, fields)
+    # A constant potential has no contours.
     if high > low:
         levels = np.linspace(low, high, 9)[1:]
         nodes = [axis.nodes for axis in grid.axes]
@@ -104,6 +115,7 @@ def draw_contours(panel: Any, grid: Grid, potential: np.ndarray, fields: np.ndar
 
 def grid_of_panels(count: int, width: float = 4.0, height: float = 3.3) -> tuple[Any, list[Any]]:
     """A figure with `count` panels, at most two a row, and the panels in reading order."""
+    # Spare panels in the last row are removed.
     columns = min(count, 2)
     rows = -(-count // columns)
     figure = new_figure(width * columns, height * rows)

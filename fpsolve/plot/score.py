@@ -1,4 +1,4 @@
-"""Pictures of scores: the density that one means, and the diagnosis of one that was trained."""
+"""Plots of scores: the density of a score, and the diagnosis of a trained one."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from .panels import coordinate, draw_map, grid_of_panels, marginal, new_figure
 
-MOST_SAMPLES = 4000
+MOST_SAMPLES = 4000  # points of a scatter plot
 
 
 def plot_reconstruction(found: Any) -> Any:
@@ -23,19 +23,21 @@ def plot_reconstruction(found: Any) -> Any:
     figure = new_figure(8.6, 3.4)
     left, right = figure.subplots(1, 2)
     _density(figure, left, found)
-    grid, observable = found.grid, _slowest(found)
+    grid = found.grid
+    observable = _slowest(found)
     right.set_title(f"slowest observable, gap {float(found.gap):.4g}", fontsize="medium")
     if grid.ndim == 2:
         size = float(np.nanmax(np.abs(observable)))
         draw_map(figure, right, grid, observable, "ψ₁ / ψ₀", cmap="RdBu_r", vmin=-size, vmax=size)
         _zoom(right, found)
     else:
-        x, held = grid.axes[0].nodes, np.asarray(found.density) * grid.weights
+        x = grid.axes[0].nodes
+        mass = np.asarray(found.density) * grid.weights
         if grid.ndim > 1:
+            # The conditional mean of the observable, given the first coordinate.
             mass = marginal(grid, np.asarray(found.density), 0)
             observable = marginal(grid, np.nan_to_num(observable) * np.asarray(found.density), 0) / mass
-            held = mass
-        right.plot(x, np.where(held > 1e-6 * held.max(), observable, np.nan), color="C3", lw=1.6)
+        right.plot(x, np.where(mass > 1e-6 * mass.max(), observable, np.nan), color="C3", lw=1.6)
         right.axhline(0, color="0.8", lw=0.8, zorder=0)
         right.set_xlabel(coordinate(0, grid.ndim))
         right.set_ylabel("ψ₁ / ψ₀")
@@ -43,15 +45,18 @@ def plot_reconstruction(found: Any) -> Any:
 
 
 def plot_diagnosis(diagnosis: Any) -> Any:
-    """A matplotlib figure of a `Diagnosis`: the samples coloured by the slowest observable, the density that the score
-    means (where there is a grid), gap and steps along the path (where there is one)."""
-    found, costs = diagnosis.reconstruction, diagnosis.costs
+    """A matplotlib figure of a `Diagnosis`: the samples coloured by the slowest observable, the density of the
+    score (where there is a grid), gap and steps along the path (where there is one)."""
+    found = diagnosis.reconstruction
+    costs = diagnosis.costs
+    # One panel for the samples, one for the density, one for the path.
     figure, panels = grid_of_panels(1 + (found is not None) + (costs is not None))
     _samples(figure, panels[0], diagnosis)
     if found is not None:
         _density(figure, panels[1], found)
     if costs is not None:
-        panel, lambdas = panels[-1], np.asarray(costs.lambdas)
+        panel = panels[-1]
+        lambdas = np.asarray(costs.lambdas)
         panel.errorbar(lambdas, np.asarray(costs.gap), yerr=np.asarray(costs.gap_error), fmt="o-", ms=3.5, capsize=2)
         panel.set_yscale("log")
         panel.set_xlabel("place on the path λ (0 data, 1 noise)")
@@ -63,24 +68,30 @@ def plot_diagnosis(diagnosis: Any) -> Any:
 
 
 def _samples(figure: Any, panel: Any, diagnosis: Any) -> None:
-    """The samples along the line between the two ends, and along the widest line across it."""
-    x, f = np.asarray(diagnosis.samples), np.asarray(diagnosis.observable)
+    """The samples, coloured by the observable. In more than two dimensions they are projected on the line between the
+    two ends and on the direction of largest variance across it."""
+    x = np.asarray(diagnosis.samples)
+    f = np.asarray(diagnosis.observable)
+    # Evenly chosen: more points hide each other and make the file large.
     chosen = np.linspace(0, len(x) - 1, min(len(x), MOST_SAMPLES)).astype(int)
-    size = float(np.quantile(np.abs(f), 0.99))
+    size = float(np.quantile(np.abs(f), 0.99))  # a few extreme values would make all others pale
     if x.shape[1] == 1:
         panel.plot(x[chosen, 0], f[chosen], ".", ms=2, color="C0")
         panel.set_xlabel("x")
         panel.set_ylabel("slowest observable")
         return
     if x.shape[1] == 2:
-        places, names = x, ("x₀", "x₁")
+        places = x
+        names = ("x₀", "x₁")
     else:
         ends = np.asarray(diagnosis.ends)
         along = (ends[1] - ends[0]) / np.linalg.norm(ends[1] - ends[0])
+        # The largest variance across the line is the first singular vector of what is orthogonal to it.
         rest = x - x.mean(0)
         rest = rest - np.outer(rest @ along, along)
         across = np.linalg.svd(rest[chosen], full_matrices=False)[2][0]
-        places, names = np.stack([x @ along, x @ across], 1), ("from end to end", "widest across")
+        places = np.stack([x @ along, x @ across], 1)
+        names = ("from end to end", "widest across")
     dots = panel.scatter(*places[chosen].T, c=f[chosen], s=3, cmap="RdBu_r", vmin=-size, vmax=size, rasterized=True)
     figure.colorbar(dots, ax=panel, label="slowest observable", shrink=0.9)
     panel.set_xlabel(names[0])
@@ -89,8 +100,10 @@ def _samples(figure: Any, panel: Any, diagnosis: Any) -> None:
 
 
 def _density(figure: Any, panel: Any, found: Any) -> None:
-    grid, density = found.grid, np.asarray(found.density)
-    title = f"density meant by the score, λ = {float(found.ground_energy):.2g}"
+    """The reconstructed density, as a line or a map."""
+    grid = found.grid
+    density = np.asarray(found.density)
+    title = f"density of the score, λ = {float(found.ground_energy):.2g}"
     panel.set_title(title, fontsize="medium")
     if grid.ndim == 2:
         draw_map(figure, panel, grid, density, "ρ", cmap="viridis")
@@ -104,16 +117,17 @@ def _density(figure: Any, panel: Any, found: Any) -> None:
 
 
 def _zoom(panel: Any, found: Any) -> None:
-    """Show where the wave is, not the room around it."""
+    """Limit a map to the part of the box with visible density."""
     density = np.asarray(found.density)
-    held = density > 1e-7 * density.max()
+    visible = density > 1e-7 * density.max()
     for i, limit in enumerate((panel.set_xlim, panel.set_ylim)):
-        there = np.flatnonzero(held.any(axis=1 - i))
+        there = np.flatnonzero(visible.any(axis=1 - i))
         limit(*found.grid.axes[i].edges[[there[0], there[-1] + 1]])
 
 
 def _slowest(found: Any) -> np.ndarray:
-    """psi_1 / psi_0, and nothing where the density is too thin to say."""
-    ground, slow = np.asarray(found.spectrum.vectors[0]), np.asarray(found.spectrum.vectors[1])
-    held = np.abs(ground) > 1e-4 * np.max(np.abs(ground))
-    return np.where(held, slow / np.where(held, ground, 1), np.nan)
+    """psi_1 / psi_0, NaN where psi_0 is so small that the quotient may be rounding."""
+    ground = np.asarray(found.spectrum.vectors[0])
+    slow = np.asarray(found.spectrum.vectors[1])
+    resolved = np.abs(ground) > 1e-4 * np.max(np.abs(ground))
+    return np.where(resolved, slow / np.where(resolved, ground, 1), np.nan)

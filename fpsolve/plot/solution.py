@@ -1,4 +1,4 @@
-"""The picture of a solution: densities in time, above or over their potential."""
+"""The plot of a solution: densities at several times, and their potential."""
 
 from typing import Any
 
@@ -39,17 +39,24 @@ def plot_solution(solution: Any) -> Any:
     ```
     """
     record = describe(solution)
-    fields, symbol = record.values, "p" if record.header["process"] else "ψ"
+    evolves_density = record.header["process"]
+    fields = record.values
+    symbol = "p" if evolves_density else "ψ"
     if np.iscomplexobj(fields):
-        fields, symbol = np.abs(fields) ** 2, "|ψ|²"
-    name = "density" if record.header["process"] or symbol == "|ψ|²" else "wave"
+        fields = np.abs(fields) ** 2
+        symbol = "|ψ|²"
+    # |psi|² is a density too, that of quantum mechanics.
+    name = "density" if evolves_density or symbol == "|ψ|²" else "wave"
+    # Three and more dimensions cannot be drawn: their marginals can.
     draw = {1: _lines, 2: _maps}.get(record.grid.ndim, _marginals)
     return draw(record, fields, f"{name} {symbol}")
 
 
 def _lines(record: Record, fields: np.ndarray, label: str) -> Any:
+    """One line a time, with the potential in a panel below."""
     indices = choose_times(len(fields), MOST_LINES)
     x = record.grid.axes[0].nodes
+    # A wave of a Schrödinger equation, or a process with a force only, may have no potential.
     below = "potential" in record.arrays
     figure = new_figure(WIDTH, 4.6 if below else 3.6)
     panels = figure.subplots(1 + below, 1, sharex=True, height_ratios=[3, 1][: 1 + below], squeeze=False)[:, 0]
@@ -65,6 +72,7 @@ def _lines(record: Record, fields: np.ndarray, label: str) -> Any:
 
 
 def _maps(record: Record, fields: np.ndarray, label: str) -> Any:
+    """One map a time, with lines of equal potential."""
     indices = choose_times(len(fields), MOST_MAPS)
     figure, panels = grid_of_panels(len(indices))
     for panel, k in zip(panels, indices, strict=True):
@@ -72,21 +80,24 @@ def _maps(record: Record, fields: np.ndarray, label: str) -> Any:
         panel.set_title(label_time(record.times[k]))
         if "potential" in record.arrays:
             potential = record["potential"]
+            # One potential for all times, or one a time if it depends on time.
             draw_contours(panel, record.grid, potential if potential.ndim == 2 else potential[k], fields)
     return figure
 
 
 def _marginals(record: Record, fields: np.ndarray, label: str) -> Any:
-    indices, grid = choose_times(len(fields), MOST_LINES), record.grid
+    """One panel an axis, one line a time."""
+    indices = choose_times(len(fields), MOST_LINES)
+    grid = record.grid
     figure, panels = grid_of_panels(grid.ndim, 3.8, 2.9)
     for i, panel in enumerate(panels):
         for k, colour in zip(indices, colours(len(indices)), strict=True):
-            panel.plot(
-                grid.axes[i].nodes, marginal(grid, fields[k], i), color=colour, label=label_time(record.times[k])
-            )
+            density = marginal(grid, fields[k], i)
+            panel.plot(grid.axes[i].nodes, density, color=colour, label=label_time(record.times[k]))
         panel.set_xlabel(coordinate(i, grid.ndim))
         panel.set_ylabel(f"marginal {label}")
         panel.set_xlim(grid.axes[i].lower, grid.axes[i].upper)
     handles, labels = panels[0].get_legend_handles_labels()
+    # All panels have the same times: one legend below them.
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     return figure

@@ -1,4 +1,4 @@
-"""The picture of a spectrum: the levels with their errors, and the modes."""
+"""The plot of a spectrum: the levels with their errors, and the modes."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def plot_spectrum(spectrum: Any) -> Any:
     """A matplotlib figure of a `Spectrum` or its `Record`.
 
     Beside the levels: in one dimension the modes, in two up to four of them as maps, in more the marginals of psi^2
-    along the first axis. Complex rates are shown in the plane, and the real parts of their modes. **Raises**
+    along the first axis. Complex rates are drawn in the complex plane, with the real parts of their modes. **Raises**
     `ImportError` with the command to install matplotlib.
 
     ```python
@@ -39,7 +39,9 @@ def plot_spectrum(spectrum: Any) -> Any:
     figure = new_figure(8.0, 3.4)
     levels, modes = figure.subplots(1, 2, width_ratios=[1, 1.4])
     _levels(levels, record)
-    grid, x = record.grid, record.grid.axes[0].nodes
+    grid = record.grid
+    x = grid.axes[0].nodes
+    # Modes of a process with a current are complex; their real parts show where they live.
     shown = np.real(record["vectors"][:MOST_LINES])
     for k, (mode, colour) in enumerate(zip(shown, colours(len(shown)), strict=True)):
         modes.plot(x, mode if grid.ndim == 1 else marginal(grid, mode**2, 0), color=colour, lw=1.6, label=f"k = {k}")
@@ -51,16 +53,18 @@ def plot_spectrum(spectrum: Any) -> Any:
 
 
 def _levels(panel: Any, record: Record) -> None:
+    """Real levels over their number, complex rates in the plane."""
     values = record.values
     if np.iscomplexobj(values):
         panel.plot(np.real(values), np.imag(values), "o", ms=5, color="C0")
         panel.set_xlabel("Re λₖ, rate (1 / time)")
-        panel.set_ylabel("Im λₖ, turning (1 / time)")
+        panel.set_ylabel("Im λₖ, frequency (1 / time)")
         panel.grid(color="0.9")
         if len(values) > 1:
             panel.set_title(f"gap Re λ₁ = {np.real(values[1]):.6g}", fontsize="medium")
         return
     panel.errorbar(np.arange(len(values)), values, yerr=record["errors"], fmt="o", ms=5, capsize=2, color="C0")
+    # At most ten ticks, at integers.
     panel.set_xticks(choose_times(len(values), 10))
     panel.set_xlabel("k")
     panel.set_ylabel("level Eₖ (1 / time)")
@@ -70,7 +74,9 @@ def _levels(panel: Any, record: Record) -> None:
 
 
 def _maps(record: Record) -> Any:
+    """The levels, and up to four modes as maps."""
     shown = np.real(record["vectors"][:MOST_MAPS])
+    # The levels on the left, the modes in two rows on the right.
     columns = -(-len(shown) // 2)
     figure = new_figure(3.2 + 3.0 * columns, 2.9 * min(2, len(shown)))
     left, right = figure.subfigures(1, 2, width_ratios=[3.2, 3.0 * columns])
@@ -79,6 +85,7 @@ def _maps(record: Record) -> Any:
     for spare in panels[len(shown) :]:
         spare.remove()
     for k, (panel, mode) in enumerate(zip(panels, shown, strict=False)):
+        # Colours symmetric about zero: the node line of a mode is white.
         size = float(np.max(np.abs(mode)))
         draw_map(right, panel, record.grid, mode, "", cmap="RdBu_r", vmin=-size, vmax=size)
         panel.set_title(f"mode ψ{'₀₁₂₃'[k]}", fontsize="medium")

@@ -1,4 +1,4 @@
-"""Potentials: a small library, their sums and multiples, data on a grid, any function."""
+"""Potentials: a small library, sums and multiples, interpolated data, and any function of a user."""
 
 from .base import Constant as Constant
 from .base import Function as Function

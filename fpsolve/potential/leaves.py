@@ -1,7 +1,7 @@
-"""Numbers on their way into a potential: checked while they can be looked at, kept as float array leaves.
+"""Parameters of potentials: validation, and conversion to floating-point array leaves.
 
-Every physical number of a potential is an array leaf, so a sweep over it compiles once. A traced value passes the
-checks unseen; its shape is checked all the same.
+Every physical number of a potential is an array leaf, so that a sweep over it compiles once. The values are checked if
+they are concrete; the shape is checked in any case.
 """
 
 from typing import Any, TypeAlias
@@ -12,15 +12,16 @@ from jaxtyping import Array
 
 from ..core.checks import check_positive, is_concrete, raise_value_error
 from ..core.types import Point
+from .constants import CONSTANTS
 
 Value: TypeAlias = Any
-"""Whatever `jnp.asarray` takes: a number, nested lists of numbers, an array, a tracer. Anything else is refused."""
+"""What `jnp.asarray` accepts: a number, nested lists of numbers, an array, a tracer. `as_leaf` raises for others."""
 
 _SHAPES = {0: "a number", 1: "a vector", 2: "a matrix", 3: "a stack of matrices"}
 
 
 def as_leaf(name: str, value: Value, ndims: tuple[int, ...] = (0,), *, positive: bool = False, cure: str = "") -> Array:
-    """`value` as a float array whose number of axes is among `ndims`; finite, and positive where asked.
+    """`value` as a float array whose number of axes is among `ndims`: finite, and positive if `positive` is given.
 
     ```python
     from fpsolve.potential.leaves import as_leaf
@@ -35,6 +36,7 @@ def as_leaf(name: str, value: Value, ndims: tuple[int, ...] = (0,), *, positive:
             array = np.asarray(value)
         except (TypeError, ValueError):
             raise_value_error(name, value, "it must be a real number or a regular array of them", cure)
+        # Booleans and complex numbers are not accepted.
         real = jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)
         if not real:
             raise_value_error(name, value, "it must be a real number or an array of them", cure)
@@ -42,14 +44,19 @@ def as_leaf(name: str, value: Value, ndims: tuple[int, ...] = (0,), *, positive:
             raise_value_error(name, value, "every entry must be finite", cure)
         if positive:
             check_positive(name, array, cure)
+    # Shapes are known for traced values too.
     leaf = jnp.asarray(value)
     if leaf.ndim not in ndims:
         raise_value_error(name, value, f"its shape is {leaf.shape}, it must be {shapes}", cure)
+    # A floating-point array keeps its precision; integers take the default precision.
     return leaf.astype(leaf.dtype if jnp.issubdtype(leaf.dtype, jnp.floating) else float)
 
 
 def check_point(x: Point, d: int | None = None, why: str = "a point of the potential") -> None:
-    """Refuse a point whose shape is not (d,), or not a vector when `d` is None. Shapes are static: no cost."""
+    """Raise `ValueError` for a point whose shape is not (d,), or that is not a vector if `d` is None.
+
+    Shapes are static, so the check costs nothing at run time.
+    """
     if jnp.ndim(x) != 1:
         raise_value_error(
             "x.shape", jnp.shape(x), "a potential takes one point, of shape (d,)", "Use jax.vmap for many points."
@@ -59,7 +66,7 @@ def check_point(x: Point, d: int | None = None, why: str = "a point of the poten
 
 
 def check_definite(name: str, matrix: Any) -> None:
-    """Refuse a concrete square matrix that is not symmetric positive definite.
+    """Raise `ValueError` for a concrete square matrix that is not symmetric positive definite.
 
     ```python
     from fpsolve.potential.leaves import check_definite
@@ -69,7 +76,8 @@ def check_definite(name: str, matrix: Any) -> None:
     """
     cure = "Give a symmetric matrix with positive eigenvalues."
     array = np.asarray(matrix, dtype=float)
-    if not np.allclose(array, array.T, rtol=1e-6, atol=1e-6 * np.abs(array).max()):
+    tolerance = CONSTANTS.symmetry_tolerance
+    if not np.allclose(array, array.T, rtol=tolerance, atol=tolerance * np.abs(array).max()):
         raise_value_error(name, matrix, "it must be symmetric", cure)
     least = np.linalg.eigvalsh(array)[0]
     if not least > 0:

@@ -1,4 +1,4 @@
-"""Small potentials with closed forms, in any dimension d. Nondimensional: energies in units of D where D = 1.
+"""Simple potentials with closed forms, in any dimension d. Nondimensional: energies are in units of D if D = 1.
 
 Harmonic    (x - c)ᵀ K (x - c) / 2                  MexicanHat  B (|x|²/a² - 1)²
 DoubleWell  B ((x₀/a)² - 1)² - F x₀ + k |x'|²/2      Cosine      A Σᵢ cos(k xᵢ)
@@ -20,10 +20,10 @@ from .leaves import Value, as_leaf, check_definite, check_point
 class Harmonic(StaticPotential):
     """U(x) = (x - c)ᵀ K (x - c) / 2: the Ornstein-Uhlenbeck process.
 
-    The Gibbs density is Gaussian, of mean c and covariance D K⁻¹; the rates are Σᵢ nᵢ κᵢ, κᵢ the eigenvalues of K, nᵢ =
-    0, 1, ...; the spectral gap is the least κᵢ, whatever D.
+    The Gibbs density is Gaussian with mean c and covariance D K⁻¹. The rates are Σᵢ nᵢ κᵢ, where κᵢ are the eigenvalues
+    of K and nᵢ = 0, 1, ...; the spectral gap is the smallest κᵢ, independent of D.
 
-    **Arguments**: `stiffness` K, a positive number, (d,) per axis or (d, d) symmetric positive definite; `center` c, a
+    **Arguments**: `stiffness` K, a positive number, (d,) per axis, or (d, d) symmetric positive definite; `center` c, a
     number or (d,).
 
     **Raises** `ValueError` for a stiffness that is not positive definite or shapes that do not match, and when called
@@ -43,6 +43,7 @@ class Harmonic(StaticPotential):
     def __init__(self, stiffness: Value = 1.0, center: Value = 0.0):
         self.stiffness = as_leaf("stiffness", stiffness, (0, 1, 2))
         self.center = as_leaf("center", center, (0, 1))
+        # All axes of both arrays must have the same length d, which is not 0.
         sizes = {*self.stiffness.shape, *self.center.shape}
         if len(sizes) > 1 or 0 in sizes:
             allowed = f"stiffness of shape {self.stiffness.shape} and center of shape {self.center.shape} must agree"
@@ -50,7 +51,7 @@ class Harmonic(StaticPotential):
                 "stiffness", stiffness, allowed, "Give a number, (d,) or (d, d), and a center of as many entries."
             )
         if self.stiffness.ndim < 2:
-            check_positive("stiffness", stiffness, "Give positive numbers; -Harmonic() is the hill.")
+            check_positive("stiffness", stiffness, "Give positive numbers; for a hill take -Harmonic().")
         elif is_concrete(stiffness):
             check_definite("stiffness", stiffness)
 
@@ -64,13 +65,13 @@ class Harmonic(StaticPotential):
 
 
 class DoubleWell(StaticPotential):
-    """U(x) = B ((x₀/a)² - 1)² - F x₀ + k |x'|²/2, x' the other coordinates: the bistable well.
+    """U(x) = B ((x₀/a)² - 1)² - F x₀ + k |x'|²/2, x' the other coordinates: two wells and a barrier.
 
     Without tilt: minima U = 0 at x₀ = ±a, barrier B at 0, curvatures U'' = 8B/a² in the wells and -4B/a² on top, so
-    that Kramers' gap is (4√2 B / π a²) exp(-B/D) (both wells' escape) for B ≫ D.
+    that the spectral gap is (4√2 B / π a²) exp(-B/D) for B ≫ D (Kramers; the sum of both escape rates).
 
-    **Arguments**: `barrier` B > 0, `separation` a > 0 (half the distance of the wells), `tilt` F of either sign,
-    `stiffness` k ≥ 0 of the other coordinates; numbers.
+    **Arguments**: `barrier` B > 0, `separation` a > 0 (half the distance between the wells), `tilt` F of either sign,
+    `stiffness` k ≥ 0 of the other coordinates; all are numbers.
 
     **Raises** `ValueError` for numbers out of these ranges.
 
@@ -101,11 +102,11 @@ class DoubleWell(StaticPotential):
 
 
 class Quartic(StaticPotential):
-    """U(x) = c Σᵢ xᵢ⁴: flat at its one minimum U = 0, steeper than any harmonic well outside.
+    """U(x) = c Σᵢ xᵢ⁴: one minimum U = 0 without curvature, steeper than any harmonic potential far outside.
 
     In 1-D Z = 2 Γ(5/4) (D/c)^(1/4) and <x²> = Γ(3/4)/Γ(1/4) √(D/c).
 
-    **Arguments**: `coefficient` c > 0. **Raises** `ValueError` otherwise (`-Quartic()` is the hill).
+    **Arguments**: `coefficient` c > 0. **Raises** `ValueError` otherwise (for a hill take `-Quartic()`).
 
     ```python
     import jax.numpy as jnp
@@ -129,7 +130,8 @@ class Quartic(StaticPotential):
 class MexicanHat(StaticPotential):
     """U(x) = B (|x|²/a² - 1)²: a circle (sphere) of minima U = 0 at |x| = a around a hill of height B, smooth at 0.
 
-    The hill's curvature is -4B/a² in every direction, the valley's 8B/a² across and 0 along it; d = 1 is a double well.
+    The curvature is -4B/a² on the hill in every direction; in the valley it is 8B/a² across and 0 along it. For d = 1
+    it is a double well.
 
     **Arguments**: `barrier` B > 0, `radius` a > 0. **Raises** `ValueError` otherwise.
 
@@ -155,10 +157,10 @@ class MexicanHat(StaticPotential):
 
 
 class Cosine(StaticPotential):
-    """U(x) = A Σᵢ cos(k xᵢ): the washboard, of period 2π/k; for `Periodic` axes whose length is a multiple of it.
+    """U(x) = A Σᵢ cos(k xᵢ), of period 2π/k, for `Periodic` axes whose length is a multiple of the period.
 
-    Its Gibbs density is a product of von Mises densities, Z = (2π I₀(A/D)/k)^d over one period; minima -A d at
-    xᵢ = π/k for A > 0; the barrier between neighbours is 2|A|.
+    Its Gibbs density is a product of von Mises densities, with Z = (2π I₀(A/D)/k)^d over one period. For A > 0 the
+    minima are -A d at xᵢ = π/k (modulo the period). The barrier between neighbouring minima is 2|A|.
 
     **Arguments**: `amplitude` A of either sign, `wavenumber` k > 0. **Raises** `ValueError` otherwise.
 
@@ -184,10 +186,10 @@ class Cosine(StaticPotential):
 
 
 class Rugged(StaticPotential):
-    """U(x) = K |x|²/2 + A Σᵢ cos(k xᵢ): a harmonic well roughened by ripples of period 2π/k.
+    """U(x) = K |x|²/2 + A Σᵢ cos(k xᵢ): a harmonic potential with ripples of period 2π/k.
 
-    The origin is a minimum while A k² < K and a hill beyond. Ripples of k ≫ 1 slow the diffusion by the factor
-    I₀(A/D)⁻² (Zwanzig's effective diffusion).
+    The origin is a minimum if A k² < K, else a maximum. Ripples with k ≫ 1 slow the diffusion by the factor I₀(A/D)⁻²
+    (the effective diffusion of Zwanzig).
 
     **Arguments**: `stiffness` K ≥ 0, `amplitude` A of either sign, `wavenumber` k > 0.
 
@@ -219,6 +221,7 @@ class Rugged(StaticPotential):
 
 
 def _non_negative(name: str, value: Value) -> Array:
+    """A number as a leaf. **Raises** `ValueError` if it is negative."""
     leaf = as_leaf(name, value)
     if is_concrete(value) and np.asarray(value) < 0:
         raise_value_error(name, value, "it must not be negative", "Give 0 or a positive number.")

@@ -1,4 +1,4 @@
-"""The Müller-Brown surface, the standard test of reaction paths: three wells, two saddles, no symmetry.
+"""The Müller-Brown surface, a standard test for reaction paths: three minima, two saddles, no symmetry.
 
 U(x, y) = s Σ_{k=1..4} A_k exp( a_k (x - x_k)² + b_k (x - x_k)(y - y_k) + c_k (y - y_k)² )
 """
@@ -13,6 +13,7 @@ from ..core.types import Point
 from .base import StaticPotential
 from .leaves import Value, as_leaf, check_point
 
+# The parameters of Müller and Brown (1979), with the names of the formula above.
 _A = np.array([-200.0, -100.0, -170.0, 15.0])
 _a = np.array([-1.0, -1.0, -6.5, 0.7])
 _b = np.array([0.0, 0.0, 11.0, 0.6])
@@ -27,7 +28,7 @@ class MullerBrown(StaticPotential):
     Minima at scale 1: U(-0.5582, 1.4417) = -146.70, U(0.6235, 0.0280) = -108.17, U(-0.0500, 0.4667) = -80.77.
     Saddles: U(-0.8220, 0.6243) = -40.66, U(0.2125, 0.2930) = -72.25. Usual boxes: [-1.5, 1.2] x [-0.2, 2].
 
-    **Arguments**: `scale` s, a positive number; 0.05 makes the barriers a few D at D = 1.
+    **Arguments**: `scale` s, a positive number; 0.05 makes the barriers a few times D at D = 1.
 
     **Raises** `ValueError` for a scale that is not positive, and when called with x of a shape other than (2,).
 
@@ -50,7 +51,8 @@ class MullerBrown(StaticPotential):
 
     def __call__(self, x: Point, t: Any = None) -> Array:
         """U(x), a scalar, at the point x of shape (2,)."""
-        check_point(x, 2, "since the Müller-Brown surface is two-dimensional")
+        check_point(x, 2, "because the Müller-Brown surface is two-dimensional")
+        # The parameters are float64 numpy arrays; without the conversion they would promote a float32 point.
         dtype = jnp.result_type(x, self.scale)
         u = x[0] - jnp.asarray(_x, dtype)
         v = x[1] - jnp.asarray(_y, dtype)

@@ -1,4 +1,4 @@
-"""Methods in time for static operators: each applies the exponential of an operator."""
+"""Methods in time for static operators. Each applies the exponential of an operator."""
 
 from .base import Exponential as Exponential
 from .base import Picture as Picture

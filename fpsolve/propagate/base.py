@@ -1,10 +1,10 @@
-"""What a method does: it applies the exponential of a static operator.
+"""The protocol of a method in time for static operators: it applies the exponential of an operator.
 
     density   p(t + s)   = exp( s L) p(t)
     waves     psi(t + s) = exp(-s e^{iw} H) psi(t),   w the Wick angle
 
-`prepare` does once what serves every length (bounds, a decomposition); `apply` takes a field to all lengths at once.
-Everything known about a method is inside it: what it does not take (`unsupported`) and what it costs (`cost`).
+`prepare` computes what all lengths of time share (bounds, a decomposition); `apply` takes a field to all lengths.
+A method also states what it does not support (`unsupported`), what it costs (`cost`) and its invariants (`keeps`).
 """
 
 import abc
@@ -23,27 +23,27 @@ from ..operator import Operator
 
 
 class Picture(enum.StrEnum):
-    """What the state of a run is."""
+    """What the state of a run represents."""
 
-    DENSITY = "density"  # p, a density of a process
-    GIBBS_WAVE = "gibbs wave"  # psi = p / sqrt(pi), the wave of a process
+    DENSITY = "density"  # p, a probability density
+    GIBBS_WAVE = "gibbs wave"  # psi = p / sqrt(pi), for a reversible Fokker-Planck equation
     WAVE = "wave"  # the wave of a Schrödinger equation
 
     @property
     def word(self) -> str:
-        """ "density" or "wave", as `stats` says it."""
+        """The word for it in `stats`: "density" or "wave"."""
         return "density" if self is Picture.DENSITY else "wave"
 
 
 class ProblemKind(NamedTuple):
-    """The facts about a problem that methods ask for.
+    """The facts about a problem that decide whether a method supports it and what it costs.
 
     - `spectral`: whether the scheme is a spectral one; None while no scheme was chosen
-    - `fokker_planck`: whether mass is carried, rather than a wave of a Schrödinger equation
+    - `fokker_planck`: whether the state is a density, rather than a wave of a Schrödinger equation
     - `reversible`: whether H is symmetric: a Gibbs density exists, or the equation is a Schrödinger equation
-    - `wave_representable`: whether p / sqrt(pi) of the start can be carried in this precision
+    - `wave_representable`: whether p / sqrt(pi) of the start can be represented in this precision
     - `gradient_drift`: whether the drift is that of a potential alone, with a constant diffusion
-    - `time_dependent`: whether the operator moves
+    - `time_dependent`: whether the operator depends on time
     """
 
     grid: Grid
@@ -63,7 +63,8 @@ class ProblemKind(NamedTuple):
 
 
 class WorkEstimate(NamedTuple):
-    """How far a run goes: t |H| and t q at the last time, q the largest exit rate, and the number of times."""
+    """The size of a run: `spectrum`, t |H|, and `exits`, t q, at the last time t, with q the largest exit rate; and the
+    number of output `times`."""
 
     spectrum: float
     exits: float
@@ -71,7 +72,7 @@ class WorkEstimate(NamedTuple):
 
 
 class Reason(NamedTuple):
-    """Why a method does not take a problem, and what to do instead: two clauses of a refusal."""
+    """Why a method does not support a problem, and what to do instead; `name` is the argument that is rejected."""
 
     because: str
     cure: str
@@ -79,12 +80,12 @@ class Reason(NamedTuple):
 
 
 class Keeps(NamedTuple):
-    """What a method keeps: a row of the table in README "Structure", which `tests/test_structure.py` measures.
+    """The invariants of a method: a row of the table in README "Structure", which `tests/test_structure.py` measures.
 
-    `mass`, `positivity`, `gibbs` (pi as a fixed point) and `symmetry` (detailed balance of the propagator) are "exact",
-    "rounding", "error" (below the error that is reported) or "shown" (not bounded beforehand, but in `stats`); `order`
-    is that in the length of a step, "tol" where there are no steps or as many as the tolerance takes; `calls` is how
-    the operator calls grow with time: "1", "√t" or "t".
+    - `mass`, `positivity`, `gibbs` (pi is a fixed point) and `symmetry` (detailed balance of the propagator) are
+      "exact", "rounding", "error" (to the error that is reported) or "shown" (not bounded beforehand, but in `stats`)
+    - `order`: of convergence in the length of a step; "tol" where the tolerance determines the error
+    - `calls`: how the operator calls grow with time: "1", "√t" or "t"
     """
 
     mass: str
@@ -96,8 +97,10 @@ class Keeps(NamedTuple):
 
 
 class Step(NamedTuple):
-    """The fields after each length `(T, *shape)`, the operator calls they took in all, and the relative error of each
-    `(T,)` (L1 for densities)."""
+    """The fields after each length `(T, *shape)`, the operator calls in all, and the relative error of each `(T,)`.
+
+    The error is in L1 for densities, and for waves p / sqrt(pi) in the density that they mean.
+    """
 
     field: Array
     calls: Array
@@ -109,36 +112,38 @@ class Propagator(eqx.Module):
 
     @abc.abstractmethod
     def unsupported(self, kind: ProblemKind) -> Reason | None:
-        """Why it does not take such a problem, or None where it does."""
+        """Why it does not support such a problem, or None where it does."""
 
     @abc.abstractmethod
     def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
-        """Seconds on a machine of this kind, to compare methods by; infinity where it is never chosen."""
+        """Estimated seconds on a machine of this kind, to compare methods by; infinity if it is never chosen."""
 
     @abc.abstractmethod
     def keeps(self, spectral: bool) -> Keeps:
-        """What it keeps, on finite volumes or in a spectral basis."""
+        """Its invariants, on finite volumes or in a spectral basis."""
 
     @abc.abstractmethod
     def prepare(self, operator: Operator, picture: Picture) -> Any:
-        """What every length shares; a pytree of arrays."""
+        """What all lengths share, as a pytree of arrays."""
 
     @abc.abstractmethod
     def apply(self, prepared: Any, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
-        """From one `field` to all `lengths` `(T,)`, ascending and at least zero, to the relative tolerance `tol`."""
+        """Take `field` to all `lengths` `(T,)`, ascending and at least zero, to the relative tolerance `tol`."""
 
 
-Exponential = Propagator  # the name of before
+Exponential = Propagator  # the name in version 0.1
 
 
 def product_time(grid: Grid, spectral: bool | None) -> float:
-    """Seconds of one product with H."""
+    """Estimated seconds of one product with H: a dense matrix an axis in a spectral scheme, else three diagonals."""
     m = machine()
-    return m.start + (2 * m.operation * grid.size * sum(grid.shape) if spectral else m.cell * grid.size * grid.ndim)
+    if spectral:
+        return m.start + 2 * m.operation * grid.size * sum(grid.shape)
+    return m.start + m.cell * grid.size * grid.ndim
 
 
 def no_rates(name: str, kind: ProblemKind) -> Reason | None:
-    """Why a method made of rates between cells does not take a problem in a basis, or at a Wick angle."""
+    """Why a method that needs rates between cells does not support a problem: a spectral scheme, or a Wick angle."""
     if kind.spectral:
         cure = "Give scheme=fp.ScharfetterGummel(), or fp.Chebyshev(), fp.Uniformization() or fp.Dense()."
         return Reason(f"{name} takes finite volumes, and the scheme is Spectral", cure)
@@ -148,11 +153,12 @@ def no_rates(name: str, kind: ProblemKind) -> Reason | None:
 
 
 def in_turn(one: Callable[[Array, Array], Step], field: Array, lengths: Array) -> Step:
-    """Lengths reached one from another, for a method that knows `one(field, length)` only; errors add up."""
+    """Reach each length from the one before, for a method that has only `one(field, length)`; the errors add up."""
 
     def advance(carry: tuple[Array, Array], length: Array) -> tuple[tuple[Array, Array], Step]:
         field, error = carry
         taken = one(field, length)
+        # Two output times may be equal. The step between them does nothing and counts for nothing.
         taken = taken._replace(
             field=taken.field.astype(field.dtype),
             calls=jnp.where(length > 0, taken.calls, 0),
@@ -166,17 +172,23 @@ def in_turn(one: Callable[[Array, Array], Step], field: Array, lengths: Array) -
 
 
 def split_stationary(operator: Operator, picture: Picture | str, field: Array) -> tuple[Array, Array]:
-    """The part of the field along the stationary state, and the rest; zero and the field where there is none.
+    """The part of the field along the stationary state, and the rest; zero and the field where there is no such state.
 
-    sqrt(pi) is the null vector of H in the continuum and, on finite volumes, to rounding. Methods leave that part
-    alone and evolve the rest, so that mass and the Gibbs density are kept to rounding at any time.
+    sqrt(pi) is the null vector of H: in the continuum, and to rounding on finite volumes. Methods evolve only the rest,
+    so that mass and the Gibbs density are kept to rounding at any time.
     """
+    # Through absorbing boundaries mass is lost, and sqrt(pi) is not stationary.
     log_sqrt_pi = operator.log_sqrt_pi
     if log_sqrt_pi is None or operator.grid.absorbs:
         return jnp.zeros_like(field), field
-    root, integrate = jnp.exp(log_sqrt_pi), operator.grid.integrate
-    still = root * (integrate(field) * root if picture == Picture.DENSITY else integrate(root * field))
-    return still, field - still
+    sqrt_pi = jnp.exp(log_sqrt_pi)
+    integrate = operator.grid.integrate
+    # The coefficient of sqrt(pi): the mass of a density, or the scalar product of a wave with sqrt(pi).
+    if picture == Picture.DENSITY:
+        stationary = sqrt_pi * (integrate(field) * sqrt_pi)
+    else:
+        stationary = sqrt_pi * integrate(sqrt_pi * field)
+    return stationary, field - stationary
 
 
 def node_weights(operator: Operator) -> Array:

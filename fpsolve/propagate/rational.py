@@ -1,12 +1,12 @@
-"""The exponential on one axis by the best rational approximation of e^x on x <= 0: any length for one price.
+"""`fp.Rational`: the exponential on one axis by the best rational approximation of e^x on x <= 0.
 
     exp(tL) p ~ e^{-t lo} 2 Re sum_k c_k (t (L + lo) - z_k)^-1 p,      |e^x - r(x)| about 2 * 9.28903^-n on x <= 0
 
-z_k and c_k are the n/2 poles and residues of Caratheodory and Fejer in the upper half-plane. Each term is one solve
-along the chain of cells, which forms no difference of large numbers, so slow modes keep their digits at any t |L|.
-L of a chain without a ring is similar to a symmetric matrix whatever the drift: its rates balance in detail, up_j p_j =
-down_j p_{j+1}, with a density p that is known. That stationary part is split off and only the rest is taken through
-the solves; where mass is lost, or a well lies on the nodes, `lo` is the lowest level, found beforehand.
+z_k and c_k are the n/2 poles and residues of Caratheodory and Fejer in the upper half-plane. Each term is one
+tridiagonal solve without subtractions of large numbers, so slow modes keep their digits at any t |L|. Without a ring, L
+is similar to a symmetric matrix whatever the drift: its rates are in detailed balance, up_j p_j = down_j p_{j+1}, with
+a density p that is known. That stationary part is split off, and only the rest is approximated. Where mass is lost, or
+there is a potential term, `lo` is the lowest level, computed beforehand.
 
 The error is measured: r of order n and of order n - 2 are both evaluated, and their difference d times the ratio of
 their errors E on the half-line is the error of the better one. A start far from the stationary density enlarges both,
@@ -26,7 +26,7 @@ from jaxtyping import Array
 
 from ..core.checks import is_concrete, raise_value_error
 from ..core.machine import machine
-from ..linear import exponential_partial, lowest_decay, solve_chain
+from ..linear import exponential_partial, lowest_decay, solve_shifted
 from ..linear.caratheodory_fejer import ORDERS
 from ..operator import EdgeOperator, Operator
 from .base import (
@@ -41,16 +41,21 @@ from .base import (
     node_weights,
     split_stationary,
 )
-
-AMPLIFIED = 1e4  # by how much a start far from the stationary density may enlarge the error on the half-line
-SAFETY = 10.0  # of the measured error
-ROUNDINGS = 4.0  # of each term, in units of the precision
+from .constants import CONSTANTS
 
 
 class _Prepared(eqx.Module):
-    operator: Operator  # with the logarithm of the square root of its stationary density, where it has one
-    excess: Array  # what leaves the chain at each node, per unit of time and mass
-    up: Array  # rates of mass from each node to the next, and back
+    """The rates of the axis, and its lowest level.
+
+    - `operator`: with log sqrt of its stationary density, where it has one
+    - `killing_rate` `(n,)`: the mass that leaves the axis at each node, per unit of time and mass
+    - `up`, `down` `(n,)`: the rates of mass from each node to the next, and back
+    - `lowest`: the lowest level; `ring`: whether the last node is followed by the first
+    """
+
+    operator: Operator
+    killing_rate: Array
+    up: Array
     down: Array
     lowest: Array
     ring: bool = eqx.field(static=True)
@@ -59,13 +64,17 @@ class _Prepared(eqx.Module):
 class Rational(Propagator):
     """exp(tL) p on one axis by a rational approximation: n/2 tridiagonal solves, the same for every t.
 
-    On finite volumes, in the density picture, for processes with any drift and diffusion between ends; on a ring only
-    without a force (the spectrum is then real). Schrödinger equations in imaginary time, with any well.
-    **Arguments**: `order` n, even, from 4 to 16; None takes the least that serves `tol` where `tol` is a number, and
-    where it is traced the best in the precision of the field, 14 or 8. **Keeps**: mass and the stationary density to
-    rounding at any t, 1e12 too; signs to the size of the error. **Error**: measured, see `Step.error`. **Cost**: about
-    n solves an output time, O(cells), whatever t; no matrix. **Raises**: `ValueError` in more dimensions, for spectral
-    operators, for a force on a ring, for the wave of a process, and at a Wick angle.
+    On finite volumes, for densities with any drift and diffusion between two ends; on a ring only without a force (the
+    spectrum is then real). For Schrödinger equations in imaginary time, with any potential.
+
+    **Arguments**: `order` n, even, from 4 to 16. None takes the least that serves `tol`, or where `tol` is traced the
+    best in the precision of the field, 14 or 8.
+
+    **Keeps**: mass and the stationary density to rounding at any t, 1e12 too; positivity to the size of the error.
+
+    **Error**: measured, see `Step.error`. **Cost**: about n solves for each output time, O(cells), whatever t; no
+    matrix. **Raises**: `ValueError` in more dimensions, for spectral operators, for a force on a ring, for the wave
+    p / sqrt(pi), and at a Wick angle.
 
     ```python
     import fpsolve as fp
@@ -78,12 +87,12 @@ class Rational(Propagator):
     order: int | None = eqx.field(static=True, default=None)
 
     def __check_init__(self) -> None:
-        """Refuse an order that is not computed."""
+        """Raise `ValueError` for an order that is not available."""
         if self.order is not None and self.order not in ORDERS[1:]:
             raise_value_error("Rational.order", self.order, "it must be even, from 4 to 16", "Give 14, or None.")
 
     def unsupported(self, kind: ProblemKind) -> Reason | None:
-        """More than one axis, a spectral scheme, a Wick angle, a force on a ring."""
+        """More than one axis, a spectral scheme, a Wick angle, or a force on a ring."""
         if kind.grid.ndim > 1:
             others = (
                 "fp.Chebyshev() for a reversible process, fp.Uniformization(), fp.Splitting() or fp.Implicit() for any"
@@ -91,97 +100,129 @@ class Rational(Propagator):
             return Reason(f"Rational takes one axis, and the grid has {kind.grid.ndim}", f"Give {others}.")
         if reason := no_rates("Rational", kind):
             return reason
+        # On a ring a force drives a current, and the levels are complex: r(x) is accurate on the real axis only.
         if kind.fokker_planck and not kind.gradient_drift and kind.grid.axes[0].boundary == "periodic":
             cure = "Give fp.Dense() on a small grid, fp.Uniformization(), fp.Splitting() or fp.Implicit()."
             return Reason("a drift that is no gradient on a ring makes the spectrum complex", cure)
         return None
 
     def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
-        """Some seven solves for each time."""
-        start, cell = machine().chain
+        """About seven solves for each time."""
+        start, cell = machine().tridiagonal
         return (start + cell * kind.grid.size) * work.times
 
     def keeps(self, spectral: bool) -> Keeps:
-        """Mass and the Gibbs density to rounding, signs to its error."""
+        """Mass and the Gibbs density to rounding, positivity to its error."""
         return Keeps("rounding", "error", "rounding", "rounding", "tol", "1")
 
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
-        """The chain's rates, its stationary density, and where mass is lost its lowest level."""
+        """The rates of the axis, its stationary density, and its lowest level where mass is lost."""
         cure = "Give fp.Chebyshev(), or fp.Uniformization() for a force."
         if not isinstance(operator, EdgeOperator) or operator.grid.ndim != 1:
             raise_value_error("method", self, "Rational needs one axis and a finite-volume scheme", cure)
-        if picture != Picture.DENSITY and operator.well is None:
-            raise_value_error("picture", picture, "Rational carries the density of a process", cure)
-        (axis,), weights = operator.grid.axes, node_weights(operator)
-        ring, lossy = axis.boundary == "periodic", axis.boundary == "absorbing" or operator.well is not None
+        if picture != Picture.DENSITY and operator.potential_term is None:
+            raise_value_error("picture", picture, "Rational needs the density picture", cure)
+        (axis,) = operator.grid.axes
+        weights = node_weights(operator)
+        ring = axis.boundary == "periodic"
+        lossy = axis.boundary == "absorbing" or operator.potential_term is not None
         if ring and not lossy and operator.log_sqrt_pi is None:
             raise_value_error("method", self, "a force round a ring makes the spectrum complex", cure)
+
+        # At absorbing ends the first and the last rate lead out of the grid: they are losses of the end nodes.
         up, down = operator.up[0], operator.down[0]
-        excess = jnp.zeros_like(weights) if operator.well is None else operator.well
+        killing_rate = jnp.zeros_like(weights) if operator.potential_term is None else operator.potential_term
         if axis.boundary == "absorbing":
-            excess = excess.at[0].add(down[0] / weights[0]).at[-1].add(up[-1] / weights[-1])
+            killing_rate = killing_rate.at[0].add(down[0] / weights[0]).at[-1].add(up[-1] / weights[-1])
             up, down = up[1:-1], down[1:-1]
+        # With a force there is no Gibbs density, but between two ends every drift is in detailed balance with some
+        # density.
         if not lossy and operator.log_sqrt_pi is None:
             operator = eqx.tree_at(
-                lambda made: made.log_sqrt_pi, operator, _balance(up, down, weights), is_leaf=lambda leaf: leaf is None
+                lambda made: made.log_sqrt_pi,
+                operator,
+                _log_sqrt_stationary(up, down, weights),
+                is_leaf=lambda leaf: leaf is None,
             )
+
+        # From rates of densities to rates of masses, with one entry for each node.
         if not ring:
-            up, down = (jnp.append(rate, 0) for rate in (up, down))
+            up, down = jnp.append(up, 0), jnp.append(down, 0)
         up, down = up / weights, down / jnp.roll(weights, -1)
-        lowest = lowest_decay(excess, up, down, ring) if lossy else jnp.zeros((), weights.dtype)
-        return _Prepared(operator, excess, up, down, lowest, ring)
+        lowest = lowest_decay(killing_rate, up, down, ring) if lossy else jnp.zeros((), weights.dtype)
+        return _Prepared(operator, killing_rate, up, down, lowest, ring)
 
     def apply(self, prepared: _Prepared, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
         """Every length from the one field, in one batch of solves."""
         if wick != 0:
-            raise_value_error("wick", wick, "Rational holds on the negative axis only", "Give fp.Chebyshev().")
+            raise_value_error("wick", wick, "Rational supports imaginary time only", "Give fp.Chebyshev().")
         order = self.order or choose_order(tol, field.real.dtype)
+        # The two parts of a complex field are independent in imaginary time.
         if jnp.iscomplexobj(field):
-            real, imaginary = (_advance(prepared, part, lengths, order) for part in (field.real, field.imag))
+            real, imaginary = (_approximate(prepared, part, lengths, order) for part in (field.real, field.imag))
             return Step(real.field + 1j * imaginary.field, real.calls, jnp.maximum(real.error, imaginary.error))
-        return _advance(prepared, field, lengths, order)
+        return _approximate(prepared, field, lengths, order)
 
 
 def choose_order(tol: Any, dtype: Any) -> int:
-    """The least order whose error, amplified as much as is usual, is below `tol`; where `tol` is traced, the best."""
-    best = 14 if jnp.finfo(dtype).bits == 64 else 8
+    """The least order whose error is below `tol` for a usual amplification; the best one where `tol` is traced."""
+    double = jnp.finfo(dtype).bits == 64
+    best = CONSTANTS.best_order_double if double else CONSTANTS.best_order_single
+    # The order decides the shapes of the program, so a traced tolerance cannot choose it.
     if not is_concrete(tol):
         return best
-    enough = (n for n in ORDERS[1:] if n < best and AMPLIFIED * exponential_partial(n).error <= float(tol))
-    return next(enough, best)
+    for order in ORDERS[1:]:
+        if order < best and CONSTANTS.expected_amplification * exponential_partial(order).error <= float(tol):
+            return order
+    return best
 
 
-def _advance(prepared: _Prepared, field: Array, lengths: Array, order: int) -> Step:
+def _approximate(prepared: _Prepared, field: Array, lengths: Array, order: int) -> Step:
+    """r(tL) times a real field for every length, and the measured error."""
     operator = prepared.operator
+    weights = node_weights(operator)
+    stationary, rest = split_stationary(operator, Picture.DENSITY, field)
+
+    # The terms of both orders by one batch of solves `(poles, T, n)`. A length of 0 is replaced by 1, and its answer by
+    # the field at the end.
     fine, coarse = exponential_partial(order), exponential_partial(order - 2)
     split = len(fine.poles)
     complex_dtype = jnp.result_type(field, jnp.complex64)
-    poles, residues = (
-        jnp.asarray(np.concatenate(pair), complex_dtype) for pair in zip(fine[:2], coarse[:2], strict=True)
-    )
-    still, rest = split_stationary(operator, Picture.DENSITY, field)
-    weights, safe = node_weights(operator), jnp.where(lengths > 0, lengths, 1)
-    shifts = (poles[:, None] / safe - prepared.lowest).ravel()
-    solved = solve_chain(shifts, prepared.excess, prepared.up, prepared.down, weights * rest, prepared.ring)
-    terms = -2 * residues[:, None] / safe * solved.reshape(-1, *poles.shape, *safe.shape)
-    masses, check = jnp.sum(terms[:, :split].real, axis=1), jnp.sum(terms[:, split:].real, axis=1)
-    moved = jax.vmap(lambda u: still + split_stationary(operator, Picture.DENSITY, u)[1])((masses / weights[:, None]).T)
+    poles = jnp.asarray(np.concatenate([fine.poles, coarse.poles]), complex_dtype)
+    residues = jnp.asarray(np.concatenate([fine.residues, coarse.residues]), complex_dtype)
+    safe_lengths = jnp.where(lengths > 0, lengths, 1)
+    shifts = (poles[:, None] / safe_lengths - prepared.lowest).ravel()
+    solved = solve_shifted(shifts, prepared.killing_rate, prepared.up, prepared.down, weights * rest, prepared.ring)
+    terms = -2 * residues[:, None] / safe_lengths * solved.reshape(-1, *poles.shape, *safe_lengths.shape)
+    masses = jnp.sum(terms[:, :split].real, axis=1)
+    coarse_masses = jnp.sum(terms[:, split:].real, axis=1)
+
+    # Back to densities. Rounding puts a little of the stationary part back into the rest, and it is removed again.
+    def with_stationary(u: Array) -> Array:
+        return stationary + split_stationary(operator, Picture.DENSITY, u)[1]
+
+    values = jax.vmap(with_stationary)((masses / weights[:, None]).T)
     decay = jnp.exp(-lengths * prepared.lowest)[:, None]
-    answer = jnp.where(lengths[:, None] > 0, decay * moved, field)
+    answer = jnp.where(lengths[:, None] > 0, decay * values, field)
+
+    # The error from the difference of both orders, as in the docstring of the module.
     start = jnp.sum(weights * jnp.abs(rest))
-    rounding = ROUNDINGS * jnp.finfo(field.dtype).eps * jnp.sum(jnp.abs(terms[:, :split]), axis=(0, 1))
-    gap = jnp.sum(jnp.abs(masses - check), axis=0)
-    amplified = jnp.maximum(gap / jnp.where(start == 0, 1, coarse.error * start), 1)
-    ratio = jnp.minimum(SAFETY * fine.error / coarse.error * amplified**0.25, 1)
-    size = jnp.sum(weights * jnp.abs(moved), axis=1)
-    error = jax.lax.stop_gradient((ratio * gap + rounding) / jnp.where(size == 0, 1, size))
+    epsilon = jnp.finfo(field.dtype).eps
+    rounding = CONSTANTS.rational_roundings * epsilon * jnp.sum(jnp.abs(terms[:, :split]), axis=(0, 1))
+    difference = jnp.sum(jnp.abs(masses - coarse_masses), axis=0)
+    amplified = jnp.maximum(difference / jnp.where(start == 0, 1, coarse.error * start), 1)
+    ratio = CONSTANTS.rational_safety * fine.error / coarse.error * amplified**CONSTANTS.amplification_exponent
+    ratio = jnp.minimum(ratio, 1)
+    size = jnp.sum(weights * jnp.abs(values), axis=1)
+    error = jax.lax.stop_gradient((ratio * difference + rounding) / jnp.where(size == 0, 1, size))
     calls = jnp.asarray(len(poles) * len(lengths), field.dtype)
     return Step(answer, calls, jnp.where(lengths > 0, error, 0))
 
 
-def _balance(up: Array, down: Array, weights: Array) -> Array:
+def _log_sqrt_stationary(up: Array, down: Array, weights: Array) -> Array:
     """log sqrt(pi) of the density in detailed balance, log pi_{j+1} - log pi_j = log up_j - log down_j, of mass 1."""
+    # A rate may underflow to zero in a steep drift; its logarithm stays finite.
     tiny = jnp.finfo(up.dtype).tiny
     rise = jnp.log(jnp.maximum(up, tiny)) - jnp.log(jnp.maximum(down, tiny))
-    height = jnp.concatenate([jnp.zeros(1, up.dtype), jnp.cumsum(rise)])
-    return (height - jax.scipy.special.logsumexp(height, b=weights)) / 2
+    log_pi = jnp.concatenate([jnp.zeros(1, up.dtype), jnp.cumsum(rise)])
+    return (log_pi - jax.scipy.special.logsumexp(log_pi, b=weights)) / 2

@@ -1,13 +1,13 @@
-"""Splitting: axis after axis, each by the exponential of its own chains.
+"""`fp.Splitting`: one axis after another, each by the exponential of its own rates.
 
-L = sum_i L_i with L_i the finite volumes along axis i alone, one birth-and-death chain a row. A step of length h, here
-for two axes,
+L = sum_i L_i with L_i the finite volumes along axis i alone, one birth-death process for each row of cells. A step of
+length h, here for two axes,
 
     S(h) = e^{h L_1 / 2}  e^{h L_2}  e^{h L_1 / 2}                                 order 2 (Strang)
     R(h) = S(h/2)^2 + (S(h/2)^2 - S(h)) / 3                                        order 4 (extrapolated over a run)
 
 with the two half steps along axis 1 that meet between steps taken as one. Each e^{h L_i} is a batch of matrices, one a
-row, made of non-negative numbers (`linear/markov_expm.py`), and the Gibbs density of L is one of every L_i.
+row, of non-negative numbers (`linear/markov_expm.py`), and the Gibbs density of L is one of every L_i.
 
 References: Strang, SIAM J. Numer. Anal. 5 (1968) 506; Hundsdorfer and Verwer, Numerical Solution of Time-Dependent
 Advection-Diffusion-Reaction Equations, IV.1.
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.apply_along_axis import along
+from ..core.apply_along_axis import apply_along_axis
 from ..core.checks import check_integer, raise_value_error
 from ..core.loop import run_loop
 from ..core.machine import EXACTLY
@@ -31,30 +31,39 @@ from ..grid import Grid
 from ..linear.markov_expm import doublings, squared, transition
 from ..operator import EdgeOperator, Operator
 from .base import Keeps, Picture, ProblemKind, Propagator, Reason, Step, WorkEstimate, in_turn, no_rates, node_weights
-
-FIRST, MOST = 4, 2**14  # steps of the first attempt, and of the last
-GROWTH = 16  # at most, from one attempt to the next
+from .constants import CONSTANTS
 
 
 class _Prepared(eqx.Module):
-    rates: tuple[Array, ...]  # of each axis, `(*rows, to, from)`
+    """What all lengths share.
+
+    - `rates`: of the masses along each axis, `(*rows, to, from)`
+    - `weights`: of the grid; `lowest`: the lowest value of the potential term, 0 where there is none
+    """
+
+    rates: tuple[Array, ...]
     weights: Array
-    floor: Array
+    lowest: Array
 
 
 class Splitting(Propagator):
-    """exp(tL) p by exponentials along one axis at a time: any drift, static, on finite volumes.
+    """exp(tL) p by exponentials along one axis at a time: for any drift, on finite volumes.
 
-    **Arguments**: `order`, 2 (Strang's steps) or 4 (extrapolated); `steps`, the number of steps from one output time
-    to the next, a multiple of the order; None takes as many as `tol` asks, at most 16384.
-    **Keeps**, at any step, however long: mass to rounding (unless an axis absorbs) and the Gibbs density as a fixed
-    point; positivity exactly with order 2, to the size of the error with order 4. **Order**: as said; on one axis, and
-    wherever the axes do not feel each other, the exact exponential. **Cost**: a step multiplies every point by a
-    column of n numbers an axis; the matrices cost n^4 log2(q t / steps) operations on a grid of n^2 points, once an
-    output time and attempt. It pays where rates are so large that `Uniformization`, q t products, takes hundreds of
-    them a step. **Memory**: some ten times n fields an axis. **Raises**: `ValueError` for a spectral scheme, a wave of
-    a process, real time, and a grid whose matrices would not fit. A wave of a Schrödinger equation in imaginary time
-    is split too, its potential with the first axis.
+    **Arguments**: `order`, 2 (Strang's steps) or 4 (extrapolated); `steps`, the number of steps from one output time to
+    the next, a multiple of the order. None takes as many as `tol` needs, at most 16384.
+
+    **Keeps**, at any step, however long: mass to rounding (unless an axis is absorbing) and the Gibbs density as a
+    fixed point; positivity exactly with order 2, to the size of the error with order 4. **Order**: as given. On one
+    axis, and wherever the axes are independent, it is the exact exponential.
+
+    **Cost**: a step multiplies every point by a column of n numbers an axis; the matrices cost n^4 log2(q t / steps)
+    operations on a grid of n^2 points, once for each output time and attempt. It pays where the rates are so large that
+    `Uniformization`, with q t products, takes hundreds of them a step. **Memory**: some ten times n fields an axis.
+
+    **Limits**: it is never chosen by itself. It is there because it keeps positivity exactly at any step, with order 2.
+
+    **Raises**: `ValueError` for a spectral scheme, the wave p / sqrt(pi), a Wick angle, and a grid whose matrices would
+    not fit. A wave of a Schrödinger equation in imaginary time is supported: its potential is part of the first axis.
 
     ```python
     import jax.numpy as jnp
@@ -84,28 +93,28 @@ class Splitting(Propagator):
         self.steps = steps
 
     def check_grid(self, grid: Grid) -> None:
-        """Refuse a grid whose matrices would not fit in memory."""
+        """Raise `ValueError` for a grid whose matrices would not fit in memory."""
         cure = "Use fp.Uniformization(), which holds no matrix, or take fewer nodes."
         check_memory("Splitting on a grid", (grid.size, sum(grid.shape)), 10, cure)
 
     def unsupported(self, kind: ProblemKind) -> Reason | None:
-        """A spectral scheme, a Wick angle; a grid whose matrices would not fit in memory is refused here."""
+        """A spectral scheme, or a Wick angle. **Raises** `ValueError` if the matrices would not fit in memory."""
         reason = no_rates("Splitting", kind)
         if reason is None:
             self.check_grid(kind.grid)
         return reason
 
     def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
-        """Never chosen: where it wins over implicit steps is not measured."""
+        """Infinity, so that it is never chosen: on more than one axis it has not been compared with implicit steps."""
         return math.inf
 
     def keeps(self, spectral: bool) -> Keeps:
-        """Mass and the Gibbs density to rounding; signs, with order 2, exactly."""
+        """Mass and the Gibbs density to rounding; positivity exactly with order 2."""
         positivity = "exact" if self.order == 2 else "error"
         return Keeps("rounding", positivity, "rounding", "rounding", str(self.order), "1")
 
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
-        """The rates along each axis; a well counts as death along the first, from its lowest value up."""
+        """The rates along each axis; a potential term is a killing rate along the first, above its lowest value."""
         if not isinstance(operator, EdgeOperator):
             raise_value_error(
                 "method",
@@ -114,47 +123,66 @@ class Splitting(Propagator):
                 "Give scheme=fp.ScharfetterGummel(), or fp.Chebyshev() for this scheme.",
             )
         if picture != Picture.DENSITY and operator.log_sqrt_pi is not None:
-            raise_value_error("method", self, "it takes densities", "Give fp.Chebyshev() for the wave of a process.")
+            raise_value_error("method", self, "it takes densities", "Give fp.Chebyshev() for the wave p / sqrt(pi).")
         self.check_grid(operator.grid)
         weights = node_weights(operator)
-        floor = jnp.zeros((), weights.dtype) if operator.well is None else jnp.min(operator.well)
-        return _Prepared(tuple(_rates(operator, i, floor) for i in range(operator.grid.ndim)), weights, floor)
+        lowest = jnp.zeros((), weights.dtype)
+        if operator.potential_term is not None:
+            lowest = jnp.min(operator.potential_term)
+        rates = tuple(_rates(operator, i, lowest) for i in range(operator.grid.ndim))
+        return _Prepared(rates, weights, lowest)
 
     def apply(self, prepared: _Prepared, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
-        """Length after length, each with its share of the tolerance."""
+        """Each length from the one before, with its part of the tolerance."""
         if wick != 0:
-            raise_value_error("wick", wick, "Splitting takes imaginary time only", "Give fp.Chebyshev().")
+            raise_value_error("wick", wick, "Splitting supports imaginary time only", "Give fp.Chebyshev().")
 
         def one(masses: Array, length: Array) -> Step:
-            share = tol * length / jnp.maximum(lengths[-1], jnp.finfo(lengths.dtype).tiny)
-            taken = Step(*_to_tolerance(self, prepared.rates, masses, length, share))
-            return taken._replace(field=taken.field * jnp.exp(-prepared.floor * length))
+            length_tol = tol * length / jnp.maximum(lengths[-1], jnp.finfo(lengths.dtype).tiny)
+            taken = Step(*_to_tolerance(self, prepared.rates, masses, length, length_tol))
+            return taken._replace(field=taken.field * jnp.exp(-prepared.lowest * length))
 
+        # Masses instead of densities: the rates then move mass from node to node, and sums are exact.
         taken = in_turn(one, prepared.weights * field, lengths)
         return taken._replace(field=taken.field / prepared.weights)
 
 
-def _rates(operator: EdgeOperator, i: int, floor: Array) -> Array:
-    """The rates of the masses w p along axis i `(*rows, to, from)`; where mass dies, it goes to one more node."""
-    axis, n = operator.grid.axes[i], operator.grid.shape[i]
-    last = lambda rates: jnp.moveaxis(rates, i, -1)
-    node, beyond = np.arange(n), [-1]  # the last node, where the dead are, lies beyond an open end
+def _rates(operator: EdgeOperator, i: int, lowest: Array) -> Array:
+    """The rates of the masses w p along axis i, `(*rows, to, from)`.
+
+    Mass that is lost goes to one more node, behind the last, from which nothing returns. So the columns of every
+    exponential sum to one, which `markov_expm` needs.
+    """
+    axis = operator.grid.axes[i]
+    n = operator.grid.shape[i]
+
+    def last(rates: Array) -> Array:
+        return jnp.moveaxis(rates, i, -1)
+
+    # The nodes below and above each face; -1 is the additional node.
+    node = np.arange(n)
     below, above = {
         "no_flux": (node[:-1], node[1:]),
         "periodic": (node, np.roll(node, -1)),
-        "absorbing": (np.concatenate([beyond, node]), np.concatenate([node, beyond])),
+        "absorbing": (np.concatenate([[-1], node]), np.concatenate([node, [-1]])),
     }[axis.boundary]
-    weights = np.concatenate([axis.weights, [np.inf]])  # from where nothing returns
-    death = None if operator.well is None or i > 0 else last(operator.well - floor)
-    size = n + (death is not None or axis.boundary == "absorbing")
+    killing_rate = None
+    if operator.potential_term is not None and i == 0:
+        killing_rate = last(operator.potential_term - lowest)
+    size = n + (killing_rate is not None or axis.boundary == "absorbing")
+
+    # An infinite weight of the additional node makes the rates out of it zero.
+    weights = np.concatenate([axis.weights, [np.inf]])
     rise = last(operator.up[i]) / jnp.asarray(weights[below], operator.up[i].dtype)
     fall = last(operator.down[i]) / jnp.asarray(weights[above], rise.dtype)
     rates = jnp.zeros((*rise.shape[:-1], size, size), rise.dtype)
     rates = rates.at[..., above, below].add(rise).at[..., below, above].add(fall)
-    return rates if death is None else rates.at[..., -1, :n].add(death)
+    return rates if killing_rate is None else rates.at[..., -1, :n].add(killing_rate)
 
 
 class _Attempt(NamedTuple):
+    """The masses after `count` steps; the `difference` from half as many, the `rounding` error, and the `calls`."""
+
     masses: Array
     count: Array
     difference: Array
@@ -173,41 +201,54 @@ def _to_tolerance(
 
 @_to_tolerance.defjvp
 def _(primals: Any, tangents: Any) -> Any:
-    # The derivative of the attempt that was accepted: how many steps it has is no function of the parameters.
+    # The derivative of the attempt that was accepted: its number of steps is no function of the parameters.
     method, rates, masses, length, tol = primals
     found = _search(method, rates, masses, length, tol)
-    run = lambda rates, masses, length: _attempt(method, rates, masses, length, found.count).masses
-    moved = jax.jvp(run, (rates, masses, length), tuple(tangents[1:4]))[1]
+
+    def run(rates: tuple[Array, ...], masses: Array, length: Array) -> Array:
+        return _attempt(method, rates, masses, length, found.count).masses
+
+    change = jax.jvp(run, (rates, masses, length), tuple(tangents[1:4]))[1]
     zero = jnp.zeros_like(found.calls)
-    return (found.masses, found.calls, found.difference + found.rounding), (moved, zero, zero)
+    return (found.masses, found.calls, found.difference + found.rounding), (change, zero, zero)
 
 
 def _search(method: Splitting, rates: tuple[Array, ...], masses: Array, length: Array, tol: Array) -> _Attempt:
     """Attempts with more and more steps, until the difference of two runs is small enough."""
-    first, most = (FIRST, MOST) if method.steps is None else (method.steps, method.steps)
-    infinite, zero = jnp.full((), jnp.inf, masses.dtype), jnp.zeros((), masses.dtype)
+    first = CONSTANTS.splitting_first_steps if method.steps is None else method.steps
+    most = CONSTANTS.splitting_max_steps if method.steps is None else method.steps
 
-    def goes_on(now: _Attempt) -> Array:
-        return (now.difference > jnp.maximum(tol - now.rounding, now.rounding)) & (now.count < most)
+    def unfinished(now: _Attempt) -> Array:
+        # Below its own rounding the difference says nothing.
+        allowed = jnp.maximum(tol - now.rounding, now.rounding)
+        return (now.difference > allowed) & (now.count < most)
 
-    def again(now: _Attempt) -> _Attempt:
-        growth = jnp.clip((1.2 * now.difference / tol) ** (1 / method.order), 1.25, GROWTH)
+    def another(now: _Attempt) -> _Attempt:
+        # The error falls as count^-order.
+        growth = (CONSTANTS.splitting_safety * now.difference / tol) ** (1 / method.order)
+        growth = jnp.clip(growth, CONSTANTS.splitting_smallest_growth, CONSTANTS.splitting_largest_growth)
+        # Half as many steps must be a whole number, and for order 4 a quarter of them.
         wanted = method.order * jnp.ceil(now.count * growth / method.order).astype(int)
         count = jnp.where(now.count == 0, first, jnp.minimum(wanted, most))
+        # Calls of all attempts are counted, also those that were not accurate enough.
         taken = _attempt(method, rates, masses, length, count)
         return taken._replace(calls=now.calls + taken.calls)
 
-    nothing = _Attempt(masses, jnp.zeros((), int), infinite, zero, zero)
-    return jax.lax.while_loop(goes_on, again, nothing)
+    zero = jnp.zeros((), masses.dtype)
+    infinite = jnp.full((), jnp.inf, masses.dtype)
+    nothing = _Attempt(masses, count=jnp.zeros((), int), difference=infinite, rounding=zero, calls=zero)
+    return jax.lax.while_loop(unfinished, another, nothing)
 
 
 def _attempt(method: Splitting, rates: tuple[Array, ...], masses: Array, length: Array, count: Array) -> _Attempt:
-    """`count` steps, compared with half as many: the coarser runs take the finer matrices, squared."""
+    """`count` steps, compared with half as many: the coarser runs take the matrices of the finer ones, squared."""
+    # Roundings of the squarings, and of the steps, which add up like a random walk.
     squarings = sum(doublings(each, length) for each in rates)
     rounding = jnp.finfo(masses.dtype).eps * (2 + squarings + jnp.sqrt(count)).astype(masses.dtype)
+    # On one axis there is nothing to split, and one exponential is exact.
     if len(rates) == 1:
-        moved, calls = _along(0, transition(rates[0], length), masses), jnp.ones((), masses.dtype)
-        return _Attempt(moved, count, jnp.zeros((), masses.dtype), rounding, calls)
+        after = _apply_rows(0, transition(rates[0], length), masses)
+        return _Attempt(after, count, jnp.zeros((), masses.dtype), rounding, jnp.ones((), masses.dtype))
     halves = tuple(transition(each, length / (2 * count).astype(length.dtype)) for each in rates)
 
     def level(carry: tuple[Any, Array], _: None) -> tuple[tuple[Any, Array], Array]:
@@ -226,23 +267,32 @@ def _strang(halves: tuple[Array, ...], count: Array, masses: Array) -> tuple[Arr
     """`count` steps from the transitions of half a step, and the latter for steps twice as long."""
     ndim = len(halves)
     doubled = tuple(squared(half) for half in halves)
-    living = lambda matrix, i: matrix[..., : masses.shape[i], : masses.shape[i]]
 
-    def inside(parameters: tuple[Array, ...], u: Array) -> Array:
+    def without_additional(matrix: Array, i: int) -> Array:
+        return matrix[..., : masses.shape[i], : masses.shape[i]]
+
+    # A step is half a step along each axis but the last, a whole one along the last, and the half steps back. Between
+    # two steps the half steps along the first axis meet and become a whole one.
+    def all_but_first(parameters: tuple[Array, ...], u: Array) -> Array:
         for i in (*range(1, ndim), *reversed(range(1, ndim - 1))):
-            u = _along(i, parameters[i], u)
+            u = _apply_rows(i, parameters[i], u)
         return u
 
     def step(k: Array, parameters: tuple[Array, ...], u: Array) -> Array:
-        return _along(0, parameters[0], inside(parameters, u))
+        return _apply_rows(0, parameters[0], all_but_first(parameters, u))
 
-    parameters = tuple(living(each, i) for i, each in enumerate((doubled[0], *halves[1:-1], doubled[-1])))
-    first = living(halves[0], 0)
-    u = run_loop(count - 1, step, parameters, _along(0, first, masses))
-    return _along(0, first, inside(parameters, u)), doubled
+    matrices = (doubled[0], *halves[1:-1], doubled[-1])
+    parameters = tuple(without_additional(each, i) for i, each in enumerate(matrices))
+    first = without_additional(halves[0], 0)
+    u = run_loop(count - 1, step, parameters, _apply_rows(0, first, masses))
+    return _apply_rows(0, first, all_but_first(parameters, u)), doubled
 
 
-def _along(i: int, matrix: Array, masses: Array) -> Array:
-    """The matrices of axis i, one a row, times the masses; those of the dead are left out."""
+def _apply_rows(i: int, matrix: Array, masses: Array) -> Array:
+    """The matrices of axis i, one for each row of cells, times the masses, without the additional node."""
     living = matrix[..., : masses.shape[i], : masses.shape[i]]
-    return along(i, lambda u: jnp.einsum("...ij,...j->...i", living, u, precision=EXACTLY), masses)
+
+    def times(u: Array) -> Array:
+        return jnp.einsum("...ij,...j->...i", living, u, precision=EXACTLY)
+
+    return apply_along_axis(i, times, masses)

@@ -1,9 +1,9 @@
-"""Uniformisation: exp(tL) as a Poisson mixture of steps of a Markov chain.
+"""`fp.Uniformization`: exp(tL) as a Poisson mixture of the powers of a Markov matrix.
 
     exp(tL) = sum_k e^{-qt} (qt)^k / k!  P^k,      P = 1 + L / q,   q >= the largest exit rate
 
-Every number in the sum is at least zero on finite volumes, for any drift, so nothing can cancel: mass, positivity and
-relative accuracy in the far tails come for free.
+On finite volumes every number in the sum is at least zero, for any drift. Nothing can cancel, so the result keeps
+positivity, and its relative accuracy even in the far tails.
 
 Reference: Jensen, Skand. Aktuarietidskr. 36 (1953) 87; Grassmann, Comput. Oper. Res. 4 (1977) 47.
 """
@@ -29,25 +29,28 @@ from .base import (
     product_time,
     split_stationary,
 )
+from .constants import CONSTANTS
 
 
 class _Prepared(eqx.Module):
+    """The operator, and q."""
+
     operator: Operator
     rate: Array
     picture: Picture = eqx.field(static=True)
 
     def rates(self, field: Array) -> Array:
-        """d_t of the field in its picture."""
+        """The time derivative of a field in its picture."""
         return self.operator.generator(field) if self.picture == Picture.DENSITY else -self.operator.hamiltonian(field)
 
 
 class Uniformization(Propagator):
-    """exp(tL) p by a Poisson sum of non-negative terms: any drift, any start, any dimension.
+    """exp(tL) p by a Poisson sum of non-negative terms, for any drift, any start and any dimension.
 
-    **Keeps** on finite volumes: positivity exactly, mass and every stationary density to rounding, each tail to
-    relative accuracy. On spectral operators it is the shifted Taylor series, without those. **Cost**: q t + 8 sqrt(q t)
-    products, linear in t: `Chebyshev` needs the square root of that where it applies. **Memory**: five fields.
-    **Raises**: `ValueError` for a Schrödinger equation.
+    **Keeps** on finite volumes: positivity exactly, mass and every stationary density to rounding, and the relative
+    accuracy of the tails. On spectral operators it is a shifted Taylor series, without these invariants. **Cost**:
+    q t + 8 sqrt(q t) products, linear in t; `Chebyshev` takes the square root of that where it is supported.
+    **Memory**: five fields. **Raises**: `ValueError` for a Schrödinger equation.
 
     ```python
     import fpsolve as fp
@@ -70,59 +73,68 @@ class Uniformization(Propagator):
         return (work.exits + 8 * work.exits**0.5) * product_time(kind.grid, kind.spectral)
 
     def keeps(self, spectral: bool) -> Keeps:
-        """Every sign; mass and the Gibbs density to rounding."""
+        """Positivity exactly; mass and the Gibbs density to rounding."""
         return Keeps("rounding", "exact", "rounding", "rounding", "tol", "t")
 
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
-        """The rate q: the largest exit rate, or half the spectral bound where there are no rates."""
+        """The rate q: the largest exit rate, or half the bound of the spectrum where there are no rates."""
         return _Prepared(operator, jax.lax.stop_gradient(operator.largest_rate), picture)
 
     def apply(self, prepared: _Prepared, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
-        """Length after length; `tol` is below rounding already, since the last terms cost least."""
+        """Each length from the one before, to rounding: the last digits cost few of the terms, so `tol` is not used."""
         return in_turn(lambda u, length: _sum(prepared, u, length), field, lengths)
 
 
 def _sum(prepared: _Prepared, field: Array, length: Array) -> Step:
-    """One length."""
+    """exp(length L) times a field."""
+    # The number of terms is a constant to derivatives; the mean, and with it the weights, is not.
     mean = prepared.rate * length
-    steps = jax.lax.stop_gradient(mean)
-    count = jnp.ceil(steps + 9 * jnp.sqrt(steps) + 24).astype(int)
-    still = jnp.zeros_like(field)
-    if not prepared.operator.positive:  # else every term of the sum is to stay positive
-        still, field = split_stationary(prepared.operator, prepared.picture, field)
+    deviation = jnp.sqrt(jax.lax.stop_gradient(mean))
+    terms = jax.lax.stop_gradient(mean) + CONSTANTS.poisson_deviations * deviation + CONSTANTS.poisson_terms
+    count = jnp.ceil(terms).astype(int)
+
+    # On finite volumes every term of the sum is to stay positive, and nothing is split off.
+    stationary = jnp.zeros_like(field)
+    if not prepared.operator.positive:
+        stationary, field = split_stationary(prepared.operator, prepared.picture, field)
 
     def body(k: Array, parameters: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         prepared, mean = parameters
-        now, total = carry
-        weight = jnp.exp(k * jnp.log(mean) - mean - jax.lax.lgamma(k + jnp.ones_like(mean)))
-        return now + prepared.rates(now) / prepared.rate, total + weight * now
+        power, total = carry
+        return power + prepared.rates(power) / prepared.rate, total + _poisson_weight(k, mean) * power
 
-    tiny = jnp.finfo(field.dtype).tiny
-    parameters = (prepared, jnp.maximum(mean, tiny))
-    total = run_loop(count, body, parameters, (field, jnp.zeros_like(field)))[1]
-    # log-weights of size q t carry a rounding error of that size, common to all terms: one factor repairs it.
-    total = total / _poisson_mass(parameters[1], count)
+    # At length 0 the logarithm of the mean must stay finite.
+    safe_mean = jnp.maximum(mean, jnp.finfo(field.dtype).tiny)
+    total = run_loop(count, body, (prepared, safe_mean), (field, jnp.zeros_like(field)))[1]
+    # Log-weights of size q t carry a rounding error of that size, which all terms have in common: one factor undoes it.
+    total = total / _sum_of_weights(safe_mean, count)
     if not prepared.operator.positive:
         _, total = split_stationary(prepared.operator, prepared.picture, total)
     else:
-        total = total * _kept(prepared, field, total)
+        total = total * _mass_factor(prepared, field, total)
+    # The roundings of the products add up like a random walk.
     rounding = 2 * jnp.finfo(field.dtype).eps * jnp.sqrt(count.astype(field.dtype))
-    return Step(still + total, count.astype(field.dtype), rounding)
+    return Step(stationary + total, count.astype(field.dtype), rounding)
 
 
-def _kept(prepared: _Prepared, before: Array, after: Array) -> Array:
-    """The factor that undoes the drift of the mass by rounding, which all products share; 1 where mass may leave."""
+def _poisson_weight(k: Array, mean: Array) -> Array:
+    """e^{-mean} mean^k / k!, from its logarithm: both factors overflow for a large mean."""
+    return jnp.exp(k * jnp.log(mean) - mean - jax.lax.lgamma(k + jnp.ones_like(mean)))
+
+
+def _sum_of_weights(mean: Array, count: Array) -> Array:
+    """The sum of the Poisson weights as they were computed."""
+
+    def body(k: Array, mean: Array, total: Array) -> Array:
+        return total + _poisson_weight(k, mean)
+
+    return run_loop(count, body, mean, jnp.zeros_like(mean))
+
+
+def _mass_factor(prepared: _Prepared, before: Array, after: Array) -> Array:
+    """The factor that undoes the drift of the mass by rounding, which all products share; 1 where mass may be lost."""
     operator = prepared.operator
-    if operator.well is not None or operator.grid.absorbs:
+    if operator.potential_term is not None or operator.grid.absorbs:
         return jnp.ones((), after.dtype)
     mass = operator.grid.integrate(after)
     return jnp.where(mass > 0, operator.grid.integrate(before) / jnp.where(mass > 0, mass, 1), 1)
-
-
-def _poisson_mass(mean: Array, count: Array) -> Array:
-    """The sum of the weights as they were computed."""
-
-    def body(k: Array, mean: Array, total: Array) -> Array:
-        return total + jnp.exp(k * jnp.log(mean) - mean - jax.lax.lgamma(k + jnp.ones_like(mean)))
-
-    return run_loop(count, body, mean, jnp.zeros_like(mean))

@@ -1,4 +1,4 @@
-"""Results as records: the numbers that files, datasets and pictures are made from."""
+"""Records of results: the numbers from which files, datasets and pictures are made."""
 
 from .record import DIMENSIONS as DIMENSIONS
 from .record import FORMAT_VERSION as FORMAT_VERSION

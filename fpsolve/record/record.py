@@ -1,4 +1,4 @@
-"""A result as a header and named arrays: what a file holds, and all that datasets and pictures are made from.
+"""The record of a result: a header and named arrays. Files contain it; datasets and pictures are made from it.
 
 Solution        times, values, error, potential, observable_<name>
 Spectrum        values, vectors, residuals, errors, multiplicities, potential
@@ -17,12 +17,26 @@ from ..core.late import late
 from ..grid import Grid
 
 FORMAT_VERSION = 1
-OBSERVABLE = "observable_"
+OBSERVABLE = "observable_"  # prefix of the arrays of observables
 
-COURSE = ("times", "lambdas", "kl", "tv", "infidelity", "gap", "bound", "kl_bound")
-COURSE += ("work", "free_energy", "entropy", "error")  # of a transport, a number a time
+# The arrays of a transport with one number for each output time.
+TRANSPORT_SERIES = (
+    "times",
+    "lambdas",
+    "kl",
+    "tv",
+    "infidelity",
+    "gap",
+    "bound",
+    "kl_bound",
+    "work",
+    "free_energy",
+    "entropy",
+    "error",
+)
 
-# The dimensions of each array; "*" stands for those of the grid. A potential or a root at rest has no time.
+# The dimensions of each array; "*" stands for those of the grid. A static potential or sqrt(pi) has no dimension "time"
+# and is not listed, see `Record.dimensions`.
 DIMENSIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "Solution": {"times": ("time",), "values": ("time", "*"), "error": ("time",)},
     "Spectrum": {
@@ -40,18 +54,18 @@ DIMENSIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "error": ("time",),
         "spectra": ("side", "mode"),
     },
-    "Transport": {"values": ("time", "*"), **dict.fromkeys(COURSE, ("time",))},
+    "Transport": {"values": ("time", "*"), **dict.fromkeys(TRANSPORT_SERIES, ("time",))},
 }
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Record:
-    """A result in numpy: what `fp.load` returns.
+    """A result as numpy arrays; `fp.load` returns it.
 
-    **Arguments**: `kind` "Solution", "Spectrum", "Correspondence" or "Transport"; `grid` the grid it lives on; `arrays`
-    by name, as the head of this file lists them; `header` the rest, ready for JSON: versions, scheme, method,
-    statistics, result, the equation as text. `record["density"]` is an array; `.times`, `.values` and `.observables`
-    are the usual ones.
+    **Arguments**: `kind` "Solution", "Spectrum", "Correspondence" or "Transport"; `grid` its grid; `arrays` by name, as
+    listed above in this file; `header` everything else, in types that JSON knows: versions, scheme, method, statistics,
+    result, and the equation as text. `record["density"]` is an array; `.times`, `.values` and `.observables` are the
+    most common ones.
 
     ```python
     import fpsolve as fp
@@ -90,24 +104,30 @@ class Record:
 
     def dimensions(self, name: str) -> tuple[str, ...]:
         """The names of the dimensions of an array, such as `("time", "x0", "x1")`."""
-        array, space = self[name], tuple(f"x{i}" for i in range(self.grid.ndim))
-        words = DIMENSIONS[self.kind].get(name)
-        if words is None and name.startswith(OBSERVABLE):
-            words = ("time", *(f"{name.removeprefix(OBSERVABLE)}_{i}" for i in range(array.ndim - 1)))
-        if words is None:
-            words = ("*",) if array.ndim == len(space) else ("time", "*")
-        return tuple(name for word in words for name in (space if word == "*" else (word,)))
+        array = self[name]
+        space = tuple(f"x{i}" for i in range(self.grid.ndim))
+        named = DIMENSIONS[self.kind].get(name)
+        if named is None and name.startswith(OBSERVABLE):
+            # An observable may be a vector or a matrix; its own axes are named after it.
+            named = ("time", *(f"{name.removeprefix(OBSERVABLE)}_{i}" for i in range(array.ndim - 1)))
+        if named is None:
+            # A potential or sqrt(pi): on the grid, or at each time on the grid.
+            named = ("*",) if array.ndim == len(space) else ("time", "*")
+        return tuple(dimension for entry in named for dimension in (space if entry == "*" else (entry,)))
 
     def plot(self) -> Any:
-        """The matplotlib figure that the result itself draws (with the `plot` extra)."""
+        """The same matplotlib figure as that of the result (with the `plot` extra)."""
         if self.kind == "Transport":
             raise_value_error(
-                "kind", self.kind, "a file keeps no path to draw", "Plot the transport before it is saved."
+                "kind",
+                self.kind,
+                "a record does not contain the path, which the figure needs",
+                "Plot the transport before you save it.",
             )
         return late("plot").draw(self)
 
     def save(self, path: Any) -> None:
-        """Write to `path`, `.npz` or `.nc`. Atomic."""
+        """Write to `path`, `.npz` or `.nc`, atomically."""
         late("io").save(self, path)
 
     def to_xarray(self) -> Any:

@@ -1,4 +1,4 @@
-"""What all results share: a record of their numbers, files, datasets and pictures made from it."""
+"""The base class of all results: a record of their numbers, and files, datasets and pictures made from it."""
 
 import abc
 from importlib.metadata import version
@@ -16,7 +16,7 @@ from .record import DIMENSIONS, FORMAT_VERSION, Record
 
 
 class Result(eqx.Module):
-    """A result on a grid. Its kind, the name of its class, says which arrays it has (`DIMENSIONS`)."""
+    """A result on a grid; abstract. The name of its class is its kind, which determines its arrays (`DIMENSIONS`)."""
 
     equation: eqx.AbstractVar[Equation]
     grid: eqx.AbstractVar[Grid]
@@ -24,14 +24,14 @@ class Result(eqx.Module):
     @property
     @abc.abstractmethod
     def stats(self) -> dict[str, Any]:
-        """Numbers and sentences about the computation."""
+        """Statistics of the computation and reasons of its choices, by name."""
 
     @abc.abstractmethod
     def details(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What its record holds beside the arrays of every result of its kind: entries of the header, and arrays."""
+        """Additional contents of the record: entries of the header, and arrays by name."""
 
     def record(self) -> Record:
-        """The result as a header and named numpy arrays: what a file holds.
+        """The result as a header and named numpy arrays, which is also the content of a file.
 
         **Raises** `ValueError` for a result whose values are traced (inside `jit`, `vmap`, `grad`).
         """
@@ -40,7 +40,9 @@ class Result(eqx.Module):
         if not is_concrete(given):
             raise_value_error("result", kind, "its values are traced", "Save and plot outside of jit, vmap and grad.")
         arrays = {name: np.asarray(array) for name, array in given.items()}
-        equation, grid, stats = self.equation, self.grid, self.stats
+        equation = self.equation
+        grid = self.grid
+        stats = self.stats
         header: dict[str, Any] = {
             "format": "fpsolve",
             "format_version": FORMAT_VERSION,
@@ -48,11 +50,12 @@ class Result(eqx.Module):
             "kind": kind,
             "grid": [{"kind": type(a).__name__, "lower": a.lower, "upper": a.upper, "n": a.n} for a in grid.axes],
             "equation": eqx.tree_pformat(equation, short_arrays=False),
-            "process": equation.evolves_density,
+            "process": equation.evolves_density,  # the name is part of the file format
             "stats": stats,
             "scheme": stats.get("scheme"),
             "method": stats.get("method"),
         }
+        # A result with output times repeats them in the header, where they can be read without opening the arrays.
         if "times" in arrays:
             header |= {"times": arrays["times"].tolist(), "error": arrays["error"].tolist()}
         if (potential := _potential(equation, grid, arrays.get("times"))) is not None:
@@ -61,7 +64,7 @@ class Result(eqx.Module):
         return Record(kind, grid, arrays | {name: np.asarray(array) for name, array in more.items()}, header | entries)
 
     def save(self, path: Any) -> None:
-        """Write to `path`: `.npz` with a JSON header, or `.nc` (netCDF, with the `io` extra). Atomic."""
+        """Write to `path`: `.npz` with a JSON header, or `.nc` (netCDF, with the `io` extra), atomically."""
         late("io").save(self, path)
 
     def to_xarray(self) -> Any:
@@ -74,10 +77,11 @@ class Result(eqx.Module):
 
 
 def _potential(equation: Equation, grid: Grid, times: np.ndarray | None) -> np.ndarray | None:
-    """The potential `(*shape)`, or `(T, *shape)` where it moves; None for an equation without one."""
+    """The potential `(*shape)`, or `(T, *shape)` if it is time-dependent; None for an equation without a potential."""
     if getattr(equation, "potential", None) is None:
         return None
     energy = equation.functions["potential"]
+    # A result without output times, such as a spectrum, gets the potential at t = 0.
     if not equation.time_dependent or times is None:
         return np.asarray(grid.sample(lambda x: energy(x, jnp.zeros(()))))
     return np.stack([grid.sample(lambda x, t=t: energy(x, t)) for t in jnp.asarray(times)])

@@ -1,19 +1,19 @@
-"""What a trained score is worth: one call that asks all that its Score Hamiltonian can tell.
+"""Diagnosis of a trained score: all quantities of its Score Hamiltonian in one call.
 
-    gap Δ      how fast the process relaxes that samples by the score; 1/Δ is the Poincaré constant of its density
-    λ          its ground energy: D/4 times the least mean squared error it has as the score of any density
-    ε²         E_p|s - s_p|², its mean squared error on samples of p
-    floor      ε / (2 √(Δ/D)),    and surely  TV(p, ρ) <= √( (ε²/4 - λ/D) / (Δ/D) ),  ρ what the score means  (T8)
+    gap Δ      the rate of relaxation of the sampler by the score; 1/Δ is the Poincaré constant of its density
+    λ          the ground energy: D/4 times the least mean squared error of s as the score of any density
+    ε²         E_p|s - s_p|², the mean squared error on samples of p
+    floor      ε / (2 √(Δ/D));    TV(p, ρ) <= √( (ε²/4 - λ/D) / (Δ/D) ),  ρ the density of the score  (T8)
 
-In one and two dimensions, or on a grid of one's own, Δ and λ are those of the score; in more, Δ is an upper bound on
-the gap of the samples, λ is not known, and T8 does not apply. The two sides of the slowest observable, f > 0 and f < 0,
-are what the process takes longest to tell apart: the bottleneck.
+In one and two dimensions, or on a given grid, Δ and λ are those of the score. In more dimensions Δ is an upper bound
+on the gap of the samples, λ is not known, and T8 does not apply. The two sides of the slowest observable, f > 0 and
+f < 0, exchange mass most slowly: the bottleneck lies between them.
 
 References: arXiv 2606.05217; theorems T5, T7, T8 and T21 of this library.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -26,22 +26,16 @@ from ..core.late import late
 from ..core.program import compiled, full_precision
 from ..core.types import Count, Point, Real
 from ..grid import Grid, Line
-from .fields import MovingScore, as_score
+from .constants import CONSTANTS
+from .fields import TimeDependentScore, as_score
 from .learn.error import ScoreError, score_error
-from .noise_path import FIRST, as_path
+from .noise_path import as_path
 from .reconstruct import Reconstruction, reconstruct
 from .samples.costs import SampledCosts, sampled_costs
 from .samples.gap import sampled_gap
 from .samples.validation import check_key, check_samples
 
-SPACING = 0.6  # of the nodes of a fitted grid, over the length on which a normal density as steep would fall
-FEWEST, FINER, MOST = 32, 1.4, 200  # nodes of its axes: at least, by how much more, and at most
-SEEN = 1024  # samples at which the slope of a score is looked at
-SAME = 2e-3  # relative change of the gap, below which a grid is fine enough
-ROOM = 3.2  # standard deviations around the samples, that a wave needs
-THIN = 1e-4  # of its peak, a density beyond which the slowest observable is as it is there
-TINY = 1e-100
-LOOKS = 10  # places on a noising path
+TINY = 1e-100  # avoids 0/0 where both modes underflow; far below the square of any mode that matters
 
 
 class Diagnosis(eqx.Module):
@@ -50,12 +44,12 @@ class Diagnosis(eqx.Module):
     - `gap` and its standard `gap_error` (0 where it is that of the score on a grid); `gap_is` says which it is
     - `ground_energy` λ, None where it is not known
     - `score_error`: ε², with its standard error, and whether it is exact or a lower estimate
-    - `most`: ε² and two standard errors, which floor and bound are taken at
-    - `floor` ε/(2 √(Δ/D)); `bound` on TV with λ subtracted, None where the gap is only bounded itself
-    - `ends` `(2, d)`: means of both sides of the slowest observable; `shares` `(2,)`: how much lies there
+    - `most`: ε² and two standard errors; `floor` and `bound` are evaluated with it
+    - `floor` ε/(2 √(Δ/D)); `bound` on TV with λ subtracted, None if the gap is only an upper bound
+    - `ends` `(2, d)`: means of both sides of the slowest observable; `shares` `(2,)`: the fraction of the samples there
     - `observable` `(n,)`: its values at the samples, of mean 0 and variance 1
     - `lambdas` `(steps + 1,)`: where a sampler should stop, and `costs` along the path; None for a score without time
-    - `reconstruction`: the density that the score means, where there is a grid
+    - `reconstruction`: the density of the score, where there is a grid
     """
 
     gap: Array
@@ -76,36 +70,45 @@ class Diagnosis(eqx.Module):
     gap_is: str = eqx.field(static=True)
 
     def __str__(self) -> str:
-        number = lambda value: f"{float(value):.4g}"
-        error, sign = self.score_error, {"exact": "", "lower": "at least "}[self.score_error.bound]
-        spread = f" ± {number(self.gap_error)}" if float(self.gap_error) else ""
-        lowest = "not known without a grid" if self.ground_energy is None else number(self.ground_energy)
+        error = self.score_error
+        at_least = {"exact": "", "lower": "at least "}[error.bound]
+        spread = f" ± {_number(self.gap_error)}" if float(self.gap_error) else ""
+        lowest = "not known without a grid" if self.ground_energy is None else _number(self.ground_energy)
         bound = "none: it takes the gap of the score, on a grid"
         if self.bound is not None:
-            doubt = ", if the error is no larger than this" if sign else ", two standard errors included"
-            bound = f"TV <= {number(self.bound)} at ε² = {number(self.most)}{doubt} (T8)"
-        sides = [
-            f"{100 * float(share):.0f} % about ({', '.join(f'{c:.2f}' for c in np.asarray(end)[:4])}"
-            f"{', ...' if len(end) > 4 else ''})"
-            for share, end in zip(self.shares, self.ends, strict=True)
-        ]
+            condition = ", if the error is no larger than this" if at_least else ", two standard errors included"
+            bound = f"TV <= {_number(self.bound)} at ε² = {_number(self.most)}{condition} (T8)"
+        sides = [_describe_side(share, end) for share, end in zip(self.shares, self.ends, strict=True)]
+        # Names and values, one line each.
         rows = [
-            ("gap", f"{number(self.gap)}{spread}, {self.gap_is}"),
-            ("relaxation time", number(1 / self.gap)),
+            ("gap", f"{_number(self.gap)}{spread}, {self.gap_is}"),
+            ("relaxation time", _number(1 / self.gap)),
             ("ground energy", lowest),
-            ("score error", f"E|s - s_p|² = {sign}{error.value:.4g} ± {error.error:.2g}"),
-            ("floor", f"ε / (2 √gap) = {number(self.floor)} at ε² = {number(self.most)}"),
+            ("score error", f"E|s - s_p|² = {at_least}{error.value:.4g} ± {error.error:.2g}"),
+            ("floor", f"ε / (2 √gap) = {_number(self.floor)} at ε² = {_number(self.most)}"),
             ("bound", bound),
             ("bottleneck", f"between {sides[0]} and {sides[1]}"),
         ]
         if self.lambdas is not None:
             places = ", ".join(f"{lam:.3f}" for lam in np.asarray(self.lambdas))
             rows.append(("schedule", f"{len(self.lambdas) - 1} steps at noise λ = {places}"))
-        return "\n".join(f"{name:16s} {words}" for name, words in rows)
+        return "\n".join(f"{name:16s} {text}" for name, text in rows)
 
     def plot(self) -> Any:
         """A matplotlib figure: the samples by the slowest observable, the density, the gap along the path."""
         return late("plot").draw(self)
+
+
+def _number(value: Any) -> str:
+    """A number with four digits."""
+    return f"{float(value):.4g}"
+
+
+def _describe_side(fraction: Array, mean: Array) -> str:
+    """One side of a bottleneck: its fraction of the samples and the first coordinates of its mean."""
+    coordinates = ", ".join(f"{c:.2f}" for c in np.asarray(mean)[:4])
+    more = ", ..." if len(mean) > 4 else ""
+    return f"{100 * float(fraction):.0f} % about ({coordinates}{more})"
 
 
 @full_precision
@@ -121,16 +124,16 @@ def diagnose(
     exact: Any = None,
     show: bool = True,
 ) -> Diagnosis:
-    """The gap of a score, its ground energy, what it can reach, where it is slow, and how to anneal it.
+    """The gap of a score, its ground energy, its error and a bound on it, its bottleneck, and a schedule to anneal it.
 
     **Arguments**
 
     - `score`: s(x) to `(d,)`, a network, a potential; or s(x, λ) along a noising path
-    - `samples`: `(n, d)` of the data, best such as it was not trained on
+    - `samples`: `(n, d)` of the data, preferably not those of the training
     - `key`: of `jax.random`
     - `grid`: where to reconstruct; None fits one to the samples in one and two dimensions, and takes none in more
-    - `path`: for scores of x and λ, "vp", "ve" or what has `alpha` and `sigma`; all but the schedule is then asked at
-      the data's end of the path, λ = 0.001
+    - `path`: for scores of x and λ, "vp", "ve" or an object with `alpha` and `sigma`; all but the schedule is then
+      computed at the data's end of the path, λ = 0.001
     - `steps`: of the schedule suggested; `diffusion` D, which sets the unit of time; `exact`: the true score, if known
     - `show`: print the result
 
@@ -152,87 +155,127 @@ def diagnose(
     check_positive("diffusion", diffusion, "Give D, a number above zero.")
     check_integer("steps", steps, 1, "Give the number of steps of a sampler.")
     field = as_score(score)
-    if isinstance(field, MovingScore) != (path is not None):
+    if field.time_dependent != (path is not None):
         cure = "Give path= with a score of x and lambda, and none with one of x alone."
         raise_value_error("path", path, f"the score takes {'a' if path is None else 'no'} place on a path", cure)
     if grid is not None and grid.ndim != array.shape[1]:
-        raise_value_error(
-            "grid", grid, f"the samples have {array.shape[1]} coordinates", "Give a grid of as many axes."
-        )
+        allowed = f"the samples have {array.shape[1]} coordinates"
+        raise_value_error("grid", grid, allowed, "Give a grid of as many axes.")
     path = None if path is None else as_path(path)
-    still = as_score(AtData(field)) if isinstance(field, MovingScore) else field
-    keys = jax.random.split(key, 3)
-    x, found = jnp.asarray(array, float), None
-    error = score_error(still, array, key=keys[0], exact=exact)
+    static = as_score(ScoreAtData(field)) if isinstance(field, TimeDependentScore) else field
+    error_key, gap_key, costs_key = jax.random.split(key, 3)
+    x = jnp.asarray(array, float)
+
+    # The error of the score, its gap, and the function that relaxes slowest.
+    error = score_error(static, array, key=error_key, exact=exact)
+    # A grid is affordable in one and two dimensions only; in more the samples give a bound.
     if grid is not None or array.shape[1] <= 2:
-        found = _fitted(still, array, diffusion) if grid is None else reconstruct(still, grid, diffusion=diffusion)
-        gap, gap_error, lowest, kind = found.gap, jnp.zeros(()), found.ground_energy, "of the score, on a grid"
-        observable = _observable(found, x)
+        gap = _gap_of_score(static, array, x, grid, diffusion)
     else:
-        estimate = sampled_gap(array, key=keys[1], diffusion=diffusion)
-        gap, gap_error, lowest, kind = estimate.value, estimate.error, None, "an upper bound from the samples"
-        observable = estimate.observable.over(x)
-    observable = observable * _sense(observable, x)
+        gap = _gap_of_samples(array, x, gap_key, diffusion)
+    observable = gap.observable * _rising_sign(gap.observable, x)
     upper = observable > 0
-    share = jnp.mean(upper)
+    fraction = jnp.mean(upper)
     ends = jnp.stack([jnp.mean(x, axis=0, where=side[:, None]) for side in (~upper, upper)])
-    most = jnp.asarray(max(error.value, 0.0) + 2 * error.error)
+
+    # The bounds, at an error that is seldom exceeded: no field has a smaller one than 4 lambda/D (T7).
+    most = jnp.asarray(max(error.value, 0.0) + CONSTANTS.error_deviations * error.error)
+    found = gap.reconstruction
     if found is not None:
         most = jnp.maximum(most, 4 * found.ground_energy / diffusion)
+
+    # A schedule, for scores along a path.
     lambdas = costs = None
     if path is not None:
-        places = jnp.linspace(1 / LOOKS, 1, LOOKS)
-        costs = sampled_costs(field, path, array, places, key=keys[2])
+        places = jnp.linspace(1 / CONSTANTS.cost_points, 1, CONSTANTS.cost_points)
+        costs = sampled_costs(field, path, array, places, key=costs_key)
         lambdas = costs.steps("lag")(path, steps)
     diagnosis = Diagnosis(
-        gap=gap,
-        gap_error=gap_error,
-        ground_energy=lowest,
+        gap=gap.value,
+        gap_error=gap.error,
+        ground_energy=gap.ground_energy,
         score_error=error,
         most=most,
-        floor=jnp.sqrt(most / (4 * gap / diffusion)),
+        floor=jnp.sqrt(most / (4 * gap.value / diffusion)),
         bound=None if found is None else found.bound(most),
         ends=ends,
-        shares=jnp.stack([1 - share, share]),
+        shares=jnp.stack([1 - fraction, fraction]),
         observable=observable,
         samples=x,
         diffusion=jnp.asarray(diffusion, float),
         lambdas=lambdas,
         costs=costs,
         reconstruction=found,
-        gap_is=kind,
+        gap_is=gap.meaning,
     )
-    if show and is_concrete(gap):
+    # Inside a transformation there are no numbers to print.
+    if show and is_concrete(gap.value):
         print(diagnosis)
     return diagnosis
 
 
-class AtData(eqx.Module):
+class ScoreAtData(eqx.Module):
     """A score of x and λ at the data's end of its path."""
 
-    moving: MovingScore
+    score: TimeDependentScore
 
     def __call__(self, x: Point) -> Array:
-        """s(x, λ) at the least λ that a score is learned at."""
-        return self.moving(x, jnp.asarray(FIRST, x.dtype))
+        """s(x, λ) at the least λ at which a score is learned."""
+        return self.score(x, jnp.asarray(CONSTANTS.lambda_min, x.dtype))
 
 
-def _fitted(score: Any, samples: np.ndarray, diffusion: Real) -> Reconstruction:
-    """On a box around the samples, with as many nodes as the steepest slope of the score asks for, and then with more
-    until the gap stays."""
-    room = ROOM * np.std(samples, axis=0)
-    lower, upper = np.min(samples, axis=0) - room, np.max(samples, axis=0) + room
-    seen = jnp.asarray(samples[np.linspace(0, len(samples) - 1, min(len(samples), SEEN)).astype(int)], float)
-    steepest = np.max(np.abs(_slopes(score, seen)), axis=0)
-    nodes = np.clip((upper - lower) * np.sqrt(steepest) / SPACING, FEWEST, MOST / FINER).round().astype(int)
-    before = math.inf
+class Gap(NamedTuple):
+    """A gap: its `value` and standard `error`, its `meaning` in words, the `ground_energy` where it is known, the
+    slowest `observable` at the samples `(n,)`, and the `reconstruction` if there is a grid."""
+
+    value: Array
+    error: Array
+    meaning: str
+    ground_energy: Array | None
+    observable: Array
+    reconstruction: Reconstruction | None
+
+
+def _gap_of_score(score: Any, array: np.ndarray, x: Array, grid: Grid | None, diffusion: Real) -> Gap:
+    """The gap of the Score Hamiltonian, on the given grid or one that is fitted to the samples."""
+    if grid is None:
+        found = _reconstruct_fitted(score, array, diffusion)
+    else:
+        found = reconstruct(score, grid, diffusion=diffusion)
+    observable = _slowest_observable(found, x)
+    return Gap(found.gap, jnp.zeros(()), "of the score, on a grid", found.ground_energy, observable, found)
+
+
+def _gap_of_samples(array: np.ndarray, x: Array, key: Array, diffusion: Real) -> Gap:
+    """An upper bound on the gap of the samples' own density."""
+    estimate = sampled_gap(array, key=key, diffusion=diffusion)
+    observable = estimate.observable.over(x)
+    return Gap(estimate.value, estimate.error, "an upper bound from the samples", None, observable, None)
+
+
+def _reconstruct_fitted(score: Any, samples: np.ndarray, diffusion: Real) -> Reconstruction:
+    """The reconstruction on a box around the samples. The first grid has the spacing that the steepest slope of the
+    score needs; then it is refined until the gap no longer changes."""
+    margin = CONSTANTS.box_margin * np.std(samples, axis=0)
+    lower = np.min(samples, axis=0) - margin
+    upper = np.max(samples, axis=0) + margin
+    count = min(len(samples), CONSTANTS.slope_points)
+    some = jnp.asarray(samples[np.linspace(0, len(samples) - 1, count).astype(int)], float)
+    # A normal density of variance v has the slope 1/v: its standard deviation is 1/sqrt(slope).
+    steepest = np.max(np.abs(_slopes(score, some)), axis=0)
+    wanted = (upper - lower) * np.sqrt(steepest) / CONSTANTS.node_spacing
+    last = CONSTANTS.axis_nodes_max / CONSTANTS.grid_growth  # a grid beyond this is not refined any more
+    nodes = np.clip(wanted, CONSTANTS.axis_nodes_min, last).round().astype(int)
+    # Refine until the gap is stable: its error is then about that of one refinement.
+    previous = math.inf
     while True:
         axes = [Line(float(a), float(b), int(n)) for a, b, n in zip(lower, upper, nodes, strict=True)]
         found = reconstruct(score, Grid(*axes), diffusion=diffusion)
         gap = float(found.gap)
-        if abs(gap - before) <= SAME * gap or np.max(nodes) > MOST / FINER:
+        if abs(gap - previous) <= CONSTANTS.gap_change * gap or np.max(nodes) > last:
             return found
-        nodes, before = np.ceil(FINER * nodes).astype(int), gap
+        nodes = np.ceil(CONSTANTS.grid_growth * nodes).astype(int)
+        previous = gap
 
 
 @compiled
@@ -241,19 +284,22 @@ def _slopes(score: Any, x: Array) -> Array:
     return jax.vmap(lambda y: jnp.diagonal(jax.jacfwd(score)(y)))(x)
 
 
-def _sense(observable: Array, x: Array) -> Array:
-    """The sign that lets an observable rise with the coordinate that it follows most."""
-    together = (observable - jnp.mean(observable)) @ (x - jnp.mean(x, axis=0)) / jnp.std(x, axis=0)
-    return jnp.where(together[jnp.argmax(jnp.abs(together))] < 0, -1.0, 1.0)
+def _rising_sign(observable: Array, x: Array) -> Array:
+    """The sign with which an observable increases along the coordinate that it is most correlated with."""
+    correlations = (observable - jnp.mean(observable)) @ (x - jnp.mean(x, axis=0)) / jnp.std(x, axis=0)
+    return jnp.where(correlations[jnp.argmax(jnp.abs(correlations))] < 0, -1.0, 1.0)
 
 
-def _observable(found: Reconstruction, x: Array) -> Array:
-    """psi_1 / psi_0 at samples `(n, d)`, between the nodes linearly, of mean 0 and variance 1 there."""
+def _slowest_observable(found: Reconstruction, x: Array) -> Array:
+    """psi_1 / psi_0 at samples `(n, d)`, interpolated linearly, of mean 0 and variance 1 there."""
     ground, slow = found.spectrum.vectors[:2]
-    held = ground**2 > THIN * jnp.max(ground**2)
-    seen = slow / jnp.where(held, ground, 1)
-    least, most = jnp.min(seen, where=held, initial=jnp.inf), jnp.max(seen, where=held, initial=-jnp.inf)
+    # Where the density is thin both modes are rounding: the quotient is limited to its range elsewhere.
+    dense = ground**2 > CONSTANTS.thin_density * jnp.max(ground**2)
+    quotient = slow / jnp.where(dense, ground, 1)
+    least = jnp.min(quotient, where=dense, initial=jnp.inf)
+    most = jnp.max(quotient, where=dense, initial=-jnp.inf)
     values = jnp.clip(slow * ground / (ground**2 + TINY), least, most)
+    # Coordinates in units of nodes, as `map_coordinates` needs them.
     places = [jnp.interp(x[:, i], nodes, jnp.arange(len(nodes))) for i, nodes in enumerate(found.grid.nodes)]
     values = jax.scipy.ndimage.map_coordinates(values, places, order=1, mode="nearest")
     return (values - jnp.mean(values)) / jnp.std(values)

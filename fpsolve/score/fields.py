@@ -5,7 +5,7 @@
 x and s are `(d,)`, t is a number: for a model along a noising path its place λ.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -17,32 +17,34 @@ from ..core.types import Point
 from ..potential import Potential, takes_time
 
 
-class StillScore(eqx.Module):
+class StaticScore(eqx.Module):
     """The score x -> s(x) of a model without time; the parameters of the model are its leaves."""
 
     model: Any
+    time_dependent: ClassVar[bool] = False
 
     def __call__(self, x: Point) -> Array:
         """s(x), `(d,)`."""
         return _evaluate(self.model, jnp.asarray(x))
 
 
-class MovingScore(eqx.Module):
+class TimeDependentScore(eqx.Module):
     """The score (x, t) -> s(x, t) of a model with time; the parameters of the model are its leaves."""
 
     model: Any
+    time_dependent: ClassVar[bool] = True
 
     def __call__(self, x: Point, t: Any) -> Array:
         """s(x, t), `(d,)`."""
         return _evaluate(self.model, jnp.asarray(x), t)
 
 
-def as_score(model: Any) -> StillScore | MovingScore:
-    """The score of a model as a function of x, or of x and t if the model moves.
+def as_score(model: Any) -> StaticScore | TimeDependentScore:
+    """The score of a model as a function of x, or of x and t if the model depends on time.
 
     **Arguments**: `model`, with a method `score`, or an `fp.Potential` U whose score is -∇U, or a function x or x, t to
     the score `(d,)`. Whether it depends on time is what its `time_dependent` says, else its signature. **Returns** a
-    function that takes x `(d,)`, and t where the model moves; a score of `as_score` is returned as it is.
+    function that takes x `(d,)`, and t where the model depends on time; a score of `as_score` is returned as it is.
     **Raises** `ValueError` for what cannot be called. **Cost**: one call of the model, or one gradient.
 
     ```python
@@ -53,20 +55,21 @@ def as_score(model: Any) -> StillScore | MovingScore:
     as_score(fp.Harmonic(2.0))(jnp.ones(3))  # -2, -2, -2
     ```
     """
-    if isinstance(model, StillScore | MovingScore):
+    if isinstance(model, StaticScore | TimeDependentScore):
         return model
     own = getattr(model, "score", None)
     if not callable(own) and not callable(model):
-        raise_value_error(
-            "score", model, "it must be a function of x, or of x and t", "Give lambda x: ..., or a network."
-        )
-    time_dependent = getattr(model, "moves", None)
+        allowed = "it must be a function of x, or of x and t"
+        raise_value_error("score", model, allowed, "Give lambda x: ..., or a network.")
+    # The signature does not tell for a network: its t has a default and is used only if the network is timed.
+    time_dependent = getattr(model, "time_dependent", None)
     if not isinstance(time_dependent, bool):
         time_dependent = takes_time(own if callable(own) else model)
-    return MovingScore(model) if time_dependent else StillScore(model)
+    return TimeDependentScore(model) if time_dependent else StaticScore(model)
 
 
 def _evaluate(model: Any, *arguments: Any) -> Array:
+    """The score of a model at x, or at x and t."""
     own = getattr(model, "score", None)
     if callable(own):
         return jnp.asarray(own(*arguments))

@@ -1,4 +1,4 @@
-"""How much data is left and how much noise has come, without the data:
+"""The amplitudes of data and noise along a noising path, without the data:
 
     X_λ = α(λ) X₀ + σ(λ) N,    κ = σ/α,    λ in [0, 1], 0 the data and 1 the noise
 
@@ -15,16 +15,15 @@ from ..core.checks import check_choice, raise_value_error
 from ..path.noising import Noise, VarianceExploding, VariancePreserving
 from ..potential.leaves import Value
 
-FIRST = 1e-3  # the λ at which a learned score stands for those below: at 0 itself there is no noise to learn from
 KINDS = {"vp": VariancePreserving, "ve": VarianceExploding}
 
 
 class NoisePath(eqx.Module):
     """The path of a diffusion model whose data are known by samples only: α and σ, no density.
 
-    **Arguments**: `kind`, "vp" (α² + σ² = 1) or "ve" (α = 1); the numbers of that kind as `fp.Noising` takes them:
+    **Arguments**: `kind`, "vp" (α² + σ² = 1) or "ve" (α = 1); the parameters of that kind as `fp.Noising` takes them:
     `beta_min`, `beta_max` (0.1 and 20), or `sigma_max` (10; choose it well above the spread of the data). **Raises**
-    `ValueError` for another kind, numbers that are not positive. **Cost**: none to speak of.
+    `ValueError` for another kind, numbers that are not positive. **Cost**: negligible.
 
     ```python
     from fpsolve.score.noise_path import NoisePath
@@ -38,12 +37,12 @@ class NoisePath(eqx.Module):
 
     def __init__(self, kind: Any = "vp", **numbers: Value):
         check_choice("kind", kind, KINDS)
+        # The parameters of a kind are its annotated fields.
         names = tuple(KINDS[kind].__annotations__)
         for name, value in numbers.items():
             if name not in names:
-                raise_value_error(
-                    name, value, f"kind {kind!r} has no such number", f"Give {' and '.join(names)}, or none."
-                )
+                allowed = f"kind {kind!r} has no such number"
+                raise_value_error(name, value, allowed, f"Give {' and '.join(names)}, or none.")
         self.noise = KINDS[kind](**numbers)
 
     def alpha(self, lam: Value) -> Array:
@@ -62,7 +61,6 @@ def as_path(path: Any) -> Any:
         return NoisePath(path)
     for name in ("alpha", "sigma"):
         if not callable(getattr(path, name, None)):
-            raise_value_error(
-                "path", path, f"it must have a method {name}(lam)", 'Give fp.Noising(mixture), "vp" or "ve".'
-            )
+            allowed = f"it must have a method {name}(lam)"
+            raise_value_error("path", path, allowed, 'Give fp.Noising(mixture), "vp" or "ve".')
     return path

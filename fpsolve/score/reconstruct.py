@@ -1,11 +1,11 @@
-"""The density that a score means, and how far it can be from the truth.
+"""The density of a score, and a bound on its distance from the true density.
 
     H = D A^T A,  A = grad - s/2,    H psi = lambda psi its lowest mode,    rho = psi^2
     < sqrt q | H | sqrt q > = (D/4) E_q |s - grad log q|^2                                     (T7)
     1 - F(p, rho) <= (eps^2 / 4 - lambda/D) / (gap/D),    TV <= sqrt(1 - F),    F = (int sqrt(p rho))^2    (T8)
 
-for any density p and eps^2 = E_p |s - grad log p|^2. lambda = 0 exactly where s is the score of a density, which rho
-then is. Where s has curl, lambda > 0, and the law that a sampler by s tends to is another one: `stationary`.
+for any density p and eps^2 = E_p |s - grad log p|^2. lambda = 0 exactly if s is the score of a density, and rho is
+then this density. If s has curl, lambda > 0, and a sampler by s has another stationary density: `stationary`.
 
 References: arXiv 2606.05217; theorems T7, T8, T10 and T11 of this library.
 """
@@ -29,14 +29,9 @@ from ..operator.tensor import Factor, TensorOperator
 from ..plan.spectrum_plan import validate_modes
 from ..solve.spectrum import solve
 from ..solve.spectrum_result import Spectrum
+from .constants import CONSTANTS
 from .currents import conservative, stationary
 from .fields import as_score
-
-ENDS = 1e-4  # of its peak, which a reconstructed density may have at the ends of a line
-LEVELS = 4
-SETTLED = 1e-6  # relative residual of a stationary law
-LEAK = 0.03  # of its mass, that the sampler may still move in a time 1/gap, and of its peak, how negative it may be
-BELOW = 1e-6  # relative, by which an error may lie below 4 lambda
 
 
 class Reconstruction(eqx.Module):
@@ -44,15 +39,15 @@ class Reconstruction(eqx.Module):
 
     - `density` `(*shape)`: rho = psi^2, of mass 1 in the grid's weights
     - `ground_energy` lambda and `gap` of H, scalars in units 1/time; `spectrum`, the slowest modes with their errors
-    - `bound(eps2)`, `infidelity_bound(eps2)`: what a mean squared error of the score allows (T8)
+    - `bound(eps2)`, `infidelity_bound(eps2)`: bounds that follow from a mean squared error of the score (T8)
     - `score_error(density)`: that error for a density on the grid (T7)
     - `conservative`, `solenoidal` `(*shape, d)`: a gradient and the rest of the score, orthogonal under rho
-    - `stationary` `(*shape)`: the law that dX = D s dt + sqrt(2 D) dW keeps; rho only where s has no curl
+    - `stationary` `(*shape)`: the stationary density of dX = D s dt + sqrt(2 D) dW; it is rho only if s has no curl
     """
 
     spectrum: Spectrum
     operator: Any
-    scores: Array
+    scores: Array  # s on the nodes, (*shape, d)
 
     @property
     def equation(self) -> ScoreHamiltonian:
@@ -62,7 +57,7 @@ class Reconstruction(eqx.Module):
 
     @property
     def grid(self) -> Grid:
-        """Where it was reconstructed."""
+        """The grid of the density."""
         return self.spectrum.grid
 
     @property
@@ -87,15 +82,17 @@ class Reconstruction(eqx.Module):
         """
         diffusion = self.equation.diffusion
         lowest = self.ground_energy / diffusion
+        # Traced values cannot be checked; the bound is then clipped.
         if is_concrete(eps2, lowest):
             error = check_numbers("eps2", eps2, "it must be a mean squared error", "Give E_p |s - grad log p|^2.")
             if not np.all(error >= 0):
                 raise_value_error("eps2", eps2, "it must be at least zero", "Give E_p |s - grad log p|^2.")
-            if not np.all(error >= 4 * float(lowest) * (1 - BELOW) - BELOW * float(self.gap)):
+            slack = CONSTANTS.eps2_slack
+            if not np.all(error >= 4 * float(lowest) * (1 - slack) - slack * float(self.gap)):
                 allowed = f"no density has an error below 4 lambda = {4 * float(lowest):.4g}"
                 raise_value_error("eps2", eps2, allowed, "Measure it over the data, or refine the grid.")
-        over = jnp.maximum(jnp.asarray(eps2) / 4 - lowest, 0)
-        return jnp.minimum(over * diffusion / self.gap, 1)
+        excess = jnp.maximum(jnp.asarray(eps2) / 4 - lowest, 0)
+        return jnp.minimum(excess * diffusion / self.gap, 1)
 
     def bound(self, eps2: Any) -> Array:
         """An upper bound on TV(p, rho) where E_p |s - grad log p|^2 = `eps2`: sqrt((eps2/4 - lambda/D) / (gap/D)).
@@ -105,36 +102,41 @@ class Reconstruction(eqx.Module):
         return jnp.sqrt(self.infidelity_bound(eps2))
 
     def score_error(self, density: Any) -> Array:
-        """E_p |s - grad log p|^2 = 4 <sqrt p|H|sqrt p> / D of densities p `(..., *shape)` on the grid, by themselves,
-        without their scores (T7). **Raises** `ValueError` for what is no density."""
+        """E_p |s - grad log p|^2 = 4 <sqrt p|H|sqrt p> / D of densities p `(..., *shape)` on the grid; their scores are
+        not needed (T7). **Raises** `ValueError` for anything but densities."""
         field = jnp.asarray(density)
+        # Traced densities cannot be checked.
         if is_concrete(field):
             for one in field.reshape(-1, *field.shape[-self.grid.ndim :]):
                 self.grid.check_density("density", one)
-        root = jnp.sqrt(jnp.maximum(field, 0))
-        energy = self.grid.integrate(root * self.operator.hamiltonian(root)) / self.grid.integrate(field)
+        sqrt_p = jnp.sqrt(jnp.maximum(field, 0))
+        # T7, with the norm of p in the denominator: p need not have mass exactly 1.
+        energy = self.grid.integrate(sqrt_p * self.operator.hamiltonian(sqrt_p)) / self.grid.integrate(field)
         return 4 * energy / self.equation.diffusion
 
     @property
     def conservative(self) -> Array:
-        """The gradient in s = grad phi + w, div(rho w) = 0, on the nodes `(*shape, d)`. Where rho is below 1e-18 of its
-        peak, s itself. **Cost**: one elliptic system."""
+        """The gradient part of s = grad phi + w, div(rho w) = 0, on the nodes `(*shape, d)`. Where rho is below 1e-18
+        of its peak, it is s itself. **Cost**: one elliptic system."""
         return conservative(self._factored("the parts of a score"), self.spectrum.vectors[0], self.scores)
 
     @property
     def solenoidal(self) -> Array:
-        """w = s - grad phi, `(*shape, d)`: it turns, and moves no mass of rho."""
+        """w = s - grad phi, `(*shape, d)`: the part that leaves rho unchanged, div(rho w) = 0."""
         return self.scores - self.conservative
 
     @property
     def stationary(self) -> Array:
-        """The law `(*shape)` that sampling by s keeps, of mass 1 (T10, T11). **Raises** `NumericalFailure` where the
-        sampler has none on this grid. **Cost**: one system that is not symmetric, of size^3 up to
-        3072 points."""
+        """The stationary density `(*shape)` of sampling by s, of mass 1 (T10, T11). **Raises** `NumericalFailure` if
+        none was found on this grid. **Cost**: one system that is not symmetric, of size^3 up to 3072 points."""
         found = stationary(self._factored("a stationary law"), self.spectrum.vectors[0])
-        lowest, leak = jnp.min(found.density) / jnp.max(found.density), found.leak / self.gap
-        settled = (found.residual < SETTLED) & (lowest > -LEAK) & (leak < LEAK)
+        lowest = jnp.min(found.density) / jnp.max(found.density)
+        leak = found.leak / self.gap
+        # The system may be solved and still have no positive solution, where the grid is too coarse for the curl.
+        tolerance = CONSTANTS.stationary_leak
+        settled = (found.residual < CONSTANTS.stationary_residual) & (lowest > -tolerance) & (leak < tolerance)
         if is_concrete(settled) and not bool(settled):
+            # The three numbers tell which of the conditions failed.
             detail = f"residual {float(found.residual):.1e}, lowest value {float(lowest):.1e} of the peak, moved by "
             detail += f"{float(leak):.1e} of its mass in 1/gap."
             raise_failure(jnp.asarray(code("not_settled")), detail)
@@ -145,6 +147,7 @@ class Reconstruction(eqx.Module):
         return late("plot").draw(self)
 
     def _factored(self, wanted: str) -> TensorOperator:
+        """H as factors A of every axis. **Raises** `ValueError` for finite volumes, which have no such factors."""
         operator = self.operator
         if not (isinstance(operator, TensorOperator) and all(isinstance(term, Factor) for term in operator.terms)):
             cure = "Reconstruct on Line, Periodic or Legendre axes, with fp.Spectral()."
@@ -160,18 +163,18 @@ def reconstruct(
     diffusion: Any = 1.0,
     t: Any = 0.0,
     scheme: Scheme | None = None,
-    k: Count = LEVELS,
+    k: Count = 4,
 ) -> Reconstruction:
-    """The density that a score means: the square of the lowest mode of its Score Hamiltonian.
+    """The density of a score: the square of the lowest mode of its Score Hamiltonian.
 
     **Arguments**: `score` s(x[, t]) to `(d,)`: any callable, a network, a potential (whose score is -grad U), with curl
-    or without; `grid` that holds the density; `diffusion` D, one number, which only sets the unit of time; `t` where a
-    score that depends on time is taken; `scheme` as in `fp.spectrum`; `k` levels, at least 2. **Returns** a
-    `Reconstruction`. **Raises** `ValueError` for a score of another shape or not finite on the grid (with the place),
-    and where the lowest mode reaches the ends of a line: the field does not confine.
+    or without; `grid`, large enough for the density; `diffusion` D, one number, which only sets the unit of time;
+    `t`, the time at which a score that depends on time is taken; `scheme` as in `fp.spectrum`; `k` levels, at least 2.
+    **Returns** a `Reconstruction`. **Raises** `ValueError` for a score of another shape or not finite on the grid (with
+    the place), and where the lowest mode is not small at the ends of a line: the field does not confine.
 
-    **Keeps**: lambda >= 0; no divergence of the score is taken. `jit`, `vmap` and `grad` reach lambda, the gap and the
-    bounds; modes, and so the density, are not differentiated. **Cost**: that of `fp.spectrum`.
+    **Keeps**: lambda >= 0; no divergence of the score is taken. `jit`, `vmap` and `grad` apply to lambda, the gap and
+    the bounds; modes, and so the density, are not differentiated. **Cost**: that of `fp.spectrum`.
     **Reference**: arXiv 2606.05217; theorems T7 and T8 of this library.
 
     ```python
@@ -187,11 +190,11 @@ def reconstruct(
     field = as_score(score)
     equation = ScoreHamiltonian(field, diffusion)
     if equation.diffusion.ndim:
-        raise_value_error(
-            "diffusion", diffusion, "the bounds of a reconstruction need one number", "Give D, a number above zero."
-        )
+        allowed = "the bounds of a reconstruction need one number"
+        raise_value_error("diffusion", diffusion, allowed, "Give D, a number above zero.")
     if k < 2:
         raise_value_error("k", k, "a gap needs two levels", "Give k=2 or more.")
+    # The lowest mode is psi, the next one gives the gap.
     request = validate_modes(equation, grid, k, t, scheme, None)
     found, operator = solve(request)
     _check_confined(found, getattr(field.model, "__name__", type(field.model).__name__))
@@ -206,14 +209,15 @@ def _sample_score(equation: ScoreHamiltonian, grid: Grid, t: Array) -> Array:
 
 
 def _check_confined(found: Spectrum, name: str) -> None:
-    """Refuse a field whose lowest mode reaches the ends of a line."""
+    """Raise `ValueError` for a field whose lowest mode is not small at the ends of a line."""
     if not is_concrete(found.vectors):
         return
+    # The box of a Line stands for the whole line: a density at its ends would go on outside.
     density = np.asarray(found.vectors[0]) ** 2
     for i, axis in enumerate(found.grid.axes):
         if axis.unbounded:
             ends = float(np.max(np.take(density, [0, axis.n - 1], axis=i)) / np.max(density))
-            if ends > ENDS:
+            if ends > CONSTANTS.end_density:
                 allowed = f"it does not confine: its lowest mode has {ends:.1e} of its peak at the ends of axis {i}"
                 cure = "There is no ground state. Add a confining tail to the network, or widen the box."
                 raise_value_error("score", name, allowed, cure)

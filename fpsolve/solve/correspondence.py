@@ -2,8 +2,9 @@
 
     d_t p = L_t p          d_t psi = -H_t psi - (a_t / 2) psi          p = sqrt(pi_t) psi,   a_t = d_t log pi_t
 
-Both sides live on the same grid and, where the potential moves, take the same steps in time, so that what is left
-between them is rounding (theorems T1, T2, T3, T13). The error in time that they share is reported beside it.
+Both sides use the same grid and, where the potential is time-dependent, take the same steps in time, so that they
+differ by rounding only (theorems T1, T2, T3, T13). The error in time, which is the same for both, is reported
+separately.
 """
 
 import math
@@ -31,12 +32,8 @@ from ..propagate import Picture
 from ..record import Result
 from ..step import Problem
 from ..step.trajectory import BothSides, run_both
+from .constants import CONSTANTS
 from .spectrum import spectrum
-
-LEVELS = 6
-# Units of rounding that the two sides may differ by: 1e-11 in float64, which thousands of products leave (measured:
-# benchmarks/convergence.py finds 5e-16 to 3e-13).
-LARGEST_DIFFERENCE = 4.5e4
 
 
 class Correspondence(Result):
@@ -45,8 +42,8 @@ class Correspondence(Result):
     - `density` `(T, *shape)`: p by the generator; `wave` `(T, *shape)`: psi by the Hamiltonian
     - `difference` `(T,)`: relative L1 distance of p and sqrt(pi) psi
     - `spectra` `(2, k)`: levels of -L (from its left and right eigenfunctions) and of H
-    - `error` `(T,)`: estimated relative L1 error in time, which both sides share
-    - `tolerance`: what `difference` may be, 1e-11 in float64, and rounding of |p / sqrt(pi)| where that is larger
+    - `error` `(T,)`: estimated relative L1 error in time, the same for both sides
+    - `tolerance`: the largest allowed `difference`: 1e-11 in float64, or rounding of |p / sqrt(pi)| if that is larger
     - `holds`: whether differences and spectra agree to it
     """
 
@@ -64,10 +61,13 @@ class Correspondence(Result):
     @property
     def holds(self) -> bool:
         """Whether both sides agree."""
-        spectra, tolerance = np.asarray(self.spectra), float(self.tolerance)
+        # All levels are compared in units of the largest one, which their rounding is proportional to.
+        spectra = np.asarray(self.spectra)
+        tolerance = float(self.tolerance)
+        same_density = np.max(np.asarray(self.difference)) <= tolerance
+        largest_level = max(1.0, float(np.max(np.abs(spectra))))
         apart = np.max(np.abs(spectra[0] - spectra[1]))
-        scale = max(1.0, float(np.max(np.abs(spectra))))
-        return bool(np.max(np.asarray(self.difference)) <= tolerance and apart <= 100 * tolerance * scale)
+        return bool(same_density and apart <= CONSTANTS.spectrum_factor * tolerance * largest_level)
 
     @property
     def stats(self) -> dict[str, str]:
@@ -75,7 +75,7 @@ class Correspondence(Result):
         return {name: str(decision) for name, decision in self.decisions}
 
     def details(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The verdict, and `root` = sqrt(pi): `(*shape)`, or `(T, *shape)` where it moves."""
+        """Whether it holds, and `root` = sqrt(pi): `(*shape)`, or `(T, *shape)` where it is time-dependent."""
         times = jnp.asarray(self.times) if self.equation.time_dependent else jnp.zeros(1)
         roots = np.stack([jnp.exp(self.equation.log_sqrt_pi(self.grid, t)) for t in times])
         entries = {"holds": self.holds, "tolerance": float(self.tolerance)}
@@ -89,11 +89,11 @@ def correspondence(
     """Evolve density and wave side by side and measure how exactly p = sqrt(pi) psi.
 
     **Arguments**: as in `fp.evolve`; `scheme` is finite volumes (`fp.ScharfetterGummel`) unless given. The potential
-    may move. **Returns** a `Correspondence`. **Raises** `ValueError` for a process without a wave (a force, a
-    diffusion that varies), a start whose wave overflows, and whatever `fp.evolve` refuses.
+    may be time-dependent. **Returns** a `Correspondence`. **Raises** `ValueError` for a process without a wave (a
+    force, a diffusion that varies), a start whose wave overflows, and whatever `fp.evolve` rejects.
 
     **Keeps**: mass on both sides, to rounding. **Cost**: two evolutions and a spectrum of six levels.
-    **Reference**: Risken (1989), section 5.4; for moving potentials theorem T13 of this library.
+    **Reference**: Risken (1989), section 5.4; for time-dependent potentials theorem T13 of this library.
 
     ```python
     import fpsolve as fp
@@ -102,28 +102,35 @@ def correspondence(
     both = fp.correspondence(fp.FokkerPlanck(fp.DoubleWell(2.0)), fp.Gaussian(-1.0, 0.05), [0.1, 1.0], grid=grid)
     ```
     """
+    # 1. Validate: the process needs both sides, and the memory for them.
     if not isinstance(equation, FokkerPlanck):
-        raise_value_error(
-            "equation", equation, "it must be an fp.FokkerPlanck, which has two sides", "Give its potential to one."
-        )
+        allowed = "it must be an fp.FokkerPlanck, which has two sides"
+        raise_value_error("equation", equation, allowed, "Give its potential to one.")
     equation, grid = check_equation(equation, grid)
     times = check_times(times)
+    # Densities and waves at all times, and the fields of two runs and a spectrum.
     check_memory("grid", grid.shape, 2 * len(times) + 24, "Take fewer nodes on some axis, or fewer times.")
     equation.require_reversible(grid, "the wave picture")
     scheme = ScharfetterGummel() if scheme is None else scheme
     check_scheme(scheme, equation, grid)
     field = initial_field(equation, grid, initial)
+
+    # 2. Discretise. `scaled` changes to the units of the solver: mass in each cell.
     sampled = SampledEquation(equation, grid, True, in_cells=may_be_in_cells(scheme))
     cell = sampled.cell
-    first = sampled.operator(scheme, field.dtype)
-    size = float(wave_size(first.log_sqrt_pi, scaled(field, cell), sampled.solved))
+    first_operator = sampled.operator(scheme, field.dtype)
+    size = float(wave_size(first_operator.log_sqrt_pi, scaled(field, cell), sampled.solved))
     if not np.isfinite(size):
         cure = "Start from a narrower density, or one nearer to the Gibbs density; fp.evolve takes any start."
         raise_value_error("initial", size, "its wave p / sqrt(pi) overflows", cure)
-    problem = Problem(sampled.path(scheme) if equation.time_dependent else first, Picture.DENSITY, 0.0)
-    sides = run_both(problem, scaled(field, cell), times)
+
+    # 3. Evolve both sides, and compare them.
+    operator = sampled.path(scheme) if equation.time_dependent else first_operator
+    sides = run_both(Problem(operator, Picture.DENSITY, 0.0), scaled(field, cell), times)
     epsilon = float(jnp.finfo(field.dtype).eps)
-    tolerance = np.asarray(max(LARGEST_DIFFERENCE * epsilon, 64 * epsilon * size))
+    # The wave is larger than the density by |p / sqrt(pi)|, and so is its rounding.
+    wave_rounding = CONSTANTS.wave_roundings * epsilon * size
+    tolerance = np.asarray(max(CONSTANTS.largest_difference * epsilon, wave_rounding))
     spectra = _spectra(sampled, scheme, as_array(np.asarray(times)[-1]))
     return Correspondence(
         times=times,
@@ -146,20 +153,22 @@ def _difference(sides: BothSides, grid: Grid) -> Array:
     return apart / grid.integrate(jnp.abs(sides.density))
 
 
-def _spectra(sampled: SampledEquation, scheme: Scheme, t: Array) -> Array:
+def _spectra(sampled: SampledEquation, scheme: Scheme, t: Any) -> Array:
     """Levels of -L by its right and left eigenfunctions sqrt(pi) psi and psi / sqrt(pi), and levels of H."""
     grid = sampled.grid
-    modes = spectrum(sampled.equation, grid, min(LEVELS, grid.size), t=t, scheme=scheme)
-    static = not sampled.equation.time_dependent
-    operator = sampled.operator(scheme, modes.values.dtype, 0.0 if static else t)
+    modes = spectrum(sampled.equation, grid, min(CONSTANTS.compared_levels, grid.size), t=t, scheme=scheme)
+    # A static operator is the same at all times: at t = 0 it is built already.
+    t = t if sampled.equation.time_dependent else 0.0
+    operator = sampled.operator(scheme, modes.values.dtype, t)
     return _both_levels(operator, modes.values, scaled(modes.vectors, math.sqrt(sampled.cell)))
 
 
 @quick_program
 def _both_levels(operator: Operator, values: Array, vectors: Array) -> Array:
     log_sqrt_pi = operator.log_sqrt_pi
-    # Where sqrt(pi) has underflowed both eigenfunctions are nil to rounding.
-    seen = log_sqrt_pi > np.log(np.finfo(values.dtype).tiny) / 4
-    left = jnp.where(seen, jnp.exp(-jnp.where(seen, log_sqrt_pi, 0)), 0) * vectors
+    # Where sqrt(pi) is tiny both eigenfunctions are zero to rounding, and 1 / sqrt(pi) would overflow. The limit is the
+    # fourth root of the smallest normal number.
+    representable = log_sqrt_pi > np.log(np.finfo(values.dtype).tiny) / 4
+    left = jnp.where(representable, jnp.exp(-jnp.where(representable, log_sqrt_pi, 0)), 0) * vectors
     right = jnp.exp(log_sqrt_pi) * vectors
     return jnp.stack([-operator.grid.integrate(left * jax.vmap(operator.generator)(right)), values])

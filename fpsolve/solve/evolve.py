@@ -3,12 +3,13 @@
     p(t) = exp(tL) p(0)        Fokker-Planck
     psi(t) = exp(-t e^{iw} H) psi(0)        Schrödinger, w the Wick angle
 
-Static equations are exact in time; moving ones are stepped at high order. Everything that can be refused is refused
-before anything is computed.
+Static equations are exact in time; time-dependent ones are stepped at high order. Every argument is checked before
+anything is computed.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -51,7 +52,7 @@ def evolve(
 
     **Arguments**
 
-    - `equation`: `fp.FokkerPlanck` or `fp.Schrodinger`; a moving potential sees absolute time
+    - `equation`: `fp.FokkerPlanck` or `fp.Schrodinger`; a time-dependent potential is a function of absolute time
     - `initial`: the state at t = 0: a function of x of shape `(d,)` or `fp.Gaussian` (both normalised to mass 1 for a
       process), or an array of the grid's shape (taken as it is); float32 arrays are evolved in float32
     - `times`: `(T,)`, ascending, at least zero
@@ -78,24 +79,27 @@ def evolve(
     solution = fp.evolve(fp.FokkerPlanck(fp.DoubleWell(2.0)), fp.Gaussian(-1.0, 0.1), [0.5, 1.0], grid=grid)
     ```
     """
-    # 1. Validate: read the functions, refuse what cannot be right.
+    # 1. Validate: check the arguments, and read the functions as they are now.
     folder = None if checkpoint is None else check_folder(checkpoint)
-    request = _request(equation, initial, times, grid, scheme, method, tol, wick, observables)
-    # 2. Plan: sample the equation, choose scheme, picture and method.
+    request = _request(_Arguments(equation, initial, times, grid, scheme, method, tol, wick, observables))
+    # 2. Plan: sample the equation, and choose the scheme, the picture and the method.
     attempt: Plan | None = first_plan(request)
     if folder is not None and attempt.chosen.provisional:
-        # A folder holds one discretisation: whether the first one does is found out without it.
+        # A folder holds one discretisation. Whether the first one resolves the solution is found out without it.
         attempt = attempt.fallback(run(attempt)) or attempt
     # 3. Run, and try the next plan where the outcome is not accepted.
-    best = None
+    best_plan: Plan | None = None
+    best_outcome: Outcome | None = None
     while attempt is not None:
+        # Each attempt shows a bar of its own.
         outcome = run(attempt, track(request.times, progress), _checkpoint(folder, attempt))
-        if best is None or not attempt.compared or outcome.worst < best[1].worst:
-            best = attempt, outcome
+        # A plan that is no alternative but a correction replaces the one before it, whatever its error.
+        if best_outcome is None or not attempt.compared or outcome.worst < best_outcome.worst:
+            best_plan, best_outcome = attempt, outcome
         attempt = attempt.fallback(outcome) if folder is None else None
     # 4. Return the numbers with what they belong to.
-    assert best is not None
-    return _finish(*best, throw)
+    assert best_plan is not None and best_outcome is not None
+    return _solution(best_plan, best_outcome, throw)
 
 
 @full_precision
@@ -125,43 +129,48 @@ def plan(
     print(fp.plan(fp.FokkerPlanck(fp.DoubleWell(2.0)), fp.Gaussian(-1.0, 0.1), [0.5, 1.0], grid=grid))
     ```
     """
-    return first_plan(_request(equation, initial, times, grid, scheme, method, tol, wick, observables))
+    return first_plan(_request(_Arguments(equation, initial, times, grid, scheme, method, tol, wick, observables)))
 
 
-def _request(
-    equation: Any,
-    initial: Any,
-    times: Any,
-    grid: Any,
-    scheme: Any,
-    method: Any,
-    tol: Any,
-    wick: Any,
-    observables: Any,
-) -> Request:
+class _Arguments(NamedTuple):
+    """The arguments that `evolve` and `plan` share, as the user gave them: nothing is known of their types."""
+
+    equation: Any
+    initial: Any
+    times: Any
+    grid: Any
+    scheme: Any
+    method: Any
+    tol: Any
+    wick: Any
+    observables: Any
+
+
+def _request(given: _Arguments) -> Request:
     """The validated request, on a fitted grid where none was given."""
-    found = None
-    check_kinds(equation, scheme)
-    if grid is None:
-        check_wick(equation, wick)
-        if (scheme is not None and not scheme.spectral) or needs_rates(method):
-            given = scheme if scheme is not None else method
-            raise_value_error(
-                "grid", None, f"a grid is fitted for fp.Spectral, and {given!r} is no part of that", "Give grid=."
-            )
-        fitted = fit(equation, initial, tol, times, wick=wick)
-        grid, scheme, found = fitted.grid, Spectral(), (fitted.words, fitted.space_error)
-    return validate(equation, initial, times, grid, scheme, method, tol, wick, observables, found)
+    check_kinds(given.equation, given.scheme)
+    if given.grid is not None:
+        return validate(*given)
+    check_wick(given.equation, given.wick)
+    # A fit knows the errors of spectral grids alone, and methods that need rates run on finite volumes.
+    if (given.scheme is not None and not given.scheme.spectral) or needs_rates(given.method):
+        choice = given.scheme if given.scheme is not None else given.method
+        raise_value_error("grid", None, f"a grid is fitted for fp.Spectral, not for {choice!r}", "Give grid=.")
+    fitted = fit(given.equation, given.initial, given.tol, given.times, wick=given.wick)
+    on_fitted_grid = given._replace(grid=fitted.grid, scheme=Spectral())
+    return validate(*on_fitted_grid, fitted=(fitted.description, fitted.space_error))
 
 
-def _checkpoint(folder: Any, plan: Plan) -> Checkpoint | None:
+def _checkpoint(folder: Path | None, plan: Plan) -> Checkpoint | None:
     if folder is None:
         return None
     return Checkpoint(folder, plan.request, plan.scheme, plan.method, plan.start)
 
 
-def _finish(plan: Plan, outcome: Outcome, throw: bool) -> Solution:
+def _solution(plan: Plan, outcome: Outcome, throw: bool) -> Solution:
+    """The result of a plan. **Raises** `NumericalFailure` if it failed and the caller wants to `throw`."""
     request: Request = plan.request
+    # Under a transformation of JAX the code cannot be examined: the caller finds it in the result.
     if throw and is_concrete(outcome.code, outcome.error) and int(outcome.code) != 0:
         worst = float(jnp.max(outcome.error))
         raise_failure(outcome.code, f"estimated error {worst:.1e}, tol {request.tol:.1e}.")

@@ -1,12 +1,12 @@
-"""Where a path goes first, and how long it takes: the committor and the mean first passage time.
+"""Hitting probabilities and times: the committor and the mean first passage time.
 
     L* g = D Lap g + (f - grad U) . grad g     the backward generator, on functions g of the start
     committor   L* q = 0,      q = 0 on the reactant, 1 on the product: the probability to reach the product first
     passage     L* tau = -1,   tau = 0 on the target: the mean time until a path reaches it
 
-Finite volumes: with the rates r_jk of the cells, (L* g)_j = sum_k r_jk (g_k - g_j), the transpose of L. Nodes of a set
-are left at the rate zero, so M = 1_set - L* is an M-matrix, M^{-1} >= 0. An edge that crosses the boundary of a set is
-cut where it crosses (found by bisection where the set is a function): order 2 although sets ignore the cells.
+Finite volumes: with the rates r_jk of the cells, (L* g)_j = sum_k r_jk (g_k - g_j), the transpose of L. The rates out
+of nodes of a set are zero, so M = 1_set - L* is an M-matrix, M^{-1} >= 0. An edge that crosses the boundary of a set is
+cut where it crosses (found by bisection where the set is a function): order 2 although sets do not follow the cells.
 
 One axis is eliminated without a subtraction, so every value has its relative accuracy under any barrier. More axes take
 BiCGSTAB with line sweeps. There M e = r gives |e| <= max |r| tau, tau the passage time to the sets: for a passage time
@@ -17,13 +17,12 @@ Processes (2001), section 1.5; cut edges: Gibou, Fedkiw, Cheng and Kang, J. Comp
 """
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.sparse.linalg import bicgstab
 from jaxtyping import Array
 
 from ..core.arrays import as_array
@@ -32,18 +31,20 @@ from ..core.program import full_precision, shape_program
 from ..core.result import NumericalFailure
 from ..equation import Equation, FokkerPlanck
 from ..grid import Grid
-from ..linear.lines import Lines, factor_lines
+from ..linear.bicgstab import Restarts, restarted_bicgstab
+from ..linear.line_sweep import LineSweep, factor_line_sweep
 from ..operator import EdgeOperator, Samples, ScharfetterGummel
 from ..operator.finite_volume import bernoulli
 from ..plan.validation import check_and_sample
-from .sets import edge_shares, read_set
+from .constants import CONSTANTS
+from .sets import outside_fractions, read_set
 
 Action: TypeAlias = Callable[[Array], Array]
 Fields: TypeAlias = tuple[Array, ...]
 
-ROUNDS, ITERATIONS = 12, 400  # of BiCGSTAB, and of each between two true residuals (free choices)
-TIGHT, LOOSE = 1e-10, 0.1  # residuals asked of an answer, and of a passage time that only bounds the error of another
-TO_THE_LAST, OUTSIDE = "one on the last set", "one outside all sets"  # the loads of the two systems
+# The loads of the two systems.
+ON_LAST_SET = "one on the last set"
+OUTSIDE = "one outside all sets"
 
 
 @full_precision
@@ -53,13 +54,14 @@ def committor(equation: Equation, grid: Grid, reactant: Any, product: Any, *, t:
         L* q = 0,      q = 0 on the reactant,  q = 1 on the product
 
     **Arguments**: `equation` an `fp.FokkerPlanck`, also with a force; `reactant` and `product` sets that do not meet,
-    functions of x `(d,)` to a boolean or arrays `(*shape)` of booleans; `t` freezes what moves. **Returns** `(*shape)`.
+    functions of x `(d,)` to a boolean or arrays `(*shape)` of booleans; `t` is the time at which a
+    time-dependent equation is taken. **Returns** `(*shape)`.
     **Raises** `ValueError` for bad arguments, `NumericalFailure` if the error cannot be bounded by 1e-6 (1e-2 without
-    x64); under `jit` this is not looked at.
+    x64); under `jit` this is not checked.
 
-    **Keeps**: 0 <= q <= 1 within its error, exactly on one axis, where q keeps its relative accuracy. A path that an
-    absorbing end swallows reaches nothing. Order 2 where sets are functions; arrays end at nodes. `jit`, `vmap` and
-    `grad` reach the equation.
+    **Keeps**: 0 <= q <= 1 within its error, exactly on one axis, where q keeps its relative accuracy. A path that
+    leaves through an absorbing end reaches neither set. Order 2 where sets are functions; arrays end at nodes. `jit`,
+    `vmap` and `grad` reach the equation.
     **Cost**: O(n) on one axis; else some tens to hundreds of sweeps.
     **Reference**: Metzner, Schütte and Vanden-Eijnden (2006), eq. 9.
 
@@ -71,16 +73,19 @@ def committor(equation: Equation, grid: Grid, reactant: Any, product: Any, *, t:
     ```
     """
     equation, grid, samples = _check(equation, grid, t)
-    read = tuple(read_set(name, s, grid) for name, s in (("reactant", reactant), ("product", product)))
-    sets = tuple(inside for inside, _ in read)
-    if is_concrete(*sets) and bool(np.any(np.asarray(sets[0]) & np.asarray(sets[1]))):
+    in_reactant, reactant_function = read_set("reactant", reactant, grid)
+    in_product, product_function = read_set("product", product, grid)
+    sets = (in_reactant, in_product)
+    if is_concrete(*sets) and bool(np.any(np.asarray(in_reactant) & np.asarray(in_product))):
         raise_value_error("product", product, "it must not meet the reactant", "Move the sets apart.")
-    shares = edge_shares(grid, sets, tuple(function for _, function in read))
-    q, residual = _solve(samples, grid, sets, shares, TO_THE_LAST, TIGHT)
+    fractions = outside_fractions(grid, sets, (reactant_function, product_function))
+    system = _System(samples, grid, sets, fractions)
+    q, error = _solve(system, ON_LAST_SET, CONSTANTS.hitting_tol)
     if grid.ndim > 1 and is_concrete(q):
-        passage, _ = _solve(samples, grid, sets, shares, OUTSIDE, LOOSE)
-        residual = np.asarray(residual) * np.max(np.asarray(passage)) / (1 - LOOSE)
-    _check_error(residual, q.dtype)
+        # |e| <= max |r| tau. The passage time tau itself is only known up to its own residual.
+        passage, _ = _solve(system, OUTSIDE, CONSTANTS.bound_tol)
+        error = np.asarray(error) * np.max(np.asarray(passage)) / (1 - CONSTANTS.bound_tol)
+    _check_error(error, q.dtype)
     return q
 
 
@@ -105,152 +110,135 @@ def mean_first_passage_time(equation: Equation, grid: Grid, target: Any, *, t: A
     ```
     """
     equation, grid, samples = _check(equation, grid, t)
-    absorbed = grid.absorbs
-    inside, function = read_set("target", target, grid, empty=absorbed)
-    shares = edge_shares(grid, (inside,), (function,))
-    tau, residual = _solve(samples, grid, (inside,), shares, OUTSIDE, TIGHT)
+    inside, function = read_set("target", target, grid, may_be_empty=grid.absorbs)
+    fractions = outside_fractions(grid, (inside,), (function,))
+    tau, residual = _solve(_System(samples, grid, (inside,), fractions), OUTSIDE, CONSTANTS.hitting_tol)
     _check_error(residual, tau.dtype)
     return tau
 
 
 class Backward(eqx.Module):
-    """M = 1_set - L*, with the factors of its lines; rates out of the set are zero."""
+    """M = 1_set - L*, on functions g `(*shape)`; the rates out of the set are zero.
 
-    operator: EdgeOperator
+    With the weights W of the cells L* = W^{-1} L^T W, so M = W^{-1} (1_set - L)^T W, and the sweeps for 1_set - L serve
+    for M as well.
+    """
+
+    line_sweep: LineSweep  # of 1_set - L
     held: Array  # 1 on the sets, else 0
-    lines: tuple[Lines, ...]
 
     def __call__(self, g: Array) -> Array:
         """M g, from the differences of g, `(*shape)`."""
+        # Differences are formed first: for a g that is nearly constant nothing cancels.
+        operator = self.line_sweep.operator
         answer = self.held * g
-        for i, axis in enumerate(self.operator.grid.axes):
+        for i, axis in enumerate(operator.grid.axes):
             below, above = axis.face_neighbors(g, i)
             rise = above - below
-            lower, upper = (
-                axis.node_faces(self.operator.down[i] * rise, i)[0],
-                axis.node_faces(self.operator.up[i] * rise, i)[1],
-            )
-            answer = answer + (lower - upper) / _widths(self.operator, i)
+            lower = axis.node_faces(operator.down[i] * rise, i)[0]
+            upper = axis.node_faces(operator.up[i] * rise, i)[1]
+            answer = answer + (lower - upper) / operator.grid.axis_weights(i, operator.up[i].dtype)
         return answer
 
-    def along(self, i: int, load: Array) -> Array:
-        """x with B_i x = load, B_i the diagonal of M and its couplings along axis i; non-negative where load is."""
-        widths = _widths(self.operator, i)
-        return self.lines[i].solve_transposed(load * widths) / widths
-
-    def along_transposed(self, i: int, load: Array) -> Array:
-        """x with B_i^T x = load."""
-        widths = _widths(self.operator, i)
-        return self.lines[i].solve(load / widths) * widths
-
     def sweep(self, load: Array) -> Array:
-        """Line Gauss-Seidel from zero, along all axes and back."""
-        x = jnp.zeros_like(load)
-        for i in self._there_and_back:
-            others = [j for j in range(len(self.lines)) if j != i]
-            x = self.along(i, load + sum((self._drawn(j, x) for j in others), start=jnp.zeros_like(x)))
-        return x
+        """One sweep of line Gauss-Seidel for M from zero; on one axis this is M^{-1} load. It keeps load >= 0."""
+        return self.line_sweep.sweep_transposed(load * self._weights) / self._weights
 
     def sweep_transposed(self, load: Array) -> Array:
         """The same for M^T."""
-        x = jnp.zeros_like(load)
-        for i in self._there_and_back:
-            others = [j for j in range(len(self.lines)) if j != i]
-            x = self.along_transposed(i, load + sum((self._sent(j, x) for j in others), start=jnp.zeros_like(x)))
-        return x
+        return self.line_sweep.sweep(load / self._weights, jnp.zeros_like(load)) * self._weights
 
     @property
-    def _there_and_back(self) -> list[int]:
-        there = list(range(len(self.lines)))
-        return there + there[-2::-1]
-
-    def _drawn(self, i: int, g: Array) -> Array:
-        axis, up, down = self.operator.grid.axes[i], self.operator.up[i], self.operator.down[i]
-        below, above = axis.face_neighbors(g, i)
-        return (axis.node_faces(down * below, i)[0] + axis.node_faces(up * above, i)[1]) / _widths(self.operator, i)
-
-    def _sent(self, i: int, g: Array) -> Array:
-        axis, up, down = self.operator.grid.axes[i], self.operator.up[i], self.operator.down[i]
-        below, above = axis.face_neighbors(g / _widths(self.operator, i), i)
-        return axis.node_faces(up * below, i)[0] + axis.node_faces(down * above, i)[1]
+    def _weights(self) -> Array:
+        return self.line_sweep.operator.grid.weights.astype(self.held.dtype)
 
 
-def _solve(samples: Samples, grid: Grid, sets: Fields, shares: Fields, load: str, goal: float) -> tuple[Array, Array]:
-    """x with M x = load, and its largest residual (zero on one axis), `goal` where that can be had; the load is one on
-    the last of the sets, or outside all of them."""
-    return _solve_sampled(samples, grid, sets, shares, load, as_array(goal))
+class _System(NamedTuple):
+    """What M is made of: samples of the equation, the sets, and the parts of the edges that are outside them."""
+
+    samples: Samples
+    grid: Grid
+    sets: Fields
+    fractions: Fields
+
+
+def _solve(system: _System, load: str, tol: float) -> tuple[Array, Array]:
+    """x with M x = load, and its largest residual (zero on one axis), `tol` where that can be reached; the load is one
+    on the last of the sets, or outside all of them."""
+    return _solve_system(system, load, as_array(tol))
 
 
 @shape_program
-def _solve_sampled(
-    samples: Samples, grid: Grid, sets: Fields, shares: Fields, load: str, goal: Array
-) -> tuple[Array, Array]:
-    dtype = goal.dtype
-    matrix = _factor(ScharfetterGummel().assemble(samples, grid, dtype), sets, shares)
-    b = (sets[-1] if load == TO_THE_LAST else ~jnp.any(jnp.stack(sets), axis=0)).astype(dtype)
-    if grid.ndim == 1:
-        forward, backward = lambda _, b: matrix.along(0, b), lambda _, b: matrix.along_transposed(0, b)
-        return jax.lax.custom_linear_solve(matrix, b, forward, backward), jnp.zeros((), dtype)
-    forward = lambda action, b: _iterate(action, matrix.sweep, b, goal)
-    backward = lambda action, b: _iterate(action, matrix.sweep_transposed, b, goal)
-    x = jax.lax.custom_linear_solve(matrix, b, forward, backward)
+def _solve_system(system: _System, load: str, tol: Array) -> tuple[Array, Array]:
+    dtype = tol.dtype
+    matrix = _factor(ScharfetterGummel().assemble(system.samples, system.grid, dtype), system)
+    if load == ON_LAST_SET:
+        b = system.sets[-1].astype(dtype)
+    else:
+        b = (~jnp.any(jnp.stack(system.sets), axis=0)).astype(dtype)
+
+    # `custom_linear_solve` differentiates the equation M x = b, not the iteration.
+    if system.grid.ndim == 1:
+        # On one axis a sweep is the exact inverse.
+        x = jax.lax.custom_linear_solve(
+            matrix, b, lambda _, b: matrix.sweep(b), lambda _, b: matrix.sweep_transposed(b)
+        )
+        return x, jnp.zeros((), dtype)
+
+    def solve(action: Action, b: Array) -> Array:
+        return _iterate(action, matrix.sweep, b, tol)
+
+    def solve_transposed(action: Action, b: Array) -> Array:
+        return _iterate(action, matrix.sweep_transposed, b, tol)
+
+    x = jax.lax.custom_linear_solve(matrix, b, solve, solve_transposed)
     return x, jax.lax.stop_gradient(jnp.max(jnp.abs(b - matrix(x))))
 
 
-def _iterate(action: Action, preconditioner: Action, b: Array, goal: Array) -> Array:
-    """BiCGSTAB, restarted on its true residual until that is small or falls no more; nothing worse is taken."""
-    size = lambda r: jnp.max(jnp.abs(r))
-    least = goal * size(b)
+def _iterate(action: Action, preconditioner: Action, b: Array, tol: Array) -> Array:
+    """x with a largest residual of `tol` times the largest entry of b, by restarted BiCGSTAB."""
 
-    def restart(state: tuple[Any, ...]) -> tuple[Any, ...]:
-        x, r, now, k, _ = state
-        reach: Any = jnp.maximum(goal, 1e-6)
-        change = bicgstab(action, r, tol=reach, M=preconditioner, maxiter=ITERATIONS)[0]
-        left = b - action(x + change)
-        after = size(left)
-        choose = lambda new, old: jnp.where(after < now, new, old)  # the old where the new is NaN
-        return choose(x + change, x), choose(left, r), choose(after, now), k + 1, ~(after < 0.5 * now)
+    def inner_tol(_: Array) -> Array:
+        # Each restart aims at `tol` itself, but at no more digits than BiCGSTAB holds without drifting.
+        return jnp.maximum(tol, CONSTANTS.hitting_inner_tol)
 
-    x = preconditioner(b)
-    r = b - action(x)
-    start = (x, r, size(r), jnp.zeros((), int), jnp.zeros((), bool))
-    return jax.lax.while_loop(lambda s: (s[2] > least) & (s[3] < ROUNDS) & ~s[4], restart, start)[0]
+    def largest(residual: Array) -> Array:
+        return jnp.max(jnp.abs(residual))
+
+    restarts = Restarts(CONSTANTS.hitting_restarts, CONSTANTS.hitting_iterations, CONSTANTS.hitting_decrease)
+    return restarted_bicgstab(action, preconditioner, b, tol, largest, inner_tol, restarts)
 
 
-def _factor(operator: EdgeOperator, sets: Fields, shares: Fields) -> Backward:
-    held = jnp.any(jnp.stack(sets), axis=0).astype(operator.up[0].dtype)
+def _factor(operator: EdgeOperator, system: _System) -> Backward:
+    """M, with its rates cut at the boundaries of the sets and its lines factored."""
+    held = jnp.any(jnp.stack(system.sets), axis=0).astype(operator.up[0].dtype)
     free = 1 - held
-    up, down = [], []
+    up = []
+    down = []
     for i, axis in enumerate(operator.grid.axes):
-        rising, falling = _cut(operator.up[i], operator.down[i], shares[i].astype(held.dtype))
-        below, above = axis.face_neighbors(free, i)
-        up.append(rising * below)
-        down.append(falling * above)
+        cut_up, cut_down = _cut(operator.up[i], operator.down[i], system.fractions[i].astype(held.dtype))
+        # A path that has reached a set stays there: no rate leads out of it.
+        free_below, free_above = axis.face_neighbors(free, i)
+        up.append(cut_up * free_below)
+        down.append(cut_down * free_above)
     masked = EdgeOperator(operator.grid, tuple(up), tuple(down), None, None)
-    one, out_rates = jnp.ones((), held.dtype), [_leaving(masked, i) for i in range(operator.grid.ndim)]
-    others = lambda i: sum((out_rates[j] for j in range(len(out_rates)) if j != i), start=held)
-    lines = tuple(factor_lines(masked, i, one, others(i)) for i in range(operator.grid.ndim))
-    return Backward(masked, held, lines)
+    return Backward(factor_line_sweep(masked, jnp.ones((), held.dtype), held), held)
 
 
-def _leaving(operator: EdgeOperator, i: int) -> Array:
-    axis = operator.grid.axes[i]
-    return (axis.node_faces(operator.down[i], i)[0] + axis.node_faces(operator.up[i], i)[1]) / _widths(operator, i)
-
-
-def _cut(up: Array, down: Array, share: Array) -> tuple[Array, Array]:
-    """Rates over a part `share` of an edge: (D / (share gap)) B(-+ share P), P = log up - log down."""
+def _cut(up: Array, down: Array, fraction: Array) -> tuple[Array, Array]:
+    """Rates over a part f of an edge of length h, from those of the edge: (D / (f h)) B(-+ f P), P = log(up / down)."""
     tiny = jnp.finfo(up.dtype).tiny
-    drop = jnp.log(jnp.maximum(up, tiny)) - jnp.log(jnp.maximum(down, tiny))
-    whole = up > down  # the larger of the two rates gives D / gap
-    unit = jnp.where(whole, up, down) / bernoulli(-jnp.abs(drop))
-    cut = lambda drop: unit / share * bernoulli(-share * drop)
-    return jnp.where(share < 1, cut(drop), up), jnp.where(share < 1, cut(-drop), down)
+    # A rate that has underflowed has no logarithm: `tiny` stands for it.
+    log_ratio = jnp.log(jnp.maximum(up, tiny)) - jnp.log(jnp.maximum(down, tiny))
+    # D / h from the larger of the two rates, which has not underflowed.
+    larger = jnp.where(up > down, up, down)
+    conductance = larger / bernoulli(-jnp.abs(log_ratio))
 
+    def rate(log_ratio: Array) -> Array:
+        return conductance / fraction * bernoulli(-fraction * log_ratio)
 
-def _widths(operator: EdgeOperator, i: int) -> Array:
-    widths = jnp.asarray(operator.grid.axes[i].weights, operator.up[i].dtype)
-    return widths.reshape(-1, *[1] * (operator.grid.ndim - 1 - i))
+    # Whole edges keep their rates to the last bit.
+    return jnp.where(fraction < 1, rate(log_ratio), up), jnp.where(fraction < 1, rate(-log_ratio), down)
 
 
 def _check(equation: Any, grid: Any, t: Any) -> tuple[FokkerPlanck, Grid, Samples]:
@@ -259,14 +247,15 @@ def _check(equation: Any, grid: Any, t: Any) -> tuple[FokkerPlanck, Grid, Sample
     equation, grid, samples = check_and_sample(equation, grid, volumes, t)
     if not equation.evolves_density:
         raise_value_error("equation", equation, "paths belong to a process", "Give an fp.FokkerPlanck.")
-    if samples is None:  # traced
+    if samples is None:
+        # A traced equation is sampled by the program of the caller.
         samples = volumes.sample(equation, grid, as_array(t), False)
     return equation, grid, samples
 
 
 def _check_error(error: Any, dtype: Any) -> None:
-    """Raise unless a bound on the error, where it can be looked at, is small."""
-    most = 1e-6 if dtype == jnp.float64 else 1e-2
-    if is_concrete(error) and not float(error) <= most:
+    """**Raises** `NumericalFailure` unless a bound on the error, where it is concrete, is small. NaN is not small."""
+    largest = CONSTANTS.largest_error if dtype == jnp.float64 else CONSTANTS.largest_error_single
+    if is_concrete(error) and not float(error) <= largest:
         cure = "Take fewer nodes, larger sets, or double precision."
-        raise NumericalFailure(f"not_converged: the error may be {float(error):.1e}, above {most:g}. {cure}")
+        raise NumericalFailure(f"not_converged: the error may be {float(error):.1e}, above {largest:g}. {cure}")

@@ -1,11 +1,12 @@
 """Sets of points on a grid: which nodes they hold, and where their boundaries cut the edges between nodes.
 
-    share = |part of the edge outside| / |edge|,      1 where an edge stays outside
+    fraction = |part of the edge outside| / |edge|,      1 where an edge stays outside
 
 A set is a function of x to a boolean, whose boundary is found on each edge by bisection, or an array of booleans, whose
 boundary runs through the outermost nodes that it holds.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,15 +19,17 @@ from ..core.checks import is_concrete, raise_value_error
 from ..core.content import read_at
 from ..core.program import sampling_program
 from ..grid import Grid
+from .constants import CONSTANTS
 
-BISECTIONS = 24  # 6e-8 of an edge, below the error of any cut of order two
-NEAREST = 1e-6  # of an edge: the least share, so that no rate across one is infinite
 CURE = "Give lambda x: x[0] < -0.8, say, or an array of booleans of the grid's shape."
 
 
-def read_set(name: str, given: Any, grid: Grid, empty: bool = False) -> tuple[Array, Any]:
-    """A set as an array of booleans `(*shape)`, refused unless it is one with a node in it (or may be `empty`); and the
-    function that gives it as it is now, or None."""
+def read_set(name: str, given: Any, grid: Grid, may_be_empty: bool = False) -> tuple[Array, Any]:
+    """A set as an array of booleans `(*shape)`; and the function that gives it as it is now, or None.
+
+    **Raises** `ValueError` for what is no set on this grid, and for one that holds no node, unless it `may_be_empty`.
+    """
+    # 1. The nodes that it holds; the function is read now, so that later changes of what it refers to do not count.
     function = None
     if callable(given):
         try:
@@ -36,16 +39,16 @@ def read_set(name: str, given: Any, grid: Grid, empty: bool = False) -> tuple[Ar
             cure = "Join conditions by & and |, not by `and`, `or` and `if`."
             raise_value_error(name, given, "it must be a function that JAX can trace", cure)
         except (IndexError, TypeError, ValueError) as error:
-            raise_value_error(
-                name, given, f"it must take a point of {grid.ndim} coordinates, and fails there ({error})", CURE
-            )
+            allowed = f"it must take a point of {grid.ndim} coordinates, and fails there ({error})"
+            raise_value_error(name, given, allowed, CURE)
     else:
         inside = as_array(given, given.dtype) if hasattr(given, "dtype") else given
+    # 2. Only booleans of the shape of the grid are a set. A traced set cannot be counted.
     if not hasattr(inside, "dtype") or inside.dtype != bool:
         raise_value_error(name, given, "it must be a set: a function to a boolean, or an array of booleans", CURE)
     if inside.shape != grid.shape:
         raise_value_error(f"{name}.shape", inside.shape, f"it must be the grid's shape, {grid.shape}", CURE)
-    if is_concrete(inside) and not empty and not np.any(np.asarray(inside)):
+    if is_concrete(inside) and not may_be_empty and not np.any(np.asarray(inside)):
         raise_value_error(name, given, "it holds no node of the grid", "Make it larger, or refine the grid.")
     return inside, function
 
@@ -56,39 +59,59 @@ def _sample(grid: Grid, function: Any) -> Array:
 
 
 @sampling_program
-def edge_shares(grid: Grid, sets: tuple[Array, ...], functions: tuple[Any, ...]) -> tuple[Array, ...]:
+def outside_fractions(grid: Grid, sets: tuple[Array, ...], functions: tuple[Any, ...]) -> tuple[Array, ...]:
     """The part of each edge along each axis that is outside the sets, 1 where it does not enter one. `functions` give
     the sets as they were read, None where one is an array."""
-    return tuple(_shares_along(grid, i, sets, functions) for i in range(grid.ndim))
+    return tuple(_fractions_along(grid, i, sets, functions) for i in range(grid.ndim))
 
 
-def _shares_along(grid: Grid, i: int, sets: tuple[Array, ...], functions: tuple[Any, ...]) -> Array:
+def _fractions_along(grid: Grid, i: int, sets: tuple[Array, ...], functions: tuple[Any, ...]) -> Array:
+    """The same along axis i, `(*faces)`."""
     axis = grid.axes[i]
-    place = lambda u: jnp.asarray(u, float).reshape(-1, *[1] * (grid.ndim - 1 - i))
-    lower, gaps = place(axis.endpoints[0]), place(axis.spacings)
-    share = jnp.ones(axis.face_neighbors(sets[0], i)[0].shape)
+
+    def on_axis(values: Any) -> Array:
+        return jnp.asarray(values, float).reshape(-1, *[1] * (grid.ndim - 1 - i))
+
+    lower_ends = on_axis(axis.endpoints[0])
+    spacings = on_axis(axis.spacings)
+    fraction = jnp.ones(axis.face_neighbors(sets[0], i)[0].shape)
     for inside, function in zip(sets, functions, strict=True):
         if function is None:
-            continue
+            continue  # the boundary of an array runs through nodes: no edge is cut
         below, above = axis.face_neighbors(inside, i)
-        at = lambda part, f=function: _on_edges(f, grid, i, lower + part * gaps)
 
-        def halve(_: Any, bounds: tuple[Array, Array], at: Any = at, below: Any = below) -> tuple[Array, Array]:
-            first, last = bounds
-            middle = (first + last) / 2
-            same = at(middle) == below
-            return jnp.where(same, middle, first), jnp.where(same, last, middle)
+        def inside_at(part: Array, function: Any = function) -> Array:
+            return _on_edges(function, grid, i, lower_ends + part * spacings)
 
-        first, last = jax.lax.fori_loop(0, BISECTIONS, halve, (jnp.zeros_like(share), jnp.ones_like(share)))
-        crossing = (first + last) / 2
+        crossing = _bisect(inside_at, below, fraction)
         outside = jnp.where(below, 1 - crossing, crossing)
-        share = jnp.where(below != above, jnp.minimum(share, outside), share)
-    return jnp.maximum(share, NEAREST)
+        # An edge between two sets is cut by both: the smaller part counts.
+        fraction = jnp.where(below != above, jnp.minimum(fraction, outside), fraction)
+    return jnp.maximum(fraction, CONSTANTS.smallest_fraction)
+
+
+def _bisect(inside_at: Callable[[Array], Array], below: Array, shaped: Array) -> Array:
+    """Where on each edge, as a part of it, a set begins or ends: it is `below` at 0 and not at 1. The answer has the
+    shape of `shaped`."""
+
+    def halve(_: Any, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+        first, last = bounds
+        middle = (first + last) / 2
+        as_below = inside_at(middle) == below
+        return jnp.where(as_below, middle, first), jnp.where(as_below, last, middle)
+
+    # All edges at once, also those that no boundary crosses: their answers are not used.
+    bounds = (jnp.zeros_like(shaped), jnp.ones_like(shaped))
+    first, last = jax.lax.fori_loop(0, CONSTANTS.bisections, halve, bounds)
+    return (first + last) / 2
 
 
 def _on_edges(function: Any, grid: Grid, i: int, position: Array) -> Array:
     """The set `function` at the nodes, coordinate i replaced by `position` `(*faces)`."""
-    nodes = [x.reshape(-1, *[1] * (grid.ndim - 1 - j)) for j, x in enumerate(grid.nodes)]
-    points = [position if j == i else jnp.broadcast_to(nodes[j], position.shape) for j in range(grid.ndim)]
+    # Coordinates of axis j vary along axis j alone; `position` varies along all.
+    points = []
+    for j, nodes in enumerate(grid.nodes):
+        on_axis = nodes.reshape(-1, *[1] * (grid.ndim - 1 - j))
+        points.append(position if j == i else jnp.broadcast_to(on_axis, position.shape))
     points = jnp.stack(points, axis=-1).reshape(-1, grid.ndim)
     return jax.vmap(lambda x: jnp.asarray(function(x)))(points).reshape(position.shape)

@@ -1,4 +1,4 @@
-"""What `evolve` returns."""
+"""`Solution`: the result of `fp.evolve`."""
 
 from typing import Any
 
@@ -7,27 +7,29 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core.apply_along_axis import transform
+from ..core.apply_along_axis import matmul_along_axis
 from ..core.checks import raise_value_error
 from ..core.decision import Decision
 from ..core.late import late
 from ..core.program import compiled
 from ..core.result import CODES
 from ..equation import Equation, FokkerPlanck, divide_by_sqrt_pi
-from ..grid import Grid
+from ..grid import Axis, Grid
 from ..operator import Scheme
 from ..operator.transfer import transfer
 from ..record import OBSERVABLE, Result
+from .constants import CONSTANTS
 
 
 class Solution(Result):
-    """Densities (or waves) at the times asked for, each number with its error.
+    """Densities (or waves) at the requested times, each number with its error.
 
     - `times` `(T,)`; `values` `(T, *shape)`; `error` `(T,)` estimated relative L1 error in time
-    - `observables` `{name: (T, ...)}`: expectations of what was asked for
-    - `space_error`: the estimated relative error in space, where the grid was fitted; None on a grid that was given
-    - `stats`: `mass_drift`, `min_density`, `operator_calls`, and the words `scheme`, `method`, `picture` with reasons
-    - `result`: "successful", or the name of what went wrong
+    - `observables` `{name: (T, ...)}`: expectations of the requested functions
+    - `space_error`: the estimated relative error in space of a fitted grid; None on a grid that was given
+    - `stats`: the numbers `mass_drift`, `min_density` and `operator_calls`, and the sentences `scheme`, `method` and
+      `picture`, which give reasons
+    - `result`: "successful", or the name of the failure
     """
 
     times: Array
@@ -44,10 +46,12 @@ class Solution(Result):
 
     @property
     def stats(self) -> dict[str, Any]:
-        """Numbers and words about the run; numbers are Python floats where they are known."""
-        numbers = {name: _plain(value) for name, value in self.numbers.items()}
-        space = {} if self.space_error is None else {"space_error": self.space_error}
-        return {**numbers, **{name: str(decision) for name, decision in self.decisions}, **space}
+        """Numbers and sentences about the run; numbers are Python floats where they are concrete."""
+        stats: dict[str, Any] = {name: _as_float(value) for name, value in self.numbers.items()}
+        stats |= {name: str(decision) for name, decision in self.decisions}
+        if self.space_error is not None:
+            stats["space_error"] = self.space_error
+        return stats
 
     @property
     def picture(self) -> str:
@@ -69,10 +73,11 @@ class Solution(Result):
 
         `Spectral` evaluates its basis: for a process it interpolates the wave and multiplies by sqrt(pi) at the new
         points. Finite volumes return the averages of a conservative cubic reconstruction: mass is kept to rounding
-        where the boxes agree. **Raises**: `ValueError` for another dimension, or a box that sticks out.
+        where the boxes agree. **Raises**: `ValueError` for another dimension, or a box that is not inside this one.
         """
         spectral = self.scheme.spectral
-        matrices = [transfer(old, new, spectral) for old, new in _pairs(self.grid, grid)]
+        matrices = [transfer(old, new, spectral) for old, new in _axis_pairs(self.grid, grid)]
+        # What was evolved as a wave is interpolated as one, which its basis resolves; sqrt(pi) is known at all points.
         if not (spectral and isinstance(self.equation, FokkerPlanck) and self.picture == "wave"):
             return _apply(matrices, self.values)
         return _through_waves(self.equation, self.grid, grid, matrices, self.times, self.values)
@@ -95,26 +100,26 @@ class Solution(Result):
         )
 
 
-def _pairs(old: Grid, new: Any) -> list[tuple[Any, Any]]:
+def _axis_pairs(old: Grid, new: Any) -> list[tuple[Axis, Axis]]:
+    """Each axis of the old grid with that of the new one. **Raises** `ValueError` unless the new grid lies inside."""
     if not isinstance(new, Grid):
         raise_value_error("grid", new, "it must be an fp.Grid", "Give fp.Grid(fp.Line(-1, 1, 200)), say.")
     if old.ndim != new.ndim:
-        raise_value_error(
-            "grid", new, f"it must have {old.ndim} axes, as the solution has", "Give one axis a dimension."
-        )
-    for before, after in zip(old.axes, new.axes, strict=True):
-        slack = 1e-12 * before.length
+        allowed = f"it must have {old.ndim} axes, as the solution has"
+        raise_value_error("grid", new, allowed, "Give one axis a dimension.")
+    pairs = list(zip(old.axes, new.axes, strict=True))
+    for before, after in pairs:
+        slack = CONSTANTS.box_slack * before.length
         if after.lower < before.lower - slack or after.upper > before.upper + slack:
-            raise_value_error(
-                "grid", after, f"it must lie within {before!r}", "Evolve on a larger box, or ask for a smaller one."
-            )
-    return list(zip(old.axes, new.axes, strict=True))
+            cure = "Evolve on a larger box, or ask for a smaller one."
+            raise_value_error("grid", after, f"it must lie within {before!r}", cure)
+    return pairs
 
 
 @compiled
 def _apply(matrices: list[Any], values: Array) -> Array:
     for i, matrix in enumerate(matrices):
-        values = transform(i, jnp.asarray(matrix, values.real.dtype), values, len(matrices))
+        values = matmul_along_axis(i, jnp.asarray(matrix, values.real.dtype), values, len(matrices))
     return values
 
 
@@ -122,17 +127,26 @@ def _apply(matrices: list[Any], values: Array) -> Array:
 def _through_waves(
     equation: FokkerPlanck, old: Grid, new: Grid, matrices: list[Any], times: Array, values: Array
 ) -> Array:
-    def at(t: Any, densities: Array) -> Array:
-        log_gibbs = lambda grid: grid.sample(lambda x: equation.log_gibbs(x, old.origin, t))
+    """Densities of waves at the nodes of the new grid: the waves are interpolated, and sqrt(pi) is evaluated anew."""
+
+    def log_gibbs(grid: Grid, t: Any) -> Array:
+        return grid.sample(lambda x: equation.log_gibbs(x, old.origin, t))
+
+    def densities_at(t: Any, densities: Array) -> Array:
         log_sqrt_pi = equation.log_sqrt_pi(old, t)
-        log_z = jnp.max(log_gibbs(old)) - 2 * jnp.max(log_sqrt_pi)  # the old grid's: the same density, at other points
+        # The norm of pi on the old grid: on the new one it is the same density, at other points.
+        log_z = jnp.max(log_gibbs(old, t)) - 2 * jnp.max(log_sqrt_pi)
         wave = _apply(matrices, divide_by_sqrt_pi(densities, log_sqrt_pi))
-        return (wave * jnp.exp((log_gibbs(new) - log_z) / 2)).astype(values.dtype)
+        return (wave * jnp.exp((log_gibbs(new, t) - log_z) / 2)).astype(values.dtype)
 
-    return jax.lax.map(lambda frame: at(*frame), (times, values)) if equation.time_dependent else at(0.0, values)
+    if not equation.time_dependent:
+        return densities_at(0.0, values)
+    # One time after the other: each needs fields of its own.
+    return jax.lax.map(lambda frame: densities_at(*frame), (times, values))
 
 
-def _plain(value: Any) -> Any:
+def _as_float(value: Any) -> Any:
+    """A number as a Python float; a tracer, or an array of several numbers, as it is."""
     try:
         return float(value)
     except TypeError:

@@ -5,16 +5,15 @@
 
 The values are Rayleigh quotients, so their derivatives are those of Hellmann and Feynman, dE = <psi| dH |psi>.
 
-One staircase: `validate_modes` reads the equation's functions and samples them, `first_candidate` chooses a scheme and
-a solver, `_run` takes arrays alone, `next_candidate` looks at what came out, and `_with_small_gap` gives a gap that is
-small beside the other levels all its digits.
+The stages: `validate_modes` reads the equation's functions and samples them, `first_candidate` chooses a scheme and a
+solver, `_run` solves with arrays alone, `next_candidate` examines the outcome and may choose again, and
+`_with_small_gap` computes a gap that is much smaller than the other levels to full relative accuracy.
 """
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,8 +27,8 @@ from ..core.result import code, raise_failure
 from ..core.types import Count, Real
 from ..eigen import (
     DESCRIPTIONS,
-    SAME,
     Levels,
+    frozen,
     lacks_digits,
     levels,
     levels_through_factor,
@@ -40,21 +39,14 @@ from ..eigen import (
     sampled_line_gap,
     tridiagonal_modes,
 )
+from ..eigen.constants import CONSTANTS as EIGEN
 from ..equation import Equation, FokkerPlanck
 from ..fit import fit
 from ..grid import Axis, Grid, Line
 from ..operator import EdgeOperator, Operator, Scheme, Spectral
 from ..plan.spectrum_plan import Candidate, ModesRequest, Outcome, first_candidate, next_candidate, validate_modes
+from .constants import CONSTANTS
 from .spectrum_result import Spectrum
-
-# Of the level after it, below which the gap of a line is taken from the kernel of its partner: from there on a level
-# of 1e-10 relative error, or one of A, may not hold all digits of it (a free choice).
-TINY = 1e-6
-# How many more nodes tell the error in space: on spectral grids, where errors fall by orders of magnitude, and on
-# volumes, where they fall by four and the difference is three quarters of the error.
-FINER_SPECTRAL, FINER_VOLUMES = 1.5, 2.0
-WIDER = 1.1  # how much wider a line is then: e^-x^2 falls by orders of magnitude over a tenth of a box that holds it
-FITTED = 1e-8  # to which a grid is fitted where no tol is given, as by `fp.fit_grid`
 
 
 @full_precision
@@ -72,15 +64,15 @@ def spectrum(
 
     **Arguments**: `equation` an `fp.FokkerPlanck`, `fp.Schrodinger` or `fp.ScoreHamiltonian`; `grid` where to solve
     it, fitted to `tol` (or 1e-8) if None, but not for a score; `k` at most the number of points; `t` the time at which
-    a moving potential, force or score is frozen; `scheme` as in `fp.evolve`; `tol` the relative error of the values,
-    1e-10 (1e-4 without x64); `refine` also solves on a finer and wider grid, for `space_errors`. **Returns** a
+    a time-dependent potential, force or score is taken; `scheme` as in `fp.evolve`; `tol` the relative error of the
+    values, 1e-10 (1e-4 without x64); `refine` also solves on a finer and wider grid, for `space_errors`. **Returns** a
     `Spectrum`. **Raises** `ValueError` for bad arguments, `NumericalFailure` if the residuals stay too large.
 
     **Keeps**: values ascending, real for a reversible process; degenerate levels come complete, and `multiplicities`
-    tells when k has cut them. Levels are taken through A, H = A^T A, so that a small gap keeps its digits down to
-    eps |H|, and on a line with closed ends at any size. `jit`, `vmap`, `grad` and `jvp` reach the values; the vectors
-    are not differentiated. **Cost**: size^3 up to 1024 points or on one spectral axis; beyond that ten to thirty
-    products of a block of 3k/2 fields. **Reference**: Risken (1989), sections 5.5 and 6.6.
+    counts them also beyond the k-th. Levels are taken through A, H = A^T A, so that a small gap keeps its digits down
+    to eps |H|, and on a line with no-flux boundaries at any size. `jit`, `vmap`, `grad` and `jvp` reach the values; the
+    vectors are not differentiated. **Cost**: size^3 up to 1024 points or on one spectral axis; beyond that ten to
+    thirty products of a block of 3k/2 fields. **Reference**: Risken (1989), sections 5.5 and 6.6.
 
     ```python
     import fpsolve as fp
@@ -88,21 +80,25 @@ def spectrum(
     modes = fp.spectrum(fp.FokkerPlanck(fp.DoubleWell(3.0)), fp.Grid(fp.Line(-2.5, 2.5, 64)), 4)
     ```
     """
-    fitted = fit(equation, None, FITTED if tol is None else tol, k=k, t=t) if grid is None else None
-    request = validate_modes(equation, grid if fitted is None else fitted.grid, k, t, scheme, tol)
+    if grid is None:
+        fitted = fit(equation, None, CONSTANTS.default_fit_tol if tol is None else tol, k=k, t=t)
+        request = validate_modes(equation, fitted.grid, k, t, scheme, tol)
+        found, _ = solve(request)
+        # The fit has estimated the error in space already: nothing is refined.
+        space_errors = as_array(fitted.space_error * _absolute(found.values), request.dtype)
+        decisions = (*found.decisions, ("grid", Decision("fitted", fitted.description)))
+        return dataclasses.replace(found, space_errors=space_errors, decisions=decisions)
+    request = validate_modes(equation, grid, k, t, scheme, tol)
     found, _ = solve(request)
-    if fitted is not None:
-        errors = fitted.space_error * _size(found.values)
-        decisions = (*found.decisions, ("grid", Decision("fitted", fitted.words)))
-        return dataclasses.replace(found, space_errors=as_array(errors, request.dtype), decisions=decisions)
     if not refine:
         return found
+    # The same on a grid whose errors are much smaller: the difference is the error of this one.
     spectral = dict(found.decisions)["scheme"].choice == Spectral.__name__
-    finer = Grid(*(_finer(axis, spectral) for axis in request.grid.axes))
-    better, _ = solve(validate_modes(equation, finer, k, t, scheme, tol))
+    finer_grid = Grid(*(_finer(axis, spectral) for axis in request.grid.axes))
+    better, _ = solve(validate_modes(equation, finer_grid, k, t, scheme, tol))
     xp = host_module(found.values, better.values)
-    errors = _size(xp.asarray(found.values) - xp.asarray(better.values))
-    return dataclasses.replace(found, space_errors=as_array(errors, request.dtype))
+    space_errors = _absolute(xp.asarray(found.values) - xp.asarray(better.values))
+    return dataclasses.replace(found, space_errors=as_array(space_errors, request.dtype))
 
 
 def spectral_gap(equation: Equation, grid: Grid | None = None, *, t: Any = 0.0) -> Array:
@@ -128,17 +124,21 @@ def spectral_gap(equation: Equation, grid: Grid | None = None, *, t: Any = 0.0) 
 
 def solve(request: ModesRequest) -> tuple[Spectrum, Operator]:
     """The slow modes of a validated request, and the operator that they belong to."""
+    # 1. Solve, and choose again while the outcome asks for it. Traced numbers cannot be examined: one candidate.
     tried = first_candidate(request)
     outcome = _run(tried)
     while request.concrete and (better := next_candidate(tried, outcome)) is not None:
         tried = better
         outcome = _run(tried)
+
+    # 2. A small gap, and the residuals.
     outcome = _with_small_gap(tried, outcome)
     if is_concrete(outcome.converged) and not bool(outcome.converged):
         worst = float(np.max(np.asarray(outcome.levels.residuals)))
         raise_failure(as_array(code("not_converged"), int), f"largest residual {worst:.1e}.")
-    # Densities and the squares of waves hold as much in each cell: those of a process that is not reversible are
-    # densities.
+
+    # 3. The result, in the units of the user. In those of the solver a cell holds the mass of a density, or the square
+    # of a wave; the modes of a process that is not reversible are densities.
     cell = request.sampled.cell if tried.solver == "relaxation" else math.sqrt(request.sampled.cell)
     found = Spectrum(
         values=outcome.levels.values,
@@ -156,81 +156,133 @@ def solve(request: ModesRequest) -> tuple[Spectrum, Operator]:
 
 
 def _run(candidate: Candidate) -> Outcome:
-    """Solve; arrays and static shapes alone go into the programs."""
-    request, operator = candidate.request, candidate.operator
+    """Solve; only arrays and static shapes go into the programs."""
+    request = candidate.request
+    operator = candidate.operator
     tol = as_array(request.tol, request.dtype)
+    evolves_density = request.equation.evolves_density
     if candidate.solver == "relaxation":
         return _relax(operator, request.k, tol)
-    # Through A at once where H is A^T A anyway, and where no number can be looked at.
+    # Levels are taken through A at once where H is A^T A anyway, and where numbers are traced, because then the program
+    # itself must decide. Otherwise A is built only if the digits of H do not suffice (`_with_small_gap`).
     factored = candidate.factored if operator.is_factored or not request.concrete else None
     if candidate.solver == "tridiagonal":
         assert isinstance(operator, EdgeOperator)
         waves = tridiagonal_modes(operator, candidate.size)
-        return _levels_of(operator, factored, waves, as_array(True, bool), request.k, request.process)
-    return _solve(operator, factored, candidate.solver, request.k, candidate.size, tol, request.process)
+        found = _Waves(waves, as_array(True, bool))
+        return _levels_of(operator, factored, found, request.k, evolves_density)
+    return _solve(operator, factored, candidate.solver, request.k, candidate.size, tol, evolves_density)
+
+
+class _Waves(NamedTuple):
+    """Approximate modes `(m, *shape)`, and whether the wanted ones have `converged`."""
+
+    waves: Array
+    converged: Array
 
 
 @shape_program
 def _relax(operator: Operator, k: int, tol: Array) -> Outcome:
-    modes, no = relaxation_modes(operator, k, tol, tol.dtype), jnp.zeros((), bool)
+    """Complex rates and densities, for a process that is not reversible."""
+    modes = relaxation_modes(operator, k, tol, tol.dtype)
     values = modes.values
-    counts = jnp.sum(jnp.abs(values[:, None] - values) <= SAME * jnp.abs(values), axis=1)
-    found = Levels(values, modes.vectors, modes.residuals, modes.errors, jnp.zeros_like(modes.errors), counts)
-    return Outcome(found, jnp.zeros(0), modes.observables, modes.converged, no, no, no)
+    same_level = EIGEN.same_level * jnp.abs(values)
+    multiplicities = jnp.sum(jnp.abs(values[:, None] - values) <= same_level, axis=1)
+    found = Levels(
+        values=values,
+        vectors=modes.vectors,
+        residuals=modes.residuals,
+        errors=modes.errors,
+        rounding=jnp.zeros_like(modes.errors),
+        multiplicities=multiplicities,
+    )
+    # The flags belong to real levels: nothing is computed again.
+    no = jnp.zeros((), bool)
+    return Outcome(
+        levels=found,
+        waves=jnp.zeros(0),
+        left=modes.observables,
+        converged=modes.converged,
+        cut=no,
+        imprecise=no,
+        tiny=no,
+    )
 
 
 @shape_program
 def _solve(
-    operator: Operator, factored: Operator | None, solver: str, k: int, size: int, tol: Array, process: bool
+    operator: Operator,
+    factored: Operator | None,
+    solver: str,
+    k: int,
+    size: int,
+    tol: Array,
+    evolves_density: bool,
 ) -> Outcome:
-    frozen = jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_array(leaf) else leaf, operator)
-    waves, converged = lowest_modes(solver, frozen, k, size, tol)
-    return _outcome(levels(operator, factored, waves), waves, converged, k, operator, process)
+    """Approximate modes by a solver, and levels from them. Only the levels are differentiated."""
+    found = _Waves(*lowest_modes(solver, frozen(operator), k, size, tol))
+    return _outcome(levels(operator, factored, found.waves), found, k, operator, evolves_density)
 
 
 @shape_program
-def _levels_of(
-    operator: Operator, factored: Operator | None, waves: Array, converged: Array, k: int, process: bool
-) -> Outcome:
-    return _outcome(levels(operator, factored, waves), waves, converged, k, operator, process)
+def _levels_of(operator: Operator, factored: Operator | None, found: _Waves, k: int, evolves_density: bool) -> Outcome:
+    """Levels from modes that were found outside a program."""
+    return _outcome(levels(operator, factored, found.waves), found, k, operator, evolves_density)
 
 
 @shape_program
 def _again_through_factor(
-    operator: Operator, factored: Operator, waves: Array, converged: Array, k: int, process: bool
+    operator: Operator, factored: Operator, found: _Waves, k: int, evolves_density: bool
 ) -> Outcome:
-    return _outcome(levels_through_factor(operator, factored, waves), waves, converged, k, operator, process)
+    """Levels from the same modes, now through A."""
+    return _outcome(levels_through_factor(operator, factored, found.waves), found, k, operator, evolves_density)
 
 
-def _outcome(found: Levels, waves: Array, converged: Array, k: int, operator: Operator, process: bool) -> Outcome:
+def _outcome(computed: Levels, found: _Waves, k: int, operator: Operator, evolves_density: bool) -> Outcome:
+    """The k wanted of the computed levels, and the flags that decide what happens next."""
+    values = computed.values
     no = jnp.zeros((), bool)
-    cut = imprecise = tiny = no
-    values, grid = found.values, operator.grid
-    if k < len(values) < grid.size:  # the k-th level may be one of more than were computed
-        cut = values[-1] - values[k - 1] <= SAME * jnp.abs(values[-1])
-    if process and len(values) > 2:
-        imprecise = lacks_digits(values, found.rounding)
-        if _is_closed_line(grid):
-            tiny = jax.lax.stop_gradient(values[1] < TINY * values[2])
-    wanted = Levels(*(array[:k] for array in found))
-    return Outcome(wanted, waves, None, converged, cut, imprecise, tiny)
+    # The k-th level may belong to a cluster of which not all levels were computed.
+    cut = no
+    if k < len(values) < operator.grid.size:
+        cut = values[-1] - values[k - 1] <= EIGEN.same_level * jnp.abs(values[-1])
+    # The digits of the gap, which the levels after it do not need.
+    imprecise = tiny = no
+    if evolves_density and len(values) > 2:
+        imprecise = lacks_digits(values, computed.rounding)
+        if _is_no_flux_line(operator.grid):
+            tiny = jax.lax.stop_gradient(values[1] < CONSTANTS.tiny_gap * values[2])
+    wanted = Levels(*(array[:k] for array in computed))
+    return Outcome(
+        levels=wanted,
+        waves=found.waves,
+        left=None,
+        converged=found.converged,
+        cut=cut,
+        imprecise=imprecise,
+        tiny=tiny,
+    )
 
 
 def _with_small_gap(tried: Candidate, outcome: Outcome) -> Outcome:
-    """The same with a gap that has all its digits: through A where H leaves too few, and on a line from the kernel of
-    the partner where A does."""
+    """The same with a gap that has all its digits: through A where H leaves too few, and on a line from the partner
+    kernel where A leaves too few."""
     request = tried.request
-    if tried.solver == "relaxation" or not request.process or request.k < 2:
+    evolves_density = request.equation.evolves_density
+    if tried.solver == "relaxation" or not evolves_density or request.k < 2:
         return outcome
-    # Under a transformation nothing can be looked at: the programs decide about both themselves.
+    # Through A. In a traced program `levels` has decided about this already.
     if request.concrete and bool(outcome.imprecise) and not tried.operator.is_factored:
         factored = tried.factored
         if factored is not None:
-            waves, converged = outcome.waves, outcome.converged
-            outcome = _again_through_factor(tried.operator, factored, waves, converged, request.k, request.process)
-    if not _is_closed_line(request.grid) or (request.concrete and not bool(outcome.tiny)):
+            found = _Waves(outcome.waves, outcome.converged)
+            outcome = _again_through_factor(tried.operator, factored, found, request.k, evolves_density)
+
+    # From the partner kernel, which only a line with no-flux boundaries has. Traced programs decide by `outcome.tiny`.
+    if not _is_no_flux_line(request.grid) or (request.concrete and not bool(outcome.tiny)):
         return outcome
     if isinstance(tried.operator, EdgeOperator) and request.scheme is not None:
+        # The user chose these finite volumes: the gap and its mode are those of their own chain.
         return outcome._replace(levels=_lattice_gap(outcome.levels, outcome.tiny, tried.operator))
     # Where no scheme was given, a small gap is that of the continuum.
     assert isinstance(request.equation, FokkerPlanck)
@@ -248,6 +300,7 @@ def _lattice_gap(found: Levels, tiny: Array, operator: EdgeOperator) -> Levels:
         vectors = found.vectors.at[1].set(jax.lax.stop_gradient(gap.mode))
         return _with_gap(found, gap.gap, gap.error)._replace(vectors=vectors)
 
+    # The kernel is applied only where it is needed.
     return jax.lax.cond(tiny, replaced, lambda: found)
 
 
@@ -262,24 +315,27 @@ def _continuum_gap(found: Levels, tiny: Array, samples: Any, axis: Axis) -> Leve
     return jax.lax.cond(tiny, replaced, lambda: found)
 
 
-def _with_gap(found: Levels, gap: Array, error: Array) -> Levels:
+def _with_gap(found: Levels, gap: Array, relative_error: Array) -> Levels:
+    """Levels with another value of the second one."""
     value = gap.astype(found.values.dtype)
-    errors = found.errors.at[1].set(jax.lax.stop_gradient(value * error))
+    errors = found.errors.at[1].set(jax.lax.stop_gradient(value * relative_error))
     return found._replace(values=found.values.at[1].set(value), errors=errors)
 
 
-def _is_closed_line(grid: Grid) -> bool:
+def _is_no_flux_line(grid: Grid) -> bool:
+    """Whether the partner kernel exists: it belongs to a chain between two ends."""
     return grid.ndim == 1 and grid.axes[0].boundary == "no_flux"
 
 
-def _size(values: Any) -> Any:
+def _absolute(values: Any) -> Any:
     return host_module(values).abs(values)
 
 
 def _finer(axis: Axis, spectral: bool) -> Axis:
     """More nodes, and on a line a wider box, so that both errors show."""
-    finer = axis.refine(FINER_SPECTRAL if spectral else FINER_VOLUMES)
+    finer = axis.refine(CONSTANTS.refinement_spectral if spectral else CONSTANTS.refinement_volumes)
     if not axis.unbounded:
         return finer
-    reach = (WIDER - 1) / 2 * axis.length
-    return Line(axis.lower - reach, axis.upper + reach, round(finer.n * WIDER))
+    # A wider box with as many more nodes: the spacing is that of `finer`.
+    margin = (CONSTANTS.widening - 1) / 2 * axis.length
+    return Line(axis.lower - margin, axis.upper + margin, round(finer.n * CONSTANTS.widening))

@@ -12,8 +12,7 @@ from ..core.decision import Decision
 from ..equation import Equation
 from ..grid import Grid
 from ..record import Result
-
-EMPTY = 1e-10  # of the largest value of psi_0, below which psi_k / psi_0 is rounding
+from .constants import CONSTANTS
 
 
 class Spectrum(Result):
@@ -23,9 +22,9 @@ class Spectrum(Result):
       not reversible, conjugate pairs side by side
     - `vectors` `(k, *shape)`: modes of H, of unit norm in the grid's weights; densities (right modes of L, the first
       of mass 1) for a process that is not reversible
-    - `residuals` `(k,)`: |H psi - E psi|; `errors` `(k,)`: a bound on the error of each value as one of this grid
+    - `residuals` `(k,)`: |H psi - E psi|; `errors` `(k,)`: a bound on the error of each value as a level of this grid
     - `multiplicities` `(k,)`: how many levels agree with each to one part in a million, counted beyond the k-th
-    - `space_errors` `(k,)`: the estimated error that the grid makes, where it was asked for or fitted, else None
+    - `space_errors` `(k,)`: the estimated error of the grid, with `refine` or on a fitted grid, else None
     - `gap`: E_1 - E_0, or the real part of the slowest rate; `poincare`: the Poincaré constant D / gap
     - `timescales` `(k - 1,)`, `observables` `(k, *shape)`, `stationary` `(*shape)`: of processes
     - `stats`: the scheme, the method and a fitted grid in sentences; `decisions`: pairs of a name and the `Decision`
@@ -44,12 +43,13 @@ class Spectrum(Result):
 
     @property
     def gap(self) -> Array:
-        """E_1 - E_0, a scalar. **Raises** `ValueError` if fewer than two levels were asked for."""
+        """E_1 - E_0, a scalar. **Raises** `ValueError` if fewer than two levels were computed."""
         if len(self.values) < 2:
             raise_value_error("k", len(self.values), "a gap needs two levels", "Ask for k=2 or more.")
         values = self._real_values
-        known = self.equation.evolves_density and not self._absorbs
-        return as_array(values[1] if known else values[1] - values[0], values.dtype)
+        # The lowest level of a process that keeps its mass is zero: a difference would only add its rounding.
+        lowest_is_zero = self.equation.evolves_density and not self._absorbs
+        return as_array(values[1] if lowest_is_zero else values[1] - values[0], values.dtype)
 
     @property
     def poincare(self) -> Array:
@@ -65,8 +65,8 @@ class Spectrum(Result):
     @property
     def timescales(self) -> Array:
         """The implied timescales 1 / Re lambda_n of the modes after the stationary one, `(k - 1,)`, descending: the
-        times in which what is left of each falls to 1/e. **Raises** `ValueError` for a Schrödinger equation."""
-        self._require_process("implied timescales")
+        times in which each decays to 1/e. **Raises** `ValueError` for a Schrödinger equation."""
+        self._require_density("implied timescales")
         values = self._real_values
         return as_array(1 / values[1:], values.dtype)
 
@@ -79,18 +79,19 @@ class Spectrum(Result):
         **Raises** `ValueError` for a Schrödinger equation. **Reference**: Schütte and Sarich, Metastability and Markov
         State Models (2013), section 3.
         """
-        self._require_process("slow observables")
+        self._require_density("slow observables")
         if self.left is not None:
             return self.left
-        root = self.vectors[0]
-        floor = EMPTY * jnp.max(jnp.abs(root))
-        return self.vectors * root / (root**2 + floor**2)
+        # psi_n / psi_0, regularised: psi_0^2 + floor^2 does not vanish where psi_0 underflows.
+        ground = self.vectors[0]
+        floor = CONSTANTS.negligible_ground * jnp.max(jnp.abs(ground))
+        return self.vectors * ground / (ground**2 + floor**2)
 
     @property
     def stationary(self) -> Array:
         """The stationary density, `(*shape)`, of mass 1. **Raises** `ValueError` for a Schrödinger equation, or where
         mass leaves."""
-        self._require_process("a stationary density")
+        self._require_density("a stationary density")
         if self._absorbs:
             raise_value_error(
                 "grid", self.grid, "a stationary density does not exist: an axis absorbs", "Use .vectors[0]."
@@ -104,19 +105,19 @@ class Spectrum(Result):
         return {name: _sentence(name, decision) for name, decision in self.decisions}
 
     def details(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Nothing more."""
+        """None: all of a spectrum is in its fields."""
         return {}, {}
 
     @property
     def _real_values(self) -> Any:
-        """Real parts of the values; numpy's, where they are no tracers."""
+        """Real parts of the values; numpy's, unless they are tracers."""
         return host_module(self.values).asarray(self.values).real
 
     @property
     def _absorbs(self) -> bool:
         return self.grid.absorbs
 
-    def _require_process(self, wanted: str) -> None:
+    def _require_density(self, wanted: str) -> None:
         if not self.equation.evolves_density:
             raise_value_error("equation", self.equation, f"{wanted} belong to a process", "Give an fp.FokkerPlanck.")
 

@@ -1,4 +1,4 @@
-"""Stepping moving operators: collocation, Magnus steps, breakpoints; and runs from one reported time to the next."""
+"""Time stepping of moving problems by collocation or midpoint steps, and the drivers that integrate to all times."""
 
 from .magnus import Magnus as Magnus
 from .problem import Problem as Problem

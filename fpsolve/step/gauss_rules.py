@@ -1,4 +1,4 @@
-"""Integrals of exponentials times polynomials over a step, at the Gauss points that collocation stands on.
+"""Integrals of exponentials times polynomials over a step, at the Gauss points of a collocation step.
 
     Q_km(E) = int_0^{t_k} e^{-(t_k - u) E} l_m(u) du,      l_m the Lagrange polynomials of the points t_m
 
@@ -15,49 +15,74 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-SERIES, TURN = 24, 3.0  # terms of the series of phi, and where the recurrence takes over from it
+from .constants import CONSTANTS
 
 
 def tables(energies: Array, length: Array, widths: Array, which: Array, powers: Array) -> tuple[Array, Array]:
     """e^{-t_k E} `(n + 1, *shape)` and Q_km(E) `(n + 1, n, *shape)` at the n points of a step and at its end.
 
+    **Arguments**: `energies`, the values of E; `length`, of the step; the rest is one row of a `Pair`.
+
     From point to point: Q_{k+1} = e^{-d E} Q_k + the integral over the interval d between them, which expanding l_m in
     powers makes a sum of phi_j(d E), phi_j(z) = int_0^1 e^{-(1-u)z} u^{j-1} / (j-1)! du.
     """
     n = powers.shape[1]
+    # The phi functions of every different width once, `(n + 1, widths, *shape)`.
     phis = _phis(length * widths.reshape(-1, *(1,) * energies.ndim) * energies, n)
 
-    def onward(carry: tuple[Array, Array], given: tuple[Array, Array]) -> tuple[tuple[Array, Array], Any]:
-        at, powers = given
-        phi = phis[:, at]
-        carry = phi[0] * carry[0], phi[0] * carry[1] + length * jnp.tensordot(powers, phi[1:], 1)
-        return carry, carry
+    def to_next_point(carry: tuple[Array, Array], given: tuple[Array, Array]) -> tuple[tuple[Array, Array], Any]:
+        decay, integrals = carry
+        interval, powers = given
+        phi = phis[:, interval]
+        after = phi[0] * decay, phi[0] * integrals + length * jnp.tensordot(powers, phi[1:], 1)
+        return after, after
 
     start = (jnp.ones_like(phis[0, 0]), jnp.zeros((n, *energies.shape), phis.dtype))
-    return jax.lax.scan(onward, start, (which, powers.astype(phis.dtype)))[1]
+    return jax.lax.scan(to_next_point, start, (which, powers.astype(phis.dtype)))[1]
 
 
 def _phis(z: Array, m: int) -> Array:
-    """phi_0 .. phi_m at -z: upwards from the exponential for large z, downwards from a series for small."""
-    small = jnp.abs(z) < TURN
-    near, far = jnp.where(small, z, 0), jnp.where(small, TURN, z)
-    top = jnp.zeros_like(z)
-    for i in range(SERIES, 0, -1):
-        top = -near / (m + i) * (1 + top)
-    top = (1 + top) / math.factorial(m)
-    inverse = jnp.asarray([1 / math.factorial(j) for j in range(m)], near.real.dtype)
-    twice = lambda step: lambda carry, c: (step(carry, c),) * 2
-    below = jax.lax.scan(twice(lambda phi, c: c - near * phi), top, inverse[::-1])[1][::-1]
+    """phi_0 .. phi_m at -z, `(m + 1, *shape)`, by two recurrences.
+
+    Upwards, phi_{j+1} = (1 / j! - phi_j) / z, digits cancel where z is small. Downwards, phi_j = 1 / j! - z phi_{j+1}
+    from a series for phi_m, errors are amplified where z is large. Each is evaluated where it is stable, and at a
+    harmless z elsewhere, so that neither makes an infinity, which would turn derivatives of the `where` into NaNs.
+    """
+    small = jnp.abs(z) < CONSTANTS.phi_switch
+    near = jnp.where(small, z, 0)
+    far = jnp.where(small, CONSTANTS.phi_switch, z)
+
+    # The series of phi_m by Horner's rule.
+    highest = jnp.zeros_like(z)
+    for i in range(CONSTANTS.phi_terms, 0, -1):
+        highest = -near / (m + i) * (1 + highest)
+    highest = (1 + highest) / math.factorial(m)
+
+    def down(phi: Array, inverse_factorial: Array) -> tuple[Array, Array]:
+        lower = inverse_factorial - near * phi
+        return lower, lower
+
+    def up(phi: Array, inverse_factorial: Array) -> tuple[Array, Array]:
+        higher = (inverse_factorial - phi) / far
+        return higher, higher
+
+    inverse_factorials = jnp.asarray([1 / math.factorial(j) for j in range(m)], near.real.dtype)
+    below = jax.lax.scan(down, highest, inverse_factorials[::-1])[1][::-1]
     first = jnp.exp(-far)
-    above = jax.lax.scan(twice(lambda phi, c: (c - phi) / far), first, inverse)[1]
-    return jnp.where(small, jnp.concatenate([below, top[None]]), jnp.concatenate([first[None], above]))
+    above = jax.lax.scan(up, first, inverse_factorials)[1]
+    return jnp.where(small, jnp.concatenate([below, highest[None]]), jnp.concatenate([first[None], above]))
 
 
 class Pair(NamedTuple):
-    """Gauss rules on [0, 1] with n - 1 points, the last of them twice, and with n.
+    """Gauss rules on [0, 1] with n - 1 points and with n, in arrays of one shape; the first axis is the rule.
 
-    `widths` of the different intervals between 0, the points and 1; `which` of them each interval has; `powers`, the
-    width times j! times the coefficient of u^j of l_i on each; `onward`, from coarser points to finer.
+    The rule of n - 1 points holds its last point twice, with weight zero for the second.
+
+    - `points` `(2, n)`
+    - `widths` `(2, w)`: the different lengths of the intervals between 0, the points and 1, filled up with zeros
+    - `which` `(2, n + 1)`: the index of each interval in `widths`
+    - `powers` `(2, n + 1, n, n)`: width times j! times the coefficient of u^j of l_i on each interval
+    - `onward` `(n, n)`: interpolation from the points of the first rule to those of the second
     """
 
     points: np.ndarray
@@ -70,17 +95,33 @@ class Pair(NamedTuple):
 @functools.lru_cache(maxsize=16)
 def pair(n: int) -> Pair:
     """The rules of n - 1 and of n points."""
+    # From [-1, 1] to [0, 1].
     coarse, fine = ((np.polynomial.legendre.leggauss(k)[0] + 1) / 2 for k in (n - 1, n))
     points = np.stack([np.append(coarse, coarse[-1]), fine])
-    pieces = [_pieces(points[0], n - 1), _pieces(points[1], n)]
-    most = max(len(widths) for widths, _, _ in pieces)
-    widths = np.stack([np.append(widths, np.zeros(most - len(widths))) for widths, _, _ in pieces])
-    onward = np.append(np.asarray(lagrange(coarse, fine)), np.zeros((n, 1)), 1)
-    return Pair(points, widths, np.stack([p[1] for p in pieces]), np.stack([p[2] for p in pieces]), onward)
+    rules = [_intervals(points[0], n - 1), _intervals(points[1], n)]
+    longest = max(len(rule.widths) for rule in rules)
+    return Pair(
+        points=points,
+        widths=np.stack([np.append(rule.widths, np.zeros(longest - len(rule.widths))) for rule in rules]),
+        which=np.stack([rule.which for rule in rules]),
+        powers=np.stack([rule.powers for rule in rules]),
+        onward=np.append(np.asarray(lagrange(coarse, fine)), np.zeros((n, 1)), 1),
+    )
 
 
-def _pieces(points: np.ndarray, distinct: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    edges, n = np.concatenate([[0.0], points, [1.0]]), len(points)
+class _Intervals(NamedTuple):
+    """`widths`, `which` and `powers` of one rule, as in `Pair`."""
+
+    widths: np.ndarray
+    which: np.ndarray
+    powers: np.ndarray
+
+
+def _intervals(points: np.ndarray, distinct: int) -> _Intervals:
+    """The intervals between 0, the points and 1, and the polynomials of the first `distinct` points on them."""
+    edges = np.concatenate([[0.0], points, [1.0]])
+    n = len(points)
+    # l_i on each interval, in powers of the fraction u of that interval. The additional point has no polynomial.
     powers = np.zeros((n + 1, n, n))
     for k, (left, right) in enumerate(itertools.pairwise(edges)):
         for i in range(distinct):
@@ -88,12 +129,14 @@ def _pieces(points: np.ndarray, distinct: int) -> tuple[np.ndarray, np.ndarray, 
             for other in np.delete(points[:distinct], i):
                 row = np.convolve(row, np.array([left - other, right - left]) / (points[i] - other))
             powers[k, i, :distinct] = (right - left) * row * [math.factorial(j) for j in range(distinct)]
+    # Gauss rules are symmetric, so half of the widths occur twice. Rounding to 14 digits makes such a pair equal, and
+    # the exponentials of a width are then computed once.
     widths, which = np.unique(np.round(np.diff(edges), 14), return_inverse=True)
-    return widths, which, powers
+    return _Intervals(widths, which, powers)
 
 
 def lagrange(points: np.ndarray, x: Any) -> Any:
-    """The Lagrange polynomials of `points` at x `(k,)`: a matrix `(k, m)`."""
+    """The Lagrange polynomials of `points` `(m,)` at x `(k,)`, an array of numpy or of JAX: a matrix `(k, m)`."""
     others = [np.delete(points, i) for i in range(len(points))]
     columns = [math.prod((x - a) / (p - a) for a in rest) for p, rest in zip(points, others, strict=True)]
     stack = np.stack if isinstance(x, np.ndarray) else jnp.stack

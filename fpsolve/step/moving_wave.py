@@ -1,6 +1,8 @@
-"""What a moving wave is measured by: its well with the term of theorem T13, what it is relative to, sizes, distances.
+"""What the steps of a moving wave need to know at one time: its potential term, its size, and distances.
 
-d_t psi = -(H_t + d_t log sqrt(pi_t)) psi,      p = sqrt(pi_t) psi
+    d_t psi = -(H_t + d_t log sqrt(pi_t)) psi,      p = sqrt(pi_t) psi          (theorem T13)
+
+Errors are measured in the density p, as relative L1 distances. A wave of a Schrödinger equation is measured as it is.
 """
 
 from typing import Any
@@ -14,42 +16,53 @@ from ..propagate.base import Picture
 from .problem import Problem
 
 
-def moving_well(problem: Problem, t: Array, dtype: Any) -> Array:
-    """V + d_t log sqrt(pi) at time t, `(*shape)`."""
+def moving_potential_term(problem: Problem, t: Array, dtype: Any) -> Array:
+    """V + d_t log sqrt(pi) at time t, `(*shape)`; V alone for a Schrödinger equation."""
     assert isinstance(problem.operator, OperatorPath)
-    well = problem.operator.samples(t).well
-    assert well is not None, "a wave has a well"
+    potential_term = problem.operator.samples(t).potential_term
+    assert potential_term is not None, "a wave has a potential term"
     if problem.picture is not Picture.GIBBS_WAVE:
-        return well.astype(dtype)
-    rate = jax.jvp(lambda s: relative_to(problem, s, dtype), (t,), (jnp.ones_like(t),))[1]
-    return well.astype(dtype) + rate
+        return potential_term.astype(dtype)
+    # The derivative in time by forward mode: it is exact, and costs one more evaluation.
+    rate = jax.jvp(lambda s: log_sqrt_gibbs(problem, s, dtype), (t,), (jnp.ones_like(t),))[1]
+    return potential_term.astype(dtype) + rate
 
 
-def relative_to(problem: Problem, t: Array, dtype: Any) -> Array:
-    """log sqrt(pi) + constant: what a process's wave is relative to within a step."""
+def log_sqrt_gibbs(problem: Problem, t: Array, dtype: Any) -> Array:
+    """log sqrt(pi_t) up to a constant in x, `(*shape)`.
+
+    Within a step the constant is left out: a normalisation at every point of the step would cost a reduction each, and
+    the change of the constant over the whole step is one number.
+    """
     assert isinstance(problem.operator, OperatorPath)
     return problem.operator.log_gibbs(t).astype(dtype) / 2
 
 
-def reach_of_wave(problem: Problem, field: Array, t: Array) -> Array:
-    """|sqrt(pi)| |psi| / |sqrt(pi) psi|_1, by which errors of waves are enlarged; sqrt(1 + chi2) for a density."""
+def amplification(problem: Problem, field: Array, t: Array) -> Array:
+    """|sqrt(pi)| |psi| / |sqrt(pi) psi|_1, the factor from a relative L2 error of a wave to a relative L1 error of p.
+
+    It is sqrt(1 + chi2) for a density, with chi2 its chi-square distance from pi. A constant to derivatives.
+    """
     dtype = field.real.dtype
     weights = problem.grid.weights.astype(dtype)
-    root = jnp.exp(problem.log_sqrt_pi(t, dtype)) * jnp.ones_like(weights)
-    norm = lambda u: jnp.sqrt(jnp.sum(weights * jnp.abs(u) ** 2))
-    return jax.lax.stop_gradient(norm(root) * norm(field) / jnp.sum(weights * root * jnp.abs(field)))
+    sqrt_pi = jnp.exp(problem.log_sqrt_pi(t, dtype)) * jnp.ones_like(weights)
+
+    def norm(u: Array) -> Array:
+        return jnp.sqrt(jnp.sum(weights * jnp.abs(u) ** 2))
+
+    return jax.lax.stop_gradient(norm(sqrt_pi) * norm(field) / jnp.sum(weights * sqrt_pi * jnp.abs(field)))
 
 
 def wave_measure(problem: Problem, t: Array, dtype: Any) -> Array:
-    """The weights that make a density of a wave at time t, `(*shape)`."""
+    """The weights that turn a state at time t into the masses of a density, `(*shape)`."""
     return jnp.exp(problem.log_sqrt_pi(t, dtype)) * problem.grid.weights.astype(dtype)
 
 
 def relative_distance(a: Array, b: Array, measure: Array) -> Array:
-    """Relative L1 distance of two states in the weights of a density."""
+    """The relative L1 distance of two states, with `measure` as weights. A constant to derivatives."""
     return jax.lax.stop_gradient(jnp.sum(measure * jnp.abs(a - b)) / jnp.sum(measure * jnp.abs(a)))
 
 
 def wave_distance(problem: Problem, a: Array, b: Array, t: Array) -> Array:
-    """Relative L1 distance of two densities, or of two waves in the weights that make a density of them."""
+    """The relative L1 distance of two states at time t, in the densities that they mean."""
     return relative_distance(a, b, wave_measure(problem, t, a.real.dtype))

@@ -1,4 +1,4 @@
-"""A discretised problem: operators, the picture of the state, the Wick angle. Arrays and nothing else."""
+"""A discretised problem: its operators, the picture of the state, and the Wick angle."""
 
 from typing import Any
 
@@ -11,14 +11,13 @@ from ..grid import Grid
 from ..operator import Operator, OperatorPath
 from ..operator.clipping import clip_tails
 from ..propagate.base import Picture
-
-LARGEST = 2**18  # points of a grid on which collocation is tried: it holds some sixty fields
+from .constants import CONSTANTS
 
 
 class Problem(eqx.Module):
-    """What is stepped in time beside the state: one operator, or one for every time.
+    """What stays fixed while a state is integrated: one operator, or one for every time.
 
-    States are densities (`Picture.DENSITY`), waves of a process relative to the Gibbs density of their own time
+    States are densities (`Picture.DENSITY`), waves p / sqrt(pi_t) relative to the Gibbs density of their own time
     (`GIBBS_WAVE`), or waves of a Schrödinger equation (`WAVE`).
     """
 
@@ -28,7 +27,7 @@ class Problem(eqx.Module):
 
     @property
     def grid(self) -> Grid:
-        """Where it is discretised."""
+        """The grid of the operators."""
         return self.operator.grid
 
     @property
@@ -38,7 +37,7 @@ class Problem(eqx.Module):
 
     @property
     def collocated(self) -> bool:
-        """Whether collocation takes it: a moving wave, every axis with a kinetic matrix of its own."""
+        """Whether collocation can integrate it: a moving wave whose H is a kinetic matrix for each axis plus V."""
         path = self.operator
         return (
             isinstance(path, OperatorPath)
@@ -46,7 +45,7 @@ class Problem(eqx.Module):
             and path.axiswise
             and self.picture is not Picture.DENSITY
             and self.grid.uniform
-            and self.grid.size <= LARGEST
+            and self.grid.size <= CONSTANTS.collocation_max_points
         )
 
     def at(self, t: Any, dtype: Any) -> Operator:
@@ -54,7 +53,7 @@ class Problem(eqx.Module):
         return self.operator.at(t, dtype) if isinstance(self.operator, OperatorPath) else self.operator
 
     def log_sqrt_pi(self, t: Any, dtype: Any) -> Array:
-        """log sqrt(pi_t) where the state is relative to it, else 0."""
+        """log sqrt(pi_t) where states are relative to sqrt(pi_t), and 0 elsewhere."""
         if self.picture is not Picture.GIBBS_WAVE:
             return jnp.zeros((), dtype)
         if isinstance(self.operator, OperatorPath):
@@ -62,14 +61,17 @@ class Problem(eqx.Module):
         return self.operator.log_sqrt_pi
 
     def to_state(self, field: Array, fraction: Any = None) -> Array:
-        """The state at t = 0 of a density or a wave; a `fraction` of the mass may be clipped (`clipping`)."""
+        """The state at t = 0 of a density or a wave; a `fraction` of the mass may be clipped (`operator.clipping`)."""
+        # At another Wick angle than 0 a wave is complex.
         if self.wick != 0:
             return field.astype(jnp.result_type(field, jnp.complex64))
         if self.picture is not Picture.GIBBS_WAVE:
             return field
-        log_sqrt_pi, weights = self.log_sqrt_pi(0.0, field.dtype), self.grid.weights.astype(field.dtype)
+        log_sqrt_pi = self.log_sqrt_pi(0.0, field.dtype)
+        # Without a fraction to give up, the wave is taken whatever its size.
         if fraction is None:
             return divide_by_sqrt_pi(field, log_sqrt_pi)
+        weights = self.grid.weights.astype(field.dtype)
         return clip_tails(field, log_sqrt_pi, weights, fraction)
 
     def to_field(self, state: Array, t: Any) -> Array:

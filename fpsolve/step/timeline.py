@@ -1,29 +1,38 @@
-"""A moving problem as expansions in time, interval by interval: what a run steps through on the host.
+"""A moving problem as expansions in time, part by part, through which a run is stepped on the host.
 
 Each stretch between two breakpoints is halved until an expansion of fixed length reaches rounding on every part
 (`operator.expand`). The parts depend on the breakpoints alone, not on where a run stands, so a run that is resumed
-meets the same ones. Where a stretch needs too many parts, the functions themselves are stepped through.
+meets the same ones. Where a stretch needs too many parts, the functions themselves are evaluated in every step.
 """
 
 import dataclasses
 import math
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
 
 from ..operator import OperatorPath
-from ..operator.moving import NODES
+from ..operator.constants import CONSTANTS as OPERATOR
+from .constants import CONSTANTS
+from .magnus import Magnus
 from .problem import Problem
 
-DEPTH = 7  # halvings of a stretch at most, 128 parts (a free choice: a rough function costs eight vain expansions)
-LARGEST = 2**25  # numbers in all parts of a stretch, 256 MiB (a free choice)
 
-Part = tuple[float, float, Problem]
+class Part(NamedTuple):
+    """The problem on [start, end], as arrays."""
+
+    start: float
+    end: float
+    problem: Problem
 
 
 class Timeline:
     """The problem of a run at any time in [0, last], as arrays where that is possible.
 
     **Arguments**: `problem`, whose operator is an `OperatorPath`; `edges`, the ends of the stretches without a
-    breakpoint inside, `(S, 2)`, ascending; `rounding`, how exactly times are known. What is left of a part by so little
-    belongs to its neighbour, whose expansion holds there as well.
+    breakpoint inside, `(S, 2)`, ascending; `rounding`, how exactly times are known. A remainder of a part that is
+    shorter than `rounding` belongs to the next part, whose expansion holds there as well.
     """
 
     def __init__(self, problem: Problem, edges: list[tuple[float, float]], rounding: float):
@@ -32,39 +41,45 @@ class Timeline:
         self._rounding = rounding
         self._parts: dict[tuple[float, float], list[Part]] = {}
         grid = problem.grid
-        # Of the samples a slope on each axis, a well and log pi may depend on time, each as large as the grid.
-        numbers = NODES * (grid.ndim + 2) * grid.size
-        self._most = LARGEST // numbers
+        # A slope on each axis, the potential term and log pi may depend on time. Each is as large as the grid.
+        numbers = OPERATOR.expansion_terms * (grid.ndim + 2) * grid.size
+        # 0 for the largest grids: even one expansion would be too large, and the functions are evaluated instead.
+        self._max_parts = CONSTANTS.max_expansion_numbers // numbers
 
     def covering(self, now: float, end: float = math.inf) -> tuple[Problem, float]:
-        """A problem that holds from `now` on, and until when: `end` if it holds until there, to rounding."""
+        """A problem that holds from `now` on, and the time until which it holds: `end` if it is as late to rounding."""
         stretch = next(((a, b) for a, b in self._edges if a <= now < b), None)
         if stretch is None:
             return self._problem, end
+        # The part that `now` lies in, unless only a rounding error of it is left.
         parts = self._split(*stretch)
-        _, until, problem = next((part for part in parts if now < part[1] - self._rounding), parts[-1])
-        if end - self._rounding < until < stretch[1]:  # a breakpoint is not passed by, however near
-            until = end
-        return problem, until
+        part = next((part for part in parts if now < part.end - self._rounding), parts[-1])
+        # A breakpoint is an exception: it is not passed, however near it is.
+        if end - self._rounding < part.end < stretch[1]:
+            return part.problem, end
+        return part.problem, part.end
 
     def at(self, t: float) -> Problem:
         """A problem that holds at time t; at the end of a stretch, the one before it."""
         stretch = next(((a, b) for a, b in self._edges if a < t <= b), None)
         if stretch is None:
             return self.covering(t)[0]
-        return next(problem for _, end, problem in self._split(*stretch) if t <= end)
+        return next(part.problem for part in self._split(*stretch) if t <= part.end)
 
     def after(self, until: float) -> float:
-        """Where a run goes on that has come to `until`: there, or beyond a breakpoint."""
+        """The time from which a run that has reached `until` goes on: `until`, or the other side of a breakpoint."""
         if not any(until == end for _, end in self._edges):
             return until
         return next((start for start, _ in self._edges if start >= until), until)
 
     def _split(self, start: float, end: float) -> list[Part]:
+        """The parts of a stretch, computed once; the stretch itself where there would be too many."""
         if (start, end) not in self._parts:
-            found = self._halved(start, end, DEPTH) if self._most else None
-            whole = found is None or len(found) > self._most
-            self._parts[start, end] = [(start, end, self._problem)] if whole or found is None else found
+            # Expansions are made when a run first comes to a stretch, and kept for `at`.
+            found = self._halved(start, end, CONSTANTS.max_halvings) if self._max_parts else None
+            if found is None or len(found) > self._max_parts:
+                found = [Part(start, end, self._problem)]
+            self._parts[start, end] = found
         return self._parts[start, end]
 
     def _halved(self, start: float, end: float, depth: int) -> list[Part] | None:
@@ -73,10 +88,35 @@ class Timeline:
         assert isinstance(path, OperatorPath)
         operator = path.expanded(start, end)
         if operator is not None:
-            return [(start, end, dataclasses.replace(self._problem, operator=operator))]
+            return [Part(start, end, dataclasses.replace(self._problem, operator=operator))]
         if depth == 0:
             return None
+        # The right half is not tried if the left one failed already.
         middle = (start + end) / 2
         left = self._halved(start, middle, depth - 1)
         right = None if left is None else self._halved(middle, end, depth - 1)
         return None if left is None or right is None else left + right
+
+
+def make_timeline(method: Magnus, problem: Problem, last: float, dtype: Any) -> Timeline:
+    """The stretches between the method's breakpoints in [0, last], each from just after one to just before the next."""
+    edges = []
+    now = 0.0
+    for t in np.asarray(method.breakpoints):
+        if not 0 <= t <= last:
+            continue
+        # A state at a breakpoint belongs to neither side, so the stretches end a few roundings before and after it.
+        before, after = (float(side) for side in beside_breakpoint(np.asarray(t, dtype)))
+        if before > now:
+            edges.append((now, before))
+        # Two breakpoints may be so near to each other that no stretch is left between them.
+        now = max(now, after)
+    if last > now:
+        edges.append((now, last))
+    return Timeline(problem, edges, float(CONSTANTS.time_rounding * jnp.finfo(dtype).eps * last))
+
+
+def beside_breakpoint(t: Any) -> tuple[Any, Any]:
+    """The times just before and just after a breakpoint."""
+    distance = CONSTANTS.breakpoint_distance * jnp.finfo(t.dtype).eps * abs(t)
+    return t - distance, t + distance

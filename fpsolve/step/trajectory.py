@@ -1,14 +1,14 @@
-"""Drivers: from the state at t = 0 to the states at all times.
+"""Drivers: from the state at t = 0 to the states at all output times.
 
-    a static operator                   one program for all times
-    a moving one                        interval by interval, as many steps as the tolerance needs
-    a moving one under transformations  a fixed number of steps an interval
+    run_static        a static operator: one program for all times
+    run_by_interval   any operator, from Python: as many steps in each interval as the tolerance needs
+    run_moving        a moving operator under transformations: a fixed number of steps in each interval
 
 States are densities, or waves psi = p / sqrt(pi_t) relative to the Gibbs density of their own time.
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -18,23 +18,16 @@ from jaxtyping import Array
 from ..core.arrays import as_array
 from ..core.program import compiled, quick_program
 from ..operator import OperatorPath
-from ..operator.aliasing import EXCESS, aliasing_error
-from ..operator.clipping import TOL_FRACTION
+from ..operator.aliasing import aliasing_error
+from ..operator.constants import CONSTANTS as OPERATOR
 from ..propagate.base import Picture, Propagator
 from ..propagate.chebyshev import Chebyshev
-from .magnus import (
-    FIRST,
-    Magnus,
-    adaptive_levels,
-    advance,
-    integrate_interval,
-    integrate_interval_evenly,
-    make_timeline,
-)
+from .constants import CONSTANTS
+from .interval import Prediction, integrate_interval, integrate_interval_evenly
+from .magnus import Magnus
+from .midpoint import adaptive_levels, extrapolate
 from .problem import Problem
-
-# Between so many output times a step is likely to be one of so few (free choices: they set the first step only).
-MANY_TIMES, FEW_STEPS = 64, 4
+from .timeline import make_timeline
 
 
 class Trajectory(NamedTuple):
@@ -45,38 +38,114 @@ class Trajectory(NamedTuple):
     error: Array
 
 
+class Checkpoint(Protocol):
+    """Where a run keeps its states, so that a later call can resume it (`solve.checkpoint`)."""
+
+    def load(self, index: int) -> tuple[Array, float, float, int] | None:
+        """The state, the operator calls, the error and the number of a `Prediction` at output time `index`, or None."""
+        ...
+
+    def save(self, index: int, state: Array, calls: float, error: float, first: int) -> None:
+        """Keep them."""
+        ...
+
+
+class ProgressBar(Protocol):
+    """What shows the progress of a run."""
+
+    def update(self) -> Any:
+        """One more output time is done."""
+        ...
+
+    def close(self) -> Any:
+        """The run is finished."""
+        ...
+
+
+class Advanced(NamedTuple):
+    """The state at an output time, what the interval before it added to the operator calls and to the error, and what
+    the next interval is likely to take."""
+
+    state: Array
+    calls: float
+    error: float
+    prediction: Prediction
+
+
+class _Steps(Protocol):
+    """The steps of one run: how a state is made, advanced and reported."""
+
+    def start(self, field: Array) -> tuple[Array, float]:
+        """The state at t = 0 of a density or a wave, and the error that clipping its tails made."""
+        ...
+
+    def advance(self, state: Array, now: Any, later: Any, prediction: Prediction) -> Advanced:
+        """From the output time `now` to the next one, `later`."""
+        ...
+
+    def report(self, state: Array, t: Any) -> tuple[Array, float]:
+        """The density or the wave of a state, and the error of its representation on the axes."""
+        ...
+
+
 def run_static(problem: Problem, method: Propagator, field: Array, lengths: Array, tol: Array) -> Trajectory:
     """From one field to all lengths `(T,)` with a static operator, in one program."""
-    state = problem.to_state(field, tol * TOL_FRACTION)
+    # The tails of p / sqrt(pi) may be so large that their rounding would exceed the tolerance: they are clipped first.
+    state = problem.to_state(field, tol * OPERATOR.clipping_tol_fraction)
     prepared = method.prepare(problem.at(0.0, state.real.dtype), problem.picture)
+    # The method reaches all lengths in one call, so that it can share the work between them.
     taken = method.apply(prepared, state, lengths, tol, problem.wick)
     values = problem.to_field(taken.field.astype(state.dtype), 0.0)
     return Trajectory(values, taken.calls, jnp.where(lengths > 0, taken.error, 0))
 
 
 def run_by_interval(
-    problem: Problem, method: Any, field: Array, times: Array, tol: float, bar: Any, saved: Any
+    problem: Problem,
+    method: Any,
+    field: Array,
+    times: Array,
+    tol: float,
+    bar: ProgressBar | None,
+    saved: Checkpoint | None,
 ) -> Trajectory:
-    """Interval by interval, from Python: what a progress bar, a checkpoint, or adaptive steps need."""
-    stepper = (
-        _Moving(problem, method, field, times, tol) if isinstance(method, Magnus) else _Static(problem, method, tol)
-    )
+    """From one output time to the next, on the host: for adaptive steps, a progress bar, or a checkpoint.
+
+    **Arguments**: `times` `(T,)`, ascending and at least zero; `tol`, the relative L1 error allowed at the last time.
+    """
+    # The two kinds of steps differ in what they carry over from one interval to the next.
+    steps: _Steps
+    if isinstance(method, Magnus):
+        steps = _MovingSteps(problem, method, field, times, tol)
+    else:
+        steps = _StaticSteps(problem, method, tol)
+    # Times are numbers of numpy in the precision of the field, so that no program is compiled to subtract them.
     moments = np.asarray(times, field.real.dtype)
-    state, error = stepper.enter(field)
-    calls, first, now = 0.0, FEW_STEPS if len(moments) >= MANY_TIMES else 0, moments.dtype.type(0)
+    now = moments.dtype.type(0)
+    # The state is a wave where that is possible, and its error so far is that of clipping.
+    state, error = steps.start(field)
+    calls = 0.0
+    # Many output times mean short intervals, for which the usual first step would be far too short.
+    prediction = Prediction(CONSTANTS.few_steps if len(moments) >= CONSTANTS.many_times else 0)
     values, errors = [], []
     for index, t in enumerate(moments):
-        if saved is not None and (kept := saved.load(index)) is not None:
-            state, calls, error, first = kept
+        # A state that was saved replaces the integration, and everything that the next interval depends on.
+        kept = None if saved is None else saved.load(index)
+        if kept is not None:
+            state, calls, error, number = kept
+            prediction = Prediction.from_number(number)
         elif t > now:
-            state, more, worse, first = stepper.advance(state, now, t, first)
-            calls, error = calls + more, error + worse
+            taken = steps.advance(state, now, t, prediction)
+            state, prediction = taken.state, taken.prediction
+            calls = calls + taken.calls
+            error = error + taken.error
+        # Every time is saved before its answer is reported, so that a run that is interrupted there can go on from it.
         if saved is not None:
-            saved.save(index, state, calls, error, first)
+            saved.save(index, state, calls, error, prediction.number)
         now = t
-        value, misplaced = stepper.report(state, t)
+        value, representation_error = steps.report(state, t)
         values.append(value)
-        errors.append(error + misplaced if t > 0 else 0.0)
+        # At t = 0 the field is given, and has no error.
+        errors.append(error + representation_error if t > 0 else 0.0)
         if bar is not None:
             bar.update()
     if bar is not None:
@@ -85,65 +154,77 @@ def run_by_interval(
     return Trajectory(_stack(values), as_array(calls, dtype), as_array(errors, dtype))
 
 
-class _Static:
-    """Steps of a static problem, each from one output time to the next."""
+class _StaticSteps:
+    """The steps of a static problem: one call of the method for each interval."""
 
     def __init__(self, problem: Problem, method: Propagator, tol: float):
-        self._problem, self._method, self._tol = problem, method, tol
+        self._problem = problem
+        self._method = method
+        self._tol = tol
 
-    def enter(self, field: Array) -> tuple[Array, float]:
-        """The state at t = 0, and the error that clipping made: part of the method's own."""
-        return _enter(self._problem, field, as_array(self._tol * TOL_FRACTION, field.real.dtype))[0], 0.0
+    def start(self, field: Array) -> tuple[Array, float]:
+        """The state at t = 0. The error of clipping is part of the method's own."""
+        return _start(self._problem, field, as_array(self._tol * OPERATOR.clipping_tol_fraction, field.real.dtype))[
+            0
+        ], 0.0
 
-    def advance(self, state: Array, now: Any, later: Any, first: int) -> tuple[Array, float, float, int]:
-        """The state at `later`, operator calls, the error added, and the number of steps to try next."""
+    def advance(self, state: Array, now: Any, later: Any, prediction: Prediction) -> Advanced:
+        """From one output time to the next."""
         length = as_array([later - now], state.real.dtype)
         tol = as_array(self._tol, state.real.dtype)
         state, calls, error = _step_static(self._problem, self._method, state, length, tol)
-        return state, float(calls), float(error), first
+        return Advanced(state, float(calls), float(error), prediction)
 
     def report(self, state: Array, t: Any) -> tuple[Array, float]:
         """The density or the wave of a state, and no further error."""
         return _report(self._problem, state, t)[0], 0.0
 
 
-class _Moving:
-    """Steps of a moving problem, as many an interval as its part of the tolerance needs."""
+class _MovingSteps:
+    """The steps of a moving problem: as many for each interval as its part of the tolerance needs."""
 
     def __init__(self, problem: Problem, method: Magnus, field: Array, times: Array, tol: float):
         self._last = float(np.asarray(times)[-1])
-        self._method, self._tol = method, tol
+        self._method = method
+        self._tol = tol
         self._timeline = make_timeline(method, problem, self._last, field.real.dtype)
-        self._misplaced = 0.0
+        self._aliasing_error = 0.0
 
-    def enter(self, field: Array) -> tuple[Array, float]:
+    def start(self, field: Array) -> tuple[Array, float]:
         """The state at t = 0, and the error that clipping made."""
-        fraction = as_array(self._tol * TOL_FRACTION, field.real.dtype)
-        state, error = _enter(self._timeline.at(0.0), field, fraction)
+        fraction = as_array(self._tol * OPERATOR.clipping_tol_fraction, field.real.dtype)
+        state, error = _start(self._timeline.at(0.0), field, fraction)
         return state, float(error)
 
-    def advance(self, state: Array, now: Any, later: Any, first: int) -> tuple[Array, float, float, int]:
-        """The state at `later`, operator calls, the error added, and the number of steps to try next."""
-        share = self._tol * (1 - TOL_FRACTION) * float(later - now) / self._last
-        taken = integrate_interval(self._method, self._timeline, state, now, later, share, first)
-        return taken.field, float(taken.calls), float(taken.error), taken.first
+    def advance(self, state: Array, now: Any, later: Any, prediction: Prediction) -> Advanced:
+        """From one output time to the next, with the part of the tolerance that the time between them is of the run."""
+        tol = self._tol * (1 - OPERATOR.clipping_tol_fraction) * float(later - now) / self._last
+        taken = integrate_interval(self._method, self._timeline, state, now, later, tol, prediction)
+        return Advanced(taken.field, float(taken.calls), float(taken.error), taken.prediction)
 
     def report(self, state: Array, t: Any) -> tuple[Array, float]:
-        """The density or the wave of a state, and the largest aliasing error up to now."""
-        value, misplaced = _report(self._timeline.at(float(t)), state, t)
+        """The density or the wave of a state, and the largest aliasing error up to now.
+
+        A wave that was not resolved at one time has an error at all later ones.
+        """
+        value, aliasing = _report(self._timeline.at(float(t)), state, t)
         if t > 0:
-            self._misplaced = max(self._misplaced, float(misplaced))
-        return value, self._misplaced
+            self._aliasing_error = max(self._aliasing_error, float(aliasing))
+        return value, self._aliasing_error
 
 
 @quick_program
-def _enter(problem: Problem, field: Array, fraction: Array) -> tuple[Array, Array]:
+def _start(problem: Problem, field: Array, fraction: Array) -> tuple[Array, Array]:
+    """The state of a field at t = 0, and the error that clipping its tails made."""
     state = problem.to_state(field, fraction)
     return state, clipping_error(problem, field, state)
 
 
 @compiled
-def _step_static(problem: Problem, method: Any, state: Array, length: Array, tol: Array) -> tuple[Array, Array, Array]:
+def _step_static(
+    problem: Problem, method: Propagator, state: Array, length: Array, tol: Array
+) -> tuple[Array, Array, Array]:
+    """The state after one `length` `(1,)`, the operator calls, and the error."""
     prepared = method.prepare(problem.at(0.0, state.real.dtype), problem.picture)
     taken = method.apply(prepared, state, length, tol, problem.wick)
     return taken.field[0].astype(state.dtype), taken.calls, taken.error[0]
@@ -151,16 +232,23 @@ def _step_static(problem: Problem, method: Any, state: Array, length: Array, tol
 
 @quick_program
 def _report(problem: Problem, state: Array, t: Any) -> tuple[Array, Array]:
+    """The density or the wave of a state at time t, and its aliasing error."""
     t = jnp.asarray(t)
     return problem.to_field(state, t), boundary_aliasing_error(problem, state, t)
 
 
-_stack = quick_program(lambda arrays: jnp.stack(arrays))
+@quick_program
+def _stack(arrays: list[Array]) -> Array:
+    """One array `(T, *shape)` of fields `(*shape)`."""
+    return jnp.stack(arrays)
 
 
 class BothSides(NamedTuple):
-    """One evolution in two pictures: densities `(T, *shape)` by L, waves by H and the densities that those mean; the
-    error in time `(T,)` that both share."""
+    """One evolution in two pictures.
+
+    - `density`: by L; `wave`: by H; `density_of_wave`: sqrt(pi) times the wave; all `(T, *shape)`
+    - `error`: the error in time that both have in common, `(T,)`
+    """
 
     density: Array
     wave: Array
@@ -169,43 +257,66 @@ class BothSides(NamedTuple):
 
 
 def run_both(problem: Problem, field: Array, times: Array) -> BothSides:
-    """The same evolution by L and by H, with the same steps in time; `problem` is that of the density. No tails are
-    clipped, so that nothing but rounding is left between the two."""
+    """The same evolution by L and by H, with the same steps in time; `problem` is that of the density.
+
+    No tails are clipped, so that nothing but rounding is left between the two.
+    """
     if not problem.time_dependent:
         return _both_static(problem, field, as_array(times, field.dtype))
+    return _both_moving(problem, field, times)
+
+
+def _both_moving(problem: Problem, field: Array, times: Array) -> BothSides:
+    """Both pictures of a moving problem: midpoint steps, whose number the density decides for both."""
     dtype = field.dtype
-    tol = 1e-8 if dtype == jnp.float64 else 1e-5
+    tol = CONSTANTS.both_tol_double if dtype == jnp.float64 else CONSTANTS.both_tol_single
     last = float(np.asarray(times)[-1])
-    timeline = make_timeline(Magnus(), problem, last, dtype)
-    density, wave = field, _whole_wave(_as_wave(timeline.at(0.0)), field)
-    now, error, first = np.zeros((), dtype), 0.0, FIRST
-    rows = []
+    method = Magnus()
+    timeline = make_timeline(method, problem, last, dtype)
+    density = field
+    wave = _unclipped_wave(_as_wave(timeline.at(0.0)), field)
+    now = np.zeros((), dtype)
+    error = 0.0
+    first = CONSTANTS.first_steps
+    densities, waves, densities_of_waves, errors = [], [], [], []
     for t in np.asarray(times, dtype):
+        # The parts of the timeline end at other times than the output times do.
         while now < t:
             here, until = timeline.covering(float(now), float(t))
             stop = min(t, dtype.type(until))
-            share = tol * float(stop - now) / last
-            taken = advance(Magnus(), here, density, now, stop, adaptive_levels(first), share)
-            twin = advance(Magnus(), _as_wave(here), wave, now, stop, taken.levels, None)
-            density, wave, error = taken.field, twin.field, error + float(taken.error)
-            first, now = max(FIRST, taken.levels[-1] // 8), stop
-        rows.append((density, wave, _report(_as_wave(timeline.at(float(t))), wave, t)[0], error))
-    densities, waves, fields, errors = zip(*rows, strict=True)
-    return BothSides(_stack(list(densities)), _stack(list(waves)), _stack(list(fields)), as_array(errors, dtype))
+            part_tol = tol * float(stop - now) / last
+            taken = extrapolate(method, here, density, now, stop, adaptive_levels(first), part_tol)
+            # The levels that the density took, and no tolerance: the wave takes the same steps.
+            reference = extrapolate(method, _as_wave(here), wave, now, stop, taken.levels, None)
+            density, wave = taken.field, reference.field
+            error = error + float(taken.error)
+            first = max(CONSTANTS.first_steps, taken.levels[-1] // CONSTANTS.next_level_divisor)
+            now = stop
+        densities.append(density)
+        waves.append(wave)
+        densities_of_waves.append(_report(_as_wave(timeline.at(float(t))), wave, t)[0])
+        errors.append(error)
+    return BothSides(_stack(densities), _stack(waves), _stack(densities_of_waves), as_array(errors, dtype))
 
 
 def _as_wave(problem: Problem) -> Problem:
+    """The same problem with states relative to sqrt(pi)."""
     return dataclasses.replace(problem, picture=Picture.GIBBS_WAVE)
 
 
 @quick_program
-def _whole_wave(wave: Problem, field: Array) -> Array:
+def _unclipped_wave(wave: Problem, field: Array) -> Array:
+    """p / sqrt(pi), whatever its size."""
     return wave.to_state(field)
 
 
 @compiled
 def _both_static(problem: Problem, field: Array, lengths: Array) -> BothSides:
-    method, exact, sides = Chebyshev(), jnp.asarray(jnp.finfo(field.dtype).eps, field.dtype), []
+    """Both pictures of a static problem, to rounding."""
+    method = Chebyshev()
+    exact = jnp.asarray(jnp.finfo(field.dtype).eps, field.dtype)
+    sides = []
+    # The clipping of tails, which `run_static` does, would show as a difference of the two pictures.
     for side in (problem, _as_wave(problem)):
         state = side.to_state(field)
         prepared = method.prepare(side.at(0.0, field.dtype), side.picture)
@@ -215,42 +326,62 @@ def _both_static(problem: Problem, field: Array, lengths: Array) -> BothSides:
     return BothSides(density.field, wave.field, _as_wave(problem).to_field(wave.field, 0.0), error)
 
 
+class _Row(NamedTuple):
+    """What `run_moving` gives at one output time."""
+
+    value: Array
+    calls: Array
+    error: Array
+    aliasing_error: Array
+
+
 def run_moving(problem: Problem, method: Magnus, field: Array, times: Array, tol: float) -> Trajectory:
-    """A moving operator under `jit`, `vmap` or `grad`: a fixed number of steps an interval."""
+    """A moving operator under `jit`, `vmap` or `grad`: a fixed number of steps for each interval."""
     dtype = field.real.dtype
 
-    def step(carry: tuple[Array, Array], later: Array) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
+    def interval(carry: tuple[Array, Array], later: Array) -> tuple[tuple[Array, Array], _Row]:
         state, now = carry
         taken = integrate_interval_evenly(method, problem, state, now, later, tol)
-        misplaced = boundary_aliasing_error(problem, taken.field, later)
+        aliasing_error = boundary_aliasing_error(problem, taken.field, later)
         value = problem.to_field(taken.field, later)
-        return (taken.field, later), (value, taken.calls, taken.error, misplaced)
+        return (taken.field, later), _Row(value, taken.calls, taken.error, aliasing_error)
 
-    start = (problem.to_state(field, jnp.asarray(tol * TOL_FRACTION, dtype)), jnp.zeros((), dtype))
-    _, (values, calls, errors, misplaced) = jax.lax.scan(step, start, times.astype(dtype))
+    # A scan, not a loop in Python: one program for any number of output times.
+    start = (problem.to_state(field, jnp.asarray(tol * OPERATOR.clipping_tol_fraction, dtype)), jnp.zeros((), dtype))
+    _, rows = jax.lax.scan(interval, start, times.astype(dtype))
     clipped = jnp.where(times > 0, clipping_error(problem, field, start[0]), 0).astype(dtype)
-    return Trajectory(values, jnp.sum(calls), clipped + jnp.cumsum(errors) + jax.lax.cummax(misplaced))
+    # The errors of the intervals add up. The aliasing error is that of a state, and its largest one remains.
+    error = clipped + jnp.cumsum(rows.error) + jax.lax.cummax(rows.aliasing_error)
+    return Trajectory(rows.value, jnp.sum(rows.calls), error)
 
 
 def clipping_error(problem: Problem, field: Array, state: Array) -> Array:
-    """The relative L1 error that clipping the tails of the start made."""
+    """The relative L1 error that clipping the tails of the start made; 0 where nothing is clipped."""
     if problem.wick != 0 or problem.picture is not Picture.GIBBS_WAVE:
         return jnp.zeros((), field.real.dtype)
+    # Back from the state to a density: what is missing there was clipped.
     weights = problem.grid.weights.astype(field.real.dtype)
     lost = jnp.sum(weights * jnp.abs(problem.to_field(state, 0.0) - field)) / jnp.sum(weights * jnp.abs(field))
     return jax.lax.stop_gradient(lost)
 
 
 def boundary_aliasing_error(problem: Problem, state: Array, t: Array) -> Array:
-    """The relative L1 error of a moving wave on its axes, where it is much more than that of its density and of the
-    Gibbs wave."""
+    """The relative L1 error of a moving wave p / sqrt(pi) on its axes that comes from aliasing.
+
+    It is 0 unless it is much larger than that of the density and of sqrt(pi) itself: what those two show is an error
+    of the grid, which `plan` examines.
+    """
     path = problem.operator
     spectral = isinstance(path, OperatorPath) and path.scheme.spectral
     if not spectral or problem.picture is not Picture.GIBBS_WAVE:
         return jnp.zeros((), state.real.dtype)
-    grid, undamped = problem.grid, jnp.ones(problem.grid.ndim)
-    root = jnp.exp(problem.log_sqrt_pi(t, state.real.dtype))
-    wave, density = aliasing_error(grid, state, root, undamped)
-    at_rest, _ = aliasing_error(grid, root, root, undamped)
-    found = wave / grid.integrate(jnp.abs(root * state))
-    return jax.lax.stop_gradient(jnp.where(wave > EXCESS * (density + at_rest), found, 0))
+    grid = problem.grid
+    # The wave is examined as it is: no mode is taken as already decayed.
+    undamped = jnp.ones(grid.ndim)
+    sqrt_pi = jnp.exp(problem.log_sqrt_pi(t, state.real.dtype))
+    of_wave, of_density = aliasing_error(grid, state, sqrt_pi, undamped)
+    of_stationary_wave, _ = aliasing_error(grid, sqrt_pi, sqrt_pi, undamped)
+    error = of_wave / grid.integrate(jnp.abs(sqrt_pi * state))
+    return jax.lax.stop_gradient(
+        jnp.where(of_wave > OPERATOR.aliasing_excess * (of_density + of_stationary_wave), error, 0)
+    )

@@ -1,7 +1,7 @@
-"""Conformance checks that you run on a potential, a scheme or a method of your own.
+"""Conformance checks to run on a potential, a scheme or a method of your own.
 
-Each builds small problems, looks at what the library promises of its own classes, and raises `AssertionError` with one
-plain sentence if a promise is broken.
+Each check builds small problems, tests the properties that the classes of the library have, and raises
+`AssertionError` with one plain sentence if a property does not hold.
 """
 
 from .method import check_method as check_method

@@ -1,4 +1,4 @@
-"""One sentence form for a broken promise."""
+"""Common parts of the conformance checks: how a check fails, how a problem is left out, and the unit of rounding."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -8,16 +8,16 @@ import jax.numpy as jnp
 Answer = TypeVar("Answer")
 
 
-def demand(holds: object, sentence: str) -> None:
-    """Raise `AssertionError` with `sentence` unless `holds`. A comparison with NaN does not."""
+def require(holds: object, sentence: str) -> None:
+    """Raise `AssertionError` with `sentence` unless `holds`. A comparison with NaN is false, and so raises."""
     if not bool(holds):
         raise AssertionError(sentence)
 
 
-def unless_refused(question: Callable[[], Answer]) -> Answer | None:
-    """The answer, or None where it is refused with a `ValueError`: a class need not take every problem."""
+def unless_rejected(compute: Callable[[], Answer]) -> Answer | None:
+    """The answer, or None if the call raises `ValueError`: a class need not support every problem."""
     try:
-        return question()
+        return compute()
     except ValueError:
         return None
 

@@ -1,4 +1,4 @@
-"""`check_potential`: may this function be given to an equation?"""
+"""`check_potential`: can this function be the potential of an equation?"""
 
 from typing import Any
 
@@ -9,17 +9,16 @@ import numpy as np
 from ..equation import FokkerPlanck
 from ..grid import Grid, Line
 from ..plan.validation import check_equation
-from .check import demand, rounding
-
-POINTS = 6
+from .check import require, rounding
+from .constants import CONSTANTS
 
 
 def check_potential(potential: Any, ndim: int, *, lower: float = -1.0, upper: float = 1.0) -> None:
     """Check that a potential is a smooth scalar function of x `(ndim,)`, and of t if it takes one.
 
     **Arguments**: `potential` as for `fp.FokkerPlanck`; `ndim` the number of coordinates; `lower`, `upper` the box in
-    which it is looked at, the same for every axis. **Raises** `AssertionError` unless it is finite and scalar in the
-    box, needs no further coordinate, gives the same value twice and under `jit`, and has a gradient that
+    which it is evaluated, the same for every axis. **Raises** `AssertionError` unless it is finite and scalar in the
+    box, uses no further coordinate, gives the same value twice and under `jit`, and has a gradient that
     agrees with finite differences and a Laplacian that is finite. **Cost**: some hundred calls.
 
     ```python
@@ -31,38 +30,48 @@ def check_potential(potential: Any, ndim: int, *, lower: float = -1.0, upper: fl
     try:
         equation = FokkerPlanck(potential)
         check_equation(equation, Grid(*[Line(float(lower), float(upper), 3)] * ndim))
-    except ValueError as refusal:
-        raise AssertionError(f"The potential is refused: {refusal}") from refusal
-    points = jax.random.uniform(jax.random.key(0), (POINTS, ndim), minval=lower, maxval=upper)
+    except ValueError as error:
+        raise AssertionError(f"The potential is rejected: {error}") from error
+    # A fixed key: a check that passes today passes tomorrow.
+    points = jax.random.uniform(jax.random.key(0), (CONSTANTS.points, ndim), minval=lower, maxval=upper)
+    # A potential without time is checked once.
     for t in (0.0, 0.5) if equation.time_dependent else (0.0,):
-        energy = lambda x, t=t: equation.energy(x, t)
+
+        def energy(x: Any, t: float = t) -> Any:
+            return equation.energy(x, t)
+
         when = f" at t = {t}" if equation.time_dependent else ""
         values = np.array([energy(x) for x in points])
-        demand(np.all(np.isfinite(values)), f"The potential is not finite everywhere in the box{when}.")
-        close = 1e3 * rounding() * (1 + np.max(np.abs(values)))
-        ways = {
+        require(np.all(np.isfinite(values)), f"The potential is not finite everywhere in the box{when}.")
+        close = CONSTANTS.repeated_value * rounding() * (1 + np.max(np.abs(values)))
+        # A function with hidden state, or with Python control flow, differs between these.
+        repeated = {
             "a second time": [energy(x) for x in points],
             "under jit": [jax.jit(energy)(x) for x in points],
             "under vmap": jax.vmap(energy)(points),
         }
-        for way, again in ways.items():
+        for way, again in repeated.items():
             same = np.max(np.abs(np.array(again) - values)) <= close
-            demand(same, f"The potential gives another value when called {way}{when}.")
+            require(same, f"The potential gives another value when called {way}{when}.")
         _check_derivatives(energy, points, values, when)
 
 
 def _check_derivatives(energy: Any, points: Any, values: np.ndarray, when: str) -> None:
+    """The gradient agrees with central differences, and the Laplacian is finite."""
     gradients = np.array(jax.vmap(jax.grad(energy))(points))
-    demand(np.all(np.isfinite(gradients)), f"The gradient of the potential is not finite everywhere in the box{when}.")
+    require(np.all(np.isfinite(gradients)), f"The gradient of the potential is not finite everywhere in the box{when}.")
+    # Of central differences: the truncation error step² equals the rounding error eps/step.
     step = rounding() ** (1 / 3)
     shifts = step * jnp.eye(points.shape[1])
-    slopes = jax.vmap(lambda x: jax.vmap(lambda h: (energy(x + h) - energy(x - h)) / (2 * step))(shifts))(points)
+
+    def differences(x: Any) -> Any:
+        return jax.vmap(lambda h: (energy(x + h) - energy(x - h)) / (2 * step))(shifts)
+
+    slopes = jax.vmap(differences)(points)
     size = 1 + np.max(np.abs(values)) + np.max(np.abs(gradients))
     error = float(np.max(np.abs(np.array(slopes) - gradients)))
     message = f"The gradient of the potential differs from finite differences by {error:.1e}{when}: is it smooth?"
-    demand(error <= 3e4 * rounding() ** (2 / 3) * size, message)
+    require(error <= CONSTANTS.difference_error * rounding() ** (2 / 3) * size, message)
     curvatures = jax.vmap(lambda x: jnp.trace(jax.hessian(energy)(x)))(points)
-    demand(
-        np.all(np.isfinite(np.array(curvatures))),
-        f"The Laplacian of the potential is not finite everywhere in the box{when}.",
-    )
+    finite = np.all(np.isfinite(np.array(curvatures)))
+    require(finite, f"The Laplacian of the potential is not finite everywhere in the box{when}.")

@@ -1,4 +1,4 @@
-"""The claims, each measured on both sides, each with a control that must fail."""
+"""Theorems of the library as measurable claims. Each has a control, a false variant for which the claim must fail."""
 
 from .base import Sides as Sides
 from .base import Theorem as Theorem

@@ -7,7 +7,8 @@
 
     margin = 1 - departure / allowed
 
-is the share of the allowance that is left: 1 is perfect, 0 the edge, and a claim with a negative margin does not hold.
+is the fraction of the allowance that is not used: 1 is perfect agreement, 0 the limit. A claim with a negative margin
+does not hold.
 """
 
 import abc
@@ -17,12 +18,13 @@ from typing import Any, Literal, NamedTuple
 import equinox as eqx
 import numpy as np
 
+from .constants import CONSTANTS
+
 Kind = Literal["identity", "order", "inequality"]
-ORDER_ALLOWANCE = 0.15
 
 
 class Sides(NamedTuple):
-    """The two sides of a claim as measured, and the share of the allowance that is left."""
+    """The two sides of a claim as measured, and the fraction of the allowance that is not used."""
 
     lhs: float
     rhs: float
@@ -30,10 +32,10 @@ class Sides(NamedTuple):
 
 
 class Theorem(eqx.Module):
-    """A claim. Its fields are the problem it is measured on, so that it can be measured on another.
+    """A claim. Its fields are the problem on which it is measured, so that it can be measured on another problem.
 
     **Arguments** are those of each theorem. `measure` returns the sides of the claim, `control` those of the same claim
-    where its premise is broken on purpose. With `refine` both look at larger grids too.
+    where its premise is broken on purpose. With `refine` both use larger grids too.
     """
 
     name: eqx.AbstractClassVar[str]
@@ -58,18 +60,19 @@ def identity(lhs: Any, rhs: Any, tolerance: float, scale: Any = None) -> Sides:
     """
     lhs, rhs = np.broadcast_arrays(np.asarray(lhs), np.asarray(rhs))
     scale = np.max(np.abs(rhs)) if scale is None else np.asarray(scale)
-    apart = np.abs(lhs - rhs) / scale
-    worst = np.unravel_index(int(np.argmax(apart)), apart.shape)  # argmax finds a NaN where there is one
-    plain = np.abs if np.iscomplexobj(lhs) or np.iscomplexobj(rhs) else np.asarray
-    return Sides(float(plain(lhs)[worst]), float(plain(rhs)[worst]), float(1 - apart[worst] / tolerance))
+    difference = np.abs(lhs - rhs) / scale
+    worst = np.unravel_index(int(np.argmax(difference)), difference.shape)  # argmax finds a NaN where there is one
+    to_real = np.abs if np.iscomplexobj(lhs) or np.iscomplexobj(rhs) else np.asarray
+    return Sides(float(to_real(lhs)[worst]), float(to_real(rhs)[worst]), float(1 - difference[worst] / tolerance))
 
 
 def order(sizes: Sequence[Any], errors: Sequence[Any], claimed: Any) -> Sides:
     """The least-squares slope of log error against log(1/size) over at least four refinements equals `claimed`."""
-    if len(sizes) < 4:
+    if len(sizes) < CONSTANTS.order_sizes_min:
         raise ValueError(f"sizes = {sizes}: an order needs at least four refinements. Measure on more grids.")
+    # The error is c size^-order: a line in logarithms.
     observed = float(-np.polyfit(np.log(sizes), np.log(errors), 1)[0])
-    return Sides(observed, float(claimed), 1 - abs(observed - claimed) / ORDER_ALLOWANCE)
+    return Sides(observed, float(claimed), 1 - abs(observed - claimed) / CONSTANTS.order_allowance)
 
 
 def inequality(lhs: float, rhs: float) -> Sides:

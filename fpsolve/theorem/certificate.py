@@ -1,7 +1,7 @@
-"""`verify`: measure a theorem and its control, and say what was found.
+"""`verify`: measure a theorem and its control, and return a certificate.
 
 A theorem holds when its margin is at least zero. Its control is refused when it was measured, in finite numbers, and
-does not hold; a check that its control passes proves nothing.
+does not hold. A claim whose control holds as well proves nothing.
 """
 
 import dataclasses
@@ -18,11 +18,12 @@ from .base import Kind, Sides, Theorem
 
 @dataclasses.dataclass(frozen=True)
 class Certificate:
-    """What was measured of a claim.
+    """The result of measuring a claim.
 
-    `lhs`, `rhs`: its two sides; `margin`: the share of the allowance that is left, 1 - departure / allowed, where the
-    departure is max|lhs - rhs| relative (identity), |observed - claimed| of 0.15 (order), or lhs of rhs (inequality);
-    `holds`: margin >= 0; `control`: the certificate of the control, None on a control; `seconds`: wall time.
+    - `lhs`, `rhs`: its two sides
+    - `margin`: the fraction of the allowance that is not used, 1 - departure / allowed, where the departure is
+      max|lhs - rhs| relative (identity), |observed - claimed| of 0.15 (order), or lhs of rhs (inequality)
+    - `holds`: margin >= 0; `control`: the certificate of the control, None on a control; `seconds`: wall time
     """
 
     name: str
@@ -37,7 +38,7 @@ class Certificate:
 
     @property
     def refused(self) -> bool:
-        """Whether this was measured and does not hold. A side that is not a finite number refuses nothing."""
+        """Whether this was measured and does not hold. A side that is not a finite number was not measured."""
         return not self.holds and math.isfinite(self.lhs) and math.isfinite(self.rhs)
 
     @property
@@ -49,9 +50,9 @@ class Certificate:
 def verify(theorem: Any, *, refine: bool = True) -> Certificate:
     """Measure a theorem and its control.
 
-    **Arguments**: `theorem`, one of `fp.theorems()` or one of your own; `refine`, whether to look at larger grids too
-    (minutes rather than seconds for all). **Returns** a `Certificate`. **Raises** `ValueError` for what is no theorem,
-    and without x64. **Cost**: dense matrices of a few hundred points.
+    **Arguments**: `theorem`, one of `fp.theorems()` or one of your own; `refine`, whether to use larger grids too
+    (minutes rather than seconds for all). **Returns** a `Certificate`. **Raises** `ValueError` for anything but a
+    theorem, and without x64. **Cost**: dense matrices of a few hundred points.
 
     ```python
     import jax
@@ -64,6 +65,7 @@ def verify(theorem: Any, *, refine: bool = True) -> Certificate:
     """
     if not isinstance(theorem, Theorem):
         raise_value_error("theorem", theorem, "it must be a theorem", "Give one of fp.theorems().")
+    # The tolerances of the claims are far below the rounding of single precision.
     if not jax.config.read("jax_enable_x64"):
         cure = 'Call jax.config.update("jax_enable_x64", True) before anything else.'
         raise_value_error("jax_enable_x64", False, "theorems are measured in double precision", cure)
@@ -73,9 +75,11 @@ def verify(theorem: Any, *, refine: bool = True) -> Certificate:
 
 
 def _certify(name: str, statement: str, kind: Kind, measure: Callable[[bool], Sides], refine: bool) -> Certificate:
+    """Measure one claim or control, and take the time."""
     start = time.perf_counter()
     lhs, rhs, margin = measure(refine)
     seconds = time.perf_counter() - start
+    # A comparison with NaN is false, one with infinity may be true: both are excluded.
     holds = math.isfinite(lhs) and math.isfinite(rhs) and margin >= 0
     return Certificate(name, statement, kind, lhs, rhs, margin, holds, None, seconds)
 
@@ -91,17 +95,19 @@ def to_json(certificates: Iterable[Certificate]) -> list[dict[str, Any]]:
             "rhs": _finite(c.rhs),
             "margin": _finite(c.margin),
             "holds": c.holds,
-            "control": None if c.control is None else _refusal(c.control),
+            "control": None if c.control is None else _control_row(c.control),
             "seconds": c.seconds,
         }
         for c in certificates
     ]
 
 
-def _refusal(control: Certificate) -> dict[str, Any]:
+def _control_row(control: Certificate) -> dict[str, Any]:
+    """The JSON object of a control."""
     sides = {"lhs": _finite(control.lhs), "rhs": _finite(control.rhs)}
     return {"name": control.name, "statement": control.statement, **sides, "refused": control.refused}
 
 
 def _finite(number: float) -> float | None:
+    """The number, or None where JSON has no such number."""
     return number if math.isfinite(number) else None

@@ -1,4 +1,4 @@
-"""The problems that the theorems are measured on unless another is given, and the operators they share."""
+"""The default problems of the theorems, and the operators that several of them use."""
 
 import functools
 from collections.abc import Callable
@@ -18,9 +18,9 @@ from ..potential import as_potential
 from ..potential.base import Scaled
 from ..propagate import Dense
 from ..solve.evolve import evolve
+from .constants import CONSTANTS
 
 Function = Callable[..., Any]
-FEWEST_POINTS = 128  # of a program that samples a function: the quick grids of one dimension all have at most that many
 
 
 def tilted(x: Array) -> Array:
@@ -43,15 +43,18 @@ def swept(x: Array, t: Any) -> Array:
     return (x[0] ** 2 - 1) ** 2 - t / 4 * jnp.tanh(2 * x[0])
 
 
-def volumes(equation: FokkerPlanck, start: Any, times: Any, grid: Grid) -> Array:
+def evolve_by_volumes(equation: FokkerPlanck, start: Any, times: Any, grid: Grid) -> Array:
     """Densities `(T, *shape)` by finite volumes, exact in time (the full matrix); `start` a function or an array."""
     field = jnp.asarray(values_on(grid, start) if callable(start) else start)
     return evolve(equation, field, times, grid=grid, scheme=ScharfetterGummel(), method=Dense(), tol=1e-10).values
 
 
-def image(equation: FokkerPlanck, sign: float) -> Schrodinger:
-    """H with the well |grad U|^2/(4D) - sign Lap U/2; for sign = -1 that of the wrong div s, whose ground state is not
-    sqrt(pi) but, where it is normalisable, 1/sqrt(pi): the image of -U."""
+def schrodinger_image(equation: FokkerPlanck, sign: float) -> Schrodinger:
+    """H with the potential term |grad U|^2/(4D) - sign Lap U/2.
+
+    sign = -1 is the wrong sign of div s. The ground state is then not sqrt(pi) but, where it is normalisable,
+    1/sqrt(pi): H is the image of -U.
+    """
     return FokkerPlanck(Scaled(as_potential(equation.potential), sign), equation.diffusion).schrodinger()
 
 
@@ -63,9 +66,11 @@ def values_on(grid: Grid, f: Function, *arguments: Any) -> Any:
 
 
 def values_at(points: Any, f: Function, *arguments: Any) -> Any:
-    """f(x, *arguments) at points `(n, d)` as numpy, `(n, ...)`. One program serves all n up to a power of two."""
+    """f(x, *arguments) at points `(n, d)` as numpy, `(n, ...)`. The points are padded to a power of two, so that one
+    compiled program serves many n."""
     n = len(points)
-    padded = max(FEWEST_POINTS, 2 ** (n - 1).bit_length())
+    padded = max(CONSTANTS.sampling_points_min, 2 ** (n - 1).bit_length())
+    # The last point is repeated, and its values are cut off.
     points = np.concatenate([points, np.broadcast_to(points[-1:], (padded - n, points.shape[1]))])
     return np.asarray(_values(f, points, tuple(np.asarray(a, float) for a in arguments)))[:n]
 
@@ -73,6 +78,11 @@ def values_at(points: Any, f: Function, *arguments: Any) -> Any:
 @eqx.filter_jit
 def _values(f: Function, points: Any, arguments: tuple[Any, ...]) -> Array:
     return jax.vmap(lambda x: f(x, *arguments))(points)
+
+
+def refined(grid: Grid, refine: bool) -> Grid:
+    """The grid, with half as many nodes again if `refine`."""
+    return grid.refine(CONSTANTS.refinement if refine else 1.0)
 
 
 def weights_on(grid: Grid) -> Any:
@@ -100,13 +110,14 @@ def _matrices(equation: FokkerPlanck, grid: Grid, scheme: Scheme, reversible: bo
 
 def symmetric(matrix: Any, grid: Grid) -> Any:
     """A matrix that is symmetric in the grid's weights, in the orthonormal basis of the nodes: sqrt(w) H / sqrt(w)."""
-    root = np.sqrt(weights_on(grid).ravel())
-    turned = root[:, None] * matrix / root
-    return (turned + turned.T) / 2
+    sqrt_weights = np.sqrt(weights_on(grid).ravel())
+    scaled = sqrt_weights[:, None] * matrix / sqrt_weights
+    return (scaled + scaled.T) / 2  # rounding is the only part that is not symmetric
 
 
-def gibbs_root(equation: FokkerPlanck, grid: Grid) -> Any:
+def sqrt_gibbs(equation: FokkerPlanck, grid: Grid) -> Any:
     """sqrt(pi) at the nodes, by numpy from U alone, `(size,)`, with pi of mass 1; D is one number."""
     energy = values_on(grid, equation.energy).ravel()
-    root = np.exp(-(energy - energy.min()) / (2 * float(equation.diffusion)))
-    return root / np.sqrt(np.sum(root**2 * weights_on(grid).ravel()))
+    # U less its minimum: exp(-U/2D) itself may overflow.
+    sqrt_pi = np.exp(-(energy - energy.min()) / (2 * float(equation.diffusion)))
+    return sqrt_pi / np.sqrt(np.sum(sqrt_pi**2 * weights_on(grid).ravel()))

@@ -1,8 +1,8 @@
-"""All theorems, in the order in which the theory builds them."""
+"""The registry of theorems, in the order of the theory."""
 
 from .base import Theorem
 from .t1_symmetrisation import SpectralWave, Symmetrisation
-from .t2_lattice import LatticePictures, LatticeTwin
+from .t2_lattice import LatticeHamiltonian, LatticePictures
 from .t3_isospectral import Biorthogonality, Isospectrality, ModeSum
 from .t5_poincare import Decay, Entropy, Poincare
 from .t7_score import RingBound, SamplerLaw, ScoreEnergy
@@ -12,7 +12,8 @@ from .t13_moving import MovingPictures, MovingWave, Weights
 def theorems() -> tuple[Theorem, ...]:
     """Every theorem of the library, on its default problem.
 
-    **Returns** a tuple; each takes its problem as fields, to be measured on another one, and goes to `fp.verify`.
+    **Returns** a tuple; the fields of each are its problem, so that it can be measured on another one. Give one to
+    `fp.verify`.
 
     ```python
     import fpsolve as fp
@@ -23,7 +24,7 @@ def theorems() -> tuple[Theorem, ...]:
     return (
         Symmetrisation(),
         SpectralWave(),
-        LatticeTwin(),
+        LatticeHamiltonian(),
         LatticePictures(),
         Isospectrality(),
         Biorthogonality(),

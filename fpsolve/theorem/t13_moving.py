@@ -1,4 +1,4 @@
-"""T13: the correspondence while the potential moves, and the extra term it needs.
+"""T13: the correspondence for a time-dependent potential, and the extra term that it needs.
 
     p = sqrt(pi_t) psi   <=>   d_t psi = -H_t psi - (kappa/2) a_t psi,   a_t = d_t log pi_t,   kappa = +1
 
@@ -19,23 +19,23 @@ from ..operator import ScharfetterGummel, Spectral
 from ..solve.correspondence import correspondence
 from ..solve.evolve import evolve
 from .base import Kind, Sides, Theorem, identity
-from .problems import Function, density_on, off_centre, swept, values_on
+from .constants import CONSTANTS
+from .problems import Function, density_on, off_centre, refined, swept, values_on
 
-INTEGRATOR = 1e-9
 
-
-def carried(equation: FokkerPlanck, wave: Any, times: Any, grid: Grid, kappa: float) -> Any:
-    """Waves `(T, n)` at `times` by the equation of that kappa, each divided by its integral, in a Fourier basis."""
+def evolve_wave(equation: FokkerPlanck, wave: Any, times: Any, grid: Grid, kappa: float) -> Any:
+    """Waves `(T, n)` at `times` by the equation with that kappa in a Fourier basis, each divided by its integral."""
     image = equation.schrodinger(kappa)
-    waves = np.asarray(evolve(image, wave, times, grid=grid, scheme=Spectral(), tol=INTEGRATOR).values)
+    waves = np.asarray(evolve(image, wave, times, grid=grid, scheme=Spectral(), tol=CONSTANTS.integrator_tol).values)
     return waves / (waves @ grid.axes[0].weights)[:, None]
 
 
-def roots(equation: FokkerPlanck, times: Any, grid: Grid) -> Any:
+def sqrt_gibbs_at(equation: FokkerPlanck, times: Any, grid: Grid) -> Any:
     """sqrt(pi_t) `(T, n)` by numpy."""
     heights = np.stack([values_on(grid, equation.energy, t) for t in times])
-    root = np.exp(-(heights - heights.min(axis=1, keepdims=True)) / (2 * float(equation.diffusion)))
-    return root / np.sqrt(root**2 @ grid.axes[0].weights)[:, None]
+    # U less its minimum: exp(-U/2D) itself may overflow.
+    sqrt_pi = np.exp(-(heights - heights.min(axis=1, keepdims=True)) / (2 * float(equation.diffusion)))
+    return sqrt_pi / np.sqrt(sqrt_pi**2 @ grid.axes[0].weights)[:, None]
 
 
 class MovingPictures(Theorem):
@@ -46,7 +46,7 @@ class MovingPictures(Theorem):
     """
 
     name: ClassVar[str] = "T13"
-    statement: ClassVar[str] = "while U moves p = √π_t ψ with the extra term, on one grid"
+    statement: ClassVar[str] = "for a time-dependent U, p = √π_t ψ with the extra term, on one grid"
     kind: ClassVar[Kind] = "identity"
     control_name: ClassVar[str] = "N2"
     control_statement: ClassVar[str] = "without the extra term (κ = 0) √π_t ψ is not p"
@@ -64,34 +64,36 @@ class MovingPictures(Theorem):
         equation, grid = self._problem(refine)
         start = density_on(grid, self.start)
         both = correspondence(equation, start, self.times, grid=grid, scheme=ScharfetterGummel())
-        return identity(both.density, roots(equation, self.times, grid) * np.asarray(both.wave), 1e-11)
+        return identity(both.density, sqrt_gibbs_at(equation, self.times, grid) * np.asarray(both.wave), 1e-11)
 
     def control(self, refine: bool) -> Sides:
-        """The same, the wave carried with kappa = 0 and normalised."""
+        """The same with a wave of kappa = 0, and its density normalised."""
         equation, grid = self._problem(refine)
         start = density_on(grid, self.start)
         both = correspondence(equation, start, self.times, grid=grid, scheme=ScharfetterGummel())
-        wave = jnp.asarray(start / roots(equation, (0.0,), grid)[0])
-        twin = roots(equation, self.times, grid) * carried(equation, wave, self.times, grid, 0.0)
-        return identity(both.density, twin / (twin @ grid.axes[0].weights)[:, None], 1e-11)
+        # The wave of kappa = 0 does not conserve mass: its density is normalised before it is compared.
+        wave = jnp.asarray(start / sqrt_gibbs_at(equation, (0.0,), grid)[0])
+        from_wave = sqrt_gibbs_at(equation, self.times, grid) * evolve_wave(equation, wave, self.times, grid, 0.0)
+        return identity(both.density, from_wave / (from_wave @ grid.axes[0].weights)[:, None], 1e-11)
 
     def _problem(self, refine: bool) -> tuple[FokkerPlanck, Grid]:
+        """The equation and the grid."""
         grid = Grid(Line(self.lower, self.upper, self.nodes))
-        return FokkerPlanck(self.potential, self.diffusion), grid.refine(1.5 if refine else 1.0)
+        return FokkerPlanck(self.potential, self.diffusion), refined(grid, refine)
 
 
 class MovingWave(Theorem):
-    """The Schrödinger equation with the extra term, solved for itself, gives the density of the process, to ten times
-    the tolerance of the integrator, 1e-9.
+    """The Schrödinger equation with the extra term, solved by itself, gives the density of the Fokker-Planck equation,
+    to ten times the tolerance of the integrator, 1e-9.
 
     **Arguments**: as for `MovingPictures`.
     """
 
     name: ClassVar[str] = "T13.wave"
-    statement: ClassVar[str] = "the Schrödinger equation with κ = 1, solved alone, carries the density p"
+    statement: ClassVar[str] = "the Schrödinger equation with κ = 1, solved alone, gives the density p"
     kind: ClassVar[Kind] = "identity"
     control_name: ClassVar[str] = "N2"
-    control_statement: ClassVar[str] = "κ = 0 taken for the Fokker-Planck equation carries another density"
+    control_statement: ClassVar[str] = "κ = 0 gives another density than the Fokker-Planck equation"
 
     potential: Function = swept
     diffusion: float = 0.5
@@ -110,14 +112,16 @@ class MovingWave(Theorem):
         return self._compare(0.0, refine)
 
     def _compare(self, kappa: float, refine: bool) -> Sides:
+        """Both sides with this `kappa`."""
         equation = FokkerPlanck(self.potential, self.diffusion)
-        grid = Grid(Line(self.lower, self.upper, self.nodes)).refine(1.5 if refine else 1.0)
+        grid = refined(Grid(Line(self.lower, self.upper, self.nodes)), refine)
         start = density_on(grid, self.start)
-        density = evolve(equation, jnp.asarray(start), self.times, grid=grid, scheme=Spectral(), tol=INTEGRATOR).values
-        first = jnp.asarray(start / roots(equation, (0.0,), grid)[0])
-        wave = carried(equation, first, self.times, grid, kappa)
-        twin = roots(equation, self.times, grid) * wave
-        return identity(density, twin / (twin @ grid.axes[0].weights)[:, None], 10 * INTEGRATOR)
+        tol = CONSTANTS.integrator_tol
+        density = evolve(equation, jnp.asarray(start), self.times, grid=grid, scheme=Spectral(), tol=tol).values
+        first = jnp.asarray(start / sqrt_gibbs_at(equation, (0.0,), grid)[0])
+        wave = evolve_wave(equation, first, self.times, grid, kappa)
+        from_wave = sqrt_gibbs_at(equation, self.times, grid) * wave
+        return identity(density, from_wave / (from_wave @ grid.axes[0].weights)[:, None], 10 * CONSTANTS.integrator_tol)
 
 
 class Weights(Theorem):
@@ -148,8 +152,9 @@ class Weights(Theorem):
         return self._compare(0.0, refine)
 
     def _compare(self, kappa: float, refine: bool) -> Sides:
+        """Both sides with this `kappa`."""
         equation = FokkerPlanck(self.potential, self.diffusion)
-        grid = Grid(Line(self.lower, self.upper, self.nodes)).refine(1.5 if refine else 1.0)
-        wave = carried(equation, jnp.asarray(roots(equation, (0.0,), grid)[0]), self.times, grid, kappa)
-        steady = roots(equation, self.times, grid)
-        return identity(wave, steady / (steady @ grid.axes[0].weights)[:, None], 10 * INTEGRATOR)
+        grid = refined(Grid(Line(self.lower, self.upper, self.nodes)), refine)
+        wave = evolve_wave(equation, jnp.asarray(sqrt_gibbs_at(equation, (0.0,), grid)[0]), self.times, grid, kappa)
+        steady = sqrt_gibbs_at(equation, self.times, grid)
+        return identity(wave, steady / (steady @ grid.axes[0].weights)[:, None], 10 * CONSTANTS.integrator_tol)

@@ -1,9 +1,9 @@
-"""T2, the exact lattice twin: with square-root rates nothing is approximated between generator and Hamiltonian.
+"""T2, the exact lattice Hamiltonian: with square-root rates the map between generator and Hamiltonian is exact.
 
     rate(i -> j) = (D/h^2) sqrt(pi_j / pi_i)   =>   -L / similar = -D Lap_h + diag( D (Lap_h sqrt pi) / sqrt pi )
 
-Lap_h is the standard graph Laplacian of the grid. Controls: the sign of div s turned (N3), which on the lattice is
-1/sqrt(pi) in place of sqrt(pi); a temperature gradient D(x) under the H of constant D (N12).
+Lap_h is the standard graph Laplacian of the grid. Controls: the opposite sign of div s (N3), which on the lattice is
+1/sqrt(pi) in place of sqrt(pi); a temperature gradient D(x) with the H of constant D (N12).
 """
 
 from typing import Any, ClassVar
@@ -16,13 +16,14 @@ from ..grid import Axis, Grid, Line, Periodic
 from ..operator import SquareRoot
 from ..solve.correspondence import correspondence
 from .base import Kind, Sides, Theorem, identity
-from .problems import Function, density_on, gibbs_root, matrices, off_centre, tilted, valley
+from .problems import Function, density_on, matrices, off_centre, refined, sqrt_gibbs, tilted, valley
 
 
-def lattice_hamiltonian(grid: Grid, diffusion: float, root: Any) -> Any:
-    """-D Lap_h + diag(D Lap_h root / root) in plain numpy, `(size, size)`, for axes of equal cells."""
+def lattice_hamiltonian(grid: Grid, diffusion: float, sqrt_pi: Any) -> Any:
+    """-D Lap_h + diag(D Lap_h sqrt_pi / sqrt_pi) in plain numpy, `(size, size)`, for axes of equal cells."""
     laplacian = np.zeros((grid.size, grid.size))
     number = np.arange(grid.size).reshape(grid.shape)
+    # Each pair of neighbours adds -1/h² twice on the diagonal and 1/h² twice beside it.
     for i, axis in enumerate(grid.axes):
         rows = np.moveaxis(number, i, 0)
         pairs = [(rows[k], rows[k + 1]) for k in range(axis.n - 1)]
@@ -32,23 +33,25 @@ def lattice_hamiltonian(grid: Grid, diffusion: float, root: Any) -> Any:
             for here, there in ((below.ravel(), above.ravel()), (above.ravel(), below.ravel())):
                 laplacian[here, there] += (axis.n / axis.length) ** 2
                 laplacian[here, here] -= (axis.n / axis.length) ** 2
-    return -diffusion * laplacian + np.diag(diffusion * (laplacian @ root) / root)
+    return -diffusion * laplacian + np.diag(diffusion * (laplacian @ sqrt_pi) / sqrt_pi)
 
 
-class LatticeTwin(Theorem):
-    """The Hamiltonian of `SquareRoot` is the plain lattice Laplacian plus a well, entry by entry, to 1e-14.
+class LatticeHamiltonian(Theorem):
+    """The Hamiltonian of `SquareRoot` is the lattice Laplacian plus a potential term, entry by entry, to 1e-14.
 
-    **Arguments**: `potential` U(x); `diffusion` D; `axes` of equal cells, closed or rings (to refine: half as many
-    nodes again).
+    **Arguments**: `potential` U(x); `diffusion` D; `axes` of equal cells, no-flux or periodic (to refine: half as
+    many nodes again).
     """
 
     name: ClassVar[str] = "T2"
     statement: ClassVar[str] = (
-        "with square-root rates H = -D Δ_h + D (Δ_h √π)/√π, the plain lattice Laplacian and a well"
+        "with square-root rates H = -D Δ_h + D (Δ_h √π)/√π, the lattice Laplacian and a potential term"
     )
     kind: ClassVar[Kind] = "identity"
     control_name: ClassVar[str] = "N3"
-    control_statement: ClassVar[str] = "the well with the sign of div s turned, D (Δ_h 1/√π) √π, is another one"
+    control_statement: ClassVar[str] = (
+        "the potential term with the opposite sign of div s, D (Δ_h 1/√π) √π, is another one"
+    )
 
     potential: Function = valley
     diffusion: float = 0.5
@@ -59,21 +62,22 @@ class LatticeTwin(Theorem):
         return self._compare(1, refine)
 
     def control(self, refine: bool) -> Sides:
-        """The same with 1/sqrt(pi) in the well."""
+        """The same with 1/sqrt(pi) in the potential term."""
         return self._compare(-1, refine)
 
     def _compare(self, sign: int, refine: bool) -> Sides:
-        grid = Grid(*self.axes).refine(1.5 if refine else 1.0)
+        """The Hamiltonian and the lattice Hamiltonian of sqrt(pi) to the power `sign`."""
+        grid = refined(Grid(*self.axes), refine)
         equation = FokkerPlanck(self.potential, self.diffusion)
         hamiltonian = matrices(equation, grid, SquareRoot())[1]
-        twin = lattice_hamiltonian(grid, self.diffusion, gibbs_root(equation, grid) ** sign)
-        return identity(hamiltonian, twin, 1e-14)
+        plain = lattice_hamiltonian(grid, self.diffusion, sqrt_gibbs(equation, grid) ** sign)
+        return identity(hamiltonian, plain, 1e-14)
 
 
 class LatticePictures(Theorem):
     """On one grid p by the generator and sqrt(pi) psi, psi by the lattice Hamiltonian, agree to 1e-11.
 
-    **Arguments**: as for `LatticeTwin`; `start` a density; `times`, ascending.
+    **Arguments**: as for `LatticeHamiltonian`; `start` a density; `times`, ascending.
     """
 
     name: ClassVar[str] = "T2.density"
@@ -93,19 +97,24 @@ class LatticePictures(Theorem):
         equation, grid = self._problem(refine)
         start = density_on(grid, self.start)
         both = correspondence(equation, start, self.times, grid=grid, scheme=SquareRoot())
-        return identity(both.density, gibbs_root(equation, grid).reshape(grid.shape) * np.asarray(both.wave), 1e-11)
+        return identity(both.density, sqrt_gibbs(equation, grid).reshape(grid.shape) * np.asarray(both.wave), 1e-11)
 
     def control(self, refine: bool) -> Sides:
         """The same with D (1 + 0.8 sin(x_0 / 2)) in the generator, both sides by full matrices."""
         equation, grid = self._problem(refine)
         warmed = FokkerPlanck(self.potential, lambda x: self.diffusion * (1 + 0.8 * jnp.sin(x[0] / 2)))
-        root, start = gibbs_root(equation, grid), density_on(grid, self.start).ravel()
-        rates, flows = np.linalg.eig(matrices(warmed, grid, SquareRoot(), reversible=False)[0])
-        levels, modes = np.linalg.eigh(lattice_hamiltonian(grid, self.diffusion, root))
-        inside, amplitudes = np.linalg.solve(flows, start), modes.T @ (start / root)
-        density = [(flows @ (np.exp(-t * rates) * inside)).real for t in self.times]
+        sqrt_pi = sqrt_gibbs(equation, grid)
+        start = density_on(grid, self.start).ravel()
+        # p by the eigenvectors of the generator, which is not symmetric.
+        rates, right = np.linalg.eig(matrices(warmed, grid, SquareRoot(), reversible=False)[0])
+        coefficients = np.linalg.solve(right, start)
+        density = [(right @ (np.exp(-t * rates) * coefficients)).real for t in self.times]
+        # psi by the modes of the Hamiltonian.
+        levels, modes = np.linalg.eigh(lattice_hamiltonian(grid, self.diffusion, sqrt_pi))
+        amplitudes = modes.T @ (start / sqrt_pi)
         waves = [modes @ (np.exp(-t * levels) * amplitudes) for t in self.times]
-        return identity(np.stack(density), root * np.stack(waves), 1e-11)
+        return identity(np.stack(density), sqrt_pi * np.stack(waves), 1e-11)
 
     def _problem(self, refine: bool) -> tuple[FokkerPlanck, Grid]:
-        return FokkerPlanck(self.potential, self.diffusion), Grid(*self.axes).refine(1.5 if refine else 1.0)
+        """The equation and the grid."""
+        return FokkerPlanck(self.potential, self.diffusion), refined(Grid(*self.axes), refine)

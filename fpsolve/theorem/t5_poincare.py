@@ -1,4 +1,4 @@
-"""T5: the gap is the inverse Poincaré constant is the slowest relaxation.
+"""T5: the gap equals the inverse Poincaré constant and the slowest rate of relaxation.
 
     gap = min_f  D E_pi |f'|^2 / Var_pi f      chi2(t) <= exp(-2 gap t) chi2(0)      d/dt KL(p|pi) = -D I(p|pi)
 
@@ -21,24 +21,34 @@ from ..propagate import Dense
 from ..solve.evolve import evolve
 from ..solve.spectrum import spectrum
 from .base import Kind, Sides, Theorem, identity, inequality, order
-from .problems import Function, density_on, gibbs_root, off_centre, tilted, values_at, values_on, volumes
-
-WRONG = 1.02
+from .constants import CONSTANTS
+from .problems import (
+    Function,
+    density_on,
+    evolve_by_volumes,
+    off_centre,
+    refined,
+    sqrt_gibbs,
+    tilted,
+    values_at,
+    values_on,
+)
 
 
 def rayleigh_ritz(energy: Any, lower: float, upper: float, diffusion: float, degree: int) -> float:
-    """min D E|f'|^2 / Var f over polynomials of a degree, by numpy: no basis, grid or Hamiltonian of the library.
+    """min D E|f'|^2 / Var f over polynomials of a degree, by numpy, without any part of the library.
 
     `energy` maps positions `(m,)` to U / D. Polynomials are made orthonormal in pi by a QR decomposition.
     """
     nodes, weights = legendre.leggauss(8 * degree)
     heights = energy(lower + (upper - lower) * (nodes + 1) / 2)
-    root = np.sqrt(weights * np.exp(heights.min() - heights))[:, None]
+    sqrt_pi = np.sqrt(weights * np.exp(heights.min() - heights))[:, None]
     values = legendre.legvander(nodes, degree)
     slopes = np.stack([legendre.legval(nodes, legendre.legder(row)) for row in np.eye(degree + 1)], axis=1)
-    mixture = np.linalg.qr(root * values)[1]
-    slopes = np.linalg.solve(mixture.T, (root * slopes).T) * 2 / (upper - lower)
-    return diffusion * float(np.linalg.eigvalsh(slopes @ slopes.T)[1])
+    # values = Q mixture: the columns of Q are the orthonormal polynomials, whose slopes are slopes mixture^-1.
+    mixture = np.linalg.qr(sqrt_pi * values)[1]
+    slopes = np.linalg.solve(mixture.T, (sqrt_pi * slopes).T) * 2 / (upper - lower)
+    return diffusion * float(np.linalg.eigvalsh(slopes @ slopes.T)[1])  # the lowest belongs to constants
 
 
 class Poincare(Theorem):
@@ -65,23 +75,30 @@ class Poincare(Theorem):
     degree: int = 40
 
     def measure(self, refine: bool) -> Sides:
-        """Gap or rate, whichever is farther off, and the quotient."""
+        """The gap or the rate, whichever differs more, and the quotient."""
         return self._compare(self.diffusion, refine)
 
     def control(self, refine: bool) -> Sides:
         """The same with 1.02 D in the quotient."""
-        return self._compare(WRONG * self.diffusion, refine)
+        return self._compare(CONSTANTS.wrong_diffusion * self.diffusion, refine)
 
     def _compare(self, diffusion: float, refine: bool) -> Sides:
+        """Gap and rate, and the least quotient with this `diffusion`."""
         equation = FokkerPlanck(self.potential, self.diffusion)
-        grid = Grid(Line(self.lower, self.upper, self.nodes)).refine(1.5 if refine else 1.0)
+        grid = refined(Grid(Line(self.lower, self.upper, self.nodes)), refine)
         gap = float(spectrum(equation, grid, 2, scheme=Spectral()).gap)
+        # The mean of x relaxes to that of pi; at late times its logarithm is a line.
         field = jnp.asarray(values_on(grid, self.start))
         run = evolve(equation, field, self.times, grid=grid, scheme=Spectral(), method=Dense(), tol=1e-10)
-        lag = (np.asarray(run.values) - gibbs_root(equation, grid) ** 2) @ (grid.axes[0].weights * grid.axes[0].nodes)
+        lag = (np.asarray(run.values) - sqrt_gibbs(equation, grid) ** 2) @ (grid.axes[0].weights * grid.axes[0].nodes)
         rate = -np.polyfit(self.times, np.log(np.abs(lag)), 1)[0]
-        energy = lambda x: values_at(x[:, None], self.potential) / self.diffusion
-        quotient = rayleigh_ritz(energy, self.lower, self.upper, diffusion, self.degree * (5 if refine else 4) // 4)
+
+        def energy(x: Any) -> Any:
+            """U / D at positions `(m,)`."""
+            return values_at(x[:, None], self.potential) / self.diffusion
+
+        degree = self.degree * (5 if refine else 4) // 4  # a quarter more to refine
+        quotient = rayleigh_ritz(energy, self.lower, self.upper, diffusion, degree)
         return identity([gap, rate], [quotient, quotient], 1e-8)
 
 
@@ -113,25 +130,33 @@ class Decay(Theorem):
 
     def control(self, refine: bool) -> Sides:
         """The same with 1.02 times the gap."""
-        return self._compare(WRONG, refine)
+        return self._compare(CONSTANTS.wrong_diffusion, refine)
 
     def _compare(self, factor: float, refine: bool) -> Sides:
+        """The largest ratio, with `factor` times the gap."""
         equation = FokkerPlanck(self.potential, self.diffusion)
-        grid = Grid(Line(self.lower, self.upper, self.nodes)).refine(1.5 if refine else 1.0)
+        grid = refined(Grid(Line(self.lower, self.upper, self.nodes)), refine)
         modes = spectrum(equation, grid, 2, scheme=ScharfetterGummel())
-        weights, root = grid.axes[0].weights, gibbs_root(equation, grid)
+        weights = grid.axes[0].weights
+        sqrt_pi = sqrt_gibbs(equation, grid)
         slow = np.asarray(modes.vectors[1])
-        starts = [density_on(grid, self.start), root**2 + 0.9 * root * slow / np.max(np.abs(slow / root))]
+        # pi (1 + c psi_1/psi_0) with c = 0.9 of the largest for which it is positive.
+        slow_start = sqrt_pi**2 + 0.9 * sqrt_pi * slow / np.max(np.abs(slow / sqrt_pi))
+        starts = [density_on(grid, self.start), slow_start]
         growth = np.exp(2 * factor * float(modes.gap) * np.asarray(self.times))
-        chi2 = lambda p: np.sum(weights * (p / root - root) ** 2, axis=-1)
-        ratios = [
-            growth * chi2(np.asarray(volumes(equation, start, self.times, grid))) / chi2(start) for start in starts
-        ]
+
+        def chi2(p: Any) -> Any:
+            return np.sum(weights * (p / sqrt_pi - sqrt_pi) ** 2, axis=-1)
+
+        ratios = []
+        for start in starts:
+            densities = np.asarray(evolve_by_volumes(equation, start, self.times, grid))
+            ratios.append(growth * chi2(densities) / chi2(start))
         return inequality(float(np.max(ratios)), 1 + 1e-10)
 
 
 class Entropy(Theorem):
-    """d/dt KL = -D I, where I is differenced on the nodes: the two meet at order 2.
+    """d/dt KL = -D I, where I is computed by differences on the nodes: both converge to each other at order 2.
 
     **Arguments**: as for `Poincare`; `time` of the measurement and `step` of the fourth-order difference in time;
     `sizes` of the grids, with `finer` ones to refine.
@@ -159,17 +184,23 @@ class Entropy(Theorem):
 
     def control(self, refine: bool) -> Sides:
         """The observed order, about 0, and 2."""
-        return self._order(WRONG, refine)
+        return self._order(CONSTANTS.wrong_diffusion, refine)
 
     def _order(self, factor: float, refine: bool) -> Sides:
-        sizes, times = self.sizes + (self.finer if refine else ()), self.time + self.step * np.arange(-2, 3)
-        equation, errors = FokkerPlanck(self.potential, self.diffusion), []
+        """The observed order, with `factor` times D."""
+        sizes = self.sizes + (self.finer if refine else ())
+        times = self.time + self.step * np.arange(-2, 3)
+        equation = FokkerPlanck(self.potential, self.diffusion)
+        errors = []
         for n in sizes:
             grid = Grid(Line(self.lower, self.upper, n))
-            density = np.asarray(volumes(equation, self.start, tuple(times.tolist()), grid))
-            ratio, weights = np.log(density / gibbs_root(equation, grid) ** 2), grid.axes[0].weights
-            rate = np.sum(density * ratio * weights, axis=1) @ [1, -8, 0, 8, -1] / (12 * self.step)
-            slope = np.diff(ratio[2]) / grid.axes[0].spacings
+            density = np.asarray(evolve_by_volumes(equation, self.start, tuple(times.tolist()), grid))
+            log_ratio = np.log(density / sqrt_gibbs(equation, grid) ** 2)
+            weights = grid.axes[0].weights
+            # d/dt by the difference of fourth order over five times.
+            rate = np.sum(density * log_ratio * weights, axis=1) @ [1, -8, 0, 8, -1] / (12 * self.step)
+            # I on the faces: the density is the mean of both nodes, the slope a difference.
+            slope = np.diff(log_ratio[2]) / grid.axes[0].spacings
             information = np.sum((density[2, 1:] + density[2, :-1]) / 2 * slope**2 * grid.axes[0].spacings)
             errors.append(abs(rate + factor * self.diffusion * information))
         return order(sizes, errors, 2)

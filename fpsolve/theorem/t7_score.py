@@ -1,12 +1,12 @@
-"""T7, T8, T10: what a score with an error means, how far its density is from the truth, and the law of its sampler.
+"""T7, T8, T10: the density of a score that has an error, its distance from the truth, and its sampler's density.
 
     < sqrt q | H | sqrt q > = (D/4) E_q |s - grad log q|^2     for every density q and field s, with curl or without
     1 - F(p, rho) <= (eps^2 / 4 - lambda/D) / (gap/D)          rho the square of the lowest mode, eps^2 = E_p |e|^2
-    I(mu|p) = E_mu [ e . grad log(mu/p) ]                      mu the law of dX = D s dt + sqrt(2D) dW
+    I(mu|p) = E_mu [ e . grad log(mu/p) ]                      mu stationary for dX = D s dt + sqrt(2D) dW
 
 with e = s - grad log p.
 
-Controls: the sign of div s turned (N3), which is that of s; an error 1.05 times too small; the error averaged over p.
+Controls: the opposite sign of div s (N3), which is that of s; an error 1.05 times too small; the error averaged over p.
 
 Reference: arXiv 2606.05217; theorems T7, T8 and T10 of this library's theory.
 """
@@ -24,10 +24,10 @@ from ..grid import Axis, Grid, Periodic
 from ..operator import Spectral
 from ..score import Reconstruction, reconstruct
 from .base import Kind, Sides, Theorem, identity
-from .problems import Function, values_on, weights_on
+from .constants import CONSTANTS
+from .problems import Function, refined, values_on, weights_on
 
 RING = (0.0, 2 * np.pi)
-SHORT = 1.05
 
 
 def curled(x: Array) -> Array:
@@ -41,11 +41,11 @@ def coupled(x: Array) -> Array:
 
 
 def driven(x: Array) -> Array:
-    """The score of exp(cos x), and 0.5 round the ring."""
+    """The score of exp(cos x), and a constant force 0.5 on the ring."""
     return 0.5 - jnp.sin(x)
 
 
-def still(x: Array) -> Array:
+def zero_score(x: Array) -> Array:
     """The score of a density that is constant, 0."""
     return 0 * x
 
@@ -66,7 +66,7 @@ class ScoreEnergy(Theorem):
     statement: ClassVar[str] = "<√q|H|√q> = D/4 E_q|s - ∇ log q|², for a field with curl"
     kind: ClassVar[Kind] = "identity"
     control_name: ClassVar[str] = "N3"
-    control_statement: ClassVar[str] = "with the sign of div s turned the energy is another number"
+    control_statement: ClassVar[str] = "with the opposite sign of div s the energy is another number"
 
     score: Function = curled
     log_density: Function = coupled
@@ -81,11 +81,12 @@ class ScoreEnergy(Theorem):
         return self._compare(-1.0, refine)
 
     def _compare(self, sign: float, refine: bool) -> Sides:
-        grid = Grid(*self.axes).refine(1.5 if refine else 1.0)
+        """Energy and loss, with `sign` times the score in the Hamiltonian."""
+        grid = refined(Grid(*self.axes), refine)
         equation = ScoreHamiltonian(Multiple(self.score, jnp.asarray(sign)))
-        density, misses = _missed(grid, self.score, self.log_density)
+        density, errors = _density_and_error(grid, self.score, self.log_density)
         energy = float(_energy(equation, grid, jnp.asarray(np.sqrt(density))))
-        loss = np.sum(weights_on(grid) * density * np.sum(misses**2, axis=-1))
+        loss = np.sum(weights_on(grid) * density * np.sum(errors**2, axis=-1))
         return identity(energy, loss / 4, 1e-12)
 
 
@@ -100,21 +101,21 @@ class Multiple(eqx.Module):
         return self.factor * self.score(x)
 
 
-class Misses(eqx.Module):
-    """s(x) - grad log q(x), by how much a score misses that of a density, and log q(x) below it."""
+class ScoreDifference(eqx.Module):
+    """s(x) - grad log q(x), the error of a score, and log q(x) as the last component."""
 
     score: Function
     log_density: Function
 
     def __call__(self, x: Array) -> Array:
-        """The miss and the log density, `(d + 1,)`."""
+        """The error and the log density, `(d + 1,)`."""
         height, slope = jax.value_and_grad(self.log_density)(x)
         return jnp.append(self.score(x) - slope, height)
 
 
-def _missed(grid: Grid, score: Function, log_density: Function) -> tuple[Any, Any]:
-    """The density `(*shape)`, of mass 1, and by how much the score misses its own, `(*shape, d)`."""
-    found = values_on(grid, Misses(score, log_density))
+def _density_and_error(grid: Grid, score: Function, log_density: Function) -> tuple[Any, Any]:
+    """The density `(*shape)`, of mass 1, and the error of the score for it, `(*shape, d)`."""
+    found = values_on(grid, ScoreDifference(score, log_density))
     density = np.exp(found[..., -1])
     return density / np.sum(density * weights_on(grid)), found[..., :-1]
 
@@ -122,6 +123,7 @@ def _missed(grid: Grid, score: Function, log_density: Function) -> tuple[Any, An
 @eqx.filter_jit
 def _energy(equation: ScoreHamiltonian, grid: Grid, wave: Array) -> Array:
     """<psi|H|psi>."""
+    # In a Fourier basis the integral of a product is exact, so the identity holds to rounding.
     operator = Spectral().build(equation, grid, 0.0, wave.dtype, True)
     return grid.integrate(wave * operator.hamiltonian(wave))
 
@@ -147,14 +149,17 @@ class RingBound(Theorem):
 
     def control(self, refine: bool) -> Sides:
         """The same with a smaller error."""
-        return self._compare(SHORT, refine)
+        return self._compare(CONSTANTS.wrong_error, refine)
 
     def _compare(self, factor: float, refine: bool) -> Sides:
-        grid = Grid(Periodic(*RING, self.nodes)).refine(1.5 if refine else 1.0)
-        found, weights = reconstruct(still, grid), weights_on(grid)
+        """Bounds and infidelities, with errors `factor` times too small."""
+        grid = refined(Grid(Periodic(*RING, self.nodes)), refine)
+        found = reconstruct(zero_score, grid)
+        weights = weights_on(grid)
         roots = 1 + np.asarray(self.depths)[:, None] * np.cos(grid.axes[0].nodes)
         densities = roots**2 / np.sum(weights * roots**2, axis=1, keepdims=True)
         bounds = _bounds(found, jnp.asarray(densities), jnp.asarray(factor))
+        # F = (int sqrt(p rho))^2.
         overlaps = np.sum(weights * np.sqrt(densities * np.asarray(found.density)), axis=1)
         return identity(bounds, 1 - overlaps**2, 1e-10)
 
@@ -166,9 +171,9 @@ def _bounds(found: Reconstruction, densities: Array, factor: Array) -> Array:
 
 
 class SamplerLaw(Theorem):
-    """The law that a sampler keeps has I(mu|p) = E_mu[e . grad log(mu/p)], to 1e-9.
+    """The stationary density of a sampler has I(mu|p) = E_mu[e . grad log(mu/p)], to 1e-9.
 
-    **Arguments**: as for `ScoreEnergy`, whose q is p here. By default on a ring, which the score drives round.
+    **Arguments**: as for `ScoreEnergy`, whose q is p here. By default on a ring, with a score that drives a current.
     """
 
     name: ClassVar[str] = "T10"
@@ -189,22 +194,28 @@ class SamplerLaw(Theorem):
         """The information and the mean over p."""
         return self._compare(False, refine)
 
-    def _compare(self, sampled: bool, refine: bool) -> Sides:
-        grid = Grid(*self.axes).refine(1.5 if refine else 1.0)
-        law = np.asarray(reconstruct(self.score, grid).stationary)
-        data, misses = _missed(grid, self.score, self.log_density)
-        apart = _slopes(grid, np.log(law / data))
+    def _compare(self, over_sampler: bool, refine: bool) -> Sides:
+        """The information, and the mean over mu if `over_sampler`, else over p."""
+        grid = refined(Grid(*self.axes), refine)
+        stationary = np.asarray(reconstruct(self.score, grid).stationary)
+        density, errors = _density_and_error(grid, self.score, self.log_density)
+        difference = _gradient(grid, np.log(stationary / density))
         weights = weights_on(grid)
-        mean = lambda p, u: np.sum(weights * p * np.sum(u, axis=-1))
-        return identity(mean(law if sampled else data, misses * apart), mean(law, apart**2), 1e-9)
+
+        def mean(p: Any, u: Any) -> Any:
+            """The mean over p of the sum of the components of u."""
+            return np.sum(weights * p * np.sum(u, axis=-1))
+
+        averaged = mean(stationary if over_sampler else density, errors * difference)
+        return identity(averaged, mean(stationary, difference**2), 1e-9)
 
 
-def _slopes(grid: Grid, field: Any) -> Any:
+def _gradient(grid: Grid, field: Any) -> Any:
     """The gradient of a field on a torus by the discrete Fourier transform, `(*shape, d)`."""
     parts = []
     for i, axis in enumerate(grid.axes):
         waves = np.fft.fftfreq(axis.n, 1 / axis.n)
-        waves[np.abs(waves) == axis.n / 2] = 0  # of which the nodes see no sine
+        waves[np.abs(waves) == axis.n / 2] = 0  # the derivative of the Nyquist cosine vanishes at the nodes
         symbol = (2j * np.pi / axis.length * waves).reshape(-1, *[1] * (grid.ndim - 1 - i))
         parts.append(np.fft.ifft(symbol * np.fft.fft(field, axis=i), axis=i).real)
     return np.stack(parts, axis=-1)

@@ -75,7 +75,6 @@ def test_rates_are_vectorised_and_differentiable(between_gaussians: Along) -> No
     np.testing.assert_allclose(jax.jit(jax.vmap(jax.grad(gap)))(jnp.asarray([0.1, 0.77])), 1, rtol=1e-6)
 
 
-@pytest.mark.slow
 def test_two_dimensions_whose_slow_levels_cross() -> None:
     """Truth: independent coordinates of stiffness 1 + λ and 1.4; levels cross at 0.4, between the nodes."""
     path = lambda lam: fp.Harmonic(jnp.stack([1 + lam, 1.4 + 0 * lam]), jnp.stack([4 * lam / (1 + lam), 0 * lam]))
@@ -89,7 +88,6 @@ def test_two_dimensions_whose_slow_levels_cross() -> None:
     assert len(found.lambdas) < 100
 
 
-@pytest.mark.slow
 def test_the_chain_holds_along_the_hard_path() -> None:
     found = along(hard, grid=fp.Grid(fp.Line(-4.6, 4.0, 64)))
     assert chain_faults(found) == []

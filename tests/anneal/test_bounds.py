@@ -71,7 +71,6 @@ def test_no_bound_where_none_holds() -> None:
     assert np.isinf(bound[0]) and words.startswith("none: ") and "T15" in words and "action" in words
 
 
-@pytest.mark.slow
 def test_the_action_bounds_a_path_that_has_no_other_bound() -> None:
     for total in (5.0, 20.0):
         found = fp.transport(HARD, fp.schedule.linear(total), grid=HARD_BOX, times=np.linspace(0, total, 9))
@@ -79,7 +78,6 @@ def test_the_action_bounds_a_path_that_has_no_other_bound() -> None:
         assert np.all(found.bound >= found.tv) and float(found.bound[-1]) < 1
 
 
-@pytest.mark.slow
 def test_the_chi_square_bound_tightens_with_time_on_its_family() -> None:
     ratios = []
     for total in (5.0, 20.0, 80.0, 320.0):
@@ -90,7 +88,6 @@ def test_the_chi_square_bound_tightens_with_time_on_its_family() -> None:
     assert 0.88 <= ratios[0] < ratios[1] < ratios[2] < ratios[3] <= 0.99, ratios
 
 
-@pytest.mark.slow
 def test_the_bound_without_its_second_order_is_false() -> None:
     """Control N5: a dragged Gaussian lags by sqrt(exp(r^2) - 1) in the end, more than r = |a| / Delta."""
     total, r = 4.0, 1.054
@@ -103,7 +100,6 @@ def test_the_bound_without_its_second_order_is_false() -> None:
     assert not np.isfinite(found.bounds.total_variation["T15"][0])
 
 
-@pytest.mark.slow
 def test_end_errors_fall_by_the_order_of_the_end_of_a_schedule() -> None:
     """Theorem T18, and its control: rest at the start is forgotten."""
 

@@ -16,9 +16,9 @@ import scipy.linalg
 from jaxtyping import Array
 
 import fpsolve as fp
-from fpsolve.anneal import counterdiabatic
+from fpsolve.anneal import counterdiabatic_step
 from fpsolve.anneal import velocity as module
-from fpsolve.anneal.counterdiabatic import drive
+from fpsolve.anneal.counterdiabatic import evolve_counterdiabatic
 from fpsolve.anneal.velocity import velocity
 from fpsolve.operator.base import dense
 from fpsolve.operator.flow_edges import FlowEdges
@@ -83,7 +83,7 @@ def test_any_flow_is_antisymmetric_and_keeps_mass(grid: fp.Grid) -> None:
     np.testing.assert_allclose(divergence, twin, rtol=0, atol=1e-12 * float(jnp.max(jnp.abs(divergence))))
 
 
-PLACES = [(SPLIT, LINE), (TURNED, RING), pytest.param(SPLIT, PLANE, marks=pytest.mark.slow)]
+PLACES = [(SPLIT, LINE), (TURNED, RING), pytest.param(SPLIT, PLANE)]
 
 
 @pytest.mark.parametrize(("equation", "grid"), PLACES, ids=["line", "ring", "plane"])
@@ -106,14 +106,18 @@ def one_sided(grid: fp.Grid, log_sqrt_pi: Array, rate: Array) -> tuple[Array, ..
     return (-jnp.cumsum(added)[:-1] * jnp.exp(-log_sqrt_pi[:-1] - log_sqrt_pi[1:]),)
 
 
-@pytest.mark.parametrize("driven", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("driven", [False, True])
 def test_sums_from_one_side_are_refused(driven: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control N13: the rounding of one-sided sums stands where the density has vanished, and the residual tells."""
     grid = fp.Grid(fp.Line(-3.5, 3.5, 95))
     tilted = fp.FokkerPlanck(lambda x, t: 3 * (x[0] ** 2 - 1) ** 2 - 10 * t * x[0])
     monkeypatch.setattr(module, "face_velocity", one_sided)
-    monkeypatch.setattr(counterdiabatic, "face_velocity", one_sided)
-    found = drive(tilted, grid, tilted.gibbs(grid), [TOTAL], 1e-6) if driven else velocity(tilted, grid, 0.02)
+    monkeypatch.setattr(counterdiabatic_step, "face_velocity", one_sided)
+    found = (
+        evolve_counterdiabatic(tilted, grid, tilted.gibbs(grid), [TOTAL], 1e-6)
+        if driven
+        else velocity(tilted, grid, 0.02)
+    )
     assert not float(found.residual) < 0.1
 
 
@@ -176,13 +180,13 @@ def plain(equation: fp.FokkerPlanck, grid: fp.Grid, start: Array) -> np.ndarray:
 def test_a_pair_of_wells_in_no_time() -> None:
     """Truth: TV <= 1e-6 where plain transport has 0.35; control N8: 1.1 v is off by a tenth of the displacement."""
     start, end = SPLIT.gibbs(LINE), SPLIT.gibbs(LINE, TOTAL)
-    carried = drive(SPLIT, LINE, start, [0.0, 0.02, TOTAL])
+    carried = evolve_counterdiabatic(SPLIT, LINE, start, [0.0, 0.02, TOTAL])
     assert carried.result == "successful" and float(carried.residual) <= 1e-12
     assert carried.values.shape == (3, 96) and float(carried.error[-1]) <= 1e-12
     assert apart(LINE, carried.values[-1], end) <= 1e-12
     assert apart(LINE, carried.values[1], SPLIT.gibbs(LINE, 0.02)) <= 1e-12
     assert apart(LINE, plain(SPLIT, LINE, start), end) > 0.3
-    fast = drive(SPLIT, LINE, start, [TOTAL], 1e-6, strength=1.1)
+    fast = evolve_counterdiabatic(SPLIT, LINE, start, [TOTAL], 1e-6, strength=1.1)
     assert fast.result == "successful" and 0.03 < apart(LINE, fast.values[-1], end) < 0.1
 
 
@@ -199,7 +203,6 @@ def instantaneous(equation: fp.FokkerPlanck, grid: fp.Grid) -> Any:
     return lambda t: np.asarray(both(jnp.asarray(float(t))))
 
 
-@pytest.mark.slow
 def test_the_same_equation_by_another_integrator() -> None:
     """Agreement with an implicit Runge-Kutta method of d_t psi = -(H + G) psi, from Gibbs and from elsewhere."""
     whole = instantaneous(SWUNG, SHORT)
@@ -216,7 +219,7 @@ def test_the_same_equation_by_another_integrator() -> None:
     values = after * roots[1][:, None]
     end = SWUNG.gibbs(SHORT, TOTAL)
     assert apart(SHORT, values[:, 1], end) <= 1e-6
-    carried = drive(SWUNG, SHORT, start, [0.01, TOTAL], 1e-8)
+    carried = evolve_counterdiabatic(SWUNG, SHORT, start, [0.01, TOTAL], 1e-8)
     assert carried.result == "successful"
     assert apart(SHORT, carried.values[-1], values[:, 0]) <= 1e-6 < 0.01 < apart(SHORT, carried.values[-1], end)
     assert abs(float(SHORT.integrate(carried.values[-1])) - 1) <= 1e-11
@@ -241,38 +244,36 @@ def assert_no_adiabatic_term(equation: fp.FokkerPlanck, grid: fp.Grid, start: Ar
 def test_errors_are_those_reported() -> None:
     """Order: the tolerance is met, and the estimate is above the error."""
     start = fp.Gaussian(-1.3, 0.1)
-    fine = drive(SWUNG, SHORT, start, [TOTAL], 1e-9).values[-1]
+    fine = evolve_counterdiabatic(SWUNG, SHORT, start, [TOTAL], 1e-9).values[-1]
     for tol in (1e-3, 1e-6):
-        carried = drive(SWUNG, SHORT, start, [TOTAL], tol)
+        carried = evolve_counterdiabatic(SWUNG, SHORT, start, [TOTAL], tol)
         assert 2 * apart(SHORT, carried.values[-1], fine) <= float(carried.error[-1]) <= tol
 
 
-@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_round_a_ring_in_either_precision(dtype: str) -> None:
     """Truth: a start at Gibbs stays there to rounding; float32 stays float32."""
-    carried = drive(TURNED, RING, TURNED.gibbs(RING).astype(dtype), [0.2])
+    carried = evolve_counterdiabatic(TURNED, RING, TURNED.gibbs(RING).astype(dtype), [0.2])
     assert carried.values.dtype == dtype and carried.result == "successful"
     allowed = 1e-12 if dtype == "float64" else 1e-5
     assert apart(RING, carried.values[-1], TURNED.gibbs(RING, 0.2)) <= allowed
 
 
-@pytest.mark.slow
 def test_two_dimensions() -> None:
     """Truth: TV <= 1e-6 at once on a plane."""
-    carried = drive(SPLIT, PLANE, SPLIT.gibbs(PLANE), [TOTAL])
+    carried = evolve_counterdiabatic(SPLIT, PLANE, SPLIT.gibbs(PLANE), [TOTAL])
     assert carried.result == "successful" and float(carried.residual) <= 1e-11
     assert apart(PLANE, carried.values[-1], SPLIT.gibbs(PLANE, TOTAL)) <= 1e-12
 
 
-@pytest.mark.slow
 def test_two_dimensions_finer() -> None:
     """Truth: TV <= 1e-6 on 64 x 64 cells; any other start approaches, within the tolerance."""
     grid = fp.Grid(fp.Line(-3.2, 3.2, 64), fp.Line(-3.0, 3.0, 64))
     end = SPLIT.gibbs(grid, TOTAL)
-    carried = drive(SPLIT, grid, SPLIT.gibbs(grid), [0.02, TOTAL])
+    carried = evolve_counterdiabatic(SPLIT, grid, SPLIT.gibbs(grid), [0.02, TOTAL])
     assert carried.result == "successful" and apart(grid, carried.values[-1], end) <= 1e-12
     start = fp.Gaussian([-1.2, 0.0], 0.15)
-    rough, near = (drive(SPLIT, grid, start, [TOTAL], tol) for tol in (1e-2, 1e-3))
+    rough, near = (evolve_counterdiabatic(SPLIT, grid, start, [TOTAL], tol) for tol in (1e-2, 1e-3))
     assert near.result == "successful" and 0.01 < apart(grid, near.values[-1], end) < 0.3
     assert 2 * apart(grid, rough.values[-1], near.values[-1]) <= float(rough.error[-1]) + float(near.error[-1])
 
@@ -282,9 +283,11 @@ def test_what_cannot_be_carried_is_refused(nothing_is_computed: None) -> None:
     refused(lambda: velocity(OSCILLATOR, GRID), "equation", "FokkerPlanck")
     refused(lambda: velocity(PUSHED, GRID), "equation", "force")
     walls = fp.Grid(fp.Absorbing(-1.0, 1.0, 12))
-    refused(lambda: drive(MOVING, walls, start, [0.1]), "grid", "Absorbing")
-    refused(lambda: drive(MOVING, fp.Grid(fp.Legendre(-1.0, 1.0, 12)), start, [0.1]), "grid", "Legendre")
-    refused(lambda: drive(MOVING, GRID, start, [0.2, 0.1]), "times", "ascending")
-    refused(lambda: drive(MOVING, GRID, start, [0.1], tol=-1.0), "tol", "positive")
-    refused(lambda: drive(MOVING, GRID, start, [0.1], strength=float("nan")), "strength", "finite")
-    refused(lambda: drive(MOVING, GRID, jnp.ones(7), [0.1]), "initial", "shape")
+    refused(lambda: evolve_counterdiabatic(MOVING, walls, start, [0.1]), "grid", "Absorbing")
+    refused(
+        lambda: evolve_counterdiabatic(MOVING, fp.Grid(fp.Legendre(-1.0, 1.0, 12)), start, [0.1]), "grid", "Legendre"
+    )
+    refused(lambda: evolve_counterdiabatic(MOVING, GRID, start, [0.2, 0.1]), "times", "ascending")
+    refused(lambda: evolve_counterdiabatic(MOVING, GRID, start, [0.1], tol=-1.0), "tol", "positive")
+    refused(lambda: evolve_counterdiabatic(MOVING, GRID, start, [0.1], strength=float("nan")), "strength", "finite")
+    refused(lambda: evolve_counterdiabatic(MOVING, GRID, jnp.ones(7), [0.1]), "initial", "shape")

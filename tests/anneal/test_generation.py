@@ -10,8 +10,6 @@ from fpsolve.anneal.distances import relative_entropy, total_variation
 from fpsolve.diffusion.generation import ReverseProcess, generate, invert, score_error_bound
 from fpsolve.path.noising import Noising
 
-pytestmark = pytest.mark.slow
-
 DATA = fp.GaussianMixture([[-2.0], [2.0]], 0.25, weights=[0.3, 0.7])
 PATH = Noising(DATA)
 GRID = fp.Grid(fp.Line(-8.0, 8.0, 80))
@@ -87,7 +85,6 @@ def test_noise_forgets_the_start_as_the_forward_process_mixes():
     )
 
 
-@pytest.mark.slow
 def test_langevin_dynamics_alone_lag_as_one_over_the_noise():
     grid = fp.Grid(fp.Line(-6.0, 6.0, 320))
     langevin = lambda noise: ReverseProcess(PATH, noise, flow=False)

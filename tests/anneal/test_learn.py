@@ -28,7 +28,6 @@ def action(found: Along):
     return lambda one: jnp.sum(weights * (found.at(one(times)).bound * one.rate(times)) ** 2)
 
 
-@pytest.mark.slow
 def test_descent_from_linear_finds_the_optimal_schedule(found: Along) -> None:
     """Truth: the least action is C^2 / T."""
     objective = action(found)
@@ -52,7 +51,6 @@ def test_it_is_never_worse_than_the_start(found: Along) -> None:
     assert history[-1] > history[0]
 
 
-@pytest.mark.slow
 def test_the_learned_schedule_beats_every_optimal_one_on_the_hard_path() -> None:
     grid = fp.Grid(fp.Line(-3.6, 3.0, 100))
     along_it = along(HARD, grid=grid)

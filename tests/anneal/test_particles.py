@@ -23,8 +23,6 @@ from fpsolve.diffusion.steps import (
 )
 from fpsolve.path.noising import Noising
 
-pytestmark = pytest.mark.slow
-
 DATA = fp.GaussianMixture([[-2.0], [2.0]], 0.25, weights=[0.3, 0.7])
 PATH = Noising(DATA)
 GRID = fp.Grid(fp.Line(-6.0, 6.0, 96))

@@ -13,7 +13,7 @@ import pytest
 import fpsolve as fp
 from fpsolve.anneal import schedule
 from fpsolve.anneal.along import along
-from fpsolve.anneal.counterdiabatic import drive
+from fpsolve.anneal.counterdiabatic import evolve_counterdiabatic
 from fpsolve.anneal.grid_for_path import path_grid
 from fpsolve.anneal.read import ContentCache, content_key, read_path, read_schedule
 from fpsolve.anneal.velocity import velocity
@@ -92,9 +92,7 @@ def test_a_path_that_changed_gives_the_new_answer(how: str) -> None:
         assert float(cost) == pytest.approx(center, rel=1e-6)
 
 
-@pytest.mark.parametrize(
-    "how", [pytest.param(how, marks=[] if how == "closure" else pytest.mark.slow) for how in MAKERS]
-)
+@pytest.mark.parametrize("how", MAKERS)
 def test_a_transport_along_a_path_that_changed(how: str) -> None:
     """Truth: a trap of stiffness 2 dragged by c in a time 1 lags by c (1 - exp(-2)) / 2."""
     for center in (1.0, 2.0):
@@ -129,7 +127,7 @@ def test_a_velocity_and_a_drive_of_an_equation_that_changed() -> None:
     for value in (1.0, 2.0):
         speed.value = value
         assert float(velocity(equation, GRID).nodes[0][20]) == pytest.approx(value, rel=0.05)  # order 2 in the cells
-        carried = drive(equation, GRID, equation.gibbs(GRID, 0.0), [0.1], 1e-6)
+        carried = evolve_counterdiabatic(equation, GRID, equation.gibbs(GRID, 0.0), [0.1], 1e-6)
         assert float(GRID.integrate(carried.values[0] * GRID.nodes[0])) == pytest.approx(0.1 * value, rel=1e-6)
 
 
@@ -214,7 +212,6 @@ def test_a_second_path_compiles_small_programs_only(compiled: list[str]) -> None
     assert len(compiled) - before <= 2
 
 
-@pytest.mark.slow
 def test_a_second_transport_compiles_small_programs_only(compiled: list[str]) -> None:
     """Another formula: path, costs, promises, powers, schemes and checks are sampled, nothing else is compiled."""
     run = lambda path: fp.transport(path, schedule.linear(5.0), grid=GRID, times=[5.0], tol=1e-6)
@@ -234,7 +231,6 @@ def last_lag(center: Any, tol: float = 1e-6) -> Any:
     return fp.transport(path, schedule.linear(1.0), grid=grid, times=[0.5, 1.0], tol=tol).kl[-1]
 
 
-@pytest.mark.slow
 def test_a_parameter_in_a_closure_is_differentiated() -> None:
     """Agreement with central differences to 1e-5, by itself, under jit and under vmap."""
     center, step = jnp.asarray(0.6), 1e-4

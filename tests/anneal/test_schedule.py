@@ -111,7 +111,6 @@ def test_on_a_path_of_uniform_cost_all_schedules_are_linear() -> None:
         assert float(one.gain) == pytest.approx(1, abs=1e-9)
 
 
-@pytest.mark.slow
 def test_a_symmetric_path_makes_the_gap_bound_loose() -> None:
     """Control of T19: parity hides the slow mode from ell, so that (d) is far below (a)."""
     path = fp.Mix(fp.DoubleWell(3.0), fp.DoubleWell(5.0))
@@ -119,7 +118,6 @@ def test_a_symmetric_path_makes_the_gap_bound_loose() -> None:
     assert float(jnp.max(rates.exact / rates.bound)) < 0.1
 
 
-@pytest.mark.slow
 def test_a_path_that_starts_at_rest_is_no_trouble() -> None:
     """λ^2 for λ: the same states, so the same integral and the square root of the places."""
     slow = lambda lam: GEOMETRIC(lam**2)
@@ -186,7 +184,6 @@ def test_refusals() -> None:
     refused(lambda: schedule.beta(schedule.linear(1.0), GEOMETRIC, 10), "path", "alpha")
 
 
-@pytest.mark.slow
 def test_every_optimal_schedule_beats_linear_on_the_hard_path() -> None:
     found = along(HARD, grid=fp.Grid(fp.Line(-4.6, 4.0, 64)), tol=1e-6)
     for total, most in ((20.0, 8.0), (80.0, 20.0)):

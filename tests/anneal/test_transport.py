@@ -41,7 +41,6 @@ def test_a_dragged_gaussian_lags_as_it_must_and_its_bound_is_tight() -> None:
     assert found.accuracy is not None and found.accuracy < 1e-8
 
 
-@pytest.mark.slow
 def test_a_gaussian_that_moves_and_widens_on_its_geometric_path() -> None:
     path = fp.Mix(fp.Harmonic(2.0, center=-1.0), fp.Harmonic(0.5, center=1.0))
     found = fp.transport(path, fp.schedule.linear(3.0), grid=fp.Grid(fp.Line(-8.0, 10.0, 128)), tol=1e-9)
@@ -78,7 +77,6 @@ def closed(times: np.ndarray, total: float) -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.asarray(rows).T)
 
 
-@pytest.mark.slow
 def test_imaginary_time_agrees_at_first_order_only() -> None:
     """Theorem T14: |psi|^2 is p up to the square of the speed."""
     totals, apart, lags = (20.0, 40.0, 80.0), [], []
@@ -115,7 +113,6 @@ def test_a_distance_is_differentiated_where_the_gibbs_density_underflows() -> No
     assert float(jax.grad(kl)(0.3)) == pytest.approx(0.3 / 0.25, rel=1e-6)
 
 
-@pytest.mark.slow
 def test_the_last_lag_is_differentiated() -> None:
     def last(center: Any) -> Any:
         path = fp.Mix(fp.Harmonic(1.0, center=-0.5), fp.Harmonic(1.5, center=center))

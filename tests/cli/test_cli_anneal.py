@@ -171,7 +171,7 @@ def test_existing_files_are_kept_unless_forced(closed_form: dict[str, Any], here
         ("end =", "path = 3.0\nlast =", "gives start or end as well"),
         ("end =", "last =", "p.py must give a path, or start and end"),
         ("(x[0] - 1) ** 2 / 2", "1\nend = 3.0", "end = 3.0: it must be a potential"),
-        ("(x[0] - 1) ** 2 / 2", "1\nend = lambda x, t: t * x[0] ** 2", "it must be at rest"),
+        ("(x[0] - 1) ** 2 / 2", "1\nend = lambda x, t: t * x[0] ** 2", "it must not depend on time"),
         ("fp.Grid(fp.Line(-7.0, 7.0, 40))", "40", "grid = 40: it must be an fp.Grid"),
     ],
 )

@@ -102,7 +102,6 @@ def test_without_scipy_it_says_which_extra(monkeypatch: pytest.MonkeyPatch) -> N
     assert done.exit_code == 2 and 'pip install "fpsolve[bench]"' in done.output
 
 
-@pytest.mark.slow
 def test_one_core_is_taken_by_a_new_process() -> None:
     code = "from fpsolve.cli.application import main; main()"
     words = [sys.executable, "-c", code, "bench", "--only", NAME]

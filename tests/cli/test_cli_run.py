@@ -48,14 +48,13 @@ def refused(text: str, here: Path, suffix: str = ".toml", *words: str) -> str:
 def test_a_toml_problem_is_evolved_written_and_drawn(here: Path) -> None:
     done = run("double_well.toml")
     assert done.exit_code == 0, done.output
-    for word in ("Line(-2.5, 2.5, 64)", "Spectral, as asked", "mass", "minimum", "correspondence  holds", "error"):
+    for word in ("Line(-2.5, 2.5, 64)", "Spectral, as requested", "mass", "minimum", "correspondence  holds", "error"):
         assert word in done.output
     record = load("double_well.npz")
     assert record.values.shape == (2, 64) and record.header["result"] == "successful"
     assert (here / "double_well.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.slow
 def test_a_moving_potential_from_python(here: Path) -> None:
     done = run("moving_trap.py", "--out", "trap.nc", "--plot", "trap.svg", "--times", "0.25,0.5", "--tol", "1e-4")
     assert done.exit_code == 0, done.output
@@ -124,7 +123,6 @@ def test_a_python_file_that_fails_names_its_line(here: Path) -> None:
     assert "Did you mean 'diffusion'?" in refused(PYTHON + "difusion = 3.0", here, ".py")
 
 
-@pytest.mark.slow
 def test_sums_and_moving_potentials_in_toml(here: Path) -> None:
     rest = WELL.partition("[initial]")[2]
     parts = '[[potential]]\nkind = "Harmonic"\n[[potential]]\nkind = "DoubleWell"\nbarrier = 2.0\n[initial]' + rest
@@ -180,7 +178,6 @@ def test_without_the_extra_the_command_says_how_to_get_it(package: str) -> None:
     assert 'pip install "fpsolve[cli]"' in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.slow
 def test_the_command_itself_works_in_double_precision(here: Path) -> None:
     code = "from fpsolve.cli.application import main; main()"
     words = [sys.executable, "-c", code, "run", "double_well.toml", "--times", "0.1"]

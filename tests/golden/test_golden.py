@@ -17,9 +17,7 @@ def distance(name, quantities):
     return f"{name}, {worst.quantity}: {worst.words}" if worst.bad else ""
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (not problem.quick)) for name, problem in PROBLEMS.items()]
-)
+@pytest.mark.parametrize("name", PROBLEMS)
 def test_the_answer_is_the_one_recorded(name):
     found = distance(name, summarise(PROBLEMS[name], PROBLEMS[name].ask()))
     assert not found, found

@@ -205,7 +205,6 @@ def test_paths_made_of_traced_numbers():
     assert np.all(np.isfinite(jax.grad(value, argnums=(0, 1, 2))(0.5, 0.3, 0.2)))
 
 
-@pytest.mark.slow
 def test_a_path_drives_a_process():
     """The gap of U stretched by l is that of U at diffusion D, divided by l²; moved, it stays what it is."""
     grid = fp.Grid(fp.Line(-8.0, 8.0, 96))
@@ -216,7 +215,6 @@ def test_a_path_drives_a_process():
     np.testing.assert_allclose(gaps, [2.0, 2.0, 1.0], rtol=1e-8)
 
 
-@pytest.mark.slow
 def test_single_precision():
     jax.config.update("jax_enable_x64", False)
     x, well = jnp.array([0.3, -0.7]), GaussianMixture([[-1.0, 0.0], [1.0, 0.0]], 0.5)

@@ -1,4 +1,4 @@
-"""Sums, multiples, wrapped callables, what moves and what does not, paths and drives."""
+"""Sums, multiples, wrapped callables, static and time-dependent potentials, paths and driven potentials."""
 
 import functools
 
@@ -89,7 +89,7 @@ class Keyed(eqx.Module):
         return x[0]
 
 
-MOVES = [
+TIME_DEPENDENT = [
     (two, "position"),
     (lambda x, time: x[0] * time, "position"),
     (lambda x, t=0.0: x[0] * t, "position"),
@@ -106,7 +106,7 @@ MOVES = [
     (eqx.filter_jit(two), "position"),
     (functools.partial(lambda x, a, t: x[0] * t * a, a=1.0), "keyword"),
 ]
-RESTS = [
+STATIC = [
     lambda x: x[0],
     lambda x, a=2.0: x[0],
     lambda x, *rest: x[0],
@@ -123,8 +123,8 @@ RESTS = [
 ]
 
 
-@pytest.mark.parametrize(("f", "how"), MOVES, ids=range(len(MOVES)))
-def test_moves(f, how):
+@pytest.mark.parametrize(("f", "how"), TIME_DEPENDENT, ids=range(len(TIME_DEPENDENT)))
+def test_time_dependent(f, how):
     assert takes_time(f) is True
     potential = as_potential(f)
     assert potential.time_dependent is True and takes_time(potential) and potential.time == how
@@ -135,11 +135,12 @@ def test_moves(f, how):
         assert whole.time_dependent is True
 
 
-@pytest.mark.parametrize("f", RESTS, ids=range(len(RESTS)))
-def test_rests(f):
+@pytest.mark.parametrize("f", STATIC, ids=range(len(STATIC)))
+def test_static(f):
     assert takes_time(f) is False
     potential = as_potential(f)
-    assert potential.time_dependent is False and (U + f).time_dependent is False
+    assert potential.time_dependent is False and takes_time(potential) is False
+    assert (U + f).time_dependent is False
     value = f(X)
     np.testing.assert_allclose(potential(X, 5.0), value, rtol=1e-13)
 

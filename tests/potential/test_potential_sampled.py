@@ -36,7 +36,6 @@ def test_order_four():
     assert abs(order - 4) < 0.15, (order, errors)
 
 
-@pytest.mark.slow
 def test_twice_continuously_differentiable_across_a_node():
     potential = Sampled((UNEVEN,), np.cos(3 * UNEVEN))
     for derivative in (potential, jax.grad(potential), jax.hessian(potential)):

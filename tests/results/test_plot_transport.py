@@ -188,4 +188,4 @@ def test_a_transport_is_saved_and_read_back(tmp_path: Path, suffix: str) -> None
     assert record.header["bound_by"] == transport.bound_by and record["potential"].shape == record.values.shape
     data = transport.to_xarray()
     assert data.kl.dims == ("time",) and data.attrs["bound_by"] == transport.bound_by
-    refused(record.plot, "kind", "before it is saved")
+    refused(record.plot, "kind", "before you save it")

@@ -92,9 +92,7 @@ def test_spectra_show_levels_and_modes(d: int, count: int) -> None:
     assert 1 + len(modes) == count
 
 
-@pytest.mark.parametrize(
-    ("d", "count"), [(1, 2), *(pytest.param(*row, marks=pytest.mark.slow) for row in ((2, 3), (3, 2)))]
-)
+@pytest.mark.parametrize(("d", "count"), [(1, 2), *(pytest.param(*row) for row in ((2, 3), (3, 2)))])
 def test_both_sides_and_their_difference(d: int, count: int) -> None:
     figure = fp.correspondence(WELL, start(d), [0.1, 0.5], grid=grid(d)).plot()
     drawn = panels(figure)

@@ -33,7 +33,6 @@ def test_two_modes_on_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(word in said for word in ("gap", "ground energy", "floor", "T8", "bottleneck", "about (-1."))
 
 
-@pytest.mark.slow
 def test_five_dimensions_along_a_path(capsys: pytest.CaptureFixture[str]) -> None:
     path = fp.Noising(fp.GaussianMixture(2.0 * np.eye(3, 5), 1.0))
     samples = draw(path.mixture, 4000, KEY)
@@ -64,7 +63,6 @@ def test_bad_input_is_refused(change: dict, words: str) -> None:
         diagnose(given.pop("score"), given.pop("samples"), show=False, **given)
 
 
-@pytest.mark.slow
 def test_pictures_are_drawn() -> None:
     found = diagnose(lambda x: x - x**3, jax.random.normal(KEY, (300, 1)), key=KEY, show=False)
     assert len(found.plot().axes) == 2 and len(found.reconstruction.plot().axes) == 2

@@ -73,7 +73,6 @@ def turned(a: float, curl: float) -> tuple[float, float, float, Reconstruction]:
     return distance(PLANE, found.density, p), distance(PLANE, found.stationary, p), form, found
 
 
-@pytest.mark.slow
 def test_b_curl_moves_the_ground_state_and_not_always_the_sampler() -> None:
     ground, sampler, form, found = turned(0.8, 0.3)
     p = PLANE.density(lambda x: fp.GaussianMixture([[-0.8, 0.0], [0.8, 0.0]], 0.25).density(x))
@@ -82,7 +81,6 @@ def test_b_curl_moves_the_ground_state_and_not_always_the_sampler() -> None:
     assert one > 0.02 and still < 1e-6 and alone < one
 
 
-@pytest.mark.slow
 def test_c_more_steps_help_the_exact_score_without_end() -> None:
     path, steps = fp.Noising(modes(1.5)), [12, 24, 48]
     grid = fp.Grid(fp.Line(-5.5, 5.5, 64))
@@ -91,7 +89,6 @@ def test_c_more_steps_help_the_exact_score_without_end() -> None:
     assert -1.2 < slope([float(n) for n in steps], tv) < -0.6
 
 
-@pytest.mark.slow
 def test_d_equal_local_errors_beat_equal_times() -> None:
     path = fp.Noising(fp.GaussianMixture([[-3.2], [-2.8], [2.6], [3.4]], 0.03))
     grid, wide = fp.Grid(fp.Line(-4.5, 4.5, 400)), fp.Grid(fp.Line(-6.0, 6.0, 400))
@@ -112,7 +109,6 @@ def test_d_equal_local_errors_beat_equal_times() -> None:
         assert third < 0.8 * min(first, second)
 
 
-@pytest.mark.slow
 def test_e_the_slow_mode_of_two_moons_is_the_step_between_them() -> None:
     angle = np.pi * (np.arange(24) + 0.5) / 24
     arc = np.stack([np.cos(angle), np.sin(angle)], 1)
@@ -176,7 +172,6 @@ def test_f_the_levels_of_hydrogen_are_in_its_ground_state() -> None:
     assert np.all(np.abs(wrong / HYDROGEN - 1) > 0.05)
 
 
-@pytest.mark.slow
 def test_f_the_levels_of_hydrogen_from_samples() -> None:
     draw, training = jax.random.split(jax.random.key(3))
     radius = jax.random.gamma(draw, 3.0, (1_000_000, 1)) / 2
@@ -199,13 +194,11 @@ def frequencies(score: object) -> list[float]:
     return [float(rises[np.argmax([abs(float(BOX.integrate(m * wave))) for m in psi])]) for wave in waves]
 
 
-@pytest.mark.slow
 def test_g_the_frequencies_of_two_oscillators() -> None:
     stiffness = jnp.asarray(2 * ROTATION @ np.diag(FREQUENCIES) @ ROTATION)
     np.testing.assert_allclose(frequencies(lambda x: -stiffness @ x), FREQUENCIES, rtol=1e-5)
 
 
-@pytest.mark.slow
 def test_g_the_frequencies_of_two_oscillators_from_samples() -> None:
     draw, first, training = jax.random.split(jax.random.key(11), 3)
     samples = (jax.random.normal(draw, (200_000, 2)) / np.sqrt(2 * FREQUENCIES)) @ ROTATION
@@ -216,7 +209,6 @@ def test_g_the_frequencies_of_two_oscillators_from_samples() -> None:
     np.testing.assert_allclose(frequencies(network), FREQUENCIES, rtol=0.02)
 
 
-@pytest.mark.slow
 def test_a_a_learned_score_lies_below_the_bound() -> None:
     draw, side, first, training = jax.random.split(jax.random.key(5), 4)
     samples = jax.random.rademacher(side, (3000, 1), float) + jax.random.normal(draw, (3000, 1)) / 2

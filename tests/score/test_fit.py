@@ -74,7 +74,6 @@ def test_a_linear_score_is_found(loss: str, sigma: float | None, samples: Array)
     assert abs(float(np.mean(history[-200:]))) < 0.25  # E|s - s_p|², with the noise of batches
 
 
-@pytest.mark.slow
 def test_two_modes_are_found_with_their_curvature() -> None:
     """Truth, small: a mixture at an unusual place; more training gives far better figures below."""
     mixture = fp.GaussianMixture([[-1.3, 0.4], [1.1, -0.2]], 0.5, [0.4, 0.6])
@@ -87,7 +86,7 @@ def test_two_modes_are_found_with_their_curvature() -> None:
     assert error(energy) < 0.08 * error(start)
 
 
-@pytest.mark.parametrize("kind", [pytest.param(EnergyNetwork, marks=pytest.mark.slow), VectorNetwork])
+@pytest.mark.parametrize("kind", [EnergyNetwork, VectorNetwork])
 def test_a_score_along_a_path_is_found(kind: Any) -> None:
     """Truth: of a mixture under noise, at every λ."""
     mixture = fp.GaussianMixture([[-1.5], [1.5]], 0.3)
@@ -224,7 +223,6 @@ def density_error(mixture: fp.GaussianMixture, seed: int, options: dict[str, Any
     ).value
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("means", [[[-1.4, 1.1], [1.9, -0.6]]])
 def test_the_density_of_two_modes(means: Any) -> None:
     """Truth, at full size and on modes elsewhere."""
@@ -247,7 +245,6 @@ def test_a_wrong_divergence_would_be_seen(samples: Array, monkeypatch: pytest.Mo
     assert as_score(turned)(MEAN).shape == (2,)
 
 
-@pytest.mark.slow
 def test_ve_paths_train(samples: Array) -> None:
     model = VectorNetwork(2, key=KEY, width=8, timed=True, path=NoisePath("ve", sigma_max=4.0), **standardised(samples))
     _, history = trained(samples, model, quantile=lambda u: u**2)

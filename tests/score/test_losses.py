@@ -148,7 +148,6 @@ def test_the_error_of_a_score_is_found_without_the_exact_one(samples: Array) -> 
     assert abs(noisy.value - exactly(COVARIANCE + 0.25 * jnp.eye(3))[0]) < 4 * noisy.error
 
 
-@pytest.mark.slow
 def test_nothing_is_found_where_nothing_is_wrong() -> None:
     """Truth: an exact score leaves nothing, and what is found stays below what there is, on a mixture."""
     mixture = fp.GaussianMixture([[-1.5, 0.0], [1.0, 0.5]], 0.6, [0.3, 0.7])

@@ -11,10 +11,11 @@ from jaxtyping import Array
 
 import fpsolve as fp
 from fpsolve.potential import takes_time
+from fpsolve.score.constants import CONSTANTS
 from fpsolve.score.fields import as_score
 from fpsolve.score.learn.networks import EnergyNetwork, VectorNetwork, standardised
 from fpsolve.score.learn.training import trainable
-from fpsolve.score.noise_path import FIRST, NoisePath
+from fpsolve.score.noise_path import NoisePath
 from fpsolve.testing import check_potential
 from refusals import refused
 
@@ -42,8 +43,10 @@ def test_before_training_the_score_is_that_of_a_gaussian(kind: Any) -> None:
         alpha, variance = path.alpha(0.4), path.sigma(0.4) ** 2
         expected = -(x - alpha * center) / (alpha**2 * scale**2 + variance)
         np.testing.assert_allclose(model.score(x, 0.4), expected, rtol=1e-12)
-        for lam in (0.0, FIRST):  # finite at the end without noise
-            np.testing.assert_allclose(shaken(model).score(x, lam), shaken(model).score(x, FIRST), rtol=1e-12)
+        for lam in (0.0, CONSTANTS.lambda_min):  # finite at the end without noise
+            np.testing.assert_allclose(
+                shaken(model).score(x, lam), shaken(model).score(x, CONSTANTS.lambda_min), rtol=1e-12
+            )
 
 
 def test_a_linear_tail_starts_from_the_density_of_hydrogen() -> None:
@@ -71,13 +74,11 @@ def test_a_vector_field_points_inwards_whatever_its_parameters() -> None:
         assert bool(jnp.all(jax.vmap(lambda x, f=field: x @ f(x))(points) < 0))
 
 
-@pytest.mark.slow  # the examples run an energy through a door
 def test_energies_are_potentials() -> None:
     check_potential(shaken(EnergyNetwork(2, **SMALL), 0.5), 2)
     check_potential(shaken(EnergyNetwork(2, timed=True, **SMALL), 0.5), 2, lower=0.1)
 
 
-@pytest.mark.slow
 def test_spectral_schemes_converge_on_an_energy() -> None:
     """Order: a shaken energy is smooth enough for spectral accuracy."""
     model = shaken(EnergyNetwork(1, key=KEY, width=8, depth=2), 0.4)

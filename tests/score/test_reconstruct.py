@@ -1,5 +1,6 @@
 """Truth: closed forms of T7, T8, N4; agreement: the stationary law by another solver; and what must be refused."""
 
+import dataclasses
 import re
 
 import equinox as eqx
@@ -39,7 +40,6 @@ def test_a_normal_density_under_a_rotation_has_its_closed_form(scale: float, cur
     assert mean(lambda x: x[0] ** 2) != pytest.approx(scale**2, rel=0.05)  # the ground state is not the law
 
 
-@pytest.mark.slow
 def test_the_law_of_a_sampler_is_not_moved_by_a_rotation() -> None:
     found = turning(1.0, 0.7)
     exact = found.grid.density(fp.Gaussian([0.0, 0.0], 1.0))
@@ -49,7 +49,6 @@ def test_the_law_of_a_sampler_is_not_moved_by_a_rotation() -> None:
     assert float(jnp.max(jnp.abs(wide * (found.solenoidal - spin)))) < 1e-6
 
 
-@pytest.mark.slow
 def test_the_energy_of_a_density_is_its_score_error() -> None:
     found = reconstruct(curly, TORUS)
     density = lambda x: jnp.exp(jnp.cos(x[0] - x[1]) + 0.3 * jnp.sin(x[1]))
@@ -61,7 +60,6 @@ def test_the_energy_of_a_density_is_its_score_error() -> None:
     assert float(found.score_error(p)) != pytest.approx(float(TORUS.integrate(p * wrong)), rel=1e-2)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("curl", [0.6, 2.0])
 def test_the_stationary_law_under_much_curl(curl: float) -> None:
     mixture = fp.GaussianMixture([[-1.0, 0.0], [1.0, 0.0]], 0.5)
@@ -74,7 +72,6 @@ def test_the_stationary_law_under_much_curl(curl: float) -> None:
             _ = reconstruct(score, fp.Grid(fp.Line(-5.0, 5.0, 60), fp.Line(-4.4, 4.4, 50))).stationary
 
 
-@pytest.mark.slow
 def test_the_stationary_law_agrees_with_the_modes_of_the_sampler() -> None:
     found = reconstruct(curly, TORUS)
     other = fp.spectrum(found.equation.sampler(), TORUS, 1, scheme=fp.Spectral()).stationary
@@ -85,7 +82,6 @@ def test_the_stationary_law_agrees_with_the_modes_of_the_sampler() -> None:
     assert 0 < infidelity < at_most  # T11
 
 
-@pytest.mark.slow
 def test_the_two_parts_of_a_score_are_orthogonal() -> None:
     found = reconstruct(curly, TORUS)
     mean = lambda u: float(TORUS.integrate(found.density * jnp.sum(u, -1)))
@@ -116,7 +112,6 @@ def test_the_bound_is_nearly_tight_between_two_wells(a: float, ratio: float) -> 
     assert float(grid.integrate(jnp.abs(p - found.density))) / 2 < float(found.bound(found.score_error(p)))
 
 
-@pytest.mark.slow
 def test_the_gap_of_two_modes_far_apart() -> None:
     grid = fp.Grid(fp.Line(-10.5, 10.5, 128), fp.Line(-7.0, 7.0, 40))
     mixture = fp.GaussianMixture([[-3.5, 0.0], [3.5, 0.0]], 1.0)
@@ -135,7 +130,6 @@ def test_every_scheme_takes_a_score(grid: fp.Grid) -> None:
     assert 0 <= float(found.ground_energy) < 1e-12
 
 
-@pytest.mark.slow
 def test_volumes_by_multigrid_agree_with_the_basis() -> None:
     score = lambda x: -x + 0.4 * jnp.stack([-x[1], x[0]])
     axes = lambda n: fp.Grid(fp.Line(-6.0, 6.0, n), fp.Line(-6.5, 6.5, n))
@@ -144,7 +138,6 @@ def test_volumes_by_multigrid_agree_with_the_basis() -> None:
     assert np.allclose(volumes, basis, rtol=5e-3)
 
 
-@pytest.mark.slow
 def test_a_score_evolves_waves_also_when_it_moves() -> None:
     grid = fp.Grid(fp.Line(-9.0, 9.0, 48))
     bump = lambda x: jnp.exp(-((x[0] - 1) ** 2) / 4)
@@ -196,11 +189,9 @@ def test_bad_input_is_refused(ask, words) -> None:
     assert all(word in str(refusal.value) for word in words)
 
 
-@pytest.mark.slow
 def test_a_stationary_law_that_was_not_found_is_a_named_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(currents, "RESTART", 1)
-    monkeypatch.setattr(currents, "ROUNDS", 1)
-    monkeypatch.setattr(currents, "WHOLE", 1)
+    few = dataclasses.replace(currents.CONSTANTS, gmres_restart=1, gmres_rounds=1, dense_points=1)
+    monkeypatch.setattr(currents, "CONSTANTS", few)
     found = reconstruct(curly, fp.Grid(fp.Periodic(0.0, 2 * np.pi, 22), fp.Periodic(0.0, 2 * np.pi, 23)))
     with pytest.raises(fp.NumericalFailure, match="not_settled"):
         _ = found.stationary

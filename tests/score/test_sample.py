@@ -61,7 +61,6 @@ def test_one_key_one_result():
     )
 
 
-@pytest.mark.slow
 def test_costs_along_a_gaussian_path_are_known():
     """Data N(0, c²) in two dimensions: v_λ = α²c² + σ², gap 1/v, s = -x/v, so E|∂s|² = 2 v'²/v³, velocity x v'/(2v)."""
     c = 0.5

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
-from fpsolve.score.samples.features import Given, Ridges, lines
-from fpsolve.score.samples.gap import _quotient, sampled_gap, slowest
+from fpsolve.score.samples.features import CustomFeatures, RidgeFunctions, line_splines
+from fpsolve.score.samples.gap import sampled_gap
+from fpsolve.score.samples.rayleigh import minimise_rayleigh, rayleigh_quotient
 
 KEY = jax.random.key(3)
 VARIANCES = np.array([0.3, 0.5, 0.7, 1.0, 1.2, 1.5, 2.0, 2.5, 3.0])
@@ -47,7 +48,6 @@ def test_of_a_gaussian_is_the_rate_of_its_widest_direction_times_the_diffusion()
     assert abs(jnp.mean(found.ends[0, :, 1]) - jnp.mean(found.ends[1, :, 1])) > 6
 
 
-@pytest.mark.slow
 def test_own_features_reach_the_gap_of_a_double_well():
     samples, gap, _ = product(1, 2.0, np.zeros(0), count=20_000)
     features = lambda x: jnp.concatenate([x, jnp.tanh(2 * x), jnp.tanh(x), jnp.tanh(4 * x)])
@@ -70,8 +70,8 @@ def test_samples_that_judge_their_own_function_flatter_it():
     inside, outside = [], []
     for seed in range(6):
         samples = gaussian(seed, variances, 600)
-        one = slowest(Ridges(jnp.zeros((0, 20)), jnp.zeros(0), jnp.eye(20)), samples)
-        value, error = _quotient(one, samples, jnp.arange(600))
+        one = minimise_rayleigh(RidgeFunctions(jnp.zeros((0, 20)), jnp.zeros(0), jnp.eye(20)), samples)
+        value, error = rayleigh_quotient(one, samples, jnp.arange(600))
         inside.append((value - 1) / error)
         found = sampled_gap(samples, key=KEY, features="linear")
         outside.append((found.value - 1) / found.error)
@@ -90,17 +90,18 @@ def test_copies_of_a_sample_count_once():
     assert blind.error < once.error / 3
 
 
-@pytest.mark.slow
 def test_a_line_and_what_is_written_out_are_the_same_functions():
     samples = gaussian(2, [1.0, 2.0, 3.0], 500)
-    ridges = lines(jnp.array([[1.0, 2.0, 0.0]]), samples, 5).written()
-    given = Given(lambda x: ridges(x))
+    ridges = line_splines(jnp.array([[1.0, 2.0, 0.0]]), samples, 5).as_ridges()
+    given = CustomFeatures(lambda x: ridges(x))
     assert np.allclose(ridges.values(samples), given.values(samples), atol=1e-13)
-    assert np.allclose(ridges.products(samples), given.products(samples), atol=1e-12)
+    assert np.allclose(ridges.gradient_products(samples), given.gradient_products(samples), atol=1e-12)
     a = jnp.arange(6.0)
-    assert np.allclose(ridges.slopes(samples, a), given.slopes(samples, a), atol=1e-10)
-    wave = Ridges(ridges.weights, ridges.offsets, ridges.directions, "cos")
-    assert np.allclose(wave.products(samples), Given(lambda x: wave(x)).products(samples), atol=1e-12)
+    assert np.allclose(ridges.squared_gradients(samples, a), given.squared_gradients(samples, a), atol=1e-10)
+    wave = RidgeFunctions(ridges.weights, ridges.offsets, ridges.directions, "cos")
+    assert np.allclose(
+        wave.gradient_products(samples), CustomFeatures(lambda x: wave(x)).gradient_products(samples), atol=1e-12
+    )
 
 
 def test_float32_and_coordinates_that_never_change():
@@ -111,7 +112,6 @@ def test_float32_and_coordinates_that_never_change():
         assert found.value.dtype == jnp.float32 and abs(found.value - 0.25) < 3 * found.error
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("barrier", "tilt", "variances"),
     [(3.0, 0.0, VARIANCES), (1.0, 0.0, 2 * VARIANCES), (2.5, 0.3, np.full(9, 0.9))],

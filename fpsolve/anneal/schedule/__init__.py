@@ -1,4 +1,4 @@
-"""Schedules, `fp.schedule`: how fast to go along a path.
+"""Schedules, `fp.schedule`: the position λ on a path as a function of time.
 
 in closed form    linear, smooth, tabulated
 from a path       optimal (four costs), learn

@@ -1,10 +1,10 @@
-"""Learned schedules: descent of an objective by gradients through the solver.
+"""Learned schedules: gradient descent of an objective, differentiated through the solver.
 
     λ(t) = λ_start( T b(t / T) ),    b = sum_k c_k B_k,n,    c_k = sum_{j <= k} softmax(theta)_j
 
-The increments of c are positive and sum to 1, so that every step of the descent is a schedule; theta = 0 is the start,
-and the best schedule met with is returned, never a worse one than the start. By default the objective is what the
-transport leaves at the end, KL(p_T | π_1).
+The increments of c are positive and sum to 1, so that every step of the descent gives a schedule; theta = 0 is the
+start. The best schedule of all steps is returned, which is at least as good as the start. By default the objective is
+the distance at the end, KL(p_T | π_1).
 
 Reference: Kingma and Ba, ICLR 2015 (Adam); theorem T21 of this library (the start).
 """
@@ -29,14 +29,14 @@ from ...operator import ScharfetterGummel
 from ...path import Driven
 from ...solve.evolve import evolve
 from ...step import Magnus
+from ..constants import CONSTANTS
 from ..distances import relative_entropy
 from ..gibbs import gibbs_density, log_gibbs_at
 from ..read import read_path
 from .monotone import Schedule, Warped, check_total
 
-RATE = 0.05  # of Adam
-VOLUMES, TOL = ScharfetterGummel(), 1e-5  # keep a density that a fast schedule leaves behind, however thin its tail
-COARSEST, FINEST, AGREE = 32, 1024, 1e-3  # steps of the traced runs, and how well they must know the objective
+# Finite volumes represent a density that a fast schedule leaves far behind, however thin its tail.
+SCHEME = ScharfetterGummel()
 
 
 @full_precision
@@ -56,12 +56,12 @@ def learn(
 
     **Arguments**: `path`, λ to a potential; `total` time; `objective`, a schedule to a scalar that JAX can
     differentiate, or None for KL(p_T | π_1) after transport from π_0; `optimiser`, of optax, Adam if None; `start`,
-    where to begin, the best of `linear` and the four of `optimal` if None; `steps` of descent; `grid` on which the
-    transport runs, by finite volumes, fitted if None; `diffusion` D; `knots`, how many increments are free. **Returns**
-    the schedule, and the objective before each step and after the last, `(steps + 1,)`. **Raises** `ValueError` for
-    arguments that cannot be right.
+    the schedule to start from, the best of `linear` and the four of `optimal` if None; `steps` of descent; `grid` on
+    which the transport runs, by finite volumes, fitted if None; `diffusion` D; `knots`, how many increments are free.
+    **Returns** the schedule, and the objective before each step and after the last, `(steps + 1,)`. **Raises**
+    `ValueError` for invalid arguments.
 
-    **Keeps**: monotone from 0 to 1; the objective of what is returned is the least met with, at most that of the start.
+    **Keeps**: monotone from 0 to 1; the objective of the result is the smallest of all steps, at most the first.
     **Cost**: a step takes a run and its transpose, three to five runs.
 
     ```python
@@ -73,19 +73,21 @@ def learn(
     schedule, history = learn(fp.Mix(fp.Harmonic(), fp.Quartic()), 2.0, speed, start=smooth(2.0, 1), steps=3)
     ```
     """
+    # 1. Validation, and the schedule to start from.
     total = check_total(total)
     steps = check_integer("steps", steps, 1, "Give the number of steps of the descent.")
     knots = check_integer("knots", knots, 2, "Give how many increments are free.")
     if optimiser is None:
-        optimiser = optax.adam(RATE)
+        optimiser = optax.adam(CONSTANTS.adam_rate)
     if not isinstance(optimiser, optax.GradientTransformation):
         raise_value_error("optimiser", optimiser, "it must be an optax optimiser", "Give optax.adam(0.05), say.")
     if grid is None and (start is None or objective is None):
+        # Imported here, since `grid_for_path` needs `read`, which imports this package.
         from ..grid_for_path import path_grid
 
-        grid = path_grid(path, diffusion, 1e-6)
+        grid = path_grid(path, diffusion, CONSTANTS.learn_grid_tol)
     if start is None:
-        start = _best(path, total, objective, grid, diffusion)
+        start = _best_start(path, total, objective, grid, diffusion)
     if not isinstance(start, Schedule):
         raise_value_error("start", start, "it must be a schedule", "Give fp.schedule.linear(total), say.")
     if float(start.total) != float(total):
@@ -93,17 +95,22 @@ def learn(
         raise_value_error("start", start, allowed, "Make them agree.")
     if objective is None:
         assert grid is not None
-        objective = _enough(FokkerPlanck(Driven(path, start), diffusion), path, grid, start)
+        objective = _default_objective(FokkerPlanck(Driven(path, start), diffusion), path, grid, start)
+
+    # 2. The descent.
     loss = objective
 
     @jax.jit
     def step(theta: Array, state: Any) -> tuple[Array, Any, Any]:
-        value, slope = jax.value_and_grad(lambda theta: jnp.asarray(loss(warped(start, theta))))(theta)
-        change, state = optimiser.update(slope, state, theta)
+        value, gradient = jax.value_and_grad(lambda theta: jnp.asarray(loss(warped(start, theta))))(theta)
+        change, state = optimiser.update(gradient, state, theta)
         return value, optax.apply_updates(theta, change), state
 
+    # theta = 0 gives equal increments: the start itself.
     theta = jnp.zeros(knots)
-    state, best, least, history = optimiser.init(theta), theta, np.inf, []
+    state = optimiser.init(theta)
+    best, smallest = theta, np.inf
+    history: list[float] = []
     for k in range(steps + 1):
         value, after, state = step(theta, state)
         history.append(float(value))
@@ -111,28 +118,35 @@ def learn(
             raise_value_error(
                 "objective", objective, "it is not finite at the start", "Give a finite one, or another start."
             )
-        if history[-1] < least:
-            best, least = theta, history[-1]
+        # The descent is not monotone: the best step is kept.
+        if history[-1] < smallest:
+            best, smallest = theta, history[-1]
         if not np.all(np.isfinite(np.asarray(after))):
-            break
+            break  # the gradient is not finite: no step follows
         theta = after
-    return (warped(start, best) if np.any(np.asarray(best)) else start), np.asarray(history)
+    # Where no step was better, the start itself is returned, without a warp that does nothing.
+    schedule = warped(start, best) if np.any(np.asarray(best)) else start
+    return schedule, np.asarray(history)
 
 
-def _best(path: Any, total: Any, objective: Any, grid: Grid | None, diffusion: Any) -> Schedule:
-    """Of the linear schedule and the optimal ones that which the objective likes best."""
+def _best_start(path: Any, total: Any, objective: Any, grid: Grid | None, diffusion: Any) -> Schedule:
+    """The schedule with the smallest objective, of the linear one and the four optimal ones."""
     from .schedules import COSTS, linear, optimal
 
     first = optimal(path, total, grid=grid, diffusion=diffusion)
     candidates = [*(optimal(first.along, total, cost=cost) for cost in COSTS), linear(total)]
-    values = [final_kl(path, grid, diffusion, one) if objective is None else objective(one) for one in candidates]
-    return candidates[int(np.argmin(np.nan_to_num(np.asarray(values, float), nan=np.inf)))]
+    evaluate = objective
+    if objective is None:
+        evaluate = lambda schedule: final_kl(path, grid, diffusion, schedule)
+    values = np.asarray([evaluate(schedule) for schedule in candidates], float)
+    return candidates[int(np.argmin(np.nan_to_num(values, nan=np.inf)))]
 
 
 def warped(start: Schedule, theta: Array) -> Warped:
-    """`start` with its time bent by increments softmax(theta) `(n,)`."""
-    rises = jnp.cumsum(jax.nn.softmax(theta))
-    return Warped(start.total, start, jnp.concatenate([jnp.zeros(1), rises[:-1], jnp.ones(1)]))
+    """`start` with its time reparametrised by increments softmax(theta) `(n,)`."""
+    sums = jnp.cumsum(jax.nn.softmax(theta))
+    # The last sum is 1 up to rounding only.
+    return Warped(start.total, start, jnp.concatenate([jnp.zeros(1), sums[:-1], jnp.ones(1)]))
 
 
 def final_kl(path: Any, grid: Any, diffusion: Any, schedule: Schedule, method: Magnus | None = None) -> Array:
@@ -143,26 +157,30 @@ def final_kl(path: Any, grid: Any, diffusion: Any, schedule: Schedule, method: M
         gibbs_density(equation, grid, as_array(0.0)),
         schedule.total[None],
         grid=grid,
-        scheme=VOLUMES,
+        scheme=SCHEME,
         method=method,
-        tol=TOL,
+        tol=CONSTANTS.learn_tol,
         throw=False,
     )
-    return _entropy(run.values, log_gibbs_at(equation, grid, schedule.total[None]), grid)
+    return _last_kl(run.values, log_gibbs_at(equation, grid, schedule.total[None]), grid)
 
 
 @quick_program
-def _entropy(values: Array, log_gibbs: Array, grid: Grid) -> Array:
+def _last_kl(values: Array, log_gibbs: Array, grid: Grid) -> Array:
     return relative_entropy(values[-1], log_gibbs[-1], grid)
 
 
-def _enough(equation: FokkerPlanck, path: Any, grid: Grid, start: Schedule) -> Callable[[Schedule], Array]:
-    """The default objective, in as many steps as agree with the run that chooses its own."""
-    diffusion, count = equation.diffusion, COARSEST
-    sure = float(final_kl(path, grid, diffusion, start))
-    while count < FINEST:
-        at = eqx.filter_jit(lambda schedule, n=count: final_kl(path, grid, diffusion, schedule, Magnus(steps=n)))
-        if abs(float(at(start)) - sure) <= AGREE * sure:
+def _default_objective(equation: FokkerPlanck, path: Any, grid: Grid, start: Schedule) -> Callable[[Schedule], Array]:
+    """`final_kl` in a fixed number of steps, so that it can be traced.
+
+    The number is doubled until the objective at the start agrees with that of a run with adaptive steps.
+    """
+    diffusion, count = equation.diffusion, CONSTANTS.min_traced_steps
+    # The reference is a run that chooses its own steps, which a traced run cannot.
+    adaptive = float(final_kl(path, grid, diffusion, start))
+    while count < CONSTANTS.max_traced_steps:
+        fixed = eqx.filter_jit(lambda schedule, n=count: final_kl(path, grid, diffusion, schedule, Magnus(steps=n)))
+        if abs(float(fixed(start)) - adaptive) <= CONSTANTS.traced_steps_tol * adaptive:
             break
         count *= 2
     return lambda schedule: final_kl(path, grid, diffusion, schedule, Magnus(steps=count))

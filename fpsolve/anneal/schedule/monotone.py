@@ -1,4 +1,4 @@
-"""Schedules t -> λ: monotone from 0 at t = 0 to 1 at t = total, and how fast they go.
+"""Schedules t -> λ, monotone from 0 at t = 0 to 1 at t = total, and their rates.
 
     λ(t) = w(u),   u = clip(t / total, 0, 1),   dλ/dt = w'(u) / total
 
@@ -24,33 +24,34 @@ from ...core.arrays import as_array
 from ...core.checks import check_integer, check_numbers, check_positive, raise_value_error
 
 
-def within(u: Array) -> Array:
-    """u in [0, 1], with slope 1 also at the ends, where that of `clip` is one half."""
+def clip_to_unit(u: Array) -> Array:
+    """u clipped to [0, 1], with derivative 1 also at the ends, where that of `jnp.clip` is one half."""
     return jnp.where(u < 0, 0, jnp.where(u > 1, 1, u))
 
 
 class Schedule(eqx.Module):
-    """Where on a path to be at a time; abstract. A subclass has `total`, in units of time, and `place`."""
+    """The position λ on a path as a function of time; abstract. A subclass has a `total` time, and `place`."""
 
     total: eqx.AbstractVar[Array]
 
     @abc.abstractmethod
     def place(self, u: Array) -> Array:
-        """λ when the part u in [0, 1] of the time has gone, of any shape."""
+        """λ at the time u total, for u in [0, 1] of any shape."""
 
     def __call__(self, t: Any) -> Array:
-        """λ at the time t, of any shape; before 0 and after `total` it rests at 0 and 1."""
-        return self.place(within(jnp.asarray(t, self.total.dtype) / self.total))
+        """λ at the time t, of any shape; it is 0 before t = 0 and 1 after `total`."""
+        return self.place(clip_to_unit(jnp.asarray(t, self.total.dtype) / self.total))
 
     def rate(self, t: Any) -> Array:
         """dλ/dt at t, of any shape, in units of 1 / time; zero before 0 and after `total`."""
         u = jnp.asarray(t, self.total.dtype) / self.total
         inside = jnp.clip(u, 0, 1)
         slope = jax.jvp(self.place, (inside,), (jnp.ones_like(inside),))[1]
+        # A schedule is constant before 0 and after its total.
         return jnp.where(u == inside, slope / self.total, 0)
 
     def table(self, n: int = 100) -> tuple[Array, Array]:
-        """Times `(n + 1,)`, equally far apart, and λ `(n + 1,)` at them."""
+        """Times `(n + 1,)`, evenly spaced, and λ `(n + 1,)` at these times."""
         n = check_integer("n", n, 1, "Give the number of steps.")
         times = jnp.linspace(0, 1, n + 1) * self.total
         return times, self(times)
@@ -63,7 +64,7 @@ class Bernstein(Schedule):
     coefficients: Array
 
     def place(self, u: Array) -> Array:
-        """λ at the part u of the time."""
+        """λ at the time u total."""
         return _bernstein(self.coefficients, u)
 
 
@@ -75,18 +76,19 @@ class Tabulated(Schedule):
     pieces: Array
 
     def place(self, u: Array) -> Array:
-        """λ at the part u of the time."""
+        """λ at the time u total."""
         return _piecewise(self.knots, self.pieces, u)
 
     def padded(self, multiple: int) -> "Tabulated":
-        """The same with more pieces after the end, up to a multiple of pieces in all.
+        """The same schedule with more pieces after the end, up to a multiple of `multiple` pieces.
 
-        They continue the last piece, so that at the end itself the slope is as it was.
+        They continue the last piece, so that its derivative at the end itself is unchanged.
         """
         knots, pieces = np.asarray(self.knots), np.asarray(self.pieces)
         more = -len(pieces) % multiple
         if more == 0:
             return self
+        # The Taylor series of the last piece at its upper end, for pieces of length 1.
         last = np.polynomial.Polynomial(pieces[-1])
         width = knots[-1] - knots[-2]
         orders = np.arange(pieces.shape[1])
@@ -96,29 +98,31 @@ class Tabulated(Schedule):
         return Tabulated(self.total, as_array(knots), as_array(pieces))
 
 
-@functools.partial(jax.jit, inline=True)  # traced once, however often it is part of another program
+@functools.partial(jax.jit, inline=True)  # traced once, however many programs use it
 def _piecewise(knots: Array, pieces: Array, u: Array) -> Array:
+    """The piecewise polynomial at u, by Horner's rule."""
     k = jnp.clip(jnp.searchsorted(knots, u, side="right") - 1, 0, len(knots) - 2)
-    x, value = (u - knots[k]) / (knots[k + 1] - knots[k]), jnp.zeros_like(u)
+    x = (u - knots[k]) / (knots[k + 1] - knots[k])
+    value = jnp.zeros_like(u)
     for j in reversed(range(pieces.shape[1])):
         value = value * x + pieces[k, j]
     return value
 
 
 class Warped(Schedule):
-    """`base` after a Bernstein polynomial with `coefficients` `(n + 1,)`, which bends its time."""
+    """The schedule `base` as a function of a Bernstein polynomial of the time with `coefficients` `(n + 1,)`."""
 
     total: Array
     base: Schedule
     coefficients: Array
 
     def place(self, u: Array) -> Array:
-        """λ at the part u of the time."""
-        return self.base.place(within(_bernstein(self.coefficients, u)))
+        """λ at the time u total."""
+        return self.base.place(clip_to_unit(_bernstein(self.coefficients, u)))
 
 
 def check_total(total: Any) -> Array:
-    """A positive time, or a refusal."""
+    """A positive time as a scalar array, or a `ValueError`."""
     check_positive("total", total, "Give the time that the whole path takes.")
     if jnp.ndim(total):
         raise_value_error("total", total, "it must be one number", "Give the time that the whole path takes.")
@@ -149,6 +153,7 @@ def tabulated(times: Any, lambdas: Any) -> Tabulated:
     if not np.all(np.isfinite(lam)) or lam[0] != 0 or lam[-1] != 1:
         raise_value_error("lambdas", lambdas, "they must start at 0 and end at 1", cure)
     if np.any(np.diff(lam) < 0):
+        # The message names the first decrease.
         k = int(np.argmax(np.diff(lam) < 0))
         raise_value_error("lambdas", lambdas, f"they must not descend, and do after t = {t[k]:.6g}", cure)
     u = t / t[-1]
@@ -158,33 +163,44 @@ def tabulated(times: Any, lambdas: Any) -> Tabulated:
 
 
 def _slopes(u: np.ndarray, lam: np.ndarray) -> np.ndarray:
-    """At the knots: weighted harmonic means of the slopes on both sides, which keep cubic pieces monotone."""
-    h, steep = np.diff(u), np.diff(lam) / np.diff(u)
-    slopes = np.append(steep[0], steep[-1:])
-    if len(h) > 1:
-        before, after = steep[:-1], steep[1:]
-        w1, w2 = 2 * h[1:] + h[:-1], h[1:] + 2 * h[:-1]
-        rising = (before > 0) & (after > 0)
-        safe = lambda v: np.where(rising, v, 1.0)
-        inner = np.where(rising, (w1 + w2) / (w1 / safe(before) + w2 / safe(after)), 0.0)
-        slopes = np.concatenate([steep[:1], inner, steep[-1:]])
-    return slopes
-
-
-def hermite(u: np.ndarray, values: np.ndarray, slopes: Any, bends: Any = None) -> np.ndarray:
-    """Coefficients `(K, 4)` of cubic pieces with `values` `(K + 1,)` at the knots u and `slopes`, a pair of `(K,)`, at
-    the lower and the upper end of each; or `(K, 6)` of those of degree 5 with second derivatives `bends` as well."""
+    """The derivatives at the knots: weighted harmonic means of the two secants, which keep cubic pieces monotone."""
     h = np.diff(u)
-    a, b, p, q = values[:-1], values[1:], slopes[0] * h, slopes[1] * h
-    if bends is None:
+    secants = np.diff(lam) / h
+    if len(h) == 1:
+        return np.append(secants[0], secants[-1:])
+    before, after = secants[:-1], secants[1:]
+    w1, w2 = 2 * h[1:] + h[:-1], h[1:] + 2 * h[:-1]
+    # Beside a constant piece the derivative is 0; 1 stands for secants that are not used, against division by zero.
+    increasing = (before > 0) & (after > 0)
+    safe = lambda v: np.where(increasing, v, 1.0)
+    at_inner_knots = np.where(increasing, (w1 + w2) / (w1 / safe(before) + w2 / safe(after)), 0.0)
+    return np.concatenate([secants[:1], at_inner_knots, secants[-1:]])
+
+
+def hermite(u: np.ndarray, values: np.ndarray, slopes: Any, curvatures: Any = None) -> np.ndarray:
+    """The coefficients of Hermite pieces between the knots u `(K + 1,)`, in powers of x in [0, 1] on each piece.
+
+    **Arguments**: `values` `(K + 1,)` at the knots; `slopes`, a pair of `(K,)`: first derivatives at the lower and at
+    the upper end of each piece; `curvatures`, a pair of second derivatives. **Returns** `(K, 4)`, or `(K, 6)` with
+    curvatures.
+    """
+    h = np.diff(u)
+    a, b = values[:-1], values[1:]
+    p, q = slopes[0] * h, slopes[1] * h
+    if curvatures is None:
         return np.stack([a, p, 3 * (b - a) - 2 * p - q, 2 * (a - b) + p + q], axis=1)
-    r, s = bends[0] * h**2 / 2, bends[1] * h**2
-    gap, slope, bend = b - a - p - r, q - p - 2 * r, s - 2 * r
-    third, fourth = 10 * gap - 4 * slope + bend / 2, -15 * gap + 7 * slope - bend
-    return np.stack([a, p, r, third, fourth, 6 * gap - 3 * slope + bend / 2], axis=1)
+    r, s = curvatures[0] * h**2 / 2, curvatures[1] * h**2
+    # What the first three terms leave of value, first and second derivative at the upper end.
+    gap, slope, curvature = b - a - p - r, q - p - 2 * r, s - 2 * r
+    third = 10 * gap - 4 * slope + curvature / 2
+    fourth = -15 * gap + 7 * slope - curvature
+    fifth = 6 * gap - 3 * slope + curvature / 2
+    return np.stack([a, p, r, third, fourth, fifth], axis=1)
 
 
 def _bernstein(coefficients: Array, u: Array) -> Array:
+    """sum_k c_k C(n, k) u^k (1 - u)^(n - k)."""
+    # The direct sum is accurate: all its terms are positive, and n is small.
     n = coefficients.shape[0] - 1
     value = jnp.zeros_like(u)
     for k in range(n + 1):

@@ -1,10 +1,10 @@
-"""A schedule along a noising path, in the numbers that diffusion libraries take.
+"""A schedule along a noising path as the noise levels that diffusion libraries take.
 
     X_λ = alpha(λ) X + sigma(λ) N(0, 1),     log-SNR = log(alpha^2 / sigma^2)
     beta_k = 1 - alpha_k^2 / alpha_{k-1}^2,  alpha_0 = 1:    prod_{j <= k} (1 - beta_j) = alpha_k^2 to rounding
     sigma_k = sigma(λ_k) / alpha(λ_k)
 
-at n equally spaced times, the noise-free end left out. Whichever end of the path is clean, steps are counted from it.
+at n evenly spaced times, without the noise-free end. Steps are counted from the noise-free end, whichever it is.
 
 References: Ho, Jain and Abbeel, NeurIPS 2020 (beta); Kingma et al., NeurIPS 2021 (log-SNR); Karras et al., NeurIPS 2022
 (sigma).
@@ -18,9 +18,8 @@ from jaxtyping import Array
 
 from ...core.checks import check_integer, is_concrete, raise_value_error
 from ...core.types import Count
+from ..constants import CONSTANTS
 from .monotone import Schedule
-
-PRESERVED = 1e-6  # what alpha^2 + sigma^2 may differ from 1 by
 
 
 def log_snr(schedule: Schedule, path: Any, n: Count) -> Array:
@@ -42,9 +41,10 @@ def beta(schedule: Schedule, path: Any, n: Count) -> Array:
     """
     alpha, sigma = _levels(schedule, path, n)
     total = alpha**2 + sigma**2
-    if is_concrete(total) and np.max(np.abs(np.asarray(total) - 1)) > PRESERVED:
-        cure = "Ask for sigma, which every path has."
+    if is_concrete(total) and np.max(np.abs(np.asarray(total) - 1)) > CONSTANTS.variance_tol:
+        cure = "Use sigma, which every path has."
         raise_value_error("path", path, "alpha^2 + sigma^2 must be 1 for beta to exist", cure)
+    # Where alpha has become 0 there is nothing left to lose: beta is 1, not 0 / 0.
     squares = jnp.append(1.0, alpha**2)
     return 1 - squares[1:] / jnp.where(squares[:-1] > 0, squares[:-1], 1)
 
@@ -70,7 +70,8 @@ def _levels(schedule: Schedule, path: Any, n: Any) -> tuple[Array, Array]:
             raise_value_error("path", path, f"it must have a method {name}(lam)", "Give fp.Noising(mixture).")
     lambdas = schedule.table(n)[1]
     alpha, sigma = (jnp.broadcast_to(jnp.asarray(f(lambdas)), lambdas.shape) for f in (path.alpha, path.sigma))
+    # From the end with the larger signal-to-noise ratio, which is itself left out.
     start, end = alpha[0] / sigma[0], alpha[-1] / sigma[-1]
-    forwards = start > end
-    turned = lambda values: jnp.where(forwards, values[1:], values[::-1][1:])
-    return turned(alpha), turned(sigma)
+    starts_clean = start > end
+    from_clean = lambda values: jnp.where(starts_clean, values[1:], values[::-1][1:])
+    return from_clean(alpha), from_clean(sigma)

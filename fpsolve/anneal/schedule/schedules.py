@@ -1,11 +1,11 @@
-"""Schedules: how fast to go along a path.
+"""Linear, smooth and optimal schedules.
 
     J = int g(λ) (dλ/dt)^2 dt  is least where  sqrt(g) dλ/dt  is constant:
 
     dλ/dt = C / (T sqrt(g(λ))),     C = int_0^1 sqrt(g) dλ,     J_min = C^2 / T,     J_linear / J_min = int g dλ / C^2
 
 for each of the four costs sqrt(g) of `along`. `smooth` needs no path: where n derivatives of λ vanish at the end, the
-lag there falls as T^-(n+1).
+distance from the Gibbs density at the end decays as T^-(n+1).
 
 References: theorems T18 and T21 of this library; Roland and Cerf, Phys. Rev. A 65 (2002) 042308; Rezakhani et al.,
 Phys. Rev. Lett. 103 (2009) 080502.
@@ -22,13 +22,12 @@ from ...core.arrays import as_array
 from ...core.checks import check_choice, check_integer, raise_value_error
 from ...core.types import Count
 from ...grid import Grid
-from ..along import TOLS, Along, along
+from ..along import Along, along, interpolation_tol
+from ..constants import CONSTANTS
 from .monotone import Bernstein, Schedule, Tabulated, check_total, hermite
 
 COSTS = ("bound", "score", "wasserstein", "exact")
-SOLVED = COSTS[2:]  # those that H^{-1} was asked for
-GAUSS, PIECES = 12, 24  # points an interval of the integral; intervals a panel
-LEAST = 1e-6  # of the mean cost, below which none is charged: a path that rests is passed quickly, not at once
+COSTS_WITH_INVERSE = ("wasserstein", "exact")  # those that need H^{-1}
 
 
 def linear(total: Any) -> Schedule:
@@ -48,7 +47,7 @@ def smooth(total: Any, order: Count) -> Schedule:
 
         λ = I_u(n + 1, n + 1) = sum_{k > n} C(2n + 1, k) u^k (1 - u)^(2n + 1 - k),     u = t / total
 
-    **Arguments**: `total` time; `order` n, at least 0. **Returns** a schedule whose lag at the end falls as
+    **Arguments**: `total` time; `order` n, at least 0. **Returns** a schedule whose lag at the end decays as
     total^-(n+1). **Raises** `ValueError` for a total that is not positive or an order that is no integer.
     **Reference**: theorem T18 of this library; regularised incomplete beta function: DLMF 8.17.5.
 
@@ -63,12 +62,12 @@ def smooth(total: Any, order: Count) -> Schedule:
 
 
 class Optimal(Schedule):
-    """What `optimal` returns, a schedule with
+    """The result of `optimal`, a schedule with
 
     - `cost_integral` C = int_0^1 sqrt(g) dλ, in units of time (for "wasserstein" of its root)
-    - `action` C^2 / total, the least of int g (dλ/dt)^2 dt
-    - `gain`, by how much linear costs more: int g dλ / C^2, at least 1
-    - `along`: the gap and the costs that it was made of
+    - `action` C^2 / total, the minimum of int g (dλ/dt)^2 dt
+    - `gain`, the factor by which the linear schedule costs more: int g dλ / C^2, at least 1
+    - `along`: the gap and the costs that it was computed from; `motion`: λ(t) as a table
     """
 
     total: Array
@@ -83,16 +82,16 @@ class Optimal(Schedule):
         return self.cost_integral**2 / self.total
 
     def place(self, u: Array) -> Array:
-        """λ at the part u of the time."""
+        """λ at the time u total."""
         return self.motion.place(u)
 
 
 def optimal(path: Any, total: Any, *, grid: Grid | None = None, diffusion: Any = 1.0, cost: str = "bound") -> Optimal:
-    """The schedule that costs least: dλ/dt proportional to 1 / sqrt(g(λ)).
+    """The schedule with the smallest cost: dλ/dt proportional to 1 / sqrt(g(λ)).
 
-    **Arguments**: `path`, λ to a potential, or what `along` made of it; `total` time; `grid` that holds all Gibbs
-    densities, fitted if None; `diffusion` D; `cost` sqrt(g), which says what is minimised: "bound" (adiabatic theorem,
-    |ell| / gap), "score" (|d_λ s| / gap^{3/2}), "wasserstein" (the work lost), or "exact" (the first-order lag, in mean
+    **Arguments**: `path`, λ to a potential, or an `Along` of it; `total` time; `grid` that holds all Gibbs densities,
+    fitted if None; `diffusion` D; `cost` sqrt(g), which is minimised: "bound" (adiabatic theorem, |ell| / gap),
+    "score" (|d_λ s| / gap^{3/2}), "wasserstein" (the dissipated work), or "exact" (the first-order lag, in mean
     square). **Returns** an `Optimal`. **Raises** `ValueError` as `along`, and for a total that is not positive.
 
     **Keeps**: monotone, from 0 to 1; within 1e-8 of the solution of its differential equation. **Cost**: that of
@@ -112,38 +111,46 @@ def optimal(path: Any, total: Any, *, grid: Grid | None = None, diffusion: Any =
         if grid is None:
             from ..grid_for_path import path_grid
 
-            grid = path_grid(path, diffusion, TOLS[0])
-        path = along(path, grid=grid, diffusion=diffusion, tol=TOLS[grid.ndim > 1])
-    if not path.solved and cost in SOLVED:
-        raise_value_error("cost", cost, "this path was looked at with costs=False", "Look along it with costs=True.")
-    return of_cost(cost, total, path)
+            grid = path_grid(path, diffusion, CONSTANTS.schedule_path_tol)
+        path = along(path, grid=grid, diffusion=diffusion, tol=interpolation_tol(grid))
+    if not path.solved and cost in COSTS_WITH_INVERSE:
+        raise_value_error("cost", cost, "it was not computed: the Along is of costs=False", "Use along(costs=True).")
+    return schedule_of_cost(cost, total, path)
 
 
-def of_cost(cost: str, total: Array, found: Along) -> Optimal:
-    """The least costly schedule for sqrt(g) = `cost` of `found`, smooth within its panels. By numpy alone."""
+def schedule_of_cost(cost: str, total: Array, found: Along) -> Optimal:
+    """The optimal schedule for sqrt(g) = `cost` of `found`, smooth within its panels. By numpy alone."""
     edges = np.asarray(found.panels.edges)
-    knots = np.unique(np.concatenate([np.linspace(a, b, PIECES + 1) for a, b in itertools.pairwise(edges)]))
-    x, weights = np.polynomial.legendre.leggauss(GAUSS)
+    intervals = CONSTANTS.intervals_per_panel
+    knots = np.unique(np.concatenate([np.linspace(a, b, intervals + 1) for a, b in itertools.pairwise(edges)]))
+
+    # Gauss-Legendre quadrature of sqrt(g) and g on each interval.
+    x, weights = np.polynomial.legendre.leggauss(CONSTANTS.gauss_points)
     h = np.diff(knots)
     inside = knots[:-1, None] + h[:, None] * (1 + x) / 2
-    values = getattr(found.with_slopes(inside)[0], cost)
     weights = weights * h[:, None] / 2
-    least = LEAST * np.sum(weights * values)
-    values = np.maximum(values, least)
+    values = getattr(found.with_slopes(inside)[0], cost)
+    # Where a path is constant the cost is 0: a floor keeps the speed finite.
+    floor = CONSTANTS.min_relative_cost * np.sum(weights * values)
+    values = np.maximum(values, floor)
     integral = np.sum(weights * values)
     square = np.sum(weights * values**2)
+
+    # The time u at each knot; λ(u) between the knots by its first and second derivatives.
     u = np.append(0, np.cumsum(np.sum(weights * values, axis=1))) / integral
     u[-1] = 1
-    # At an edge between panels, where levels may cross, each side has a slope of its own.
-    sides = [_speeds(found, cost, lambdas, least, integral) for lambdas in (knots[:-1], np.nextafter(knots[1:], 0))]
-    speeds, accelerations = zip(*sides, strict=True)
+    # At an edge between panels, where levels may cross, each side has derivatives of its own.
+    lower = _speeds(found, cost, knots[:-1], floor, integral)
+    upper = _speeds(found, cost, np.nextafter(knots[1:], 0), floor, integral)
+    speeds, accelerations = zip(lower, upper, strict=True)
     pieces = hermite(u, knots, speeds, accelerations)
     motion = Tabulated(total, as_array(u), as_array(pieces))
     return Optimal(total, motion, as_array(integral), as_array(square / integral**2), found)
 
 
-def _speeds(found: Along, cost: str, lambdas: np.ndarray, least: float, integral: float) -> tuple[Any, Any]:
-    """dλ/du = C / s and its derivative -(s' / s) (dλ/du)^2, s = sqrt(g), at `lams` `(K,)`."""
+def _speeds(found: Along, cost: str, lambdas: np.ndarray, floor: float, integral: float) -> tuple[Any, Any]:
+    """dλ/du = C / s and its derivative -(s' / s) (dλ/du)^2, s = sqrt(g) but at least `floor`, at `lambdas` `(K,)`."""
     values, slopes = (getattr(rates, cost) for rates in found.with_slopes(lambdas))
-    speeds = integral / np.maximum(values, least)
-    return speeds, np.where(values > least, -slopes / np.maximum(values, least) * speeds**2, 0)
+    bounded = np.maximum(values, floor)
+    speeds = integral / bounded
+    return speeds, np.where(values > floor, -slopes / bounded * speeds**2, 0)

@@ -1,4 +1,4 @@
-"""A path to go along, as the command line reads it: from a path or from its two ends, with what was chosen."""
+"""A path to anneal along, as the command line reads it: a path or its two ends, and the options."""
 
 import dataclasses
 from pathlib import Path
@@ -15,6 +15,7 @@ from ...potential import as_potential
 from .base import READERS
 
 KEYS = ("path", "start", "end", "total", "diffusion", "grid", "cost", "times")
+A_POTENTIAL = "it must be a potential, a function of x of shape (d,)"
 WRITE = {
     ".py": "Define path, a function of lambda, or start and end: start = lambda x: 2 * (x[0] + 1) ** 2.",
     ".toml": 'Add [start] and [end] with kind = "Harmonic", say.',
@@ -23,9 +24,9 @@ WRITE = {
 
 @dataclasses.dataclass(frozen=True)
 class Annealing:
-    """What `fpsolve anneal` goes along: `path`, λ to a potential; `total` time, None to let the path decide;
-    `diffusion` D; `grid`, None to fit one; `cost` of the schedule wanted, None for the best; `times` `(T,)` to report
-    at, or None."""
+    """The input of `fpsolve anneal`: `path`, from λ to a potential; `total` time, None to derive it from the path;
+    `diffusion` D; `grid`, None to fit one; `cost` of the schedule, None for the best; the output `times` `(T,)`, or
+    None."""
 
     path: Any
     total: float | None
@@ -55,52 +56,49 @@ def read_annealing(file: Path, overrides: dict[str, Any]) -> Annealing:
     diffusion = check_finite_number("diffusion", found.get("diffusion", 1.0), "Give D, one number above zero.")
     if not diffusion > 0:
         raise_value_error("diffusion", diffusion, "it must be above zero", "Give D, one number above zero.")
-    grid, cost, times = found.get("grid"), found.get("cost"), found.get("times")
+    grid = found.get("grid")
+    cost = found.get("cost")
+    times = found.get("times")
     if grid is not None and not isinstance(grid, Grid):
-        raise_value_error(
-            "grid", grid, "it must be an fp.Grid", "Define grid = fp.Grid(fp.Line(-3.0, 3.0, 64)), say, or none."
-        )
+        cure = "Define grid = fp.Grid(fp.Line(-3.0, 3.0, 64)), say, or none."
+        raise_value_error("grid", grid, "it must be an fp.Grid", cure)
     if cost is not None:
         check_choice("cost", cost if isinstance(cost, str) else repr(cost), COSTS)
+    # Output times are fractions of a total that must be known.
     if times is not None:
         times = np.asarray(check_times(times))
         if total is None:
             raise_value_error("times", times, "they go with a total", "Give total, the time that the whole path takes.")
         if times[-1] > total:
-            raise_value_error(
-                "times", times, f"they must lie within [0, {total:g}]", "Report within the time of the path."
-            )
+            allowed = f"they must lie within [0, {total:g}]"
+            raise_value_error("times", times, allowed, "Report within the time of the path.")
     return Annealing(path, None if total is None else float(total), diffusion, grid, cost, times)
 
 
 def _path(file: Path, found: dict[str, Any]) -> Any:
-    """The path itself, or the straight one between two ends; each must be potentials at rest."""
-    path, ends = found.get("path"), [found.get("start"), found.get("end")]
+    """The path of the file, or the linear mix of its two ends. Its potentials must not depend on time."""
+    path = found.get("path")
+    ends = [found.get("start"), found.get("end")]
     if path is not None and any(end is not None for end in ends):
-        raise_value_error(
-            "path", path, f"{file.name} gives start or end as well", "Give either a path or its two ends."
-        )
+        allowed = f"{file.name} gives start or end as well"
+        raise_value_error("path", path, allowed, "Give either a path or its two ends.")
     if path is None:
         for name, end in zip(("start", "end"), ends, strict=True):
             if end is None:
                 raise_value_error(name, None, f"{file.name} must give a path, or start and end", WRITE[file.suffix])
             if not callable(end):
-                raise_value_error(
-                    name, end, "it must be a potential, a function of x of shape (d,)", WRITE[file.suffix]
-                )
+                raise_value_error(name, end, A_POTENTIAL, WRITE[file.suffix])
         path = Mix(*ends)
     if not callable(path):
         raise_value_error("path", path, "it must be callable, lambda -> potential", WRITE[file.suffix])
+    # The path is evaluated once: an error of the user's function is reported with the name of the file.
     try:
         middle = path(0.5)
     except Exception as error:  # whatever a user's function may raise
         raise ValueError(f"{file.name}: path(0.5) fails: {type(error).__name__}: {error}") from error
     if not callable(middle):
-        raise_value_error(
-            "path(0.5)", middle, "it must be a potential, a function of x of shape (d,)", WRITE[file.suffix]
-        )
+        raise_value_error("path(0.5)", middle, A_POTENTIAL, WRITE[file.suffix])
     if as_potential(middle).time_dependent:
-        raise_value_error(
-            "path(0.5)", type(middle).__name__, "it must be at rest: the schedule moves it", "Leave out its time."
-        )
+        allowed = "it must not depend on time: the schedule does"
+        raise_value_error("path(0.5)", type(middle).__name__, allowed, "Leave out its time.")
     return path

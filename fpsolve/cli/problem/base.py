@@ -1,4 +1,4 @@
-"""A problem to evolve, as the command line reads it: an equation, a start, times, a grid, and what was chosen."""
+"""A problem to evolve, as the command line reads it: an equation, a start, times, a grid, and options."""
 
 import dataclasses
 from pathlib import Path
@@ -10,18 +10,18 @@ from ...core.checks import check_choice, raise_value_error
 from ...equation import FokkerPlanck
 from ...grid import Gaussian, Grid
 from ...operator import ScharfetterGummel, Spectral, SquareRoot
+from ..constants import CONSTANTS
 from .from_python import read_python
 from .from_toml import METHODS, read_toml
 
 KEYS = ("potential", "diffusion", "force", "initial", "times", "grid", "scheme", "method", "tol")
 SCHEMES = {kind.__name__: kind for kind in (ScharfetterGummel, SquareRoot, Spectral)}
-TIMES = (0.1, 1.0)
 READERS = {".toml": read_toml, ".py": read_python}
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """What `fpsolve run` evolves; `notes` say what was filled in because the file is silent."""
+    """The input of `fpsolve run`; `notes` name the defaults that were used because the file does not say."""
 
     equation: FokkerPlanck
     initial: Any
@@ -45,20 +45,24 @@ def read_problem(path: Path, overrides: dict[str, Any]) -> Problem:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file.")
     found = READERS[path.suffix](path, KEYS) | overrides
+    # All other keys have defaults.
     for key in ("potential", "grid"):
         if found.get(key) is None:
             raise_value_error(key, None, f"{path.name} must give a {key}", EXAMPLES[path.suffix, key])
-    grid, notes = found["grid"], []
+    grid = found["grid"]
+    notes = []
     if not isinstance(grid, Grid):
         raise_value_error("grid", grid, "it must be an fp.Grid", EXAMPLES[".py", "grid"])
-    initial, times = found.get("initial"), found.get("times")
+    initial = found.get("initial")
+    times = found.get("times")
     if initial is None:
+        # A density that any box holds: in the middle, with a standard deviation of a twentieth of its length.
         middle = [(axis.lower + axis.upper) / 2 for axis in grid.axes]
         initial = Gaussian(middle, [(axis.length / 20) ** 2 for axis in grid.axes])
         notes.append("no initial density was given: a Gaussian in the middle of the box, a twentieth of it wide")
     if times is None:
-        times = np.asarray(TIMES)
-        notes.append(f"no times were given: {', '.join(map(str, TIMES))}")
+        times = np.asarray(CONSTANTS.default_times)
+        notes.append(f"no times were given: {', '.join(map(str, CONSTANTS.default_times))}")
     equation = FokkerPlanck(found["potential"], found.get("diffusion", 1.0), found.get("force"))
     scheme = _by_name("scheme", found.get("scheme"), SCHEMES)
     method = _by_name("method", found.get("method"), METHODS)

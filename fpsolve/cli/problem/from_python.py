@@ -1,4 +1,4 @@
-"""A problem from a Python file: its module variables, of which only `potential` and `grid` are needed."""
+"""A problem from a Python file: its module variables. Only `potential` and `grid` are needed."""
 
 import difflib
 import runpy
@@ -7,25 +7,26 @@ import types
 from pathlib import Path
 from typing import Any
 
-ALIKE = 0.85
+from ..constants import CONSTANTS
 
 
 def read_python(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     """The variables named in `keys` that the file defines.
 
     **Raises** `ValueError` where the file fails, with the line, and for a variable whose name is nearly one of `keys`
-    while that one is missing: a misspelt `difusion` must not pass for the default.
+    while that one is missing: with a misspelt `difusion` the default would be used silently.
     """
     try:
         names = runpy.run_path(str(path), run_name=path.stem)
-    except Exception as error:  # whatever a user's file may raise, one clear line says where
+    except Exception as error:  # a user's file may raise anything; one line gives the place
         inside = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         line = inside[-1] if inside else getattr(error, "lineno", None)
         where = f"{path.name}, line {line}" if line else path.name
         raise ValueError(f"{where}: {type(error).__name__}: {error}") from error
     for name, value in names.items():
+        # Imported modules and functions may have any name.
         own = not isinstance(value, types.ModuleType) and getattr(value, "__module__", path.stem) == path.stem
-        close = difflib.get_close_matches(name, [key for key in keys if key not in names], 1, ALIKE)
+        close = difflib.get_close_matches(name, [key for key in keys if key not in names], 1, CONSTANTS.name_similarity)
         if close and own and not name.startswith("_"):
             message = f"the file defines {name} and no {close[0]}. Did you mean {close[0]!r}? Else name it differently."
             raise ValueError(f"{path.name}: {message}")

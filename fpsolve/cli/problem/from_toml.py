@@ -5,8 +5,8 @@
     [initial]       mean = [-1.0], covariance = 0.04
     [[grid]]        kind = "Line", lower = -2.5, upper = 2.5, n = 64      (one a dimension)
 
-A moving potential is [potential] with start, end and schedule = {kind = "linear", total = 10.0}. A path has [start] and
-[end] in place of [potential].
+A potential that depends on time is [potential] with start, end and schedule = {kind = "linear", total = 10.0}. A path
+has [start] and [end] in place of [potential].
 """
 
 import inspect
@@ -15,12 +15,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
-from ...core.checks import check_choice, check_positive, nearest, raise_value_error
+from ...anneal.schedule.schedules import linear
+from ...core.checks import check_choice, nearest, raise_value_error
 from ...grid import Absorbing, Gaussian, Grid, Legendre, Line, Periodic, Reflecting
 from ...path import Mix
 from ...potential import (
@@ -39,32 +37,19 @@ from ...propagate import Chebyshev, Dense, Implicit, Rational, Splitting, Unifor
 from ...step import Magnus
 
 
-class Ramp(eqx.Module):
-    """The linear schedule: lambda = t / total, 1 from then on."""
-
-    total: Array
-
-    def __init__(self, total: Any):
-        check_positive("total", total, "Give the time at which the path is complete.")
-        self.total = jnp.asarray(total, dtype=float)
-
-    def __call__(self, t: Any) -> Array:
-        """lambda at time t, in [0, 1]."""
-        return jnp.clip(t / self.total, 0, 1)
-
-
 def _table(*kinds: type) -> dict[str, type]:
+    """Classes by their names."""
     return {kind.__name__: kind for kind in kinds}
 
 
 AXES = _table(Line, Reflecting, Absorbing, Periodic, Legendre)
 POTENTIALS = _table(Harmonic, DoubleWell, Quartic, Cosine, MexicanHat, MullerBrown, GaussianMixture, Rugged, Sampled)
 METHODS = _table(Chebyshev, Rational, Splitting, Implicit, Magnus, Uniformization, Dense)
-MOVING = ("start", "end", "schedule")
+TIME_DEPENDENT = ("start", "end", "schedule")  # keys of a potential that depends on time
 
 
 def read_toml(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
-    """What the file says, made into potentials, axes and numbers.
+    """The contents of the file as potentials, axes and numbers.
 
     **Raises** `ValueError` for broken TOML, an unknown key anywhere (naming the nearest right one), a missing or
     unsuitable argument.
@@ -85,52 +70,57 @@ def read_toml(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
             "tol": lambda value: _numbers("tol", value),
             "method": lambda value: value if isinstance(value, str) else _make("method", value, METHODS),
         }
+        # `scheme` and `cost` are names, and are returned as they are.
         return {key: readers.get(key, lambda value: value)(value) for key, value in found.items()}
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
 
 
 def check_keys(where: str, table: Mapping[str, Any], allowed: Iterable[str]) -> None:
-    """Refuse a key that is not allowed, with the nearest one that is."""
+    """Raise `ValueError` for a key that is not allowed, with the nearest one that is."""
     allowed = tuple(allowed)
     for key, value in table.items():
         if key not in allowed:
             name = f"{where}.{key}" if where else key
-            words = f"there is no such key; allowed here: {', '.join(allowed)}"
-            raise_value_error(name, value, words, f"Did you mean {nearest(key, allowed)!r}?")
+            message = f"there is no such key; allowed here: {', '.join(allowed)}"
+            raise_value_error(name, value, message, f"Did you mean {nearest(key, allowed)!r}?")
 
 
 def _potential(where: str, value: Any) -> Any:
-    """One potential, the sum of several, or one that moves between two."""
+    """One potential, the sum of several, or one that goes from one to another in time."""
     if isinstance(value, list):
         parts = [_potential(f"{where}[{i}]", part) for i, part in enumerate(_tables(where, value))]
         return parts[0] if len(parts) == 1 else Sum(*parts)
     table = _one(where, value)
-    if "kind" in table or not any(key in table for key in MOVING):
-        return _make(where, table, POTENTIALS, ("kind", *MOVING))
-    check_keys(where, table, MOVING)
-    for key in MOVING:
+    # A table with a kind is one potential; without one it has start, end and schedule.
+    if "kind" in table or not any(key in table for key in TIME_DEPENDENT):
+        return _make(where, table, POTENTIALS, ("kind", *TIME_DEPENDENT))
+    check_keys(where, table, TIME_DEPENDENT)
+    for key in TIME_DEPENDENT:
         if key not in table:
-            raise_value_error(where, table, f"a moving potential needs {', '.join(MOVING)}", f"Add {key}.")
-    schedule = _make(f"{where}.schedule", table["schedule"], {"linear": Ramp})
+            allowed = f"a time-dependent potential needs {', '.join(TIME_DEPENDENT)}"
+            raise_value_error(where, table, allowed, f"Add {key}.")
+    schedule = _make(f"{where}.schedule", table["schedule"], {"linear": linear})
     start, end = (_potential(f"{where}.{key}", table[key]) for key in ("start", "end"))
     return Mix(start, end).driven(schedule)
 
 
 def _make(where: str, value: Any, kinds: dict[str, Any], keys: tuple[str, ...] = ("kind",)) -> Any:
-    """The thing that a table with `kind` and its arguments names."""
+    """The object that a table with `kind` and its arguments describes."""
     arguments = dict(_one(where, value))
     if "kind" not in arguments:
         check_keys(where, arguments, keys)
         raise_value_error(where, value, "it needs a kind", f"Give kind = one of {', '.join(kinds)}.")
     kind = arguments.pop("kind")
     check_choice(f"{where}.kind", kind if isinstance(kind, str) else repr(kind), kinds)
+    # The arguments that a class takes are the keys that its table may have.
     parameters = inspect.signature(kinds[kind]).parameters
     check_keys(where, arguments, parameters)
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in arguments:
             raise_value_error(where, value, f"{kind} needs {', '.join(parameters)}", f"Add {name}.")
     for name, argument in arguments.items():
+        # A table among the arguments is a potential within a potential.
         if isinstance(argument, dict):
             arguments[name] = _make(f"{where}.{name}", argument, kinds)
         else:
@@ -145,7 +135,7 @@ def _numbers(name: str, value: Any) -> Any:
     """A number, or regular lists of numbers, as TOML has them."""
     try:
         array = np.asarray(value)
-    except ValueError:
+    except ValueError:  # lists of different lengths
         array = np.asarray("ragged")
     if not np.issubdtype(array.dtype, np.number):
         raise_value_error(name, value, "it must be a number or a regular list of numbers", "Write 1.0 or [0.5, 1.0].")
@@ -153,16 +143,17 @@ def _numbers(name: str, value: Any) -> Any:
 
 
 def _one(where: str, value: Any) -> Mapping[str, Any]:
+    """A table. **Raises** `ValueError` for anything else."""
     if not isinstance(value, dict):
         raise_value_error(where, value, "it must be a table", f"Write [{where}] and its keys below.")
     return value
 
 
 def _tables(where: str, value: Any) -> list[Any]:
+    """A list of tables; one table is a list of one."""
     if isinstance(value, dict):
         return [value]
     if not isinstance(value, list) or not value:
-        raise_value_error(
-            where, value, "it must be a list of tables", f"Write [[{where}]] and its keys below, once or more."
-        )
+        cure = f"Write [[{where}]] and its keys below, once or more."
+        raise_value_error(where, value, "it must be a list of tables", cure)
     return value

@@ -4,11 +4,12 @@
     min_θ E_σ|s_θ - s_σ|²                                    denoising, p_σ the density of x + σz
     min_θ E_λ σ²(λ) E_λ|s_θ(·, λ) - s_λ|²                    denoising along a path, p_λ that of α x + σ z
 
-The training minimises J, which samples know; E|s_p|² is estimated at the end on samples held out, and added to what is
-reported. Reference: as `losses`, and Song et al. (ICLR 2021), eq. 7 for paths.
+The training minimises J, which samples give. E|s_p|² is estimated at the end on validation samples, which were not
+trained on, and added to the J that is returned. Reference: as `losses`, and Song et al. (ICLR 2021), eq. 7 for paths.
 """
 
 import time
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -22,18 +23,17 @@ from tqdm import tqdm
 from ...core.checks import check_choice, check_finite_number, check_integer, raise_value_error
 from ...core.result import NumericalFailure
 from ...core.types import Count, Real
-from ..fields import MovingScore, as_score
+from ..constants import CONSTANTS
+from ..fields import StaticScore, TimeDependentScore, as_score
 from ..noise_path import as_path
 from ..samples.validation import check_key, check_output, check_samples
 from .error import score_error
 from .networks import Fixed
-from .training import CHUNK, Objective, TrainingCheckpoint, advance, begin, fingerprint, mean_loss, trainable
+from .training import CHUNK, Objective, Training, TrainingCheckpoint, advance, begin, fingerprint, mean_loss, trainable
 
 Model = TypeVar("Model")
 LOSSES = ("denoising", "implicit", "sliced")
-LITTLE = 0.05  # σ of the denoising loss by default, in the least standard deviation of a coordinate
-HELD_OUT = 2048  # samples, or a tenth, that are not trained on
-SAVE = 5.0  # seconds between two saves
+SAVE_INTERVAL = 5.0  # seconds between two saves: a free choice, small against what a restart costs
 
 
 def fit(
@@ -52,7 +52,7 @@ def fit(
     progress: Any = False,
     checkpoint: Any = None,
 ) -> tuple[Model, np.ndarray]:
-    """The model whose score matches the samples, and what it erred by at every step.
+    """The model whose score matches the samples, and its error at every step.
 
     **Arguments**
 
@@ -66,11 +66,11 @@ def fit(
       the network if None
     - `quantile`: along a path, λ from numbers spread evenly over (0, 1); None takes λ evenly in [0.001, 1]
     - `batch`: samples a step; `ema`: the parameters returned are a running average of this memory, None for the last
-    - `progress`: a bar on the terminal; `checkpoint`: a folder that keeps the training every few seconds, from where
-      the same call resumes, to the same bits; it may then ask for more steps
+    - `progress`: a bar on the terminal; `checkpoint`: a folder to which the training is saved every few seconds. The
+      same call resumes from there, to the same bits, and may have more steps
 
     **Returns** the model, and `(steps,)` the batch's J plus E|s_p|²: E|s - s_p|² in the units of theorems T7 and T8, of
-    one batch and thus noisy; E|s_p|² by `score_error` on held-out samples, which errs downwards.
+    one batch and thus noisy; E|s_p|² by `score_error` on validation samples, which errs downwards.
 
     **Raises** `ValueError` for samples that are not finite, too few or of another shape, a model whose output is not
     `(d,)` or not finite, an unknown loss, one that does not go with a path, an optimiser that is not optax's, a folder
@@ -98,6 +98,7 @@ def fit(
         raise_value_error("optimiser", optimiser, "it must be an optax optimiser", "Give optax.adam(1e-3), say.")
     if ema is not None and not 0 <= check_finite_number("ema", ema) < 1:
         raise_value_error("ema", ema, "it must lie in [0, 1)", "Give 0.999, or None for no average.")
+    # What is trained, the loss, and a first evaluation of the model.
     score = as_score(model)
     parameters, rest = trainable(model)
     if not jax.tree.leaves(parameters):
@@ -108,92 +109,148 @@ def fit(
     points = jnp.asarray(array, dtype)
     check_output("model", score, points[:256], None if objective.path is None else jnp.asarray(0.5, dtype))
 
-    apart, running, judging = jax.random.split(key, 3)
-    order = jax.random.permutation(apart, len(points))
-    held = max(16, min(HELD_OUT, len(points) // 10)) if len(points) >= 64 else 0
-    training, kept = points[order[held:]], points[order[:held]] if held else points
+    # Each purpose has a key of its own: a change of one leaves the others' numbers as they are.
+    split_key, training_key, error_key = jax.random.split(key, 3)
+    training, validation = _split(points, split_key)
     state, history = begin(parameters, optimiser), np.zeros(0)
     folder = None
+    # A training that was saved goes on from there; one of another problem is an error.
     if checkpoint is not None:
-        mine = fingerprint(model, objective, points, key, optimiser, batch=batch, ema=ema)
-        folder = TrainingCheckpoint(checkpoint, mine)
+        problem = fingerprint(model, objective, points, key, optimiser, batch=batch, ema=ema)
+        folder = TrainingCheckpoint(checkpoint, problem)
         state, history = folder.load(state)
         if len(history) > steps:
             allowed = f"the training in {checkpoint} has made {len(history)} already"
             raise_value_error("steps", steps, allowed, "Give as many at least, or another folder.")
+
+    # Without an average the memory is zero, and one program serves both cases.
+    memory = jnp.asarray(0.0 if ema is None else ema, dtype)
+
+    def run(state: Training, count: int) -> Training:
+        """The training `count` steps later."""
+        return advance(state, rest, objective, training, training_key, optimiser, batch, memory, jnp.asarray(count))
+
+    state, history = _run(run, state, history, steps, folder, progress)
+    fitted = eqx.combine(state.parameters if ema is None else state.average, rest)
+    return fitted, history + _irreducible(fitted, objective, points, validation, error_key)
+
+
+def _split(points: Array, key: Array) -> tuple[Array, Array]:
+    """The samples to train on, and those to estimate the error of the result on: all of them, where they are few."""
+    order = jax.random.permutation(key, len(points))
+    if len(points) < CONSTANTS.split_min:
+        return points[order], points
+    # A tenth of the samples, but neither too few for an estimate nor more than one needs.
+    part = min(CONSTANTS.validation_samples, len(points) // CONSTANTS.validation_part)
+    count = max(CONSTANTS.validation_min, part)
+    return points[order[count:]], points[order[:count]]
+
+
+def _run(
+    run: Callable[[Training, int], Training],
+    state: Training,
+    history: np.ndarray,
+    steps: int,
+    folder: TrainingCheckpoint | None,
+    progress: Any,
+) -> tuple[Training, np.ndarray]:
+    """The training after `steps` steps, with the J of each, in pieces of `CHUNK` steps. After every piece the loss is
+    checked, and the state is saved if the last time was long ago."""
     bar = tqdm(total=steps, initial=len(history), unit="step", desc="fit") if progress else None
-    saved = time.monotonic()
+    last_save = time.monotonic()
     while (done := len(history)) < steps:
         count = min(CHUNK, steps - done)
-        memory = jnp.asarray(0.0 if ema is None else ema, dtype)
-        state = advance(state, rest, objective, training, running, optimiser, batch, memory, jnp.asarray(count))
+        state = run(state, count)
         values = np.asarray(state.losses)[:count]
+        # After one NaN all parameters are NaN: the rest of the steps would be wasted.
         _check_finite(values, done)
         history = np.concatenate([history, values])
         if bar is not None:
             bar.update(count)
             bar.set_postfix(J=f"{values.mean():.4g}")
-        if folder is not None and (time.monotonic() - saved > SAVE or len(history) == steps):
+        if folder is not None and (time.monotonic() - last_save > SAVE_INTERVAL or len(history) == steps):
             folder.save(state, history)
-            saved = time.monotonic()
+            last_save = time.monotonic()
     if bar is not None:
         bar.close()
-    fitted = eqx.combine(state.parameters if ema is None else state.average, rest)
-    return fitted, history + _irreducible(fitted, objective, points, kept, judging)
+    return state, history
 
 
-def _irreducible(model: Any, objective: Objective, points: Array, held: Array, key: Array) -> float:
-    """E|s_p|²: what the model still errs by on samples held out, less its mean J on all, which is less noisy."""
-    first, second = jax.random.split(key)
+def _irreducible(model: Any, objective: Objective, points: Array, validation: Array, key: Array) -> float:
+    """E|s_p|²: the error of the model on the validation samples less its mean J. J is averaged over all samples, which
+    has less noise."""
+    # E|s - s_p|² = J + E|s_p|² holds for every s, so for this one.
+    error_key, loss_key = jax.random.split(key)
     sigma = None if objective.sigma is None else float(objective.sigma)
-    error = score_error(model, held, key=first, sigma=sigma, path=objective.path).value
-    return error - float(mean_loss(model, objective, points, second))
+    error = score_error(model, validation, key=error_key, sigma=sigma, path=objective.path).value
+    return error - float(mean_loss(model, objective, points, loss_key))
 
 
 def _objective(
-    model: Any, score: Any, samples: np.ndarray, loss: Any, sigma: Any, path: Any, quantile: Any
+    model: Any,
+    score: StaticScore | TimeDependentScore,
+    samples: np.ndarray,
+    loss: str,
+    sigma: Any,
+    path: Any,
+    quantile: Any,
 ) -> Objective:
-    """The loss with its noise, or a refusal of what does not go together."""
-    own = getattr(model, "path", None)
-    own = own.value if isinstance(own, Fixed) else None
-    path = own if path is None else as_path(path)
-    time_dependent = isinstance(score, MovingScore)
-    if path is None and time_dependent:
-        raise_value_error(
-            "path", path, "the model takes a time, and there is no path", 'Give path="vp", or fp.Noising(mixture).'
-        )
-    if path is not None and not time_dependent:
-        raise_value_error(
-            "model", model, "it takes no time, and there is a path", "Give timed=True to the network, or no path."
-        )
-    if own is not None and path is not own and not _same(own, path):
-        raise_value_error(
-            "path", path, "the network was made for another path", "Give the network this path, or leave it out."
-        )
+    """The loss with its noise. **Raises** `ValueError` for arguments that do not go together."""
+    path = _path_of(model, score, path)
     if path is not None and loss != "denoising":
         raise_value_error("loss", loss, "along a path there is the denoising loss only", 'Give loss="denoising".')
     if quantile is not None and (path is None or not callable(quantile)):
-        raise_value_error(
-            "quantile", quantile, "it must be a function, and there must be a path", "Give lambda u: u**2, say."
-        )
+        allowed = "it must be a function, and there must be a path"
+        raise_value_error("quantile", quantile, allowed, "Give lambda u: u**2, say.")
+    width = _noise_width(samples, loss, sigma, path)
+    return Objective(loss, None if width is None else jnp.asarray(width, float), path, quantile)
+
+
+def _path_of(model: Any, score: StaticScore | TimeDependentScore, path: Any) -> Any:
+    """The path that is trained along: `path`, or that of the network, or None for a score without time."""
+    own = getattr(model, "path", None)
+    # Only the networks of this library have a path of their own.
+    own = own.value if isinstance(own, Fixed) else None
+    path = own if path is None else as_path(path)
+    if path is None and score.time_dependent:
+        allowed = "the model takes a time, and there is no path"
+        raise_value_error("path", path, allowed, 'Give path="vp", or fp.Noising(mixture).')
+    if path is not None and not score.time_dependent:
+        allowed = "it takes no time, and there is a path"
+        raise_value_error("model", model, allowed, "Give timed=True to the network, or no path.")
+    # The scaling of a network contains α and σ of its path: it would be trained on data of another size.
+    if own is not None and path is not own and not _is_same_path(own, path):
+        allowed = "the network was made for another path"
+        raise_value_error("path", path, allowed, "Give the network this path, or leave it out.")
+    return path
+
+
+def _noise_width(samples: np.ndarray, loss: str, sigma: Any, path: Any) -> Any:
+    """σ of the denoising loss without a path; None for the other losses and along a path."""
+    denoises_once = path is None and loss == "denoising"
     if sigma is not None:
-        if path is not None or loss != "denoising":
+        if not denoises_once:
             raise_value_error("sigma", sigma, "it is for the denoising loss without a path", "Leave it out.")
         if check_finite_number("sigma", sigma, "Give a positive number.") <= 0:
             raise_value_error("sigma", sigma, "it must be positive", "Give a small part of the width of the density.")
-    elif loss == "denoising" and path is None:
-        sigma = LITTLE * float(samples.std(axis=0).min())
-        if not sigma > 0:
-            raise_value_error("samples", samples.shape, "one coordinate never changes", "Leave it out, or give sigma.")
-    return Objective(loss, None if sigma is None else jnp.asarray(sigma, float), path, quantile)
+        return sigma
+    if not denoises_once:
+        return None
+    # The narrowest coordinate limits the noise: it is blurred first.
+    width = CONSTANTS.sigma_fraction * float(samples.std(axis=0).min())
+    if not width > 0:
+        raise_value_error("samples", samples.shape, "one coordinate never changes", "Leave it out, or give sigma.")
+    return width
 
 
-def _same(first: Any, second: Any) -> bool:
+def _is_same_path(first: Any, second: Any) -> bool:
+    """Whether two paths have the same α and σ at seven places."""
     lam = jnp.linspace(0.01, 1, 7)
     return all(np.allclose(getattr(first, name)(lam), getattr(second, name)(lam)) for name in ("alpha", "sigma"))
 
 
 def _check_finite(values: np.ndarray, done: int) -> None:
+    """Raise `NumericalFailure` where a loss is not finite; `done` steps were made before these `values`."""
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
         last = f"; {values[bad[0] - 1]:.4g} the step before" if bad[0] else ""

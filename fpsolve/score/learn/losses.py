@@ -1,11 +1,11 @@
-"""Score matching: what a score s errs by, up to a number that no score changes. With s_p = ∇log p,
+"""Score matching: the error of a score s, up to a constant that does not depend on s. With s_p = ∇log p,
 
     E_p|s - s_p|² = J(s) + E_p|s_p|²,    J(s) = E_p[ |s|² + 2 div s ]                        implicit
                                               = E_p,v[ |s|² + 2 v·(∇s) v ],  E v vᵀ = 1       sliced
     E_σ|s - s_σ|² = J(s) + E_σ|s_σ|²,    J(s) = E[ |s(x + σz)|² + 2 s(x + σz)·z/σ ]          denoising
 
-x has the density p, z is standard normal, p_σ the density of x + σz and s_σ its score. Each loss below is J for one x,
-with z and -z together, so that the denoising loss has a finite variance as σ goes to 0 and there is the sliced one.
+x has the density p, z is standard normal, p_σ the density of x + σz and s_σ its score. Each loss below is J for one x.
+The denoising loss takes z and -z together: its variance is then finite as σ goes to 0, where it is the sliced loss.
 The left sides are those of theorem T7 (four times the energy of √p) and T8 (ε²). E|s_p|², the Fisher information of p,
 is the irreducible part: `score_error` estimates it.
 

@@ -1,4 +1,4 @@
-"""Networks that stand for a score s, the gradient of an energy or any field. With y = (x - c)/ℓ, entry by entry,
+"""Networks for a score s, the gradient of an energy or any vector field. With y = (x - c)/ℓ, entry by entry,
 
     EnergyNetwork    U = Σ_i k_i y_i²/2 + f(y)               s = -∇U       tail "quadratic": |∇f| is bounded
                      U = (Σ_i k_i y_i² + δ²)^½ + f(y)        s = -∇U       tail "linear": f is bounded
@@ -16,7 +16,7 @@ y = (x - αc)/√v, both have the score of noised Gaussian data, and f corrects 
 that of 0.001. Reference: Karras et al., EDM (NeurIPS 2022), table 1 (the scaling).
 """
 
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -28,22 +28,21 @@ from ...core.checks import check_choice, check_integer, raise_value_error
 from ...core.types import Count, Point
 from ...potential import Potential
 from ...potential.leaves import Value, as_leaf, check_point
-from ..noise_path import FIRST, as_path
+from ..constants import CONSTANTS
+from ..noise_path import as_path
 from ..samples.validation import check_key, check_samples
 
 TAILS = ("quadratic", "linear")
-WAVES = 9  # functions of λ that a network sees
-SOFT = 0.1  # δ before training
-LEAST = 1e-4  # of α, where its logarithm is taken
+LAMBDA_FEATURES = 9  # functions of λ that are inputs of a network: a free choice, part of the architecture
 
 
 class Fixed(eqx.Module):
-    """Numbers that belong to a network and are not trained."""
+    """Arrays that belong to a network and are not trained."""
 
     value: Any
 
     def __call__(self) -> Any:
-        """The numbers, constants to every derivative."""
+        """The arrays, as constants to every derivative."""
         return jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_array(leaf) else leaf, self.value)
 
 
@@ -55,31 +54,55 @@ class Perceptron(eqx.Module):
     last: eqx.nn.Linear
     bounded: bool = eqx.field(static=True)
 
-    def __init__(self, inputs: int, outputs: Any, width: int, depth: int, waves: int, bounded: bool, key: Array):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int | Literal["scalar"],
+        width: int,
+        depth: int,
+        lambda_features: int,
+        bounded: bool,
+        key: Array,
+    ):
         keys = iter(jax.random.split(key, 2 * depth + 1))
+        # Residual layers: the first changes the size, the others keep it.
         sizes = [inputs] + [width] * (depth - 1)
         self.layers = tuple(eqx.nn.Linear(size, width, key=next(keys)) for size in sizes)
-        linear = lambda key: eqx.nn.Linear(waves, width, use_bias=False, key=key)
-        self.times = tuple(linear(next(keys)) for _ in range(depth if waves else 0))
+        self.times = tuple(
+            eqx.nn.Linear(lambda_features, width, use_bias=False, key=next(keys))
+            for _ in range(depth if lambda_features else 0)
+        )
         last = eqx.nn.Linear(width, outputs, use_bias=outputs != "scalar", key=next(keys))
+        # f = 0 before training: the score starts as that of the Gaussian part.
         self.last = jax.tree.map(jnp.zeros_like, last)
         self.bounded = bounded
 
-    def __call__(self, y: Array, waves: Array | None) -> Array:
+    def __call__(self, y: Array, lambda_features: Array | None) -> Array:
         """f(y, λ), a scalar or `(outputs,)`, of y `(inputs,)` and the functions of λ, if there are any."""
-        felt = [0.0 if waves is None else self.times[k](waves) for k in range(len(self.layers))]
-        h = jax.nn.silu(self.layers[0](y) + felt[0])
-        for layer, one in zip(self.layers[1:], felt[1:], strict=True):
-            h = h + jax.nn.silu(layer(h) + one)
+        shifts = [0.0 if lambda_features is None else time(lambda_features) for time in self.times]
+        shifts = shifts or [0.0] * len(self.layers)
+        # λ shifts the argument of every layer.
+        h = jax.nn.silu(self.layers[0](y) + shifts[0])
+        for layer, shift in zip(self.layers[1:], shifts[1:], strict=True):
+            h = h + jax.nn.silu(layer(h) + shift)
+        # A bounded f cannot outweigh a linear tail far from the center.
         return self.last(jnp.tanh(h) if self.bounded else h)
 
 
+class NoiseLevel(NamedTuple):
+    """α and σ at one λ, scalars, and the functions of λ that are inputs of a network, `(LAMBDA_FEATURES,)`."""
+
+    alpha: Array
+    sigma: Array
+    features: Array
+
+
 class EnergyNetwork(Potential):
-    """A potential U with parameters to train, confining whatever they are; score = -∇U.
+    """A potential U with parameters to train, which confines for all values of these; score = -∇U.
 
     **Arguments**
 
-    - `dim`: d; `key`: of the first parameters; `width` and `depth`: of the layers
+    - `dim`: d; `key`: of the first parameters; `width` and `depth` of the layers
     - `timed`: whether U depends on the place λ of a noising path, which is then called t
     - `center`, `scale`: c and ℓ, a number or `(d,)`; `**standardised(samples)` gives both
     - `tail`: "quadratic", or "linear" for densities that fall off exponentially
@@ -123,14 +146,16 @@ class EnergyNetwork(Potential):
     ):
         self.center, self.scale, self.path = _frame(key, dim, width, depth, timed, center, scale, path)
         check_choice("tail", tail, TAILS)
+        # α x + σ z has Gaussian tails of width σ, however the data fall off.
         if timed and tail == "linear":
-            raise_value_error(
-                "tail", tail, "noise makes every tail quadratic", 'Give tail="quadratic", or timed=False.'
-            )
-        self.network = Perceptron(dim, "scalar", width, depth, WAVES if timed else 0, tail == "linear", key)
+            cure = 'Give tail="quadratic", or timed=False.'
+            raise_value_error("tail", tail, "noise makes every tail quadratic", cure)
+        self.network = Perceptron(dim, "scalar", width, depth, LAMBDA_FEATURES if timed else 0, tail == "linear", key)
+        # k = d + 1 gives exp(-|y| sqrt(k)) the covariance 1 in d dimensions, as the Gaussian has.
         self.log_stiffness = jnp.full(dim, np.log(dim + 1.0) if tail == "linear" else 0.0)
-        self.log_softness = jnp.asarray(np.log(SOFT))
-        self.tail, self.timed = tail, timed
+        self.log_softness = jnp.asarray(np.log(CONSTANTS.softness))
+        self.tail = tail
+        self.timed = timed
 
     @property
     def time_dependent(self) -> bool:
@@ -141,11 +166,12 @@ class EnergyNetwork(Potential):
         """U(x) or U(x, t), a scalar, at x of shape (d,)."""
         x = _checked(x, t, self)
         if self.timed:
-            alpha, sigma, waves = _noise(self.path(), t)
-            y = (x - alpha * self.center()) / jnp.sqrt((alpha * self.scale()) ** 2 + sigma**2)
-            share = alpha * jnp.exp(jnp.mean(jnp.log(self.scale()))) / sigma
-            return jnp.sum(y**2) / 2 + share * self.network(y, waves)
+            noise = _noise(self.path(), t)
+            y = (x - noise.alpha * self.center()) / jnp.sqrt((noise.alpha * self.scale()) ** 2 + noise.sigma**2)
+            amplitude = noise.alpha * jnp.exp(jnp.mean(jnp.log(self.scale()))) / noise.sigma
+            return jnp.sum(y**2) / 2 + amplitude * self.network(y, noise.features)
         y = (x - self.center()) / self.scale()
+        # Stiffness and softness are exponentials of parameters: positive whatever the optimiser does.
         squares = jnp.sum(jnp.exp(self.log_stiffness) * y**2)
         tail = squares / 2 if self.tail == "quadratic" else jnp.sqrt(squares + jnp.exp(2 * self.log_softness))
         return tail + self.network(y, None)
@@ -156,7 +182,7 @@ class EnergyNetwork(Potential):
 
 
 class VectorNetwork(eqx.Module):
-    """A vector field with parameters to train, which need not be a gradient; it points inwards far out.
+    """A vector field with parameters to train. It need not be a gradient, and points inwards far from the center.
 
     **Arguments**: as `EnergyNetwork`, without `tail`. **Returns**, when called with x `(d,)`, and t if it is timed, the
     score `(d,)`; `score` is the same. **Raises** `ValueError` as `EnergyNetwork`. **Keeps**: the field confines.
@@ -191,7 +217,7 @@ class VectorNetwork(eqx.Module):
         path: Any = None,
     ):
         self.center, self.scale, self.path = _frame(key, dim, width, depth, timed, center, scale, path)
-        self.network = Perceptron(dim, dim, width, depth, WAVES if timed else 0, True, key)
+        self.network = Perceptron(dim, dim, width, depth, LAMBDA_FEATURES if timed else 0, True, key)
         self.log_stiffness = jnp.zeros(dim)
         self.timed = timed
 
@@ -202,12 +228,14 @@ class VectorNetwork(eqx.Module):
 
     def __call__(self, x: Point, t: Any = None) -> Array:
         """s(x) or s(x, t), `(d,)`, at x of shape (d,)."""
-        x, center, scale = _checked(x, t, self), self.center(), self.scale()
+        x = _checked(x, t, self)
+        center = self.center()
+        scale = self.scale()
         if self.timed:
-            alpha, sigma, waves = _noise(self.path(), t)
-            width = jnp.sqrt((alpha * scale) ** 2 + sigma**2)
-            y = (x - alpha * center) / width
-            return (alpha * scale / sigma * self.network(y, waves) - y) / width
+            noise = _noise(self.path(), t)
+            width = jnp.sqrt((noise.alpha * scale) ** 2 + noise.sigma**2)
+            y = (x - noise.alpha * center) / width
+            return (noise.alpha * scale / noise.sigma * self.network(y, noise.features) - y) / width
         y = (x - center) / scale
         return (self.network(y, None) - jnp.exp(self.log_stiffness) * y) / scale
 
@@ -219,7 +247,7 @@ class VectorNetwork(eqx.Module):
 def standardised(samples: Any) -> dict[str, Array]:
     """The `center` and `scale` of samples `(n, d)`, mean and standard deviation of every axis, for a network.
 
-    **Raises** `ValueError` for what are no samples, and for coordinates that never change.
+    **Raises** `ValueError` for anything but samples, and for coordinates that never change.
 
     ```python
     import jax
@@ -234,9 +262,8 @@ def standardised(samples: Any) -> dict[str, Array]:
     constant = np.flatnonzero(~(deviations > 0))
     if constant.size:
         allowed = f"coordinate {int(constant[0])} never changes, one of {constant.size} that do not"
-        raise_value_error(
-            "samples", samples.shape, allowed, "Leave such coordinates out, or add a little noise to them."
-        )
+        cure = "Leave such coordinates out, or add a little noise to them."
+        raise_value_error("samples", samples.shape, allowed, cure)
     return {"center": jnp.asarray(samples.mean(axis=0)), "scale": jnp.asarray(deviations)}
 
 
@@ -254,25 +281,34 @@ def _frame(
         raise_value_error("path", path, "a network without time has no path", "Give timed=True, or leave the path out.")
     shift = as_leaf("center", center, (0, 1))
     length = as_leaf("scale", scale, (0, 1), positive=True)
+    # One number serves all coordinates; else there is one for each.
     for name, leaf in (("center", shift), ("scale", length)):
         if leaf.shape not in ((), (1,), (dim,)):
             raise_value_error(name, leaf.shape, f"it must be a number or ({dim},)", "Give standardised(samples).")
     dtype = jnp.zeros(()).dtype
-    grown = (Fixed(jnp.broadcast_to(leaf, (dim,)).astype(dtype)) for leaf in (shift, length))
-    return *grown, Fixed(as_path("vp" if path is None else path) if timed else None)
+    fixed = (Fixed(jnp.broadcast_to(leaf, (dim,)).astype(dtype)) for leaf in (shift, length))
+    return *fixed, Fixed(as_path("vp" if path is None else path) if timed else None)
 
 
 def _checked(x: Point, t: Any, network: EnergyNetwork | VectorNetwork) -> Array:
+    """x as an array. **Raises** `ValueError` for another shape, and for a timed network without t."""
     check_point(x, network.log_stiffness.shape[0], "as the network has it")
     if network.timed and t is None:
-        raise_value_error("t", t, "this network stands for a path and needs its place on it", "Give t = λ, in [0, 1].")
+        raise_value_error("t", t, "this network belongs to a path and needs the place on it", "Give t = λ, in [0, 1].")
     return jnp.asarray(x)
 
 
-def _noise(path: Any, lam: Any) -> tuple[Array, Array, Array]:
-    """α, σ and the functions of λ that a network sees, `(WAVES,)`, at λ, not below `FIRST`."""
-    lam = jnp.maximum(jnp.asarray(lam, dtype=float), FIRST)
-    log_ratio = lambda lam: jnp.log(path.sigma(lam)) - jnp.log(jnp.maximum(path.alpha(lam), LEAST))
-    low, high = log_ratio(jnp.asarray(FIRST)), log_ratio(jnp.asarray(1.0))
+def _noise(path: Any, lam: Any) -> NoiseLevel:
+    """The noise level at λ, or at `lambda_min` if λ is smaller."""
+    lowest = CONSTANTS.lambda_min
+    lam = jnp.maximum(jnp.asarray(lam, dtype=float), lowest)
+
+    def log_ratio(lam: Array) -> Array:
+        """log(σ/α), finite where α vanishes."""
+        return jnp.log(path.sigma(lam)) - jnp.log(jnp.maximum(path.alpha(lam), CONSTANTS.alpha_min))
+
+    low = log_ratio(jnp.asarray(lowest))
+    high = log_ratio(jnp.asarray(1.0))
+    # The noise spans orders of magnitude: the logarithm spreads the levels evenly.
     place = (log_ratio(lam) - low) / (high - low)
-    return path.alpha(lam), path.sigma(lam), jnp.cos(jnp.pi * place * jnp.arange(WAVES))
+    return NoiseLevel(path.alpha(lam), path.sigma(lam), jnp.cos(jnp.pi * place * jnp.arange(LAMBDA_FEATURES)))

@@ -1,16 +1,15 @@
-"""Training as a state and a step: minibatches, an optimiser, a running average, and a folder that keeps them.
+"""Training as a state and a step: minibatches, an optimiser, a running average, and a folder to resume from.
 
     θ_(k+1) = θ_k + update( ∇ mean_batch J(s_θ) )
     a_(k+1) = a_k + (1 - ε_k)(θ_(k+1) - a_k),      ε_k = min(ε, (1 + k)/(10 + k))
 
-Step k draws everything from `fold_in(key, k)`, so that a run in pieces is the run in one piece, bit for bit.
+Step k draws all random numbers from `fold_in(key, k)`, so a run in pieces equals the run in one piece bit for bit.
 
 Reference: Polyak and Juditsky, SIAM J. Control Optim. 30 (1992) 838 (averages of the iterates).
 """
 
 import hashlib
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,21 +20,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ...core.checks import raise_value_error
 from ...core.files import write_atomically
-from ...solve.checkpoint import check_folder
+from ...core.run_folder import open_run_folder
+from ..constants import CONSTANTS
 from ..fields import as_score
-from .error import places
+from .error import stratified_lambdas
 from .losses import denoising, implicit, noising, sliced
 from .networks import Fixed
 
-CHUNK = 200  # steps between two looks at the loss
-ROWS = 512  # samples at once where all are asked
-COUNTS = (0, 1, 10, 100, 1000, 10_000, 100_000)  # steps at which optimisers are compared
+CHUNK = 200  # steps in one call of the program, after which the loss is checked: a free choice
+ROWS = 512  # samples at a time in the mean over all: bounds the memory
+COUNTS = (0, 1, 10, 100, 1000, 10_000, 100_000)  # steps at which two optimisers are compared: a free choice
 
 
 class Objective(eqx.Module):
-    """Which J is minimised: `loss` by name, with `sigma` or `path` and `quantile` where it is "denoising"."""
+    """The J that is minimised: `loss` by name, with `sigma` or `path` and `quantile` where it is "denoising"."""
 
     loss: str = eqx.field(static=True)
     sigma: Any = None
@@ -45,24 +44,27 @@ class Objective(eqx.Module):
     def __call__(self, model: Any, x: Array, key: Array) -> Array:
         """The mean of J over the batch x `(b, d)`."""
         score: Any = as_score(model)
-        first, second = jax.random.split(key)
+        noise_key, lambda_key = jax.random.split(key)
         if self.loss == "implicit":
             return jnp.mean(jax.vmap(lambda x: implicit(score, x))(x))
         if self.loss == "sliced":
-            signs = jax.random.rademacher(first, x.shape, x.dtype)
+            signs = jax.random.rademacher(noise_key, x.shape, x.dtype)
             return jnp.mean(jax.vmap(lambda x, v: sliced(score, x, v))(x, signs))
-        noise = jax.random.normal(first, x.shape, x.dtype)
+        noise = jax.random.normal(noise_key, x.shape, x.dtype)
+        # One level of noise, or all levels of a path.
         if self.path is None:
             return jnp.mean(jax.vmap(lambda x, z: denoising(score, x, z, self.sigma))(x, noise))
-        lam = places(second, len(x), x.dtype)
+        lam = stratified_lambdas(lambda_key, len(x), x.dtype)
+        # Another distribution of λ is a quantile function of uniform numbers.
         lam = lam if self.quantile is None else jnp.asarray(self.quantile(lam), x.dtype)
-        alpha, sigma = (jnp.asarray(f(lam), x.dtype) for f in (self.path.alpha, self.path.sigma))
+        alpha = jnp.asarray(self.path.alpha(lam), x.dtype)
+        sigma = jnp.asarray(self.path.sigma(lam), x.dtype)
         return jnp.mean(jax.vmap(lambda *each: noising(score, *each))(x, noise, lam, alpha, sigma))
 
 
 class Training(eqx.Module):
-    """Where a training stands: after `step` steps the parameters, their average, the optimiser's state, the J of the
-    last `CHUNK` steps at most."""
+    """The state of a training after `step` steps: the parameters, their average, the optimiser's state, and the J of
+    the last `CHUNK` steps at most."""
 
     parameters: Any
     average: Any
@@ -73,8 +75,14 @@ class Training(eqx.Module):
 
 def trainable(model: Any) -> tuple[Any, Any]:
     """The parameters of a model, every array of floats that is not `Fixed`, and the rest."""
-    free = lambda leaf: not isinstance(leaf, Fixed) and bool(eqx.is_inexact_array(leaf))
-    return eqx.partition(model, jax.tree.map(free, model, is_leaf=lambda leaf: isinstance(leaf, Fixed)))
+
+    def is_fixed(leaf: Any) -> bool:
+        return isinstance(leaf, Fixed)
+
+    def is_trained(leaf: Any) -> bool:
+        return not is_fixed(leaf) and bool(eqx.is_inexact_array(leaf))
+
+    return eqx.partition(model, jax.tree.map(is_trained, model, is_leaf=is_fixed))
 
 
 def begin(parameters: Any, optimiser: Any) -> Training:
@@ -91,23 +99,28 @@ def advance(
     """The state `count` steps later, at most `CHUNK`."""
 
     def step(k: Array, state: Training) -> Training:
-        first, second = jax.random.split(jax.random.fold_in(key, state.step))
-        x = samples[jax.random.randint(first, (batch,), 0, len(samples))]
-        loss = lambda parameters: objective(eqx.combine(parameters, rest), x, second)
-        value, slope = jax.value_and_grad(loss)(state.parameters)
-        change, kept = optimiser.update(slope, state.optimiser, state.parameters)
-        parameters = jax.tree.map(lambda p, u: p + u.astype(p.dtype), state.parameters, change)
-        keep = jnp.minimum(ema, (1 + state.step) / (10 + state.step))
-        average = jax.tree.map(lambda a, p: a + (1 - keep).astype(p.dtype) * (p - a), state.average, parameters)
+        batch_key, loss_key = jax.random.split(jax.random.fold_in(key, state.step))
+        x = samples[jax.random.randint(batch_key, (batch,), 0, len(samples))]
+
+        def loss(parameters: Any) -> Array:
+            return objective(eqx.combine(parameters, rest), x, loss_key)
+
+        value, gradient = jax.value_and_grad(loss)(state.parameters)
+        update, optimiser_state = optimiser.update(gradient, state.optimiser, state.parameters)
+        # An optimiser may compute in another precision than that of the parameters.
+        parameters = jax.tree.map(lambda p, u: p + u.astype(p.dtype), state.parameters, update)
+        # The average forgets quickly at first: the first parameters are far from the last ones.
+        memory = jnp.minimum(ema, (1 + state.step) / (CONSTANTS.ema_warmup + state.step))
+        average = jax.tree.map(lambda a, p: a + (1 - memory).astype(p.dtype) * (p - a), state.average, parameters)
         losses = state.losses.at[k].set(value.astype(state.losses.dtype))
-        return Training(parameters, average, kept, state.step + 1, losses)
+        return Training(parameters, average, optimiser_state, state.step + 1, losses)
 
     return jax.lax.fori_loop(0, count, step, state)
 
 
 @eqx.filter_jit
 def mean_loss(model: Any, objective: Objective, samples: Array, key: Array) -> Array:
-    """The mean of J over all samples, `ROWS` at a time; what is left over is left out."""
+    """The mean of J over all samples, `ROWS` at a time; an incomplete last block is left out."""
     rows = min(ROWS, len(samples))
     parts = samples[: len(samples) // rows * rows].reshape(-1, rows, samples.shape[1])
     keys = jax.random.split(key, len(parts))
@@ -115,37 +128,30 @@ def mean_loss(model: Any, objective: Objective, samples: Array, key: Array) -> A
 
 
 class TrainingCheckpoint:
-    """A folder with the last state of one training. **Raises** `ValueError` if the folder holds another problem."""
+    """A folder with the last state of one training. **Raises** `ValueError` if the folder holds another problem.
 
-    def __init__(self, folder: Any, mine: dict[str, str]):
-        self.folder = check_folder(folder)
-        header = self.folder / "problem.json"
-        if header.exists():
-            theirs = json.loads(header.read_text())
-            different = sorted(name for name in mine | theirs if theirs.get(name) != mine.get(name))
-            if different:
-                allowed = f"it holds another problem, which differs in {', '.join(different)}"
-                raise_value_error(
-                    "checkpoint", str(folder), allowed, "Give an empty folder, or the same call as before."
-                )
-        else:
-            write_atomically(header, lambda file: file.write(json.dumps(mine, indent=2).encode()))
+    **Arguments**: `problem`, what shapes the training, by name, as `fingerprint` gives it.
+    """
+
+    def __init__(self, folder: Any, problem: dict[str, str]):
+        self.folder = open_run_folder(folder, problem)
 
     @property
     def _file(self) -> Path:
         return self.folder / "training.npz"
 
     def load(self, state: Training) -> tuple[Training, np.ndarray]:
-        """The state kept, of the form of `state`, and the J of every step until then; `state` itself if none is."""
+        """The state that was saved, of the structure of `state`, and the J of every step until then; `state` itself if
+        none was saved."""
         if not self._file.exists():
             return state, np.zeros(0)
-        leaves, form = jax.tree.flatten(state)
+        leaves, structure = jax.tree.flatten(state)
         with np.load(self._file, allow_pickle=False) as kept:
-            held = [_as(leaf, kept[f"leaf_{k}"]) for k, leaf in enumerate(leaves)]
-            return jax.tree.unflatten(form, held), kept["history"]
+            loaded = [_like(leaf, kept[f"leaf_{k}"]) for k, leaf in enumerate(leaves)]
+            return jax.tree.unflatten(structure, loaded), kept["history"]
 
     def save(self, state: Training, history: np.ndarray) -> None:
-        """Keep the state and the J of every step until now, in place of what was kept before."""
+        """Save the state and the J of every step until now, in place of what was saved before."""
         arrays: dict[str, Any] = {f"leaf_{k}": _raw(leaf) for k, leaf in enumerate(jax.tree.leaves(state))}
         write_atomically(self._file, lambda file: np.savez(file, history=history, **arrays))
 
@@ -153,30 +159,41 @@ class TrainingCheckpoint:
 def fingerprint(
     model: Any, objective: Objective, samples: Array, key: Array, optimiser: Any, **numbers: Any
 ) -> dict[str, str]:
-    """What shapes a training, by name: the model by its parameters and its losses, the optimiser by what it does."""
+    """What shapes a training, by name: the model by its parameters and its losses, the optimiser by its updates.
+
+    An optimiser is a pair of functions and cannot be compared. Its updates of one gradient are compared instead, at
+    several counts of steps, so that schedules of the rate are seen too.
+    """
     parameters, rest = trainable(model)
-    value, slope = _first_loss(parameters, rest, objective, samples[:8], key)
-    start, time_dependent = optimiser.init(parameters), []
-    whole = lambda leaf: eqx.is_array(leaf) and leaf.ndim == 0 and jnp.issubdtype(leaf.dtype, jnp.integer)
+    # Functions cannot be compared by content: their results on a few samples are.
+    value, gradient = _first_loss(parameters, rest, objective, samples[:8], key)
+    start = optimiser.init(parameters)
+
+    def is_step_count(leaf: Any) -> bool:
+        return eqx.is_array(leaf) and leaf.ndim == 0 and jnp.issubdtype(leaf.dtype, jnp.integer)
+
+    updates = []
     for count in COUNTS:
-        then = jax.tree.map(lambda leaf, n=count: jnp.full_like(leaf, n) if whole(leaf) else leaf, start)
-        time_dependent.append(optimiser.update(slope, then, parameters)[0])
+        later = jax.tree.map(lambda leaf, n=count: jnp.full_like(leaf, n) if is_step_count(leaf) else leaf, start)
+        updates.append(optimiser.update(gradient, later, parameters)[0])
     return {
         "model": _digest(parameters, jax.tree.structure(model).num_leaves),
         "loss": f"{objective.loss} {_digest(value)}",
         "samples": f"{samples.dtype} {samples.shape} {_digest(samples)}",
         "key": _digest(key),
-        "optimiser": _digest(time_dependent),
+        "optimiser": _digest(updates),
         **{name: repr(value) for name, value in numbers.items()},
     }
 
 
 @eqx.filter_jit
 def _first_loss(parameters: Any, rest: Any, objective: Objective, samples: Array, key: Array) -> tuple[Array, Any]:
+    """The loss of the first parameters and its gradient."""
     return jax.value_and_grad(lambda p: objective(eqx.combine(p, rest), samples, key))(parameters)
 
 
 def _digest(*trees: Any) -> str:
+    """A hash of the shapes and bytes of all arrays."""
     buffer = io.BytesIO()
     for leaf in jax.tree.leaves(trees):
         buffer.write(f"{jnp.shape(leaf)}".encode() + _raw(leaf).tobytes())
@@ -184,11 +201,13 @@ def _digest(*trees: Any) -> str:
 
 
 def _raw(leaf: Any) -> np.ndarray:
+    """An array as numpy; of a random key its words, which numpy can store."""
     leaf = jnp.asarray(leaf)
     return np.asarray(jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf)
 
 
-def _as(leaf: Any, kept: np.ndarray) -> Array:
+def _like(leaf: Any, kept: np.ndarray) -> Array:
+    """What was stored, in the type of `leaf`: the inverse of `_raw`."""
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jnp.asarray(kept), impl=jax.random.key_impl(leaf))
     return jnp.asarray(kept, leaf.dtype)

@@ -1,4 +1,4 @@
-"""What it costs to move along a noising path, measured on samples, and the steps of a sampler that follow.
+"""The cost of a step along a noising path, measured on samples, and the schedule of a sampler that follows from it.
 
 At places λ in (0, 1], on x = α x₀ + σ N with x₀ the data and N standard normal, with the score s(x, λ):
 
@@ -7,10 +7,10 @@ At places λ in (0, 1], on x = α x₀ + σ N with x₀ the data and N standard 
     velocity     E|v|²,     v = (α'/α) x - (g²/2) s,  g² = (σ²)' - 2 (α'/α) σ²,   of the probability flow
     bending      E|dε/dλ|², ε = -σ s, along the flow dx = v dλ
 
-and √g of theorem T21, a cost of a step of λ, so that steps of equal ∫ √g dλ are best for what it stands for:
+and √g of theorem T21, the cost of a step of λ. Steps of equal ∫ √g dλ are optimal for the quantity that it measures:
 
-    "score"         (E|∂_λ s|²)^½ / gap^(3/2)       how far Langevin dynamics lags behind p_λ
-    "lag"           (E|v|²/gap)^½                   the same, from above but never above "score"
+    "score"         (E|∂_λ s|²)^½ / gap^(3/2)       the lag of Langevin dynamics behind p_λ
+    "lag"           (E|v|²/gap)^½                   the same from above, but never above "score"
     "wasserstein"   (E|v|²)^½                       the length of the path, least work
     "bending"       (κ' (E|dε/dλ|²)^½)^½, κ = σ/α   the error of DDIM, Euler steps of dy/dκ = ε, y = x/α
 
@@ -18,7 +18,7 @@ E|.|² is a sum over the d coordinates. References: theorem T21; Song, Meng and 
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -31,12 +31,12 @@ from ...core.program import compiled, full_precision
 from ...core.types import Count
 from ...diffusion.steps import cost_steps
 from ..noise_path import as_path
-from ..sample import moving_score
+from ..sample import time_dependent_score
 from .gap import sampled_gap
 from .validation import check_key, check_output, check_samples
 
 COSTS = ("score", "lag", "wasserstein", "bending")
-BATCH = 512  # samples at a time through the derivatives of a score
+BATCH = 512  # samples at a time through the derivatives of a score: bounds the memory
 
 
 class SampledCosts(eqx.Module):
@@ -61,10 +61,20 @@ class SampledCosts(eqx.Module):
         return jnp.sqrt(self.velocity) if kind == "wasserstein" else jnp.sqrt(self.ratio * jnp.sqrt(self.bending))
 
     def steps(self, kind: str = "score") -> Callable[[Any, Count], Array]:
-        """A function of path and number of steps, as `linear_steps` is, of equal ∫ √g dλ; between the places log √g is
-        interpolated, beyond them it stays as it is."""
-        logs = jnp.log(self.cost(kind))
-        return cost_steps(lambda lam: jnp.exp(jnp.interp(lam, self.lambdas, logs)))
+        """A function of path and number of steps, as `linear_steps` is, whose steps have equal ∫ √g dλ. Between the
+        places log √g is interpolated linearly, beyond them √g is constant."""
+        # The logarithm: √g spans orders of magnitude along a path, and stays positive.
+        log_costs = jnp.log(self.cost(kind))
+        return cost_steps(lambda lam: jnp.exp(jnp.interp(lam, self.lambdas, log_costs)))
+
+
+class Speeds(NamedTuple):
+    """At one place of a path: E|∂_λ s|², E|v|², E|dε/dλ|² and κ', scalars."""
+
+    score: Array
+    velocity: Array
+    bending: Array
+    ratio: Array
 
 
 @full_precision
@@ -87,9 +97,9 @@ def sampled_costs(
     - `samples`: `(n, d)` of the data; `lambdas`: `(L,)`, where to measure, ascending in (0, 1]
     - `key`: of `jax.random`; `copies`: how many noisy copies of each sample; `features`: as `sampled_gap` takes them
 
-    **Returns** `SampledCosts`; `.steps("score")` of it goes where `linear_steps` does. **Raises** `ValueError` for what
-    `sampled_gap` refuses, places outside (0, 1] or out of order, a score whose output is not `(d,)`. **Cost**: at each
-    place one `sampled_gap` and some five scores a copy.
+    **Returns** `SampledCosts`; its `.steps("score")` can be used in place of `linear_steps`. **Raises** `ValueError`
+    for what `sampled_gap` rejects, places outside (0, 1] or out of order, a score whose output is not `(d,)`.
+    **Cost**: at each place one `sampled_gap` and some five scores a copy.
 
     **Reference**: theorem T21 of this library.
 
@@ -105,43 +115,57 @@ def sampled_costs(
     costs.steps("wasserstein")(path, 8)
     ```
     """
-    path, field, array = as_path(path), moving_score(score), check_samples(samples)
+    path = as_path(path)
+    field = time_dependent_score(score)
+    array = check_samples(samples)
     check_key(key)
-    cure = "Give jnp.linspace(0.05, 1, 12), say."
-    places = check_numbers("lambdas", lambdas, "they must be numbers", cure)
-    if (
-        places.ndim != 1
-        or not len(places)
-        or not (np.all(places > 0) and np.all(places <= 1) and np.all(np.diff(places) > 0))
-    ):
-        raise_value_error("lambdas", lambdas, "they must ascend in (0, 1]", cure)
+    places = _check_lambdas(lambdas)
     copies = check_integer("copies", copies, 1, "Give how many noisy copies of each sample to make.")
     data = jnp.repeat(jnp.asarray(array, dtype=float), copies, axis=0)
-    groups = np.repeat(np.arange(len(array)), copies)
+    # Copies of one datum are not independent draws: they are one group of `sampled_gap`.
+    groups = np.repeat(np.arange(len(array)), copies) if copies > 1 else None
     check_output("score", field, data[:16], 1.0)
     rows = []
     for k, lam in enumerate(jnp.asarray(places, dtype=float)):
-        first, second = jax.random.split(jax.random.fold_in(key, k))
-        x = path.alpha(lam) * data + path.sigma(lam) * jax.random.normal(first, data.shape)
-        found = sampled_gap(x, key=second, features=features, groups=groups if copies > 1 else None)
-        rows.append((lam, found.value, found.error, *_speeds(field, path, x, lam)))
+        noise_key, gap_key = jax.random.split(jax.random.fold_in(key, k))
+        # The same data at every place, with new noise.
+        x = path.alpha(lam) * data + path.sigma(lam) * jax.random.normal(noise_key, data.shape)
+        gap = sampled_gap(x, key=gap_key, features=features, groups=groups)
+        rows.append((lam, gap.value, gap.error, *_speeds(field, path, x, lam)))
     return SampledCosts(*jnp.asarray(rows).T)
 
 
+def _check_lambdas(lambdas: Any) -> np.ndarray:
+    """The places `(L,)` as numpy. **Raises** `ValueError` unless they ascend in (0, 1]."""
+    cure = "Give jnp.linspace(0.05, 1, 12), say."
+    places = check_numbers("lambdas", lambdas, "they must be numbers", cure)
+    is_list = places.ndim == 1 and len(places) > 0
+    if not (is_list and np.all(places > 0) and np.all(places <= 1) and np.all(np.diff(places) > 0)):
+        raise_value_error("lambdas", lambdas, "they must ascend in (0, 1]", cure)
+    return places
+
+
 @compiled
-def _speeds(score: Any, path: Any, samples: Array, lam: Array) -> tuple[Array, Array, Array, Array]:
-    """E|∂_λ s|², E|v|², E|dε/dλ|² and κ'."""
-    along = lambda f: jax.jvp(f, (lam,), (jnp.ones_like(lam),))
-    (alpha, alpha_slope), (sigma, sigma_slope) = along(path.alpha), along(path.sigma)
-    half = sigma * sigma_slope - alpha_slope / alpha * sigma**2  # g²/2
-    ratio = (sigma_slope - sigma * alpha_slope / alpha) / alpha
+def _speeds(score: Any, path: Any, samples: Array, lam: Array) -> Speeds:
+    """The speeds at λ, over samples `(n, d)` of p_λ."""
 
-    def at(x: Array) -> Array:
-        s, change = along(lambda lam: score(x, lam))
-        v = alpha_slope / alpha * x - half * s
-        turned = jax.jvp(lambda x: score(x, lam), (x,), (v,))[1]
-        bend = sigma_slope * s + sigma * (change + turned)
-        return jnp.stack([jnp.sum(change**2), jnp.sum(v**2), jnp.sum(bend**2)])
+    def with_rate(f: Callable[[Array], Array]) -> tuple[Array, Array]:
+        """f(λ) and its derivative."""
+        return jax.jvp(f, (lam,), (jnp.ones_like(lam),))
 
-    means = jnp.mean(jax.lax.map(at, samples, batch_size=BATCH), axis=0)
-    return means[0], means[1], means[2], ratio
+    alpha, alpha_rate = with_rate(path.alpha)
+    sigma, sigma_rate = with_rate(path.sigma)
+    half_variance_rate = sigma * sigma_rate - alpha_rate / alpha * sigma**2  # g²/2
+    ratio = (sigma_rate - sigma * alpha_rate / alpha) / alpha
+
+    def squares(x: Array) -> Array:
+        """|∂_λ s|², |v|² and |dε/dλ|² at one sample."""
+        s, s_rate = with_rate(lambda lam: score(x, lam))
+        v = alpha_rate / alpha * x - half_variance_rate * s
+        transported = jax.jvp(lambda x: score(x, lam), (x,), (v,))[1]
+        bend = sigma_rate * s + sigma * (s_rate + transported)
+        return jnp.stack([jnp.sum(s_rate**2), jnp.sum(v**2), jnp.sum(bend**2)])
+
+    # In batches: the derivatives of a network need much memory.
+    means = jnp.mean(jax.lax.map(squares, samples, batch_size=BATCH), axis=0)
+    return Speeds(means[0], means[1], means[2], ratio)

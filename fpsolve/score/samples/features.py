@@ -4,9 +4,9 @@
     f = Σ_j a_j φ_j       E|∇f|² = aᵀK a,  K = E[φ'φ'ᵀ] ∘ (W Wᵀ)       Var f = aᵀC a,  C = Cov φ
     min_a  aᵀK a / aᵀC a        the least eigenvalue of K a = μ C a
 
-Functions of projections ("ridge functions") need no gradient of size d a feature: K is a Gram matrix of derivatives
-times that of the directions, both (m + l, m + l). One direction with many b_j is a spline along a line; free w_j
-and b_j are a network of one hidden layer. A function of one's own is differentiated by JAX.
+Functions of projections ("ridge functions") need no gradient of size d for each feature: K is the Gram matrix of their
+derivatives times that of the directions, both (m + l, m + l). One direction with many b_j is a spline along a line;
+free w_j and b_j are a network of one hidden layer. A function of the user's own is differentiated by JAX.
 
 Reference: Barron, IEEE Trans. Inf. Theory 39 (1993) 930, for what sums of ridge functions approximate; Hyvärinen and
 Oja, Neural Networks 13 (2000) 411, for independent directions.
@@ -20,17 +20,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-BATCH = 256  # samples at a time through a function of one's own
-ROUNDS = 60  # of the search for independent directions
+from ..constants import CONSTANTS
+
+BATCH = 256  # samples at a time through a function of the user's own: bounds the memory of its Jacobians
 
 
-class Ridges(eqx.Module):
-    """tanh(W x + b), or its cosine, and V x: `weights` W (m, d), `offsets` b (m,), `directions` V (l, d)."""
+class RidgeFunctions(eqx.Module):
+    """The functions g(W x + b) and V x: `weights` W (m, d), `offsets` b (m,), `directions` V (l, d); g is the
+    `activation`, "tanh" or "cos"."""
 
     weights: Array
     offsets: Array
     directions: Array
-    bend: str = eqx.field(static=True, default="tanh")
+    activation: str = eqx.field(static=True, default="tanh")
 
     def __call__(self, x: Array) -> Array:
         """φ(x), (m + l,)."""
@@ -38,35 +40,38 @@ class Ridges(eqx.Module):
 
     def values(self, samples: Array) -> Array:
         """φ at every sample, (n, m + l)."""
-        places = samples @ self.weights.T + self.offsets
-        bends = jnp.tanh(places) if self.bend == "tanh" else jnp.cos(places)
-        return jnp.concatenate([bends, samples @ self.directions.T], axis=1)
+        arguments = samples @ self.weights.T + self.offsets
+        activated = jnp.tanh(arguments) if self.activation == "tanh" else jnp.cos(arguments)
+        return jnp.concatenate([activated, samples @ self.directions.T], axis=1)
 
-    def products(self, samples: Array) -> Array:
-        """K, (m + l, m + l)."""
-        rises, all_directions = self._rises(samples), self._all()
-        return rises.T @ rises / len(samples) * (all_directions @ all_directions.T)
+    def gradient_products(self, samples: Array) -> Array:
+        """K = E[∇φ·∇φ], (m + l, m + l)."""
+        derivatives = self._derivatives(samples)
+        directions = self._all_directions()
+        return derivatives.T @ derivatives / len(samples) * (directions @ directions.T)
 
-    def slopes(self, samples: Array, coefficients: Array) -> Array:
-        """|∇f|², (n,)."""
-        return jnp.sum(((self._rises(samples) * coefficients) @ self._all()) ** 2, axis=1)
+    def squared_gradients(self, samples: Array, coefficients: Array) -> Array:
+        """|∇f|² of f = a·φ at every sample, (n,)."""
+        return jnp.sum(((self._derivatives(samples) * coefficients) @ self._all_directions()) ** 2, axis=1)
 
-    def _rises(self, samples: Array) -> Array:
-        """The derivatives of the functions along their own directions, (n, m + l)."""
-        places = samples @ self.weights.T + self.offsets
-        rises = 1 - jnp.tanh(places) ** 2 if self.bend == "tanh" else -jnp.sin(places)
-        return jnp.concatenate([rises, jnp.ones((len(samples), len(self.directions)), samples.dtype)], axis=1)
-
-    def written(self) -> "Ridges":
-        """The functions themselves: all their numbers are free."""
+    def as_ridges(self) -> "RidgeFunctions":
+        """The functions themselves: all their parameters are free."""
         return self
 
-    def _all(self) -> Array:
+    def _derivatives(self, samples: Array) -> Array:
+        """The derivatives of the functions along their own directions, (n, m + l)."""
+        arguments = samples @ self.weights.T + self.offsets
+        activated = 1 - jnp.tanh(arguments) ** 2 if self.activation == "tanh" else -jnp.sin(arguments)
+        linear = jnp.ones((len(samples), len(self.directions)), samples.dtype)
+        return jnp.concatenate([activated, linear], axis=1)
+
+    def _all_directions(self) -> Array:
+        """W and V, (m + l, d)."""
         return jnp.concatenate([self.weights, self.directions])
 
 
-class Given(eqx.Module):
-    """A function x (d,) -> (m,) of one's own."""
+class CustomFeatures(eqx.Module):
+    """A function x (d,) -> (m,) of the user's own."""
 
     function: Callable[[Any], Any]
 
@@ -78,24 +83,32 @@ class Given(eqx.Module):
         """φ at every sample, (n, m)."""
         return jax.lax.map(self, samples, batch_size=BATCH)
 
-    def products(self, samples: Array) -> Array:
-        """K, (m, m)."""
-        product = lambda block: jnp.einsum("nid,njd->ij", *(2 * (jax.vmap(jax.jacrev(self))(block),)))
+    def gradient_products(self, samples: Array) -> Array:
+        """K = E[∇φ·∇φ], (m, m)."""
+
+        def block_sum(block: Array) -> Array:
+            jacobians = jax.vmap(jax.jacrev(self))(block)
+            return jnp.einsum("nid,njd->ij", jacobians, jacobians)
+
+        # The Jacobians of all samples, (n, m, d), need not fit into memory: they are summed block by block.
         whole = len(samples) // BATCH * BATCH
         blocks = samples[:whole].reshape(-1, BATCH, samples.shape[1])
-        total = product(samples[whole:])
-        return jax.lax.scan(lambda total, block: (total + product(block), None), total, blocks)[0] / len(samples)
+        total = block_sum(samples[whole:])
+        return jax.lax.scan(lambda total, block: (total + block_sum(block), None), total, blocks)[0] / len(samples)
 
-    def slopes(self, samples: Array, coefficients: Array) -> Array:
-        """|∇f|², (n,)."""
-        slope = lambda x: jnp.sum(jax.grad(lambda x: self(x) @ coefficients)(x) ** 2)
-        return jax.lax.map(slope, samples, batch_size=BATCH)
+    def squared_gradients(self, samples: Array, coefficients: Array) -> Array:
+        """|∇f|² of f = a·φ at every sample, (n,)."""
+
+        def squared_gradient(x: Array) -> Array:
+            return jnp.sum(jax.grad(lambda x: self(x) @ coefficients)(x) ** 2)
+
+        return jax.lax.map(squared_gradient, samples, batch_size=BATCH)
 
 
-Features: TypeAlias = Ridges | Given  # m functions of x: called, or over samples their values, products and slopes
+Features: TypeAlias = RidgeFunctions | CustomFeatures  # m functions of x, with their values and gradients over samples
 
 
-class Lines(eqx.Module):
+class LineSplines(eqx.Module):
     """Functions of a few projections, of which only the directions are free: `directions` U (k, d); in standard
     deviations of each projection, `knots` (k, m) and their `spacing` (k,); `covariance` (d, d) of the samples."""
 
@@ -104,27 +117,34 @@ class Lines(eqx.Module):
     spacing: Array
     covariance: Array
 
-    def written(self) -> Ridges:
+    def as_ridges(self) -> RidgeFunctions:
         """The functions tanh((u·x/sd - c)/h), and u·x/sd itself."""
+        # Knots stay where they are: only directions are optimised.
         knots, spacing, covariance = jax.lax.stop_gradient((self.knots, self.spacing, self.covariance))
         units = standardise(self.directions, covariance)
         weights = units[:, None, :] / spacing[:, None, None] * jnp.ones_like(knots)[..., None]
-        return Ridges(weights.reshape(-1, units.shape[1]), (-knots / spacing[:, None]).reshape(-1), units)
+        offsets = -knots / spacing[:, None]
+        return RidgeFunctions(weights.reshape(-1, units.shape[1]), offsets.reshape(-1), units)
 
 
 def standardise(directions: Array, covariance: Array) -> Array:
     """Directions (k, d), each divided by the standard deviation of the projection on it."""
     variances = jnp.sum((directions @ covariance) * directions, axis=1, keepdims=True)
+    # A direction in which the samples do not vary stays as it is, instead of being divided by zero.
     return directions / jnp.sqrt(jnp.where(variances > 0, variances, 1))
 
 
-def lines(directions: Array, samples: Array, knots: int) -> Lines:
-    """`knots` evenly over what each projection of the `samples` covers but for 1 in 1000 at either end."""
+def line_splines(directions: Array, samples: Array, knots: int) -> LineSplines:
+    """Splines along the directions (k, d). Their `knots` are spread evenly over what each projection of the `samples`
+    covers, but for 1 in 1000 at either end."""
     spread = covariance(samples)
-    ends = jnp.quantile(samples @ standardise(directions, spread).T, jnp.array([0.001, 0.999], samples.dtype), axis=0)
+    projections = samples @ standardise(directions, spread).T
+    tail = CONSTANTS.tail_quantile
+    ends = jnp.quantile(projections, jnp.array([tail, 1 - tail], samples.dtype), axis=0)
+    # All samples may have one projection: a length of 1 then avoids a spacing of zero.
     lengths = jnp.where(ends[1] > ends[0], ends[1] - ends[0], 1)
     places = ends[0][:, None] + lengths[:, None] * (jnp.arange(knots) + 0.5) / knots
-    return Lines(directions, places, lengths / knots, spread)
+    return LineSplines(directions, places, lengths / knots, spread)
 
 
 def covariance(samples: Array) -> Array:
@@ -133,52 +153,60 @@ def covariance(samples: Array) -> Array:
     return centred.T @ centred / (len(samples) - 1)
 
 
-def linear(samples: Array) -> Ridges:
-    """x itself."""
+def linear_features(samples: Array) -> RidgeFunctions:
+    """The coordinates x themselves."""
     d = samples.shape[1]
-    return Ridges(jnp.zeros((0, d), samples.dtype), jnp.zeros(0, samples.dtype), jnp.eye(d, dtype=samples.dtype))
+    no_weights = jnp.zeros((0, d), samples.dtype)
+    return RidgeFunctions(no_weights, jnp.zeros(0, samples.dtype), jnp.eye(d, dtype=samples.dtype))
 
 
-def network(directions: Array, samples: Array, knots: int, key: Array) -> Ridges:
-    """Steps along directions (m, d), `knots` of them along the first, the others one each, at random places of the
-    `samples`; and x itself."""
-    first, second = jax.random.split(key)
-    others, d = directions[1:], directions.shape[1]
+def network_features(directions: Array, samples: Array, knots: int, key: Array) -> RidgeFunctions:
+    """Steps along directions (m, d), and x itself: `knots` steps along the first direction, one along each of the
+    others, at a random one of the `samples`."""
+    place_key, steepness_key = jax.random.split(key)
+    others = directions[1:]
+    d = directions.shape[1]
     units = standardise(others, covariance(samples))
-    places = jnp.sum(samples[jax.random.randint(first, (len(others),), 0, len(samples))] * units, axis=1)
-    steepness = jax.random.uniform(second, (len(others),), samples.dtype, 1.0, 4.0)
-    along = lines(directions[:1], samples, knots).written()
-    weights = jnp.concatenate([along.weights, units * steepness[:, None]])
-    offsets = jnp.concatenate([along.offsets, -places * steepness])
-    return Ridges(weights, offsets, jnp.eye(d, dtype=samples.dtype))
+    drawn = samples[jax.random.randint(place_key, (len(others),), 0, len(samples))]
+    places = jnp.sum(drawn * units, axis=1)
+    bounds = (CONSTANTS.steepness_min, CONSTANTS.steepness_max)
+    steepness = jax.random.uniform(steepness_key, (len(others),), samples.dtype, *bounds)
+    first = line_splines(directions[:1], samples, knots).as_ridges()
+    # x itself is added: the slowest function of a Gaussian is linear.
+    weights = jnp.concatenate([first.weights, units * steepness[:, None]])
+    offsets = jnp.concatenate([first.offsets, -places * steepness])
+    return RidgeFunctions(weights, offsets, jnp.eye(d, dtype=samples.dtype))
 
 
-def waves(samples: Array, width: Array, units: int, key: Array) -> Ridges:
-    """`units` random waves of the Gaussian kernel of a `width`, and x itself; their sums approximate the kernel's."""
-    first, second = jax.random.split(key)
+def kernel_waves(samples: Array, width: Array, count: int, key: Array) -> RidgeFunctions:
+    """`count` random cosines, and x itself. Sums of the cosines approximate those of a Gaussian kernel of a `width`."""
+    weight_key, phase_key = jax.random.split(key)
     d = samples.shape[1]
-    weights = jax.random.normal(first, (units, d), samples.dtype) / width
-    phases = jax.random.uniform(second, (units,), samples.dtype, 0, 2 * jnp.pi)
-    return Ridges(weights, phases, jnp.eye(d, dtype=samples.dtype), "cos")
+    weights = jax.random.normal(weight_key, (count, d), samples.dtype) / width
+    phases = jax.random.uniform(phase_key, (count,), samples.dtype, 0, 2 * jnp.pi)
+    return RidgeFunctions(weights, phases, jnp.eye(d, dtype=samples.dtype), "cos")
 
 
-def principal(spread: Array) -> Array:
+def principal_directions(spread: Array) -> Array:
     """The principal directions (d, d) of a covariance, one a row, that of the largest variance first."""
     return jnp.linalg.eigh(spread)[1].T[::-1]
 
 
-def independent(samples: Array) -> Array:
+def independent_directions(samples: Array) -> Array:
     """Directions (d, d), one a row, along which the samples are as far from Gaussian as can be: FastICA with tanh."""
     variances, axes = jnp.linalg.eigh(covariance(samples))
-    seen = variances > len(variances) * jnp.finfo(samples.dtype).eps * variances[-1]
-    whiten = jnp.where(seen, axes / jnp.sqrt(jnp.where(seen, variances, 1)), 0)
+    # Directions whose variance is rounding are zeros, not noise that is blown up to variance 1.
+    varies = variances > len(variances) * jnp.finfo(samples.dtype).eps * variances[-1]
+    whiten = jnp.where(varies, axes / jnp.sqrt(jnp.where(varies, variances, 1)), 0)
     white = (samples - jnp.mean(samples, axis=0)) @ whiten
 
-    def turn(rotation: Array, _: Any) -> tuple[Array, None]:
-        bends = jnp.tanh(white @ rotation.T)
-        moved = bends.T @ white / len(white) - jnp.mean(1 - bends**2, axis=0)[:, None] * rotation
+    def fixed_point(rotation: Array, _: Any) -> tuple[Array, None]:
+        """One step of FastICA in all directions at once; the polar factor of the result is orthogonal."""
+        activated = jnp.tanh(white @ rotation.T)
+        moved = activated.T @ white / len(white) - jnp.mean(1 - activated**2, axis=0)[:, None] * rotation
         left, _, right = jnp.linalg.svd(moved)
         return left @ right, None
 
     start = jnp.eye(len(variances), dtype=samples.dtype)
-    return jax.lax.scan(turn, start, None, length=ROUNDS)[0] @ whiten.T
+    rotation, _ = jax.lax.scan(fixed_point, start, None, length=CONSTANTS.ica_iterations)
+    return rotation @ whiten.T

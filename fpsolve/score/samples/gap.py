@@ -2,75 +2,69 @@
 
     Δ = min_f D E_p|∇f|² / Var_p f  ≤  R(f) = D E_p|∇f|² / Var_p f        for any f (theorem T5)
 
-f is sought on one half of the samples and R(f) measured on the other, then the halves change places: each half is
-blind to the f it judges, so the mean of the two R is an unbiased estimate, to leading order in 1/n, of a number that is
-at least Δ. With N = |∇f|², V = (f - E f)², hats for means over a half of n samples, the standard error of R = D N̂/V̂
-is that of the mean of
+The samples are divided into two halves, and every half has two turns (two-fold cross-fitting):
+
+    training     4/5 of one half: f is fitted                        (`rayleigh`)
+    validation   1/5 of the same half: the family of f is chosen     (`search`)
+    test         the other half: R(f) is measured
+
+The test half has not been used to find f, so the mean of the two R is an unbiased estimate, to leading order in 1/n,
+of a number that is at least Δ. With N = |∇f|², V = (f - E f)² and hats for means over a half of n samples, the
+standard error of R = D N̂/V̂ is that of the mean of
 
     r_i = (D N_i - R V_i) / V̂        (delta method)
 
-D is the diffusion constant, Δ has the unit 1/time. Only samples are asked for; neither the potential nor the score.
+D is the diffusion constant, Δ has the unit 1/time. Only samples are needed, neither the potential nor the score.
 
 References: theorem T5 of this library; Koehler, Heckett and Risteski (ICLR 2023) for what the gap means for scores.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array
 
 from ...core.checks import check_numbers, check_positive, raise_value_error
-from ...core.program import compiled, full_precision
+from ...core.program import full_precision
 from ...core.types import Real
-from .features import Features, Given, Lines, Ridges, covariance, independent, linear, lines, network, principal, waves
+from ..constants import CONSTANTS
+from .rayleigh import Observable, Quotient, rayleigh_quotient
+from .search import FAMILIES, Choice, search
 from .validation import check_key, check_samples
-
-FAMILIES = ("linear", "line", "kernel", "network")
-PER_NUMBER, LEAST = 20, 100  # samples at least: for each coordinate or feature, and beyond those
-KNOTS, WAVES, NEXT = 12, 200, 20  # functions along a line, of a kernel; best lines that a network starts with
-ENOUGH = 8192  # samples to compare directions with
-FEW, PLACES = 5.0, 1000  # samples imagined between the others, and where
-PAIRS = 32  # lines through two samples that are tried
-PART = 0.8  # of a half, on which f is fitted
-WIDTHS = (0.5, 1.0, 2.0)  # of kernels, in median distances
-CHUNK, MOST, PATIENCE, GAIN = 4, 40, 2, 1e-3  # steps of descent between two looks at the part put aside; looks;
-# those in vain; the gain that is one
-FLAT = 1e-6  # of all variance, below which a direction is not widened
-RANK = 1e3  # times rounding: combinations of features of less variance are not seen
-ENDS, SHARE = 16, 0.05  # samples shown of either end, and how much of the samples an end is
-OPTIMISER: Any = optax.lbfgs()
-
-
-class Observable(eqx.Module):
-    """f(x) = Σ a_j φ_j(x) - c, of mean 0 and variance 1: `features` φ, `coefficients` a (m,), `constant` c."""
-
-    features: Features
-    coefficients: Array
-    constant: Array
-
-    def __call__(self, x: Any) -> Array:
-        """f(x), a scalar, at the point x of shape (d,)."""
-        return self.features(jnp.asarray(x)) @ self.coefficients - self.constant
-
-    def over(self, samples: Array) -> Array:
-        """f at every sample, (n,)."""
-        return self.features.values(samples) @ self.coefficients - self.constant
 
 
 class Estimate(eqx.Module):
     """An upper bound on a gap: `value` and its standard `error`, scalars; `observable`, the slowest function found;
-    `ends` (2, 16, d), samples from the lowest and the highest twentieth of its values; `family`, which features won."""
+    `ends` (2, 16, d), samples from the lowest and the highest twentieth of its values; `family`, whose features had
+    the least quotient."""
 
     value: Array
     error: Array
     observable: Observable
     ends: Array
     family: str = eqx.field(static=True)
+
+
+class Fold(NamedTuple):
+    """Where the samples of each role lie in the shuffled order. `training` and `validation` are one half, `test` is
+    the other."""
+
+    training: slice
+    validation: slice
+    test: slice
+
+
+class Division(NamedTuple):
+    """The samples shuffled and divided: `order` `(m,)` of the samples, the group number of each in that order
+    `group_ranks` `(m,)`, which ascends, and the two `folds`."""
+
+    order: np.ndarray
+    group_ranks: np.ndarray
+    folds: tuple[Fold, Fold]
 
 
 @full_precision
@@ -82,10 +76,11 @@ def sampled_gap(
     diffusion: Real = 1.0,
     groups: Any = None,
 ) -> Estimate:
-    """An upper bound on the spectral gap of the Langevin process whose stationary law the samples are drawn from.
+    """An upper bound on the spectral gap of the Langevin process whose stationary density the samples are drawn from.
 
-    The process is dX = D ∇log p dt + √(2D) dW. Two halves of the samples take turns: on the one f is found, and among
-    families of features chosen by a fifth of it that is put aside; on the other R(f) is measured.
+    The process is dX = D ∇log p dt + √(2D) dW. The samples are divided into two halves, each of which is once the
+    training half and once the test half. On the training half f is fitted, with a fifth of it as validation samples
+    that choose among families of features; on the test half R(f) is measured.
 
     **Arguments**
 
@@ -102,7 +97,7 @@ def sampled_gap(
     features of another shape, not finite or all constant.
 
     **Keeps**: the value is an unbiased estimate, to order 1/n, of a number at or above the gap, whatever was found. How
-    far above is not known: a bottleneck that no sample shows is not seen. **Cost**: of the order of 10⁴ n (m² + m d)
+    far above is not known: a bottleneck without samples cannot be found. **Cost**: of the order of 10⁴ n (m² + m d)
     operations at most, m some 70 functions; seconds for 60,000 samples in ten dimensions.
 
     **Reference**: theorem T5 of this library.
@@ -116,36 +111,41 @@ def sampled_gap(
     found.value, found.error, found.observable(samples[0])
     ```
     """
-    array = enough(samples)
+    array = check_enough(samples)
     check_key(key)
     check_positive("diffusion", diffusion, "Give the diffusion constant of the process.")
     if not (features is None or callable(features) or (isinstance(features, str) and features in FAMILIES)):
         allowed = f"it must be a function, None or one of {', '.join(FAMILIES)}"
         raise_value_error("features", features, allowed, "Give None, which tries them all.")
-    members = _members(groups, len(array))
+    groups_of_samples = _number_groups(groups, len(array))
     if callable(features):
         _check_features(features, array)
-    first, second = jax.random.split(key)
-    order, ranks, cuts = _halves(members, first)
-    x = jnp.asarray(array)[order]
-    folds = []
-    for k, (own, other) in enumerate(
-        ((slice(0, cuts[1]), slice(cuts[1], 2 * cuts[1])), (slice(cuts[1], 2 * cuts[1]), slice(0, cuts[1])))
-    ):
-        aside = cuts[0] if k == 0 else cuts[2] - cuts[1]
-        found = _search(x[own][:aside], x[own][aside:], features, jax.random.fold_in(second, k))
-        folds.append((*found, *_quotient(found[0], x[other], jnp.asarray(ranks[other] - ranks[other][0]))))
-    value, error = (folds[0][3] + folds[1][3]) / 2, jnp.hypot(folds[0][4], folds[1][4]) / 2
-    observable, _, family = min(folds, key=lambda fold: float(fold[1]))[:3]
-    ends = _ends(observable, x)
-    return Estimate(diffusion * value, diffusion * error, observable, ends, family)
+
+    # Two turns: each half is once the training and validation samples, once the test samples.
+    division_key, search_key = jax.random.split(key)
+    division = _divide(groups_of_samples, division_key)
+    x = jnp.asarray(array)[division.order]
+    choices: list[Choice] = []
+    quotients: list[Quotient] = []
+    for k, fold in enumerate(division.folds):
+        choice = search(x[fold.training], x[fold.validation], features, jax.random.fold_in(search_key, k))
+        ranks = division.group_ranks[fold.test]
+        choices.append(choice)
+        quotients.append(rayleigh_quotient(choice.observable, x[fold.test], jnp.asarray(ranks - ranks[0])))
+    value = (quotients[0].value + quotients[1].value) / 2
+    error = jnp.hypot(quotients[0].error, quotients[1].error) / 2
+    # The observable that is reported is chosen by its validation quotient: the test quotients stay unbiased.
+    best = min(choices, key=lambda choice: float(choice.quotient))
+    ends = _end_samples(best.observable, x)
+    return Estimate(diffusion * value, diffusion * error, best.observable, ends, best.family)
 
 
-def enough(samples: Any, numbers: int | None = None) -> np.ndarray:
-    """Samples `(n, d)`, n at least 20 times the `numbers` to be fitted (d if None) and 100, or a refusal."""
+def check_enough(samples: Any, numbers: int | None = None) -> np.ndarray:
+    """Samples `(n, d)` as an array of floats. **Raises** `ValueError` unless n is at least 20 times the `numbers` to be
+    fitted (d if None) and 100 more, and for samples that are all the same."""
     array = check_samples(samples)
-    fitted: int = array.shape[1] if numbers is None else numbers
-    needed = PER_NUMBER * fitted + LEAST
+    fitted = array.shape[1] if numbers is None else numbers
+    needed = CONSTANTS.samples_per_number * fitted + CONSTANTS.samples_min
     if len(array) < needed:
         allowed = f"they are too few to fit {fitted} coefficients, it takes {needed} at least"
         raise_value_error("len(samples)", len(array), allowed, "Give more samples, or fewer coordinates or features.")
@@ -155,35 +155,28 @@ def enough(samples: Any, numbers: int | None = None) -> np.ndarray:
 
 
 def _check_features(features: Callable[[Any], Any], array: np.ndarray) -> None:
-    """Refuse features of a wrong shape, too many for the samples, not finite or all constant."""
-    few = jnp.asarray(array[:: max(1, len(array) // 1000)])
-    shape = jax.eval_shape(lambda x: jnp.asarray(features(x)), few[0])
+    """Raise `ValueError` for features of a wrong shape, too many for the samples, not finite or all constant."""
+    # A thousand samples, evenly spread, are enough to find a bad function.
+    some = jnp.asarray(array[:: max(1, len(array) // 1000)])
+    shape = jax.eval_shape(lambda x: jnp.asarray(features(x)), some[0])
     if shape.ndim != 1 or shape.shape[0] == 0 or not jnp.issubdtype(shape.dtype, jnp.floating):
-        raise_value_error(
-            "features",
-            features,
-            f"it returns {shape.dtype} of shape {shape.shape}, it must be real (m,)",
-            "Return one vector.",
-        )
-    enough(array, shape.shape[0])
-    values = np.asarray(jax.vmap(lambda x: jnp.asarray(features(x)))(few))
+        allowed = f"it returns {shape.dtype} of shape {shape.shape}, it must be real (m,)"
+        raise_value_error("features", features, allowed, "Return one vector.")
+    check_enough(array, shape.shape[0])
+    values = np.asarray(jax.vmap(lambda x: jnp.asarray(features(x)))(some))
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
-        where = np.asarray(few[bad[0][0]])
-        raise_value_error(
-            "features",
-            features,
-            f"feature {bad[0][1]} is {values[tuple(bad[0])]} at x = {where}",
-            "Return finite numbers.",
-        )
-    if not np.any(np.ptp(values, axis=0) > 1e-9 * np.max(np.abs(values), axis=0)):
-        raise_value_error(
-            "features", features, "every feature is constant over the samples", "Return what varies, as x itself does."
-        )
+        row, column = bad[0]
+        allowed = f"feature {column} is {values[row, column]} at x = {np.asarray(some[row])}"
+        raise_value_error("features", features, allowed, "Return finite numbers.")
+    # Relative to its size: a feature that varies by rounding only is constant.
+    if not np.any(np.ptp(values, axis=0) > CONSTANTS.constant_feature * np.max(np.abs(values), axis=0)):
+        allowed = "every feature is constant over the samples"
+        raise_value_error("features", features, allowed, "Return functions that vary, as x itself does.")
 
 
-def _members(groups: Any, n: int) -> np.ndarray:
-    """The group of each sample (n,), numbered 0, 1, ..."""
+def _number_groups(groups: Any, n: int) -> np.ndarray:
+    """The group of each sample `(n,)`, numbered 0, 1, ...; every sample is a group of its own if `groups` is None."""
     if groups is None:
         return np.arange(n)
     cure = "Give one integer a sample."
@@ -191,168 +184,47 @@ def _members(groups: Any, n: int) -> np.ndarray:
     if array.shape != (n,) or not np.issubdtype(array.dtype, np.integer):
         raise_value_error("groups", groups, f"they must be {n} integers, one a sample", cure)
     names, members = np.unique(array, return_inverse=True)
-    if len(names) < LEAST:
-        raise_value_error(
-            "groups", groups, f"there are {len(names)}, and at least {LEAST} are needed", "Give smaller groups."
-        )
+    cure = "Give smaller groups."
+    if len(names) < CONSTANTS.samples_min:
+        allowed = f"there are {len(names)}, and at least {CONSTANTS.samples_min} are needed"
+        raise_value_error("groups", groups, allowed, cure)
+    # A large group cannot be divided, and would make the halves unequal.
     largest = int(np.max(np.bincount(members)))
-    if largest > 0.1 * n:
-        raise_value_error("groups", groups, f"one of them has {largest} of {n} samples", "Give smaller groups.")
+    if largest > CONSTANTS.group_fraction_max * n:
+        raise_value_error("groups", groups, f"one of them has {largest} of {n} samples", cure)
     return members
 
 
-def _halves(members: np.ndarray, key: Array) -> tuple[np.ndarray, np.ndarray, tuple[int, int, int]]:
-    """An order of the samples in which groups stay together, the groups' places in it, and where to cut it: before the
-    part put aside of the first half, before the second half, before the part put aside of that."""
+def _divide(members: np.ndarray, key: Array) -> Division:
+    """Shuffle the groups, keep the samples of each together, and cut the samples into halves and these into training
+    and validation, always between two groups."""
     count = int(members.max()) + 1
     ranks = np.asarray(jax.random.permutation(key, count))[members]
     order = np.argsort(ranks, kind="stable")
-    filled = np.cumsum(np.bincount(ranks, minlength=count))  # samples in the first groups
-    cut = lambda most: int(filled[np.searchsorted(filled, most, side="right") - 1])
+    samples_before = np.cumsum(np.bincount(ranks, minlength=count))  # in the first 1, 2, ... groups
+
+    def cut(most: float) -> int:
+        """The last end of a group at or before `most` samples."""
+        return int(samples_before[np.searchsorted(samples_before, most, side="right") - 1])
+
     half = cut(len(members) / 2)
+    # Equal halves: the mean of the two quotients has then the least variance.
     order = order[: 2 * half]
-    return order, ranks[order], (cut(PART * half), half, cut((1 + PART) * half))
+    part = CONSTANTS.training_fraction
+    first_cut = cut(part * half)
+    second_cut = cut((1 + part) * half)
+    lower, upper = slice(0, half), slice(half, 2 * half)
+    folds = (
+        Fold(training=slice(0, first_cut), validation=slice(first_cut, half), test=upper),
+        Fold(training=slice(half, second_cut), validation=slice(second_cut, 2 * half), test=lower),
+    )
+    return Division(order, ranks[order], folds)
 
 
-def _search(first: Array, second: Array, features: Any, key: Array) -> tuple[Observable, Array, str]:
-    """The slowest f on the `first` samples, by the features that the `second` like best, its quotient and family.
-
-    Directions and the width of the kernel are looked for on some of the first."""
-    if callable(features):
-        return (*judge(Given(features), first, second), "given")
-    few = _some(first)
-    chosen = FAMILIES if features is None else (features,)
-    found = {}
-    if "linear" in chosen:
-        found["linear"] = judge(linear(first), first, second)
-    if "kernel" in chosen:
-        distance = jnp.median(jnp.linalg.norm(few[:1000] - few[::-1][:1000], axis=1))
-        apart = jax.random.fold_in(key, 1)
-        tried = [waves(few, width * distance, WAVES, apart) for width in WIDTHS]
-        best = min(tried, key=lambda features: float(judge(features, few, second)[1]))
-        found["kernel"] = judge(best, first, second)
-    if "line" in chosen or "network" in chosen:
-        directions = _directions(first, second, key)
-        if "line" in chosen:
-            found["line"] = descend(lines(directions[:1], first, KNOTS), first, second)
-        if "network" in chosen:
-            found["network"] = descend(network(directions[:NEXT], first, KNOTS, key), first, second)
-    name = min(found, key=lambda name: float(found[name][1]))
-    return (*found[name], name)
-
-
-def _ends(observable: Observable, samples: Array) -> Array:
+def _end_samples(observable: Observable, samples: Array) -> Array:
     """(2, 16, d), evenly from the lowest and from the highest twentieth of f, the outermost first."""
     order = np.argsort(np.asarray(observable.over(samples)), kind="stable")
-    places = np.linspace(0, max(int(SHARE * len(order)), ENDS) - 1, ENDS).astype(int)
+    count = CONSTANTS.end_count
+    last = max(int(CONSTANTS.end_fraction * len(order)), count) - 1
+    places = np.linspace(0, last, count).astype(int)
     return samples[np.stack([order[places], order[::-1][places]])]
-
-
-def _some(samples: Array) -> Array:
-    """Every sample, or every other, third, ..., some thousands in all."""
-    return samples[:: -(-len(samples) // ENOUGH)]
-
-
-@compiled
-def _directions(first: Array, second: Array, key: Array) -> Array:
-    """Lines along which a spline is slow, the slowest first: among the principal directions, the independent ones, and
-    those between two samples, as they are and as Fisher's discriminant turns them."""
-    samples = _some(first)
-    spread = covariance(samples)
-    axes = principal(spread)
-    pairs = samples[jax.random.randint(key, (2, PAIRS), 0, len(samples))]
-    apart = pairs[0] - pairs[1]
-    variances = jnp.maximum(jnp.sum((axes @ spread) * axes, axis=1), FLAT * jnp.trace(spread))
-    fisher = apart @ axes.T / variances @ axes
-    tried = jnp.concatenate([axes, independent(first), apart, fisher])
-    tried = tried / jnp.linalg.norm(tried, axis=1, keepdims=True)
-    quotients = jax.lax.map(lambda one: judge(lines(one[None], samples, KNOTS).written(), samples, second)[1], tried)
-    return tried[jnp.argsort(quotients)]
-
-
-@compiled
-def _quotient(observable: Observable, samples: Array, groups: Array) -> tuple[Array, Array]:
-    """R(f) at D = 1 on the samples and its standard error; samples of one group `(n,)`, 0..n-1, count as one draw."""
-    f = observable.over(samples)
-    squares, slopes = (f - jnp.mean(f)) ** 2, observable.features.slopes(samples, observable.coefficients)
-    variance = jnp.sum(squares) / (len(f) - 1)
-    value = jnp.mean(slopes) / variance
-    influence = jax.ops.segment_sum((slopes - value * squares) / variance, groups, len(f))
-    return value, jnp.sqrt(jnp.sum(influence**2)) / len(f)
-
-
-def slowest(features: Features, samples: Array) -> Observable:
-    """The f of least quotient on the samples, among the combinations of the features."""
-    means, covariance, products = moments(features, samples)
-    coefficients = least(covariance, products)
-    return Observable(features, coefficients, coefficients @ means)
-
-
-def moments(features: Features, samples: Array) -> tuple[Array, Array, Array]:
-    """E φ (m,), C = Cov φ and K = E[∇φ·∇φ], (m, m), K with a few samples more, spread over what lies between two:
-    where none of n samples is, up to some few of n + 1 may be."""
-    values, n = features.values(samples), len(samples)
-    means = jnp.mean(values, axis=0)
-    values = values - means
-    spread = features.products(between(samples))
-    return means, values.T @ values / (n - 1), features.products(samples) + FEW / n * spread
-
-
-def between(samples: Array) -> Array:
-    """Points on the way from one sample to another, `(PLACES, d)`."""
-    one, other = jax.random.randint(jax.random.key(0), (2, PLACES), 0, len(samples))
-    shares = (jnp.arange(PLACES, dtype=samples.dtype)[:, None] + 0.5) / PLACES
-    return samples[one] + shares * (samples[other] - samples[one])
-
-
-def least(covariance: Array, products: Array) -> Array:
-    """The a (m,) with aᵀC a = 1 of least aᵀK a, where C is seen above rounding."""
-    diagonal = jnp.diagonal(covariance)
-    scale = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1))
-    variances, axes = jnp.linalg.eigh(covariance / scale / scale[:, None])
-    seen = variances > RANK * jnp.finfo(variances.dtype).eps * variances[-1]
-    whiten = jnp.where(seen, axes / jnp.sqrt(jnp.where(seen, variances, 1)), 0) / scale[:, None]
-    energy = whiten.T @ products @ whiten
-    energy = energy + jnp.diag(jnp.where(seen, 0, 2 * jnp.trace(energy) + 1))
-    return whiten @ jnp.linalg.eigh(energy)[1][:, 0]
-
-
-def train_quotient(features: Features, samples: Array) -> Array:
-    """The least quotient on the samples; its slope in the features' own parameters is that at the best a held still."""
-    _, covariance, products = moments(features, samples)
-    a = jax.lax.stop_gradient(least(*jax.lax.stop_gradient((covariance, products))))
-    return a @ products @ a / (a @ covariance @ a)
-
-
-def descend(model: Lines | Ridges, first: Array, second: Array) -> tuple[Observable, Array]:
-    """Features whose numbers go down the quotient of the `first` samples, as long as that of the `second` falls."""
-    best, state, vain = judge(model.written(), first, second), OPTIMISER.init(model), 0
-    for _ in range(MOST):
-        model, state = _advance(model, state, first)
-        found = judge(model.written(), first, second)
-        vain = 0 if found[1] < best[1] * (1 - GAIN) else vain + 1
-        best = found if found[1] < best[1] else best
-        if vain == PATIENCE:
-            break
-    return best
-
-
-@compiled
-def judge(features: Features, first: Array, second: Array) -> tuple[Observable, Array]:
-    """The slowest f on the `first` samples and its quotient on the `second`."""
-    observable = slowest(features, first)
-    return observable, _quotient(observable, second, jnp.arange(len(second)))[0]
-
-
-@compiled
-def _advance(model: Any, state: Any, samples: Array) -> tuple[Any, Any]:
-    loss = lambda model: train_quotient(model.written(), samples)
-    value_and_slope = optax.value_and_grad_from_state(loss)
-
-    def step(carry: Any, _: None) -> tuple[Any, None]:
-        model, state = carry
-        value, slope = value_and_slope(model, state=state)
-        change, state = OPTIMISER.update(slope, state, model, value=value, grad=slope, value_fn=loss)
-        return (optax.apply_updates(model, change), state), None
-
-    return jax.lax.scan(step, (model, state), None, length=CHUNK)[0]

@@ -1,10 +1,11 @@
-"""How far samples are from others, in any dimension.
+"""Distances between two sets of samples, in any dimension.
 
     MMD²    E k(x, x') + E k(y, y') - 2 E k(x, y),      k(x, y) = exp(-|x - y|²/(2 h²))
     Fréchet |μ_a - μ_b|² + tr(C_a + C_b - 2 (C_a^½ C_b C_a^½)^½),      the squared Wasserstein distance of two Gaussians
 
-x, x' are drawn from one law, y, y' from the other, (d,); μ and C are means and covariances of feature vectors, (m,).
-Without the pairs of a sample with itself the mean of the first is exactly MMD², so that it may come out below 0.
+x, x' are drawn from one density, y, y' from the other, (d,); μ and C are means and covariances of feature
+vectors, (m,). Pairs of a sample with itself are left out: the mean of the first is then exactly MMD², but the estimate
+may be below 0.
 
 References: Gretton, Borgwardt, Rasch, Schölkopf and Smola, JMLR 13 (2012) 723, eq. 3; Dowson and Landau, Journal of
 Multivariate Analysis 12 (1982) 450; Heusel et al., NeurIPS 2017 (FID).
@@ -19,19 +20,19 @@ from jaxtyping import Array
 
 from ...core.checks import check_positive, is_concrete, raise_value_error
 from ...core.types import Real
+from ..constants import CONSTANTS
 from .validation import check_samples
 
-ROWS = 64  # of a matrix of kernels that are formed at once
-MEDIAN = 1000  # samples of either kind whose distances give the bandwidth
+ROWS = 64  # rows of the kernel matrix that are formed at a time: bounds the memory
 
 
 def mmd(samples: Any, others: Any, *, bandwidth: Real | None = None) -> Array:
-    """The squared maximum mean discrepancy of two laws, unbiased, of a Gaussian kernel.
+    """The squared maximum mean discrepancy of two densities, unbiased, with a Gaussian kernel.
 
     **Arguments**: `samples` `(n, d)` and `others` `(m, d)`; `bandwidth`, h, the median distance between two of all
-    samples if None (of 1000 of either at most): give one to compare several laws with the same data.
+    samples if None (of 1000 of either at most): give one to compare several densities with the same data.
 
-    **Returns** a scalar, MMD², whose mean is 0 where the laws agree and which may then be negative. **Raises**
+    **Returns** a scalar, MMD², whose mean is 0 where the densities agree; it may then be negative. **Raises**
     `ValueError` for samples that are not finite, too few, or of different dimensions, a bandwidth that is not positive.
 
     **Cost**: (n + m)² d operations, memory for 64 rows of them.
@@ -55,15 +56,17 @@ def mmd(samples: Any, others: Any, *, bandwidth: Real | None = None) -> Array:
 def median_distance(samples: Any, others: Any) -> Array:
     """The median distance between two of all samples, `(n, d)` and `(m, d)`, or of 1000 of either; a scalar."""
     x, y = _pair("samples", samples, "others", others)
-    both = jnp.concatenate([x[:: -(-len(x) // MEDIAN)], y[:: -(-len(y) // MEDIAN)]])
+    most = CONSTANTS.median_points
+    both = jnp.concatenate([x[:: -(-len(x) // most)], y[:: -(-len(y) // most)]])
     i, j = np.triu_indices(len(both), 1)
     return jnp.sqrt(jnp.median(_squares(both, both)[i, j]))
 
 
 def frechet_distance(features_a: Any, features_b: Any) -> Array:
-    """The Fréchet distance of two sets of feature vectors, as the FID has it: squared, and of the Gaussians that fit.
+    """The Fréchet distance of two sets of feature vectors as in the FID: squared, between the Gaussians that fit them.
 
-    **Arguments**: `features_a` `(n, m)`, `features_b` `(k, m)`: what a classifier sees in the samples, or the samples.
+    **Arguments**: `features_a` `(n, m)`, `features_b` `(k, m)`: features of the samples by a classifier, or the samples
+    themselves.
 
     **Returns** a scalar, 0 or more: squared, in the units of the features. It is biased upwards by O(m/n): compare
     only sets of equal sizes. **Raises** `ValueError` for vectors that are not finite, too few, or of different lengths.
@@ -83,12 +86,12 @@ def frechet_distance(features_a: Any, features_b: Any) -> Array:
 
 
 def _pair(name: str, one: Any, other_name: str, other: Any) -> tuple[Array, Array]:
-    """Both as arrays of floats, or a refusal; traced ones pass."""
+    """Both as arrays of floats. **Raises** `ValueError` unless they have the same dimension; traced arrays pass."""
     if is_concrete(one, other):
         one, other = check_samples(one, name), check_samples(other, other_name)
         if one.shape[1] != other.shape[1]:
             allowed = f"it must have {one.shape[1]} columns, as {name} has"
-            raise_value_error(f"{other_name}.shape", other.shape, allowed, "Compare what lives in one space.")
+            raise_value_error(f"{other_name}.shape", other.shape, allowed, "Compare samples of one space.")
     one, other = jnp.asarray(one), jnp.asarray(other)
     dtype = jnp.result_type(one, other, float if one.dtype == other.dtype == int else one)
     return one.astype(dtype), other.astype(dtype)
@@ -96,31 +99,42 @@ def _pair(name: str, one: Any, other_name: str, other: Any) -> tuple[Array, Arra
 
 def _squares(x: Array, y: Array) -> Array:
     """|x_i - y_j|², (n, m)."""
+    # By a product of matrices, whose cancellation can make a small square negative.
     squares = jnp.sum(x**2, axis=1)[:, None] + jnp.sum(y**2, axis=1) - 2 * x @ y.T
     return jnp.maximum(squares, 0)
 
 
 @jax.jit
 def _mmd(x: Array, y: Array, bandwidth: Array) -> Array:
+    """MMD², a scalar."""
+    # Centred: the squares in `_squares` cancel less.
     center = jnp.mean(y, axis=0)
     x, y = (x - center) / bandwidth, (y - center) / bandwidth
 
     def total(x: Array, y: Array) -> Array:
-        row = lambda one: jnp.sum(jnp.exp(-_squares(one[None], y) / 2))
+        """The sum of the kernel over all pairs."""
+
+        def row(one: Array) -> Array:
+            return jnp.sum(jnp.exp(-_squares(one[None], y) / 2))
+
         return jnp.sum(jax.lax.map(row, x, batch_size=ROWS))
 
     n, m = len(x), len(y)
+    # A pair of a sample with itself has the kernel 1: n and m of them are taken off.
     within = (total(x, x) - n) / (n * (n - 1)) + (total(y, y) - m) / (m * (m - 1))
     return within - 2 * total(x, y) / (n * m)
 
 
 @jax.jit
 def _frechet(a: Array, b: Array) -> Array:
-    means, spreads = (jnp.mean(a, axis=0), jnp.mean(b, axis=0)), []
-    for values, mean in zip((a, b), means, strict=True):
-        spreads.append((values - mean).T @ (values - mean) / (len(values) - 1))
-    values, axes = jnp.linalg.eigh(spreads[0])
-    root = axes * jnp.sqrt(jnp.maximum(values, 0)) @ axes.T
-    common = jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(root @ spreads[1] @ root), 0))
-    distance = jnp.sum((means[0] - means[1]) ** 2) + jnp.trace(spreads[0] + spreads[1]) - 2 * jnp.sum(common)
+    """The squared Wasserstein distance of the two Gaussians with these means and covariances, a scalar."""
+    mean_a = jnp.mean(a, axis=0)
+    mean_b = jnp.mean(b, axis=0)
+    covariance_a = (a - mean_a).T @ (a - mean_a) / (len(a) - 1)
+    covariance_b = (b - mean_b).T @ (b - mean_b) / (len(b) - 1)
+    # Eigenvalues of covariances that are zero come out negative by rounding.
+    values, axes = jnp.linalg.eigh(covariance_a)
+    sqrt_a = axes * jnp.sqrt(jnp.maximum(values, 0)) @ axes.T
+    common = jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(sqrt_a @ covariance_b @ sqrt_a), 0))
+    distance = jnp.sum((mean_a - mean_b) ** 2) + jnp.trace(covariance_a + covariance_b) - 2 * jnp.sum(common)
     return jnp.maximum(distance, 0)

@@ -1,4 +1,4 @@
-"""Samples at the door: `(n, d)`, finite, and enough of them for their dimension."""
+"""Validation of samples, keys and scores: samples are `(n, d)`, finite, and enough for their dimension."""
 
 from typing import Any
 
@@ -11,13 +11,14 @@ from ...core.program import compiled
 
 
 def check_samples(samples: Any, name: str = "samples") -> np.ndarray:
-    """Samples as a numpy array `(n, d)`, n at least 16 and 2 d + 2; refused otherwise, saying where and why."""
+    """Samples as a numpy array `(n, d)`. **Raises** `ValueError`, with the place, unless they are finite and n is at
+    least 16 and 2 d + 2."""
     cure = "Give one row a sample and one column a coordinate, shape (n, d)."
     array = check_numbers(name, samples, "it must hold real numbers, shape (n, d)", cure)
     if array.ndim != 2 or array.shape[1] == 0:
         raise_value_error(f"{name}.shape", array.shape, "it must be (n, d), d at least 1", cure)
     count, dim = array.shape
-    least = max(16, 2 * dim + 2)
+    least = max(16, 2 * dim + 2)  # a covariance of rank d, with as many samples again: a free choice
     if count < least:
         allowed = f"{count} are too few for {dim} dimension{'s' * (dim > 1)}, it takes {least} at least"
         raise_value_error(f"{name}.shape", array.shape, allowed, "Give more samples, or fewer coordinates.")
@@ -30,7 +31,8 @@ def check_samples(samples: Any, name: str = "samples") -> np.ndarray:
 
 
 def check_key(key: Any) -> None:
-    """Refuse what is no key of `jax.random`."""
+    """Raise `ValueError` for anything but a key of `jax.random`."""
+    # Old-style keys are arrays of integers; JAX itself knows best which it takes.
     try:
         jax.eval_shape(lambda key: jax.random.normal(key, ()), key)
     except (TypeError, ValueError):
@@ -38,7 +40,8 @@ def check_key(key: Any) -> None:
 
 
 def check_output(name: str, score: Any, points: Any, lam: Any = None) -> None:
-    """Refuse a score that is not `(d,)` at points `(n, d)`, or not finite at one of them, saying where."""
+    """Raise `ValueError` for a score that is not `(d,)` at points `(n, d)`, or not finite at one of them, with the
+    place."""
     points = jnp.asarray(points)
     arguments = (points[0],) if lam is None else (points[0], jnp.asarray(lam, points.dtype))
     shape = jax.eval_shape(score, *arguments).shape
@@ -50,9 +53,10 @@ def check_output(name: str, score: Any, points: Any, lam: Any = None) -> None:
     if bad.size:
         where = np.array2string(np.asarray(points[bad[0]]), precision=4, threshold=8)
         allowed = f"it must be finite, and is not at {bad.size} of {len(points)} points, x = {where} the first"
-        raise_value_error(name, values[bad[0]], allowed, "Look at the score there.")
+        raise_value_error(name, values[bad[0]], allowed, "Evaluate the score there.")
 
 
 @compiled
 def _values(score: Any, points: Any, times: tuple[Any, ...]) -> Any:
+    """The score at points `(n, d)`, `(n, d)`."""
     return jax.vmap(lambda x: score(x, *times))(points)

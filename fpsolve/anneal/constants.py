@@ -1,0 +1,119 @@
+"""Constants of `anneal` that decide answers or costs."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class AnnealConstants:
+    """Constants of `anneal` that decide answers or costs. Each says where its value comes from.
+
+    The sections follow the modules that use them. "Relative" is relative to the largest value of the same function.
+    """
+
+    # transport
+    report_times: int = 101  # times reported where none are given, and the fewest times of a run: a free choice
+    max_run_values: int = 2**24  # numbers of a run up to which extra times are added (128 MiB): a free choice
+    schedule_samples: int = 257  # times at which a schedule is checked for monotonicity: a free choice
+    schedule_tol: float = 1e-9  # by which a schedule may miss 0 or 1, or decrease (above rounding): a free choice
+    coarse_grid_fraction: float = 0.5  # a coarser grid is used if it has at most this fraction of points: a free choice
+    coarse_grid_tol_fraction: float = (
+        0.1  # fraction of `tol` that a coarser grid may leave out of a wave: a free choice
+    )
+    coarse_grid_samples: int = 17  # lambdas at which the required number of nodes is measured: a free choice
+
+    # bounds
+    follow_batch: int = 1024  # times at which a schedule is evaluated at once, for one compiled program: a free choice
+    bound_lambdas: int = 65  # lambdas at which the constants of the theorems are computed: a free choice
+    schedule_end_margin: float = 1e-9  # of the total: a clipped schedule has no derivative at its ends: a free choice
+    steps_per_decay_time: int = 40  # steps of the integration of a bound for each e-folding: a free choice
+    min_bound_steps: int = 2000  # the fewest steps of the integration of a bound: a free choice
+
+    # curvature
+    shells: tuple[float, ...] = (1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0, 32.0, 64.0)  # half boxes: a free choice
+    shell_directions: int = 64  # random directions in which points beyond the box are taken: a free choice
+    unbounded_growth: float = 1e-3  # relative growth over the last shell that means "unbounded": a free choice
+    convexity_fractions: tuple[float, float, int] = (0.02, 1.0, 12)  # geomspace of kappa tried for V: a free choice
+    envelope_nodes: int = 96  # nodes an axis of a convex envelope, in one and two dimensions: a free choice
+    envelope_nodes_3d: int = 24  # the same in three dimensions and more, where 96 would not fit: a free choice
+    envelope_contact: float = 1e-9  # of the range of U: gap at the edge that still counts as contact: a free choice
+
+    # along
+    first_lambdas: int = 17  # lambdas at which confinement and speed are checked first: a free choice
+    max_boundary_density: float = 1e-4  # relative Gibbs density allowed at the ends of a box: a free choice
+    sample_batch: int = 8  # lambdas sampled at once on a grid: a free choice
+    schedule_path_tol: float = 1e-8  # interpolation error along a path, on one axis: a free choice
+    schedule_path_tol_2d: float = 1e-5  # the same on more axes, where each lambda costs seconds: a free choice
+    path_wave_tol: float = 1e-7  # relative amplitude that a coarser grid may leave out of a wave: a free choice
+    min_gap: float = 1e-300  # a smaller gap cannot be told from zero: derived from the smallest normal float64
+
+    # costs
+    chain_cells: tuple[int, ...] = (128, 256, 512, 1024)  # cells of the extrapolated chains: a free choice
+    min_probability: float = 1e-280  # below it ratios lose digits: derived from the smallest normal float64
+    chain_batch: int = 9  # lambdas at once: derived from the lowest degree of a panel, which has 9 nodes
+    few_lanczos_steps: int = 12  # steps tried first; rates apart by a factor of 2 need 9: measured
+    max_gap_error: float = 1e-10  # relative error of the gap above which all Lanczos steps are taken: a free choice
+
+    # panels
+    panel_degrees: tuple[int, ...] = (8, 16, 32)  # doubling, so that Chebyshev nodes are reused: a free choice
+    min_panel_width: float = 1e-9  # a narrower panel is not divided: a free choice
+    min_logarithm_ratio: float = 1e-10  # of the maximum: a smaller value excludes the logarithm: a free choice
+    tail_coefficients: int = 3  # last coefficients, whose size estimates the error: a free choice
+    root_tol: float = 1e-6  # of half a panel: imaginary part and end margin of the root of a crossing: a free choice
+
+    # coarsen_grid
+    node_margin: float = 1.3  # factor on the number of nodes that would do: a free choice
+    noise_factor: float = 20.0  # amplitudes below this factor times those of the shortest waves: a free choice
+    noise_fraction: int = 8  # the last 1 / 8 of the spectrum are the shortest waves: a free choice
+    min_amplitude: float = 1e-300  # avoids 0 / 0 where a path is constant: derived from the smallest normal float64
+    max_samples: int = 2**20  # numbers sampled at once, 8 MiB an array: a free choice
+
+    # grid_for_path
+    fitted_lambdas: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)  # lambdas at which a grid is fitted: a free choice
+    fitted_modes: int = 2  # slow modes that the grid must resolve: derived, the gap needs two
+    node_density: float = 1.15  # factor on the nodes that modes need, as lagging densities are sharper: a free choice
+
+    # distances
+    series_range: float = 0.03  # |p / pi - 1| below which the series of KL is used: derived with `series_terms`
+    series_terms: int = 10  # terms of that series: derived, the remainder 0.03^11 / 110 is 2e-19
+
+    # jarzynski
+    jarzynski_intervals: int = 10  # output times, which keep the steps short at sharp turns: a free choice
+
+    # read
+    cache_bytes: int = 2**24  # an `Along` takes some 20 kB, so that several hundred fit: a free choice
+    schedule_pieces: int = 128  # tables are padded to multiples, so that paths share programs: a free choice
+
+    # velocity
+    velocity_solves: int = 2  # multigrid solves, each for the residual of the last fluxes: a free choice
+    velocity_tol: float = 1e-7  # relative tolerance of each solve; two give about 1e-14: a free choice
+
+    # counterdiabatic
+    extrapolation_counts: tuple[int, ...] = (1, 2, 3, 4, 6, 8)  # Bulirsch's sequence: a free choice
+    min_span: float = 1e-7  # of the run: the shortest span of one extrapolation table: a free choice
+    max_steps: int = 2**14  # steps of a run, above which it is ended: a free choice
+    max_growth: float = 4.0  # largest growth of the span from one table to the next: a free choice
+    max_shrink: float = 0.2  # largest reduction of the span from one table to the next: a free choice
+    step_safety: float = 0.8  # factor on the predicted span: a free choice
+    span_rounding: float = 0.01  # of a span: a remainder this small is joined to the span before: a free choice
+    rounding_factor: float = 64.0  # of machine epsilon: rounding errors of a step: a free choice
+    refinements: int = 8  # conjugate gradient solves, each for the residual of the last: a free choice
+    refinement_tol: float = 1e-5  # relative tolerance of each: a free choice
+    refinement_iterations: int = 2000  # the most iterations of each: a free choice
+    min_refinement_gain: float = 0.5  # a residual reduced by less is at rounding: a free choice
+
+    # schedule
+    gauss_points: int = 12  # nodes of the quadrature of a cost on one interval: a free choice
+    intervals_per_panel: int = 24  # intervals of the table of an optimal schedule on one panel: a free choice
+    min_relative_cost: float = 1e-6  # of the mean: least cost charged, so that no speed is infinite: a free choice
+    variance_tol: float = 1e-6  # by which alpha^2 + sigma^2 may differ from 1: a free choice
+
+    # learn
+    adam_rate: float = 0.05  # learning rate of Adam: a free choice
+    learn_grid_tol: float = 1e-6  # `tol` of the grid that is fitted for learning: a free choice
+    learn_tol: float = 1e-5  # `tol` of the runs of an objective, whose error the descent does not see: a free choice
+    min_traced_steps: int = 32  # fewest steps of a traced run: a free choice
+    max_traced_steps: int = 1024  # most steps of a traced run: a free choice
+    traced_steps_tol: float = 1e-3  # relative error of the objective allowed to the steps: a free choice
+
+
+CONSTANTS = AnnealConstants()

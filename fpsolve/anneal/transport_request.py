@@ -1,0 +1,141 @@
+"""Validation of the arguments of `fp.transport`, and the problem that they define."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..core.arrays import as_array
+from ..core.checks import check_finite_number, is_concrete, raise_value_error
+from ..equation import FokkerPlanck
+from ..grid import Grid
+from ..path import Driven
+from ..plan.validation import check_times, check_tolerance
+from .bounds import follow
+from .constants import CONSTANTS
+from .grid_for_path import path_grid
+from .read import read_path, read_schedule
+
+
+class TransportRequest(NamedTuple):
+    """The validated arguments of a transport.
+
+    `equation` is the Fokker-Planck equation in the potential U_{lambda(t)}; `times` `(T,)` are those to report;
+    `starts_at_gibbs` says that no initial state was given; `concrete` that no value is traced by JAX.
+    """
+
+    path: Any
+    schedule: Any
+    equation: FokkerPlanck
+    grid: Grid
+    times: Array
+    total: Any
+    tol: float
+    kappa: int
+    counterdiabatic: bool
+    score_error: Any
+    starts_at_gibbs: bool
+    concrete: bool
+
+
+def check_request(
+    path: Any,
+    schedule: Any,
+    *,
+    grid: Grid | None,
+    diffusion: Any,
+    initial: Any,
+    counterdiabatic: Any,
+    times: Any,
+    tol: Any,
+    kappa: Any,
+    score_error: Any,
+) -> TransportRequest:
+    """The request that these arguments of `fp.transport` make, or a `ValueError`. A grid is fitted if none is given."""
+    total = _check_schedule(schedule)
+    _check_choices(path, counterdiabatic, kappa, score_error)
+    # From here on functions are pytrees, so that a change of their closures is seen.
+    schedule = read_schedule(schedule)
+    times = _check_times(times, total)
+    tol = check_tolerance(tol, jnp.zeros(()).dtype)
+    if grid is None:
+        grid = path_grid(path, diffusion, tol)
+    equation = FokkerPlanck(Driven(read_path(path, grid.ndim), schedule), diffusion)
+    # The Gibbs density exp(-U / D) needs one D for all axes and points.
+    if callable(equation.diffusion) or jnp.ndim(equation.diffusion):
+        raise_value_error(
+            "diffusion", diffusion, "a path of Gibbs densities needs one number", "Give D, a number above zero."
+        )
+    return TransportRequest(
+        path=path,
+        schedule=schedule,
+        equation=equation,
+        grid=grid,
+        times=times,
+        total=total,
+        tol=tol,
+        kappa=kappa,
+        counterdiabatic=counterdiabatic,
+        score_error=score_error,
+        starts_at_gibbs=initial is None,
+        concrete=is_concrete(equation, times, total),
+    )
+
+
+def _check_times(times: Any, total: Any) -> Array:
+    """The times to report, evenly spaced in [0, total] if None; a `ValueError` where one is after the end."""
+    if times is None:
+        # By numpy where possible, which compiles nothing.
+        if is_concrete(total):
+            return as_array(np.linspace(0, float(total), CONSTANTS.report_times))
+        return jnp.linspace(0, total, CONSTANTS.report_times)
+    times = check_times(times)
+    if is_concrete(times, total) and np.asarray(times)[-1] > float(total) * (1 + CONSTANTS.schedule_tol):
+        raise_value_error(
+            "times", times, f"they must lie within [0, {float(total):g}]", "Report within the schedule's time."
+        )
+    return times
+
+
+def _check_schedule(schedule: Any) -> Any:
+    """The total time of a schedule; a `ValueError` unless it is callable and increases from 0 to 1."""
+    total: Any = getattr(schedule, "total", None)
+    if not callable(schedule) or total is None:
+        allowed = "it must be callable, t -> lambda, with an attribute total"
+        raise_value_error("schedule", schedule, allowed, "Give fp.schedule.linear(10.0), say.")
+    # A traced schedule cannot be checked.
+    if not is_concrete(schedule, total):
+        return total
+    if not check_finite_number("schedule.total", total) > 0:
+        raise_value_error(
+            "schedule.total", total, "it must be above zero", "Give the time that the transport may take."
+        )
+    # Monotonicity is checked at samples: a short decrease between them is not seen.
+    samples = np.linspace(0.0, float(total), CONSTANTS.schedule_samples)
+    lambdas = np.asarray(follow(read_schedule(schedule), samples)[0])
+    tol = CONSTANTS.schedule_tol
+    if abs(lambdas[0]) > tol or abs(lambdas[-1] - 1) > tol:
+        allowed = f"it must go from 0 to 1, not from {lambdas[0]:.6g} to {lambdas[-1]:.6g}"
+        raise_value_error("schedule", schedule, allowed, "Scale it, or reparametrise the path.")
+    if np.min(np.diff(lambdas)) < -tol:
+        raise_value_error("schedule", schedule, "it must not decrease", "Give a schedule that rises from 0 to 1.")
+    return total
+
+
+def _check_choices(path: Any, counterdiabatic: Any, kappa: Any, score_error: Any) -> None:
+    """A `ValueError` for a path that is not callable, or for an option that is not allowed."""
+    if not callable(path):
+        raise_value_error(
+            "path", path, "it must be callable, lambda -> potential", "Give fp.Mix(start, end) or a function."
+        )
+    if not isinstance(counterdiabatic, bool):
+        raise_value_error("counterdiabatic", counterdiabatic, "it must be True or False", "Give True to add the drift.")
+    if kappa not in (0, 1):
+        raise_value_error("kappa", kappa, "it must be 1 or 0", "Give 1 for the Fokker-Planck equation.")
+    if counterdiabatic and kappa == 0:
+        raise_value_error(
+            "kappa", kappa, "the counterdiabatic drift belongs to the Fokker-Planck equation", "Give kappa=1."
+        )
+    if not check_finite_number("score_error", score_error) >= 0:
+        raise_value_error("score_error", score_error, "it must be zero or more", "Give the largest error of the score.")

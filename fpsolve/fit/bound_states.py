@@ -1,0 +1,114 @@
+"""Bound states of a Schrodinger potential: where it is lowest, how wide its lowest modes are, where its continuum is.
+
+A potential that levels off far away has a continuum of levels from there on; only levels below it are bound states,
+and only they can be fitted.
+"""
+
+import numpy as np
+
+from ..core.checks import raise_value_error
+from ..grid import Line
+from .bounding_box import NotConfining, coarse_nodes, product_points
+from .constants import CONSTANTS
+from .marginal_profile import maximize_log_density
+from .sampled_equation import EquationSampler
+from .slice_problem import SliceProblem
+
+
+def trial_half_widths() -> np.ndarray:
+    """Half-widths of the boxes that are tried, ascending."""
+    return CONSTANTS.bound_state_scale ** np.arange(*CONSTANTS.bound_state_scales)
+
+
+def energy_minimum(
+    sampler: EquationSampler, lower: np.ndarray, upper: np.ndarray, fixed: np.ndarray, t: float
+) -> np.ndarray:
+    """The point `(d,)` where the energy is lowest, from coarse grids of many sizes.
+
+    Axes that are `fixed` keep their bounds. **Raises** `NotConfining` where the lowest point lies at the end of the
+    largest grid.
+    """
+    half_widths = trial_half_widths()
+    lowest_energy, lowest_point, distance = np.inf, None, 0.0
+    for half_width in half_widths:
+        nodes = coarse_nodes(np.where(fixed, lower, -half_width), np.where(fixed, upper, half_width))
+        points = product_points(nodes)
+        energy = sampler.energy(points, t)
+        lowest = int(np.argmin(energy))
+        # Only a real improvement counts: else a flat potential would seem lowest wherever rounding makes it so.
+        threshold = lowest_energy - CONSTANTS.minimum_improvement * abs(lowest_energy)
+        if lowest_point is None or energy[lowest] < threshold:
+            lowest_energy, lowest_point = energy[lowest], points[lowest]
+            distance = np.max(np.abs(lowest_point)[~fixed], initial=0)
+    assert lowest_point is not None
+    # A minimum at the edge of the largest grid is no minimum: the energy decreases without end.
+    if distance >= half_widths[-1]:
+        raise NotConfining(int(np.argmax(np.abs(lowest_point))), True)
+    return maximize_log_density(sampler, lowest_point[None], ~fixed, t)[0]
+
+
+def bound_state_box(problem: SliceProblem, axis: int, center: float, k: int | None, depth: float) -> float:
+    """The half-width, about `center`, of the box at whose ends the lowest modes are below exp(-depth) of their peaks.
+
+    Where the potential has a continuum, the number of levels below it must also have stopped changing, since a level
+    just below it has a wide mode. **Raises** `ValueError` where no level is bound, `NotConfining` where modes spread
+    without end.
+    """
+    far = CONSTANTS.continuum_distance
+    start = continuum(problem, center - far, center + far)
+    # Without a continuum (`start` infinite) all levels are bound, and only their modes must decay.
+    counts: list[int] = []
+    for half_width in trial_half_widths():
+        trial = Line(float(center - half_width), float(center + half_width), CONSTANTS.bound_state_nodes)
+        levels, modes = problem.modes(trial)
+        counts.append(min(k or CONSTANTS.bound_state_levels, int(np.sum(levels < start))))
+        # Squares, so that depths mean the same as for densities.
+        densities = modes[:, : counts[-1]] ** 2
+        at_ends = np.max(densities[[0, -1]] / np.max(densities, axis=0), initial=0)
+        recent = counts[-CONSTANTS.stable_counts :]
+        count_is_stable = counts[-1] > 0 and recent.count(counts[-1]) == CONSTANTS.stable_counts
+        if (count_is_stable or not np.isfinite(start)) and at_ends < np.exp(-depth):
+            return float(half_width)
+    if np.isfinite(start):
+        allowed = f"no levels lie below the continuum, which starts at {start:.6g}"
+        raise_value_error("k", k, allowed, "Deepen the potential, or give like= with walls.")
+    raise NotConfining(axis, False)
+
+
+def continuum(problem: SliceProblem, lower: float, upper: float) -> float:
+    """The value at which the potential levels off beyond [lower, upper], the lower of its two sides; infinity where it
+    rises on at both."""
+    length = upper - lower
+    inside = problem.values(np.linspace(lower, upper, CONSTANTS.continuum_samples), 0.0).potential_term
+    bottom = np.min(inside)
+    sides = [_value_far_away(problem, end, side * length, bottom) for end, side in ((lower, -1), (upper, 1))]
+    return min(sides)
+
+
+def _value_far_away(problem: SliceProblem, end: float, length: float, bottom: float) -> float:
+    """The value at which the potential levels off on one side; infinity where it does not. `length` has a sign."""
+    near = far = np.inf
+    for divisor in (1, 4, 16, 64):  # the farthest distance at which the potential does not overflow
+        distance = CONSTANTS.continuum_lengths / divisor
+        positions = end + length * np.asarray([distance, 4 * distance])
+        near, far = problem.values(positions, 0.0).potential_term
+        if np.isfinite(far):
+            break
+    level = np.isfinite(far) and abs(far - near) <= CONSTANTS.saturated_rise * abs(far - bottom)
+    if not level:
+        return np.inf
+    # What is close to zero relative to the depth decays to zero.
+    decays_to_zero = abs(far) < CONSTANTS.saturated_rise * abs(far - bottom)
+    return 0.0 if decays_to_zero else float(far)
+
+
+def lowest_unbound_level(problem: SliceProblem, levels: np.ndarray, start: float, lower: float, upper: float) -> float:
+    """The lowest level that is no bound state: the `start` of the continuum, or a level that moves in a wider box."""
+    if not np.isfinite(start):
+        return start
+    extension = (upper - lower) / 2
+    wide = Line(float(lower - extension), float(upper + extension), 2 * CONSTANTS.level_count_nodes)
+    wide_levels = problem.levels(wide)[: len(levels)]
+    moved = np.abs(wide_levels - levels) > CONSTANTS.unbound_shift * (start - levels)
+    unbound = (levels < start) & moved
+    return float(np.min(levels[unbound])) if unbound.any() else start

@@ -1,0 +1,54 @@
+"""Constants of `plan` that decide answers: when a basis is used, when another plan is tried, what is refused."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanConstants:
+    """Constants of `plan` that decide answers. Each says where its value comes from."""
+
+    # The choice of a scheme (`scheme_choice`, `resolution`).
+    # Largest defect at which a basis is used: with as many cells finite volumes are seldom more accurate than this.
+    largest_defect: float = 1e-3  # a free choice
+    # Peclet number of a cell, |b| h / D, up to which a density is tried in a basis.
+    largest_peclet: float = 4.0  # a free choice
+    # Nodes of an axis beyond which the matrices of a basis cost more than finer finite volumes.
+    largest_spectral_axis: int = 512  # a free choice
+    # Nodes of a line on which a density is tried in a basis whatever its Peclet number: its matrix is exponentiated.
+    largest_matrix_axis: int = 640  # a free choice, the same as in `method_choice`
+    # Units of rounding, relative to the size of a wave, by which a density computed from it is wrong.
+    wave_rounding_units: float = 8.0  # a free choice
+
+    # Fallbacks and work (`plan`, `request`).
+    # Largest factor on the bounds of a spectrum that proved too narrow; doubling stops there.
+    largest_stretch: float = 1000.0  # a free choice
+    # Breakpoints closer than this part of the last time are one.
+    breakpoint_separation: float = 1e-9  # a free choice
+    # Seconds that a run in the full basis must be expected to take before a smaller basis is made for it.
+    worthwhile_seconds: float = 0.5  # measured: what the program of the smaller basis takes to compile
+    # Fields that a run holds beside those that it returns, at most; for the check of memory.
+    run_fields: int = 12  # a free choice
+
+    # Slow modes (`spectrum_plan`).
+    # Levels computed beyond those requested, at least: the last levels of a block iteration converge slowly, and a
+    # cluster of levels that they complete is counted.
+    guard_levels: int = 6  # a free choice
+    # Relative errors of levels where no tol is given, in double and in single precision.
+    default_level_tol: float = 1e-10  # a free choice
+    default_level_tol_single: float = 1e-4  # a free choice
+    # Fields that an eigenvalue solver holds, for each level and besides; for the check of memory.
+    fields_per_level: int = 12  # derived: eight blocks of 3k / 2 fields (`eigen.lobpcg`)
+    solver_fields: int = 64  # a free choice
+
+    # Input (`validation`).
+    # The default tolerance in single precision; in double precision each function has its own.
+    default_tol_single: float = 1e-5  # a free choice, 84 units of rounding of float32
+    # Units of rounding below which no tolerance is accepted.
+    least_tol_units: float = 32.0  # a free choice
+    # Jump of a function at the ends of a periodic axis, relative to 1 + its range there, that is taken for rounding.
+    periodic_jump: float = 1e-6  # a free choice
+    # Gauss points beyond the number n of nodes, for the integrals of n sines.
+    extra_gauss_points: int = 8  # derived: sin(pi n x) on [0, 1] takes pi n / 4 points and a few more to rounding
+
+
+CONSTANTS = PlanConstants()

@@ -1,0 +1,19 @@
+"""Constants of `theorem` that decide answers. The tolerance of a claim stands in the claim itself."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class TheoremConstants:
+    """Constants of `theorem` that decide answers. Each says where its value comes from."""
+
+    order_allowance: float = 0.15  # allowed difference of an observed order from the claimed one: a free choice
+    order_sizes_min: int = 4  # grids that an order is fitted to, at least: a free choice
+    refinement: float = 1.5  # factor of the number of nodes with `refine`: a free choice
+    wrong_diffusion: float = 1.02  # factor of D in the controls of T5: a free choice, far above every tolerance there
+    wrong_error: float = 1.05  # factor by which the control of T8 lessens an error: a free choice
+    integrator_tol: float = 1e-9  # tolerance of the time integrator in T13: a free choice
+    sampling_points_min: int = 128  # size of a sampling program, at least the quick grids in one dimension: derived
+
+
+CONSTANTS = TheoremConstants()
