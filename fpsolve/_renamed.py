@@ -129,6 +129,12 @@ RENAMED: dict[str, tuple[str, ...]] = {
     "theorem.shelf": ("theorem.registry",),
 }
 
+# Functions that have another name in the module that holds them now, by the old name of the module.
+RENAMED_FUNCTIONS = {
+    "adiabatic.counterdiabatic": {"drive": "evolve_counterdiabatic"},
+    "core.along": {"along": "apply_along_axis", "transform": "matmul_along_axis"},
+}
+
 
 class OldNames(MetaPathFinder, Loader):
     """Finds modules by their old names, and fills them with what the new ones hold."""
@@ -145,12 +151,15 @@ class OldNames(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Warn, and copy the names."""
-        new = [f"{__package__}.{name}" for name in RENAMED[module.__name__.partition(".")[2]]]
+        old = module.__name__.partition(".")[2]
+        new = [f"{__package__}.{name}" for name in RENAMED[old]]
         message = f"{module.__name__} is now {' and '.join(new)}; the old name goes with the next release."
         warnings.warn(message, DeprecationWarning, stacklevel=2)
         for name in reversed(new):
             held = vars(import_module(name))
             vars(module).update({key: value for key, value in held.items() if not key.startswith("__")})
+        for before, now in RENAMED_FUNCTIONS.get(old, {}).items():
+            setattr(module, before, getattr(module, now))
 
 
 def install() -> None:

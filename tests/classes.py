@@ -7,7 +7,7 @@ A class is *abstract* when it declares, or inherits and does not implement, an a
 import ast
 from dataclasses import dataclass, field
 
-from house import Sources, imports
+from import_rules import Sources, imports
 
 MOST_ABSTRACT_METHODS = 5  # as many as a method has: unsupported, cost, keeps, prepare, apply
 PLUMBING = {"tree_flatten", "tree_unflatten"}

@@ -1,4 +1,4 @@
-"""The house stands as designed: floors, classes, sizes, configuration, and what `import fpsolve` costs."""
+"""The package is as designed: layers, classes, sizes, configuration, and what `import fpsolve` costs."""
 
 import ast
 import inspect
@@ -10,7 +10,7 @@ import types
 
 import fpsolve
 from classes import class_faults
-from house import ABOVE_ALL, FLOORS, ROOT, circle_faults, floor_faults, length_faults, package_sources
+from import_rules import ABOVE_ALL, LAYERS, ROOT, circle_faults, layer_faults, length_faults, package_sources
 
 SOURCES = package_sources()
 CONFIGURATION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -33,18 +33,18 @@ def run_python(code: str) -> str:
 
 
 def test_imports_go_down() -> None:
-    assert floor_faults(SOURCES) == []
+    assert layer_faults(SOURCES) == []
 
 
 def test_no_imports_go_in_circles() -> None:
     assert circle_faults(SOURCES) == []
 
 
-def test_every_room_of_the_package_has_a_floor() -> None:
-    rooms = {
+def test_every_package_has_a_layer() -> None:
+    packages = {
         path.stem for path in (ROOT / "fpsolve").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
     }
-    assert rooms - {name.rpartition(".")[2] for name in ABOVE_ALL} <= set(FLOORS)
+    assert packages - {name.rpartition(".")[2] for name in ABOVE_ALL} <= set(LAYERS)
 
 
 def test_classes_are_abstract_or_final() -> None:
@@ -163,3 +163,20 @@ def test_import_is_quick() -> None:
     while len(seconds) < 3 or (min(seconds) > MOST_IMPORT_SECONDS and len(seconds) < 6):
         seconds.append(float(run_python(code)))
     assert min(seconds) < MOST_IMPORT_SECONDS, seconds
+
+
+def test_old_module_names_hold_what_they_held_and_warn() -> None:
+    code = (
+        "import warnings, fpsolve, importlib\n"
+        "from fpsolve._renamed import RENAMED\n"
+        "with warnings.catch_warnings(record=True) as seen:\n"
+        "    warnings.simplefilter('always')\n"
+        "    found = [importlib.import_module(f'fpsolve.{name}') for name in RENAMED]\n"
+        "    from fpsolve.adiabatic.particles import pearson\n"
+        "    from fpsolve.adiabatic.counterdiabatic import drive\n"
+        "    from fpsolve.report import plot_solution, load\n"
+        "    from fpsolve.method.magnus import Magnus\n"
+        "told = {str(w.message).split()[0] for w in seen if issubclass(w.category, DeprecationWarning)}\n"
+        "print(told == {f'fpsolve.{name}' for name in RENAMED}, Magnus is fpsolve.Magnus, callable(fpsolve.evolve))"
+    )
+    assert run_python(code) == "True True True"

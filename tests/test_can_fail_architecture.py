@@ -1,11 +1,11 @@
-"""Planted faults: each rule of the house, broken in a made-up source, is seen; and what is sound passes."""
+"""Mutants: each rule of the source tree, broken in a made-up source, is caught; sound sources pass."""
 
 import types
 
 import pytest
 
 from classes import class_faults
-from house import circle_faults, floor_faults, length_faults
+from import_rules import circle_faults, layer_faults, length_faults
 from test_architecture import CONFIGURATION, named_paths, undocumented
 
 BASE = """
@@ -43,14 +43,14 @@ class Scheme(eqx.Module):
         ("fpsolve.core.late", "import fpsolve.plot", "not below core"),
         ("fpsolve.core.late", "def f():\n    import fpsolve.cli.application", "not below core"),
         ("fpsolve.core.apply_along_axis", "def f():\n    import fpsolve.plot", "not below core"),
-        ("fpsolve.helpers", "import math", "has no floor"),
+        ("fpsolve.helpers", "import math", "has no layer"),
         ("fpsolve.solve.evolve", "def f():\n    import matplotlib.pyplot", "belongs to plot"),
         ("fpsolve.plot.solution", "import matplotlib.pyplot", "inside the function"),
         ("fpsolve.propagate.chebyshev", "from optax import adam", "belongs to"),
     ],
 )
 def test_an_import_that_does_not_go_down_is_caught(module: str, source: str, fault: str) -> None:
-    found = floor_faults({module: source})
+    found = layer_faults({module: source})
     assert len(found) == 1
     assert fault in found[0]
 
@@ -68,7 +68,7 @@ def test_an_import_that_does_not_go_down_is_caught(module: str, source: str, fau
     ],
 )
 def test_an_import_that_goes_down_passes(module: str, source: str) -> None:
-    assert floor_faults({module: source}) == []
+    assert layer_faults({module: source}) == []
 
 
 @pytest.mark.parametrize(

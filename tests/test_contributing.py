@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-import house
+import import_rules
 from blocks import ROOT, Block, fenced
 
 PAGE = ROOT / "CONTRIBUTING.md"
@@ -85,8 +85,8 @@ def packages(text: str) -> dict[str, float]:
 
 @pytest.mark.parametrize("name", ["CONTRIBUTING.md", "README.md"])
 def test_the_table_of_packages_is_that_of_the_imports(name: str) -> None:
-    there = {path.parent.name for path in (ROOT / house.PACKAGE).glob("*/__init__.py")}
-    expected = {package: number for package, number in house.FLOORS.items() if package in there}
+    there = {path.parent.name for path in (ROOT / import_rules.PACKAGE).glob("*/__init__.py")}
+    expected = {package: number for package, number in import_rules.LAYERS.items() if package in there}
     assert packages((ROOT / name).read_text(encoding="utf-8")) == expected
 
 

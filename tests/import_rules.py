@@ -1,4 +1,4 @@
-"""The rules of the house, each a function from source text to the list of what breaks it.
+"""The rules of the source tree, each a function from source text to the list of what breaks it.
 
 `Sources` maps a module's dotted name to its text, so that a fault can be planted without a file; a package is named
 with its `__init__`, as in `fpsolve.grid.__init__`.
@@ -12,7 +12,7 @@ Sources = dict[str, str]
 ROOT = Path(__file__).parents[1]
 PACKAGE = "fpsolve"
 
-FLOORS = {
+LAYERS = {
     "core": -1,
     "grid": 0,
     "potential": 0,
@@ -39,7 +39,7 @@ FLOORS = {
     "cli": 9.5,
     "testing": 9.5,
 }
-ROOF = 10  # the package itself and `python -m fpsolve`, which see everything
+TOP = 10  # the package itself and `python -m fpsolve`, which see everything
 ABOVE_ALL = {f"{PACKAGE}.__init__", f"{PACKAGE}.__main__", f"{PACKAGE}._renamed"}
 
 # Who may import what comes from outside and is optional or belongs to few; "lazily" is from inside a function.
@@ -91,30 +91,30 @@ def _called(node: ast.Call) -> str:
     return getattr(node.func, "attr", getattr(node.func, "id", ""))
 
 
-def room(module: str) -> str:
-    """The part of the house a dotted name belongs to: `fpsolve.grid.axis` is in `grid`; the roof is ''."""
+def package_of(module: str) -> str:
+    """The package that a dotted name belongs to: `fpsolve.grid.axis` is in `grid`; what sees everything is in ""."""
     parts = module.split(".")
-    return parts[1] if len(parts) > 1 and parts[1] in FLOORS else ""
+    return parts[1] if len(parts) > 1 and parts[1] in LAYERS else ""
 
 
-def floor_faults(sources: Sources) -> list[str]:
-    """Imports that do not go down, modules without a floor, and outside packages in the wrong room."""
+def layer_faults(sources: Sources) -> list[str]:
+    """Imports that do not go down, modules without a layer, and outside packages in the wrong one."""
     found = []
     for module, source in sources.items():
         if module in ABOVE_ALL:
             continue
-        own = room(module)
+        own = package_of(module)
         if not own:
-            found.append(f"{module} has no floor")
+            found.append(f"{module} has no layer")
             continue
         for target, inside, line in imports(module, source):
             where = f"{module}:{line}"
             top = target.split(".")[0]
             if top == PACKAGE:
-                other = room(target)
+                other = package_of(target)
                 if other == own:
                     continue
-                if FLOORS.get(other, ROOF) >= FLOORS[own]:
+                if LAYERS.get(other, TOP) >= LAYERS[own]:
                     found.append(f"{where} imports {target}, which is not below {own}")
             elif top in OWNERS and own not in OWNERS[top]:
                 found.append(f"{where} imports {top}, which belongs to {', '.join(sorted(OWNERS[top]))}")
