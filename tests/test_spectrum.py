@@ -108,6 +108,14 @@ def test_the_hat_in_space_has_three_and_five():
     check_close(modes.values[1:], truth, 1e-7, "levels")
 
 
+def test_a_trap_in_space_has_one_level_and_then_three():
+    """Truth: E = 3/2 and 5/2, three times, for V = |x|^2 / 2; each level within its own error and the rounding of H."""
+    axis = fp.Line(-5.5, 5.5, 18)
+    found = fp.spectrum(fp.Schrodinger(lambda x: x @ x / 2), fp.Grid(axis, axis, axis), 4)
+    check_close(found.values, np.array([1.5, 2.5, 2.5, 2.5]), 1e-7, "levels")
+    assert found.multiplicities.tolist() == [1, 3, 3, 3]
+
+
 def test_a_cut_pair_is_counted_beyond_k():
     modes = fp.spectrum(fp.FokkerPlanck(hat, 0.5), PLANE, 2)
     assert modes.values.shape == (2,) and modes.multiplicities.tolist() == [1, 2]

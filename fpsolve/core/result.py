@@ -43,8 +43,12 @@ def first_failure(*conditions: tuple[str, Array]) -> Array:
     return answer
 
 
-def raise_failure(result: Array, detail: str = "") -> None:
-    """Raise `NumericalFailure` unless `result` (a concrete code) is "successful"."""
+def raise_failure(result: Array, detail: str = "", has_throw: bool = False) -> None:
+    """Raise `NumericalFailure` unless `result` (a concrete code) is "successful".
+
+    `has_throw` says that the public function takes `throw=False`, which returns the result instead.
+    """
     name = CODES[int(np.asarray(result))]
     if name != "successful":
-        raise NumericalFailure(f"{name}: {detail + ' ' if detail else ''}{REMEDIES[name]} (throw=False returns it.)")
+        instead = " (throw=False returns it.)" if has_throw else ""
+        raise NumericalFailure(f"{name}: {detail + ' ' if detail else ''}{REMEDIES[name]}{instead}")

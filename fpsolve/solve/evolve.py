@@ -173,7 +173,7 @@ def _solution(plan: Plan, outcome: Outcome, throw: bool) -> Solution:
     # Under a transformation of JAX the code cannot be examined: the caller finds it in the result.
     if throw and is_concrete(outcome.code, outcome.error) and int(outcome.code) != 0:
         worst = float(jnp.max(outcome.error))
-        raise_failure(outcome.code, f"estimated error {worst:.1e}, tol {request.tol:.1e}.")
+        raise_failure(outcome.code, f"estimated error {worst:.1e}, tol {request.tol:.1e}.", has_throw=True)
     return Solution(
         times=request.times,
         values=outcome.values,
