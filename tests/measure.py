@@ -1,4 +1,4 @@
-"""What the tests measure: errors, orders, matrices. `test_can_fail` plants a fault for each and sees it caught."""
+"""What the tests measure: errors, orders, matrices. `test_mutants` plants a fault for each and sees it caught."""
 
 from collections.abc import Sequence
 from typing import Any

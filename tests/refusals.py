@@ -1,4 +1,4 @@
-"""What a refusal at the door must look like, and fields to ask bad questions with."""
+"""The form of an error about an argument, and fields to build bad calls with."""
 
 import re
 from collections.abc import Callable

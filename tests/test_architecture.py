@@ -176,7 +176,7 @@ def test_old_module_names_hold_what_they_held_and_warn() -> None:
         "    from fpsolve.adiabatic.counterdiabatic import drive\n"
         "    from fpsolve.report import plot_solution, load\n"
         "    from fpsolve.method.magnus import Magnus\n"
-        "told = {str(w.message).split()[0] for w in seen if issubclass(w.category, DeprecationWarning)}\n"
-        "print(told == {f'fpsolve.{name}' for name in RENAMED}, Magnus is fpsolve.Magnus, callable(fpsolve.evolve))"
+        "warned = {str(w.message).split()[0] for w in seen if issubclass(w.category, DeprecationWarning)}\n"
+        "print(warned == {f'fpsolve.{name}' for name in RENAMED}, Magnus is fpsolve.Magnus, callable(fpsolve.evolve))"
     )
     assert run_python(code) == "True True True"

@@ -1,4 +1,4 @@
-"""Bad input at the doors: a `ValueError` with the argument, its value, what is allowed and a cure; nothing computed."""
+"""Bad input: a `ValueError` with the argument, its value, what is allowed and a cure; nothing is computed."""
 
 import math
 from collections.abc import Callable
@@ -122,8 +122,8 @@ def _three(x: Any) -> tuple[Any, Any, Any]:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # JAX's, about None where a number should be
 @pytest.mark.parametrize("name", POTENTIALS)
-@pytest.mark.parametrize("door", ["evolve", "spectrum", "correspondence"])
-def test_a_potential_is_refused_at_every_door(name: str, door: str) -> None:
+@pytest.mark.parametrize("function", ["evolve", "spectrum", "correspondence"])
+def test_a_potential_is_refused_at_every_public_function(name: str, function: str) -> None:
     potential, grid, words = POTENTIALS[name]
     equation = fp.FokkerPlanck(potential)
     start = fp.Gaussian(0.0, 1.0)
@@ -132,7 +132,7 @@ def test_a_potential_is_refused_at_every_door(name: str, door: str) -> None:
             "evolve": lambda: fp.evolve(equation, start, [0.1], grid=grid),
             "spectrum": lambda: fp.spectrum(equation, grid, 2),
             "correspondence": lambda: fp.correspondence(equation, start, [0.1], grid=grid),
-        }[door],
+        }[function],
         *words,
     )
 

@@ -1,4 +1,4 @@
-"""Transforms: jit, vmap, grad and jvp through the doors, against finite differences and exact gradients."""
+"""Transforms: jit, vmap, grad and jvp through the public functions, against finite differences and exact gradients."""
 
 import equinox as eqx
 import jax
@@ -121,13 +121,13 @@ class Tally(eqx.Module):
         return self.stiffness * jnp.sum(x**2) / 2
 
 
-@pytest.mark.parametrize("door", ["evolve", "spectrum"])
-def test_a_sweep_over_a_parameter_compiles_once(door):
+@pytest.mark.parametrize("function", ["evolve", "spectrum"])
+def test_a_sweep_over_a_parameter_compiles_once(function):
     start, calls = WALLS.density(fp.Gaussian(0.4, 0.3)), []
 
     @eqx.filter_jit
     def answer(potential, start):
-        if door == "evolve":
+        if function == "evolve":
             return run(fp.FokkerPlanck(potential), WALLS, start)
         return fp.spectrum(fp.FokkerPlanck(potential), WALLS, 2).values
 

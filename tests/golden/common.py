@@ -62,7 +62,7 @@ def first_word(text: str) -> str:
     return text.split(",")[0]
 
 
-def told(solution: fp.Solution, prefix: str = "") -> Answer:
+def reported(solution: fp.Solution, prefix: str = "") -> Answer:
     """Values, mass, observables and choices of a run."""
     words = solution.stats
     answer: Answer = {

@@ -22,9 +22,9 @@ from golden.common import (
     axes_of,
     bump,
     problem,
+    reported,
     round_bump,
     section,
-    told,
     wave_of_angles,
     well,
 )
@@ -40,19 +40,19 @@ section("evolve on a fitted grid")
 @problem(tol=1e-9)  # values on nodes whose places carry the rounding of the search
 def a_fitted_line() -> Answer:
     run = fp.evolve(fp.FokkerPlanck(fp.DoubleWell(1.0), 0.2), fp.Gaussian(-1.0, 0.05), [1.0, 10.0], tol=1e-6)
-    return told(run) | axes_of(run.grid)
+    return reported(run) | axes_of(run.grid)
 
 
 @problem(tol=1e-9)  # as above
 def a_fitted_wave() -> Answer:
     run = fp.evolve(fp.Schrodinger(oscillator), shifted_wave, [1.0], wick=math.pi / 2, tol=1e-6)
-    return told(run) | axes_of(run.grid)
+    return reported(run) | axes_of(run.grid)
 
 
 @problem(tol=3e-5)  # contracted, tol = 1e-5
 def a_fitted_plane() -> Answer:
     run = fp.evolve(WELL, fp.Gaussian([-0.9, 0.0], 0.1), [0.5], tol=1e-5)
-    return told(run) | axes_of(run.grid)
+    return reported(run) | axes_of(run.grid)
 
 
 @problem(tol=1e-9, loose={"moving: ": 3e-6})  # steps chosen to tol = 1e-6
@@ -60,7 +60,7 @@ def a_fitted_ring_and_a_fitted_moving_trap() -> Answer:
     ring = fp.evolve(fp.FokkerPlanck(fp.Cosine(2.0)), round_bump, [0.3], tol=1e-6)
     trap = fp.FokkerPlanck(lambda x, t: (x[0] - jnp.sin(t)) ** 2 / 2)
     moving = fp.evolve(trap, fp.Gaussian(0.0, 1.0), [0.5, 1.0], tol=1e-6)
-    return told(ring) | axes_of(ring.grid) | told(moving, "moving: ") | axes_of(moving.grid, "moving grid: ")
+    return reported(ring) | axes_of(ring.grid) | reported(moving, "moving: ") | axes_of(moving.grid, "moving grid: ")
 
 
 # ------------------------------------------------------------------------------------------------ what moves
@@ -84,15 +84,15 @@ def rocked(x: Any, t: Any) -> Any:
 def a_trap_that_swings() -> Answer:
     observables = {"mean": lambda x: x[0]}
     run = fp.evolve(fp.FokkerPlanck(trap), fp.Gaussian(0.3, 0.8), [0.5, 1.0], grid=WIDE, observables=observables)
-    return told(run)
+    return reported(run)
 
 
 @problem(tol=3e-8)  # tol = 1e-8
 def a_driven_double_well() -> Answer:
     grid = fp.Grid(fp.Line(-3.2, 3.2, 64))
-    answer = told(fp.evolve(fp.FokkerPlanck(rocked, 0.7), bump, [0.3, 0.8], grid=grid, scheme=SPECTRAL), "basis: ")
+    answer = reported(fp.evolve(fp.FokkerPlanck(rocked, 0.7), bump, [0.3, 0.8], grid=grid, scheme=SPECTRAL), "basis: ")
     run = fp.evolve(fp.FokkerPlanck(rocked, 0.7), bump, [0.3, 0.8], grid=WALLS, scheme=VOLUMES)
-    return answer | told(run, "volumes: ")
+    return answer | reported(run, "volumes: ")
 
 
 @problem()
@@ -119,14 +119,14 @@ def moving_in_the_plane() -> Answer:
     run = lambda scheme: fp.evolve(
         fp.FokkerPlanck(rocked, 0.7), bump, [0.4], grid=SMALL_PLANE, scheme=scheme, tol=1e-6, throw=False
     )
-    return told(run(SPECTRAL), "basis: ") | told(run(VOLUMES), "volumes: ")
+    return reported(run(SPECTRAL), "basis: ") | reported(run(VOLUMES), "volumes: ")
 
 
 @problem(quick=True, tol=3e-6)  # tol = 1e-6
 def a_force_that_moves() -> Answer:
     equation = fp.FokkerPlanck(wave_of_angles, 0.7, lambda x, t: 0.8 + 0.5 * jnp.sin(2 * t) + 0 * x)
     run = lambda scheme: fp.evolve(equation, round_bump, [0.2, 0.5], grid=RING, scheme=scheme, tol=1e-6)
-    return told(run(VOLUMES), "volumes: ") | told(run(None), "chosen: ")
+    return reported(run(VOLUMES), "volumes: ") | reported(run(None), "chosen: ")
 
 
 @problem(tol=3e-8)  # tol = 1e-8
@@ -134,7 +134,7 @@ def a_wave_that_is_driven() -> Answer:
     equation = fp.Schrodinger(lambda x, t: x[0] ** 2 / 2 + 0.5 * x[0] * jnp.sin(2 * t))
     answer: Answer = {}
     for wick in (0.0, 0.7, math.pi / 2):
-        answer |= told(fp.evolve(equation, shifted_wave, [0.8], grid=WIDE, wick=wick), f"angle {wick:.2f}: ")
+        answer |= reported(fp.evolve(equation, shifted_wave, [0.8], grid=WIDE, wick=wick), f"angle {wick:.2f}: ")
     return answer
 
 
@@ -145,14 +145,14 @@ def a_jump_in_time() -> Answer:
     given = fp.evolve(
         quench, fp.Gaussian(0.5, 0.4), [0.3, 0.8], grid=WIDE, method=fp.Magnus(breakpoints=(0.37,)), scheme=SPECTRAL
     )
-    return told(found, "found: ") | told(given, "given: ")
+    return reported(found, "found: ") | reported(given, "given: ")
 
 
 @problem(tol=3e-8)  # tol = 1e-8; the wave towers, and the density itself is evolved
 def a_density_wider_than_its_wave_all_the_way() -> Answer:
     grid = fp.Grid(fp.Line(-6.0, 6.0, 96))
     stiffening = fp.FokkerPlanck(lambda x, t: 1.25 * x[0] ** 2 / (1 - 3 * t))
-    return told(fp.evolve(stiffening, fp.Gaussian(0.0, 1.0), [0.13, 0.2], grid=grid, scheme=SPECTRAL))
+    return reported(fp.evolve(stiffening, fp.Gaussian(0.0, 1.0), [0.13, 0.2], grid=grid, scheme=SPECTRAL))
 
 
 # ------------------------------------------------------------------------------------------------ transformations

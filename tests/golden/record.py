@@ -169,7 +169,7 @@ def _record(names: list[str], path: Path) -> int:
     for problem, ask in _runs(names):
         try:
             record[problem.name] = ask()
-        except Exception as error:  # noqa: BLE001 - whatever a problem raises is told, and the others are recorded
+        except Exception as error:  # noqa: BLE001 - whatever a problem raises is printed, and the others are recorded
             failed.append(problem.name)
             print(f"{problem.name:60s} FAILED: {type(error).__name__}: {error}", flush=True)
             continue

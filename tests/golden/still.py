@@ -32,9 +32,9 @@ from golden.common import (
     bump,
     by_methods,
     problem,
+    reported,
     round_bump,
     section,
-    told,
     turn,
     well,
 )
@@ -102,27 +102,27 @@ def spectral_on_legendre_polynomials() -> Answer:
 
 @problem()
 def choices_left_open() -> Answer:
-    """Scheme, method and picture that the door takes by itself, on every kind of ends."""
+    """Scheme, method and picture that are chosen, on every kind of boundary."""
     answer: Answer = {}
     for grid in (LINE, WALLS, SINK, POLYNOMIALS, RING, WIDE):
         periodic = grid is RING
         equation, start = (ANGLES, round_bump) if periodic else (WELL, bump)
         run = fp.evolve(equation, start, TIMES, grid=grid, tol=FINE)
-        answer |= told(run, f"{grid.axes[0]!r}: ")
+        answer |= reported(run, f"{grid.axes[0]!r}: ")
     return answer
 
 
 @problem(quick=True)
 def many_times_with_a_start_at_zero() -> Answer:
     times = np.concatenate([[0.0], np.geomspace(1e-4, 1e4, 12)])
-    answer = told(fp.evolve(WELL, bump, times, grid=WALLS, tol=FINE), "volumes: ")
-    return answer | told(fp.evolve(ANGLES, round_bump, times, grid=RING, tol=FINE, scheme=SPECTRAL), "spectral: ")
+    answer = reported(fp.evolve(WELL, bump, times, grid=WALLS, tol=FINE), "volumes: ")
+    return answer | reported(fp.evolve(ANGLES, round_bump, times, grid=RING, tol=FINE, scheme=SPECTRAL), "spectral: ")
 
 
 @problem(quick=True)
 def a_start_given_as_an_array_that_has_no_mass_of_one() -> Answer:
     start = jnp.where(jnp.arange(32) == 9, 2.0, 0.0) + 0.01
-    return told(fp.evolve(WELL, start, TIMES, grid=WALLS, scheme=VOLUMES, tol=FINE))
+    return reported(fp.evolve(WELL, start, TIMES, grid=WALLS, scheme=VOLUMES, tol=FINE))
 
 
 @problem(quick=True)
@@ -133,7 +133,7 @@ def expectations_of_every_shape() -> Answer:
         "moments": lambda x: jnp.stack([x[0] ** 2, x[0] ** 4]),
         "matrix": lambda x: jnp.outer(jnp.stack([x[0], 1.0]), jnp.stack([1.0, x[0] ** 3])),
     }
-    return told(fp.evolve(WELL, bump, TIMES, grid=LINE, tol=FINE, scheme=VOLUMES, observables=observables))
+    return reported(fp.evolve(WELL, bump, TIMES, grid=LINE, tol=FINE, scheme=VOLUMES, observables=observables))
 
 
 @problem(tol=3e-4)  # single precision holds 6e-8, its Chebyshev series ends at tol = 1e-4
@@ -142,7 +142,7 @@ def single_precision() -> Answer:
     answer = {}
     for scheme in (VOLUMES, SPECTRAL):
         run = fp.evolve(WELL, start, TIMES, grid=LINE, scheme=scheme, tol=1e-4)
-        answer |= told(run, f"{type(scheme).__name__}: ")
+        answer |= reported(run, f"{type(scheme).__name__}: ")
         answer[f"{type(scheme).__name__}: type"] = str(run.values.dtype)
     return answer
 
@@ -160,7 +160,7 @@ def steps_that_are_chosen() -> Answer:
     answer = {}
     for name, method in {"Splitting": fp.Splitting(), "Implicit": fp.Implicit(), "Implicit 3": fp.Implicit(3)}.items():
         run = fp.evolve(FORCED, bump, TIMES, grid=SMALL_PLANE, scheme=VOLUMES, method=method, tol=1e-6)
-        answer |= told(run, f"{name}: ")
+        answer |= reported(run, f"{name}: ")
     return answer
 
 
@@ -171,7 +171,7 @@ section("evolve, forces and diffusions")
 @problem()
 def a_force_on_a_ring_by_every_method() -> Answer:
     answer = by_methods(FORCED_ANGLES, RING, round_bump, VOLUMES, ON_A_RING)
-    return answer | told(fp.evolve(FORCED_ANGLES, round_bump, TIMES, grid=RING, tol=FINE), "chosen: ")
+    return answer | reported(fp.evolve(FORCED_ANGLES, round_bump, TIMES, grid=RING, tol=FINE), "chosen: ")
 
 
 @problem()
@@ -190,8 +190,10 @@ def a_force_in_a_basis() -> Answer:
 def a_rotation_of_the_plane() -> Answer:
     equation = fp.FokkerPlanck(fp.Harmonic(1.0), 0.5, turn)
     start = fp.Gaussian([1.0, 0.5], 0.3)
-    answer = told(fp.evolve(equation, start, TIMES, grid=SWIRL_PLANE, tol=1e-10), "chosen: ")
-    return answer | told(fp.evolve(equation, start, TIMES, grid=SWIRL_PLANE, tol=1e-10, scheme=VOLUMES), "volumes: ")
+    answer = reported(fp.evolve(equation, start, TIMES, grid=SWIRL_PLANE, tol=1e-10), "chosen: ")
+    return answer | reported(
+        fp.evolve(equation, start, TIMES, grid=SWIRL_PLANE, tol=1e-10, scheme=VOLUMES), "volumes: "
+    )
 
 
 @problem(quick=True)
@@ -200,15 +202,15 @@ def a_diffusion_that_varies() -> Answer:
     equation = fp.FokkerPlanck.ito(lambda x: 0.06 * x - x * jnp.log(x), lambda x: 0.06 * x[0] ** 2)
     start = lambda x: jnp.exp(-((x[0] - 1.4) ** 2) / 0.08)
     grid = fp.Grid(fp.Reflecting(0.1, 4.1, 32))
-    return told(fp.evolve(equation, start, TIMES, grid=grid, scheme=VOLUMES, tol=FINE))
+    return reported(fp.evolve(equation, start, TIMES, grid=grid, scheme=VOLUMES, tol=FINE))
 
 
 @problem()
 def a_diffusion_that_varies_in_the_plane() -> Answer:
     equation = fp.FokkerPlanck(well, lambda x: 0.5 + 0.2 * jnp.tanh(x[0]) + 0.1 * jnp.cos(x[1]))
-    answer = told(fp.evolve(equation, bump, TIMES, grid=SMALL_PLANE, scheme=VOLUMES, tol=FINE), "number: ")
+    answer = reported(fp.evolve(equation, bump, TIMES, grid=SMALL_PLANE, scheme=VOLUMES, tol=FINE), "number: ")
     equation = fp.FokkerPlanck(well, lambda x: jnp.stack([0.5 + 0.1 * x[0] ** 2, 0.7]))
-    return answer | told(fp.evolve(equation, bump, TIMES, grid=SMALL_PLANE, scheme=VOLUMES, tol=FINE), "per axis: ")
+    return answer | reported(fp.evolve(equation, bump, TIMES, grid=SMALL_PLANE, scheme=VOLUMES, tol=FINE), "per axis: ")
 
 
 @problem(tol=3e-10)  # a spectral wave is contracted to fewer functions, which leave out 1e-10
@@ -218,7 +220,7 @@ def a_diffusion_per_axis() -> Answer:
     start = fp.Gaussian([0.5, -0.5], 0.4)
     answer = {}
     for name, equation in (("apart", apart), ("coupled", coupled)):
-        answer |= told(fp.evolve(equation, start, TIMES, grid=SWIRL_PLANE, tol=1e-10), f"{name}: ")
+        answer |= reported(fp.evolve(equation, start, TIMES, grid=SWIRL_PLANE, tol=1e-10), f"{name}: ")
     return answer
 
 
@@ -240,7 +242,7 @@ def every_method_in_the_plane_under_a_force() -> Answer:
 @problem(tol=3e-8)  # contracted to the lowest functions of its axes, which leave out some of tol = 1e-8
 def a_contracted_wave_in_the_plane() -> Answer:
     observables = {"crossed": lambda x: x[0] > 0, "mean": lambda x: x}
-    return told(fp.evolve(WELL, fp.Gaussian([-0.9, 0.0], 0.1), TIMES, grid=PLANE, observables=observables))
+    return reported(fp.evolve(WELL, fp.Gaussian([-0.9, 0.0], 0.1), TIMES, grid=PLANE, observables=observables))
 
 
 @problem()
@@ -265,17 +267,17 @@ def walls_across_a_ring() -> Answer:
     grid = fp.Grid(fp.Reflecting(-1.5, 1.5, 12), fp.Periodic(0.0, 2 * np.pi, 11))
     equation = fp.FokkerPlanck(lambda x: (x[0] ** 2 - 1) ** 2 + jnp.cos(x[1]) * (1 + 0.2 * x[0]), 0.7)
     start = lambda x: jnp.exp(jnp.cos(x[1])) * jnp.exp(-(x[0] ** 2))
-    answer = told(fp.evolve(equation, start, TIMES, grid=grid, tol=FINE), "chosen: ")
+    answer = reported(fp.evolve(equation, start, TIMES, grid=grid, tol=FINE), "chosen: ")
     pushed = fp.FokkerPlanck(lambda x: (x[0] ** 2 - 1) ** 2, 0.7, lambda x: jnp.stack([0.0, 1.3 + 0.2 * x[0]]))
-    return answer | told(fp.evolve(pushed, start, TIMES, grid=grid, tol=FINE), "pushed: ")
+    return answer | reported(fp.evolve(pushed, start, TIMES, grid=grid, tol=FINE), "pushed: ")
 
 
 @problem()
 def polynomials_across_a_line() -> Answer:
     grid = fp.Grid(fp.Legendre(-1.5, 1.5, 12), fp.Line(-3.0, 3.0, 20))
     equation = fp.FokkerPlanck(lambda x: (x[0] ** 2 - 1) ** 2 + x[1] ** 2, 0.7)
-    answer = told(fp.evolve(equation, bump, TIMES, grid=grid, scheme=VOLUMES, tol=FINE), "volumes: ")
-    return answer | told(fp.evolve(equation, bump, TIMES, grid=grid, scheme=SPECTRAL, tol=FINE), "spectral: ")
+    answer = reported(fp.evolve(equation, bump, TIMES, grid=grid, scheme=VOLUMES, tol=FINE), "volumes: ")
+    return answer | reported(fp.evolve(equation, bump, TIMES, grid=grid, scheme=SPECTRAL, tol=FINE), "spectral: ")
 
 
 @problem(loose={"spectral: ": 3e-8})  # contracted, tol = 1e-8
@@ -284,8 +286,8 @@ def three_dimensions() -> Answer:
     equation = fp.FokkerPlanck(fp.Harmonic(matrix), 1.0)
     grid = fp.Grid(*[fp.Line(-5.0, 5.0, 12)] * 3)
     start = fp.Gaussian([0.5, -0.4, 0.2], 0.5)
-    answer = told(fp.evolve(equation, start, TIMES, grid=grid, scheme=VOLUMES, tol=FINE), "volumes: ")
-    return answer | told(fp.evolve(equation, start, TIMES, grid=grid, scheme=SPECTRAL), "spectral: ")
+    answer = reported(fp.evolve(equation, start, TIMES, grid=grid, scheme=VOLUMES, tol=FINE), "volumes: ")
+    return answer | reported(fp.evolve(equation, start, TIMES, grid=grid, scheme=SPECTRAL), "spectral: ")
 
 
 @problem()
@@ -305,9 +307,9 @@ section("evolve, starts too wide for a wave")
 def a_wide_start_in_the_density_picture() -> Answer:
     steep = fp.FokkerPlanck(lambda x: 6 * x[0] ** 2, 0.5)
     grid = fp.Grid(fp.Line(-6.0, 6.0, 64))
-    answer = told(fp.evolve(steep, fp.Gaussian(1.0, 0.8), TIMES, grid=grid, tol=1e-11), "chosen: ")
+    answer = reported(fp.evolve(steep, fp.Gaussian(1.0, 0.8), TIMES, grid=grid, tol=1e-11), "chosen: ")
     start = fp.Gaussian(1.0, 0.8)
-    return answer | told(fp.evolve(steep, start, TIMES, grid=grid, scheme=VOLUMES, tol=FINE), "volumes: ")
+    return answer | reported(fp.evolve(steep, start, TIMES, grid=grid, scheme=VOLUMES, tol=FINE), "volumes: ")
 
 
 @problem(tol=3e-4)  # the wave is capped in its tails by as much as tol = 1e-4 allows
@@ -315,11 +317,11 @@ def a_wave_that_is_capped() -> Answer:
     wells = fp.FokkerPlanck(fp.DoubleWell(2.0, tilt=0.5), 0.5)
     grid = fp.Grid(fp.Line(-2.1, 2.8, 64))
     run = lambda times: fp.evolve(wells, fp.Gaussian(1.0, 0.05), times, grid=grid, scheme=SPECTRAL, tol=1e-4)
-    return told(run([1e-2, 0.2, 2.0]), "later: ") | told(run([1e-4, 1e-3, 1e-2, 0.2, 2.0]), "sooner: ")
+    return reported(run([1e-2, 0.2, 2.0]), "later: ") | reported(run([1e-4, 1e-3, 1e-2, 0.2, 2.0]), "sooner: ")
 
 
 @problem()
 def a_wide_start_in_the_plane() -> Answer:
     steep = fp.FokkerPlanck(lambda x: 4 * x[0] ** 2 + 3 * x[1] ** 2 + x[0] * x[1], 0.5)
     grid = fp.Grid(fp.Line(-4.0, 4.0, 20), fp.Line(-4.0, 4.0, 20))
-    return told(fp.evolve(steep, fp.Gaussian([0.5, 0.0], 0.7), TIMES, grid=grid, tol=1e-11))
+    return reported(fp.evolve(steep, fp.Gaussian([0.5, 0.0], 0.7), TIMES, grid=grid, tol=1e-11))

@@ -19,8 +19,8 @@ from golden.common import (
     Answer,
     bump,
     problem,
+    reported,
     section,
-    told,
     wave_of_angles,
 )
 
@@ -59,14 +59,14 @@ def a_wave_at_three_angles() -> Answer:
                 tol=FINE,
                 observables={"place": lambda x: x[0]},
             )
-            answer |= told(run, f"angle {wick:.2f}, {name}: ")
+            answer |= reported(run, f"angle {wick:.2f}, {name}: ")
     return answer
 
 
 @problem()
 def a_complex_start_that_turns() -> Answer:
     run = fp.evolve(fp.Schrodinger(oscillator, 1.0), moving_packet, TIMES, grid=WIDE, wick=math.pi / 2, tol=FINE)
-    answer = told(run)
+    answer = reported(run)
     return answer | {"norm": WIDE.integrate(jnp.abs(run.values) ** 2)}
 
 
@@ -79,7 +79,7 @@ def waves_on_finite_volumes() -> Answer:
     ):
         for wick in (0.0, math.pi / 2):
             run = fp.evolve(equation, start, TIMES, grid=grid, wick=wick, scheme=VOLUMES, tol=FINE)
-            answer |= told(run, f"{type(grid.axes[0]).__name__}, angle {wick:.2f}: ")
+            answer |= reported(run, f"{type(grid.axes[0]).__name__}, angle {wick:.2f}: ")
     return answer
 
 
@@ -89,7 +89,7 @@ def a_wave_in_the_plane() -> Answer:
     answer: Answer = {}
     for wick in (0.0, math.pi / 2):
         run = fp.evolve(fp.Schrodinger(oscillator), shifted_wave, TIMES, grid=grid, wick=wick, tol=1e-11)
-        answer |= told(run, f"angle {wick:.2f}: ")
+        answer |= reported(run, f"angle {wick:.2f}: ")
     return answer
 
 
@@ -99,11 +99,11 @@ def a_wave_in_the_field_of_a_score() -> Answer:
     equation = fp.ScoreHamiltonian(lambda x: -x + 0.5 * jnp.stack([-x[1], x[0]]))
     run = fp.evolve(equation, shifted_wave, TIMES, grid=grid, tol=1e-11)
     line = fp.evolve(fp.ScoreHamiltonian(lambda x: -(x**3)), shifted_wave, TIMES, grid=WIDE, tol=1e-11)
-    return told(run, "plane: ") | told(line, "line: ")
+    return reported(run, "plane: ") | reported(line, "line: ")
 
 
 @problem(quick=True)
 def the_wave_and_the_score_of_a_process() -> Answer:
-    answer = told(fp.evolve(WELL.schrodinger(), shifted_wave, TIMES, grid=LINE, tol=FINE), "wave: ")
+    answer = reported(fp.evolve(WELL.schrodinger(), shifted_wave, TIMES, grid=LINE, tol=FINE), "wave: ")
     sampler = fp.ScoreHamiltonian(lambda x: -x).sampler()
-    return answer | told(fp.evolve(sampler, fp.Gaussian(0.5, 0.4), TIMES, grid=WIDE, tol=1e-11), "sampler: ")
+    return answer | reported(fp.evolve(sampler, fp.Gaussian(0.5, 0.4), TIMES, grid=WIDE, tol=1e-11), "sampler: ")

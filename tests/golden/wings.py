@@ -22,8 +22,8 @@ from golden.common import (
     Answer,
     axes_of,
     problem,
+    reported,
     section,
-    told,
 )
 
 # ------------------------------------------------------------------------------------------------ transport
@@ -218,14 +218,14 @@ def a_potential_of_your_own() -> Answer:
     grid = fp.Grid(fp.Line(-2.6, 2.6, 48), fp.Line(-3.2, 3.2, 48))
     observables = {"crossed": lambda x: x[0] > 0}
     run = fp.evolve(equation, fp.Gaussian([-1.0, 0.0], 0.05), [0.1, 1.0, 10.0], grid=grid, observables=observables)
-    return told(run) | {"gap": fp.spectrum(equation, grid, k=4).gap}
+    return reported(run) | {"gap": fp.spectrum(equation, grid, k=4).gap}
 
 
 @problem(tol=1e-9, loose={"relaxed: ": 3e-6})  # tol = 1e-6; the rest as fitted grids are
 def a_grid_that_is_left_out() -> Answer:
     steep = fp.FokkerPlanck(lambda x: (x[0] ** 2 - 1) ** 2, diffusion=0.1)
     relaxed = fp.evolve(steep, fp.Gaussian(-1.0, 0.05), [1.0, 10.0], tol=1e-6)
-    answer = told(relaxed, "relaxed: ") | axes_of(relaxed.grid, "relaxed grid: ")
+    answer = reported(relaxed, "relaxed: ") | axes_of(relaxed.grid, "relaxed grid: ")
     answer |= {"gap": fp.spectral_gap(steep), "law": fp.eyring_kramers(steep, relaxed.grid).gap}
     return answer | {"space error small": str(0 < relaxed.space_error < 1e-6)}
 
@@ -240,7 +240,7 @@ def a_potential_that_moves() -> Answer:
     driven = fp.evolve(fp.FokkerPlanck(force=lambda x: 2.0 + 0 * x), fp.Gaussian(0.5, 0.01), [0.1], grid=ring)
     start = lambda x: jnp.exp(-((x[0] - 1) ** 2) / 2)
     turned = fp.evolve(fp.Schrodinger(lambda x: x[0] ** 2 / 2), start, [math.pi], grid=grid, wick=math.pi / 2)
-    return told(moved, "moved: ") | told(driven, "driven: ") | told(turned, "turned: ")
+    return reported(moved, "moved: ") | reported(driven, "driven: ") | reported(turned, "turned: ")
 
 
 @problem(tol=1e-6)  # as all transports

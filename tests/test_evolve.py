@@ -1,4 +1,4 @@
-"""The door "where is the density at time t": checkpoints, observables, starts, statistics, and the answer elsewhere."""
+"""`fp.evolve`: checkpoints, observables, starts, statistics, and values on another grid."""
 
 import json
 from pathlib import Path
