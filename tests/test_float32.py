@@ -44,9 +44,9 @@ ground = lambda x: jnp.exp(-(x[0] ** 2) / 2)
 wave = fp.evolve(fp.Schrodinger(lambda x: x[0] ** 2 / 2), ground, [1.0], grid=grid, wick=np.pi / 2)
 assert wave.values.dtype == jnp.complex64
 assert abs(float(grid.integrate(jnp.abs(wave.values[0]) ** 2)) - np.pi**0.5) < 1e-4
-for function in (lambda: fp.evolve(well, start, [0.5], grid=grid, tol=1e-10), lambda: fp.spectrum(well, grid, tol=1e-10)):
+for call in (lambda: fp.evolve(well, start, [0.5], grid=grid, tol=1e-10), lambda: fp.spectrum(well, grid, tol=1e-10)):
     try:
-        function()
+        call()
     except ValueError as error:
         for word in ("tol = 1e-10", "float32", "jax_enable_x64", "float64"):
             assert word in str(error), str(error)

@@ -1,4 +1,4 @@
-"""Networks: Gaussian before training, smooth, confining whatever the parameters, and accepted by every public function."""
+"""Networks: Gaussian before training, smooth, confining for all parameters, accepted by every public function."""
 
 from typing import Any
 
