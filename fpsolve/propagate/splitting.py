@@ -39,11 +39,21 @@ class _Prepared(eqx.Module):
 
     - `rates`: of the masses along each axis, `(*rows, to, from)`
     - `weights`: of the grid; `lowest`: the lowest value of the potential term, 0 where there is none
+    - `options`: how the steps are chosen
     """
 
     rates: tuple[Array, ...]
     weights: Array
     lowest: Array
+    options: "_Options"
+
+
+class _Options(eqx.Module):
+    """The order and the number of steps of the method, and whether the rates balance in detail."""
+
+    order: int = eqx.field(static=True)
+    steps: int | None = eqx.field(static=True)
+    reversible: bool = eqx.field(static=True)
 
 
 class Splitting(Propagator):
@@ -60,7 +70,9 @@ class Splitting(Propagator):
     operations on a grid of n^2 points, once for each output time and attempt. It pays where the rates are so large that
     `Uniformization`, with q t products, takes hundreds of them a step. **Memory**: some ten times n fields an axis.
 
-    **Limits**: it is never chosen by itself. It is there because it keeps positivity exactly at any step, with order 2.
+    **Limits**: it is never chosen by itself; it is there because it keeps positivity exactly at any step, with order 2.
+    For a process that is not reversible, steps must resolve the relaxation along each axis: where 16384 of them do not,
+    the result says that the tolerance was not reached.
 
     **Raises**: `ValueError` for a spectral scheme, the wave p / sqrt(pi), a Wick angle, and a grid whose matrices would
     not fit. A wave of a Schrödinger equation in imaginary time is supported: its potential is part of the first axis.
@@ -105,7 +117,11 @@ class Splitting(Propagator):
         return reason
 
     def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
-        """Infinity, so that it is never chosen: on more than one axis it has not been compared with implicit steps."""
+        """Infinity: it is never chosen by itself.
+
+        Where rates are large enough that it would win, its axes relax within a step, and an irreversible process then
+        has an error that its own estimate does not see (`benchmarks/splitting.py`).
+        """
         return math.inf
 
     def keeps(self, spectral: bool) -> Keeps:
@@ -130,7 +146,8 @@ class Splitting(Propagator):
         if operator.potential_term is not None:
             lowest = jnp.min(operator.potential_term)
         rates = tuple(_rates(operator, i, lowest) for i in range(operator.grid.ndim))
-        return _Prepared(rates, weights, lowest)
+        options = _Options(self.order, self.steps, operator.log_sqrt_pi is not None)
+        return _Prepared(rates, weights, lowest, options)
 
     def apply(self, prepared: _Prepared, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
         """Each length from the one before, with its part of the tolerance."""
@@ -139,7 +156,7 @@ class Splitting(Propagator):
 
         def one(masses: Array, length: Array) -> Step:
             length_tol = tol * length / jnp.maximum(lengths[-1], jnp.finfo(lengths.dtype).tiny)
-            taken = Step(*_to_tolerance(self, prepared.rates, masses, length, length_tol))
+            taken = Step(*_to_tolerance(prepared.options, prepared.rates, masses, length, length_tol))
             return taken._replace(field=taken.field * jnp.exp(-prepared.lowest * length))
 
         # Masses instead of densities: the rates then move mass from node to node, and sums are exact.
@@ -192,31 +209,31 @@ class _Attempt(NamedTuple):
 
 @jax.custom_jvp
 def _to_tolerance(
-    method: Splitting, rates: tuple[Array, ...], masses: Array, length: Array, tol: Array
+    options: _Options, rates: tuple[Array, ...], masses: Array, length: Array, tol: Array
 ) -> tuple[Array, Array, Array]:
     """The masses after `length`, the steps taken in all attempts, and the estimated error."""
-    found = _search(method, rates, masses, length, tol)
+    found = _search(options, rates, masses, length, tol)
     return found.masses, found.calls, found.difference + found.rounding
 
 
 @_to_tolerance.defjvp
 def _(primals: Any, tangents: Any) -> Any:
     # The derivative of the attempt that was accepted: its number of steps is no function of the parameters.
-    method, rates, masses, length, tol = primals
-    found = _search(method, rates, masses, length, tol)
+    options, rates, masses, length, tol = primals
+    found = _search(options, rates, masses, length, tol)
 
     def run(rates: tuple[Array, ...], masses: Array, length: Array) -> Array:
-        return _attempt(method, rates, masses, length, found.count).masses
+        return _attempt(options, rates, masses, length, found.count).masses
 
     change = jax.jvp(run, (rates, masses, length), tuple(tangents[1:4]))[1]
     zero = jnp.zeros_like(found.calls)
     return (found.masses, found.calls, found.difference + found.rounding), (change, zero, zero)
 
 
-def _search(method: Splitting, rates: tuple[Array, ...], masses: Array, length: Array, tol: Array) -> _Attempt:
+def _search(options: _Options, rates: tuple[Array, ...], masses: Array, length: Array, tol: Array) -> _Attempt:
     """Attempts with more and more steps, until the difference of two runs is small enough."""
-    first = CONSTANTS.splitting_first_steps if method.steps is None else method.steps
-    most = CONSTANTS.splitting_max_steps if method.steps is None else method.steps
+    first = CONSTANTS.splitting_first_steps if options.steps is None else options.steps
+    most = CONSTANTS.splitting_max_steps if options.steps is None else options.steps
 
     def unfinished(now: _Attempt) -> Array:
         # Below its own rounding the difference says nothing.
@@ -225,13 +242,13 @@ def _search(method: Splitting, rates: tuple[Array, ...], masses: Array, length: 
 
     def another(now: _Attempt) -> _Attempt:
         # The error falls as count^-order.
-        growth = (CONSTANTS.splitting_safety * now.difference / tol) ** (1 / method.order)
+        growth = (CONSTANTS.splitting_safety * now.difference / tol) ** (1 / options.order)
         growth = jnp.clip(growth, CONSTANTS.splitting_smallest_growth, CONSTANTS.splitting_largest_growth)
         # Half as many steps must be a whole number, and for order 4 a quarter of them.
-        wanted = method.order * jnp.ceil(now.count * growth / method.order).astype(int)
+        wanted = options.order * jnp.ceil(now.count * growth / options.order).astype(int)
         count = jnp.where(now.count == 0, first, jnp.minimum(wanted, most))
         # Calls of all attempts are counted, also those that were not accurate enough.
-        taken = _attempt(method, rates, masses, length, count)
+        taken = _attempt(options, rates, masses, length, count)
         return taken._replace(calls=now.calls + taken.calls)
 
     zero = jnp.zeros((), masses.dtype)
@@ -240,7 +257,7 @@ def _search(method: Splitting, rates: tuple[Array, ...], masses: Array, length: 
     return jax.lax.while_loop(unfinished, another, nothing)
 
 
-def _attempt(method: Splitting, rates: tuple[Array, ...], masses: Array, length: Array, count: Array) -> _Attempt:
+def _attempt(options: _Options, rates: tuple[Array, ...], masses: Array, length: Array, count: Array) -> _Attempt:
     """`count` steps, compared with half as many: the coarser runs take the matrices of the finer ones, squared."""
     # Roundings of the squarings, and of the steps, which add up like a random walk.
     squarings = sum(doublings(each, length) for each in rates)
@@ -256,11 +273,35 @@ def _attempt(method: Splitting, rates: tuple[Array, ...], masses: Array, length:
         run, doubled = _strang(halves, count, masses)
         return (doubled, count // 2), run
 
-    runs = jax.lax.scan(level, (halves, count), None, 2 if method.order == 2 else 3)[1]
-    if method.order == 4:
+    runs = jax.lax.scan(level, (halves, count), None, 2 if options.order == 2 else 3)[1]
+    if options.order == 4:
         runs = runs[:-1] + (runs[:-1] - runs[1:]) / 3
     difference = jnp.sum(jnp.abs(runs[0] - runs[1])) / jnp.sum(jnp.abs(runs[0]))
+    if not options.reversible:
+        # Steps in which each axis relaxes completely have a fixed point of their own, which longer steps share: their
+        # difference is zero and says nothing. Where rates balance in detail this fixed point is the Gibbs density.
+        visible = length * _relaxation(rates, runs[0]) <= count
+        difference = jnp.where(visible, difference, jnp.inf)
     return _Attempt(runs[0], count, difference, rounding, (2 * count).astype(masses.dtype))
+
+
+def _relaxation(rates: tuple[Array, ...], masses: Array) -> Array:
+    """The rate at which mass relaxes along an axis, 1 / time: |d drift / dx|, averaged over the masses, at most.
+
+    With the drift v_j = h (up_j - down_j) at node j of cells of width h, dv / dx is the difference of up - down from one
+    node to the next.
+    """
+    found = []
+    for i, matrix in enumerate(rates):
+        n = masses.shape[i]
+        living = matrix[..., :n, :n]
+        up = jnp.diagonal(living, -1, -2, -1)
+        down = jnp.diagonal(living, 1, -2, -1)
+        drift = up[..., 1:] - down[..., :-1]  # at all nodes but the two at the ends
+        change = jnp.abs(jnp.diff(drift, axis=-1))
+        here = jnp.moveaxis(jnp.abs(masses), i, -1)[..., 1 : n - 2]
+        found.append(jnp.sum(change * here) / jnp.maximum(jnp.sum(here), jnp.finfo(masses.dtype).tiny))
+    return jax.lax.stop_gradient(jnp.max(jnp.stack(found)))
 
 
 def _strang(halves: tuple[Array, ...], count: Array, masses: Array) -> tuple[Array, tuple[Array, ...]]:
