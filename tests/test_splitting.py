@@ -56,9 +56,8 @@ def errors_by_count(order, grid=GRID, equation=SWIRL):
     truth = march(equation, grid, start, [1.0], fp.Dense()).values[0]
     prepared = method.prepare(fp.ScharfetterGummel().build(equation, grid, 0.0, jnp.float64, False), Picture.DENSITY)
     masses = prepared.weights * start
-    run = jax.jit(
-        lambda count: splitting._attempt(prepared.options, prepared.rates, masses, jnp.ones(()), count).masses
-    )
+    options, rates = prepared.options, prepared.rates
+    run = jax.jit(lambda count: splitting._attempt(options, rates, masses, jnp.ones(()), count).masses)
     return [float(distance(grid, run(count) / prepared.weights, truth)) for count in COUNTS]
 
 

@@ -288,8 +288,8 @@ def _attempt(options: _Options, rates: tuple[Array, ...], masses: Array, length:
 def _relaxation(rates: tuple[Array, ...], masses: Array) -> Array:
     """The rate at which mass relaxes along an axis, 1 / time: |d drift / dx|, averaged over the masses, at most.
 
-    With the drift v_j = h (up_j - down_j) at node j of cells of width h, dv / dx is the difference of up - down from one
-    node to the next.
+    With the drift v_j = h (up_j - down_j) at node j of cells of width h, dv / dx is the difference of up - down between
+    neighbouring nodes.
     """
     found = []
     for i, matrix in enumerate(rates):
