@@ -233,7 +233,7 @@ def test_the_lowest_level_comes_from_below_to_rounding(name):
     equation, axis = WAVES[name]
     prepared = Rational().prepare(build(equation, fp.Grid(axis)), Picture.GIBBS_WAVE)
     level = fp.spectrum(equation, fp.Grid(axis), 1, scheme=VOLUMES).values[0]
-    scale = float(jnp.max(prepared.up) + jnp.max(jnp.abs(prepared.excess)))
+    scale = float(jnp.max(prepared.up) + jnp.max(jnp.abs(prepared.killing_rate)))
     assert abs(float(prepared.lowest - level)) < 1e-14 * scale
 
 

@@ -166,8 +166,18 @@ def takes_time(f: Callable[..., Any]) -> bool:
     takes_time(lambda x, t: x[0] * t), takes_time(lambda x, a=2.0: a * x[0])  # True, False
     ```
     """
-    time_dependent = getattr(f, "time_dependent", None)
-    return time_dependent if isinstance(time_dependent, bool) else _time(f) != "none"
+    stated = stated_time_dependence(f)
+    return _time(f) != "none" if stated is None else stated
+
+
+def stated_time_dependence(f: Any) -> bool | None:
+    """The boolean attribute `time_dependent` of `f`; None where it has none."""
+    # `moves` is the name of version 0.1, which goes with the next release.
+    for name in ("time_dependent", "moves"):
+        value = getattr(f, name, None)
+        if isinstance(value, bool):
+            return value
+    return None
 
 
 def _time(f: Callable[..., Any]) -> Literal["none", "position", "keyword"]:

@@ -217,11 +217,11 @@ def diagnose(
 class ScoreAtData(eqx.Module):
     """A score of x and λ at the data's end of its path."""
 
-    score: TimeDependentScore
+    learned: TimeDependentScore
 
     def __call__(self, x: Point) -> Array:
         """s(x, λ) at the least λ at which a score is learned."""
-        return self.score(x, jnp.asarray(CONSTANTS.lambda_min, x.dtype))
+        return self.learned(x, jnp.asarray(CONSTANTS.lambda_min, x.dtype))
 
 
 class Gap(NamedTuple):

@@ -15,6 +15,7 @@ from jaxtyping import Array
 from ..core.checks import raise_value_error
 from ..core.types import Point
 from ..potential import Potential, takes_time
+from ..potential.base import stated_time_dependence
 
 
 class StaticScore(eqx.Module):
@@ -62,8 +63,8 @@ def as_score(model: Any) -> StaticScore | TimeDependentScore:
         allowed = "it must be a function of x, or of x and t"
         raise_value_error("score", model, allowed, "Give lambda x: ..., or a network.")
     # The signature does not tell for a network: its t has a default and is used only if the network is timed.
-    time_dependent = getattr(model, "time_dependent", None)
-    if not isinstance(time_dependent, bool):
+    time_dependent = stated_time_dependence(model)
+    if time_dependent is None:
         time_dependent = takes_time(own if callable(own) else model)
     return TimeDependentScore(model) if time_dependent else StaticScore(model)
 
