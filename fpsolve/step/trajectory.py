@@ -8,7 +8,7 @@ States are densities, or waves psi = p / sqrt(pi_t) relative to the Gibbs densit
 """
 
 import dataclasses
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,7 @@ class Trajectory(NamedTuple):
     error: Array
 
 
+@runtime_checkable
 class Checkpoint(Protocol):
     """Where a run keeps its states, so that a later call can resume it (`solve.checkpoint`)."""
 
@@ -50,6 +51,7 @@ class Checkpoint(Protocol):
         ...
 
 
+@runtime_checkable
 class ProgressBar(Protocol):
     """What shows the progress of a run."""
 
@@ -72,6 +74,7 @@ class Advanced(NamedTuple):
     prediction: Prediction
 
 
+@runtime_checkable
 class _Steps(Protocol):
     """The steps of one run: how a state is made, advanced and reported."""
 
