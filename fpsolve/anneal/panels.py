@@ -148,7 +148,7 @@ def _assemble(panels: list[_Panel]) -> Panels:
     return Panels(*(jax.device_put(array) for array in (edges, np.stack(padded, axis=1), logarithms)))
 
 
-def _chebyshev_sum(c: np.ndarray, x: np.ndarray) -> np.ndarray:
+def _chebyshev_sum(c: np.ndarray, x: np.ndarray | np.floating) -> np.ndarray:
     """sum_j c_j T_j(x) by Clenshaw's recurrence, `c` `(degree + 1, R, ...)`, x `(...)`."""
     b1, b2 = np.zeros_like(c[0]), np.zeros_like(c[0])
     for term in c[:0:-1]:

@@ -8,19 +8,22 @@ the ancestral sampler of DDPM. Pairs `(before, after)` stand for α and σ at λ
 References: Song, Meng and Ermon, DDIM (ICLR 2021), eq. 12 and 16; Ho, Jain and Abbeel, DDPM (NeurIPS 2020).
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import jax.numpy as jnp
 from jaxtyping import Array
 
+Pair: TypeAlias = Sequence[Any] | Array
 
-def step_variance(alphas: tuple[Any, Any], sigmas: tuple[Any, Any], noise: Any) -> Any:
+
+def step_variance(alphas: Pair, sigmas: Pair, noise: Any) -> Any:
     """The variance w of the noise of a step; of the shape of α, by numpy or by JAX."""
     ratio = sigmas[1] * alphas[0] / (alphas[1] * sigmas[0])
     return noise * sigmas[1] ** 2 * (1 - ratio**2)
 
 
-def step_mean(alphas: tuple[Any, Any], sigmas: tuple[Any, Any], variance: Any, x: Array, score: Array) -> Array:
+def step_mean(alphas: Pair, sigmas: Pair, variance: Any, x: Array, score: Array) -> Array:
     """The mean m(x) of a step at x, of any shape, from the score there, of the same shape."""
     # The maximum keeps the root real where rounding makes w a little larger than σ'².
     remaining = jnp.sqrt(jnp.maximum(sigmas[1] ** 2 - variance, 0))

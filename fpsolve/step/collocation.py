@@ -92,7 +92,7 @@ def integrate_adaptive(
     return done._replace(error=error + _rounding(problem, field, start))
 
 
-def _residual_tol(step_tol: Array, amplified: Array, dtype: Any) -> Array:
+def _residual_tol(step_tol: Array | float, amplified: Array, dtype: Any) -> Array:
     """The relative residual that an iteration may leave: its error in the density is `amplified` times larger."""
     return jnp.clip(
         CONSTANTS.residual_fraction * step_tol / amplified, 2 * jnp.finfo(dtype).eps, CONSTANTS.max_residual_tol
@@ -105,7 +105,7 @@ def _judge(
     taken: CollocationStep,
     after: Array,
     allowed: Array,
-    step_tol: Array,
+    step_tol: Array | float,
     amplified: Array,
 ) -> _Judgement:
     """Accept or reject a step that ends at `after`, up to which the error may be `allowed`.
