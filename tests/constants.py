@@ -34,7 +34,9 @@ class Constant:
         return [origin for origin in ORIGINS if origin in self.words.lower()]
 
     def changed(self, factor: float) -> Any:
-        """The value times a factor; a whole number stays one."""
+        """The value times a factor; a whole number stays one, and of what must be above 1 the excess is changed."""
+        if "above 1" in self.words:
+            return 1 + (self.value - 1) * factor
         if isinstance(self.value, int):
             return max(1, round(self.value * factor))
         return self.value * factor

@@ -193,6 +193,19 @@ def culprits(package: str, values: dict[str, Any], base: Answers, patch: pytest.
     return {name: why for half in halves for name, why in culprits(package, half, base, patch).items()}
 
 
+def test_the_constants_that_change_an_answer_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mutant: two constants of five change an answer, one of them makes it not a number."""
+    shifts = {"b": 1e-3, "d": np.nan}
+
+    def answers(package: str, ask: Any, patch: Any, **values: Any) -> Answers:
+        return {"static, answer": np.ones(3) + sum(shifts.get(name, 0.0) for name in values)}
+
+    monkeypatch.setitem(globals(), "answers_with", answers)
+    base = {"static, answer": np.ones(3)}
+    assert list(culprits("core", dict.fromkeys("abcde", 2.0), base, monkeypatch)) == ["b = 2", "d = 2"]
+    assert culprits("core", dict.fromkeys("ace", 2.0), base, monkeypatch) == {}
+
+
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 @pytest.mark.parametrize("package", sorted({c.package for c in free()}))
 def test_half_and_twice_a_free_choice_change_no_answer(package: str, factor: float, monkeypatch: Any) -> None:

@@ -12,8 +12,8 @@ class FitConstants:
     """Constants of `fit` that decide answers. Each says where its value comes from."""
 
     # Bounding boxes (`bounding_box`, `marginal_profile`). Depths are in units of log p.
-    # Depth of reference boxes beyond log(1 / tol): measured by `tests/test_constants.py`, half of it leaves 2.4e-9 of a
-    # double well at tol = 1e-8
+    # Depth of reference boxes beyond log(1 / tol): measured, with half of it the levels of a double well are off by
+    # 2.4e-9 and the fit at tol = 1e-8 is rejected
     reference_depth_margin: float = 14.0
     scan_nodes: tuple[int, ...] = (4097, 65, 33, 13, 9, 7)  # per axis, by dimension: a free choice, <= 1.2e5 points
     largest_half_width: float = 2.0**24  # beyond it an axis does not confine: a free choice
@@ -78,7 +78,7 @@ class FitConstants:
 
     # References, boxes and nodes (`search`). Fractions are of the tolerance.
     first_nodes: int = 48  # nodes of the first reference: a free choice
-    # Ratio of the nodes of successive references: derived, it must be above 1 and cost less than a factor of 2
+    # Ratio of the nodes of successive references: a free choice above 1
     reference_refinement: float = 1.4
     node_growth: float = 1.3  # ratio of nodes where the reference is too coarse in a longer box: a free choice
     most_nodes: int = 800  # of a reference, which is solved densely: a free choice, for cost
