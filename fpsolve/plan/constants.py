@@ -14,8 +14,9 @@ class PlanConstants:
     largest_peclet: float = 4.0  # a free choice
     # Nodes of an axis beyond which the matrices of a basis cost more than finer finite volumes.
     largest_spectral_axis: int = 512  # a free choice
-    # Nodes of a line on which a density is tried in a basis whatever its Peclet number: its matrix is exponentiated.
-    largest_matrix_axis: int = 640  # a free choice, the same as in `method_choice`
+    # Points up to which a density in a basis is evolved by its matrix, and on a line tried in one whatever its Peclet
+    # number. Powers of a matrix far from normal, which a Poisson sum would need, grow before they fall.
+    largest_matrix: int = 640  # a free choice: 640^3 operations are a fraction of a second
     # Units of rounding, relative to the size of a wave, by which a density computed from it is wrong.
     wave_rounding_units: float = 8.0  # a free choice
 

@@ -17,10 +17,7 @@ from ..propagate.rational import Rational
 from ..propagate.splitting import Splitting
 from ..propagate.uniformization import Uniformization
 from ..step.magnus import Magnus
-
-# Points up to which a density in a basis is evolved by its matrix: powers of a matrix far from normal, which a Poisson
-# sum would need, grow before they fall (a free choice: 640^3 operations are a fraction of a second).
-MATRIX_SIZE = 640
+from .constants import CONSTANTS
 
 
 def choose_propagator(kind: ProblemKind, work: WorkEstimate | None) -> tuple[Propagator, str]:
@@ -46,7 +43,7 @@ def choose_propagator(kind: ProblemKind, work: WorkEstimate | None) -> tuple[Pro
         stiff = Implicit(order=3)
         if stiff.cost(kind, work) < Uniformization().cost(kind, work):
             return stiff, f"L is not symmetric and a Poisson sum would take {work.exits:.0e} products"
-    if kind.spectral and kind.grid.size <= MATRIX_SIZE and double:
+    if kind.spectral and kind.grid.size <= CONSTANTS.largest_matrix and double:
         size = kind.grid.size
         return dense, f"the density is carried in a basis, and its matrix of {size} points is not normal"
     return Uniformization(), why

@@ -302,6 +302,6 @@ def _may_evolve_density_in_basis(sampled: SampledEquation, field: Array, times: 
     # Written with `not`, so that NaN is rejected.
     if not float(largest_short_fraction(field, sampled.solved)) < CONSTANTS.largest_defect:
         return False
-    if grid.ndim == 1 and grid.size <= CONSTANTS.largest_matrix_axis:
+    if grid.ndim == 1 and grid.size <= CONSTANTS.largest_matrix:
         return True
     return float(largest_peclet(equation, grid)) < CONSTANTS.largest_peclet
