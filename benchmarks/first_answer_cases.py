@@ -283,7 +283,7 @@ def pairs(ndim: int) -> dict[str, Any]:
 def correspondence_error(which: str, both: Any, ndim: int) -> float:
     """The difference of both sides, and that of the density from the exponential of the same volumes by numpy."""
     axes = truth.axes_of(both.grid)
-    start = truth.normal((-1.0, 0.0)[:ndim], 0.05)(axes)
+    start = truth.normal_averages((-1.0, 0.0)[:ndim], 0.05, axes)
     right = truth.volumes_evolved(pairs(ndim)[which], axes, start, (0.1, 1.0))
     return max(float(np.max(both.difference)), truth.l1(both.density, right))
 

@@ -37,7 +37,7 @@ from .solve.solution import Solution
 
 # Compilation, and failures
 from .core.compilation_cache import compilation_cache
-from .core.result import NumericalFailure
+from .core.result import AccuracyWarning, NumericalFailure
 from .core.late import register
 from ._renamed import RENAMED, install
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from importlib.metadata import version
 
     # Rare events
+    from .solve.field import Field
     from .solve.hitting import committor, mean_first_passage_time
     from .solve.kramers import eyring_kramers, EyringKramers
 
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
 
 # The public names of each module that is imported at first use, so that `import fpsolve` stays quick.
 _PUBLIC_NAMES = {
+    "solve.field": ("Field",),
     "solve.hitting": ("committor", "mean_first_passage_time"),
     "solve.kramers": ("eyring_kramers", "EyringKramers"),
     "theorem": ("theorems", "verify", "Certificate"),
@@ -98,6 +100,7 @@ register("io", lambda: import_module(f"{__name__}.io"))
 
 __all__ = [
     "Absorbing",
+    "AccuracyWarning",
     "Certificate",
     "Chebyshev",
     "Correspondence",
@@ -107,6 +110,7 @@ __all__ = [
     "Driven",
     "Estimate",
     "EyringKramers",
+    "Field",
     "FokkerPlanck",
     "Gaussian",
     "GaussianMixture",

@@ -7,7 +7,7 @@ import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -82,12 +82,22 @@ def readers(held: Any) -> Iterator[tuple[Any, str]]:
             yield from ((module, name) for name, value in vars(module).items() if value is held)
 
 
-def answers_with(package: str, ask: Callable[[], Answers], patch: Any, **values: Any) -> Answers:
-    """What `ask` finds with constants of a package changed, compiled anew."""
-    held = importlib.import_module(f"fpsolve.{package}.constants").CONSTANTS
+class Change(NamedTuple):
+    """Another value of one constant of a package."""
+
+    package: str
+    name: str
+    value: Any
+
+
+def answers_with(changes: list[Change], ask: Callable[[], Answers], patch: Any) -> Answers:
+    """What `ask` finds with some constants changed, compiled anew."""
     with patch.context() as context:
-        for module, name in list(readers(held)):
-            context.setattr(module, name, dataclasses.replace(held, **values))
+        for package in {change.package for change in changes}:
+            held = importlib.import_module(f"fpsolve.{package}.constants").CONSTANTS
+            values = {change.name: change.value for change in changes if change.package == package}
+            for module, name in list(readers(held)):
+                context.setattr(module, name, dataclasses.replace(held, **values))
         forget_programs()
         jax.clear_caches()
         return ask()

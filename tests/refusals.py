@@ -26,11 +26,15 @@ MOVING = fp.FokkerPlanck(lambda x, t: (x[0] - t) ** 2 / 2)
 
 
 def refused(question: Callable[[], Any], *words: str) -> str:
-    """Ask, and look at the refusal: a `ValueError` "name = value: what is allowed. What to do." that holds `words`."""
+    """Ask, and look at the refusal: a `ValueError` "name = value: what is allowed. What to do." that holds `words`.
+
+    The value is shown in one line, and without addresses in memory."""
     with pytest.raises(ValueError, match=r": .+\. ") as caught:
         question()
     message = str(caught.value)
     assert FORM.fullmatch(message), message
+    assert "\n" not in message, message
+    assert " at 0x" not in message, message
     assert [word for word in words if word not in message] == [], message
     return message
 

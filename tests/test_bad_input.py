@@ -35,6 +35,10 @@ EVOLVES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "initial with NaN": (lambda: ask(initial=with_value(NAN)), ("initial", "nan", "x = (-1.25,)")),
     "initial infinite": (lambda: ask(initial=with_value(INF)), ("initial", "inf")),
     "initial negative": (lambda: ask(initial=with_value(-0.5)), ("initial", "-0.5", "at least zero", "-1.25")),
+    "initial negative beyond rounding": (
+        lambda: ask(initial=with_value(-1e-3)),
+        ("initial", "-0.001", "at least zero"),
+    ),
     "initial of mass zero": (lambda: ask(initial=np.zeros(16)), ("initial", "mass")),
     "initial complex": (lambda: ask(initial=FIELD + 0j), ("initial", "complex128", "real")),
     "initial None": (lambda: ask(initial=None), ("initial", "None")),
@@ -172,10 +176,22 @@ def test_a_diffusion_is_refused_on_the_grid(diffusion: Any, words: tuple[str, ..
     refused(lambda: ask(fp.FokkerPlanck(fp.Harmonic(), diffusion), fp.Gaussian(0.0, 0.5), grid=PLANE), *words)
 
 
-@pytest.mark.parametrize("diffusion", [0.0, -1.0, NAN, INF, [1.0, 0.0], [1.0, NAN], "1", None, True, 1j, [[1.0]], []])
+def test_a_diffusion_that_depends_on_time_is_refused_for_that() -> None:
+    refused(lambda: fp.FokkerPlanck(fp.Harmonic(), lambda x, t: 1 + t), "diffusion", "time", "lambda x: D(x, t)")
+    fp.FokkerPlanck(fp.Harmonic(), lambda x, a=2.0: a + x[0] ** 2)
+
+
+@pytest.mark.parametrize(
+    "diffusion", [0.0, -1.0, NAN, INF, [1.0, -1.0], [0.0, 0.0], [1.0, NAN], "1", None, True, 1j, [[1.0]], []]
+)
 @pytest.mark.parametrize("equation", [fp.FokkerPlanck, fp.Schrodinger])
 def test_a_diffusion_is_refused_when_given(equation: Any, diffusion: Any) -> None:
     refused(lambda: equation(fp.Harmonic(), diffusion), "diffusion", repr(diffusion)[:3])
+
+
+def test_a_diffusion_may_vanish_along_an_axis_of_a_process_only() -> None:
+    assert fp.FokkerPlanck(fp.Harmonic(), [1.0, 0.0]).without_diffusion == (1,)
+    refused(lambda: fp.Schrodinger(fp.Harmonic(), [1.0, 0.0]), "diffusion", "positive")
 
 
 @pytest.mark.parametrize("wrong", [3.0, "harmonic", [1.0, 2.0], np.ones(4)])

@@ -103,7 +103,7 @@ def test_a_damaged_program_is_compiled_again_without_a_word(tmp_path: Path) -> N
 def test_a_folder_that_cannot_be_used_is_refused(name: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     before = jax.config.values["jax_compilation_cache_dir"]
-    with pytest.raises(ValueError, match=f"^folder = '.*': {words}.*Give a folder"):
+    with pytest.raises(ValueError, match=f"^folder = '.*: {words}.*Give a folder"):
         fp.compilation_cache(str(tmp_path / name) if name else "")
     assert jax.config.values["jax_compilation_cache_dir"] == before
 

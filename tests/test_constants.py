@@ -1,6 +1,5 @@
 """Every constant says where its value comes from; half and twice a free choice give the same answers to tolerance."""
 
-import dataclasses
 import numbers
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
-from constants import Answers, Constant, answers_with, comments, constants
+from constants import Answers, Change, Constant, answers_with, comments, constants
 from fpsolve.anneal.velocity import velocity
 
 CONSTANTS = constants()
@@ -123,33 +122,15 @@ def scored() -> Answers:
     return {"gap": np.asarray(found.gap), "sampled gap": np.asarray(estimate.value)}
 
 
-@dataclasses.dataclass(frozen=True)
-class Battery:
-    """Questions whose answers the constants of a package may change by `tol` of the largest value at most."""
-
-    ask: tuple[Callable[[], Answers], ...]
-    tol: float = 1e-5
-
-    def answers(self) -> Answers:
-        return {f"{ask.__name__}, {name}": value for ask in self.ask for name, value in ask().items()}
-
-
-BATTERIES = {
-    "core": Battery((static,)),
-    "grid": Battery((static,)),
-    "potential": Battery((static,)),
-    "path": Battery((transported,)),
-    "equation": Battery((static,)),
-    "operator": Battery((static, moving)),
-    "linear": Battery((static, levels, rare)),
-    "propagate": Battery((static,)),
-    "step": Battery((moving,)),
-    "eigen": Battery((levels,)),
-    "plan": Battery((static, fitted)),
-    "fit": Battery((fitted,)),
-    "solve": Battery((levels, rare)),
-    "anneal": Battery((transported,), 1e-3),
-    "score": Battery((scored,), 0.1),  # statistics of 800 samples: the gap has a standard error of some 5 %
+# What the constants of all packages may change of each set of answers, relative to the largest value of an answer.
+TOLERANCES: dict[Callable[[], Answers], float] = {
+    static: 1e-5,
+    moving: 1e-5,
+    levels: 1e-5,
+    fitted: 1e-5,
+    rare: 1e-5,
+    transported: 1e-3,
+    scored: 0.1,  # statistics of 800 samples: the gap has a standard error of some 5 %
 }
 
 
@@ -167,48 +148,53 @@ def test_comments_are_read_above_and_beside_a_field() -> None:
 def free() -> list[Constant]:
     """The numbers that are free choices and no whole structure such as a sequence."""
     numeric = [c for c in CONSTANTS if isinstance(c.value, numbers.Real) and not isinstance(c.value, bool)]
-    return [c for c in numeric if "free choice" in c.origins and c.package in BATTERIES]
+    return [c for c in numeric if "free choice" in c.origins]
 
 
-def deviations(package: str, values: dict[str, Any], base: Answers, patch: pytest.MonkeyPatch) -> list[str]:
+def deviations(
+    ask: Callable[[], Answers], changes: list[Change], base: Answers, patch: pytest.MonkeyPatch
+) -> list[str]:
     """The answers that change by more than the tolerance with these values, or the error that they cause."""
-    battery = BATTERIES[package]
     try:
-        found = answers_with(package, battery.answers, patch, **values)
+        found = answers_with(changes, ask, patch)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:  # a deviation like any other
         return [f"{type(error).__name__}: {error}"[:200]]
     apart = {name: np.max(np.abs(found[name] - value)) / np.max(np.abs(value)) for name, value in base.items()}
-    return [f"{name} changes by {size:.1e}" for name, size in apart.items() if not size <= battery.tol]
+    return [f"{name} changes by {size:.1e}" for name, size in apart.items() if not size <= TOLERANCES[ask]]
 
 
-def culprits(package: str, values: dict[str, Any], base: Answers, patch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+def culprits(
+    ask: Callable[[], Answers], changes: list[Change], base: Answers, patch: pytest.MonkeyPatch
+) -> dict[str, list[str]]:
     """The constants that change an answer by themselves, found by halving the set of those that are changed."""
-    found = deviations(package, values, base, patch)
+    found = deviations(ask, changes, base, patch)
     if not found:
         return {}
-    if len(values) == 1:
-        return {f"{name} = {value:g}": found for name, value in values.items()}
-    names = list(values)
-    halves = ({name: values[name] for name in part} for part in (names[: len(names) // 2], names[len(names) // 2 :]))
-    return {name: why for half in halves for name, why in culprits(package, half, base, patch).items()}
+    if len(changes) == 1:
+        (package, name, value) = changes[0]
+        return {f"{package}.{name} = {value:g}": found}
+    middle = len(changes) // 2
+    halves = changes[:middle], changes[middle:]
+    return {name: why for half in halves for name, why in culprits(ask, half, base, patch).items()}
 
 
 def test_the_constants_that_change_an_answer_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mutant: two constants of five change an answer, one of them makes it not a number."""
     shifts = {"b": 1e-3, "d": np.nan}
 
-    def answers(package: str, ask: Any, patch: Any, **values: Any) -> Answers:
-        return {"static, answer": np.ones(3) + sum(shifts.get(name, 0.0) for name in values)}
+    def answers(changes: list[Change], ask: Any, patch: Any) -> Answers:
+        return {"answer": np.ones(3) + sum(shifts.get(change.name, 0.0) for change in changes)}
 
     monkeypatch.setitem(globals(), "answers_with", answers)
-    base = {"static, answer": np.ones(3)}
-    assert list(culprits("core", dict.fromkeys("abcde", 2.0), base, monkeypatch)) == ["b = 2", "d = 2"]
-    assert culprits("core", dict.fromkeys("ace", 2.0), base, monkeypatch) == {}
+    base = {"answer": np.ones(3)}
+    change = lambda names: [Change("core", name, 2.0) for name in names]
+    assert list(culprits(static, change("abcde"), base, monkeypatch)) == ["core.b = 2", "core.d = 2"]
+    assert culprits(static, change("ace"), base, monkeypatch) == {}
 
 
-@pytest.mark.parametrize("factor", [0.5, 2.0])
-@pytest.mark.parametrize("package", sorted({c.package for c in free()}))
-def test_half_and_twice_a_free_choice_change_no_answer(package: str, factor: float, monkeypatch: Any) -> None:
-    base = answers_with(package, BATTERIES[package].answers, monkeypatch)
-    values = {c.name: c.changed(factor) for c in free() if c.package == package}
-    assert culprits(package, values, base, monkeypatch) == {}
+@pytest.mark.parametrize("ask", TOLERANCES, ids=lambda ask: ask.__name__)
+def test_half_and_twice_a_free_choice_change_no_answer(ask: Callable[[], Answers], monkeypatch: Any) -> None:
+    base = answers_with([], ask, monkeypatch)
+    for factor in (0.5, 2.0):
+        changes = [Change(c.package, c.name, c.changed(factor)) for c in free()]
+        assert culprits(ask, changes, base, monkeypatch) == {}

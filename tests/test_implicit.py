@@ -240,3 +240,13 @@ def test_what_does_not_suit_is_refused():
     method, made = Implicit(), operator(VOLUMES, CASES["line"][0], LINE)
     with pytest.raises(ValueError, match="Wick"):
         method.apply(method.prepare(made, Picture.DENSITY), jnp.ones(32), jnp.ones(1), jnp.asarray(1e-3), 0.5)
+
+
+def test_a_start_beyond_the_range_of_its_wave_is_evolved_as_a_density():
+    """A well of 10^6 D at the edge of the box, turned, and a start that is wide beside it: it relaxes to the bottom."""
+    potential = lambda x: 1e5 * (3 * (x[0] + x[1]) ** 2 + (x[0] - x[1]) ** 2)
+    grid = fp.Grid(fp.Line(-1.0, 1.0, 16), fp.Line(-1.0, 1.0, 16))
+    found = fp.evolve(fp.FokkerPlanck(potential), fp.Gaussian(0.3, 0.02), [1.0], grid=grid, check=False)
+    assert isinstance(found.stats["method"], str) and "Implicit" in found.stats["method"]
+    assert int(found.code) == 0
+    np.testing.assert_allclose(np.sum(np.asarray(found.values[0, 7:9, 7:9])) * grid.axes[0].unit ** 2, 1, atol=1e-6)

@@ -8,6 +8,7 @@ import pytest
 
 import fpsolve as fp
 from fpsolve.eigen.supersymmetric_gap import line_gap, partner_mode
+from fpsolve.eigen.tunnel_splitting import tunnel_splitting
 from fpsolve.linear.recurrence import recurrence_by_scan, recurrence_by_tree
 from fpsolve.operator import EdgeOperator
 
@@ -176,3 +177,24 @@ def test_the_whole_matrix_would_not_do():
     )
     h = jax.jit(jax.vmap(operator.hamiltonian))(jnp.eye(128))
     assert abs(np.linalg.eigvalsh(np.asarray(h))[1]) > 1e-20
+
+
+@pytest.mark.parametrize(("zeta", "reach"), [(0.05, 3.6), (7.5e-4, 5.8)])
+def test_a_tunnel_splitting_is_that_of_razavy(zeta, reach):
+    """Truth: E_1 - E_0 = 4 zeta for V = (zeta cosh 2x - 2)^2 and D = 1."""
+    equation = fp.Schrodinger(lambda x: (zeta * jnp.cosh(2 * x[0]) - 2) ** 2, 1.0)
+    found = tunnel_splitting(equation, fp.Line(-reach, reach, 64), 0.0)
+    assert found is not None
+    assert float(found.gap) == pytest.approx(4 * zeta, rel=1e-9)
+    assert abs(float(found.gap) / (4 * zeta) - 1) <= 3 * float(found.error) + 1e-13
+
+
+def test_a_splitting_below_rounding_has_its_digits():
+    """x^4 - 15 x^2: 1.949e-10 beside levels of -56; x^4 - 30 x^2: 8.516e-32, which no difference of levels holds."""
+    modes = fp.spectrum(fp.Schrodinger(lambda x: x[0] ** 4 - 15 * x[0] ** 2, 1.0), fp.Grid(fp.Line(-6.0, 6.0, 128)), 2)
+    assert float(modes.gap) == pytest.approx(1.949492e-10, rel=1e-6)
+    assert 0 < float(modes.gap_error) < 1e-6 * float(modes.gap)
+    tilted = fp.Schrodinger(lambda x: x[0] ** 4 - 15 * x[0] ** 2 + 1e-9 * x[0], 1.0)
+    modes = fp.spectrum(tilted, fp.Grid(fp.Line(-6.0, 6.0, 128)), 2)
+    # No symmetry gives the balance of these wells: the difference of two levels is told with its error.
+    assert modes.splitting is None and float(modes.gap_error) > 1e-6 * float(modes.gap)

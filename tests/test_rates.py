@@ -204,6 +204,20 @@ def test_eyring_kramers_of_a_double_well():
     assert 2 * missing[1] - missing[0] == pytest.approx(3 / 8, abs=2e-3)
 
 
+@pytest.mark.parametrize(("sigma", "n"), [(0.01, 96), (0.01, 1000), (0.1, 400)])
+def test_eyring_kramers_of_a_noisy_table_says_smooth_and_that_works(sigma, n):
+    x = np.linspace(-2.2, 2.2, 120)
+    noisy = 2 * (x**2 - 1) ** 2 + sigma * np.random.default_rng(3).standard_normal(120)
+    grid = fp.Grid(fp.Line(-2.0, 2.0, n))
+    with pytest.raises(ValueError, match=r'fp\.Sampled\(\.\.\., smooth="gcv"\)'):
+        eyring_kramers(fp.FokkerPlanck(fp.Sampled(x, noisy), 0.4), grid)
+    law = eyring_kramers(fp.FokkerPlanck(fp.Sampled(x, noisy, smooth="gcv"), 0.4), grid)
+    exact = eyring_kramers(fp.FokkerPlanck(lambda y: 2 * (y[0] ** 2 - 1) ** 2, 0.4), grid)
+    # The curvatures have errors of some ten per cent, the energies of sigma / D only.
+    assert 0.5 < float(law.gap / exact.gap) < 2
+    np.testing.assert_allclose(law.barriers, exact.barriers, atol=sigma)
+
+
 def test_eyring_kramers_of_a_ring_and_of_a_plane():
     """Truth: two saddles between two wells of a ring; in the plane the stiffness of a channel drops out."""
     ring = eyring_kramers(fp.FokkerPlanck(fp.Cosine(1.0, 2.0), 0.1), fp.Grid(fp.Periodic(0.0, 2 * np.pi, 64)))
@@ -292,3 +306,23 @@ def test_an_edge_is_cut_where_the_set_begins():
     last = int(np.sum(inside)) - 1
     assert share[last] == pytest.approx((np.asarray(grid.nodes[0])[last + 1] - LEFT) / 0.1, abs=1e-6)
     assert np.all(np.delete(share, last) == 1)
+
+
+def test_a_target_that_may_never_be_reached_takes_for_ever() -> None:
+    # Nothing moves left of the origin, and the drift leads there.
+    line = fp.Grid(fp.Line(-2.0, 2.0, 40))
+    stuck = fp.FokkerPlanck(None, lambda x: jnp.where(x[0] < 0, 0.0, 1.0), force=lambda x: -1 + 0 * x)
+    tau = fp.mean_first_passage_time(stuck, line, lambda x: x[0] > 0.9)
+    outside = np.asarray(line.nodes[0]) < 0.9
+    assert np.all(np.isinf(np.asarray(tau.values)[outside])) and np.all(np.asarray(tau.values)[~outside] == 0)
+    # One axis does not diffuse: what starts outside of the target never moves towards it.
+    plane = fp.Grid(fp.Line(-2.0, 2.0, 12), fp.Line(-2.0, 2.0, 12))
+    frozen = fp.FokkerPlanck(lambda x: jnp.sum(x**2), [1.0, 0.0])
+    tau = fp.mean_first_passage_time(frozen, plane, lambda x: x[1] > 0.9)
+    assert np.all(np.isinf(np.asarray(tau.values)[:, np.asarray(plane.nodes[1]) < 0.9]))
+
+
+def test_a_time_beyond_the_range_of_numbers_is_a_named_failure() -> None:
+    line = fp.Grid(fp.Line(-2.0, 2.0, 40))
+    with pytest.raises(fp.NumericalFailure, match="not_finite"):
+        fp.mean_first_passage_time(fp.FokkerPlanck(lambda x: (x[0] ** 2 - 1) ** 2, 1e-3), line, lambda x: x[0] > 0.9)

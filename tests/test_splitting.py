@@ -151,7 +151,7 @@ def test_rounding_that_grows_into_a_rate_is_caught(monkeypatch):
 
 
 def test_a_step_that_is_not_symmetric_is_caught(monkeypatch):
-    one_sided = lambda halves, count, u: (lie(halves, count, u), tuple(map(positive.squared, halves)))
+    one_sided = lambda options, halves, count, u: (lie(halves, count, u), tuple(map(positive.squared, halves)))
     jax.clear_caches()
     monkeypatch.setattr(splitting, "_strang", one_sided)
     errors = errors_by_count(2)

@@ -12,12 +12,13 @@ are |H^{-1} f|, |H^{-1/2} f|, |f| / Δ and |H^{1/2} f| / Δ^{3/2}, since |H^{1/2
     (d)  <=  (c) / sqrt(Δ)  <=  (a)  <=  (b)      at every λ, with equality where f is a mode of rate Δ.
 
 All are interpolated between Chebyshev nodes, in panels that are divided where the path changes quickly or where two
-levels cross (`panels`).
+levels cross (`panels`). Their errors follow from companion grids, at lambdas between those nodes (`along_errors`).
 
 References: theorem T21 of this library; Sivak and Crooks, Phys. Rev. Lett. 108 (2012) 190602 (c).
 """
 
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -25,49 +26,46 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
+from ..core.arrays import as_array
 from ..core.checks import check_finite_number, is_concrete, raise_value_error
 from ..core.program import full_precision
+from ..core.result import AccuracyWarning
 from ..core.types import Real
 from ..equation import FokkerPlanck
 from ..grid import Grid
-from ..operator import ScharfetterGummel, Scheme, Spectral
-from ..operator.base import sample_equation
 from ..path import Driven
 from ..path.mix import Identity
-from ..plan import choose_scheme
-from ..solve.spectrum import spectrum
-from .coarsen_grid import coarsen_grid
+from .along_errors import Computed, largest_error, second_look, single_look, table_of
 from .constants import CONSTANTS
-from .costs import Costs, Motion, grid_costs, line_costs, motion_on
-from .gibbs import gibbs_density
+from .costs import Motion
+from .gibbs import box_points, sample_energies
 from .panels import Panels, interpolate
+from .path_solver import Solved, motions, path_solver
+from .pieces import smooth_pieces
+from .rates import Rates, rates_of
 from .read import ContentCache, content_key, read_path
 
-# The results of the last paths: a schedule and the transport that follows it need the same one.
-_cache = ContentCache()
+REMEDY = "Take a wider box or, on a ring and on more than one axis, more nodes."
 
-
-class Rates(NamedTuple):
-    """The gap Δ of H, `drive` |ell| in L2(π), and the four costs, at λ of any shape.
-
-    A cost is the square root of g; a schedule minimises int g (dλ/dt)^2 dt. `wasserstein` and `exact` are None if they
-    were not computed.
-    """
-
-    gap: Any
-    drive: Any
-    bound: Any
-    score: Any
-    wasserstein: Any
-    exact: Any
+# The tables of the last paths and their errors: a schedule and the transport that follows it need the same ones.
+_tables, _errors = ContentCache(), ContentCache()
 
 
 class Along(eqx.Module):
-    """The result of `along`: `lambdas` `(M,)` at which it computed, and the relative `error` of those values."""
+    """The result of `along`.
+
+    - `at(lam)`: the gap and the costs; `lambdas` `(M,)`: where they were computed
+    - `errors`: their estimated whole errors at `lambdas`, as `Rates` of `(M,)`, each in the units of its value; NaN
+      where they could not be estimated
+    - `error`: the largest error, relative: of a gap to itself, of a cost to the largest one on the path
+    - `checked`: whether the errors are those of a second look, and not what one run shows
+    """
 
     panels: Panels
     lambdas: Array
     error: Array
+    errors: Rates
+    checked: bool = eqx.field(static=True)
 
     @property
     def solved(self) -> bool:
@@ -79,8 +77,13 @@ class Along(eqx.Module):
         """The gap and the costs at λ in [0, 1], of any shape; `jit`, `vmap` and `grad` work."""
         # Concrete values are interpolated by numpy, which compiles nothing.
         if is_concrete(self, lam):
-            return jax.device_put(_rates(self.panels.evaluate(np.asarray(lam))[0]))
-        return _rates(self.panels(lam))
+            return jax.device_put(rates_of(self.panels.evaluate(np.asarray(lam))[0]))
+        return rates_of(self.panels(lam))
+
+    def gap_error(self, lam: Any) -> Array:
+        """The error of the gap at concrete λ, of any shape, between those at `lambdas`."""
+        found = np.interp(np.asarray(lam), np.asarray(self.lambdas), np.asarray(self.errors.gap))
+        return as_array(found, self.errors.gap.dtype)
 
     def with_slopes(self, lam: np.ndarray) -> tuple[Rates, Rates]:
         """The values of `at` at concrete λ, and their derivatives in λ, as numpy arrays."""
@@ -88,18 +91,11 @@ class Along(eqx.Module):
         gap = values[0]
         gap_slope, _, drive_slope, score_drive_slope, *more = slopes
         wasserstein, exact = more or (None, None)
-        rates = _rates(values)
+        rates = rates_of(values)
         # The quotient rule in a form without drive' / drive: the drive is 0 where a path is constant.
         bound = drive_slope / gap - rates.bound * gap_slope / gap
         score = score_drive_slope / gap**1.5 - 1.5 * rates.score * gap_slope / gap
         return rates, Rates(gap_slope, drive_slope, bound, score, wasserstein, exact)
-
-
-def _rates(rows: Any) -> Rates:
-    """The rates from the rows of the interpolated table: see `_tabulate`."""
-    gap, _, drive, score_drive, *more = rows
-    wasserstein, exact = more or (None, None)
-    return Rates(gap, drive, drive / gap, score_drive / gap**1.5, wasserstein, exact)
 
 
 def interpolation_tol(grid: Grid) -> float:
@@ -109,18 +105,27 @@ def interpolation_tol(grid: Grid) -> float:
 
 @full_precision
 def along(
-    path: Callable[[Any], Any], *, grid: Grid, diffusion: Any = 1.0, tol: Real = 1e-8, costs: bool = True
+    path: Callable[[Any], Any],
+    *,
+    grid: Grid,
+    diffusion: Any = 1.0,
+    tol: Real | None = None,
+    costs: bool = True,
+    check: bool = True,
 ) -> Along:
     """The spectral gap and the costs of moving at every λ of a path.
 
     **Arguments**: `path`, λ in [0, 1] to a potential; `grid` that holds all Gibbs densities on it (on one closed axis
     only its ends count, and in more dimensions fewer nodes are taken where those suffice); `diffusion` D; `tol`, the
-    relative error of the interpolation; `costs=False` leaves out the two that need H^{-1}. **Returns** an `Along`.
-    **Raises** `ValueError`, with the λ, where the path is not confining, where its gap closes, or if it never moves.
+    relative error of the interpolation, 1e-8; `costs=False` leaves out the two that need H^{-1}; `check` solves on two
+    companion grids as well, between the lambdas of the interpolation, so that `errors` are whole; False takes what one
+    run shows of them, which is a rough guide. **Returns** an `Along`. **Raises** `ValueError`, with the λ, where the
+    path is not confining, where its gap closes, or if it never moves. **Warns** (`fp.AccuracyWarning`) of errors above
+    a tol that was given, or above 1e-2.
 
     **Keeps**: the order of the four costs; on one closed axis all digits of a small gap. **Cost**: 20 to 100 lambdas;
-    for each of them some milliseconds on a line, and in two dimensions a gap and a linear solve.
-    **Reference**: theorem T21 of this library; Rezakhani et al., Phys. Rev. Lett. 103 (2009) 080502.
+    for each of them some milliseconds on a line, and in two dimensions a gap and a linear solve; three times that with
+    `check`. **Reference**: theorem T21 of this library; Rezakhani et al., Phys. Rev. Lett. 103 (2009) 080502.
 
     ```python
     import fpsolve as fp
@@ -130,6 +135,18 @@ def along(
     gap = along(path, grid=fp.Grid(fp.Line(-8.0, 8.0, 64)), tol=1e-6).at(0.5).gap  # 1
     ```
     """
+    found = compute_along(path, grid, diffusion, CONSTANTS.path_tol if tol is None else tol, costs, check)
+    # What one run shows is too rough a guide for a warning. An error that is not known is NaN, and exceeds nothing.
+    limit = CONSTANTS.warned_path_error if tol is None else float(tol)
+    if found.checked and float(found.error) > limit:
+        message = f"the relative error of the gap or of a cost is about {float(found.error):.1e}, above {limit:.1e}."
+        # The frames of this function and of its wrapper lie between here and the user's call.
+        warnings.warn(f"{message} {REMEDY}", AccuracyWarning, stacklevel=3)
+    return found
+
+
+def compute_along(path: Any, grid: Any, diffusion: Any, tol: Any, costs: bool = True, check: bool = False) -> Along:
+    """The same for functions that report its errors as their own, or not at all: nothing is warned of."""
     if not callable(path):
         raise_value_error(
             "path", path, "it must be callable, lambda -> potential", "Give fp.Mix(start, end) or a function."
@@ -152,52 +169,66 @@ def along(
     equation.require_reversible(grid, "a path of Gibbs densities")
     # The key holds what the functions compute: a changed closure is another key.
     key = content_key(equation, grid, float(tol), costs)
-    found = _cache.get(key)
-    if found is None:
-        found = _along(path, equation, grid, float(tol), costs)
-        _cache.put(key, found)
-    return found
+    computed = _tables.get(key)
+    if computed is None:
+        computed = _compute(path, equation, grid, float(tol), costs)
+        _tables.put(key, computed)
+    errors, checked = errors_along(key, computed, check)
+    lambdas, panels = computed.lambdas, computed.panels
+    error = largest_error(rates_of(panels.evaluate(lambdas)[0]), errors)
+    lambdas, error, errors = jax.device_put((lambdas, np.asarray(error, lambdas.dtype), errors))
+    return Along(panels, lambdas, error, errors, checked)
 
 
-def _along(path: Any, equation: FokkerPlanck, grid: Grid, tol: float, costs: bool) -> Along:
-    """The same after validation; `equation` has λ for its time."""
+def errors_along(key: Any, computed: Computed, check: bool) -> tuple[Rates, bool]:
+    """The errors by a second look, or what one run shows of them, and whether they are of a second look."""
+    if not check:
+        return single_look(computed), False
+    errors = _errors.get(key)
+    if errors is None:
+        errors = second_look(computed)
+        _errors.put(key, errors)
+    return errors, True
+
+
+def _compute(path: Any, equation: FokkerPlanck, grid: Grid, tol: float, costs: bool) -> Computed:
+    """The table of a path after validation; `equation` has λ for its time."""
+    edges = path_pieces(equation, grid)
     first = np.linspace(0, 1, CONSTANTS.first_lambdas)
-    _check_path(path, equation, grid, first)
-
-    # How gaps and costs are computed: by chains of cells on one closed axis, else by a scheme on the grid.
-    if grid.ndim == 1 and grid.axes[0].boundary == "no_flux":
-        compute = lambda lambdas: _line_rows(equation, grid, lambdas)
-    else:
-        scheme = _path_scheme(equation, grid)
-        if scheme.spectral:
-            grid = coarsen_grid(equation, grid, first[:: len(first) // 4], CONSTANTS.path_wave_tol)
-        compute = lambda lambdas: _grid_rows(equation, scheme, grid, lambdas, costs)
+    # The middles of all pieces besides: an excursion of the path may be short.
+    middles = (edges[1:] + edges[:-1]) / 2
+    _check_path(path, equation, grid, np.unique(np.concatenate([first, middles])) if len(edges) > 2 else first)
+    solver = path_solver(equation, grid, costs)
 
     # `interpolate` controls its own error only; those of the interpolated values are collected here.
-    errors: list[float] = []
+    algebra: dict[float, float] = {}
+    seen: dict[float, float] = {}
 
     def rows(lambdas: np.ndarray) -> np.ndarray:
-        gaps, second, found = compute(lambdas)
-        errors.extend(map(float, found.error))
-        return _tabulate(path, lambdas, gaps, second, found, costs)
+        found = solver.solve(lambdas)
+        algebra.update(zip(lambdas.tolist(), np.asarray(found.costs.error).tolist(), strict=True))
+        seen.update(zip(lambdas.tolist(), found.seen.tolist(), strict=True))
+        return _tabulate(path, lambdas, found, costs)
 
-    panels, lambdas = interpolate(rows, tol)
-    return Along(panels, jax.device_put(lambdas), jax.device_put(np.asarray(max(errors), lambdas.dtype)))
+    powers = np.asarray([0.0, 0.0, 1.0, 1.5, 0.0, 0.0])  # as the costs are made of these rows (`rates_of`)
+    panels, lambdas = interpolate(rows, tol, edges, powers if costs else powers[:4])
+    of_algebra, of_one_run = (np.asarray([column[lam] for lam in lambdas.tolist()]) for column in (algebra, seen))
+    return Computed(panels, lambdas, of_algebra, of_one_run, tol, solver)
 
 
-def _tabulate(
-    path: Any, lambdas: np.ndarray, gaps: np.ndarray, second: np.ndarray, found: Costs, costs: bool
-) -> np.ndarray:
-    """The table to interpolate, `(R, M)`: the gap, the level above it, drive, score_drive and, with `costs`, length and
-    exact. A `ValueError` where the gap closes or a cost is not finite."""
-    for lam, gap in zip(lambdas, gaps, strict=True):
+def path_pieces(equation: FokkerPlanck, grid: Grid) -> np.ndarray:
+    """Edges of intervals of λ, the time of `equation`, on which the potential changes smoothly, from 0 to 1."""
+    points = box_points(grid)
+    return smooth_pieces(lambda lambdas: sample_energies(equation, points, lambdas), np.asarray([0.0, 1.0]))
+
+
+def _tabulate(path: Any, lambdas: np.ndarray, found: Solved, costs: bool) -> np.ndarray:
+    """The table to interpolate, `(R, M)`. A `ValueError` where the gap closes or a cost is not finite."""
+    for lam, gap in zip(lambdas, found.gap, strict=True):
         if not (np.isfinite(gap) and gap > CONSTANTS.min_gap):
             cure = "Keep the barrier finite, or end the path before it."
             raise_value_error("path", path, f"the gap closes at lambda = {lam:.6g}", cure)
-    rows = [gaps, second, found.drive, found.score_drive]
-    if costs:
-        rows += [found.length, found.exact]
-    table = np.stack(rows)
+    table = table_of(found, costs)
     not_finite = lambdas[~np.all(np.isfinite(table), axis=0)]
     if len(not_finite):
         allowed = f"its speed is not finite at lambda = {not_finite[0]:.6g}"
@@ -208,7 +239,7 @@ def _tabulate(
 def _check_path(path: Any, equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray) -> None:
     """A `ValueError` for a path that does not confine, or never moves."""
     speed = 0.0
-    for lam, motion in zip(lambdas, _motions(equation, grid, lambdas), strict=True):
+    for lam, motion in zip(lambdas, motions(equation, grid, lambdas), strict=True):
         found = _confinement(grid, motion)
         if not np.isfinite(found.peak) or found.boundary > CONSTANTS.max_boundary_density:
             finite = np.isfinite(found.peak)
@@ -219,18 +250,6 @@ def _check_path(path: Any, equation: FokkerPlanck, grid: Grid, lambdas: np.ndarr
     # A smaller speed is rounding.
     if speed < np.finfo(float).eps:
         raise_value_error("path", path, "its Gibbs density never moves", "Let the potential depend on lambda.")
-
-
-def _motions(equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray) -> Iterator[Motion]:
-    """The motion at each λ in turn, as numpy arrays `(*shape)`."""
-    # Batches of one size, so that one compiled program serves all, and small enough for memory.
-    batch = len(lambdas) if len(lambdas) == CONSTANTS.first_lambdas else CONSTANTS.sample_batch
-    batch = max(1, min(batch, CONSTANTS.max_samples // grid.size))
-    padded = np.concatenate([lambdas, np.full(-len(lambdas) % batch, lambdas[-1])]).reshape(-1, batch)
-    for start, part in zip(range(0, len(lambdas), batch), padded, strict=True):
-        motion = jax.tree.map(np.asarray, motion_on(equation, grid, part))
-        for k in range(min(batch, len(lambdas) - start)):
-            yield Motion(*(values[k] for values in motion))
 
 
 class Confinement(NamedTuple):
@@ -258,41 +277,3 @@ def _confinement(grid: Grid, motion: Motion) -> Confinement:
     # Where the mass is 0, ell may be infinite.
     mean = lambda u: np.sum(np.where(mass > 0, mass * u, 0)) / np.sum(mass)
     return Confinement(peak, boundary, float(np.sqrt(mean((ell - mean(ell)) ** 2))))
-
-
-def _line_rows(equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray) -> tuple[np.ndarray, np.ndarray, Costs]:
-    """Gaps, the gaps again as second levels (levels do not cross on a line), and costs, `(M,)`."""
-    found = line_costs(equation, grid.axes[0], lambdas)
-    return found.gap, found.gap, found
-
-
-def _grid_rows(
-    equation: FokkerPlanck, scheme: Scheme, grid: Grid, lambdas: np.ndarray, solves: bool
-) -> tuple[np.ndarray, np.ndarray, Costs]:
-    """Gaps, the levels above them and costs, `(M,)`, at one λ after the other."""
-    gaps, second, rows = [], [], []
-    for lam, motion in zip(lambdas, _motions(equation, grid, lambdas), strict=True):
-        at = jax.device_put(np.asarray(lam))
-        # The ground state, the gap, and the level above it, which may cross the gap.
-        modes = spectrum(equation, grid, 3, t=at, scheme=scheme)
-        levels, errors = np.asarray(modes.values), np.asarray(modes.errors)
-        gap, error = float(levels[1]), float(errors[1])
-        gaps.append(gap if gap > error else 0.0)  # a gap below its own error counts as closed
-        second.append(float(levels[2]))
-        samples = sample_equation(scheme, equation, grid, at, True) if solves else None
-        costs = Costs(*map(float, grid_costs(motion, samples, scheme, grid, solves)))
-        # The relative error of the gap, which all costs contain.
-        rows.append(costs._replace(error=max(costs.error, error / max(gap, error))))
-    found = Costs(*(np.asarray(column) for column in zip(*rows, strict=True)))
-    return np.asarray(gaps), np.asarray(second), found
-
-
-def _path_scheme(equation: FokkerPlanck, grid: Grid) -> Scheme:
-    """One scheme for the whole path: `Spectral` if it is chosen at the start, in the middle and at the end."""
-    # A change of scheme on the way would be a jump, on which the interpolation would never converge.
-    for lam in (0.0, 0.5, 1.0):
-        at = jax.device_put(np.asarray(lam))
-        start = gibbs_density(equation, grid, at)
-        if not choose_scheme(equation, grid, None, start, at[None], 1e-10).scheme.spectral:
-            return ScharfetterGummel()
-    return Spectral()

@@ -65,6 +65,18 @@ class ScheduleSamples(NamedTuple):
         return np.interp(self.lambdas, self.path_lambdas, values)
 
 
+class Features(NamedTuple):
+    """Where a path and its schedule change quickly (`pieces`).
+
+    - `lambdas` `(L + 1,)` and `times` `(P + 1,)`: edges of intervals on which the potential is smooth
+    - `jump`: the first time at which the potential jumps, or None
+    """
+
+    lambdas: np.ndarray
+    times: np.ndarray
+    jump: float | None
+
+
 class Bounds(NamedTuple):
     """Upper bounds `(T,)` on TV by theorem, the bound on KL, and for each infinite bound the reason in words."""
 
@@ -82,6 +94,38 @@ class Bounds(NamedTuple):
         words = names[last] if np.isfinite(rows[last, -1]) else "none: " + "; ".join(self.why.values())
         return np.min(rows, axis=0), words
 
+    def at(self, positions: np.ndarray | slice) -> "Bounds":
+        """The same at some of the times."""
+        rows = {name: row[positions] for name, row in self.total_variation.items()}
+        return Bounds(rows, self.relative_entropy[positions], self.why)
+
+    def checked(
+        self, total_variation: np.ndarray, relative_entropy: np.ndarray, errors: tuple[np.ndarray, np.ndarray]
+    ) -> "Bounds":
+        """The bounds without those that lie below the distances `(T,)` of the run, beyond the `errors` of these.
+
+        A theorem is true, but its constants are computed from samples, which may have missed a feature of the path. A
+        bound that is violated once is not trusted at any time.
+        """
+        of_variation, of_entropy = errors
+        rows, why = dict(self.total_variation), dict(self.why)
+        entropy = self.relative_entropy
+        # An unknown error excuses nothing.
+        rounding = CONSTANTS.bound_rounding * np.finfo(total_variation.dtype).eps
+        smallest_entropy = relative_entropy - np.nan_to_num(of_entropy) - rounding
+        smallest_variation = total_variation - np.nan_to_num(of_variation) - rounding
+        # A bound may be an equality: its own integration has an error, too.
+        slack = 1 + CONSTANTS.bound_integration_tol
+        false_entropy = bool(np.any(slack * entropy < smallest_entropy))
+        if false_entropy:
+            entropy = np.full_like(entropy, np.inf)
+        for name, row in self.total_variation.items():
+            of_entropy_bound = name.startswith(("T16", "T17"))
+            if np.any(slack * row < smallest_variation) or (false_entropy and of_entropy_bound):
+                rows[name] = np.full_like(row, np.inf)
+                why[name] = f"{name} was below the distance of the run: its constants miss a feature of the path"
+        return Bounds(rows, entropy, why)
+
 
 def bound_transport(
     path: Any,
@@ -92,9 +136,12 @@ def bound_transport(
     rates: Callable[[Any], Any],
     start: Start,
     score_error: float,
+    features: Features | None = None,
 ) -> Bounds:
     """All bounds at `times` `(T,)`; `rates(lam)` gives gap, drive and the cost "wasserstein" at each lambda."""
-    samples = _sample_schedule(path, schedule, diffusion, grid, times, rates, score_error)
+    if features is not None and features.jump is not None:
+        return _no_bound_after(features.jump, times)
+    samples = _sample_schedule(path, schedule, diffusion, grid, times, rates, score_error, features)
     costs = rates(samples.lambdas)
     total_variation: dict[str, np.ndarray] = {}
     why: dict[str, str] = {}
@@ -118,6 +165,13 @@ def bound_transport(
     if not np.all(np.isfinite(action)):
         why[ACTION] = "the action bound needs a finite KL(pi|p) at the start"
     return Bounds(total_variation, entropy, why)
+
+
+def _no_bound_after(jump: float, times: np.ndarray) -> Bounds:
+    """Infinite bounds: every theorem takes a potential that is differentiable in time."""
+    infinite = np.full(len(times), np.inf)
+    name = "T15 to T17"
+    return Bounds({name: infinite}, infinite, {name: f"the potential jumps at t = {jump:.6g}"})
 
 
 def bound_counterdiabatic(schedule: Any, times: np.ndarray, rates: Callable[[Any], Any], start: Start) -> Bounds:
@@ -160,12 +214,18 @@ def _sample_schedule(
     times: np.ndarray,
     rates: Callable[[Any], Any],
     score_error: float,
+    features: Features | None,
 ) -> ScheduleSamples:
     """The constants of the path, and the schedule on a mesh that is fine enough for all of them."""
     schedule = read_schedule(schedule)
     path_lambdas = np.linspace(0, 1, CONSTANTS.bound_lambdas)
-    constants = path_constants(read_path(path, grid.ndim), diffusion, grid, path_lambdas)
-    mesh = _mesh(times, [c.rate for c in constants], np.asarray(rates(path_lambdas).gap))
+    marks = np.zeros(0)
+    # A smooth path needs no other places than the even ones.
+    if features is not None:
+        path_lambdas = np.union1d(path_lambdas, _within(features.lambdas))
+        marks = _within(features.times)
+    constants = _constants_in_batches(read_path(path, grid.ndim), diffusion, grid, path_lambdas)
+    mesh = _mesh(times, marks, [c.rate for c in constants], np.asarray(rates(path_lambdas).gap))
     lambdas = np.clip(np.asarray(follow(schedule, mesh)[0]), 0, 1)
     # A schedule that is clipped to [0, 1] has no derivative at its ends: the speed is taken just inside.
     margin, total = CONSTANTS.schedule_end_margin, float(schedule.total)
@@ -180,6 +240,24 @@ def _sample_schedule(
         reported=np.searchsorted(mesh, times),
         score_error=score_error,
     )
+
+
+def _within(edges: np.ndarray) -> np.ndarray:
+    """Places inside each interval between `edges`, both ends besides, but just inside; none for one interval alone."""
+    if len(edges) <= 2:
+        return np.zeros(0)
+    # At an edge a function may have a kink: each side gets a value of its own.
+    margin = CONSTANTS.schedule_end_margin * (edges[-1] - edges[0])
+    inner = [np.linspace(a + margin, b - margin, CONSTANTS.piece_places) for a, b in itertools.pairwise(edges)]
+    return np.concatenate(inner)
+
+
+def _constants_in_batches(path: Any, diffusion: Any, grid: Grid, lambdas: np.ndarray) -> list[PathConstants]:
+    """The constants at `lambdas`, in batches of one size, so that one compiled program serves any number of them."""
+    batch = CONSTANTS.bound_lambdas
+    padded = np.concatenate([lambdas, np.full(-len(lambdas) % batch, lambdas[-1])]).reshape(-1, batch)
+    found = [constants for part in padded for constants in path_constants(path, diffusion, grid, part)]
+    return found[: len(lambdas)]
 
 
 def _variation(entropy: np.ndarray) -> np.ndarray:
@@ -243,14 +321,15 @@ def _bound_by_action(samples: ScheduleSamples, length: np.ndarray, start: float)
     return start + _integrate(samples.mesh, np.zeros_like(power), power, 0.0)[samples.reported]
 
 
-def _mesh(times: np.ndarray, rates: list[float], gaps: np.ndarray) -> np.ndarray:
-    """All reported times and sufficiently many between them, with an even number of intervals between neighbours."""
+def _mesh(times: np.ndarray, marks: np.ndarray, rates: list[float], gaps: np.ndarray) -> np.ndarray:
+    """All reported times, all `marks` before the last, and sufficiently many between them, with an even number of
+    intervals between neighbours."""
     # The solution varies on the scale of the fastest decay.
     fastest = max(max(rates), float(np.max(gaps)))
     end = float(times[-1])
     steps = max(CONSTANTS.min_bound_steps, int(np.ceil(CONSTANTS.steps_per_decay_time * fastest * end)))
     length = end / steps
-    edges = np.unique(np.concatenate([[0.0], times]))
+    edges = np.unique(np.concatenate([[0.0], times, marks[marks < end]]))
     pieces = []
     for a, b in itertools.pairwise(edges):
         # Simpson's rule takes intervals in equal pairs.

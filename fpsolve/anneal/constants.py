@@ -28,6 +28,12 @@ class AnnealConstants:
     steps_per_decay_time: int = 40  # steps of the integration of a bound for each e-folding: a free choice
     min_bound_steps: int = 2000  # the fewest steps of the integration of a bound: a free choice
 
+    piece_places: int = 17  # places in each interval between features, as many as its polynomial has nodes: derived
+
+    # relative error of the integration of a bound: measured, 1e-9 to 1e-6 on the equalities of tests/anneal
+    bound_integration_tol: float = 1e-5
+    bound_rounding: float = 64.0  # units of rounding of a distance that do not count: a free choice
+
     # curvature
     shells: tuple[float, ...] = (1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0, 32.0, 64.0)  # half boxes: a free choice
     shell_directions: int = 64  # random directions in which points beyond the box are taken: a free choice
@@ -44,6 +50,8 @@ class AnnealConstants:
     schedule_path_tol: float = 1e-8  # interpolation error along a path, on one axis: a free choice
     schedule_path_tol_2d: float = 1e-5  # the same on more axes, where each lambda costs seconds: a free choice
     path_wave_tol: float = 1e-7  # relative amplitude that a coarser grid may leave out of a wave: a free choice
+    path_tol: float = 1e-8  # interpolation error along a path where none is given: a free choice
+    warned_path_error: float = 1e-2  # error that is warned of where no tol was given: a free choice
     min_gap: float = 1e-300  # a smaller gap cannot be told from zero: derived from the smallest normal float64
 
     # costs
@@ -100,6 +108,49 @@ class AnnealConstants:
     refinement_tol: float = 1e-5  # relative tolerance of each: a free choice
     refinement_iterations: int = 2000  # the most iterations of each: a free choice
     min_refinement_gain: float = 0.5  # a residual reduced by less is at rounding: a free choice
+
+    # work
+    # Polynomials through 8, 6 and 4 nodes are compared: derived, the smallest number whose three are at least cubics.
+    work_nodes: int = 8
+    work_rounding: float = 16.0  # units of rounding of the largest power, in its integral: a free choice
+    work_refinements: int = 3  # runs with more times, where the work is not yet as accurate as `tol`: a free choice
+    refined_fractions: tuple[float, ...] = (0.0625, 0.25, 0.5)  # where an interval is divided: a free choice
+    graded_ratio: float = 0.25  # of an interval after a breakpoint to the next: a free choice
+    graded_decays: float = 4.0  # how much faster than the gap a transient may decay: a free choice
+
+    # run_times
+    # nodes stay so far from a breakpoint, whose place has an error of its own, as a part of the run: a free choice
+    breakpoint_margin: float = 1e-8
+    jump_share: float = 0.75  # a difference across a kink is half of that across twice its surroundings: a free choice
+    time_rounding: float = 64.0  # units of rounding of the last time within which two times are one: a free choice
+    traced_panels: int = 16  # panels of a run under a transformation, if few times are requested: a free choice
+    many_panels: int = 48  # panels above which each has fewer nodes: a free choice
+    traced_nodes: tuple[int, int] = (3, 6)  # nodes of Gauss in each of many and of few panels: a free choice
+    traced_steps: int = 1200  # steps of a whole run under a transformation: a free choice
+    min_traced_interval: int = 4  # steps between two of its times: derived, the fewest that `Magnus` takes
+    traced_tol: float = 1e-6  # default `tol` under a transformation, where no step can be repeated: a free choice
+    # part of `tol` that each interval of such a run gets, since their errors add up: a free choice
+    traced_tol_fraction: float = 0.02
+    traced_kinks: int = 16  # kinks of a schedule that are looked for under a transformation: a free choice
+    kink_directions: int = 2  # random derivatives of a schedule that are searched for kinks: a free choice
+    kink_samples: int = 8192  # times at which kinks are searched for: a free choice
+    kink_neighbours: int = 3  # neighbours with which a second difference is compared: derived, a kink makes three large
+    kink_outstanding: float = 8.0  # how many times larger than its neighbours it must be: a free choice
+    kink_cuts: int = 16  # parts into which an interval with a kink is cut, again and again: a free choice
+    kink_levels: int = 12  # cuts, each to 1/8: derived, 8^-12 of an interval is below rounding
+
+    # pieces
+    feature_samples: int = 8192  # irregular samples of a function; a narrower feature can be missed: a free choice
+    feature_points: int = 48  # points of space at which a potential is sampled for its features: a free choice
+    feature_batch: int = 1024  # times or lambdas sampled at once, for one compiled program: a free choice
+    feature_degree: int = 16  # degree of the polynomial that must agree with the samples: a free choice
+    feature_tol: float = 1e-5  # of the variation of a function: disagreement that means a feature: a free choice
+    feature_rounding: float = 256.0  # units of rounding of a value that are no feature: a free choice
+    feature_margin: float = 1e-9  # of half an interval: nodes stay so far inside, off its breakpoints: a free choice
+    min_feature: float = 1e-7  # of the whole: a shorter interval is not divided: a free choice
+    max_pieces: int = 2048  # intervals, above which a function counts as rough everywhere: a free choice
+    root_iterations: int = 60  # of a contraction by less than 1/2 each: derived, 2^-60 is below rounding
+    negligible_cost: float = 1e-9  # of the largest cost: a smaller one needs no relative accuracy: a free choice
 
     # schedule
     gauss_points: int = 12  # nodes of the quadrature of a cost on one interval: a free choice

@@ -84,45 +84,50 @@ def motion_on(equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray) -> Motion
 
 
 def line_costs(equation: FokkerPlanck, axis: Axis, lambdas: np.ndarray) -> Costs:
-    """The costs and the gap at `lambdas` `(M,)` between the ends of a closed axis, whose own nodes are not used.
+    """The costs and the gap at `lambdas` `(M,)` between the ends of a closed axis of equal cells.
 
+    The shortest of the chains has the cells of the axis, and each other one twice as many as the one before.
     **Keeps**: relative accuracy, however small the gap. **Cost**: some ten products with the kernel of the longest
     chain, O(n) each; forty where two levels are close.
     """
-    nodes = np.concatenate([Line(axis.lower, axis.upper, n).nodes for n in CONSTANTS.chain_cells])
+    cells = tuple(axis.n * (n // CONSTANTS.chain_cells[0]) for n in CONSTANTS.chain_cells)
+    nodes = np.concatenate([Line(axis.lower, axis.upper, n).nodes for n in cells])
     # Batches of one size, so that one compiled program serves any number of lambdas.
     padding = np.full(-len(lambdas) % CONSTANTS.chain_batch, lambdas[-1])
     batches = np.concatenate([lambdas, padding]).reshape(-1, CONSTANTS.chain_batch)
-    rows = [_line_batch(equation, axis, nodes, batch) for batch in batches]
+    rows = [_line_batch(equation, axis.length, cells, nodes, batch) for batch in batches]
     return Costs(*(np.concatenate(column)[: len(lambdas)] for column in zip(*rows, strict=True)))
 
 
-def _line_batch(equation: FokkerPlanck, axis: Axis, nodes: np.ndarray, lambdas: np.ndarray) -> Costs:
+def _line_batch(
+    equation: FokkerPlanck, length: float, cells: tuple[int, ...], nodes: np.ndarray, lambdas: np.ndarray
+) -> Costs:
     motion = sample_motion(equation, (nodes,), nodes[:1], lambdas)
-    length = np.asarray(axis.length, float)
-    costs, gap_error = _chain_costs(motion, equation.diffusion, length, CONSTANTS.few_lanczos_steps)
+    arguments = (motion, equation.diffusion, np.asarray(length, float), cells)
+    costs, gap_error = _chain_costs(*arguments, CONSTANTS.few_lanczos_steps)
     # Where levels nearly cross, a few steps do not separate them.
     if not np.all(np.asarray(gap_error) < CONSTANTS.max_gap_error):
-        costs, _ = _chain_costs(motion, equation.diffusion, length, EIGEN.lanczos_steps)
+        costs, _ = _chain_costs(*arguments, EIGEN.lanczos_steps)
     return Costs(*(np.asarray(column) for column in costs))
 
 
 # A quick program: without optimisations it is compiled in 0.2 seconds instead of 1.8, and takes a sixth longer to run
 # (measured).
 @quick_program
-def _chain_costs(motion: Motion, diffusion: Any, length: Any, steps: int) -> tuple[Costs, Array]:
+def _chain_costs(
+    motion: Motion, diffusion: Any, length: Any, cells: tuple[int, ...], steps: int
+) -> tuple[Costs, Array]:
     """The costs `(M,)`, and the error of each gap that more Lanczos steps might reduce.
 
-    `motion` is sampled at the nodes of all chains, one chain after the other, `(M, sum of chain_cells)`.
+    `motion` is sampled at the nodes of all chains, one chain after the other, `(M, sum of cells)`.
     """
-    cells = CONSTANTS.chain_cells
     widths = length / jnp.asarray(cells, float)
     used = jnp.arange(cells[-1]) < jnp.asarray(cells)[:, None]
     make_chains = jax.vmap(jax.vmap(_make_chain, (0, 0, 0, None)), (0, None, None, None))
-    chains = make_chains(_pad_chains(motion.log_gibbs, LOG_ZERO), used, widths, diffusion)
+    chains = make_chains(_pad_chains(motion.log_gibbs, cells, LOG_ZERO), used, widths, diffusion)
 
     # The norms, extrapolated to zero cell width.
-    ell, steepness = _pad_chains(motion.ell, 0.0), _pad_chains(motion.steepness, 0.0)
+    ell, steepness = _pad_chains(motion.ell, cells, 0.0), _pad_chains(motion.steepness, cells, 0.0)
     norms = jax.vmap(jax.vmap(_chain_norms))(chains, ell, steepness)
     limits, norm_errors = jax.vmap(extrapolate)(norms)
     drive, score_drive, size, exact = jnp.maximum(limits, 0).T
@@ -136,9 +141,8 @@ def _chain_costs(motion: Motion, diffusion: Any, length: Any, steps: int) -> tup
     return Costs(jnp.exp(log_limit), drive, score_drive, size, exact, error), gap_error
 
 
-def _pad_chains(values: Array, fill: float) -> Array:
-    """`(M, sum of chain_cells)` as `(M, chains, cells of the longest)`, padded with `fill`."""
-    cells = CONSTANTS.chain_cells
+def _pad_chains(values: Array, cells: tuple[int, ...], fill: float) -> Array:
+    """`(M, sum of cells)` as `(M, chains, cells of the longest)`, padded with `fill`."""
     parts = jnp.split(values, np.cumsum(cells)[:-1], axis=1)
     padded = []
     for part in parts:

@@ -70,8 +70,10 @@ def _constants_at(diffusion: float, coarse: Grid, inside: int, samples: PathSamp
     """The constants at one lambda; the first `inside` points are those of the coarse grid."""
     shell_size = CONSTANTS.shell_directions + 2 * coarse.ndim
     ell = samples.driving - samples.mean
-    sup_decrease = _supremum(-ell[:inside], -ell[inside:], shell_size)
-    lipschitz = _supremum(samples.steepness[:inside], samples.steepness[inside:], shell_size)
+    # ell is a number, and its slope one over a length.
+    sup_decrease = _supremum(-ell[:inside], -ell[inside:], shell_size, 1.0)
+    slope = 1 / max(axis.length for axis in coarse.axes)
+    lipschitz = _supremum(samples.steepness[:inside], samples.steepness[inside:], shell_size, slope)
     convexity = float(np.min(samples.least_curvature))
     # A convex potential needs no decomposition into V + b.
     if convexity > 0:
@@ -125,16 +127,17 @@ def _points(grid: Grid) -> np.ndarray:
     return np.stack(np.meshgrid(*(axis.nodes for axis in grid.axes), indexing="ij"), axis=-1).reshape(-1, grid.ndim)
 
 
-def _supremum(near: np.ndarray, far: np.ndarray, shell_size: int) -> float:
+def _supremum(near: np.ndarray, far: np.ndarray, shell_size: int, unit: float) -> float:
     """The largest value; infinite where it is not finite or still grows outwards.
 
-    `far` holds the values beyond the box, shell by shell of `shell_size` values.
+    `far` holds the values beyond the box, shell by shell of `shell_size` values; growth is relative to the values
+    and `unit`.
     """
     largest = float(np.max(near))
     # Growth is measured between the last two shells, relative to the value there.
     if far.size:
         shells = np.max(far.reshape(-1, shell_size), axis=1)
-        growth = CONSTANTS.unbounded_growth * (1 + abs(shells[-2]))
+        growth = CONSTANTS.unbounded_growth * (unit + abs(shells[-2]))
         if not np.all(np.isfinite(shells)) or shells[-1] > max(largest, shells[-2]) + growth:
             return np.inf
         largest = max(largest, float(np.max(shells)))

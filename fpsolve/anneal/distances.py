@@ -33,6 +33,19 @@ def relative_entropy(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jnp) ->
     return integral(xp.where(close, gibbs * h**2 * series, direct), grid, xp)
 
 
+def relative_entropy_slope(density: Any, log_gibbs: Any, xp: Any = jnp) -> Any:
+    """log(p / pi), `(..., *shape)`: the change of KL per change of p; 0 where p or pi has underflowed."""
+    positive = (density > 0) & (log_gibbs > xp.log(xp.finfo(density.dtype).tiny))
+    return xp.where(positive, xp.log(xp.where(positive, density, 1)) - xp.where(positive, log_gibbs, 0), 0)
+
+
+def deviation(density: Any, f: Any, grid: Grid, xp: Any = jnp) -> Any:
+    """The standard deviation of `f` `(..., *shape)` under a density, `(...)`."""
+    p = xp.maximum(density, 0)
+    mean = integral(p * f, grid, xp)
+    return xp.sqrt(xp.maximum(integral(p * f**2, grid, xp) - mean**2, 0))
+
+
 def total_variation(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jnp) -> Any:
     """TV(p, pi), `(...)`."""
     return integral(xp.abs(density - xp.exp(log_gibbs)), grid, xp) / 2

@@ -4,11 +4,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from ..core.program import sampling_program
 from ..equation import FokkerPlanck
 from ..grid import Grid
+from .constants import CONSTANTS
+from .pieces import irregular_points
 
 
 @sampling_program
@@ -29,3 +32,24 @@ def log_sqrt_pi_and_rate(equation: FokkerPlanck, grid: Grid, t: Any) -> tuple[Ar
     t = jnp.asarray(t)
     log_sqrt_pi, change = jax.jvp(lambda s: equation.log_sqrt_pi(grid, s), (t,), (jnp.ones_like(t),))
     return log_sqrt_pi, 2 * change
+
+
+def box_points(grid: Grid) -> np.ndarray:
+    """Irregular points in the box of a grid, `(P, d)`, at which a moving potential is sampled for its features."""
+    lower = np.asarray([axis.lower for axis in grid.axes])
+    upper = np.asarray([axis.upper for axis in grid.axes])
+    return irregular_points(lower, upper, CONSTANTS.feature_points)
+
+
+def sample_energies(equation: FokkerPlanck, points: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """U at `points` `(P, d)` and `times` `(T,)`, `(T, P)`."""
+    # Batches of one size, so that one compiled program serves any number of times.
+    batch = CONSTANTS.feature_batch
+    padded = np.concatenate([times, np.full(-len(times) % batch, times[-1])]).reshape(-1, batch)
+    rows = [np.asarray(_sample_energies(equation, points, part)) for part in padded]
+    return np.concatenate(rows)[: len(times)]
+
+
+@sampling_program
+def _sample_energies(equation: FokkerPlanck, points: Any, times: Any) -> Array:
+    return jax.vmap(lambda t: jax.vmap(lambda x: equation.energy(x, t))(points))(times)

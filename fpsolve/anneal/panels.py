@@ -12,6 +12,7 @@ its zero is the crossing. The second level serves for nothing else: its error is
 Reference: Trefethen, Approximation Theory and Approximation Practice (2019), chapters 3 and 8.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -89,24 +90,38 @@ class _Panel(NamedTuple):
     logarithms: np.ndarray
 
 
-def interpolate(rows: Callable[[np.ndarray], np.ndarray], tol: float) -> tuple[Panels, np.ndarray]:
+def interpolate(
+    rows: Callable[[np.ndarray], np.ndarray], tol: float, edges: np.ndarray, powers: np.ndarray
+) -> tuple[Panels, np.ndarray]:
     """Interpolate R functions on [0, 1] to a relative error `tol`.
 
-    **Arguments**: `rows`, λ `(M,)` to values `(R, M)`; the first two rows are positive levels, ascending, of which only
-    the first is interpolated to `tol`. In narrow panels, where a function has a kink or vanishes, `tol` is the error of
-    the integral instead. **Returns** the panels, and all λ at which `rows` was evaluated, ascending.
+    **Arguments**: `rows`, λ `(M,)` to values `(R, M)`; `edges` of the first panels, from 0 to 1 (`pieces`); `powers`
+    `(R,)`, of the lowest level by which a row is divided to give a cost: a cost that is negligible beside the largest
+    one of the path is not interpolated to a relative error of its own; the first two rows are positive levels,
+    ascending, of which only the first is interpolated to `tol`. In narrow panels, where a function has a kink or
+    vanishes, `tol` is the error of the integral instead. **Returns** the panels, and all λ at which `rows` was
+    evaluated, ascending.
     """
     known: dict[float, np.ndarray] = {}
-    waiting, done = [_Interval(0.0, 1.0, 0)], []
+    waiting = [_Interval(lower, upper, 0) for lower, upper in itertools.pairwise(edges.tolist())]
+    done = []
+    largest_costs = np.zeros(len(powers))
     while waiting:
         # All intervals of a round are evaluated together: `rows` works in batches.
         nodes = [_nodes(interval) for interval in waiting]
         new = np.asarray(sorted({lam for lambdas in nodes for lam in lambdas} - known.keys()))
         if new.size:
-            known.update(zip(new.tolist(), rows(new).T, strict=True))
+            values = rows(new)
+            known.update(zip(new.tolist(), values.T, strict=True))
+            largest_costs = np.maximum(largest_costs, _largest_costs(values, powers))
         following: list[_Interval] = []
         for interval, lambdas in zip(waiting, nodes, strict=True):
-            panel, parts = _try_interval(interval, lambdas, np.stack([known[lam] for lam in lambdas], axis=1), tol)
+            values = np.stack([known[lam] for lam in lambdas], axis=1)
+            negligible = CONSTANTS.negligible_cost * largest_costs
+            # How much an error counts: less where the cost itself is negligible.
+            counts = np.minimum(1, _largest_costs(values, powers) / np.where(negligible > 0, negligible, 1))
+            counts[[LOWEST, SECOND]] = 1  # levels are no costs: each value counts, however small
+            panel, parts = _try_interval(interval, lambdas, values, counts, tol)
             if panel is not None:
                 done.append(panel)
             following += parts
@@ -115,13 +130,14 @@ def interpolate(rows: Callable[[np.ndarray], np.ndarray], tol: float) -> tuple[P
 
 
 def _try_interval(
-    interval: _Interval, lambdas: list[float], values: np.ndarray, tol: float
+    interval: _Interval, lambdas: list[float], values: np.ndarray, counts: np.ndarray, tol: float
 ) -> tuple[_Panel | None, list[_Interval]]:
-    """The panel on an interval if it is accurate, else what to try instead; `values` `(R, degree + 1)` at its nodes."""
+    """The panel on an interval if it is accurate, else what to try instead; `values` `(R, degree + 1)` at its nodes,
+    and the factors `counts` `(R,)` of their errors."""
     lower, upper, level = interval
     width = upper - lower
     logarithms, coefficients = _fit(values)
-    errors = _tail_errors(coefficients, logarithms)
+    errors = _tail_errors(coefficients, logarithms) * counts
     errors[SECOND] = 0  # not controlled: this row serves only to find crossings
 
     # Accurate, or so narrow that its error does not count in an integral over λ.
@@ -136,6 +152,11 @@ def _try_interval(
     crossing = _crossing(lambdas, values) if errors[LOWEST] >= tol else None
     middle = (lower + upper) / 2 if crossing is None else crossing
     return None, [_Interval(lower, middle, 0), _Interval(middle, upper, 0)]
+
+
+def _largest_costs(values: np.ndarray, powers: np.ndarray) -> np.ndarray:
+    """The largest cost of each row `(R,)`: the row divided by a power of the lowest level."""
+    return np.max(np.abs(values) / values[LOWEST] ** powers[:, None], axis=1)
 
 
 def _assemble(panels: list[_Panel]) -> Panels:

@@ -7,11 +7,12 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array
-from ..core.checks import check_finite_number, is_concrete, raise_value_error
+from ..core.checks import check_finite_number, check_numbers, is_concrete, raise_value_error
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..path import Driven
 from ..plan.validation import check_times, check_tolerance
+from ..step import Magnus
 from .bounds import follow
 from .constants import CONSTANTS
 from .grid_for_path import path_grid
@@ -22,7 +23,8 @@ class TransportRequest(NamedTuple):
     """The validated arguments of a transport.
 
     `equation` is the Fokker-Planck equation in the potential U_{lambda(t)}; `times` `(T,)` are those to report;
-    `starts_at_gibbs` says that no initial state was given; `concrete` that no value is traced by JAX.
+    `breakpoints` `(B,)` those that were given; `starts_at_gibbs` says that no initial state was given; `concrete` that
+    no value is traced by JAX.
     """
 
     path: Any
@@ -35,6 +37,10 @@ class TransportRequest(NamedTuple):
     kappa: int
     counterdiabatic: bool
     score_error: Any
+    method: Any
+    breakpoints: Any
+    throw: bool
+    check: bool
     starts_at_gibbs: bool
     concrete: bool
 
@@ -51,6 +57,10 @@ def check_request(
     tol: Any,
     kappa: Any,
     score_error: Any,
+    method: Any,
+    breakpoints: Any,
+    throw: bool,
+    check: bool,
 ) -> TransportRequest:
     """The request that these arguments of `fp.transport` make, or a `ValueError`. A grid is fitted if none is given."""
     total = _check_schedule(schedule)
@@ -58,7 +68,12 @@ def check_request(
     # From here on functions are pytrees, so that a change of their closures is seen.
     schedule = read_schedule(schedule)
     times = _check_times(times, total)
+    given_tol = tol
     tol = check_tolerance(tol, jnp.zeros(()).dtype)
+    if not isinstance(throw, bool):
+        raise_value_error("throw", throw, "it must be True or False", "Give False to get the result of a failed run.")
+    breakpoints = _check_breakpoints(breakpoints, method, total)
+    _check_method(method, counterdiabatic)
     if grid is None:
         grid = path_grid(path, diffusion, tol)
     equation = FokkerPlanck(Driven(read_path(path, grid.ndim), schedule), diffusion)
@@ -67,6 +82,10 @@ def check_request(
         raise_value_error(
             "diffusion", diffusion, "a path of Gibbs densities needs one number", "Give D, a number above zero."
         )
+    concrete = is_concrete(equation, times, total)
+    # Under a transformation the number of steps is fixed, and the default promises what such a run reaches.
+    if given_tol is None and not concrete:
+        tol = max(tol, CONSTANTS.traced_tol)
     return TransportRequest(
         path=path,
         schedule=schedule,
@@ -78,8 +97,12 @@ def check_request(
         kappa=kappa,
         counterdiabatic=counterdiabatic,
         score_error=score_error,
+        method=method,
+        breakpoints=breakpoints,
+        throw=throw,
+        check=check,
         starts_at_gibbs=initial is None,
-        concrete=is_concrete(equation, times, total),
+        concrete=concrete,
     )
 
 
@@ -96,6 +119,36 @@ def _check_times(times: Any, total: Any) -> Array:
             "times", times, f"they must lie within [0, {float(total):g}]", "Report within the schedule's time."
         )
     return times
+
+
+def _check_breakpoints(breakpoints: Any, method: Any, total: Any) -> Any:
+    """The breakpoints that were given, with those of the method, ascending `(B,)`; a `ValueError` for any outside."""
+    # Traced breakpoints have no values to check.
+    if not is_concrete(breakpoints, method):
+        given = [jnp.ravel(jnp.asarray(breakpoints, float))]
+        return jnp.sort(jnp.concatenate([*given, method.breakpoints] if isinstance(method, Magnus) else given))
+    given = np.zeros(0)
+    cure = "Give breakpoints=(0.5, 1.0), say: times at which the schedule has a kink."
+    if np.size(breakpoints):
+        given = check_numbers("breakpoints", breakpoints, "they must be times", cure).astype(float)
+        if given.ndim != 1 or not np.all(np.isfinite(given)):
+            raise_value_error("breakpoints", breakpoints, "they must be finite times, (B,)", cure)
+        if is_concrete(total) and not (np.all(given >= 0) and np.all(given <= float(total))):
+            allowed = f"they must lie within [0, {float(total):g}]"
+            raise_value_error("breakpoints", breakpoints, allowed, "Give times of the schedule.")
+    if isinstance(method, Magnus):
+        given = np.concatenate([given, np.asarray(method.breakpoints, float)])
+    return np.unique(given)
+
+
+def _check_method(method: Any, counterdiabatic: Any) -> None:
+    """A `ValueError` for a method that does not step a moving potential."""
+    if method is not None and not isinstance(method, Magnus):
+        raise_value_error(
+            "method", method, "a transport moves its potential in time", "Give fp.Magnus(), or None to have one chosen."
+        )
+    if method is not None and counterdiabatic is True:
+        raise_value_error("method", method, "counterdiabatic steps have a method of their own", "Give method=None.")
 
 
 def _check_schedule(schedule: Any) -> Any:

@@ -1,18 +1,14 @@
-"""The result of `transport`, and the work done by a time-dependent potential."""
+"""The result of `transport`."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import is_concrete
 from ..core.late import late
-from ..core.program import sampling_program
-from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..record import Result
 from ..solve.solution import Solution
@@ -38,6 +34,8 @@ class Transport(Result):
       much as the transport
     - `residual`: |d_t sqrt(pi) + G sqrt(pi)| relative to its terms, of a counterdiabatic run; None for any other
     - `equation`: in the time-dependent potential; `solution`: the run itself, with its `error` in time and its `stats`
+
+    Under `jit`, `vmap` and `grad` a run whose error exceeds `tol` gives NaN for all values, unless `throw=False`.
     """
 
     times: Array
@@ -54,6 +52,7 @@ class Transport(Result):
     equation: Any
     solution: Any
     residual: Array | None
+    number_errors: dict[str, Array]
     tol: float = eqx.field(static=True)
     grid: Grid = eqx.field(static=True)
 
@@ -88,8 +87,13 @@ class Transport(Result):
 
     @property
     def error(self) -> Array:
-        """The estimated relative L1 error in time, `(T,)`."""
+        """The estimated relative L1 error of `values`, `(T,)`."""
         return self.solution.error
+
+    @property
+    def errors(self) -> dict[str, Array]:
+        """The parts of `error`, and the absolute errors of all numbers, by name, `(T,)` each."""
+        return density_errors(self.solution) | self.number_errors
 
     @property
     def stats(self) -> dict[str, Any]:
@@ -112,63 +116,17 @@ class Transport(Result):
         return f"Transport to t = {ends}, on {self.grid!r}\n  bound by {self.bound_by}"
 
 
+def density_errors(solution: Any) -> dict[str, Array]:
+    """The parts of the relative L1 error of the densities of a run, `(T,)` each."""
+    # COMPANION: this is the only place that knows the parts. A run that was compared with one on a companion grid has
+    # all of them as `errors`; any other knows its error in time.
+    found = getattr(solution, "errors", None)
+    if found is not None:
+        return dict(found)
+    unknown = as_array(np.full(solution.error.shape, np.nan), solution.error.dtype)
+    return {"time": solution.error, "space": unknown, "box": unknown, "start": unknown}
+
+
 def _infinite(times: Array) -> Array:
     """The bound at every time where none is known."""
     return as_array(np.full(times.shape, np.inf))
-
-
-class Powers(NamedTuple):
-    """The power of the moving potential at T times.
-
-    - `log_gibbs`: log pi `(T, *shape)`; `log_z`: log Z `(T,)`
-    - `power`: E_p d_t U `(T,)`; `power_rate`: its derivative E_p (d_t^2 U + L* d_t U) `(T,)`
-    """
-
-    log_gibbs: Array
-    log_z: Array
-    power: Array
-    power_rate: Array
-
-
-@sampling_program
-def sample_powers(equation: FokkerPlanck, grid: Grid, times: Array, values: Array) -> Powers:
-    """The powers at `times` `(T,)` for densities `values` `(T, *shape)`; L* f = D Lap f - grad U . grad f."""
-
-    def at(given: tuple[Array, Array]) -> Powers:
-        t, p = given
-        one = jnp.ones_like(t)
-
-        def energy_rate(x: Array, t: Array) -> Array:
-            """d_t U."""
-            return jax.jvp(lambda t: equation.energy(x, t), (t,), (one,))[1]
-
-        def second_rate(x: Array) -> Array:
-            """d_t^2 U + L* d_t U."""
-            laplacian = jnp.trace(jax.hessian(energy_rate)(x, t))
-            drift = jax.grad(lambda x: equation.energy(x, t))(x) @ jax.grad(energy_rate)(x, t)
-            change = jax.jvp(lambda t: energy_rate(x, t), (t,), (one,))[1]
-            return change + equation.diffusion * laplacian - drift
-
-        # log Z by logsumexp, which does not overflow.
-        log_weights = -grid.sample(lambda x: equation.energy(x, t)) / equation.diffusion
-        log_z = jax.scipy.special.logsumexp(log_weights, b=jnp.asarray(grid.weights, log_weights.dtype))
-        return Powers(
-            log_gibbs=log_weights - log_z,
-            log_z=log_z,
-            power=grid.integrate(p * grid.sample(lambda x: energy_rate(x, t))),
-            power_rate=grid.integrate(p * grid.sample(second_rate)),
-        )
-
-    return jax.lax.map(at, (times, values))
-
-
-def work_and_entropy(powers: Powers, diffusion: Any, times: Any, kl: Any, xp: Any = jnp) -> tuple[Any, Any, Any]:
-    """Work, free energy and entropy produced since the first time, each `(T,)`; `xp` is numpy or jax.numpy."""
-    power, rate = powers.power, powers.power_rate
-    steps = xp.diff(times)
-    # Hermite quadrature, of order 4 in the spacing: the trapezoidal rule and its correction by the derivatives.
-    parts = steps / 2 * (power[1:] + power[:-1]) + steps**2 / 12 * (rate[:-1] - rate[1:])
-    work = xp.concatenate([xp.zeros(1, power.dtype), xp.cumsum(parts)])
-    # F = -D log Z, relative to the first time.
-    free_energy = -diffusion * (powers.log_z - powers.log_z[0])
-    return work, free_energy, (work - free_energy) / diffusion - (kl - kl[0])

@@ -14,8 +14,10 @@ from ..operator import Spectral
 from ..operator.aliasing import aliasing_error
 from ..path import Driven
 from ..path.mix import Identity
+from ..plan.constants import CONSTANTS as PLAN
 from ..solve.evolve import evolve
 from ..solve.solution import Solution
+from ..step import Magnus
 from .coarsen_grid import coarsen_grid
 from .constants import CONSTANTS
 from .counterdiabatic import CounterdiabaticResult, evolve_counterdiabatic
@@ -41,12 +43,36 @@ def run_transport(request: TransportRequest, field: Array, times: Array) -> Tran
         solution = _run_on_coarser_grid(request, times)
         if solution is not None:
             return TransportRun(solution, None)
-    return TransportRun(evolve(request.equation, field, times, grid=request.grid, tol=request.tol), None)
+    method = _method(request, len(times))
+    tol, throw = _tolerance(request)
+    options: dict[str, Any] = {"method": method, "tol": tol, "throw": throw, "check": request.check}
+    solution = evolve(request.equation, field, times, grid=request.grid, **options)
+    return TransportRun(solution, None)
+
+
+def _tolerance(request: TransportRequest) -> tuple[float, bool]:
+    """The tolerance for `evolve`, and whether it raises an error where it is not met."""
+    if request.concrete:
+        return request.tol, request.throw
+    # `evolve` gives it to each interval, and the caller compares the error of the whole run with that of the request.
+    least = PLAN.least_tol_units * float(jnp.finfo(jnp.zeros(()).dtype).eps)
+    return max(least, CONSTANTS.traced_tol_fraction * request.tol), False
+
+
+def _method(request: TransportRequest, count: int) -> Magnus | None:
+    """The method for a run to `count` output times: that of the request, or None where `evolve` chooses it."""
+    method: Magnus | None = request.method
+    if method is None and not request.concrete:
+        # The number of steps cannot be chosen from an error: the whole run gets a fixed number.
+        method = Magnus(steps=max(CONSTANTS.min_traced_interval, round(CONSTANTS.traced_steps / count)))
+    if np.size(request.breakpoints) == 0:
+        return method
+    return (Magnus() if method is None else method).with_breakpoints(request.breakpoints)
 
 
 def _run_counterdiabatic(request: TransportRequest, field: Array, times: Array) -> TransportRun:
     found = evolve_counterdiabatic(request.equation, request.grid, field, times, request.tol)
-    if int(found.code) != 0:
+    if request.throw and int(found.code) != 0:
         worst = float(np.max(np.asarray(found.error)))
         raise_failure(found.code, f"estimated error {worst:.1e}, tol {request.tol:.1e}.")
     return TransportRun(found, found.residual)
@@ -55,7 +81,11 @@ def _run_counterdiabatic(request: TransportRequest, field: Array, times: Array) 
 def _run_imaginary_time(request: TransportRequest, field: Array, times: Array) -> Solution:
     """d_t psi = -H_t psi from sqrt(field), with |psi|^2 of mass 1 as the densities."""
     grid = request.grid
-    found = evolve(request.equation.schrodinger(0.0), jnp.sqrt(field), times, grid=grid, tol=request.tol)
+    tol, throw = _tolerance(request)
+    equation = request.equation.schrodinger(0.0)
+    method = _method(request, len(times))
+    options: dict[str, Any] = {"method": method, "tol": tol, "throw": throw, "check": request.check}
+    found = evolve(equation, jnp.sqrt(field), times, grid=grid, **options)
     # Imaginary time does not keep the norm.
     square = jnp.abs(found.values) ** 2
     norms = grid.integrate(square).reshape(-1, *[1] * grid.ndim)
@@ -82,7 +112,18 @@ def _run_on_coarser_grid(request: TransportRequest, times: Array) -> Solution | 
 
     # Without throw: a failure here means only that the run on the full grid is needed.
     start = gibbs_density(request.equation, coarse, as_array(0.0))
-    found = evolve(request.equation, start, times, grid=coarse, scheme=Spectral(), tol=tol, throw=False)
+    method = _method(request, len(times))
+    found = evolve(
+        request.equation,
+        start,
+        times,
+        grid=coarse,
+        scheme=Spectral(),
+        method=method,
+        tol=tol,
+        throw=False,
+        check=False,
+    )
     # A density that lags behind may be sharper than all Gibbs densities of the path: only the result tells.
     if int(found.code) != 0 or found.picture != "wave" or _largest_aliasing_error(found) > tol:
         return None

@@ -26,6 +26,11 @@ def as_array(value: Any, dtype: Any = float) -> Array:
         return jax.device_put(np.asarray(value, dtype=jnp.result_type(dtype)))
 
 
+def real_dtype(array: Any) -> Any:
+    """The type of the real part of an array. `array.real.dtype` would compile a program."""
+    return jnp.finfo(array.dtype).dtype
+
+
 def host_module(*values: Any) -> Any:
     """numpy if all values are concrete, jax.numpy if one is traced: for small computations outside of programs."""
     return np if is_concrete(*values) else jnp

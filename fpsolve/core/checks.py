@@ -7,6 +7,7 @@ it is reported at run time by a result code (`core.result`).
 
 import math
 import numbers
+import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -15,7 +16,8 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-_MAX_SHOWN = 120  # characters of a value in a message
+_MAX_SHOWN = 79  # characters of a value in a message: with its name it is about one line
+_MAX_ENTRIES = 8  # entries of an array that are shown: more do not help to find the mistake
 
 
 def raise_value_error(name: str, value: Any, allowed: str, cure: str) -> NoReturn:
@@ -64,6 +66,18 @@ def check_positive(name: str, value: Any, cure: str) -> None:
         raise_value_error(name, value, "every entry must be positive and finite", cure)
 
 
+def check_not_negative(name: str, value: Any, cure: str) -> None:
+    """Raise `ValueError` for a number or an array with an entry that is negative or not finite.
+
+    Traced values pass.
+    """
+    if not is_concrete(value):
+        return
+    array = check_numbers(name, value, "it must be a real number of at least zero, or an array of them", cure)
+    if not (array.size and np.all(np.isfinite(array)) and np.all(array >= 0)):
+        raise_value_error(name, value, "every entry must be positive or zero, and finite", cure)
+
+
 def check_integer(name: str, value: Any, least: int, cure: str) -> int:
     """`value` as an `int`. **Raises** `ValueError` unless it is an integer of at least `least`.
 
@@ -93,5 +107,10 @@ def nearest(word: str, choices: Mapping[str, Any] | tuple[str, ...]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    """`value` in one line."""
+    if isinstance(value, np.ndarray | jax.Array) and (value.size > _MAX_ENTRIES or not is_concrete(value)):
+        text = f"{value.dtype} array of shape {value.shape}"
+    else:
+        # Without addresses in memory, which mean nothing to a reader.
+        text = re.sub(r" at 0x[0-9a-f]+", "", " ".join(repr(value).split()))
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."

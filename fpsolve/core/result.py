@@ -9,7 +9,15 @@ import numpy as np
 from jaxtyping import Array
 
 # The position of a name is the integer that stands for it inside `jit`.
-CODES = ("successful", "not_finite", "tolerance_not_reached", "wave_out_of_range", "not_converged", "not_settled")
+CODES = (
+    "successful",
+    "not_finite",
+    "tolerance_not_reached",
+    "wave_out_of_range",
+    "not_converged",
+    "not_settled",
+    "grid_too_coarse",
+)
 
 REMEDIES = {
     "successful": "",
@@ -22,7 +30,13 @@ REMEDIES = {
     "not_converged": "The residuals of the modes are above tol. Raise tol, ask for fewer modes, or refine less.",
     "not_settled": "No stationary distribution was found. The drift may not confine, or the grid is too coarse: widen "
     "the box, take more nodes, or look at the force or score at the ends of the box.",
+    "grid_too_coarse": "The error of the grid is above tol; `errors` has its parts. Take more nodes for the part "
+    '"space", a wider box for "box" and "start", or leave out grid=, so that a grid is fitted.',
 }
+
+
+class AccuracyWarning(UserWarning):
+    """Given for a result on a grid of the user's own whose estimated error is above the tolerance."""
 
 
 class NumericalFailure(RuntimeError):

@@ -213,7 +213,9 @@ def _evolve_density(process: ReverseProcess, initial: Any, grid: Grid, tol: Real
         if grid.ndim == 1 and process.error is None:
             method = Magnus(exponential=Rational())
     times = [process.total]
-    return evolve(process.equation, start, times, grid=grid, scheme=scheme, method=method, tol=tol).values[-1]
+    return evolve(process.equation, start, times, grid=grid, scheme=scheme, method=method, tol=tol, check=False).values[
+        -1
+    ]
 
 
 def _transport_by_flow(process: ReverseProcess, initial: Callable[[Array], Any], grid: Grid, tol: Real) -> Array:

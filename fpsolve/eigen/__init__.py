@@ -16,3 +16,4 @@ from .supersymmetric_gap import sample_line as sample_line
 from .supersymmetric_gap import sampled_line_gap as sampled_line_gap
 from .tridiagonal import on_host as on_host
 from .tridiagonal import tridiagonal_modes as tridiagonal_modes
+from .tunnel_splitting import tunnel_splitting as tunnel_splitting

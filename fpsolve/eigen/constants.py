@@ -70,6 +70,8 @@ class EigenConstants:
     # Gaps of chains (`supersymmetric_gap.py`).
     lanczos_steps: int = 32  # measured: tells modes a part in 1e4 apart from each other (tests/test_partner.py)
     chain_cells: tuple[int, ...] = (256, 512, 1024, 2048)  # measured: errors of 1e-11 at most (tests/test_partner.py)
+    wider_splitting: float = 1.1  # free choice: factor on the box of a tunnel splitting that shows its error
+    symmetric_roundings: int = 64  # free choice: units of rounding by which a symmetric potential may differ
     # The error of an entry of K is that of the logarithms it is made of, and of a few exponentials and products.
     kernel_roundings: int = 8  # free choice: units of eps that are added to the rounding of these logarithms
 

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..operator import EdgeOperator, Operator, TensorOperator
+from ..operator.amplitudes import amplitudes
 from .constants import CONSTANTS
 
 Tree = TypeVar("Tree")
@@ -90,19 +91,6 @@ def frozen(tree: Tree) -> Tree:
     return jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_array(leaf) else leaf, tree)
 
 
-def _amplitudes(factored: Operator, waves: Array) -> Array:
-    """A psi on all faces, times the roots of their weights, `(m, faces)`: |A psi|^2 is the sum of the squares."""
-    assert isinstance(factored, EdgeOperator | TensorOperator)
-    rows = []
-    for i, values in enumerate(factored.factor(waves)):
-        weights = jnp.ones(())
-        for j, axis in enumerate(factored.grid.axes):
-            axis_weights = factored.face_weights(i) if j == i else jnp.asarray(axis.weights)
-            weights = weights[..., None] * axis_weights
-        rows.append((values * jnp.sqrt(weights).astype(values.dtype)).reshape(len(waves), -1))
-    return jnp.concatenate(rows, axis=1)
-
-
 # The levels in the span of the waves.
 
 
@@ -129,7 +117,7 @@ def _through_factor(operator: Operator, factored: Operator, waves: Array) -> _Ri
         rows = jax.lax.stop_gradient(_singular_rows(factored, rows))
     else:
         rows = _complement_with_ground(factored, rows, sqrt_pi)
-    values = jnp.sum(_amplitudes(factored, _to_fields(factored, rows)) ** 2, axis=1) / jnp.sum(rows**2, axis=1)
+    values = jnp.sum(_factor_rows(factored, rows) ** 2, axis=1) / jnp.sum(rows**2, axis=1)
 
     # A singular value s errs by eps |A|, so that s^2 errs by 2 s eps |A| + (eps |A|)^2, with |A|^2 = |H|.
     sizes = jax.lax.stop_gradient(jnp.abs(values))
@@ -165,7 +153,7 @@ def _singular_rows(factored: Operator, rows: Array) -> Array:
     if not len(rows):
         return rows
     rows = _orthonormal(rows)
-    triangle = _triangle(_amplitudes(frozen(factored), _to_fields(factored, rows)))
+    triangle = _triangle(_factor_rows(frozen(factored), rows))
     return jnp.linalg.svd(triangle)[2][::-1] @ rows
 
 
@@ -188,6 +176,12 @@ def _to_rows(operator: Operator, fields: Array) -> Array:
     """Fields `(m, *shape)` as rows `(m, size)`."""
     sqrt_weights = jnp.sqrt(operator.grid.weights).astype(fields.dtype)
     return (fields * sqrt_weights).reshape(len(fields), -1)
+
+
+def _factor_rows(factored: Operator, rows: Array) -> Array:
+    """A psi for each of the rows, `(m, faces)`."""
+    assert isinstance(factored, EdgeOperator | TensorOperator)
+    return amplitudes(factored, _to_fields(factored, rows))
 
 
 def _to_fields(operator: Operator, rows: Array) -> Array:

@@ -56,20 +56,19 @@ def lobpcg(
     action: Callable[[Array], Array],
     precondition: Callable[[Array, Array], Array],
     start: Array,
-    wanted: int | Array,
+    wanted: int,
     tol: Array,
     known: Array | None = None,
-    rounds: int | Array | None = None,
+    rounds: int | None = None,
 ) -> Pairs:
     """The lowest eigenpairs of a symmetric matrix, as many as `start` has rows.
 
     **Arguments**: `action`, H on rows `(m, size)`, symmetric in the plain dot product; `precondition(residuals (m,
     size), values (m,))`; `start` `(m, size)`, `wanted` rows and some guards, independent or not; `tol`, the residual
     that the first `wanted` must reach, in the units of H; `known` `(j, size)`, orthonormal eigenvectors to be left
-    out; `rounds`, the largest number of rounds, `CONSTANTS.lobpcg_rounds` if None (`wanted` and `rounds` may be
-    traced). **Returns** `Pairs`; it stops after `rounds`, or when the residual has not fallen for some rounds
-    (`CONSTANTS.lobpcg_patience`): the caller checks `residuals`. **Raises** `ValueError` if there are not that many
-    vectors.
+    out; `rounds`, the largest number of rounds, `CONSTANTS.lobpcg_rounds` if None. **Returns** `Pairs`; it stops after
+    `rounds`, or when the residual has not fallen for some rounds (`CONSTANTS.lobpcg_patience`): the caller checks
+    `residuals`. **Raises** `ValueError` if there are not that many vectors.
 
     **Keeps**: orthonormal vectors to rounding; no NaN from finite actions. Not differentiated. **Cost**: a round
     takes one product and one preconditioning of m vectors, about 30 m^2 size operations, and eight blocks of memory.
@@ -84,7 +83,7 @@ def lobpcg(
     """
     m, size = start.shape
     left_out = jnp.zeros((0, size), start.dtype) if known is None else known
-    if not (m <= size - len(left_out) and (isinstance(wanted, Array) or 1 <= wanted <= m)):
+    if not 1 <= wanted <= m <= size - len(left_out):
         allowed = f"wanted <= rows of start <= size less known vectors, {m} and {size - len(left_out)}"
         raise_value_error("wanted", wanted, allowed, "Ask for fewer levels or start from fewer vectors.")
     rounds = CONSTANTS.lobpcg_rounds if rounds is None else rounds
@@ -98,10 +97,10 @@ class _Iteration:
     action: Callable[[Array], Array]
     precondition: Callable[[Array, Array], Array]
     m: int
-    wanted: int | Array
+    wanted: int
     tol: Array
     known: Array
-    rounds: int | Array
+    rounds: int
 
     def run(self, start: Array) -> Pairs:
         """Rounds until the wanted pairs have converged, started anew `CONSTANTS.lobpcg_restarts` times."""
@@ -135,8 +134,8 @@ class _Iteration:
         return ~converged & (state.pairs.rounds < self.rounds) & patient
 
     def worst(self, residuals: Array) -> Array:
-        """The largest residual of a wanted pair. `wanted` may be traced, so that it cannot be a slice."""
-        return jnp.max(jnp.where(jnp.arange(self.m) < self.wanted, residuals, 0))
+        """The largest residual of a wanted pair."""
+        return jnp.max(residuals[: self.wanted])
 
     def round(self, state: _State) -> _State:
         """One round: the preconditioned residuals join the basis, and X and P are taken from it anew."""
@@ -153,14 +152,14 @@ class _Iteration:
         matrix = jnp.concatenate([matrix, w_overlaps], axis=1)
 
         # Coefficients C of the new X, and D of the new P: the part of C outside the old X, made orthonormal to C.
-        x_mix = _ritz_rows(matrix, nonzero)[:m]
+        x_mix = ritz_rows(matrix, nonzero)[:m]
         p_mix = orthonormal(x_mix.at[:, :m].set(0) * nonzero, (x_mix,)) * nonzero
         mix = jnp.concatenate([x_mix, p_mix])
         x, p, images, p_images = _combined(mix, (x, p, images, p_images), (w, w_images))
 
         # Quotients of the vectors themselves are more accurate than the Ritz values of the matrix.
         values, residuals = _rayleigh(x, images)
-        matrix = _product(mix, _product(matrix, mix.T)).at[:m, :m].set(jnp.diag(values))
+        matrix = product(mix, product(matrix, mix.T)).at[:m, :m].set(jnp.diag(values))
 
         worst = self.worst(residuals)
         progress = worst < CONSTANTS.lobpcg_progress * state.best
@@ -223,8 +222,8 @@ def _projected(block: Array, against: tuple[Array, ...], overlaps: Array) -> tup
     """`block` less `overlaps` times the rows `against`, and the Gram matrix of the result."""
 
     def step(changed: list[Array], fixed: list[Array], sums: Array) -> tuple[list[Array], Array]:
-        rest = changed[0] - _product(overlaps, jnp.concatenate(fixed))
-        return [rest], sums + _product(rest, rest.T)
+        rest = changed[0] - product(overlaps, jnp.concatenate(fixed))
+        return [rest], sums + product(rest, rest.T)
 
     (block,), gram = _sweep(step, (block,), against, jnp.zeros_like(block, shape=2 * (len(block),)))
     return block, gram
@@ -234,10 +233,10 @@ def _mixed(block: Array, against: tuple[Array, ...], mix: Array, with_overlaps: 
     """`mix` times `block`, and its overlaps with the rows `against` where another pass needs them."""
 
     def step(changed: list[Array], fixed: list[Array], sums: Array) -> tuple[list[Array], Array]:
-        mixed = _product(mix, changed[0])
+        mixed = product(mix, changed[0])
 
         def overlaps() -> Array:
-            return sums + _product(mixed, jnp.concatenate(fixed).T)
+            return sums + product(mixed, jnp.concatenate(fixed).T)
 
         return [mixed], jax.lax.cond(with_overlaps, overlaps, lambda: sums)
 
@@ -254,8 +253,8 @@ def _combined(mix: Array, old: tuple[Array, ...], new: tuple[Array, ...]) -> tup
     m = len(old[0])
 
     def step(changed: list[Array], fixed: list[Array], sums: Array) -> tuple[list[Array], Array]:
-        vectors = _product(mix, jnp.concatenate([*changed[:2], fixed[0]]))
-        images = _product(mix, jnp.concatenate([*changed[2:], fixed[1]]))
+        vectors = product(mix, jnp.concatenate([*changed[:2], fixed[0]]))
+        images = product(mix, jnp.concatenate([*changed[2:], fixed[1]]))
         return [vectors[:m], vectors[m:], images[:m], images[m:]], sums
 
     return _sweep(step, old, new, jnp.zeros_like(mix, shape=()))[0]
@@ -265,7 +264,7 @@ def _overlaps(rows: tuple[Array, ...], block: Array) -> Array:
     """All `rows` times `block`^T."""
 
     def step(_: list[Array], fixed: list[Array], sums: Array) -> tuple[list[Array], Array]:
-        return [], sums + _product(jnp.concatenate(fixed[:-1]), fixed[-1].T)
+        return [], sums + product(jnp.concatenate(fixed[:-1]), fixed[-1].T)
 
     return _sweep(step, (), (*rows, block), jnp.zeros_like(block, shape=(sum(map(len, rows)), len(block))))[1]
 
@@ -335,17 +334,18 @@ def _complete(start: Array, left_out: Array) -> Array:
 def _ritz_pairs(action: Callable[[Array], Array], block: Array, rounds: Array) -> Pairs:
     """The Ritz pairs of the rows of `block`, their images computed anew."""
     images = action(block)
-    mix = _ritz_rows(_overlaps((block,), images), jnp.ones(len(block), bool))
-    block = _product(mix, block)
-    images = _product(mix, images)
+    mix = ritz_rows(_overlaps((block,), images), jnp.ones(len(block), bool))
+    block = product(mix, block)
+    images = product(mix, images)
     return Pairs(block, images, *_rayleigh(block, images), rounds)
 
 
-def _ritz_rows(matrix: Array, nonzero: Array) -> Array:
+def ritz_rows(matrix: Array, nonzero: Array) -> Array:
     """Rows of coefficients of all Ritz vectors, ascending, those of basis vectors that are zero last."""
     matrix = jnp.where(nonzero[:, None] & nonzero, matrix, 0)
     # A diagonal entry above all eigenvalues (Gershgorin) sends a zero basis vector behind the others.
-    above = 2 * jnp.max(jnp.sum(jnp.abs(matrix), axis=1)) + 1
+    above = 2 * jnp.max(jnp.sum(jnp.abs(matrix), axis=1))
+    above = jnp.where(above > 0, above, 1)
     return jnp.linalg.eigh(matrix + jnp.diag(jnp.where(nonzero, 0, above)), symmetrize_input=True)[1].T
 
 
@@ -355,6 +355,6 @@ def _rayleigh(block: Array, images: Array) -> tuple[Array, Array]:
     return values, jnp.linalg.norm(images - values[:, None] * block, axis=1)
 
 
-def _product(a: Array, b: Array) -> Array:
+def product(a: Array, b: Array) -> Array:
     """a b, its factors not rounded: an accelerator would round them in float32."""
     return jnp.matmul(a, b, precision=EXACTLY)

@@ -165,7 +165,7 @@ def sampled_line_gap(
     chains = []
     for chain_samples, grid in zip(samples, grids, strict=True):
         chains.append(read_chain(ScharfetterGummel().assemble(chain_samples, grid, dtype)))
-    found = jax.vmap(chain_gap)(_padded(chains))
+    found = jax.vmap(chain_gap)(padded(chains))
     # The logarithm is extrapolated: relative errors are even in the cell width, and the gap itself may underflow.
     log, uncertainty = extrapolate(found.log)
     return LineGap(jnp.exp(log), log, uncertainty + jnp.max(found.error))
@@ -298,7 +298,7 @@ def extrapolate(values: Array) -> tuple[Array, Array]:
     return best, jax.lax.stop_gradient(jnp.abs(best - second_best))
 
 
-def _padded(chains: list[Chain]) -> Chain:
+def padded(chains: list[Chain]) -> Chain:
     """Chains of several lengths as one batch; the nodes added to the shorter ones have no mass."""
     longest = max(chain.mass.shape[0] for chain in chains)
     masses = []

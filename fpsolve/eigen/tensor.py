@@ -14,6 +14,7 @@ had none of its symmetry.
 References: Bowman, Acc. Chem. Res. 19 (1986) 202 (the separable part); Knyazev, SIAM J. Sci. Comput. 23 (2001) 517.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -24,6 +25,7 @@ from jaxtyping import Array
 from ..core.apply_along_axis import matmul_along_axis
 from ..operator.tensor import Factor, TensorOperator
 from .constants import CONSTANTS
+from .davidson import davidson
 from .lobpcg import Pairs, lobpcg, scattered
 
 
@@ -80,12 +82,15 @@ class Products(eqx.Module):
             coupling = coupling - on_axis(axis.mean_potential, i, len(self.axes))
         return self.energies * rows + self.to_products(coupling * self.from_products(rows))
 
-    def solve(
-        self, start: Array, k: int | Array, residual_tol: Array, spread: Array, rounds: int | Array | None = None
-    ) -> Pairs:
-        """The lowest Ritz pairs from rows of coefficients; the first `k` are to reach `residual_tol`."""
+    def preconditioner(self, spread: Array) -> Callable[[Array], Array]:
+        """T on rows of coefficients."""
         inverse = 1 / (self.energies - jnp.min(self.energies) + spread)
-        return lobpcg(self.action, lambda residuals, _: inverse * residuals, start, k, residual_tol, rounds=rounds)
+        return lambda rows: inverse * rows
+
+    def solve(self, start: Array, k: int, residual_tol: Array, spread: Array) -> Pairs:
+        """The lowest Ritz pairs from rows of coefficients; the first `k` are to reach `residual_tol`."""
+        precondition = self.preconditioner(spread)
+        return lobpcg(self.action, lambda residuals, _: precondition(residuals), start, k, residual_tol)
 
 
 def tensor_modes(operator: TensorOperator, k: int, size: int, tol: Array) -> tuple[Pairs, Array]:
@@ -111,23 +116,20 @@ def tensor_modes(operator: TensorOperator, k: int, size: int, tol: Array) -> tup
     noise = scattered((size, len(energies)), energies.dtype) / (1 + (energies + lowest[0]) / spread)
     start = jax.nn.one_hot(places, len(energies), dtype=energies.dtype) + CONSTANTS.random_start * noise
 
-    # With half of the functions: a first stage finds the levels, a second one looks for what the first has missed, with
-    # random vectors in place of the last guards. A scan, so that the iteration is compiled once and not twice.
+    # With half of the functions.
+    pairs = half.solve(start, k, CONSTANTS.half_basis_residual * residual_tol, spread)
+    found = pairs.vectors
     n_probes = min(CONSTANTS.probe_vectors, size - k)
-
-    def stage(start: Array, limits: tuple[Array, Array]) -> tuple[Array, Array]:
-        wanted, rounds = limits
-        pairs = half.solve(start, wanted, CONSTANTS.half_basis_residual * residual_tol, spread, rounds)
-        return jnp.concatenate([pairs.vectors[: size - n_probes], noise[:n_probes]]), pairs.vectors
-
-    n_stages = 2 if n_probes else 1
-    wanted = jnp.asarray([k, size])[:n_stages]
-    rounds = jnp.asarray([CONSTANTS.lobpcg_rounds, CONSTANTS.probe_rounds])[:n_stages]
-    _, found = jax.lax.scan(stage, start, (wanted, rounds))
+    if n_probes:
+        # A few random vectors, orthogonal to the levels found, look for what these have missed; they take the place of
+        # the last guards.
+        precondition = half.preconditioner(spread)
+        probes = davidson(half.action, precondition, noise[:n_probes], found[:k], CONSTANTS.probe_rounds)
+        found = jnp.concatenate([found[: size - n_probes], probes])
 
     # With all functions, from what the half has found.
     added = [(0, all_ranks - half_ranks) for all_ranks, half_ranks in zip(whole.ranks, half.ranks, strict=True)]
-    start = jnp.pad(found[-1].reshape(size, *half.ranks), [(0, 0), *added])
+    start = jnp.pad(found.reshape(size, *half.ranks), [(0, 0), *added])
     pairs = whole.solve(start.reshape(size, -1), k, residual_tol, spread)
     vectors = whole.from_products(pairs.vectors).reshape(size, -1)
     images = whole.from_products(pairs.images).reshape(size, -1)

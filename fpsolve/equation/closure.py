@@ -6,6 +6,7 @@ neither. Every public function therefore starts with `read_equation`, which trac
 moment: their numbers become leaves, and their operations become static and are compared by content.
 """
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -74,7 +75,7 @@ def read_equation(equation: Equation, ndim: int) -> Any:
 
     force: Any = getattr(equation, "force", None)
     if not is_plain(force):
-        read_force = Field(ReadVector(_read(force, ndim)), force.time_dependent, force.name)
+        read_force = dataclasses.replace(force, function=ReadVector(_read(force, ndim)))
         equation = eqx.tree_at(lambda e: e.force, equation, read_force)
     return equation
 

@@ -17,6 +17,9 @@ class Field(eqx.Module):
     function: Any
     time_dependent: bool = eqx.field(static=True)
     name: str = eqx.field(static=True, default="force")
+    ito_form: bool = eqx.field(
+        static=True, default=False
+    )  # whether it is the drift b of -div(b p) + sum_i d_i^2 (D_i p)
 
     def __call__(self, x: Point, t: Any = None) -> Array:
         """The vector at x, `(d,)`."""

@@ -3,8 +3,11 @@
     d_t p = div( D grad p + (grad U - f) p ),      dX = (-grad U + f) dt + sqrt(2 D) dW
 
 U(x[, t]) is a potential (scalar), f(x[, t]) a force (d components, not necessarily a gradient), and D > 0 a diffusion:
-one number, one for each axis, or a function of x. All quantities are nondimensional (mobility 1), unless you use units
-of your own.
+one number, one for each axis, or a function of x. The mobility is 1, unless a thermal energy kT is given, with which
+
+    d_t p = div( D grad p + (D / kT) (grad U - f) p ),      pi = exp(-U / kT) / Z
+
+so that U may have any unit of energy. All quantities are in units of your own, which must agree.
 
 Without force and with constant D it is equivalent to a Schrödinger equation in imaginary time: with
 pi = exp(-U/D) / Z and p = sqrt(pi) psi,
@@ -14,6 +17,7 @@ pi = exp(-U/D) / Z and p = sqrt(pi) psi,
 Reference: Risken, The Fokker-Planck Equation (1989), sections 4.7 and 5.4.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -24,10 +28,10 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array
-from ..core.checks import check_positive, is_concrete, raise_value_error
+from ..core.checks import check_not_negative, check_positive, is_concrete, raise_value_error
 from ..core.types import Point
 from ..grid import Grid
-from ..potential import Potential, as_potential
+from ..potential import Potential, Scaled, as_potential, takes_time
 from .base import Equation
 from .constants import CONSTANTS
 from .field import Field, as_field
@@ -41,13 +45,23 @@ class FokkerPlanck(Equation):
 
     - `potential`: `f(x)` or `f(x, t)` to a scalar, x of shape `(d,)`: a function, an Equinox module or an fpsolve
       potential. It is time-dependent if it has a parameter named `t` or a second required positional parameter.
-    - `diffusion`: a positive number, `(d,)` of them, or a function of x that returns either; units length^2 / time.
-    - `force`: `f(x)` or `f(x, t)` to `(d,)`, added to the drift.
+    - `diffusion`: a positive number, `(d,)` numbers of which some but not all may be zero, or a function of x that
+      returns either; units length^2 / time. A function may jump, and may vanish at an end, at single points or along an
+      axis. Along an axis without diffusion finite volumes are upwind, of order 1 (`plan.resolution.
+      numerical_diffusion`).
+    - `force`: `f(x)` or `f(x, t)` to `(d,)`, added to -grad U.
+    - `kT`: a positive number in the units of U. Potential and force are then multiplied by the mobility D / kT, and the
+      Gibbs density is exp(-U/kT). None means kT = D: U and D have the same units, length^2 / time.
 
-    **Raises**: `ValueError` for a diffusion that is not positive and finite, or an argument that is not callable.
+    **Raises**: `ValueError` for a diffusion that is negative, zero along every axis or not finite, a kT that is not
+    positive and finite, or an argument that is not callable.
 
     **Keeps**: mass, unless a boundary is absorbing; positivity; and, without force and with constant D, the Gibbs
     density.
+
+    **Limits**: with kT and one number D, `potential` and `energy` of the equation are U D / kT. With kT and any other
+    diffusion, the equation has the force D (f - grad U) / kT and no potential: its Gibbs density is known to `gibbs`
+    only, and it is solved like a process that is not reversible. (*convenience*)
 
     **Reference**: Risken (1989), eq. 4.94 a.
 
@@ -63,21 +77,41 @@ class FokkerPlanck(Equation):
     potential: Potential | None
     diffusion: Any
     force: Field | None
+    kT: Array | None
     # The shape of the diffusion as it was given, before equal entries became one number.
     given: tuple[int, ...] = eqx.field(static=True)
+    # The axes along which the diffusion is zero, where its numbers are known.
+    without_diffusion: tuple[int, ...] = eqx.field(static=True)
 
-    def __init__(self, potential: Any = None, diffusion: Any = 1.0, force: Any = None):
+    def __init__(self, potential: Any = None, diffusion: Any = 1.0, force: Any = None, *, kT: Any = None):
         self.potential = None if potential is None else as_potential(potential)
         self.force = None if force is None else as_field("force", force)
         self.diffusion = _diffusion(diffusion)
         self.given = () if callable(diffusion) else np.shape(diffusion)
+        known = not callable(diffusion) and is_concrete(diffusion)
+        self.without_diffusion = tuple(map(int, np.flatnonzero(np.asarray(diffusion) == 0))) if known else ()
+        self.kT = None if kT is None else _thermal_energy(kT)
+        if self.kT is None:
+            return
+        if callable(self.diffusion) or self.diffusion.ndim:
+            # No potential has the gradient D grad U / kT.
+            moves = any(part is not None and part.time_dependent for part in (self.potential, self.force))
+            self.force = Field(ThermalDrift(self.potential, self.diffusion, self.force, self.kT), moves)
+            self.potential = None
+            return
+        # One mobility: a process of mobility 1 with U and f multiplied by it.
+        mobility = self.diffusion / self.kT
+        self.potential = None if self.potential is None else Scaled(self.potential, mobility)
+        if self.force is not None:
+            self.force = Field(ScaledForce(self.force, mobility), self.force.time_dependent)
 
     @classmethod
     def ito(cls, drift: Any, diffusion: Any) -> "FokkerPlanck":
         """The Itô form dX = b dt + sqrt(2 D(x)) dW, that is d_t p = -div(b p) + sum_i d_i^2 (D_i p).
 
-        **Arguments**: `drift` b(x[, t]) to `(d,)`; `diffusion` as for the class. The flux form above has the force
-        f_i = b_i - d_i D_i, which JAX differentiates here.
+        **Arguments**: `drift` b(x[, t]) to `(d,)`; `diffusion` as for the class, which may jump and may vanish at an
+        end or at single points. Finite volumes take b and D as they are. A basis takes the drift of the flux form,
+        f_i = b_i - d_i D_i, which JAX differentiates.
 
         ```python
         import jax.numpy as jnp
@@ -88,14 +122,17 @@ class FokkerPlanck(Equation):
         """
         # With a constant diffusion the Itô form and the flux form are the same.
         force = as_field("drift", drift)
-        if callable(diffusion):
-            force = Field(ItoForce(force, diffusion), force.time_dependent)
-        return cls(None, diffusion, force)
+        return cls(None, diffusion, dataclasses.replace(force, ito_form=callable(diffusion)))
 
     @property
     def time_dependent(self) -> bool:
         """Whether the potential or the force depends on time."""
         return any(part is not None and part.time_dependent for part in (self.potential, self.force))
+
+    @property
+    def ito_form(self) -> bool:
+        """Whether the force is the drift of the Itô form, which with a diffusion that varies is another process."""
+        return self.force is not None and self.force.ito_form
 
     def energy(self, x: Point, t: Any = 0.0) -> Array:
         """U(x, t), a scalar; zero without a potential."""
@@ -108,9 +145,11 @@ class FokkerPlanck(Equation):
         return potential if self.force is None else {**potential, "force": self.force}
 
     def drift(self, x: Point, t: Any = 0.0) -> Array:
-        """-grad U + f, `(d,)`."""
+        """The drift of the flux form: -grad U + f, or b_i - d_i D_i of the Itô form, `(d,)`."""
         drift = -jax.grad(self.energy)(x, t)
-        return drift if self.force is None else drift + self.force(x, t)
+        if self.force is not None:
+            drift = drift + self.force(x, t)
+        return drift - jnp.diagonal(jax.jacfwd(self.diffusions)(x)) if self.ito_form else drift
 
     def irreversible_because(self, grid: Grid, t: Any = 0.0) -> str | None:
         """The reason why this process has no Gibbs density and no wave, or None if it has both.
@@ -124,8 +163,10 @@ class FokkerPlanck(Equation):
                 return "several diffusions under a traced potential cannot be checked for separability"
             # U minus the sum of its parts along the axes is a constant if U is such a sum.
             coupling = grid.sample(lambda x: self.energy(x, t) - jnp.sum(self._axis_parts(x, grid.origin, t)))
-            energies = grid.sample(lambda x: self.energy(x, t))
-            tolerance = CONSTANTS.coupling_tolerance * (1 + np.ptp(np.asarray(energies)))
+            energies = np.asarray(grid.sample(lambda x: self.energy(x, t)))
+            # Each value of U has the rounding of the largest, which a constant in U may make larger than its range.
+            rounding = CONSTANTS.coupling_roundings * np.finfo(energies.dtype).eps * np.max(np.abs(energies))
+            tolerance = CONSTANTS.coupling_tolerance * np.ptp(energies) + rounding
             if np.ptp(np.asarray(coupling)) > tolerance:
                 return "the diffusion differs between axes that the potential couples"
         return reason
@@ -135,7 +176,9 @@ class FokkerPlanck(Equation):
         """The reason why this process has no Gibbs density on any grid, or None."""
         if self.force is not None:
             return "the process has a force, which need not be a gradient"
-        return "the diffusion varies with x" if callable(self.diffusion) else None
+        if callable(self.diffusion):
+            return "the diffusion varies with x"
+        return "the diffusion vanishes along an axis" if self.without_diffusion else None
 
     def require_reversible(self, grid: Grid, wanted: str, t: Any = 0.0) -> None:
         """Raise `ValueError` if the process has no Gibbs density; `wanted` is what was requested, in words."""
@@ -172,11 +215,15 @@ class FokkerPlanck(Equation):
         return (log_gibbs - jax.scipy.special.logsumexp(log_gibbs + weights)) / 2
 
     def gibbs(self, grid: Grid, t: Any = 0.0) -> Array:
-        """The Gibbs density exp(-U/D) / Z on the grid, `(*shape)`, of mass 1.
+        """The Gibbs density exp(-U/D) / Z on the grid, or exp(-U/kT) / Z where kT was given, `(*shape)`, of mass 1.
 
         **Raises**: `ValueError` for a process with a force, or with a diffusion that varies in x, or between axes
         that the potential couples: such a process has no Gibbs density.
         """
+        drift = None if self.force is None else self.force.function
+        if isinstance(drift, ThermalDrift) and drift.force is None:
+            log_gibbs = grid.sample(lambda x: drift.log_gibbs(x, t))
+            return jnp.exp(log_gibbs - jax.scipy.special.logsumexp(log_gibbs + jnp.log(grid.weights)))
         self.require_reversible(grid, "the Gibbs density", t)
         return jnp.exp(2 * self.log_sqrt_pi(grid, t))
 
@@ -203,19 +250,38 @@ class FokkerPlanck(Equation):
         return jnp.asarray(wave) * jnp.exp(self.log_sqrt_pi(grid, t))
 
 
-class ItoForce(eqx.Module):
-    """f_i = b_i - d_i D_i: the force whose flux form equals the Itô form with drift b."""
+class ScaledForce(eqx.Module):
+    """The force f times the mobility D / kT."""
 
-    drift: Field
-    diffusion: Callable[[Array], Any]
+    force: Field
+    mobility: Array
 
     def __call__(self, x: Point, t: Any = None) -> Array:
-        """f(x, t), `(d,)`."""
+        """f(x, t) D / kT, `(d,)`."""
+        return self.force(x, t) * self.mobility.astype(x.dtype)
 
-        def diffusions(y: Array) -> Array:
-            return jnp.broadcast_to(jnp.asarray(self.diffusion(y), y.dtype), y.shape)
 
-        return self.drift(x, t) - jnp.diagonal(jax.jacfwd(diffusions)(x))
+class ThermalDrift(eqx.Module):
+    """The drift D (f - grad U) / kT of a diffusion that is not one number."""
+
+    potential: Potential | None
+    diffusion: Any
+    force: Field | None
+    kT: Array
+
+    def log_gibbs(self, x: Point, t: Any = None) -> Array:
+        """-U / kT at (x, t), a scalar."""
+        energy = jnp.zeros((), x.dtype) if self.potential is None else jnp.asarray(self.potential(x, t))
+        return -energy / self.kT.astype(x.dtype)
+
+    def __call__(self, x: Point, t: Any = None) -> Array:
+        """The drift at (x, t), `(d,)`."""
+        drift = jnp.zeros_like(x) if self.force is None else self.force(x, t)
+        if self.potential is not None:
+            potential = self.potential
+            drift = drift - jax.grad(lambda y: jnp.asarray(potential(y, t)))(x)
+        diffusion = self.diffusion(x) if callable(self.diffusion) else self.diffusion
+        return drift * jnp.broadcast_to(jnp.asarray(diffusion, x.dtype), x.shape) / self.kT.astype(x.dtype)
 
 
 def divide_by_sqrt_pi(density: Any, log_sqrt_pi: Any, xp: Any = jnp) -> Any:
@@ -232,11 +298,32 @@ def _raise_if_irreversible(equation: FokkerPlanck, wanted: str, reason: str | No
         raise_value_error("equation", equation, f"{wanted} does not exist: {reason}", cure)
 
 
+def _thermal_energy(value: Any) -> Array:
+    """kT as an array. **Raises** `ValueError` unless it is one positive number."""
+    cure = "Give the thermal energy in the units of the potential: 0.593 for kcal/mol at 298 K, say."
+    if callable(value):
+        raise_value_error("kT", value, "it must be a positive number", cure)
+    check_positive("kT", value, cure)
+    array = as_array(value)
+    if array.ndim:
+        raise_value_error("kT", value, "it must be one number", cure)
+    return array
+
+
 def _diffusion(value: Any) -> Any:
     """The diffusion as a function or an array. An array with equal entries becomes one number."""
     if callable(value):
+        if takes_time(value):
+            cure = "Evolve from time to time, each with lambda x: D(x, t) at the middle of the interval."
+            raise_value_error("diffusion", value, "it may depend on x, and this one depends on time too", cure)
         return value
-    check_positive("diffusion", value, "Give a number above zero, one for each axis, or a function of x.")
+    cure = "Give a number above zero, one for each axis, or a function of x."
+    # Along some axes the diffusion may vanish, as along the positions of underdamped motion.
+    along_axes = is_concrete(value) and np.ndim(value) == 1 and len(value) > 1
+    if along_axes:
+        check_not_negative("diffusion", value, cure)
+    if not along_axes or not np.any(np.asarray(value)):
+        check_positive("diffusion", value, cure)
     array = as_array(value)
     if array.ndim > 1:
         raise_value_error(

@@ -83,7 +83,8 @@ def level_error(levels: np.ndarray, exact: np.ndarray, evolves_density: bool, sm
         scale = np.maximum(np.where(is_ground, gap, scale), smallest_gap)
     else:
         # A level of a Schrodinger equation may be near zero, where a relative error has no meaning.
-        scale = np.maximum(scale, CONSTANTS.small_gap * gap)
+        spread = exact[-1] - exact[0] if len(exact) > 1 else 0.0
+        scale = np.maximum(scale, max(CONSTANTS.small_gap * gap, CONSTANTS.zero_level * spread))
     # Of a single level no gap is known; the exact value of the ground level is then 0, and its error is absolute.
     if evolves_density and len(exact) == 1:
         exact = np.zeros(1)

@@ -13,24 +13,25 @@ Each slice is a problem in one dimension, solved on trial axes and compared with
     6  verify       in several dimensions: whether `fp.evolve` would choose `fp.Spectral` on the grid
 """
 
+import dataclasses
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
-from ..equation import FokkerPlanck
 from ..grid import Axis, Gaussian, Grid, Line, Periodic
-from ..plan import choose_scheme
-from ..plan.validation import initial_field
 from .accuracy_target import AccuracyTarget
 from .bounding_box import NotConfining, period
 from .constants import CONSTANTS
+from .density_grid import fit_density_grid
 from .domain import Bounds, Domain, SlicePoint, points_on_line
+from .drive import fitted_times
 from .request import FitRequest
 from .sampled_equation import EquationSampler, mean_and_covariance
 from .search import Box, MakeAxis, Reference, Unresolved, compute_reference, fit_box, fit_nodes
 from .slice_problem import SliceProblem
 from .targets import all_times, axis_targets
+from .turn import check_turn
+from .whole_grid import NoWave, check_between_nodes, fit_grid_by_measures, repair
 
 
 class FittedAxes(NamedTuple):
@@ -55,17 +56,36 @@ class FittedBox(NamedTuple):
     errors: list[float]
 
 
-def fit_axes(request: FitRequest, like: Grid | None, ndim: int) -> FittedAxes:
-    """The grid for a request; the axes of `like` that are not `fp.Line` keep their kinds and bounds."""
+def fit_axes(request: FitRequest, like: Grid | None, ndim: int, may_turn: bool = False) -> FittedAxes:
+    """The grid for a request; the axes of `like` that are not `fp.Line` keep their kinds and bounds.
+
+    **Raises** `Turned`, if it `may_turn`, where other coordinates suit the problem better.
+    """
     # 1: a generous box, and the points through which slices go.
-    depth = np.log(1 / request.tol) + CONSTANTS.reference_depth_margin
+    # Where the potential moves, the boxes of many times are joined already, and far from all of them a wave that is
+    # divided by one sqrt(pi) and multiplied by the next amplifies rounding.
+    moving = request.equation.time_dependent and request.initial is not None
+    margin = CONSTANTS.moving_depth_margin if moving else CONSTANTS.reference_depth_margin
+    depth = np.log(1 / request.tol) + margin
     domain, generous = _enclose(EquationSampler(request.equation, ndim), request, like, depth)
+    # A basis joins the ends of a line, and mass that passes from one well to another there adds to what crosses the
+    # barriers: over a long time the ends must lie deeper.
+    slow = _depth_of_slow_relaxation(domain, generous, depth)
+    if slow > 0:
+        depth += slow
+        domain, generous = _enclose(EquationSampler(request.equation, ndim), request, like, depth)
+    if may_turn:
+        check_turn(domain)
+    if ndim > 1 and (whole := _fit_whole(domain, request, generous, slow)) is not None:
+        return whole
     slice_points = domain.slice_points(*generous)
 
     # 2: the target of each axis. Without times, some stand for all times.
     times = request.times
     if request.initial is not None and times is None:
         times = all_times(domain, slice_points[0], generous, depth)
+    if times is not None:
+        times = fitted_times(domain.sampler, times, generous)
     targets = axis_targets(domain, slice_points[0], generous, times)
 
     # 3 to 5: references on all slices, the box, and the nodes in it.
@@ -75,7 +95,28 @@ def fit_axes(request: FitRequest, like: Grid | None, ndim: int) -> FittedAxes:
     # 6: in one dimension the slice is the whole problem, which was verified as it was fitted.
     if ndim == 1:
         return fitted
-    return fitted._replace(grid=_verify_spectral(request, fitted.grid, fitted.error))
+    return fitted._replace(grid=_verify_spectral(domain, fitted.grid))
+
+
+def _fit_whole(domain: Domain, request: FitRequest, generous: Bounds, slow: float) -> FittedAxes | None:
+    """The grid for the states of a reversible process in several dimensions, by measures on all its points; None where
+    they cannot decide, and slices must. `slow` is the depth that a slow relaxation adds."""
+    moving = domain.sampler.equation.time_dependent
+    if request.initial is None or moving or not domain.confined or not domain.sampler.reversible:
+        return None
+    depth = np.log(1 / request.tol) + CONSTANTS.whole_depth_margin + slow
+    box = domain.tighten(depth, *generous)
+    try:
+        found = fit_grid_by_measures(domain.sampler, request, domain.kinds, *box)
+    except NoWave:
+        # Without a wave the density itself is evolved.
+        found = fit_density_grid(domain.sampler, request, domain.prediction, domain.kinds, *box)
+    if found is None:
+        return None
+    grid, error = found
+    error += CONSTANTS.whole_box_factor * float(np.exp(slow - depth))
+    check_between_nodes(domain.sampler, request, grid)
+    return FittedAxes(grid, error, "; ".join(f"{axis!r} by all points" for axis in grid.axes))
 
 
 # Stage 1: a box that contains everything.
@@ -108,6 +149,35 @@ def _enclose(sampler: EquationSampler, request: FitRequest, like: Grid | None, d
             kinds[i], lower[i], upper[i] = Periodic, middle - length / 2, middle + length / 2
 
 
+def _depth_of_slow_relaxation(domain: Domain, generous: Bounds, depth: float) -> float:
+    """How much deeper the ends of a static box must lie, in log pi, for a run so long that barriers are crossed.
+
+    The rate of a barrier of height b in log pi is about k e^{-b}, with k the rate of relaxation in a well. In a time t
+    the joint of the ends must let through less than the tolerance if k t < e^b, and else less than the barrier does.
+    """
+    request, sampler = domain.request, domain.sampler
+    times, moving = request.times, sampler.equation.time_dependent
+    if times is None or request.initial is None or moving or not domain.confined or not sampler.reversible:
+        return 0.0
+    lower, upper = generous
+    # In the wells a parabola that falls by `depth` over half of the box.
+    diffusion = np.max(sampler.values((lower + upper)[None] / 2, request.t).diffusion[0])
+    rate = 2 * depth * diffusion / np.min((upper - lower) / 2, initial=np.inf, where=~domain.fixed) ** 2
+    crossed = np.log(max(rate * float(times[-1]), 1.0))
+    # The margin of a box is enough for a shorter run.
+    if crossed < CONSTANTS.least_crossing:
+        return 0.0
+    barrier = max((_highest_barrier(domain.gibbs_profile(i, lower, upper)) for i in _free_axes(domain)), default=0.0)
+    return float(min(barrier, crossed)) if barrier > CONSTANTS.least_barrier else 0.0
+
+
+def _highest_barrier(log_density: np.ndarray) -> float:
+    """The greatest depth of a valley of a density on a line below the lower one of the peaks on its two sides."""
+    peak_before = np.maximum.accumulate(log_density)
+    peak_after = np.maximum.accumulate(log_density[::-1])[::-1]
+    return float(np.max(np.minimum(peak_before, peak_after) - log_density))
+
+
 def _axis_period(sampler: EquationSampler, axis: int, t: float) -> float | None:
     """The period of the energy along an axis, the same on several random lines; None if there is none."""
     lengths = []
@@ -138,7 +208,17 @@ def _resolve_slice(
         # A force that is no gradient pushes along a fixed line for all times, which no trajectory stays on for long.
         extension = CONSTANTS.irreversible_widening * (upper - lower)
         lower, upper = lower - extension, upper + extension
-    return ResolvedSlice(problem, compute_reference(target, problem, _axis_maker(domain, i), lower, upper))
+    # In one dimension the slice is the problem itself, and a dense look at it is a look at the whole.
+    features = domain.request.places(1)[:, 0] if domain.ndim == 1 else None
+    make = _axis_maker(domain, i)
+    try:
+        return ResolvedSlice(problem, compute_reference(target, problem, make, lower, upper, features))
+    except Unresolved:
+        # A wave blows up where a drive moves sqrt(pi) far: the density itself does not.
+        if not (problem.time_dependent and problem.evolves_density and problem.reversible):
+            raise
+    problem = dataclasses.replace(problem, reversible=False)
+    return ResolvedSlice(problem, compute_reference(target, problem, make, lower, upper, features))
 
 
 def _axis_maker(domain: Domain, i: int) -> MakeAxis:
@@ -169,7 +249,13 @@ def _box_of_one_axis(
         return FittedBox(generous, [0.0])
     only = slices[0][0]
     box = fit_box(targets[0], only.problem, only.reference)
-    return FittedBox((np.asarray([box.lower]), np.asarray([box.upper])), [0.0])
+    lower, upper = np.asarray([box.lower]), np.asarray([box.upper])
+    requested, fitted = domain.request.times, targets[0].times
+    # Where the fit has followed the first periods only, the Gibbs densities of all times say where later states are.
+    if domain.confined and requested is not None and fitted is not None and fitted[-1] < requested[-1]:
+        low, high = domain.gibbs_box(box.depth, *generous)
+        lower, upper = np.minimum(lower, low), np.maximum(upper, high)
+    return FittedBox((lower, upper), [0.0])
 
 
 def _box_by_potential_profiles(domain: Domain, targets: list[AccuracyTarget], generous: Bounds) -> FittedBox:
@@ -196,11 +282,23 @@ def _box_by_depth(
     boxes: list[list[Box]] = [[] for _ in range(domain.ndim)]
     for i in _free_axes(domain):
         for resolved in slices[i][: CONSTANTS.slices_for_box]:
-            boxes[i].append(fit_box(targets[i], resolved.problem, resolved.reference))
+            box = fit_box(targets[i], resolved.problem, resolved.reference)
+            if targets[i].times is None:
+                # The depth of a box of levels is that of their modes, which are wider than the Gibbs density whose
+                # profile is followed below: the depth of the latter at the ends of the box is what counts.
+                box = box._replace(depth=_gibbs_depth(resolved, box))
+            boxes[i].append(box)
     # The deepest of all, for every axis: a shallower box on another axis would cut the same density.
     depths = [box.depth for row in boxes for box in row]
     bounds = domain.tighten(max(depths), *generous) if depths else generous
     return FittedBox(bounds, [max((box.error for box in row), default=0.0) for row in boxes])
+
+
+def _gibbs_depth(resolved: ResolvedSlice, box: Box) -> float:
+    """How far log pi has fallen below its maximum at the ends of a box, at the deeper end."""
+    inside = resolved.problem.values(resolved.reference.axis.nodes, 0.0).log_gibbs
+    ends = resolved.problem.values(np.asarray([box.lower, box.upper]), 0.0).log_gibbs
+    return float(np.max(inside) - np.min(ends))
 
 
 def _free_axes(domain: Domain) -> list[int]:
@@ -254,25 +352,14 @@ def _finest_spacing(
 # Stage 6: the grid as a whole.
 
 
-def _verify_spectral(request: FitRequest, grid: Grid, error: float) -> Grid:
-    """The grid, refined until `fp.evolve` would choose `fp.Spectral` on it: what slices do not show, a full grid may.
+def _verify_spectral(domain: Domain, grid: Grid) -> Grid:
+    """The grid, repaired until `fp.evolve` would choose `fp.Spectral` on it: what slices do not show, a full grid may.
 
-    **Raises** `Unresolved` where no refinement is enough and the density cannot be evolved as a wave. Where it can, the
-    defect is accepted: the run is right, if not the quickest.
+    **Raises** `NoWave` where no repair is enough, `Unseen` for a feature between its nodes.
     """
-    equation, t = request.equation, request.t
-    if not isinstance(equation, FokkerPlanck):  # a Schrodinger equation is solved by Spectral on every grid
+    # A Schrodinger equation is solved by Spectral on every grid, and without a potential no Gibbs density is measured.
+    if not domain.confined:
         return grid
-    for_levels = request.initial is None
-    wave_representable = True
-    for _ in range(CONSTANTS.most_spectral_refinements):
-        field = equation.gibbs(grid, t) if for_levels else initial_field(equation, grid, request.initial)
-        times = jnp.asarray([t] if for_levels or request.times is None else request.times)
-        chosen = choose_scheme(equation, grid, None, field, times, request.tol)
-        if chosen.scheme.spectral:
-            return grid
-        wave_representable = chosen.wave_representable
-        grid = grid.refine(CONSTANTS.spectral_refinement)
-    if wave_representable:
-        return grid
-    raise Unresolved(list(grid.shape), [error])
+    repaired = repair(domain.sampler, domain.request, grid)
+    check_between_nodes(domain.sampler, domain.request, repaired)
+    return repaired

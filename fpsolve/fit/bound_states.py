@@ -4,6 +4,9 @@ A potential that levels off far away has a continuum of levels from there on; on
 and only they can be fitted.
 """
 
+import dataclasses
+from collections.abc import Callable
+
 import numpy as np
 
 from ..core.checks import raise_value_error
@@ -12,11 +15,11 @@ from .bounding_box import NotConfining, coarse_nodes, product_points
 from .constants import CONSTANTS
 from .marginal_profile import maximize_log_density
 from .sampled_equation import EquationSampler
-from .slice_problem import SliceProblem
+from .slice_problem import SliceProblem, SliceValues
 
 
 def trial_half_widths() -> np.ndarray:
-    """Half-widths of the boxes that are tried, ascending."""
+    """Half-widths of the boxes that are tried, ascending, in units of a natural length."""
     return CONSTANTS.bound_state_scale ** np.arange(*CONSTANTS.bound_state_scales)
 
 
@@ -28,7 +31,9 @@ def energy_minimum(
     Axes that are `fixed` keep their bounds. **Raises** `NotConfining` where the lowest point lies at the end of the
     largest grid.
     """
-    half_widths = trial_half_widths()
+    # Far smaller and larger boxes, too, for coordinates in other units.
+    half_widths = np.concatenate([trial_half_widths(), 10.0 ** np.arange(*CONSTANTS.scan_powers)])
+    half_widths = np.sort(half_widths)
     lowest_energy, lowest_point, distance = np.inf, None, 0.0
     for half_width in half_widths:
         nodes = coarse_nodes(np.where(fixed, lower, -half_width), np.where(fixed, upper, half_width))
@@ -47,32 +52,86 @@ def energy_minimum(
     return maximize_log_density(sampler, lowest_point[None], ~fixed, t)[0]
 
 
-def bound_state_box(problem: SliceProblem, axis: int, center: float, k: int | None, depth: float) -> float:
-    """The half-width, about `center`, of the box at whose ends the lowest modes are below exp(-depth) of their peaks.
+def natural_length(problem: SliceProblem, center: float) -> float:
+    """The length l over which the potential changes by the kinetic energy D / l^2 of a wave of that length.
 
-    Where the potential has a continuum, the number of levels below it must also have stopped changing, since a level
-    just below it has a wide mode. **Raises** `ValueError` where no level is bound, `NotConfining` where modes spread
-    without end.
+    It carries the units: boxes are tried in multiples of it. One where the potential never changes that much.
     """
-    far = CONSTANTS.continuum_distance
+    lengths = 2.0 ** np.arange(*CONSTANTS.natural_length_powers)
+    local = problem.values(np.concatenate([[center], center - lengths, center + lengths]), 0.0)
+    with np.errstate(invalid="ignore"):
+        change = np.abs(local.potential_term[1:] - local.potential_term[0]).reshape(2, -1)
+    change = np.max(np.where(np.isnan(change), np.inf, change), axis=0)
+    enough = np.flatnonzero(change >= local.diffusion[0] / lengths**2)
+    return float(lengths[enough[0]]) if enough.size else 1.0
+
+
+def bound_state_box(
+    problem: SliceProblem,
+    axis: int,
+    center: float,
+    k: int | None,
+    depth: float,
+    encloses_wells: Callable[[float, float, float], bool],
+) -> tuple[float, float]:
+    """The interval about `center` at whose ends the lowest modes are below exp(-depth) of their peaks.
+
+    `encloses_wells(lower, upper, energy)` says whether all places with a potential below `energy` lie inside. Where the
+    potential has a continuum, the number of levels below it must also have stopped changing, since a level just below
+    it has a wide mode. **Raises** `ValueError` where no level is bound, `NotConfining` where modes spread without end.
+    """
+    length = natural_length(problem, center)
+    far = CONSTANTS.continuum_distance * length
     start = continuum(problem, center - far, center + far)
     # Without a continuum (`start` infinite) all levels are bound, and only their modes must decay.
     counts: list[int] = []
-    for half_width in trial_half_widths():
+    for half_width in length * trial_half_widths():
         trial = Line(float(center - half_width), float(center + half_width), CONSTANTS.bound_state_nodes)
-        levels, modes = problem.modes(trial)
+        capped, is_wall = _without_high_walls(problem, trial, start)
+        levels, modes = capped.modes(trial)
         counts.append(min(k or CONSTANTS.bound_state_levels, int(np.sum(levels < start))))
         # Squares, so that depths mean the same as for densities.
         densities = modes[:, : counts[-1]] ** 2
-        at_ends = np.max(densities[[0, -1]] / np.max(densities, axis=0), initial=0)
+        relative = np.max(densities / np.max(densities, axis=0), axis=1, initial=0)
         recent = counts[-CONSTANTS.stable_counts :]
         count_is_stable = counts[-1] > 0 and recent.count(counts[-1]) == CONSTANTS.stable_counts
-        if (count_is_stable or not np.isfinite(start)) and at_ends < np.exp(-depth):
-            return float(half_width)
+        decayed = (count_is_stable or not np.isfinite(start)) and np.max(relative[[0, -1]]) < np.exp(-depth)
+        # The modes of one well have decayed long before a box contains another one, which holds levels as low.
+        if decayed and encloses_wells(trial.lower, trial.upper, float(levels[counts[-1] - 1])):
+            return _without_empty_ends(trial, (relative < np.exp(-depth)) & is_wall)
     if np.isfinite(start):
         allowed = f"no levels lie below the continuum, which starts at {start:.6g}"
         raise_value_error("k", k, allowed, "Deepen the potential, or give like= with walls.")
     raise NotConfining(axis, False)
+
+
+def _without_high_walls(problem: SliceProblem, axis: Line, start: float) -> tuple[SliceProblem, np.ndarray]:
+    """The problem with a potential that rises no higher than what counts for levels below `start`, and where on the
+    axis it does so, `(n,)`.
+
+    The rounding of eigenvalues is relative to the largest entry of the matrix, and a steep wall may be 1e100.
+    """
+    with np.errstate(over="ignore"):
+        potential = problem.values(axis.nodes, 0.0).potential_term
+    finite = potential[np.isfinite(potential)]
+    bottom = np.min(finite)
+    top = start if np.isfinite(start) else float(np.median(finite))
+    cap = top + CONSTANTS.wall_height * max(top - bottom, np.finfo(float).tiny)
+
+    def values(x: np.ndarray, t: float) -> SliceValues:
+        with np.errstate(over="ignore"):
+            local = problem.values(x, t)
+        return local._replace(potential_term=np.minimum(local.potential_term, cap))
+
+    return dataclasses.replace(problem, values=values), potential >= top
+
+
+def _without_empty_ends(axis: Line, empty: np.ndarray) -> tuple[float, float]:
+    """The interval without the cells at either end that are `empty` `(n,)`, but for a few."""
+    full = np.flatnonzero(~empty)
+    first = max(0, int(full[0]) - CONSTANTS.kept_end_cells)
+    last = min(axis.n - 1, int(full[-1]) + CONSTANTS.kept_end_cells)
+    return float(axis.edges[first]), float(axis.edges[last + 1])
 
 
 def continuum(problem: SliceProblem, lower: float, upper: float) -> float:
@@ -91,7 +150,8 @@ def _value_far_away(problem: SliceProblem, end: float, length: float, bottom: fl
     for divisor in (1, 4, 16, 64):  # the farthest distance at which the potential does not overflow
         distance = CONSTANTS.continuum_lengths / divisor
         positions = end + length * np.asarray([distance, 4 * distance])
-        near, far = problem.values(positions, 0.0).potential_term
+        with np.errstate(over="ignore", invalid="ignore"):
+            near, far = problem.values(positions, 0.0).potential_term
         if np.isfinite(far):
             break
     level = np.isfinite(far) and abs(far - near) <= CONSTANTS.saturated_rise * abs(far - bottom)

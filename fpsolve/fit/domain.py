@@ -10,9 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ..grid import Axis, Gaussian, Line
-from .bound_states import bound_state_box, energy_minimum
-from .bounding_box import coarse_nodes, find_box, product_points
+from .bound_states import bound_state_box, energy_minimum, natural_length
+from .bounding_box import NotConfining, coarse_nodes, find_box, product_points
 from .constants import CONSTANTS
+from .dense_look import wide_points
+from .drive import jittered_times
 from .gaussian_prediction import GaussianPrediction, predict_gaussian
 from .marginal_profile import maximize_log_density, profile_extent, profile_points
 from .request import FitRequest
@@ -71,8 +73,10 @@ class Domain:
         """
         # One box for each density that may be met; the union of all is the answer.
         boxes = []
-        for t in self.times if self.confined else ():
-            boxes.append(find_box(self._log_gibbs_at(t), self.lower, self.upper, self.fixed, depth))
+        if self.confined and len(self.times) > 1:
+            boxes += self._boxes_of_drive(depth)
+        elif self.confined:
+            boxes.append(self._searched_box(self._log_gibbs_at(self.times[0]), depth))
         if self.request.initial is not None:
             boxes.append(self._initial_box(depth))
             # In one dimension the Gibbs density contains what flows towards it. In more, or without a potential, a
@@ -84,6 +88,65 @@ class Domain:
             boxes.append(self._bound_state_box(depth))
         return np.min([box[0] for box in boxes], axis=0), np.max([box[1] for box in boxes], axis=0)
 
+    def _searched_box(self, height: LogDensity, depth: float) -> Bounds:
+        """`find_box`, and what a wide look at many other points finds high outside of it: a second well, say."""
+        lower, upper = find_box(height, self.lower, self.upper, self.fixed, depth)
+        for _ in range(CONSTANTS.most_wide_looks):
+            points = np.concatenate([wide_points(lower, upper, self.fixed), self.request.places(self.ndim)])
+            values = height(points)
+            high = points[values > np.max(values) - depth]
+            # What lies outside by less than the nodes of a scan is part of the same peak.
+            margin = CONSTANTS.wide_margin * (upper - lower)
+            if np.all((high >= lower - margin) & (high <= upper + margin)):
+                break
+            # The nodes of a scan may miss what was found here, so that its points are kept whatever a new scan says.
+            low, top = np.minimum(lower, np.min(high, axis=0)), np.maximum(upper, np.max(high, axis=0))
+            try:
+                found = find_box(height, low, top, self.fixed, depth)
+            except NotConfining:
+                # Far outside there is no end: a table is continued by cubics there, and says nothing about wells.
+                break
+            lower = np.where(self.fixed, lower, np.minimum(low, found[0]))
+            upper = np.where(self.fixed, upper, np.maximum(top, found[1]))
+        return lower, upper
+
+    def _boxes_of_drive(self, depth: float) -> list[Bounds]:
+        """One box for each time at which a Gibbs density that changes was examined, and for more times at which it lies
+        outside of all these boxes; those times are added to `times`."""
+        boxes = [self._searched_box(self._log_gibbs_at(t), depth) for t in self.times]
+        many = jittered_times(float(self.times[-1]), CONSTANTS.drive_looks)
+        lower, upper = np.min([box[0] for box in boxes], axis=0), np.max([box[1] for box in boxes], axis=0)
+        points = wide_points(lower, upper, self.fixed)[: CONSTANTS.drive_points]
+        heights = np.stack([self.sampler.log_gibbs(points, t) for t in many])
+        high = heights > np.max(heights, axis=1, keepdims=True) - depth
+        for _ in range(CONSTANTS.most_added_times):
+            margin = CONSTANTS.wide_margin * (upper - lower)
+            outside = np.any((points < lower - margin) | (points > upper + margin), axis=1)
+            missed = np.sum(high & outside, axis=1)
+            if not missed.any():
+                break
+            t = float(many[np.argmax(missed)])
+            box = self._searched_box(self._log_gibbs_at(t), depth)
+            boxes.append(box)
+            lower, upper = np.minimum(lower, box[0]), np.maximum(upper, box[1])
+            self.times = np.sort(np.append(self.times, t))
+        return boxes
+
+    def gibbs_box(self, depth: float, lower: np.ndarray, upper: np.ndarray) -> Bounds:
+        """The box of the Gibbs densities of all examined times to a depth, inside a generous one."""
+        boxes = [find_box(self._log_gibbs_at(t), lower, upper, self.fixed, depth) for t in self.times]
+        low, high = np.min([box[0] for box in boxes], axis=0), np.max([box[1] for box in boxes], axis=0)
+        return np.maximum(low, lower), np.minimum(high, upper)
+
+    def gibbs_profile(self, axis: int, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+        """log pi `(P,)` along one axis, the largest over all others, at evenly spaced positions."""
+        count = CONSTANTS.scan_nodes[0] if self.ndim == 1 else CONSTANTS.profile_nodes
+        x, t = np.linspace(lower[axis], upper[axis], count), self.request.t
+        points = x[:, None]
+        if self.ndim > 1:
+            points = profile_points(self.sampler, axis, x, lower, upper, self.fixed, t)
+        return self.sampler.log_gibbs(points, t)
+
     def _log_gibbs_at(self, t: float) -> LogDensity:
         return lambda x: self.sampler.log_gibbs(x, t)
 
@@ -93,7 +156,7 @@ class Domain:
     def _initial_box(self, depth: float) -> Bounds:
         """The box of the initial density; of a Gaussian it is known."""
         if not isinstance(self.request.initial, Gaussian):
-            return find_box(self._log_initial, self.lower, self.upper, self.fixed, depth)
+            return self._searched_box(self._log_initial, depth)
         mean, covariance = mean_and_covariance(self.request.initial, self.ndim)
         width = np.sqrt(2 * depth * np.diag(covariance))
         return np.where(self.fixed, self.lower, mean - width), np.where(self.fixed, self.upper, mean + width)
@@ -117,13 +180,27 @@ class Domain:
     def _bound_state_box(self, depth: float) -> Bounds:
         """The box of the lowest modes of a Schrodinger potential."""
         minimum = self._energy_minimum()
-        half_width = np.zeros(self.ndim)
+        lower, upper = self.lower.copy(), self.upper.copy()
+        free = list(map(int, np.flatnonzero(~self.fixed)))
+        problems = {i: self.slice_problem(i, SlicePoint(minimum, None)) for i in free}
+        lengths = np.ones(self.ndim)
+        for i in free:
+            lengths[i] = natural_length(problems[i], float(minimum[i]))
+        points = wide_points(
+            np.where(self.fixed, lower, minimum - lengths), np.where(self.fixed, upper, minimum + lengths), self.fixed
+        )
+        points = np.concatenate([points, self.request.places(self.ndim)])
+        energies = self.sampler.energy(points, self.request.t)
         # The axes are treated one by one, on slices through the minimum.
-        for i in map(int, np.flatnonzero(~self.fixed)):
-            problem = self.slice_problem(i, SlicePoint(minimum, None))
-            half_width[i] = bound_state_box(problem, i, float(minimum[i]), self.request.k, depth)
-        lower = np.where(self.fixed, self.lower, minimum - half_width)
-        return lower, np.where(self.fixed, self.upper, minimum + half_width)
+        for i in free:
+
+            def encloses_wells(low: float, high: float, energy: float, i: int = i) -> bool:
+                x = points[energies < energy, i]
+                return bool(np.all((x >= low) & (x <= high)))
+
+            center = float(minimum[i])
+            lower[i], upper[i] = bound_state_box(problems[i], i, center, self.request.k, depth, encloses_wells)
+        return lower, upper
 
     def _energy_minimum(self) -> np.ndarray:
         return energy_minimum(self.sampler, self.lower, self.upper, self.fixed, self.request.t)
@@ -212,9 +289,17 @@ class Domain:
             assert slice_point.log_density is not None, "a slice of levels has no initial density"
             return slice_point.log_density(on_slice(x))
 
+        def energy(x: np.ndarray, t: float) -> np.ndarray:
+            return sampler.energy(on_slice(x), t + request.t)
+
+        def slopes(x: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
+            return sampler.slope_and_curvature(on_slice(x), axis, t + request.t)
+
         has_initial = request.initial is not None
         return SliceProblem(
             values=values,
+            energy=energy,
+            slopes=slopes,
             initial=initial if has_initial else None,
             evolves_density=sampler.evolves_density,
             reversible=sampler.reversible,
@@ -233,8 +318,18 @@ class Domain:
             local = sampler.values(points, t)
             return SliceValues(0 * x, 0 * x, local.diffusion[:, axis], local.energy)
 
+        def energy(x: np.ndarray, _: float) -> np.ndarray:
+            return values(x, 0.0).potential_term
+
+        def slopes(x: np.ndarray, _: float) -> tuple[np.ndarray, np.ndarray]:
+            # At a minimum over the other axes the slope along this one is the partial derivative.
+            points = profile_points(sampler, axis, x, lower, upper, self.fixed, t)
+            return sampler.slope_and_curvature(points, axis, t)
+
         return SliceProblem(
             values=values,
+            energy=energy,
+            slopes=slopes,
             initial=None,
             evolves_density=False,
             reversible=False,
@@ -275,7 +370,9 @@ def _sampled_times(sampler: EquationSampler, request: FitRequest) -> np.ndarray:
     """The times at which the potential is examined: one for a static problem."""
     if not sampler.equation.time_dependent or request.times is None:
         return np.full(1, request.t)
-    return np.linspace(0, float(request.times[-1]), CONSTANTS.time_samples)
+    # Parts of the golden section between the ends: equal steps might meet a periodic drive in the same phase each time.
+    parts = np.arange(1, CONSTANTS.time_samples - 1) * (np.sqrt(5) - 1) / 2 % 1
+    return float(request.times[-1]) * np.concatenate([np.zeros(1), np.sort(parts), np.ones(1)])
 
 
 def _transient_slice(prediction: GaussianPrediction, step: int) -> SlicePoint:

@@ -18,8 +18,9 @@ from .sampled_equation import EquationSampler
 
 
 class GaussianPrediction(NamedTuple):
-    """Means `(S, d)` and covariances `(S, d, d)` at S times from 0 on."""
+    """Means `(S, d)` and covariances `(S, d, d)` at the times `(S,)`, the first of which is 0."""
 
+    times: np.ndarray
     means: np.ndarray
     covariances: np.ndarray
 
@@ -27,6 +28,13 @@ class GaussianPrediction(NamedTuple):
         """The box `(d,)`, `(d,)` outside of which log p is below its maximum minus `depth` at all times."""
         width = np.sqrt(2 * depth * np.einsum("sii->si", self.covariances))
         return np.min(self.means - width, axis=0), np.max(self.means + width, axis=0)
+
+    def short_waves(self, wavenumbers: np.ndarray) -> np.ndarray:
+        """The largest Fourier coefficient at a wavenumber `(d,)` along each axis, relative to the largest of all, at
+        every time, `(S, d)`: exp(-k^2 v / 2) with v the variance along one axis where all other coordinates are given.
+        """
+        precisions = np.einsum("sii->si", np.linalg.inv(self.covariances))
+        return np.exp(-(wavenumbers**2) / (2 * precisions))
 
 
 def predict_gaussian(
@@ -41,7 +49,7 @@ def predict_gaussian(
     d = len(mean)
     identity = np.eye(d)
     now = 0.0
-    means, covariances = [mean], [covariance]
+    times, means, covariances = [now], [mean], [covariance]
     for t in _prediction_times() * last:
         length, now = t - now, t
         drift, jacobian = (part[0] for part in sampler.drift_and_jacobian(mean[None], now))
@@ -64,9 +72,10 @@ def predict_gaussian(
         if not np.all(np.isfinite(mean)) or not np.all(np.isfinite(covariance)):
             break
         covariance = (covariance + covariance.T) / 2  # rounding makes it unsymmetric
+        times.append(now)
         means.append(mean)
         covariances.append(covariance)
-    return GaussianPrediction(np.stack(means), np.stack(covariances))
+    return GaussianPrediction(np.asarray(times), np.stack(means), np.stack(covariances))
 
 
 def _prediction_times() -> np.ndarray:

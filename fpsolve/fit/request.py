@@ -14,6 +14,7 @@ class FitRequest:
 
     - states, if `initial` is given: the state at `times` `(T,)`, or at all times if `times` is None; `wick` is the
       angle by which time is rotated
+    - `features` `(m, d)`: places at which the functions have narrow features, looked at densely
     - levels, if `initial` is None: the `k` lowest levels at the time `t`, or a default number if `k` is None
     """
 
@@ -24,3 +25,8 @@ class FitRequest:
     k: int | None
     wick: float
     t: float
+    features: np.ndarray | None = None
+
+    def places(self, ndim: int) -> np.ndarray:
+        """The places of features that a user named, `(m, d)`."""
+        return np.zeros((0, ndim)) if self.features is None else self.features

@@ -58,6 +58,11 @@ class EquationSampler:
         values = _in_chunks(lambda x: (_energy(self.equation, x, time),), points, ENERGY_CHUNK_POINTS)[0]
         return np.where(np.isnan(values), np.inf, values)
 
+    def energies_at_times(self, points: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """U `(T, P)` at a few points and many times; what is not finite becomes zero."""
+        values = np.asarray(_energies_at_times(self.equation, jnp.asarray(points), jnp.asarray(times)))
+        return np.where(np.isfinite(values), values, 0)
+
     def log_gibbs(self, points: np.ndarray, t: float = 0.0) -> np.ndarray:
         """log pi + constant `(P,)`; -U / max D where there is no Gibbs density. NaN becomes minus infinity."""
         time = jnp.asarray(t, float)
@@ -70,6 +75,13 @@ class EquationSampler:
         drift, jacobian = _in_chunks(lambda x: _drift_and_jacobian(self.equation, x, time), points, CHUNK_POINTS)
         return drift, jacobian
 
+    def slope_and_curvature(self, points: np.ndarray, axis: int, t: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+        """The first and the second derivative of U along one axis, `(P,)` each."""
+        time, direction = jnp.asarray(t, float), jnp.eye(self.ndim)[axis]
+        along = lambda x: _slope_and_curvature(self.equation, x, direction, time)
+        slope, curvature = _in_chunks(along, points, CHUNK_POINTS)
+        return slope, curvature
+
     def log_density(self, points: np.ndarray, t: float = 0.0) -> np.ndarray:
         """log pi `(P,)` of a Fokker-Planck equation, minus the energy of a Schrodinger equation."""
         return self.log_gibbs(points, t) if self.evolves_density else -self.energy(points, t)
@@ -81,7 +93,9 @@ def sample_initial(initial: Any, points: np.ndarray) -> np.ndarray:
         mean, covariance = mean_and_covariance(initial, points.shape[1])
         return log_normal(points, mean, covariance)
     function = read_at(initial, points.shape[1])
-    return _in_chunks(lambda x: (_initial(function, x),), points, CHUNK_POINTS)[0]
+    # Long lists take long chunks, short ones short chunks.
+    size = CHUNK_POINTS if len(points) <= ENERGY_CHUNK_POINTS else ENERGY_CHUNK_POINTS
+    return _in_chunks(lambda x: (_initial(function, x),), points, size)[0]
 
 
 def log_initial(initial: Any, points: np.ndarray) -> np.ndarray:
@@ -121,6 +135,11 @@ def _energy(equation: WithPotential, points: Array, t: Array) -> Array:
 
 
 @sampling_program
+def _energies_at_times(equation: WithPotential, points: Array, times: Array) -> Array:
+    return jax.vmap(lambda t: jax.vmap(lambda x: equation.energy(x, t))(points))(times)
+
+
+@sampling_program
 def _log_gibbs(equation: Any, points: Array, t: Array) -> Array:
     # With several diffusions log pi is found from differences to U at the origin given, which is 0 here.
     if equation.irreversible_anywhere is None:
@@ -149,6 +168,14 @@ def _drift_and_jacobian(equation: WithPotential, points: Array, t: Array) -> tup
         return equation.drift(x, t) if isinstance(equation, FokkerPlanck) else -jax.grad(equation.energy)(x, t)
 
     return jax.vmap(drift)(points), jax.vmap(jax.jacfwd(drift))(points)
+
+
+@sampling_program
+def _slope_and_curvature(equation: WithPotential, points: Array, direction: Array, t: Array) -> tuple[Array, Array]:
+    def slope(x: Array) -> Array:
+        return jax.jvp(lambda y: equation.energy(y, t), (x,), (direction,))[1]
+
+    return jax.vmap(slope)(points), jax.vmap(lambda x: jax.jvp(slope, (x,), (direction,))[1])(points)
 
 
 @sampling_program

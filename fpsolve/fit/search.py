@@ -6,7 +6,7 @@
 A reference is refined, and widened, until its own error is far below the tolerance.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from ..grid import Axis, Line
 from .accuracy_target import AccuracyTarget
 from .constants import CONSTANTS
+from .dense_look import overlooked
 from .slice_problem import SliceProblem
 
 MakeAxis = Callable[[float, float, int], Axis]  # lower, upper, n
@@ -53,11 +54,20 @@ class Box(NamedTuple):
 
 
 def compute_reference(
-    target: AccuracyTarget, problem: SliceProblem, make: MakeAxis, lower: float, upper: float
+    target: AccuracyTarget,
+    problem: SliceProblem,
+    make: MakeAxis,
+    lower: float,
+    upper: float,
+    features: np.ndarray | None = None,
 ) -> Reference:
-    """A reference whose envelope has decayed at both ends of a `fp.Line`. **Raises** `BoxNotFound`, `Unresolved`."""
+    """A reference whose envelope has decayed at both ends of a `fp.Line`.
+
+    With `features` `(m,)`, which may be empty, the reference has also seen what dense samples of the potential and of
+    the initial state show. **Raises** `BoxNotFound`, `Unresolved`, `Unseen`.
+    """
     for _ in range(CONSTANTS.most_widenings):
-        reference = _refine(target, problem, make, lower, upper)
+        reference = _refine(target, problem, make, lower, upper, features)
         allowed = target.tol * CONSTANTS.envelope_fraction * np.max(reference.envelope)
         not_decayed = reference.envelope[[0, -1]] > allowed
         if not reference.axis.unbounded or not not_decayed.any():
@@ -67,8 +77,15 @@ def compute_reference(
     raise BoxNotFound(lower, upper)
 
 
-def _refine(target: AccuracyTarget, problem: SliceProblem, make: MakeAxis, lower: float, upper: float) -> Reference:
-    """A reference in one box: each is compared with the coarser one before it."""
+def _refine(
+    target: AccuracyTarget,
+    problem: SliceProblem,
+    make: MakeAxis,
+    lower: float,
+    upper: float,
+    features: np.ndarray | None,
+) -> Reference:
+    """A reference in one box: each is compared with the coarser one before it, and with dense samples."""
     n, sizes, errors = CONSTANTS.first_nodes, [], []
     while True:
         coarse = make(lower, upper, n)
@@ -82,9 +99,44 @@ def _refine(target: AccuracyTarget, problem: SliceProblem, make: MakeAxis, lower
         small = errors[-1] < CONSTANTS.reference_fraction * target.tol
         small_twice = len(errors) > 1 and max(errors[-2:]) < CONSTANTS.repeated_reference_fraction * target.tol
         if small or small_twice:
-            return Reference(axis, fine, target.envelope(fine))
-        if n > CONSTANTS.most_nodes:
+            reference = Reference(axis, fine, target.envelope(fine))
+            if features is None:
+                return reference
+            missing = overlooked(problem, axis, target.times, features, reference.envelope)
+            if missing.size <= CONSTANTS.overlooked_fraction * target.tol:
+                return reference
+            # More nodes may see it, if it is not too narrow for all that are allowed.
+            if n > CONSTANTS.most_nodes or missing.width * CONSTANTS.most_nodes < axis.length:
+                raise missing.failure(axis)
+        # More nodes do not help where rounding is all that is left.
+        if left_to_rounding(errors):
             raise Unresolved(sizes, errors)
+        # A wave that is divided by one sqrt(pi) and multiplied by the next may blow up; more nodes do not help it.
+        if problem.time_dependent and error > CONSTANTS.blown_up:
+            raise Unresolved(sizes, errors)
+        if n > CONSTANTS.most_nodes:
+            # A feature too narrow for the nodes is a truer reason than errors that do not decrease. Where these do, as
+            # at a kink, their order is the reason.
+            if features is not None and not _decrease(sizes, errors):
+                missing = overlooked(problem, axis, target.times, features, target.envelope(fine))
+                narrow = missing.width * CONSTANTS.most_nodes < CONSTANTS.cells_in_feature * axis.length
+                if narrow and missing.size > CONSTANTS.overlooked_fraction * target.tol:
+                    raise missing.failure(axis)
+            raise Unresolved(sizes, errors)
+
+
+def left_to_rounding(errors: Sequence[float]) -> bool:
+    """Whether the errors of refined axes are small and no longer decrease."""
+    last = list(errors[-3:])
+    return len(last) == 3 and max(last) < CONSTANTS.rounding_error and min(last[1:]) >= last[0]
+
+
+def _decrease(sizes: list[int], errors: list[float]) -> bool:
+    """Whether the last errors decrease with the number of nodes at a clear order."""
+    last = min(len(errors), CONSTANTS.errors_of_order)
+    logarithms = np.log(np.maximum(errors[-last:], CONSTANTS.smallest_envelope))
+    order = -np.polyfit(np.log(sizes[-last:]), logarithms, 1)[0] if last > 1 else 0.0
+    return bool(order > CONSTANTS.algebraic_order and min(errors[-last:]) < CONSTANTS.algebraic_error)
 
 
 def fit_box(target: AccuracyTarget, problem: SliceProblem, reference: Reference) -> Box:

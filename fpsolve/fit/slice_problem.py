@@ -23,7 +23,9 @@ from ..operator.constants import CONSTANTS as OPERATOR
 from ..plan.constants import CONSTANTS as PLAN
 from ..plan.resolution import is_wave_representable, wave_resolved
 from ..plan.validation import mass_weights
+from ..propagate.constants import CONSTANTS as PROPAGATE
 from .constants import CONSTANTS
+from .relaxed_wave import RelaxedWave, relaxed_wave
 
 
 class SliceValues(NamedTuple):
@@ -39,6 +41,7 @@ class SliceValues(NamedTuple):
 class SliceProblem:
     """A problem in one dimension: its coefficients `values(x, t)`, its initial state, and how it is evolved.
 
+    - `energy`, `slopes`: U(x, t) `(m,)`, and its first two derivatives along the slice
     - `initial`: log p, or the wave itself for a Schrodinger equation; None where levels are wanted
     - `evolves_density`: whether it belongs to a Fokker-Planck equation
     - `reversible`: whether it has a Gibbs density, so that a run may evolve the wave p / sqrt(pi)
@@ -47,6 +50,8 @@ class SliceProblem:
     """
 
     values: Callable[[np.ndarray, float], SliceValues]
+    energy: Callable[[np.ndarray, float], np.ndarray]
+    slopes: Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]]
     initial: Callable[[np.ndarray], np.ndarray] | None
     evolves_density: bool
     reversible: bool
@@ -70,10 +75,19 @@ class SliceProblem:
         if self.time_dependent:
             return self._evolve_wave_in_steps(axis, times, wave)
 
+        waves = self._evolve_wave(axis, times, wave, log_sqrt_pi)
+        log_z = np.full(len(times), self._log_z(values, w))
+        return SliceStates(self, axis, times, waves, np.broadcast_to(log_sqrt_pi, waves.shape), log_z)
+
+    def _evolve_wave(self, axis: Axis, times: np.ndarray, wave: np.ndarray, log_sqrt_pi: np.ndarray) -> np.ndarray:
+        """A wave of a static problem at all times `(T, n)`, by diagonalisation."""
+        w = axis.weights
         # The ground state sqrt(pi) is known exactly and is evolved apart: its numerical level is not exactly zero,
         # and over long times the mass would decay with it. With absorbing ends it is no eigenfunction.
         energies, modes = np.linalg.eigh(self.matrix(axis))
         has_ground_state = self.evolves_density and axis.boundary != "absorbing"
+        if has_ground_state:
+            energies, modes = self._with_small_levels(axis, energies, modes)
         ground = np.exp(log_sqrt_pi) if has_ground_state else np.zeros_like(log_sqrt_pi)
         root_w = np.sqrt(w)
         overlap = w @ (ground * wave)
@@ -82,9 +96,7 @@ class SliceProblem:
         exponents = -self._time_direction() * np.multiply.outer(times, energies)
         waves = (np.exp(exponents) * coefficients) @ modes.T / root_w
         # What the modes put back into the ground state is error, and is taken out again.
-        waves = waves + np.multiply.outer(overlap - waves @ (w * ground), ground)
-        log_z = np.full(len(times), self._log_z(values, w))
-        return SliceStates(self, axis, times, waves, np.broadcast_to(log_sqrt_pi, waves.shape), log_z)
+        return waves + np.multiply.outer(overlap - waves @ (w * ground), ground)
 
     def is_resolved(self, axis: Axis, times: np.ndarray | None) -> bool:
         """Whether a run on this axis would choose `fp.Spectral`: the same measures as in `plan.scheme_choice`.
@@ -121,6 +133,12 @@ class SliceProblem:
         sqrt_pi = np.exp(log_sqrt_pi) * np.sqrt(axis.weights)
         return float(sqrt_pi @ np.abs(self.matrix(axis, t) @ sqrt_pi))
 
+    def height_scale(self, axis: Axis, t: float) -> float:
+        """The number c for which c U is -U / D, with one number D for the axis; 1 for a Schrodinger equation."""
+        if not self.evolves_density:
+            return 1.0
+        return -1.0 / float(np.max(self.values(axis.nodes, t).diffusion))
+
     def levels(self, axis: Axis) -> np.ndarray:
         """All eigenvalues of H on one axis, ascending."""
         return np.linalg.eigvalsh(self.matrix(axis))
@@ -136,10 +154,7 @@ class SliceProblem:
         root_w = np.sqrt(w)
         if self.evolves_density and not axis.uniform:
             # Between walls H = A^T A: only the factor knows the no-flux ends, the potential V does not.
-            values = self.values(faces.faces, t)
-            half_drift = (values.drift / (2 * values.diffusion))[:, None]
-            factor = np.sqrt(values.diffusion)[:, None] * (faces.derivative - half_drift * faces.interpolation)
-            factor = np.sqrt(faces.weights)[:, None] * factor / root_w
+            factor = self.factor(axis, t)
             return factor.T @ factor
         values = self.values(axis.nodes, t)
         kinetic = root_w[:, None] * faces.kinetic(axis) / root_w
@@ -147,6 +162,31 @@ class SliceProblem:
         # triangle only.
         matrix = values.diffusion[0] * kinetic + np.diag(values.potential_term)
         return (matrix + matrix.T) / 2
+
+    def factor(self, axis: Axis, t: float = 0.0) -> np.ndarray:
+        """A `(m, n)` of H = A^T A in the orthonormal bases of faces and nodes."""
+        faces = basis(axis)
+        values = self.values(faces.faces, t)
+        half_drift = (values.drift / (2 * values.diffusion))[:, None]
+        factor = np.sqrt(values.diffusion)[:, None] * (faces.derivative - half_drift * faces.interpolation)
+        return np.sqrt(faces.weights)[:, None] * factor / np.sqrt(axis.weights)
+
+    def _with_small_levels(self, axis: Axis, energies: np.ndarray, modes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues and eigenvectors of H, the smallest ones from the singular values of A.
+
+        The rounding of an eigenvalue of H is relative to the largest one, that of a singular value of A to its root: a
+        slow rate over a barrier keeps its digits, and long times do not enlarge its error.
+        """
+        count = int(np.sum(energies < CONSTANTS.small_level * energies[-1]))
+        if count == 0:
+            return energies, modes
+        lowest = modes[:, :count]
+        _, singular, rotation = np.linalg.svd(self.factor(axis) @ lowest, full_matrices=False)
+        # Singular values descend, levels ascend.
+        energies, modes = energies.copy(), modes.copy()
+        energies[:count] = singular[::-1] ** 2
+        modes[:, :count] = lowest @ rotation[::-1].T
+        return energies, modes
 
     def generator(self, axis: Axis, t: float) -> np.ndarray:
         """The generator L `(n, n)` of the density, in flux form."""
@@ -200,7 +240,7 @@ class SliceProblem:
             wave = clip_tails(density, log_sqrt_pi, w, OPERATOR.clipping_tol_fraction * self.tol, np)
             clipped = not np.array_equal(wave, divide_by_sqrt_pi(density, log_sqrt_pi, np))
             size = np.sqrt(w @ wave**2)
-        if not is_wave_representable(float(size), float, self.tol) or (clipped and forbid_clipping):
+        if not is_wave_representable(float(size), float, self.tol, clipped) or (clipped and forbid_clipping):
             return None
 
         # A clipped wave has a corner where it is cut, which may alias.
@@ -257,13 +297,34 @@ class SliceProblem:
         return np.linalg.eigh(diffusion * (matrix + matrix.T) / 2)
 
     def _evolve_density(self, axis: Axis, times: np.ndarray) -> "SliceStates":
-        """The density itself, by exponentials of L: one for each time, or one for each of many small steps where L
-        changes in time."""
+        """The density itself, by exponentials of L; once a static one has narrowed, its wave takes its place."""
+        relaxed = self._relax(axis, times) if self.reversible and not self.time_dependent else None
+        densities = None if relaxed is None else self._by_relaxation(axis, times, relaxed)
+        if densities is None:
+            densities = self._exponentials(axis, times)
+        return SliceStates(self, axis, times, densities, None, np.zeros(len(times)))
+
+    def _by_relaxation(self, axis: Axis, times: np.ndarray, relaxed: RelaxedWave) -> np.ndarray | None:
+        """The density at all times `(T, n)`, by its wave from a time on; None where the density itself does not confirm
+        the wave at later times."""
+        log_sqrt_pi = self._log_sqrt_pi(self.values(axis.nodes, 0.0), axis.weights)
+        later, early = relaxed.time * np.asarray(PROPAGATE.compared_times), times <= relaxed.time
+        # One diagonalisation for both.
+        lengths = np.concatenate([later, times[~early]]) - relaxed.time
+        by_wave = self._evolve_wave(axis, lengths, relaxed.wave, log_sqrt_pi) * np.exp(log_sqrt_pi)
+        differences = np.abs(self._exponentials(axis, later) - by_wave[: len(later)]) @ axis.weights
+        if np.min(differences) >= relaxed.confirmed_below:
+            return None
+        return np.concatenate([self._exponentials(axis, times[early]), by_wave[len(later) :]])
+
+    def _exponentials(self, axis: Axis, times: np.ndarray) -> np.ndarray:
+        """The density at all times `(T, n)`: one exponential for each, or for each of many small steps where L changes
+        in time."""
         import scipy.linalg  # here, so that `import fpsolve` stays quick
 
-        state, now, densities = self.initial_density(axis), 0.0, []
+        state, now, densities = self.initial_density(axis), 0.0, np.zeros((len(times), axis.n))
         generator = self.generator(axis, 0.0)
-        for t in times:
+        for m, t in enumerate(times):
             # A static generator needs one exponential, whatever the time.
             count = int(t > now)
             if self.time_dependent and t > now:
@@ -274,8 +335,15 @@ class SliceProblem:
                     generator = self.generator(axis, now + (k + 0.5) * h)
                 state = scipy.linalg.expm(h * generator) @ state
             now = t
-            densities.append(state)
-        return SliceStates(self, axis, times, np.stack(densities), None, np.zeros(len(times)))
+            densities[m] = state
+        return densities
+
+    def _relax(self, axis: Axis, times: np.ndarray) -> RelaxedWave | None:
+        """The wave of a static density from when on it errs less, and that time; None where there is none."""
+        values = self.values(axis.nodes, 0.0)
+        log_sqrt_pi, diffusion = self._log_sqrt_pi(values, axis.weights), float(np.min(values.diffusion))
+        generator, initial = self.generator(axis, 0.0), self.initial_density(axis)
+        return relaxed_wave(generator, initial, axis, log_sqrt_pi, diffusion, times, self.tol)
 
 
 class SliceStates(NamedTuple):

@@ -5,12 +5,15 @@ from typing import Any, NoReturn
 import jax.numpy as jnp
 import numpy as np
 
-from ..core.checks import is_concrete, raise_value_error
+from ..core.checks import check_numbers, is_concrete, raise_value_error
 from ..equation import FokkerPlanck, Schrodinger, ScoreHamiltonian, WithPotential
-from ..grid import Gaussian, Grid, Reflecting
+from ..grid import Axis, Gaussian, Grid, Reflecting
+from ..plan.constants import CONSTANTS as PLAN
 from .bounding_box import NotConfining
 from .constants import CONSTANTS
-from .search import BoxNotFound, Unresolved
+from .dense_look import Unseen
+from .search import BoxNotFound, Unresolved, left_to_rounding
+from .whole_grid import NoWave
 
 
 def check_request(equation: Any, initial: Any, times: Any, numbers: Any, like: Any) -> None:
@@ -52,6 +55,27 @@ def _check_like(like: Any) -> None:
             raise_value_error("like", axis, "equal cells between walls converge to order 2 only", cure)
 
 
+def check_features(features: Any, ndim: int, like: Grid | None) -> np.ndarray:
+    """The places of narrow features, `(m, d)`. **Raises** `ValueError` for another shape or places outside of walls."""
+    cure = f"Give places of shape (m, {ndim}), or () for none."
+    places = np.asarray(check_numbers("features", features, "it must hold real numbers", cure), float)
+    if places.size == 0:
+        return np.zeros((0, ndim))
+    # In one dimension a list of numbers is enough.
+    if ndim == 1 and places.ndim <= 1:
+        places = places.reshape(-1, 1)
+    if places.ndim != 2 or places.shape[1] != ndim:
+        raise_value_error("features", features, f"its shape is {places.shape}, it must be (m, {ndim})", cure)
+    if not np.all(np.isfinite(places)):
+        raise_value_error("features", features, "every entry must be finite", cure)
+    for i, axis in enumerate(() if like is None else like.axes):
+        outside = (places[:, i] < axis.lower) | (places[:, i] > axis.upper)
+        if not axis.unbounded and outside.any():
+            allowed = f"on axis {i} all must lie between {axis.lower:g} and {axis.upper:g}"
+            raise_value_error("features", features, allowed, cure)
+    return places
+
+
 def dimension(equation: WithPotential, initial: Any, like: Grid | None, t: float) -> int:
     """The number of dimensions: that of `like`, of the Gaussian or the diffusions given, or the smallest that all
     functions accept. **Raises** `ValueError` if there is none."""
@@ -79,7 +103,7 @@ def dimension(equation: WithPotential, initial: Any, like: Grid | None, t: float
         if shape == (d,):
             return d
     allowed = f"no dimension up to {CONSTANTS.largest_dimension} suits its functions ({why})"
-    raise_value_error("equation", equation, allowed, "Give like=fp.Grid(...) with an axis a dimension.")
+    raise_value_error("equation", _short(equation), allowed, "Give like=fp.Grid(...) with an axis a dimension.")
 
 
 def _call_at(equation: WithPotential, initial: Any, point: Any, t: float) -> tuple[int, ...]:
@@ -105,19 +129,95 @@ def raise_fit_error(failure: Exception, equation: WithPotential, tol: float) -> 
     if isinstance(failure, BoxNotFound):
         cure = "Give shorter times, fewer levels, or the grid yourself."
         box = f"[{failure.lower:g}, {failure.upper:g}]"
-        raise_value_error("equation", equation, f"its states have not decayed to tol at the ends of {box}", cure)
+        allowed = f"its states have not decayed to tol at the ends of {box}"
+        raise_value_error("equation", _short(equation), allowed, cure)
+    if isinstance(failure, Unseen):
+        _raise_unseen(failure, equation)
+    if isinstance(failure, NoWave):
+        _raise_no_wave(failure)
     assert isinstance(failure, Unresolved)
     _raise_unresolved(failure, equation, tol)
+
+
+def _raise_no_wave(failure: NoWave) -> NoReturn:
+    """Say why no basis takes the initial density, and what does."""
+    far = (
+        "it is too wide for its Gibbs density, or too far from it, to be evolved as a wave p / sqrt(pi) "
+        f"(of norm {failure.size:.0e})"
+    )
+    if failure.products:
+        nodes = " x ".join(str(axis.n) for axis in failure.grid.axes)
+        cost = f"{failure.products:.0e} products on {nodes} nodes, about {failure.seconds:.0e} s"
+        allowed = f"{far}, and the density itself would take {cost}"
+        cure = "Give shorter times, or a start that is closer and narrower."
+        if failure.seconds <= CONSTANTS.longest_advised_seconds:
+            axes = ", ".join(f"fp.Line({axis.lower:.6g}, {axis.upper:.6g}, {axis.n})" for axis in failure.grid.axes)
+            cure = f"To take that long, give grid=fp.Grid({axes}) and scheme=fp.Spectral(). Or {_decapitalised(cure)}"
+    else:
+        axes = ", ".join(
+            f"fp.Line({axis.lower:.4g}, {axis.upper:.4g}, {_volumes_of(axis)})" for axis in failure.grid.axes
+        )
+        allowed = f"{far}, and the drift is too strong for the density itself in a basis"
+        cure = f"Give grid=fp.Grid({axes}) and scheme=fp.ScharfetterGummel(), or a start that is closer."
+    # The rounding of a large wave may be within a larger tolerance.
+    rounding = PLAN.wave_rounding_units * np.finfo(float).eps * failure.size / PLAN.clipped_wave_rounding
+    if rounding < CONSTANTS.largest_advised_tol:
+        cure = f"Ask for tol={2 * rounding:.0e} or more. Or {_decapitalised(cure)}"
+    raise_value_error("initial", _Plain("a density"), allowed, cure)
+
+
+def _decapitalised(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]
+
+
+def _volumes_of(axis: Axis) -> int:
+    return CONSTANTS.volumes_each_node * axis.n
+
+
+def _raise_unseen(failure: Unseen, equation: WithPotential) -> NoReturn:
+    """Name a feature that is too narrow for the nodes of a basis, and what resolves it."""
+    if np.ndim(failure.position):
+        place = ", ".join(f"{x:.4g}" for x in failure.position)
+        allowed = f"it has a feature near ({place}) that lies between the nodes of every grid that was tried"
+        raise_value_error(failure.name, _Plain("a function"), allowed, "Make it wider, or give grid= with finer cells.")
+    length = failure.upper - failure.lower
+    box = f"{failure.lower:.4g}, {failure.upper:.4g}"
+    allowed = (
+        f"it has a feature of width {failure.width:.1g} at x = {failure.position:.5g}, "
+        f"too narrow for {CONSTANTS.most_nodes} nodes on [{box}]"
+    )
+    # Finite volumes are for densities; a wave has its basis alone.
+    widest = CONSTANTS.cells_in_feature * length / CONSTANTS.most_nodes
+    cure = f"Make it smooth over {widest:.1g} or more."
+    if equation.evolves_density:
+        n = int(np.ceil(CONSTANTS.cells_in_feature * length / failure.width))
+        cure = f"Give grid=fp.Grid(fp.Line({box}, {n})) and scheme=fp.ScharfetterGummel(), or make it wider."
+    raise_value_error(failure.name, _Plain("a function"), allowed, cure)
+
+
+class _Plain:
+    """A word that is shown in a message without quotes, in the place of a long representation."""
+
+    def __init__(self, text: str):
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def _short(thing: Any) -> _Plain:
+    """The kind of an equation or of a potential, which says more than its arrays."""
+    return _Plain("a function" if type(thing).__name__ == "Function" else f"fp.{type(thing).__name__}(...)")
 
 
 def _raise_not_confining(failure: NotConfining, equation: WithPotential) -> NoReturn:
     name = f"axis {failure.axis}"
     if failure.rises:
         cure = "Change its sign, add a confining term, or give like= with walls."
-        raise_value_error("potential", equation.potential, f"it is unbounded from below along {name}", cure)
+        raise_value_error("potential", _short(equation.potential), f"it is unbounded from below along {name}", cure)
     cure = "Add a confining term, or give like= with fp.Periodic, fp.Legendre or fp.Absorbing there."
     allowed = f"it does not confine along {name}, and is not periodic there"
-    raise_value_error("potential", equation.potential, allowed, cure)
+    raise_value_error("potential", _short(equation.potential), allowed, cure)
 
 
 def _raise_unresolved(failure: Unresolved, equation: WithPotential, tol: float) -> NoReturn:
@@ -127,8 +227,11 @@ def _raise_unresolved(failure: Unresolved, equation: WithPotential, tol: float) 
     reached = f"{sizes[np.argmin(errors)]:.0f} nodes leave {least:.1e}"
 
     # Rounding: the errors are small and no longer decrease.
-    if least < CONSTANTS.rounding_error and np.ptp(np.log10(errors[-3:])) < CONSTANTS.stagnation:
-        cure = f"Ask for tol={4 * least:.0e} or more."
+    stagnant = least < CONSTANTS.rounding_error and np.ptp(np.log10(errors[-3:])) < CONSTANTS.stagnation
+    if stagnant or left_to_rounding(failure.errors):
+        # A reference is accepted where two errors in a row are this part of the tolerance; here with a margin of 2.
+        twice = float(np.min(np.maximum(errors[1:], errors[:-1]))) if len(errors) > 1 else least
+        cure = f"Ask for tol={2 * twice / CONSTANTS.repeated_reference_fraction:.0e} or more."
         raise_value_error("tol", tol, f"rounding is in the way: {reached}", cure)
 
     # Algebraic convergence: a line through log error against log n has a clear slope.
@@ -137,7 +240,10 @@ def _raise_unresolved(failure: Unresolved, equation: WithPotential, tol: float) 
         order = -np.polyfit(np.log(sizes), np.log(np.maximum(errors, 1e-300)), 1)[0]
     if order > CONSTANTS.algebraic_order and least < CONSTANTS.algebraic_error:
         allowed = f"convergence is only algebraic, about n^-{order:.1f}, as at a kink or a jump: {reached}"
-        cure = f"Ask for tol={30 * least:.0e} or more, smooth the function, or give a grid and fp.ScharfetterGummel()."
+        cure = f"Ask for tol={30 * least:.0e} or more, or smooth the function."
+        # A wave of a Schrodinger equation has its basis alone.
+        if equation.evolves_density:
+            cure = f"{cure[:-1]}, or give a grid and fp.ScharfetterGummel()."
         raise_value_error("tol", tol, allowed, cure)
 
     allowed = (
@@ -145,4 +251,4 @@ def _raise_unresolved(failure: Unresolved, equation: WithPotential, tol: float) 
         "A kink or an initial density too wide for its Gibbs density converges algebraically"
     )
     cure = "Start from a narrower density, smooth a kink or a jump, or give a grid and fp.ScharfetterGummel()."
-    raise_value_error("equation", equation, allowed, cure)
+    raise_value_error("equation", _short(equation), allowed, cure)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.checks import check_numbers, check_positive, is_concrete, raise_value_error
+from .constants import CONSTANTS
 
 
 class Gaussian(eqx.Module):
@@ -48,7 +49,7 @@ class Gaussian(eqx.Module):
     def log_density(self, x: Array) -> Array:
         """log p(x) for x of shape `(d,)`; a scalar."""
         d = x.shape[0]
-        self._check_dimension(d)
+        self.check_dimension(d)
         y = x - self.mean.astype(x.dtype)
         covariance = self.covariance.astype(x.dtype)
         # A solve and a log-determinant instead of an inverse and a determinant, which may overflow or underflow.
@@ -67,7 +68,7 @@ class Gaussian(eqx.Module):
         It is computed by numpy, for concrete parameters only, so that nothing is compiled.
         """
         d = len(nodes)
-        self._check_dimension(d)
+        self.check_dimension(d)
         covariance = np.asarray(self.covariance)
         matrix = covariance if covariance.ndim == 2 else np.diag(np.broadcast_to(covariance, d))
         precision = np.linalg.inv(matrix)
@@ -83,7 +84,7 @@ class Gaussian(eqx.Module):
                     log_density += (1 if i == j else 2) * precision[i, j] * delta[i] * delta[j]
         return -log_density / 2
 
-    def _check_dimension(self, d: int) -> None:
+    def check_dimension(self, d: int) -> None:
         """Raise `ValueError` if an array of this density has a dimension other than d."""
         for name, array in (("mean", self.mean), ("covariance", self.covariance)):
             if array.ndim and array.shape[0] != d:
@@ -102,6 +103,9 @@ def _check_covariance(values: np.ndarray) -> None:
         check_positive("Gaussian.covariance", values, "Give variances (squares of widths) above zero.")
         return
     square = values.ndim == 2 and values.shape[0] == values.shape[1] and np.all(np.isfinite(values))
-    if not (square and np.allclose(values, values.T) and np.all(np.linalg.eigvalsh(values) > 0)):
+    # Relative to the variances, not to the default of `allclose`, an absolute number.
+    scale = np.max(np.abs(values), initial=0.0)
+    symmetric = square and np.max(np.abs(values - values.T), initial=0.0) <= CONSTANTS.symmetry_tolerance * scale
+    if not (symmetric and np.all(np.linalg.eigvalsh(values) > 0)):
         allowed = "a matrix must be (d, d), symmetric and positive definite"
         raise_value_error("Gaussian.covariance", values, allowed, "Give variances, or a covariance matrix.")

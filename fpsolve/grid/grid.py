@@ -1,10 +1,10 @@
 """`Grid`: the tensor product of axes. It is static, hashable and compared by value."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -15,7 +15,10 @@ from ..core.machine import EXACTLY
 from ..core.memory import check_memory
 from ..core.types import Real
 from .axis import Axis, register
+from .constants import CONSTANTS
 from .gaussian import Gaussian
+from .gaussian_on_grid import cell_averages, check_inside, node_values, standard_deviations
+from .sampling import product_points, sample_product
 
 SMALLER = "Take fewer nodes on some axis."
 REFINE = "Give 2 for twice the nodes."
@@ -89,6 +92,11 @@ class Grid:
             weights = weights[..., None] * jnp.asarray(axis.weights, dtype=float)
         return weights
 
+    @property
+    def weights_on_host(self) -> np.ndarray:
+        """`weights` by numpy, which compiles nothing."""
+        return functools.reduce(np.multiply.outer, [axis.weights for axis in self.axes])
+
     def along_axis(self, i: int, values: Any, dtype: Any = float) -> Array:
         """`values` `(m,)` that belong to axis i, shaped `(m, 1, ..., 1)` to multiply fields along that axis."""
         return jnp.asarray(values, dtype=dtype).reshape(-1, *[1] * (self.ndim - 1 - i))
@@ -138,12 +146,15 @@ class Grid:
     def density(self, f: Any, name: str = "density") -> Array:
         """A density of mass 1 on the grid, `(*shape)`.
 
-        **Arguments**: `f`, a function of x, an array of the grid's shape, or `fp.Gaussian`.
+        **Arguments**: `f`, a function of x, an array of the grid's shape, or `fp.Gaussian`. A normal density is wrapped
+        on a ring. One that is narrower than a cell is represented by averages over the cells, with its mass and mean.
 
         **Raises**: `ValueError`, with `name` in its message, for a wrong shape, a NaN, an infinity, a negative value,
-        or no mass on the grid.
+        no mass on the grid, or a normal density that lies outside of the box.
         """
         if isinstance(f, Gaussian):
+            f.check_dimension(self.ndim)
+            check_inside(name, self.axes, f)
             values = _normal(self, f)
         elif callable(f):
             values = self.sample(f)
@@ -154,6 +165,7 @@ class Grid:
             values = jnp.asarray(f)
             values = values if jnp.issubdtype(values.dtype, jnp.inexact) else values.astype(float)
         self.check_density(name, values)
+        values = without_rounding(values)
         # Normalise with the weights of this grid; on the host for concrete values, so that nothing is compiled.
         mass = self._mass(values)
         return as_array(np.asarray(values) / mass, values.dtype) if is_concrete(values) else values / mass
@@ -162,15 +174,21 @@ class Grid:
         """The integral, computed on the host if the values are concrete, so that nothing is compiled."""
         if not is_concrete(values):
             return self.integrate(values)
-        mass = np.asarray(values)
-        for axis in reversed(self.axes):
-            mass = mass @ axis.weights.astype(mass.dtype)
-        return mass
+        return self.integrate_on_host(np.asarray(values))
 
-    def check_density(self, name: str, values: Array) -> None:
+    def integrate_on_host(self, u: np.ndarray) -> Any:
+        """`integrate` by numpy, which compiles nothing: the integral of `u` `(..., *shape)`, `(...)`; of one field, a
+        number of numpy."""
+        for axis in reversed(self.axes):
+            u = u @ axis.weights.astype(u.dtype)
+        return u
+
+    def check_density(self, name: str, values: Array, tol: float = 0.0) -> None:
         """Raise `ValueError` for an array that is not a density on this grid.
 
-        Of a traced array only the shape and the type are checked.
+        Entries below zero by rounding pass, and those whose mass is at most the part `tol` of the whole, as in the
+        result of another run; `without_rounding` sets them to zero. Of a traced array only the shape and the type are
+        checked.
         """
         cure = "Give a function of x, an array of the grid's shape, or fp.Gaussian."
         if values.shape != self.shape:
@@ -182,7 +200,10 @@ class Grid:
         if not is_concrete(values):
             return
         array = np.asarray(values)
-        for requirement, bad in (("finite", ~np.isfinite(array)), ("at least zero", array < 0)):
+        negative = array < _lowest(array)
+        if self.negative_mass(array) <= tol:
+            negative = np.zeros_like(negative)
+        for requirement, bad in (("finite", ~np.isfinite(array)), ("at least zero", negative)):
             if bad.any():
                 index = np.unravel_index(int(np.argmax(bad)), self.shape)  # of the first bad value
                 x = tuple(float(axis.nodes[i]) for axis, i in zip(self.axes, index, strict=True))
@@ -191,6 +212,11 @@ class Grid:
             raise_value_error(
                 name, 0.0, "its mass on the grid must be positive", "Choose a box that contains the density."
             )
+
+    def negative_mass(self, values: np.ndarray) -> float:
+        """The mass of the entries of a density `(*shape)` below zero, relative to that of the others."""
+        below, above = (float(self.integrate_on_host(np.maximum(part, 0))) for part in (-values, values))
+        return below / above if above > 0 else (np.inf if below > 0 else 0.0)
 
     def refine(self, factor: Real = 2) -> "Grid":
         """The same box with `factor` times the nodes on every axis."""
@@ -215,42 +241,24 @@ class Grid:
         return "\n".join([f"Grid {' x '.join(map(str, self.shape))} = {self.size:,} points", *rows])
 
 
+def without_rounding(values: Array) -> Array:
+    """A density that was checked, its entries below zero by rounding set to zero. A traced one is returned as it is."""
+    if not is_concrete(values) or not np.any(np.asarray(values) < 0):
+        return values
+    return as_array(np.maximum(np.asarray(values), 0), values.dtype)
+
+
+def _lowest(array: np.ndarray) -> float:
+    """The lowest value that may be rounding in a density; entries that are no numbers are reported elsewhere."""
+    part = max(CONSTANTS.negative_part, CONSTANTS.negative_roundings * float(np.finfo(array.dtype).eps))
+    return -part * float(np.max(array, initial=0.0, where=np.isfinite(array)))
+
+
 def _normal(grid: Grid, f: Gaussian) -> Array:
-    """A normal density up to a factor.
-
-    The largest value is 1, so that a density whose mean is far outside of the grid does not underflow everywhere.
-    """
-    if is_concrete(f):
-        check_memory("Grid.shape", grid.shape, 3, SMALLER)
-        log_density = f.log_density_at([axis.nodes for axis in grid.axes])
-        return as_array(np.exp(log_density - np.max(log_density)))
-    log_density = grid.sample(f.log_density)
-    # The caller divides by the mass, so the factor cancels and needs no derivative.
-    return jnp.exp(log_density - jax.lax.stop_gradient(jnp.max(log_density)))
-
-
-def product_points(nodes: tuple[Array, ...]) -> Array:
-    """All points of a tensor product of positions, `(*shape, d)`."""
-    return jnp.stack(jnp.meshgrid(*nodes, indexing="ij"), axis=-1)
-
-
-def sample_product(f: Callable[[Array], Any], positions: tuple[Array, ...]) -> Array:
-    """`f` at all points of a tensor product of positions: `(*shape, ...)`.
-
-    The coordinates remain separate arguments, one `vmap` for each. An expression of one coordinate is then computed n_i
-    times, and not once for every point of the grid.
-    """
-    d = len(positions)
-
-    def evaluate(*coordinates: Array) -> Array:
-        return jnp.asarray(f(jnp.stack(coordinates)))
-
-    for i in reversed(range(d)):
-        evaluate = jax.vmap(evaluate, in_axes=tuple(0 if j == i else None for j in range(d)))
-    return evaluate(*positions)
-
-
-def sample(f: Callable[[Array], Any], points: Array) -> Array:
-    """`f` at points `(*shape, d)`: `(*shape, ...)`."""
-    flat = jax.vmap(lambda x: jnp.asarray(f(x)))(points.reshape(-1, points.shape[-1]))
-    return flat.reshape(*points.shape[:-1], *flat.shape[1:])
+    """A normal density up to a factor: its values at the nodes, or its averages over cells that are wider than it."""
+    check_memory("Grid.shape", grid.shape, 3, SMALLER)
+    if is_concrete(f) and grid.uniform:
+        units = np.asarray([axis.unit for axis in grid.axes])
+        if np.any(standard_deviations(grid.axes, f) < CONSTANTS.least_deviation * units):
+            return cell_averages(grid.axes, f)
+    return node_values(grid.axes, f)

@@ -16,15 +16,13 @@ References: Paterson and Stockmeyer, SIAM J. Comput. 2 (1973) 60; relative accur
 exponentials: Shao, Gao and Xue, SIAM J. Matrix Anal. Appl. 35 (2014) 1122.
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.loop import run_loop
-from ..core.machine import EXACTLY
 from .constants import CONSTANTS
+from .matrix_exponential import full_product, taylor_polynomial
 
 
 def doublings(rates: Array, length: Array) -> Array:
@@ -46,7 +44,7 @@ def transition(rates: Array, length: Array) -> Array:
 
 def squared(matrix: Array) -> Array:
     """exp(2sQ) from exp(sQ)."""
-    return _normalised(_product(matrix, matrix))
+    return _normalised(full_product(matrix, matrix))
 
 
 def _taylor(rates: Array, length: Array) -> Array:
@@ -59,21 +57,7 @@ def _taylor(rates: Array, length: Array) -> Array:
     stay = (1 - out_rates / rate)[..., None, :] * one
     first = (rate * length) * (rates / rate + stay)
 
-    # Horner's rule in the fourth power of q r P, with polynomials of degree 3 as coefficients.
-    second = _product(first, first)
-    powers = (one, first, second, _product(second, first))
-    fourth = _product(second, second)
-    total = jnp.zeros_like(first)
-    blocks = CONSTANTS.taylor_blocks
-    for block in reversed(range(blocks)):
-        total = _product(fourth, total) if block < blocks - 1 else total
-        total = total + sum(power / math.factorial(4 * block + k) for k, power in enumerate(powers))
-    return _normalised(total)
-
-
-def _product(a: Array, b: Array) -> Array:
-    """In full precision: accelerators would round the factors, and squarings would amplify that."""
-    return jnp.matmul(a, b, precision=EXACTLY)
+    return _normalised(taylor_polynomial(first))
 
 
 def _normalised(matrix: Array) -> Array:

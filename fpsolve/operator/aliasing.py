@@ -51,8 +51,12 @@ def short_wave_fraction(field: Any, axis: Axis, i: int, xp: Any = jnp) -> Any:
 
 def short_wave_damping(diffusion: Any, axis: Axis, t: Any, xp: Any = jnp) -> Any:
     """The factor by which diffusion reduces the shortest tenth along an axis in a time t."""
-    wavenumber = 2 * _short_wave_frequency() * np.pi * axis.n / axis.length
-    return xp.exp(-diffusion * wavenumber**2 * t)
+    return xp.exp(-diffusion * short_wavenumber(axis) ** 2 * t)
+
+
+def short_wavenumber(axis: Axis) -> float:
+    """The least wavenumber of the shortest tenth along an axis."""
+    return 2 * _short_wave_frequency() * np.pi * axis.n / axis.length
 
 
 def frequencies(field: Any, axis: Axis, i: int, xp: Any = jnp) -> tuple[Any, Any]:

@@ -58,13 +58,15 @@ class Operator(eqx.Module):
 class Samples(eqx.Module):
     """The values of an equation's functions at one time, at the nodes and faces that a scheme needs: only arrays.
 
-    - `diffusion`, for each axis: D on its faces `(..., m_i, ...)`, or a scalar where it is constant
-    - `slope`, for each axis: on finite volumes the change of log pi across each face, int b / D dx; on a spectral axis
-      the drift b at the faces, or None where the axis is represented by the exact quantum potential
+    - `diffusion`, for each axis: D on its faces `(..., m_i, ...)`, or a scalar where it is constant; on finite volumes
+      a D fitted to the rates where a function jumps or D varies
+    - `slope`, for each axis: on finite volumes log(up / down) across each face, which is int b / D dx where all is
+      smooth; on a spectral axis the drift b at the faces, or None where the axis is represented by the exact quantum
+      potential
     - `potential_term` `(*shape)`: the potential V of a wave at the nodes, or None
     - `log_gibbs` `(*shape)`: log pi up to a constant at the nodes, or None where there is no Gibbs density
 
-    Everything but `diffusion` may depend on time.
+    Everything may depend on time, `diffusion` only where it is fitted.
     """
 
     diffusion: tuple[Array, ...]

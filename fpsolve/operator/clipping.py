@@ -21,7 +21,10 @@ def clip_tails(density: Any, log_sqrt_pi: Any, weights: Any, fraction: Any, xp: 
     p changes by at most `fraction` in L1, and not at all unless the largest value of the wave is
     `CONSTANTS.large_amplitude` times its mean.
     """
+    # Where sqrt(pi) underflows the wave overflows, and is clipped to nothing: a height whose fourth power is finite
+    # does this as well as an infinite one. A density of zero has no wave.
     wave = divide_by_sqrt_pi(density, log_sqrt_pi, xp)
+    wave = xp.where(density > 0, xp.minimum(wave, xp.finfo(wave.dtype).max ** CONSTANTS.largest_wave_power), 0)
     sqrt_pi = xp.exp(log_sqrt_pi)
     mass = xp.sum(weights * density)
 

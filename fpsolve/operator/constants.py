@@ -17,6 +17,7 @@ class OperatorConstants:
     clipping_tol_fraction: float = 0.01  # fraction of `tol` that clipping may cost: a free choice
     large_amplitude: float = 100.0  # amplitude of a wave, relative to its mean, from which it is clipped: a free choice
     bisection_steps: int = 14  # derived: log M is then known to 1/500 of itself, which changes p by less than rounding
+    largest_wave_power: float = 0.2  # of the largest number, for a wave that overflows: derived, r^4 must be finite
     height_margin: float = 10.0  # of log M above the largest wave: derived, r^4 = e^-40 is below rounding there
 
     # expansions in time
@@ -29,6 +30,17 @@ class OperatorConstants:
 
     # rates
     bernoulli_series_below: float = 1e-2  # derived: below it the next term, z^8 / 1209600, is below rounding
+
+    # jumps and zeros of D (`subcells`, `volume_samples`)
+    # A change between two samples is a jump from so many times the sum of both changes beside it. A smooth function
+    # that the samples resolve has 1/2, a parabola between its samples at most 1, a kink 1.
+    jump_ratio: float = 2.0  # a free choice
+    jump_roundings: float = 64.0  # changes below so many roundings of the largest value are none: a free choice
+    bisections: int = 20  # of half a cell about a jump, which is then known to 1e-6 of a cell: a free choice
+    inset: float = 1e-9  # of a cell, by which functions are sampled inside an end that is no point: a free choice
+    largest_slope: float = 1e4  # derived: e^-P is zero in every precision, and P keeps its digits
+    least_exponent: float = 1e-4  # above -1 of a power that has an integral: derived, exponents are known to 1e-6
+    moderate_rise: float = 1.0  # of Phi in half a cell, up to which a mass counts e^-Phi in full: a free choice
 
     # spectral: nodes from which the FFT of an axis is faster than its matrix. On a processor by
     # `benchmarks/crossover.py`, on an NVIDIA H200 by the rows `crossover-*` of `benchmarks/accelerator.py`

@@ -16,15 +16,15 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from ..core.checks import raise_value_error
 from ..equation import Equation, FokkerPlanck, ScoreHamiltonian
 from ..grid import Grid, sample_product
 from .base import Samples, Scheme, log_sqrt_pi_of, sample_potential
-from .constants import CONSTANTS
 from .edges import EdgeOperator
+from .subcells import bernoulli as bernoulli
+from .volume_samples import sample_process
 
 
 class ScharfetterGummel(Scheme):
@@ -88,39 +88,17 @@ class SquareRoot(Scheme):
         return _assemble(lambda z: jnp.exp(-z / 2), samples, grid, dtype)
 
 
-def bernoulli(z: Array) -> Array:
-    """B(z) = z / (e^z - 1), to rounding for every z and differentiable everywhere; B(0) = 1."""
-    # B(z) = B(-|z|) e^{-max(z, 0)}: nothing in B(-|z|) = |z| / (1 - e^{-|z|}) overflows.
-    size = jnp.abs(z)
-    small = size < CONSTANTS.bernoulli_series_below
-    # The quotient is 0 / 0 at zero. The `where` inside it keeps its derivative finite there, as JAX differentiates both
-    # branches of the outer one.
-    safe = jnp.where(small, 1, size)
-    series = 1 + size / 2 + size**2 / 12 - size**4 / 720 + size**6 / 30240
-    return jnp.where(small, series, safe / -jnp.expm1(-safe)) * jnp.exp(-jnp.maximum(z, 0))
-
-
 def _sample(equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
     # A score Hamiltonian is sampled as the process whose drift is the score, which has no known Gibbs density.
     if isinstance(equation, ScoreHamiltonian):
-        equation, reversible = equation.sampler(), False
-    diffusions, slopes = [], []
-    for i, axis in enumerate(grid.axes):
-        faces = _positions(grid, i, axis.faces)
-        diffusion = sample_product(lambda x, i=i: equation.diffusions(x)[i], faces)
-        if not isinstance(equation, FokkerPlanck):
-            slope = jnp.zeros_like(diffusion)  # the kinetic energy alone: equal rates both ways
-        else:
-            # The potential enters by its exact difference, a force by the midpoint rule at the face.
-            slope = -_energy_rise(equation, grid, i, t) / diffusion
-            if (force := equation.force) is not None:
-                spacings = grid.along_axis(i, axis.spacings)
-                slope = slope + sample_product(lambda x, i=i, f=force: f(x, t)[i], faces) * spacings / diffusion
-        diffusions.append(diffusion)
-        slopes.append(slope)
-    if not isinstance(equation, FokkerPlanck):
-        return Samples(tuple(diffusions), tuple(slopes), sample_potential(equation, grid, t), None)
-    return Samples(tuple(diffusions), tuple(slopes), None, equation.log_gibbs_on(grid, t) if reversible else None)
+        return sample_process(equation.sampler(), grid, t, False, smooth=True)
+    if isinstance(equation, FokkerPlanck):
+        return sample_process(equation, grid, t, reversible, smooth=False)
+    # The kinetic energy alone: equal rates both ways.
+    diffusions = tuple(
+        sample_product(lambda x, i=i: equation.diffusions(x)[i], _face_positions(grid, i)) for i in range(grid.ndim)
+    )
+    return Samples(diffusions, tuple(map(jnp.zeros_like, diffusions)), sample_potential(equation, grid, t), None)
 
 
 def _assemble(rate: Callable[[Array], Array], samples: Samples, grid: Grid, dtype: Any) -> EdgeOperator:
@@ -138,18 +116,8 @@ def _assemble(rate: Callable[[Array], Array], samples: Samples, grid: Grid, dtyp
     )
 
 
-def _energy_rise(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> Array:
-    """U above minus U below each face of axis i. On an absorbing axis the walls are points as well."""
-    axis = grid.axes[i]
-    if axis.boundary == "absorbing":
-        positions = _positions(grid, i, np.concatenate([[axis.lower], axis.nodes, [axis.upper]]))
-        return jnp.diff(sample_product(lambda x: equation.energy(x, t), positions), axis=i)
-    below, above = axis.face_neighbors(grid.sample(lambda x: equation.energy(x, t)), i)
-    return above - below
-
-
-def _positions(grid: Grid, i: int, positions: np.ndarray) -> tuple[Array, ...]:
-    """The nodes of all axes, with `positions` in the place of those of axis i."""
+def _face_positions(grid: Grid, i: int) -> tuple[Array, ...]:
+    """The nodes of all axes, with the faces in the place of those of axis i."""
     nodes = list(grid.nodes)
-    nodes[i] = jnp.asarray(positions, dtype=float)
+    nodes[i] = jnp.asarray(grid.axes[i].faces, dtype=float)
     return tuple(nodes)

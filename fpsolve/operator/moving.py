@@ -102,8 +102,9 @@ class EvaluatedPath(OperatorPath):
 class ExpandedPath(OperatorPath):
     """Chebyshev expansions on [start, end].
 
-    `coefficients` are `Samples` whose arrays, but for the diffusion, have the terms as their first axis. They are
-    expansions in t, or, where there is a `clock`, in lambda = clock(t). A clock is a schedule of arrays.
+    `coefficients` are `Samples` whose arrays have the terms as their first axis; those of the diffusion only where
+    `diffusion_varies`. They are expansions in t, or, where there is a `clock`, in lambda = clock(t). A clock is a
+    schedule of arrays.
     """
 
     coefficients: Samples
@@ -112,6 +113,7 @@ class ExpandedPath(OperatorPath):
     scheme: Scheme
     clock: Any = None
     grid: Grid = eqx.field(static=True, kw_only=True)
+    diffusion_varies: bool = eqx.field(static=True, kw_only=True)
 
     @property
     def axiswise(self) -> bool:
@@ -130,7 +132,8 @@ class ExpandedPath(OperatorPath):
         for _ in range(CONSTANTS.expansion_terms - 2):
             polynomials.append(2 * s * polynomials[-1] - polynomials[-2])
         row = jnp.stack(polynomials)
-        return _map_time_dependent(lambda leaf: jnp.tensordot(row.astype(leaf.dtype), leaf, 1), self.coefficients)
+        expanded = lambda leaf: jnp.tensordot(row.astype(leaf.dtype), leaf, 1)
+        return _map_time_dependent(expanded, self.coefficients, self.diffusion_varies)
 
     def expanded(self, start: float, end: float) -> "ExpandedPath":
         """Returns the path itself, which is an expansion already."""
@@ -210,17 +213,22 @@ def expand(path: EvaluatedPath, start: float, end: float) -> ExpandedPath | None
         converged &= bool(np.all(np.isfinite(flat)) and np.all(errors <= allowed))
         return as_array(coefficients.reshape(terms, *values.shape[1:]))
 
-    coefficients = _map_time_dependent(expand_values, sampled)
+    # The D of fitted rates depends on the drift too, where D varies in space. Elsewhere it stands still.
+    varies = any(bool(np.any(np.diff(np.asarray(values), axis=0))) for values in sampled.diffusion)
+    coefficients = _map_time_dependent(expand_values, sampled, varies)
     if not converged:
         return None
-    diffusion = tuple(as_array(np.asarray(values)[0]) for values in sampled.diffusion)
+    if not varies:
+        diffusion = tuple(as_array(np.asarray(values)[0]) for values in sampled.diffusion)
+        coefficients = dataclasses.replace(coefficients, diffusion=diffusion)
     return ExpandedPath(
-        coefficients=dataclasses.replace(coefficients, diffusion=diffusion),
+        coefficients=coefficients,
         start=as_array(start),
         end=as_array(end),
         scheme=path.scheme,
         clock=clock,
         grid=path.grid,
+        diffusion_varies=varies,
     )
 
 
@@ -269,7 +277,8 @@ def sample_times(path: EvaluatedPath, times: Any) -> Samples:
     return jax.lax.map(path.samples, times)
 
 
-def _map_time_dependent(f: Callable[[Array], Array], samples: Samples) -> Samples:
-    """f of every array that may depend on time: of all but the diffusion."""
+def _map_time_dependent(f: Callable[[Array], Array], samples: Samples, diffusion_varies: bool) -> Samples:
+    """f of every array that depends on time: the diffusion only if it varies."""
     slope, potential_term, log_gibbs = jax.tree.map(f, (samples.slope, samples.potential_term, samples.log_gibbs))
-    return Samples(samples.diffusion, slope, potential_term, log_gibbs)
+    diffusion = jax.tree.map(f, samples.diffusion) if diffusion_varies else samples.diffusion
+    return Samples(diffusion, slope, potential_term, log_gibbs)

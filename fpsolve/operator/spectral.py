@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.checks import is_concrete, raise_value_error
+from ..core.program import sampling_program
 from ..equation import Equation, FokkerPlanck, ScoreHamiltonian, axis_potential_terms
 from ..grid import Axis, Grid, sample_product
 from .base import Samples, Scheme, log_sqrt_pi_of, sample_potential
@@ -44,9 +46,17 @@ class Spectral(Scheme):
     spectral: ClassVar[bool] = True
 
     def check(self, equation: Equation, grid: Grid) -> None:
-        """Raise `ValueError` for an axis that has no basis."""
+        """Raise `ValueError` for an axis that has no basis, and for a diffusion that vanishes."""
         for axis in grid.axes:
             check_axis(axis)
+        diffusion = equation.diffusion
+        # Numbers are examined by numpy; only a function is sampled, by a program.
+        given_by_numbers = not callable(diffusion)
+        if is_concrete(equation) and bool(
+            np.any(np.asarray(diffusion) <= 0) if given_by_numbers else _vanishes(equation, grid)
+        ):
+            cure = "Use fp.ScharfetterGummel(), which takes any diffusion."
+            raise_value_error("scheme", self, "the diffusion vanishes at a face, and a basis divides by it", cure)
 
     def sample(self, equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
         """The quantum potential and log pi at the nodes where sqrt(pi) exists, else D and the drift at the faces."""
@@ -83,6 +93,16 @@ class Spectral(Scheme):
         return TensorOperator(grid=grid, terms=terms, potential_term=potential_term, log_sqrt_pi=log_sqrt_pi)
 
 
+@sampling_program
+def _vanishes(equation: Any, grid: Grid) -> Array:
+    """Whether a diffusion that is a function is not positive at some face of some axis."""
+    least = []
+    for i in range(grid.ndim):
+        positions = _face_positions(grid, i)
+        least.append(jnp.min(sample_product(lambda x, i=i: equation.diffusions(x)[i], positions)))
+    return jnp.min(jnp.stack(least)) <= 0
+
+
 def _kinetic(axis: Axis, diffusion: Array, dtype: Any) -> Kinetic:
     """-D d^2/dx^2 by the form that is faster on this machine."""
     odd = axis.boundary == "absorbing"
@@ -96,10 +116,15 @@ def _kinetic(axis: Axis, diffusion: Array, dtype: Any) -> Kinetic:
 
 def _at_faces(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> tuple[Array, Array]:
     """D_i and the drift b_i at the faces of axis i."""
-    faces = basis(grid.axes[i]).faces
-    positions = tuple(jnp.asarray(faces if j == i else a.nodes, dtype=float) for j, a in enumerate(grid.axes))
+    positions = _face_positions(grid, i)
     diffusion = sample_product(lambda x: equation.diffusions(x)[i], positions)
     return diffusion, sample_product(lambda x: equation.drift(x, t)[i], positions)
+
+
+def _face_positions(grid: Grid, i: int) -> tuple[Array, ...]:
+    """The nodes of all axes, with the faces of the basis in the place of those of axis i."""
+    faces = basis(grid.axes[i]).faces
+    return tuple(jnp.asarray(faces if j == i else a.nodes, dtype=float) for j, a in enumerate(grid.axes))
 
 
 def _factor(axis: Axis, diffusion: Array, drift: Array, dtype: Any) -> Factor:
@@ -109,6 +134,8 @@ def _factor(axis: Axis, diffusion: Array, drift: Array, dtype: Any) -> Factor:
     derivative_norm = jnp.sqrt(jnp.max(diffusion)) * own.derivative_norm
     drift_norm = jnp.max(jnp.abs(drift) / jnp.sqrt(diffusion)) * own.interpolation_norm / 2
     largest = (derivative_norm + drift_norm) ** 2
+    # D k^2 / 2 + b^2 / (2 D), for the highest wavenumber k.
+    poisson_rate = derivative_norm**2 / 2 + 2 * drift_norm**2
     cast = lambda array: jnp.asarray(array).astype(dtype)
     return Factor(
         derivative=cast(own.derivative),
@@ -118,4 +145,5 @@ def _factor(axis: Axis, diffusion: Array, drift: Array, dtype: Any) -> Factor:
         diffusion=cast(diffusion),
         drift=cast(drift),
         largest=cast(largest),
+        poisson_rate=cast(poisson_rate),
     )

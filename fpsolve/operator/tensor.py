@@ -111,7 +111,7 @@ class Factor(eqx.Module):
     """A = sqrt(D) (G - b/(2D) M) along one axis. A^T A is symmetric in the weights, whatever the drift.
 
     `derivative` G and `interpolation` M are `(m, n)`; `diffusion` and `drift` are at the faces of this axis, `(..., m,
-    ...)`; `largest` bounds the largest eigenvalue of A^T A.
+    ...)`; `largest` bounds the largest eigenvalue of A^T A, and `poisson_rate` is q of `largest_rate`.
     """
 
     derivative: Array
@@ -121,6 +121,7 @@ class Factor(eqx.Module):
     diffusion: Array
     drift: Array
     largest: Array
+    poisson_rate: Array
 
     def apply(self, wave: Array, axis: int, ndim: int) -> Array:
         """A psi on the faces of this axis."""
@@ -154,8 +155,11 @@ class Factor(eqx.Module):
 
 
 class TensorOperator(Operator):
-    """A sum over axes of `Kinetic` or `Factor` terms, plus a potential term at the nodes; `contraction` is the same
-    operator in a smaller basis, or None (`propagate/contraction.py`).
+    """A sum over axes of `Kinetic` or `Factor` terms, plus a potential term at the nodes.
+
+    `contraction` is the same operator in a smaller basis, or None (`propagate/contraction.py`). `counterpart` is the
+    same reversible process in the other of its two forms, or None where no method needs it: factors without sqrt(pi)
+    beside H with the exact potential term, and the reverse (`propagate/dense.py`).
 
     **Keeps**: H symmetric; H >= 0 for factors; mass in the flux form exactly, in the wave picture to the accuracy of
     the space. **Cost**: n multiplications a point and axis for `Kinetic` (or an FFT), four times that for `Factor`.
@@ -166,6 +170,7 @@ class TensorOperator(Operator):
     potential_term: Array | None
     log_sqrt_pi: Array | None
     contraction: Any = None
+    counterpart: Any = None
 
     @property
     def is_factored(self) -> bool:
@@ -174,9 +179,17 @@ class TensorOperator(Operator):
 
     @property
     def largest_rate(self) -> Array:
-        """Half the highest level."""
+        """The least q with |1 + L / q| <= 1: half the highest level, and more where the drift is strong.
+
+        On a wave of wavenumber k and with the drift b of one place, L is -D k^2 + i b k, and |1 + L / q| <= 1 asks for
+        q >= D k^2 / 2 + b^2 / (2 D), summed over the axes.
+        """
         # By Gershgorin, the highest level of finite volumes is at most twice the largest exit rate.
-        return self.bounds[1] / 2
+        half_highest = self.bounds[1] / 2
+        if self.log_sqrt_pi is not None or not self.is_factored:
+            return half_highest
+        rates = [self._factor(i).poisson_rate for i in range(self.grid.ndim)]
+        return jnp.maximum(half_highest, jnp.sum(jnp.stack(rates)))
 
     def factor(self, wave: Array) -> tuple[Array, ...]:
         """A_i psi on the faces of each axis i; every term must be a `Factor`."""

@@ -70,8 +70,9 @@ def concatenate(*paths: Any, at: Value | None = None) -> "Concatenated":
     of the path that begins there.
 
     **Raises** `ValueError` for fewer than two paths, for joints of the wrong number or order, and for ends that do not
-    meet. Ends are compared at 16 points within 2 of the origin, to about 1e-6 (1e-3 without x64), if their values are
-    concrete; the dimension of these points is the lowest that all ends accept.
+    meet. Ends are compared at 16 points within 2 units of the origin, and at these points times all powers of ten from
+    1e-12 to 1e12, to about 1e-6 of their values (1e-3 without x64), if they are concrete; the dimension of these points
+    is the lowest that all ends accept.
 
     **Keeps**: Gibbs densities and velocities of the parts. The constants between them are removed, so that U_λ(x) is
     continuous in λ, and work and free energy along the path add up. **Cost**: that of the current part, and of the ends
@@ -180,10 +181,17 @@ class Part(Potential):
         return energy + self._constants(jnp.shape(x)[0], t, dtype)[current]
 
     def _constants(self, d: int, t: Any, dtype: Any) -> Array:
-        """The constants c_k, for which the ends agree at the first of the points where they were compared."""
-        anchor = jnp.asarray(_sample_points(d)[0], dtype)
-        ends = zip(self.paths, self.paths[1:], strict=False)
-        jumps = [as_potential(a(1.0))(anchor, t) - as_potential(b(0.0))(anchor, t) for a, b in ends]
+        """The constants c_k, for which the ends agree at one of the points where they were compared."""
+        # Along one direction, at the distance where the values are smallest: their rounding is then the smallest too.
+        point = jnp.asarray(_sample_points(d)[0], dtype)
+        scales = jnp.asarray(_scales(), dtype)
+        jumps = []
+        for a, b in zip(self.paths, self.paths[1:], strict=False):
+            end, start = as_potential(a(1.0)), as_potential(b(0.0))
+            sizes = jax.vmap(lambda s, end=end, start=start: abs(end(s * point, t)) + abs(start(s * point, t)))(scales)
+            sizes = jax.lax.stop_gradient(jnp.where(jnp.isfinite(sizes), sizes, jnp.inf))
+            anchor = scales[jnp.argmin(sizes)] * point
+            jumps.append(end(anchor, t) - start(anchor, t))
         return jnp.cumsum(jnp.stack([jnp.zeros(()), *jumps])).astype(dtype)
 
 
@@ -229,6 +237,13 @@ def _sample_points(d: int) -> np.ndarray:
     return np.concatenate([numbers, numbers * np.sin(5.0 + 1.3 * np.arange(8)[:, None] + 2.9 * np.arange(d))])
 
 
+def _scales() -> np.ndarray:
+    """The factors of the sample points, one and below first: in the units of a user all lengths may be so small, or so
+    large."""
+    decades = CONSTANTS.scale_decades
+    return 10.0 ** np.r_[np.arange(0.0, -decades - 1, -1), np.arange(1.0, decades + 1)]
+
+
 def _check_meeting(k: int, end: Potential, start: Potential) -> None:
     """Raise `ValueError` if the end of path k and the start of path k + 1 differ by more than a constant."""
     name = f"paths[{k + 1}](0) - paths[{k}](1)"
@@ -254,10 +269,24 @@ def _check_meeting(k: int, end: Potential, start: Potential) -> None:
         allowed = f"both must be finite at the same points, x = {_sample_points(d)[0]} among them"
         raise_value_error(name, jump, allowed, cure)
 
-    tolerance = np.finfo(jump.dtype).eps ** CONSTANTS.meeting_exponent * (1 + np.max(np.abs(before[finite])))
-    if np.ptp(jump[finite]) > tolerance:
-        spread = f"{np.min(jump[finite]):.6g} to {np.max(jump[finite]):.6g}"
-        raise_value_error(name, spread, "where one path ends the next must begin, so this must be one constant", cure)
+    # In the units of the user the potential may vary at any distance, so the points are scaled. Far away it may
+    # overflow, at one end only. Near the origin it may be the small difference of terms of size one, whose rounding is
+    # no jump: there the differences are compared with the largest values at greater distances, up to one.
+    largest_near = 0.0
+    for scale in _scales():
+        before = np.asarray(jax.vmap(lambda x: end(x, 0.0))(scale * points))
+        after = np.asarray(jax.vmap(lambda x: start(x, 0.0))(scale * points))
+        finite = np.isfinite(before) & np.isfinite(after)
+        if not np.any(finite):
+            continue
+        jump = (after - before)[finite]
+        largest = max(np.max(np.abs(before[finite])), np.max(np.abs(after[finite])))
+        if scale <= 1:
+            largest = largest_near = max(largest, largest_near)
+        if np.ptp(jump) > np.finfo(jump.dtype).eps ** CONSTANTS.meeting_exponent * largest:
+            spread = f"{np.min(jump):.6g} to {np.max(jump):.6g}"
+            allowed = "where one path ends the next must begin, so this must be one constant"
+            raise_value_error(name, spread, allowed, cure)
 
 
 def _dimension(*potentials: Potential) -> int | None:

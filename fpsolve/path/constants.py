@@ -17,6 +17,9 @@ class PathConstants:
     rise_tolerance: float = 2.0**-26  # in float64, derived: the square root of the rounding error 2^-52
     rise_tolerance_float32: float = 1e-5  # in float32, a free choice
 
+    # Ends of paths are compared at points of size one, and of all sizes up to so many powers of ten away from it.
+    scale_decades: int = 12  # a free choice: from picometres in metres to metres in picometres
+
     # Two ends of paths meet if their difference varies by less than eps^0.4 of their size.
     meeting_exponent: float = 0.4  # 5e-7 in float64, 2e-3 in float32, above rounding errors: a free choice
 

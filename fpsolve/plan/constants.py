@@ -12,6 +12,11 @@ class PlanConstants:
     largest_defect: float = 1e-3  # a free choice
     # Peclet number of a cell, |b| h / D, up to which a density is tried in a basis.
     largest_peclet: float = 4.0  # a free choice
+    # Part of the change of a function from node to node that its derivatives may miss. A wave of four nodes misses so
+    # much.
+    largest_missed_change: float = 0.01  # a free choice
+    # Half a Peclet number below which its hyperbolic cotangent is a series: the next term is below rounding.
+    small_peclet: float = 1e-2  # derived: 2 z^6 / 945 relative to z^2 / 3
     # Nodes of an axis beyond which the matrices of a basis cost more than finer finite volumes.
     largest_spectral_axis: int = 512  # a free choice
     # Points up to which a density in a basis is evolved by its matrix, and on a line tried in one whatever its Peclet
@@ -19,12 +24,23 @@ class PlanConstants:
     largest_matrix: int = 640  # a free choice: 640^3 operations are a fraction of a second
     # Units of rounding, relative to the size of a wave, by which a density computed from it is wrong.
     wave_rounding_units: float = 8.0  # a free choice
+    # Rounding of a clipped wave, relative to the tolerance.
+    clipped_wave_rounding: float = 0.05  # a free choice
 
     # Fallbacks and work (`plan`, `request`).
     # Largest factor on the bounds of a spectrum that proved too narrow; doubling stops there.
     largest_stretch: float = 1000.0  # a free choice
+    # The same on cells, where a wave beyond the range of numbers looks like bounds that are too narrow.
+    largest_stretch_on_cells: float = 4.0  # a free choice
+    # Rounding of the levels of H over the time of a run, relative to the tolerance, above which small levels are taken
+    # from its factor.
+    level_rounding: float = 0.1  # a free choice
+    # Estimated seconds up to which a Poisson sum replaces a splitting that missed its tolerance on a fitted grid.
+    longest_fallback_seconds: float = 60.0  # a free choice
     # Breakpoints closer than this part of the last time are one.
     breakpoint_separation: float = 1e-9  # a free choice
+    # Breakpoints that a decision lists.
+    shown_times: int = 8  # a free choice
     # Seconds that a run in the full basis must be expected to take before a smaller basis is made for it.
     worthwhile_seconds: float = 0.5  # measured: what the program of the smaller basis takes to compile
     # Fields that a run holds beside those that it returns, at most; for the check of memory.
@@ -41,13 +57,29 @@ class PlanConstants:
     fields_per_level: int = 12  # derived: eight blocks of 3k / 2 fields (`eigen.lobpcg`)
     solver_fields: int = 64  # a free choice
 
+    # Errors that one run shows (`single_look`).
+    # Errors of second order are h^2 / 12 to h^2 / 8 times a second derivative; errors of rates add up in time.
+    roughness_factor: float = 0.25  # a free choice: twice the larger one
+
+    # The second look (`companion`).
+    # exp(-a/h) at 15 % longer cells is the error to the power 0.87: one eighth of the digits are lost. With less the
+    # two answers agree too well where errors fall slowly, with more the difference overstates the error.
+    companion_widening: float = 1.15  # a free choice, above 1: as said
+    # As a part of a cell below one half, so that the nodes of a ring stay within it. Waves that a grid aliases differ
+    # by a phase of 2 pi times this, 149 degrees, so that two aliasing errors do not agree.
+    companion_shift: float = 0.41421356237309515  # a free choice: sqrt(2) - 1, irrational and close to one half
+    companion_coarsening: float = 1.4142135623730951  # derived: sqrt(2), whose square halves the cells (`companion`)
+    companion_least_nodes: int = 8  # a free choice: axes with fewer nodes are compared with finer ones
+
     # Input (`validation`).
     # The default tolerance in single precision; in double precision each function has its own.
     default_tol_single: float = 1e-5  # a free choice, 84 units of rounding of float32
     # Units of rounding below which no tolerance is accepted.
     least_tol_units: float = 32.0  # a free choice
-    # Jump of a function at the ends of a periodic axis, relative to 1 + its range there, that is taken for rounding.
+    # Jump of a function at the ends of a periodic axis, relative to its range on the grid, that is taken for rounding.
     periodic_jump: float = 1e-6  # a free choice
+    # The same in units of rounding of its largest value, which a constant in U may make larger than its range.
+    periodic_roundings: float = 64.0  # a free choice
     # Gauss points beyond the number n of nodes, for the integrals of n sines.
     extra_gauss_points: int = 8  # derived: sin(pi n x) on [0, 1] takes pi n / 4 points and a few more to rounding
 

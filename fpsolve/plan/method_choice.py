@@ -39,13 +39,18 @@ def choose_propagator(kind: ProblemKind, work: WorkEstimate | None) -> tuple[Pro
     why = "L is not symmetric"
     if kind.reversible:
         why = "the initial density is too far from the Gibbs density for its wave"
-    elif work is not None and not kind.spectral:
+    if work is not None and not kind.spectral:
         stiff = Implicit(order=3)
         if stiff.cost(kind, work) < Uniformization().cost(kind, work):
-            return stiff, f"L is not symmetric and a Poisson sum would take {work.exits:.0e} products"
+            return stiff, f"{why} and a Poisson sum would take {work.exits:.0e} products"
     if kind.spectral and kind.grid.size <= CONSTANTS.largest_matrix and double:
         size = kind.grid.size
         return dense, f"the density is carried in a basis, and its matrix of {size} points is not normal"
+    lines = Splitting(order=4)
+    may_split = work is not None and bool(kind.spectral) and kind.grid.ndim > 1 and lines.unsupported(kind) is None
+    # A flux takes four products of matrices where a kinetic term takes one.
+    if work is not None and may_split and lines.cost(kind, work) < 4 * Uniformization().cost(kind, work):
+        return lines, f"{why}, and a Poisson sum would take {work.exits:.0e} products"
     return Uniformization(), why
 
 

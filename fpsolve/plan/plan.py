@@ -1,10 +1,11 @@
 """A plan: the discretised problem, the method, and what to try if the outcome is not accepted.
 
 `first_plan` is tried first. `Plan.fallback` examines the outcome of a run and gives the plan to try next, or None.
-There are three fallbacks:
+There are four fallbacks:
 
     the basis did not resolve the density            finite volumes
     the wave of a time-dependent problem overflowed  the density itself
+    a density grew in its basis                      its wave, though that is not resolved to the tolerance
     a method missed its tolerance                    the same method with wider bounds, or another method
 """
 
@@ -15,23 +16,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.arrays import as_array, scaled
+from ..core.arrays import real_dtype, scaled
 from ..core.checks import is_concrete
 from ..core.decision import Decision
 from ..core.machine import machine
-from ..core.program import compiled
 from ..grid import Grid
-from ..operator import ScharfetterGummel, Scheme
-from ..operator.constants import CONSTANTS as OPERATOR
-from ..propagate import Chebyshev, Picture, ProblemKind, Rational, Uniformization, WorkEstimate
-from ..propagate.contraction import choose_ranks, contract, contractible, missing, sample_potential_terms
+from ..operator import ScharfetterGummel, Scheme, TensorOperator
+from ..propagate import Chebyshev, Dense, Picture, Rational, Splitting, Uniformization, WorkEstimate
+from ..propagate.implicit import Implicit
 from ..step import Magnus, Problem
-from ..step.breakpoints import find_breakpoints
+from ..step.breakpoints import examine_in_time
 from .constants import CONSTANTS
 from .method_choice import check_method, choose_method
 from .request import Request
 from .resolution import is_resolved, rates
-from .scheme_choice import SchemeChoice, first_time
+from .scheme_choice import SchemeChoice
+from .smaller_basis import contract_if_worthwhile, without_contraction
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,16 +133,32 @@ class Plan:
         # A time-dependent problem: the error, and not the code, says whether another picture is worth a try.
         if isinstance(self.method, Magnus):
             return None if outcome.worst <= self.request.tol else self._in_density_picture()
-        # A static problem: another method, if the first one failed.
+        # A static problem: another picture or another method, if the first one failed.
         if int(outcome.code) == 0:
             return None
-        method, why = _next_method(self.method, outcome.error)
-        if method is None:
-            return None
+        if isinstance(self.method, Dense) and self.chosen.wave_in_range and self.chosen.picture is Picture.DENSITY:
+            return self._in_wave_picture()
+        method, why = _next_method(self, outcome.error)
+        return None if method is None else self._with_method(method, why)
+
+    @property
+    def is_contracted(self) -> bool:
+        """Whether the run is one in the lowest functions of its axes, which the library chose."""
+        chosen_by_user = isinstance(self.request.method, Chebyshev) and bool(self.request.method.ranks)
+        return isinstance(self.method, Chebyshev) and bool(self.method.ranks) and not chosen_by_user
+
+    def in_full_basis(self) -> "Plan":
+        """The same in all functions of the basis, for a contraction that a second look does not confirm."""
+        assert isinstance(self.method, Chebyshev), "only Chebyshev contracts"
+        why = "which a run in all functions did not confirm, so all were taken"
+        return self._with_method(Chebyshev((), self.method.stretch), why)
+
+    def _with_method(self, method: Any, why: str) -> "Plan":
+        """The same with another method, and the reason for it."""
         problem = self.problem
         # The smaller basis is part of the operator, and is removed from it with the ranks.
         if isinstance(method, Chebyshev) and not method.ranks:
-            problem = _without_contraction(problem)
+            problem = without_contraction(problem)
         decisions = {**self.decisions, "method": self.decisions["method"].also(why)}
         return dataclasses.replace(self, method=method, problem=problem, decisions=decisions)
 
@@ -181,6 +197,16 @@ class Plan:
             compared=True,
         )
 
+    def _in_wave_picture(self) -> "Plan":
+        """The plan that evolves the wave of a density that grew in its basis: H is symmetric there, and a wave decays
+        on every grid. What the wave is not resolved to is an error of the grid."""
+        why = "but it grew in this basis, so its wave is evolved, which is not resolved to tol"
+        decision = self.decisions["scheme"].also(why)
+        chosen = self.chosen._replace(
+            decision=decision, picture=Picture.GIBBS_WAVE, reversible=True, wave_representable=True
+        )
+        return dataclasses.replace(plan_for(self.request, chosen), compared=True)
+
 
 def first_plan(request: Request) -> Plan:
     """The plan to try first."""
@@ -190,7 +216,7 @@ def first_plan(request: Request) -> Plan:
 def plan_for(request: Request, chosen: SchemeChoice) -> Plan:
     """The plan for one scheme, with the method that was given or the one that suits."""
     kind, sampled = request.kind(chosen), request.sampled
-    field, dtype = request.start(chosen), request.field.real.dtype
+    field, dtype = request.start(chosen), real_dtype(request.field)
 
     # The operator; the flux form where a reversible process is evolved as a density that is not symmetrised.
     flux = sampled.reversible and chosen.picture is Picture.DENSITY and not chosen.reversible
@@ -215,18 +241,56 @@ def plan_for(request: Request, chosen: SchemeChoice) -> Plan:
         check_method(method, kind)
         decision = Decision(type(method).__name__, "as requested")
     if isinstance(method, Chebyshev):
-        problem, method, decision = _contract_if_worthwhile(request, problem, method, decision, kind, work)
+        problem, method, decision = contract_if_worthwhile(request, problem, method, decision, kind, work)
+    if isinstance(method, Dense):
+        problem = _with_counterpart(request, problem, chosen, work)
+    if isinstance(method, Magnus):
+        method = method.also_breakpoints(request.breakpoints)
     if isinstance(method, Magnus) and is_concrete(request.equation, request.times, method):
         method, decision = _with_found_breakpoints(request, method, decision)
     decisions = {"scheme": chosen.decision, "method": decision, "picture": Decision(chosen.picture.word)}
+    if (negative := request.negative_part) > 0:
+        because = (
+            f"its entries below zero, down to {negative:.0e} of the peak, are rounding or error and were set to zero"
+        )
+        decisions["initial"] = Decision("array", because, (("negative", negative),))
     return Plan(request, problem, method, field, chosen, decisions, work)
 
 
-def _next_method(method: Any, error: Array) -> tuple[Any, str]:
+def _with_counterpart(request: Request, problem: Problem, chosen: SchemeChoice, work: WorkEstimate | None) -> Problem:
+    """The problem with its process in the other form as well, where that keeps digits over a long time: beside the
+    exact potential term factors, whose small levels do, and beside a density the wave that may take its place."""
+    operator: Any = problem.operator
+    # The drift does not vanish at absorbing ends, where the functions of the basis do: there is no factor.
+    if not isinstance(operator, TensorOperator) or request.grid.absorbs or not request.sampled.reversible:
+        return problem
+    dtype, is_wave = real_dtype(request.field), problem.picture is Picture.GIBBS_WAVE
+    # Where all terms are factors, both forms are one; a process that is not a wave needs its wave.
+    if is_wave and operator.is_factored:
+        return problem
+    # Rounding of H is that of one run of length 1 / |H|, times the length.
+    epsilon = float(jnp.finfo(dtype).eps)
+    if is_wave and work is not None and epsilon * work.spectrum < CONSTANTS.level_rounding * request.tol:
+        return problem
+    counterpart = request.sampled.operator(chosen.scheme, dtype, flux=is_wave)
+    return dataclasses.replace(problem, operator=dataclasses.replace(operator, counterpart=counterpart))
+
+
+def _next_method(plan: Plan, error: Array) -> tuple[Any, str]:
     """The method to try after a run that missed its tolerance, and why; None if nothing would help."""
+    method = plan.method
     if isinstance(method, Rational):
         # An initial density far from the stationary one enlarges its error; a Poisson sum has no such factor.
         return Uniformization(), "this start enlarges its error beyond tol, so Uniformization took its place"
+    if isinstance(method, Splitting):
+        if plan.request.method is not None:
+            return None, ""
+        if plan.request.fitted and plan.work is not None:
+            # The grid was fitted for exponentials along its axes: a Poisson sum may take far too long on it.
+            seconds = Uniformization().cost(plan.request.kind(plan.chosen), plan.work)
+            if seconds > CONSTANTS.longest_fallback_seconds:
+                return None, ""
+        return Uniformization(), "whose steps were too few, so Uniformization took its place"
     if not isinstance(method, Chebyshev):
         return None, ""
     # The error of a smaller basis was only estimated: take the whole basis.
@@ -234,82 +298,46 @@ def _next_method(method: Any, error: Array) -> tuple[Any, str]:
         return Chebyshev((), method.stretch), "which missed tol, so all functions were taken"
     # Outside of its interval a Chebyshev series grows exponentially: an error that is not finite shows that the bounds
     # of the spectrum were too narrow.
-    if np.all(np.isfinite(np.asarray(error))) or method.stretch > CONSTANTS.largest_stretch:
+    if np.all(np.isfinite(np.asarray(error))):
         return None, ""
+    # The wave p / sqrt(pi) itself may be beyond the range of numbers: on cells the density can be evolved instead.
+    as_density = not plan.scheme.spectral and plan.request.equation.evolves_density and plan.request.method is None
+    if method.stretch > (CONSTANTS.largest_stretch_on_cells if as_density else CONSTANTS.largest_stretch):
+        if not as_density:
+            return None, ""
+        return Implicit(order=3), "the wave of this start is beyond the range of numbers, so Implicit took its place"
     return Chebyshev(method.ranks, 2 * method.stretch), "the spectrum proved wider than its bounds, which were doubled"
 
 
-def _without_contraction(problem: Problem) -> Problem:
-    """The problem in all functions of its basis."""
-    operator: Any = problem.operator
-    if getattr(operator, "contraction", None) is None:
-        return problem
-    return dataclasses.replace(problem, operator=dataclasses.replace(operator, contraction=None))
-
-
-def _contract_if_worthwhile(
-    request: Request,
-    problem: Problem,
-    method: Chebyshev,
-    decision: Decision,
-    kind: ProblemKind,
-    work: WorkEstimate | None,
-) -> tuple[Problem, Chebyshev, Decision]:
-    """The problem in the lowest functions of each axis, where ranks were given, or where the run is long enough to pay
-    for compiling another program."""
-    is_gibbs_wave = problem.picture is Picture.GIBBS_WAVE
-    operator: Any = problem.operator
-    can_contract = contractible(operator)
-    if method.ranks and can_contract and is_gibbs_wave:
-        return _in_lowest_functions(request, problem, method.ranks), method, decision
-
-    # `ranks` is None where the choice is left open; () asks for all functions.
-    is_open = is_gibbs_wave and problem.wick == 0 and can_contract and method.ranks is None
-    if not is_open or work is None:
-        return problem, method, decision
-    if method.cost(kind, work) < CONSTANTS.worthwhile_seconds:
-        return problem, method, decision
-    # What a smaller basis misses of the initial state is damped until the first time that is reported.
-    first = as_array(first_time(request.times), request.field.dtype)
-    rows, bound = _missing(problem, request.field, as_array(request.tol * OPERATOR.clipping_tol_fraction), first)
-    ranks = choose_ranks(rows, float(bound), problem.grid.shape, request.tol)
-    if ranks is None:
-        return problem, method, decision
-    decision = decision.also(f"in the lowest {' x '.join(map(str, ranks))} functions of its axes")
-    return _in_lowest_functions(request, problem, ranks), Chebyshev(ranks, method.stretch), decision
-
-
-@compiled
-def _missing(problem: Problem, field: Array, fraction: Any, first: Array) -> tuple[Any, Array]:
-    """What smaller bases would miss of an initial state, and the largest eigenvalue of H."""
-    operator: Any = problem.operator
-    wave = problem.to_state(field, jnp.asarray(fraction, field.dtype))
-    return missing(operator, wave, first.astype(field.dtype)), operator.bounds[1]
-
-
-def _in_lowest_functions(request: Request, problem: Problem, ranks: tuple[int, ...]) -> Problem:
-    """The problem in the `ranks` lowest functions of its axes."""
-    operator: Any = problem.operator
-    made = contract(
-        operator, ranks, request.grid.nodes, lambda positions: sample_potential_terms(request.equation, positions)
-    )
-    return dataclasses.replace(problem, operator=dataclasses.replace(operator, contraction=made))
-
-
 def _with_found_breakpoints(request: Request, method: Magnus, decision: Decision) -> tuple[Magnus, Decision]:
-    """The method with breakpoints where the equation jumps in time: those given, and those that sampling finds.
+    """The method with the times at which its steps must end: those given, and those that sampling in time finds.
 
-    A step across a jump would lose the order of the method.
+    A step across a jump would lose the order of the method, and a long one may pass over a narrow feature.
     """
-    last = float(np.asarray(request.times)[-1])
+    times = np.asarray(request.times)
     given = np.asarray(method.breakpoints)
+    found = examine_in_time(request.equation, request.grid, times, request.tol, given)
+    # Where the number of steps is given, it is that of the steps between jumps.
+    stops = found.stops if method.steps is None else found.stops[:0]
     # Sampling finds a breakpoint only to rounding: one that was given already is not added a second time.
-    separation = CONSTANTS.breakpoint_separation * last
-    found = find_breakpoints(request.equation, request.grid, last)
-    new = [t for t in found if not np.any(np.abs(given - t) < separation)]
-    if new:
-        method = method.with_breakpoints(np.sort(np.asarray([*given, *new], dtype=float)))
-    if method.breakpoints.size:
-        listed = ", ".join(f"{t:.6g}" for t in np.asarray(method.breakpoints))
-        decision = decision.also(f"from breakpoint to breakpoint: {listed}")
+    separation = CONSTANTS.breakpoint_separation * float(times[-1])
+    new = [t for t in found.breakpoints if not np.any(np.abs(given - t) < separation)]
+    breakpoints = np.sort(np.asarray([*given, *new], dtype=float))
+    if breakpoints.size:
+        decision = decision.also(f"from breakpoint to breakpoint: {_listed(breakpoints)}")
+    if stops.size:
+        decision = decision.also(f"in shorter parts, which end at t = {_listed(stops)}")
+    if found.resolution > 0:
+        decision = decision.also(f"what lasts less than {found.resolution:.1e} may be missed without breakpoints=")
+    if not found.complete:
+        decision = decision.also("the functions have more features in time than could be separated")
+    if new or stops.size:
+        method = method.with_breakpoints(np.sort(np.concatenate([breakpoints, stops])))
     return method, decision
+
+
+def _listed(times: np.ndarray) -> str:
+    """The times in words, the first few of many."""
+    shown = ", ".join(f"{t:.6g}" for t in times[: CONSTANTS.shown_times])
+    beyond = len(times) - CONSTANTS.shown_times
+    return f"{shown} and {beyond} more" if beyond > 0 else shown

@@ -3,13 +3,15 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
 from jaxtyping import Array
 
-from ..core.arrays import scaled
+from ..core.arrays import real_dtype, scaled
+from ..core.checks import is_concrete
 from ..core.decision import Decision
 from ..core.memory import check_memory
 from ..equation import Equation
-from ..grid import Grid
+from ..grid import Gaussian, Grid, cell_averages
 from ..operator import Spectral
 from ..operator.cells import may_be_in_cells
 from ..propagate import Picture, ProblemKind
@@ -18,6 +20,7 @@ from .method_choice import check_method, needs_rates
 from .scheme_choice import SampledEquation, SchemeChoice, choose_scheme, may_be_spectral
 from .validation import (
     check_and_sample,
+    check_breakpoints,
     check_kinds,
     check_times,
     check_tolerance,
@@ -35,24 +38,49 @@ class Request:
     - `sampled`: the equation on its grid
     - `given`: the state at t = 0, in the user's units
     - `field`: the same in the units of the grid that is solved on: mass, or the square of a wave, for each cell
-    - `smooth`: whether the state was given as a function, and not as an array
+    - `initial`: the state at t = 0 as it was given: a function, an `fp.Gaussian` or an array
     - `scheme`, `method`: those given, or None where they are to be chosen
     - `observables`: their samples on the grid, by name
+    - `breakpoints`: times of jumps and kinks that the user gave, `(B,)`
     - `decided_grid`, `space_error`: the description and the estimated error of a grid that was fitted, else None
     """
 
     sampled: SampledEquation
     given: Array
     field: Array
-    smooth: bool
+    initial: Any
     times: Array
     tol: float
     scheme: Any
     method: Any
     wick: float
     observables: dict[str, Array]
+    breakpoints: Array
     decided_grid: str | None = None
     space_error: float | None = None
+
+    @property
+    def smooth(self) -> bool:
+        """Whether the state at t = 0 was given as a function, and not as an array."""
+        return callable(self.initial)
+
+    @property
+    def negative_part(self) -> float:
+        """How far the array of a density was below zero, relative to its peak; 0 where it was not or is traced."""
+        if self.smooth or not self.equation.evolves_density or not is_concrete(self.initial):
+            return 0.0
+        array = np.asarray(self.initial)
+        return max(0.0, -float(np.min(array)) / float(np.max(array)))
+
+    @property
+    def negative_mass(self) -> float:
+        """The mass of an array below zero, which was set to zero, relative to the rest: an error of the start."""
+        return self.grid.negative_mass(np.asarray(self.initial, float)) if self.negative_part > 0 else 0.0
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the grid was fitted."""
+        return self.decided_grid is not None
 
     @property
     def equation(self) -> Equation:
@@ -84,13 +112,19 @@ class Request:
             chosen.reversible or chosen.picture is Picture.WAVE,
             chosen.wave_representable,
             self.wick,
-            self.field.real.dtype,
+            real_dtype(self.field),
         )
 
     def start(self, chosen: SchemeChoice) -> Array:
-        """The state at t = 0; in a basis, a density that was given as a function is normalised by the basis."""
-        if chosen.scheme.spectral and self.smooth and self.equation.evolves_density:
+        """The state at t = 0. In a basis a density that was given as a function is normalised by the basis; finite
+        volumes start from the averages of a normal density over the cells."""
+        if not (self.smooth and self.equation.evolves_density):
+            return self.field
+        if chosen.scheme.spectral:
             return of_mass_one(self.sampled.solved, self.field)
+        if isinstance(self.initial, Gaussian) and self.grid.uniform:
+            averages = cell_averages(self.grid.axes, self.initial).astype(self.field.dtype)
+            return scaled(averages, self.sampled.scale)
         return self.field
 
 
@@ -104,6 +138,7 @@ def validate(
     tol: Any,
     wick: Any,
     observables: Any,
+    breakpoints: Any = (),
     fitted: tuple[str, float] | None = None,
 ) -> Request:
     """The request, or a `ValueError` that names the argument. Functions are read and sampled on the way.
@@ -114,6 +149,7 @@ def validate(
     check_kinds(equation, scheme)
     equation, grid, samples = check_and_sample(equation, grid, _likely_scheme(equation, grid, scheme, method))
     times = check_times(times)
+    breakpoints = check_breakpoints(breakpoints, times)
     check_memory(
         "grid", grid.shape, len(times) + CONSTANTS.run_fields, "Take fewer nodes on some axis, or fewer times."
     )
@@ -126,8 +162,8 @@ def validate(
         spectral = None if scheme is None else scheme.spectral
         symmetric = reversible or not evolves_density
         check_method(method, _kind(equation, grid, spectral, symmetric, True, wick, float))
-    field = initial_field(equation, grid, initial)
-    tol = check_tolerance(tol, field.real.dtype)
+    field = initial_field(equation, grid, initial, tol)
+    tol = check_tolerance(tol, real_dtype(field))
     # What was sampled on the way is passed on, by the key under which `SampledEquation` looks for it.
     known = {(Spectral, 0.0, reversible): samples} if samples is not None else None
     sampled = SampledEquation(equation, grid, reversible, known, may_be_in_cells(scheme))
@@ -135,13 +171,14 @@ def validate(
         sampled=sampled,
         given=field,
         field=scaled(field, sampled.scale),
-        smooth=callable(initial),
+        initial=initial,
         times=times,
         tol=tol,
         scheme=scheme,
         method=method,
         wick=float(wick),
         observables=sampled_observables,
+        breakpoints=breakpoints,
         decided_grid=None if fitted is None else f"on a grid fitted to {tol:.0e}: {fitted[0]}",
         space_error=None if fitted is None else fitted[1],
     )

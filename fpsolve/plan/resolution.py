@@ -9,6 +9,7 @@
 Each is one compiled program that takes arrays.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -16,13 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.arrays import as_array
+from ..core.checks import is_concrete
 from ..core.program import quick_program, sampling_program
-from ..equation import FokkerPlanck, divide_by_sqrt_pi
-from ..grid import Grid
+from ..equation import Equation, FokkerPlanck, divide_by_sqrt_pi
+from ..grid import Axis, Grid, sample_product
 from ..operator import Operator
 from ..operator.aliasing import aliasing_error, short_wave_damping, short_wave_fraction
 from ..operator.clipping import clip_tails
 from ..operator.constants import CONSTANTS as OPERATOR
+from ..operator.subcells import changes
 from .constants import CONSTANTS
 
 
@@ -32,7 +36,7 @@ class Resolution(NamedTuple):
     - `size`: the norm of the clipped wave
     - `clipped`: whether its tails were clipped
     - `wave_error`, `density_error`: the aliasing errors of the wave and of its density, in L1
-    - `leak`: the rate at which the Gibbs density is lost, 1 / time
+    - `leak`: the rate at which the Gibbs density is lost, relative to that of relaxation in its wells
     - `defect`: what the basis misses of the initial density, relative
     """
 
@@ -69,7 +73,7 @@ def measure(operator: Operator, diffusion: Any, field: Array, fraction: Any, fir
         clipped=jnp.any(wave != divide_by_sqrt_pi(field, log_sqrt_pi)),
         wave_error=wave_error,
         density_error=density_error,
-        leak=gibbs_leak(operator),
+        leak=relative_leak(operator, diffusion),
         # NaN would pass every test of "too large".
         defect=jnp.where(jnp.isfinite(defect), defect, jnp.inf),
     )
@@ -85,14 +89,41 @@ def gibbs_leak(operator: Operator) -> Array:
     return jnp.where(jnp.isfinite(leak), leak, jnp.inf)
 
 
-def is_wave_representable(size: float, dtype: Any, tol: float) -> bool:
+@quick_program
+def relative_leak(operator: Operator, diffusion: Any) -> Array:
+    """`gibbs_leak` relative to the rate of relaxation in the wells; `diffusion` `(d,)` is the least on each axis."""
+    return gibbs_leak(operator) / relaxation_rate(jnp.exp(operator.log_sqrt_pi), diffusion, operator.grid)
+
+
+def relaxation_rate(sqrt_pi: Array, diffusion: Any, grid: Grid) -> Array:
+    """A rate at which densities relax in the wells of pi, 1 / time: sum_i D_i ( E (d_i log pi)^2 + (2 pi / L_i)^2 ).
+
+    It is k for U = k x^2 / 2, and the rate of the slowest wave on a ring where U is constant.
+    """
+    rate = jnp.zeros((), sqrt_pi.dtype)
+    for i, axis in enumerate(grid.axes):
+        below, above = axis.face_neighbors(sqrt_pi, i)
+        spacings = jnp.asarray(axis.spacings, sqrt_pi.dtype)
+        # Fisher's information by differences, 4 int |d_i sqrt(pi)|^2: axis i first, and then one axis after another.
+        information = 4 * jnp.tensordot(1 / spacings, (above - below) ** 2, axes=(0, i))
+        for other in reversed([a for j, a in enumerate(grid.axes) if j != i]):
+            information = information @ jnp.asarray(other.weights, sqrt_pi.dtype)
+        rate = rate + diffusion[i] * (information + (2 * math.pi / axis.length) ** 2)
+    return rate
+
+
+def is_wave_representable(size: float, dtype: Any, tol: float, clipped: bool = False) -> bool:
     """Whether p / sqrt(pi), whose norm is `size`, can be evolved in a precision to a tolerance.
 
-    Its rounding must stay below the tolerance, and below half of the digits: a larger wave is not resolved by the grid
-    either.
+    Its rounding must stay below the tolerance. Of a wave that is not clipped it must also stay below half of the
+    digits: a larger one is not resolved by the grid either. Whether a `clipped` one is resolved is measured.
     """
     epsilon = float(jnp.finfo(dtype).eps)
-    return bool(np.isfinite(size)) and CONSTANTS.wave_rounding_units * epsilon * size < min(tol, epsilon**0.5)
+    rounding = CONSTANTS.wave_rounding_units * epsilon * size
+    limit = min(tol, epsilon**0.5)
+    if clipped:
+        limit = max(limit, CONSTANTS.clipped_wave_rounding * tol)
+    return bool(np.isfinite(size)) and rounding < limit
 
 
 def wave_resolved(clipped: Any, wave_error: Any, density_error: Any, tol: float) -> bool:
@@ -121,11 +152,139 @@ def largest_short_fraction(field: Array, grid: Grid) -> Array:
 
 @sampling_program
 def largest_peclet(equation: FokkerPlanck, grid: Grid) -> Array:
-    """The largest Peclet number |b_i| h_i / D_i of a cell."""
-    # The drift is compared with the diffusion cell by cell, since either may vary in x.
-    drift, diffusion = grid.sample(equation.drift), grid.sample(equation.diffusions)
+    """The largest Peclet number |b_i| h_i / D_i of a cell; infinity where there is drift without diffusion."""
+    return jnp.max(_peclet_numbers(equation, grid, 0.0))
+
+
+@sampling_program
+def numerical_diffusion(equation: FokkerPlanck, grid: Grid, t: Any = 0.0) -> Array:
+    """The diffusion that the fluxes of Scharfetter-Gummel add along each axis, `(*shape, d)`, in units of diffusion:
+
+        D (z coth z - 1),      z = |b| h / (2 D)
+
+    with the Peclet number 2 z of the cell: D z^2 / 3 for a small one, which is of second order, and |b| h / 2 for a
+    large one or without diffusion, where the fluxes are upwind and of first order. Relative to `equation.diffusions` it
+    is the error of the fluxes. It needs no second run, and may be used inside `jit`, `vmap` and `grad`.
+
+    **Cost**: one evaluation of the drift at each node. **Reference**: Scharfetter and Gummel (1969).
+
+    ```python
+    import fpsolve as fp
+    from fpsolve.plan.resolution import numerical_diffusion
+
+    equation = fp.FokkerPlanck(diffusion=[0.0, 1.0], force=lambda x: x[::-1])
+    added = numerical_diffusion(equation, fp.Grid(fp.Line(-4, 4, 32), fp.Line(-4, 4, 32)))
+    ```
+    """
+    diffusion = grid.sample(equation.diffusions)
+    z = _peclet_numbers(equation, grid, t) / 2
+    # z coth z - 1 = 2 z / (1 - e^{-2z}) - z - 1. For small z its digits cancel, and z^2 / 3 - z^4 / 45 is as good.
+    small = z < CONSTANTS.small_peclet
+    moderate = jnp.where(small | ~jnp.isfinite(z), 1.0, z)
+    excess = jnp.where(small, z**2 / 3 - z**4 / 45, moderate / jnp.tanh(moderate) - 1)
     widths = jnp.asarray([axis.length / axis.n for axis in grid.axes])
-    return jnp.max(jnp.abs(drift) * widths / diffusion)
+    upwind = jnp.abs(_upwinded_drift(equation, grid, t)) * widths / 2
+    return jnp.where(jnp.isfinite(z), diffusion * excess, upwind)
+
+
+def _peclet_numbers(equation: FokkerPlanck, grid: Grid, t: Any) -> Array:
+    """|b_i| h_i / D_i at every node, `(*shape, d)`: zero without drift, infinity with drift but without diffusion."""
+    diffusion = grid.sample(equation.diffusions)
+    widths = jnp.asarray([axis.length / axis.n for axis in grid.axes])
+    # The drift is compared with the diffusion cell by cell, since either may vary in x.
+    work = jnp.abs(_upwinded_drift(equation, grid, t)) * widths
+    without = diffusion <= 0
+    return jnp.where(without, jnp.where(work > 0, jnp.inf, 0), work / jnp.where(without, 1, diffusion))
+
+
+def _upwinded_drift(equation: FokkerPlanck, grid: Grid, t: Any) -> Array:
+    """The drift in the fluxes of finite volumes, `(*shape, d)`: -grad U + f, with the b of the Ito form as it is."""
+
+    def drift(x: Array) -> Array:
+        gradient = jnp.zeros_like(x) if equation.potential is None else jax.grad(equation.energy)(x, t)
+        return -gradient if equation.force is None else equation.force(x, t) - gradient
+
+    return grid.sample(drift)
+
+
+def why_no_basis(equation: Equation, grid: Grid, t: Any = 0.0) -> str | None:
+    """Why no basis can represent a process that is not reversible, as far as its numbers are known: a diffusion that
+    vanishes, or a function that has a jump or a kink between nodes, of which its derivatives at nodes show nothing."""
+    assert isinstance(equation, FokkerPlanck), "only a process is tested"
+    if equation.without_diffusion:
+        return "the diffusion vanishes along an axis"
+    # A function that is traced cannot be examined; if only the rest is, the diffusion alone is.
+    if not is_concrete(equation, t):
+        if not callable(equation.diffusion) or not is_concrete(equation.diffusion):
+            return None
+        equation = FokkerPlanck(None, equation.diffusion)
+    vanishes, jumps = _irregularities(equation, grid, as_array(t))
+    if bool(vanishes):
+        return "the diffusion vanishes"
+    return "a function has a jump or a kink between nodes" if bool(jumps) else None
+
+
+@sampling_program
+def _irregularities(equation: FokkerPlanck, grid: Grid, t: Any) -> tuple[Array, Array]:
+    """Whether the diffusion vanishes somewhere, and whether a function jumps, or U or D has a kink, between nodes."""
+    vanishes, jumps = jnp.zeros((), bool), jnp.zeros((), bool)
+    for i, axis in enumerate(grid.axes):
+        below, lengths = axis.endpoints[0], axis.spacings
+
+        def places(x: np.ndarray, i: int = i, axis: Axis = axis) -> tuple[Array, ...]:
+            """The nodes of all axes, with x in the place of those of axis i; beyond the end of a ring at its start."""
+            if axis.boundary == "periodic":
+                x = np.where(x > axis.upper, x - axis.length, x)
+            return tuple(jnp.asarray(x if j == i else a.nodes, dtype=float) for j, a in enumerate(grid.axes))
+
+        diffusion = lambda x, i=i: equation.diffusions(x)[i]
+        scale = sample_product(diffusion, places(below + lengths / 2))
+        vanishes = vanishes | jnp.any(scale <= 0) | jnp.any(sample_product(diffusion, places(axis.edges)) <= 0)
+        functions = []
+        if equation.potential is not None:
+            functions.append(lambda x: equation.energy(x, t))
+        if callable(equation.diffusion):
+            functions.append(diffusion)
+        for function in functions:
+            misses = _misses(function, grid, i, places)
+            jumps = jumps | jnp.any(misses > CONSTANTS.largest_defect * jnp.where(scale > 0, scale, jnp.inf))
+        if (force := equation.force) is not None:
+            ends = np.sort(np.concatenate([axis.nodes, below + lengths / 2]))
+            jumps = jumps | jnp.any(changes(sample_product(lambda x, i=i, f=force: f(x, t)[i], places(ends)), i))
+    return vanishes, jumps
+
+
+def _misses(function: Any, grid: Grid, i: int, places: Any) -> Array:
+    """By how much the derivatives of a function miss its differences between nodes along axis i; zero where that is
+    little relative to its changes nearby.
+
+    Two tests: the integral of the derivative against the difference, and the cubic of values and derivatives at both
+    ends against the value in the middle. A kink in the middle passes the first, one that Gauss' points straddle the
+    second.
+    """
+
+    def with_slope(x: Array) -> tuple[Array, Array]:
+        direction = jnp.zeros_like(x).at[i].set(1)
+        return jax.jvp(function, (x,), (direction,))
+
+    axis = grid.axes[i]
+    below, spacings = axis.endpoints[0], axis.spacings
+    lengths = grid.along_axis(i, spacings)
+    sampled = lambda part: _sample_pair(with_slope, places(below + part * spacings))
+    (value_a, slope_a), (value_m, slope_m), (value_b, slope_b) = sampled(0.0), sampled(0.5), sampled(1.0)
+    slope_l, slope_r = sampled(0.5 - np.sqrt(3 / 20))[1], sampled(0.5 + np.sqrt(3 / 20))[1]
+    integral = lengths * (5 * slope_l + 8 * slope_m + 5 * slope_r) / 18
+    cubic = (value_a + value_b) / 2 + lengths * (slope_a - slope_b) / 8
+    missed = jnp.maximum(jnp.abs(value_b - value_a - integral), jnp.abs(value_m - cubic))
+    # The changes in the interval and in its two neighbours.
+    size = jnp.maximum(jnp.abs(value_b - value_a), lengths * jnp.maximum(jnp.abs(slope_a), jnp.abs(slope_b)))
+    nearby = jnp.maximum(size, jnp.maximum(jnp.roll(size, 1, i), jnp.roll(size, -1, i)))
+    return jnp.where(missed > CONSTANTS.largest_missed_change * nearby, missed, 0)
+
+
+def _sample_pair(function: Any, positions: tuple[Array, ...]) -> tuple[Array, Array]:
+    both = sample_product(lambda x: jnp.stack(function(x)), positions)
+    return both[..., 0], both[..., 1]
 
 
 def is_resolved(grid: Grid, values: Array) -> bool:

@@ -7,12 +7,13 @@
 A static problem is also run interval by interval where progress is shown or states are stored.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core.arrays import as_array
+from ..core.arrays import as_array, real_dtype
 from ..core.checks import is_concrete
 from ..core.program import compiled, quick_program
 from ..core.result import first_failure
@@ -26,7 +27,7 @@ from .plan import Outcome, Plan
 def run(plan: Plan, bar: Any = None, saved: Any = None) -> Outcome:
     """The outcome of a plan. `bar` shows the progress on the terminal, `saved` stores the states in a folder."""
     request, problem, method, field = plan.request, plan.problem, plan.method, plan.start
-    times, tol, dtype = request.times, request.tol, field.real.dtype
+    times, tol, dtype = request.times, request.tol, real_dtype(field)
     # A density given as a function was normalised by the basis: that state is returned at t = 0.
     given = request.given if field is request.field else plan.field
     start = _Start(field, given, as_array(request.sampled.scale, dtype))
@@ -41,6 +42,23 @@ def run(plan: Plan, bar: Any = None, saved: Any = None) -> Outcome:
     return Outcome(*_run_static(problem, method, start, times, as_array(tol, dtype), plan.fault))
 
 
+def run_accepted(first: Plan, run_one: Callable[[Plan], Outcome], fallbacks: bool = True) -> tuple[Plan, Outcome]:
+    """The first plan whose outcome is accepted, or the best of all, with its outcome.
+
+    `run_one` runs a plan; without `fallbacks` only the first is run.
+    """
+    attempt: Plan | None = first
+    best_plan, best_outcome = first, None
+    while attempt is not None:
+        outcome = run_one(attempt)
+        # A plan that is no alternative but a correction replaces the one before it, whatever its error.
+        if best_outcome is None or not attempt.compared or outcome.worst < best_outcome.worst:
+            best_plan, best_outcome = attempt, outcome
+        attempt = attempt.fallback(outcome) if fallbacks else None
+    assert best_outcome is not None
+    return best_plan, best_outcome
+
+
 class _Start(NamedTuple):
     """The state at t = 0: `field` in the units of the grid that is solved on, `given` in the user's, and their ratio
     `scale`."""
@@ -53,7 +71,7 @@ class _Start(NamedTuple):
 @compiled
 def _run_static(problem: Problem, method: Any, start: _Start, times: Array, tol: Array, fault: str) -> Any:
     """A static problem: from its state at t = 0 to the fields of an `Outcome`."""
-    trajectory = run_static(problem, method, start.field, times.astype(start.field.real.dtype), tol)
+    trajectory = run_static(problem, method, start.field, times.astype(real_dtype(start.field)), tol)
     return conclude(problem.grid, problem.picture, trajectory, start, times, tol, fault)
 
 
@@ -86,7 +104,7 @@ _conclude = quick_program(conclude)
 def expectations(plan: Plan, values: Array) -> dict[str, Array]:
     """The mean of each sampled observable under every density, or |psi|^2, `(T, ...)`."""
     grid, picture = plan.problem.grid, plan.problem.picture
-    scale = as_array(plan.request.sampled.scale, values.real.dtype)
+    scale = as_array(plan.request.sampled.scale, real_dtype(values))
     observables = plan.request.observables.items()
     return {name: _expectation(sampled, values, scale, grid, picture) for name, sampled in observables}
 

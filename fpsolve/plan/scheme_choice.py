@@ -36,13 +36,14 @@ from ..propagate import Picture
 from .constants import CONSTANTS
 from .method_choice import needs_rates
 from .resolution import (
-    gibbs_leak,
     is_wave_representable,
     largest_peclet,
     largest_short_fraction,
     measure,
+    relative_leak,
     wave_resolved,
     wave_size,
+    why_no_basis,
 )
 from .validation import check_kinds
 
@@ -123,6 +124,7 @@ class SchemeChoice(NamedTuple):
     - `reversible`: whether the operator is symmetric in the picture of the run
     - `wave_representable`: whether p / sqrt(pi) of the initial density can be evolved
     - `provisional`: whether the density is tried in a basis, so that the result must be checked afterwards
+    - `wave_in_range`: whether p / sqrt(pi) keeps its digits, be it resolved or not
     """
 
     scheme: Scheme
@@ -131,6 +133,7 @@ class SchemeChoice(NamedTuple):
     reversible: bool
     wave_representable: bool
     provisional: bool = False
+    wave_in_range: bool = False
 
     @property
     def why(self) -> str:
@@ -161,9 +164,9 @@ def choose_scheme(
     reversible = evolves_density and sampled.reversible
 
     # Measure the basis, where one may be chosen.
-    representable, defect = False, 0.0
+    in_range, representable, defect = False, False, 0.0
     if reversible and may_be_spectral(scheme, grid):
-        representable, defect = _measure_basis(sampled, field, times, tol)
+        in_range, representable, defect = _measure_basis(sampled, field, times, tol)
 
     # Choose the scheme.
     if scheme is not None:
@@ -182,7 +185,7 @@ def choose_scheme(
         if reversible and not representable:
             decision = decision.also("the initial density is too wide for its wave, so the density itself is evolved")
         picture = Picture.GIBBS_WAVE if representable else Picture.DENSITY
-        return SchemeChoice(found.scheme, decision, picture, representable, representable, found.provisional)
+        return SchemeChoice(found.scheme, decision, picture, representable, representable, found.provisional, in_range)
     # Finite volumes evolve the density; that their operator is symmetric in other variables serves the methods.
     representable = reversible and _representable_on_cells(sampled, found.scheme, field, tol)
     return SchemeChoice(found.scheme, decision, Picture.DENSITY, reversible, representable)
@@ -213,15 +216,15 @@ def may_be_spectral(scheme: Scheme | None, grid: Grid) -> bool:
     return has_basis(grid) if scheme is None else scheme.spectral
 
 
-def _measure_basis(sampled: SampledEquation, field: Array, times: Array, tol: float) -> tuple[bool, float]:
-    """Whether the initial density can be evolved as a wave in a basis, and the larger of the defects of the basis in
-    sqrt(pi) and in the initial density.
+def _measure_basis(sampled: SampledEquation, field: Array, times: Array, tol: float) -> tuple[bool, bool, float]:
+    """Whether the wave of the initial density keeps its digits, whether it can be evolved in a basis, and the larger of
+    the defects of the basis in sqrt(pi) and in the initial density.
 
     Under a transformation nothing can be measured, and a basis is taken to resolve everything.
     """
     equation = sampled.equation
     if not is_concrete(equation, field, times):
-        return True, 0.0
+        return True, True, 0.0
     operator = sampled.operator(Spectral(), field.dtype)
     # The least diffusion of each axis, in the units of the grid that is solved on.
     diffusions = zip(sampled.samples(Spectral()).diffusion, sampled.units, strict=True)
@@ -229,14 +232,14 @@ def _measure_basis(sampled: SampledEquation, field: Array, times: Array, tol: fl
     fraction = as_array(tol * OPERATOR.clipping_tol_fraction, field.dtype)
     found = measure(operator, least_diffusion, field, fraction, first_time(times))
     resolved = wave_resolved(found.clipped, found.wave_error, found.density_error, tol)
-    representable = is_wave_representable(float(found.size), field.dtype, tol) and resolved
+    in_range = is_wave_representable(float(found.size), field.dtype, tol, bool(found.clipped))
     defect = max(float(found.defect), float(found.leak))
     if equation.time_dependent:
         # The Gibbs density changes: it must be resolved later, too.
         last = float(np.asarray(times)[-1])
         for t in (last / 2, last):
-            defect = max(defect, float(gibbs_leak(sampled.operator(Spectral(), field.dtype, t))))
-    return representable, defect
+            defect = max(defect, float(relative_leak(sampled.operator(Spectral(), field.dtype, t), least_diffusion)))
+    return in_range, in_range and resolved, defect
 
 
 def _representable_on_cells(sampled: SampledEquation, scheme: Scheme, field: Array, tol: float) -> bool:
@@ -274,6 +277,8 @@ def _suitable_scheme(
     # No wave: the density itself may still be tried in a basis, and is checked afterwards.
     if not reversible or not representable:
         why = "the initial density is too wide for its wave" if reversible else "the process is not reversible"
+        if not reversible and (reason := why_no_basis(equation, grid)) is not None:
+            return _Found(volumes, f"because {reason}")
         if _may_evolve_density_in_basis(sampled, field, times):
             resolved = "because the grid resolves the initial density and the densities that follow from it"
             return _Found(Spectral(), f"{resolved} (not as a wave: {why})", True)

@@ -23,6 +23,7 @@ from ..grid import Grid
 from ..operator import Operator, ScharfetterGummel, Scheme, Spectral
 from ..operator.cells import may_be_in_cells
 from .constants import CONSTANTS
+from .resolution import why_no_basis
 from .scheme_choice import SampledEquation, check_scheme, choose_scheme, has_basis
 from .validation import check_and_sample, check_kinds, check_tolerance
 
@@ -40,6 +41,7 @@ class ModesRequest:
     scheme: Scheme | None
     tol: float
     dtype: Any
+    has_tol: bool = False  # whether `tol` was given
 
     @property
     def equation(self) -> Equation:
@@ -77,6 +79,7 @@ def validate_modes(equation: Any, grid: Any, k: Any, t: Any, scheme: Any, tol: A
     dtype = jnp.result_type(float)
     double = dtype == jnp.float64
     default_tol = CONSTANTS.default_level_tol if double else CONSTANTS.default_level_tol_single
+    has_tol = tol is not None
     tol = check_tolerance(tol, dtype, default=default_tol)
     # Whether the process is reversible may depend on the grid: with several diffusions U must be a sum over axes there.
     reversible = equation.irreversible_because(grid, t) is None
@@ -86,7 +89,7 @@ def validate_modes(equation: Any, grid: Any, k: Any, t: Any, scheme: Any, tol: A
     # The operator of a score stays in the user's units, because what is computed from its modes is in those units.
     in_cells = may_be_in_cells(scheme) and not equation.by_factors
     sampled = SampledEquation(equation, grid, reversible, known, in_cells)
-    return ModesRequest(sampled, as_array(t), k, scheme, tol, dtype)
+    return ModesRequest(sampled, as_array(t), k, scheme, tol, dtype, has_tol)
 
 
 def _likely_scheme(equation: Any, grid: Any, scheme: Any) -> Scheme | None:
@@ -165,12 +168,29 @@ def first_candidate(request: ModesRequest) -> Candidate:
             check_memory("grid", (grid.size, grid.size // max(grid.shape)), 4, "Take fewer nodes on some axis.")
         return Candidate(request, *_scheme_for_rates(request), "relaxation", k)
     scheme, decision = _choose_scheme(request)
+    return Candidate(request, scheme, decision, *_choose_solver(request, scheme))
+
+
+def _choose_solver(request: ModesRequest, scheme: Scheme) -> tuple[str, int]:
+    """The solver that suits a scheme, and the number of levels that it computes."""
+    grid, k = request.grid, request.k
     ground_state_known = request.evolves_density and not grid.absorbs
     host = on_host(grid, request.equation, request.t)
     solver = choose_modes(scheme, grid, k, ground_state_known, request.equation.by_factors, host)
     # These two solvers compute exactly the levels requested; a block iteration needs guard levels.
     size = k if solver in ("known", "ground") else min(grid.size, k + max(CONSTANTS.guard_levels, k // 2))
-    return Candidate(request, scheme, decision, solver, size)
+    return solver, size
+
+
+def candidate_on(tried: Candidate, grid: Grid, k: int) -> Candidate:
+    """The same question on another grid, with the same scheme, for k levels or as many as that grid has."""
+    asked = tried.request
+    # No new validation: what must hold on the grid of the user, such as a period, was tested there.
+    sampled = SampledEquation(asked.equation, grid, asked.sampled.reversible, in_cells=asked.sampled.in_cells)
+    request = dataclasses.replace(asked, sampled=sampled, k=min(k, grid.size))
+    if tried.solver == "relaxation":
+        return Candidate(request, tried.scheme, tried.decision, tried.solver, request.k)
+    return Candidate(request, tried.scheme, tried.decision, *_choose_solver(request, tried.scheme))
 
 
 def _choose_scheme(request: ModesRequest) -> tuple[Scheme, Decision]:
@@ -204,6 +224,8 @@ def _scheme_for_rates(request: ModesRequest) -> tuple[Scheme, Decision]:
     if not has_basis(request.grid):
         because = f"because an axis is Reflecting or has more than {CONSTANTS.largest_spectral_axis} nodes"
         return ScharfetterGummel(), Decision(ScharfetterGummel.__name__, because)
+    if (reason := why_no_basis(request.equation, request.grid, request.t)) is not None:
+        return ScharfetterGummel(), Decision(ScharfetterGummel.__name__, f"because {reason}")
     return Spectral(), Decision(Spectral.__name__, "because the grid has a basis on every axis")
 
 

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.arrays import as_array
+from ..core.arrays import as_array, real_dtype
 from ..core.checks import check_finite_number, check_numbers, is_concrete, raise_value_error
 from ..core.content import read_at
 from ..core.program import sampling_program
 from ..equation import Equation, read_equation
-from ..grid import Axis, Gaussian, Grid, sample_product
+from ..grid import Axis, Gaussian, Grid, sample_product, without_rounding
 from ..operator import Samples, Scheme
 from ..operator.basis import evaluate
 from .constants import CONSTANTS
@@ -70,8 +70,8 @@ def check_and_sample(equation: Any, grid: Any, scheme: Scheme | None, t: Any = 0
     found, jumps, samples = _examine(equation, tuple(expected), grid, as_array(t), scheme)
     for name, shape in expected.items():
         _check_values(name, found[name], grid, t, shape)
-    for i, (jump, scale) in jumps.items():
-        _check_periodic(equation, grid.axes[i], float(jump), float(scale))
+    for i, (jump, largest) in jumps.items():
+        _check_periodic(equation, grid.axes[i], float(jump), float(largest))
     return equation, grid, samples
 
 
@@ -91,6 +91,29 @@ def check_times(times: Any) -> Array:
     return as_array(np.atleast_1d(times) if is_concrete(times) else jnp.atleast_1d(times))
 
 
+def check_breakpoints(breakpoints: Any, times: Array) -> Array:
+    """Breakpoints `(B,)` as an array: ascending, finite, after 0 and not after the last of the output `times`."""
+    cure = "Give the times of jumps and kinks, such as breakpoints=[0.25, 0.5]."
+    if not is_concrete(breakpoints):
+        return as_array(jnp.atleast_1d(breakpoints))
+    if np.size(breakpoints) == 0:
+        return as_array(np.zeros(0))
+    allowed = "they must be a list of times"
+    array = np.atleast_1d(check_numbers("breakpoints", breakpoints, allowed, cure)).astype(float)
+    if array.ndim != 1:
+        raise_value_error("breakpoints", breakpoints, allowed, cure)
+    if not np.all(np.isfinite(array)):
+        raise_value_error("breakpoints", breakpoints, "they must be finite", cure)
+    if np.any(np.diff(array) <= 0):
+        raise_value_error("breakpoints", breakpoints, "they must be ascending", cure)
+    last = float(np.max(np.asarray(times))) if is_concrete(times) else math.inf
+    outside = array[(array <= 0) | (array > last)]
+    if outside.size:
+        allowed = f"they must be after 0 and not after the last time, {last:g}"
+        raise_value_error("breakpoints", float(outside[0]), allowed, "Drop those that are outside of the run.")
+    return as_array(array)
+
+
 def check_tolerance(tol: Any, dtype: Any, name: str = "tol", default: float = 1e-8) -> float:
     """The tolerance as a float. It must be positive, and not below the precision of `dtype`; None gives the default."""
     # In float32 the usual default would be below the precision.
@@ -98,7 +121,7 @@ def check_tolerance(tol: Any, dtype: Any, name: str = "tol", default: float = 1e
     if tol is None:
         return max(default, CONSTANTS.default_tol_single) if single else default
     tol = check_finite_number(name, tol)
-    least = CONSTANTS.least_tol_units * float(jnp.finfo(dtype).eps)
+    least = least_tolerance(dtype)
     if tol <= 0:
         raise_value_error(name, tol, "it must be positive", "Give 1e-8, say.")
     if tol < least:
@@ -107,6 +130,11 @@ def check_tolerance(tol: Any, dtype: Any, name: str = "tol", default: float = 1e
             cure = 'Call jax.config.update("jax_enable_x64", True) before anything else, and give float64 arrays.'
         raise_value_error(name, tol, f"{jnp.dtype(dtype).name} holds {least:.1e} at best", cure)
     return tol
+
+
+def least_tolerance(dtype: Any) -> float:
+    """The smallest tolerance that is accepted in a precision."""
+    return CONSTANTS.least_tol_units * float(jnp.finfo(dtype).eps)
 
 
 def check_wick(equation: Equation, wick: Any) -> None:
@@ -134,21 +162,24 @@ def sample_observables(observables: Any, grid: Grid) -> dict[str, Array]:
     return {name: sample_function(grid, read_at(f, grid.ndim)) for name, f in observables.items()}
 
 
-def initial_field(equation: Equation, grid: Grid, initial: Any) -> Array:
-    """The state at t = 0 on the grid, `(*shape)`, in the precision of the run."""
-    return _initial_density(grid, initial) if equation.evolves_density else _initial_wave(grid, initial)
+def initial_field(equation: Equation, grid: Grid, initial: Any, tol: Any = None) -> Array:
+    """The state at t = 0 on the grid, `(*shape)`, in the precision of the run.
+
+    Entries of a density below zero whose mass is within the tolerance `tol` are set to zero (`negative_mass`).
+    """
+    return _initial_density(grid, initial, tol) if equation.evolves_density else _initial_wave(grid, initial)
 
 
 def _is_array(initial: Any) -> bool:
     return hasattr(initial, "dtype") or isinstance(initial, list | tuple)
 
 
-def _initial_density(grid: Grid, initial: Any) -> Array:
+def _initial_density(grid: Grid, initial: Any, tol: Any) -> Array:
     """A density from an array, a `Gaussian` or a function."""
     if _is_array(initial):
         field = _floating("initial", initial)
-        grid.check_density("initial", field)
-        return field
+        grid.check_density("initial", field, check_tolerance(tol, real_dtype(field)))
+        return without_rounding(field)
     if not callable(initial):
         raise_value_error("initial", initial, "it must be a density", "Give a function, fp.Gaussian or an array.")
     if isinstance(initial, Gaussian):
@@ -264,7 +295,7 @@ def _check_values(name: str, found: BadValue, grid: Grid, t: Any, shape: tuple[i
         # The index counts the components of a vector, too.
         indices = np.unravel_index(int(found.index) // max(1, math.prod(shape)), grid.shape)
         position = tuple(float(axis.nodes[i]) for axis, i in zip(grid.axes, indices, strict=True))
-        expected = "positive and finite" if name == "diffusion" else "finite"
+        expected = "finite, and positive or zero," if name == "diffusion" else "finite"
         allowed = f"it must be {expected} on the grid, and is not at x = {position}, t = {t}"
         raise_value_error(name, float(found.value), allowed, "Move the box, or change the function there.")
 
@@ -286,11 +317,13 @@ def _examine(equation: Any, names: tuple[str, ...], grid: Grid, t: Any, scheme: 
 
 
 def _first_bad(equation: Equation, name: str, grid: Grid, t: Any) -> BadValue:
-    """The first value on the grid that is not finite; of a diffusion, also the first that is not positive."""
+    """The first value on the grid that is not finite; of a diffusion, also the first that is negative."""
     function = _function(equation, name)
     values = grid.sample(lambda x: function(x, t)).ravel()
-    # A diffusion of zero would be a division by zero in every scheme.
-    bad = ~jnp.isfinite(values) | (values <= 0 if name == "diffusion" else False)
+    bad = ~jnp.isfinite(values)
+    if name == "diffusion":
+        # It may vanish here and there. One that vanishes everywhere is no diffusion.
+        bad = bad | (values < 0) | ~jnp.any(values != 0)
     index = jnp.argmax(bad)
     return BadValue(jnp.any(bad), index, values[index])
 
@@ -300,9 +333,9 @@ def _function(equation: Equation, name: str) -> Callable[[Any, Any], Any]:
     return equation.functions[name] if name != "diffusion" else lambda x, t: equation.diffusions(x)
 
 
-def _check_periodic(equation: Equation, axis: Axis, jump: float, scale: float) -> None:
+def _check_periodic(equation: Equation, axis: Axis, jump: float, largest: float) -> None:
     """Raise `ValueError` where the potential (or the score) differs at the two ends of a periodic axis."""
-    if jump > CONSTANTS.periodic_jump * (1 + scale):
+    if jump > largest:
         # A constant push around a periodic axis has no periodic potential, but it is a periodic force.
         name, cure = "potential", "Give the push round the ring as force=..., or use fp.Line."
         if equation.by_factors:
@@ -311,14 +344,16 @@ def _check_periodic(equation: Equation, axis: Axis, jump: float, scale: float) -
 
 
 def _jump(equation: Equation, grid: Grid, i: int, t: Any) -> tuple[Array, Array]:
-    """The largest jump of the potential (or the score) from one end of axis i to the other, and the range of its
-    values there."""
+    """The largest jump of the potential (or the score) from one end of axis i to the other, and how large it may be,
+    relative to the range of the values on the grid and to their rounding."""
     # The product grid with axis i replaced by its two ends, at which a periodic function has the same values.
     ends = jnp.asarray([grid.axes[i].lower, grid.axes[i].upper], dtype=float)
     positions = tuple(ends if j == i else x for j, x in enumerate(grid.nodes))
     given = equation.functions["score" if equation.by_factors else "potential"]
     values = sample_product(lambda x: given(x, t), positions)
-    return jnp.max(jnp.abs(jnp.diff(values, axis=i))), jnp.ptp(values)
+    inside = grid.sample(lambda x: given(x, t))
+    rounding = CONSTANTS.periodic_roundings * jnp.finfo(inside.dtype).eps * jnp.max(jnp.abs(inside))
+    return jnp.max(jnp.abs(jnp.diff(values, axis=i))), CONSTANTS.periodic_jump * jnp.ptp(inside) + rounding
 
 
 def _floating(name: str, values: Any) -> Array:

@@ -5,6 +5,7 @@ from typing import Any
 
 from .animate import animate as animate
 from .correspondence import plot_correspondence as plot_correspondence
+from .field import plot_field as plot_field
 from .score import plot_diagnosis as plot_diagnosis
 from .score import plot_reconstruction as plot_reconstruction
 from .solution import plot_solution as plot_solution
@@ -12,6 +13,7 @@ from .spectrum import plot_spectrum as plot_spectrum
 from .transport import plot_transport as plot_transport
 
 _PLOTS: dict[str, Callable[[Any], Any]] = {
+    "Field": plot_field,
     "Solution": plot_solution,
     "Spectrum": plot_spectrum,
     "Correspondence": plot_correspondence,

@@ -70,6 +70,23 @@ class PropagateConstants:
     # |t (e_a - e_b)| below which a divided difference of the exponential is its derivative: derived, the square root of
     # the rounding of float64
     equal_levels: float = 1e-8
+    # Relative rounding of an eigenvalue of H above which a level is taken from A instead: a free choice, the tightest
+    # tolerance that is usual; a slow mode is damped before its time enlarges less than that
+    level_digits: float = 1e-8
+    # Levels that may be taken from A, at most: a free choice, far more wells than a small grid holds
+    slow_modes: int = 64
+    # Rounding of the levels over the length of a run, below which none is taken from A: a free choice, a hundredth of
+    # the default tolerance
+    harmless_rounding: float = 1e-10
+    # Error of a wave that takes the place of a density, relative to the tolerance, that is small enough: a free choice
+    relaxed_fraction: float = 0.003
+    # Multiples of the time at which a wave takes the place of a density, at which both are compared: a free choice
+    compared_times: tuple[float, ...] = (4.0, 8.0)
+    # Growth of int |p| dx from which a basis is unstable, and not only coarse: a free choice
+    unstable_growth: float = 0.01
+    # Error, relative to the tolerance, that a wave may have beyond that of the density it replaces: a free choice. A
+    # basis in which the drift jumps at the ends of the box lets densities grow over a long time
+    density_over_wave: float = 0.05
 
     # Implicit: the choice of the method, and the control of its steps.
 
@@ -137,6 +154,8 @@ class PropagateConstants:
     splitting_first_steps: int = 4
     # Largest number of steps: a free choice
     splitting_max_steps: int = 2**14
+    # Largest number of steps in a basis, beyond which a Poisson sum takes its place: a free choice
+    splitting_basis_steps: int = 1024
     # Smallest growth of the number of steps from one attempt to the next: a free choice
     splitting_smallest_growth: float = 1.25
     # Largest growth of the number of steps from one attempt to the next: a free choice

@@ -1,7 +1,7 @@
 """`fp.Splitting`: one axis after another, each by the exponential of its own rates.
 
-L = sum_i L_i with L_i the finite volumes along axis i alone, one birth-death process for each row of cells. A step of
-length h, here for two axes,
+L = sum_i L_i with L_i the finite volumes along axis i alone, one birth-death process for each row of cells; or, for the
+density of a reversible process in a basis, the flux along axis i. A step of length h, here for two axes,
 
     S(h) = e^{h L_1 / 2}  e^{h L_2}  e^{h L_1 / 2}                                 order 2 (Strang)
     R(h) = S(h/2)^2 + (S(h/2)^2 - S(h)) / 3                                        order 4 (extrapolated over a run)
@@ -29,15 +29,29 @@ from ..core.machine import EXACTLY
 from ..core.memory import check_memory
 from ..grid import Grid
 from ..linear.markov_expm import doublings, squared, transition
+from ..linear.matrix_exponential import exponential
 from ..operator import EdgeOperator, Operator
-from .base import Keeps, Picture, ProblemKind, Propagator, Reason, Step, WorkEstimate, in_turn, no_rates, node_weights
+from ..operator.tensor import TensorOperator
+from .axis_generators import axis_generators, longest_in_basis, takes_basis
+from .base import (
+    Keeps,
+    Picture,
+    ProblemKind,
+    Propagator,
+    Reason,
+    Step,
+    WorkEstimate,
+    in_turn,
+    no_rates,
+    node_weights,
+)
 from .constants import CONSTANTS
 
 
 class _Prepared(eqx.Module):
     """What all lengths share.
 
-    - `rates`: of the masses along each axis, `(*rows, to, from)`
+    - `rates`: of the masses along each axis, `(*rows, to, from)`; in a basis, the generators, whose columns sum to zero
     - `weights`: of the grid; `lowest`: the lowest value of the potential term, 0 where there is none
     - `options`: how the steps are chosen
     """
@@ -49,11 +63,13 @@ class _Prepared(eqx.Module):
 
 
 class _Options(eqx.Module):
-    """The order and the number of steps of the method, and whether the rates balance in detail."""
+    """The order and the number of steps of the method, whether the rates balance in detail, and whether they are rates
+    of finite volumes, which are not negative, or generators in a basis."""
 
     order: int = eqx.field(static=True)
     steps: int | None = eqx.field(static=True)
     reversible: bool = eqx.field(static=True)
+    positive: bool = eqx.field(static=True)
 
 
 class Splitting(Propagator):
@@ -70,7 +86,10 @@ class Splitting(Propagator):
     operations on a grid of n^2 points, once for each output time and attempt. It pays where the rates are so large that
     `Uniformization`, with q t products, takes hundreds of them a step. **Memory**: some ten times n fields an axis.
 
-    **Limits**: it is never chosen by itself; it is there because it keeps positivity exactly at any step, with order 2.
+    **Limits**: on finite volumes it is never chosen by itself; it is there because it keeps positivity exactly at any
+    step, with order 2. In a basis it takes densities with a gradient drift whose wave is too large for the precision.
+    There it is chosen where a Poisson sum would take longer, and keeps positivity and the Gibbs density to the accuracy
+    of the basis.
     For a process that is not reversible, steps must resolve the relaxation along each axis: where 16384 of them do not,
     the result says that the tolerance was not reached.
 
@@ -110,19 +129,20 @@ class Splitting(Propagator):
         check_memory("Splitting on a grid", (grid.size, sum(grid.shape)), 10, cure)
 
     def unsupported(self, kind: ProblemKind) -> Reason | None:
-        """A spectral scheme, or a Wick angle. **Raises** `ValueError` if the matrices would not fit in memory."""
-        reason = no_rates("Splitting", kind)
+        """A spectral scheme, but for a density with a gradient drift that has no wave, or a Wick angle. **Raises**
+        `ValueError` if the matrices would not fit in memory."""
+        reason = None if takes_basis(kind) else no_rates("Splitting", kind)
         if reason is None:
             self.check_grid(kind.grid)
         return reason
 
     def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
-        """Infinity: it is never chosen by itself.
+        """In a basis the most that it may take. On finite volumes infinity: there it is never chosen by itself.
 
         Where rates are large enough that it would win, its axes relax within a step, and an irreversible process then
         has an error that its own estimate does not see (`benchmarks/splitting.py`).
         """
-        return math.inf
+        return longest_in_basis(kind.grid) if takes_basis(kind) else math.inf
 
     def keeps(self, spectral: bool) -> Keeps:
         """Mass and the Gibbs density to rounding; positivity exactly with order 2."""
@@ -131,6 +151,12 @@ class Splitting(Propagator):
 
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
         """The rates along each axis; a potential term is a killing rate along the first, above its lowest value."""
+        if isinstance(operator, TensorOperator) and operator.log_sqrt_pi is None and operator.is_factored:
+            weights = node_weights(operator)
+            generators = tuple(axis_generators(operator, i) for i in range(operator.grid.ndim))
+            # Only a gradient drift is supported, whose Gibbs density is a fixed point along every axis.
+            options = _Options(self.order, self.steps, reversible=True, positive=False)
+            return _Prepared(generators, weights, jnp.zeros((), weights.dtype), options)
         if not isinstance(operator, EdgeOperator):
             raise_value_error(
                 "method",
@@ -146,7 +172,7 @@ class Splitting(Propagator):
         if operator.potential_term is not None:
             lowest = jnp.min(operator.potential_term)
         rates = tuple(_rates(operator, i, lowest) for i in range(operator.grid.ndim))
-        options = _Options(self.order, self.steps, operator.log_sqrt_pi is not None)
+        options = _Options(self.order, self.steps, operator.log_sqrt_pi is not None, positive=True)
         return _Prepared(rates, weights, lowest, options)
 
     def apply(self, prepared: _Prepared, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
@@ -233,7 +259,8 @@ def _(primals: Any, tangents: Any) -> Any:
 def _search(options: _Options, rates: tuple[Array, ...], masses: Array, length: Array, tol: Array) -> _Attempt:
     """Attempts with more and more steps, until the difference of two runs is small enough."""
     first = CONSTANTS.splitting_first_steps if options.steps is None else options.steps
-    most = CONSTANTS.splitting_max_steps if options.steps is None else options.steps
+    allowed_steps = CONSTANTS.splitting_max_steps if options.positive else CONSTANTS.splitting_basis_steps
+    most = allowed_steps if options.steps is None else options.steps
 
     def unfinished(now: _Attempt) -> Array:
         # Below its own rounding the difference says nothing.
@@ -260,17 +287,21 @@ def _search(options: _Options, rates: tuple[Array, ...], masses: Array, length: 
 def _attempt(options: _Options, rates: tuple[Array, ...], masses: Array, length: Array, count: Array) -> _Attempt:
     """`count` steps, compared with half as many: the coarser runs take the matrices of the finer ones, squared."""
     # Roundings of the squarings, and of the steps, which add up like a random walk.
-    squarings = sum(doublings(each, length) for each in rates)
-    rounding = jnp.finfo(masses.dtype).eps * (2 + squarings + jnp.sqrt(count)).astype(masses.dtype)
+    if options.positive:
+        growth = sum(doublings(each, length) for each in rates)
+    else:
+        # Scaling and squaring loses digits in proportion to the norm of a matrix with entries of both signs.
+        growth = length * sum(jnp.max(jnp.sum(jnp.abs(each), axis=-2)) for each in rates)
+    rounding = jnp.finfo(masses.dtype).eps * (2 + growth + jnp.sqrt(count)).astype(masses.dtype)
     # On one axis there is nothing to split, and one exponential is exact.
     if len(rates) == 1:
-        after = _apply_rows(0, transition(rates[0], length), masses)
+        after = _apply_rows(0, _transition(options, rates[0], length), masses)
         return _Attempt(after, count, jnp.zeros((), masses.dtype), rounding, jnp.ones((), masses.dtype))
-    halves = tuple(transition(each, length / (2 * count).astype(length.dtype)) for each in rates)
+    halves = tuple(_transition(options, each, length / (2 * count).astype(length.dtype)) for each in rates)
 
     def level(carry: tuple[Any, Array], _: None) -> tuple[tuple[Any, Array], Array]:
         halves, count = carry
-        run, doubled = _strang(halves, count, masses)
+        run, doubled = _strang(options, halves, count, masses)
         return (doubled, count // 2), run
 
     runs = jax.lax.scan(level, (halves, count), None, 2 if options.order == 2 else 3)[1]
@@ -304,10 +335,17 @@ def _relaxation(rates: tuple[Array, ...], masses: Array) -> Array:
     return jax.lax.stop_gradient(jnp.max(jnp.stack(found)))
 
 
-def _strang(halves: tuple[Array, ...], count: Array, masses: Array) -> tuple[Array, tuple[Array, ...]]:
+def _transition(options: _Options, matrix: Array, length: Array) -> Array:
+    """The exponential of the rates or of the generators along one axis."""
+    return transition(matrix, length) if options.positive else exponential(matrix, length)
+
+
+def _strang(
+    options: _Options, halves: tuple[Array, ...], count: Array, masses: Array
+) -> tuple[Array, tuple[Array, ...]]:
     """`count` steps from the transitions of half a step, and the latter for steps twice as long."""
     ndim = len(halves)
-    doubled = tuple(squared(half) for half in halves)
+    doubled = tuple(squared(h) if options.positive else jnp.matmul(h, h, precision=EXACTLY) for h in halves)
 
     def without_additional(matrix: Array, i: int) -> Array:
         return matrix[..., : masses.shape[i], : masses.shape[i]]

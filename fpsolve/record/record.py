@@ -1,8 +1,9 @@
 """The record of a result: a header and named arrays. Files contain it; datasets and pictures are made from it.
 
-Solution        times, values, error, potential, observable_<name>
+Field           values, error
+Solution        times, values, error, error_<part>, potential, observable_<name>
 Spectrum        values, vectors, residuals, errors, multiplicities, potential
-Correspondence  times, density, wave, root = sqrt(pi), difference, error, spectra, potential
+Correspondence  times, density, wave, root = sqrt(pi), difference, error, error_<part>, spectra, level_errors, potential
 Transport       times, lambdas, values, kl, tv, infidelity, gap, bound, kl_bound, work, free_energy, entropy, error,
                 potential
 """
@@ -18,6 +19,7 @@ from ..grid import Grid
 
 FORMAT_VERSION = 1
 OBSERVABLE = "observable_"  # prefix of the arrays of observables
+ERROR_PART = "error_"  # prefix of the parts of the error of a solution
 
 # The arrays of a transport with one number for each output time.
 TRANSPORT_SERIES = (
@@ -38,6 +40,7 @@ TRANSPORT_SERIES = (
 # The dimensions of each array; "*" stands for those of the grid. A static potential or sqrt(pi) has no dimension "time"
 # and is not listed, see `Record.dimensions`.
 DIMENSIONS: dict[str, dict[str, tuple[str, ...]]] = {
+    "Field": {"values": ("*",), "error": ("*",)},
     "Solution": {"times": ("time",), "values": ("time", "*"), "error": ("time",)},
     "Spectrum": {
         "values": ("mode",),
@@ -53,6 +56,7 @@ DIMENSIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "difference": ("time",),
         "error": ("time",),
         "spectra": ("side", "mode"),
+        "level_errors": ("mode",),
     },
     "Transport": {"values": ("time", "*"), **dict.fromkeys(TRANSPORT_SERIES, ("time",))},
 }
@@ -62,10 +66,10 @@ DIMENSIONS: dict[str, dict[str, tuple[str, ...]]] = {
 class Record:
     """A result as numpy arrays; `fp.load` returns it.
 
-    **Arguments**: `kind` "Solution", "Spectrum", "Correspondence" or "Transport"; `grid` its grid; `arrays` by name, as
-    listed above in this file; `header` everything else, in types that JSON knows: versions, scheme, method, statistics,
-    result, and the equation as text. `record["density"]` is an array; `.times`, `.values` and `.observables` are the
-    most common ones.
+    **Arguments**: `kind` "Field", "Solution", "Spectrum", "Correspondence" or "Transport"; `grid` its grid; `arrays` by
+    name, as listed above in this file; `header` everything else, in types that JSON knows: versions, scheme, method,
+    statistics, result, and the equation as text. `record["density"]` is an array; `.times`, `.values` and
+    `.observables` are the most common ones.
 
     ```python
     import fpsolve as fp
@@ -110,6 +114,8 @@ class Record:
         if named is None and name.startswith(OBSERVABLE):
             # An observable may be a vector or a matrix; its own axes are named after it.
             named = ("time", *(f"{name.removeprefix(OBSERVABLE)}_{i}" for i in range(array.ndim - 1)))
+        if named is None and name.startswith(ERROR_PART):
+            named = ("time",)
         if named is None:
             # A potential or sqrt(pi): on the grid, or at each time on the grid.
             named = ("*",) if array.ndim == len(space) else ("time", "*")

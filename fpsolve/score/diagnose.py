@@ -3,7 +3,7 @@
     gap Δ      the rate of relaxation of the sampler by the score; 1/Δ is the Poincaré constant of its density
     λ          the ground energy: D/4 times the least mean squared error of s as the score of any density
     ε²         E_p|s - s_p|², the mean squared error on samples of p
-    floor      ε / (2 √(Δ/D));    TV(p, ρ) <= √( (ε²/4 - λ/D) / (Δ/D) ),  ρ the density of the score  (T8)
+    floor      min(1, ε / (2 √(Δ/D)));    TV(p, ρ) <= √( (ε²/4 - λ/D) / (Δ/D) ),  ρ the density of the score  (T8)
 
 In one and two dimensions, or on a given grid, Δ and λ are those of the score. In more dimensions Δ is an upper bound
 on the gap of the samples, λ is not known, and T8 does not apply. The two sides of the slowest observable, f > 0 and
@@ -45,7 +45,8 @@ class Diagnosis(eqx.Module):
     - `ground_energy` λ, None where it is not known
     - `score_error`: ε², with its standard error, and whether it is exact or a lower estimate
     - `most`: ε² and two standard errors; `floor` and `bound` are evaluated with it
-    - `floor` ε/(2 √(Δ/D)); `bound` on TV with λ subtracted, None if the gap is only an upper bound
+    - `floor` ε/(2 √(Δ/D)), or 1 where that is more than a distance can be; `bound` on TV with λ subtracted, None
+      if the gap is only an upper bound
     - `ends` `(2, d)`: means of both sides of the slowest observable; `shares` `(2,)`: the fraction of the samples there
     - `observable` `(n,)`: its values at the samples, of mean 0 and variance 1
     - `lambdas` `(steps + 1,)`: where a sampler should stop, and `costs` along the path; None for a score without time
@@ -78,6 +79,10 @@ class Diagnosis(eqx.Module):
         if self.bound is not None:
             condition = ", if the error is no larger than this" if at_least else ", two standard errors included"
             bound = f"TV <= {_number(self.bound)} at ε² = {_number(self.most)}{condition} (T8)"
+        floor = f"ε / (2 √gap) = {_number(self.floor)} at ε² = {_number(self.most)}"
+        # A total variation is at most 1: a larger quotient says nothing.
+        if float(self.floor) >= 1:
+            floor = f"1: at ε² = {_number(self.most)} the quotient ε / (2 √gap) limits no distance"
         sides = [_describe_side(share, end) for share, end in zip(self.shares, self.ends, strict=True)]
         # Names and values, one line each.
         rows = [
@@ -85,7 +90,7 @@ class Diagnosis(eqx.Module):
             ("relaxation time", _number(1 / self.gap)),
             ("ground energy", lowest),
             ("score error", f"E|s - s_p|² = {at_least}{error.value:.4g} ± {error.error:.2g}"),
-            ("floor", f"ε / (2 √gap) = {_number(self.floor)} at ε² = {_number(self.most)}"),
+            ("floor", floor),
             ("bound", bound),
             ("bottleneck", f"between {sides[0]} and {sides[1]}"),
         ]
@@ -196,7 +201,7 @@ def diagnose(
         ground_energy=gap.ground_energy,
         score_error=error,
         most=most,
-        floor=jnp.sqrt(most / (4 * gap.value / diffusion)),
+        floor=jnp.minimum(jnp.sqrt(most / (4 * gap.value / diffusion)), 1),
         bound=None if found is None else found.bound(most),
         ends=ends,
         shares=jnp.stack([1 - fraction, fraction]),

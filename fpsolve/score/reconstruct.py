@@ -27,7 +27,7 @@ from ..grid import Grid
 from ..operator import Scheme
 from ..operator.tensor import Factor, TensorOperator
 from ..plan.spectrum_plan import validate_modes
-from ..solve.spectrum import solve
+from ..solve.spectrum import solve, warn_of_errors
 from ..solve.spectrum_result import Spectrum
 from .constants import CONSTANTS
 from .currents import conservative, stationary
@@ -164,12 +164,14 @@ def reconstruct(
     t: Any = 0.0,
     scheme: Scheme | None = None,
     k: Count = 4,
+    check: bool = True,
 ) -> Reconstruction:
     """The density of a score: the square of the lowest mode of its Score Hamiltonian.
 
     **Arguments**: `score` s(x[, t]) to `(d,)`: any callable, a network, a potential (whose score is -grad U), with curl
     or without; `grid`, large enough for the density; `diffusion` D, one number, which only sets the unit of time;
-    `t`, the time at which a score that depends on time is taken; `scheme` as in `fp.spectrum`; `k` levels, at least 2.
+    `t`, the time at which a score that depends on time is taken; `scheme` and `check` as in `fp.spectrum`; `k` levels,
+    at least 2.
     **Returns** a `Reconstruction`. **Raises** `ValueError` for a score of another shape or not finite on the grid (with
     the place), and where the lowest mode is not small at the ends of a line: the field does not confine.
 
@@ -196,8 +198,9 @@ def reconstruct(
         raise_value_error("k", k, "a gap needs two levels", "Give k=2 or more.")
     # The lowest mode is psi, the next one gives the gap.
     request = validate_modes(equation, grid, k, t, scheme, None)
-    found, operator = solve(request)
+    found, operator = solve(request, check)
     _check_confined(found, getattr(field.model, "__name__", type(field.model).__name__))
+    warn_of_errors(found, request, 2)
     assert isinstance(request.equation, ScoreHamiltonian)
     return Reconstruction(found, operator, _sample_score(request.equation, grid, request.t))
 

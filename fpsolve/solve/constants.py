@@ -7,6 +7,46 @@ import dataclasses
 class SolveConstants:
     """Constants of `solve` that decide answers. Each says where its value comes from."""
 
+    # `fp.evolve`
+    # The error of the companion, which is compared, is up to ten times that of the grid itself.
+    fit_fraction: float = 0.125  # free choice: part of the tolerance that a grid is fitted to, so that the check agrees
+    # Errors of first order leave 1 / 1.15 = 0.87 of a difference at each step in a basis, and 0.71 on finite volumes.
+    slowest_convergence: float = 0.9  # derived: as said, with a margin; the factor on a difference is then at most 9
+    costliest_companion: float = 10.0  # free choice: how many times longer than the run itself its companion may take
+    companion_seconds: float = 1.0  # free choice, for cost: and what it may take in any case
+    finer_fits: int = 2  # free choice: how often a fitted grid may be replaced by a finer one
+    refinement: float = 1.25  # free choice: of a grid where no fit is finer, above the ratio of its companion, 1.15
+    least_refinement: float = 1.05  # free choice: growth of each axis below which a new fit is no finer
+    unresolved_error: float = 1e-2  # free choice: error above which a result without a requested tol is warned of
+
+    # What lies between the nodes of a given grid (`between_nodes`)
+    looked_at: int = 131_072  # free choice, for cost: nodes and random places together
+    most_looked_at: int = 1_000_000  # free choice, for cost: nodes of a grid whose cells are looked into
+    feature_roundings: float = 1e4  # free choice: units of eps of the largest value below which nothing is a feature
+
+    # Errors of levels (`level_errors`). Chosen on random problems of one dimension (twelve kinds, four seeds, numpy
+    # copies of the discretisations), where about one level in a hundred erred by more than three times its error.
+    # Errors fall fast where the levels of two companions differ by this many times more than those of the first and of
+    # the grid.
+    fast_convergence: float = 4.0  # free choice: as said
+    accidental_agreement: float = 30.0  # free choice: how much closer than both companions the first may be by chance
+    unresolved_level: float = 3e-3  # free choice: relative difference in a basis from which nothing converges yet
+    unresolved_margin: float = 4.0  # free choice: factor on such differences
+    unresolved_level_volumes: float = 3e-2  # free choice: the same on finite volumes
+    unresolved_margin_volumes: float = 2.0  # free choice: the same
+    lowest_order: float = 1.0  # free choice: least order by which finite volumes are extrapolated, as at a kink
+    highest_order: float = 2.0  # derived: the order of finite volumes where everything is smooth
+    half_spacing_margin: float = 2.0  # derived: (2^2 - 1) = 3 at order 2, and 1 at order 1
+    # Relative errors of the first three levels of x^2 / 2 are 0.17, 0.24 and 0.3 times the mean square of the Peclet
+    # number of the cells.
+    peclet_error: float = 0.3  # measured: as said
+    single_look_margin: float = 2.0  # free choice: factor on what one run shows of an error
+    error_window: int = 5  # free choice: nodes along each axis of which the worst error of a field is taken
+    spare_rates: int = 4  # free choice: complex rates of a companion beyond those that are compared
+    warned_level_error: float = 1e-2  # free choice: error of a level that is warned of where no tol was given
+    denser: float = 1.2  # free choice: factor on the nodes in a length of a fitted grid that is made finer
+    finer_level_fits: int = 3  # free choice: how often a fitted grid may be replaced by a finer one
+
     # `fp.spectrum`
     default_fit_tol: float = 1e-8  # free choice: tolerance of a fitted grid where no tol is given, as by `fp.fit_grid`
     # Below it a level of 1e-10 relative error, or one through A, may not hold all digits of the gap.
@@ -26,6 +66,10 @@ class SolveConstants:
     wave_roundings: int = 64  # free choice: units of eps |p / sqrt(pi)| by which they may differ
     spectrum_factor: float = 100.0  # free choice: how much more the two spectra may differ
 
+    # Turned coordinates (`turned`)
+    turned_depth: float = 1e-14  # free choice: part of its peak at which a density ends on the grid of the given axes
+    turned_chunk: int = 4096  # free choice, for memory: places at which a basis is evaluated together
+
     # `Solution.on`
     box_slack: float = 1e-12  # free choice: part of a box by which another one may stick out, which is rounding
 
@@ -35,6 +79,7 @@ class SolveConstants:
     hitting_decrease: float = 0.5  # free choice: a restart that leaves more of the residual is the last
     hitting_inner_tol: float = 1e-6  # free choice: smallest relative residual requested of one restart
     hitting_tol: float = 1e-10  # free choice: relative residual requested of an answer
+    companion_tol: float = 1e-8  # free choice: relative residual requested on a companion grid, whose error is larger
     bound_tol: float = 0.1  # free choice: the same of a passage time that only bounds the error of a committor
     largest_error: float = 1e-6  # free choice: largest bound on the error in double precision
     largest_error_single: float = 1e-2  # free choice: the same in single precision
@@ -46,8 +91,11 @@ class SolveConstants:
     # Newton's iteration is quadratic from a fraction of a cell away; a flat minimum takes more steps.
     newton_steps: int = 40  # free choice: steps of Newton's iteration
     newton_reach: float = 2.0  # free choice: cells that Newton's iteration may move a point: beyond, it found another
-    newton_last_step: float = 1e-3  # free choice: largest last step of an iteration that has converged
+    newton_last_step: float = 1e-3  # free choice: largest last step, in cells, of an iteration that has converged
     same_point: float = 0.5  # free choice: distance in cells below which two critical points are one
+    # Noise in a table makes wells of a few per cent of D.
+    # The shallowest of Muller and Brown's surface is 0.85 D deep at D = 10.
+    least_depth: float = 0.25  # free choice: depth in units of D below which a well is none
     flat_curvature: float = 1e-6  # free choice: part of the largest curvature below which a direction is flat
     descent_stride: float = 0.1  # free choice: step of a steepest descent, in cells
     descent_steps: int = 20_000  # derived: two thousand cells at this step

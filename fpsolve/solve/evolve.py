@@ -7,29 +7,38 @@ Static equations are exact in time; time-dependent ones are stepped at high orde
 anything is computed.
 """
 
+import contextlib
+import dataclasses
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
+from ..core.arrays import as_array
 from ..core.checks import is_concrete, raise_value_error
 from ..core.program import full_precision
 from ..core.progress import track
-from ..core.result import raise_failure
+from ..core.result import REMEDIES, AccuracyWarning, raise_failure
+from ..core.result import code as code_of
 from ..core.types import Real
 from ..equation import Equation
-from ..fit import fit
+from ..fit import Fit, Turned, fit
 from ..grid import Grid
 from ..operator import Scheme, Spectral
 from ..plan import Outcome, Plan, Request, first_plan, needs_rates, validate
-from ..plan.run import expectations, run
-from ..plan.validation import check_kinds, check_wick
-from ..propagate import Propagator
+from ..plan.run import expectations, run, run_accepted
+from ..plan.validation import check_kinds, check_tolerance, check_wick, least_tolerance
+from ..propagate import Dense, Propagator
 from ..step import Magnus
 from .checkpoint import Checkpoint, check_folder
+from .constants import CONSTANTS
+from .second_look import Look, look
 from .solution import Solution
+from .turned import on_given_axes, turned_arguments, turned_decision
 
 
 @full_precision
@@ -44,9 +53,12 @@ def evolve(
     tol: Real | None = None,
     wick: Real = 0.0,
     observables: Mapping[str, Callable[[Array], Any]] | None = None,
+    breakpoints: Any = (),
     progress: bool = False,
     checkpoint: Any = None,
     throw: bool = True,
+    check: bool = True,
+    features: Any = (),
 ) -> Solution:
     """The density of a process, or the wave of a Schrödinger equation, at the times requested.
 
@@ -56,21 +68,34 @@ def evolve(
     - `initial`: the state at t = 0: a function of x of shape `(d,)` or `fp.Gaussian` (both normalised to mass 1 for a
       process), or an array of the grid's shape (taken as it is); float32 arrays are evolved in float32
     - `times`: `(T,)`, ascending, at least zero
-    - `grid`: where to solve it; None fits one to `tol` (`fp.fit_grid`), and `space_error` holds its estimated error
+    - `grid`: where to solve it; None fits one on which the whole error is at most `tol`
     - `scheme`: in space; None takes `fp.Spectral` where it resolves the Gibbs and the initial density on this grid,
       else `fp.ScharfetterGummel`
     - `method`: in time; None chooses, and `stats["method"]` says why
-    - `tol`: relative L1 error in time; 1e-8, or 1e-5 without x64
+    - `tol`: relative L1 error; 1e-8, or 1e-5 without x64. On a grid that was given it is that of the method in time,
+      and the whole error is compared with it afterwards: above a `tol` that was given the result is "grid_too_coarse",
+      with an `fp.AccuracyWarning`
     - `wick`: angle in radians, Schrödinger only: 0 imaginary time, pi/2 real time
     - `observables`: `{name: f}`; expectations of f(x) (any shape) under the density, or |psi|^2
+    - `breakpoints`: times at which the potential or the force jumps or has a kink, `(B,)`, ascending, after 0 and not
+      after the last of `times`; no step crosses one. Outside transformations, those that a dense sampling in time shows
+      are found without being given (see Limits). A static problem has no steps, and takes them without effect
     - `progress`: a bar on the terminal; `checkpoint`: a folder in which every saved time is kept, so that the same
       call resumes, to the same bits
-    - `throw`: raise `NumericalFailure` unless the result is "successful"
+    - `throw`: raise `NumericalFailure` unless the result is "successful"; a grid that was given is only warned of
+    - `check`: solve the problem twice more, on grids with other nodes and other boxes, for the error in space, of the
+      box and of the start. False takes what one run shows of them, which is a rough guide, as under `jit`
+    - `features`: places `(m, d)`, or `(m,)` on a line, where a fitted grid is to look for narrow wells, barriers and
+      peaks (`fp.fit_grid`); a grid that was given is not changed by them
 
-    **Returns** a `Solution`. **Raises** `ValueError` for every argument that cannot be right, before computing.
-    **Keeps**: what scheme and method keep together; `stats` reports mass drift and the most negative value.
-    **Cost**: static, about sqrt(2 t |H| log(1/tol)) operator calls in all dimensions. Functions are read at every call
-    and evaluated by a small program of their own; the rest is compiled once for a shape, a scheme and a method.
+    **Returns** a `Solution`, whose `error` is the whole error and `errors` its parts. **Raises** `ValueError` for every
+    argument that cannot be right, before computing. **Keeps**: what scheme and method keep together; `stats` reports
+    mass drift and the most negative value. **Cost**: static, about sqrt(2 t |H| log(1/tol)) operator calls in all
+    dimensions, three times with `check`. Functions are read at every call and evaluated by a small program of their
+    own; the rest is compiled once for a shape, a scheme and a method.
+    **Limits** (*mathematical*): a feature in time that is shorter than 1/8191 of the interval between two output times
+    may fall between two samples and is then missed; `fp.plan` prints this resolution. Under `jit`, `vmap` and `grad`
+    nothing is sampled: give `breakpoints`.
 
     ```python
     import fpsolve as fp
@@ -81,25 +106,43 @@ def evolve(
     """
     # 1. Validate: check the arguments, and read the functions as they are now.
     folder = None if checkpoint is None else check_folder(checkpoint)
-    request = _request(_Arguments(equation, initial, times, grid, scheme, method, tol, wick, observables))
-    # 2. Plan: sample the equation, and choose the scheme, the picture and the method.
-    attempt: Plan | None = first_plan(request)
-    if folder is not None and attempt.chosen.provisional:
-        # A folder holds one discretisation. Whether the first one resolves the solution is found out without it.
-        attempt = attempt.fallback(run(attempt)) or attempt
-    # 3. Run, and try the next plan where the outcome is not accepted.
-    best_plan: Plan | None = None
-    best_outcome: Outcome | None = None
-    while attempt is not None:
-        # Each attempt shows a bar of its own.
+    arguments = _Arguments(
+        equation, initial, times, grid, scheme, method, tol, wick, observables, breakpoints, features
+    )
+    fit_fraction = CONSTANTS.fit_fraction if check else 1.0
+    try:
+        request = _request(arguments, fit_fraction, may_turn=True)
+    except Turned as turned:
+        options = {"progress": progress, "checkpoint": checkpoint, "throw": throw, "check": check}
+        try:
+            found = evolve(**turned_arguments(arguments._asdict(), turned.matrix), **options)
+            return on_given_axes(found, equation, turned.matrix)
+        except ValueError:
+            # A refusal speaks of the axes that the user has.
+            request = _request(arguments, fit_fraction)
+    # 2. Plan and run: the first plan whose outcome is accepted.
+    attempt, outcome = _run_plans(request, folder, progress)
+    # 3. The whole error, by a second look at the problem.
+    found = look(attempt, outcome, check)
+    if attempt.is_contracted and found.compared and found.worst > request.tol:
+        # The companions run in all functions: the smaller basis may be what they do not confirm.
+        attempt = attempt.in_full_basis()
         outcome = run(attempt, track(request.times, progress), _checkpoint(folder, attempt))
-        # A plan that is no alternative but a correction replaces the one before it, whatever its error.
-        if best_outcome is None or not attempt.compared or outcome.worst < best_outcome.worst:
-            best_plan, best_outcome = attempt, outcome
-        attempt = attempt.fallback(outcome) if folder is None else None
-    # 4. Return the numbers with what they belong to.
-    assert best_plan is not None and best_outcome is not None
-    return _solution(best_plan, best_outcome, throw)
+        found = look(attempt, outcome, check, found.companions)
+    # 4. A fitted grid on which the error is too large is replaced by a finer one.
+    for _ in range(CONSTANTS.finer_fits if request.fitted else 0):
+        # What one run shows is too rough a guide for another fit.
+        if found.worst <= request.tol or not found.compared or not _grid_may_help(attempt, outcome):
+            break
+        fit_fraction *= CONSTANTS.fit_fraction * request.tol / found.worst
+        finer = _finer_request(arguments, fit_fraction, request.grid)
+        if finer is None:
+            break
+        request = finer
+        attempt, outcome = _run_plans(request, folder, progress)
+        found = look(attempt, outcome, check)
+    # 5. Return the numbers with what they belong to.
+    return _solution(attempt, outcome, found, tol is not None, throw)
 
 
 @full_precision
@@ -114,6 +157,8 @@ def plan(
     tol: Real | None = None,
     wick: Real = 0.0,
     observables: Mapping[str, Callable[[Array], Any]] | None = None,
+    breakpoints: Any = (),
+    features: Any = (),
 ) -> Plan:
     """What `fp.evolve` would do with the same arguments, and why; print it.
 
@@ -129,7 +174,17 @@ def plan(
     print(fp.plan(fp.FokkerPlanck(fp.DoubleWell(2.0)), fp.Gaussian(-1.0, 0.1), [0.5, 1.0], grid=grid))
     ```
     """
-    return first_plan(_request(_Arguments(equation, initial, times, grid, scheme, method, tol, wick, observables)))
+    arguments = _Arguments(
+        equation, initial, times, grid, scheme, method, tol, wick, observables, breakpoints, features
+    )
+    try:
+        return first_plan(_request(arguments, CONSTANTS.fit_fraction, may_turn=True))
+    except Turned as turned:
+        try:
+            found = plan(**turned_arguments(arguments._asdict(), turned.matrix))
+        except ValueError:
+            return first_plan(_request(arguments, CONSTANTS.fit_fraction))
+        return dataclasses.replace(found, decisions={**found.decisions, "coordinates": turned_decision(turned.matrix)})
 
 
 class _Arguments(NamedTuple):
@@ -144,21 +199,89 @@ class _Arguments(NamedTuple):
     tol: Any
     wick: Any
     observables: Any
+    breakpoints: Any
+    features: Any
+
+    @property
+    def of_request(self) -> tuple[Any, ...]:
+        """The arguments of `validate`: those that do not belong to the fit of a grid."""
+        return self[: self._fields.index("features")]
 
 
-def _request(given: _Arguments) -> Request:
-    """The validated request, on a fitted grid where none was given."""
+def _run_plans(request: Request, folder: Path | None, progress: bool) -> tuple[Plan, Outcome]:
+    """The first plan whose outcome is accepted, or the best of all, with its outcome."""
+    first = first_plan(request)
+    if folder is not None and first.chosen.provisional:
+        # A folder holds one discretisation. Whether the first one resolves the solution is found out without it.
+        first = first.fallback(run(first)) or first
+
+    def run_one(plan: Plan) -> Outcome:
+        # Each attempt shows a bar of its own.
+        return run(plan, track(request.times, progress), _checkpoint(folder, plan))
+
+    return run_accepted(first, run_one, fallbacks=folder is None)
+
+
+def _request(given: _Arguments, fit_fraction: float, may_turn: bool = False) -> Request:
+    """The validated request, on a grid fitted to `fit_fraction` of the tolerance where none was given.
+
+    **Raises** `Turned`, if it `may_turn`, where other coordinates suit the problem better.
+    """
     check_kinds(given.equation, given.scheme)
     if given.grid is not None:
-        return validate(*given)
+        return validate(*given.of_request)
     check_wick(given.equation, given.wick)
     # A fit knows the errors of spectral grids alone, and methods that need rates run on finite volumes.
     if (given.scheme is not None and not given.scheme.spectral) or needs_rates(given.method):
         choice = given.scheme if given.scheme is not None else given.method
         raise_value_error("grid", None, f"a grid is fitted for fp.Spectral, not for {choice!r}", "Give grid=.")
-    fitted = fit(given.equation, given.initial, given.tol, given.times, wick=given.wick)
-    on_fitted_grid = given._replace(grid=fitted.grid, scheme=Spectral())
-    return validate(*on_fitted_grid, fitted=(fitted.description, fitted.space_error))
+    try:
+        fitted = _fit(given, fit_fraction, may_turn)
+    except ValueError:
+        if fit_fraction == 1.0:
+            raise
+        # What cannot be fitted to a part of the tolerance may be fitted to all of it; the error is looked at later.
+        fitted = _fit(given, 1.0)
+    return _on_fitted_grid(given, fitted)
+
+
+def _on_fitted_grid(given: _Arguments, fitted: Fit) -> Request:
+    """The validated request on a fitted grid."""
+    given = given._replace(grid=fitted.grid, scheme=Spectral())
+    return validate(*given.of_request, fitted=(fitted.description, fitted.space_error))
+
+
+def _fit(given: _Arguments, fraction: float, may_turn: bool = False) -> Fit:
+    """A grid for a part of the tolerance."""
+    dtype = jnp.zeros(()).dtype
+    tol = check_tolerance(given.tol, dtype)
+    # No tolerance below the precision can be requested of a fit.
+    least = least_tolerance(dtype)
+    tol = max(fraction * tol, min(tol, least))
+    options = {"wick": given.wick, "features": given.features, "may_turn": may_turn}
+    return fit(given.equation, given.initial, tol, given.times, **options)
+
+
+def _grid_may_help(plan: Plan, outcome: Outcome) -> bool:
+    """Whether a finer grid may reduce the error of a run: it succeeded, or levels of its matrix, which depend on the
+    grid, were not certain enough."""
+    return int(outcome.code) == 0 or (isinstance(plan.method, Dense) and bool(np.all(np.isfinite(outcome.values))))
+
+
+def _finer_request(given: _Arguments, fit_fraction: float, grid: Grid) -> Request | None:
+    """The request on a finer grid than a fitted one; None where there is none."""
+    fitted = None
+    # No fit may reach so small a part of the tolerance.
+    with contextlib.suppress(ValueError):
+        fitted = _fit(given, fit_fraction)
+    # Where errors fall steeply, those of the coarser companion are far above those of the grid, which a fit finds good
+    # enough: the companion of a grid that is finer by the same ratio is as fine as this one.
+    if fitted is None or fitted.grid.size < CONSTANTS.least_refinement**grid.ndim * grid.size:
+        fitted = Fit(grid.refine(CONSTANTS.refinement), np.nan, f"{grid!r}, refined")
+    try:
+        return _on_fitted_grid(given, fitted)
+    except ValueError:
+        return None
 
 
 def _checkpoint(folder: Path | None, plan: Plan) -> Checkpoint | None:
@@ -167,23 +290,38 @@ def _checkpoint(folder: Path | None, plan: Plan) -> Checkpoint | None:
     return Checkpoint(folder, plan.request, plan.scheme, plan.method, plan.start)
 
 
-def _solution(plan: Plan, outcome: Outcome, throw: bool) -> Solution:
+def _solution(plan: Plan, outcome: Outcome, found: Look, has_tol: bool, throw: bool) -> Solution:
     """The result of a plan. **Raises** `NumericalFailure` if it failed and the caller wants to `throw`."""
     request: Request = plan.request
+    code = outcome.code
     # Under a transformation of JAX the code cannot be examined: the caller finds it in the result.
-    if throw and is_concrete(outcome.code, outcome.error) and int(outcome.code) != 0:
-        worst = float(jnp.max(outcome.error))
-        raise_failure(outcome.code, f"estimated error {worst:.1e}, tol {request.tol:.1e}.", has_throw=True)
+    if is_concrete(code, found.parts):
+        if throw and int(code) != 0:
+            worst = float(jnp.max(outcome.error))
+            raise_failure(code, f"estimated error {worst:.1e}, tol {request.tol:.1e}.", has_throw=True)
+        # Without a requested tolerance the user is told of an error that leaves hardly a digit.
+        limit = request.tol if has_tol or request.fitted else max(request.tol, CONSTANTS.unresolved_error)
+        # What one run shows is too rough a guide for a code. An error that is not known is NaN, and exceeds nothing.
+        worst = float(np.max(np.asarray(found.parts.whole)))
+        if int(code) == 0 and found.compared and worst > limit:
+            code = as_array(code_of("grid_too_coarse"), int)
+            detail = f"estimated error {worst:.1e}, tol {limit:.1e}."
+            if request.fitted and throw:
+                raise_failure(code, detail, has_throw=True)
+            if not request.fitted:
+                # The frames of this function, of `evolve` and of its wrapper lie between here and the user's call.
+                warnings.warn(f"{detail} {REMEDIES['grid_too_coarse']}", AccuracyWarning, stacklevel=4)
     return Solution(
         times=request.times,
         values=outcome.values,
-        error=outcome.error,
+        error=found.parts.whole,
+        errors=found.parts.as_dict(),
         observables=expectations(plan, outcome.values),
         numbers=outcome.numbers,
-        code=outcome.code,
+        code=code,
         equation=request.equation,
         scheme=plan.scheme,
         space_error=request.space_error,
         grid=plan.grid,
-        decisions=tuple(plan.decisions.items()),
+        decisions=(*plan.decisions.items(), ("check", found.decision)),
     )

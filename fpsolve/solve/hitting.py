@@ -33,11 +33,15 @@ from ..equation import Equation, FokkerPlanck
 from ..grid import Grid
 from ..linear.bicgstab import Restarts, restarted_bicgstab
 from ..linear.line_sweep import LineSweep, factor_line_sweep
-from ..operator import EdgeOperator, Samples, ScharfetterGummel
+from ..operator import EdgeOperator, Samples, ScharfetterGummel, sample_equation
 from ..operator.finite_volume import bernoulli
+from ..plan.companion import companion
 from ..plan.validation import check_and_sample
+from .between_nodes import unseen_in_field
 from .constants import CONSTANTS
-from .sets import outside_fractions, read_set
+from .field import Field
+from .field_errors import OnCompanion, field_error
+from .sets import interpolated_set, outside_fractions, read_set, sample_set
 
 Action: TypeAlias = Callable[[Array], Array]
 Fields: TypeAlias = tuple[Array, ...]
@@ -48,14 +52,18 @@ OUTSIDE = "one outside all sets"
 
 
 @full_precision
-def committor(equation: Equation, grid: Grid, reactant: Any, product: Any, *, t: Any = 0.0) -> Array:
+def committor(
+    equation: Equation, grid: Grid, reactant: Any, product: Any, *, t: Any = 0.0, check: bool = True
+) -> Field:
     """The probability that a path from x reaches the product before the reactant.
 
         L* q = 0,      q = 0 on the reactant,  q = 1 on the product
 
     **Arguments**: `equation` an `fp.FokkerPlanck`, also with a force; `reactant` and `product` sets that do not meet,
     functions of x `(d,)` to a boolean or arrays `(*shape)` of booleans; `t` is the time at which a
-    time-dependent equation is taken. **Returns** `(*shape)`.
+    time-dependent equation is taken; `check` solves on two coarser grids as well, for the error. **Returns** an
+    `fp.Field`, which is used as an array `(*shape)`; its `error` is NaN without `check`, under a transformation, and
+    where a set is an array on an axis of unequal cells.
     **Raises** `ValueError` for bad arguments, `NumericalFailure` if the error cannot be bounded by 1e-6 (1e-2 without
     x64); under `jit` this is not checked.
 
@@ -78,26 +86,28 @@ def committor(equation: Equation, grid: Grid, reactant: Any, product: Any, *, t:
     sets = (in_reactant, in_product)
     if is_concrete(*sets) and bool(np.any(np.asarray(in_reactant) & np.asarray(in_product))):
         raise_value_error("product", product, "it must not meet the reactant", "Move the sets apart.")
-    fractions = outside_fractions(grid, sets, (reactant_function, product_function))
-    system = _System(samples, grid, sets, fractions)
+    functions = (reactant_function, product_function)
+    system = _System(samples, grid, sets, outside_fractions(grid, sets, functions))
     q, error = _solve(system, ON_LAST_SET, CONSTANTS.hitting_tol)
     if grid.ndim > 1 and is_concrete(q):
         # |e| <= max |r| tau. The passage time tau itself is only known up to its own residual.
         passage, _ = _solve(system, OUTSIDE, CONSTANTS.bound_tol)
         error = np.asarray(error) * np.max(np.asarray(passage)) / (1 - CONSTANTS.bound_tol)
     _check_error(error, q.dtype)
-    return q
+    question = _Question(equation, t, functions, ON_LAST_SET)
+    return Field(q, _error(question, system, q, error, check), grid, "committor")
 
 
 @full_precision
-def mean_first_passage_time(equation: Equation, grid: Grid, target: Any, *, t: Any = 0.0) -> Array:
+def mean_first_passage_time(equation: Equation, grid: Grid, target: Any, *, t: Any = 0.0, check: bool = True) -> Field:
     """The mean time until a path from x first reaches the target.
 
         L* tau = -1,      tau = 0 on the target
 
     **Arguments**: as for `fp.committor`; `target` may be empty where an end absorbs, and tau is then the mean time of
-    exit. **Returns** `(*shape)`, in units of time. **Raises** `ValueError` for bad arguments, `NumericalFailure` as
-    `fp.committor`, for the relative error.
+    exit. **Returns** an `fp.Field` `(*shape)`, in units of time; infinity where a path may stay elsewhere for ever,
+    where the diffusion vanishes, say. **Raises** `ValueError` for bad arguments, `NumericalFailure` as `fp.committor`,
+    for the relative error, and for a time beyond the range of numbers.
 
     **Keeps**: tau >= 0; on one axis the relative accuracy of tau under any barrier. **Cost**: as `fp.committor`.
     **Reference**: Redner (2001), eq. 1.5.3.
@@ -111,10 +121,55 @@ def mean_first_passage_time(equation: Equation, grid: Grid, target: Any, *, t: A
     """
     equation, grid, samples = _check(equation, grid, t)
     inside, function = read_set("target", target, grid, may_be_empty=grid.absorbs)
-    fractions = outside_fractions(grid, (inside,), (function,))
-    tau, residual = _solve(_System(samples, grid, (inside,), fractions), OUTSIDE, CONSTANTS.hitting_tol)
+    system = _System(samples, grid, (inside,), outside_fractions(grid, (inside,), (function,)))
+    tau, residual = _solve(system, OUTSIDE, CONSTANTS.hitting_tol)
     _check_error(residual, tau.dtype)
-    return tau
+    if is_concrete(tau) and bool(jnp.any(jnp.isnan(tau))):
+        cure = "Raise the diffusion, or take fp.spectral_gap, whose logarithm has no such bound."
+        raise NumericalFailure(f"not_finite: a mean time over a barrier is beyond the range of numbers. {cure}")
+    question = _Question(equation, t, (function,), OUTSIDE)
+    # The residual is relative.
+    return Field(tau, _error(question, system, tau, residual * tau, check), grid, "mean first passage time")
+
+
+class _Question(NamedTuple):
+    """What is asked, without a grid: the equation at a time, the functions of the sets (None for arrays), the load."""
+
+    equation: FokkerPlanck
+    t: Any
+    functions: tuple[Any, ...]
+    load: str
+
+
+def _error(question: _Question, system: "_System", values: Array, algebra: Any, check: bool) -> Array:
+    """The error `(*shape)` of a field: that of the solver, and that in space from two companion grids."""
+    unknown = jnp.full(values.shape, jnp.nan, values.dtype)
+    if not check or not is_concrete(question.equation, question.t, values, system):
+        return unknown
+    grid = system.grid
+    functions = []
+    for inside, function in zip(system.sets, question.functions, strict=True):
+        if function is None:
+            if not grid.uniform:
+                return unknown
+            function = interpolated_set(grid, inside)
+        functions.append(function)
+    others = []
+    other_grid = grid
+    for _ in range(2):
+        other_grid = companion(other_grid, spectral=False)
+        samples = sample_equation(ScharfetterGummel(), question.equation, other_grid, as_array(question.t), False)
+        sets = tuple(sample_set(other_grid, function) for function in functions)
+        fractions = outside_fractions(other_grid, sets, tuple(functions))
+        found, _ = _solve(_System(samples, other_grid, sets, fractions), question.load, CONSTANTS.companion_tol)
+        others.append(OnCompanion(other_grid, np.asarray(found), np.any(np.asarray(sets), axis=0)))
+    held = np.any(np.asarray(system.sets), axis=0)
+    space = field_error(grid, np.asarray(values), held, others)
+    unseen = unseen_in_field(question.equation, grid, float(question.t), np.asarray(values))
+    # A time that is infinite stays so, and has no relative error.
+    finite = np.where(held | ~np.isfinite(values), 0, np.asarray(values))
+    space = space + unseen * np.abs(finite)
+    return as_array(space + np.asarray(algebra), values.dtype)
 
 
 class Backward(eqx.Module):
@@ -171,11 +226,17 @@ def _solve(system: _System, load: str, tol: float) -> tuple[Array, Array]:
 @shape_program
 def _solve_system(system: _System, load: str, tol: Array) -> tuple[Array, Array]:
     dtype = tol.dtype
-    matrix = _factor(ScharfetterGummel().assemble(system.samples, system.grid, dtype), system)
+    operator = ScharfetterGummel().assemble(system.samples, system.grid, dtype)
+    held = jnp.any(jnp.stack(system.sets), axis=0)
+    never = jnp.zeros_like(held)
     if load == ON_LAST_SET:
         b = system.sets[-1].astype(dtype)
     else:
-        b = (~jnp.any(jnp.stack(system.sets), axis=0)).astype(dtype)
+        # Where a path may end for ever elsewhere, the mean time is infinite, and it is no unknown of the equation.
+        never = _may_never_arrive(_cut_rates(operator, system, held), held)
+        held = held | never
+        b = (~held).astype(dtype)
+    matrix = _factor(operator, system, held)
 
     # `custom_linear_solve` differentiates the equation M x = b, not the iteration.
     if system.grid.ndim == 1:
@@ -183,7 +244,7 @@ def _solve_system(system: _System, load: str, tol: Array) -> tuple[Array, Array]
         x = jax.lax.custom_linear_solve(
             matrix, b, lambda _, b: matrix.sweep(b), lambda _, b: matrix.sweep_transposed(b)
         )
-        return x, jnp.zeros((), dtype)
+        return jnp.where(never, jnp.inf, x), jnp.zeros((), dtype)
 
     def solve(action: Action, b: Array) -> Array:
         return _iterate(action, matrix.sweep, b, tol)
@@ -192,7 +253,7 @@ def _solve_system(system: _System, load: str, tol: Array) -> tuple[Array, Array]
         return _iterate(action, matrix.sweep_transposed, b, tol)
 
     x = jax.lax.custom_linear_solve(matrix, b, solve, solve_transposed)
-    return x, jax.lax.stop_gradient(jnp.max(jnp.abs(b - matrix(x))))
+    return jnp.where(never, jnp.inf, x), jax.lax.stop_gradient(jnp.max(jnp.abs(b - matrix(x))))
 
 
 def _iterate(action: Action, preconditioner: Action, b: Array, tol: Array) -> Array:
@@ -209,20 +270,53 @@ def _iterate(action: Action, preconditioner: Action, b: Array, tol: Array) -> Ar
     return restarted_bicgstab(action, preconditioner, b, tol, largest, inner_tol, restarts)
 
 
-def _factor(operator: EdgeOperator, system: _System) -> Backward:
+def _may_never_arrive(operator: EdgeOperator, held: Array) -> Array:
+    """Whether a path from each node may come to nodes from which no rates lead to the sets or out of an absorbing end,
+    `(*shape)`."""
+    arrives = _leads_to(operator, held, jnp.ones((), bool))
+    return _leads_to(operator, ~arrives, jnp.zeros((), bool))
+
+
+def _leads_to(operator: EdgeOperator, nodes: Array, outside: Array) -> Array:
+    """From which nodes a sequence of positive rates leads to `nodes` `(*shape)`, or to the `outside` of an absorbing
+    axis; the nodes themselves included."""
+
+    def spread(found: Array) -> Array:
+        for i, axis in enumerate(operator.grid.axes):
+            # Beyond an absorbing end the neighbour is zero, so that what is outside is written as a difference.
+            below, above = axis.face_neighbors((found != outside).astype(operator.up[i].dtype), i)
+            into_below, into_above = (below > 0) != outside, (above > 0) != outside
+            down = jnp.where(into_below & (operator.down[i] > 0), 1.0, 0.0)
+            up = jnp.where(into_above & (operator.up[i] > 0), 1.0, 0.0)
+            found = found | (axis.node_faces(down, i)[0] > 0) | (axis.node_faces(up, i)[1] > 0)
+        return found
+
+    def grows(state: tuple[Array, Array]) -> Array:
+        return jnp.any(state[0] != state[1])
+
+    # At most one turn for each node on the longest way.
+    return jax.lax.while_loop(grows, lambda state: (state[1], spread(state[1])), (nodes, spread(nodes)))[1]
+
+
+def _factor(operator: EdgeOperator, system: _System, held: Array) -> Backward:
     """M, with its rates cut at the boundaries of the sets and its lines factored."""
-    held = jnp.any(jnp.stack(system.sets), axis=0).astype(operator.up[0].dtype)
-    free = 1 - held
+    masked = _cut_rates(operator, system, held)
+    fixed = held.astype(operator.up[0].dtype)
+    return Backward(factor_line_sweep(masked, jnp.ones((), fixed.dtype), fixed), fixed)
+
+
+def _cut_rates(operator: EdgeOperator, system: _System, held: Array) -> EdgeOperator:
+    """The operator with its rates cut at the boundaries of the sets, and none out of the nodes that are `held`."""
+    free = 1 - held.astype(operator.up[0].dtype)
     up = []
     down = []
     for i, axis in enumerate(operator.grid.axes):
-        cut_up, cut_down = _cut(operator.up[i], operator.down[i], system.fractions[i].astype(held.dtype))
+        cut_up, cut_down = _cut(operator.up[i], operator.down[i], system.fractions[i].astype(free.dtype))
         # A path that has reached a set stays there: no rate leads out of it.
         free_below, free_above = axis.face_neighbors(free, i)
         up.append(cut_up * free_below)
         down.append(cut_down * free_above)
-    masked = EdgeOperator(operator.grid, tuple(up), tuple(down), None, None)
-    return Backward(factor_line_sweep(masked, jnp.ones((), held.dtype), held), held)
+    return EdgeOperator(operator.grid, tuple(up), tuple(down), None, None)
 
 
 def _cut(up: Array, down: Array, fraction: Array) -> tuple[Array, Array]:

@@ -30,6 +30,8 @@ from ..grid import Grid
 from ..plan.validation import check_equation
 from .constants import CONSTANTS
 
+SMOOTH = 'Smooth the potential if it is a noisy table: fp.Sampled(..., smooth="gcv").'
+
 
 class EyringKramers(eqx.Module):
     """Wells, saddles and the rates between wells.
@@ -57,11 +59,14 @@ def eyring_kramers(equation: Equation, grid: Grid, *, t: Any = 0.0) -> EyringKra
     **Arguments**: `equation` an `fp.FokkerPlanck` with one diffusion D and no force; `grid` whose box is searched and
     whose spacing tells wells apart; `t` is the
     time at which a time-dependent potential is taken. **Returns** an `EyringKramers`. **Raises**
-    `ValueError` for fewer than two minima, a minimum or saddle with a flat direction, wells that no saddle joins, or a
-    traced equation: how many wells there are must be known.
+    `ValueError` for fewer than two minima, a minimum or saddle with a flat direction, wells that no saddle joins or
+    that are shallower than D / 4, as those of a noisy table, or a traced equation: how many wells there are must be
+    known.
 
     **Limits** (mathematical): leading order in D, an error of about 3 D / (8 barrier) for a quartic double well; minima
-    at walls are not counted. **Cost**: two derivatives a node and some Newton steps a critical point.
+    at walls are not counted. Curvatures of a smoothed table have larger errors than its values: noise of 1 % of D may
+    change a rate by half, but not that of `fp.spectral_gap`. **Cost**: two derivatives a node and
+    some Newton steps a critical point.
     **Reference**: Bovier, Eckhoff, Gayrard and Klein (2004), theorem 1.2.
 
     ```python
@@ -95,11 +100,22 @@ def eyring_kramers(equation: Equation, grid: Grid, *, t: Any = 0.0) -> EyringKra
             joining.append(saddle)
             between.append((first, second))
     if not _connected(len(minima), between):
-        cure = "Widen the box, or refine the grid: saddles are told apart by its spacing."
+        cure = f"{SMOOTH} Else widen the box, or refine the grid: saddles are told apart by its spacing."
         raise_value_error("equation", equation, "the law needs a saddle between any two wells, by way of others", cure)
 
-    # 3. The rates.
-    return _law(equation, as_array(minima), as_array(np.array(joining)), as_array(between, int), t)
+    # 3. The rates. One well shallower than the noise of the motion is no state, and the law does not hold.
+    law = _law(equation, as_array(minima), as_array(np.array(joining)), as_array(between, int), t)
+    depths = [float(np.min(np.asarray(law.barriers)[np.equal(between, well)])) for well in range(len(minima))]
+    shallowest = int(np.argmin(depths))
+    depth = depths[shallowest] / float(equation.diffusion if equation.kT is None else equation.kT)
+    if depth < CONSTANTS.least_depth:
+        unit = "D" if equation.kT is None else "kT"
+        well = minima[shallowest].tolist()
+        allowed = f"the well at x = {well} is {depth:.2g} {unit} deep, and it must be {unit} / 4 at least"
+        raise_value_error(
+            "equation", equation, allowed, f"{SMOOTH} Else ask for fp.spectral_gap, which needs no wells."
+        )
+    return law
 
 
 @sampling_program
@@ -133,7 +149,9 @@ def _law(equation: FokkerPlanck, minima: Array, saddles: Array, between: Array, 
     first, second = between.T
     rates = jnp.zeros((len(minima), len(minima)), over_saddle.dtype)
     rates = rates.at[first, second].add(over_saddle[:, 0]).at[second, first].add(over_saddle[:, 1])
-    return EyringKramers(minima, saddles, between, barriers, rates, _gap(rates))
+    # The energies of a process with kT are U D / kT.
+    heights = barriers if equation.kT is None else barriers * (equation.kT / diffusion)
+    return EyringKramers(minima, saddles, between, heights, rates, _gap(rates))
 
 
 def _gap(rates: Array) -> Array:
@@ -152,7 +170,7 @@ def _gap(rates: Array) -> Array:
 
 
 class _NewtonEnds(NamedTuple):
-    """Where Newton's iteration ended: the `points` `(p, d)`, the size of the last step `(p,)`, and the eigenvalues
+    """Where Newton's iteration ended: the `points` `(p, d)`, the sizes of the last step `(p, d)`, and the eigenvalues
     `curvatures` `(p, d)` of U'' there, ascending."""
 
     points: Array
@@ -170,7 +188,7 @@ def _critical_points(equation: FokkerPlanck, grid: Grid, t: Any) -> tuple[np.nda
     ends = _newton(equation, as_array(starts), t)
     points = np.asarray(ends.points)
     curvatures = np.asarray(ends.curvatures)
-    usable = _converged(starts, points, np.asarray(ends.last_steps), grid)
+    usable = _converged(starts, points, np.asarray(ends.last_steps) / _cell(grid), grid)
 
     found: dict[int, list[np.ndarray]] = {0: [], 1: []}  # by index, the number of negative curvatures
     for point, curvature in zip(points[usable], curvatures[usable], strict=True):
@@ -189,12 +207,13 @@ def _critical_points(equation: FokkerPlanck, grid: Grid, t: Any) -> tuple[np.nda
 
 
 def _converged(starts: np.ndarray, points: np.ndarray, last_steps: np.ndarray, grid: Grid) -> np.ndarray:
-    """Which iterations ended inside the box, near their start, `(p,)`; where they end is finite then."""
+    """Which iterations ended inside the box, near their start, `(p,)`; where they end is finite then. `last_steps`
+    `(p, d)` are in cells."""
     usable = np.zeros(len(points), bool)
     for k, (start, point) in enumerate(zip(starts, points, strict=True)):
         shift = np.max(np.abs(point - start) / _cell(grid))
         near = np.isfinite(shift) and shift < CONSTANTS.newton_reach
-        usable[k] = near and last_steps[k] < CONSTANTS.newton_last_step and _is_inside(point, grid)
+        usable[k] = near and np.max(last_steps[k]) < CONSTANTS.newton_last_step and _is_inside(point, grid)
     return usable
 
 
@@ -222,7 +241,7 @@ def _newton(equation: FokkerPlanck, starts: Array, t: Any) -> _NewtonEnds:
         # A fixed number of steps: all starts are one batch.
         x = jax.lax.fori_loop(0, CONSTANTS.newton_steps, lambda _, x: x - newton_step(x), x)
         curvatures = jnp.linalg.eigvalsh(jax.hessian(energy)(x))
-        return _NewtonEnds(x, jnp.max(jnp.abs(newton_step(x))), curvatures)
+        return _NewtonEnds(x, jnp.abs(newton_step(x)), curvatures)
 
     return jax.vmap(iterate)(starts)
 

@@ -34,7 +34,7 @@ def read_set(name: str, given: Any, grid: Grid, may_be_empty: bool = False) -> t
     if callable(given):
         try:
             function = read_at(given, grid.ndim)
-            inside = _sample(grid, function)
+            inside = sample_set(grid, function)
         except jax.errors.TracerBoolConversionError:
             cure = "Join conditions by & and |, not by `and`, `or` and `if`."
             raise_value_error(name, given, "it must be a function that JAX can trace", cure)
@@ -54,8 +54,24 @@ def read_set(name: str, given: Any, grid: Grid, may_be_empty: bool = False) -> t
 
 
 @sampling_program
-def _sample(grid: Grid, function: Any) -> Array:
+def sample_set(grid: Grid, function: Any) -> Array:
+    """Where a set holds the nodes of a grid, `(*shape)`."""
     return grid.sample(function)
+
+
+def interpolated_set(grid: Grid, inside: Array) -> Any:
+    """A set that is given by an array on equal cells as a function of x: all nodes next to x are in it."""
+    table = jnp.asarray(inside, float)
+    lower = jnp.asarray([axis.nodes[0] for axis in grid.axes])
+    units = jnp.asarray([axis.unit for axis in grid.axes])
+
+    def function(x: Array) -> Array:
+        place = list(((x - lower) / units)[:, None])
+        nearby = jax.scipy.ndimage.map_coordinates(table, place, order=1, mode="nearest")[0]
+        # Below one by more than rounding if any of the nodes is outside.
+        return nearby > 1 - CONSTANTS.smallest_fraction
+
+    return read_at(function, grid.ndim)
 
 
 @sampling_program

@@ -3,30 +3,28 @@
 from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core.apply_along_axis import matmul_along_axis
 from ..core.checks import raise_value_error
 from ..core.decision import Decision
 from ..core.late import late
-from ..core.program import compiled
 from ..core.result import CODES
-from ..equation import Equation, FokkerPlanck, divide_by_sqrt_pi
-from ..grid import Axis, Grid
+from ..equation import Equation
+from ..grid import Grid
 from ..operator import Scheme
-from ..operator.transfer import transfer
-from ..record import OBSERVABLE, Result
+from ..record import ERROR_PART, OBSERVABLE, Result
 from .constants import CONSTANTS
+from .interpolation import interpolate
 
 
 class Solution(Result):
     """Densities (or waves) at the requested times, each number with its error.
 
-    - `times` `(T,)`; `values` `(T, *shape)`; `error` `(T,)` estimated relative L1 error in time
+    - `times` `(T,)`; `values` `(T, *shape)`; `error` `(T,)` the whole estimated relative L1 error, NaN where it could
+      not be estimated
+    - `errors`: its parts `(T,)`, "time", "space", "box" and "start"
     - `observables` `{name: (T, ...)}`: expectations of the requested functions
-    - `space_error`: the estimated relative error in space of a fitted grid; None on a grid that was given
+    - `space_error`: the relative error in space that a fitted grid was chosen for; None on a grid that was given
     - `stats`: the numbers `mass_drift`, `min_density` and `operator_calls`, and the sentences `scheme`, `method` and
       `picture`, which give reasons
     - `result`: "successful", or the name of the failure
@@ -35,6 +33,7 @@ class Solution(Result):
     times: Array
     values: Array
     error: Array
+    errors: dict[str, Array]
     observables: dict[str, Array]
     numbers: dict[str, Array]
     code: Array
@@ -75,17 +74,22 @@ class Solution(Result):
         points. Finite volumes return the averages of a conservative cubic reconstruction: mass is kept to rounding
         where the boxes agree. **Raises**: `ValueError` for another dimension, or a box that is not inside this one.
         """
-        spectral = self.scheme.spectral
-        matrices = [transfer(old, new, spectral) for old, new in _axis_pairs(self.grid, grid)]
-        # What was evolved as a wave is interpolated as one, which its basis resolves; sqrt(pi) is known at all points.
-        if not (spectral and isinstance(self.equation, FokkerPlanck) and self.picture == "wave"):
-            return _apply(matrices, self.values)
-        return _through_waves(self.equation, self.grid, grid, matrices, self.times, self.values)
+        _check_inside(self.grid, grid)
+        return interpolate(
+            self.equation,
+            self.grid,
+            grid,
+            self.times,
+            self.values,
+            spectral=self.scheme.spectral,
+            as_wave=self.equation.evolves_density and self.picture == "wave",
+        )
 
     def details(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The code of the result, and the observables by name."""
+        """The code of the result; the observables and the parts of the error by name."""
         entries = {"result": self.result, "observables": list(self.observables)}
-        return entries, {OBSERVABLE + name: values for name, values in self.observables.items()}
+        arrays = {OBSERVABLE + name: values for name, values in self.observables.items()}
+        return entries, arrays | {ERROR_PART + name: part for name, part in self.errors.items()}
 
     def animate(self, path: Any, fps: int = 15) -> None:
         """Write a film of the density to `path`, a .gif (with the `plot` extra)."""
@@ -100,49 +104,18 @@ class Solution(Result):
         )
 
 
-def _axis_pairs(old: Grid, new: Any) -> list[tuple[Axis, Axis]]:
-    """Each axis of the old grid with that of the new one. **Raises** `ValueError` unless the new grid lies inside."""
+def _check_inside(old: Grid, new: Any) -> None:
+    """Raise `ValueError` unless the new grid lies inside the old one."""
     if not isinstance(new, Grid):
         raise_value_error("grid", new, "it must be an fp.Grid", "Give fp.Grid(fp.Line(-1, 1, 200)), say.")
     if old.ndim != new.ndim:
         allowed = f"it must have {old.ndim} axes, as the solution has"
         raise_value_error("grid", new, allowed, "Give one axis a dimension.")
-    pairs = list(zip(old.axes, new.axes, strict=True))
-    for before, after in pairs:
+    for before, after in zip(old.axes, new.axes, strict=True):
         slack = CONSTANTS.box_slack * before.length
         if after.lower < before.lower - slack or after.upper > before.upper + slack:
             cure = "Evolve on a larger box, or ask for a smaller one."
             raise_value_error("grid", after, f"it must lie within {before!r}", cure)
-    return pairs
-
-
-@compiled
-def _apply(matrices: list[Any], values: Array) -> Array:
-    for i, matrix in enumerate(matrices):
-        values = matmul_along_axis(i, jnp.asarray(matrix, values.real.dtype), values, len(matrices))
-    return values
-
-
-@compiled
-def _through_waves(
-    equation: FokkerPlanck, old: Grid, new: Grid, matrices: list[Any], times: Array, values: Array
-) -> Array:
-    """Densities of waves at the nodes of the new grid: the waves are interpolated, and sqrt(pi) is evaluated anew."""
-
-    def log_gibbs(grid: Grid, t: Any) -> Array:
-        return grid.sample(lambda x: equation.log_gibbs(x, old.origin, t))
-
-    def densities_at(t: Any, densities: Array) -> Array:
-        log_sqrt_pi = equation.log_sqrt_pi(old, t)
-        # The norm of pi on the old grid: on the new one it is the same density, at other points.
-        log_z = jnp.max(log_gibbs(old, t)) - 2 * jnp.max(log_sqrt_pi)
-        wave = _apply(matrices, divide_by_sqrt_pi(densities, log_sqrt_pi))
-        return (wave * jnp.exp((log_gibbs(new, t) - log_z) / 2)).astype(values.dtype)
-
-    if not equation.time_dependent:
-        return densities_at(0.0, values)
-    # One time after the other: each needs fields of its own.
-    return jax.lax.map(lambda frame: densities_at(*frame), (times, values))
 
 
 def _as_float(value: Any) -> Any:

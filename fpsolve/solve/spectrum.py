@@ -6,47 +6,55 @@
 The values are Rayleigh quotients, so their derivatives are those of Hellmann and Feynman, dE = <psi| dH |psi>.
 
 The stages: `validate_modes` reads the equation's functions and samples them, `first_candidate` chooses a scheme and a
-solver, `_run` solves with arrays alone, `next_candidate` examines the outcome and may choose again, and
-`_with_small_gap` computes a gap that is much smaller than the other levels to full relative accuracy.
+solver, `run_candidate` solves with arrays alone, `next_candidate` examines the outcome and may choose again,
+`with_small_gap` computes a gap that is much smaller than the other levels to full relative accuracy, and
+`_error_parts` asks for the same levels on companion grids.
 """
 
 import dataclasses
 import math
-from typing import Any, NamedTuple
+import warnings
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array, host_module, scaled
 from ..core.checks import is_concrete
 from ..core.decision import Decision
-from ..core.program import full_precision, shape_program
-from ..core.result import code, raise_failure
+from ..core.program import full_precision
+from ..core.result import AccuracyWarning, NumericalFailure, code, raise_failure
 from ..core.types import Count, Real
 from ..eigen import (
     DESCRIPTIONS,
     Levels,
-    frozen,
-    lacks_digits,
-    levels,
-    levels_through_factor,
-    lowest_modes,
-    partner_mode,
-    relaxation_modes,
-    sample_line,
-    sampled_line_gap,
-    tridiagonal_modes,
+    tunnel_splitting,
 )
 from ..eigen.constants import CONSTANTS as EIGEN
-from ..equation import Equation, FokkerPlanck
+from ..equation import Equation, Schrodinger
 from ..fit import fit
 from ..grid import Axis, Grid, Line
-from ..operator import EdgeOperator, Operator, Scheme, Spectral
-from ..plan.spectrum_plan import Candidate, ModesRequest, Outcome, first_candidate, next_candidate, validate_modes
+from ..operator import Operator, Scheme, Spectral
+from ..plan.companion import companion
+from ..plan.constants import CONSTANTS as PLAN
+from ..plan.spectrum_plan import (
+    Candidate,
+    ModesRequest,
+    Outcome,
+    candidate_on,
+    first_candidate,
+    next_candidate,
+    validate_modes,
+)
+from .between_nodes import unseen_in_levels
 from .constants import CONSTANTS
+from .level_errors import errors_in_basis, errors_on_volumes, matched, miscounted, scale_of
+from .level_single_look import single_look
+from .modes import is_no_flux_line, run_candidate, with_small_gap
 from .spectrum_result import Spectrum
+
+LEVEL_REMEDY = "Take more nodes or a wider box, as `error_parts` tells, or leave out grid=, so that one is fitted."
 
 
 @full_precision
@@ -59,20 +67,28 @@ def spectrum(
     scheme: Scheme | None = None,
     tol: Real | None = None,
     refine: bool = False,
+    check: bool = True,
+    features: Any = (),
 ) -> Spectrum:
     """The k slowest modes: the lowest levels of H, or the slowest rates of -L where the process is not reversible.
 
     **Arguments**: `equation` an `fp.FokkerPlanck`, `fp.Schrodinger` or `fp.ScoreHamiltonian`; `grid` where to solve
     it, fitted to `tol` (or 1e-8) if None, but not for a score; `k` at most the number of points; `t` the time at which
     a time-dependent potential, force or score is taken; `scheme` as in `fp.evolve`; `tol` the relative error of the
-    values, 1e-10 (1e-4 without x64); `refine` also solves on a finer and wider grid, for `space_errors`. **Returns** a
-    `Spectrum`. **Raises** `ValueError` for bad arguments, `NumericalFailure` if the residuals stay too large.
+    values, 1e-10 (1e-4 without x64); `refine` also solves on a finer and wider grid, for `space_errors`; `check` also
+    solves on two companion grids with other nodes and wider boxes, so that `errors` are whole; without it, and where
+    values are traced, they are what one run shows; `features` are places, `(m, d)` or `(m,)` on a line, where a fitted
+    grid is to look for narrow wells and barriers (`fp.fit_grid`). **Returns** a `Spectrum`. **Raises** `ValueError` for
+    bad arguments, `NumericalFailure` if the residuals stay too large, or if no fitted grid reaches a given tol.
+    **Warns** (`fp.AccuracyWarning`) of errors above a tol that was given, or above 1e-2.
 
     **Keeps**: values ascending, real for a reversible process; degenerate levels come complete, and `multiplicities`
     counts them also beyond the k-th. Levels are taken through A, H = A^T A, so that a small gap keeps its digits down
-    to eps |H|, and on a line with no-flux boundaries at any size. `jit`, `vmap`, `grad` and `jvp` reach the values; the
-    vectors are not differentiated. **Cost**: size^3 up to 1024 points or on one spectral axis; beyond that ten to
-    thirty products of a block of 3k/2 fields. **Reference**: Risken (1989), sections 5.5 and 6.6.
+    to eps |H|, and on a line with no-flux boundaries at any size, as do splittings of symmetric Schrödinger wells.
+    `jit`, `vmap`, `grad` and `jvp` reach the values; the vectors are not differentiated. **Cost**: size^3 up to 1024
+    points or on one spectral axis; beyond that ten to
+    thirty products of a block of 3k/2 fields; three times that with `check`. **Reference**: Risken (1989), sections 5.5
+    and 6.6.
 
     ```python
     import fpsolve as fp
@@ -81,27 +97,96 @@ def spectrum(
     ```
     """
     if grid is None:
-        fitted = fit(equation, None, CONSTANTS.default_fit_tol if tol is None else tol, k=k, t=t)
-        request = validate_modes(equation, fitted.grid, k, t, scheme, tol)
-        found, _ = solve(request)
-        # The fit has estimated the error in space already: nothing is refined.
-        space_errors = as_array(fitted.space_error * _absolute(found.values), request.dtype)
-        decisions = (*found.decisions, ("grid", Decision("fitted", fitted.description)))
-        return dataclasses.replace(found, space_errors=space_errors, decisions=decisions)
+        found, request = _on_fitted_grid(equation, k, t, scheme, tol, check, features)
+    else:
+        request = validate_modes(equation, grid, k, t, scheme, tol)
+        found = _refined(request) if refine else solve(request, check)[0]
+    # What one run shows is too rough a guide for a warning.
+    if check or refine:
+        warn_of_errors(found, request)
+    return found
+
+
+def _on_fitted_grid(
+    equation: Equation, k: Count, t: Any, scheme: Scheme | None, tol: Any, check: bool, features: Any
+) -> tuple[Spectrum, ModesRequest]:
+    """The modes on a fitted grid, which is made finer until the second look agrees with the tolerance."""
+    wanted = CONSTANTS.default_fit_tol if tol is None else float(tol)
+    fitted = fit(equation, None, wanted, k=k, t=t, features=features)
+    grid, description = fitted.grid, fitted.description
     request = validate_modes(equation, grid, k, t, scheme, tol)
-    found, _ = solve(request)
-    if not refine:
-        return found
-    # The same on a grid whose errors are much smaller: the difference is the error of this one.
+    found, _ = solve(request, check)
+    attempts = CONSTANTS.finer_level_fits if check else 0
+    for attempt in range(attempts):
+        if _relative_error(found) <= wanted:
+            break
+        # The box and the spacing may both be at fault.
+        grid = _denser(grid)
+        description = f"{fitted.description}; made finer {attempt + 1} times, because a companion grid differed"
+        request = validate_modes(equation, grid, k, t, scheme, tol)
+        found, _ = solve(request, check)
+    if check and tol is not None and (error := _relative_error(found)) > wanted:
+        axes = " x ".join(map(repr, grid.axes))
+        raise_failure(as_array(code("grid_too_coarse"), int), f"on {axes} it may be {error:.1e}, tol {wanted:.1e}.")
+    # Without a second look the fit has estimated the error in space.
+    space_errors = fitted.space_error * _absolute(found.values)
+    if check:
+        space_errors = np.asarray(found.error_parts["space"]) + np.asarray(found.error_parts["box"])
+    decisions = (*found.decisions, ("grid", Decision("fitted", description)))
+    space_errors = as_array(space_errors, request.dtype)
+    return dataclasses.replace(found, space_errors=space_errors, decisions=decisions), request
+
+
+def _denser(grid: Grid) -> Grid:
+    """Wider boxes on all lines and shorter cells on all axes."""
+    axes = []
+    for axis in grid.axes:
+        wider = companion(Grid(axis), spectral=True).axes[0] if axis.unbounded else axis
+        axes.append(wider.refine(CONSTANTS.denser * wider.length / axis.length))
+    return Grid(*axes)
+
+
+def _refined(request: ModesRequest) -> Spectrum:
+    """The modes, and their errors from a grid whose own errors are much smaller."""
+    found, _ = solve(request, check=False)
     spectral = dict(found.decisions)["scheme"].choice == Spectral.__name__
     finer_grid = Grid(*(_finer(axis, spectral) for axis in request.grid.axes))
-    better, _ = solve(validate_modes(equation, finer_grid, k, t, scheme, tol))
+    tol = request.tol if request.has_tol else None
+    better, _ = solve(
+        validate_modes(request.equation, finer_grid, request.k, request.t, request.scheme, tol), check=False
+    )
     xp = host_module(found.values, better.values)
-    space_errors = _absolute(xp.asarray(found.values) - xp.asarray(better.values))
-    return dataclasses.replace(found, space_errors=as_array(space_errors, request.dtype))
+    ours, theirs = xp.asarray(found.values), xp.asarray(better.values)
+    if xp is np and np.iscomplexobj(ours):
+        theirs = matched(ours, theirs)
+    space_errors = as_array(_absolute(ours - theirs), request.dtype)
+    algebra = found.error_parts["algebra"]
+    parts = {"algebra": algebra, "space": space_errors, "box": as_array(np.zeros(len(ours)), request.dtype)}
+    errors = as_array(xp.asarray(algebra) + xp.asarray(space_errors), request.dtype)
+    return dataclasses.replace(found, errors=errors, error_parts=parts, space_errors=space_errors)
 
 
-def spectral_gap(equation: Equation, grid: Grid | None = None, *, t: Any = 0.0) -> Array:
+def _relative_error(found: Spectrum, count: int | None = None) -> float:
+    """The largest error of the first `count` levels, relative to the level itself or to the spread of all; NaN counts
+    as infinite."""
+    errors = np.asarray(found.errors) / np.maximum(scale_of(np.asarray(found.values)), np.finfo(float).tiny)
+    return float(np.nan_to_num(np.max(errors[:count]), nan=np.inf))
+
+
+def warn_of_errors(found: Spectrum, request: ModesRequest, count: int | None = None) -> None:
+    """Warn of errors of the first `count` levels, or of all, that are above the tolerance where one was given, or that
+    leave hardly a digit."""
+    if not is_concrete(found.values, found.errors):
+        return
+    limit = request.tol if request.has_tol else CONSTANTS.warned_level_error
+    error = _relative_error(found, count)
+    if error > limit:
+        message = f"the relative error of the levels is about {error:.1e}, above {limit:.1e}. {LEVEL_REMEDY}"
+        # The frames of this function, of the public one and of its wrapper lie between here and the user's call.
+        warnings.warn(message, AccuracyWarning, stacklevel=4)
+
+
+def spectral_gap(equation: Equation, grid: Grid | None = None, *, t: Any = 0.0, check: bool = True) -> Array:
     """The spectral gap E_1 - E_0, a scalar: the slowest rate of relaxation, D / C_P, and the price of annealing.
 
     **Arguments**: as for `fp.spectrum`. **Returns** the gap, in units 1/time; the real part of the slowest rate where
@@ -119,35 +204,42 @@ def spectral_gap(equation: Equation, grid: Grid | None = None, *, t: Any = 0.0) 
     slope = jax.grad(lambda barrier: fp.spectral_gap(fp.FokkerPlanck(fp.DoubleWell(barrier)), grid))(3.0)
     ```
     """
-    return spectrum(equation, grid, 2, t=t).gap
+    return spectrum(equation, grid, 2, t=t, check=check).gap
 
 
-def solve(request: ModesRequest) -> tuple[Spectrum, Operator]:
+def solve(request: ModesRequest, check: bool = True) -> tuple[Spectrum, Operator]:
     """The slow modes of a validated request, and the operator that they belong to."""
     # 1. Solve, and choose again while the outcome asks for it. Traced numbers cannot be examined: one candidate.
     tried = first_candidate(request)
-    outcome = _run(tried)
+    outcome = run_candidate(tried)
     while request.concrete and (better := next_candidate(tried, outcome)) is not None:
         tried = better
-        outcome = _run(tried)
+        outcome = run_candidate(tried)
 
     # 2. A small gap, and the residuals.
-    outcome = _with_small_gap(tried, outcome)
+    outcome = with_small_gap(tried, outcome)
     if is_concrete(outcome.converged) and not bool(outcome.converged):
         worst = float(np.max(np.asarray(outcome.levels.residuals)))
         raise_failure(as_array(code("not_converged"), int), f"largest residual {worst:.1e}.")
 
-    # 3. The result, in the units of the user. In those of the solver a cell holds the mass of a density, or the square
+    # 3. The errors, and a splitting that is lost in the difference of two levels.
+    parts = _error_parts(tried, outcome, check)
+    splitting = _splitting(request, outcome.levels)
+
+    # 4. The result, in the units of the user. In those of the solver a cell holds the mass of a density, or the square
     # of a wave; the modes of a process that is not reversible are densities.
     cell = request.sampled.cell if tried.solver == "relaxation" else math.sqrt(request.sampled.cell)
+    xp = host_module(parts)
     found = Spectrum(
         values=outcome.levels.values,
         vectors=scaled(outcome.levels.vectors, 1 / cell),
         residuals=outcome.levels.residuals,
-        errors=outcome.levels.errors,
+        errors=as_array(sum(xp.asarray(part) for part in parts.values()), request.dtype),
+        error_parts=parts,
         multiplicities=outcome.levels.multiplicities,
         left=outcome.left,
         space_errors=None,
+        splitting=splitting,
         equation=request.equation,
         grid=request.grid,
         decisions=(("scheme", tried.decision), ("method", Decision(tried.solver, DESCRIPTIONS[tried.solver]))),
@@ -155,176 +247,96 @@ def solve(request: ModesRequest) -> tuple[Spectrum, Operator]:
     return found, tried.operator
 
 
-def _run(candidate: Candidate) -> Outcome:
-    """Solve; only arrays and static shapes go into the programs."""
-    request = candidate.request
-    operator = candidate.operator
-    tol = as_array(request.tol, request.dtype)
-    evolves_density = request.equation.evolves_density
-    if candidate.solver == "relaxation":
-        return _relax(operator, request.k, tol)
-    # Levels are taken through A at once where H is A^T A anyway, and where numbers are traced, because then the program
-    # itself must decide. Otherwise A is built only if the digits of H do not suffice (`_with_small_gap`).
-    factored = candidate.factored if operator.is_factored or not request.concrete else None
-    if candidate.solver == "tridiagonal":
-        assert isinstance(operator, EdgeOperator)
-        waves = tridiagonal_modes(operator, candidate.size)
-        found = _Waves(waves, as_array(True, bool))
-        return _levels_of(operator, factored, found, request.k, evolves_density)
-    return _solve(operator, factored, candidate.solver, request.k, candidate.size, tol, evolves_density)
+def _error_parts(tried: Candidate, outcome: Outcome, check: bool) -> dict[str, Array]:
+    """The errors `(k,)` of the levels, in parts: of the eigen-solver, in space, and of the box."""
+    found = outcome.levels
+    dtype = found.errors.dtype
+    seen = single_look(tried.operator, found.values, found.vectors, outcome.left)
+    xp = host_module(found, seen)
+    values, algebra, space, box = (xp.asarray(array) for array in (found.values, found.errors, seen.space, seen.box))
+
+    # The ground level of a process is zero, and what the grid gives for it is an error of the other levels, too. A gap
+    # from the kernel of the partner is no difference of such numbers.
+    evolves_density = tried.request.evolves_density
+    defect = algebra[0] if evolves_density and tried.solver != "relaxation" and not tried.request.grid.absorbs else 0.0
+    from_partner = _is_from_partner(tried, outcome, xp)
+    if not check or xp is not np:
+        space = xp.where(from_partner, 0.0, xp.maximum(space, defect))
+    else:
+        # Both are in the difference of two levels; the ends of the box tell them apart.
+        both = _second_look(tried, values, outcome)
+        both = np.where(from_partner, both, np.maximum(both, defect)) + _unseen(tried, found)
+        box = np.minimum(box, both)
+        space = both - box
+    return {"algebra": as_array(algebra, dtype), "space": as_array(space, dtype), "box": as_array(box, dtype)}
 
 
-class _Waves(NamedTuple):
-    """Approximate modes `(m, *shape)`, and whether the wanted ones have `converged`."""
-
-    waves: Array
-    converged: Array
-
-
-@shape_program
-def _relax(operator: Operator, k: int, tol: Array) -> Outcome:
-    """Complex rates and densities, for a process that is not reversible."""
-    modes = relaxation_modes(operator, k, tol, tol.dtype)
-    values = modes.values
-    same_level = EIGEN.same_level * jnp.abs(values)
-    multiplicities = jnp.sum(jnp.abs(values[:, None] - values) <= same_level, axis=1)
-    found = Levels(
-        values=values,
-        vectors=modes.vectors,
-        residuals=modes.residuals,
-        errors=modes.errors,
-        rounding=jnp.zeros_like(modes.errors),
-        multiplicities=multiplicities,
-    )
-    # The flags belong to real levels: nothing is computed again.
-    no = jnp.zeros((), bool)
-    return Outcome(
-        levels=found,
-        waves=jnp.zeros(0),
-        left=modes.observables,
-        converged=modes.converged,
-        cut=no,
-        imprecise=no,
-        tiny=no,
-    )
+def _splitting(request: ModesRequest, found: Levels) -> tuple[Array, Array] | None:
+    """E_1 - E_0 of a symmetric well on a line and its error, where rounding leaves the difference too few digits."""
+    equation = request.equation
+    if not request.concrete or request.k < 2 or not is_no_flux_line(request.grid):
+        return None
+    if not isinstance(equation, Schrodinger) or callable(equation.diffusion) or np.ndim(equation.diffusion):
+        return None
+    levels, errors = np.asarray(found.values), np.asarray(found.errors)
+    if errors[0] + errors[1] <= EIGEN.gap_digits * (levels[1] - levels[0]):
+        return None
+    gap = tunnel_splitting(equation, request.grid.axes[0], request.t)
+    # What it is to replace must agree with it.
+    if gap is None or not abs(float(gap.gap) - (levels[1] - levels[0])) <= 2 * (errors[0] + errors[1]):
+        return None
+    return gap.gap, as_array(float(gap.gap) * float(gap.error), request.dtype)
 
 
-@shape_program
-def _solve(
-    operator: Operator,
-    factored: Operator | None,
-    solver: str,
-    k: int,
-    size: int,
-    tol: Array,
-    evolves_density: bool,
-) -> Outcome:
-    """Approximate modes by a solver, and levels from them. Only the levels are differentiated."""
-    found = _Waves(*lowest_modes(solver, frozen(operator), k, size, tol))
-    return _outcome(levels(operator, factored, found.waves), found, k, operator, evolves_density)
+def _is_from_partner(tried: Candidate, outcome: Outcome, xp: Any) -> Any:
+    """Which levels `(k,)` come from the kernel of the partner."""
+    levels = len(outcome.levels.values)
+    candidate = tried.solver != "relaxation" and tried.request.evolves_density and is_no_flux_line(tried.request.grid)
+    return (np.arange(levels) == 1) & candidate & xp.asarray(outcome.tiny)
 
 
-@shape_program
-def _levels_of(operator: Operator, factored: Operator | None, found: _Waves, k: int, evolves_density: bool) -> Outcome:
-    """Levels from modes that were found outside a program."""
-    return _outcome(levels(operator, factored, found.waves), found, k, operator, evolves_density)
+def _second_look(tried: Candidate, values: np.ndarray, outcome: Outcome) -> np.ndarray:
+    """The errors `(k,)` of the levels in space and of the box, from two companion grids; NaN where there is none."""
+    spectral = tried.scheme.spectral
+    first_grid = companion(tried.request.grid, spectral)
+    first = _levels_on(tried, first_grid, values)
+    second = _levels_on(tried, companion(first_grid, spectral), values)
+    compare = errors_in_basis if spectral else errors_on_volumes
+    if np.iscomplexobj(values):
+        pairs = (matched(values, first), matched(values, second))
+        missing = miscounted(values, first[: len(values)], pairs[0])
+        return np.maximum(compare(values, *pairs), missing)
+    return compare(values, first, second)
 
 
-@shape_program
-def _again_through_factor(
-    operator: Operator, factored: Operator, found: _Waves, k: int, evolves_density: bool
-) -> Outcome:
-    """Levels from the same modes, now through A."""
-    return _outcome(levels_through_factor(operator, factored, found.waves), found, k, operator, evolves_density)
-
-
-def _outcome(computed: Levels, found: _Waves, k: int, operator: Operator, evolves_density: bool) -> Outcome:
-    """The k wanted of the computed levels, and the flags that decide what happens next."""
-    values = computed.values
-    no = jnp.zeros((), bool)
-    # The k-th level may belong to a cluster of which not all levels were computed.
-    cut = no
-    if k < len(values) < operator.grid.size:
-        cut = values[-1] - values[k - 1] <= EIGEN.same_level * jnp.abs(values[-1])
-    # The digits of the gap, which the levels after it do not need.
-    imprecise = tiny = no
-    if evolves_density and len(values) > 2:
-        imprecise = lacks_digits(values, computed.rounding)
-        if _is_no_flux_line(operator.grid):
-            tiny = jax.lax.stop_gradient(values[1] < CONSTANTS.tiny_gap * values[2])
-    wanted = Levels(*(array[:k] for array in computed))
-    return Outcome(
-        levels=wanted,
-        waves=found.waves,
-        left=None,
-        converged=found.converged,
-        cut=cut,
-        imprecise=imprecise,
-        tiny=tiny,
-    )
-
-
-def _with_small_gap(tried: Candidate, outcome: Outcome) -> Outcome:
-    """The same with a gap that has all its digits: through A where H leaves too few, and on a line from the partner
-    kernel where A leaves too few."""
+def _unseen(tried: Candidate, found: Levels) -> np.ndarray:
+    """The errors `(k,)` of the levels by what lies between the nodes."""
     request = tried.request
-    evolves_density = request.equation.evolves_density
-    if tried.solver == "relaxation" or not evolves_density or request.k < 2:
-        return outcome
-    # Through A. In a traced program `levels` has decided about this already.
-    if request.concrete and bool(outcome.imprecise) and not tried.operator.is_factored:
-        factored = tried.factored
-        if factored is not None:
-            found = _Waves(outcome.waves, outcome.converged)
-            outcome = _again_through_factor(tried.operator, factored, found, request.k, evolves_density)
-
-    # From the partner kernel, which only a line with no-flux boundaries has. Traced programs decide by `outcome.tiny`.
-    if not _is_no_flux_line(request.grid) or (request.concrete and not bool(outcome.tiny)):
-        return outcome
-    if isinstance(tried.operator, EdgeOperator) and request.scheme is not None:
-        # The user chose these finite volumes: the gap and its mode are those of their own chain.
-        return outcome._replace(levels=_lattice_gap(outcome.levels, outcome.tiny, tried.operator))
-    # Where no scheme was given, a small gap is that of the continuum.
-    assert isinstance(request.equation, FokkerPlanck)
-    axis = request.grid.axes[0]
-    samples = sample_line(request.equation, axis, request.t)
-    return outcome._replace(levels=_continuum_gap(outcome.levels, outcome.tiny, samples, axis))
+    real = tried.solver != "relaxation" and request.evolves_density
+    log_sqrt_pi = np.asarray(tried.operator.log_sqrt_pi) if real else None
+    values, modes = np.asarray(found.values), np.asarray(found.vectors)
+    return unseen_in_levels(request.equation, request.grid, float(request.t), values, modes, log_sqrt_pi)
 
 
-@shape_program
-def _lattice_gap(found: Levels, tiny: Array, operator: EdgeOperator) -> Levels:
-    """Levels with the gap of the chain of cells itself, where it is tiny."""
-
-    def replaced() -> Levels:
-        gap = partner_mode(operator)
-        vectors = found.vectors.at[1].set(jax.lax.stop_gradient(gap.mode))
-        return _with_gap(found, gap.gap, gap.error)._replace(vectors=vectors)
-
-    # The kernel is applied only where it is needed.
-    return jax.lax.cond(tiny, replaced, lambda: found)
-
-
-@shape_program
-def _continuum_gap(found: Levels, tiny: Array, samples: Any, axis: Axis) -> Levels:
-    """Levels with the gap of the continuum, where it is tiny."""
-
-    def replaced() -> Levels:
-        gap = sampled_line_gap(samples, axis, found.values.dtype)
-        return _with_gap(found, gap.gap, gap.error)
-
-    return jax.lax.cond(tiny, replaced, lambda: found)
-
-
-def _with_gap(found: Levels, gap: Array, relative_error: Array) -> Levels:
-    """Levels with another value of the second one."""
-    value = gap.astype(found.values.dtype)
-    errors = found.errors.at[1].set(jax.lax.stop_gradient(value * relative_error))
-    return found._replace(values=found.values.at[1].set(value), errors=errors)
-
-
-def _is_no_flux_line(grid: Grid) -> bool:
-    """Whether the partner kernel exists: it belongs to a chain between two ends."""
-    return grid.ndim == 1 and grid.axes[0].boundary == "no_flux"
+def _levels_on(tried: Candidate, grid: Grid, values: np.ndarray) -> np.ndarray:
+    """The levels on another grid, as many as `values` and some more for complex ones; NaN where there are none."""
+    k = len(values)
+    wanted = k + CONSTANTS.spare_rates if np.iscomplexobj(values) else k
+    found = np.full(wanted, np.nan, values.dtype)
+    other = candidate_on(tried, grid, wanted)
+    # Functions need not be finite, nor a diffusion positive, beyond the box that the user gave.
+    samples = other.request.sampled.samples(other.scheme, other.request.t)
+    finite = all(bool(np.all(np.isfinite(np.asarray(array)))) for array in jax.tree.leaves(samples))
+    if not finite or not all(bool(np.all(np.asarray(diffusion) > 0)) for diffusion in samples.diffusion):
+        return found
+    try:
+        outcome = with_small_gap(other, run_candidate(other))
+    except (NumericalFailure, np.linalg.LinAlgError):
+        return found
+    if bool(outcome.converged):
+        levels = np.asarray(outcome.levels.values)
+        found[: len(levels)] = levels
+    return found
 
 
 def _absolute(values: Any) -> Any:
@@ -336,6 +348,8 @@ def _finer(axis: Axis, spectral: bool) -> Axis:
     finer = axis.refine(CONSTANTS.refinement_spectral if spectral else CONSTANTS.refinement_volumes)
     if not axis.unbounded:
         return finer
-    # A wider box with as many more nodes: the spacing is that of `finer`.
+    # A wider box with as many more nodes: the spacing is that of `finer`. It is moved by a part of a cell, so that its
+    # nodes lie at other places.
     margin = (CONSTANTS.widening - 1) / 2 * axis.length
-    return Line(axis.lower - margin, axis.upper + margin, round(finer.n * CONSTANTS.widening))
+    shift = PLAN.companion_shift * finer.unit
+    return Line(axis.lower - margin + shift, axis.upper + margin + shift, round(finer.n * CONSTANTS.widening))

@@ -22,10 +22,12 @@ class Spectrum(Result):
       not reversible, conjugate pairs side by side
     - `vectors` `(k, *shape)`: modes of H, of unit norm in the grid's weights; densities (right modes of L, the first
       of mass 1) for a process that is not reversible
-    - `residuals` `(k,)`: |H psi - E psi|; `errors` `(k,)`: a bound on the error of each value as a level of this grid
+    - `residuals` `(k,)`: |H psi - E psi|
+    - `errors` `(k,)`: the estimated whole error of each value, the sum of its parts; NaN where it is not known
+    - `error_parts`: "algebra" `(k,)`, a bound on the error of each value as a level of this grid, "space" and "box"
     - `multiplicities` `(k,)`: how many levels agree with each to one part in a million, counted beyond the k-th
-    - `space_errors` `(k,)`: the estimated error of the grid, with `refine` or on a fitted grid, else None
-    - `gap`: E_1 - E_0, or the real part of the slowest rate; `poincare`: the Poincaré constant D / gap
+    - `space_errors` `(k,)`: the estimated error of the grid alone, with `refine` or on a fitted grid, else None
+    - `gap`: E_1 - E_0, or the real part of the slowest rate, and `gap_error`; `poincare`: the Poincaré constant D / gap
     - `timescales` `(k - 1,)`, `observables` `(k, *shape)`, `stationary` `(*shape)`: of processes
     - `stats`: the scheme, the method and a fitted grid in sentences; `decisions`: pairs of a name and the `Decision`
     """
@@ -34,9 +36,11 @@ class Spectrum(Result):
     vectors: Array
     residuals: Array
     errors: Array
+    error_parts: dict[str, Array]
     multiplicities: Array
     left: Array | None
     space_errors: Array | None
+    splitting: tuple[Array, Array] | None  # E_1 - E_0 and its error, where it has more digits than the two levels
     equation: Equation
     grid: Grid = eqx.field(static=True)
     decisions: tuple[tuple[str, Decision], ...] = eqx.field(static=True)
@@ -46,10 +50,26 @@ class Spectrum(Result):
         """E_1 - E_0, a scalar. **Raises** `ValueError` if fewer than two levels were computed."""
         if len(self.values) < 2:
             raise_value_error("k", len(self.values), "a gap needs two levels", "Ask for k=2 or more.")
+        if self.splitting is not None:
+            return self.splitting[0]
         values = self._real_values
         # The lowest level of a process that keeps its mass is zero: a difference would only add its rounding.
         lowest_is_zero = self.equation.evolves_density and not self._absorbs
         return as_array(values[1] if lowest_is_zero else values[1] - values[0], values.dtype)
+
+    @property
+    def gap_error(self) -> Array:
+        """The estimated error of the gap, a scalar. Two levels that differ by less than it may be one.
+
+        **Raises** as `gap`.
+        """
+        gap = self.gap
+        if self.splitting is not None:
+            return self.splitting[1]
+        xp = host_module(self.errors)
+        errors = xp.asarray(self.errors)
+        lowest_is_zero = self.equation.evolves_density and not self._absorbs
+        return as_array(errors[1] if lowest_is_zero else errors[0] + errors[1], gap.dtype)
 
     @property
     def poincare(self) -> Array:

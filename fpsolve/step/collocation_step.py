@@ -18,12 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..operator import OperatorPath
 from ..propagate.base import Picture
 from .conjugate_residuals import Statistics, solve
 from .constants import CONSTANTS
 from .frame import Frame, apply_matrix, from_frame, keep_lowest, kinetic_matrices, separable_frame, to_frame
-from .gauss_rules import Pair, lagrange, pair, tables
-from .moving_wave import amplification, log_sqrt_gibbs, moving_potential_term
+from .gauss_rules import Pair, lagrange, other_rule, pair, tables
+from .moving_wave import amplification, log_sqrt_gibbs, moving_potential_term, wave_measure
 from .problem import Problem
 from .ranks import truncation_error
 
@@ -98,6 +99,7 @@ def collocation_step(
     # The potential term at the points of the coarser rule, of the finer rule, and in the middle of the step.
     offsets = jnp.asarray(np.append(rules.points, 0.5), dtype)
     potential_terms = jax.vmap(lambda t: moving_potential_term(problem, t, dtype))(now.t + length * offsets)
+    integral = jnp.tensordot(jnp.asarray(rules.weights, dtype), potential_terms[count:-1], 1) * length
     potential_terms = _lowered_where_absent(potential_terms, now.fine, residual_tol)
 
     # E from the middle of the step, and W = V + d_t log sqrt(pi) - sum_i v_i at the points of both rules.
@@ -138,6 +140,10 @@ def collocation_step(
             problem, whole, ranks, now.fine, solutions.end[1], coupling[1, -1], now.t + length, length
         )
 
+    # Outside of transformations a dense sampling in time has set the ends of steps (`breakpoints.py`).
+    if traced:
+        missed = missed + _quadrature_error(problem, now, solutions.end[1], integral, length)
+
     # E was taken relative to its lowest level, and sqrt(pi) without its constant: both factors are restored here.
     decay = jnp.exp(-rotation * length * frame.lowest)
     if problem.picture is Picture.GIBBS_WAVE:
@@ -167,6 +173,34 @@ def _lowered_where_absent(potential_terms: Array, field: Array, residual_tol: Ar
     space = tuple(range(1, potential_terms.ndim))
     highest = jnp.max(jnp.where(present, potential_terms, -jnp.inf), space, keepdims=True)
     return jnp.minimum(potential_terms, highest)
+
+
+def _quadrature_error(problem: Problem, now: StepperState, end: Array, integral: Array, length: Array) -> Array:
+    """The relative L1 error that the potential term's integral over a step makes, `integral` by the finer rule
+    `(*shape)`: its distance from the integral by a rule at other points.
+
+    Both solutions may miss a pulse between their points, or a jump of sqrt(pi), which they take from its derivative. A
+    wave `end` whose potential term is wrong by delta dt is wrong by the factor exp(-delta dt).
+    """
+    dtype = now.fine.real.dtype
+    points, weights = other_rule(CONSTANTS.check_points)
+    path = problem.operator
+    assert isinstance(path, OperatorPath)
+
+    def potential_term(t: Array) -> Array:
+        values = path.samples(t).potential_term
+        assert values is not None, "a wave has a potential term"
+        return values.astype(dtype)
+
+    values = jax.vmap(potential_term)(now.t + length * jnp.asarray(points, dtype))
+    wrong = integral - length * jnp.tensordot(jnp.asarray(weights, dtype), values, 1)
+    mass = wave_measure(problem, now.t + length, dtype) * jnp.abs(end)
+    mass = mass / jnp.sum(mass)
+    if problem.picture is Picture.GIBBS_WAVE:
+        wrong = wrong - (log_sqrt_gibbs(problem, now.t + length, dtype) - log_sqrt_gibbs(problem, now.t, dtype))
+        # The same factor everywhere has no effect, since the mass is restored.
+        wrong = wrong - jnp.sum(mass * wrong)
+    return jax.lax.stop_gradient(jnp.sum(mass * jnp.abs(wrong)))
 
 
 def _predicted(rules: Pair, now: StepperState, length: Array) -> Array:

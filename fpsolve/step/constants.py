@@ -20,6 +20,9 @@ class StepConstants:
     points_double: int = 7
     # The same in float32, where rounding hides higher orders: a free choice
     points_single: int = 5
+    # Points of the rule that the integral of the potential term over a step is compared with. They are even in number,
+    # so that they share no point with the finer solution, and lie closer than its points: a free choice
+    check_points: int = 12
     # Conjugate-residual iterations, one product with H each, before a step counts as failed: a free choice
     max_iterations: int = 100
     # Part of a step's tolerance that the iteration of the coarser solution may leave as its residual: a free choice
@@ -127,8 +130,10 @@ class StepConstants:
     quick_compile_points: int = 512
     # Output times from which on the intervals between them are expected to be short: a free choice
     many_times: int = 64
-    # Steps that a short interval is predicted to take: a free choice
+    # Steps that a short interval is predicted to take; those of one under a transformation, too: a free choice
     few_steps: int = 4
+    # Midpoint steps, of the finest level, in a short interval under a transformation: a free choice
+    few_midpoint_steps: int = 32
 
     # Times: breakpoints and the parts of a timeline.
 
@@ -143,10 +148,45 @@ class StepConstants:
 
     # The search for breakpoints.
 
-    # Intervals of the first sampling in time. A pulse that is shorter can be missed: a free choice
-    time_samples: int = 512
-    # Parts that an interval with a candidate is cut into, again and again: a free choice
-    cuts: int = 16
+    # Times at which every interval is sampled; the number of intervals between them, 8191, is prime, so that few
+    # periods are multiples of their distance. What is shorter can be missed: a free choice
+    samples: int = 8192
+    # Times in shorter pieces, and in the search for a jump: a free choice
+    few_samples: int = 512
+    # Pieces longer than this part of the longest interval are sampled in full: a free choice
+    long_piece: float = 1 / 16
+    # Places on each axis at which functions are sampled: a free choice
+    places_per_axis: int = 16
+    # Intervals from which on each is sampled at fewer places, several intervals at once: a free choice
+    many_intervals: int = 8
+    screened_at_once: int = 16  # a free choice: 6 MiB at six places
+    few_places: int = 6  # a free choice, for each axis
+    # Chebyshev nodes whose interpolant must have the values at all samples, as many as the terms of the expansions in
+    # time, so that what is resolved here can be expanded: derived
+    nodes: int = 32
+    # Parts in which an interval is sampled; it divides the number of samples and nodes: a free choice
+    sampling_chunks: int = 8
+    # Samples whose weighted sum is compared with that of the interpolant: a free choice
+    block: int = 16
+    # Largest deviation of the interpolant, relative to the range of a function at a place, as a part of `tol`
+    deviation_fraction: float = 1e-2  # a free choice
+    # The same, at least: the deviation of a smooth function is near rounding: a free choice
+    least_deviation: float = 1e-10
+    # Where a piece is cut: no simple fraction, so that the pieces of a periodic function are no multiples of its period
+    cut_fraction: float = 0.47943  # a free choice
+    # Pieces that are shorter than this part of the run are not cut: a free choice
+    shortest_piece: float = 1e-10
+    # Samplings of pieces at most, about 0.4 ms each: a free choice
+    max_looks: int = 8192
+    # Factors by which the deviation falls in two cuts at a jump of a second derivative, 4^2, with room for one of a
+    # third and for scatter: derived, the room a free choice
+    weak_fall: tuple[float, float] = (6.0, 100.0)
+    # The deviation, relative to the range, below which such a jump is left to the error control: a free choice
+    weak_deviation: float = 1e-3
+    # Edges that are looked for between two neighbouring samples, at most: 2^4: a free choice
+    max_edges_within: int = 4
+    # Deviation of a smooth function, relative to its range, in a piece that magnifies one sample: a free choice
+    smooth_deviation: float = 1e-6
     # Neighbours on either side that a second difference is compared with: a free choice
     neighbours: int = 6
     # How many times larger than its neighbours a second difference must be: a free choice
@@ -155,17 +195,6 @@ class StepConstants:
     max_candidates: int = 64
     # Units of rounding of the largest value below which a second difference is noise: a free choice
     noise_units: float = 256.0
-    # Breakpoints nearer than this part of the run are one: a free choice
-    same_breakpoint: float = 1e-9
-    # Cuts from which on a function may be found to be smooth: a free choice
-    levels_before_smooth: int = 2
-    # Cuts from which on a difference that falls to rounding marks a kink: a free choice
-    levels_before_kink: int = 3
-    # Second differences of a smooth function fall by `cuts`^2 from one cut to the next, those at a kink by `cuts`; the
-    # test stands between, at `cuts`^1.5 with some slack: derived, the slack a free choice
-    smooth_slack: float = 3.0
-    # First differences of a smooth function fall by `cuts` a cut, those at a jump do not: a free choice
-    jump_decay: float = 0.5
 
     # Two pictures of one evolution (`fp.correspondence`).
 

@@ -79,6 +79,7 @@ class Pair(NamedTuple):
     The rule of n - 1 points holds its last point twice, with weight zero for the second.
 
     - `points` `(2, n)`
+    - `weights` `(n,)`: of the second rule
     - `widths` `(2, w)`: the different lengths of the intervals between 0, the points and 1, filled up with zeros
     - `which` `(2, n + 1)`: the index of each interval in `widths`
     - `powers` `(2, n + 1, n, n)`: width times j! times the coefficient of u^j of l_i on each interval
@@ -86,6 +87,7 @@ class Pair(NamedTuple):
     """
 
     points: np.ndarray
+    weights: np.ndarray
     widths: np.ndarray
     which: np.ndarray
     powers: np.ndarray
@@ -102,11 +104,19 @@ def pair(n: int) -> Pair:
     longest = max(len(rule.widths) for rule in rules)
     return Pair(
         points=points,
+        weights=np.polynomial.legendre.leggauss(n)[1] / 2,
         widths=np.stack([np.append(rule.widths, np.zeros(longest - len(rule.widths))) for rule in rules]),
         which=np.stack([rule.which for rule in rules]),
         powers=np.stack([rule.powers for rule in rules]),
         onward=np.append(np.asarray(lagrange(coarse, fine)), np.zeros((n, 1)), 1),
     )
+
+
+@functools.lru_cache(maxsize=16)
+def other_rule(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points `(n,)` and weights `(n,)` of the Gauss rule on [0, 1], whose points are others than those of a `Pair`."""
+    points, weights = np.polynomial.legendre.leggauss(n)
+    return (points + 1) / 2, weights / 2
 
 
 class _Intervals(NamedTuple):

@@ -101,16 +101,19 @@ def integrate_interval(
 
 
 def integrate_interval_evenly(
-    method: Magnus, problem: Problem, field: Array, start: Any, end: Any, tol: Any
+    method: Magnus, problem: Problem, field: Array, start: Any, end: Any, tol: Any, is_short: bool = False
 ) -> EvenResult:
     """Integrate one interval in a number of steps that is known beforehand: what can be traced.
 
-    The breakpoints may be traced, so there is one stretch for each of them and one more; those outside of the interval
+    `is_short` says that the interval is one of many, which take fewer steps if `method` does not give their number. The
+    breakpoints may be traced, so there is one stretch for each of them and one more; those outside of the interval
     have length 0.
     """
     calls = jnp.zeros((), field.real.dtype)
     error = jnp.zeros((), field.real.dtype)
     now = start
+    by_collocation = CONSTANTS.few_steps if is_short else CONSTANTS.traced_collocation_steps
+    by_midpoints = CONSTANTS.few_midpoint_steps if is_short else CONSTANTS.traced_midpoint_steps
     for k in range(len(method.breakpoints) + 1):
         last = k == len(method.breakpoints)
         before, after = (end, end) if last else beside_breakpoint(method.breakpoints[k].astype(start.dtype))
@@ -119,13 +122,13 @@ def integrate_interval_evenly(
         after = jnp.clip(after, now, end)
         # Without extrapolation the invariants of the exponential are wanted, which collocation does not keep.
         if problem.collocated and method.extrapolate:
-            steps = method.steps or CONSTANTS.traced_collocation_steps
-            done = integrate_fixed(problem, field, now, before, steps, tol)
+            done = integrate_fixed(problem, field, now, before, method.steps or by_collocation, tol)
             field = done.fine
             calls = calls + done.calls
             error = error + done.error
         else:
-            taken = extrapolate(method, problem, field, now, before, fixed_levels(method.steps), None)
+            levels = fixed_levels(method.steps or by_midpoints)
+            taken = extrapolate(method, problem, field, now, before, levels, None)
             field = taken.field
             calls = calls + taken.calls
             error = error + taken.error

@@ -26,7 +26,7 @@ class Magnus(eqx.Module):
 
     - `steps`: number of steps between two output times (at the finest level, for midpoints). None chooses it from
       `tol`; under `jit`, `vmap` and `grad`, where no error estimate can be examined, it is then 24 for collocation and
-      128 for midpoints, and the error is reported
+      128 for midpoints, with 64 output times or more 4 and 32, and the error is reported
     - `exponential`: the method for a midpoint step, whose operator is constant
     - `breakpoints`: times at which U or f jumps or has a kink. No step crosses one. Outside transformations, those that
       a fine sampling in time shows are found without being given
@@ -105,3 +105,12 @@ class Magnus(eqx.Module):
     def with_breakpoints(self, breakpoints: Any) -> "Magnus":
         """The same options with other breakpoints `(B,)`, ascending."""
         return eqx.tree_at(lambda m: m.breakpoints, self, as_array(breakpoints))
+
+    def also_breakpoints(self, breakpoints: Array) -> "Magnus":
+        """The same options with more breakpoints `(B,)`."""
+        if len(breakpoints) == 0:
+            return self
+        xp = host_module(self.breakpoints, breakpoints)
+        both = xp.concatenate([xp.asarray(self.breakpoints), xp.asarray(breakpoints)])
+        # On the host a time that both hold counts once; traced times, of which there must be a fixed number, twice.
+        return self.with_breakpoints(np.unique(both) if xp is np else xp.sort(both))

@@ -141,10 +141,9 @@ def adaptive_levels(first: int) -> list[int]:
     return [first * 2**level for level in range(CONSTANTS.max_levels)]
 
 
-def fixed_levels(steps: int | None) -> list[int]:
+def fixed_levels(steps: int) -> list[int]:
     """Three levels, of which the finest has `steps`: two for the result, and the first to estimate its error."""
-    finest = steps or CONSTANTS.traced_midpoint_steps
-    return [max(1, finest // 4), max(2, finest // 2), finest]
+    return [max(1, steps // 4), max(2, steps // 2), steps]
 
 
 _fixed_steps = compiled(fixed_steps)

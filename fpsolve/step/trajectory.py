@@ -341,10 +341,11 @@ class _Row(NamedTuple):
 def run_moving(problem: Problem, method: Magnus, field: Array, times: Array, tol: float) -> Trajectory:
     """A moving operator under `jit`, `vmap` or `grad`: a fixed number of steps for each interval."""
     dtype = field.real.dtype
+    is_short = len(times) >= CONSTANTS.many_times
 
     def interval(carry: tuple[Array, Array], later: Array) -> tuple[tuple[Array, Array], _Row]:
         state, now = carry
-        taken = integrate_interval_evenly(method, problem, state, now, later, tol)
+        taken = integrate_interval_evenly(method, problem, state, now, later, tol, is_short)
         aliasing_error = boundary_aliasing_error(problem, taken.field, later)
         value = problem.to_field(taken.field, later)
         return (taken.field, later), _Row(value, taken.calls, taken.error, aliasing_error)

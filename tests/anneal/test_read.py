@@ -202,14 +202,16 @@ def compiled() -> Any:
 
 
 def test_a_second_path_compiles_small_programs_only(compiled: list[str]) -> None:
-    """The same formula with other numbers compiles nothing; another formula a sampling program or two."""
+    """The same formula with other numbers compiles nothing; another formula three sampling programs at most."""
     along(fp.Mix(fp.Harmonic(2.0, -1.0), fp.Harmonic(1.0, 1.0)), grid=GRID, tol=1e-6)
+    # A schedule asks for another tolerance, and with it for more lambdas.
+    schedule.optimal(fp.Mix(fp.Harmonic(2.0, -1.0), fp.Harmonic(1.0, 1.0)), 5.0, grid=GRID)
     before = len(compiled)
     along(fp.Mix(fp.Harmonic(1.8, -0.9), fp.Harmonic(1.1, 1.1)), grid=GRID, tol=1e-6)
     schedule.optimal(fp.Mix(fp.Harmonic(1.7, -0.9), fp.Harmonic(1.1, 1.1)), 5.0, grid=GRID)
     assert len(compiled) == before
     along(lambda lam: lambda x: jnp.cosh(x[0] - lam), grid=GRID, tol=1e-6)
-    assert len(compiled) - before <= 2
+    assert len(compiled) - before <= 3
 
 
 def test_a_second_transport_compiles_small_programs_only(compiled: list[str]) -> None:

@@ -274,3 +274,16 @@ PATH = Mix(Harmonic(), Quartic())
 def test_refusals(make, words):
     with pytest.raises(ValueError, match="(?s)" + words):
         make()
+
+
+@pytest.mark.parametrize("length", [1e-9, 1.0, 1e9])
+def test_paths_in_any_unit_of_length_meet_and_are_continuous(length):
+    def well(stiffness, offset=0.0):
+        return lambda x: stiffness * ((x[0] / length) ** 2 - 1) ** 2 + offset
+
+    path = concatenate(Mix(well(1.0), well(2.0, 3.0)), Mix(well(2.0), well(5.0)))
+    x = jnp.array([0.7 * length])
+    # The constant 3 between the parts is removed, with no more than the rounding of a number of size one.
+    np.testing.assert_allclose(path(0.5 + 1e-13)(x), path(0.5 - 1e-13)(x), rtol=1e-9)
+    with pytest.raises(ValueError, match="one constant"):
+        concatenate(Mix(well(1.0), well(2.0)), Mix(well(3.0), well(5.0)))

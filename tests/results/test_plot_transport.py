@@ -48,6 +48,7 @@ def dragged(d: int, count: int = 11, bound: float | None = 1.2) -> fp.Transport:
         work=zero,
         free_energy=zero,
         entropy=zero,
+        number_errors={},
         bounds=Bounds({"T16 (Bakry-Émery)": rows}, rows, why),
         equation=equation,
         solution=SimpleNamespace(error=zero, result="successful"),

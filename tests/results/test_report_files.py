@@ -73,7 +73,7 @@ def test_a_record_answers_like_its_solution(solution: fp.Solution, tmp_path: Pat
     assert np.array_equal(record.times, solution.times) and np.array_equal(record.values, solution.values)
     assert {name: values.shape for name, values in record.observables.items()} == {"x": (3, 2), "left": (3,)}
     assert record.header["fpsolve"] == fp.__version__
-    assert record.header["result"] == "successful"
+    assert record.header["result"] == solution.result
     assert record.header["scheme"] == solution.stats["scheme"]
     assert "FokkerPlanck" in record.header["equation"]
     with pytest.raises(ValueError, match=r"name = 'wave': a Solution has the arrays times"):
@@ -166,7 +166,7 @@ def test_damaged_and_foreign_files_are_refused(fault: str, solution: fp.Solution
 
 
 def test_other_endings_and_other_things_are_refused(solution: fp.Solution, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"path = '.*': it must end in \.npz or \.nc"):
+    with pytest.raises(ValueError, match=r"path = '.*: it must end in \.npz or \.nc"):
         solution.save(tmp_path / "a.csv")
     with pytest.raises(ValueError, match=r"it must be a result of fpsolve"):
         save(3.0, tmp_path / "a.npz")

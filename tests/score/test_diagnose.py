@@ -66,3 +66,11 @@ def test_bad_input_is_refused(change: dict, words: str) -> None:
 def test_pictures_are_drawn() -> None:
     found = diagnose(lambda x: x - x**3, jax.random.normal(KEY, (300, 1)), key=KEY, show=False)
     assert len(found.plot().axes) == 2 and len(found.reconstruction.plot().axes) == 2
+
+
+def test_no_floor_is_above_what_a_distance_can_be() -> None:
+    samples = draw(fp.GaussianMixture([[0.0]], 1.0), 200, KEY)
+    grid = fp.Grid(fp.Line(-5.0, 15.0, 96))
+    found = diagnose(lambda x: 9.0 - x, samples, key=KEY, exact=lambda x: -x, grid=grid, show=False)
+    assert float(found.floor) == 1.0 and float(found.bound) == 1.0
+    assert "floor            1: at ε² = 81" in str(found)

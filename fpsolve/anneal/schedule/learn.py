@@ -161,6 +161,7 @@ def final_kl(path: Any, grid: Any, diffusion: Any, schedule: Schedule, method: M
         method=method,
         tol=CONSTANTS.learn_tol,
         throw=False,
+        check=False,
     )
     return _last_kl(run.values, log_gibbs_at(equation, grid, schedule.total[None]), grid)
 

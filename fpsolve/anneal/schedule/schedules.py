@@ -22,7 +22,7 @@ from ...core.arrays import as_array
 from ...core.checks import check_choice, check_integer, raise_value_error
 from ...core.types import Count
 from ...grid import Grid
-from ..along import Along, along, interpolation_tol
+from ..along import Along, compute_along, interpolation_tol
 from ..constants import CONSTANTS
 from .monotone import Bernstein, Schedule, Tabulated, check_total, hermite
 
@@ -112,7 +112,7 @@ def optimal(path: Any, total: Any, *, grid: Grid | None = None, diffusion: Any =
             from ..grid_for_path import path_grid
 
             grid = path_grid(path, diffusion, CONSTANTS.schedule_path_tol)
-        path = along(path, grid=grid, diffusion=diffusion, tol=interpolation_tol(grid))
+        path = compute_along(path, grid, diffusion, interpolation_tol(grid))
     if not path.solved and cost in COSTS_WITH_INVERSE:
         raise_value_error("cost", cost, "it was not computed: the Along is of costs=False", "Use along(costs=True).")
     return schedule_of_cost(cost, total, path)

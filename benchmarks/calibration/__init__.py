@@ -1,0 +1,1 @@
+"""Random problems with independent references, for `effectivity.py`. The references use numpy and scipy alone."""

@@ -1,0 +1,104 @@
+"""The errors of the gap and the costs along a path.
+
+A second look solves on two companions of the grid, at lambdas between those of the interpolation: it sees the error in
+space, that of the box, and that of the interpolation. What is compared, and how an error follows from three values, is
+the same as for levels (`solve.level_errors`).
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..plan.constants import CONSTANTS as PLAN
+from ..solve.level_errors import errors_in_basis, errors_on_volumes
+from .constants import CONSTANTS
+from .panels import Panels
+from .path_solver import PathSolver, Solved
+from .rates import Rates, rates_of
+
+
+class Computed(NamedTuple):
+    """The interpolated table of a path, the lambdas `(M,)` that it was computed at, what one run shows of the errors
+    there, relative, `(M,)`, and the solver.
+
+    - `algebra`: of the algebra, and of the extrapolation of chains
+    - `seen`: in space and of the box
+    - `tol`: of the interpolation
+    """
+
+    panels: Panels
+    lambdas: np.ndarray
+    algebra: np.ndarray
+    seen: np.ndarray
+    tol: float
+    solver: PathSolver
+
+
+def table_of(found: Solved, solves: bool) -> np.ndarray:
+    """The table to interpolate, `(R, M)`: the gap, the level above it, drive, score_drive and, with `solves`, length
+    and exact."""
+    rows = [found.gap, found.second, found.costs.drive, found.costs.score_drive]
+    if solves:
+        rows += [found.costs.length, found.costs.exact]
+    return np.stack(rows)
+
+
+def single_look(computed: Computed) -> Rates:
+    """The errors `(M,)` that one run shows, in units of the rates: a rough guide."""
+    relative = computed.algebra + computed.seen + computed.tol
+    return _named(relative * _values(computed.panels, computed.lambdas))
+
+
+def second_look(computed: Computed) -> Rates:
+    """The whole errors `(M,)` at the lambdas of the interpolation, in units of the rates; NaN where they are not known.
+
+    **Cost**: twice that of the table, or less.
+    """
+    lambdas, solver = computed.lambdas, computed.solver
+    widths = np.diff(lambdas)
+    # A shorter interval is a breakpoint of the path, where a function may have two values.
+    wide = widths > CONSTANTS.min_feature
+    places = (lambdas[:-1] + PLAN.companion_shift * widths)[wide]
+    values = _values(computed.panels, places)
+    first = solver.companion()
+    others = [_companion_values(other, places) for other in (first, first.companion())]
+    compare = errors_in_basis if solver.spectral else errors_on_volumes
+    # A new first axis, which is that of the levels: here each number is compared by itself.
+    between = compare(values[None], *(other[None] for other in others))[0]
+
+    # At each lambda the larger one of the errors on its two sides.
+    after = np.searchsorted(places, lambdas)
+    sides = [between[:, np.clip(index, 0, len(places) - 1)] for index in (after - 1, after)]
+    own = computed.algebra * _values(computed.panels, lambdas)
+    return _named(np.maximum(*sides) + own)
+
+
+def largest_error(values: Any, errors: Rates) -> float:
+    """The largest error: that of a gap is relative to itself, that of a cost to the largest one on the path; NaN where
+    one is not known."""
+    worst = [np.max(errors.gap / values.gap)]
+    for value, error in zip(values[1:], errors[1:], strict=True):
+        if error is not None:
+            worst.append(np.max(error) / max(np.max(value), np.finfo(float).tiny))
+    return float(np.max(worst))
+
+
+def _values(panels: Panels, lambdas: np.ndarray) -> np.ndarray:
+    """The rates at concrete lambdas, `(R, M)`."""
+    return _stacked(rates_of(panels.evaluate(lambdas)[0]))
+
+
+def _companion_values(solver: PathSolver, lambdas: np.ndarray) -> np.ndarray:
+    """The rates on another grid, `(R, M)`; NaN where there are none."""
+    found = solver.solve_if_possible(lambdas)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a gap may be zero there
+        values = _stacked(rates_of(table_of(found, solver.solves)))
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _stacked(rates: Rates) -> np.ndarray:
+    return np.stack([rate for rate in rates if rate is not None])
+
+
+def _named(errors: np.ndarray) -> Rates:
+    return Rates(*errors, *[None] * (len(Rates._fields) - len(errors)))

@@ -1,0 +1,71 @@
+"""When the wave of a density that starts wider than sqrt(pi) may take its place: the same rule as in `propagate.dense`.
+
+Rounding of exp(tL) grows as eps |L| t; that of the wave psi = p / sqrt(pi) is eps |psi|, and its levels keep their
+digits over any time. While p narrows towards pi the second one falls.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..grid import Axis, Grid
+from ..operator.aliasing import aliasing_error, short_wave_damping
+from ..operator.clipping import clip_tails
+from ..operator.constants import CONSTANTS as OPERATOR
+from ..plan.constants import CONSTANTS as PLAN
+from ..propagate.constants import CONSTANTS as PROPAGATE
+
+
+class RelaxedWave(NamedTuple):
+    """A wave `(n,)` at a time after the start, and the difference in L1 from the density at later times above which it
+    is not confirmed."""
+
+    time: float
+    wave: np.ndarray
+    confirmed_below: float
+
+
+def relaxed_wave(
+    generator: np.ndarray,
+    initial: np.ndarray,
+    axis: Axis,
+    log_sqrt_pi: np.ndarray,
+    diffusion: float,
+    times: np.ndarray,
+    tol: float,
+) -> RelaxedWave | None:
+    """The wave of a density at the time at which it errs least, by doubling; None where the density itself errs less up
+    to the last of `times`.
+
+    **Arguments**: the `generator` `(n, n)` and the `initial` density `(n,)` on an axis, log sqrt(pi) `(n,)`, and the
+    least `diffusion`. **Cost**: one product of matrices for each doubling.
+    """
+    import scipy.linalg  # here, so that `import fpsolve` stays quick
+
+    norm = float(np.linalg.norm(generator, 1))
+    epsilon = np.finfo(float).eps
+    fraction = OPERATOR.clipping_tol_fraction * tol
+    enough = PROPAGATE.relaxed_fraction * tol
+    # A density that keeps its digits up to the last time is left alone.
+    if epsilon * norm * times[-1] < enough:
+        return None
+    # A basis in which the drift jumps at the ends of the box lets densities grow over a long time.
+    of_rounding = epsilon * norm * times[-1] + PROPAGATE.density_over_wave * tol
+    best, best_error = None, of_rounding
+    time = 1 / norm
+    exponential = scipy.linalg.expm(time * generator)
+    # Beyond the time at which rounding of the density alone is as large as the best error, nothing is gained.
+    while epsilon * norm * time < best_error and best_error > enough and time < times[-1]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            wave = clip_tails(exponential @ initial, log_sqrt_pi, axis.weights, fraction, np)
+            size = float(np.sqrt(axis.weights @ wave**2))
+            damping = short_wave_damping(diffusion, axis, float(times[times > time][0] - time), np)
+            of_wave, of_density = aliasing_error(Grid(axis), wave, np.exp(log_sqrt_pi), [damping], np)
+            # What the density has of it is no error of the wave.
+            aliasing = float(np.maximum(of_wave - OPERATOR.aliasing_excess * of_density, 0))
+        error = epsilon * (norm * time + PLAN.wave_rounding_units * size) + aliasing
+        # Written so that a wave that is not finite is no improvement.
+        if error < best_error:
+            best, best_error = RelaxedWave(time, wave, max(error, of_rounding)), error
+        time, exponential = 2 * time, exponential @ exponential
+    return best

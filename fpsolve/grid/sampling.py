@@ -1,0 +1,35 @@
+"""Functions of a point, evaluated at many points."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+
+def product_points(nodes: tuple[Array, ...]) -> Array:
+    """All points of a tensor product of positions, `(*shape, d)`."""
+    return jnp.stack(jnp.meshgrid(*nodes, indexing="ij"), axis=-1)
+
+
+def sample_product(f: Callable[[Array], Any], positions: tuple[Array, ...]) -> Array:
+    """`f` at all points of a tensor product of positions: `(*shape, ...)`.
+
+    The coordinates remain separate arguments, one `vmap` for each. An expression of one coordinate is then computed n_i
+    times, and not once for every point of the grid.
+    """
+    d = len(positions)
+
+    def evaluate(*coordinates: Array) -> Array:
+        return jnp.asarray(f(jnp.stack(coordinates)))
+
+    for i in reversed(range(d)):
+        evaluate = jax.vmap(evaluate, in_axes=tuple(0 if j == i else None for j in range(d)))
+    return evaluate(*positions)
+
+
+def sample(f: Callable[[Array], Any], points: Array) -> Array:
+    """`f` at points `(*shape, d)`: `(*shape, ...)`."""
+    flat = jax.vmap(lambda x: jnp.asarray(f(x)))(points.reshape(-1, points.shape[-1]))
+    return flat.reshape(*points.shape[:-1], *flat.shape[1:])

@@ -1,0 +1,144 @@
+"""The error in space as far as one run shows it: for transformations of JAX, and where no second run is wanted.
+
+    space   in a basis: the share of the shortest waves at each output time, and the rate at which the Gibbs density is
+            lost, times t; on finite volumes: |p_{i-1} - 2 p_i + p_{i+1}| in L1, which bounds an error of second order
+    box     what lies beyond the ends of each line, by the decay of the state towards them
+    start   the share of the shortest waves in the initial state, damped by diffusion until t
+
+Everything is computed from arrays that the run holds, so that it works inside `jit`, `vmap` and `grad`. Two runs on
+different grids say more (`solve.second_look`).
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..core.arrays import real_dtype
+from ..core.program import quick_program
+from ..equation import divide_by_sqrt_pi
+from ..grid import Grid
+from ..operator import Operator, OperatorPath
+from ..operator.aliasing import short_wave_damping, short_wave_fraction
+from ..operator.clipping import clip_tails
+from ..operator.constants import CONSTANTS as OPERATOR
+from ..propagate import Picture
+from .constants import CONSTANTS
+from .error_parts import ErrorParts
+from .plan import Outcome, Plan
+from .resolution import gibbs_leak
+
+
+def single_look(plan: Plan, outcome: Outcome) -> ErrorParts:
+    """The parts of the error of a run that the run itself shows, without derivatives."""
+    operator = plan.problem.operator
+    # A moving problem is represented by its operator at t = 0: its diffusion and its scheme do not change.
+    samples = plan.request.sampled.samples(plan.scheme)
+    units = plan.request.sampled.units
+    diffusion = [jnp.min(jnp.asarray(d)) / unit**2 for d, unit in zip(samples.diffusion, units, strict=True)]
+    static = None if isinstance(operator, OperatorPath) else operator
+    scale = jnp.asarray(plan.request.sampled.scale, real_dtype(plan.start))
+    # What clipping the tails of the initial wave may cost, as in the run.
+    fraction = jnp.asarray(plan.tol * OPERATOR.clipping_tol_fraction, scale.dtype)
+    arguments = (static, outcome.values * scale, plan.start, plan.times, jnp.stack(diffusion), outcome.error, fraction)
+    return jax.lax.stop_gradient(_measure(*arguments, plan.problem.grid, plan.problem.picture, plan.scheme.spectral))
+
+
+@quick_program
+def _measure(
+    operator: Operator | None,
+    values: Array,
+    start: Array,
+    times: Array,
+    diffusion: Array,
+    time_error: Array,
+    fraction: Array,
+    grid: Grid,
+    picture: Picture,
+    spectral: bool,
+) -> ErrorParts:
+    times = times.astype(time_error.dtype)
+    # A wave is smoother than its density, and is what a basis expands.
+    evolved, evolved_start = values, start
+    if spectral and picture is Picture.GIBBS_WAVE and operator is not None:
+        evolved = divide_by_sqrt_pi(values, operator.log_sqrt_pi)
+        weights = grid.weights.astype(start.dtype)
+        evolved_start = clip_tails(start, operator.log_sqrt_pi, weights, fraction)
+
+    # What is missing beyond the box is too much inside.
+    box = 2 * tails_beyond(grid, jnp.abs(values))
+    if not spectral:
+        space = jax.vmap(lambda state: _roughness(grid, state))(values)
+        return ErrorParts(time_error, space, box, jnp.zeros_like(space))
+
+    space = jax.vmap(lambda state: _short_waves(grid, state))(evolved)
+    if operator is not None and picture is Picture.GIBBS_WAVE:
+        space = space + gibbs_leak(operator) * times
+    start_error = jnp.zeros_like(space)
+    for i, axis in enumerate(grid.axes):
+        if axis.uniform:
+            short = short_wave_fraction(evolved_start, axis, i)
+            damping = jax.vmap(lambda t, i=i, axis=axis: short_wave_damping(diffusion[i], axis, t))(times)
+            # Waves that the nodes cannot show have about the square of the amplitude of the shortest ones.
+            start_error = start_error + short * damping + short**2
+    return ErrorParts(time_error, space, box, start_error)
+
+
+def _short_waves(grid: Grid, state: Array) -> Array:
+    """The sum over the uniform axes of the relative amplitude of the shortest tenth of the wavelengths."""
+    total = jnp.zeros((), state.real.dtype)
+    for i, axis in enumerate(grid.axes):
+        if axis.uniform:
+            total = total + short_wave_fraction(state, axis, i)
+    return total
+
+
+def _roughness(grid: Grid, state: Array) -> Array:
+    """The L1 norm of the second differences along all axes, relative to that of the state `(*shape)`."""
+    total = jnp.zeros((), state.real.dtype)
+    for i, axis in enumerate(grid.axes):
+        if axis.boundary == "periodic":
+            padded = jnp.concatenate(
+                [jnp.take(state, jnp.array([-1]), i), state, jnp.take(state, jnp.array([0]), i)], i
+            )
+        elif axis.boundary == "absorbing":
+            # Odd about the walls, where the density is zero.
+            padded = jnp.concatenate(
+                [-jnp.take(state, jnp.array([0]), i), state, -jnp.take(state, jnp.array([-1]), i)], i
+            )
+        else:
+            padded = jnp.concatenate(
+                [jnp.take(state, jnp.array([0]), i), state, jnp.take(state, jnp.array([-1]), i)], i
+            )
+        total = total + grid.integrate(jnp.abs(jnp.diff(padded, 2, axis=i)))
+    return CONSTANTS.roughness_factor * total / grid.integrate(jnp.abs(state))
+
+
+def tails_beyond(grid: Grid, densities: Any, xp: Any = jnp) -> Any:
+    """The masses that exponential continuations of densities `(T, *shape)` have beyond the ends of the lines, relative
+    to those of the densities, `(T,)`. `xp` is numpy on the host or jax.numpy in a program."""
+    total = xp.zeros(len(densities), densities.dtype)
+    for i, axis in enumerate(grid.axes):
+        if axis.unbounded:
+            others = tuple(1 + j for j in range(grid.ndim) if j != i)
+            marginals = xp.sum(densities, others)
+            tails = _tails(marginals, xp) + _tails(xp.flip(marginals, 1), xp)
+            total = total + tails / xp.sum(marginals, 1)
+    return xp.minimum(total, 1)
+
+
+def _tails(marginals: Any, xp: Any) -> Any:
+    """The masses `(T,)` beyond the first node of marginal densities `(T, n)`, in units of their cells.
+
+    They are continued with the decay that they have over their outer part.
+    """
+    # Basis functions of a line join its ends, and walls distort the outermost cells: the decay is taken over an eighth.
+    n = marginals.shape[1]
+    inner = max(1, n // 8)
+    first, second = marginals[:, 0], marginals[:, inner]
+    ratio = xp.where(second > 0, first / xp.where(second > 0, second, 1), 0)
+    rate = -xp.log(xp.clip(ratio, np.finfo(marginals.dtype).tiny, 1)) / inner
+    # Where the density does not fall towards the end, it is continued over the length of another box.
+    return first * xp.where(rate * n > 1, 1 / xp.where(rate > 0, rate, 1), n)

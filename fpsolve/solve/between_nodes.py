@@ -1,0 +1,218 @@
+"""What lies between the nodes of a given grid: narrow features that no run on it or on its companions has sampled.
+
+U / D, the force along each cell in units of D, and log D are sampled at many random points. At the corners of the cell
+around a point their values are known, and what is smooth on the grid stays between them, but for its curvature:
+
+    e = distance from [min corners - m, max corners + m],     m = second differences / 4 of the samples around
+
+Half of a second difference times 1/4 is what a parabola reaches beyond two samples; m is twice that. Where e > 0 there
+is a trap, a barrier or a jump to and fro. The mass of the cell around it, or the resistance of that cell, is wrong by
+the factor e^e in the part of the cell that the feature takes:
+
+    unseen_cell = mean of (e^e - 1) over the points of the cell
+
+What is narrower than the distance of the points remains unseen.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..core.arrays import as_array
+from ..core.program import sampling_program
+from ..equation import Equation, FokkerPlanck, Schrodinger
+from ..fit.bounding_box import product_points
+from ..fit.constants import CONSTANTS as FIT
+from ..fit.dense_look import corner_values
+from ..grid import Axis, Grid, sample
+from ..operator.half_cells import moved_inside
+from .constants import CONSTANTS
+
+
+def unseen_features(equation: Equation, grid: Grid, times: np.ndarray) -> np.ndarray:
+    """By how much the mass or the resistance of each cell is wrong for what its samples miss, `(*shape)`, relative.
+
+    For a Schrodinger equation it is the mean of what they miss of the potential, a rate. On grids of more than
+    `CONSTANTS.most_looked_at` points random points are too few, and it is zero. The largest of those at the `times`
+    counts. **Cost**: 10^5 evaluations of each function and time.
+    """
+    worst = np.zeros(grid.shape)
+    if grid.size > CONSTANTS.most_looked_at:
+        return worst
+    look = _Places(grid)
+    for t in times:
+        sampled = _sample_functions(equation, jnp.asarray(look.every), grid, as_array(t))
+        excess = sum(look.excess(np.asarray(values)) for values in sampled)
+        if equation.evolves_density:
+            excess = np.expm1(np.minimum(excess, FIT.largest_exponent))
+        worst = np.maximum(worst, look.mean_in_cells(excess))
+    return worst
+
+
+def unseen_in_levels(
+    equation: Equation, grid: Grid, t: float, values: np.ndarray, modes: np.ndarray, log_sqrt_pi: np.ndarray | None
+) -> np.ndarray:
+    """The errors `(k,)` of levels by what the samples miss, from the modes `(k, *shape)`.
+
+    A level of a Schrodinger equation changes by the mean of the potential, to first order. A rate of a process changes
+    by the shares of the mass psi_k^2 and of the flux pi |grad(psi_k / sqrt(pi))|^2 that lie in the cells; without
+    sqrt(pi) the modes are densities, whose mass counts alone.
+    """
+    features = unseen_features(equation, grid, np.full(1, t))
+    if not np.any(features):
+        return np.zeros(len(values))
+    share = lambda parts: _share(grid, parts, features)
+    if not equation.evolves_density:
+        return share(np.abs(modes) ** 2)
+    if log_sqrt_pi is None:
+        return np.abs(values) * np.minimum(share(np.abs(modes)), 1)
+    shares = share(np.abs(modes) ** 2) + share(_squared_slopes(grid, modes, np.exp(log_sqrt_pi)))
+    return np.abs(values) * np.minimum(shares, 1)
+
+
+def unseen_in_field(equation: FokkerPlanck, grid: Grid, t: float, values: np.ndarray) -> float:
+    """The relative error of a committor or a passage time `(*shape)` by what the samples miss.
+
+    The shares of the flux and of the mass that lie in the cells, as for levels, under e^{-U/D}.
+    """
+    features = unseen_features(equation, grid, np.full(1, t))
+    if not np.any(features):
+        return 0.0
+    log_pi = np.zeros(grid.shape)
+    if equation.potential is not None:
+        log_pi = -np.asarray(grid.sample(lambda x: equation.energy(x, t) / jnp.min(equation.diffusions(x))))
+    sqrt_pi = np.exp((log_pi - np.max(log_pi)) / 2)
+    finite = np.where(np.isfinite(values), values, 0)
+    flux = _squared_slopes(grid, (sqrt_pi * finite)[None], sqrt_pi)[0]
+    return float(min(_share(grid, flux, features) + _share(grid, sqrt_pi**2, features), 1.0))
+
+
+def _share(grid: Grid, parts: np.ndarray, features: np.ndarray) -> Any:
+    """The mean of `features` `(*shape)`, weighted by parts `(..., *shape)`; zero where there are none."""
+    total = grid.integrate_on_host(parts)
+    return grid.integrate_on_host(parts * features) / np.where(total > 0, total, 1)
+
+
+def _squared_slopes(grid: Grid, modes: np.ndarray, sqrt_pi: np.ndarray) -> np.ndarray:
+    """pi |grad(psi / sqrt(pi))|^2 of modes `(k, *shape)`."""
+    total = np.zeros(modes.shape)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        ratios = modes / sqrt_pi
+        for i, axis in enumerate(grid.axes):
+            total = total + (sqrt_pi * np.gradient(ratios, axis.nodes, axis=i + 1)) ** 2
+    # Where sqrt(pi) underflows there is no flux.
+    return np.nan_to_num(total, nan=0, posinf=0)
+
+
+def unseen_start(initial: Callable[[Array], Any], grid: Grid) -> float:
+    """The part of an initial state, relative to its integral, that lies between the nodes and shows at none."""
+    if grid.size > CONSTANTS.most_looked_at:
+        return 0.0
+    look = _Places(grid)
+    missed = look.mean_in_cells(look.excess(np.asarray(_sample_size(initial, jnp.asarray(look.every)))))
+    seen = np.abs(np.asarray(grid.sample(initial)))
+    return float(grid.integrate_on_host(missed) / grid.integrate_on_host(seen))
+
+
+class _Places:
+    """Random places in the box of a grid, the positions at which functions are known, and the cells of the places."""
+
+    def __init__(self, grid: Grid):
+        self.grid = grid
+        self.positions = [_known_positions(axis) for axis in grid.axes]
+        known = product_points(self.positions)
+        # Known and random places together are a fixed number, so that programs on them fit all grids.
+        self.points = _random_points(self.positions, max(CONSTANTS.looked_at - len(known), len(known)))
+        self.every = np.concatenate([known, self.points])
+        self.left = [
+            np.clip(np.searchsorted(x, self.points[:, i]) - 1, 0, len(x) - 2) for i, x in enumerate(self.positions)
+        ]
+
+    def mean_in_cells(self, values: Any) -> np.ndarray:
+        """The means `(*shape)` over the cells of values `(P,)` at the places, or of a number."""
+        grid = self.grid
+        cells = [
+            np.clip(np.searchsorted(axis.edges, self.points[:, i]) - 1, 0, axis.n - 1)
+            for i, axis in enumerate(grid.axes)
+        ]
+        total = np.zeros(grid.shape)
+        np.add.at(total, tuple(cells), values)
+        volumes = grid.weights_on_host
+        # By the number of places that is expected in a cell, so that few of them in a small cell count as few.
+        return total / (len(self.points) * volumes / np.sum(volumes))
+
+    def excess(self, every: np.ndarray) -> np.ndarray:
+        """How far a function at the places lies outside of its values around them, `(P,)`; `every` are both."""
+        count = len(every) - len(self.points)
+        known = every[:count].reshape([len(x) for x in self.positions])
+        values = every[count:]
+        corners = corner_values(known, self.left)
+        margin = np.max(corner_values(_second_differences(known), self.left), axis=0) / 4
+        # Infinite values beside infinite corners give NaN, and are no feature.
+        with np.errstate(invalid="ignore"):
+            above = values - (np.max(corners, axis=0) + margin)
+            below = (np.min(corners, axis=0) - margin) - values
+            excess = np.maximum(above, below)
+        # Differences below the rounding of the largest value are none.
+        largest = np.max(np.abs(known[np.isfinite(known)]), initial=0.0)
+        rounding = CONSTANTS.feature_roundings * np.finfo(known.dtype).eps * largest
+        return np.where(excess > rounding, excess, 0.0)
+
+
+@sampling_program
+def _sample_functions(equation: Equation, points: Array, grid: Grid, t: Array) -> list[Array]:
+    """U / D, the force along each axis over a cell in units of D, and log D at points `(P, d)`; for a wave U alone."""
+    if isinstance(equation, Schrodinger):
+        return [sample(lambda x: equation.energy(x, t), points)]
+    if not isinstance(equation, FokkerPlanck):
+        return []
+    diffusions = sample(equation.diffusions, points)
+    diffusions = jnp.where(diffusions > 0, diffusions, 1)
+    found = []
+    if equation.potential is not None:
+        found.append(sample(lambda x: equation.energy(x, t), points) / jnp.min(diffusions, axis=1))
+    if (force := equation.force) is not None:
+        cells = jnp.asarray([axis.unit for axis in grid.axes])
+        found.extend((sample(lambda x: force(x, t), points) * cells / diffusions).T)
+    if callable(equation.diffusion):
+        found.extend(jnp.log(diffusions).T)
+    return found
+
+
+@sampling_program
+def _sample_size(initial: Callable[[Array], Any], points: Array) -> Array:
+    """The absolute value of an initial state at points `(P, d)`, `(P,)`."""
+    return jnp.abs(sample(initial, points))
+
+
+def _known_positions(axis: Axis) -> np.ndarray:
+    """The nodes of an axis and both its ends, the latter moved inside by little, where functions may be infinite."""
+    ends = moved_inside(axis, np.asarray([axis.lower, axis.upper]))
+    inner = axis.nodes[(axis.nodes > ends[0]) & (axis.nodes < ends[1])]
+    return np.concatenate([ends[:1], inner, ends[1:]])
+
+
+def _random_points(positions: list[np.ndarray], count: int) -> np.ndarray:
+    """Points `(count, d)` in the box of the positions; along one axis one in each of `count` equal parts."""
+    generator = np.random.default_rng(7)
+    d = len(positions)
+    unit = generator.uniform(size=(count, d))
+    if d == 1:
+        unit = (np.arange(count)[:, None] + unit) / count
+    lower = np.asarray([x[0] for x in positions])
+    upper = np.asarray([x[-1] for x in positions])
+    return lower + (upper - lower) * unit
+
+
+def _second_differences(values: np.ndarray) -> np.ndarray:
+    """The sum over the axes of |f_{i-1} - 2 f_i + f_{i+1}|, `(*shape)`; at an end that of its neighbour."""
+    total = np.zeros(values.shape)
+    for i in range(values.ndim):
+        with np.errstate(invalid="ignore"):
+            inner = np.abs(np.diff(values, 2, axis=i))
+        pad = [(1, 1) if j == i else (0, 0) for j in range(values.ndim)]
+        total = total + np.pad(inner, pad, mode="edge")
+    return np.nan_to_num(total, nan=np.inf)

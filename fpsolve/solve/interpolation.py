@@ -1,0 +1,86 @@
+"""States of one grid at the nodes of another, to the accuracy of the scheme.
+
+In a basis the functions of the basis are evaluated. A density that was evolved as a wave p / sqrt(pi) is interpolated
+as that wave, which the basis resolves, and sqrt(pi) is evaluated at the new nodes. On finite volumes the new values are
+the averages of a conservative reconstruction.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..core.apply_along_axis import matmul_along_axis
+from ..core.arrays import as_array
+from ..core.checks import is_concrete
+from ..core.machine import on_processor
+from ..core.program import quick_program, sampling_program
+from ..equation import Equation, divide_by_sqrt_pi
+from ..grid import Grid
+from ..operator.transfer import transfer
+from .constants import CONSTANTS
+
+
+def interpolate(
+    equation: Equation, old: Grid, new: Grid, times: Any, values: Array, *, spectral: bool, as_wave: bool
+) -> Array:
+    """Values `(T, *old.shape)` at the nodes of `new`, `(T, *new.shape)`; zero where these lie outside of `old`.
+
+    **Arguments**: `equation`, read (`core.content`), whose sqrt(pi) is taken at `times` `(T,)`; `spectral`, whether the
+    values are those of a basis; `as_wave`, whether they are densities that were evolved as waves p / sqrt(pi).
+    """
+    matrices = [_matrix(a, b, spectral) for a, b in zip(old.axes, new.axes, strict=True)]
+    if not (spectral and as_wave):
+        if is_concrete(values) and on_processor():
+            return as_array(transferred(old, new, np.asarray(values), spectral), values.dtype)
+        return _apply(matrices, values)
+    return _through_waves(equation, old, new, matrices, jnp.asarray(times), values)
+
+
+def transferred(old: Grid, new: Grid, values: np.ndarray, spectral: bool) -> np.ndarray:
+    """Values `(T, *old.shape)` themselves at the nodes of `new`, by numpy."""
+    for i, (a, b) in enumerate(zip(old.axes, new.axes, strict=True)):
+        values = np.moveaxis(np.moveaxis(values, 1 + i, -1) @ _matrix(a, b, spectral).T, -1, 1 + i)
+    return values
+
+
+def _matrix(old: Any, new: Any, spectral: bool) -> np.ndarray:
+    """The transfer along one axis. A basis continues beyond the ends of its box, where the state is zero."""
+    matrix = transfer(old, new, spectral)
+    if not spectral or old.boundary == "periodic":
+        return matrix
+    # A node at the very end may stick out by rounding.
+    slack = CONSTANTS.box_slack * old.length
+    inside = (new.nodes >= old.lower - slack) & (new.nodes <= old.upper + slack)
+    return matrix * inside[:, None]
+
+
+@quick_program
+def _apply(matrices: list[Any], values: Array) -> Array:
+    for i, matrix in enumerate(matrices):
+        values = matmul_along_axis(i, jnp.asarray(matrix, values.real.dtype), values, len(matrices))
+    return values
+
+
+@sampling_program
+def _through_waves(equation: Any, old: Grid, new: Grid, matrices: list[Any], times: Array, values: Array) -> Array:
+    """Densities of waves at the nodes of the new grid: the waves are interpolated, and sqrt(pi) is evaluated anew."""
+
+    def log_gibbs(grid: Grid, t: Any) -> Array:
+        return grid.sample(lambda x: equation.log_gibbs(x, old.origin, t))
+
+    def densities_at(t: Any, densities: Array) -> Array:
+        log_sqrt_pi = equation.log_sqrt_pi(old, t)
+        # The norm of pi on the old grid: on the new one it is the same density, at other points.
+        log_z = jnp.max(log_gibbs(old, t)) - 2 * jnp.max(log_sqrt_pi)
+        wave = divide_by_sqrt_pi(densities, log_sqrt_pi)
+        for i, matrix in enumerate(matrices):
+            wave = matmul_along_axis(i, jnp.asarray(matrix, wave.dtype), wave, len(matrices))
+        return (wave * jnp.exp((log_gibbs(new, t) - log_z) / 2)).astype(values.dtype)
+
+    if not equation.time_dependent:
+        return densities_at(0.0, values)
+    # One time after the other: each needs fields of its own.
+    return jax.lax.map(lambda frame: densities_at(*frame), (times, values))

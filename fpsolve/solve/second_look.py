@@ -1,0 +1,296 @@
+"""The second look at an evolution: the same problem on two companion grids, with other nodes and other boxes.
+
+    inside     d = int |p - q| over the box, q the companion's answer at the nodes of p
+    outside    the mass that q has beyond the ends of the box, and an exponential tail beyond those of its own
+    start      the same two at t = 0, as far as they are still seen later
+
+The companion (`plan.companion`) is coarser and wider, so that d is the error of the coarser answer in space, and of the
+narrower box, if errors fall fast. Whether they do is seen from d', the difference between the companion and its own
+companion. If each step to a finer grid leaves a part r = d / d' of the difference, the steps still to come add up to
+
+    d (r + r^2 + ...) = d r / (1 - r)
+
+which is Richardson's extrapolation with the observed order. The error is the larger one of this and d.
+
+Reference: Roache, Verification and Validation in Computational Science and Engineering (1998), chapter 5.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..core.arrays import as_array
+from ..core.checks import is_concrete
+from ..core.decision import Decision
+from ..equation import Equation, divide_by_sqrt_pi
+from ..fit.constants import CONSTANTS as FIT
+from ..grid import Gaussian, Grid
+from ..operator.clipping import clip_tails
+from ..operator.constants import CONSTANTS as OPERATOR
+from ..plan import Outcome, Plan, first_plan, validate
+from ..plan.companion import companion
+from ..plan.error_parts import ErrorParts
+from ..plan.run import run, run_accepted
+from ..plan.single_look import single_look, tails_beyond
+from ..propagate import Chebyshev, Picture
+from .between_nodes import unseen_features, unseen_start
+from .constants import CONSTANTS
+from .interpolation import interpolate, transferred
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """Values `(T, *shape)` on the grid of a plan, and how they were evolved."""
+
+    plan: Plan
+    outcome: Outcome
+
+    @property
+    def values_with_start(self) -> np.ndarray:
+        """The state at t = 0, then all others, `(1 + T, *shape)`."""
+        return np.concatenate([np.asarray(self.plan.field)[None], np.asarray(self.outcome.values)])
+
+    @property
+    def times_with_start(self) -> np.ndarray:
+        """0, then the output times, `(1 + T,)`."""
+        times = np.asarray(self.plan.times)
+        return np.concatenate([np.zeros(1, times.dtype), times])
+
+    def at_nodes_of(self, other: "Answer") -> np.ndarray:
+        """The state at t = 0 and all others at the nodes of another answer, `(1 + T, *shape)`."""
+        request, grid = self.plan.request, other.plan.grid
+        values = self.values_with_start
+        as_wave = self.plan.problem.picture is Picture.GIBBS_WAVE
+        if self.plan.scheme.spectral and as_wave and _has_absolute_gibbs(request.equation):
+            # sqrt(pi) is known at the nodes of both: nothing is sampled.
+            wave = self._waves(values, _log_sqrt_pi(self.log_gibbs, self.plan.grid))
+            shift = _log_mass(self.log_gibbs, self.plan.grid)
+            return transferred(self.plan.grid, grid, wave, True) * np.exp((other.log_gibbs - shift) / 2)
+        times = self.times_with_start
+        spectral = self.plan.scheme.spectral
+        states = as_array(values, values.dtype)
+        found = interpolate(request.equation, self.plan.grid, grid, times, states, spectral=spectral, as_wave=as_wave)
+        return np.asarray(found)
+
+    def _waves(self, values: np.ndarray, log_sqrt_pi: np.ndarray) -> np.ndarray:
+        """p / sqrt(pi) of the states, the first as the run clips it."""
+        weights = self.plan.grid.weights_on_host
+        fraction = self.plan.tol * OPERATOR.clipping_tol_fraction
+        # The start may be far above sqrt(pi) in its tails; later states were waves of the run.
+        with np.errstate(over="ignore"):
+            first = clip_tails(values[0], log_sqrt_pi, weights, fraction, np)
+        return np.concatenate([first[None], divide_by_sqrt_pi(values[1:], log_sqrt_pi, np)])
+
+    @property
+    def log_gibbs(self) -> np.ndarray:
+        """log pi up to a constant at the nodes, `(*shape)`."""
+        return np.asarray(self.plan.request.sampled.samples(self.plan.scheme).log_gibbs)
+
+
+def _has_absolute_gibbs(equation: Equation) -> bool:
+    """Whether samples of log pi on two grids have the same constant: with several diffusions it depends on the grid."""
+    return not equation.time_dependent and equation.evolves_density and np.ndim(equation.diffusion) == 0
+
+
+def _log_mass(log_gibbs: np.ndarray, grid: Grid) -> float:
+    """log int exp(log_gibbs) over the box."""
+    largest = np.max(log_gibbs)
+    return float(largest + np.log(grid.integrate_on_host(np.exp(log_gibbs - largest))))
+
+
+def _log_sqrt_pi(log_gibbs: np.ndarray, grid: Grid) -> np.ndarray:
+    """log sqrt(pi) at the nodes, pi of mass one in the box."""
+    return (log_gibbs - _log_mass(log_gibbs, grid)) / 2
+
+
+class Look(NamedTuple):
+    """The parts of the error of a run, how they were found, and the answers on companion grids, if there are any."""
+
+    parts: ErrorParts
+    decision: Decision
+    companions: "tuple[Answer, ...]" = ()
+
+    @property
+    def compared(self) -> bool:
+        """Whether the run was compared with another one."""
+        return self.decision.choice == "companion"
+
+    @property
+    def worst(self) -> float:
+        """The largest whole error; infinity where it is not known."""
+        return float(np.nan_to_num(np.max(np.asarray(self.parts.whole)), nan=np.inf))
+
+
+def look(plan: Plan, outcome: Outcome, check: bool, companions: tuple[Answer, ...] = ()) -> Look:
+    """The error of a run. With `check`, the problem is solved on two companions, unless their answers are given."""
+    found = _look(plan, outcome, check, companions)
+    # What was set to zero in a start that was given as an array, no run can see.
+    if (negative := plan.request.negative_mass) > 0:
+        parts = found.parts
+        found = found._replace(parts=parts._replace(start=parts.start + as_array(negative, parts.start.dtype)))
+    return found
+
+
+def _look(plan: Plan, outcome: Outcome, check: bool, companions: tuple[Answer, ...]) -> Look:
+    # Under a transformation nothing can be repeated on the host.
+    if not is_concrete(plan.request.equation, plan.start, outcome.values, outcome.error, plan.times):
+        return Look(single_look(plan, outcome), Decision("run", "nothing is repeated under a transformation of JAX"))
+    if not check:
+        return Look(single_look(plan, outcome), Decision("run", "check=False"))
+    if not _on_one_device(outcome.values):
+        return Look(single_look(plan, outcome), Decision("run", "the values are placed on several devices"))
+    answer = Answer(plan, outcome)
+    companions = companions or _solve_companions(answer)
+    if not companions:
+        unknown = as_array(np.full(len(outcome.error), np.nan), outcome.error.dtype)
+        because = "the companion grid could not be solved, so the error in space is not known"
+        return Look(ErrorParts(outcome.error, unknown, unknown, unknown), Decision("none", because))
+    axes = companions[0].plan.grid.axes
+    decision = Decision("companion", f"compared with {' x '.join(map(repr, axes))}")
+    parts = _compare(answer, *companions)
+    # A fit has looked between its nodes.
+    return Look(parts if plan.request.fitted else _with_unseen(answer, parts), decision, companions)
+
+
+def _solve_companions(answer: Answer) -> tuple[Answer, ...]:
+    """The answers on the companion grid and on the companion of that, as far as they exist."""
+    first = _solve_companion(answer)
+    if first is None:
+        return ()
+    second = _solve_companion(first)
+    return (first,) if second is None else (first, second)
+
+
+def _on_one_device(values: Array) -> bool:
+    return not hasattr(values, "sharding") or len(values.sharding.device_set) == 1
+
+
+def _solve_companion(answer: Answer) -> Answer | None:
+    """The answer on the companion grid; None where there is none."""
+    # In a wider box the drift may be so strong that a run takes many times as long: then the box is kept.
+    for widen in (True, False):
+        first = _companion_plan(answer.plan, widen)
+        if first is None or not _is_affordable(first, answer.plan):
+            continue
+        other, outcome = run_accepted(first, run)
+        if np.all(np.isfinite(np.asarray(outcome.values))):
+            return Answer(other, outcome)
+    return None
+
+
+def _companion_plan(plan: Plan, widen: bool) -> Plan | None:
+    """The plan of the same problem on a companion grid; None where its functions cannot be sampled."""
+    request = plan.request
+    grid = companion(plan.grid, plan.scheme.spectral, widen)
+    initial = request.initial if request.smooth else _start_on(plan, grid)
+    method = request.method
+    if isinstance(plan.method, Chebyshev) and plan.method.ranks is not None:
+        # What a smaller basis misses is seen in all functions only.
+        method = Chebyshev((), plan.method.stretch)
+    options = (plan.scheme, method, request.tol, request.wick, None, request.breakpoints)
+    try:
+        return first_plan(validate(request.equation, initial, request.times, grid, *options))
+    except ValueError:
+        # A function that is not finite beyond the box, or too little memory.
+        return None
+
+
+def _is_affordable(other: Plan, plan: Plan) -> bool:
+    """Whether a run on a companion grid is estimated to take not much longer than the run itself."""
+    if other.seconds is None or plan.seconds is None:
+        return True
+    return other.seconds <= CONSTANTS.costliest_companion * plan.seconds + CONSTANTS.companion_seconds
+
+
+def _start_on(plan: Plan, grid: Grid) -> Array:
+    """An initial state that was given as an array, at the nodes of another grid."""
+    field = plan.request.given
+    zero = jnp.zeros(1, plan.times.dtype)
+    moved = interpolate(
+        plan.request.equation,
+        plan.grid,
+        grid,
+        zero,
+        field[None],
+        spectral=plan.scheme.spectral,
+        as_wave=plan.problem.picture is Picture.GIBBS_WAVE,
+    )[0]
+    if plan.problem.picture is Picture.WAVE:
+        return moved
+    # Interpolation leaves values below zero by its own error, which a density may not have.
+    return jnp.maximum(moved, 0)
+
+
+def _compare(answer: Answer, other: Answer, third: Answer | None = None) -> ErrorParts:
+    """The parts of the error of `answer`, from its companion and the companion of that."""
+    reference = other.at_nodes_of(answer)
+    difference = _difference(answer, reference)
+    inside = difference * _convergence_factor(difference, other, third)
+    outside = _outside(answer, other, reference)
+    # At t = 0 the values are the initial state as it was given.
+    at_start = answer.times_with_start == 0
+
+    whole = inside + outside
+    box = np.minimum(2 * outside, whole)
+    # A difference of the two starts decays, and is seen later at most as it was.
+    start = np.minimum(whole - box, inside[0])
+    space = whole - box - start
+    space, start = np.where(at_start, 0, space), np.where(at_start, 0, start)
+    error = answer.outcome.error
+    parts = (as_array(part[1:], error.dtype) for part in (space, box, start))
+    return ErrorParts(error, *parts)
+
+
+def _with_unseen(answer: Answer, parts: ErrorParts) -> ErrorParts:
+    """The parts of an error, and what lies between the nodes of a given grid and of its companions."""
+    request, grid = answer.plan.request, answer.plan.grid
+    dtype = parts.time.dtype
+    times = np.asarray(request.times, float)
+    moments = times[-1] * np.asarray(FIT.look_times) if request.equation.time_dependent else np.zeros(1)
+    features = unseen_features(request.equation, request.grid, moments)
+    if np.any(features):
+        states = np.abs(np.asarray(answer.outcome.values))
+        share = grid.integrate_on_host(states * features) / grid.integrate_on_host(states)
+        # Mass that is missing in one place is too much in others, and a rate acts over the time.
+        share = 2 * share if request.equation.evolves_density else share * times
+        # Nothing is known where it exceeds the state. At t = 0 no feature has acted.
+        share = np.where(times > 0, np.minimum(share, 1), 0)
+        parts = parts._replace(space=as_array(np.asarray(parts.space) + share, dtype))
+    initial: Any = request.initial
+    if callable(initial) and not isinstance(initial, Gaussian):
+        missed = unseen_start(initial, request.grid)
+        parts = parts._replace(start=as_array(np.asarray(parts.start) + 2 * missed, dtype))
+    return parts
+
+
+def _difference(answer: Answer, reference: np.ndarray) -> np.ndarray:
+    """The relative L1 difference `(1 + T,)` of an answer and other values at its nodes."""
+    grid, values = answer.plan.grid, answer.values_with_start
+    return grid.integrate_on_host(np.abs(values - reference)) / grid.integrate_on_host(np.abs(values))
+
+
+def _convergence_factor(difference: np.ndarray, other: Answer, third: Answer | None) -> np.ndarray:
+    """max(1, r / (1 - r)), with r the part of the difference that each step to a finer grid leaves, `(1 + T,)`."""
+    slowest = np.full(len(difference), CONSTANTS.slowest_convergence)
+    if third is None:
+        ratio = slowest
+    else:
+        before = _difference(other, third.at_nodes_of(other))
+        ratio = np.minimum(difference / np.maximum(before, np.finfo(before.dtype).tiny), slowest)
+    return np.maximum(1, ratio / (1 - ratio))
+
+
+def _outside(answer: Answer, other: Answer, reference: np.ndarray) -> np.ndarray:
+    """The mass `(1 + T,)` beyond the ends of the lines of `answer`; `reference` is that of `other` at its nodes."""
+    if not any(axis.unbounded for axis in answer.plan.grid.axes):
+        return np.zeros(len(reference))
+    states = np.abs(other.values_with_start)
+    mass = other.plan.grid.integrate_on_host(states)
+    # The two integrals agree only to the accuracy of the nodes: a negative difference is no mass.
+    seen = np.maximum(mass - answer.plan.grid.integrate_on_host(np.abs(reference)), 0)
+    # A companion that is too narrow as well says so by its own tails.
+    tails = tails_beyond(other.plan.grid, states, np)
+    return (seen + mass * tails) / answer.plan.grid.integrate_on_host(np.abs(answer.values_with_start))
