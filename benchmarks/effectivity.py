@@ -20,7 +20,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,12 @@ def main(argv: list[str] | None = None) -> int:
         kind, seed = chosen.only.split(":")
         return one(kinds[kind](int(seed)))
     names = chosen.kinds.split(",") if chosen.kinds else list(kinds)
-    rows = run(kinds, names, chosen.seed, chosen.count // 10 if chosen.quick else chosen.count, not chosen.quick)
-    write(rows, chosen)
+    count = chosen.count // 10 if chosen.quick else chosen.count
+    rows: list[dict[str, Any]] = []
+    for mine in run(kinds, names, chosen.seed, count, not chosen.quick):
+        rows += mine
+        # Hours of work are not lost where a later kind is interrupted.
+        write(rows, chosen)
     print(tables.markdown(rows))
     return 1 if any(row["silent"] for row in rows) else 0
 
@@ -91,21 +95,19 @@ def ready() -> None:
         fpsolve.compilation_cache()
 
 
-def run(kinds: Any, names: list[str], seed: int, count: int, again: bool) -> list[dict[str, Any]]:
-    """The rows of `count` problems, shared by the kinds in proportion to `SHARES`."""
+def run(kinds: Any, names: list[str], seed: int, count: int, again: bool) -> Iterator[list[dict[str, Any]]]:
+    """The rows of `count` problems, kind by kind, shared by the kinds in proportion to `SHARES`."""
     from calibration.problem import solve
 
-    rows = []
     weights = [SHARES.get(name, 1.0) for name in names]
     ends = np.round(np.cumsum(weights) / sum(weights) * count).astype(int)
     for name, share in zip(names, np.diff(ends, prepend=0), strict=True):
         begun = time.perf_counter()
         mine = [solve(kinds[name](seed * STRIDE + i), again) for i in range(share)]
-        rows += mine
         silent = [row["seed"] for row in mine if row["silent"]]
         seconds = time.perf_counter() - begun
         print(f"{name}: {share} in {seconds:.0f} s, {len(silent)} silent {silent}", file=sys.stderr, flush=True)
-    return rows
+        yield mine
 
 
 def one(problem: Any) -> int:

@@ -28,8 +28,10 @@ if jax.__version_info__ < (0, 11):
     HURRY += " --xla_cpu_use_fusion_emitters=false"
 elif jax.__version_info__ >= (0, 12):
     HURRY = ""
-MAPS = 25_000  # of the 65,530 memory maps that Linux allows a process; what was compiled and is kept holds some each
-TESTS = itertools.count()
+# What was compiled and is kept holds some memory maps each, of the 65,530 that Linux allows a process.
+MOST_MAPS = 50_000  # what a process may hold when a test starts
+FEW_MAPS = 25_000  # what may be added before programs are forgotten
+TESTS = itertools.count(1)
 SLOW = Path(__file__).with_name("slow.txt")
 
 
@@ -76,14 +78,29 @@ def one_folder_of_programs() -> Iterator[None]:
         reset_cache()
 
 
+def memory_maps() -> int:
+    """How many memory maps this process holds; 0 where the system does not tell."""
+    maps = Path("/proc/self/maps")
+    return maps.read_bytes().count(b"\n") if maps.exists() else 0
+
+
+most_maps = FEW_MAPS
+
+
 @pytest.fixture(autouse=True)
 def room_for_programs() -> Iterator[None]:
     """Forget what was compiled before it fills the memory maps of the process, which would end it."""
+    global most_maps
     yield
-    maps = Path("/proc/self/maps")
-    if next(TESTS) % 8 == 0 and maps.exists() and maps.read_bytes().count(b"\n") > MAPS:
+    if next(TESTS) % 8 == 0 and memory_maps() > most_maps:
+        from fpsolve.core.program import forget_programs
+
+        forget_programs()
         jax.clear_caches()
         gc.collect()
+        # Some maps stay. A limit near them would forget everything after every eighth test, and all would be traced
+        # and lowered anew.
+        most_maps = min(memory_maps() + FEW_MAPS, MOST_MAPS)
 
 
 # Files whose tests are about the second look. It takes three runs instead of one, and a compilation for each new shape.

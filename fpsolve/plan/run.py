@@ -42,10 +42,12 @@ def run(plan: Plan, bar: Any = None, saved: Any = None) -> Outcome:
     return Outcome(*_run_static(problem, method, start, times, as_array(tol, dtype), plan.fault))
 
 
-def run_accepted(first: Plan, run_one: Callable[[Plan], Outcome], fallbacks: bool = True) -> tuple[Plan, Outcome]:
+def run_accepted(
+    first: Plan, run_one: Callable[[Plan], Outcome], may_try: Callable[[Plan], bool]
+) -> tuple[Plan, Outcome]:
     """The first plan whose outcome is accepted, or the best of all, with its outcome.
 
-    `run_one` runs a plan; without `fallbacks` only the first is run.
+    `run_one` runs a plan; `may_try` says whether a fallback is run.
     """
     attempt: Plan | None = first
     best_plan, best_outcome = first, None
@@ -54,7 +56,9 @@ def run_accepted(first: Plan, run_one: Callable[[Plan], Outcome], fallbacks: boo
         # A plan that is no alternative but a correction replaces the one before it, whatever its error.
         if best_outcome is None or not attempt.compared or outcome.worst < best_outcome.worst:
             best_plan, best_outcome = attempt, outcome
-        attempt = attempt.fallback(outcome) if fallbacks else None
+        attempt = attempt.fallback(outcome)
+        if attempt is not None and not may_try(attempt):
+            break
     assert best_outcome is not None
     return best_plan, best_outcome
 

@@ -219,7 +219,7 @@ def _run_plans(request: Request, folder: Path | None, progress: bool) -> tuple[P
         # Each attempt shows a bar of its own.
         return run(plan, track(request.times, progress), _checkpoint(folder, plan))
 
-    return run_accepted(first, run_one, fallbacks=folder is None)
+    return run_accepted(first, run_one, may_try=lambda fallback: folder is None)
 
 
 def _request(given: _Arguments, fit_fraction: float, may_turn: bool = False) -> Request:

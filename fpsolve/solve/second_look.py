@@ -175,7 +175,10 @@ def _solve_companion(answer: Answer) -> Answer | None:
         first = _companion_plan(answer.plan, widen)
         if first is None or not _is_affordable(first, answer.plan):
             continue
-        other, outcome = run_accepted(first, run)
+        # The start may be too far above sqrt(pi) at the ends of a wider box for the wave.
+        if widen and _evolves_density(first) and not _evolves_density(answer.plan):
+            continue
+        other, outcome = run_accepted(first, run, lambda fallback: _is_affordable(fallback, answer.plan))
         if np.all(np.isfinite(np.asarray(outcome.values))):
             return Answer(other, outcome)
     return None
@@ -192,10 +195,14 @@ def _companion_plan(plan: Plan, widen: bool) -> Plan | None:
         method = Chebyshev((), plan.method.stretch)
     options = (plan.scheme, method, request.tol, request.wick, None, request.breakpoints)
     try:
-        return first_plan(validate(request.equation, initial, request.times, grid, *options))
+        first = first_plan(validate(request.equation, initial, request.times, grid, *options))
     except ValueError:
         # A function that is not finite beyond the box, or too little memory.
         return None
+    # Coarser nodes may not resolve the wave to the tolerance. It is evolved all the same: what it is not resolved to
+    # belongs to the difference, and a density would need another program, which may take many times as long.
+    is_wave = plan.problem.picture is Picture.GIBBS_WAVE
+    return first.in_wave_picture() if is_wave and first.chosen.wave_in_range and _evolves_density(first) else first
 
 
 def _is_affordable(other: Plan, plan: Plan) -> bool:
@@ -203,6 +210,10 @@ def _is_affordable(other: Plan, plan: Plan) -> bool:
     if other.seconds is None or plan.seconds is None:
         return True
     return other.seconds <= CONSTANTS.costliest_companion * plan.seconds + CONSTANTS.companion_seconds
+
+
+def _evolves_density(plan: Plan) -> bool:
+    return plan.problem.picture is Picture.DENSITY
 
 
 def _start_on(plan: Plan, grid: Grid) -> Array:
