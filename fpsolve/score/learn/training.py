@@ -93,7 +93,7 @@ def begin(parameters: Any, optimiser: Any) -> Training:
 
 @eqx.filter_jit
 def advance(
-    state: Training, rest: Any, objective: Objective, samples: Array, key: Array, optimiser: Any, batch: int, ema: Any,
+    state: Training, rest: Any, objective: Callable[[Any, Array, Array], Array], samples: Array, key: Array, optimiser: Any, batch: int, ema: Any,
     count: Array,
 ) -> Training:  # fmt: skip
     """The state `count` steps later, at most `CHUNK`."""
