@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.integrate import solve_ivp
+from scipy.special import i0
 
 import fpsolve as fp
 
@@ -49,7 +50,7 @@ class RingFlow:
         self.equation = fp.Continuity(lambda x: speed * jnp.sin(x))
 
     def start(self, x: Any) -> Any:
-        return jnp.exp(jnp.cos(x[0] - 0.4)) / (2 * np.pi * float(jax.scipy.special.i0(1.0)))
+        return jnp.exp(jnp.cos(x[0] - 0.4)) / (2 * np.pi * float(i0(1.0)))
 
     def density(self, grid: fp.Grid, t: float) -> np.ndarray:
         x = np.asarray(grid.nodes[0])
