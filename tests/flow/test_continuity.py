@@ -127,7 +127,7 @@ def test_a_jump_of_the_velocity_in_time_is_found():
 
 
 def test_three_dimensions():
-    grid = fp.Grid(fp.Line(-5.0, 5.0, 24), fp.Line(-5.0, 5.0, 24), fp.Periodic(0.0, 2.0, 9))
+    grid = fp.Grid(fp.Line(-6.5, 6.5, 28), fp.Line(-6.5, 6.5, 28), fp.Periodic(0.0, 2.0, 9))
     spin = fp.Continuity(lambda x: jnp.stack([-x[1], x[0], jnp.ones(())]))
     start = lambda x: jnp.exp(-(x[0] ** 2 / 2 + x[1] ** 2)) * (1 + 0.4 * jnp.cos(np.pi * x[2]))
     end = lambda x: jnp.exp(-(x[1] ** 2 / 2 + x[0] ** 2)) * (1 + 0.4 * jnp.cos(np.pi * (x[2] - np.pi / 2)))
