@@ -28,7 +28,8 @@ from .constants import CONSTANTS
 
 
 class WavePath(eqx.Module):
-    """A wave at all times: its Fourier coefficients `(T, *shape)` at the output times `(T,)`."""
+    """A wave at all times: its Fourier coefficients at the output times `(T,)`, as real and imaginary parts
+    `(T, 2, *shape)`, since diffrax takes real numbers only."""
 
     coefficients: Array
     times: Array
@@ -46,16 +47,17 @@ class WavePath(eqx.Module):
         factors = jnp.where(jnp.eye(count, dtype=bool), 1, (t - nodes) / differences)
         weights = jnp.prod(factors, axis=1)
         held = jax.lax.dynamic_slice_in_dim(self.coefficients, first, count)
-        return jnp.tensordot(weights.astype(held.real.dtype), held, 1)
+        real, imaginary = jnp.tensordot(weights.astype(held.dtype), held, 1)
+        return jax.lax.complex(real, imaginary)
 
     def ratio(self, coefficients: Array, x: Array) -> Array:
         """grad psi / psi at x `(d,)`, complex; psi is divided by its error where it is smaller than that."""
         rows, slopes = [], []
         for i, axis in enumerate(self.grid.axes):
-            wavenumbers = jnp.asarray(_wavenumbers(axis.n, axis.length), x.dtype)
-            row = jnp.exp(1j * wavenumbers * (x[i] - axis.nodes[0]))
+            row = _plane_waves(axis.n, 2 * np.pi / axis.length * (x[i] - axis.nodes[0]))
             rows.append(row)
-            slopes.append(1j * wavenumbers * row)
+            wavenumbers = 2 * np.pi / axis.length * np.fft.fftfreq(axis.n, 1 / axis.n)
+            slopes.append(1j * jnp.asarray(wavenumbers, x.dtype) * row)
         value = _contract(coefficients, rows)
         gradient = []
         for i, slope in enumerate(slopes):
@@ -125,12 +127,15 @@ def _path_of(solution: Solution) -> WavePath:
     coefficients = jnp.fft.fftn(values.astype(complex), axes=axes) / grid.size
     error = np.nan_to_num(np.max(np.asarray(solution.error)))
     floor = jnp.max(jnp.abs(values)) * (error + CONSTANTS.wave_roundings * jnp.finfo(float).eps)
-    return WavePath(coefficients, jnp.asarray(solution.times), floor, grid)
+    parts = jnp.stack([coefficients.real, coefficients.imag], axis=1)
+    return WavePath(parts, jnp.asarray(solution.times), floor, grid)
 
 
-def _wavenumbers(n: int, length: float) -> np.ndarray:
-    """The wavenumbers of the discrete transform of n nodes, `(n,)`."""
-    return 2 * np.pi / length * np.fft.fftfreq(n, 1 / n)
+def _plane_waves(n: int, phase: Array) -> Array:
+    """e^{i k phase} for the n wavenumbers k of a discrete transform, in its order, `(n,)`."""
+    # Waves of opposite k are conjugate: half of the exponentials are enough.
+    forward = jnp.exp(1j * phase * jnp.arange(n // 2 + 1, dtype=phase.dtype))
+    return jnp.concatenate([forward[: (n + 1) // 2], jnp.conj(jnp.flip(forward[1 : n // 2 + 1]))])
 
 
 def _contract(coefficients: Array, rows: list[Array]) -> Array:
