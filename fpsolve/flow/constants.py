@@ -14,7 +14,7 @@ class FlowConstants:
 
     # particles
     time_nodes: int = 4  # output times through which a wave is interpolated in time, by a cubic: a free choice
-    particle_steps: int = 4  # steps of a particle between two output times: a free choice
+    particle_steps: int = 2  # steps of a particle between two output times: a free choice
 
     # fit
     least_noise: float = 1e-3  # width of the last Gaussian around a sample, relative to the data: a free choice

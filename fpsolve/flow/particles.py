@@ -76,10 +76,10 @@ def particles(
     - `solution`: of an `fp.Schrodinger` at `wick=pi/2` on axes of `fp.Line` and `fp.Periodic`, at four times or more,
       which must resolve the phase of psi: the wave is a cubic between them
     - `start`: `(n, d)`, samples of |psi|^2 at the first time; `noise`: e, 0 for the flow, D for Nelson's diffusion;
-      `key`: of the noise; `steps`: between two output times, 4 if None
+      `key`: of the noise; `steps`: between two output times, 2 if None
 
     **Returns** `(T, n, d)`. **Raises** `ValueError` for another equation, too few times or samples of another shape;
-    `ImportError` without diffrax (the extra `sde`). **Keeps**: nothing exactly; compare the histogram with the density
+    `ImportError` with noise and without diffrax (the extra `sde`). **Keeps**: nothing exactly; compare the histogram with the density
     (`fpsolve.diffusion.particles.pearson`). **Cost**: a sum of all waves for each particle and stage.
 
     ```python
@@ -93,15 +93,13 @@ def particles(
     paths = fp.flow.particles(run, jax.random.normal(jax.random.key(0), (100, 1)))
     ```
     """
-    try:
-        # Imported late: diffrax is an optional dependency.
-        import diffrax
-    except ImportError as missing:
-        raise ImportError(f'Particles need {missing.name}: pip install "fpsolve[sde]"', name=missing.name) from missing
     equation = solution.equation
     if not isinstance(equation, Schrodinger):
         allowed = "particles follow the wave of an fp.Schrodinger"
         raise_value_error("solution.equation", equation, allowed, "Evolve one with wick=math.pi / 2.")
+    if not jnp.iscomplexobj(solution.values):
+        allowed = "they are of imaginary time, in which a wave has no velocity"
+        raise_value_error("solution.values", solution.values, allowed, "Evolve it with wick=math.pi / 2.")
     for axis in solution.grid.axes:
         if axis.modes != "fourier":
             raise_value_error("solution.grid", axis, "waves are summed on Fourier axes", "Use fp.Line or fp.Periodic.")
@@ -113,11 +111,18 @@ def particles(
         raise_value_error("noise", noise, "it must be at least zero", "Give 0, or D of the equation.")
     if noise > 0 and key is None:
         raise_value_error("key", None, "particles with noise are random", "Give jax.random.key(0), say.")
-    count = CONSTANTS.particle_steps if steps is None else check_integer("steps", steps, 1, "Give 4, say.")
+    count = CONSTANTS.particle_steps if steps is None else check_integer("steps", steps, 1, "Give 2, say.")
     positions = _check_start(start, solution.grid.ndim)
     path = _path_of(solution)
     diffusion = jnp.broadcast_to(jnp.asarray(equation.diffusion, positions.dtype), (solution.grid.ndim,))
-    return _solve(diffrax, path, diffusion, positions, jnp.asarray(noise), count, key, noise > 0)
+    if noise == 0:
+        return _follow(path, diffusion, positions, count)
+    try:
+        # Imported late: diffrax is an optional dependency.
+        import diffrax
+    except ImportError as missing:
+        raise ImportError(f'Noise needs {missing.name}: pip install "fpsolve[sde]"', name=missing.name) from missing
+    return _diffuse(diffrax, path, diffusion, positions, jnp.asarray(noise), count, key)
 
 
 def _path_of(solution: Solution) -> WavePath:
@@ -134,7 +139,8 @@ def _path_of(solution: Solution) -> WavePath:
 def _plane_waves(n: int, phase: Array) -> Array:
     """e^{i k phase} for the n wavenumbers k of a discrete transform, in its order, `(n,)`."""
     # Waves of opposite k are conjugate: half of the exponentials are enough.
-    forward = jnp.exp(1j * phase * jnp.arange(n // 2 + 1, dtype=phase.dtype))
+    phases = phase * jnp.arange(n // 2 + 1, dtype=phase.dtype)
+    forward = jax.lax.complex(jnp.cos(phases), jnp.sin(phases))
     return jnp.concatenate([forward[: (n + 1) // 2], jnp.conj(jnp.flip(forward[1 : n // 2 + 1]))])
 
 
@@ -156,35 +162,57 @@ def _check_start(start: Any, ndim: int) -> Array:
     return jnp.asarray(array, float)
 
 
+def _velocity(path: WavePath, diffusion: Array, noise: Any, t: Array, positions: Array) -> Array:
+    """v + (e/D) u at positions `(n, d)`."""
+    coefficients = path.at(t)
+    ratio = jax.vmap(lambda x: path.ratio(coefficients, x))(positions)
+    return 2 * diffusion * ratio.imag + 2 * noise * ratio.real
+
+
 @compiled
-def _solve(
-    diffrax: Any, path: WavePath, diffusion: Array, start: Array, noise: Array, steps: int, key: Any, noisy: bool
+def _follow(path: WavePath, diffusion: Array, start: Array, steps: int) -> Array:
+    """The particles of the flow at the output times, `(T, n, d)`, by `steps` steps of the classical Runge-Kutta method
+    between two of them."""
+
+    def speed(t: Array, x: Array) -> Array:
+        return _velocity(path, diffusion, 0.0, t, x)
+
+    def step(k: Array, now: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        t, h, x = now
+        first = speed(t, x)
+        second = speed(t + h / 2, x + h / 2 * first)
+        third = speed(t + h / 2, x + h / 2 * second)
+        fourth = speed(t + h, x + h * third)
+        return t + h, h, x + h / 6 * (first + 2 * second + 2 * third + fourth)
+
+    def interval(x: Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        begin, length = ends
+        x = jax.lax.fori_loop(0, steps, step, (begin, length / steps, x))[2]
+        return x, x
+
+    _, later = jax.lax.scan(interval, start, (path.times[:-1], jnp.diff(path.times)))
+    return jnp.concatenate([start[None], later])
+
+
+@compiled
+def _diffuse(
+    diffrax: Any, path: WavePath, diffusion: Array, start: Array, noise: Array, steps: int, key: Any
 ) -> Array:
-    """The particles at the output times, `(T, n, d)`, by `steps` steps of diffrax between two of them."""
+    """The particles with noise at the output times, `(T, n, d)`, by `steps` steps of diffrax between two of them."""
     times = path.times
-    fractions = jnp.arange(steps) / steps
-    inner = (times[:-1, None] + jnp.diff(times)[:, None] * fractions).ravel()
-    places = jnp.append(inner, times[-1])
+    inner = times[:-1, None] + jnp.diff(times)[:, None] * jnp.arange(steps) / steps
+    places = jnp.append(inner.ravel(), times[-1])
+    # Steps are fixed and never rejected, so that the Brownian path need not be stored.
+    shape = jax.ShapeDtypeStruct(start.shape, start.dtype)
+    brownian = diffrax.UnsafeBrownianPath(shape, key, levy_area=diffrax.SpaceTimeLevyArea)
 
-    def velocity(t: Array, y: Array, path: WavePath) -> Array:
-        coefficients = path.at(t)
-        ratio = jax.vmap(lambda x: path.ratio(coefficients, x))(y)
-        return 2 * diffusion * ratio.imag + 2 * noise * ratio.real
+    def spread(t: Array, y: Array, path: WavePath) -> lx.DiagonalLinearOperator:
+        return lx.DiagonalLinearOperator(jnp.broadcast_to(jnp.sqrt(2 * noise), y.shape))
 
-    drift = diffrax.ODETerm(velocity)
-    terms, solver = drift, diffrax.Heun()
-    if noisy:
-        # Steps are fixed and never rejected, so that the Brownian path need not be stored.
-        shape = jax.ShapeDtypeStruct(start.shape, start.dtype)
-        brownian = diffrax.UnsafeBrownianPath(shape, key, levy_area=diffrax.SpaceTimeLevyArea)
-
-        def spread(t: Array, y: Array, path: WavePath) -> lx.DiagonalLinearOperator:
-            return lx.DiagonalLinearOperator(jnp.broadcast_to(jnp.sqrt(2 * noise), y.shape))
-
-        terms, solver = diffrax.MultiTerm(drift, diffrax.ControlTerm(spread, brownian)), diffrax.ShARK()
+    drift = diffrax.ODETerm(lambda t, y, path: _velocity(path, diffusion, noise, t, y))
     solution = diffrax.diffeqsolve(
-        terms,
-        solver,
+        diffrax.MultiTerm(drift, diffrax.ControlTerm(spread, brownian)),
+        diffrax.ShARK(),
         times[0],
         times[-1],
         None,

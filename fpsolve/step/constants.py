@@ -198,14 +198,13 @@ class StepConstants:
 
     # Steps of a velocity that depends on time (`skew_steps`).
 
-    # Steps of an interval on the first attempt, of which twice as many are compared with it: a free choice
+    # Steps of an interval on the first attempt, of which twice as many are compared with it; steps of one program: a
+    # free choice
     first_skew_steps: int = 2
     # Doublings of that number at most, 4096 steps: a free choice
     max_skew_doublings: int = 11
     # Steps of an interval under a transformation, where no error can be examined: a free choice
     traced_skew_steps: int = 16
-    # Numbers of the velocities that are sampled at once, 64 MiB in float64: a free choice
-    max_skew_numbers: int = 2**23
     # The part of the error that a doubling leaves is at least that of order 6, 1 / 64: derived
     best_skew_ratio: float = 1 / 64
     # The same of the first doubling, of which nothing is known: a free choice, that of order 4

@@ -95,12 +95,11 @@ def _steps(velocities: Array, wave: Array, length: Array, grid: Grid) -> Moved:
     return jax.lax.scan(step, Moved(wave, jnp.zeros((), dtype)), velocities)[0]
 
 
-def take_steps(equation: Continuity, grid: Grid, wave: Array, start: Array, end: Array, steps: int) -> Moved:
-    """`steps` equal steps from `start` to `end`; the velocities of some steps at a time are held."""
+def take_steps(
+    equation: Continuity, grid: Grid, wave: Array, start: Array, end: Array, steps: int, together: int
+) -> Moved:
+    """`steps` equal steps from `start` to `end`, some of them `together` by one program, which divide their number."""
     length = (end - start) / steps
-    most = CONSTANTS.max_skew_numbers // (len(_NODES) * grid.ndim * grid.size)
-    # A power of two, so that few programs are compiled: the number of steps is one, too.
-    together = min(steps, 2 ** int(math.log2(max(1, most))))
     moved = Moved(wave, jnp.zeros((), wave.dtype))
     for first in range(0, steps, together):
         places = np.add.outer(first + np.arange(together), _NODES)
@@ -118,13 +117,15 @@ def adaptive_interval(
     """One interval by as many steps as `tol`, the error in L1 of the density, takes; the host chooses them."""
     count = first
     ends = as_array(start), as_array(end)
-    coarse = take_steps(equation, grid, wave, *ends, count)
+    # Always as many steps in one program, so that it is compiled once.
+    together = CONSTANTS.first_skew_steps
+    coarse = take_steps(equation, grid, wave, *ends, count, together)
     calls = coarse.calls
     before, ratio = None, CONSTANTS.first_skew_ratio
     error = np.inf
     for _ in range(CONSTANTS.max_skew_doublings):
         count *= 2
-        fine = take_steps(equation, grid, wave, *ends, count)
+        fine = take_steps(equation, grid, wave, *ends, count, together)
         calls = calls + fine.calls
         apart = float(density_distance(coarse.wave, fine.wave, grid.in_cells))
         if before is not None:
@@ -140,8 +141,8 @@ def adaptive_interval(
 def traced_interval(equation: Continuity, grid: Grid, wave: Array, start: Array, end: Array) -> Taken:
     """One interval by a fixed number of steps, which can be traced; the error is the difference from half as many."""
     steps = CONSTANTS.traced_skew_steps
-    coarse = take_steps(equation, grid, wave, start, end, steps // 2)
-    fine = take_steps(equation, grid, wave, start, end, steps)
+    coarse = take_steps(equation, grid, wave, start, end, steps // 2, steps // 2)
+    fine = take_steps(equation, grid, wave, start, end, steps, steps)
     error = density_distance(coarse.wave, fine.wave, grid.in_cells)
     return Taken(fine.wave, coarse.calls + fine.calls, error, steps)
 
