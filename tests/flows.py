@@ -1,6 +1,6 @@
 """Flows whose densities are known: in closed form, or by characteristics.
 
-    d_t p = -div(v p),      p(x, t) = p(X(0), 0) exp( -int div v(X(s), s) ds ),   dX/ds = v,  X(t) = x
+d_t p = -div(v p),      p(x, t) = p(X(0), 0) exp( -int div v(X(s), s) ds ),   dX/ds = v,  X(t) = x
 """
 
 from collections.abc import Callable

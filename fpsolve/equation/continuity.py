@@ -30,7 +30,7 @@ class Continuity(Equation):
     """The equation d_t p = -div(v p) of a density that is carried by a velocity.
 
     **Arguments**: `velocity` v, `f(x)` or `f(x, t)` to `(d,)`, in units length/time: a function, a network, any
-    callable. On an `fp.Periodic` axis it must be periodic. **Raises**: `ValueError` for a velocity that is not callable.
+    callable. On an `fp.Periodic` axis it must be periodic. **Raises**: `ValueError` if it is not callable.
 
     `fp.evolve` takes a density and returns densities. It evolves their wave psi = sqrt(p), which is
     `jnp.sqrt(solution.values)`, by an antisymmetric matrix. **Keeps**: mass to rounding, p >= 0 exactly.

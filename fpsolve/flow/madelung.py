@@ -34,7 +34,7 @@ from .constants import CONSTANTS
 
 
 class Velocities(NamedTuple):
-    """Velocities at points: `current` v and `osmotic` u, `(m, d)`, and the estimated absolute error of each `(m, d)`."""
+    """Velocities at points: `current` v, `osmotic` u, and the estimated absolute `error` of both, each `(m, d)`."""
 
     current: Array
     osmotic: Array
@@ -72,7 +72,7 @@ class Madelung(eqx.Module):
         return jnp.angle(self.wave)
 
     def drift(self, noise: Any = 0.0) -> Array:
-        """v + (e/D) u, `(*shape, d)`: the drift of particles with dX = ... dt + sqrt(2 e) dW and the density |psi|^2."""
+        """v + (e/D) u, `(*shape, d)`: the drift of particles with the density |psi|^2 and the noise sqrt(2 e) dW."""
         return self.current + jnp.asarray(noise, self.current.dtype) / self.diffusion * self.osmotic
 
     def at(self, points: Any) -> Velocities:

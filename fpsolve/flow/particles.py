@@ -3,7 +3,7 @@
     dX = (v + (e/D) u) dt + sqrt(2 e) dW,      v = 2 D Im(grad psi / psi),  u = 2 D Re(grad psi / psi)
 
 e = 0 is the reading of the wave as a flow model (an ordinary differential equation, Bohm's trajectories), e = D is
-Nelson's diffusion. Between the nodes psi is the sum of its waves, between the output times a cubic through four of them.
+Nelson's diffusion. Between the nodes psi is the sum of its waves, between the output times a cubic through four times.
 
 References: Nelson, Phys. Rev. 150 (1966) 1079; Foster, dos Reis and Strange, SIAM J. Numer. Anal. 62 (2024), for the
 method with noise; theorem T26 of this library.
@@ -79,8 +79,8 @@ def particles(
       `key`: of the noise; `steps`: between two output times, 2 if None
 
     **Returns** `(T, n, d)`. **Raises** `ValueError` for another equation, too few times or samples of another shape;
-    `ImportError` with noise and without diffrax (the extra `sde`). **Keeps**: nothing exactly; compare the histogram with the density
-    (`fpsolve.diffusion.particles.pearson`). **Cost**: a sum of all waves for each particle and stage.
+    `ImportError` with noise and without diffrax (the extra `sde`). **Keeps**: nothing exactly; compare the histogram
+    with the density (`fpsolve.diffusion.particles.pearson`). **Cost**: a sum of all waves for each particle and stage.
 
     ```python
     import jax, jax.numpy as jnp
@@ -195,9 +195,7 @@ def _follow(path: WavePath, diffusion: Array, start: Array, steps: int) -> Array
 
 
 @compiled
-def _diffuse(
-    diffrax: Any, path: WavePath, diffusion: Array, start: Array, noise: Array, steps: int, key: Any
-) -> Array:
+def _diffuse(diffrax: Any, path: WavePath, diffusion: Array, start: Array, noise: Array, steps: int, key: Any) -> Array:
     """The particles with noise at the output times, `(T, n, d)`, by `steps` steps of diffrax between two of them."""
     times = path.times
     inner = times[:-1, None] + jnp.diff(times)[:, None] * jnp.arange(steps) / steps

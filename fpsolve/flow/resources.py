@@ -137,7 +137,7 @@ def overlap(first: Array, second: Array, grid: Grid) -> Array:
 
 
 @sampling_program
-def _sizes(equation: Continuity, grid: Grid, times: Array) -> tuple[Array, Array, Array, Array]:
+def _sizes(equation: Continuity, grid: Grid, times: Array | np.ndarray) -> tuple[Array, Array, Array, Array]:
     """The largest |v_i| at each time, `(m, d)`, and the largest norms of v, grad v and grad grad v at all of them."""
 
     def at(t: Array) -> tuple[Array, Array, Array, Array]:

@@ -3,8 +3,8 @@
     G = 1/2 sum_i ( V_i D_i + D_i V_i )
 
 V_i multiplies by the velocity at the nodes, and D_i is the antisymmetric derivative of the Fourier basis at the nodes:
-G is antisymmetric on every grid, so that exp(-t G) is orthogonal and the norm of psi is constant. The divergence of v is
-never computed: in the continuum (V D + D V)/2 = v D + (div v)/2.
+G is antisymmetric on every grid, so that exp(-t G) is orthogonal and the norm of psi is constant. No divergence of v is
+computed: in the continuum (V D + D V)/2 = v D + (div v)/2.
 
 For v = grad phi, G = -[K, phi] with K = -(1/2) sum_i D_i^2; on a grid the two differ by aliasing (`commutator`).
 

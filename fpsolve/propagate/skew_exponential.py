@@ -46,7 +46,8 @@ def skew_exponential(operator: SkewOperator, wave: Array, length: Array) -> Move
     blocks = _terms(z) // block + 1
 
     def piece(k: Array, parameters: Any, wave: Array) -> Array:
-        return _sum(*parameters, wave)
+        operator, largest, z, blocks = parameters
+        return _sum(operator, largest, z, blocks, wave)
 
     wave = run_loop(pieces, piece, (operator, largest, z, blocks), wave)
     return Moved(wave, (pieces * blocks * block).astype(wave.dtype))

@@ -1,8 +1,8 @@
 """One run of a flow: the waves psi = sqrt(p) of a velocity at the output times, on one grid.
 
-    static velocity                 exp(-t G), exact in time
-    moving velocity                 interval by interval, between breakpoints, by steps that the host chooses
-    moving velocity, under jit      a fixed number of steps in each interval
+static velocity                 exp(-t G), exact in time
+moving velocity                 interval by interval, between breakpoints, by steps that the host chooses
+moving velocity, under jit      a fixed number of steps in each interval
 """
 
 import dataclasses

@@ -22,6 +22,9 @@ from ..step.skew_steps import sample_velocity
 from .constants import CONSTANTS
 
 
+Numbers = Array | np.ndarray
+
+
 class _Particles(NamedTuple):
     """Positions `(m, d)`, and the end of the box through which each left `(m,)`: 2 i and 2 i + 1 for the ends of axis
     i, or -1."""
@@ -64,7 +67,7 @@ def mass_that_leaves(equation: Continuity, grid: Grid, density: np.ndarray, last
 
 
 @sampling_program
-def _exits(equation: Continuity, grid: Grid, points: Array, last: Array, steps: Array) -> Array:
+def _exits(equation: Continuity, grid: Grid, points: Numbers, last: Numbers, steps: Numbers) -> Array:
     """Where each particle leaves, as in `_Particles`."""
     lower = jnp.asarray([axis.lower for axis in grid.axes])
     upper = jnp.asarray([axis.upper for axis in grid.axes])

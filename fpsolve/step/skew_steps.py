@@ -51,7 +51,7 @@ class Taken(NamedTuple):
 
 
 @sampling_program
-def sample_velocity(equation: Continuity, grid: Grid, times: Array) -> Array:
+def sample_velocity(equation: Continuity, grid: Grid, times: Array | np.ndarray) -> Array:
     """The velocity at the nodes at `times` `(m,)`, in cells of the grid per time: `(m, d, *shape)`."""
     units = jnp.asarray(grid.units)
 

@@ -147,5 +147,5 @@ def _fine(flow: RingFlow) -> tuple[np.ndarray, np.ndarray]:
 
 def test_an_overlap_of_other_shapes_is_refused():
     grid = fp.Grid(fp.Line(-1.0, 1.0, 8))
-    with pytest.raises(ValueError, match="first.shape"):
+    with pytest.raises(ValueError, match=r"first.shape"):
         fp.flow.overlap(jnp.ones(7), jnp.ones(8), grid)

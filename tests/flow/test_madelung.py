@@ -184,7 +184,7 @@ def test_particles_have_the_density_of_the_wave():
 
 def test_particles_refuse():
     grid = fp.Grid(fp.Line(-8.0, 8.0, 32))
-    wave = jnp.exp(-grid.nodes[0] ** 2 / 2 + 0j)
+    wave = jnp.exp(-(grid.nodes[0] ** 2) / 2 + 0j)
     few = fp.evolve(fp.Schrodinger(lambda x: 0.0), wave, [0.5], grid=grid, wick=np.pi / 2, check=False)
     with pytest.raises(ValueError, match="times"):
         fp.flow.particles(few, np.zeros((3, 1)))
