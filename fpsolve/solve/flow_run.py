@@ -67,8 +67,8 @@ def run_flow(problem: FlowProblem) -> FlowRun:
         velocity = sample_velocity(problem.equation, problem.grid, np.zeros(1))[0]
         times = jnp.asarray(problem.times)
         waves, calls = run_static(velocity, problem.wave, times, problem.grid.in_cells)
-        error = jnp.zeros_like(times, waves.dtype) + _rounding(calls)
-        return FlowRun(problem, waves, error, calls, Decision("Chebyshev", "because the velocity is static"))
+        static = Decision("Chebyshev", "because the velocity is static")
+        return FlowRun(problem, waves, _rounding(calls), calls[-1], static)
     return _run_moving(problem)
 
 
@@ -131,5 +131,5 @@ def _is_inside(stop: float, start: Array, end: Array) -> bool:
 
 
 def _rounding(calls: Array) -> Array:
-    """The rounding of a wave after some products, which add up like a random walk, in L1 of its density."""
-    return 2 * jnp.finfo(calls.dtype).eps * (4 + jnp.sqrt(calls))
+    """The rounding of a wave after some products, in L1 of its density."""
+    return jnp.finfo(calls.dtype).eps * (STEP.skew_roundings[0] + STEP.skew_roundings[1] * calls)

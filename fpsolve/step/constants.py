@@ -203,6 +203,8 @@ class StepConstants:
     first_skew_steps: int = 2
     # Doublings of that number at most, 4096 steps: a free choice
     max_skew_doublings: int = 11
+    # Units of rounding of a density: for a short run, and for each product: measured in float32, 0.4 to 0.65 a product
+    skew_roundings: tuple[float, float] = (8.0, 0.5)
     # Steps of an interval under a transformation, where no error can be examined: a free choice
     traced_skew_steps: int = 16
     # The part of the error that a doubling leaves is at least that of order 6, 1 / 64: derived

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array
-from ..core.program import compiled, quick_program, sampling_program
+from ..core.program import quick_program, sampling_program, shape_program
 from ..equation.continuity import Continuity
 from ..grid import Grid
 from ..operator.skew import SkewOperator
@@ -61,9 +61,10 @@ def sample_velocity(equation: Continuity, grid: Grid, times: Array | np.ndarray)
     return jax.lax.map(at, jnp.asarray(times))
 
 
-@compiled
+@shape_program
 def run_static(velocity: Array, wave: Array, times: Array, grid: Grid) -> Moved:
-    """The waves `(T, *shape)` at `times` by a static velocity `(d, *shape)`; `grid` is in units of its cells."""
+    """The waves `(T, *shape)` at `times` by a static velocity `(d, *shape)`, and the products until then `(T,)`; `grid`
+    is in units of its cells."""
     operator = SkewOperator(velocity.astype(wave.dtype), grid)
 
     def advance(wave: Array, length: Array) -> tuple[Array, Moved]:
@@ -72,10 +73,10 @@ def run_static(velocity: Array, wave: Array, times: Array, grid: Grid) -> Moved:
 
     lengths = jnp.diff(times.astype(wave.dtype), prepend=0.0)
     _, moved = jax.lax.scan(advance, wave, lengths)
-    return Moved(moved.wave, jnp.sum(moved.calls))
+    return Moved(moved.wave, jnp.cumsum(moved.calls))
 
 
-@compiled
+@shape_program
 def _steps(velocities: Array, wave: Array, length: Array, grid: Grid) -> Moved:
     """Steps of one `length` each, as many as there are velocities `(n, 10, d, *shape)`."""
     dtype = wave.dtype

@@ -153,6 +153,29 @@ def test_errors_are_whole():
     assert wrong / 3 < float(spread.error[0])
 
 
+def test_errors_of_random_flows():
+    # v = a x + b keeps normal densities: m' = a m + b. Boxes and widths from far too small to ample.
+    ratios = []
+    for seed in range(24):
+        a, b, t, mean, deviation, half = np.random.default_rng(seed).uniform(
+            [-0.6, -1.0, 0.3, -0.5, 0.4, 4.0], [0.6, 1.0, 1.5, 0.5, 0.9, 9.0]
+        )
+        half = round(half / 2) * 2.0
+        grid = fp.Grid(fp.Line(-half, half, 48))
+        growth = np.exp(a * t)
+        end = fp.Gaussian(growth * mean + (growth - 1) / a * b, (growth * deviation) ** 2)
+        try:
+            start = fp.Gaussian(mean, deviation**2)
+            run = fp.evolve(fp.Continuity(lambda x, a=a, b=b: a * x + b), start, [t], grid=grid, throw=False)
+        except ValueError as error:
+            assert "velocity" in str(error)
+            continue
+        exact = jax.vmap(end)(grid.points)
+        ratios.append(float(run.error[0]) / relative(grid, run.values[0], exact))
+    assert len(ratios) > 12
+    assert min(ratios) > 1 / 3 and np.median(ratios) < 10
+
+
 def test_an_array_is_a_start_and_states_are_interpolated():
     flow = RingFlow(0.7)
     once = fp.evolve(flow.equation, flow.start, [0.5, 1.0], grid=RING, tol=1e-9)
