@@ -93,7 +93,7 @@ class Madelung(eqx.Module):
         return Velocities(current, osmotic, error)
 
 
-def madelung(wave: Any, grid: Grid, *, diffusion: Any = 0.5, error: Any = 0.0) -> Madelung:
+def madelung(wave: Any, grid: Any, *, diffusion: Any = 0.5, error: Any = 0.0) -> Madelung:
     """Phase, density, current and osmotic velocity of a wave.
 
     **Arguments**

@@ -51,7 +51,7 @@ class Refinement(NamedTuple):
     errors: np.ndarray
 
 
-def resources(equation: Continuity, grid: Grid, total: Real, *, samples: Count = 17) -> Resources:
+def resources(equation: Any, grid: Any, total: Real, *, samples: Count = 17) -> Resources:
     """The sizes that bound the cost of a flow up to the time `total`.
 
     **Arguments**: `equation`, an `fp.Continuity`; `grid` of `Line` and `Periodic` axes; `samples`: times at which a

@@ -66,8 +66,9 @@ def test_a_model_learns_two_modes():
     )
     grid = fp.Grid(fp.Line(-9.0, 9.0, 160))
     data = grid.density(lambda x: sum(jnp.exp(-((x[0] - m) ** 2) / 0.5) for m in (-1.5, 1.5)))
-    before = fp.evolve(fp.Continuity(network), fp.Gaussian(0.0, 1.0), [1.0], grid=grid)
-    after = fp.evolve(fp.Continuity(model), fp.Gaussian(0.0, 1.0), [1.0], grid=grid)
+    options = {"grid": grid, "tol": 1e-5, "check": False}
+    before = fp.evolve(fp.Continuity(network), fp.Gaussian(0.0, 1.0), [1.0], **options)
+    after = fp.evolve(fp.Continuity(model), fp.Gaussian(0.0, 1.0), [1.0], **options)
     assert history.shape == (300,) and history[-50:].mean() < history[:20].mean()
     assert fp.flow.overlap(after.values[0], data, grid) > 0.98 > fp.flow.overlap(before.values[0], data, grid) + 0.01
 
@@ -136,8 +137,8 @@ def test_errors_fall_faster_than_any_power_of_the_spacing():
     found = fp.flow.refinement(flow.equation, flow.start, 1.0, grids, reference=exact)
     slopes = np.diff(np.log(found.errors)) / np.diff(np.log(found.nodes[:, 0]))
     assert slopes[1] < slopes[0] < -4
-    estimated = fp.flow.refinement(flow.equation, flow.start, 1.0, grids)
-    assert np.all(estimated.errors > found.errors / 3)
+    estimated = fp.flow.refinement(flow.equation, flow.start, 1.0, grids[1:2])
+    assert found.errors[1] / 3 < estimated.errors[0] < 30 * found.errors[1]
 
 
 def _fine(flow: RingFlow) -> tuple[np.ndarray, np.ndarray]:
