@@ -50,9 +50,8 @@ def evolve_flow(
     options = (grid, scheme, method, tol, wick, observables, breakpoints, checkpoint)
     request = validate_flow(equation, initial, times, *options)
     bar = track(request.problem.times, progress)
-    run = run_flow(request.problem)
+    run = run_flow(request.problem, bar)
     if bar is not None:
-        bar.update(len(request.problem.times))
         bar.close()
     found = look_at_flow(request, run, check)
     return _solution(request, run, found, tol is not None, throw)

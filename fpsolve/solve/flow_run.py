@@ -7,6 +7,7 @@ moving velocity, under jit      a fixed number of steps in each interval
 
 import dataclasses
 import itertools
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -60,19 +61,21 @@ class FlowRun:
         return np.concatenate([np.asarray(self.problem.wave)[None], np.asarray(self.waves)])
 
 
-def run_flow(problem: FlowProblem) -> FlowRun:
-    """Solve a problem."""
+def run_flow(problem: FlowProblem, bar: Any = None) -> FlowRun:
+    """Solve a problem. `bar` shows the progress on the terminal."""
     # In units of cells: one program serves all boxes of a shape. The wave is then that of the mass of a cell.
     if not problem.equation.time_dependent:
         velocity = sample_velocity(problem.equation, problem.grid, np.zeros(1))[0]
         times = jnp.asarray(problem.times)
         waves, calls = run_static(velocity, problem.wave, times, problem.grid.in_cells)
+        if bar is not None:
+            bar.update(len(times))
         static = Decision("Chebyshev", "because the velocity is static")
         return FlowRun(problem, waves, _rounding(calls), calls[-1], static)
-    return _run_moving(problem)
+    return _run_moving(problem, bar)
 
 
-def _run_moving(problem: FlowProblem) -> FlowRun:
+def _run_moving(problem: FlowProblem, bar: Any) -> FlowRun:
     """A velocity that depends on time: from output time to output time."""
     edges, stops = _edges(problem)
     wave = problem.wave
@@ -87,6 +90,8 @@ def _run_moving(problem: FlowProblem) -> FlowRun:
             # The next interval is compared with half as many steps first.
             steps, longest = max(STEP.first_skew_steps, taken.steps // 2), max(longest, taken.steps)
         rows.append((wave, error))
+        if bar is not None:
+            bar.update(1)
     waves, errors = (jnp.stack(column) for column in zip(*rows, strict=True))
     why = f"because the velocity moves in time; up to {longest} steps of order 6 between two times"
     if stops:
