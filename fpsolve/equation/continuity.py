@@ -55,8 +55,10 @@ class Continuity(Equation):
         if not callable(velocity):
             cure = "Give lambda x: ..., with x of shape (d,)."
             raise_value_error("velocity", velocity, "it must be a function of x, or of x and t", cure)
+        # A field that was read keeps what it knows of its dependence on time.
         known = isinstance(velocity, Field)
         self.velocity = velocity if known else Field(velocity, takes_time(velocity), "velocity")
+        # Every equation has a diffusion; that of a flow is zero.
         self.diffusion = as_array(0.0)
 
     @property

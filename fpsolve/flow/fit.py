@@ -46,6 +46,7 @@ class FlowMatching(eqx.Module):
 
     def one(self, model: Any, start: Array, end: Array, t: Array) -> Array:
         """|v - (x_1 - (1 - sigma) x_0)|^2 for one pair `(d,)` and one time."""
+        # The path is straight: its velocity does not depend on t.
         rest = 1 - self.sigma
         place = (1 - rest * t) * start + t * end
         return jnp.sum((model(place, t) - (end - rest * start)) ** 2)
@@ -98,6 +99,7 @@ def fit(
         raise_value_error("optimiser", optimiser, "it must be an optax optimiser", "Give optax.adam(1e-3), say.")
     if ema is not None and not 0 <= check_finite_number("ema", ema) < 1:
         raise_value_error("ema", ema, "it must lie in [0, 1)", "Give 0.999, or None for no average.")
+    # What is trained, and a first evaluation of the model.
     function: Any = model
     if not callable(model) or not takes_time(function):
         raise_value_error("model", model, "it must be a function of x and t", "Give fp.flow.VelocityNetwork(...), say.")
@@ -112,12 +114,14 @@ def fit(
     objective = FlowMatching(jnp.asarray(CONSTANTS.least_noise, dtype))
     # Without an average the memory is zero, and one program serves both cases.
     memory = jnp.asarray(0.0 if ema is None else ema, dtype)
+    # In pieces of equal length, so that one program serves any number of steps.
     state, losses = begin(parameters, optimiser), np.zeros(0)
     bar = tqdm(total=steps, unit="step", desc="fit") if progress else None
     while len(losses) < steps:
         count = min(CONSTANTS.steps_at_once, steps - len(losses))
         state = advance(state, rest, objective, points, key, optimiser, batch, memory, jnp.asarray(count))
         values = np.asarray(state.losses)[:count]
+        # After one NaN all parameters are NaN: the rest of the steps would be wasted.
         _check_finite(values, len(losses))
         losses = np.concatenate([losses, values])
         if bar is not None:

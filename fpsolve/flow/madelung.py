@@ -80,6 +80,7 @@ class Madelung(eqx.Module):
 
         **Raises** `ValueError` for a point outside of the box, and for one at which psi is zero to its error, a node.
         """
+        # On the host, since the points differ at every call and nothing need be compiled.
         positions = _check_points(points, self.grid)
         values, slopes = _evaluate(np.asarray(self.wave), self.grid, positions)
         delta = float(self.wave_error)
@@ -121,6 +122,7 @@ def madelung(wave: Any, grid: Any, *, diffusion: Any = 0.5, error: Any = 0.0) ->
         raise_value_error("grid", grid, "it must be an fp.Grid", "Give fp.Grid(fp.Line(-5, 5, 128)), say.")
     for axis in grid.axes:
         check_axis(axis)
+    # Arguments, in the order in which they depend on each other.
     psi = _check_wave(wave, grid)
     check_positive("diffusion", diffusion, "Give D of the equation, a number above zero or one for each axis.")
     coefficients = jnp.asarray(diffusion, psi.real.dtype)
@@ -150,6 +152,7 @@ def _slope(grid: Grid, i: int, wave: Array) -> Array:
 
 def _errors(wave: Array, slopes: Array, error: Array, grid: Grid) -> tuple[Array, Array]:
     """The absolute errors of psi, a scalar, and of its derivatives `(d,)`."""
+    # An error in L1 says nothing of one place: it is taken to be spread like psi, at its largest value.
     largest = jnp.max(jnp.abs(wave))
     rounding = CONSTANTS.wave_roundings * jnp.finfo(largest.dtype).eps * largest
     given = error * largest + rounding
@@ -174,8 +177,10 @@ def _velocities(
     size = jnp.abs(values)
     # Below delta the quotient is divided by delta instead, so that it stays finite: its error is then its size.
     divisor = jnp.maximum(size, delta)[..., None]
+    # grad psi / psi without a division by a small psi.
     ratio = jnp.conj(values)[..., None] * slopes / divisor**2
     relative = jnp.abs(slopes) / divisor
+    # psi itself may be smaller than its value by delta.
     known = jnp.maximum(size - delta, delta)[..., None]
     error = 2 * diffusion * (slope_error + relative * delta) / known
     is_node = size <= CONSTANTS.node_factor * delta
@@ -193,6 +198,7 @@ def _evaluate(wave: np.ndarray, grid: Grid, points: np.ndarray) -> tuple[np.ndar
             total = np.einsum("mn,mn...->m...", matrix, total)
         return total
 
+    # Each derivative takes the derivative of its own axis and the values of the others.
     interpolations = [interpolation for _, interpolation in rows]
     slopes = []
     for i, (derivative, _) in enumerate(rows):
@@ -211,6 +217,7 @@ def _check_wave(wave: Any, grid: Grid) -> Array:
             raise_value_error("wave", "NaN or infinity", "every value must be finite", cure)
         if not np.any(array != 0):
             raise_value_error("wave", 0.0, "the wave is zero everywhere", cure)
+    # A real wave has no current, but an osmotic velocity.
     psi = jnp.asarray(wave)
     return psi if jnp.iscomplexobj(psi) else psi.astype(jnp.result_type(psi, jnp.complex64))
 

@@ -58,6 +58,7 @@ class VelocityNetwork(eqx.Module):
         check_integer("width", width, 1, "Give the number of functions of a layer, 64 say.")
         check_integer("depth", depth, 1, "Give the number of layers, 2 say.")
         check_key(key)
+        # Center and scale belong to the data and are not trained.
         dtype = jnp.zeros(()).dtype
         middle, length = as_leaf("center", center, (0, 1)), as_leaf("scale", scale, (0, 1), positive=True)
         self.center = Fixed(jnp.broadcast_to(middle, (dim,)).astype(dtype))
@@ -74,11 +75,14 @@ class VelocityNetwork(eqx.Module):
         center, scale = self.center(), self.scale()
         check_point(x, center.shape[0], "as the network has it")
         x, t = jnp.asarray(x), jnp.asarray(t, dtype=float)
+        # The width of the noise falls from 1 to the least one, and that of the data rises to l.
         rest = 1 - CONSTANTS.least_noise
         start = 1 - rest * t
         width = jnp.sqrt(start**2 + (t * scale) ** 2)
+        # m'/m, from m^2 = start^2 + (t l)^2.
         rate = (t * scale**2 - rest * start) / width**2
         y = (x - t * center) / width
         features = jnp.cos(jnp.pi * t * jnp.arange(CONSTANTS.time_features))
+        # The velocity to narrow data grows like 1 / m, and the correction with it.
         correction = scale / (width + CONSTANTS.least_noise) * self.network(y, features)
         return center + rate * (x - t * center) + correction

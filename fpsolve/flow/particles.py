@@ -62,6 +62,7 @@ class WavePath(eqx.Module):
         gradient = []
         for i, slope in enumerate(slopes):
             gradient.append(_contract(coefficients, [slope if j == i else row for j, row in enumerate(rows)]))
+        # Particles are carried away from nodes, where the current is large, but a long step may come near one.
         divisor = jnp.maximum(jnp.abs(value), self.floor) ** 2
         return jnp.stack(gradient) * jnp.conj(value) / divisor
 
@@ -111,6 +112,7 @@ def particles(
         raise_value_error("noise", noise, "it must be at least zero", "Give 0, or D of the equation.")
     if noise > 0 and key is None:
         raise_value_error("key", None, "particles with noise are random", "Give jax.random.key(0), say.")
+    # The wave between two output times is a cubic: a few steps are as accurate.
     count = CONSTANTS.particle_steps if steps is None else check_integer("steps", steps, 1, "Give 2, say.")
     positions = _check_start(start, solution.grid.ndim)
     path = _path_of(solution)
@@ -130,8 +132,10 @@ def _path_of(solution: Solution) -> WavePath:
     grid, values = solution.grid, jnp.asarray(solution.values)
     axes = tuple(range(1, values.ndim))
     coefficients = jnp.fft.fftn(values.astype(complex), axes=axes) / grid.size
+    # Where psi is smaller than its error its velocity is unknown, and is kept finite.
     error = np.nan_to_num(np.max(np.asarray(solution.error)))
     floor = jnp.max(jnp.abs(values)) * (error + CONSTANTS.wave_roundings * jnp.finfo(float).eps)
+    # diffrax refuses complex numbers in what its equations depend on.
     parts = jnp.stack([coefficients.real, coefficients.imag], axis=1)
     return WavePath(parts, jnp.asarray(solution.times), floor, grid)
 

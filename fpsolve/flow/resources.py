@@ -75,11 +75,13 @@ def resources(equation: Any, grid: Any, total: Real, *, samples: Count = 17) -> 
     count = check_integer("samples", samples, 1, "Give 17, say.")
     equation, grid, _ = check_and_sample(equation, grid, None)
     check_skew(grid)
+    # A static velocity is the same at all times.
     times = np.linspace(0.0, last, count if equation.time_dependent else 1)
     speeds, speed, strain, curvature = (np.asarray(found) for found in _sizes(equation, grid, times))
     wavenumbers = np.asarray([largest_wavenumber(axis) for axis in grid.axes])
     norm = float(np.max(speeds @ wavenumbers))
     size = last * norm
+    # The terms beyond k = z fall as an Airy function of width (z/2)^(1/3), down to the accuracy requested.
     extra = (1.5 * -np.log(CONSTANTS.query_roundings)) ** (2 / 3) * (size / 2) ** (1 / 3)
     qubits = sum(int(np.ceil(np.log2(axis.n))) for axis in grid.axes)
     return Resources(float(speed), float(strain), float(curvature), norm, qubits, float(size + extra))
@@ -105,6 +107,7 @@ def refinement(
     """
     nodes, errors = [], []
     for grid in grids:
+        # A coarse grid is the question here, and not a failure.
         run = evolve(equation, initial, [total], grid=grid, tol=tol, throw=False, check=reference is None)
         nodes.append(grid.shape)
         if reference is None:
@@ -128,6 +131,7 @@ def overlap(first: Array, second: Array, grid: Grid) -> Array:
     close = fp.flow.overlap(grid.density(fp.Gaussian(0.0, 1.0)), grid.density(fp.Gaussian(0.5, 1.0)), grid)
     ```
     """
+    # What a spectral method leaves below zero is error.
     p, q = jnp.maximum(jnp.asarray(first), 0), jnp.maximum(jnp.asarray(second), 0)
     for name, density in (("first", p), ("second", q)):
         if density.shape[-grid.ndim :] != grid.shape:
@@ -144,6 +148,7 @@ def _sizes(equation: Continuity, grid: Grid, times: Array | np.ndarray) -> tuple
         def velocity(x: Array) -> Array:
             return equation.velocity(x, t)
 
+        # Derivatives in forward mode: there are as many outputs as inputs.
         def norms(x: Array) -> Array:
             first = jax.jacfwd(velocity)(x)
             second = jax.jacfwd(jax.jacfwd(velocity))(x)

@@ -41,6 +41,7 @@ class SkewOperator(eqx.Module):
         total = jnp.zeros_like(wave)
         for i, axis in enumerate(self.grid.axes):
             speed = self.velocity[i]
+            # Two halves that are each other's transposes, up to the sign.
             total = total + speed * derivative(axis, i, wave)
             total = total + derivative(axis, i, speed * wave)
         return total / 2
@@ -62,6 +63,7 @@ def _kinetic(grid: Grid, wave: Array) -> Array:
     """K psi, K = -(1/2) sum_i D_i^2."""
     total = jnp.zeros_like(wave)
     for i, axis in enumerate(grid.axes):
+        # D twice, and not a second derivative of its own: the identity is one of D.
         slope = derivative(axis, i, wave)
         total = total - derivative(axis, i, slope) / 2
     return total
@@ -84,6 +86,7 @@ def largest_wavenumber(axis: Axis) -> float:
 @functools.lru_cache(maxsize=64)
 def derivative_matrix(axis: Axis) -> np.ndarray:
     """D, `(n, n)`, antisymmetric to the last bit."""
+    # The matrix of the basis is antisymmetric to rounding; the difference of the two halves is exactly so.
     matrix = evaluate(axis, axis.nodes)[0]
     return (matrix - matrix.T) / 2
 

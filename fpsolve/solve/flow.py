@@ -53,6 +53,7 @@ def evolve_flow(
     run = run_flow(request.problem, bar)
     if bar is not None:
         bar.close()
+    # The whole error, by a second look at the problem.
     found = look_at_flow(request, run, check)
     return _solution(request, run, found, tol is not None, throw)
 
@@ -62,10 +63,12 @@ def _solution(request: FlowRequest, run: FlowRun, found: FlowLook, has_tol: bool
     problem = request.problem
     grid, tol = problem.grid, problem.tol
     values = _with_given(run.waves, request.density, jnp.asarray(problem.times))
+    # The first failure counts: an error that is no number must not be reported as a missed tolerance.
     code = first_failure(
         ("not_finite", ~jnp.all(jnp.isfinite(values))),
         ("tolerance_not_reached", jnp.max(run.error) > tol),
     )
+    # Under a transformation of JAX the code cannot be examined: the caller finds it in the result.
     if is_concrete(code, found.parts):
         if throw and int(code) != 0:
             worst = float(jnp.max(run.error))
@@ -78,6 +81,7 @@ def _solution(request: FlowRequest, run: FlowRun, found: FlowLook, has_tol: bool
             detail = f"estimated error {worst:.1e}, tol {limit:.1e}."
             # This function, `evolve_flow`, `evolve` and its wrapper lie between here and the user's call.
             warnings.warn(f"{detail} {REMEDIES['grid_too_coarse']}", AccuracyWarning, stacklevel=5)
+    # Invariants as they came out: the user sees how well they were kept.
     mass = grid.integrate(values)
     numbers = {
         "operator_calls": run.calls,

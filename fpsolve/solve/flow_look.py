@@ -48,6 +48,7 @@ def look_at_flow(request: FlowRequest, run: FlowRun, check: bool) -> FlowLook:
         return FlowLook(_single_look(run.waves, run.error, run.problem.grid), Decision("run", because))
     if not check:
         return FlowLook(_single_look(run.waves, run.error, run.problem.grid), Decision("run", "check=False"))
+    # Two companions: the second shows how fast the differences fall.
     other = _companion_run(request, run)
     if other is None:
         unknown = as_array(np.full(len(run.error), np.nan), run.error.dtype)
@@ -85,6 +86,7 @@ def _compare(run: FlowRun, other: FlowRun, third: FlowRun | None) -> ErrorParts:
     inside = difference * np.maximum(1, ratio / (1 - ratio))
     outside = _outside(run, other, reference)
     whole = inside + outside
+    # What is missing beyond the box is too much inside.
     box = np.minimum(2 * outside, whole)
     # A difference of the two starts is carried along.
     start = np.minimum(whole - box, inside[0])
@@ -134,6 +136,7 @@ def _single_look(waves: Array, error: Array, grid: Grid) -> ErrorParts:
     total = jnp.zeros_like(error)
     for i, axis in enumerate(grid.axes):
         shares = [short_wave_fraction(wave, axis, i) for wave in waves]
+        # Waves that the nodes cannot show are about as large as the shortest ones that they do.
         total = total + jnp.stack(shares).astype(error.dtype)
     box = 2 * tails_beyond(grid, waves**2)
     return ErrorParts(error, 2 * total, box, jnp.zeros_like(error))

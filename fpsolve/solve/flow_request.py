@@ -56,8 +56,10 @@ def validate_flow(
     if grid is None:
         cure = "Give grid=, a box that holds the density, and the square root of its tails, at all times."
         raise_value_error("grid", None, "a grid is fitted to a potential, and a flow has none", cure)
+    # The function is read here, as it is now, and examined at t = 0.
     equation, grid, _ = check_and_sample(equation, grid, None)
     check_skew(grid)
+    # Options of other equations that have no meaning for a flow.
     if scheme is not None and not isinstance(scheme, Spectral):
         cure = "Give fp.Spectral(), or leave it out."
         raise_value_error("scheme", scheme, "a flow is antisymmetric in a Fourier basis", cure)
@@ -72,6 +74,7 @@ def validate_flow(
         raise_value_error("wick", wick, allowed, "Leave it out.")
     times = check_times(times)
     check_memory("grid", grid.shape, len(times) + PLAN.run_fields, "Take fewer nodes on some axis, or fewer times.")
+    # Intervals are divided in Python, before a program is traced.
     if not is_concrete(breakpoints):
         allowed = "steps of a flow end at known times"
         raise_value_error("breakpoints", breakpoints, allowed, "Give numbers that do not depend on traced values.")
@@ -80,6 +83,7 @@ def validate_flow(
     density = initial_field(equation, grid, initial, tol)
     number = check_tolerance(tol, real_dtype(density))
     problem = FlowProblem(equation, grid, square_root(density), times, known, number)
+    # Particles are followed on the host, for concrete numbers only.
     if problem.concrete:
         check_outflow(equation, grid, density, times)
     return FlowRequest(problem, initial, density, sampled)
@@ -94,6 +98,7 @@ def problem_on(request: FlowRequest, grid: Grid, known: FlowProblem) -> FlowProb
     if callable(request.initial):
         wave = square_root(initial_field(equation, grid, request.initial))
     else:
+        # The basis resolves the wave, which may then be slightly negative: only its square is a density.
         values = transferred(known.grid, grid, np.asarray(known.wave)[None], True)[0]
         wave = jnp.asarray(values, known.wave.dtype)
     return FlowProblem(equation, grid, wave, known.times, known.breakpoints, known.tol)

@@ -77,6 +77,7 @@ def run_flow(problem: FlowProblem, bar: Any = None) -> FlowRun:
 
 def _run_moving(problem: FlowProblem, bar: Any) -> FlowRun:
     """A velocity that depends on time: from output time to output time."""
+    # No step crosses a jump or a kink of the velocity.
     edges, stops = _edges(problem)
     wave = problem.wave
     error, calls = jnp.zeros((), wave.dtype), jnp.zeros((), wave.dtype)
@@ -106,6 +107,7 @@ def _interval(problem: FlowProblem, wave: Array, start: Array, end: Array, steps
         return traced_interval(equation, grid, wave, start, end)
     if not end > start:
         return Taken(wave, jnp.zeros((), wave.dtype), jnp.zeros((), wave.dtype), 0)
+    # Errors of intervals add up: each gets its part of the tolerance.
     part = float(end - start) / float(problem.times[-1])
     return adaptive_interval(equation, grid, wave, float(start), float(end), part * problem.tol, steps)
 
@@ -116,6 +118,7 @@ def _edges(problem: FlowProblem) -> tuple[list[list[Array]], int]:
     times = problem.times
     stops = np.asarray(problem.breakpoints, float)
     found = 0
+    # Sampling in time needs concrete numbers; a run to t = 0 has no interval.
     if problem.concrete and float(times[-1]) > 0:
         features = examine_in_time(problem.equation, problem.grid, np.asarray(times), problem.tol, stops)
         new = np.concatenate([features.breakpoints, features.stops])

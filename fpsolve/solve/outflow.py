@@ -21,7 +21,6 @@ from ..grid import Grid
 from ..step.skew_steps import sample_velocity
 from .constants import CONSTANTS
 
-
 Numbers = Array | np.ndarray
 
 
@@ -38,6 +37,7 @@ def check_outflow(equation: Continuity, grid: Grid, density: Array, times: Array
     if not any(axis.unbounded for axis in grid.axes):
         return
     last = float(np.max(np.asarray(times)))
+    # Only the worst end is named.
     lost = mass_that_leaves(equation, grid, np.asarray(density), last)
     worst = int(np.argmax(lost))
     if lost[worst] > CONSTANTS.largest_outflow:
@@ -88,6 +88,7 @@ def _exits(equation: Continuity, grid: Grid, points: Numbers, last: Numbers, ste
         x = x + length / 6 * (first + 2 * second + 2 * third + fourth)
         # On a ring a particle comes in at the other end.
         x = jnp.where(unbounded, x, lower + (x - lower) % (upper - lower))
+        # Lower and upper end of each axis in turn, as `exits` counts them.
         sides = jnp.stack([x < lower, x > upper], axis=-1).reshape(len(x), -1)
         exit_now = jnp.where(jnp.any(sides, axis=1), jnp.argmax(sides, axis=1), -1)
         return _Particles(jnp.clip(x, lower, upper), jnp.where(now.exits >= 0, now.exits, exit_now))

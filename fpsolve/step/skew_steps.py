@@ -71,6 +71,7 @@ def run_static(velocity: Array, wave: Array, times: Array, grid: Grid) -> Moved:
         moved = skew_exponential(operator, wave, length)
         return moved.wave, moved._replace(calls=jnp.where(length > 0, moved.calls, 0))
 
+    # Each time is reached from the one before.
     lengths = jnp.diff(times.astype(wave.dtype), prepend=0.0)
     _, moved = jax.lax.scan(advance, wave, lengths)
     return Moved(moved.wave, jnp.cumsum(moved.calls))
@@ -129,11 +130,13 @@ def adaptive_interval(
         fine = take_steps(equation, grid, wave, *ends, count, together)
         calls = calls + fine.calls
         apart = float(density_distance(coarse.wave, fine.wave, grid.in_cells))
+        # The first difference has nothing to be compared with.
         if before is not None:
             ratio = float(np.clip(apart / before, CONSTANTS.best_skew_ratio, CONSTANTS.worst_skew_ratio))
         before, coarse = apart, fine
         # Where differences do not fall yet, the steps are too long to foresee anything.
         error = apart * ratio / (1 - ratio) if ratio < CONSTANTS.worst_skew_ratio else apart
+        # Written with `not`, so that NaN ends the loop; the result code reports it.
         if not error > tol:
             break
     return Taken(coarse.wave, calls, as_array(error), count)
@@ -142,6 +145,7 @@ def adaptive_interval(
 def traced_interval(equation: Continuity, grid: Grid, wave: Array, start: Array, end: Array) -> Taken:
     """One interval by a fixed number of steps, which can be traced; the error is the difference from half as many."""
     steps = CONSTANTS.traced_skew_steps
+    # Each of the two is one program, which can be differentiated.
     coarse = take_steps(equation, grid, wave, start, end, steps // 2, steps // 2)
     fine = take_steps(equation, grid, wave, start, end, steps, steps)
     error = density_distance(coarse.wave, fine.wave, grid.in_cells)

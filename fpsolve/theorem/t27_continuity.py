@@ -50,6 +50,7 @@ class CarriedRoot(Theorem):
         """The same by the matrix of v.grad alone."""
         grid = self._grid(refine)
         speeds = self.speed * np.sin(np.asarray(grid.nodes[0]))
+        # Not antisymmetric, so that no orthogonal method applies.
         half = speeds[:, None] * derivative_matrix(grid.axes[0])
         wave = jax.scipy.linalg.expm(-self.time * half) @ jnp.sqrt(grid.sample(_start))
         return identity(wave**2, self._exact(grid), 1e-9)
@@ -61,6 +62,7 @@ class CarriedRoot(Theorem):
         """p(x, t) = p(x(0), 0) dx(0)/dx."""
         half = np.asarray(grid.nodes[0]) / 2
         growth = np.exp(self.speed * self.time)
+        # By the angle of two numbers, which holds beyond x = pi as well.
         origins = 2 * np.arctan2(np.sin(half), growth * np.cos(half))
         stretch = 1 / (growth * np.cos(half) ** 2 + np.sin(half) ** 2 / growth)
         return np.asarray(jax.vmap(_start)(jnp.asarray(origins)[:, None])) * stretch

@@ -155,7 +155,7 @@ def test_errors_are_whole():
 
 def test_errors_of_random_flows():
     # v = a x + b keeps normal densities: m' = a m + b. Boxes and widths from far too small to ample.
-    ratios = []
+    ratios, refusals = [], []
     for seed in range(24):
         a, b, t, mean, deviation, half = np.random.default_rng(seed).uniform(
             [-0.6, -1.0, 0.3, -0.5, 0.4, 4.0], [0.6, 1.0, 1.5, 0.5, 0.9, 9.0]
@@ -168,11 +168,11 @@ def test_errors_of_random_flows():
             start = fp.Gaussian(mean, deviation**2)
             run = fp.evolve(fp.Continuity(lambda x, a=a, b=b: a * x + b), start, [t], grid=grid, throw=False)
         except ValueError as error:
-            assert "velocity" in str(error)
+            refusals.append(str(error))
             continue
         exact = jax.vmap(end)(grid.points)
         ratios.append(float(run.error[0]) / relative(grid, run.values[0], exact))
-    assert len(ratios) > 12
+    assert len(ratios) > 12 and all(text.startswith("velocity = ") for text in refusals)
     assert min(ratios) > 1 / 3 and np.median(ratios) < 10
 
 
