@@ -20,7 +20,7 @@ from .potential import GaussianMixture, Rugged, Sampled
 from .path import Mix, Driven, Moved, Stretched, Tempering, Noising
 
 # Physics
-from .equation import FokkerPlanck, Schrodinger, ScoreHamiltonian
+from .equation import FokkerPlanck, Schrodinger, ScoreHamiltonian, Continuity
 
 # Schemes (in space) and methods (in time)
 from .operator import ScharfetterGummel, SquareRoot, Spectral
@@ -57,7 +57,8 @@ if TYPE_CHECKING:
     from .anneal import transport, Transport, along, schedule
     from . import diffusion as reverse
 
-    # Scores
+    # Scores, and flows
+    from . import flow
     from . import score
     from .score import Estimate, Reconstruction
 
@@ -84,6 +85,7 @@ _HOLDERS = {name: module for module, names in _PUBLIC_NAMES.items() for name in 
 _PUBLIC_PACKAGES = {
     "anneal": "anneal",
     "diffusion": "diffusion",
+    "flow": "flow",
     "io": "io",
     "plot": "plot",
     "reverse": "diffusion",
@@ -103,6 +105,7 @@ __all__ = [
     "AccuracyWarning",
     "Certificate",
     "Chebyshev",
+    "Continuity",
     "Correspondence",
     "Cosine",
     "Dense",
@@ -154,6 +157,7 @@ __all__ = [
     "correspondence",
     "evolve",
     "fit_grid",
+    "flow",
     "eyring_kramers",
     "load",
     "mean_first_passage_time",

@@ -31,7 +31,7 @@ LAYERS = {
     "diffusion": 7.2,
     "score": 7.5,
     "bridge": 7,
-    "flow": 7,
+    "flow": 7.7,
     "learning": 7,
     "theorem": 8,
     "io": 9,

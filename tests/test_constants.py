@@ -122,6 +122,19 @@ def scored() -> Answers:
     return {"gap": np.asarray(found.gap), "sampled gap": np.asarray(estimate.value)}
 
 
+def flowing() -> Answers:
+    """Flows, and the fluid of a wave."""
+    bump = lambda x: 1 + 0.5 * jnp.sin(x[0])
+    turned = fp.evolve(fp.Continuity(lambda x, t: jnp.cos(2 * t) * jnp.sin(x)), bump, [0.4, 1.0], grid=RING, tol=1e-7)
+    still = fp.evolve(fp.Continuity(jnp.sin), bump, [0.4], grid=RING, tol=1e-7)
+    fluid = fp.flow.madelung(jnp.exp(-(LINE.nodes[0] ** 2) + 1j * LINE.nodes[0]), LINE)
+    return {
+        "moving": np.asarray(turned.values),
+        "static": np.asarray(still.values),
+        "current": np.asarray(fluid.at([[0.3]]).current),
+    }
+
+
 # What the constants of all packages may change of each set of answers, relative to the largest value of an answer.
 TOLERANCES: dict[Callable[[], Answers], float] = {
     static: 1e-5,
@@ -130,6 +143,7 @@ TOLERANCES: dict[Callable[[], Answers], float] = {
     fitted: 1e-5,
     rare: 1e-5,
     transported: 1e-3,
+    flowing: 1e-5,
     scored: 0.1,  # statistics of 800 samples: the gap has a standard error of some 5 %
 }
 

@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 from .base import Equation as Equation
 from .closure import read_equation as read_equation
+from .continuity import Continuity as Continuity
 from .fokker_planck import FokkerPlanck as FokkerPlanck
 from .fokker_planck import divide_by_sqrt_pi as divide_by_sqrt_pi
 from .schrodinger import QuantumPotential as QuantumPotential

@@ -18,6 +18,7 @@ from ..core.content import ReadFunction, is_plain, read_function
 from ..core.types import Point
 from ..potential import Potential
 from .base import Equation
+from .continuity import Continuity
 from .field import Field
 from .score_hamiltonian import ScoreHamiltonian
 
@@ -60,6 +61,12 @@ def read_equation(equation: Equation, ndim: int) -> Any:
             return equation
         score = Field(ReadVector(_read(equation.score, ndim)), equation.time_dependent, "score")
         return eqx.tree_at(lambda e: e.score, equation, score)
+
+    if isinstance(equation, Continuity):
+        if is_plain(equation.velocity):
+            return equation
+        velocity = Field(ReadVector(_read(equation.velocity, ndim)), equation.time_dependent, "velocity")
+        return eqx.tree_at(lambda e: e.velocity, equation, velocity)
 
     # `tree_at` replaces one part of an equation without calling its constructor, which would check everything again.
     potential: Any = getattr(equation, "potential", None)

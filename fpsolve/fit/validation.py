@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.checks import check_numbers, is_concrete, raise_value_error
-from ..equation import FokkerPlanck, Schrodinger, ScoreHamiltonian, WithPotential
+from ..equation import Continuity, FokkerPlanck, Schrodinger, ScoreHamiltonian, WithPotential
 from ..grid import Axis, Gaussian, Grid, Reflecting
 from ..plan.constants import CONSTANTS as PLAN
 from .bounding_box import NotConfining
@@ -40,6 +40,9 @@ def _check_equation(equation: Any) -> None:
     if isinstance(equation, ScoreHamiltonian):
         cure = "Give grid=, a box that holds the samples with room for their tails."
         raise_value_error("grid", None, "a grid is fitted to a potential, and a score has none that is known", cure)
+    if isinstance(equation, Continuity):
+        cure = "Give grid=, a box that holds the density at all times."
+        raise_value_error("equation", equation, "a grid is fitted to a potential, and a flow has none", cure)
     if not isinstance(equation, FokkerPlanck | Schrodinger):
         cure = "Give fp.FokkerPlanck(potential), fp.Schrodinger(potential), ..."
         raise_value_error("equation", equation, "it must be an equation", cure)

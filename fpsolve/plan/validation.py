@@ -19,15 +19,21 @@ from ..core.arrays import as_array, real_dtype
 from ..core.checks import check_finite_number, check_numbers, is_concrete, raise_value_error
 from ..core.content import read_at
 from ..core.program import sampling_program
-from ..equation import Equation, read_equation
+from ..equation import Continuity, Equation, read_equation
 from ..grid import Axis, Gaussian, Grid, sample_product, without_rounding
 from ..operator import Samples, Scheme
 from ..operator.basis import evaluate
 from .constants import CONSTANTS
 
 
-def check_kinds(equation: Any, scheme: Any = None) -> None:
-    """Raise `ValueError` unless `equation` is an equation, and `scheme` a scheme or None."""
+def check_kinds(equation: Any, scheme: Any = None, may_flow: bool = False) -> None:
+    """Raise `ValueError` unless `equation` is an equation, and `scheme` a scheme or None.
+
+    A flow passes only if it `may_flow`: it has neither a Hamiltonian with levels nor rates.
+    """
+    if isinstance(equation, Continuity) and not may_flow:
+        allowed = "a flow has no H that is bounded below, hence no levels, no Gibbs density and no fitted grid"
+        raise_value_error("equation", equation, allowed, "Give it to fp.evolve with grid=.")
     if not isinstance(equation, Equation):
         cure = "Give fp.FokkerPlanck(potential), fp.Schrodinger(potential), fp.ScoreHamiltonian(score), ..."
         raise_value_error("equation", equation, "it must be an equation", cure)
@@ -42,13 +48,14 @@ def check_equation(equation: Any, grid: Any, t: Any = 0.0) -> tuple[Any, Grid]:
 
     **Returns** the equation with its functions as they are now (`read_equation`), and the grid.
     """
+    check_kinds(equation)
     equation, grid, _ = check_and_sample(equation, grid, None, t)
     return equation, grid
 
 
 def check_and_sample(equation: Any, grid: Any, scheme: Scheme | None, t: Any = 0.0) -> tuple[Any, Grid, Samples | None]:
     """`check_equation`, and the samples of a scheme by the same compiled program; None where values are traced."""
-    check_kinds(equation)
+    check_kinds(equation, may_flow=True)
     if not isinstance(grid, Grid):
         raise_value_error("grid", grid, "it must be an fp.Grid", "Give fp.Grid(fp.Line(-5, 5, 128)), say.")
     # A diffusion given by numbers is checked by its shape, one given by a function below.
@@ -334,26 +341,31 @@ def _function(equation: Equation, name: str) -> Callable[[Any, Any], Any]:
 
 
 def _check_periodic(equation: Equation, axis: Axis, jump: float, largest: float) -> None:
-    """Raise `ValueError` where the potential (or the score) differs at the two ends of a periodic axis."""
+    """Raise `ValueError` where the potential, score or velocity differs at the two ends of a periodic axis."""
     if jump > largest:
         # A constant push around a periodic axis has no periodic potential, but it is a periodic force.
         name, cure = "potential", "Give the push round the ring as force=..., or use fp.Line."
-        if equation.by_factors:
-            name, cure = "score", "Use fp.Line."
+        if "potential" not in equation.functions:
+            name, cure = _on_ring(equation), "Use fp.Line."
         raise_value_error(name, jump, f"it must be periodic on {axis!r}, and jumps there by this much", cure)
 
 
 def _jump(equation: Equation, grid: Grid, i: int, t: Any) -> tuple[Array, Array]:
-    """The largest jump of the potential (or the score) from one end of axis i to the other, and how large it may be,
-    relative to the range of the values on the grid and to their rounding."""
+    """The largest jump of the potential, score or velocity from one end of axis i to the other, and how large it may
+    be, relative to the range of the values on the grid and to their rounding."""
     # The product grid with axis i replaced by its two ends, at which a periodic function has the same values.
     ends = jnp.asarray([grid.axes[i].lower, grid.axes[i].upper], dtype=float)
     positions = tuple(ends if j == i else x for j, x in enumerate(grid.nodes))
-    given = equation.functions["score" if equation.by_factors else "potential"]
+    given = equation.functions[_on_ring(equation)]
     values = sample_product(lambda x: given(x, t), positions)
     inside = grid.sample(lambda x: given(x, t))
     rounding = CONSTANTS.periodic_roundings * jnp.finfo(inside.dtype).eps * jnp.max(jnp.abs(inside))
     return jnp.max(jnp.abs(jnp.diff(values, axis=i))), CONSTANTS.periodic_jump * jnp.ptp(inside) + rounding
+
+
+def _on_ring(equation: Equation) -> str:
+    """The name of the function that must be periodic on a ring: the potential, else the score or the velocity."""
+    return next(name for name in ("potential", "score", "velocity") if name in equation.functions)
 
 
 def _floating(name: str, values: Any) -> Array:

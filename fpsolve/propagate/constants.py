@@ -170,5 +170,10 @@ class PropagateConstants:
     # Terms beyond those, for a small mean: derived, to rounding
     poisson_terms: int = 24
 
+    # Exponentials of antisymmetric matrices. Their sizes of one expansion are `wick_size` and `wick_nodes`.
+
+    # The largest term that is left out, in units of rounding: derived, far below the rounding of the sum
+    skew_truncation: float = 1 / 16
+
 
 CONSTANTS = PropagateConstants()

@@ -19,6 +19,13 @@ class SolveConstants:
     least_refinement: float = 1.05  # free choice: growth of each axis below which a new fit is no finer
     unresolved_error: float = 1e-2  # free choice: error above which a result without a requested tol is warned of
 
+    # Flows (`outflow`)
+    largest_outflow: float = 1e-2  # free choice, as `unresolved_error`: mass that may leave the box
+    outflow_particles: int = 1024  # free choice, for cost: particles that are followed, about
+    outflow_steps: int = 64  # free choice: steps in which a particle crosses the box
+    most_outflow_steps: int = 4096  # free choice, for cost
+    outflow_times: int = 9  # free choice: times at which the largest speed of a moving velocity is looked for
+
     # What lies between the nodes of a given grid (`between_nodes`)
     looked_at: int = 131_072  # free choice, for cost: nodes and random places together
     most_looked_at: int = 1_000_000  # free choice, for cost: nodes of a grid whose cells are looked into

@@ -25,7 +25,7 @@ from ..core.progress import track
 from ..core.result import REMEDIES, AccuracyWarning, raise_failure
 from ..core.result import code as code_of
 from ..core.types import Real
-from ..equation import Equation
+from ..equation import Continuity, Equation
 from ..fit import Fit, Turned, fit
 from ..grid import Grid
 from ..operator import Scheme, Spectral
@@ -36,6 +36,7 @@ from ..propagate import Dense, Propagator
 from ..step import Magnus
 from .checkpoint import Checkpoint, check_folder
 from .constants import CONSTANTS
+from .flow import evolve_flow
 from .second_look import Look, look
 from .solution import Solution
 from .turned import on_given_axes, turned_arguments, turned_decision
@@ -64,7 +65,8 @@ def evolve(
 
     **Arguments**
 
-    - `equation`: `fp.FokkerPlanck` or `fp.Schrodinger`; a time-dependent potential is a function of absolute time
+    - `equation`: `fp.FokkerPlanck`, `fp.Schrodinger` or `fp.Continuity`; a time-dependent potential is a function of
+      absolute time
     - `initial`: the state at t = 0: a function of x of shape `(d,)` or `fp.Gaussian` (both normalised to mass 1 for a
       process), or an array of the grid's shape (taken as it is); float32 arrays are evolved in float32
     - `times`: `(T,)`, ascending, at least zero
@@ -104,6 +106,24 @@ def evolve(
     solution = fp.evolve(fp.FokkerPlanck(fp.DoubleWell(2.0)), fp.Gaussian(-1.0, 0.1), [0.5, 1.0], grid=grid)
     ```
     """
+    # A flow is unitary in real time: its wave has kernels of its own.
+    if isinstance(equation, Continuity):
+        return evolve_flow(
+            equation,
+            initial,
+            times,
+            grid=grid,
+            scheme=scheme,
+            method=method,
+            tol=tol,
+            wick=wick,
+            observables=observables,
+            breakpoints=breakpoints,
+            progress=progress,
+            checkpoint=checkpoint,
+            throw=throw,
+            check=check,
+        )
     # 1. Validate: check the arguments, and read the functions as they are now.
     folder = None if checkpoint is None else check_folder(checkpoint)
     arguments = _Arguments(

@@ -3,13 +3,14 @@
 from typing import Any
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.checks import raise_value_error
 from ..core.decision import Decision
 from ..core.late import late
 from ..core.result import CODES
-from ..equation import Equation
+from ..equation import Continuity, Equation
 from ..grid import Grid
 from ..operator import Scheme
 from ..record import ERROR_PART, OBSERVABLE, Result
@@ -75,6 +76,11 @@ class Solution(Result):
         where the boxes agree. **Raises**: `ValueError` for another dimension, or a box that is not inside this one.
         """
         _check_inside(self.grid, grid)
+        if isinstance(self.equation, Continuity):
+            # The basis resolves the wave sqrt(p) of a flow, whose square has twice its wavenumbers.
+            waves = jnp.sqrt(self.values)
+            moved = interpolate(self.equation, self.grid, grid, self.times, waves, spectral=True, as_wave=False)
+            return moved**2
         return interpolate(
             self.equation,
             self.grid,

@@ -196,6 +196,24 @@ class StepConstants:
     # Units of rounding of the largest value below which a second difference is noise: a free choice
     noise_units: float = 256.0
 
+    # Steps of a velocity that depends on time (`skew_steps`).
+
+    # Steps of an interval on the first attempt, of which twice as many are compared with it; steps of one program: a
+    # free choice
+    first_skew_steps: int = 2
+    # Doublings of that number at most, 4096 steps: a free choice
+    max_skew_doublings: int = 11
+    # Units of rounding of a density: for a short run, and for each product: measured in float32, 0.4 to 0.65 a product
+    skew_roundings: tuple[float, float] = (8.0, 0.5)
+    # Steps of an interval under a transformation, where no error can be examined: a free choice
+    traced_skew_steps: int = 16
+    # The part of the error that a doubling leaves is at least that of order 6, 1 / 64: derived
+    best_skew_ratio: float = 1 / 64
+    # The same of the first doubling, of which nothing is known: a free choice, that of order 4
+    first_skew_ratio: float = 1 / 16
+    # The largest part at which what is left is extrapolated; beyond it the steps are too long: a free choice
+    worst_skew_ratio: float = 0.5
+
     # Two pictures of one evolution (`fp.correspondence`).
 
     # Tolerance in time in float64, far below the distances that are shown: a free choice

@@ -7,6 +7,8 @@ from .t3_isospectral import Biorthogonality, Isospectrality, ModeSum
 from .t5_poincare import Decay, Entropy, Poincare
 from .t7_score import RingBound, SamplerLaw, ScoreEnergy
 from .t13_moving import MovingPictures, MovingWave, Weights
+from .t26_madelung import PhaseEquation
+from .t27_continuity import CarriedRoot
 
 
 def theorems() -> tuple[Theorem, ...]:
@@ -38,4 +40,6 @@ def theorems() -> tuple[Theorem, ...]:
         MovingPictures(),
         MovingWave(),
         Weights(),
+        PhaseEquation(),
+        CarriedRoot(),
     )

@@ -22,6 +22,8 @@ from fpsolve.theorem import (
     t5_poincare,
     t7_score,
     t13_moving,
+    t26_madelung,
+    t27_continuity,
     theorems,
     to_json,
     verify,
@@ -94,6 +96,8 @@ OTHERS = [
     t13_moving.MovingPictures(dragged, 0.7, narrow, -4.0, 5.0, nodes=64, times=(0.5, 1.5)),
     t13_moving.MovingWave(dragged, 0.7, narrow, -4.0, 5.0, nodes=64, times=(0.5, 1.5)),
     t13_moving.Weights(dragged, 0.7, -4.0, 5.0, nodes=64, times=(0.5, 1.5)),
+    t26_madelung.PhaseEquation(shallow, 0.7, Line(-9.0, 9.0, 90)),
+    t27_continuity.CarriedRoot(-0.4, 1.5, 75),
 ]
 
 
@@ -143,6 +147,20 @@ def other_bound(module: Any) -> Any:
     return changed
 
 
+def faster_fluid(module: Any) -> Any:
+    original = module.madelung
+
+    def changed(wave: Any, grid: Any, diffusion: float) -> Any:
+        return original(wave, grid, diffusion=1.05 * diffusion)
+
+    return changed
+
+
+def faster_flow(module: Any) -> Any:
+    original = module.Continuity
+    return lambda velocity: original(lambda x: (1 + 1e-7) * velocity(x))
+
+
 FAULTS = {
     "T1": (t1_symmetrisation, "evolve_by_volumes", lambda m: other_diffusion(m, "evolve_by_volumes", 1.02)),
     "T1.spectral": (t1_symmetrisation, "Spectral", lambda m: ScharfetterGummel),
@@ -160,6 +178,8 @@ FAULTS = {
     "T13": (t13_moving, "correspondence", other_wave),
     "T13.wave": (t13_moving, "evolve_wave", other_kappa),
     "T13.weights": (t13_moving, "evolve_wave", other_kappa),
+    "T26": (t26_madelung, "madelung", faster_fluid),
+    "T27": (t27_continuity, "Continuity", faster_flow),
 }
 
 

@@ -33,6 +33,9 @@ ROWS = 512  # samples at a time in the mean over all: bounds the memory
 COUNTS = (0, 1, 10, 100, 1000, 10_000, 100_000)  # steps at which two optimisers are compared: a free choice
 
 
+Loss = Callable[[Any, Array, Array], Array]  # of a model, a batch and a key: `Objective`, or that of another training
+
+
 class Objective(eqx.Module):
     """The J that is minimised: `loss` by name, with `sigma` or `path` and `quantile` where it is "denoising"."""
 
@@ -93,7 +96,7 @@ def begin(parameters: Any, optimiser: Any) -> Training:
 
 @eqx.filter_jit
 def advance(
-    state: Training, rest: Any, objective: Objective, samples: Array, key: Array, optimiser: Any, batch: int, ema: Any,
+    state: Training, rest: Any, objective: Loss, samples: Array, key: Array, optimiser: Any, batch: int, ema: Any,
     count: Array,
 ) -> Training:  # fmt: skip
     """The state `count` steps later, at most `CHUNK`."""
