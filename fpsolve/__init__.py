@@ -57,6 +57,10 @@ if TYPE_CHECKING:
     from .anneal import transport, Transport, along, schedule
     from . import diffusion as reverse
 
+    # Between real and imaginary time, and learning as imaginary-time dynamics
+    from . import learning
+    from . import wick
+
     # Scores
     from . import score
     from .score import Estimate, Reconstruction
@@ -85,11 +89,13 @@ _PUBLIC_PACKAGES = {
     "anneal": "anneal",
     "diffusion": "diffusion",
     "io": "io",
+    "learning": "learning",
     "plot": "plot",
     "reverse": "diffusion",
     "score": "score",
     "testing": "testing",
     "theorem": "theorem",
+    "wick": "wick",
 }
 
 install()
@@ -155,6 +161,7 @@ __all__ = [
     "evolve",
     "fit_grid",
     "eyring_kramers",
+    "learning",
     "load",
     "mean_first_passage_time",
     "path",
@@ -168,6 +175,7 @@ __all__ = [
     "theorems",
     "transport",
     "verify",
+    "wick",
 ]
 
 
