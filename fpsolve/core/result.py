@@ -19,6 +19,7 @@ CODES = (
     "grid_too_coarse",
     "negative_level",
     "average_too_short",
+    "minimum_not_confirmed",
 )
 
 REMEDIES = {
@@ -38,6 +39,8 @@ REMEDIES = {
     "Give shift= at or below the lowest level, which is put back afterwards.",
     "average_too_short": "The estimated error is above tol. Raise eta_max or p_max, take more nodes if the part "
     '"space" is the largest, or take fp.wick.warped_phase(start="smooth").',
+    "minimum_not_confirmed": "Two searches on other nodes ended in different wells. Take more nodes, a smaller ratio, or "
+    "a larger first diffusion.",
 }
 
 
