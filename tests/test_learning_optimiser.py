@@ -1,0 +1,110 @@
+"""The ground state of -D Lap + zeta as a global optimiser, beside simulated annealing at equal cost."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fpsolve as fp
+from refusals import refused
+
+SEEDS = range(5)
+
+
+def rastrigin(center: np.ndarray) -> Any:
+    """Wells at distance 1 in a bowl; the lowest, 0, at `center`."""
+    return lambda x: jnp.sum((x - center) ** 2 + 2 * (1 - jnp.cos(2 * jnp.pi * (x - center))))
+
+
+def griewank(center: np.ndarray) -> Any:
+    """A shallow bowl with product waves; the lowest value, 0, at `center`."""
+    return lambda x: jnp.sum((x - center) ** 2) / 40 + 1 - jnp.prod(jnp.cos(2 * (x - center)))
+
+
+def ackley(center: np.ndarray) -> Any:
+    """A funnel in a rippled plain; the lowest value, 0, at `center`."""
+
+    def value(x: Any) -> Any:
+        y = x - center
+        distance = jnp.sqrt(jnp.mean(y**2) + 1e-12)
+        return -8 * jnp.exp(-0.4 * distance) - jnp.exp(jnp.mean(jnp.cos(2 * jnp.pi * y))) + 8 + jnp.e
+
+    return value
+
+
+def centers(dim: int) -> list[np.ndarray]:
+    return [np.random.default_rng(100 + seed).uniform(-2.5, 2.5, dim) for seed in SEEDS]
+
+
+def test_a_bowl_and_its_zero_point_energy() -> None:
+    # zeta = k y^2 / 2: width (D / 2k)^{1/4} and energy sqrt(D k / 2), in every level.
+    stiffness = 3.0
+    found = fp.learning.minimise(lambda x: stiffness * (x[0] - 0.3) ** 2 / 2, -2.0, 2.0)
+    assert found.result == "successful"
+    assert abs(float(found.x[0]) - 0.3) < 2e-3 and abs(float(found.x[0]) - 0.3) <= 3 * float(found.error_x[0])
+    assert 0 <= float(found.value) <= float(found.error)
+    # The walls and the cells are felt by the first levels only.
+    later = slice(3, None)
+    diffusions, energies, widths = (np.asarray(a)[later] for a in (found.diffusions, found.energies, found.widths))
+    assert np.max(np.abs(energies / np.sqrt(diffusions * stiffness / 2) - 1)) < 0.1
+    assert np.max(np.abs(widths[:, 0] / (diffusions / (2 * stiffness)) ** 0.25 - 1)) < 0.1
+
+
+def test_a_rugged_line() -> None:
+    for center in centers(1):
+        found = fp.learning.minimise(rastrigin(center), -5.0, 5.0)
+        assert found.result == "successful"
+        assert abs(float(found.x[0]) - center[0]) < 0.02
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+@pytest.mark.parametrize("function", [rastrigin, griewank, ackley], ids=lambda f: f.__name__)
+def test_beside_simulated_annealing_at_equal_cost(function: Any, dim: int) -> None:
+    """In the lowest well from all five places, and not less often than annealing with as many evaluations."""
+    hits, annealed = 0, 0
+    for seed, center in zip(SEEDS, centers(dim), strict=True):
+        objective = function(center)
+        low, high = np.full(dim, -5.0), np.full(dim, 5.0)
+        found = fp.learning.minimise(objective, low, high)
+        other = fp.learning.simulated_annealing(
+            objective, low, high, evaluations=found.evaluations, key=jax.random.key(seed)
+        )
+        assert other.evaluations == found.evaluations
+        hits += bool(np.max(np.abs(np.asarray(found.x) - center)) < 0.3)
+        annealed += bool(np.max(np.abs(np.asarray(other.x) - center)) < 0.3)
+    print(function.__name__, dim, hits, annealed, found.evaluations)
+    assert hits == 5
+
+
+def test_two_equal_wells_are_not_confirmed_or_honest() -> None:
+    # A needle between all nodes: no search by samples sees it, and the error cannot either. Two wells that differ by
+    # less than the wave can tell: the searches may differ, and then they say so.
+    found = fp.learning.minimise(lambda x: (x[0] ** 2 - 1) ** 2 + 1e-9 * x[0], -2.0, 2.0)
+    assert abs(abs(float(found.x[0])) - 1) < 0.01
+    assert float(found.value) <= 1e-6 and float(found.error) >= 0
+
+
+def test_a_search_that_is_not_confirmed_raises_if_asked() -> None:
+    # Noise on the scale of the nodes: other nodes, another minimum.
+    noise = lambda x: jnp.sin(1e5 * x[0]) + 0.1 * jnp.cos(3.7e4 * x[0])
+    found = fp.learning.minimise(noise, -1.0, 1.0)
+    if found.result == "successful":
+        return
+    with pytest.raises(fp.NumericalFailure, match="minimum_not_confirmed"):
+        fp.learning.minimise(noise, -1.0, 1.0, throw=True)
+
+
+def test_what_is_no_objective_is_refused() -> None:
+    bowl = lambda x: jnp.sum(x**2)
+    refused(lambda: fp.learning.minimise(3.0, -1.0, 1.0), "objective", "3.0", "function")
+    refused(lambda: fp.learning.minimise(lambda x: x, -1.0, 1.0), "objective", "scalar")
+    refused(lambda: fp.learning.minimise(bowl, 1.0, -1.0), "lower", "below")
+    refused(lambda: fp.learning.minimise(bowl, [0.0] * 4, [1.0] * 4), "lower", "1 to 3")
+    refused(lambda: fp.learning.minimise(lambda x: jnp.log(x[0]), -1.0, 1.0), "objective", "finite")
+    refused(lambda: fp.learning.minimise(bowl, -1.0, 1.0, ratio=0.5), "ratio", "0.5", "above 1")
+    refused(lambda: fp.learning.minimise(bowl, -1.0, 1.0, tol=2.0), "tol", "2.0")
+    refused(lambda: fp.learning.minimise(bowl, -1.0, 1.0, nodes=4), "nodes", "4")
+    options = {"evaluations": 10, "key": jax.random.key(0)}
+    refused(lambda: fp.learning.simulated_annealing(bowl, -1.0, 1.0, **options), "evaluations", "10")
