@@ -36,7 +36,9 @@ class LearningConstants:
     diffusion_ratio: float = 4.0  # free choice: D falls by it from one level to the next; above 1
     most_levels: int = 48  # free choice: levels of D
     relaxation: float = 1.0  # free choice: time of the first relaxation, in times L^2 / (pi^2 D) of the empty box
-    most_doublings: int = 6  # free choice: how often this time may be doubled at one D
+    longest_relaxation: float = 64.0  # free choice, for cost: the longest relaxation at one D, in units of the first
+    most_looks: int = 24  # free choice, for cost: looks at the wave at one D
+    largest_decay: float = 60.0  # derived: exp(-60) is a normal number in single precision, too
     settled: float = 1e-2  # free choice: Var(H) t / (<V> - min V) of a wave that has relaxed
     relax_tol: float = 1e-6  # free choice: tolerance of the relaxation; only the moments of the wave are used
     tail: float = 1e-4  # free choice: Born weight that a box may leave out at each end

@@ -8,6 +8,7 @@ look the time is doubled. Lengths are measured in cells, so that boxes of all si
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +16,7 @@ from jaxtyping import Array
 
 from ..core.program import shape_program
 from ..grid import Grid, Reflecting
+from ..linear import lowest_level
 from ..operator import Samples, ScharfetterGummel
 from ..propagate import Chebyshev, Picture
 from .constants import CONSTANTS
@@ -43,37 +45,42 @@ def relax(values: Array, diffusion: Array, wave: Array, time: Array, grid: Grid)
     # Fluxes of all faces of an axis have one D; without a slope rates are equal both ways.
     shapes = [tuple(n - (j == i) for j, n in enumerate(grid.shape)) for i in range(grid.ndim)]
     faces = tuple(jnp.full(shape, diffusion[i], dtype) for i, shape in enumerate(shapes))
-    lowest = jnp.min(values)
-    samples = Samples(faces, tuple(map(jnp.zeros_like, faces)), values - lowest, None)
+    samples = Samples(faces, tuple(map(jnp.zeros_like, faces)), values, None)
     operator = ScharfetterGummel().assemble(samples, grid, dtype)
+    # From here on levels are counted from just below the lowest one, so that the wave does not decay to nothing.
+    zero_level = lowest_level(operator.hamiltonian, jnp.ones(grid.shape, dtype))
+    operator = eqx.tree_at(lambda o: o.potential_term, operator, values - zero_level)
     method = Chebyshev(())
     prepared = method.prepare(operator, Picture.WAVE)
     tol = jnp.asarray(CONSTANTS.relax_tol, dtype)
+    zero = jnp.zeros((), dtype)
 
-    def advance(state: tuple[Relaxed, Array, Array]) -> tuple[Relaxed, Array, Array]:
-        before, length, doublings = state
-        taken = method.apply(prepared, before.wave, length[None], tol, 0.0)
-        wave = jnp.maximum(taken.field[0], 0)
+    def measured(wave: Array, time: Array, products: Array) -> Relaxed:
         wave = wave / jnp.sqrt(jnp.sum(wave**2))
         image = operator.hamiltonian(wave)
         energy = jnp.sum(wave * image)
         variance = jnp.sum((image - energy * wave) ** 2)
-        potential = jnp.sum(wave**2 * (values - lowest))
-        after = Relaxed(
-            wave, energy, variance, potential, before.time + length, before.products + taken.calls.astype(dtype)
-        )
-        # The next look is after twice the time in all.
-        return after, after.time, doublings + 1
+        return Relaxed(wave, energy, variance, jnp.sum(wave**2 * values), time, products)
 
-    def unsettled(state: tuple[Relaxed, Array, Array]) -> Array:
-        now, _, doublings = state
-        moving = now.variance * now.time > CONSTANTS.settled * now.potential
-        return (doublings == 0) | (moving & (doublings <= CONSTANTS.most_doublings))
+    def advance(state: tuple[Relaxed, Array]) -> tuple[Relaxed, Array]:
+        now, looks = state
+        # |exp(-s H) psi| >= exp(-s <H>): the norm stays a number.
+        longest = CONSTANTS.largest_decay / jnp.maximum(now.energy, jnp.finfo(dtype).tiny)
+        length = jnp.minimum(jnp.where(looks == 0, time, now.time), longest)
+        taken = method.apply(prepared, now.wave, length[None], tol, 0.0)
+        # The ground state has no sign; what is below zero is rounding.
+        wave = jnp.maximum(taken.field[0], 0)
+        return measured(wave, now.time + length, now.products + taken.calls.astype(dtype)), looks + 1
 
-    zero = jnp.zeros((), dtype)
-    start = Relaxed(wave / jnp.sqrt(jnp.sum(wave**2)), zero, zero, zero, zero, zero)
-    found, _, _ = jax.lax.while_loop(unsettled, advance, (start, time, jnp.zeros((), int)))
-    return found._replace(energy=found.energy + lowest, potential=found.potential + lowest)
+    def unsettled(state: tuple[Relaxed, Array]) -> Array:
+        now, looks = state
+        above = now.potential - jnp.min(values)
+        moving = now.variance * now.time > CONSTANTS.settled * above
+        is_allowed = (looks < CONSTANTS.most_looks) & (now.time < CONSTANTS.longest_relaxation * time)
+        return (looks == 0) | (moving & is_allowed)
+
+    found, _ = jax.lax.while_loop(unsettled, advance, (measured(wave, zero, zero), jnp.zeros((), int)))
+    return found._replace(energy=found.energy + zero_level)
 
 
 def born_moments(wave: np.ndarray, nodes: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
