@@ -13,6 +13,7 @@ from fpsolve.learning.bins import chi_square, equal_bins
 from refusals import refused
 
 DIFFUSION = 0.05
+START = fp.Gaussian(0.2, 0.04)
 ROWS = (jnp.linspace(-1.0, 1.0, 20), 0.7 * jnp.linspace(-1.0, 1.0, 20) + 0.1)
 GRID = fp.Grid(fp.Line(-1.6, 2.8, 96))
 
@@ -76,9 +77,8 @@ def test_walkers_have_the_density_within_their_sampling_error() -> None:
     assert float(jnp.min(found.p_value)) > 1e-3 and int(found.degrees[0]) > 20
     assert float(found.noise) < 0.02 and float(found.euler) < 0.02
     # Control: with half the noise, which is half the temperature, the density is another one.
-    colder = fp.learning.langevin_density(
-        slope_loss, ROWS, start, times, grid=GRID, diffusion=DIFFUSION / 2, walkers=3000, step=0.02, key=jax.random.key(0)
-    )
+    options |= {"diffusion": DIFFUSION / 2}
+    colder = fp.learning.langevin_density(slope_loss, ROWS, start, times, step=0.02, key=jax.random.key(0), **options)
     bins = equal_bins(GRID, np.asarray(found.density[1]), 25)
     assert chi_square(np.asarray(colder.positions[1]), bins).p_value < 1e-12
 
@@ -140,7 +140,7 @@ def test_stochastic_gradients_on_real_data(name: str) -> None:
 
 
 def test_what_is_no_loss_is_refused() -> None:
-    ask = lambda loss=slope_loss, rows=ROWS, start=fp.Gaussian(0.2, 0.04), **options: fp.learning.langevin_density(
+    ask = lambda loss=slope_loss, rows=ROWS, start=START, **options: fp.learning.langevin_density(
         loss, rows, start, [1.0], **({"grid": GRID, "diffusion": DIFFUSION} | options)
     )
     refused(lambda: ask(loss=3.0), "loss", "3.0", "function")

@@ -9,6 +9,7 @@ reach to infinity.
 Reference: Cochran, Ann. Math. Stat. 23 (1952) 315.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -57,7 +58,7 @@ def _cut(
     inner = np.unique(1 + np.searchsorted(cumulative[:-1], wanted))
     stops = [0, *(int(k) for k in inner if 0 < k < len(along)), len(along)]
     found = []
-    for first, last in zip(stops[:-1], stops[1:], strict=True):
+    for first, last in itertools.pairwise(stops):
         slab = np.sum(masses[first:last], axis=0)
         found += _cut(slab, edges[1:], parts, (*lower, float(edges[0][first])), (*upper, float(edges[0][last])))
     return found

@@ -144,7 +144,9 @@ def same_state(objective: Any, energy: Any, grid: Grid, diffusion: Real) -> Same
     ```
     """
     if not callable(energy):
-        raise_value_error("energy", energy, "it must be a function of x", "Give lambda x: ..., or .potential of a result.")
+        raise_value_error(
+            "energy", energy, "it must be a function of x", "Give lambda x: ..., or .potential of a result."
+        )
     number = check_finite_number("diffusion", diffusion)
     modes = spectrum(Schrodinger(objective, number), grid, 1, check=False)
     born = np.asarray(modes.vectors[0]) ** 2

@@ -136,7 +136,9 @@ def langevin_density(
     ```
     """
     if not callable(loss):
-        raise_value_error("loss", loss, "it must be a function of theta and rows of data", "Give lambda theta, rows: ...")
+        raise_value_error(
+            "loss", loss, "it must be a function of theta and rows of data", "Give lambda theta, rows: ..."
+        )
     data = _check_data(data)
     rows = jax.tree.leaves(data)[0].shape[0]
     if not isinstance(initial, Gaussian):

@@ -261,9 +261,7 @@ def _box_of(
     return new_low, new_high
 
 
-def _on_box(
-    wave: np.ndarray, places: list[np.ndarray], low: np.ndarray, high: np.ndarray, grid: Grid
-) -> np.ndarray:
+def _on_box(wave: np.ndarray, places: list[np.ndarray], low: np.ndarray, high: np.ndarray, grid: Grid) -> np.ndarray:
     """A wave at the nodes of another box, by linear interpolation: a start for the next relaxation."""
     axes = Grid(*map(Reflecting, low, high, grid.shape)).axes
     for i, axis in enumerate(axes):

@@ -55,7 +55,9 @@ def walk(
         chosen = jax.random.randint(key, (theta.shape[0], batch), 0, size)
         return jax.vmap(lambda x, rows: gradient(x, jax.tree.map(lambda c: c[rows], data)))(theta, chosen)
 
-    def interval(carry: tuple[Array, Array], length_and_count: tuple[Array, Array]) -> tuple[tuple[Array, Array], Array]:
+    def interval(
+        carry: tuple[Array, Array], length_and_count: tuple[Array, Array]
+    ) -> tuple[tuple[Array, Array], Array]:
         length, count = length_and_count
 
         def step(_: Any, state: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -204,10 +204,12 @@ def _initial_wave(grid: Grid, initial: Any) -> Array:
         cure = "Give a function of x, or an array of the grid's shape."
         raise_value_error("initial.shape", field.shape, f"it must be the grid's shape, {grid.shape}", cure)
     if is_concrete(field):
-        if not bool(jnp.all(jnp.isfinite(field))):
+        # By numpy: inside a user's `jit` an operation of JAX on known values would be traced.
+        known = np.asarray(field)
+        if not np.all(np.isfinite(known)):
             cure = "Examine the wave near singular points."
             raise_value_error("initial", "NaN or infinity", "every value must be finite", cure)
-        if not bool(jnp.any(field != 0)):
+        if not np.any(known != 0):
             raise_value_error("initial", 0.0, "the wave is zero everywhere", "Move the box to where the wave is.")
     return field
 

@@ -3,7 +3,8 @@
     e^{-tau H} = (1 / pi) int d eta e^{-i eta tau H} / (1 + eta^2),    H >= 0,    cut at eta_max: order 1 at E = 0
     f(c) = the mean of f over a circle in Re z > 0
 
-Control of the first: a negative level, which comes back as e^{-|E| tau} (N7). Of the second: the value at another centre.
+Control of the first: a negative level, which comes back as e^{-|E| tau} (N7). Of the second: the value at another
+centre.
 
 Reference: Jin, Liu and Yu, arXiv 2404.13585.
 """
@@ -82,8 +83,8 @@ class LorentzianBridge(Theorem):
 class CauchyMeanValue(Theorem):
     """The mean of <phi| e^{-zH} |phi> over a circle of complex times is its value at the centre, to 1e-11.
 
-    **Arguments**: `potential` V(x) on a line; `start` phi; `diffusion` D; `lower`, `upper` the box; `nodes`; `center` and
-    `radius` of the circle; `points` on it; `elsewhere`, the centre of the control.
+    **Arguments**: `potential` V(x) on a line; `start` phi; `diffusion` D; `lower`, `upper` the box; `nodes`; `center`
+    and `radius` of the circle; `points` on it; `elsewhere`, the centre of the control.
     """
 
     name: ClassVar[str] = "T25.cauchy"

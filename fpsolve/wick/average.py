@@ -54,9 +54,7 @@ def weighted_sums(plan: Plan, step: Array, weights: Array, tol: float) -> Sums:
 
 
 @shape_program
-def _sums(
-    problem: Problem, method: Any, start: Array, step: Array, weights: Array, tol: Array, block: int
-) -> Sums:
+def _sums(problem: Problem, method: Any, start: Array, step: Array, weights: Array, tol: Array, block: int) -> Sums:
     grid = problem.grid
     prepared = method.prepare(problem.at(0.0, start.dtype), problem.picture)
     state = problem.to_state(start)

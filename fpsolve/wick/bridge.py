@@ -72,8 +72,8 @@ class Average(NamedTuple):
 def check_bridge(
     equation: Any, initial: Any, times: Any, grid: Any, shift: Any, options: dict[str, Any], tol: Any, longest: Any
 ) -> Request:
-    """The validated request of a bridge; `longest` is the largest real time in units of the last of the times, where
-    it is known.
+    """The validated request of a bridge; `longest` is the largest real time in units of the last of the times, a name
+    and a number, where it is known.
 
     **Raises** `ValueError` for bad arguments, before anything is evolved.
     """
@@ -92,10 +92,11 @@ def check_bridge(
     single = jnp.zeros(()).dtype.itemsize == 4
     run_tol = CONSTANTS.run_tol_single if single else CONSTANTS.run_tol
     whole = None if tol is None else check_tolerance(tol, jnp.zeros(()).dtype)
-    last = times[-1:] * (1.0 if longest is None else longest)
-    request = validate(
-        equation, initial, last, grid, options["scheme"], options["method"], run_tol, math.pi / 2, None
-    )
+    if longest is not None:
+        check_positive(*longest, "Give 200, say: the longest real time in units of tau.")
+    factor = 1.0 if longest is None else longest[1]
+    last = np.asarray(times)[-1:] * factor if is_concrete(times, factor) else times[-1:] * factor
+    request = validate(equation, initial, last, grid, options["scheme"], options["method"], run_tol, math.pi / 2, None)
     check_memory("grid", request.grid.shape, CONSTANTS.readings * len(times) + CONSTANTS.largest_block, _FEWER)
     plan = first_plan(request)
     shift = as_array(shift)
@@ -122,27 +123,28 @@ def _step(operator: Any, times: Array, shift: Array, decay: Array) -> Array:
     return 2 * jnp.pi / (jnp.maximum(highest, 0) + decay / times[0])
 
 
-def count_steps(request: Request, eta_max: Any, steps: Any) -> tuple[int, Array]:
-    """K, and the number of real times of each tau `(T,)`: all K if `steps` is given, else up to eta_max tau.
+def count_steps(request: Request, longest: tuple[str, Any] | None, steps: Any) -> tuple[int, Array]:
+    """K, and the number of real times of each tau `(T,)`: all K if `steps` is given, else up to `longest` tau.
 
-    **Raises** `ValueError` for both or neither, and for more real times than can be summed.
+    **Raises** `ValueError` for more real times than can be summed, and for values that are traced without `steps`.
     """
     times = request.times
     if steps is not None:
-        number = check_integer("steps", steps, 8, "Give the number of real times, such as 4096.")
-        return number, jnp.full(len(times), number)
+        number = check_integer("steps", steps, CONSTANTS.least_steps, "Give the number of real times, such as 4096.")
+        return number, as_array(np.full(len(times), number), int)
+    assert longest is not None, "one of the two is given"
+    name, eta_max = longest
     if not is_concrete(request.step, times, eta_max):
-        cure = "Give steps=4096, say, in the place of eta_max."
-        raise_value_error("eta_max", eta_max, "the number of real times follows from values, which are traced", cure)
-    check_positive("eta_max", eta_max, "Give 200, say: the longest real time in units of tau.")
+        cure = "Give steps=4096, say, in its place."
+        raise_value_error(name, eta_max, "the number of real times follows from values, which are traced", cure)
     counts = np.ceil(float(eta_max) * np.asarray(times) / float(request.step)).astype(int)
-    counts = np.maximum(counts, 8)
+    counts = np.maximum(counts, CONSTANTS.least_steps)
     most = int(np.max(counts))
     if most > CONSTANTS.most_steps:
         allowed = f"it takes {most:,} real times, and {CONSTANTS.most_steps:,} are allowed"
         cure = 'Give a smaller one, a smaller box or fewer nodes, or fp.wick.warped_phase(start="smooth").'
-        raise_value_error("eta_max", eta_max, allowed, cure)
-    return most, jnp.asarray(counts)
+        raise_value_error(name, eta_max, allowed, cure)
+    return most, as_array(counts, int)
 
 
 def average(request: Request, weights: Array, bound: Array, promise: Array) -> Average:
@@ -245,5 +247,3 @@ def _detail(request: Request, error: Array) -> str:
     lowest = float(np.asarray(request.lowest))
     asked = "" if request.tol is None else f", tol {request.tol:.1e}"
     return f"lowest level less shift {lowest:.4g}, estimated error {worst:.1e}{asked}."
-
-

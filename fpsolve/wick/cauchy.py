@@ -65,8 +65,8 @@ def cauchy(
     """The mean of <phi| e^{-zH} |phi> over a circle of complex times, beside its value at the centre.
 
     **Arguments**: `equation` a static `fp.Schrodinger`; `initial` phi as for `fp.evolve`; `center` c > 0 and `radius` r
-    of the circle, 0 < r < c; `grid`; `points` on the circle, a multiple of 4, 48 unless given; `scheme` and `tol` of the
-    runs as for `fp.evolve`. **Returns** a `CauchyMean`. **Raises** `ValueError` for a circle that leaves Re z > 0.
+    of the circle, 0 < r < c; `grid`; `points` on the circle, a multiple of 4, 48 unless given; `scheme` and `tol` of
+    the runs as for `fp.evolve`. **Returns** a `CauchyMean`. **Raises** `ValueError` for a circle that leaves Re z > 0.
 
     **Keeps**: the identity holds for the matrix H of any grid, so that it tests the runs in time, not the grid.
     **Cost**: one run in imaginary time and m / 2 in real time.

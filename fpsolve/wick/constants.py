@@ -12,6 +12,7 @@ class WickConstants:
     alias_tol_single: float = 1e-6  # free choice: the same in single precision, above its rounding
     block_values: int = 2**21  # free choice, for memory: numbers of the real-time states that are held together
     largest_block: int = 256  # free choice: real times of one block; more save no work
+    least_steps: int = 8  # free choice: real times of the shortest average
     most_steps: int = 2_000_000  # free choice, for cost: real times of one bridge
     run_tol: float = 1e-10  # free choice: tolerance of the real-time run, far below the truncation of a bridge
     run_tol_single: float = 1e-4  # free choice: the same in single precision

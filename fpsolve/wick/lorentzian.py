@@ -84,9 +84,10 @@ def lorentzian(
     """
     if eta_max is None and steps is None:
         eta_max = CONSTANTS.eta_max
+    longest = None if steps is not None else ("eta_max", eta_max)
     options = {"scheme": scheme, "method": method}
-    request = check_bridge(equation, initial, times, grid, shift, options, tol, eta_max)
-    most, counts = count_steps(request, eta_max, steps)
+    request = check_bridge(equation, initial, times, grid, shift, options, tol, longest)
+    most, counts = count_steps(request, longest, steps)
     weights, bound, promise = _weights(request.step, request.times, counts, request.shift, request.lowest, most)
     found = average(request, weights, bound, promise)
     decision = Decision("lorentzian", f"{most} real times, each a Lorentzian weight", (("steps", float(most)),))

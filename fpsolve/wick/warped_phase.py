@@ -7,7 +7,7 @@ modes p_k of xi the equation is unitary,
 
     w_k(t) = e^{i p_k t H} w_k(0),       psi(t) = e^xi sum_k g_k e^{i p_k xi} e^{i p_k t H} psi_0   at any xi > 0
 
-    g = e^{-|xi|}                        the cusp: error e^xi / (p_max^2 (xi + E t)), order 2, and order 1 at xi = 0
+    g = e^{-|xi|}                        the cusp: error e^xi / (p_max^2 (xi + E t)), order 2; order 1 next to the cusp
     g = e^{-xi} erfc(-(xi + c) / s) / 2  a smooth start: the error falls as exp(-(s p_max / 2)^2)
 
 with p_max the largest wavenumber. The modes are those of a ring in xi with 2 K + 1 nodes. Its length 2 pi t / h is that
@@ -71,8 +71,8 @@ def warped_phase(
 
     **Returns** a `Continuation`; its error is what other readings of xi differ by. **Raises** as `lorentzian`.
 
-    **Keeps**: the norm of w, to rounding. **Cost**: as `lorentzian` with p_max in the place of eta_max; the smooth start
-    needs a p_max of about 20 for 1e-9.
+    **Keeps**: the norm of w, to rounding. **Cost**: as `lorentzian`, with p_max in the place of eta_max; for 1e-9 the
+    smooth start needs a p_max of about 20.
     **Reference**: theorem T25 of this library; Jin, Liu and Yu, arXiv 2404.13585.
 
     ```python
@@ -95,9 +95,10 @@ def warped_phase(
     depth = CONSTANTS.smooth_width * math.sqrt(-math.log(left_out)) - xi
     if p_max is None and steps is None:
         p_max = _smooth_wavenumber(left_out, depth + xi) if smooth else CONSTANTS.eta_max
+    longest = None if steps is not None else ("p_max", p_max)
     options = {"scheme": scheme, "method": method}
-    request = check_bridge(equation, initial, times, grid, shift, options, tol, p_max)
-    most, counts = count_steps(request, p_max, steps)
+    request = check_bridge(equation, initial, times, grid, shift, options, tol, longest)
+    most, counts = count_steps(request, longest, steps)
     parameters = (as_array(xi), as_array(depth), as_array(left_out))
     weights, bound, promise = _weights(
         request.step, request.times, counts, request.shift, request.lowest, parameters, most, smooth
