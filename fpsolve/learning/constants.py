@@ -18,6 +18,9 @@ class LearningConstants:
     # `anneal`
     anneal_tol: float = 1e-6  # free choice: tolerance where none is given
     anneal_first_steps: int = 8  # free choice: steps of an interval in the first of the runs that are compared
+    anneal_step_factor: int = 4  # free choice: how many times more steps the next run has
+    anneal_error_divisor: float = 3.0  # derived: 15 at order 2 with four times the steps, with a margin of 5
+    anneal_block: int = 128  # free choice, for cost: steps of one call of a program
     anneal_most_steps: int = 2**14  # free choice, for cost: steps of an interval in the last
     anneal_most_states: int = 256  # free choice, for cost: states; a step costs the cube of their number
 

@@ -100,7 +100,7 @@ def check_bridge(
     check_memory("grid", request.grid.shape, CONSTANTS.readings * len(times) + CONSTANTS.largest_block, _FEWER)
     plan = first_plan(request)
     shift = as_array(shift)
-    lowest = _lowest_level(plan) - shift
+    lowest = _lowest_level(equation, plan) - shift
     alias_tol = CONSTANTS.alias_tol_single if single else CONSTANTS.alias_tol
     step = _step(plan.problem.operator, times, shift, as_array(-math.log(alias_tol)))
     return Request(plan, times, shift, step, lowest, whole, run_tol)
@@ -109,10 +109,9 @@ def check_bridge(
 _FEWER = "Take fewer nodes on some axis, or fewer times."
 
 
-def _lowest_level(plan: Plan) -> Array:
+def _lowest_level(equation: Schrodinger, plan: Plan) -> Array:
     """The lowest level of H on the grid of the plan."""
-    request = plan.request
-    return spectrum(request.equation, request.grid, 1, scheme=plan.scheme, check=False).values[0]
+    return spectrum(equation, plan.grid, 1, scheme=plan.scheme, check=False).values[0]
 
 
 @quick_program
@@ -184,7 +183,7 @@ def conclude(
     if is_concrete(code) and int(code) == code_of("grid_too_coarse"):
         # The frames of this function, of the bridge and of its wrapper lie between here and the user's call.
         warnings.warn(f"{_detail(request, error)} {REMEDIES['grid_too_coarse']}", AccuracyWarning, stacklevel=4)
-    elif throw and is_concrete(code):
+    elif throw and is_concrete(code, error, request.lowest):
         raise_failure(code, _detail(request, error), has_throw=True)
     return Continuation(
         times=times,
