@@ -74,7 +74,7 @@ def test_walkers_have_the_density_within_their_sampling_error() -> None:
     found = fp.learning.langevin_density(
         slope_loss, ROWS, start, times, step=0.02, batch=10, key=jax.random.key(0), **options
     )
-    assert float(jnp.min(found.p_value)) > 1e-3 and int(found.degrees[0]) > 20
+    assert float(jnp.min(found.p_value)) > 1e-3 and int(found.degrees[0]) > 15
     assert float(found.noise) < 0.02 and float(found.euler) < 0.02
     # Control: with half the noise, which is half the temperature, the density is another one.
     options |= {"diffusion": DIFFUSION / 2}
@@ -159,7 +159,7 @@ def test_what_is_no_loss_is_refused() -> None:
 
 
 def test_an_objective_is_no_boltzmann_energy() -> None:
-    grid = fp.Grid(fp.Line(-1.5, 1.5, 64))
+    grid = fp.Grid(fp.Line(-2.6, 2.6, 64))
     zeta = lambda x: x[0] ** 2 / 2
     confused = fp.learning.same_state(zeta, zeta, grid, 0.02)
     # Variances sqrt(D / 2) and D.
@@ -174,13 +174,14 @@ def test_an_objective_is_no_boltzmann_energy() -> None:
 
 def test_the_boltzmann_energy_of_an_oscillator() -> None:
     # psi_0 = exp(-x^2 / (2 sqrt(2 D))): U = sqrt(D / 2) x^2, E_0 = sqrt(D / 2), gap sqrt(2 D).
-    diffusion, grid = 0.1, fp.Grid(fp.Line(-3.0, 3.0, 64))
+    diffusion, grid = 0.1, fp.Grid(fp.Line(-4.5, 4.5, 64))
     found = fp.learning.boltzmann_energy(lambda x: x[0] ** 2 / 2, grid, diffusion)
     exact = math.sqrt(diffusion / 2) * np.asarray(grid.nodes[0]) ** 2
     # U is zero at the largest value of psi_0 on the grid, beside which the exact one has its least value.
     error = np.abs(np.asarray(found.values) - (exact - exact.min()))[np.asarray(found.known)]
-    assert np.max(error) < 1e-5
-    assert np.all(error <= 3 * np.asarray(found.error)[np.asarray(found.known)] + 1e-8)
+    inner = (np.abs(np.asarray(grid.nodes[0])) < 2.5)[np.asarray(found.known)]
+    assert np.max(error[inner]) < 1e-7
+    assert np.all(error <= 3 * np.asarray(found.error)[np.asarray(found.known)] + 1e-9)
     assert abs(float(found.ground_energy) - math.sqrt(diffusion / 2)) < 1e-10
     assert abs(float(found.gap) - math.sqrt(2 * diffusion)) < 1e-10
 

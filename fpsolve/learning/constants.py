@@ -61,7 +61,6 @@ class LearningConstants:
 
     # `boltzmann_energy`
     negligible_wave: float = 1e-7  # free choice: part of max psi_0 below which -2 D log psi_0 is not known
-    companion_ratio: float = 1.25  # free choice: nodes of the second look in units of the first
     same_state_tol: float = 1e-3  # free choice: total variation up to which two densities count as one
 
 

@@ -23,6 +23,7 @@ from ..core.program import full_precision
 from ..core.types import Real
 from ..equation import FokkerPlanck, Schrodinger
 from ..grid import Grid
+from ..plan.companion import companion
 from ..plan.validation import check_kinds
 from ..potential import Sampled
 from ..solve.interpolation import transferred
@@ -35,7 +36,7 @@ class BoltzmannEnergy(eqx.Module):
 
     - `values` `(*shape)`: U = -2 D log(psi_0 / max psi_0), at least zero. Where psi_0 is below 1e-7 of its largest
       value U is not known; `known` `(*shape)` is False there, and U is continued by its largest known value
-    - `error` `(*shape)`: its estimated error, from a finer grid; infinity where U is not known
+    - `error` `(*shape)`: its estimated error, from other nodes in a wider box; infinity where U is not known
     - `ground_energy`: E_0; `gap`: E_1 - E_0, that of the Fokker-Planck equation of U too
     - `density` `(*shape)`: |psi_0|^2 = exp(-U / D) / Z
     """
@@ -102,11 +103,12 @@ def boltzmann_energy(objective: Any, grid: Grid, diffusion: Real) -> BoltzmannEn
     equation = Schrodinger(objective, number)
     modes = spectrum(equation, grid, 2, check=False)
     spectral = modes.stats["scheme"].startswith("Spectral")
-    finer = grid.refine(CONSTANTS.companion_ratio)
-    other = spectrum(equation, finer, 2, check=False)
+    # The second look: other nodes in a wider box, which shows what the ends of the box do to the tails of psi_0.
+    beside = companion(grid, spectral)
+    other = spectrum(equation, beside, 2, check=False)
     wave = _positive(np.asarray(modes.vectors[0]))
-    # The finer wave at the nodes of the grid, both relative to their largest values.
-    moved = transferred(finer, grid, _positive(np.asarray(other.vectors[0]))[None], spectral)[0]
+    # The other wave at the nodes of the grid, both relative to their largest values.
+    moved = transferred(beside, grid, _positive(np.asarray(other.vectors[0]))[None], spectral)[0]
     floor = CONSTANTS.negligible_wave * np.max(wave)
     known = (wave > floor) & (moved > floor)
     energy = -2 * number * np.log(np.where(known, wave, 1) / np.max(wave))
