@@ -33,7 +33,7 @@ def classifier_loss(theta: Any, rows: Any) -> Any:
 def network_loss(theta: Any, rows: Any) -> Any:
     """A network of two weights, v tanh(w x), whose loss has two wells."""
     x, y = rows
-    return jnp.mean((theta[1] * jnp.tanh(theta[0] * x) - y) ** 2) + 0.02 * jnp.sum(theta**2)
+    return jnp.mean((theta[1] * jnp.tanh(theta[0] * x) - y) ** 2) + 0.06 * jnp.sum(theta**2)
 
 
 def breast_cancer() -> tuple[Any, Any]:
@@ -122,21 +122,20 @@ def test_the_test_of_bins_is_uniform_on_samples_of_the_density() -> None:
 @pytest.mark.parametrize("name", ["logistic regression", "network"])
 def test_stochastic_gradients_on_real_data(name: str) -> None:
     if name == "network":
-        rows, loss, start, temperature = diabetes(), network_loss, fp.Gaussian([0.5, 0.5], 0.1), 0.08
-        grid = fp.Grid(fp.Line(-3.6, 3.6, 80), fp.Line(-3.6, 3.6, 80))
-        times = [1.0, 6.0]
+        rows, loss, start, temperature = diabetes(), network_loss, fp.Gaussian([0.5, 0.5], 0.1), 0.04
+        grid, times = fp.Grid(fp.Line(-3.4, 3.4, 60), fp.Line(-3.4, 3.4, 60)), [1.0, 6.0]
     else:
         rows, loss, start, temperature = breast_cancer(), classifier_loss, fp.Gaussian([0.0, 0.0], 0.2), 0.05
-        grid = fp.Grid(fp.Line(-5.5, 3.0, 72), fp.Line(-4.5, 3.5, 72))
-        times = [2.0, 10.0]
-    options = {"grid": grid, "diffusion": temperature, "walkers": 4000, "check": False}
+        grid, times = fp.Grid(fp.Line(-5.0, 3.0, 48), fp.Line(-4.0, 3.5, 48)), [2.0, 10.0]
+    options = {"grid": grid, "diffusion": temperature, "walkers": 4000}
     found = fp.learning.langevin_density(
         loss, rows, start, times, step=0.02, batch=64, key=jax.random.key(3), **options
     )
     assert float(jnp.min(found.p_value)) > 1e-3, found.p_value
+    assert float(jnp.max(found.error)) < 2e-2, found.solved.errors
     # The wave of the Hamiltonian is the same density.
-    assert float(jnp.max(found.difference)) < 1e-10
-    assert float(found.noise) < 0.05 and float(found.euler) < 0.05
+    assert float(jnp.max(found.difference)) < 1e-3, found.difference
+    assert float(found.noise) < 0.05 and float(found.euler) < 0.1
 
 
 def test_what_is_no_loss_is_refused() -> None:

@@ -25,7 +25,9 @@ class LearningConstants:
     anneal_most_states: int = 256  # free choice, for cost: states; a step costs the cube of their number
 
     # `langevin_density`
+    clipped_mass: float = 1e-9  # free choice: mass of a start that may be missing in the tails of its wave
     bin_count: int = 25  # free choice: bins of the test, of some hundred walkers each
+    bin_refinement: int = 4  # free choice: cells of the bins in one of the grid, an error of 1/16 of h^2 in a basis
     least_count: float = 5.0  # free choice, usual: the least expected number of walkers in a bin
     noise_walkers: int = 64  # free choice: walkers at which the noise of the batches is measured
     noise_batches: int = 64  # free choice: batches whose gradients are compared at each

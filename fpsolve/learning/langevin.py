@@ -4,7 +4,7 @@
     d_t p = div(p grad U) + D Lap p           p = sqrt(pi) psi,   d_t psi = -H psi
 
 Training by stochastic gradients with noise (SGLD) samples this density, and the wave psi is its image in imaginary
-time. Both are solved on a grid (`fp.correspondence`), and walkers are compared with the density bin by bin.
+time. Both are solved on a grid, each with its own samples, and walkers are compared with the density bin by bin.
 """
 
 from typing import Any
@@ -21,7 +21,10 @@ from ..core.program import full_precision
 from ..core.types import Count, Real
 from ..equation import FokkerPlanck
 from ..grid import Gaussian, Grid
-from ..solve.correspondence import Correspondence, correspondence
+from ..operator import Scheme
+from ..operator.clipping import clip_tails
+from ..solve.evolve import evolve
+from ..solve.solution import Solution
 from .bins import ChiSquare, chi_square, equal_bins
 from .constants import CONSTANTS
 from .sgld import Walkers, read_loss, step_errors, walk
@@ -41,15 +44,17 @@ class FullLoss(eqx.Module):
 class LangevinDensity(eqx.Module):
     """The density of parameters at times, by three roads.
 
-    - `times` `(T,)`; `density` `(T, *shape)` by the generator, `wave` `(T, *shape)` by H, `difference` `(T,)` between
-      p and sqrt(pi) psi; `error` `(T,)`: the estimated relative L1 error of the density; all from `solved`, the
-      `fp.Correspondence`
+    - `solved`: the `fp.Solution` of the Fokker-Planck equation: `times` `(T,)`, `density` `(T, *shape)`, and `error`
+      `(T,)`, its estimated relative L1 error
+    - `wave` `(T, *shape)`: psi of the Schrödinger image; `difference` `(T,)`: relative L1 distance of p and sqrt(pi) psi
     - `positions` `(T, W, d)`: walkers; None without a step
     - `statistic`, `degrees`, `p_value` `(T,)`: the chi-square test of the walkers against the density
     - `noise`, `euler`: what the finite step adds to D, relative: by the batches, and by Euler's step
     """
 
-    solved: Correspondence
+    solved: Solution
+    wave: Array
+    difference: Array
     positions: Array | None
     statistic: Array
     degrees: Array
@@ -64,18 +69,8 @@ class LangevinDensity(eqx.Module):
 
     @property
     def density(self) -> Array:
-        """p by the generator, `(T, *shape)`."""
-        return self.solved.density
-
-    @property
-    def wave(self) -> Array:
-        """psi by the Hamiltonian, `(T, *shape)`."""
-        return self.solved.wave
-
-    @property
-    def difference(self) -> Array:
-        """The relative L1 distance of p and sqrt(pi) psi, `(T,)`."""
-        return self.solved.difference
+        """p, `(T, *shape)`."""
+        return self.solved.values
 
     @property
     def error(self) -> Array:
@@ -97,6 +92,7 @@ def langevin_density(
     *,
     grid: Grid,
     diffusion: Real,
+    scheme: Scheme | None = None,
     step: Real | None = None,
     batch: Count | None = None,
     walkers: Count = 4000,
@@ -113,14 +109,13 @@ def langevin_density(
       rows: `lambda theta, rows: jnp.mean((rows[0] @ theta - rows[1]) ** 2)`
     - `data`: an array, or a tuple of arrays, with N rows each
     - `initial`: an `fp.Gaussian`, from which the walkers start as well; `times` `(T,)`, ascending, above zero
-    - `grid`: of d <= 3 axes; `diffusion` D > 0, the temperature of the noise
+    - `grid`: of d <= 3 axes; `diffusion` D > 0, the temperature of the noise; `scheme`, `check`: as for `fp.evolve`
     - `step`: h, at most; None solves the density only. `batch` rows drawn at each step, with replacement; all N without
       drawing if None; `walkers`: their number; `key`: of `jax.random`, needed with a step
-    - `check`: as for `fp.correspondence`
 
-    **Returns** a `LangevinDensity`. **Raises** `ValueError` for bad arguments, and what `fp.correspondence` raises.
+    **Returns** a `LangevinDensity`. **Raises** `ValueError` for bad arguments, and what `fp.evolve` raises.
 
-    **Keeps**: mass, on both sides. The walkers have the density only for h -> 0: read `noise` and `euler`, which should
+    **Keeps**: mass. The walkers have the density only for h -> 0: read `noise` and `euler`, which should
     be far below 1. **Cost**: a density and its wave, and t / h gradients of every walker.
     **Reference**: Welling and Teh, ICML 2011; theorems T1 and T29 of this library.
 
@@ -160,11 +155,12 @@ def langevin_density(
 
     full = _read(loss, grid.ndim, data)
     equation = FokkerPlanck(FullLoss(full, data), diffusion)
-    solved = correspondence(equation, initial, times, grid=grid, check=check)
+    solved = evolve(equation, initial, times, grid=grid, scheme=scheme, check=check)
+    wave, difference = _image(equation, initial, solved)
     count = len(solved.times)
     if step is None:
         empty = jnp.zeros(count)
-        return LangevinDensity(solved, None, empty, empty.astype(int), jnp.ones(count), jnp.zeros(()), jnp.zeros(()))
+        return LangevinDensity(solved, wave, difference, None, empty, empty.astype(int), jnp.ones(count), jnp.zeros(()), jnp.zeros(()))
     _check_mean(loss, full, initial, data, grid.ndim)
     # Rows of another number have another shape, for which the loss is read again.
     read = full if batch == rows else _read(loss, grid.ndim, jax.tree.map(lambda column: column[:batch], data))
@@ -173,6 +169,8 @@ def langevin_density(
     tests = _tests(solved, np.asarray(found.positions))
     return LangevinDensity(
         solved=solved,
+        wave=wave,
+        difference=difference,
         positions=found.positions,
         statistic=as_array([test.statistic for test in tests]),
         degrees=as_array([test.degrees for test in tests], int),
@@ -222,7 +220,7 @@ def _walkers(
     losses: tuple[Any, Any],
     data: Any,
     initial: Gaussian,
-    solved: Correspondence,
+    solved: Solution,
     step: float,
     batch: int,
     walkers: int,
@@ -246,10 +244,33 @@ def _walkers(
     return Walkers(positions, noise, euler)
 
 
-def _tests(solved: Correspondence, positions: np.ndarray) -> list[ChiSquare]:
+def _tests(solved: Solution, positions: np.ndarray) -> list[ChiSquare]:
     """The chi-square test at every output time."""
+    # Bins end at faces of a finer grid: sums over its cells are the masses of finite volumes, and those of a basis to
+    # the square of a small spacing.
+    finer = solved.grid.refine(CONSTANTS.bin_refinement)
     found = []
-    for density, places in zip(np.asarray(solved.density), positions, strict=True):
-        bins = equal_bins(solved.grid, density, CONSTANTS.bin_count)
+    for density, places in zip(np.asarray(solved.on(finer)), positions, strict=True):
+        bins = equal_bins(finer, density, CONSTANTS.bin_count)
         found.append(chi_square(places, bins))
     return found
+
+
+def _image(equation: FokkerPlanck, initial: Gaussian, solved: Solution) -> tuple[Array, Array]:
+    """The wave of the Schrödinger image `(T, *shape)`, whose potential is sampled by itself, and the relative L1
+    distance of p and sqrt(pi) psi `(T,)`."""
+    grid = solved.grid
+    read = solved.equation
+    assert isinstance(read, FokkerPlanck), "the equation is one"
+    log_sqrt_pi = read.log_sqrt_pi(grid)
+    density = grid.density(initial)
+    # In its tails a normal density may be far above sqrt(pi), where it is clipped, as in a run of the density.
+    fraction = as_array(CONSTANTS.clipped_mass, density.dtype)
+    start = clip_tails(density, log_sqrt_pi, grid.weights.astype(density.dtype), fraction)
+    if not np.all(np.isfinite(np.asarray(start))):
+        cure = "Start from a narrower density, or one nearer to the wells of the loss."
+        raise_value_error("initial", initial, "its wave p / sqrt(pi) overflows", cure)
+    image = equation.schrodinger()
+    wave = evolve(image, start, solved.times, grid=grid, scheme=solved.scheme, check=False, throw=False).values
+    apart = grid.integrate(jnp.abs(solved.values - jnp.exp(log_sqrt_pi) * wave))
+    return wave, apart / grid.integrate(jnp.abs(solved.values))
