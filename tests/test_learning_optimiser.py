@@ -98,23 +98,29 @@ def test_beside_simulated_annealing_at_equal_cost(function: Any, dim: int) -> No
 @pytest.mark.parametrize("dim", [1, 2, 3])
 def test_random_waves_without_symmetry(dim: int) -> None:
     """The lowest of many wells; where a search ends in another one, its value is nearly as low or it says so."""
-    hits, told = 0, 0
+    hits, told, annealed = 0, 0, 0
     for seed in SEEDS:
         objective, lowest = random_waves(seed, dim)
         found = fp.learning.minimise(objective, np.full(dim, -5.0), np.full(dim, 5.0))
         is_hit = bool(np.max(np.abs(np.asarray(found.x) - lowest)) < 0.15)
         hits += is_hit
         told += not is_hit and found.result != "successful"
-        print(dim, seed, is_hit, found.result, float(found.value), float(objective(lowest)), found.evaluations)
+        options = {"evaluations": found.evaluations, "key": jax.random.key(seed)}
+        other = fp.learning.simulated_annealing(objective, np.full(dim, -5.0), np.full(dim, 5.0), **options)
+        annealed += bool(np.max(np.abs(np.asarray(other.x) - lowest)) < 0.15)
+        assert float(found.value) <= float(objective(jnp.asarray(lowest))) + float(found.error)
+    print(dim, hits, told, annealed, found.evaluations)
     assert hits >= 4 and hits + told >= 4
 
 
-def test_two_equal_wells_are_not_confirmed_or_honest() -> None:
-    # A needle between all nodes: no search by samples sees it, and the error cannot either. Two wells that differ by
-    # less than the wave can tell: the searches may differ, and then they say so.
-    found = fp.learning.minimise(lambda x: (x[0] ** 2 - 1) ** 2 + 1e-9 * x[0], -2.0, 2.0)
-    assert abs(abs(float(found.x[0])) - 1) < 0.01
-    assert float(found.value) <= 1e-6 and float(found.error) >= 0
+def test_two_equal_wells() -> None:
+    """One of them is found, to the error; that the other is as deep shows as an energy splitting of no size."""
+    for tilt in (0.0, 1e-9):
+        found = fp.learning.minimise(lambda x, tilt=tilt: (x[0] ** 2 - 1) ** 2 + tilt * x[0], -2.0, 2.1)
+        assert abs(abs(float(found.x[0])) - 1) < 2e-3
+        assert 0 <= float(found.value) + tilt <= float(found.error) < 1e-2
+        same = np.all(np.asarray(found.error_x) < 0.1)
+        assert (found.result == "successful") == same
 
 
 def test_a_search_that_is_not_confirmed_raises_if_asked() -> None:

@@ -52,6 +52,8 @@ class LearningConstants:
     resolved_cells: float = 3.0  # free choice: cells in a standard deviation above which the same samples serve again
     tol: float = 1e-3  # free choice: standard deviation of the last wave in units of the box, where none is given
     same_well: float = 6.0  # free choice: standard deviations within which two searches have ended in one well
+    collapsed_nodes: float = 4.0  # free choice: occupied nodes an axis below which several wells are not resolved
+    collapsed_reach: float = 4.0  # free choice: cells on each side of the deepest well that are searched on
     second_nodes: float = 0.87  # free choice: nodes of the second look, in units of the first; its places differ
 
     # `simulated_annealing`

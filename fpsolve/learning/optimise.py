@@ -222,6 +222,10 @@ def _search(settings: _Settings, low: np.ndarray, high: np.ndarray, nodes: int) 
         new_low, new_high = _box_of(wave, places, low, high)
         is_smaller = np.any(new_high - new_low < CONSTANTS.shrinks * (high - low))
         is_coarse = np.any(width < CONSTANTS.resolved_cells * cells)
+        if not is_smaller and _is_collapsed(wave):
+            # Several wells, each held by a node or two: the cells are too wide to tell more, so the deepest is taken.
+            new_low, new_high = _around(best_x, cells, low, high)
+            is_smaller = is_coarse = True
         if is_smaller and is_coarse:
             wave = _on_box(wave, places, new_low, new_high, grid)
             low, high, values = new_low, new_high, None
@@ -241,6 +245,17 @@ def _sampled(read: Any, low: np.ndarray, high: np.ndarray, grid: Grid) -> np.nda
         allowed = f"it must be finite in the box, and is not at x = {place}"
         raise_value_error("objective", float(values[index]), allowed, "Move the box, or bound the objective there.")
     return values
+
+
+def _is_collapsed(wave: np.ndarray) -> bool:
+    """Whether a wave `(*shape)` of norm 1 is held by a few nodes: 1 / sum psi^4 counts those that it occupies."""
+    return float(1 / np.sum(wave**4)) < CONSTANTS.collapsed_nodes**wave.ndim
+
+
+def _around(x: np.ndarray, cells: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A box of some cells about a place, within the box."""
+    reach = CONSTANTS.collapsed_reach * cells
+    return np.maximum(low, x - reach), np.minimum(high, x + reach)
 
 
 def _box_of(
