@@ -64,8 +64,8 @@ def test_a_quadratic_loss_has_the_exact_normal_density() -> None:
     variance = 0.04 * decay**2 + DIFFUSION / curvature * (1 - decay**2)
     exact = GRID.density(fp.Gaussian(mean, variance))
     assert float(GRID.integrate(jnp.abs(found.density[0] - exact))) < 2e-3
-    assert float(found.difference[0]) < 1e-11
-    assert found.positions is None and float(found.p_value[0]) == 1.0
+    assert float(found.difference[0]) < 1e-5
+    assert found.positions is None and found.p_value is None
 
 
 def test_walkers_have_the_density_within_their_sampling_error() -> None:

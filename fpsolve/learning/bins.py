@@ -2,8 +2,8 @@
 
     X^2 = sum_b (n_b - n p_b)^2 / (n p_b),      P(X^2) = Gamma(k / 2, X^2 / 2) / Gamma(k / 2),   k = bins - 1
 
-The bins end at faces of the grid's cells, so that p_b is a sum over cells. The first axis is cut into slabs of about equal mass, each of these along the second axis, and so on. The outermost bins
-reach to infinity.
+The bins end at faces of the grid's cells, so that p_b is a sum over cells. The first axis is cut into slabs of about
+equal mass, each of these along the second axis, and so on. The outermost bins reach to infinity.
 
 Reference: Cochran, Ann. Math. Stat. 23 (1952) 315.
 """

@@ -118,12 +118,12 @@ def anneal(
     while True:
         steps *= CONSTANTS.anneal_step_factor
         values = _run(energies, rates, read, weights, times, steps)
-        error = jnp.sum(jnp.abs(values - before), axis=1)
-        if not is_concrete(error) or steps >= CONSTANTS.anneal_most_steps or float(jnp.max(error)) <= CONSTANTS.anneal_error_divisor * tolerance:
+        # The difference is 15 times the error of the finer run, if it falls by order 2.
+        error = jnp.sum(jnp.abs(values - before), axis=1) / CONSTANTS.anneal_error_divisor
+        is_last = not is_concrete(error) or steps >= CONSTANTS.anneal_most_steps
+        if is_last or float(jnp.max(error)) <= tolerance:
             break
         before = values
-    # The difference is 15 times the error of the finer run, if it falls by order 2; a third of that is a margin of 5.
-    error = error / CONSTANTS.anneal_error_divisor
     code = jnp.where(jnp.max(error) <= tolerance, code_of("successful"), code_of("tolerance_not_reached"))
     if throw and is_concrete(code):
         raise_failure(code, f"estimated error {float(jnp.max(error)):.1e}, tol {tolerance:.1e}.", has_throw=True)

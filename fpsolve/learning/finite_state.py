@@ -54,8 +54,8 @@ def softmax_state(energies: Any, times: Any, *, initial: Any = None) -> FiniteSt
         psi(tau) = e^{-tau H} psi(0) / norm,      psi_i^2 = softmax(-2 tau E)
 
     **Arguments**: `energies` E `(n,)`, n at least 2; `times` tau `(T,)` or a number, at least zero; `initial`
-    amplitudes `(n,)`, not all zero; equal if None. **Returns** a `FiniteState`. **Raises** `ValueError` for energies, times or
-    amplitudes that are not finite or of another shape.
+    amplitudes `(n,)`, not all zero; equal if None. **Returns** a `FiniteState`. **Raises** `ValueError` for energies,
+    times or amplitudes that are not finite or of another shape.
 
     **Keeps**: the norm, to rounding; zero amplitudes. `jit`, `vmap` and `grad` reach all arguments. **Cost**: O(T n).
     **Reference**: Wang and Maimaitiabudula, arXiv 2407.19890; theorem T29 of this library.

@@ -46,8 +46,9 @@ class LangevinDensity(eqx.Module):
 
     - `solved`: the `fp.Solution` of the Fokker-Planck equation: `times` `(T,)`, `density` `(T, *shape)`, and `error`
       `(T,)`, its estimated relative L1 error
-    - `wave` `(T, *shape)`: psi of the Schrödinger image; `difference` `(T,)`: relative L1 distance of p and sqrt(pi) psi
-    - `positions` `(T, W, d)`: walkers; None without a step
+    - `wave` `(T, *shape)`: psi of the Schrödinger image; `difference` `(T,)`: relative L1 distance of p and
+      sqrt(pi) psi
+    - `positions` `(T, W, d)`: walkers; they and what follows are None without a step
     - `statistic`, `degrees`, `p_value` `(T,)`: the chi-square test of the walkers against the density
     - `noise`, `euler`: what the finite step adds to D, relative: by the batches, and by Euler's step
     """
@@ -56,11 +57,11 @@ class LangevinDensity(eqx.Module):
     wave: Array
     difference: Array
     positions: Array | None
-    statistic: Array
-    degrees: Array
-    p_value: Array
-    noise: Array
-    euler: Array
+    statistic: Array | None
+    degrees: Array | None
+    p_value: Array | None
+    noise: Array | None
+    euler: Array | None
 
     @property
     def times(self) -> Array:
@@ -105,8 +106,8 @@ def langevin_density(
 
     **Arguments**
 
-    - `loss`: of theta `(d,)` and rows of the data (every array with one more axis in front) to a scalar, a mean over the
-      rows: `lambda theta, rows: jnp.mean((rows[0] @ theta - rows[1]) ** 2)`
+    - `loss`: of theta `(d,)` and rows of the data (every array with one more axis in front) to a scalar, a mean over
+      the rows: `lambda theta, rows: jnp.mean((rows[0] @ theta - rows[1]) ** 2)`
     - `data`: an array, or a tuple of arrays, with N rows each
     - `initial`: an `fp.Gaussian`, from which the walkers start as well; `times` `(T,)`, ascending, above zero
     - `grid`: of d <= 3 axes; `diffusion` D > 0, the temperature of the noise; `scheme`, `check`: as for `fp.evolve`
@@ -149,23 +150,21 @@ def langevin_density(
         walkers = check_integer("walkers", walkers, 100, "Give some thousand walkers.")
         if key is None:
             raise_value_error("key", key, "walkers need a key of jax.random", "Give jax.random.key(0), say.")
-    batch = rows if batch is None else check_integer("batch", batch, 1, f"Give a number up to {rows}, or None.")
-    if batch > rows:
+    size = rows if batch is None else check_integer("batch", batch, 1, f"Give a number up to {rows}, or None.")
+    if size > rows:
         raise_value_error("batch", batch, f"there are {rows} rows", "Give fewer, or None.")
 
     full = _read(loss, grid.ndim, data)
     equation = FokkerPlanck(FullLoss(full, data), diffusion)
     solved = evolve(equation, initial, times, grid=grid, scheme=scheme, check=check)
     wave, difference = _image(equation, initial, solved)
-    count = len(solved.times)
     if step is None:
-        empty = jnp.zeros(count)
-        return LangevinDensity(solved, wave, difference, None, empty, empty.astype(int), jnp.ones(count), jnp.zeros(()), jnp.zeros(()))
+        return LangevinDensity(solved, wave, difference, *[None] * 6)
     _check_mean(loss, full, initial, data, grid.ndim)
     # Rows of another number have another shape, for which the loss is read again.
-    read = full if batch == rows else _read(loss, grid.ndim, jax.tree.map(lambda column: column[:batch], data))
+    read = full if size == rows else _read(loss, grid.ndim, jax.tree.map(lambda column: column[:size], data))
     losses = (full, read)
-    found = _walkers(losses, data, initial, solved, float(step), batch, walkers, key)
+    found = _walkers(losses, data, initial, solved, float(step), size, walkers, key)
     tests = _tests(solved, np.asarray(found.positions))
     return LangevinDensity(
         solved=solved,
@@ -226,7 +225,7 @@ def _walkers(
     walkers: int,
     key: Any,
 ) -> Walkers:
-    """The walkers at the output times, and the errors of their step at the last; `losses` on all rows and on a batch."""
+    """The walkers at the output times, and the errors of their step at the last; `losses` on all rows, on a batch."""
     full, read = losses
     dim = solved.grid.ndim
     start_key, walk_key, noise_key = jax.random.split(key, 3)

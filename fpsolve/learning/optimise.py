@@ -196,6 +196,7 @@ def _search(settings: _Settings, low: np.ndarray, high: np.ndarray, nodes: int) 
     evaluations, levels = 0, []
     best_x, best_value = low, np.inf
     values: np.ndarray | None = None
+    mean = (low + high) / 2
     for _ in range(CONSTANTS.most_levels):
         places = [np.asarray(axis.nodes) for axis in Grid(*map(Reflecting, low, high, grid.shape)).axes]
         if values is None:

@@ -51,7 +51,8 @@ def replicator(energies: Any, initial: Any, times: Any, *, tol: Real | None = No
     **Arguments**: `energies` E, an array `(n,)`, or a function of the weights `(n,)` and tau that returns `(n,)` (then
     with the `sde` extra); `initial` weights `(n,)` above zero, normalised to 1; `times` `(T,)`, ascending, at least
     zero; `tol` of the L1 error for a function, 1e-9 unless given. **Returns** a `ReplicatorFlow`. **Raises**
-    `ValueError` for weights that are not positive, and for a function that returns another shape or a value that is not finite.
+    `ValueError` for weights that are not positive, and for a function that returns another shape or a value that is not
+    finite.
 
     **Keeps**: the sum of the weights and their signs, to rounding. **Cost**: O(T n) for an array, which is solved in
     closed form; for a function two Runge-Kutta runs (Dopri8 and Tsit5), whose difference is the error.

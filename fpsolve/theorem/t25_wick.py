@@ -120,4 +120,4 @@ class CauchyMeanValue(Theorem):
         value = circle.center
         if center != self.center:
             value = cauchy(equation, start, center, self.radius, grid=grid, points=8).center
-        return identity(np.asarray(circle.mean).real, value, 1e-11)
+        return identity(np.real(np.asarray(circle.mean)), value, 1e-11)

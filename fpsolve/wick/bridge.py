@@ -93,7 +93,7 @@ def check_bridge(
     run_tol = CONSTANTS.run_tol_single if single else CONSTANTS.run_tol
     whole = None if tol is None else check_tolerance(tol, jnp.zeros(()).dtype)
     if longest is not None:
-        check_positive(*longest, "Give 200, say: the longest real time in units of tau.")
+        check_positive(longest[0], longest[1], "Give 200, say: the longest real time in units of tau.")
     factor = 1.0 if longest is None else longest[1]
     last = np.asarray(times)[-1:] * factor if is_concrete(times, factor) else times[-1:] * factor
     request = validate(equation, initial, last, grid, options["scheme"], options["method"], run_tol, math.pi / 2, None)
@@ -170,7 +170,8 @@ def conclude(
 ) -> Continuation:
     """The result of a bridge, beside the run in imaginary time."""
     plan, times = request.plan, request.times
-    grid = plan.grid
+    grid, equation = plan.grid, plan.request.equation
+    assert isinstance(equation, Schrodinger), "it was checked"
     with warnings.catch_warnings():
         # An error of the run in imaginary time is part of that of the bridge, which is warned of below.
         warnings.simplefilter("ignore", AccuracyWarning)
@@ -200,7 +201,7 @@ def conclude(
             "operator_calls": found.calls,
         },
         code=code,
-        equation=plan.request.equation,
+        equation=equation,
         grid=grid,
         decisions=(*plan.decisions.items(), ("average", decision)),
     )
