@@ -40,10 +40,10 @@ class Dictionary(Theorem):
 
     objective: Function = half_square
     diffusion: float = 0.02
-    lower: float = -1.6
-    upper: float = 1.6
+    lower: float = -2.6
+    upper: float = 2.6
     nodes: int = 64
-    inner: float = 0.75
+    inner: float = 0.65
     cells: int = 300
 
     def measure(self, refine: bool) -> Sides:

@@ -186,9 +186,14 @@ def other_state(module: Any) -> Any:
 
 
 def other_energy(module: Any) -> Any:
-    """`boltzmann_energy` of another diffusion."""
+    """`boltzmann_energy` with 1.01 times the energy."""
     original = module.boltzmann_energy
-    return lambda objective, grid, diffusion: original(objective, grid, 1.01 * diffusion)
+
+    def perturbed(*args: Any) -> Any:
+        found = original(*args)
+        return eqx.tree_at(lambda f: f.values, found, 1.01 * found.values)
+
+    return perturbed
 
 
 FAULTS = {
