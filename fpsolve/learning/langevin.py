@@ -88,7 +88,7 @@ class LangevinDensity(eqx.Module):
 def langevin_density(
     loss: Any,
     data: Any,
-    initial: Gaussian,
+    initial: Any,
     times: Any,
     *,
     grid: Grid,

@@ -20,7 +20,7 @@ from ..core.memory import check_memory
 from ..core.program import quick_program
 from ..core.result import REMEDIES, AccuracyWarning, first_failure, raise_failure
 from ..core.result import code as code_of
-from ..equation import Schrodinger
+from ..equation import Equation, Schrodinger
 from ..grid import Grid
 from ..plan import Plan, first_plan, validate
 from ..plan.validation import check_times, check_tolerance
@@ -109,7 +109,7 @@ def check_bridge(
 _FEWER = "Take fewer nodes on some axis, or fewer times."
 
 
-def _lowest_level(equation: Schrodinger, plan: Plan) -> Array:
+def _lowest_level(equation: Equation, plan: Plan) -> Array:
     """The lowest level of H on the grid of the plan."""
     return spectrum(equation, plan.grid, 1, scheme=plan.scheme, check=False).values[0]
 

@@ -21,7 +21,7 @@ from jaxtyping import Array
 from ..core.arrays import as_array
 from ..core.checks import check_finite_number, check_integer, raise_value_error
 from ..core.types import Count, Real
-from ..equation import Schrodinger
+from ..equation import Equation, Schrodinger
 from ..grid import Grid
 from ..operator import Scheme
 from ..plan.validation import check_kinds
@@ -52,7 +52,7 @@ class CauchyMean(eqx.Module):
 
 
 def cauchy(
-    equation: Schrodinger,
+    equation: Equation,
     initial: Any,
     center: Real,
     radius: Real,

@@ -24,7 +24,7 @@ from jaxtyping import Array
 from ..core.decision import Decision
 from ..core.program import full_precision, quick_program
 from ..core.types import Count, Real
-from ..equation import Schrodinger
+from ..equation import Equation
 from ..grid import Grid
 from ..operator import Scheme
 from ..propagate import Propagator
@@ -35,7 +35,7 @@ from .result import Continuation
 
 @full_precision
 def lorentzian(
-    equation: Schrodinger,
+    equation: Equation,
     initial: Any,
     times: Any,
     *,

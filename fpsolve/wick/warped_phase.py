@@ -28,7 +28,7 @@ from ..core.checks import check_choice, check_finite_number, raise_value_error
 from ..core.decision import Decision
 from ..core.program import full_precision, quick_program
 from ..core.types import Count, Real
-from ..equation import Schrodinger
+from ..equation import Equation
 from ..grid import Grid
 from ..operator import Scheme
 from ..propagate import Propagator
@@ -41,7 +41,7 @@ STARTS = ("cusp", "smooth")
 
 @full_precision
 def warped_phase(
-    equation: Schrodinger,
+    equation: Equation,
     initial: Any,
     times: Any,
     *,
