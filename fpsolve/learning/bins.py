@@ -58,7 +58,7 @@ def _cut(
     stops = [0, *(int(k) for k in inner if 0 < k < len(along)), len(along)]
     found = []
     for first, last in itertools.pairwise(stops):
-        slab = np.sum(masses[first:last], axis=0)
+        slab = np.asarray(np.sum(masses[first:last], axis=0))
         found += _cut(slab, edges[1:], parts, (*lower, float(edges[0][first])), (*upper, float(edges[0][last])))
     return found
 
