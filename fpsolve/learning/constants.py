@@ -26,6 +26,7 @@ class LearningConstants:
 
     # `langevin_density`
     clipped_mass: float = 1e-9  # free choice: mass of a start that may be missing in the tails of its wave
+    wave_tol: float = 1e-6  # free choice: rounding of p / sqrt(pi) up to which a wave is evolved beside the density
     bin_count: int = 25  # free choice: bins of the test, of some hundred walkers each
     bin_refinement: int = 4  # free choice: cells of the bins in one of the grid, an error of 1/16 of h^2 in a basis
     least_count: float = 5.0  # free choice, usual: the least expected number of walkers in a bin

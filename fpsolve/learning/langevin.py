@@ -23,6 +23,7 @@ from ..equation import FokkerPlanck
 from ..grid import Gaussian, Grid
 from ..operator import Scheme
 from ..operator.clipping import clip_tails
+from ..plan.resolution import is_wave_representable
 from ..solve.evolve import evolve
 from ..solve.solution import Solution
 from .bins import ChiSquare, chi_square, equal_bins
@@ -47,15 +48,15 @@ class LangevinDensity(eqx.Module):
     - `solved`: the `fp.Solution` of the Fokker-Planck equation: `times` `(T,)`, `density` `(T, *shape)`, and `error`
       `(T,)`, its estimated relative L1 error
     - `wave` `(T, *shape)`: psi of the Schrödinger image; `difference` `(T,)`: relative L1 distance of p and
-      sqrt(pi) psi
+      sqrt(pi) psi. Both are None where the start is so much wider than sqrt(pi) that it has no wave in this precision
     - `positions` `(T, W, d)`: walkers; they and what follows are None without a step
     - `statistic`, `degrees`, `p_value` `(T,)`: the chi-square test of the walkers against the density
     - `noise`, `euler`: what the finite step adds to D, relative: by the batches, and by Euler's step
     """
 
     solved: Solution
-    wave: Array
-    difference: Array
+    wave: Array | None
+    difference: Array | None
     positions: Array | None
     statistic: Array | None
     degrees: Array | None
@@ -159,7 +160,7 @@ def langevin_density(
     solved = evolve(equation, initial, times, grid=grid, scheme=scheme, check=check)
     wave, difference = _image(equation, initial, solved)
     if step is None:
-        return LangevinDensity(solved, wave, difference, *[None] * 6)
+        return LangevinDensity(solved, wave, difference, None, None, None, None, None, None)
     _check_mean(loss, full, initial, data, grid.ndim)
     # Rows of another number have another shape, for which the loss is read again.
     read = full if size == rows else _read(loss, grid.ndim, jax.tree.map(lambda column: column[:size], data))
@@ -255,9 +256,9 @@ def _tests(solved: Solution, positions: np.ndarray) -> list[ChiSquare]:
     return found
 
 
-def _image(equation: FokkerPlanck, initial: Gaussian, solved: Solution) -> tuple[Array, Array]:
+def _image(equation: FokkerPlanck, initial: Gaussian, solved: Solution) -> tuple[Array, Array] | tuple[None, None]:
     """The wave of the Schrödinger image `(T, *shape)`, whose potential is sampled by itself, and the relative L1
-    distance of p and sqrt(pi) psi `(T,)`."""
+    distance of p and sqrt(pi) psi `(T,)`; None where p / sqrt(pi) of the start cannot be represented."""
     grid = solved.grid
     read = solved.equation
     assert isinstance(read, FokkerPlanck), "the equation is one"
@@ -266,9 +267,14 @@ def _image(equation: FokkerPlanck, initial: Gaussian, solved: Solution) -> tuple
     # In its tails a normal density may be far above sqrt(pi), where it is clipped, as in a run of the density.
     fraction = as_array(CONSTANTS.clipped_mass, density.dtype)
     start = clip_tails(density, log_sqrt_pi, grid.weights.astype(density.dtype), fraction)
-    if not np.all(np.isfinite(np.asarray(start))):
-        cure = "Start from a narrower density, or one nearer to the wells of the loss."
-        raise_value_error("initial", initial, "its wave p / sqrt(pi) overflows", cure)
+    if solved.scheme.spectral:
+        # A run in a basis has evolved the density itself where the basis does not resolve the wave.
+        has_wave = solved.picture == "wave"
+    else:
+        size = float(jnp.sqrt(grid.integrate(start**2)))
+        has_wave = is_wave_representable(size, density.dtype, CONSTANTS.wave_tol)
+    if not has_wave:
+        return None, None
     image = equation.schrodinger()
     wave = evolve(image, start, solved.times, grid=grid, scheme=solved.scheme, check=False, throw=False).values
     apart = grid.integrate(jnp.abs(solved.values - jnp.exp(log_sqrt_pi) * wave))
