@@ -143,6 +143,16 @@ def test_the_two_bridges_and_imaginary_time_agree_on_random_wells() -> None:
             assert np.max(np.asarray(found.error)) < 0.05
 
 
+def test_by_products_alone_and_in_a_plane() -> None:
+    """Without a decomposition of H: each step of the real-time run is a complex Chebyshev sum."""
+    plane = fp.Grid(fp.Line(-5.0, 5.0, 24), fp.Line(-5.0, 5.0, 24))
+    coupled = fp.Schrodinger(lambda x: x @ x / 2 + 0.3 * x[0] * x[1])
+    start = lambda x: jnp.exp(-jnp.sum((x - 0.5) ** 2))
+    found = fp.wick.warped_phase(coupled, start, [0.5], grid=plane, method=fp.Chebyshev())
+    assert float(found.difference[0]) < 1e-9 and found.stats["operator_calls"] > 1000
+    assert float(found.difference[0]) <= float(found.errors["average"][0] + found.errors["time"][0])
+
+
 # Cauchy's mean.
 
 
