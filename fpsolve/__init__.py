@@ -57,6 +57,10 @@ if TYPE_CHECKING:
     from .anneal import transport, Transport, along, schedule
     from . import diffusion as reverse
 
+    # Between real and imaginary time, and learning as imaginary-time dynamics
+    from . import learning
+    from . import wick
+
     # Scores, and flows
     from . import flow
     from . import score
@@ -87,11 +91,13 @@ _PUBLIC_PACKAGES = {
     "diffusion": "diffusion",
     "flow": "flow",
     "io": "io",
+    "learning": "learning",
     "plot": "plot",
     "reverse": "diffusion",
     "score": "score",
     "testing": "testing",
     "theorem": "theorem",
+    "wick": "wick",
 }
 
 install()
@@ -159,6 +165,7 @@ __all__ = [
     "fit_grid",
     "flow",
     "eyring_kramers",
+    "learning",
     "load",
     "mean_first_passage_time",
     "path",
@@ -172,6 +179,7 @@ __all__ = [
     "theorems",
     "transport",
     "verify",
+    "wick",
 ]
 
 

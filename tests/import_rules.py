@@ -27,6 +27,7 @@ LAYERS = {
     "plan": 5,
     "fit": 5.5,
     "solve": 6,
+    "wick": 6.5,
     "anneal": 7,
     "diffusion": 7.2,
     "score": 7.5,

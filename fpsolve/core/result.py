@@ -17,6 +17,9 @@ CODES = (
     "not_converged",
     "not_settled",
     "grid_too_coarse",
+    "negative_level",
+    "average_too_short",
+    "minimum_not_confirmed",
 )
 
 REMEDIES = {
@@ -32,6 +35,12 @@ REMEDIES = {
     "the box, take more nodes, or look at the force or score at the ends of the box.",
     "grid_too_coarse": "The error of the grid is above tol; `errors` has its parts. Take more nodes for the part "
     '"space", a wider box for "box" and "start", or leave out grid=, so that a grid is fitted.',
+    "negative_level": "An average of real-time runs returns exp(-|E| t) in the place of exp(-E t) at a level E below "
+    "zero. Give shift= at or below the lowest level, which is put back afterwards.",
+    "average_too_short": "The estimated error is above tol. Raise eta_max or p_max, take more nodes if the part "
+    '"space" is the largest, or take fp.wick.warped_phase(start="smooth").',
+    "minimum_not_confirmed": "Two searches on other nodes ended in different wells. Take more nodes, a smaller ratio, "
+    "or a larger first diffusion.",
 }
 
 

@@ -145,12 +145,15 @@ def least_tolerance(dtype: Any) -> float:
 
 
 def check_wick(equation: Equation, wick: Any) -> None:
-    """Raise `ValueError` for an angle outside [-pi/2, pi/2], and for a density at any angle but 0."""
+    """Raise `ValueError` for an angle outside [0, pi/2], and for a density at any angle but 0."""
     angle = check_finite_number("wick", wick, "Give an angle in radians, 0 for imaginary time.")
     if angle != 0 and equation.evolves_density:
         cure = "Evolve equation.schrodinger(), whose wave may turn by any angle."
         raise_value_error("wick", wick, "a density is defined in imaginary time only, wick = 0", cure)
-    if abs(angle) > np.pi / 2 + 1e-12:  # a rounded pi / 2 is accepted
+    if angle < 0:
+        cure = "Give a positive angle and the complex conjugate of the initial wave, and conjugate the result."
+        raise_value_error("wick", wick, "it must lie between 0, imaginary time, and pi/2, real time", cure)
+    if angle > np.pi / 2 + 1e-12:  # a rounded pi / 2 is accepted
         cure = "Give 0 for imaginary time, math.pi / 2 for real time."
         raise_value_error("wick", wick, "beyond pi/2 the wave grows without bound", cure)
 
@@ -208,10 +211,12 @@ def _initial_wave(grid: Grid, initial: Any) -> Array:
         cure = "Give a function of x, or an array of the grid's shape."
         raise_value_error("initial.shape", field.shape, f"it must be the grid's shape, {grid.shape}", cure)
     if is_concrete(field):
-        if not bool(jnp.all(jnp.isfinite(field))):
+        # By numpy: inside a user's `jit` an operation of JAX on known values would be traced.
+        known = np.asarray(field)
+        if not np.all(np.isfinite(known)):
             cure = "Examine the wave near singular points."
             raise_value_error("initial", "NaN or infinity", "every value must be finite", cure)
-        if not bool(jnp.any(field != 0)):
+        if not np.any(known != 0):
             raise_value_error("initial", 0.0, "the wave is zero everywhere", "Move the box to where the wave is.")
     return field
 

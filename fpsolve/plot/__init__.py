@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .animate import animate as animate
+from .continuation import plot_continuation as plot_continuation
 from .correspondence import plot_correspondence as plot_correspondence
 from .field import plot_field as plot_field
 from .score import plot_diagnosis as plot_diagnosis
@@ -17,6 +18,7 @@ _PLOTS: dict[str, Callable[[Any], Any]] = {
     "Solution": plot_solution,
     "Spectrum": plot_spectrum,
     "Correspondence": plot_correspondence,
+    "Continuation": plot_continuation,
     "Transport": plot_transport,
     "Reconstruction": plot_reconstruction,
     "Diagnosis": plot_diagnosis,

@@ -119,13 +119,15 @@ def expand_rotated(prepared: Prepared, field: Array, length: Array, truncation: 
     factor = jnp.exp(-rotation * length * prepared.lowest / pieces)
 
     def piece(k: Array, parameters: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        prepared, angles, weights, factor = parameters
+        prepared, angles, weights, factor, counts, blocks = parameters
         coefficients = _Coefficients(angles[None], weights[None], counts, blocks)
         total, last = _sums(prepared, carry[0], coefficients)
         return factor * total[0], last
 
     field = field.astype(rotation.dtype)
-    total, last = run_loop(pieces, piece, (prepared, angles, weights, factor), (field, field))
+    # The counts depend on the levels, which a derivative may trace: the body takes them as arguments.
+    parameters = (prepared, angles, weights, factor, counts, blocks)
+    total, last = run_loop(pieces, piece, parameters, (field, field))
     return Expansion(total[None], (pieces * blocks * block).astype(angles.dtype), last)
 
 

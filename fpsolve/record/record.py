@@ -4,6 +4,7 @@ Field           values, error
 Solution        times, values, error, error_<part>, potential, observable_<name>
 Spectrum        values, vectors, residuals, errors, multiplicities, potential
 Correspondence  times, density, wave, root = sqrt(pi), difference, error, error_<part>, spectra, level_errors, potential
+Continuation    times, values, reference, difference, error, error_<part>, bound, potential
 Transport       times, lambdas, values, kl, tv, infidelity, gap, bound, kl_bound, work, free_energy, entropy, error,
                 potential
 """
@@ -58,6 +59,14 @@ DIMENSIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "spectra": ("side", "mode"),
         "level_errors": ("mode",),
     },
+    "Continuation": {
+        "times": ("time",),
+        "values": ("time", "*"),
+        "reference": ("time", "*"),
+        "difference": ("time",),
+        "error": ("time",),
+        "bound": ("time",),
+    },
     "Transport": {"values": ("time", "*"), **dict.fromkeys(TRANSPORT_SERIES, ("time",))},
 }
 
@@ -66,10 +75,10 @@ DIMENSIONS: dict[str, dict[str, tuple[str, ...]]] = {
 class Record:
     """A result as numpy arrays; `fp.load` returns it.
 
-    **Arguments**: `kind` "Field", "Solution", "Spectrum", "Correspondence" or "Transport"; `grid` its grid; `arrays` by
-    name, as listed above in this file; `header` everything else, in types that JSON knows: versions, scheme, method,
-    statistics, result, and the equation as text. `record["density"]` is an array; `.times`, `.values` and
-    `.observables` are the most common ones.
+    **Arguments**: `kind`, the name of the result's class, as listed above in this file; `grid` its grid; `arrays` by
+    name, as listed there; `header` everything else, in types that JSON knows: versions, scheme, method, statistics,
+    result, and the equation as text. `record["density"]` is an array; `.times`, `.values` and `.observables` are the
+    most common ones.
 
     ```python
     import fpsolve as fp

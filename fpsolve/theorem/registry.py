@@ -7,8 +7,11 @@ from .t3_isospectral import Biorthogonality, Isospectrality, ModeSum
 from .t5_poincare import Decay, Entropy, Poincare
 from .t7_score import RingBound, SamplerLaw, ScoreEnergy
 from .t13_moving import MovingPictures, MovingWave, Weights
+from .t25_wick import CauchyMeanValue, LorentzianBridge
 from .t26_madelung import PhaseEquation
 from .t27_continuity import CarriedRoot
+from .t29_softmax import Softmax
+from .t30_dictionary import Dictionary
 
 
 def theorems() -> tuple[Theorem, ...]:
@@ -40,6 +43,10 @@ def theorems() -> tuple[Theorem, ...]:
         MovingPictures(),
         MovingWave(),
         Weights(),
+        LorentzianBridge(),
+        CauchyMeanValue(),
         PhaseEquation(),
         CarriedRoot(),
+        Softmax(),
+        Dictionary(),
     )

@@ -22,8 +22,11 @@ from fpsolve.theorem import (
     t5_poincare,
     t7_score,
     t13_moving,
+    t25_wick,
     t26_madelung,
     t27_continuity,
+    t29_softmax,
+    t30_dictionary,
     theorems,
     to_json,
     verify,
@@ -77,6 +80,18 @@ def uneven(x: Any) -> Any:
     return jnp.sin(2 * x) - 0.4
 
 
+def wider_well(x: Any) -> Any:
+    return 2 * x[0] ** 2 - 1.0
+
+
+def wider_ground(x: Any) -> Any:
+    return jnp.exp(-(x[0] ** 2))
+
+
+def bistable(x: Any) -> Any:
+    return (x[0] ** 2 - 1) ** 2 + 0.5 * jnp.sin(2 * x[0] + 0.4)
+
+
 WIDE = {"potential": shallow, "diffusion": 0.7, "start": narrow, "lower": -7.5, "upper": 7.5}
 OTHERS = [
     t1_symmetrisation.Symmetrisation(**WIDE, sizes=(80, 96, 112, 136)),
@@ -96,8 +111,12 @@ OTHERS = [
     t13_moving.MovingPictures(dragged, 0.7, narrow, -4.0, 5.0, nodes=64, times=(0.5, 1.5)),
     t13_moving.MovingWave(dragged, 0.7, narrow, -4.0, 5.0, nodes=64, times=(0.5, 1.5)),
     t13_moving.Weights(dragged, 0.7, -4.0, 5.0, nodes=64, times=(0.5, 1.5)),
+    t25_wick.LorentzianBridge(wider_well, wider_ground, 0.5, -5.0, 5.0, time=0.7),
+    t25_wick.CauchyMeanValue(shallow, narrow, 0.7, -6.0, 6.0, nodes=64, center=0.6, radius=0.2),
     t26_madelung.PhaseEquation(shallow, 0.7, Line(-9.0, 9.0, 90)),
     t27_continuity.CarriedRoot(-0.4, 1.5, 75),
+    t29_softmax.Softmax((1.0, -2.0, 0.3), 1.7),
+    t30_dictionary.Dictionary(bistable, 0.2, -2.6, 2.6, nodes=96, inner=0.77, cells=400),
 ]
 
 
@@ -161,6 +180,40 @@ def faster_flow(module: Any) -> Any:
     return lambda velocity: original(lambda x: (1 + 1e-7) * velocity(x))
 
 
+def other_circle(module: Any) -> Any:
+    """`cauchy` with a mean that is wrong by one part in a thousand million."""
+    original = module.cauchy
+
+    def perturbed(*args: Any, **rest: Any) -> Any:
+        found = original(*args, **rest)
+        return eqx.tree_at(lambda f: f.mean, found, found.mean * (1 + 1e-9))
+
+    return perturbed
+
+
+def other_average(module: Any) -> Any:
+    """`lorentzian` of a Hamiltonian with other levels, whose lowest is not zero."""
+    original = module.lorentzian
+    return lambda equation, start, times, **rest: original(equation, start, [1.01 * times[0]], **rest | {"shift": -0.1})
+
+
+def other_state(module: Any) -> Any:
+    """`softmax_state` at another time."""
+    original = module.softmax_state
+    return lambda energies, tau: original(energies, (1 + 1e-9) * tau)
+
+
+def other_energy(module: Any) -> Any:
+    """`boltzmann_energy` with 1.01 times the energy."""
+    original = module.boltzmann_energy
+
+    def perturbed(*args: Any) -> Any:
+        found = original(*args)
+        return eqx.tree_at(lambda f: f.values, found, 1.01 * found.values)
+
+    return perturbed
+
+
 FAULTS = {
     "T1": (t1_symmetrisation, "evolve_by_volumes", lambda m: other_diffusion(m, "evolve_by_volumes", 1.02)),
     "T1.spectral": (t1_symmetrisation, "Spectral", lambda m: ScharfetterGummel),
@@ -178,8 +231,12 @@ FAULTS = {
     "T13": (t13_moving, "correspondence", other_wave),
     "T13.wave": (t13_moving, "evolve_wave", other_kappa),
     "T13.weights": (t13_moving, "evolve_wave", other_kappa),
+    "T25": (t25_wick, "lorentzian", other_average),
+    "T25.cauchy": (t25_wick, "cauchy", other_circle),
     "T26": (t26_madelung, "madelung", faster_fluid),
     "T27": (t27_continuity, "Continuity", faster_flow),
+    "T29": (t29_softmax, "softmax_state", other_state),
+    "T30": (t30_dictionary, "boltzmann_energy", other_energy),
 }
 
 

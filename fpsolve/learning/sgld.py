@@ -1,0 +1,98 @@
+"""Stochastic gradient Langevin dynamics of many walkers.
+
+    theta' = theta - h grad loss(theta, batch) + sqrt(2 h D) N,      N standard normal, batch drawn anew at every step
+
+For h -> 0 the density of theta obeys d_t p = div(p grad U) + D Lap p with U the loss on all data. A finite h adds two
+errors of its order: that of Euler's step, h |Hess U| / 2 of the variance, and the noise of the batches, whose
+covariance C acts as a diffusion h C / 2 beside D.
+
+Reference: Welling and Teh, ICML 2011.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..core.content import read_function
+from ..core.program import compiled
+from .constants import CONSTANTS
+
+
+class Walkers(NamedTuple):
+    """Walkers at the output times `(T, W, d)`, and two measures of what a finite step adds.
+
+    - `noise`: the largest eigenvalue of h C / 2 in units of D; `euler`: that of h Hess U / 2
+    """
+
+    positions: Array
+    noise: Array
+    euler: Array
+
+
+def read_loss(loss: Any, dim: int, rows: Any) -> Any:
+    """The loss of theta `(dim,)` and rows of data of these shapes as it is now (`core.content`)."""
+    dtype = jnp.result_type(float)
+    return read_function(lambda theta, rows: jnp.asarray(loss(theta, rows)), np.zeros(dim, dtype), rows)
+
+
+@compiled
+def walk(
+    read: Any, data: Any, start: Array, lengths: Array, counts: Array, diffusion: Array, batch: int, key: Array
+) -> Array:
+    """Walkers `(T, W, d)` at the ends of T intervals, each of `counts` steps of `lengths`, from `start` `(W, d)`.
+
+    Every walker draws batches of its own.
+    """
+    size = jax.tree.leaves(data)[0].shape[0]
+    gradient = jax.grad(read)
+
+    def gradients(theta: Array, key: Array) -> Array:
+        if batch == size:
+            return jax.vmap(lambda x: gradient(x, data))(theta)
+        chosen = jax.random.randint(key, (theta.shape[0], batch), 0, size)
+        return jax.vmap(lambda x, rows: gradient(x, jax.tree.map(lambda c: c[rows], data)))(theta, chosen)
+
+    def interval(
+        carry: tuple[Array, Array], length_and_count: tuple[Array, Array]
+    ) -> tuple[tuple[Array, Array], Array]:
+        length, count = length_and_count
+
+        def step(_: Any, state: tuple[Array, Array]) -> tuple[Array, Array]:
+            theta, key = state
+            key, batch_key, noise_key = jax.random.split(key, 3)
+            noise = jax.random.normal(noise_key, theta.shape, theta.dtype)
+            theta = theta - length * gradients(theta, batch_key) + jnp.sqrt(2 * length * diffusion) * noise
+            return theta, key
+
+        theta, key = jax.lax.fori_loop(0, count, step, carry)
+        return (theta, key), theta
+
+    return jax.lax.scan(interval, (start, key), (lengths, counts))[1]
+
+
+@compiled
+def step_errors(
+    full: Any, read: Any, data: Any, theta: Array, step: Array, diffusion: Array, batch: int, key: Array
+) -> tuple[Array, Array]:
+    """The largest eigenvalues over walkers `(W, d)` of h C / (2 D), C the covariance of a batch's gradient, and of
+    h Hess U / 2."""
+    size = jax.tree.leaves(data)[0].shape[0]
+    gradient = jax.grad(read)
+    some = theta[: CONSTANTS.noise_walkers]
+
+    def covariance(x: Array, key: Array) -> Array:
+        rows = jax.random.randint(key, (CONSTANTS.noise_batches, batch), 0, size)
+        found = jax.vmap(lambda r: gradient(x, jax.tree.map(lambda c: c[r], data)))(rows)
+        return jnp.atleast_2d(jnp.cov(found, rowvar=False))
+
+    keys = jax.random.split(key, some.shape[0])
+    covariances = jax.vmap(covariance)(some, keys)
+    largest = jnp.mean(jnp.linalg.eigvalsh(covariances)[:, -1])
+    curvatures = jax.vmap(lambda x: jax.hessian(full)(x, data))(some)
+    steepest = jnp.max(jnp.abs(jnp.linalg.eigvalsh(curvatures)))
+    # A batch of all data has no noise of its own.
+    noise = jnp.where(batch == size, 0, step * largest / (2 * diffusion))
+    return noise, step * steepest / 2
