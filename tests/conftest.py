@@ -44,6 +44,8 @@ def pytest_configure(config: pytest.Config) -> None:
         jaxtyping.install_import_hook("fpsolve", "beartype.beartype")
     worker = getattr(config, "workerinput", None)
     if worker is None:
+        # Each worker has a core of its own: threads of a second one would wait for each other. Workers start later.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         config.stash_folder = tempfile.TemporaryDirectory(prefix="fpsolve-compiled-")
         config.compiled = folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or config.stash_folder.name
     else:
