@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from .theorem import theorems, verify, Certificate
 
     # Adiabatic transport, and diffusion models
-    from .anneal import transport, Transport, along, schedule
+    from .anneal import transport, Transport, along, schedule, work_law, WorkLaw
     from . import diffusion as reverse
 
     # Scores
@@ -74,7 +74,7 @@ _PUBLIC_NAMES = {
     "solve.hitting": ("committor", "mean_first_passage_time"),
     "solve.kramers": ("eyring_kramers", "EyringKramers"),
     "theorem": ("theorems", "verify", "Certificate"),
-    "anneal": ("transport", "Transport", "along", "schedule"),
+    "anneal": ("transport", "Transport", "along", "schedule", "work_law", "WorkLaw"),
     "score": ("Estimate", "Reconstruction"),
     "io": ("load", "Record"),
 }
@@ -148,6 +148,7 @@ __all__ = [
     "Tempering",
     "Transport",
     "Uniformization",
+    "WorkLaw",
     "along",
     "committor",
     "compilation_cache",
@@ -168,6 +169,7 @@ __all__ = [
     "theorems",
     "transport",
     "verify",
+    "work_law",
 ]
 
 

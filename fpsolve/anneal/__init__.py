@@ -5,3 +5,6 @@ from .along import Along as Along
 from .along import along as along
 from .transport import transport as transport
 from .transport_result import Transport as Transport
+from .work_law import fluctuation_relations as fluctuation_relations
+from .work_law import work_law as work_law
+from .work_law_result import WorkLaw as WorkLaw

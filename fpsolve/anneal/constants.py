@@ -13,6 +13,7 @@ class AnnealConstants:
     # transport
     report_times: int = 101  # times reported where none are given, and the fewest times of a run: a free choice
     max_run_values: int = 2**24  # numbers of a run up to which extra times are added (128 MiB): a free choice
+    end_jump: float = 1e3  # how much more a schedule may change in the first 1e-8 of its time than in the next: a free choice
     schedule_samples: int = 257  # times at which a schedule is checked for monotonicity: a free choice
     schedule_tol: float = 1e-9  # by which a schedule may miss 0 or 1, or decrease (above rounding): a free choice
     coarse_grid_fraction: float = 0.5  # a coarser grid is used if it has at most this fraction of points: a free choice
@@ -117,6 +118,16 @@ class AnnealConstants:
     refined_fractions: tuple[float, ...] = (0.0625, 0.25, 0.5)  # where an interval is divided: a free choice
     graded_ratio: float = 0.25  # of an interval after a breakpoint to the next: a free choice
     graded_decays: float = 4.0  # how much faster than the gap a transient may decay: a free choice
+
+    # work_law
+    first_stairs: int = 16  # steps of the coarsest of three staircases, at first: a free choice
+    max_stairs: int = 2048  # steps of the finest one: a free choice
+    least_spread: float = 1e-20  # variance of the work in units of D^2 that is rounding: derived from float64
+    work_window: float = 16.0  # deviations of the work that the first window spans: a free choice
+    max_windows: int = 4  # windows, each twice as wide as the one before: a free choice
+    tilt_batch: int = 65  # frequencies that are propagated at once: derived, the half of 128 and zero
+    work_law_tol: float = 1e-6  # default relative error in time: a free choice
+    mean_work_steps: int = 48  # steps of the coarser staircase of an objective of descent: a free choice
 
     # run_times
     # nodes stay so far from a breakpoint, whose place has an error of its own, as a part of the run: a free choice
