@@ -166,6 +166,7 @@ class AnnealConstants:
     # schedule
     gauss_points: int = 12  # nodes of the quadrature of a cost on one interval: a free choice
     intervals_per_panel: int = 24  # intervals of the table of an optimal schedule on one panel: a free choice
+    graded_knots: int = 193  # knots of a schedule of least work, and as many that are graded to λ = 0: a free choice
     min_relative_cost: float = 1e-6  # of the mean: least cost charged, so that no speed is infinite: a free choice
     variance_tol: float = 1e-6  # by which alpha^2 + sigma^2 may differ from 1: a free choice
 

@@ -87,7 +87,7 @@ def work_law(
     infinite density, as after a jump alone, converges slowly, which `errors["transform"]` says. **Cost**: 7 K + 3 K
     exponentials for `points` fields, K = 16 to 512.
 
-    **Reference**: Imparato and Peliti, Phys. Rev. E 72 (2005) 046114, equation 5.
+    **Reference**: Imparato and Peliti, Phys. Rev. E 72 (2005) 046114.
 
     ```python
     import fpsolve as fp
@@ -145,7 +145,7 @@ def fluctuation_relations(
     differences. **Raises** `ValueError` as `work_law`.
 
     **Keeps**: both relations to rounding, for any grid and any number of steps, which need not be accurate.
-    **Reference**: Crooks, Phys. Rev. E 60 (1999) 2721, equation 2.
+    **Reference**: Crooks, Phys. Rev. E 60 (1999) 2721.
 
     ```python
     import fpsolve as fp

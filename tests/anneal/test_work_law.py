@@ -46,13 +46,13 @@ def moved_work(stiffness: float, reach: float, total: float, first: float, last:
 
 
 def least_moved(stiffness: float, reach: float, total: float) -> float:
-    """k c^2 / (2 + k T), Schmiedl and Seifert, equation 10."""
+    """k c^2 / (2 + k T), Schmiedl and Seifert."""
     return stiffness * reach**2 / (2 + stiffness * total)
 
 
 def least_stiffened(first: float, last: float, total: float, diffusion: float) -> float:
     """The least mean work of a trap of stiffness k_0 -> k_1: the variance is D (1 + c t)^2 / k_0, with the root c of
-    k_1 (1 + c T)^2 - k_0 + 2 c (1 + c T) = 0 (their equation 18)."""
+    k_1 (1 + c T)^2 - k_0 + 2 c (1 + c T) = 0."""
     linear_part = 2 * last * total + 2
     c = max(np.roots([last * total**2 + 2 * total, linear_part, last - first]))
     variance = diffusion / first

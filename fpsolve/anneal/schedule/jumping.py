@@ -51,7 +51,7 @@ def jumping(total: Any, first: Real, last: Real) -> Jumping:
     1. **Returns** a schedule from 0 to 1. **Raises** `ValueError` for other numbers.
 
     With both jumps 1 / (2 + k total) it moves a trap of stiffness k (mobility 1) with the least mean work.
-    **Reference**: Schmiedl and Seifert, Phys. Rev. Lett. 98 (2007) 108301, equation 9.
+    **Reference**: Schmiedl and Seifert, Phys. Rev. Lett. 98 (2007) 108301.
 
     ```python
     from fpsolve.anneal.schedule import jumping
