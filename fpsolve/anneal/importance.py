@@ -1,0 +1,303 @@
+"""The weights of a sampler that follows a path with a drift of its own: their variance, and the law without them.
+
+    dX = (-grad U + b) dt + sqrt(2 D) dW,      d(log w) = ( div b - b.grad U / D - d_t U / D ) dt
+    E[ w f(X_T) ] = (Z_T / Z_0) E_{π_T} f,     ESS = (E w)^2 / E w^2
+
+b = 0 is annealed importance sampling. The exact (counterdiabatic) drift v, with d_t π = -div(π v), makes w a constant and
+the law of X equal to π_t: it is what non-equilibrium transport samplers learn. For b = γ v
+
+    d(log w / E w) = -(1 - γ) (d_t U - E_{π_t} d_t U) dt / D.
+
+The law of X with the n-th power of its weight, g_n = E[w^n δ(X - x)], obeys d_t g_n = (L_b + n c) g_n with a factor
+(π_{t+} / π_t)^n, c = div(π b) / π. On finite volumes c is taken as -(L_b π) / π, so that g_1 = π_t Z_t / Z_0 to rounding.
+
+References: Albergo and Vanden-Eijnden, arXiv 2410.02711 (NETS); Neal, Stat. Comput. 11 (2001) 125; Vaikuntanathan and
+Jarzynski, Phys. Rev. Lett. 100 (2008) 190601; theorem T20 of this library.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..core.arrays import as_array
+from ..core.checks import check_finite_number, is_concrete, raise_value_error
+from ..core.program import full_precision, sampling_program, shape_program
+from ..core.result import CODES, code, raise_failure
+from ..core.types import Real
+from ..equation import FokkerPlanck
+from ..grid import Grid
+from ..operator import EdgeOperator, Samples, ScharfetterGummel
+from ..path import Driven
+from ..path.mix import Identity
+from ..plan.companion import companion
+from ..propagate import Picture, Uniformization
+from .along import check_path
+from .constants import CONSTANTS
+from .distances import relative_entropy
+from .gibbs import log_sqrt_pi_and_rate
+from .grid_for_path import path_grid
+from .read import read_path, read_schedule
+from .transport_request import check_schedule
+from .velocity import check_transportable, face_velocity
+
+EXACT = "exact"
+SCHEME = ScharfetterGummel()
+HEAT = Uniformization()
+
+
+class WeightedLaw(eqx.Module):
+    """The result of `importance_weights`.
+
+    - `effective`: the effective sample size for each sample, (E w)^2 / E w^2, in (0, 1]
+    - `kl`: KL(p | π_T) of the law p of the sampler without weights; `density` p `(*shape)`
+    - `mean`: E w Z_0 / Z_T, which is 1
+    - `errors`: the absolute errors of `effective` and `kl`, by name; `result`: the named code of the run
+    """
+
+    effective: Array
+    kl: Array
+    mean: Array
+    density: Array
+    errors: dict[str, Array]
+    code: Array
+    steps: int = eqx.field(static=True)
+    grid: Grid = eqx.field(static=True)
+
+    @property
+    def variance(self) -> Array:
+        """The variance of w / E w, 1 / effective - 1."""
+        return 1 / self.effective - 1
+
+    @property
+    def result(self) -> str:
+        """The named code of the run."""
+        return CODES[int(self.code)]
+
+
+@full_precision
+def importance_weights(
+    path: Callable[[Any], Any],
+    schedule: Any,
+    *,
+    drift: Callable[[Any, Any], Any] | str | None = None,
+    strength: Real = 1.0,
+    grid: Grid | None = None,
+    diffusion: Any = 1.0,
+    tol: Real = 1e-6,
+    throw: bool = True,
+) -> WeightedLaw:
+    """The variance of the weights of a sampler along a path, and the law of its samples without weights.
+
+    **Arguments**
+
+    - `path`: λ in [0, 1] to a potential; `schedule`: t in [0, total] to λ, from 0 to 1, without jumps
+    - `drift`: b(x, t) to `(d,)`, a learned one, say; "exact" for the counterdiabatic drift; None for none
+    - `strength`: factor on the drift
+    - `grid`: of `fp.Line`, `fp.Reflecting` and `fp.Periodic` axes; None fits one
+    - `diffusion`: D, one number; `tol`: absolute error in time of `effective`, relative to 1
+    - `throw`: raise `NumericalFailure` where `tol` is not met; False returns the result
+
+    **Returns** a `WeightedLaw`. **Raises** `ValueError` for invalid arguments; `NumericalFailure` as above.
+
+    **Keeps**: E w = Z_T / Z_0 to rounding, for any drift. **Limits**: where E w^2 is infinite on the line, the box makes
+    it finite: the error of `effective` is then of its own size. **Cost**: 7 K + 3 K exponentials for two fields, K = 16
+    to 512.
+
+    **Reference**: Albergo and Vanden-Eijnden, arXiv 2410.02711; theorem T20 of this library.
+
+    ```python
+    import fpsolve as fp
+    from fpsolve.anneal.importance import importance_weights
+
+    path, grid = fp.path.Moved(fp.Harmonic(), 2.0), fp.Grid(fp.Line(-6.0, 8.0, 64))
+    plain = importance_weights(path, fp.schedule.linear(1.0), grid=grid, tol=1e-3)
+    driven = importance_weights(path, fp.schedule.linear(1.0), grid=grid, tol=1e-3, drift="exact")
+    print(plain.effective, driven.effective)
+    ```
+    """
+    request = _check(path, schedule, drift, strength, grid, diffusion, tol)
+    if not isinstance(throw, bool):
+        raise_value_error("throw", throw, "it must be True or False", "Give False to get the result of a failed run.")
+    count = CONSTANTS.first_stairs
+    runs = [_run(request, k * count) for k in (1, 2, 4)]
+    while _change(runs) > request.tol and 4 * count < CONSTANTS.max_stairs:
+        count = 2 * count
+        runs = [*runs[1:], _run(request, 4 * count)]
+    other = request._replace(grid=companion(request.grid, False))
+    coarse = _extrapolate(*(_run(other, k * count) for k in (1, 2)))
+
+    first, second = _extrapolate(*runs[:2]), _extrapolate(*runs[1:])
+    names = ("effective", "kl")
+    errors = {name: abs(second[name] - first[name]) + abs(coarse[name] - first[name]) for name in names}
+    outcome = "successful" if _change(runs) <= request.tol else "tolerance_not_reached"
+    if not np.all(np.isfinite([second[name] for name in names])):
+        outcome = "not_finite"
+    found = WeightedLaw(
+        effective=as_array(second["effective"]),
+        kl=as_array(second["kl"]),
+        mean=runs[-1].mean,
+        density=runs[-1].density,
+        errors={name: as_array(error) for name, error in errors.items()},
+        code=as_array(code(outcome), int),
+        steps=4 * count,
+        grid=request.grid,
+    )
+    if throw and outcome != "successful":
+        raise_failure(found.code, f"tol {request.tol:.1e}, error in time {_change(runs):.1e}.", has_throw=True)
+    return found
+
+
+class _Request(NamedTuple):
+    """The validated arguments: the `equation` moves in time, its force is a given drift."""
+
+    equation: FokkerPlanck
+    exact: bool
+    strength: float
+    total: float
+    grid: Grid
+    tol: float
+
+
+class _Run(NamedTuple):
+    """(E w)^2 / E w^2, KL(p | π_T), E w Z_0 / Z_T, and the density p `(*shape)`."""
+
+    effective: Array
+    kl: Array
+    mean: Array
+    density: Array
+
+
+def _check(
+    path: Any, schedule: Any, drift: Any, strength: Any, grid: Any, diffusion: Any, tol: Any
+) -> _Request:
+    """The request of these arguments, or a `ValueError`."""
+    if not callable(path):
+        raise_value_error(
+            "path", path, "it must be callable, lambda -> potential", "Give fp.Mix(start, end) or a function."
+        )
+    if not (drift is None or drift == EXACT or callable(drift)):
+        cure = "Give lambda x, t: 0 * x, say, or 'exact', or None."
+        raise_value_error("drift", drift, "it must be a function of x and t, 'exact' or None", cure)
+    strength = check_finite_number("strength", strength, "Give 1.0 for the drift as it is.")
+    if not 0 < check_finite_number("tol", tol) < 1:
+        raise_value_error("tol", tol, "it must be between 0 and 1", "Give 1e-6, say.")
+    total = check_schedule(schedule)
+    if grid is None:
+        grid = path_grid(path, diffusion, CONSTANTS.learn_grid_tol)
+    read, schedule = read_path(path, grid.ndim), read_schedule(schedule)
+    force = None
+    if callable(drift):
+        force = lambda x, t: strength * jnp.asarray(drift(x, t))
+    equation = FokkerPlanck(Driven(read, schedule), diffusion)
+    if callable(equation.diffusion) or np.ndim(equation.diffusion):
+        raise_value_error("diffusion", diffusion, "Gibbs densities need one number", "Give D, a number above zero.")
+    if not is_concrete(equation, total):
+        raise_value_error("path", "traced", "the number of steps is chosen by values", "Call it outside of jit.")
+    equation, grid = check_transportable(equation, grid)
+    check_path(path, FokkerPlanck(Driven(read, Identity()), diffusion), grid)
+    if force is not None:
+        from ..plan.validation import check_equation
+
+        driven, _ = check_equation(FokkerPlanck(Driven(read, schedule), diffusion, force=force), grid)
+        equation = driven
+    return _Request(equation, drift == EXACT, strength, float(total), grid, float(tol))
+
+
+def _run(request: _Request, count: int) -> _Run:
+    """The sampler in `count` steps, by the midpoint rule."""
+    grid, total = request.grid, request.total
+    middles = (np.arange(count) + 0.5) / count * total
+    ends = np.concatenate([[0.0], middles, [total]])
+    sampled = _sample(request.equation, grid, as_array(middles), as_array(ends))
+    slopes = sampled.samples.slope
+    if request.exact:
+        velocities = _velocities(grid, sampled.log_sqrt_pi, sampled.rate)
+        slopes = _with_drift(request, slopes, velocities)
+    samples = Samples(sampled.samples.diffusion, slopes, None, None)
+    return _propagate(samples, sampled.log_gibbs, sampled.log_sqrt_pi, as_array(total / count), grid)
+
+
+class _Sampled(NamedTuple):
+    """The samples of the scheme, log sqrt(π) and d_t log π at the middles of K steps; log π of mass 1 at all K + 2."""
+
+    samples: Samples
+    log_sqrt_pi: Array
+    rate: Array
+    log_gibbs: Array
+
+
+@sampling_program
+def _sample(equation: FokkerPlanck, grid: Grid, middles: Array, ends: Array) -> _Sampled:
+    samples = jax.lax.map(lambda t: SCHEME.sample(equation, grid, t, False), middles)
+    log_sqrt_pi, rate = jax.lax.map(lambda t: log_sqrt_pi_and_rate(equation, grid, t), middles)
+    log_gibbs = jax.lax.map(lambda t: 2 * equation.log_sqrt_pi(grid, t), ends)
+    return _Sampled(samples, log_sqrt_pi, rate, log_gibbs)
+
+
+@shape_program
+def _velocities(grid: Grid, log_sqrt_pi: Array, rate: Array) -> tuple[Array, ...]:
+    """The exact drift on the faces of each axis at all middles."""
+    return jax.lax.map(lambda given: face_velocity(grid, *given), (log_sqrt_pi, rate))
+
+
+def _with_drift(request: _Request, slopes: Any, velocities: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The changes of int b / D across the faces, with those of the exact drift added."""
+    diffusion = float(request.equation.diffusion)
+    drifted = []
+    for i, axis in enumerate(request.grid.axes):
+        spacings = request.grid.along_axis(i, axis.spacings)
+        drifted.append(slopes[i] + request.strength * velocities[i] * spacings / diffusion)
+    return tuple(drifted)
+
+
+@shape_program
+def _propagate(samples: Samples, log_gibbs: Array, log_sqrt_pi: Array, length: Array, grid: Grid) -> _Run:
+    """g_0, g_1 and g_2 after all steps, and what follows from them."""
+    powers = jnp.arange(3.0).reshape(-1, *[1] * grid.ndim)
+    changes = jnp.diff(log_gibbs, axis=0)
+
+    def step(rows: Array, given: tuple[Samples, Array, Array]) -> tuple[Array, None]:
+        samples, log_sqrt_pi, change = given
+        operator = SCHEME.assemble(samples, grid, rows.dtype)
+        gain = _gain(operator, log_sqrt_pi)
+
+        def heat(u: Array, power: Array) -> Array:
+            # n c as a part of the operator: then g_1 = π is stationary to rounding.
+            raised = EdgeOperator(grid, operator.up, operator.down, -power * gain, None)
+            prepared = HEAT.prepare(raised, Picture.DENSITY)
+            return HEAT.apply(prepared, u, length[None], jnp.zeros(()), 0.0).field[0]
+
+        rows = jnp.stack([heat(rows[n], jnp.asarray(float(n))) for n in range(3)])
+        return rows * jnp.exp(powers * change), None
+
+    start = jnp.broadcast_to(jnp.exp(log_gibbs[0]), (3, *grid.shape)) * jnp.exp(powers * changes[0])
+    rows, _ = jax.lax.scan(step, start, (samples, log_sqrt_pi, changes[1:]))
+    first, second = grid.integrate(rows[1]), grid.integrate(rows[2])
+    return _Run(first**2 / second, relative_entropy(rows[0], log_gibbs[-1], grid), first, rows[0])
+
+
+def _gain(operator: EdgeOperator, log_sqrt_pi: Array) -> Array:
+    """c = -(L π) / π, `(*shape)`, in ratios of π at neighbours, which do not underflow."""
+    gain = operator.out_rates
+    for i, axis in enumerate(operator.grid.axes):
+        below, above = axis.face_neighbors(2 * log_sqrt_pi, i)
+        lower = axis.node_faces(operator.up[i] * jnp.exp(below - above), i)[0]
+        upper = axis.node_faces(operator.down[i] * jnp.exp(above - below), i)[1]
+        gain = gain - (lower + upper) / operator.grid.axis_weights(i, gain.dtype)
+    return gain
+
+
+def _extrapolate(coarse: _Run, fine: _Run) -> dict[str, float]:
+    """The limit of zero steps from K and 2K of them."""
+    pairs = {name: (float(getattr(coarse, name)), float(getattr(fine, name))) for name in ("effective", "kl")}
+    return {name: b + (b - a) / 3 for name, (a, b) in pairs.items()}
+
+
+def _change(runs: list[_Run]) -> float:
+    """The difference of two extrapolations of the effective sample size."""
+    return abs(_extrapolate(*runs[1:])["effective"] - _extrapolate(*runs[:2])["effective"])
