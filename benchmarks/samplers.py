@@ -1,0 +1,255 @@
+"""Samplers that know their answer: `python benchmarks/samplers.py [--out FILE] [--only PART ...]`.
+
+steps       exact KL of few-step samplers from the data, for Gaussian mixtures in one to three dimensions, at equal
+            numbers of steps: DDIM in all dimensions, and the ancestral sampler on a line. All start from the exact law
+            at λ = 1, and all but the last rules end at the same noise level before the last step. Five seeds where
+            samples are drawn
+protocols   least mean work of a moved and of a stiffened trap, found by descent, over that of Schmiedl and Seifert
+weights     effective sample size of the weights of a sampler with γ times the exact drift, and KL of its law
+
+No row for the schedules of arXiv 2605.21911: their closed forms could not be looked up.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [path for path in (str(HERE.parent), str(HERE)) if path not in sys.path]
+
+import harness  # noqa: E402
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+
+SMALLEST = 0.02  # the noise level before the last step, for the rules that have one
+BUDGETS = (4, 8, 16)
+SEEDS = 5
+SAMPLES = 2000
+PLACES = np.linspace(0.02, 1.0, 24)  # at which the work is measured on samples
+PIECES = 3  # of the stiffness of a harmonic bridge
+STRENGTHS = (0.0, 0.5, 0.9, 1.0)
+# Means, variance and weights of the mixtures; nodes an axis at λ = 1, and of the box [-4, 4] of the data.
+MIXTURES = {
+    1: ([[-1.6], [0.4], [1.8]], 0.04, [0.3, 0.2, 0.5], 600, 160),
+    2: ([[-1.5, -0.5], [0.3, 1.4], [1.4, -0.9]], 0.09, [0.3, 0.3, 0.4], 96, 64),
+    3: ([[-1.2, -0.5, 0.3], [0.3, 1.3, -0.6], [1.2, -0.8, 0.5]], 0.16, [0.3, 0.3, 0.4], 36, 24),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "samplers.json")
+    parser.add_argument("--only", nargs="+", choices=("steps", "protocols", "weights"))
+    parser.add_argument("--dimensions", nargs="+", type=int, default=sorted(MIXTURES), choices=sorted(MIXTURES))
+    chosen = parser.parse_args(argv)
+    jax.config.update("jax_enable_x64", True)
+    from fpsolve.core.files import write_atomically
+
+    parts: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "steps": lambda: [row for d in chosen.dimensions for row in steps(d)],
+        "protocols": protocols,
+        "weights": weights,
+    }
+    rows = [row for name in chosen.only or parts for row in parts[name]()]
+    content = {"environment": harness.environment(), "rows": rows}
+    write_atomically(chosen.out, lambda file: file.write(harness.as_json(content)))
+    drawn = [row for row in rows if row["part"] == "steps"]
+    if drawn:
+        draw_steps(drawn, chosen.out.with_suffix(".png"))
+    return 0 if all(row["reached"] for row in rows) else 1
+
+
+def steps(dimension: int) -> list[dict[str, Any]]:
+    """KL for every rule and number of steps in one dimension."""
+    import fpsolve as fp
+
+    means, variance, masses, nodes, data_nodes = MIXTURES[dimension]
+    path = fp.Noising(fp.GaussianMixture(means, variance, masses))
+    start = fp.Grid(*[fp.Line(-8.0, 8.0, nodes)] * dimension)
+    data = fp.Grid(*[fp.Line(-4.0, 4.0, data_nodes)] * dimension)
+    rows = []
+    for name, rule, seed in rules(path, data, dimension):
+        for count in BUDGETS:
+            rows += measured(path, start, data, name, seed, rule, count)
+    for count in BUDGETS:
+        # The stiffness is chosen for each number of steps, by the exact KL itself.
+        rule, stiffness = tuned_bridge(path, start, count)
+        rows += measured(path, start, data, "harmonic, 3 pieces", None, rule, count, {"stiffness": stiffness})
+    print_table(dimension, rows)
+    return rows
+
+
+def rules(path: Any, data: Any, dimension: int) -> list[tuple[str, Any, int | None]]:
+    """The rules by name; those with a seed are measured on samples."""
+    from fpsolve.diffusion.particles import draw
+    from fpsolve.diffusion.step_rules import aligned_steps, harmonic_steps, tangent_steps, work_steps
+    from fpsolve.diffusion.steps import edm_steps, linear_steps, log_snr_steps
+    from fpsolve.score.samples.costs import sampled_costs
+
+    mixture = path.mixture
+    masses = np.asarray(mixture.weights) / np.sum(np.asarray(mixture.weights))
+    centre = masses @ np.asarray(mixture.means)
+    spread = masses @ np.sum((np.asarray(mixture.means) - centre) ** 2, axis=1) / dimension
+    deviation = float(np.sqrt(spread + float(np.asarray(mixture.covariances).mean())))
+    found: list[tuple[str, Any, int | None]] = [
+        ("linear", linear_steps, None),
+        ("log SNR", lambda path, n: log_snr_steps(path, n, SMALLEST), None),
+        ("EDM, rho = 7", lambda path, n: edm_steps(path, n, smallest=SMALLEST), None),
+        ("tangent (Gaussian AYS)", tangent_steps(deviation), None),
+        ("Align Your Steps", aligned_steps(path, data, SMALLEST), None),
+        ("score-optimal (work)", work_steps(path, data), None),
+        ("harmonic, stiffness 0", harmonic_steps((0.0,)), None),
+    ]
+    for seed in range(SEEDS):
+        first, second = jax.random.split(jax.random.key(seed))
+        drawn = draw(mixture, SAMPLES, first)
+        costs = sampled_costs(path.score, path, drawn, jnp.asarray(PLACES), key=second)
+        found.append(("score-optimal, samples", costs.steps("work"), seed))
+    return found
+
+
+def measured(
+    path: Any, start: Any, data: Any, name: str, seed: int | None, rule: Any, count: int, more: Any = None
+) -> list[dict[str, Any]]:
+    """The rows of one rule and number of steps: DDIM, and on a line the ancestral sampler."""
+    from fpsolve.diffusion.flow_law import sampler_divergence
+    from fpsolve.diffusion.steps import sampler_law, shortfall
+
+    lambdas = rule(path, count)
+    common = {"part": "steps", "dimension": start.ndim, "rule": name, "seed": seed, "steps": count, **(more or {})}
+    found = sampler_divergence(path, lambdas, start)
+    kl, error = float(found.kl), float(found.kl_error)
+    reached = error <= 1e-3 * kl + 1e-6
+    rows = [{**common, "sampler": "DDIM", "kl": kl, "error": error, "reached": reached}]
+    if start.ndim == 1:
+        values = [float(shortfall(path, sampler_law(path, lambdas, data, noise=1.0, nodes=n)).kl) for n in (3072, 4096)]
+        error = abs(values[1] - values[0])
+        reached = error <= 1e-3 * values[1] + 1e-6
+        rows.append({**common, "sampler": "ancestral", "kl": values[1], "error": error, "reached": reached})
+    return rows
+
+
+def tuned_bridge(path: Any, start: Any, count: int) -> tuple[Any, list[float]]:
+    """The harmonic bridge with the least KL of DDIM, by Nelder and Mead over the logarithms of its stiffness."""
+    from fpsolve.diffusion.flow_law import sampler_divergence
+    from fpsolve.diffusion.step_rules import harmonic_steps
+    from scipy.optimize import minimize
+
+    def kl(logarithms: np.ndarray) -> float:
+        stiffness = np.exp(np.clip(logarithms, -8.0, 6.0))
+        return float(sampler_divergence(path, harmonic_steps(stiffness)(path, count), start).kl)
+
+    found = minimize(kl, np.zeros(PIECES), method="Nelder-Mead", options={"maxfev": 60 if start.ndim < 3 else 25})
+    stiffness = np.exp(np.clip(found.x, -8.0, 6.0))
+    return harmonic_steps(stiffness), stiffness.tolist()
+
+
+def protocols() -> list[dict[str, Any]]:
+    """The least work of two traps, by descent."""
+    import fpsolve as fp
+    import optax
+    from fpsolve.anneal.schedule import learn
+
+    stiffness, reach, total = 1.0, 2.0, 2.0
+    moved = (fp.path.Moved(fp.Harmonic(stiffness), reach), fp.Grid(fp.Line(-6.5, 8.5, 256)), total)
+    truth_moved = stiffness * reach**2 / (2 + stiffness * total)
+    first, last, total = 1.0, 4.0, 0.8
+    stiffened = (fp.Mix(fp.Harmonic(first), fp.Harmonic(last)), fp.Grid(fp.Line(-6.5, 6.5, 256)), total)
+    c = max(np.roots([last * total**2 + 2 * total, 2 * last * total + 2, last - first]))
+    growth = 1 + c * total
+    truth_stiffened = (last * growth**2 / first - 1) / 2 - np.log(growth) + c**2 * total / first
+    rows = []
+    for name, (path, grid, total), truth in (("moved", moved, truth_moved), ("stiffened", stiffened, truth_stiffened)):
+        begin = time.perf_counter()
+        protocol, history = learn(path, total, "work", optax.adam(0.1), grid=grid, steps=150, knots=6, jumps=True)
+        work, jumps = float(min(history)), [float(jump) for jump in protocol.jumps]
+        error = abs(work - truth) / truth
+        seconds = time.perf_counter() - begin
+        rows.append(
+            {"part": "protocols", "trap": name, "work": work, "truth": float(truth), "error": error, "jumps": jumps}
+            | {"seconds": seconds, "reached": error < 1e-3}
+        )
+        print(f"{name:10s} trap: work {work:.6f}, least {truth:.6f}, relative error {error:.1e}, jumps {jumps}")
+    return rows
+
+
+def weights() -> list[dict[str, Any]]:
+    """The weights along a path between mixtures in one and two dimensions, with parts of the exact drift."""
+    import fpsolve as fp
+    from fpsolve.anneal import importance_weights
+
+    line = fp.Mix(fp.GaussianMixture([[0.0]], 1.0), fp.GaussianMixture([[-1.6], [1.6]], 0.25, [0.3, 0.7]))
+    plane = fp.Mix(
+        fp.GaussianMixture([[0.0, 0.0]], 1.0), fp.GaussianMixture([[-1.2, 0.0], [1.2, 0.6]], 0.4, [0.4, 0.6])
+    )
+    cases = (
+        (line, fp.Grid(fp.Line(-6.0, 6.0, 128)), 1e-4),
+        (plane, fp.Grid(fp.Line(-5.0, 5.0, 40), fp.Line(-5.0, 5.0, 40)), 1e-3),
+    )
+    rows = []
+    for path, grid, tol in cases:
+        for strength in STRENGTHS:
+            schedule = fp.schedule.linear(1.0)
+            found = importance_weights(path, schedule, drift="exact", strength=strength, grid=grid, tol=tol)
+            numbers = {"variance": float(found.variance), "effective": float(found.effective), "kl": float(found.kl)}
+            error = float(found.errors["effective"])
+            rows.append(
+                {"part": "weights", "dimension": grid.ndim, "strength": strength, **numbers, "error": error}
+                | {"mean": float(found.mean), "reached": found.result == "successful"}
+            )
+            print(f"{grid.ndim}-D, {strength:.1f} of the exact drift: {numbers}, E w Z_0/Z_T - 1 = {found.mean - 1:.0e}")
+    return rows
+
+
+def spread(values: list[float]) -> str:
+    """A number, or the mean and standard deviation over seeds."""
+    if len(values) == 1:
+        return f"{values[0]:.2e}"
+    return f"{np.mean(values):.2e} ± {np.std(values, ddof=1):.0e}"
+
+
+def print_table(dimension: int, rows: list[dict[str, Any]]) -> None:
+    """KL by rule and number of steps, for each sampler."""
+    for sampler in dict.fromkeys(row["sampler"] for row in rows):
+        print(f"\nKL, {dimension}-D, {sampler}: steps " + ", ".join(map(str, BUDGETS)))
+        for rule in dict.fromkeys(row["rule"] for row in rows):
+            cells = []
+            for count in BUDGETS:
+                key = {"sampler": sampler, "rule": rule, "steps": count}
+                cells.append([row["kl"] for row in rows if all(row[name] == value for name, value in key.items())])
+            print(f"  {rule:24s} " + "  ".join(f"{spread(cell):>22s}" for cell in cells))
+
+
+def draw_steps(rows: list[dict[str, Any]], out: Path) -> None:
+    """One panel a dimension and sampler: KL over the number of steps, one line a rule."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    panels = list(dict.fromkeys((row["dimension"], row["sampler"]) for row in rows))
+    names = list(dict.fromkeys(row["rule"] for row in rows))
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(3.6 * len(panels), 4.2), squeeze=False, layout="constrained")
+    colours = pyplot.colormaps["tab10"]
+    for axis, (dimension, sampler) in zip(axes[0], panels, strict=True):
+        for k, name in enumerate(names):
+            chosen = [row for row in rows if (row["dimension"], row["sampler"], row["rule"]) == (dimension, sampler, name)]
+            budgets = sorted({row["steps"] for row in chosen})
+            means = [np.mean([row["kl"] for row in chosen if row["steps"] == n]) for n in budgets]
+            axis.loglog(budgets, means, "os^vD<>*P"[k % 9] + "-", color=colours(k % 10), label=name, lw=1.4, ms=5)
+        axis.set(title=f"{dimension}-D, {sampler}", xlabel="steps", xticks=BUDGETS)
+        axis.set_xticks(BUDGETS, [str(n) for n in BUDGETS])
+        axis.minorticks_off()
+        axis.grid(color="0.9")
+    axes[0, 0].set_ylabel("KL(sampler | data), exact")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    figure.savefig(out, dpi=130)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
