@@ -127,6 +127,7 @@ class AnnealConstants:
     max_windows: int = 4  # windows, each twice as wide as the one before: a free choice
     tilt_batch: int = 65  # frequencies that are propagated at once: derived, the half of 128 and zero
     work_law_tol: float = 1e-6  # default relative error in time: a free choice
+    work_law_tol_single: float = 1e-3  # the same without x64, where rounding is 1e-5: a free choice
     mean_work_steps: int = 48  # steps of the coarser staircase of an objective of descent: a free choice
 
     # run_times

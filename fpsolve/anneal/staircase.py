@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.program import sampling_program, shape_program
+from ..core.program import quick_program, sampling_program, shape_program
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..operator import Samples, ScharfetterGummel
@@ -55,6 +55,11 @@ class Staircase(eqx.Module):
     grid: Grid = eqx.field(static=True)
 
     @property
+    def steps(self) -> int:
+        """K."""
+        return len(self.energies) - 2
+
+    @property
     def free_energy(self) -> Array:
         """F_1 - F_0 = -D log(Z_1 / Z_0)."""
         return -self.diffusion * (self.log_z[-1] - self.log_z[0])
@@ -77,8 +82,12 @@ class _Sampled(NamedTuple):
 
 def step_lambdas(schedule: Callable[[Any], Any], total: Any, count: int) -> Array:
     """λ_0 .. λ_{K+1}, `(K + 2,)`, for K = `count` steps."""
-    middles = (jnp.arange(count) + 0.5) / count
-    inside = jax.vmap(lambda t: jnp.asarray(schedule(t), float))(total * middles)
+    return _lambdas_at(schedule, total * ((np.arange(count) + 0.5) / count))
+
+
+@sampling_program
+def _lambdas_at(schedule: Any, times: Array) -> Array:
+    inside = jax.vmap(lambda t: jnp.asarray(schedule(t), float))(times)
     return jnp.concatenate([jnp.zeros(1), inside, jnp.ones(1)])
 
 
@@ -100,6 +109,7 @@ def _sample(equation: FokkerPlanck, grid: Grid, lambdas: Array) -> _Sampled:
     return _Sampled(energies, samples)
 
 
+@quick_program
 def _staircase(sampled: _Sampled, grid: Grid, length: Array, diffusion: Array) -> Staircase:
     log_weights = -sampled.energies / diffusion
     axes = tuple(range(1, log_weights.ndim))
@@ -110,12 +120,7 @@ def _staircase(sampled: _Sampled, grid: Grid, length: Array, diffusion: Array) -
 
 @shape_program
 def work_moments(stairs: Staircase) -> Moments:
-    """The mean and the variance of the work."""
-    return moments_of(stairs)
-
-
-def moments_of(stairs: Staircase) -> Moments:
-    """The same inside another program.
+    """The mean and the variance of the work.
 
     With the fields g_n = E[(W - E W)^n δ(X - x)] nothing is subtracted that is large: the mean of each step is taken
     off when it is added.

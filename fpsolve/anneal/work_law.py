@@ -13,10 +13,11 @@ References: Mazonka and Jarzynski, cond-mat/9912121 (Gaussian work); Imparato an
 (the joint law); Crooks, Phys. Rev. E 60 (1999) 2721.
 """
 
-import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from ..core.arrays import as_array
@@ -57,7 +58,7 @@ def work_law(
     grid: Grid | None = None,
     diffusion: Any = 1.0,
     direction: str = "forward",
-    tol: Real = 1e-6,
+    tol: Real | None = None,
     points: Count = 128,
     joint: bool = False,
     throw: bool = True,
@@ -74,7 +75,7 @@ def work_law(
       cells
     - `diffusion`: D, one number
     - `direction`: "backward" starts from the Gibbs density of λ = 1 and follows the protocol reversed in time
-    - `tol`: relative error in time of mean and variance, and L1 error in time of the density
+    - `tol`: relative error in time of mean and variance, and L1 error in time of the density; 1e-6, or 1e-3 without x64
     - `points`: how many values of the work, even; more where the law has a wide range
     - `joint`: also return the joint density of position and work
     - `throw`: raise `NumericalFailure` where `tol` is not met; False returns the result
@@ -108,20 +109,25 @@ def work_law(
             raise_value_error(name, flag, "it must be True or False", "Leave it out for the default.")
     backward = direction == "backward"
 
-    # 2. Mean and variance: more steps until both are accurate, and the same on a companion grid.
-    stairs, moments = _refine(request, backward)
-    finest = moments[-1]
-    if not float(finest.variance) > CONSTANTS.least_spread * float(request.diffusion) ** 2:
+    # 2. Mean and variance, in as many steps as they need, and the range of the work that follows from them.
+    runs = _first_runs(request, backward)
+    while _moment_error(runs) > request.tol and _may_refine(runs):
+        runs = _refined(request, runs, backward)
+    best = _extrapolate(runs[1].moments, runs[2].moments)
+    if not float(best.variance) > CONSTANTS.least_spread * float(request.diffusion) ** 2:
         cure = "Let the potential move while the system is in it."
         raise_value_error("schedule", schedule, "its work is the same for all paths of the system", cure)
-    coarse_stairs = [_stairs(request.on(companion(request.grid, False)), k, backward) for k in _counts(stairs)[:2]]
-    coarse = _extrapolate(*(work_moments(one) for one in coarse_stairs))
+    window = _Window(float(best.mean), CONSTANTS.work_window * float(np.sqrt(best.variance)), points)
+    window = _widened(runs[-1].stairs, window, request.tol)
 
-    # 3. The characteristic function, in a wider and wider window of the work.
-    transform = _transform(stairs, moments, points, request.tol)
-    others = [_density(one, transform.window) for one in coarse_stairs]
+    # 3. The density, in as many steps as it needs.
+    fields = [_fields(run.stairs, window) for run in runs]
+    while _density_error(fields, window, request.grid) > request.tol and _may_refine(runs):
+        runs = _refined(request, runs, backward)
+        fields = [*fields[1:], _fields(runs[-1].stairs, window)]
 
-    law = _conclude(request, stairs, moments, coarse, transform, others, joint, direction)
+    # 4. The errors, and the result.
+    law = _conclude(request, runs, fields, window, joint, direction)
     if throw and int(law.code) != 0:
         parts = ", ".join(f"{name} {float(error):.1e}" for name, error in law.errors.items())
         raise_failure(law.code, f"tol {request.tol:.1e}, errors {parts}.", has_throw=True)
@@ -155,7 +161,7 @@ def fluctuation_relations(
     fluctuation_relations(path, fp.schedule.linear(1.0), grid=grid, steps=8)
     ```
     """
-    request = _check(path, schedule, grid, diffusion, CONSTANTS.work_law_tol)
+    request = _check(path, schedule, grid, diffusion, None)
     steps = check_integer("steps", steps, 1, "Give the number of steps of the protocol.")
     moments = np.atleast_1d(np.asarray(frequencies, float)) / float(request.diffusion)
     if moments.ndim != 1 or not np.all(np.isfinite(moments)):
@@ -188,6 +194,9 @@ def _check(path: Any, schedule: Any, grid: Any, diffusion: Any, tol: Any) -> _Re
         raise_value_error(
             "path", path, "it must be callable, lambda -> potential", "Give fp.Mix(start, end) or a function."
         )
+    if tol is None:
+        in_double = jnp.zeros(()).dtype == jnp.float64
+        tol = CONSTANTS.work_law_tol if in_double else CONSTANTS.work_law_tol_single
     if not 0 < check_finite_number("tol", tol) < 1:
         raise_value_error("tol", tol, "it must be between 0 and 1", "Give 1e-6, say.")
     total = check_schedule(schedule, monotone=False)
@@ -207,14 +216,35 @@ def _check(path: Any, schedule: Any, grid: Any, diffusion: Any, tol: Any) -> _Re
     return _Request(by_lambda, schedule, total, grid, float(tol))
 
 
+class _Run(NamedTuple):
+    """A staircase and the moments of its work."""
+
+    stairs: Staircase
+    moments: Moments
+
+
 def _stairs(request: _Request, count: int, backward: bool) -> Staircase:
     lambdas = step_lambdas(request.schedule, request.total, count)
     return make_staircase(request.by_lambda, request.grid, lambdas, request.total, backward)
 
 
-def _counts(stairs: list[Staircase]) -> list[int]:
-    """The steps of each staircase."""
-    return [len(one.energies) - 2 for one in stairs]
+def _run(request: _Request, count: int, backward: bool) -> _Run:
+    stairs = _stairs(request, count, backward)
+    return _Run(stairs, work_moments(stairs))
+
+
+def _first_runs(request: _Request, backward: bool) -> list[_Run]:
+    """Three runs, in K, 2K and 4K steps."""
+    return [_run(request, k * CONSTANTS.first_stairs, backward) for k in (1, 2, 4)]
+
+
+def _refined(request: _Request, runs: list[_Run], backward: bool) -> list[_Run]:
+    """Three runs, in twice as many steps."""
+    return [*runs[1:], _run(request, 2 * runs[-1].stairs.steps, backward)]
+
+
+def _may_refine(runs: list[_Run]) -> bool:
+    return runs[-1].stairs.steps < CONSTANTS.max_stairs
 
 
 def _extrapolate(coarse: Any, fine: Any) -> Any:
@@ -224,24 +254,13 @@ def _extrapolate(coarse: Any, fine: Any) -> Any:
     return np.asarray(fine) + (np.asarray(fine) - np.asarray(coarse)) / 3
 
 
-def _refine(request: _Request, backward: bool) -> tuple[list[Staircase], list[Moments]]:
-    """Staircases with K, 2K and 4K steps, with K such that two extrapolations agree; and the moments that they give."""
-    count = CONSTANTS.first_stairs
-    stairs = [_stairs(request, k * count, backward) for k in (1, 2, 4)]
-    moments = [work_moments(one) for one in stairs]
-    while _time_error(moments) > request.tol and 4 * count < CONSTANTS.max_stairs:
-        count = 2 * count
-        finest = _stairs(request, 4 * count, backward)
-        stairs = [*stairs[1:], finest]
-        moments = [*moments[1:], work_moments(finest)]
-    return stairs, moments
-
-
-def _time_error(moments: list[Moments]) -> float:
+def _moment_error(runs: list[_Run]) -> float:
     """The difference of two extrapolations: of the mean relative to the deviation, and of the variance, relative."""
-    one, two = _extrapolate(*moments[:2]), _extrapolate(*moments[1:])
-    of_mean = abs(two.mean - one.mean) / np.sqrt(abs(two.variance))
-    return float(max(of_mean, abs(two.variance - one.variance) / abs(two.variance)))
+    one, two = (_extrapolate(a.moments, b.moments) for a, b in itertools.pairwise(runs))
+    # Without a spread nothing can be resolved, which is rejected later.
+    variance = max(abs(float(two.variance)), np.finfo(float).tiny)
+    of_mean = abs(float(two.mean - one.mean)) / np.sqrt(variance)
+    return max(of_mean, abs(float(two.variance - one.variance)) / variance)
 
 
 class _Window(NamedTuple):
@@ -267,49 +286,36 @@ class _Window(NamedTuple):
         return 2 * np.pi / self.width * np.arange(self.points // 2 + 1)
 
 
-class _Transform(NamedTuple):
-    """The window, the `fields` `(M / 2 + 1, *shape)` and the `density` `(M,)` of each of three staircases."""
-
-    window: _Window
-    fields: list[np.ndarray]
-    densities: list[np.ndarray]
-
-
-def _transform(stairs: list[Staircase], moments: list[Moments], points: int, tol: float) -> _Transform:
-    """The densities in a window that is wide enough: doubled until hardly any mass is in the outer eighth."""
-    best = _extrapolate(*moments[1:])
-    window = _Window(float(best.mean), CONSTANTS.work_window * float(np.sqrt(best.variance)), points)
+def _widened(stairs: Staircase, window: _Window, tol: float) -> _Window:
+    """A window that is wide enough: doubled until hardly any mass is in its outer eighth."""
     for _ in range(CONSTANTS.max_windows):
-        finest = _fields(stairs[-1], window)
-        if _outer_mass(_inverse(finest, window, stairs[-1].grid), window) <= tol:
-            break
+        if _outer_mass(_inverse(_fields(stairs, window), window, stairs.grid), window) <= tol:
+            return window
         # The spacing is kept, so that the highest frequency stays what it is.
         window = window._replace(width=2 * window.width, points=2 * window.points)
-    else:
-        finest = _fields(stairs[-1], window)
-    fields = [*(_fields(one, window) for one in stairs[:-1]), finest]
-    return _Transform(window, fields, [_inverse(field, window, stairs[0].grid) for field in fields])
+    return window
 
 
 def _fields(stairs: Staircase, window: _Window) -> np.ndarray:
     """E[exp(i u (W - centre)) δ(X - x)] at the frequencies of a window, `(M / 2 + 1, *shape)`."""
     frequencies = window.frequencies
-    batch = CONSTANTS.tilt_batch
     # Batches of one size, so that one program serves any window.
+    batch = CONSTANTS.tilt_batch
     padded = np.concatenate([frequencies, np.full(-len(frequencies) % batch, frequencies[-1])])
-    centre = as_array(window.centre)
-    rows = [np.asarray(tilted_fields(stairs, as_array(1j * part, complex), centre)) for part in np.split(padded, len(padded) // batch)]
+    rows = []
+    for part in np.split(padded, len(padded) // batch):
+        rows.append(np.asarray(tilted_fields(stairs, as_array(1j * part, complex), as_array(window.centre))))
     return np.concatenate(rows)[: len(frequencies)]
 
 
-def _density(stairs: Staircase, window: _Window) -> np.ndarray:
-    return _inverse(_fields(stairs, window), window, stairs.grid)
+def _characteristic(fields: np.ndarray, grid: Grid) -> np.ndarray:
+    """The characteristic function of W - centre, `(M / 2 + 1,)`."""
+    return fields.reshape(len(fields), -1) @ np.asarray(grid.weights).ravel()
 
 
 def _inverse(fields: np.ndarray, window: _Window, grid: Grid) -> np.ndarray:
     """The density of the work, `(M,)`."""
-    values = np.asarray(fields).reshape(len(fields), -1) @ np.asarray(grid.weights).ravel()
-    return inverse_transform(values, window.width)
+    return inverse_transform(_characteristic(fields, grid), window.width)
 
 
 def inverse_transform(values: np.ndarray, width: float) -> np.ndarray:
@@ -317,70 +323,77 @@ def inverse_transform(values: np.ndarray, width: float) -> np.ndarray:
     ..., π M / width, `(M / 2 + 1, ...)`."""
     count = 2 * (len(values) - 1)
     signs = (-1.0) ** np.arange(len(values))
-    return np.fft.irfft(np.conj(values) * signs.reshape(-1, *[1] * (values.ndim - 1)), count, axis=0) * count / width
+    turned = np.conj(values) * signs.reshape(-1, *[1] * (values.ndim - 1))
+    return np.fft.irfft(turned, count, axis=0) * count / width
 
 
 def _outer_mass(density: np.ndarray, window: _Window) -> float:
     """The mass in the outer eighth of a window, which says how much is beyond it."""
     edge = max(1, window.points // 16)
-    return float(np.sum(np.abs(np.concatenate([density[:edge], density[-edge:]]))) * window.spacing)
+    return _l1(np.concatenate([density[:edge], density[-edge:]]), window)
+
+
+def _l1(density: np.ndarray, window: _Window) -> float:
+    return float(np.sum(np.abs(density)) * window.spacing)
+
+
+def _density_error(fields: list[np.ndarray], window: _Window, grid: Grid) -> float:
+    """The L1 distance of two extrapolations of the density."""
+    densities = [_inverse(field, window, grid) for field in fields]
+    return _l1(_extrapolate(*densities[1:]) - _extrapolate(*densities[:2]), window)
 
 
 def _conclude(
-    request: _Request,
-    stairs: list[Staircase],
-    moments: list[Moments],
-    coarse: Moments,
-    transform: _Transform,
-    others: list[np.ndarray],
-    joint: bool,
-    direction: str,
+    request: _Request, runs: list[_Run], fields: list[np.ndarray], window: _Window, joint: bool, direction: str
 ) -> WorkLaw:
     """The result with all its errors."""
-    window = transform.window
-    first, second = _extrapolate(*moments[:2]), _extrapolate(*moments[1:])
-    one, density = _extrapolate(*transform.densities[:2]), _extrapolate(*transform.densities[1:])
-    l1 = lambda u: float(np.sum(np.abs(u)) * window.spacing)
+    grid, backward = request.grid, direction == "backward"
+    finest = runs[-1].stairs
+    densities = [_inverse(field, window, grid) for field in fields]
+    one, density = _extrapolate(*densities[:2]), _extrapolate(*densities[1:])
+    first, second = (_extrapolate(a.moments, b.moments) for a, b in itertools.pairwise(runs))
+
+    # The same on cells sqrt(2) times as long, in a wider box: the difference is about the error in space.
+    elsewhere = request.on(companion(grid, False))
+    others = [_run(elsewhere, run.stairs.steps, backward) for run in runs[:2]]
+    coarse = _extrapolate(others[0].moments, others[1].moments)
+    on_others = [_inverse(_fields(run.stairs, window), window, elsewhere.grid) for run in others]
     # The upper half of the frequencies says how much those that are left out would add.
-    values = np.asarray(transform.fields[-1]).reshape(len(transform.fields[-1]), -1) @ np.asarray(request.grid.weights).ravel()
+    values = _characteristic(fields[-1], grid)
     lower = np.where(np.arange(len(values)) <= len(values) // 2, values, 0)
-    cut = l1(inverse_transform(lower, window.width) - transform.densities[-1])
+    cut = _l1(inverse_transform(lower, window.width) - densities[-1], window)
     errors = {
-        "time": l1(density - one),
-        "space": l1(_extrapolate(*others) - one),
+        "time": _density_error(fields, window, grid),
+        "space": _l1(_extrapolate(*on_others) - one, window),
         "transform": cut + _outer_mass(density, window),
     }
     numbers = {}
     for name in ("mean", "variance"):
-        a, b, c = (float(getattr(m, name)) for m in (first, second, coarse))
+        a, b, c = (float(getattr(moments, name)) for moments in (first, second, coarse))
         numbers[name] = abs(b - a) + abs(c - a)
-    finest = stairs[-1]
-    other_grid = companion(request.grid, False)
-    other = _stairs(request.on(other_grid), 1, direction == "backward")
-    numbers["free_energy"] = abs(float(finest.free_energy) - float(other.free_energy))
+    numbers["free_energy"] = abs(float(finest.free_energy) - float(others[0].stairs.free_energy))
+
     tilt = as_array(np.asarray([-1 / float(request.diffusion)]), complex)
-    weight = np.asarray(tilted_fields(finest, tilt, finest.free_energy))
-    jarzynski = float(np.sum(weight[0].real * np.asarray(request.grid.weights)))
+    weighted = np.asarray(tilted_fields(finest, tilt, finest.free_energy))
+    joint_density = None
+    if joint:
+        joint_density = as_array(_extrapolate(*(inverse_transform(field, window.width) for field in fields[1:])))
     outcome = "successful" if errors["time"] <= request.tol else "tolerance_not_reached"
     if not np.all(np.isfinite(density)):
         outcome = "not_finite"
-    fields = None
-    if joint:
-        pair = [inverse_transform(field, window.width) for field in transform.fields[1:]]
-        fields = as_array(_extrapolate(*pair))
     return WorkLaw(
         work=as_array(window.work),
         density=as_array(density),
         mean=as_array(second.mean),
         variance=as_array(second.variance),
         free_energy=as_array(finest.free_energy),
-        jarzynski=as_array(jarzynski),
-        joint=fields,
+        jarzynski=as_array(_characteristic(weighted, grid)[0].real),
+        joint=joint_density,
         errors={name: as_array(value) for name, value in errors.items()},
         number_errors={name: as_array(value) for name, value in numbers.items()},
         diffusion=as_array(request.diffusion),
         code=as_array(code(outcome), int),
-        steps=_counts(stairs)[-1],
+        steps=finest.steps,
         direction=direction,
-        grid=request.grid,
+        grid=grid,
     )

@@ -22,7 +22,7 @@ from jaxtyping import Array
 
 from ..anneal.read import read_noising
 from ..core.checks import raise_value_error
-from ..core.program import compiled, full_precision
+from ..core.program import compiled, full_precision, sampling_program
 from ..grid import Gaussian, Grid
 from ..grid.sampling import sample
 from ..plan.companion import companion
@@ -72,10 +72,16 @@ def sampler_divergence(path: Any, lambdas: Any, grid: Grid, *, initial: Any = No
     for places in (grid, companion(grid, True)):
         points = places.points.reshape(-1, grid.ndim)
         weights = jnp.asarray(places.weights).ravel()
-        start = jax.vmap(read(jnp.ones(())))(points) * -1 if initial is None else _log_density(initial, points)
+        start = _log_noise(read, points) if initial is None else _log_density(initial, points)
         found.append(_distances(read, lambdas, points, weights, start))
     (kl, tv), (other_kl, other_tv) = found
     return Divergence(kl, tv, jnp.abs(kl - other_kl), jnp.abs(tv - other_tv))
+
+
+@sampling_program
+def _log_noise(path: Any, points: Array) -> Array:
+    """log p_1 at `points` `(n, d)`, `(n,)`."""
+    return -jax.vmap(path(jnp.ones(())))(points)
 
 
 def _log_density(initial: Any, points: Array) -> Array:

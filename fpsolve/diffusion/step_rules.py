@@ -223,7 +223,7 @@ def least_path_kl(errors: Errors, steps: int) -> np.ndarray:
     chosen = [len(ratios) - 1]
     for row in reversed(before):
         chosen.append(int(row[chosen[-1]]))
-    return ratios[np.asarray([*reversed(chosen)])] if steps == 0 else ratios[np.asarray([0, *reversed(chosen)])]
+    return ratios[np.asarray([0, *reversed(chosen)])]
 
 
 def path_kl_bound(errors: Errors, levels: np.ndarray) -> float:
