@@ -7,6 +7,6 @@ from .importance import WeightedLaw as WeightedLaw
 from .importance import importance_weights as importance_weights
 from .transport import transport as transport
 from .transport_result import Transport as Transport
-from .work_law import fluctuation_relations as fluctuation_relations
+from .fluctuations import fluctuation_relations as fluctuation_relations
 from .work_law import work_law as work_law
 from .work_law_result import WorkLaw as WorkLaw

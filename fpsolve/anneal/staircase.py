@@ -185,28 +185,3 @@ def mean_work(by_lambda: FokkerPlanck, grid: Grid, schedule: Callable[[Any], Any
     return values[1] + (values[1] - values[0]) / 3
 
 
-class FluctuationRelations(NamedTuple):
-    """How well the fluctuation relations hold, relative to the larger side.
-
-    - `jarzynski`: |E exp(-W/D) - Z_1/Z_0|
-    - `crooks`: the largest |E exp(z W) - (Z_1/Z_0) E_r exp(-(z + 1/D) W_r)| over imaginary z
-    """
-
-    jarzynski: float
-    crooks: float
-
-
-def relations(forward: Staircase, backward: Staircase, frequencies: np.ndarray) -> FluctuationRelations:
-    """The fluctuation relations between a staircase and its reverse, at z = i `frequencies` `(M,)`."""
-    grid, diffusion = forward.grid, float(forward.diffusion)
-    shift = float(forward.free_energy)
-    z = np.concatenate([[-1 / diffusion], 1j * frequencies])
-    # Both sides times exp(-z ΔF): their logarithms are then of order one.
-    sides = []
-    for stairs, tilts, centre in ((forward, z, shift), (backward, -(z + 1 / diffusion), -shift)):
-        fields = tilted_fields(stairs, jnp.asarray(tilts, complex), jnp.asarray(centre))
-        sides.append(np.asarray(jax.vmap(grid.integrate)(fields)))
-    one, other = sides
-    difference = np.abs(one - other) / np.maximum(np.abs(one), np.abs(other))
-    # The first tilt is that of Jarzynski, whose other side is 1: E exp(-(W - ΔF) / D) = 1.
-    return FluctuationRelations(float(abs(one[0] - 1)), float(np.max(difference[1:])))

@@ -17,35 +17,31 @@ import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from ..core.arrays import as_array
-from ..core.checks import check_choice, check_finite_number, check_integer, is_concrete, raise_value_error
+from ..core.checks import check_choice, check_integer, raise_value_error
 from ..core.program import full_precision
 from ..core.result import code, raise_failure
 from ..core.types import Count, Real
-from ..equation import FokkerPlanck
 from ..grid import Grid
-from ..path import Driven
-from ..path.mix import Identity
 from ..plan.companion import companion
-from .along import check_path
 from .constants import CONSTANTS
-from .grid_for_path import path_grid
-from .read import read_path, read_schedule
-from .staircase import (
-    FluctuationRelations,
-    Moments,
-    Staircase,
-    make_staircase,
-    relations,
-    step_lambdas,
-    tilted_fields,
-    work_moments,
-)
-from .transport_request import check_schedule
+from .protocol_request import ProtocolRequest, check_protocol
+from .staircase import Moments, Staircase, tilted_fields, work_moments
 from .work_law_result import WorkLaw
+from .work_transform import (
+    Window,
+    characteristic,
+    density_error,
+    extrapolate,
+    inverse_transform,
+    l1,
+    outer_mass,
+    tilted_work_fields,
+    widened,
+    work_density,
+)
 
 DIRECTIONS = ("forward", "backward")
 
@@ -99,7 +95,7 @@ def work_law(
     ```
     """
     # 1. Validation.
-    request = _check(path, schedule, grid, diffusion, tol)
+    request = check_protocol(path, schedule, grid, diffusion, tol)
     check_choice("direction", direction, DIRECTIONS)
     points = check_integer("points", points, 16, "Give an even number, 128 say.")
     if points % 2:
@@ -113,18 +109,18 @@ def work_law(
     runs = _first_runs(request, backward)
     while _moment_error(runs) > request.tol and _may_refine(runs):
         runs = _refined(request, runs, backward)
-    best = _extrapolate(runs[1].moments, runs[2].moments)
+    best = extrapolate(runs[1].moments, runs[2].moments)
     if not float(best.variance) > CONSTANTS.least_spread * float(request.diffusion) ** 2:
         cure = "Let the potential move while the system is in it."
         raise_value_error("schedule", schedule, "its work is the same for all paths of the system", cure)
-    window = _Window(float(best.mean), CONSTANTS.work_window * float(np.sqrt(best.variance)), points)
-    window = _widened(runs[-1].stairs, window, request.tol)
+    window = Window(float(best.mean), CONSTANTS.work_window * float(np.sqrt(best.variance)), points)
+    window = widened(runs[-1].stairs, window, request.tol)
 
     # 3. The density, in as many steps as it needs.
-    fields = [_fields(run.stairs, window) for run in runs]
-    while _density_error(fields, window, request.grid) > request.tol and _may_refine(runs):
+    fields = [tilted_work_fields(run.stairs, window) for run in runs]
+    while density_error(fields, window, request.grid) > request.tol and _may_refine(runs):
         runs = _refined(request, runs, backward)
-        fields = [*fields[1:], _fields(runs[-1].stairs, window)]
+        fields = [*fields[1:], tilted_work_fields(runs[-1].stairs, window)]
 
     # 4. The errors, and the result.
     law = _conclude(request, runs, fields, window, joint, direction)
@@ -134,88 +130,6 @@ def work_law(
     return law
 
 
-@full_precision
-def fluctuation_relations(
-    path: Callable[[Any], Any],
-    schedule: Any,
-    *,
-    grid: Grid | None = None,
-    diffusion: Any = 1.0,
-    steps: Count = 32,
-    frequencies: Any = (0.25, 1.0, 3.0),
-) -> FluctuationRelations:
-    """How well the relations of Jarzynski and Crooks hold between a protocol and its reverse, on a grid.
-
-    **Arguments**: `path`, `schedule`, `grid` and `diffusion` as for `work_law`; `steps` of the protocol; `frequencies`
-    `(M,)` in units of 1 / D, at which both sides of Crooks' relation are compared. **Returns** the two relative
-    differences. **Raises** `ValueError` as `work_law`.
-
-    **Keeps**: both relations to rounding, for any grid and any number of steps, which need not be accurate.
-    **Reference**: Crooks, Phys. Rev. E 60 (1999) 2721.
-
-    ```python
-    import fpsolve as fp
-    from fpsolve.anneal.work_law import fluctuation_relations
-
-    path, grid = fp.Mix(fp.Harmonic(), fp.Quartic()), fp.Grid(fp.Line(-5.0, 5.0, 48))
-    fluctuation_relations(path, fp.schedule.linear(1.0), grid=grid, steps=8)
-    ```
-    """
-    request = _check(path, schedule, grid, diffusion, None)
-    steps = check_integer("steps", steps, 1, "Give the number of steps of the protocol.")
-    moments = np.atleast_1d(np.asarray(frequencies, float)) / float(request.diffusion)
-    if moments.ndim != 1 or not np.all(np.isfinite(moments)):
-        raise_value_error("frequencies", frequencies, "they must be finite numbers, (M,)", "Give (0.25, 1.0), say.")
-    return relations(_stairs(request, steps, False), _stairs(request, steps, True), moments)
-
-
-class _Request(NamedTuple):
-    """The validated arguments: `by_lambda` is an equation whose time is λ."""
-
-    by_lambda: FokkerPlanck
-    schedule: Any
-    total: Any
-    grid: Grid
-    tol: float
-
-    @property
-    def diffusion(self) -> Any:
-        """D."""
-        return self.by_lambda.diffusion
-
-    def on(self, grid: Grid) -> "_Request":
-        """The same on another grid."""
-        return self._replace(grid=grid)
-
-
-def _check(path: Any, schedule: Any, grid: Any, diffusion: Any, tol: Any) -> _Request:
-    """The request of these arguments, or a `ValueError`."""
-    if not callable(path):
-        raise_value_error(
-            "path", path, "it must be callable, lambda -> potential", "Give fp.Mix(start, end) or a function."
-        )
-    if tol is None:
-        in_double = jnp.zeros(()).dtype == jnp.float64
-        tol = CONSTANTS.work_law_tol if in_double else CONSTANTS.work_law_tol_single
-    if not 0 < check_finite_number("tol", tol) < 1:
-        raise_value_error("tol", tol, "it must be between 0 and 1", "Give 1e-6, say.")
-    total = check_schedule(schedule, monotone=False)
-    if grid is None:
-        grid = path_grid(path, diffusion, CONSTANTS.learn_grid_tol)
-    if not isinstance(grid, Grid):
-        raise_value_error("grid", grid, "it must be a grid", "Give fp.Grid(fp.Line(-5, 5, 128)), say.")
-    by_lambda = FokkerPlanck(Driven(read_path(path, grid.ndim), Identity()), diffusion)
-    if callable(by_lambda.diffusion) or np.ndim(by_lambda.diffusion):
-        raise_value_error("diffusion", diffusion, "Gibbs densities need one number", "Give D, a number above zero.")
-    schedule = read_schedule(schedule)
-    if not is_concrete(by_lambda, schedule, total):
-        cure = "Take fp.anneal.staircase.mean_work, which can be traced."
-        raise_value_error("path", "traced", "the steps of the protocol are chosen by their values", cure)
-    by_lambda.require_reversible(grid, "a path of Gibbs densities")
-    check_path(path, by_lambda, grid)
-    return _Request(by_lambda, schedule, total, grid, float(tol))
-
-
 class _Run(NamedTuple):
     """A staircase and the moments of its work."""
 
@@ -223,22 +137,17 @@ class _Run(NamedTuple):
     moments: Moments
 
 
-def _stairs(request: _Request, count: int, backward: bool) -> Staircase:
-    lambdas = step_lambdas(request.schedule, request.total, count)
-    return make_staircase(request.by_lambda, request.grid, lambdas, request.total, backward)
-
-
-def _run(request: _Request, count: int, backward: bool) -> _Run:
-    stairs = _stairs(request, count, backward)
+def _run(request: ProtocolRequest, count: int, backward: bool) -> _Run:
+    stairs = request.stairs(count, backward)
     return _Run(stairs, work_moments(stairs))
 
 
-def _first_runs(request: _Request, backward: bool) -> list[_Run]:
+def _first_runs(request: ProtocolRequest, backward: bool) -> list[_Run]:
     """Three runs, in K, 2K and 4K steps."""
     return [_run(request, k * CONSTANTS.first_stairs, backward) for k in (1, 2, 4)]
 
 
-def _refined(request: _Request, runs: list[_Run], backward: bool) -> list[_Run]:
+def _refined(request: ProtocolRequest, runs: list[_Run], backward: bool) -> list[_Run]:
     """Three runs, in twice as many steps."""
     return [*runs[1:], _run(request, 2 * runs[-1].stairs.steps, backward)]
 
@@ -247,125 +156,38 @@ def _may_refine(runs: list[_Run]) -> bool:
     return runs[-1].stairs.steps < CONSTANTS.max_stairs
 
 
-def _extrapolate(coarse: Any, fine: Any) -> Any:
-    """The limit of zero steps from K and 2K of them, entry by entry: the error is a series in h^2."""
-    if isinstance(coarse, Moments):
-        return Moments(*(_extrapolate(a, b) for a, b in zip(coarse, fine, strict=True)))
-    return np.asarray(fine) + (np.asarray(fine) - np.asarray(coarse)) / 3
-
-
 def _moment_error(runs: list[_Run]) -> float:
     """The difference of two extrapolations: of the mean relative to the deviation, and of the variance, relative."""
-    one, two = (_extrapolate(a.moments, b.moments) for a, b in itertools.pairwise(runs))
+    one, two = (extrapolate(a.moments, b.moments) for a, b in itertools.pairwise(runs))
     # Without a spread nothing can be resolved, which is rejected later.
     variance = max(abs(float(two.variance)), np.finfo(float).tiny)
     of_mean = abs(float(two.mean - one.mean)) / np.sqrt(variance)
     return max(of_mean, abs(float(two.variance - one.variance)) / variance)
 
 
-class _Window(NamedTuple):
-    """The values of the work `(M,)`: M of them, evenly in `width` around `centre`."""
-
-    centre: float
-    width: float
-    points: int
-
-    @property
-    def work(self) -> np.ndarray:
-        """The values, `(M,)`."""
-        return self.centre + (np.arange(self.points) / self.points - 0.5) * self.width
-
-    @property
-    def spacing(self) -> float:
-        """The distance of two values."""
-        return self.width / self.points
-
-    @property
-    def frequencies(self) -> np.ndarray:
-        """The frequencies from zero, `(M / 2 + 1,)`."""
-        return 2 * np.pi / self.width * np.arange(self.points // 2 + 1)
-
-
-def _widened(stairs: Staircase, window: _Window, tol: float) -> _Window:
-    """A window that is wide enough: doubled until hardly any mass is in its outer eighth."""
-    for _ in range(CONSTANTS.max_windows):
-        if _outer_mass(_inverse(_fields(stairs, window), window, stairs.grid), window) <= tol:
-            return window
-        # The spacing is kept, so that the highest frequency stays what it is.
-        window = window._replace(width=2 * window.width, points=2 * window.points)
-    return window
-
-
-def _fields(stairs: Staircase, window: _Window) -> np.ndarray:
-    """E[exp(i u (W - centre)) δ(X - x)] at the frequencies of a window, `(M / 2 + 1, *shape)`."""
-    frequencies = window.frequencies
-    # Batches of one size, so that one program serves any window.
-    batch = CONSTANTS.tilt_batch
-    padded = np.concatenate([frequencies, np.full(-len(frequencies) % batch, frequencies[-1])])
-    rows = []
-    for part in np.split(padded, len(padded) // batch):
-        rows.append(np.asarray(tilted_fields(stairs, as_array(1j * part, complex), as_array(window.centre))))
-    return np.concatenate(rows)[: len(frequencies)]
-
-
-def _characteristic(fields: np.ndarray, grid: Grid) -> np.ndarray:
-    """The characteristic function of W - centre, `(M / 2 + 1,)`."""
-    return fields.reshape(len(fields), -1) @ np.asarray(grid.weights).ravel()
-
-
-def _inverse(fields: np.ndarray, window: _Window, grid: Grid) -> np.ndarray:
-    """The density of the work, `(M,)`."""
-    return inverse_transform(_characteristic(fields, grid), window.width)
-
-
-def inverse_transform(values: np.ndarray, width: float) -> np.ndarray:
-    """(1 / 2π) int exp(-i u w) G(u) du at M values of w evenly in `width` around 0, `(M, ...)`, from G at 0, 2π / width,
-    ..., π M / width, `(M / 2 + 1, ...)`."""
-    count = 2 * (len(values) - 1)
-    signs = (-1.0) ** np.arange(len(values))
-    turned = np.conj(values) * signs.reshape(-1, *[1] * (values.ndim - 1))
-    return np.fft.irfft(turned, count, axis=0) * count / width
-
-
-def _outer_mass(density: np.ndarray, window: _Window) -> float:
-    """The mass in the outer eighth of a window, which says how much is beyond it."""
-    edge = max(1, window.points // 16)
-    return _l1(np.concatenate([density[:edge], density[-edge:]]), window)
-
-
-def _l1(density: np.ndarray, window: _Window) -> float:
-    return float(np.sum(np.abs(density)) * window.spacing)
-
-
-def _density_error(fields: list[np.ndarray], window: _Window, grid: Grid) -> float:
-    """The L1 distance of two extrapolations of the density."""
-    densities = [_inverse(field, window, grid) for field in fields]
-    return _l1(_extrapolate(*densities[1:]) - _extrapolate(*densities[:2]), window)
-
-
 def _conclude(
-    request: _Request, runs: list[_Run], fields: list[np.ndarray], window: _Window, joint: bool, direction: str
+    request: ProtocolRequest, runs: list[_Run], fields: list[np.ndarray], window: Window, joint: bool, direction: str
 ) -> WorkLaw:
     """The result with all its errors."""
     grid, backward = request.grid, direction == "backward"
     finest = runs[-1].stairs
-    densities = [_inverse(field, window, grid) for field in fields]
-    one, density = _extrapolate(*densities[:2]), _extrapolate(*densities[1:])
-    first, second = (_extrapolate(a.moments, b.moments) for a, b in itertools.pairwise(runs))
+    densities = [work_density(field, window, grid) for field in fields]
+    one, density = extrapolate(*densities[:2]), extrapolate(*densities[1:])
+    first, second = (extrapolate(a.moments, b.moments) for a, b in itertools.pairwise(runs))
 
     # The same on cells sqrt(2) times as long, in a wider box: the difference is about the error in space.
     elsewhere = request.on(companion(grid, False))
     others = [_run(elsewhere, run.stairs.steps, backward) for run in runs[:2]]
-    coarse = _extrapolate(others[0].moments, others[1].moments)
-    on_others = [_inverse(_fields(run.stairs, window), window, elsewhere.grid) for run in others]
+    coarse = extrapolate(others[0].moments, others[1].moments)
+    on_others = [work_density(tilted_work_fields(run.stairs, window), window, elsewhere.grid) for run in others]
     # The upper half of the frequencies says how much those that are left out would add.
-    values = _characteristic(fields[-1], grid)
+    values = characteristic(fields[-1], grid)
     lower = np.where(np.arange(len(values)) <= len(values) // 2, values, 0)
-    cut = _l1(inverse_transform(lower, window.width) - densities[-1], window)
+    cut = l1(inverse_transform(lower, window.width) - densities[-1], window)
     errors = {
-        "time": _density_error(fields, window, grid),
-        "space": _l1(_extrapolate(*on_others) - one, window),
-        "transform": cut + _outer_mass(density, window),
+        "time": density_error(fields, window, grid),
+        "space": l1(extrapolate(*on_others) - one, window),
+        "transform": cut + outer_mass(density, window),
     }
     numbers = {}
     for name in ("mean", "variance"):
@@ -377,7 +199,7 @@ def _conclude(
     weighted = np.asarray(tilted_fields(finest, tilt, finest.free_energy))
     joint_density = None
     if joint:
-        joint_density = as_array(_extrapolate(*(inverse_transform(field, window.width) for field in fields[1:])))
+        joint_density = as_array(extrapolate(*(inverse_transform(field, window.width) for field in fields[1:])))
     outcome = "successful" if errors["time"] <= request.tol else "tolerance_not_reached"
     if not np.all(np.isfinite(density)):
         outcome = "not_finite"
@@ -387,7 +209,7 @@ def _conclude(
         mean=as_array(second.mean),
         variance=as_array(second.variance),
         free_energy=as_array(finest.free_energy),
-        jarzynski=as_array(_characteristic(weighted, grid)[0].real),
+        jarzynski=as_array(characteristic(weighted, grid)[0].real),
         joint=joint_density,
         errors={name: as_array(value) for name, value in errors.items()},
         number_errors={name: as_array(value) for name, value in numbers.items()},

@@ -14,8 +14,9 @@ from scipy.integrate import solve_ivp
 import fpsolve as fp
 from fpsolve.anneal import fluctuation_relations
 from fpsolve.anneal.schedule import jumping, learn, linear, smooth
-from fpsolve.anneal.staircase import make_staircase, relations, step_lambdas
-from fpsolve.anneal.work_law import inverse_transform
+from fpsolve.anneal.fluctuations import relations
+from fpsolve.anneal.staircase import make_staircase, step_lambdas
+from fpsolve.anneal.work_transform import inverse_transform
 from fpsolve.path.mix import Driven, Identity
 from refusals import refused
 
