@@ -136,9 +136,10 @@ def measured(
 
 def tuned_bridge(path: Any, start: Any, count: int) -> tuple[Any, list[float]]:
     """The harmonic bridge with the least KL of DDIM, by Nelder and Mead over the logarithms of its stiffness."""
+    from scipy.optimize import minimize
+
     from fpsolve.diffusion.flow_law import sampler_divergence
     from fpsolve.diffusion.step_rules import harmonic_steps
-    from scipy.optimize import minimize
 
     def kl(logarithms: np.ndarray) -> float:
         stiffness = np.exp(np.clip(logarithms, -8.0, 6.0))
@@ -151,8 +152,9 @@ def tuned_bridge(path: Any, start: Any, count: int) -> tuple[Any, list[float]]:
 
 def protocols() -> list[dict[str, Any]]:
     """The least work of two traps, by descent."""
-    import fpsolve as fp
     import optax
+
+    import fpsolve as fp
     from fpsolve.anneal.schedule import learn
 
     stiffness, reach, total = 1.0, 2.0, 2.0
@@ -202,7 +204,9 @@ def weights() -> list[dict[str, Any]]:
                 {"part": "weights", "dimension": grid.ndim, "strength": strength, **numbers, "error": error}
                 | {"mean": float(found.mean), "reached": found.result == "successful"}
             )
-            print(f"{grid.ndim}-D, {strength:.1f} of the exact drift: {numbers}, E w Z_0/Z_T - 1 = {found.mean - 1:.0e}")
+            print(
+                f"{grid.ndim}-D, {strength:.1f} of the exact drift: {numbers}, E w Z_0/Z_T - 1 = {found.mean - 1:.0e}"
+            )
     return rows
 
 
@@ -234,11 +238,15 @@ def draw_steps(rows: list[dict[str, Any]], out: Path) -> None:
 
     panels = list(dict.fromkeys((row["dimension"], row["sampler"]) for row in rows))
     names = list(dict.fromkeys(row["rule"] for row in rows))
-    figure, axes = pyplot.subplots(1, len(panels), figsize=(3.6 * len(panels), 4.2), squeeze=False, layout="constrained")
+    figure, axes = pyplot.subplots(
+        1, len(panels), figsize=(3.6 * len(panels), 4.2), squeeze=False, layout="constrained"
+    )
     colours = pyplot.colormaps["tab10"]
     for axis, (dimension, sampler) in zip(axes[0], panels, strict=True):
         for k, name in enumerate(names):
-            chosen = [row for row in rows if (row["dimension"], row["sampler"], row["rule"]) == (dimension, sampler, name)]
+            chosen = [
+                row for row in rows if (row["dimension"], row["sampler"], row["rule"]) == (dimension, sampler, name)
+            ]
             budgets = sorted({row["steps"] for row in chosen})
             means = [np.mean([row["kl"] for row in chosen if row["steps"] == n]) for n in budgets]
             axis.loglog(budgets, means, "os^vD<>*P"[k % 9] + "-", color=colours(k % 10), label=name, lw=1.4, ms=5)

@@ -13,7 +13,9 @@ class AnnealConstants:
     # transport
     report_times: int = 101  # times reported where none are given, and the fewest times of a run: a free choice
     max_run_values: int = 2**24  # numbers of a run up to which extra times are added (128 MiB): a free choice
-    end_jump: float = 1e3  # how much more a schedule may change in the first 1e-8 of its time than in the next: a free choice
+    end_jump: float = (
+        1e3  # how much more a schedule may change in the first 1e-8 of its time than in the next: a free choice
+    )
     schedule_samples: int = 257  # times at which a schedule is checked for monotonicity: a free choice
     schedule_tol: float = 1e-9  # by which a schedule may miss 0 or 1, or decrease (above rounding): a free choice
     coarse_grid_fraction: float = 0.5  # a coarser grid is used if it has at most this fraction of points: a free choice
@@ -121,6 +123,7 @@ class AnnealConstants:
 
     # work_law
     first_stairs: int = 16  # steps of the coarsest of three staircases, at first: a free choice
+    stairs_batch: int = 16  # steps in one program: derived, the largest that divides all numbers of steps
     max_stairs: int = 2048  # steps of the finest one: a free choice
     least_spread: float = 1e-20  # variance of the work in units of D^2 that is rounding: derived from float64
     work_window: float = 16.0  # deviations of the work that the first window spans: a free choice

@@ -172,9 +172,7 @@ class _Run(NamedTuple):
     density: Array
 
 
-def _check(
-    path: Any, schedule: Any, drift: Any, strength: Any, grid: Any, diffusion: Any, tol: Any
-) -> _Request:
+def _check(path: Any, schedule: Any, drift: Any, strength: Any, grid: Any, diffusion: Any, tol: Any) -> _Request:
     """The request of these arguments, or a `ValueError`."""
     if not callable(path):
         raise_value_error(

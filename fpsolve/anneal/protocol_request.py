@@ -68,4 +68,3 @@ def check_protocol(path: Any, schedule: Any, grid: Any, diffusion: Any, tol: Any
     by_lambda.require_reversible(grid, "a path of Gibbs densities")
     check_path(path, by_lambda, grid)
     return ProtocolRequest(by_lambda, schedule, total, grid, float(tol))
-

@@ -165,7 +165,9 @@ def check_schedule(schedule: Any, monotone: bool = True) -> Any:
     if not is_concrete(schedule, total):
         if monotone and isinstance(schedule, Jumping):
             cure = "Take an objective of its own: fp.schedule.learn(path, total, 'work', jumps=True)."
-            raise_value_error("schedule", type(schedule).__name__, "it jumps at its ends, which a run does not see", cure)
+            raise_value_error(
+                "schedule", type(schedule).__name__, "it jumps at its ends, which a run does not see", cure
+            )
         return total
     if not check_finite_number("schedule.total", total) > 0:
         raise_value_error(

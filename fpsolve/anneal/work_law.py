@@ -195,8 +195,8 @@ def _conclude(
         numbers[name] = abs(b - a) + abs(c - a)
     numbers["free_energy"] = abs(float(finest.free_energy) - float(others[0].stairs.free_energy))
 
-    tilt = as_array(np.asarray([-1 / float(request.diffusion)]), complex)
-    weighted = np.asarray(tilted_fields(finest, tilt, finest.free_energy))
+    tilt = np.asarray([-1 / float(request.diffusion) + 0j])
+    weighted = tilted_fields(finest, tilt, finest.free_energy)
     joint_density = None
     if joint:
         joint_density = as_array(extrapolate(*(inverse_transform(field, window.width) for field in fields[1:])))

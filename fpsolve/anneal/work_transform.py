@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.arrays import as_array
 from ..grid import Grid
 from .constants import CONSTANTS
 from .staircase import Moments, Staircase, tilted_fields
@@ -56,7 +55,7 @@ def tilted_work_fields(stairs: Staircase, window: Window) -> np.ndarray:
     padded = np.concatenate([frequencies, np.full(-len(frequencies) % batch, frequencies[-1])])
     rows = []
     for part in np.split(padded, len(padded) // batch):
-        rows.append(np.asarray(tilted_fields(stairs, as_array(1j * part, complex), as_array(window.centre))))
+        rows.append(tilted_fields(stairs, 1j * part, window.centre))
     return np.concatenate(rows)[: len(frequencies)]
 
 
@@ -95,10 +94,8 @@ def density_error(fields: list[np.ndarray], window: Window, grid: Grid) -> float
     return l1(extrapolate(*densities[1:]) - extrapolate(*densities[:2]), window)
 
 
-
 def extrapolate(coarse: Any, fine: Any) -> Any:
     """The limit of zero steps from K and 2K of them, entry by entry: the error is a series in h^2."""
     if isinstance(coarse, Moments):
         return Moments(*(extrapolate(a, b) for a, b in zip(coarse, fine, strict=True)))
     return np.asarray(fine) + (np.asarray(fine) - np.asarray(coarse)) / 3
-

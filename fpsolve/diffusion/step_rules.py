@@ -142,7 +142,9 @@ def harmonic_steps(stiffness: Sequence[float] = (0.0,)) -> Steps:
     harmonic_steps((0.0, 4.0))(fp.Noising(fp.GaussianMixture([[0.0]], 0.25)), 4)
     ```
     """
-    beta = np.atleast_1d(check_numbers("stiffness", stiffness, "they must be numbers", "Give (0.0, 4.0), say.")).astype(float)
+    beta = np.atleast_1d(check_numbers("stiffness", stiffness, "they must be numbers", "Give (0.0, 4.0), say.")).astype(
+        float
+    )
     if beta.ndim != 1 or not np.all(np.isfinite(beta)) or np.any(beta < 0):
         raise_value_error("stiffness", stiffness, "it must be numbers of at least 0, (B,)", "Give (0.0, 4.0), say.")
 

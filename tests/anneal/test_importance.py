@@ -23,7 +23,9 @@ def spread_of_weights(strength: float) -> float:
 @pytest.mark.parametrize("strength", [0.0, 0.6])
 def test_a_moved_trap_has_lognormal_weights(strength: float) -> None:
     """Truth: ESS = exp(-variance), and the lag of the mean is (1 - γ)(1 - exp(-1))."""
-    found = importance_weights(TRAP, linear(TOTAL), drift=lambda x, t: jnp.ones(1), strength=strength, grid=GRID, tol=1e-4)
+    found = importance_weights(
+        TRAP, linear(TOTAL), drift=lambda x, t: jnp.ones(1), strength=strength, grid=GRID, tol=1e-4
+    )
     assert found.result == "successful"
     truth = np.exp(-spread_of_weights(strength))
     assert abs(float(found.effective) - truth) < 3 * float(found.errors["effective"]) < 0.05
@@ -56,7 +58,7 @@ def test_without_a_drift_the_variance_is_that_of_the_work() -> None:
     for count in (32, 64):
         by_lambda = fp.FokkerPlanck(Driven(path, Identity()), 1.0)
         stairs = make_staircase(by_lambda, grid, step_lambdas(linear(1.0), 1.0, count), 1.0)
-        values.append(float(grid.integrate(tilted_fields(stairs, jnp.asarray([-2.0 + 0j]), stairs.free_energy)[0].real)))
+        values.append(float(grid.integrate(tilted_fields(stairs, np.asarray([-2.0 + 0j]), stairs.free_energy)[0].real)))
     assert 1 / float(found.effective) == pytest.approx(values[1] + (values[1] - values[0]) / 3, rel=1e-4)
 
 

@@ -115,7 +115,9 @@ def test_the_bridge_with_stiffness_solves_its_equations() -> None:
 
     beta = np.asarray([1.0, 9.0, 0.0])
     at = lambda s: beta[min(int(3 * s), 2)]
-    back = solve_ivp(lambda s, y: [-y[1], -at(1 - s) * y[0]], (0, 1), [0.0, -1.0], rtol=1e-10, max_step=1e-3, dense_output=True)
+    back = solve_ivp(
+        lambda s, y: [-y[1], -at(1 - s) * y[0]], (0, 1), [0.0, -1.0], rtol=1e-10, max_step=1e-3, dense_output=True
+    )
     found = []
     for end in t:
         s = np.linspace(0, end, 4001)

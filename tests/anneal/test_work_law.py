@@ -13,8 +13,8 @@ from scipy.integrate import solve_ivp
 
 import fpsolve as fp
 from fpsolve.anneal import fluctuation_relations
-from fpsolve.anneal.schedule import jumping, learn, linear, smooth
 from fpsolve.anneal.fluctuations import relations
+from fpsolve.anneal.schedule import jumping, learn, linear, smooth
 from fpsolve.anneal.staircase import make_staircase, step_lambdas
 from fpsolve.anneal.work_transform import inverse_transform
 from fpsolve.path.mix import Driven, Identity
@@ -151,7 +151,9 @@ def test_random_moved_traps() -> None:
         first, last = generator.uniform(0, 0.45, 2)
         diffusion = float(generator.uniform(0.4, 1.5))
         path = fp.path.Moved(fp.Harmonic(float(stiffness)), float(reach))
-        law = fp.work_law(path, jumping(total, first, last), grid=_box(stiffness, reach, diffusion), diffusion=diffusion, tol=1e-4)
+        law = fp.work_law(
+            path, jumping(total, first, last), grid=_box(stiffness, reach, diffusion), diffusion=diffusion, tol=1e-4
+        )
         truth = moved_work(stiffness, reach, total, first, last)
         for name, value in (("mean", truth), ("variance", 2 * diffusion * truth)):
             true_error = abs(float(getattr(law, name)) - value)
