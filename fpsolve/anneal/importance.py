@@ -3,13 +3,13 @@
     dX = (-grad U + b) dt + sqrt(2 D) dW,      d(log w) = ( div b - b.grad U / D - d_t U / D ) dt
     E[ w f(X_T) ] = (Z_T / Z_0) E_{π_T} f,     ESS = (E w)^2 / E w^2
 
-b = 0 is annealed importance sampling. The exact (counterdiabatic) drift v, with d_t π = -div(π v), makes w a constant and
-the law of X equal to π_t: it is what non-equilibrium transport samplers learn. For b = γ v
+b = 0 is annealed importance sampling. The exact (counterdiabatic) drift v, with d_t π = -div(π v), makes w a constant
+and the law of X equal to π_t: it is what non-equilibrium transport samplers learn. For b = γ v
 
     d(log w / E w) = -(1 - γ) (d_t U - E_{π_t} d_t U) dt / D.
 
 The law of X with the n-th power of its weight, g_n = E[w^n δ(X - x)], obeys d_t g_n = (L_b + n c) g_n with a factor
-(π_{t+} / π_t)^n, c = div(π b) / π. On finite volumes c is taken as -(L_b π) / π, so that g_1 = π_t Z_t / Z_0 to rounding.
+(π_{t+} / π_t)^n, c = div(π b) / π. On finite volumes c is -(L_b π) / π, so that g_1 = π_t Z_t / Z_0 to rounding.
 
 References: Albergo and Vanden-Eijnden, arXiv 2410.02711 (NETS); Neal, Stat. Comput. 11 (2001) 125; Vaikuntanathan and
 Jarzynski, Phys. Rev. Lett. 100 (2008) 190601; theorem T20 of this library.
@@ -104,8 +104,8 @@ def importance_weights(
 
     **Returns** a `WeightedLaw`. **Raises** `ValueError` for invalid arguments; `NumericalFailure` as above.
 
-    **Keeps**: E w = Z_T / Z_0 to rounding, for any drift. **Limits**: where E w^2 is infinite on the line, the box makes
-    it finite: the error of `effective` is then of its own size. **Cost**: 7 K + 3 K exponentials for two fields, K = 16
+    **Keeps**: E w = Z_T / Z_0 to rounding, for any drift. **Limits**: where E w^2 is infinite on the line, the box
+    makes it finite: the error of `effective` is then of its own size. **Cost**: 7 K + 3 K exponentials for two fields, K = 16
     to 512.
 
     **Reference**: Albergo and Vanden-Eijnden, arXiv 2410.02711; theorem T20 of this library.

@@ -235,7 +235,7 @@ def _to_complex(rows: Any) -> Any:
 
 
 def reweighted_fields(stairs: Staircase, tilts: Any, centre: Any) -> np.ndarray:
-    """r(x) = E[exp((z - 1/D) (W - ΔF)) exp(-z (centre - ΔF)) δ(X_T - x)] / π_1(x), `(M, *shape)`, for imaginary z `(M,)`.
+    """r(x) = E[exp(z (W - centre) - (W - ΔF) / D) δ(X_T - x)] / π_1(x), `(M, *shape)`, for imaginary z `(M,)`.
 
     In units of π nothing underflows, however steep the potentials are. The generator of r is L, conjugated with π by
     the ratios of π at neighbours, so that no detailed balance is assumed.

@@ -3,8 +3,8 @@
     p(w) = E δ(W - w) = (1 / 2π) int exp(-i u w) G(u) du,      G(u) = E exp(i u W) = int g(x, u) dx
 
 g is the law of the position together with the tilted work (`staircase`), so that the inverse transform of g itself is
-the joint density of position and work. The frequencies are multiples of 2π / width: p is periodic with this width, which
-is doubled until no mass is near its ends.
+the joint density of position and work. The frequencies are multiples of 2π / width: p is periodic with this width,
+which is doubled until no mass is near its ends.
 
 Errors: in time from staircases with K, 2K and 4K steps, of which each two are extrapolated; in space (cells and box
 together) from a companion grid; of the transform from half of the frequencies, and from the mass at the ends.

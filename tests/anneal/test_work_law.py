@@ -61,25 +61,25 @@ def least_stiffened(first: float, last: float, total: float, diffusion: float) -
     return (last * variance * growth**2 - diffusion) / 2 - diffusion * np.log(growth) + c**2 * variance * total
 
 
-def stiffened_transform(z: np.ndarray, first: float, last: float, schedule: Any, diffusion: float) -> np.ndarray:
-    """E exp(z W) of a trap of stiffness k: exp(a - b x^2) stays of this form, a' = k - 2 D b,
-    b' = 2 k b - 4 D b^2 - z k' / 2, and b -> b - z dk / 2 at a jump."""
-    total = float(schedule.total)
-    stiffness = lambda t: first + (last - first) * float(schedule(t))
-    inside = 1e-9 * total
-    start, end = stiffness(inside), stiffness(total - inside)
-    b = first / (2 * diffusion) - z * (start - first) / 2
-    rate = lambda t: (last - first) * float(schedule.rate(np.clip(t, inside, total - inside)))
+def stiffened_transform(
+    z: np.ndarray, ends: tuple[float, float], jumps: tuple[float, float], diffusion: float
+) -> np.ndarray:
+    """E exp(z W) of a trap whose stiffness k goes from one of `ends` to the other in a time 1, linearly between jumps:
+    exp(a - b x^2) stays of this form, a' = k - 2 D b, b' = 2 k b - 4 D b^2 - z k' / 2, and b -> b - z dk / 2 at a
+    jump."""
+    change = ends[1] - ends[0]
+    rate = change * (1 - jumps[0] - jumps[1])
+    count = len(z)
 
     def slope(t: float, state: np.ndarray) -> np.ndarray:
-        a, b = np.split(state, 2)
-        k = stiffness(np.clip(t, inside, total - inside))
-        return np.concatenate([k - 2 * diffusion * b, 2 * k * b - 4 * diffusion * b**2 - z * rate(t) / 2])
+        b = state[count:]
+        k = ends[0] + change * jumps[0] + rate * t
+        return np.concatenate([k - 2 * diffusion * b, 2 * k * b - 4 * diffusion * b**2 - z * rate / 2])
 
-    a = np.full(len(z), np.log(first / (2 * np.pi * diffusion)) / 2, complex)
-    found = solve_ivp(slope, (0, total), np.concatenate([a, b]).astype(complex), rtol=1e-9, atol=1e-11).y[:, -1]
-    a, b = np.split(found, 2)
-    return np.exp(a) * np.sqrt(np.pi / (b - z * (last - end) / 2))
+    a = np.full(count, np.log(ends[0] / (2 * np.pi * diffusion)) / 2, complex)
+    b = ends[0] / (2 * diffusion) - z * change * jumps[0] / 2
+    found = solve_ivp(slope, (0, 1), np.concatenate([a, b]).astype(complex), rtol=1e-9, atol=1e-11).y[:, -1]
+    return np.exp(found[:count]) * np.sqrt(np.pi / (found[count:] - z * change * jumps[1] / 2))
 
 
 @pytest.fixture(scope="module")
@@ -167,27 +167,26 @@ def _box(stiffness: float, reach: float, diffusion: float) -> fp.Grid:
 
 def test_a_stiffened_trap_against_its_riccati_equation() -> None:
     """The law is not Gaussian. Truth: the inverse transform of the solution for each frequency."""
-    first, last, diffusion = 1.0, 4.0, 0.8
-    schedule = jumping(1.0, 0.2, 0.3)
-    path = fp.Mix(fp.Harmonic(first), fp.Harmonic(last))
-    law = fp.work_law(path, schedule, grid=fp.Grid(fp.Line(-6.5, 6.5, 96)), diffusion=diffusion, tol=1e-4)
+    ends, jumps, diffusion = (1.0, 4.0), (0.2, 0.3), 0.8
+    path = fp.Mix(fp.Harmonic(ends[0]), fp.Harmonic(ends[1]))
+    grid = fp.Grid(fp.Line(-6.5, 6.5, 96))
+    law = fp.work_law(path, jumping(1.0, *jumps), grid=grid, diffusion=diffusion, tol=1e-4)
     width, count = float(law.work[1] - law.work[0]) * len(law.work), len(law.work)
     u = 2 * np.pi / width * np.arange(count // 2 + 1)
     centre = float(law.work[count // 2])
-    values = stiffened_transform(1j * u, first, last, schedule, diffusion) * np.exp(-1j * u * centre)
-    truth = inverse_transform(values, width)
-    error = np.sum(np.abs(np.asarray(law.density) - truth)) * width / count
+    values = stiffened_transform(1j * u, ends, jumps, diffusion) * np.exp(-1j * u * centre)
+    error = np.sum(np.abs(np.asarray(law.density) - inverse_transform(values, width))) * width / count
     assert error < 3 * float(law.errors["space"] + law.errors["time"])
     assert float(law.errors["space"]) < 0.05
-    weight = stiffened_transform(np.asarray([-1 / diffusion + 0j]), first, last, schedule, diffusion)[0]
+    weight = stiffened_transform(np.asarray([-1 / diffusion + 0j]), ends, jumps, diffusion)[0]
     assert weight.real == pytest.approx(np.exp(-float(law.free_energy) / diffusion), rel=1e-6)
-    assert float(law.free_energy) == pytest.approx(diffusion / 2 * np.log(last / first), rel=1e-9)
+    assert float(law.free_energy) == pytest.approx(diffusion / 2 * np.log(ends[1] / ends[0]), rel=1e-9)
 
 
 def test_crooks_symmetry_of_the_densities() -> None:
-    """p(w) = p_r(-w) exp((w - ΔF) / D), for a path that is not symmetric."""
-    path = fp.Mix(fp.Harmonic(1.0), fp.Harmonic(3.0, 0.5))
-    options = {"grid": fp.Grid(fp.Line(-6.5, 6.5, 64)), "tol": 1e-4}
+    """p(w) = p_r(-w) exp((w - ΔF) / D), for a path that is not symmetric, up to a linear interpolation."""
+    path = fp.Mix(fp.Harmonic(1.0), fp.Harmonic(1.4, 1.5))
+    options = {"grid": fp.Grid(fp.Line(-6.5, 7.5, 64)), "tol": 1e-4}
     forward = fp.work_law(path, linear(1.0), **options)
     backward = fp.work_law(path, linear(1.0), direction="backward", **options)
     assert float(backward.free_energy) == pytest.approx(-float(forward.free_energy), rel=1e-12)
@@ -195,34 +194,62 @@ def test_crooks_symmetry_of_the_densities() -> None:
     mirrored = np.interp(w, -np.asarray(backward.work)[::-1], np.asarray(backward.density)[::-1])
     expected = mirrored * np.exp(w - float(forward.free_energy))
     seen = np.abs(w - float(forward.mean)) < 2.5 * float(jnp.sqrt(forward.variance))
-    np.testing.assert_allclose(np.asarray(forward.density)[seen], expected[seen], atol=0.02)
+    np.testing.assert_allclose(np.asarray(forward.density)[seen], expected[seen], atol=0.01)
     assert float(forward.mean) > float(forward.free_energy) > -float(backward.mean)
 
 
-def test_descent_finds_the_protocol_of_schmiedl_and_seifert_for_a_moved_trap() -> None:
-    """Truth: W = k c^2 / (2 + k T) = 1, the jumps 1/4 each. Control: no protocol without jumps comes near."""
-    one, history = learn(TRAP, 2.0, "work", optax.adam(0.1), grid=GRID, steps=60, knots=4, jumps=True)
-    assert min(history) == pytest.approx(1.0, rel=2e-2)  # on 64 nodes
-    first, last = one.jumps
-    assert float(first) == pytest.approx(0.25, abs=0.03)
-    assert float(last) == pytest.approx(0.25, abs=0.03)
-    assert moved_work(1.0, 2.0, 2.0, 0.0, 0.0) > 1.1
+def true_moved_work(schedule: Any, stiffness: float, reach: float) -> float:
+    """The mean work of any protocol that moves a trap: u' = k (λ - u), W = k int (λ - u) dλ with the jumps."""
+    times, place, rate = protocol(schedule)
+    lag = solve_ivp(
+        lambda t, y: stiffness * (reach * np.interp(t, times, place) - y),
+        (0, times[-1]),
+        [0.0],
+        t_eval=times,
+        rtol=1e-9,
+    ).y[0]
+    inside = np.trapezoid(stiffness * (reach * place - lag) * reach * rate, times)
+    first, last = place[0], 1 - place[-1]
+    jump = stiffness * reach * last * (reach * (1 + place[-1]) / 2 - lag[-1])
+    return float(stiffness * (reach * first) ** 2 / 2 + inside + jump)
 
 
-def test_descent_finds_both_protocols_to_a_thousandth() -> None:
-    generator = np.random.default_rng(3)
-    for _ in range(2):
-        stiffness, reach, total = (float(x) for x in generator.uniform([0.7, 1.0, 0.5], [2.0, 2.5, 3.0]))
-        path = fp.path.Moved(fp.Harmonic(stiffness), reach)
-        grid = fp.Grid(fp.Line(-6.5 / np.sqrt(stiffness), reach + 6.5 / np.sqrt(stiffness), 256))
-        _, history = learn(path, total, "work", optax.adam(0.1), grid=grid, steps=120, knots=4, jumps=True)
-        assert min(history) == pytest.approx(least_moved(stiffness, reach, total), rel=1e-3)
-    first, last, total = 1.0, 4.0, 0.8
-    path = fp.Mix(fp.Harmonic(first), fp.Harmonic(last))
-    _, history = learn(
-        path, total, "work", optax.adam(0.1), grid=fp.Grid(fp.Line(-6.5, 6.5, 256)), steps=150, knots=6, jumps=True
-    )
-    assert min(history) == pytest.approx(least_stiffened(first, last, total, 1.0), rel=1e-3)
+def true_stiffened_work(schedule: Any, first: float, last: float) -> float:
+    """The mean work of any protocol that stiffens a trap, D = 1: v' = 2 - 2 k v, W = int v dk / 2 with the jumps."""
+    times, place, rate = protocol(schedule)
+    stiffness = first + (last - first) * place
+    variance = solve_ivp(
+        lambda t, v: 2 - 2 * np.interp(t, times, stiffness) * v, (0, times[-1]), [1 / first], t_eval=times, rtol=1e-9
+    ).y[0]
+    inside = np.trapezoid(variance * (last - first) * rate, times) / 2
+    return float((stiffness[0] - first) / first / 2 + inside + (last - stiffness[-1]) * variance[-1] / 2)
+
+
+def protocol(schedule: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Times, and between its jumps the place and the rate of a schedule."""
+    u = jnp.linspace(0, 1, 4001)
+    place, rate = jax.jvp(schedule.between, (u,), (jnp.ones_like(u),))
+    total = float(schedule.total)
+    return np.asarray(u) * total, np.asarray(place), np.asarray(rate) / total
+
+
+def test_descent_finds_the_protocols_of_schmiedl_and_seifert() -> None:
+    """Truth: the true work of what descent finds on 64 nodes is above the least by at most 1e-3, for a moved trap of
+    random numbers and for a stiffened one. Control: without jumps it stays above by more than a hundred times that."""
+    stiffness, reach, total = (float(x) for x in np.random.default_rng(3).uniform([0.7, 1.0, 0.5], [2.0, 2.5, 3.0]))
+    path = fp.path.Moved(fp.Harmonic(stiffness), reach)
+    options = {"optimiser": optax.adam(0.1), "steps": 60, "knots": 4, "jumps": True}
+    one, history = learn(path, total, "work", grid=_box(stiffness, reach, 1.0), **options)
+    least = least_moved(stiffness, reach, total)
+    assert least * (1 - 1e-6) < true_moved_work(one, stiffness, reach) < least * (1 + 1e-3)
+    assert min(history) == pytest.approx(least, rel=2e-2)  # the error of 64 nodes
+    assert [float(jump) for jump in one.jumps] == pytest.approx([1 / (2 + stiffness * total)] * 2, abs=0.02)
+    assert moved_work(stiffness, reach, total, 0.0, 0.0) > 1.1 * least
+
+    path, grid = fp.Mix(fp.Harmonic(1.0), fp.Harmonic(4.0)), fp.Grid(fp.Line(-6.5, 6.5, 64))
+    one, history = learn(path, 0.8, "work", grid=grid, **(options | {"steps": 80}))
+    least = least_stiffened(1.0, 4.0, 0.8, 1.0)
+    assert least * (1 - 1e-6) < true_stiffened_work(one, 1.0, 4.0) < least * (1 + 1e-3)
 
 
 def test_two_dimensions() -> None:

@@ -98,7 +98,8 @@ def optimal(path: Any, total: Any, *, grid: Grid | None = None, diffusion: Any =
     fitted if None; `diffusion` D; `cost` sqrt(g), which is minimised: "bound" (adiabatic theorem, |ell| / gap),
     "score" (|d_λ s| / gap^{3/2}), "wasserstein" (the dissipated work), "exact" (the first-order lag, in mean
     square), or "work" (of a Langevin corrector, v |d_λ s|, for the steps of a sampler: `cost_integral` is then in units
-    of v / length; v is `path.sigma(λ)` if the path has that, else 1). **Returns** an `Optimal`. **Raises** `ValueError` as `along`, and for a total that is not positive.
+    of v / length; v is `path.sigma(λ)` if the path has that, else 1). **Returns** an `Optimal`. **Raises** `ValueError`
+    as `along`, and for a total that is not positive.
 
     **Keeps**: monotone, from 0 to 1; within 1e-8 of the solution of its differential equation. **Cost**: that of
     `along`. **Reference**: theorem T21 of this library; Sivak and Crooks, Phys. Rev. Lett. 108 (2012) 190602.
