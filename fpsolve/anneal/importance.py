@@ -8,8 +8,13 @@ and the law of X equal to π_t: it is what non-equilibrium transport samplers le
 
     d(log w / E w) = -(1 - γ) (d_t U - E_{π_t} d_t U) dt / D.
 
-The law of X with the n-th power of its weight, g_n = E[w^n δ(X - x)], obeys d_t g_n = (L_b + n c) g_n with a factor
-(π_{t+} / π_t)^n, c = div(π b) / π. On finite volumes c is -(L_b π) / π, so that g_1 = π_t Z_t / Z_0 to rounding.
+The law of X with the n-th power of its weight, g_n = E[(w Z_0 / Z_t)^n δ(X - x)], obeys
+
+    d_t g_n = L_b g_n + n (c + d_t log π) g_n,      c = div(π b) / π = -(L_b π) / π,      g_1 = π_t
+
+with the last form of c on finite volumes. Without a drift c is 0, and the change of log π is made at fixed x between
+the exponentials of L: g_1 = π_t to rounding. With one, c and d_t log π cancel where the drift is good, also in tails
+where both are large, and are taken together: g_1 = π_t to the error in time, which is `mean` - 1.
 
 References: Albergo and Vanden-Eijnden, arXiv 2410.02711 (NETS); Neal, Stat. Comput. 11 (2001) 125; Vaikuntanathan and
 Jarzynski, Phys. Rev. Lett. 100 (2008) 190601; theorem T20 of this library.
@@ -39,13 +44,15 @@ from ..propagate import Picture, Uniformization
 from .along import check_path
 from .constants import CONSTANTS
 from .distances import relative_entropy
-from .gibbs import log_sqrt_pi_and_rate
+from .gibbs import log_gibbs_at, log_sqrt_pi_and_rate
 from .grid_for_path import path_grid
 from .read import read_path, read_schedule
+from .staircase import conjugated, in_batches
 from .transport_request import check_schedule
 from .velocity import check_transportable, face_velocity
 
 EXACT = "exact"
+NUMBERS = ("effective", "kl", "mean")
 SCHEME = ScharfetterGummel()
 HEAT = Uniformization()
 
@@ -56,7 +63,7 @@ class WeightedLaw(eqx.Module):
     - `effective`: the effective sample size for each sample, (E w)^2 / E w^2, in (0, 1]
     - `kl`: KL(p | π_T) of the law p of the sampler without weights; `density` p `(*shape)`
     - `mean`: E w Z_0 / Z_T, which is 1
-    - `errors`: the absolute errors of `effective` and `kl`, by name; `result`: the named code of the run
+    - `errors`: the absolute errors of `effective`, `kl` and `mean`, by name; `result`: the named code of the run
     """
 
     effective: Array
@@ -104,7 +111,7 @@ def importance_weights(
 
     **Returns** a `WeightedLaw`. **Raises** `ValueError` for invalid arguments; `NumericalFailure` as above.
 
-    **Keeps**: E w = Z_T / Z_0 to rounding, for any drift. **Limits**: where E w^2 is infinite on the line, the box
+    **Keeps**: E w = Z_T / Z_0, to rounding without a drift. **Limits**: where E w^2 is infinite on the line, the box
     makes it finite: the error of `effective` is then of its own size. **Cost**: 7 K + 3 K exponentials for two fields, K = 16
     to 512.
 
@@ -132,16 +139,15 @@ def importance_weights(
     coarse = _extrapolate(*(_run(other, k * count) for k in (1, 2)))
 
     first, second = _extrapolate(*runs[:2]), _extrapolate(*runs[1:])
-    names = ("effective", "kl")
-    errors = {name: abs(second[name] - first[name]) + abs(coarse[name] - first[name]) for name in names}
+    errors = {name: abs(second[name] - first[name]) + abs(coarse[name] - first[name]) for name in NUMBERS}
     outcome = "successful" if _change(runs) <= request.tol else "tolerance_not_reached"
-    if not np.all(np.isfinite([second[name] for name in names])):
+    if not np.all(np.isfinite([second[name] for name in NUMBERS])):
         outcome = "not_finite"
     found = WeightedLaw(
         effective=as_array(second["effective"]),
         kl=as_array(second["kl"]),
-        mean=runs[-1].mean,
-        density=runs[-1].density,
+        mean=as_array(second["mean"]),
+        density=as_array(runs[-1].density),
         errors={name: as_array(error) for name, error in errors.items()},
         code=as_array(code(outcome), int),
         steps=4 * count,
@@ -157,6 +163,7 @@ class _Request(NamedTuple):
 
     equation: FokkerPlanck
     exact: bool
+    split: bool
     strength: float
     total: float
     grid: Grid
@@ -166,10 +173,10 @@ class _Request(NamedTuple):
 class _Run(NamedTuple):
     """(E w)^2 / E w^2, KL(p | π_T), E w Z_0 / Z_T, and the density p `(*shape)`."""
 
-    effective: Array
-    kl: Array
-    mean: Array
-    density: Array
+    effective: float
+    kl: float
+    mean: float
+    density: np.ndarray
 
 
 def _check(path: Any, schedule: Any, drift: Any, strength: Any, grid: Any, diffusion: Any, tol: Any) -> _Request:
@@ -203,38 +210,50 @@ def _check(path: Any, schedule: Any, drift: Any, strength: Any, grid: Any, diffu
 
         driven, _ = check_equation(FokkerPlanck(Driven(read, schedule), diffusion, force=force), grid)
         equation = driven
-    return _Request(equation, drift == EXACT, strength, float(total), grid, float(tol))
+    return _Request(equation, drift == EXACT, drift is None, strength, float(total), grid, float(tol))
 
 
 def _run(request: _Request, count: int) -> _Run:
-    """The sampler in `count` steps, by the midpoint rule."""
+    """The sampler in `count` steps by the midpoint rule, in batches of one size, so that one program serves any number."""
     grid, total = request.grid, request.total
     middles = (np.arange(count) + 0.5) / count * total
-    ends = np.concatenate([[0.0], middles, [total]])
-    sampled = _sample(request.equation, grid, as_array(middles), as_array(ends))
-    slopes = sampled.samples.slope
-    if request.exact:
-        velocities = _velocities(grid, sampled.log_sqrt_pi, sampled.rate)
-        slopes = _with_drift(request, slopes, velocities)
-    samples = Samples(sampled.samples.diffusion, slopes, None, None)
-    return _propagate(samples, sampled.log_gibbs, sampled.log_sqrt_pi, as_array(total / count), grid)
+    # Without a drift log π changes between the steps, from middle to middle, else during each.
+    inner = middles if request.split else np.arange(1, count) / count * total
+    log_gibbs = in_batches(
+        lambda part: log_gibbs_at(request.equation, grid, part), np.concatenate([[0.0], inner, [total]])
+    )
+    changes = np.diff(log_gibbs, axis=0)
+    powers = np.arange(3.0).reshape(-1, *[1] * grid.ndim)
+    first = powers * changes[0] if request.split else 0 * powers
+    changes = changes[1:] if request.split else changes
+    rows = jnp.asarray(np.exp(log_gibbs[0] + first))
+    strength, length = as_array(request.strength), as_array(total / count)
+    for k in range(0, count, CONSTANTS.stairs_batch):
+        part = slice(k, k + CONSTANTS.stairs_batch)
+        sampled = _sample(request.equation, grid, middles[part])
+        flow = _velocities(grid, sampled.log_sqrt_pi, sampled.rate) if request.exact else None
+        rows = _propagate(sampled, flow, rows, changes[part], strength, length, grid, request.split)
+    weights = np.asarray(grid.weights)
+    density, first, second = np.asarray(rows)
+    first, second = np.sum(weights * first), np.sum(weights * second)
+    kl = relative_entropy(density, log_gibbs[-1], grid, np)
+    return _Run(float(first**2 / second), float(kl), float(first), density)
 
 
 class _Sampled(NamedTuple):
-    """The samples of the scheme, log sqrt(π) and d_t log π at the middles of K steps; log π of mass 1 at all K + 2."""
+    """The samples of the scheme, log sqrt(π) and d_t log π at the middles of K steps."""
 
     samples: Samples
     log_sqrt_pi: Array
     rate: Array
-    log_gibbs: Array
 
 
 @sampling_program
-def _sample(equation: FokkerPlanck, grid: Grid, middles: Array, ends: Array) -> _Sampled:
+def _sample(equation: FokkerPlanck, grid: Grid, middles: Any) -> _Sampled:
+    middles = jnp.asarray(middles)
     samples = jax.lax.map(lambda t: SCHEME.sample(equation, grid, t, False), middles)
     log_sqrt_pi, rate = jax.lax.map(lambda t: log_sqrt_pi_and_rate(equation, grid, t), middles)
-    log_gibbs = jax.lax.map(lambda t: 2 * equation.log_sqrt_pi(grid, t), ends)
-    return _Sampled(samples, log_sqrt_pi, rate, log_gibbs)
+    return _Sampled(samples, log_sqrt_pi, rate)
 
 
 @shape_program
@@ -243,56 +262,62 @@ def _velocities(grid: Grid, log_sqrt_pi: Array, rate: Array) -> tuple[Array, ...
     return jax.lax.map(lambda given: face_velocity(grid, *given), (log_sqrt_pi, rate))
 
 
-def _with_drift(request: _Request, slopes: Any, velocities: tuple[Array, ...]) -> tuple[Array, ...]:
-    """The changes of int b / D across the faces, with those of the exact drift added."""
-    diffusion = float(request.equation.diffusion)
-    drifted = []
-    for i, axis in enumerate(request.grid.axes):
-        spacings = request.grid.along_axis(i, axis.spacings)
-        drifted.append(slopes[i] + request.strength * velocities[i] * spacings / diffusion)
-    return tuple(drifted)
-
-
 @shape_program
-def _propagate(samples: Samples, log_gibbs: Array, log_sqrt_pi: Array, length: Array, grid: Grid) -> _Run:
-    """g_0, g_1 and g_2 after all steps, and what follows from them."""
+def _propagate(
+    sampled: _Sampled, flow: Any, rows: Array, changes: Array, strength: Array, length: Array, grid: Grid, split: bool
+) -> Array:
+    """g_0, g_1 and g_2 `(3, *shape)` after some steps; `split` changes log π after the exponential of each."""
     powers = jnp.arange(3.0).reshape(-1, *[1] * grid.ndim)
-    changes = jnp.diff(log_gibbs, axis=0)
 
-    def step(rows: Array, given: tuple[Samples, Array, Array]) -> tuple[Array, None]:
-        samples, log_sqrt_pi, change = given
+    def step(rows: Array, given: Any) -> tuple[Array, None]:
+        (samples, log_sqrt_pi, _), velocity, change = given
         operator = SCHEME.assemble(samples, grid, rows.dtype)
+        if velocity is not None:
+            operator = _with_flow(operator, log_sqrt_pi, [strength * v for v in velocity])
         gain = _gain(operator, log_sqrt_pi)
+        if not split:
+            gain = gain + change / length
+        # Relative to its largest value the gain is a loss, so that the terms of a Poisson sum do not grow.
+        most = jnp.max(gain)
 
-        def heat(u: Array, power: Array) -> Array:
-            # n c as a part of the operator: then g_1 = π is stationary to rounding.
-            raised = EdgeOperator(grid, operator.up, operator.down, -power * gain, None)
+        def heat(u: Array, power: float) -> Array:
+            # n times the gain as a part of the operator.
+            raised = EdgeOperator(grid, operator.up, operator.down, power * (most - gain), None)
             prepared = HEAT.prepare(raised, Picture.DENSITY)
-            return HEAT.apply(prepared, u, length[None], jnp.zeros(()), 0.0).field[0]
+            after = HEAT.apply(prepared, u, length[None], jnp.zeros(()), 0.0).field[0]
+            return after * jnp.exp(power * most * length)
 
-        rows = jnp.stack([heat(rows[n], jnp.asarray(float(n))) for n in range(3)])
-        return rows * jnp.exp(powers * change), None
+        rows = jnp.stack([heat(rows[n], float(n)) for n in range(3)])
+        return rows * jnp.exp(powers * change) if split else rows, None
 
-    start = jnp.broadcast_to(jnp.exp(log_gibbs[0]), (3, *grid.shape)) * jnp.exp(powers * changes[0])
-    rows, _ = jax.lax.scan(step, start, (samples, log_sqrt_pi, changes[1:]))
-    first, second = grid.integrate(rows[1]), grid.integrate(rows[2])
-    return _Run(first**2 / second, relative_entropy(rows[0], log_gibbs[-1], grid), first, rows[0])
+    return jax.lax.scan(step, rows, (sampled, flow, jnp.asarray(changes)))[0]
+
+
+def _with_flow(operator: EdgeOperator, log_sqrt_pi: Array, velocity: list[Array]) -> EdgeOperator:
+    """The rates with the flux v sqrt(π π_+) (r + r_+) / 2 besides, r = p / π.
+
+    Where a rate would be negative, r is that of the node which the flow leaves (upwind), of order 1, at faces that are
+    coarse for v. For p = π both are the flux of v exactly.
+    """
+    up, down = [], []
+    for i, (axis, v) in enumerate(zip(operator.grid.axes, velocity, strict=True)):
+        below, above = axis.face_neighbors(log_sqrt_pi, i)
+        upward, downward = v * jnp.exp(above - below), v * jnp.exp(below - above)
+        fine = (operator.up[i] + upward / 2 >= 0) & (operator.down[i] - downward / 2 >= 0)
+        up.append(operator.up[i] + jnp.where(fine, upward / 2, jnp.maximum(upward, 0)))
+        down.append(operator.down[i] - jnp.where(fine, downward / 2, jnp.minimum(downward, 0)))
+    return EdgeOperator(operator.grid, tuple(up), tuple(down), None, None)
 
 
 def _gain(operator: EdgeOperator, log_sqrt_pi: Array) -> Array:
     """c = -(L π) / π, `(*shape)`, in ratios of π at neighbours, which do not underflow."""
-    gain = operator.out_rates
-    for i, axis in enumerate(operator.grid.axes):
-        below, above = axis.face_neighbors(2 * log_sqrt_pi, i)
-        lower = axis.node_faces(operator.up[i] * jnp.exp(below - above), i)[0]
-        upper = axis.node_faces(operator.down[i] * jnp.exp(above - below), i)[1]
-        gain = gain - (lower + upper) / operator.grid.axis_weights(i, gain.dtype)
-    return gain
+    # The conjugated operator on ones: its potential term is the rate of leaving less that of arriving.
+    return -conjugated(operator, 2 * log_sqrt_pi).generator(jnp.ones(operator.grid.shape, log_sqrt_pi.dtype))
 
 
 def _extrapolate(coarse: _Run, fine: _Run) -> dict[str, float]:
     """The limit of zero steps from K and 2K of them."""
-    pairs = {name: (float(getattr(coarse, name)), float(getattr(fine, name))) for name in ("effective", "kl")}
+    pairs = {name: (getattr(coarse, name), getattr(fine, name)) for name in NUMBERS}
     return {name: b + (b - a) / 3 for name, (a, b) in pairs.items()}
 
 
