@@ -18,6 +18,7 @@ class DiffusionConstants:
 
     # step_rules
     noise_levels: int = 800  # levels between which the best steps are chosen, 1 % apart: a free choice
+    work_places: int = 128  # lambdas at which the work of a corrector is computed: a free choice
 
     # flow_law
     flow_batch: int = 4096  # points that pass a sampler at once: a free choice

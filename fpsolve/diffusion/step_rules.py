@@ -51,8 +51,8 @@ class Errors(NamedTuple):
 def work_steps(path: Any, grid: Grid) -> Steps:
     """Steps of equal work of a Langevin corrector, whose velocity is σ: even in ∫ σ (E|∂_λ s|²)^½ dλ.
 
-    **Arguments**: `path`, an `fp.Noising`; `grid`, that holds the data; its box is widened with the noise. **Returns** a
-    function of path and number of steps, as `linear_steps` is. `fp.schedule.optimal(path, total, cost="work")` is the
+    **Arguments**: `path`, an `fp.Noising`; `grid`, that holds the data; its box is widened with the noise. **Returns**
+    a function of path and number of steps, as `linear_steps` is. `fp.schedule.optimal(path, total, cost="work")` is the
     same as a schedule, and `fp.score.sampled_costs(...).steps("work")` from samples.
 
     **Reference**: Williams et al., arXiv 2412.07877, the corrector-optimised cost with v = σ.
@@ -65,12 +65,11 @@ def work_steps(path: Any, grid: Grid) -> Steps:
     lambdas = work_steps(path, grid)(path, 8)
     ```
     """
-    read = read_noising(path, grid.ndim)
-
-    def cost(lambdas: Array) -> Array:
-        return jnp.asarray(path.sigma(lambdas)) * jnp.sqrt(_score_speeds(read, grid, jnp.asarray(lambdas, float)))
-
-    return cost_steps(cost)
+    # Graded towards the data, where σ vanishes. Between these the logarithm of the cost is nearly linear.
+    places = np.linspace(0, 1, CONSTANTS.work_places + 1)[1:] ** 2
+    speeds = np.asarray(_score_speeds(read_noising(path, grid.ndim), grid, places))
+    log_costs = jnp.asarray(np.log(np.asarray(path.sigma(places)) * np.sqrt(speeds)))
+    return cost_steps(lambda lam: jnp.exp(jnp.interp(lam, jnp.asarray(places), log_costs)))
 
 
 def aligned_steps(path: Any, grid: Grid, smallest: Real = 0.002) -> Steps:
@@ -263,7 +262,7 @@ def _score_squares(path: Any, grid: Grid, lambdas: Array) -> Array:
 
 
 @sampling_program
-def _score_speeds(path: Any, grid: Grid, lambdas: Array) -> Array:
+def _score_speeds(path: Any, grid: Grid, lambdas: Any) -> Array:
     """E|∂_λ s|² at `lambdas` `(L,)`."""
 
     def at(lam: Array) -> Array:
@@ -273,4 +272,4 @@ def _score_speeds(path: Any, grid: Grid, lambdas: Array) -> Array:
 
         return _on_widened(path, grid, lam, square)
 
-    return jax.lax.map(at, lambdas)
+    return jax.lax.map(at, jnp.asarray(lambdas))

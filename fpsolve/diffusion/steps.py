@@ -28,7 +28,8 @@ from jaxtyping import Array
 
 from ..anneal.read import read_noising
 from ..core.checks import check_finite_number, check_integer, check_numbers, check_positive, raise_value_error
-from ..core.program import compiled
+from ..core.content import is_plain
+from ..core.program import compiled, sampling_program
 from ..core.types import Count, Real
 from ..grid import Grid, Line
 from .constants import CONSTANTS
@@ -318,7 +319,20 @@ def noise_ratio(path: Any, lam: Array) -> Array:
 
 def lambdas_at(path: Any, ratios: Array) -> Array:
     """The λ with given κ `(N + 1,)`; the ends are 1 and 0 exactly."""
-    return invert(lambda lam: noise_ratio(path, lam), ratios).at[0].set(1.0).at[-1].set(0.0)
+    levels = path if is_plain(path) else read_noising(_Levels(path.alpha, path.sigma), 1)
+    return _invert_ratio(levels, ratios)
+
+
+class _Levels(NamedTuple):
+    """The amplitudes of a path, without its density."""
+
+    alpha: Callable[[Any], Any]
+    sigma: Callable[[Any], Any]
+
+
+@sampling_program
+def _invert_ratio(levels: Any, ratios: Array) -> Array:
+    return invert(lambda lam: noise_ratio(levels, lam), ratios).at[0].set(1.0).at[-1].set(0.0)
 
 
 def _even_ratios(
