@@ -137,8 +137,7 @@ def measured(
 
 
 def tuned_bridge(path: Any, start: Any, count: int) -> tuple[Any, list[float]]:
-    """The harmonic bridge with the least KL of DDIM, by Nelder and Mead over the logarithms of its stiffness, on a
-    coarser grid of starts."""
+    """The harmonic bridge with the least KL of DDIM, by Nelder and Mead over its stiffness, on a coarser grid."""
     from scipy.optimize import minimize
 
     from fpsolve.diffusion.flow_law import sampler_divergence
@@ -146,12 +145,14 @@ def tuned_bridge(path: Any, start: Any, count: int) -> tuple[Any, list[float]]:
 
     coarse = type(start)(*(dataclasses.replace(axis, n=axis.n // 2) for axis in start.axes))
 
-    def kl(logarithms: np.ndarray) -> float:
-        stiffness = np.exp(np.clip(logarithms, -8.0, 6.0))
+    def kl(stiffness: np.ndarray) -> float:
+        stiffness = np.clip(stiffness, -9.0, 99.0)
         return float(sampler_divergence(path, harmonic_steps(stiffness)(path, count), coarse).kl)
 
-    found = minimize(kl, np.zeros(PIECES), method="Nelder-Mead", options={"maxfev": 40})
-    stiffness = np.exp(np.clip(found.x, -8.0, 6.0))
+    # The first corner is the Brownian bridge, so that the result is at least as good.
+    simplex = np.concatenate([np.zeros((1, PIECES)), -4.0 * np.eye(PIECES)])
+    found = minimize(kl, simplex[0], method="Nelder-Mead", options={"maxfev": 40, "initial_simplex": simplex})
+    stiffness = np.clip(found.x, -9.0, 99.0)
     return harmonic_steps(stiffness), stiffness.tolist()
 
 

@@ -112,8 +112,8 @@ def importance_weights(
     **Returns** a `WeightedLaw`. **Raises** `ValueError` for invalid arguments; `NumericalFailure` as above.
 
     **Keeps**: E w = Z_T / Z_0, to rounding without a drift. **Limits**: where E w^2 is infinite on the line, the box
-    makes it finite: the error of `effective` is then of its own size. **Cost**: 7 K + 3 K exponentials for two fields, K = 16
-    to 512.
+    makes it finite: the error of `effective` is then of its own size. **Cost**: 10 K exponentials for three fields,
+    K = 16 to 512.
 
     **Reference**: Albergo and Vanden-Eijnden, arXiv 2410.02711; theorem T20 of this library.
 
@@ -214,7 +214,7 @@ def _check(path: Any, schedule: Any, drift: Any, strength: Any, grid: Any, diffu
 
 
 def _run(request: _Request, count: int) -> _Run:
-    """The sampler in `count` steps by the midpoint rule, in batches of one size, so that one program serves any number."""
+    """The sampler in `count` steps by the midpoint rule, in batches of one size, for one program."""
     grid, total = request.grid, request.total
     middles = (np.arange(count) + 0.5) / count * total
     # Without a drift log π changes between the steps, from middle to middle, else during each.

@@ -70,8 +70,10 @@ def work_density(fields: np.ndarray, window: Window, grid: Grid) -> np.ndarray:
 
 
 def inverse_transform(values: np.ndarray, width: float) -> np.ndarray:
-    """(1 / 2π) int exp(-i u w) G(u) du at M values of w evenly in `width` around 0, `(M, ...)`, from G at 0, 2π / width,
-    ..., π M / width, `(M / 2 + 1, ...)`."""
+    """(1 / 2π) int exp(-i u w) G(u) du at M values of w evenly in `width` around 0, `(M, ...)`.
+
+    **Arguments**: `values` of G at the frequencies 0, 2π / width, ..., π M / width, `(M / 2 + 1, ...)`.
+    """
     count = 2 * (len(values) - 1)
     signs = (-1.0) ** np.arange(len(values))
     turned = np.conj(values) * signs.reshape(-1, *[1] * (values.ndim - 1))
@@ -85,6 +87,7 @@ def outer_mass(density: np.ndarray, window: Window) -> float:
 
 
 def l1(density: np.ndarray, window: Window) -> float:
+    """int |density| dw over the window."""
     return float(np.sum(np.abs(density)) * window.spacing)
 
 

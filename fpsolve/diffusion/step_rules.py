@@ -128,9 +128,9 @@ def tangent_steps(scale: Real) -> Steps:
 def harmonic_steps(stiffness: Sequence[float] = (0.0,)) -> Steps:
     """Steps of equal time of a bridge from 0 to the data with a piecewise constant stiffness.
 
-    **Arguments**: `stiffness` β `(B,)` on B equal pieces of [0, 1], at least 0. **Returns** a function of path and
-    number of steps, as `linear_steps` is; it starts where the noise level of the bridge is κ(1) of the path.
-    **Raises** `ValueError` for a negative stiffness.
+    **Arguments**: `stiffness` β `(B,)` on B equal pieces of [0, 1], each above -π², below which the bridge diverges.
+    **Returns** a function of path and number of steps, as `linear_steps` is; it starts where the noise level of the
+    bridge is κ(1) of the path. **Raises** `ValueError` for another stiffness.
 
     **Reference**: Chertkov and Behjoo, arXiv 2512.11858.
 
@@ -144,8 +144,9 @@ def harmonic_steps(stiffness: Sequence[float] = (0.0,)) -> Steps:
     beta = np.atleast_1d(check_numbers("stiffness", stiffness, "they must be numbers", "Give (0.0, 4.0), say.")).astype(
         float
     )
-    if beta.ndim != 1 or not np.all(np.isfinite(beta)) or np.any(beta < 0):
-        raise_value_error("stiffness", stiffness, "it must be numbers of at least 0, (B,)", "Give (0.0, 4.0), say.")
+    # With every β above -π², φ and χ are positive inside (0, 1), by comparison with sin(π t).
+    if beta.ndim != 1 or not np.all(np.isfinite(beta)) or np.any(beta <= -(np.pi**2)):
+        raise_value_error("stiffness", stiffness, "it must be numbers above -π², (B,)", "Give (0.0, 4.0), say.")
 
     def steps_of(path: Any, steps: Count) -> Array:
         steps = check_integer("steps", steps, 1, "Give the number of steps, at least 1.")
@@ -187,9 +188,9 @@ def bridge_ratio(stiffness: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 def _propagator(beta: float, length: float) -> np.ndarray:
     """The map of (f, f') over `length` for f'' = beta f, `(2, 2)`."""
-    root = np.sqrt(beta)
-    sine = length if root == 0 else np.sinh(root * length) / root
-    cosine = np.cosh(root * length)
+    root = np.sqrt(abs(beta))
+    sine = length if root == 0 else (np.sinh if beta > 0 else np.sin)(root * length) / root
+    cosine = (np.cosh if beta > 0 else np.cos)(root * length)
     return np.asarray([[cosine, sine], [beta * sine, cosine]])
 
 

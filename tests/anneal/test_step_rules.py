@@ -38,7 +38,7 @@ def ratios(path: fp.Noising, lambdas: jax.Array) -> np.ndarray:
 
 
 def test_the_law_of_ddim_for_gaussian_data_in_closed_form() -> None:
-    """A step multiplies y by (κ κ' + c^2) / (κ^2 + c^2): the law is Gaussian, and KL known. In two dimensions, twice."""
+    """A step multiplies y by (κ κ' + c^2) / (κ^2 + c^2): the law is Gaussian, and KL known. In the plane, twice."""
     deviation = 0.7
     lambdas = linear_steps(GAUSSIAN, 5)
     k = ratios(GAUSSIAN, lambdas)
@@ -116,7 +116,7 @@ def test_the_bridge_with_stiffness_solves_its_equations() -> None:
     np.testing.assert_allclose(bridge_ratio(np.asarray([5.0]), t) ** -2.0, inverse, rtol=1e-10)
     from scipy.integrate import solve_ivp
 
-    beta = np.asarray([1.0, 9.0, 0.0])
+    beta = np.asarray([1.0, 9.0, -4.0])
     at = lambda s: beta[min(int(3 * s), 2)]
     back = solve_ivp(
         lambda s, y: [-y[1], -at(1 - s) * y[0]], (0, 1), [0.0, -1.0], rtol=1e-10, max_step=1e-3, dense_output=True
@@ -170,7 +170,7 @@ def test_the_work_from_samples() -> None:
 
 def test_refusals() -> None:
     refused(lambda: tangent_steps(-1.0), "scale")
-    refused(lambda: harmonic_steps((-1.0,)), "stiffness")
+    refused(lambda: harmonic_steps((-10.0,)), "stiffness")
     refused(lambda: aligned_steps(PAIR, LINE, 1e9), "smallest")
     found = along(fp.Mix(fp.Harmonic(), fp.Harmonic(2.0)), grid=fp.Grid(fp.Line(-7.0, 7.0, 64)), tol=1e-3)
     refused(lambda: optimal(found, 1.0, cost="work"), "path", "Along")
