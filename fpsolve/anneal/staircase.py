@@ -211,7 +211,7 @@ def tilted_fields(stairs: Staircase, tilts: Any, centre: Any) -> np.ndarray:
 
 
 @shape_program
-def _tilted_flight(flight: Flight, rows: Array, z: Array, share: Array, grid: Grid) -> Array:
+def _tilted_flight(flight: Flight, rows: Array, z: Any, share: Any, grid: Grid) -> Array:
     def step(rows: Array, given: tuple[Array, Samples]) -> tuple[Array, None]:
         rows = _tilted_kick(rows, z, given[0] - share, jnp)
         return _heat(given[1], grid, rows, flight.length), None
@@ -253,7 +253,7 @@ def reweighted_fields(stairs: Staircase, tilts: Any, centre: Any) -> np.ndarray:
 
 
 @shape_program
-def _reweighted_flight(flight: Flight, rows: Array, z: Array, share: Array, grid: Grid) -> Array:
+def _reweighted_flight(flight: Flight, rows: Array, z: Any, share: Any, grid: Grid) -> Array:
     def step(rows: Array, given: tuple[Array, Samples]) -> tuple[Array, None]:
         change, samples = given
         rows = _tilted_kick(rows, z, change - share, jnp)

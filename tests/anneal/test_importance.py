@@ -65,10 +65,11 @@ def test_without_a_drift_the_variance_is_that_of_the_work() -> None:
 
 def test_two_dimensions() -> None:
     path = fp.Mix(fp.GaussianMixture([[0.0, 0.0]], 1.0), fp.GaussianMixture([[-1.0, 0.0], [1.0, 0.5]], 0.6))
-    grid = fp.Grid(fp.Line(-5.0, 5.0, 24), fp.Line(-5.0, 5.0, 24))
+    grid = fp.Grid(fp.Line(-5.0, 5.0, 16), fp.Line(-5.0, 5.0, 16))
     exact = importance_weights(path, linear(0.5), grid=grid, tol=1e-2, drift="exact")
     plain = importance_weights(path, linear(0.5), grid=grid, tol=1e-2)
-    assert float(exact.variance) < float(plain.variance) / 30
+    assert abs(float(exact.variance)) < 1e-10
+    assert float(plain.variance) > 0.05
 
 
 def test_refusals() -> None:

@@ -29,6 +29,7 @@ from refusals import refused
 
 GAUSSIAN = fp.Noising(fp.GaussianMixture([[0.0]], 0.49))
 PAIR = fp.Noising(fp.GaussianMixture([[-1.5], [1.5]], 0.16, [0.3, 0.7]))
+TRAP = fp.path.Moved(fp.Harmonic(), 1.0)
 LINE = fp.Grid(fp.Line(-4.5, 4.5, 96))
 NOISE = fp.Grid(fp.Line(-8.0, 8.0, 400))
 
@@ -153,8 +154,8 @@ def test_the_schedule_of_least_work_is_the_steps_of_equal_work() -> None:
     rate = np.abs(np.gradient(variance, lam, edge_order=2)) / variance**1.5 * np.asarray(GAUSSIAN.sigma(lam))
     assert float(one.cost_integral) == pytest.approx(np.trapezoid(rate, lam), rel=1e-3)
     assert float(one.gain) > 1
-    bound = optimal(PAIR, 1.0, grid=fp.Grid(fp.Line(-9.0, 9.0, 128)))
-    assert float(np.max(np.abs(np.asarray(bound.table(10)[1]) - np.asarray(schedule.table(10)[1])))) > 0.05
+    # Control: it is far from even steps.
+    assert float(np.max(np.abs(np.asarray(schedule.table(10)[1]) - np.linspace(0, 1, 11)))) > 0.05
 
 
 def test_the_work_from_samples() -> None:
@@ -172,8 +173,8 @@ def test_refusals() -> None:
     refused(lambda: tangent_steps(-1.0), "scale")
     refused(lambda: harmonic_steps((-10.0,)), "stiffness")
     refused(lambda: aligned_steps(PAIR, LINE, 1e9), "smallest")
-    found = along(fp.Mix(fp.Harmonic(), fp.Harmonic(2.0)), grid=fp.Grid(fp.Line(-7.0, 7.0, 64)), tol=1e-3)
+    found = along(TRAP, grid=fp.Grid(fp.Line(-7.0, 7.0, 64)), tol=1e-3, costs=False, check=False)
     refused(lambda: optimal(found, 1.0, cost="work"), "path", "Along")
-    refused(lambda: optimal(PAIR, 1.0, grid=LINE, cost="works"), "cost", "work")
+    refused(lambda: optimal(TRAP, 1.0, grid=LINE, cost="works"), "cost", "work")
     refused(lambda: sampler_divergence(PAIR, [0.0, 1.0], NOISE), "lambdas")
     refused(lambda: sampler_divergence(PAIR, [1.0, 0.0], fp.Grid(fp.Reflecting(-1.0, 1.0, 16))), "grid")
