@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from .theorem import theorems, verify, Certificate
 
     # Adiabatic transport, and diffusion models
-    from .anneal import transport, Transport, along, schedule
+    from .anneal import transport, Transport, along, schedule, work_law, WorkLaw
     from . import diffusion as reverse
 
     # Between real and imaginary time, and learning as imaginary-time dynamics
@@ -79,7 +79,7 @@ _PUBLIC_NAMES = {
     "solve.hitting": ("committor", "mean_first_passage_time"),
     "solve.kramers": ("eyring_kramers", "EyringKramers"),
     "theorem": ("theorems", "verify", "Certificate"),
-    "anneal": ("transport", "Transport", "along", "schedule"),
+    "anneal": ("transport", "Transport", "along", "schedule", "work_law", "WorkLaw"),
     "score": ("Estimate", "Reconstruction"),
     "io": ("load", "Record"),
 }
@@ -157,6 +157,7 @@ __all__ = [
     "Tempering",
     "Transport",
     "Uniformization",
+    "WorkLaw",
     "along",
     "committor",
     "compilation_cache",
@@ -180,6 +181,7 @@ __all__ = [
     "transport",
     "verify",
     "wick",
+    "work_law",
 ]
 
 

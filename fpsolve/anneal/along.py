@@ -194,10 +194,7 @@ def errors_along(key: Any, computed: Computed, check: bool) -> tuple[Rates, bool
 def _compute(path: Any, equation: FokkerPlanck, grid: Grid, tol: float, costs: bool) -> Computed:
     """The table of a path after validation; `equation` has λ for its time."""
     edges = path_pieces(equation, grid)
-    first = np.linspace(0, 1, CONSTANTS.first_lambdas)
-    # The middles of all pieces besides: an excursion of the path may be short.
-    middles = (edges[1:] + edges[:-1]) / 2
-    _check_path(path, equation, grid, np.unique(np.concatenate([first, middles])) if len(edges) > 2 else first)
+    check_path(path, equation, grid, edges)
     solver = path_solver(equation, grid, costs)
 
     # `interpolate` controls its own error only; those of the interpolated values are collected here.
@@ -236,8 +233,12 @@ def _tabulate(path: Any, lambdas: np.ndarray, found: Solved, costs: bool) -> np.
     return table
 
 
-def _check_path(path: Any, equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray) -> None:
-    """A `ValueError` for a path that does not confine, or never moves."""
+def check_path(path: Any, equation: FokkerPlanck, grid: Grid, edges: np.ndarray | None = None) -> None:
+    """A `ValueError` for a path that does not confine, or never moves; `edges` are those of its smooth pieces."""
+    lambdas = np.linspace(0, 1, CONSTANTS.first_lambdas)
+    # The middles of all pieces besides: an excursion of the path may be short.
+    if edges is not None and len(edges) > 2:
+        lambdas = np.unique(np.concatenate([lambdas, (edges[1:] + edges[:-1]) / 2]))
     speed = 0.0
     for lam, motion in zip(lambdas, motions(equation, grid, lambdas), strict=True):
         found = _confinement(grid, motion)

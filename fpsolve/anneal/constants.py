@@ -13,6 +13,9 @@ class AnnealConstants:
     # transport
     report_times: int = 101  # times reported where none are given, and the fewest times of a run: a free choice
     max_run_values: int = 2**24  # numbers of a run up to which extra times are added (128 MiB): a free choice
+    end_jump: float = (
+        1e3  # how much more a schedule may change in the first 1e-8 of its time than in the next: a free choice
+    )
     schedule_samples: int = 257  # times at which a schedule is checked for monotonicity: a free choice
     schedule_tol: float = 1e-9  # by which a schedule may miss 0 or 1, or decrease (above rounding): a free choice
     coarse_grid_fraction: float = 0.5  # a coarser grid is used if it has at most this fraction of points: a free choice
@@ -118,6 +121,18 @@ class AnnealConstants:
     graded_ratio: float = 0.25  # of an interval after a breakpoint to the next: a free choice
     graded_decays: float = 4.0  # how much faster than the gap a transient may decay: a free choice
 
+    # work_law
+    first_stairs: int = 16  # steps of the coarsest of three staircases, at first: a free choice
+    stairs_batch: int = 16  # steps in one program: derived, the largest that divides all numbers of steps
+    max_stairs: int = 2048  # steps of the finest one: a free choice
+    least_spread: float = 1e-20  # variance of the work in units of D^2 that is rounding: derived from float64
+    work_window: float = 16.0  # deviations of the work that the first window spans: a free choice
+    max_windows: int = 4  # windows, each twice as wide as the one before: a free choice
+    tilt_batch: int = 65  # frequencies that are propagated at once: derived, the half of 128 and zero
+    work_law_tol: float = 1e-6  # default relative error in time: a free choice
+    work_law_tol_single: float = 1e-3  # the same without x64, where rounding is 1e-5: a free choice
+    mean_work_steps: int = 48  # steps of the coarser staircase of an objective of descent: a free choice
+
     # run_times
     # nodes stay so far from a breakpoint, whose place has an error of its own, as a part of the run: a free choice
     breakpoint_margin: float = 1e-8
@@ -155,6 +170,7 @@ class AnnealConstants:
     # schedule
     gauss_points: int = 12  # nodes of the quadrature of a cost on one interval: a free choice
     intervals_per_panel: int = 24  # intervals of the table of an optimal schedule on one panel: a free choice
+    graded_knots: int = 193  # knots of a schedule of least work, and as many that are graded to λ = 0: a free choice
     min_relative_cost: float = 1e-6  # of the mean: least cost charged, so that no speed is infinite: a free choice
     variance_tol: float = 1e-6  # by which alpha^2 + sigma^2 may differ from 1: a free choice
 

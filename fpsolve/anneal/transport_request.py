@@ -17,6 +17,7 @@ from .bounds import follow
 from .constants import CONSTANTS
 from .grid_for_path import path_grid
 from .read import read_path, read_schedule
+from .schedule.jumping import Jumping
 
 
 class TransportRequest(NamedTuple):
@@ -63,7 +64,7 @@ def check_request(
     check: bool,
 ) -> TransportRequest:
     """The request that these arguments of `fp.transport` make, or a `ValueError`. A grid is fitted if none is given."""
-    total = _check_schedule(schedule)
+    total = check_schedule(schedule)
     _check_choices(path, counterdiabatic, kappa, score_error)
     # From here on functions are pytrees, so that a change of their closures is seen.
     schedule = read_schedule(schedule)
@@ -151,14 +152,22 @@ def _check_method(method: Any, counterdiabatic: Any) -> None:
         raise_value_error("method", method, "counterdiabatic steps have a method of their own", "Give method=None.")
 
 
-def _check_schedule(schedule: Any) -> Any:
-    """The total time of a schedule; a `ValueError` unless it is callable and increases from 0 to 1."""
+def check_schedule(schedule: Any, monotone: bool = True) -> Any:
+    """The total time of a schedule; a `ValueError` unless it is callable and goes from 0 to 1.
+
+    With `monotone` it must not decrease, and must not jump at an end, where a run would not see it.
+    """
     total: Any = getattr(schedule, "total", None)
     if not callable(schedule) or total is None:
         allowed = "it must be callable, t -> lambda, with an attribute total"
         raise_value_error("schedule", schedule, allowed, "Give fp.schedule.linear(10.0), say.")
-    # A traced schedule cannot be checked.
+    # A traced schedule cannot be checked, but for one that says itself that it jumps.
     if not is_concrete(schedule, total):
+        if monotone and isinstance(schedule, Jumping):
+            cure = "Take an objective of its own: fp.schedule.learn(path, total, 'work', jumps=True)."
+            raise_value_error(
+                "schedule", type(schedule).__name__, "it jumps at its ends, which a run does not see", cure
+            )
         return total
     if not check_finite_number("schedule.total", total) > 0:
         raise_value_error(
@@ -171,9 +180,28 @@ def _check_schedule(schedule: Any) -> Any:
     if abs(lambdas[0]) > tol or abs(lambdas[-1] - 1) > tol:
         allowed = f"it must go from 0 to 1, not from {lambdas[0]:.6g} to {lambdas[-1]:.6g}"
         raise_value_error("schedule", schedule, allowed, "Scale it, or reparametrise the path.")
+    if not monotone:
+        if np.min(lambdas) < -tol or np.max(lambdas) > 1 + tol:
+            allowed = f"it must stay within [0, 1], and goes from {np.min(lambdas):.6g} to {np.max(lambdas):.6g}"
+            raise_value_error("schedule", schedule, allowed, "Reparametrise the path.")
+        return total
     if np.min(np.diff(lambdas)) < -tol:
         raise_value_error("schedule", schedule, "it must not decrease", "Give a schedule that rises from 0 to 1.")
+    _check_ends(schedule, float(total))
     return total
+
+
+def _check_ends(schedule: Any, total: float) -> None:
+    """A `ValueError` for a schedule that jumps at t = 0 or at its total."""
+    # In single precision a shorter step would be none.
+    margin = max(CONSTANTS.breakpoint_margin, 4 * float(jnp.finfo(jnp.zeros(()).dtype).eps))
+    steps = margin * total * np.asarray([0.0, 1.0, 2.0])
+    for t, name in ((steps, "0"), (total - steps, "its total")):
+        at, near, far = np.asarray(follow(read_schedule(schedule), t)[0], float)
+        # A jump is all of the difference across the first step, and none of that across the second.
+        if abs(near - at) > CONSTANTS.schedule_tol + CONSTANTS.end_jump * abs(far - near):
+            cure = "Take fp.work_law, which counts it, or let it jump a little inside, at a time given in breakpoints=."
+            raise_value_error("schedule", schedule, f"it jumps by {abs(near - at):.3g} at t = {name}", cure)
 
 
 def _check_choices(path: Any, counterdiabatic: Any, kappa: Any, score_error: Any) -> None:

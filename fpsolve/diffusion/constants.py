@@ -16,6 +16,13 @@ class DiffusionConstants:
     # particles
     min_bin_count: int = 10  # expected samples in a bin of Pearson's test: a free choice
 
+    # step_rules
+    noise_levels: int = 800  # levels between which the best steps are chosen, 1 % apart: a free choice
+    work_places: int = 128  # lambdas at which the work of a corrector is computed: a free choice
+
+    # flow_law
+    flow_batch: int = 4096  # points that pass a sampler at once: a free choice
+
     # steps
     noise_radius: float = 8.5  # standard deviations of the noise in a box, P(beyond) = 2e-17: derived from rounding
     kernel_batch: int = 128  # rows of a matrix of kernels that are formed at once: a free choice

@@ -28,7 +28,8 @@ from jaxtyping import Array
 
 from ..anneal.read import read_noising
 from ..core.checks import check_finite_number, check_integer, check_numbers, check_positive, raise_value_error
-from ..core.program import compiled
+from ..core.content import is_plain
+from ..core.program import compiled, sampling_program
 from ..core.types import Count, Real
 from ..grid import Grid, Line
 from .constants import CONSTANTS
@@ -46,13 +47,13 @@ def cosine_steps(path: Any, steps: Count) -> Array:
 
     **Reference**: Nichol and Dhariwal (ICML 2021), eq. 17, without its offset.
     """
-    angles = jnp.arctan(_noise_ratio(path, jnp.ones(()))) * linear_steps(path, steps)
-    return _lambdas_at(path, jnp.tan(angles))
+    angles = jnp.arctan(noise_ratio(path, jnp.ones(()))) * linear_steps(path, steps)
+    return lambdas_at(path, jnp.tan(angles))
 
 
 def log_snr_steps(path: Any, steps: Count, smallest: Real = 0.002) -> Array:
     """Even in log(σ/α) down to `smallest`, then 0: `(N + 1,)`, from 1 to 0. For N = 1 there is only the last step."""
-    return _lambdas_at(path, _even_ratios(path, steps, smallest, jnp.log, jnp.exp))
+    return lambdas_at(path, _even_ratios(path, steps, smallest, jnp.log, jnp.exp))
 
 
 def edm_steps(path: Any, steps: Count, rho: Real = 7.0, smallest: Real = 0.002) -> Array:
@@ -72,7 +73,7 @@ def edm_steps(path: Any, steps: Count, rho: Real = 7.0, smallest: Real = 0.002) 
     ```
     """
     check_positive("rho", rho, "Give 7, the choice of EDM.")
-    return _lambdas_at(path, _even_ratios(path, steps, smallest, lambda u: u ** (1 / rho), lambda u: u**rho))
+    return lambdas_at(path, _even_ratios(path, steps, smallest, lambda u: u ** (1 / rho), lambda u: u**rho))
 
 
 def schedule_steps(schedule: Callable[[Any], Any]) -> Callable[[Any, Count], Array]:
@@ -311,14 +312,27 @@ def _convolve(centers: Array, masses: Array, width: Array, points: Array) -> Arr
     return rows / (width * jnp.sqrt(2 * jnp.pi))
 
 
-def _noise_ratio(path: Any, lam: Array) -> Array:
+def noise_ratio(path: Any, lam: Array) -> Array:
     """κ = σ/α."""
     return path.sigma(lam) / path.alpha(lam)
 
 
-def _lambdas_at(path: Any, ratios: Array) -> Array:
+def lambdas_at(path: Any, ratios: Array) -> Array:
     """The λ with given κ `(N + 1,)`; the ends are 1 and 0 exactly."""
-    return invert(lambda lam: _noise_ratio(path, lam), ratios).at[0].set(1.0).at[-1].set(0.0)
+    levels = path if is_plain(path) else read_noising(_Levels(path.alpha, path.sigma), 1)
+    return _invert_ratio(levels, ratios)
+
+
+class _Levels(NamedTuple):
+    """The amplitudes of a path, without its density."""
+
+    alpha: Callable[[Any], Any]
+    sigma: Callable[[Any], Any]
+
+
+@sampling_program
+def _invert_ratio(levels: Any, ratios: Array) -> Array:
+    return invert(lambda lam: noise_ratio(levels, lam), ratios).at[0].set(1.0).at[-1].set(0.0)
 
 
 def _even_ratios(
@@ -326,7 +340,7 @@ def _even_ratios(
 ) -> Array:
     """N values of κ from κ(1) to `smallest`, even in the coordinate `forward`(κ), and 0, `(N + 1,)`."""
     check_positive("smallest", smallest, "Give 0.002, the choice of EDM.")
-    largest = _noise_ratio(path, jnp.ones(()))
+    largest = noise_ratio(path, jnp.ones(()))
     if not smallest < float(largest):
         raise_value_error(
             "smallest", smallest, f"it must be below sigma/alpha at the end, {float(largest):.3g}", "Give 0.002."

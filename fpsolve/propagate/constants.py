@@ -169,6 +169,8 @@ class PropagateConstants:
     poisson_deviations: float = 9.0
     # Terms beyond those, for a small mean: derived, to rounding
     poisson_terms: int = 24
+    # Part of int |u| above which the mass of u counts as free of cancellation: a free choice
+    uncancelled_mass: float = 0.5
 
     # Exponentials of antisymmetric matrices. Their sizes of one expansion are `wick_size` and `wick_nodes`.
 

@@ -1,10 +1,12 @@
 """Schedules, `fp.schedule`: the position λ on a path as a function of time.
 
-in closed form    linear, smooth, tabulated
+in closed form    linear, smooth, tabulated, jumping
 from a path       optimal (four costs), learn
 as noise levels   beta, sigma, log_snr, for diffusion libraries
 """
 
+from .jumping import Jumping as Jumping
+from .jumping import jumping as jumping
 from .learn import learn as learn
 from .monotone import Schedule as Schedule
 from .monotone import tabulated as tabulated

@@ -6,7 +6,11 @@ The increments of c are positive and sum to 1, so that every step of the descent
 start. The best schedule of all steps is returned, which is at least as good as the start. By default the objective is
 the distance at the end, KL(p_T | π_1).
 
-Reference: Kingma and Ba, ICLR 2015 (Adam); theorem T21 of this library (the start).
+With jumps there are two increments more, of which the first and the last are jumps of λ at t = 0 and t = T. "work" is
+the mean work E W of a start from π_0, whose least value protocols with jumps reach.
+
+References: Kingma and Ba, ICLR 2015 (Adam); theorem T21 of this library (the start); Schmiedl and Seifert, Phys. Rev.
+Lett. 98 (2007) 108301 (least work).
 """
 
 from collections.abc import Callable
@@ -20,19 +24,21 @@ import optax
 from jaxtyping import Array
 
 from ...core.arrays import as_array
-from ...core.checks import check_integer, raise_value_error
+from ...core.checks import check_choice, check_integer, raise_value_error
 from ...core.program import full_precision, quick_program
 from ...core.types import Count
 from ...equation import FokkerPlanck
 from ...grid import Grid
 from ...operator import ScharfetterGummel
 from ...path import Driven
+from ...path.mix import Identity
 from ...solve.evolve import evolve
 from ...step import Magnus
 from ..constants import CONSTANTS
 from ..distances import relative_entropy
 from ..gibbs import gibbs_density, log_gibbs_at
 from ..read import read_path
+from .jumping import Jumping
 from .monotone import Schedule, Warped, check_total
 
 # Finite volumes represent a density that a fast schedule leaves far behind, however thin its tail.
@@ -43,7 +49,7 @@ SCHEME = ScharfetterGummel()
 def learn(
     path: Callable[[Any], Any],
     total: Any,
-    objective: Callable[[Schedule], Any] | None = None,
+    objective: Callable[[Schedule], Any] | str | None = None,
     optimiser: Any = None,
     *,
     start: Any = None,
@@ -51,13 +57,16 @@ def learn(
     grid: Grid | None = None,
     diffusion: Any = 1.0,
     knots: Count = 16,
+    jumps: bool = False,
 ) -> tuple[Schedule, np.ndarray]:
     """The best schedule that gradient descent finds.
 
     **Arguments**: `path`, λ to a potential; `total` time; `objective`, a schedule to a scalar that JAX can
-    differentiate, or None for KL(p_T | π_1) after transport from π_0; `optimiser`, of optax, Adam if None; `start`,
-    the schedule to start from, the best of `linear` and the four of `optimal` if None; `steps` of descent; `grid` on
-    which the transport runs, by finite volumes, fitted if None; `diffusion` D; `knots`, how many increments are free.
+    differentiate, "work" for the mean work from π_0, or None for KL(p_T | π_1) after transport from π_0; `optimiser`,
+    of optax, Adam if None; `start`, the schedule to start from, the best of `linear` and the optimal ones if None
+    (`linear` for "work"); `steps` of descent; `grid` on which the transport runs, by finite volumes, fitted if None;
+    `diffusion` D; `knots`, how many increments are free; `jumps`, whether λ may jump at both ends, which needs an
+    objective that counts the jumps: "work", or one of your own.
     **Returns** the schedule, and the objective before each step and after the last, `(steps + 1,)`. **Raises**
     `ValueError` for invalid arguments.
 
@@ -74,6 +83,8 @@ def learn(
     ```
     """
     # 1. Validation, and the schedule to start from.
+    from .schedules import linear
+
     total = check_total(total)
     steps = check_integer("steps", steps, 1, "Give the number of steps of the descent.")
     knots = check_integer("knots", knots, 2, "Give how many increments are free.")
@@ -86,6 +97,15 @@ def learn(
         from ..grid_for_path import path_grid
 
         grid = path_grid(path, diffusion, CONSTANTS.learn_grid_tol)
+    if not isinstance(jumps, bool):
+        raise_value_error("jumps", jumps, "it must be True or False", "Give True to let λ jump at both ends.")
+    if jumps and objective is None:
+        cure = "Give 'work', or an objective of your own."
+        raise_value_error("objective", objective, "KL at the end does not change with a jump at the end", cure)
+    if isinstance(objective, str):
+        check_choice("objective", objective, ("work",))
+        start = linear(total) if start is None else start
+        objective = _work_objective(path, grid, diffusion, total)
     if start is None:
         start = _best_start(path, total, objective, grid, diffusion)
     if not isinstance(start, Schedule):
@@ -99,15 +119,16 @@ def learn(
 
     # 2. The descent.
     loss = objective
+    deform = with_jumps if jumps else warped
 
     @jax.jit
     def step(theta: Array, state: Any) -> tuple[Array, Any, Any]:
-        value, gradient = jax.value_and_grad(lambda theta: jnp.asarray(loss(warped(start, theta))))(theta)
+        value, gradient = jax.value_and_grad(lambda theta: jnp.asarray(loss(deform(start, theta))))(theta)
         change, state = optimiser.update(gradient, state, theta)
         return value, optax.apply_updates(theta, change), state
 
-    # theta = 0 gives equal increments: the start itself.
-    theta = jnp.zeros(knots)
+    # theta = 0 gives equal increments: the start itself, or the start between two small jumps.
+    theta = jnp.zeros(knots + 2 if jumps else knots)
     state = optimiser.init(theta)
     best, smallest = theta, np.inf
     history: list[float] = []
@@ -125,7 +146,7 @@ def learn(
             break  # the gradient is not finite: no step follows
         theta = after
     # Where no step was better, the start itself is returned, without a warp that does nothing.
-    schedule = warped(start, best) if np.any(np.asarray(best)) else start
+    schedule = deform(start, best) if jumps or np.any(np.asarray(best)) else start
     return schedule, np.asarray(history)
 
 
@@ -147,6 +168,25 @@ def warped(start: Schedule, theta: Array) -> Warped:
     sums = jnp.cumsum(jax.nn.softmax(theta))
     # The last sum is 1 up to rounding only.
     return Warped(start.total, start, jnp.concatenate([jnp.zeros(1), sums[:-1], jnp.ones(1)]))
+
+
+def with_jumps(start: Schedule, theta: Array) -> Jumping:
+    """`start` with its time reparametrised by increments softmax(theta) `(n + 2,)`, of which the first and the last
+    are jumps."""
+    sums = jnp.cumsum(jax.nn.softmax(theta))
+    return Jumping(start.total, start, sums[:-1])
+
+
+def _work_objective(path: Any, grid: Grid | None, diffusion: Any, total: Any) -> Callable[[Schedule], Array]:
+    """The mean work by staircases of a fixed number of steps, so that it can be traced."""
+    # Imported here, since `grid_for_path` needs `read`, which imports this package.
+    from ..grid_for_path import path_grid
+    from ..staircase import mean_work
+
+    if grid is None:
+        grid = path_grid(path, diffusion, CONSTANTS.learn_grid_tol)
+    by_lambda = FokkerPlanck(Driven(read_path(path, grid.ndim), Identity()), diffusion)
+    return lambda schedule: mean_work(by_lambda, grid, schedule, total, CONSTANTS.mean_work_steps)
 
 
 def final_kl(path: Any, grid: Any, diffusion: Any, schedule: Schedule, method: Magnus | None = None) -> Array:

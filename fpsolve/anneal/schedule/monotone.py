@@ -65,7 +65,7 @@ class Bernstein(Schedule):
 
     def place(self, u: Array) -> Array:
         """λ at the time u total."""
-        return _bernstein(self.coefficients, u)
+        return bernstein(self.coefficients, u)
 
 
 class Tabulated(Schedule):
@@ -118,7 +118,7 @@ class Warped(Schedule):
 
     def place(self, u: Array) -> Array:
         """λ at the time u total."""
-        return self.base.place(clip_to_unit(_bernstein(self.coefficients, u)))
+        return self.base.place(clip_to_unit(bernstein(self.coefficients, u)))
 
 
 def check_total(total: Any) -> Array:
@@ -198,7 +198,7 @@ def hermite(u: np.ndarray, values: np.ndarray, slopes: Any, curvatures: Any = No
     return np.stack([a, p, r, third, fourth, fifth], axis=1)
 
 
-def _bernstein(coefficients: Array, u: Array) -> Array:
+def bernstein(coefficients: Array, u: Array) -> Array:
     """sum_k c_k C(n, k) u^k (1 - u)^(n - k)."""
     # The direct sum is accurate: all its terms are positive, and n is small.
     n = coefficients.shape[0] - 1

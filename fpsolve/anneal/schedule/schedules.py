@@ -4,11 +4,15 @@
 
     dλ/dt = C / (T sqrt(g(λ))),     C = int_0^1 sqrt(g) dλ,     J_min = C^2 / T,     J_linear / J_min = int g dλ / C^2
 
-for each of the four costs sqrt(g) of `along`. `smooth` needs no path: where n derivatives of λ vanish at the end, the
+for each of the four costs sqrt(g) of `along`, and for that of the work of a Langevin corrector of velocity v,
+
+    work    sqrt(g) = v(λ) ( E |d_λ s|^2 )^{1/2},    s = grad log π the score,   v = σ(λ) along a noising path, else 1
+
+`smooth` needs no path: where n derivatives of λ vanish at the end, the
 distance from the Gibbs density at the end decays as T^-(n+1).
 
 References: theorems T18 and T21 of this library; Roland and Cerf, Phys. Rev. A 65 (2002) 042308; Rezakhani et al.,
-Phys. Rev. Lett. 103 (2009) 080502.
+Phys. Rev. Lett. 103 (2009) 080502; Williams et al., arXiv 2412.07877 (work).
 """
 
 import itertools
@@ -24,9 +28,10 @@ from ...core.types import Count
 from ...grid import Grid
 from ..along import Along, compute_along, interpolation_tol
 from ..constants import CONSTANTS
-from .monotone import Bernstein, Schedule, Tabulated, check_total, hermite
+from .monotone import Bernstein, Schedule, Tabulated, check_total, hermite, tabulated
 
 COSTS = ("bound", "score", "wasserstein", "exact")
+WORK = "work"  # of a corrector: needs the path itself, whose σ it uses
 COSTS_WITH_INVERSE = ("wasserstein", "exact")  # those that need H^{-1}
 
 
@@ -91,8 +96,10 @@ def optimal(path: Any, total: Any, *, grid: Grid | None = None, diffusion: Any =
 
     **Arguments**: `path`, λ to a potential, or an `Along` of it; `total` time; `grid` that holds all Gibbs densities,
     fitted if None; `diffusion` D; `cost` sqrt(g), which is minimised: "bound" (adiabatic theorem, |ell| / gap),
-    "score" (|d_λ s| / gap^{3/2}), "wasserstein" (the dissipated work), or "exact" (the first-order lag, in mean
-    square). **Returns** an `Optimal`. **Raises** `ValueError` as `along`, and for a total that is not positive.
+    "score" (|d_λ s| / gap^{3/2}), "wasserstein" (the dissipated work), "exact" (the first-order lag, in mean
+    square), or "work" (of a Langevin corrector, v |d_λ s|, for the steps of a sampler: `cost_integral` is then in units
+    of v / length; v is `path.sigma(λ)` if the path has that, else 1). **Returns** an `Optimal`. **Raises** `ValueError`
+    as `along`, and for a total that is not positive.
 
     **Keeps**: monotone, from 0 to 1; within 1e-8 of the solution of its differential equation. **Cost**: that of
     `along`. **Reference**: theorem T21 of this library; Sivak and Crooks, Phys. Rev. Lett. 108 (2012) 190602.
@@ -106,16 +113,56 @@ def optimal(path: Any, total: Any, *, grid: Grid | None = None, diffusion: Any =
     ```
     """
     total = check_total(total)
-    check_choice("cost", cost, COSTS)
+    check_choice("cost", cost, (*COSTS, WORK))
+    if cost == WORK and isinstance(path, Along):
+        cure = "Give the path itself, or scale found.at(lam).score * found.at(lam).gap ** 1.5 yourself."
+        raise_value_error("path", path, "an Along does not know the velocity of a corrector, path.sigma", cure)
+    given = path
     if not isinstance(path, Along):
         if grid is None:
             from ..grid_for_path import path_grid
 
             grid = path_grid(path, diffusion, CONSTANTS.schedule_path_tol)
-        path = compute_along(path, grid, diffusion, interpolation_tol(grid))
+        path = compute_along(path, grid, diffusion, interpolation_tol(grid), costs=cost != WORK)
     if not path.solved and cost in COSTS_WITH_INVERSE:
         raise_value_error("cost", cost, "it was not computed: the Along is of costs=False", "Use along(costs=True).")
+    if cost == WORK:
+        return _schedule_of_work(given, total, path, float(diffusion))
     return schedule_of_cost(cost, total, path)
+
+
+def _schedule_of_work(path: Any, total: Array, found: Along, diffusion: float) -> Optimal:
+    """The optimal schedule for the work of a corrector. Where σ vanishes as a root at λ = 0, λ(t) is steep there."""
+    # Knots that are graded towards λ = 0, besides those of the panels.
+    edges = np.asarray(found.panels.edges)
+    graded = np.linspace(0, 1, CONSTANTS.graded_knots) ** 3
+    knots = np.unique(np.concatenate([edges, graded, np.linspace(0, 1, CONSTANTS.graded_knots)]))
+    x, weights = np.polynomial.legendre.leggauss(CONSTANTS.gauss_points)
+    h = np.diff(knots)
+    inside = knots[:-1, None] + h[:, None] * (1 + x) / 2
+    weights = weights * h[:, None] / 2
+    rates = found.with_slopes(inside)[0]
+    # The table has sqrt(D) |d_λ s| / gap^{3/2}.
+    values = rates.score * rates.gap**1.5 / np.sqrt(diffusion) * _corrector_velocity(path, inside)
+    integral = np.sum(weights * values)
+    values = np.maximum(values, CONSTANTS.min_relative_cost * integral)
+    integral, square = np.sum(weights * values), np.sum(weights * values**2)
+    u = np.append(0, np.cumsum(np.sum(weights * values, axis=1))) / integral
+    u[-1] = 1
+    motion = tabulated(float(total) * u, knots)
+    motion = Tabulated(total, motion.knots, motion.pieces)
+    return Optimal(total, motion, as_array(integral), as_array(square / integral**2), found)
+
+
+def _corrector_velocity(path: Any, lambdas: np.ndarray) -> np.ndarray:
+    """v at λ, of the shape of `lambdas`: σ of a noising path, else 1."""
+    sigma = getattr(path, "sigma", None)
+    if not callable(sigma):
+        return np.ones(lambdas.shape)
+    values = np.broadcast_to(np.asarray(sigma(lambdas), float), lambdas.shape)
+    if not np.all(np.isfinite(values)) or np.any(values < 0):
+        raise_value_error("path", path, "its sigma must be finite and at least 0", "Give fp.Noising(mixture), say.")
+    return values
 
 
 def schedule_of_cost(cost: str, total: Array, found: Along) -> Optimal:

@@ -13,8 +13,10 @@ and √g of theorem T21, the cost of a step of λ. Steps of equal ∫ √g dλ a
     "lag"           (E|v|²/gap)^½                   the same from above, but never above "score"
     "wasserstein"   (E|v|²)^½                       the length of the path, least work
     "bending"       (κ' (E|dε/dλ|²)^½)^½, κ = σ/α   the error of DDIM, Euler steps of dy/dκ = ε, y = x/α
+    "work"          σ (E|∂_λ s|²)^½                 the work of a Langevin corrector of velocity σ
 
-E|.|² is a sum over the d coordinates. References: theorem T21; Song, Meng and Ermon (ICLR 2021), eq. 14.
+E|.|² is a sum over the d coordinates. References: theorem T21; Song, Meng and Ermon (ICLR 2021), eq. 14;
+Williams et al., arXiv 2412.07877 (work).
 """
 
 from collections.abc import Callable
@@ -35,13 +37,13 @@ from ..sample import time_dependent_score
 from .gap import sampled_gap
 from .validation import check_key, check_output, check_samples
 
-COSTS = ("score", "lag", "wasserstein", "bending")
+COSTS = ("score", "lag", "wasserstein", "bending", "work")
 BATCH = 512  # samples at a time through the derivatives of a score: bounds the memory
 
 
 class SampledCosts(eqx.Module):
     """Gap and speeds at places of a path, all `(L,)`: `lambdas`, ascending; `gap` and its standard error `gap_error`;
-    `score`, `velocity`, `bending`, means of squares as above; `ratio`, κ'."""
+    `score`, `velocity`, `bending`, means of squares as above; `ratio`, κ'; `sigma`, σ."""
 
     lambdas: Array
     gap: Array
@@ -50,12 +52,15 @@ class SampledCosts(eqx.Module):
     velocity: Array
     bending: Array
     ratio: Array
+    sigma: Array
 
     def cost(self, kind: str = "score") -> Array:
-        """√g at the places, `(L,)`, of one of the four kinds."""
+        """√g at the places, `(L,)`, of one of the five kinds."""
         check_choice("kind", kind, COSTS)
         if kind == "score":
             return jnp.sqrt(self.score) / self.gap**1.5
+        if kind == "work":
+            return self.sigma * jnp.sqrt(self.score)
         if kind == "lag":
             return jnp.sqrt(self.velocity / self.gap)
         return jnp.sqrt(self.velocity) if kind == "wasserstein" else jnp.sqrt(self.ratio * jnp.sqrt(self.bending))
@@ -69,12 +74,13 @@ class SampledCosts(eqx.Module):
 
 
 class Speeds(NamedTuple):
-    """At one place of a path: E|∂_λ s|², E|v|², E|dε/dλ|² and κ', scalars."""
+    """At one place of a path: E|∂_λ s|², E|v|², E|dε/dλ|², κ' and σ, scalars."""
 
     score: Array
     velocity: Array
     bending: Array
     ratio: Array
+    sigma: Array
 
 
 @full_precision
@@ -168,4 +174,4 @@ def _speeds(score: Any, path: Any, samples: Array, lam: Array) -> Speeds:
 
     # In batches: the derivatives of a network need much memory.
     means = jnp.mean(jax.lax.map(squares, samples, batch_size=BATCH), axis=0)
-    return Speeds(means[0], means[1], means[2], ratio)
+    return Speeds(means[0], means[1], means[2], ratio, sigma)
