@@ -35,6 +35,9 @@ from .solve.spectrum_result import Spectrum
 from .solve.correspondence import correspondence, Correspondence
 from .solve.solution import Solution
 
+# Schrödinger bridges. The function has the name of its package: it must be imported here, not at first use.
+from .bridge import bridge, Bridge
+
 # Compilation, and failures
 from .core.compilation_cache import compilation_cache
 from .core.result import AccuracyWarning, NumericalFailure
@@ -101,6 +104,7 @@ register("io", lambda: import_module(f"{__name__}.io"))
 __all__ = [
     "Absorbing",
     "AccuracyWarning",
+    "Bridge",
     "Certificate",
     "Chebyshev",
     "Correspondence",
@@ -149,6 +153,7 @@ __all__ = [
     "Transport",
     "Uniformization",
     "along",
+    "bridge",
     "committor",
     "compilation_cache",
     "correspondence",

@@ -4,6 +4,7 @@ Field           values, error
 Solution        times, values, error, error_<part>, potential, observable_<name>
 Spectrum        values, vectors, residuals, errors, multiplicities, potential
 Correspondence  times, density, wave, root = sqrt(pi), difference, error, error_<part>, spectra, level_errors, potential
+Bridge          times, values, forward, backward, log_forward, log_backward, drift, error, error_<part>, potential
 Transport       times, lambdas, values, kl, tv, infidelity, gap, bound, kl_bound, work, free_energy, entropy, error,
                 potential
 """
@@ -58,6 +59,14 @@ DIMENSIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "spectra": ("side", "mode"),
         "level_errors": ("mode",),
     },
+    "Bridge": {
+        "times": ("time",),
+        "values": ("time", "*"),
+        "forward": ("time", "*"),
+        "backward": ("time", "*"),
+        "drift": ("time", "*", "component"),
+        "error": ("time",),
+    },
     "Transport": {"values": ("time", "*"), **dict.fromkeys(TRANSPORT_SERIES, ("time",))},
 }
 
@@ -66,7 +75,7 @@ DIMENSIONS: dict[str, dict[str, tuple[str, ...]]] = {
 class Record:
     """A result as numpy arrays; `fp.load` returns it.
 
-    **Arguments**: `kind` "Field", "Solution", "Spectrum", "Correspondence" or "Transport"; `grid` its grid; `arrays` by
+    **Arguments**: `kind` "Field", "Solution", "Spectrum", "Correspondence", "Bridge" or "Transport"; `grid` its grid; `arrays` by
     name, as listed above in this file; `header` everything else, in types that JSON knows: versions, scheme, method,
     statistics, result, and the equation as text. `record["density"]` is an array; `.times`, `.values` and
     `.observables` are the most common ones.

@@ -1,0 +1,197 @@
+"""The kernel exp(-tH) along one axis, as logarithms of its entries.
+
+    (exp(-tH) f)(x) = sum_j K(x, x_j) w_j f(x_j)
+
+    HeatKernel   H = -D d^2/dx^2: K is a normal density of variance 2 D t, closed by images at the ends of the axis
+    WellKernel   H with a potential term: K = Q exp(-tE) Q^T with the levels E and modes Q of H in a basis
+
+A heat kernel is known by its logarithm, so that nothing underflows. Entries of Q exp(-tE) Q^T have an absolute error of
+some roundings. Tails below it are found by
+
+    exp(-tH) = exp(-hH)^(2^k),      t = 2^k h,
+
+where exp(-hH) is cut off below its error and then squared: sums of positive numbers keep their relative accuracy, and
+2^k short ways of probability 1e-10 make a long one of 1e-40.
+
+Where a kernel is narrower than a cell its sum over nodes is wrong. A heat kernel is then integrated by Gauss-Hermite
+quadrature over polynomials of log f; a kernel in a basis is used as it is, with the error of rounding.
+"""
+
+import abc
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..core.loop import run_loop
+from ..core.machine import EXACTLY
+from ..grid import Axis
+from .constants import CONSTANTS
+from .logarithm import EMPTY, is_empty, log_of
+from .stencil import interpolation
+
+
+class Entries(eqx.Module):
+    """A kernel of one length: its `matrix` K_ij w_j `(n, n)`, their logarithms, and whether cells resolve it.
+
+    - `spread` the variance 2 D t
+    - `noise` the error of an entry of the matrix
+    """
+
+    matrix: Array
+    logs: Array
+    resolved: Array
+    spread: Array
+    noise: Array
+
+
+class AxisKernel(eqx.Module):
+    """The kernels of all lengths along one axis; abstract."""
+
+    axis: eqx.AbstractVar[Axis]
+
+    @abc.abstractmethod
+    def at(self, length: Array) -> Entries:
+        """The kernel of a length of time."""
+
+    @abc.abstractmethod
+    def apply(self, entries: Entries, logs: Array) -> Array:
+        """log exp(-tH) f from log f `(..., n)`, along the last axis."""
+
+
+class HeatKernel(AxisKernel):
+    """The kernel of a free Brownian motion, or of one between walls or on a ring."""
+
+    diffusion: Array
+    axis: Axis = eqx.field(static=True)
+
+    def at(self, length: Array) -> Entries:
+        """The normal density of variance 2 D t and its images."""
+        axis = self.axis
+        cell = float(np.max(axis.weights))
+        spread = 2 * self.diffusion * length
+        # A kernel of no length is the identity, as is one far narrower than a cell.
+        narrowest = cell**2 * float(jnp.finfo(spread.dtype).eps)
+        logs = _log_heat(axis, jnp.maximum(spread, narrowest))
+        resolved = spread >= CONSTANTS.least_spread * cell**2
+        # A narrow kernel is divided by its sum over the nodes, so that mass is kept where it must be used.
+        total = jax.scipy.special.logsumexp(logs, axis=1, keepdims=True)
+        if axis.uniform:
+            total = _log_lattice_sum(cell, jnp.maximum(spread, narrowest))
+        logs = logs - jnp.where(resolved, 0, total)
+        return Entries(jnp.exp(logs), logs, resolved, spread, jnp.zeros_like(spread))
+
+    def apply(self, entries: Entries, logs: Array) -> Array:
+        """The sum over nodes, or for a narrow kernel the quadrature of a local polynomial."""
+        # Of a field that is zero somewhere there is no polynomial.
+        over_nodes = entries.resolved | jnp.any(is_empty(logs))
+        return jax.lax.cond(over_nodes, lambda: _sum_over_nodes(entries, logs), lambda: self._quadrature(entries, logs))
+
+    def _quadrature(self, entries: Entries, logs: Array) -> Array:
+        """log of the mean of f(x + sqrt(2 D t) Z) over a normal Z."""
+        abscissae, weights = np.polynomial.hermite.hermgauss(CONSTANTS.hermite_nodes)
+        nodes = jnp.asarray(self.axis.nodes, logs.dtype)
+        steps = jnp.sqrt(2 * entries.spread) * jnp.asarray(abscissae, logs.dtype)
+        targets = _inside(self.axis, (nodes[:, None] + steps).ravel())
+        matrix = interpolation(self.axis, targets, CONSTANTS.stencil)
+        values = jnp.matmul(logs, matrix.T, precision=EXACTLY)
+        values = values.reshape(*logs.shape, len(weights))
+        return jax.scipy.special.logsumexp(values + jnp.asarray(np.log(weights / math.sqrt(math.pi)), logs.dtype), axis=-1)
+
+
+class WellKernel(AxisKernel):
+    """The kernel of H along one axis, from its `levels` `(n,)` and its `modes` `(n, n)`, orthonormal in sqrt(w) u."""
+
+    diffusion: Array
+    levels: Array
+    modes: Array
+    axis: Axis = eqx.field(static=True)
+
+    def at(self, length: Array) -> Entries:
+        """Q exp(-tE) Q^T, by squarings of shorter kernels where these are resolved."""
+        cell = float(np.max(self.axis.weights))
+        shortest = CONSTANTS.basis_decay / (self.diffusion * (math.pi / cell) ** 2)
+        resolved = length >= shortest
+        ratio = jnp.maximum(jax.lax.stop_gradient(length / shortest), 1)
+        squarings = jnp.floor(jnp.log2(ratio)).astype(int)
+        short = length * (0.5**squarings).astype(length.dtype)
+        kernel = jnp.matmul(self.modes * jnp.exp(-short * self.levels), self.modes.T, precision=EXACTLY)
+        largest = jnp.max(jnp.abs(kernel))
+        kept = jnp.where(kernel > CONSTANTS.kept_entries * largest, kernel, 0)
+        kernel = jnp.where(resolved, kept, kernel)
+        kernel = run_loop(squarings, lambda k, _, now: jnp.matmul(now, now, precision=EXACTLY), (), kernel)
+        # From the basis sqrt(w) u to values at the nodes.
+        sqrt_weights = jnp.sqrt(jnp.asarray(self.axis.weights, kernel.dtype))
+        matrix = kernel * (sqrt_weights / sqrt_weights[:, None])
+        noise = CONSTANTS.noise_roundings * jnp.finfo(kernel.dtype).eps * largest
+        return Entries(
+            matrix=matrix,
+            logs=log_of(matrix),
+            resolved=resolved,
+            spread=2 * self.diffusion * length,
+            noise=jnp.where(resolved, 0, noise),
+        )
+
+    def apply(self, entries: Entries, logs: Array) -> Array:
+        """The product with the matrix; what is below the error of its entries is unknown, and empty."""
+        top, image, total = _scaled_product(entries, logs)
+        known = image > entries.noise * total
+        return top + log_of(jnp.where(known, image, 0))
+
+
+def _sum_over_nodes(entries: Entries, logs: Array) -> Array:
+    """The product with a matrix of positive entries, by logarithms where numbers underflow."""
+    top, image, _ = _scaled_product(entries, logs)
+    # A sum that is close to the smallest number has lost digits, or all of its terms.
+    lost = (image < jnp.finfo(logs.dtype).tiny / jnp.finfo(logs.dtype).eps) & ~is_empty(top)
+
+    def by_logarithms() -> Array:
+        rows = jax.lax.map(lambda row: jax.scipy.special.logsumexp(logs + row, axis=-1), entries.logs)
+        return jnp.moveaxis(rows, 0, -1)
+
+    return jax.lax.cond(jnp.any(lost), by_logarithms, lambda: top + log_of(image))
+
+
+def _scaled_product(entries: Entries, logs: Array) -> tuple[Array, Array, Array]:
+    """The largest logarithm of each line, the product with the line divided by its exponential, and that line's sum."""
+    top = jnp.max(logs, axis=-1, keepdims=True)
+    line = jnp.exp(logs - top)
+    image = jnp.matmul(line, entries.matrix.T, precision=EXACTLY)
+    return top, image, jnp.sum(line, axis=-1, keepdims=True)
+
+
+def _log_heat(axis: Axis, spread: Array) -> Array:
+    """log(K_ij w_j) `(n, n)` of a normal density of variance `spread` and its images."""
+    nodes = jnp.asarray(axis.nodes, spread.dtype)
+    log_weights = jnp.asarray(np.log(axis.weights), spread.dtype)
+    distances = [nodes[:, None] - nodes]
+    if not axis.unbounded:
+        period = axis.length if axis.boundary == "periodic" else 2 * axis.length
+        spread = jnp.minimum(spread, CONSTANTS.widest_spread * period**2)
+        if axis.boundary != "periodic":
+            # Walls reflect: each node has an image behind the lower one.
+            distances.append(nodes[:, None] + nodes - 2 * axis.lower)
+        turns = period * np.arange(-CONSTANTS.images, CONSTANTS.images + 1)
+        distances = [distance + turn for distance in distances for turn in turns]
+    terms = jnp.stack([-(distance**2) / (2 * spread) for distance in distances])
+    return jax.scipy.special.logsumexp(terms, axis=0) - jnp.log(2 * math.pi * spread) / 2 + log_weights
+
+
+def _log_lattice_sum(cell: float, spread: Array) -> Array:
+    """log of the sum of a normal density of variance `spread` over all nodes of a lattice, times the cell."""
+    places = cell * np.arange(-CONSTANTS.images, CONSTANTS.images + 1)
+    terms = -(jnp.asarray(places, spread.dtype) ** 2) / (2 * spread)
+    return jax.scipy.special.logsumexp(terms) - jnp.log(2 * math.pi * spread) / 2 + math.log(cell)
+
+
+def _inside(axis: Axis, x: Array) -> Array:
+    """Positions within the box: wrapped on a ring, reflected at walls, and kept at the ends of a line."""
+    if axis.boundary == "periodic":
+        return axis.lower + (x - axis.lower) % axis.length
+    if axis.unbounded:
+        return jnp.clip(x, axis.lower, axis.upper)
+    folded = (x - axis.lower) % (2 * axis.length)
+    return axis.lower + jnp.minimum(folded, 2 * axis.length - folded)

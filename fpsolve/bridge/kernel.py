@@ -1,0 +1,168 @@
+"""The two evolutions of a bridge between two times, on fields given by their logarithms.
+
+    forward    f^(t_1) = U(t_1, t_0) f^(t_0)        d_t f^ = -(H_t + a_t / 2) f^
+    backward   f(t_0) = U(t_1, t_0)^T f(t_1)        d_t f = (H_t + a_t / 2) f,      a_t = -(d_t U) / D
+
+The same operator acts in both, as sqrt(pi_t) = exp(-U / 2D) is taken without its norm: then f / sqrt(pi_t) solves the
+backward equation of the process to the last factor. Without a dependence on time a_t is zero and U is symmetric.
+
+    ProductKernel   exp(-tH) is a product over the axes, each by the logarithms of its entries
+    WaveKernel      exp(-tH) of coupled axes by Chebyshev's expansion
+    MovingKernel    a potential that depends on time, by `fp.evolve`
+
+The first keeps the relative accuracy of tails. The other two have the error of rounding, or of their tolerance,
+relative to the largest value of a field: what is below is unknown, and empty.
+
+Reference: Léonard, Discrete Contin. Dyn. Syst. 34 (2014) 1533, section 2; theorem T13 of this library for a_t.
+"""
+
+import abc
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..core.apply_along_axis import apply_along_axis
+from ..core.arrays import as_array
+from ..core.types import Point
+from ..equation import Equation, Schrodinger
+from ..grid import Grid
+from ..operator import Operator, Scheme
+from ..potential import Potential
+from ..propagate import Chebyshev, Picture
+from ..solve.evolve import evolve
+from .axis_kernel import AxisKernel, Entries
+from .constants import CONSTANTS
+from .logarithm import is_empty, log_of
+
+
+class Kernel(eqx.Module):
+    """The evolutions of one reference process; abstract. Fields are logarithms `(*shape)`."""
+
+    traceable: ClassVar[bool]  # whether it can be used inside a compiled program
+
+    @abc.abstractmethod
+    def between(self, first: Any, last: Any) -> Any:
+        """What the two evolutions between two times share."""
+
+    @abc.abstractmethod
+    def forward(self, interval: Any, logs: Array) -> Array:
+        """From the first time to the last."""
+
+    @abc.abstractmethod
+    def backward(self, interval: Any, logs: Array) -> Array:
+        """From the last time to the first."""
+
+
+class ProductKernel(Kernel):
+    """One kernel for each axis."""
+
+    traceable: ClassVar[bool] = True
+    axes: tuple[AxisKernel, ...]
+
+    def between(self, first: Any, last: Any) -> tuple[Entries, ...]:
+        """The entries of each axis."""
+        return tuple(kernel.at(last - first) for kernel in self.axes)
+
+    def forward(self, interval: tuple[Entries, ...], logs: Array) -> Array:
+        """One axis after the other."""
+        for i, (kernel, entries) in enumerate(zip(self.axes, interval, strict=True)):
+            logs = apply_along_axis(i, lambda u, kernel=kernel, entries=entries: kernel.apply(entries, u), logs)
+        return logs
+
+    def backward(self, interval: tuple[Entries, ...], logs: Array) -> Array:
+        """The same: H is symmetric."""
+        return self.forward(interval, logs)
+
+
+class WaveKernel(Kernel):
+    """exp(-tH) by Chebyshev's expansion, with the relative error `tol`."""
+
+    traceable: ClassVar[bool] = True
+    operator: Operator
+    tol: Array
+
+    def between(self, first: Any, last: Any) -> Array:
+        """The length of time."""
+        return jnp.asarray(last - first)
+
+    def forward(self, interval: Array, logs: Array) -> Array:
+        """The positive part above rounding."""
+        top = jnp.max(logs)
+        method = Chebyshev(())
+        prepared = method.prepare(self.operator, Picture.GIBBS_WAVE)
+        wave = jnp.exp(logs - top)
+        found = method.apply(prepared, wave, interval[None], self.tol, 0.0).field[0]
+        noise = CONSTANTS.noise_roundings * jnp.finfo(found.dtype).eps * jnp.max(jnp.abs(wave))
+        return top + log_of(jnp.where(found > noise, found, 0))
+
+    def backward(self, interval: Array, logs: Array) -> Array:
+        """The same: H is symmetric."""
+        return self.forward(interval, logs)
+
+
+class ShiftedPotential(Potential):
+    """V(x, origin + sign s) as a function of x and s."""
+
+    equation: Any
+    origin: Array
+    sign: Array
+
+    @property
+    def time_dependent(self) -> bool:
+        """It is."""
+        return True
+
+    def __call__(self, x: Point, t: Any = None) -> Array:
+        """The value, a scalar."""
+        return self.equation.energy(x, self.origin + self.sign * jnp.asarray(0.0 if t is None else t))
+
+
+class MovingKernel(Kernel):
+    """The waves of a time-dependent potential by `fp.evolve`: `equation` is their Schrödinger equation.
+
+    The backward evolution is the same equation with its time reversed.
+    """
+
+    traceable: ClassVar[bool] = False
+    equation: Schrodinger
+    grid: Grid = eqx.field(static=True)
+    scheme: Scheme = eqx.field(static=True)
+    tol: float = eqx.field(static=True)
+
+    def between(self, first: Any, last: Any) -> tuple[float, float]:
+        """The two times."""
+        return float(first), float(last)
+
+    def forward(self, interval: tuple[float, float], logs: Array) -> Array:
+        """With the potential from the first time on."""
+        first, last = interval
+        return self._run(first, 1.0, last - first, logs)
+
+    def backward(self, interval: tuple[float, float], logs: Array) -> Array:
+        """With the potential from the last time back."""
+        first, last = interval
+        return self._run(last, -1.0, last - first, logs)
+
+    def _run(self, origin: float, sign: float, length: float, logs: Array) -> Array:
+        if length == 0:
+            return logs
+        host = np.asarray(logs)
+        top = np.max(host)
+        wave = np.where(host > top - np.log(np.finfo(host.dtype).max), np.exp(host - top), 0)
+        shifted = ShiftedPotential(self.equation, as_array(origin), as_array(sign))
+        moved: Equation = Schrodinger(shifted, self.equation.diffusion)
+        run = evolve(
+            moved, as_array(wave, host.dtype), [length], grid=self.grid, scheme=self.scheme, tol=self.tol, check=False
+        )
+        found = np.asarray(run.values[0])
+        noise = CONSTANTS.noise_roundings * np.finfo(host.dtype).eps + self.tol
+        known = np.where(found > noise * np.max(np.abs(found)), found, 0)
+        return top + log_of(as_array(known, host.dtype))
+
+
+def unknown_mass(logs: Array, mass: Array) -> Array:
+    """The mass `(*shape)` at places where a field is empty."""
+    return jnp.where(is_empty(logs), mass, 0)

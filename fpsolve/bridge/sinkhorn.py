@@ -1,0 +1,176 @@
+"""Fortet's iteration, known as Sinkhorn's, in logarithms.
+
+    f^_0 f_0 = rho_0,      f_0 = U^T f_T
+    f_T f^_T = rho_T,      f^_T = U f^_0
+
+One sweep solves the first for f^_0 and then the second for f_T. In the logarithm of f_T it is a contraction, whose rate
+near the solution is the square of the maximal correlation of the two ends,
+
+    kappa = max_u < u, E_0 E_T u > / < u, u >,      E_T u = E[u(X_T) | X_0],   E_0 v = E[v(X_0) | X_T],
+
+over functions u of mean zero under rho_T. For normal marginals it is (c / (s_0 s_T))^2 (theorem T28).
+
+References: Fortet, J. Math. Pures Appl. 19 (1940) 83; Peyré and Cuturi, Computational Optimal Transport (2019),
+sections 4.2 and 4.4.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..core.program import shape_program
+from ..grid import Grid
+from .constants import CONSTANTS
+from .kernel import Kernel
+from .logarithm import EMPTY, exp_of, is_empty, log_of, quotient
+
+
+class Marginals(NamedTuple):
+    """The logarithms of the two densities `(*shape)`."""
+
+    start: Array
+    end: Array
+
+
+class State(NamedTuple):
+    """The two potentials, log f^_0 and log f_T, and how far the last sweep changed them.
+
+    - `residual` int |f^_0 f_0 - rho_0|, with f_T on which the other marginal is exact
+    - `previous` that of the sweep before; `sweeps` their number
+    """
+
+    start: Array
+    end: Array
+    residual: Array
+    previous: Array
+    sweeps: Array
+
+    @property
+    def rate(self) -> Array:
+        """The factor by which the last sweep reduced the residual."""
+        rate = self.residual / jnp.maximum(self.previous, jnp.finfo(self.residual.dtype).tiny)
+        return jnp.where(self.sweeps > 2, jnp.minimum(rate, CONSTANTS.slowest_rate), CONSTANTS.slowest_rate)
+
+    @property
+    def remaining(self) -> Array:
+        """What is left of the iteration: r q + r q^2 + ... is r q / (1 - q), and r itself in the marginal."""
+        return self.residual / (1 - self.rate)
+
+
+def first_state(marginals: Marginals) -> State:
+    """f_T = 1 where the end has mass."""
+    end = jnp.where(is_empty(marginals.end), EMPTY, 0).astype(marginals.end.dtype)
+    infinity = jnp.asarray(jnp.inf, end.dtype)
+    return State(jnp.full_like(end, EMPTY), end, infinity, infinity, jnp.zeros((), int))
+
+
+def sweep(kernel: Kernel, interval: Any, marginals: Marginals, weights: Array, state: State) -> State:
+    """One sweep."""
+    at_start = kernel.backward(interval, state.end)
+    error = jnp.sum(weights * jnp.abs(exp_of(state.start + at_start) - exp_of(marginals.start)))
+    start = quotient(marginals.start, at_start)
+    end = quotient(marginals.end, kernel.forward(interval, start))
+    # Before the first sweep there is no f^_0.
+    residual = jnp.where(state.sweeps > 0, error, jnp.inf)
+    return State(start, end, residual, state.residual, state.sweeps + 1)
+
+
+def iterate(kernel: Kernel, first: Any, last: Any, marginals: Marginals, grid: Grid, tol: Array) -> State:
+    """Sweeps until what is left is below `tol`, by one program where the kernel allows it."""
+    if kernel.traceable:
+        return _iterate(kernel, first, last, marginals, grid, tol)
+    interval = kernel.between(first, last)
+    weights = grid.weights.astype(marginals.start.dtype)
+    state = first_state(marginals)
+    while bool(_unfinished(state, tol)):
+        state = sweep(kernel, interval, marginals, weights, state)
+    return state
+
+
+def _unfinished(state: State, tol: Array) -> Array:
+    # NaN ends the iteration: it is no reason to go on.
+    return (state.remaining > tol) & (state.sweeps < CONSTANTS.max_sweeps)
+
+
+@shape_program
+def _iterate(kernel: Kernel, first: Array, last: Array, marginals: Marginals, grid: Grid, tol: Array) -> State:
+    interval = kernel.between(first, last)
+    weights = grid.weights.astype(marginals.start.dtype)
+    return jax.lax.while_loop(
+        lambda state: _unfinished(state, tol),
+        lambda state: sweep(kernel, interval, marginals, weights, state),
+        first_state(marginals),
+    )
+
+
+def contraction(kernel: Kernel, first: Any, last: Any, state: State, grid: Grid) -> Array:
+    """The rate of a sweep near the solution: Rayleigh quotients of E_0 E_T, by power iteration."""
+    if kernel.traceable:
+        return _contraction(kernel, first, last, state, grid)
+    interval = kernel.between(first, last)
+    power = _first_power(kernel, interval, state, grid)
+    while bool(_power_unfinished(power)):
+        power = _power_sweep(kernel, interval, state, grid, power)
+    return power.rate
+
+
+class _Power(NamedTuple):
+    """A function u `(*shape)` of the end, its Rayleigh quotient, the one before, and the number of sweeps."""
+
+    function: Array
+    rate: Array
+    previous: Array
+    sweeps: Array
+    at_start: Array
+    at_end: Array
+
+
+@shape_program
+def _contraction(kernel: Kernel, first: Array, last: Array, state: State, grid: Grid) -> Array:
+    interval = kernel.between(first, last)
+    return jax.lax.while_loop(
+        _power_unfinished,
+        lambda power: _power_sweep(kernel, interval, state, grid, power),
+        _first_power(kernel, interval, state, grid),
+    ).rate
+
+
+def _first_power(kernel: Kernel, interval: Any, state: State, grid: Grid) -> _Power:
+    dtype = state.end.dtype
+    at_start = kernel.backward(interval, state.end)
+    at_end = kernel.forward(interval, state.start)
+    # A function with a part along every mode: no symmetry of the marginals may hide the slowest.
+    function = jnp.zeros(grid.shape, dtype)
+    for i, axis in enumerate(grid.axes):
+        phase = (jnp.arange(axis.n, dtype=dtype) + 0.5) / axis.n
+        along = (2 + i) * phase + jnp.sin(5 * phase + i) + phase**2
+        function = function + grid.along_axis(i, along, dtype)
+    infinity = jnp.asarray(jnp.inf, dtype)
+    return _Power(function, infinity, -infinity, jnp.zeros((), int), at_start, at_end)
+
+
+def _power_unfinished(power: _Power) -> Array:
+    change = jnp.abs(power.rate - power.previous)
+    return (power.sweeps < 3) | (change > CONSTANTS.power_tol * power.rate) & (power.sweeps < CONSTANTS.power_sweeps)
+
+
+def _power_sweep(kernel: Kernel, interval: Any, state: State, grid: Grid, power: _Power) -> _Power:
+    mass = grid.weights.astype(state.end.dtype) * exp_of(state.end + power.at_end)
+    function = power.function - jnp.sum(mass * power.function) / jnp.sum(mass)
+    function = function / jnp.sqrt(jnp.sum(mass * function**2) / jnp.sum(mass))
+    given_start = _conditional(lambda logs: kernel.backward(interval, logs), state.end, power.at_start, function)
+    image = _conditional(lambda logs: kernel.forward(interval, logs), state.start, power.at_end, given_start)
+    rate = jnp.sum(mass * function * image) / jnp.sum(mass * function**2)
+    return power._replace(function=image, rate=rate, previous=power.rate, sweeps=power.sweeps + 1)
+
+
+def _conditional(evolution: Any, potential: Array, image: Array, function: Array) -> Array:
+    """E[u | the other end]: the evolution of f u, divided by that of f; zero where f is empty."""
+    # Logarithms take positive functions: a constant is added before and subtracted after.
+    function = jnp.where(is_empty(potential), 0, function)
+    lowest = jnp.min(function)
+    shift = jnp.max(function) - 2 * lowest
+    mean = evolution(potential + log_of(function + shift))
+    return jnp.where(is_empty(image), 0, exp_of(mean - image) - shift)
