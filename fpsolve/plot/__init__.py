@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .animate import animate as animate
+from .bridge import plot_bridge as plot_bridge
 from .correspondence import plot_correspondence as plot_correspondence
 from .field import plot_field as plot_field
 from .score import plot_diagnosis as plot_diagnosis
@@ -18,6 +19,7 @@ _PLOTS: dict[str, Callable[[Any], Any]] = {
     "Spectrum": plot_spectrum,
     "Correspondence": plot_correspondence,
     "Transport": plot_transport,
+    "Bridge": plot_bridge,
     "Reconstruction": plot_reconstruction,
     "Diagnosis": plot_diagnosis,
 }

@@ -75,10 +75,10 @@ DIMENSIONS: dict[str, dict[str, tuple[str, ...]]] = {
 class Record:
     """A result as numpy arrays; `fp.load` returns it.
 
-    **Arguments**: `kind` "Field", "Solution", "Spectrum", "Correspondence", "Bridge" or "Transport"; `grid` its grid; `arrays` by
-    name, as listed above in this file; `header` everything else, in types that JSON knows: versions, scheme, method,
-    statistics, result, and the equation as text. `record["density"]` is an array; `.times`, `.values` and
-    `.observables` are the most common ones.
+    **Arguments**: `kind` "Field", "Solution", "Spectrum", "Correspondence", "Bridge" or "Transport"; `grid` its grid;
+    `arrays` by name, as listed above in this file; `header` everything else, in types that JSON knows: versions,
+    scheme, method, statistics, result, and the equation as text. `record["density"]` is an array; `.times`, `.values`
+    and `.observables` are the most common ones.
 
     ```python
     import fpsolve as fp
