@@ -74,13 +74,13 @@ class HeatKernel(AxisKernel):
         cell = float(np.max(axis.weights))
         spread = 2 * self.diffusion * length
         # A kernel of no length is the identity, as is one far narrower than a cell.
-        narrowest = cell**2 * float(jnp.finfo(spread.dtype).eps)
-        logs = _log_heat(axis, jnp.maximum(spread, narrowest))
+        spread = jnp.maximum(spread, cell**2 * float(jnp.finfo(spread.dtype).eps))
+        logs = _log_heat(axis, spread)
         resolved = spread >= CONSTANTS.least_spread * cell**2
         # A narrow kernel is divided by its sum over the nodes, so that mass is kept where it must be used.
         total = jax.scipy.special.logsumexp(logs, axis=1, keepdims=True)
         if axis.uniform:
-            total = _log_lattice_sum(cell, jnp.maximum(spread, narrowest))
+            total = _log_lattice_sum(cell, spread)
         logs = logs - jnp.where(resolved, 0, total)
         return Entries(jnp.exp(logs), logs, resolved, spread, jnp.zeros_like(spread))
 

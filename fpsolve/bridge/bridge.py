@@ -13,11 +13,12 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from ..core.arrays import as_array
-from ..core.checks import is_concrete, raise_value_error
-from ..core.program import full_precision
-from ..core.result import REMEDIES, AccuracyWarning, raise_failure
+from ..core.checks import is_concrete
+from ..core.program import full_precision, quick_program
+from ..core.result import REMEDIES, AccuracyWarning, first_failure, raise_failure
 from ..core.result import code as code_of
 from ..core.types import Real
 from ..equation import FokkerPlanck
@@ -70,7 +71,8 @@ def bridge(
     known to rounding or to the tolerance of a run, relative to their largest value; `known` says where.
     **Cost**: two products with exp(-TH) a sweep, and about log(tol) / log(contraction) sweeps. A kernel of one
     axis takes n multiplications a point. Three times that with `check`.
-    **Limits** (*convenience*): functions and arrays must be concrete: under `jit`, `vmap` and `grad` it is refused.
+    `jit`, `vmap` and `grad` reach the equation and the densities (a static potential); derivatives are those of the
+    fixed point. Under them masses are not compared, and nothing is looked at twice.
 
     **Reference**: Léonard, Discrete Contin. Dyn. Syst. 34 (2014) 1533, theorem 2.9; Chen, Georgiou and Pavon, SIAM Rev.
     63 (2021) 249, section 4.
@@ -84,9 +86,6 @@ def bridge(
     ```
     """
     # 1. Validate: check the arguments, and read the functions as they are now.
-    if not is_concrete(equation, start, end, total, times, through):
-        cure = "Call fp.bridge outside of jit, vmap and grad."
-        raise_value_error("equation, start, end", "traced", "a bridge is solved for concrete values", cure)
     request = validate(equation, start, end, total, grid, times, tol, through)
     # 2. Potentials by Sinkhorn's iteration, then all fields.
     answer = solve_on(request)
@@ -99,37 +98,44 @@ def bridge(
 def _result(answer: Answer, found: Errors, has_tol: bool, throw: bool) -> Bridge:
     """The result. **Raises** `NumericalFailure` if it failed and the caller wants to `throw`."""
     request = answer.request
-    name, detail = _fault(answer, found, has_tol)
-    code = as_array(code_of(name), int)
-    if name == "grid_too_coarse":
-        # The frames of this function, of `bridge` and of its wrapper lie between here and the user's call.
-        warnings.warn(f"{detail} {REMEDIES[name]}", AccuracyWarning, stacklevel=4)
-    elif throw:
-        raise_failure(code, detail, has_throw=True)
     dtype = request.dtype
-    mass = float(request.grid.integrate_on_host(np.asarray(request.marginals[0].density, float)))
-    masses = request.grid.integrate_on_host(np.asarray(answer.values, float))
-    last = max(answer.states, key=lambda state: float(state.residual))
+    values = answer.values
+    code = _code(answer, values)
+    # Under a transformation of JAX the code cannot be examined: the caller finds it in the result.
+    if is_concrete(code):
+        detail = f"{int(answer.sweeps)} sweeps, what is left {float(answer.remaining):.1e}, "
+        detail += f"mass of marginals at unknown tails {float(answer.unknown):.1e}, tol {request.tol:.1e}."
+        if throw:
+            raise_failure(code, detail, has_throw=True)
+        # Without a requested tolerance the user is told of an error that leaves hardly a digit.
+        limit = request.tol if has_tol else max(request.tol, CONSTANTS.unresolved_error)
+        # An error that is not known is NaN, and exceeds nothing.
+        worst = float(np.max(np.asarray(found.whole)))
+        if int(code) == 0 and worst > limit:
+            code = as_array(code_of("grid_too_coarse"), int)
+            # The frames of this function, of `bridge` and of its wrapper lie between here and the user's call.
+            message = f"estimated error {worst:.1e}, tol {limit:.1e}. {REMEDIES['grid_too_coarse']}"
+            warnings.warn(message, AccuracyWarning, stacklevel=4)
     numbers = {
-        "mass_drift": np.max(np.abs(masses - mass)),
+        "mass_drift": _mass_drift(request.grid, values, answer.mass),
         "unknown_mass": answer.unknown,
-        "observed_rate": float(last.rate),
+        "observed_rate": answer.states[-1].rate,
         "cost_error": found.cost,
         "contraction_error": found.contraction,
     }
     parts = {"space": found.space, "box": found.box, "iteration": found.iteration}
     return Bridge(
         times=as_array(request.times, dtype),
-        values=as_array(answer.values, dtype),
+        values=values,
         log_forward=answer.fields.forward,
         log_backward=answer.fields.backward,
         drift=drift(request, answer.fields),
-        cost=as_array(answer.cost, dtype),
-        iterations=max(int(state.sweeps) for state in answer.states),
-        residual=as_array(float(last.residual) / mass, dtype),
-        contraction=as_array(max(answer.rates), dtype),
+        cost=answer.cost,
+        iterations=answer.sweeps,
+        residual=answer.residual,
+        contraction=answer.contraction,
         error=as_array(found.whole, dtype),
-        errors={part: as_array(values, dtype) for part, values in parts.items()},
+        errors={part: as_array(numbers, dtype) for part, numbers in parts.items()},
         numbers={number: as_array(value) for number, value in numbers.items()},
         code=code,
         equation=request.equation,
@@ -138,20 +144,20 @@ def _result(answer: Answer, found: Errors, has_tol: bool, throw: bool) -> Bridge
     )
 
 
-def _fault(answer: Answer, found: Errors, has_tol: bool) -> tuple[str, str]:
-    """The name of the result code, and the numbers that led to it."""
-    tol = answer.request.tol
-    if not np.all(np.isfinite(answer.values)) or not np.isfinite(answer.remaining):
-        return "not_finite", ""
-    sweeps = max(int(state.sweeps) for state in answer.states)
-    if answer.remaining > tol:
-        rate = max(answer.rates)
-        return "marginals_not_met", f"after {sweeps} sweeps of rate {rate:.6f} the error may be {answer.remaining:.1e}."
-    if answer.unknown > tol:
-        return "tails_unknown", f"a part {answer.unknown:.1e} of a marginal is there."
-    worst = float(np.nan_to_num(jnp.max(jnp.asarray(found.whole)), nan=0.0))
-    # Without a requested tolerance the user is told of an error that leaves hardly a digit.
-    limit = tol if has_tol else max(tol, CONSTANTS.unresolved_error)
-    if worst > limit:
-        return "grid_too_coarse", f"estimated error {worst:.1e}, tol {limit:.1e}."
-    return "successful", ""
+def _code(answer: Answer, values: Array) -> Array:
+    """The code of the run; the first failure counts."""
+    tol = as_array(answer.request.tol, answer.request.dtype)
+    return _first_failure(values, answer.remaining, answer.unknown, tol)
+
+
+@quick_program
+def _first_failure(values: Array, remaining: Array, unknown: Array, tol: Array) -> Array:
+    finite = jnp.all(jnp.isfinite(values)) & ~jnp.isnan(remaining)
+    return first_failure(
+        ("not_finite", ~finite), ("marginals_not_met", remaining > tol), ("tails_unknown", unknown > tol)
+    )
+
+
+@quick_program
+def _mass_drift(grid: Grid, values: Array, mass: Array) -> Array:
+    return jnp.max(jnp.abs(grid.integrate(values) - mass))

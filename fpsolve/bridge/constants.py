@@ -34,6 +34,7 @@ class BridgeConstants:
     max_sweeps: int = 20_000  # free choice, for cost
     sweep_tol_fraction: float = 0.01  # free choice: part of tol that the marginals of the last sweep may err by
     slowest_rate: float = 0.9999  # free choice: largest rate by which what is left of the iteration is extrapolated
+    derivative_tol: float = 1e-12  # free choice: relative change at which the series of a derivative ends
     power_sweeps: int = 500  # free choice, for cost: largest number of sweeps that measure the contraction
     power_tol: float = 1e-8  # free choice: change of the measured contraction, of a sweep, at which it is taken
 

@@ -7,11 +7,12 @@
 Reference: Roache, Verification and Validation in Computational Science and Engineering (1998), chapter 5.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..core.arrays import as_array
+from ..core.checks import is_concrete
 from ..core.decision import Decision
 from ..grid import Grid
 from ..plan.companion import companion
@@ -26,13 +27,13 @@ class Errors(NamedTuple):
 
     space: np.ndarray
     box: np.ndarray
-    iteration: np.ndarray
+    iteration: Any
     cost: float
     contraction: float
     decision: Decision
 
     @property
-    def whole(self) -> np.ndarray:
+    def whole(self) -> Any:
         """The sum of all parts, `(T,)`."""
         return self.space + self.box + self.iteration
 
@@ -40,9 +41,12 @@ class Errors(NamedTuple):
 def look(answer: Answer, check: bool) -> Errors:
     """The error of a bridge; without `check` that of the iteration alone, and NaN for the rest."""
     count = len(answer.request.times)
-    # At a time at which a density is given, a wrong potential cancels in one of the two marginals only.
-    iteration = np.full(count, answer.remaining + answer.unknown)
     unknown = np.full(count, np.nan)
+    left = answer.remaining + answer.unknown
+    if not is_concrete(left):
+        because = "nothing is repeated under a transformation of JAX"
+        return Errors(unknown, unknown, left * np.ones(count), np.nan, np.nan, Decision("run", because))
+    iteration = np.full(count, float(left))
     if not check:
         return Errors(unknown, unknown, iteration, np.nan, np.nan, Decision("run", "check=False"))
     others: list[Answer] = []
@@ -66,8 +70,8 @@ def look(answer: Answer, check: bool) -> Errors:
         before = _difference(first, _at_nodes(others[1], first.request.grid))
         ratio = np.minimum(difference / np.maximum(before, np.finfo(float).tiny), CONSTANTS.slowest_convergence)
         factor = np.maximum(1, ratio / (1 - ratio))
-    cost = abs(answer.cost - first.cost)
-    rate = max(abs(a - b) for a, b in zip(answer.rates, first.rates, strict=True))
+    cost = abs(float(answer.cost) - float(first.cost))
+    rate = abs(float(answer.contraction) - float(first.contraction))
     axes = " x ".join(map(repr, first.request.grid.axes))
     decision = Decision("companion", f"compared with {axes}")
     return Errors(difference * factor, _outside(answer, first, reference), iteration, cost, rate, decision)
@@ -75,7 +79,7 @@ def look(answer: Answer, check: bool) -> Errors:
 
 def _at_nodes(other: Answer, grid: Grid) -> np.ndarray:
     """The densities `(T, *shape)` of an answer at the nodes of another grid."""
-    values = other.values
+    values = np.asarray(other.values)
     source = other.request.grid
     if not (grid.uniform and np.all(values > 0)):
         return transferred(source, grid, values, other.reference.scheme.spectral)
@@ -90,7 +94,7 @@ def _at_nodes(other: Answer, grid: Grid) -> np.ndarray:
 def _difference(answer: Answer, reference: np.ndarray) -> np.ndarray:
     """The relative L1 difference `(T,)` of an answer and other values at its nodes."""
     grid = answer.request.grid
-    values = answer.values
+    values = np.asarray(answer.values)
     return grid.integrate_on_host(np.abs(values - reference)) / grid.integrate_on_host(values)
 
 
@@ -98,6 +102,6 @@ def _outside(answer: Answer, other: Answer, reference: np.ndarray) -> np.ndarray
     """The mass `(T,)` that the companion has beyond the box, relative to the whole."""
     if not any(axis.unbounded for axis in answer.request.grid.axes):
         return np.zeros(len(reference))
-    mass = other.request.grid.integrate_on_host(other.values)
+    mass = other.request.grid.integrate_on_host(np.asarray(other.values))
     inside = answer.request.grid.integrate_on_host(reference)
     return np.maximum(mass - inside, 0) / mass

@@ -3,11 +3,12 @@
 import dataclasses
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array, real_dtype
-from ..core.checks import check_finite_number, check_numbers, raise_value_error
+from ..core.checks import check_finite_number, check_numbers, is_concrete, raise_value_error
 from ..core.content import read_at
 from ..core.memory import check_memory
 from ..equation import FokkerPlanck
@@ -82,7 +83,13 @@ def validate(
     if getattr(equation, "killing", None) is not None or getattr(equation, "source", None) is not None:
         raise_value_error("equation", equation, "a bridge keeps its mass", "Leave out killing and source.")
     equation.require_reversible(grid, "a bridge in the wave picture")
-    # 2. Times.
+    if equation.time_dependent and not is_concrete(equation, start, end, through):
+        cure = "Call fp.bridge outside of jit, vmap and grad, or give a static potential."
+        raise_value_error("equation", equation, "steps in a moving potential need concrete values", cure)
+    # 2. Times, which decide how many fields there are.
+    if not is_concrete(total, times, [pair[0] for pair in through if isinstance(pair, list | tuple)]):
+        cure = "Trace the equation and the densities, not the times."
+        raise_value_error("total, times", "traced", "they must be known when the program is made", cure)
     total = check_finite_number("total", total, "Give the time between the two densities.")
     if total <= 0:
         raise_value_error("total", total, "it must be positive", "Give the time between the two densities.")
@@ -132,6 +139,10 @@ def _is_array(density: Any) -> bool:
 
 def _read(name: str, density: Any, grid: Grid) -> tuple[Any, Array]:
     """A density as it is now, and on the grid; arrays are taken as they are, all others have mass 1."""
+    if _is_array(density) and not is_concrete(density):
+        field = jnp.asarray(density)
+        grid.check_density(name, field)
+        return density, field
     if _is_array(density):
         values = np.asarray(check_numbers(name, density, "it must be a density", CURE, waves=True))
         dtype = values.dtype if np.issubdtype(values.dtype, np.inexact) else float
@@ -156,6 +167,11 @@ def _sampled(name: str, density: Any, grid: Grid) -> Array:
 def _balanced(grid: Grid, marginals: tuple[Marginal, ...]) -> tuple[Marginal, ...]:
     """The marginals with the mass of the first. **Raises** `ValueError` where masses differ by more than rounding."""
     dtype = real_dtype(marginals[0].density)
+    if not is_concrete([marginal.density for marginal in marginals]):
+        # Traced masses cannot be compared.
+        mass = grid.integrate(marginals[0].density)
+        scaled = [m.density * (mass / grid.integrate(m.density)).astype(dtype) for m in marginals]
+        return tuple(dataclasses.replace(m, density=density) for m, density in zip(marginals, scaled, strict=True))
     single = np.finfo(dtype).bits == 32
     tolerance = CONSTANTS.mass_tolerance_single if single else CONSTANTS.mass_tolerance
     masses = [float(grid.integrate_on_host(np.asarray(m.density, float))) for m in marginals]

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..core.checks import is_concrete
 from ..core.decision import Decision
 from ..core.result import CODES
 from ..equation import FokkerPlanck
@@ -38,7 +39,7 @@ class Bridge(Result):
     log_backward: Array
     drift: Array
     cost: Array
-    iterations: int = eqx.field(static=True)
+    iterations: Array
     residual: Array
     contraction: Array
     error: Array
@@ -77,7 +78,8 @@ class Bridge(Result):
     @property
     def stats(self) -> dict[str, Any]:
         """Numbers and reasons."""
-        numbers: dict[str, Any] = {name: float(value) for name, value in self.numbers.items()}
+        traced = not is_concrete(self.numbers)
+        numbers: dict[str, Any] = {name: value if traced else float(value) for name, value in self.numbers.items()}
         return numbers | {name: str(decision) for name, decision in self.decisions}
 
     def details(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -86,7 +88,7 @@ class Bridge(Result):
             "result": self.result,
             "cost": float(self.cost),
             "contraction": float(self.contraction),
-            "iterations": self.iterations,
+            "iterations": int(self.iterations),
             "residual": float(self.residual),
         }
         logs = {"log_forward": self.log_forward, "log_backward": self.log_backward}
@@ -96,6 +98,6 @@ class Bridge(Result):
         worst = float(jnp.max(self.error))
         return (
             f"Bridge: {len(self.times)} times on {self.grid!r}\n"
-            f"  cost {float(self.cost):.6g}, {self.iterations} sweeps of rate {float(self.contraction):.5f}, "
+            f"  cost {float(self.cost):.6g}, {int(self.iterations)} sweeps of rate {float(self.contraction):.5f}, "
             f"error {worst:.1e}\n  {dict(self.decisions).get('method', '')}"
         )

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..core.checks import is_concrete
 from ..core.program import shape_program
 from ..grid import Grid
 from .constants import CONSTANTS
@@ -80,7 +81,10 @@ def sweep(kernel: Kernel, interval: Any, marginals: Marginals, weights: Array, s
 def iterate(kernel: Kernel, first: Any, last: Any, marginals: Marginals, grid: Grid, tol: Array) -> State:
     """Sweeps until what is left is below `tol`, by one program where the kernel allows it."""
     if kernel.traceable:
-        return _iterate(kernel, first, last, marginals, grid, tol)
+        state = _iterate(*jax.lax.stop_gradient((kernel, first, last, marginals)), grid, jax.lax.stop_gradient(tol))
+        if is_concrete(state):
+            return state
+        return with_derivatives(kernel, first, last, marginals, grid, state)
     interval = kernel.between(first, last)
     weights = grid.weights.astype(marginals.start.dtype)
     state = first_state(marginals)
@@ -92,6 +96,55 @@ def iterate(kernel: Kernel, first: Any, last: Any, marginals: Marginals, grid: G
 def _unfinished(state: State, tol: Array) -> Array:
     # NaN ends the iteration: it is no reason to go on.
     return (state.remaining > tol) & (state.sweeps < CONSTANTS.max_sweeps)
+
+
+def with_derivatives(
+    kernel: Kernel, first: Any, last: Any, marginals: Marginals, grid: Grid, state: State
+) -> State:
+    """The same state, with the derivatives of the solution: those of the fixed point u = S(u, parameters),
+
+        (1 - d_u S) du = d_parameters S,
+
+    and not those of the sweeps that led to it. A constant in log f_T is free; it is fixed by a mean of zero.
+    """
+    dtype = state.end.dtype
+    mass = grid.weights.astype(dtype) * exp_of(jax.lax.stop_gradient(marginals.end))
+    given = (kernel, first, last, marginals)
+
+    def fixed_point(end: Array, given: Any) -> Array:
+        kernel, first, last, marginals = given
+        interval = kernel.between(first, last)
+        start = quotient(marginals.start, kernel.backward(interval, end))
+        found = quotient(marginals.end, kernel.forward(interval, start))
+        mean = jnp.sum(jnp.where(mass > 0, mass * found, 0)) / jnp.sum(mass)
+        return jnp.where(is_empty(found), EMPTY, found - mean)
+
+    at = jax.lax.stop_gradient(state.end)
+    image = fixed_point(at, given)
+    frozen = jax.lax.stop_gradient(given)
+    _, linear = jax.linearize(lambda end: fixed_point(end, frozen), at)
+    limit = CONSTANTS.derivative_tol
+
+    def neumann(action: Any, b: Array) -> Array:
+        """x = b + (1 - A) x, which converges as the sweeps do."""
+
+        def unfinished(carry: tuple[Array, Array, Array]) -> Array:
+            _, change, count = carry
+            size = jnp.max(jnp.abs(b))
+            return (jnp.max(jnp.abs(change)) > limit * size) & (count < CONSTANTS.max_sweeps)
+
+        def step(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            x, change, count = carry
+            change = change - action(change)
+            return x + change, change, count + 1
+
+        return jax.lax.while_loop(unfinished, step, (b, b, jnp.zeros((), int)))[0]
+
+    right = image - jax.lax.stop_gradient(image)
+    change = jax.lax.custom_linear_solve(lambda u: u - linear(u), right, neumann, neumann)
+    end = at + change
+    start = quotient(marginals.start, kernel.backward(kernel.between(first, last), end))
+    return state._replace(start=start, end=end)
 
 
 @shape_program
@@ -108,7 +161,7 @@ def _iterate(kernel: Kernel, first: Array, last: Array, marginals: Marginals, gr
 def contraction(kernel: Kernel, first: Any, last: Any, state: State, grid: Grid) -> Array:
     """The rate of a sweep near the solution: Rayleigh quotients of E_0 E_T, by power iteration."""
     if kernel.traceable:
-        return _contraction(kernel, first, last, state, grid)
+        return _contraction(*jax.lax.stop_gradient((kernel, first, last, state)), grid)
     interval = kernel.between(first, last)
     power = _first_power(kernel, interval, state, grid)
     while bool(_power_unfinished(power)):

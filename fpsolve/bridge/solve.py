@@ -18,13 +18,13 @@ from jaxtyping import Array
 
 from ..core.apply_along_axis import matmul_along_axis
 from ..core.arrays import as_array
-from ..core.checks import raise_value_error
-from ..core.program import quick_program, shape_program
+from ..core.checks import is_concrete, raise_value_error
+from ..core.program import quick_program, sampling_program, shape_program
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from .constants import CONSTANTS
 from .kernel import Kernel
-from .logarithm import exp_of, is_empty, log_of, product
+from .logarithm import EMPTY, exp_of, is_empty, log_of, product
 from .reference import Reference, log_amplitude, reference_on
 from .request import Marginal, Request
 from .sinkhorn import Marginals, State, contraction, iterate
@@ -42,28 +42,44 @@ class Fields(NamedTuple):
 class Answer:
     """A bridge on one grid. `states` and `rates` belong to its parts, one between each density and the next.
 
-    - `fields` `(T, *shape)`; `unknown` the largest part of the mass of a marginal at places where a wave is unknown
-    - `cost` the relative entropy to the reference; `remaining` what is left of all iterations, relative to the mass
+    - `fields` `(T, *shape)`; `mass` of all densities
+    - `unknown` the largest part of a marginal at places where a wave is unknown
+    - `cost` the relative entropy to the reference
     """
 
     request: Request
     reference: Reference
     fields: Fields
+    mass: Array
     states: tuple[State, ...]
-    rates: tuple[float, ...]
-    cost: float
-    unknown: float
+    rates: tuple[Array, ...]
+    cost: Array
+    unknown: Array
 
     @property
-    def values(self) -> np.ndarray:
+    def values(self) -> Array:
         """The densities f f^, `(T, *shape)`."""
-        return np.asarray(_densities(self.fields))
+        return _densities(self.fields)
 
     @property
-    def remaining(self) -> float:
-        """What is left of the iterations, relative to the mass."""
-        mass = self.request.grid.integrate_on_host(np.asarray(self.request.marginals[0].density, float))
-        return float(sum(float(state.remaining) for state in self.states) / mass)
+    def remaining(self) -> Array:
+        """What is left of all iterations, relative to the mass."""
+        return _over(_largest_sum(tuple(state.remaining for state in self.states))[1], self.mass)
+
+    @property
+    def residual(self) -> Array:
+        """The largest residual of a part, relative to the mass."""
+        return _over(_largest_sum(tuple(state.residual for state in self.states))[0], self.mass)
+
+    @property
+    def contraction(self) -> Array:
+        """The largest rate of a part."""
+        return _largest_sum(self.rates)[0]
+
+    @property
+    def sweeps(self) -> Array:
+        """The most sweeps of a part."""
+        return _largest_sum(tuple(state.sweeps for state in self.states))[0]
 
 
 def solve_on(request: Request, measure: bool = True) -> Answer:
@@ -71,31 +87,57 @@ def solve_on(request: Request, measure: bool = True) -> Answer:
     grid, dtype = request.grid, request.dtype
     reference = reference_on(request.equation, grid, dtype, request.tol)
     kernel = reference.kernel
-    mass = float(grid.integrate_on_host(np.asarray(request.marginals[0].density, float)))
-    tol = as_array(CONSTANTS.sweep_tol_fraction * request.tol * mass, dtype)
-    forward: list[Any] = []
-    backward: list[Any] = []
+    mass = _integral(grid, request.marginals[0].density)
+    tol = mass * np.asarray(CONSTANTS.sweep_tol_fraction * request.tol, dtype)
+    pieces = []
     states = []
     rates = []
-    cost = unknown = 0.0
-    parts = list(zip(request.marginals[:-1], request.marginals[1:], strict=True))
-    for before, after in parts:
+    costs = []
+    missing = []
+    for before, after in zip(request.marginals[:-1], request.marginals[1:], strict=True):
         first, last = as_array(before.time, dtype), as_array(after.time, dtype)
-        marginals = Marginals(_log_density(before.density), _log_density(after.density))
-        state = iterate(kernel, first, last, marginals, grid, tol)
+        ends = Marginals(_log_density(before.density), _log_density(after.density))
+        state = iterate(kernel, first, last, ends, grid, tol)
         # A time at which a density is given belongs to the part that begins there.
-        ends = after is request.marginals[-1]
-        chosen = (request.times >= before.time) & ((request.times < after.time) | ends)
-        times = as_array(request.times[chosen], dtype)
-        at_ends, fields = _fields(kernel, first, last, times, state)
-        unknown = max(unknown, *_check_reached(request, (before, after), at_ends))
-        cost += _cost(request, (before, after), at_ends)
-        forward.append(np.asarray(fields.forward))
-        backward.append(np.asarray(fields.backward))
+        is_last = after is request.marginals[-1]
+        chosen = (request.times >= before.time) & ((request.times < after.time) | is_last)
+        at_ends, fields = _fields(kernel, first, last, as_array(request.times[chosen], dtype), state)
+        amplitudes = [_amplitude(request.equation, grid, marginal.time, dtype) for marginal in (before, after)]
+        densities = (before.density, after.density)
+        cost, *parts = _numbers(grid, densities, at_ends, tuple(amplitudes))
+        _check_reached(request, (before, after), at_ends, parts)
+        pieces.append(fields)
         states.append(state)
-        rates.append(float(contraction(kernel, first, last, state, grid)) if measure else np.nan)
-    joined = Fields(as_array(np.concatenate(forward), dtype), as_array(np.concatenate(backward), dtype))
-    return Answer(request, reference, joined, tuple(states), tuple(rates), cost, unknown)
+        costs.append(cost)
+        missing += parts
+        rates.append(contraction(kernel, first, last, state, grid) if measure else as_array(np.nan, dtype))
+    joined = pieces[0] if len(pieces) == 1 else _joined(pieces)
+    cost, unknown = _largest_sum(tuple(costs))[1], _largest_sum(tuple(missing))[0]
+    return Answer(request, reference, joined, mass, tuple(states), tuple(rates), cost, unknown)
+
+
+@quick_program
+def _integral(grid: Grid, density: Array) -> Array:
+    return grid.integrate(density)
+
+
+@quick_program
+def _largest_sum(numbers: tuple[Array, ...]) -> tuple[Array, Array]:
+    """The largest of some numbers, and their sum."""
+    stacked = jnp.stack(numbers)
+    return jnp.max(stacked), jnp.sum(stacked)
+
+
+@quick_program
+def _over(number: Array, mass: Array) -> Array:
+    return number / mass
+
+
+@quick_program
+def _joined(pieces: list[Fields]) -> Fields:
+    return Fields(
+        jnp.concatenate([piece.forward for piece in pieces]), jnp.concatenate([piece.backward for piece in pieces])
+    )
 
 
 @quick_program
@@ -114,10 +156,11 @@ def _fields(kernel: Kernel, first: Array, last: Array, times: Array, state: Stat
         return _fields_by_program(kernel, first, last, times, state)
     at_ends = _at_ends(kernel, kernel.between(first, last), state)
     found = [_fields_at(kernel, first, last, t, state) for t in np.asarray(times)]
-    shape = (0, *state.start.shape)
-    forward = np.stack([np.asarray(f.forward) for f in found]) if found else np.zeros(shape)
-    backward = np.stack([np.asarray(f.backward) for f in found]) if found else np.zeros(shape)
-    return at_ends, Fields(forward, backward)  # type: ignore[arg-type]
+    dtype = state.start.dtype
+    shape = (len(found), *state.start.shape)
+    forward = as_array(np.reshape([np.asarray(f.forward) for f in found], shape), dtype)
+    backward = as_array(np.reshape([np.asarray(f.backward) for f in found], shape), dtype)
+    return at_ends, Fields(forward, backward)
 
 
 @shape_program
@@ -138,47 +181,49 @@ def _fields_at(kernel: Kernel, first: Any, last: Any, t: Any, state: State) -> F
     return Fields(forward, kernel.backward(kernel.between(t, last), state.end))
 
 
-def _check_reached(request: Request, ends: tuple[Marginal, Marginal], fields: Fields) -> tuple[float, float]:
-    """The parts of both marginals that the other one does not reach above rounding.
-
-    **Raises** `ValueError` where that is more than half of one: the two have no common support with the reference.
-    """
-    parts = []
-    for marginal, other, logs in zip(ends, ends[::-1], (fields.backward[0], fields.forward[1]), strict=True):
-        density = np.asarray(marginal.density, float)
-        lost = np.where(np.asarray(is_empty(logs)), density, 0)
-        part = float(request.grid.integrate_on_host(lost) / request.grid.integrate_on_host(density))
-        if part > CONSTANTS.largest_unreached:
-            index = np.unravel_index(int(np.argmax(lost)), request.grid.shape)
-            x = tuple(round(float(a.nodes[k]), 6) for a, k in zip(request.grid.axes, index, strict=True))
-            allowed = (
-                f"a part {part:.2g} of its mass, as at x = {x}, is not reached from {other.name} by the reference"
-            )
-            cure = "Give densities where the reference process goes, a longer total, or a larger diffusion."
-            raise_value_error(marginal.name, x, allowed, cure)
-        parts.append(part)
-    return parts[0], parts[1]
-
-
-def _cost(request: Request, ends: tuple[Marginal, Marginal], fields: Fields) -> float:
-    """KL(P | R) of one part."""
-    total = 0.0
-    for sign, marginal, logs in zip((-1, 1), ends, fields.backward, strict=True):
-        amplitude = np.asarray(_amplitude(request.equation, request.grid, marginal.time), float)
-        density = np.asarray(marginal.density, float)
-        known = ~np.asarray(is_empty(logs)) & (density > 0)
-        integrand = np.where(known, density * (np.asarray(logs, float) - amplitude), 0)
-        total += sign * float(request.grid.integrate_on_host(integrand))
-    return total / float(request.grid.integrate_on_host(np.asarray(ends[0].density, float)))
-
-
-def _amplitude(equation: FokkerPlanck, grid: Grid, t: float) -> Any:
-    if equation.potential is None:
-        return np.zeros(grid.shape)
-    return _sampled_amplitude(equation, grid, as_array(t))
-
-
 @quick_program
+def _numbers(grid: Grid, densities: tuple[Array, Array], fields: Fields, amplitudes: tuple[Array, Array]) -> Any:
+    """KL(P | R) of one part, and the parts of both marginals that are not reached from the other above rounding."""
+    mass = grid.integrate(densities[0])
+    total = jnp.zeros_like(mass)
+    missing = []
+    signs = (-1, 1)
+    reached = (fields.backward[0], fields.forward[1])
+    for sign, density, logs, amplitude, other in zip(
+        signs, densities, fields.backward, amplitudes, reached, strict=True
+    ):
+        known = ~is_empty(logs) & (density > 0)
+        integrand = jnp.where(known, density * (jnp.where(known, logs, 0) - amplitude), 0)
+        total = total + sign * grid.integrate(integrand)
+        missing.append(grid.integrate(jnp.where(is_empty(other), density, 0)) / mass)
+    return total / mass, *missing
+
+
+def _check_reached(request: Request, ends: tuple[Marginal, Marginal], fields: Fields, missing: list[Array]) -> None:
+    """Raise `ValueError` where a marginal has mass beyond the reach of the reference, and say where."""
+    if not is_concrete(missing):
+        return
+    for marginal, other, logs, part in zip(
+        ends, ends[::-1], (fields.backward[0], fields.forward[1]), missing, strict=True
+    ):
+        if not float(part) > CONSTANTS.largest_unreached:
+            continue
+        lost = np.where(np.asarray(logs) < EMPTY / 2, np.asarray(marginal.density), 0)
+        index = np.unravel_index(int(np.argmax(lost)), request.grid.shape)
+        x = tuple(round(float(a.nodes[k]), 6) for a, k in zip(request.grid.axes, index, strict=True))
+        allowed = f"a part {float(part):.2g} of its mass is not reached from {other.name} by the reference"
+        cure = "Give densities where the reference process goes, a longer total, or a larger diffusion."
+        raise_value_error(f"{marginal.name} at x", x, allowed, cure)
+
+
+def _amplitude(equation: FokkerPlanck, grid: Grid, t: float, dtype: Any) -> Array:
+    """log sqrt(pi_t) without its norm."""
+    if equation.potential is None:
+        return as_array(np.zeros(grid.shape), dtype)
+    return _sampled_amplitude(equation, grid, as_array(t)).astype(dtype)
+
+
+@sampling_program
 def _sampled_amplitude(equation: Any, grid: Grid, t: Array) -> Array:
     return log_amplitude(equation, grid, t)
 
