@@ -30,7 +30,7 @@ from ..core.loop import run_loop
 from ..core.machine import EXACTLY
 from ..grid import Axis
 from .constants import CONSTANTS
-from .logarithm import EMPTY, is_empty, log_of
+from .logarithm import is_empty, log_of
 from .stencil import interpolation
 
 
@@ -86,9 +86,16 @@ class HeatKernel(AxisKernel):
 
     def apply(self, entries: Entries, logs: Array) -> Array:
         """The sum over nodes, or for a narrow kernel the quadrature of a local polynomial."""
-        # Of a field that is zero somewhere there is no polynomial.
-        over_nodes = entries.resolved | jnp.any(is_empty(logs))
-        return jax.lax.cond(over_nodes, lambda: _sum_over_nodes(entries, logs), lambda: self._quadrature(entries, logs))
+        # Of a field that jumps to zero there is no polynomial. Of one that underflowed there is: its lowest value takes
+        # the place of zero, far from where anything is seen.
+        empty = is_empty(logs)
+        lowest = jnp.min(jnp.where(empty, jnp.inf, logs))
+        underflowed = lowest < jnp.max(logs) + CONSTANTS.underflow_part * math.log(jnp.finfo(logs.dtype).tiny)
+        over_nodes = entries.resolved | jnp.any(empty) & ~underflowed
+        filled = jnp.where(empty, lowest, logs)
+        return jax.lax.cond(
+            over_nodes, lambda: _sum_over_nodes(entries, logs), lambda: self._quadrature(entries, filled)
+        )
 
     def _quadrature(self, entries: Entries, logs: Array) -> Array:
         """log of the mean of f(x + sqrt(2 D t) Z) over a normal Z."""

@@ -24,6 +24,7 @@ from ..grid import Grid
 from ..operator import Operator, ScharfetterGummel, Scheme, Spectral
 from ..operator.base import dense
 from ..plan.scheme_choice import SampledEquation
+from ..plan.validation import least_tolerance
 from .axis_kernel import AxisKernel, HeatKernel, WellKernel
 from .constants import CONSTANTS
 from .kernel import Kernel, MovingKernel, ProductKernel, WaveKernel
@@ -46,7 +47,8 @@ def reference_on(equation: FokkerPlanck, grid: Grid, dtype: Any, tol: float) -> 
     """The kernel of an equation that was read and is reversible."""
     scheme = scheme_of(grid)
     if equation.time_dependent:
-        moving = MovingKernel(equation.schrodinger(), grid, scheme, CONSTANTS.moving_tol_fraction * tol)
+        least = max(CONSTANTS.moving_tol_fraction * tol, least_tolerance(dtype))
+        moving = MovingKernel(equation.schrodinger(), grid, scheme, least)
         return Reference(moving, scheme, Decision("steps in time", "because the potential depends on time"))
     if _is_separable(equation, grid):
         kernel = ProductKernel(tuple(_axis_kernel(equation, grid, i, dtype) for i in range(grid.ndim)))

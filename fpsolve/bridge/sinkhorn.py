@@ -81,9 +81,9 @@ def sweep(kernel: Kernel, interval: Any, marginals: Marginals, weights: Array, s
 def iterate(kernel: Kernel, first: Any, last: Any, marginals: Marginals, grid: Grid, tol: Array) -> State:
     """Sweeps until what is left is below `tol`, by one program where the kernel allows it."""
     if kernel.traceable:
+        if is_concrete(kernel, marginals):
+            return _iterate(kernel, first, last, marginals, grid, tol)
         state = _iterate(*jax.lax.stop_gradient((kernel, first, last, marginals)), grid, jax.lax.stop_gradient(tol))
-        if is_concrete(state):
-            return state
         return with_derivatives(kernel, first, last, marginals, grid, state)
     interval = kernel.between(first, last)
     weights = grid.weights.astype(marginals.start.dtype)
@@ -161,7 +161,9 @@ def _iterate(kernel: Kernel, first: Array, last: Array, marginals: Marginals, gr
 def contraction(kernel: Kernel, first: Any, last: Any, state: State, grid: Grid) -> Array:
     """The rate of a sweep near the solution: Rayleigh quotients of E_0 E_T, by power iteration."""
     if kernel.traceable:
-        return _contraction(*jax.lax.stop_gradient((kernel, first, last, state)), grid)
+        if not is_concrete(kernel, state):
+            kernel, first, last, state = jax.lax.stop_gradient((kernel, first, last, state))
+        return _contraction(kernel, first, last, state, grid)
     interval = kernel.between(first, last)
     power = _first_power(kernel, interval, state, grid)
     while bool(_power_unfinished(power)):
