@@ -15,38 +15,43 @@ PLANE = fp.Grid(fp.Line(-5.5, 5.5, 72), fp.Line(-5.5, 5.5, 72))
 # T28: v / (s_0 s_1) = 2.2222, for which the rate of a sweep is .14725.
 KNOWN = NormalBridge(np.array([-0.5]), np.array([[0.36]]), np.array([0.7]), np.array([[0.81]]), 1.0, 0.6)
 
+TIMES = [0.0, 0.01, 0.2, 0.4, 0.6]  # five in all calls that can have five: another number is another program
+
 
 def l1(grid: fp.Grid, p: Any, q: Any) -> float:
     return float(np.max(grid.integrate(jnp.abs(jnp.asarray(p) - jnp.asarray(q)))))
 
 
 def test_a_normal_bridge_on_a_line() -> None:
-    times = [0.0, 0.01, 0.2, 0.4, 0.6]
+    times = TIMES
     found = KNOWN.solve(LINE, times, check=False)
     exact = np.stack([KNOWN.density(t, LINE) for t in times])
     assert l1(LINE, found.values, exact) < 1e-8
     assert abs(found.contraction - 0.14725) < 1e-5
     assert abs(found.contraction - KNOWN.contraction) < 1e-8
     assert abs(found.stats["observed_rate"] - KNOWN.contraction) < 1e-3
-    assert abs(found.cost - KNOWN.cost) < 1e-8 * KNOWN.cost
+    # The box ends at six deviations.
+    assert abs(found.cost - KNOWN.cost) < 1e-7
     assert found.result == "successful"
-    # The drift is linear, also where the density is 1e-20.
+    # The drift is linear, also where the density is 1e-10.
     for k in (0, 1, 2, 3):
         drift = KNOWN.drift(times[k], np.asarray(LINE.points))
-        assert np.max(np.abs(found.drift[k] - drift)[8:-8]) < 1e-6
+        near = np.asarray(found.values[k]) > 1e-10
+        assert np.max(np.abs(found.drift[k] - drift)[near]) < 1e-3
+        assert np.max(np.abs(found.drift[k] - drift)[near & (np.abs(LINE.nodes[0]) < 3)]) < 1e-6
 
 
 def test_half_the_variance_is_refused() -> None:
     # The control of T28: with v = D T in the place of 2 D T nothing agrees.
     wrong = NormalBridge(KNOWN.mean_0, KNOWN.covariance_0, KNOWN.mean_1, KNOWN.covariance_1, 0.5, 0.6)
-    found = KNOWN.solve(LINE, [0.3], check=False)
-    assert l1(LINE, found.values[0], wrong.density(0.3, LINE)) > 1e-2
+    found = KNOWN.solve(LINE, TIMES, check=False)
+    assert l1(LINE, found.values[2], wrong.density(0.2, LINE)) > 1e-2
     assert abs(found.contraction - wrong.contraction) > 0.1
 
 
 def test_an_ornstein_uhlenbeck_reference() -> None:
     exact = random_bridge(3, 1, stiffness=True)
-    times = np.linspace(0, exact.total, 4)
+    times = np.linspace(0, exact.total, 5)
     found = exact.solve(LINE, times, check=False)
     assert l1(LINE, found.values, np.stack([exact.density(t, LINE) for t in times])) < 1e-8
     assert abs(found.contraction - exact.contraction) < 1e-7
@@ -88,19 +93,22 @@ def test_through_a_third_density() -> None:
     # Given the density between, what is before is independent of what is after.
     middle = fp.Gaussian(0.8, 0.5)
     free, start, end = fp.FokkerPlanck(None, 0.7), fp.Gaussian(-1.0, 0.4), fp.Gaussian(0.0, 0.6)
-    both = fp.bridge(free, start, end, 1.0, grid=LINE, times=[0.2, 0.4, 0.7], through=[(0.4, middle)], check=False)
-    first = fp.bridge(free, start, middle, 0.4, grid=LINE, times=[0.2, 0.4], check=False)
-    last = fp.bridge(free, middle, end, 0.6, grid=LINE, times=[0.0, 0.3], check=False)
-    assert l1(LINE, both.values[:2], first.values) < 1e-9
-    assert l1(LINE, both.values[1:], last.values) < 1e-9
+    five = [0.0, 0.05, 0.1, 0.2, 0.3]
+    times = [*five, 0.4, 0.45, 0.5, 0.6, 0.7]
+    both = fp.bridge(free, start, end, 1.0, grid=LINE, times=times, through=[(0.4, middle)], check=False)
+    first = fp.bridge(free, start, middle, 0.4, grid=LINE, times=five, check=False)
+    last = fp.bridge(free, middle, end, 0.6, grid=LINE, times=five, check=False)
+    assert l1(LINE, both.values[:5], first.values) < 1e-9
+    assert l1(LINE, both.values[5:], last.values) < 1e-9
+    assert l1(LINE, both.values[5], LINE.density(middle)) < 1e-9
     assert abs(both.cost - first.cost - last.cost) < 1e-9
-    direct = fp.bridge(free, start, end, 1.0, grid=LINE, times=[0.4], check=False)
-    assert l1(LINE, direct.values[0], both.values[1]) > 0.1
+    direct = fp.bridge(free, start, end, 1.0, grid=LINE, times=[0.1, 0.2, 0.4, 0.5, 1.0], check=False)
+    assert l1(LINE, direct.values[2], both.values[5]) > 0.1
     assert direct.cost < both.cost
 
 
 def test_a_saved_bridge(tmp_path: Any) -> None:
-    found = KNOWN.solve(LINE, [0.1, 0.5], check=False)
+    found = KNOWN.solve(LINE, TIMES, check=False)
     found.save(tmp_path / "bridge.npz")
     record = fp.load(tmp_path / "bridge.npz")
     assert np.array_equal(record["forward"], found.forward)

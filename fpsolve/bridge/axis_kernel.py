@@ -110,12 +110,16 @@ class HeatKernel(AxisKernel):
 
 
 class WellKernel(AxisKernel):
-    """The kernel of H along one axis, from its `levels` `(n,)` and its `modes` `(n, n)`, orthonormal in sqrt(w) u."""
+    """The kernel of H along one axis, from its `levels` `(m,)` and its `modes` `(m, m)`, orthonormal in sqrt(w) u.
+
+    A line may have `margin` nodes more at each end than the axis: waves of a wide well do not end where a box does.
+    """
 
     diffusion: Array
     levels: Array
     modes: Array
     axis: Axis = eqx.field(static=True)
+    margin: int = eqx.field(static=True)
 
     def at(self, length: Array) -> Entries:
         """Q exp(-tE) Q^T, by squarings of shorter kernels where these are resolved."""
@@ -130,6 +134,8 @@ class WellKernel(AxisKernel):
         kept = jnp.where(kernel > CONSTANTS.kept_entries * largest, kernel, 0)
         kernel = jnp.where(resolved, kept, kernel)
         kernel = run_loop(squarings, lambda k, _, now: jnp.matmul(now, now, precision=EXACTLY), (), kernel)
+        inside = slice(self.margin, self.margin + self.axis.n)
+        kernel = kernel[inside, inside]
         # From the basis sqrt(w) u to values at the nodes.
         sqrt_weights = jnp.sqrt(jnp.asarray(self.axis.weights, kernel.dtype))
         matrix = kernel * (sqrt_weights / sqrt_weights[:, None])

@@ -31,6 +31,11 @@ class BridgeConstants:
     noise_roundings: float = 64.0  # free choice: roundings of the largest value below which a wave is unknown
     moving_tol_fraction: float = 0.01  # free choice: part of tol that a run in a time-dependent potential may err by
 
+    # A path to a distance a and back has the weight exp(-2 a^2 / v), which is 3e-18 at a = 4.5 sqrt(v).
+    margin_spreads: float = 4.5  # derived: deviations of a free path by which a line is continued beyond a box
+    largest_margin: int = 4  # free choice, for cost: in units of the nodes of the line, at each end
+    decayed_wave: float = 18.0  # free choice: log of sqrt(pi) relative to its ends, 1.5e-8, beyond which nothing is added
+
     # Sinkhorn's iteration
     max_sweeps: int = 20_000  # free choice, for cost
     sweep_tol_fraction: float = 0.01  # free choice: part of tol that the marginals of the last sweep may err by

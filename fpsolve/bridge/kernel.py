@@ -17,9 +17,12 @@ Reference: Léonard, Discrete Contin. Dyn. Syst. 34 (2014) 1533, section 2; theo
 """
 
 import abc
-from typing import Any, ClassVar
+import functools
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeAlias
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -35,13 +38,16 @@ from ..propagate import Chebyshev, Picture
 from ..solve.evolve import evolve
 from .axis_kernel import AxisKernel, Entries
 from .constants import CONSTANTS
-from .logarithm import is_empty, log_of
+from .logarithm import log_of
+
+Evolution: TypeAlias = Callable[[Array], Array]
+Step: TypeAlias = Callable[[Evolution, Array, Any], tuple[Array, Any]]
 
 
 class Kernel(eqx.Module):
     """The evolutions of one reference process; abstract. Fields are logarithms `(*shape)`."""
 
-    traceable: ClassVar[bool]  # whether it can be used inside a compiled program
+    static: ClassVar[bool]  # whether both evolutions are exp(-tH), which can be used inside a compiled program
 
     @abc.abstractmethod
     def between(self, first: Any, last: Any) -> Any:
@@ -59,7 +65,7 @@ class Kernel(eqx.Module):
 class ProductKernel(Kernel):
     """One kernel for each axis."""
 
-    traceable: ClassVar[bool] = True
+    static: ClassVar[bool] = True
     axes: tuple[AxisKernel, ...]
 
     def between(self, first: Any, last: Any) -> tuple[Entries, ...]:
@@ -80,7 +86,7 @@ class ProductKernel(Kernel):
 class WaveKernel(Kernel):
     """exp(-tH) by Chebyshev's expansion, with the relative error `tol`."""
 
-    traceable: ClassVar[bool] = True
+    static: ClassVar[bool] = True
     operator: Operator
     tol: Array
 
@@ -126,7 +132,7 @@ class MovingKernel(Kernel):
     The backward evolution is the same equation with its time reversed.
     """
 
-    traceable: ClassVar[bool] = False
+    static: ClassVar[bool] = False
     equation: Schrodinger
     grid: Grid = eqx.field(static=True)
     scheme: Scheme = eqx.field(static=True)
@@ -163,6 +169,38 @@ class MovingKernel(Kernel):
         return top + log_of(as_array(known, host.dtype))
 
 
-def unknown_mass(logs: Array, mass: Array) -> Array:
-    """The mass `(*shape)` at places where a field is empty."""
-    return jnp.where(is_empty(logs), mass, 0)
+def back_and_forth(kernel: Kernel, interval: Any, step: Step, logs: Array, others: Any) -> tuple[Array, Any]:
+    """`step` with the evolution backward, and then with that forward.
+
+    **Arguments**: `step` takes an evolution, the logarithms, and one of the two `others`, a pytree of arrays with a
+    first axis of length 2; it returns new logarithms and a pytree. **Returns** the last logarithms, and both pytrees.
+    """
+    if kernel.static:
+        # Both are the same: one step is traced and compiled.
+        evolution = functools.partial(kernel.forward, interval)
+        return jax.lax.scan(lambda logs, other: step(evolution, logs, other), logs, others)
+    found = []
+    for k, evolution in enumerate((kernel.backward, kernel.forward)):
+        other = jax.tree.map(lambda array, k=k: array[k], others)
+        logs, more = step(functools.partial(evolution, interval), logs, other)
+        found.append(more)
+    return logs, jax.tree.map(lambda *both: jnp.stack(both), *found)
+
+
+def to_all(kernel: Kernel, ends: tuple[Any, Any], times: Array, start: Array, end: Array) -> tuple[Array, Array]:
+    """`start` forward from the first of both `ends` in time, and `end` backward from the last, to all `times`
+    `(T, *shape)`."""
+    first, last = ends
+    if kernel.static:
+        lengths = jnp.concatenate([times - first, last - times])
+        is_backward = jnp.arange(2 * len(times)) >= len(times)
+
+        def image(given: tuple[Array, Array]) -> Array:
+            length, is_backward = given
+            return kernel.forward(kernel.between(jnp.zeros_like(length), length), jnp.where(is_backward, end, start))
+
+        images = jax.lax.map(image, (lengths, is_backward))
+        return images[: len(times)], images[len(times) :]
+    forward = [kernel.forward(kernel.between(first, t), start) for t in np.asarray(times)]
+    backward = [kernel.backward(kernel.between(t, last), end) for t in np.asarray(times)]
+    return jnp.stack(forward), jnp.stack(backward)

@@ -13,14 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.arrays import as_array
+from ..core.arrays import as_array, host_module
 from ..core.checks import is_concrete
 from ..core.decision import Decision
 from ..core.memory import check_memory
 from ..core.program import quick_program, sampling_program
 from ..core.types import Point
 from ..equation import FokkerPlanck, read_equation
-from ..grid import Grid
+from ..grid import Axis, Grid, Line
 from ..operator import Operator, ScharfetterGummel, Scheme, Spectral
 from ..operator.base import dense
 from ..plan.scheme_choice import SampledEquation
@@ -43,15 +43,15 @@ def scheme_of(grid: Grid) -> Scheme:
     return Spectral() if all(axis.modes is not None for axis in grid.axes) else ScharfetterGummel()
 
 
-def reference_on(equation: FokkerPlanck, grid: Grid, dtype: Any, tol: float) -> Reference:
-    """The kernel of an equation that was read and is reversible."""
+def reference_on(equation: FokkerPlanck, grid: Grid, dtype: Any, tol: float, longest: float) -> Reference:
+    """The kernel of an equation that was read and is reversible, for intervals up to the `longest`."""
     scheme = scheme_of(grid)
     if equation.time_dependent:
         least = max(CONSTANTS.moving_tol_fraction * tol, least_tolerance(dtype))
         moving = MovingKernel(equation.schrodinger(), grid, scheme, least)
         return Reference(moving, scheme, Decision("steps in time", "because the potential depends on time"))
     if _is_separable(equation, grid):
-        kernel = ProductKernel(tuple(_axis_kernel(equation, grid, i, dtype) for i in range(grid.ndim)))
+        kernel = ProductKernel(tuple(_axis_kernel(equation, grid, i, dtype, longest) for i in range(grid.ndim)))
         heat = all(isinstance(axis, HeatKernel) for axis in kernel.axes)
         because = "it has no potential" if heat else "its potential is a sum over the axes"
         return Reference(kernel, scheme, Decision("kernels of the axes", f"because {because}"))
@@ -85,14 +85,14 @@ def _coupling(equation: FokkerPlanck, grid: Grid) -> tuple[Array, Array]:
 
 
 
-def _axis_kernel(equation: FokkerPlanck, grid: Grid, i: int, dtype: Any) -> AxisKernel:
+def _axis_kernel(equation: FokkerPlanck, grid: Grid, i: int, dtype: Any, longest: float) -> AxisKernel:
     """The kernel of the part of H along axis i."""
     axis = grid.axes[i]
-    diffusion = jnp.broadcast_to(equation.diffusion, grid.ndim)[i].astype(dtype)
+    xp = host_module(equation.diffusion)
+    diffusion = as_array(xp.broadcast_to(xp.asarray(equation.diffusion), (grid.ndim,))[i], dtype)
     # Walls that absorb have images of both signs, which cancel; there sines are used.
     if equation.potential is None and axis.boundary != "absorbing":
         return HeatKernel(diffusion, axis)
-    check_memory("grid", (axis.n, axis.n), 8, "Take fewer nodes on this axis.")
     origin = grid.origin
 
     def section(x: Point) -> Array:
@@ -100,11 +100,37 @@ def _axis_kernel(equation: FokkerPlanck, grid: Grid, i: int, dtype: Any) -> Axis
         return equation.energy(jnp.where(jnp.arange(grid.ndim) == i, x[0], origin.astype(x.dtype)))
 
     alone = read_equation(FokkerPlanck(section, diffusion), 1)
-    line = Grid(axis)
-    scheme = scheme_of(line)
-    operator = SampledEquation(alone, line, True, None, True).operator(scheme, dtype)
+    margin = _margin(alone, axis, longest)
+    wider = axis
+    if margin:
+        wider = Line(axis.lower - margin * axis.unit, axis.upper + margin * axis.unit, axis.n + 2 * margin)
+    check_memory("grid", (wider.n, wider.n), 8, "Take fewer nodes on this axis.")
+    line = Grid(wider)
+    operator = SampledEquation(alone, line, True, None, True).operator(scheme_of(line), dtype)
     levels, modes = _modes(operator)
-    return WellKernel(diffusion, levels, modes, axis)
+    return WellKernel(diffusion, levels, modes, axis, margin)
+
+
+def _margin(alone: FokkerPlanck, axis: Axis, longest: float) -> int:
+    """The nodes beyond each end of a line on which the potential of one axis is sampled as well.
+
+    None where sqrt(pi) has decayed before the ends. Else as many as a path may go and return in the `longest` time.
+    """
+    if not axis.unbounded or not is_concrete(alone):
+        return 0
+    log_sqrt_pi = np.asarray(_half_log_gibbs(alone, Grid(axis)))
+    if np.max(log_sqrt_pi) - max(log_sqrt_pi[0], log_sqrt_pi[-1]) > CONSTANTS.decayed_wave:
+        return 0
+    distance = CONSTANTS.margin_spreads * np.sqrt(2 * float(alone.diffusion) * longest)
+    margin = min(int(np.ceil(distance / axis.unit)), CONSTANTS.largest_margin * axis.n)
+    wider = Grid(Line(axis.lower - margin * axis.unit, axis.upper + margin * axis.unit, axis.n + 2 * margin))
+    # A potential that is infinite or no number out there has the box that was given.
+    return margin if np.all(np.isfinite(np.asarray(_half_log_gibbs(alone, wider)))) else 0
+
+
+@sampling_program
+def _half_log_gibbs(equation: FokkerPlanck, grid: Grid) -> Array:
+    return equation.log_gibbs_on(grid) / 2
 
 
 @quick_program

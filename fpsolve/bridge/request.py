@@ -87,7 +87,7 @@ def validate(
         cure = "Call fp.bridge outside of jit, vmap and grad, or give a static potential."
         raise_value_error("equation", equation, "steps in a moving potential need concrete values", cure)
     # 2. Times, which decide how many fields there are.
-    if not is_concrete(total, times, [pair[0] for pair in through if isinstance(pair, list | tuple)]):
+    if not is_concrete(total, times, _times_of(through)):
         cure = "Trace the equation and the densities, not the times."
         raise_value_error("total, times", "traced", "they must be known when the program is made", cure)
     total = check_finite_number("total", total, "Give the time between the two densities.")
@@ -100,6 +100,12 @@ def validate(
     marginals = tuple(Marginal(name, time, *_read(name, density, grid)) for name, time, density in given)
     tol = check_tolerance(tol, real_dtype(marginals[0].density))
     return Request(equation, grid, _balanced(grid, marginals), times, tol)
+
+
+def _times_of(through: Any) -> list[Any]:
+    """The times of a list of pairs, as far as it is one."""
+    pairs = through if isinstance(through, list | tuple) else ()
+    return [pair[0] for pair in pairs if isinstance(pair, list | tuple) and len(pair) > 0]
 
 
 def _output_times(times: Any, total: float) -> np.ndarray:

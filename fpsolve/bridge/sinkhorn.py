@@ -18,14 +18,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from ..core.checks import is_concrete
 from ..core.program import shape_program
 from ..grid import Grid
 from .constants import CONSTANTS
-from .kernel import Kernel
-from .logarithm import EMPTY, exp_of, is_empty, log_of, quotient
+from .kernel import Evolution, Kernel, back_and_forth
+from .logarithm import EMPTY, exp_of, is_empty, log_of, product, quotient
 
 
 class Marginals(NamedTuple):
@@ -69,18 +70,23 @@ def first_state(marginals: Marginals) -> State:
 
 def sweep(kernel: Kernel, interval: Any, marginals: Marginals, weights: Array, state: State) -> State:
     """One sweep."""
-    at_start = kernel.backward(interval, state.end)
-    error = jnp.sum(weights * jnp.abs(exp_of(state.start + at_start) - exp_of(marginals.start)))
-    start = quotient(marginals.start, at_start)
-    end = quotient(marginals.end, kernel.forward(interval, start))
+    logs = jnp.stack([marginals.start, marginals.end])
+
+    def half(evolution: Evolution, potential: Array, log_density: Array) -> tuple[Array, tuple[Array, Array]]:
+        image = evolution(potential)
+        other = quotient(log_density, image)
+        return other, (other, image)
+
+    end, (potentials, images) = back_and_forth(kernel, interval, half, state.end, logs)
+    error = jnp.sum(weights * jnp.abs(exp_of(product(state.start, images[0])) - exp_of(marginals.start)))
     # Before the first sweep there is no f^_0.
     residual = jnp.where(state.sweeps > 0, error, jnp.inf)
-    return State(start, end, residual, state.residual, state.sweeps + 1)
+    return State(potentials[0], end, residual, state.residual, state.sweeps + 1)
 
 
 def iterate(kernel: Kernel, first: Any, last: Any, marginals: Marginals, grid: Grid, tol: Array) -> State:
     """Sweeps until what is left is below `tol`, by one program where the kernel allows it."""
-    if kernel.traceable:
+    if kernel.static:
         if is_concrete(kernel, marginals):
             return _iterate(kernel, first, last, marginals, grid, tol)
         state = _iterate(*jax.lax.stop_gradient((kernel, first, last, marginals)), grid, jax.lax.stop_gradient(tol))
@@ -158,17 +164,11 @@ def _iterate(kernel: Kernel, first: Array, last: Array, marginals: Marginals, gr
     )
 
 
-def contraction(kernel: Kernel, first: Any, last: Any, state: State, grid: Grid) -> Array:
-    """The rate of a sweep near the solution: Rayleigh quotients of E_0 E_T, by power iteration."""
-    if kernel.traceable:
-        if not is_concrete(kernel, state):
-            kernel, first, last, state = jax.lax.stop_gradient((kernel, first, last, state))
-        return _contraction(kernel, first, last, state, grid)
-    interval = kernel.between(first, last)
-    power = _first_power(kernel, interval, state, grid)
-    while bool(_power_unfinished(power)):
-        power = _power_sweep(kernel, interval, state, grid, power)
-    return power.rate
+class Ends(NamedTuple):
+    """Both waves at the first time and at the last, `(2, *shape)` each, by logarithms."""
+
+    forward: Array
+    backward: Array
 
 
 class _Power(NamedTuple):
@@ -178,32 +178,41 @@ class _Power(NamedTuple):
     rate: Array
     previous: Array
     sweeps: Array
-    at_start: Array
-    at_end: Array
+
+
+def contraction(kernel: Kernel, first: Any, last: Any, ends: Ends, grid: Grid) -> Array:
+    """The rate of a sweep near the solution: Rayleigh quotients of E_0 E_T, by power iteration."""
+    if kernel.static:
+        if not is_concrete(kernel, ends):
+            kernel, first, last, ends = jax.lax.stop_gradient((kernel, first, last, ends))
+        return _contraction(kernel, first, last, ends, grid)
+    interval = kernel.between(first, last)
+    power = _first_power(ends, grid)
+    while bool(_power_unfinished(power)):
+        power = _power_sweep(kernel, interval, ends, grid, power)
+    return power.rate
 
 
 @shape_program
-def _contraction(kernel: Kernel, first: Array, last: Array, state: State, grid: Grid) -> Array:
+def _contraction(kernel: Kernel, first: Array, last: Array, ends: Ends, grid: Grid) -> Array:
     interval = kernel.between(first, last)
     return jax.lax.while_loop(
         _power_unfinished,
-        lambda power: _power_sweep(kernel, interval, state, grid, power),
-        _first_power(kernel, interval, state, grid),
+        lambda power: _power_sweep(kernel, interval, ends, grid, power),
+        _first_power(ends, grid),
     ).rate
 
 
-def _first_power(kernel: Kernel, interval: Any, state: State, grid: Grid) -> _Power:
-    dtype = state.end.dtype
-    at_start = kernel.backward(interval, state.end)
-    at_end = kernel.forward(interval, state.start)
-    # A function with a part along every mode: no symmetry of the marginals may hide the slowest.
+def _first_power(ends: Ends, grid: Grid) -> _Power:
+    """A function with a part along every mode: no symmetry of the marginals may hide the slowest."""
+    dtype = ends.forward.dtype
     function = jnp.zeros(grid.shape, dtype)
     for i, axis in enumerate(grid.axes):
-        phase = (jnp.arange(axis.n, dtype=dtype) + 0.5) / axis.n
-        along = (2 + i) * phase + jnp.sin(5 * phase + i) + phase**2
+        phase = (np.arange(axis.n) + 0.5) / axis.n
+        along = (2 + i) * phase + np.sin(5 * phase + i) + phase**2
         function = function + grid.along_axis(i, along, dtype)
     infinity = jnp.asarray(jnp.inf, dtype)
-    return _Power(function, infinity, -infinity, jnp.zeros((), int), at_start, at_end)
+    return _Power(function, infinity, -infinity, jnp.zeros((), int))
 
 
 def _power_unfinished(power: _Power) -> Array:
@@ -211,17 +220,23 @@ def _power_unfinished(power: _Power) -> Array:
     return (power.sweeps < 3) | (change > CONSTANTS.power_tol * power.rate) & (power.sweeps < CONSTANTS.power_sweeps)
 
 
-def _power_sweep(kernel: Kernel, interval: Any, state: State, grid: Grid, power: _Power) -> _Power:
-    mass = grid.weights.astype(state.end.dtype) * exp_of(state.end + power.at_end)
+def _power_sweep(kernel: Kernel, interval: Any, ends: Ends, grid: Grid, power: _Power) -> _Power:
+    mass = grid.weights.astype(power.function.dtype) * exp_of(product(ends.forward[1], ends.backward[1]))
     function = power.function - jnp.sum(mass * power.function) / jnp.sum(mass)
     function = function / jnp.sqrt(jnp.sum(mass * function**2) / jnp.sum(mass))
-    given_start = _conditional(lambda logs: kernel.backward(interval, logs), state.end, power.at_start, function)
-    image = _conditional(lambda logs: kernel.forward(interval, logs), state.start, power.at_end, given_start)
+    # E_T with the potential f_T, whose image is f_0; then E_0 with f^_0, whose image is f^_T.
+    potentials = jnp.stack([ends.backward[1], ends.forward[0]])
+    images = jnp.stack([ends.backward[0], ends.forward[1]])
+
+    def mean(evolution: Evolution, function: Array, given: tuple[Array, Array]) -> tuple[Array, None]:
+        return _conditional(evolution, *given, function), None
+
+    image, _ = back_and_forth(kernel, interval, mean, function, (potentials, images))
     rate = jnp.sum(mass * function * image) / jnp.sum(mass * function**2)
     return power._replace(function=image, rate=rate, previous=power.rate, sweeps=power.sweeps + 1)
 
 
-def _conditional(evolution: Any, potential: Array, image: Array, function: Array) -> Array:
+def _conditional(evolution: Evolution, potential: Array, image: Array, function: Array) -> Array:
     """E[u | the other end]: the evolution of f u, divided by that of f; zero where f is empty."""
     # Logarithms take positive functions: a constant is added before and subtracted after.
     function = jnp.where(is_empty(potential), 0, function)

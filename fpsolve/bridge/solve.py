@@ -23,11 +23,11 @@ from ..core.program import quick_program, sampling_program, shape_program
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from .constants import CONSTANTS
-from .kernel import Kernel
+from .kernel import Kernel, to_all
 from .logarithm import EMPTY, exp_of, is_empty, log_of, product
 from .reference import Reference, log_amplitude, reference_on
 from .request import Marginal, Request
-from .sinkhorn import Marginals, State, contraction, iterate
+from .sinkhorn import Ends, Marginals, State, contraction, iterate
 from .stencil import differentiation
 
 
@@ -85,7 +85,8 @@ class Answer:
 def solve_on(request: Request, measure: bool = True) -> Answer:
     """The bridge of a request; without `measure` no rates."""
     grid, dtype = request.grid, request.dtype
-    reference = reference_on(request.equation, grid, dtype, request.tol)
+    moments = [marginal.time for marginal in request.marginals]
+    reference = reference_on(request.equation, grid, dtype, request.tol, float(np.max(np.diff(moments))))
     kernel = reference.kernel
     mass = _integral(grid, request.marginals[0].density)
     tol = mass * np.asarray(CONSTANTS.sweep_tol_fraction * request.tol, dtype)
@@ -96,8 +97,8 @@ def solve_on(request: Request, measure: bool = True) -> Answer:
     missing = []
     for before, after in zip(request.marginals[:-1], request.marginals[1:], strict=True):
         first, last = as_array(before.time, dtype), as_array(after.time, dtype)
-        ends = Marginals(_log_density(before.density), _log_density(after.density))
-        state = iterate(kernel, first, last, ends, grid, tol)
+        marginals = Marginals(_log_density(before.density), _log_density(after.density))
+        state = iterate(kernel, first, last, marginals, grid, tol)
         # A time at which a density is given belongs to the part that begins there.
         is_last = after is request.marginals[-1]
         chosen = (request.times >= before.time) & ((request.times < after.time) | is_last)
@@ -110,7 +111,7 @@ def solve_on(request: Request, measure: bool = True) -> Answer:
         states.append(state)
         costs.append(cost)
         missing += parts
-        rates.append(contraction(kernel, first, last, state, grid) if measure else as_array(np.nan, dtype))
+        rates.append(contraction(kernel, first, last, at_ends, grid) if measure else as_array(np.nan, dtype))
     joined = pieces[0] if len(pieces) == 1 else _joined(pieces)
     cost, unknown = _largest_sum(tuple(costs))[1], _largest_sum(tuple(missing))[0]
     return Answer(request, reference, joined, mass, tuple(states), tuple(rates), cost, unknown)
@@ -150,39 +151,27 @@ def _densities(fields: Fields) -> Array:
     return exp_of(product(fields.forward, fields.backward))
 
 
-def _fields(kernel: Kernel, first: Array, last: Array, times: Array, state: State) -> tuple[Fields, Fields]:
+def _fields(kernel: Kernel, first: Array, last: Array, times: Array, state: State) -> tuple[Ends, Fields]:
     """Both waves at the two ends, where one of each is a potential, and at the times between."""
-    if kernel.traceable:
+    if kernel.static:
         return _fields_by_program(kernel, first, last, times, state)
-    at_ends = _at_ends(kernel, kernel.between(first, last), state)
-    found = [_fields_at(kernel, first, last, t, state) for t in np.asarray(times)]
-    dtype = state.start.dtype
-    shape = (len(found), *state.start.shape)
-    forward = as_array(np.reshape([np.asarray(f.forward) for f in found], shape), dtype)
-    backward = as_array(np.reshape([np.asarray(f.backward) for f in found], shape), dtype)
-    return at_ends, Fields(forward, backward)
+    return _both_waves(kernel, first, last, times, state)
 
 
 @shape_program
 def _fields_by_program(kernel: Kernel, first: Array, last: Array, times: Array, state: State) -> Any:
-    at_ends = _at_ends(kernel, kernel.between(first, last), state)
-    return at_ends, jax.lax.map(lambda t: _fields_at(kernel, first, last, t, state), times)
+    return _both_waves(kernel, first, last, times, state)
 
 
-def _at_ends(kernel: Kernel, interval: Any, state: State) -> Fields:
-    """log f^ and log f at the first time and at the last, `(2, *shape)`."""
-    forward = jnp.stack([state.start, kernel.forward(interval, state.start)])
-    backward = jnp.stack([kernel.backward(interval, state.end), state.end])
-    return Fields(forward, backward)
-
-
-def _fields_at(kernel: Kernel, first: Any, last: Any, t: Any, state: State) -> Fields:
-    forward = kernel.forward(kernel.between(first, t), state.start)
-    return Fields(forward, kernel.backward(kernel.between(t, last), state.end))
+def _both_waves(kernel: Kernel, first: Array, last: Array, times: Array, state: State) -> tuple[Ends, Fields]:
+    all_times = jnp.concatenate([first[None], times, last[None]])
+    forward, backward = to_all(kernel, (first, last), all_times, state.start, state.end)
+    ends = Ends(forward[jnp.array([0, -1])], backward[jnp.array([0, -1])])
+    return ends, Fields(forward[1:-1], backward[1:-1])
 
 
 @quick_program
-def _numbers(grid: Grid, densities: tuple[Array, Array], fields: Fields, amplitudes: tuple[Array, Array]) -> Any:
+def _numbers(grid: Grid, densities: tuple[Array, Array], fields: Ends, amplitudes: tuple[Array, Array]) -> Any:
     """KL(P | R) of one part, and the parts of both marginals that are not reached from the other above rounding."""
     mass = grid.integrate(densities[0])
     total = jnp.zeros_like(mass)
@@ -199,7 +188,7 @@ def _numbers(grid: Grid, densities: tuple[Array, Array], fields: Fields, amplitu
     return total / mass, *missing
 
 
-def _check_reached(request: Request, ends: tuple[Marginal, Marginal], fields: Fields, missing: list[Array]) -> None:
+def _check_reached(request: Request, ends: tuple[Marginal, Marginal], fields: Ends, missing: list[Array]) -> None:
     """Raise `ValueError` where a marginal has mass beyond the reach of the reference, and say where."""
     if not is_concrete(missing):
         return

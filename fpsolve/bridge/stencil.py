@@ -25,13 +25,13 @@ def interpolation(axis: Axis, targets: Array, width: int) -> Array:
     if axis.boundary != "periodic":
         columns = jnp.clip(first, 0, n - width)[:, None] + jnp.arange(width)
         points = nodes[columns]
-    matrix = jnp.zeros((len(targets), n), targets.dtype)
-    rows = jnp.arange(len(targets))
-    for j in range(width):
-        others = jnp.delete(points, j, axis=1, assume_unique_indices=True)
-        weight = jnp.prod((targets[:, None] - others) / (points[:, j : j + 1] - others), axis=1)
-        matrix = matrix.at[rows, columns[:, j] % n].add(weight)
-    return matrix
+    # Lagrange's weights: the product over k != j of (x - x_k) / (x_j - x_k).
+    own = np.eye(width, dtype=bool)
+    above = targets[:, None, None] - points[:, None, :]
+    below = points[:, :, None] - points[:, None, :]
+    weights = jnp.prod(jnp.where(own, 1, above) / jnp.where(own, 1, below), axis=-1)
+    rows = jnp.arange(len(targets))[:, None]
+    return jnp.zeros((len(targets), n), targets.dtype).at[rows, columns % n].add(weights)
 
 
 @functools.lru_cache(maxsize=64)
