@@ -6,12 +6,12 @@
     WellKernel   H with a potential term: K = Q exp(-tE) Q^T with the levels E and modes Q of H in a basis
 
 A heat kernel is known by its logarithm, so that nothing underflows. Entries of Q exp(-tE) Q^T have an absolute error of
-some roundings. Tails below it are found by
+some roundings. Smaller ones are found by
 
     exp(-tH) = exp(-hH)^(2^k),      t = 2^k h,
 
-where exp(-hH) is cut off below its error and then squared: sums of positive numbers keep their relative accuracy, and
-2^k short ways of probability 1e-10 make a long one of 1e-40.
+where exp(-hH) is that of finite volumes below its error: sums of positive numbers keep their relative accuracy, and 2^k
+short ways of probability 1e-10 make a long one of 1e-40.
 
 Where a kernel is narrower than a cell its sum over nodes is wrong. A heat kernel is then integrated by Gauss-Hermite
 quadrature over polynomials of log f; a kernel in a basis is used as it is, with the error of rounding.
@@ -29,6 +29,7 @@ from jaxtyping import Array
 from ..core.loop import run_loop
 from ..core.machine import EXACTLY
 from ..grid import Axis
+from ..linear.markov_expm import transition
 from .constants import CONSTANTS
 from .logarithm import is_empty, log_of
 from .stencil import interpolation
@@ -38,14 +39,14 @@ class Entries(eqx.Module):
     """A kernel of one length: its `matrix` K_ij w_j `(n, n)`, their logarithms, and whether cells resolve it.
 
     - `spread` the variance 2 D t
-    - `noise` the error of an entry of the matrix
+    - `noise` the absolute errors of the entries, `(n, n)`, where they matter, else None
     """
 
     matrix: Array
     logs: Array
     resolved: Array
     spread: Array
-    noise: Array
+    noise: Array | None
 
 
 class AxisKernel(eqx.Module):
@@ -82,7 +83,7 @@ class HeatKernel(AxisKernel):
         if axis.uniform:
             total = _log_lattice_sum(cell, spread)
         logs = logs - jnp.where(resolved, 0, total)
-        return Entries(jnp.exp(logs), logs, resolved, spread, jnp.zeros_like(spread))
+        return Entries(jnp.exp(logs), logs, resolved, spread, None)
 
     def apply(self, entries: Entries, logs: Array) -> Array:
         """The sum over nodes, or for a narrow kernel the quadrature of a local polynomial."""
@@ -113,11 +114,15 @@ class WellKernel(AxisKernel):
     """The kernel of H along one axis, from its `levels` `(m,)` and its `modes` `(m, m)`, orthonormal in sqrt(w) u.
 
     A line may have `margin` nodes more at each end than the axis: waves of a wide well do not end where a box does.
+    `rates` `(m, m)` are those of finite volumes, from column to row, and `log_sqrt_pi` `(m,)` the logarithm of the root
+    of their Gibbs masses; None where a wall absorbs.
     """
 
     diffusion: Array
     levels: Array
     modes: Array
+    rates: Array | None
+    log_sqrt_pi: Array | None
     axis: Axis = eqx.field(static=True)
     margin: int = eqx.field(static=True)
 
@@ -131,33 +136,46 @@ class WellKernel(AxisKernel):
         short = length * (0.5**squarings).astype(length.dtype)
         kernel = jnp.matmul(self.modes * jnp.exp(-short * self.levels), self.modes.T, precision=EXACTLY)
         largest = jnp.max(jnp.abs(kernel))
-        kept = jnp.where(kernel > CONSTANTS.kept_entries * largest, kernel, 0)
-        kernel = jnp.where(resolved, kept, kernel)
+        small = jnp.abs(kernel) < CONSTANTS.kept_entries * largest
+        kernel = jnp.where(small, self._tails(short), kernel)
+        # Ripples that remain below zero are as small.
+        kernel = jnp.where(resolved, jnp.maximum(kernel, 0), kernel)
         kernel = run_loop(squarings, lambda k, _, now: jnp.matmul(now, now, precision=EXACTLY), (), kernel)
         inside = slice(self.margin, self.margin + self.axis.n)
         kernel = kernel[inside, inside]
         # From the basis sqrt(w) u to values at the nodes.
         sqrt_weights = jnp.sqrt(jnp.asarray(self.axis.weights, kernel.dtype))
         matrix = kernel * (sqrt_weights / sqrt_weights[:, None])
-        noise = CONSTANTS.noise_roundings * jnp.finfo(kernel.dtype).eps * largest
+        # A kernel that is not resolved has ripples of both signs, so that what is left of a sum may be rounding.
+        rounding = CONSTANTS.noise_roundings * jnp.finfo(kernel.dtype).eps * largest
+        noise = jnp.where(resolved | small[inside, inside], 0, rounding) * (sqrt_weights / sqrt_weights[:, None])
         return Entries(
             matrix=matrix,
             logs=log_of(matrix),
             resolved=resolved,
             spread=2 * self.diffusion * length,
-            noise=jnp.where(resolved, 0, noise),
+            noise=noise,
         )
+
+    def _tails(self, length: Array) -> Array:
+        """The kernel of finite volumes in sqrt(w) u, of order two and positive, with the relative accuracy of all
+        entries: P sqrt(pi_j / pi_i), from the side on which P has not underflowed."""
+        if self.rates is None or self.log_sqrt_pi is None:
+            return jnp.zeros_like(self.modes)
+        ratio = self.log_sqrt_pi - self.log_sqrt_pi[:, None]
+        logs = log_of(transition(self.rates, length)) + ratio
+        return jnp.exp(jnp.maximum(logs, logs.T))
 
     def apply(self, entries: Entries, logs: Array) -> Array:
         """The product with the matrix; what is below the error of its entries is unknown, and empty."""
-        top, image, total = _scaled_product(entries, logs)
-        known = image > entries.noise * total
+        top, line, image = _scaled_product(entries, logs)
+        known = image > jnp.matmul(line, entries.noise.T)
         return top + log_of(jnp.where(known, image, 0))
 
 
 def _sum_over_nodes(entries: Entries, logs: Array) -> Array:
     """The product with a matrix of positive entries, by logarithms where numbers underflow."""
-    top, image, _ = _scaled_product(entries, logs)
+    top, _, image = _scaled_product(entries, logs)
     # A sum that is close to the smallest number has lost digits, or all of its terms.
     lost = (image < jnp.finfo(logs.dtype).tiny / jnp.finfo(logs.dtype).eps) & ~is_empty(top)
 
@@ -169,11 +187,10 @@ def _sum_over_nodes(entries: Entries, logs: Array) -> Array:
 
 
 def _scaled_product(entries: Entries, logs: Array) -> tuple[Array, Array, Array]:
-    """The largest logarithm of each line, the product with the line divided by its exponential, and that line's sum."""
+    """The largest logarithm of each line, the line divided by its exponential, and the product of the matrix with it."""
     top = jnp.max(logs, axis=-1, keepdims=True)
     line = jnp.exp(logs - top)
-    image = jnp.matmul(line, entries.matrix.T, precision=EXACTLY)
-    return top, image, jnp.sum(line, axis=-1, keepdims=True)
+    return top, line, jnp.matmul(line, entries.matrix.T, precision=EXACTLY)
 
 
 def _log_heat(axis: Axis, spread: Array) -> Array:

@@ -26,8 +26,9 @@ class BridgeConstants:
 
     # Kernels in a basis. A wave of the shortest length decays as exp(-D t k^2); the ripples of a kernel are as large.
     basis_decay: float = 36.0  # derived: e^-36 = 2e-16, so that the ripples of a kernel are below rounding
-    # Entries of a kernel have an absolute error of some roundings. Below this part of the largest they are left out.
-    kept_entries: float = 1e-13  # free choice: some 500 roundings, as said
+    # Entries of a kernel have an absolute error of some roundings. Below this part of the largest they are those of
+    # finite volumes, whose relative error falls with the square of the cells.
+    kept_entries: float = 1e-11  # free choice: the relative error of the smallest entry in a basis is then 1e-5
     noise_roundings: float = 64.0  # free choice: roundings of the largest value below which a wave is unknown
     moving_tol_fraction: float = 0.01  # free choice: part of tol that a run in a time-dependent potential may err by
 

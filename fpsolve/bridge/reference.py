@@ -106,9 +106,13 @@ def _axis_kernel(equation: FokkerPlanck, grid: Grid, i: int, dtype: Any, longest
         wider = Line(axis.lower - margin * axis.unit, axis.upper + margin * axis.unit, axis.n + 2 * margin)
     check_memory("grid", (wider.n, wider.n), 8, "Take fewer nodes on this axis.")
     line = Grid(wider)
-    operator = SampledEquation(alone, line, True, None, True).operator(scheme_of(line), dtype)
-    levels, modes = _modes(operator)
-    return WellKernel(diffusion, levels, modes, axis, margin)
+    sampled = SampledEquation(alone, line, True, None, True)
+    levels, modes = _modes(sampled.operator(scheme_of(line), dtype))
+    # Mass that leaves is not in the exponential of rates, whose columns sum to one.
+    rates, log_sqrt_pi = (None, None)
+    if axis.boundary != "absorbing":
+        rates, log_sqrt_pi = _rates(sampled.operator(ScharfetterGummel(), dtype))
+    return WellKernel(diffusion, levels, modes, rates, log_sqrt_pi, axis, margin)
 
 
 def _margin(alone: FokkerPlanck, axis: Axis, longest: float) -> int:
@@ -143,6 +147,18 @@ def _modes(operator: Operator) -> tuple[Array, Array]:
     levels, modes = jnp.linalg.eigh((matrix + matrix.T) / 2)
     # H is not negative: a level below zero is rounding, which a long time would amplify.
     return jnp.maximum(levels, 0), modes
+
+
+@quick_program
+def _rates(operator: Operator) -> tuple[Array, Array]:
+    """Rates of mass from the cell of a column to that of a row `(n, n)`, and log sqrt(pi w) `(n,)`."""
+    grid = operator.grid
+    dtype = jax.tree.leaves(operator)[0].dtype
+    weights = grid.weights.astype(dtype).ravel()
+    matrix = dense(operator.generator, grid, dtype) * (weights[:, None] / weights)
+    # The sum of a row has a rounding, which a rate may not have.
+    rates = jnp.where(jnp.eye(grid.size, dtype=bool), 0, jnp.maximum(matrix, 0))
+    return rates, operator.log_sqrt_pi.ravel() + jnp.log(weights) / 2
 
 
 def log_amplitude(equation: FokkerPlanck, grid: Grid, t: Any) -> Array:

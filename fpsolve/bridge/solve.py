@@ -166,6 +166,10 @@ def _fields_by_program(kernel: Kernel, first: Array, last: Array, times: Array, 
 def _both_waves(kernel: Kernel, first: Array, last: Array, times: Array, state: State) -> tuple[Ends, Fields]:
     all_times = jnp.concatenate([first[None], times, last[None]])
     forward, backward = to_all(kernel, (first, last), all_times, state.start, state.end)
+    # At the ends the potentials are known as they are.
+    at_start, at_end = (jnp.reshape(all_times == t, (-1, *[1] * state.start.ndim)) for t in (first, last))
+    forward = jnp.where(at_start, state.start, forward)
+    backward = jnp.where(at_end, state.end, backward)
     ends = Ends(forward[jnp.array([0, -1])], backward[jnp.array([0, -1])])
     return ends, Fields(forward[1:-1], backward[1:-1])
 
