@@ -126,10 +126,15 @@ class WellKernel(AxisKernel):
     axis: Axis = eqx.field(static=True)
     margin: int = eqx.field(static=True)
 
+    @property
+    def shortest(self) -> Array:
+        """The shortest time after which the shortest waves have decayed to rounding."""
+        cell = float(np.max(self.axis.weights))
+        return CONSTANTS.basis_decay / (self.diffusion * (math.pi / cell) ** 2)
+
     def at(self, length: Array) -> Entries:
         """Q exp(-tE) Q^T, by squarings of shorter kernels where these are resolved."""
-        cell = float(np.max(self.axis.weights))
-        shortest = CONSTANTS.basis_decay / (self.diffusion * (math.pi / cell) ** 2)
+        shortest = self.shortest
         resolved = length >= shortest
         ratio = jnp.maximum(jax.lax.stop_gradient(length / shortest), 1)
         squarings = jnp.floor(jnp.log2(ratio)).astype(int)

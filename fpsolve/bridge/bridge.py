@@ -100,7 +100,7 @@ def _result(answer: Answer, found: Errors, has_tol: bool, throw: bool) -> Bridge
     request = answer.request
     dtype = request.dtype
     values = answer.values
-    code = _code(answer, values)
+    code = _code(answer, values, has_tol)
     # Under a transformation of JAX the code cannot be examined: the caller finds it in the result.
     if is_concrete(code):
         detail = f"{int(answer.sweeps)} sweeps, what is left {float(answer.remaining):.1e}, "
@@ -119,6 +119,7 @@ def _result(answer: Answer, found: Errors, has_tol: bool, throw: bool) -> Bridge
     numbers = {
         "mass_drift": _mass_drift(request.grid, values, answer.mass),
         "unknown_mass": answer.unknown,
+        "mismatch": answer.mismatch,
         "observed_rate": answer.states[-1].rate,
         "cost_error": found.cost,
         "contraction_error": found.contraction,
@@ -144,17 +145,18 @@ def _result(answer: Answer, found: Errors, has_tol: bool, throw: bool) -> Bridge
     )
 
 
-def _code(answer: Answer, values: Array) -> Array:
+def _code(answer: Answer, values: Array, has_tol: bool) -> Array:
     """The code of the run; the first failure counts."""
-    tol = as_array(answer.request.tol, answer.request.dtype)
-    return _first_failure(values, answer.remaining, answer.unknown, tol)
+    tol = answer.request.tol if has_tol else max(answer.request.tol, CONSTANTS.unmet_error)
+    tol = as_array(tol, answer.request.dtype)
+    return _first_failure(values, answer.remaining, answer.unknown, answer.mismatch, tol)
 
 
 @quick_program
-def _first_failure(values: Array, remaining: Array, unknown: Array, tol: Array) -> Array:
+def _first_failure(values: Array, remaining: Array, unknown: Array, mismatch: Array, tol: Array) -> Array:
     finite = jnp.all(jnp.isfinite(values)) & ~jnp.isnan(remaining)
     return first_failure(
-        ("not_finite", ~finite), ("marginals_not_met", remaining > tol), ("tails_unknown", unknown > tol)
+        ("not_finite", ~finite), ("marginals_not_met", remaining + mismatch > tol), ("tails_unknown", unknown > tol)
     )
 
 

@@ -37,13 +37,23 @@ class BridgeConstants:
     largest_margin: int = 4  # free choice, for cost: in units of the nodes of the line, at each end
     decayed_wave: float = 18.0  # free choice: log of sqrt(pi) relative to its ends, 1.5e-8, beyond which nothing is added
 
+    # Steps of coupled axes
+    most_steps: int = 64  # free choice, for cost: steps of the finest level over the longest interval
+    same_logarithm: float = 0.5  # free choice: difference of two levels above which there is no extrapolation
+    largest_split_error: float = 1e-4  # free choice: error of the steps above which an expansion takes their place
+
     # Sinkhorn's iteration
     max_sweeps: int = 20_000  # free choice, for cost
+    least_progress: float = 0.999  # free choice: part of the least residual that is a smaller one
+    sweeps_without_progress: int = 60  # free choice: sweeps without a smaller residual, after which it is rounding
     sweep_tol_fraction: float = 0.01  # free choice: part of tol that the marginals of the last sweep may err by
     slowest_rate: float = 0.9999  # free choice: largest rate by which what is left of the iteration is extrapolated
     derivative_tol: float = 1e-12  # free choice: relative change at which the series of a derivative ends
     power_sweeps: int = 500  # free choice, for cost: largest number of sweeps that measure the contraction
     power_tol: float = 1e-8  # free choice: change of the measured contraction, of a sweep, at which it is taken
+
+    # Above it a failure is raised where no tol was given; every smaller one is in the error.
+    unmet_error: float = 1e-4  # free choice: what is left of the marginals
 
     # The drift
     difference_nodes: int = 9  # free choice: nodes of a derivative of log f, of order 8 in the interior

@@ -2,7 +2,7 @@
 
     space       int |p - q|, with q the companion's density at the nodes of p, times a factor where errors fall slowly
     box         the mass that q has beyond the box of p, at each time
-    iteration   what is left of Sinkhorn's iteration, and the mass of the marginals at places where a wave is unknown
+    iteration   what is left of Sinkhorn's iteration, how far the ends are from both marginals, and the mass of the marginals at places where a wave is unknown
 
 Reference: Roache, Verification and Validation in Computational Science and Engineering (1998), chapter 5.
 """
@@ -42,7 +42,7 @@ def look(answer: Answer, check: bool) -> Errors:
     """The error of a bridge; without `check` that of the iteration alone, and NaN for the rest."""
     count = len(answer.request.times)
     unknown = np.full(count, np.nan)
-    left = answer.remaining + answer.unknown
+    left = answer.inconsistency + answer.step_error
     if not is_concrete(left):
         because = "nothing is repeated under a transformation of JAX"
         return Errors(unknown, unknown, left * np.ones(count), np.nan, np.nan, Decision("run", because))
@@ -70,7 +70,7 @@ def look(answer: Answer, check: bool) -> Errors:
         before = _difference(first, _at_nodes(others[1], first.request.grid))
         ratio = np.minimum(difference / np.maximum(before, np.finfo(float).tiny), CONSTANTS.slowest_convergence)
         factor = np.maximum(1, ratio / (1 - ratio))
-    cost = abs(float(answer.cost) - float(first.cost))
+    cost = abs(float(answer.cost) - float(first.cost)) + float(answer.cost_step_error)
     rate = abs(float(answer.contraction) - float(first.contraction))
     axes = " x ".join(map(repr, first.request.grid.axes))
     decision = Decision("companion", f"compared with {axes}")

@@ -7,10 +7,11 @@ The same operator acts in both, as sqrt(pi_t) = exp(-U / 2D) is taken without it
 backward equation of the process to the last factor. Without a dependence on time a_t is zero and U is symmetric.
 
     ProductKernel   exp(-tH) is a product over the axes, each by the logarithms of its entries
-    WaveKernel      exp(-tH) of coupled axes by Chebyshev's expansion
+    SplitKernel     exp(-tH) of coupled axes by products over the axes and the coupling, in short steps
+    WaveKernel      the same by Chebyshev's expansion, where the coupling is too strong for these
     MovingKernel    a potential that depends on time, by `fp.evolve`
 
-The first keeps the relative accuracy of tails. The other two have the error of rounding, or of their tolerance,
+The first two keep the relative accuracy of tails. The others have the error of rounding, or of their tolerance,
 relative to the largest value of a field: what is below is unknown, and empty.
 
 Reference: Léonard, Discrete Contin. Dyn. Syst. 34 (2014) 1533, section 2; theorem T13 of this library for a_t.
@@ -19,7 +20,7 @@ Reference: Léonard, Discrete Contin. Dyn. Syst. 34 (2014) 1533, section 2; theo
 import abc
 import functools
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -74,17 +75,67 @@ class ProductKernel(Kernel):
 
     def forward(self, interval: tuple[Entries, ...], logs: Array) -> Array:
         """One axis after the other."""
-        for i, (kernel, entries) in enumerate(zip(self.axes, interval, strict=True)):
-            logs = apply_along_axis(i, lambda u, kernel=kernel, entries=entries: kernel.apply(entries, u), logs)
-        return logs
+        return _along_axes(self.axes, interval, logs)
 
     def backward(self, interval: tuple[Entries, ...], logs: Array) -> Array:
         """The same: H is symmetric."""
         return self.forward(interval, logs)
 
 
+class SplitSteps(NamedTuple):
+    """The steps of an interval: the entries of one, their number, and its length."""
+
+    entries: tuple[Entries, ...]
+    count: Array
+    length: Array
+
+
+class SplitKernel(Kernel):
+    """exp(-tH) with H = sum_i H_i + W by Strang's steps: positive, symmetric, and of order two.
+
+        S(h)^n,      S(h) = e^{-hW/2} prod_i exp(-h H_i) e^{-hW/2},      h = t / n
+
+    `coupling` W `(*shape)`; `rate` the steps in a unit of time, at least one an interval, each divided into `parts`.
+    """
+
+    static: ClassVar[bool] = True
+    axes: tuple[AxisKernel, ...]
+    coupling: Array
+    rate: Array
+    parts: Array
+
+    def between(self, first: Any, last: Any) -> SplitSteps:
+        """The kernels of the axes for one step."""
+        length = last - first
+        # An interval that was computed may exceed a whole number of steps by rounding.
+        steps = jnp.ceil(self.rate * length * (1 - 4 * jnp.finfo(length.dtype).eps)).astype(int)
+        count = jnp.maximum(steps, 1) * self.parts
+        one = length / count.astype(length.dtype)
+        return SplitSteps(tuple(kernel.at(one) for kernel in self.axes), count, one)
+
+    def forward(self, interval: SplitSteps, logs: Array) -> Array:
+        """All steps."""
+        half = interval.length * self.coupling / 2
+
+        def step(_: Any, logs: Array) -> Array:
+            return _along_axes(self.axes, interval.entries, logs - half) - half
+
+        return jax.lax.fori_loop(0, interval.count, step, logs)
+
+    def backward(self, interval: SplitSteps, logs: Array) -> Array:
+        """The same: H is symmetric."""
+        return self.forward(interval, logs)
+
+
+def _along_axes(axes: tuple[AxisKernel, ...], entries: tuple[Entries, ...], logs: Array) -> Array:
+    """The kernels of all axes, one after the other."""
+    for i, (kernel, own) in enumerate(zip(axes, entries, strict=True)):
+        logs = apply_along_axis(i, lambda u, kernel=kernel, own=own: kernel.apply(own, u), logs)
+    return logs
+
+
 class WaveKernel(Kernel):
-    """exp(-tH) by Chebyshev's expansion, with the relative error `tol`."""
+    """exp(-tH) by Chebyshev's expansion, to rounding."""
 
     static: ClassVar[bool] = True
     operator: Operator
@@ -97,9 +148,9 @@ class WaveKernel(Kernel):
     def forward(self, interval: Array, logs: Array) -> Array:
         """The positive part above rounding."""
         top = jnp.max(logs)
+        wave = jnp.exp(logs - top)
         method = Chebyshev(())
         prepared = method.prepare(self.operator, Picture.GIBBS_WAVE)
-        wave = jnp.exp(logs - top)
         found = method.apply(prepared, wave, interval[None], self.tol, 0.0).field[0]
         noise = CONSTANTS.noise_roundings * jnp.finfo(found.dtype).eps * jnp.max(jnp.abs(wave))
         return top + log_of(jnp.where(found > noise, found, 0))

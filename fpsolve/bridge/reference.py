@@ -2,7 +2,7 @@
 
     no potential                     heat kernels
     a sum of potentials of one axis  one kernel for each axis, from the levels of its H
-    coupled axes                     Chebyshev's expansion
+    coupled axes                     steps of kernels for each axis and of the coupling, or Chebyshev's expansion
     a potential that moves           steps in time
 """
 
@@ -19,7 +19,7 @@ from ..core.decision import Decision
 from ..core.memory import check_memory
 from ..core.program import quick_program, sampling_program
 from ..core.types import Point
-from ..equation import FokkerPlanck, read_equation
+from ..equation import FokkerPlanck, axis_potential_terms, read_equation
 from ..grid import Axis, Grid, Line
 from ..operator import Operator, ScharfetterGummel, Scheme, Spectral
 from ..operator.base import dense
@@ -27,7 +27,9 @@ from ..plan.scheme_choice import SampledEquation
 from ..plan.validation import least_tolerance
 from .axis_kernel import AxisKernel, HeatKernel, WellKernel
 from .constants import CONSTANTS
-from .kernel import Kernel, MovingKernel, ProductKernel, WaveKernel
+from .kernel import Kernel, MovingKernel, ProductKernel, SplitKernel, WaveKernel
+
+COUPLED = "because its potential couples axes"
 
 
 class Reference(NamedTuple):
@@ -43,22 +45,60 @@ def scheme_of(grid: Grid) -> Scheme:
     return Spectral() if all(axis.modes is not None for axis in grid.axes) else ScharfetterGummel()
 
 
-def reference_on(equation: FokkerPlanck, grid: Grid, dtype: Any, tol: float, longest: float) -> Reference:
-    """The kernel of an equation that was read and is reversible, for intervals up to the `longest`."""
+def reference_on(equation: FokkerPlanck, grid: Grid, dtype: Any, tol: float, intervals: list[float]) -> Reference:
+    """The kernel of an equation that was read and is reversible; `intervals` are the times between its densities."""
     scheme = scheme_of(grid)
     if equation.time_dependent:
         least = max(CONSTANTS.moving_tol_fraction * tol, least_tolerance(dtype))
         moving = MovingKernel(equation.schrodinger(), grid, scheme, least)
         return Reference(moving, scheme, Decision("steps in time", "because the potential depends on time"))
     if _is_separable(equation, grid):
-        kernel = ProductKernel(tuple(_axis_kernel(equation, grid, i, dtype, longest) for i in range(grid.ndim)))
+        kernel = ProductKernel(tuple(_axis_kernel(equation, grid, i, dtype, max(intervals)) for i in range(grid.ndim)))
         heat = all(isinstance(axis, HeatKernel) for axis in kernel.axes)
         because = "it has no potential" if heat else "its potential is a sum over the axes"
         return Reference(kernel, scheme, Decision("kernels of the axes", f"because {because}"))
-    sampled = SampledEquation(equation, grid, True, None, True)
-    operator = sampled.operator(scheme, dtype)
+    if is_concrete(equation):
+        return Reference(split_kernel(equation, grid, dtype, intervals), scheme, Decision("Strang steps", COUPLED))
+    return wave_reference(equation, grid, dtype)
+
+
+def wave_reference(equation: FokkerPlanck, grid: Grid, dtype: Any) -> Reference:
+    """Coupled axes by Chebyshev's expansion."""
+    scheme = scheme_of(grid)
+    operator = SampledEquation(equation, grid, True, None, True).operator(scheme, dtype)
     least = as_array(float(jnp.finfo(dtype).eps), dtype)
-    return Reference(WaveKernel(operator, least), scheme, Decision("Chebyshev", "because its potential couples axes"))
+    return Reference(WaveKernel(operator, least), scheme, Decision("Chebyshev", COUPLED))
+
+
+def split_kernel(equation: FokkerPlanck, grid: Grid, dtype: Any, intervals: list[float]) -> SplitKernel:
+    """Coupled axes in steps: H_i is that of a section of U through its least value on the grid."""
+    energies = np.asarray(_energies(equation, grid))
+    place = np.unravel_index(int(np.argmin(energies)), grid.shape)
+    center = as_array([float(axis.nodes[k]) for axis, k in zip(grid.axes, place, strict=True)])
+    axes = tuple(_axis_kernel(equation, grid, i, dtype, max(intervals), center) for i in range(grid.ndim))
+    coupling = _coupling_term(equation, grid, center).astype(dtype)
+    # The finest of three levels takes steps of which the axes resolve the kernels, if that is enough of them.
+    shortest = max(float(kernel.shortest) for kernel in axes if isinstance(kernel, WellKernel))
+    finest = float(np.clip(max(intervals) / shortest, 4, CONSTANTS.most_steps))
+    rate = as_array(int(finest / 4) / max(intervals), dtype)
+    return SplitKernel(axes, coupling, rate, as_array(1, int))
+
+
+@sampling_program
+def _energies(equation: FokkerPlanck, grid: Grid) -> Array:
+    return grid.sample(equation.energy)
+
+
+@sampling_program
+def _coupling_term(equation: FokkerPlanck, grid: Grid, center: Array) -> Array:
+    """The potential term of H without those of the sections through the center, `(*shape)`."""
+
+    def coupling(x: Array) -> Array:
+        shifted = jnp.where(jnp.eye(grid.ndim, dtype=bool), x, center.astype(x.dtype))
+        own = jax.vmap(lambda y: axis_potential_terms(equation, y, 0.0))(shifted)
+        return jnp.sum(axis_potential_terms(equation, x, 0.0)) - jnp.sum(jnp.diagonal(own))
+
+    return grid.sample(coupling)
 
 
 def _is_separable(equation: FokkerPlanck, grid: Grid) -> bool:
@@ -85,18 +125,20 @@ def _coupling(equation: FokkerPlanck, grid: Grid) -> tuple[Array, Array]:
 
 
 
-def _axis_kernel(equation: FokkerPlanck, grid: Grid, i: int, dtype: Any, longest: float) -> AxisKernel:
-    """The kernel of the part of H along axis i."""
+def _axis_kernel(
+    equation: FokkerPlanck, grid: Grid, i: int, dtype: Any, longest: float, center: Any = None
+) -> AxisKernel:
+    """The kernel of the part of H along axis i, through the center or the first node of the other axes."""
     axis = grid.axes[i]
     xp = host_module(equation.diffusion)
     diffusion = as_array(xp.broadcast_to(xp.asarray(equation.diffusion), (grid.ndim,))[i], dtype)
     # Walls that absorb have images of both signs, which cancel; there sines are used.
     if equation.potential is None and axis.boundary != "absorbing":
         return HeatKernel(diffusion, axis)
-    origin = grid.origin
+    origin = grid.origin if center is None else center
 
     def section(x: Point) -> Array:
-        """U along axis i through the first node of the others."""
+        """U along axis i."""
         return equation.energy(jnp.where(jnp.arange(grid.ndim) == i, x[0], origin.astype(x.dtype)))
 
     alone = read_equation(FokkerPlanck(section, diffusion), 1)

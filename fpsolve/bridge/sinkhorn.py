@@ -41,6 +41,8 @@ class State(NamedTuple):
 
     - `residual` int |f^_0 f_0 - rho_0|, with f_T on which the other marginal is exact
     - `previous` that of the sweep before; `sweeps` their number
+    - `least` the least residual, and the number of sweeps `since` it was reached
+    - `known` `(2, *shape)`: where both images are above rounding since the first sweep
     """
 
     start: Array
@@ -48,6 +50,9 @@ class State(NamedTuple):
     residual: Array
     previous: Array
     sweeps: Array
+    least: Array
+    since: Array
+    known: Array
 
     @property
     def rate(self) -> Array:
@@ -65,25 +70,40 @@ def first_state(marginals: Marginals) -> State:
     """f_T = 1 where the end has mass."""
     end = jnp.where(is_empty(marginals.end), EMPTY, 0).astype(marginals.end.dtype)
     infinity = jnp.asarray(jnp.inf, end.dtype)
-    return State(jnp.full_like(end, EMPTY), end, infinity, infinity, jnp.zeros((), int))
+    zero = jnp.zeros((), int)
+    known = jnp.ones((2, *end.shape), bool)
+    return State(jnp.full_like(end, EMPTY), end, infinity, infinity, zero, infinity, zero, known)
 
 
 def sweep(kernel: Kernel, interval: Any, marginals: Marginals, weights: Array, state: State) -> State:
     """One sweep."""
     logs = jnp.stack([marginals.start, marginals.end])
 
-    def half(evolution: Evolution, potential: Array, log_density: Array) -> tuple[Array, tuple[Array, Array]]:
+    def half(evolution: Evolution, potential: Array, given: tuple[Array, Array]) -> tuple[Array, Any]:
+        log_density, known = given
         image = evolution(potential)
+        # A place that was below rounding once is left out for good: it would come and go with the rounding.
+        image = jnp.where(known, image, EMPTY)
         other = quotient(log_density, image)
         return other, (other, image)
 
-    end, (potentials, images) = back_and_forth(kernel, interval, half, state.end, logs)
+    end, (potentials, images) = back_and_forth(kernel, interval, half, state.end, (logs, state.known))
     # No sweep meets a marginal at places that the reference does not reach: they are counted apart.
     missed = jnp.abs(exp_of(product(state.start, images[0])) - exp_of(marginals.start))
     error = jnp.sum(jnp.where(is_empty(images[0]), 0, weights * missed))
     # Before the first sweep there is no f^_0.
     residual = jnp.where(state.sweeps > 0, error, jnp.inf)
-    return State(potentials[0], end, residual, state.residual, state.sweeps + 1)
+    is_less = residual < CONSTANTS.least_progress * state.least
+    return State(
+        start=potentials[0],
+        end=end,
+        residual=residual,
+        previous=state.residual,
+        sweeps=state.sweeps + 1,
+        least=jnp.where(is_less, residual, state.least),
+        since=jnp.where(is_less, 0, state.since + 1),
+        known=state.known & ~is_empty(images),
+    )
 
 
 def iterate(kernel: Kernel, first: Any, last: Any, marginals: Marginals, grid: Grid, tol: Array) -> State:
@@ -103,7 +123,8 @@ def iterate(kernel: Kernel, first: Any, last: Any, marginals: Marginals, grid: G
 
 def _unfinished(state: State, tol: Array) -> Array:
     # NaN ends the iteration: it is no reason to go on.
-    return (state.remaining > tol) & (state.sweeps < CONSTANTS.max_sweeps)
+    goes_on = (state.sweeps < CONSTANTS.max_sweeps) & (state.since < CONSTANTS.sweeps_without_progress)
+    return (state.remaining > tol) & goes_on
 
 
 def with_derivatives(
@@ -245,4 +266,6 @@ def _conditional(evolution: Evolution, potential: Array, image: Array, function:
     lowest = jnp.min(function)
     shift = jnp.max(function) - 2 * lowest
     mean = evolution(potential + log_of(function + shift))
-    return jnp.where(is_empty(image), 0, exp_of(mean - image) - shift)
+    # A mean lies between the least value and the largest, where rounding says otherwise.
+    found = jnp.clip(exp_of(mean - image) - shift, lowest, jnp.max(function))
+    return jnp.where(is_empty(image), 0, found)
