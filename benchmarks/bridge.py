@@ -1,12 +1,12 @@
 """Schrödinger bridges: errors against closed forms, the rate of a sweep, and times.
 
-    python benchmarks/bridge.py         prints one line for each figure
+python benchmarks/bridge.py         prints one line for each figure
 
-    plane       a bridge between normal densities in the plane, 72 x 72 nodes, four times
-    rates       the measured rate of a sweep beside (c / (s_0 s_1))^2
-    limit       2 D T KL(P | R) beside the squared Wasserstein distance, as D falls
-    large       256 x 256 nodes: the first call, with compilation, and the second
-    coupled     a double well that couples both axes, 64 x 64 nodes
+plane       a bridge between normal densities in the plane, 72 x 72 nodes, four times
+rates       the measured rate of a sweep beside (c / (s_0 s_1))^2
+limit       2 D T KL(P | R) beside the squared Wasserstein distance, as D falls
+large       256 x 256 nodes: the first call, with compilation, and the second
+coupled     a double well that couples both axes, 64 x 64 nodes
 """
 
 import sys

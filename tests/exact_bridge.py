@@ -135,8 +135,8 @@ def dense_bridge(
 ) -> tuple[np.ndarray, np.ndarray, float, float]:
     """Nodes `(n,)`, densities `(T, n)`, cost and contraction on a line, by dense matrices of numpy.
 
-    H = -D d^2 + (U')^2 / (4D) - U'' / 2 in the sinc basis of Colbert and Miller, J. Chem. Phys. 96 (1992) 1982; Sinkhorn
-    in plain numbers. `potential` gives (U, U'), `curvature` U''.
+    H = -D d^2 + (U')^2 / (4D) - U'' / 2 in the sinc basis of Colbert and Miller, J. Chem. Phys. 96 (1992) 1982, and
+    Sinkhorn in plain numbers. `potential` gives (U, U'), `curvature` U''.
     """
     x = np.linspace(-box, box, n)
     h = x[1] - x[0]

@@ -107,7 +107,9 @@ class HeatKernel(AxisKernel):
         matrix = interpolation(self.axis, targets, CONSTANTS.stencil)
         values = jnp.matmul(logs, matrix.T, precision=EXACTLY)
         values = values.reshape(*logs.shape, len(weights))
-        return jax.scipy.special.logsumexp(values + jnp.asarray(np.log(weights / math.sqrt(math.pi)), logs.dtype), axis=-1)
+        return jax.scipy.special.logsumexp(
+            values + jnp.asarray(np.log(weights / math.sqrt(math.pi)), logs.dtype), axis=-1
+        )
 
 
 class WellKernel(AxisKernel):
@@ -192,7 +194,7 @@ def _sum_over_nodes(entries: Entries, logs: Array) -> Array:
 
 
 def _scaled_product(entries: Entries, logs: Array) -> tuple[Array, Array, Array]:
-    """The largest logarithm of each line, the line divided by its exponential, and the product of the matrix with it."""
+    """The largest logarithm of each line, the line divided by its exponential, and the product with the matrix."""
     top = jnp.max(logs, axis=-1, keepdims=True)
     line = jnp.exp(logs - top)
     return top, line, jnp.matmul(line, entries.matrix.T, precision=EXACTLY)

@@ -102,7 +102,7 @@ def _result(answer: Answer, found: Errors, has_tol: bool, throw: bool) -> Bridge
     values = answer.values
     code = _code(answer, values, has_tol)
     # Under a transformation of JAX the code cannot be examined: the caller finds it in the result.
-    if is_concrete(code):
+    if is_concrete(code, values, answer.inconsistency):
         detail = f"{int(answer.sweeps)} sweeps, what is left {float(answer.remaining):.1e}, "
         detail += f"mass of marginals at unknown tails {float(answer.unknown):.1e}, tol {request.tol:.1e}."
         if throw:

@@ -35,7 +35,9 @@ class BridgeConstants:
     # A path to a distance a and back has the weight exp(-2 a^2 / v), which is 3e-18 at a = 4.5 sqrt(v).
     margin_spreads: float = 4.5  # derived: deviations of a free path by which a line is continued beyond a box
     largest_margin: int = 4  # free choice, for cost: in units of the nodes of the line, at each end
-    decayed_wave: float = 18.0  # free choice: log of sqrt(pi) relative to its ends, 1.5e-8, beyond which nothing is added
+    decayed_wave: float = (
+        18.0  # free choice: log of sqrt(pi) relative to its ends, 1.5e-8, beyond which nothing is added
+    )
 
     # Steps of coupled axes
     most_steps: int = 64  # free choice, for cost: steps of the finest level over the longest interval

@@ -1,9 +1,9 @@
 """The reference process on a grid: which kernel its waves have, and why.
 
-    no potential                     heat kernels
-    a sum of potentials of one axis  one kernel for each axis, from the levels of its H
-    coupled axes                     steps of kernels for each axis and of the coupling, or Chebyshev's expansion
-    a potential that moves           steps in time
+no potential                     heat kernels
+a sum of potentials of one axis  one kernel for each axis, from the levels of its H
+coupled axes                     steps of kernels for each axis and of the coupling, or Chebyshev's expansion
+a potential that moves           steps in time
 """
 
 from typing import Any, NamedTuple
@@ -122,7 +122,6 @@ def _coupling(equation: FokkerPlanck, grid: Grid) -> tuple[Array, Array]:
 
     energies = grid.sample(equation.energy)
     return energies, energies - grid.sample(along)
-
 
 
 def _axis_kernel(

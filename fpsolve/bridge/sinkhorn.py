@@ -127,9 +127,7 @@ def _unfinished(state: State, tol: Array) -> Array:
     return (state.remaining > tol) & goes_on
 
 
-def with_derivatives(
-    kernel: Kernel, first: Any, last: Any, marginals: Marginals, grid: Grid, state: State
-) -> State:
+def with_derivatives(kernel: Kernel, first: Any, last: Any, marginals: Marginals, grid: Grid, state: State) -> State:
     """The same state, with the derivatives of the solution: those of the fixed point u = S(u, parameters),
 
         (1 - d_u S) du = d_parameters S,

@@ -9,6 +9,7 @@ independent of what is after.
 """
 
 import dataclasses
+import itertools
 from typing import Any, NamedTuple
 
 import jax
@@ -120,7 +121,7 @@ def _extrapolated(levels: list[Answer]) -> Answer:
     cost, *rates = (_extrapolated_number(same) for same in zip(*numbers, strict=True))
     step_error = _over(apart, finest.mass)
     # What is not smooth in h, as in tails that the steps do not resolve, is not extrapolated.
-    changes = [abs(float(b.cost) - float(a.cost)) for a, b in zip(levels[:-1], levels[1:], strict=True)]
+    changes = [abs(float(b.cost) - float(a.cost)) for a, b in itertools.pairwise(levels)]
     if changes[1] > changes[0]:
         cost = finest.cost
     cost_error = as_array(changes[1], finest.cost.dtype)
@@ -150,8 +151,10 @@ def _extrapolated_fields(grid: Grid, levels: tuple[Fields, ...], parts: Array, c
         known = ~(is_empty(fields.forward) | is_empty(fields.backward))
         density = jnp.where(known, exp_of(product(fields.forward, fields.backward)), 0)
         excess = grid.integrate(density * jnp.where(known, fields.forward - fields.backward, 0)) / 2
-        shift = jax.ops.segment_sum(excess, parts, count) / jnp.maximum(jax.ops.segment_sum(excess * 0 + 1, parts, count), 1)
-        shift = (shift / grid.integrate(density[0]))[parts].reshape(-1, *[1] * grid.ndim)
+        of_part = jax.ops.segment_sum(excess, parts, count)
+        times_of_part = jax.ops.segment_sum(jnp.ones_like(excess), parts, count)
+        shift = of_part / jnp.maximum(times_of_part, 1) / grid.integrate(density[0])
+        shift = shift[parts].reshape(-1, *[1] * grid.ndim)
         scaled.append(Fields(product(fields.forward, -shift), product(fields.backward, shift)))
     waves = []
     rougher = []
@@ -178,7 +181,7 @@ def _solve(request: Request, reference: Reference, measure: bool) -> Answer:
     costs = []
     missing = []
     mismatches = []
-    for before, after in zip(request.marginals[:-1], request.marginals[1:], strict=True):
+    for before, after in itertools.pairwise(request.marginals):
         first, last = as_array(before.time, dtype), as_array(after.time, dtype)
         marginals = Marginals(_log_density(before.density), _log_density(after.density))
         state = iterate(kernel, first, last, marginals, grid, tol)
