@@ -2,8 +2,8 @@
 
     space       int |p - q|, with q the companion's density at the nodes of p, times a factor where errors fall slowly
     box         the mass that q has beyond the box of p, at each time
-    iteration   what is left of Sinkhorn's iteration, how far the ends are from both marginals, the mass of the marginals
-                at places where a wave is unknown, and the error of steps in time
+    iteration   what is left of Sinkhorn's iteration, how far the ends are from both marginals, the mass of these at
+                places where a wave is unknown, and the error of steps in time
 
 Reference: Roache, Verification and Validation in Computational Science and Engineering (1998), chapter 5.
 """
