@@ -31,7 +31,7 @@ from ..core.machine import EXACTLY
 from ..grid import Axis
 from ..linear.markov_expm import transition
 from .constants import CONSTANTS
-from .logarithm import is_empty, log_of
+from .logarithm import EMPTY, is_empty, log_of
 from .stencil import interpolation
 
 
@@ -149,13 +149,16 @@ class WellKernel(AxisKernel):
         kernel = jnp.where(resolved, jnp.maximum(kernel, 0), kernel)
         kernel = run_loop(squarings, lambda k, _, now: jnp.matmul(now, now, precision=EXACTLY), (), kernel)
         inside = slice(self.margin, self.margin + self.axis.n)
-        kernel = kernel[inside, inside]
-        # From the basis sqrt(w) u to values at the nodes.
-        sqrt_weights = jnp.sqrt(jnp.asarray(self.axis.weights, kernel.dtype))
-        matrix = kernel * (sqrt_weights / sqrt_weights[:, None])
+        kernel = kernel[inside]
+        # From the basis sqrt(w) u to values at the nodes. The cells of a line with a margin are equal.
+        ratio = jnp.ones((), kernel.dtype)
+        if not self.margin:
+            sqrt_weights = jnp.sqrt(jnp.asarray(self.axis.weights, kernel.dtype))
+            ratio = sqrt_weights / sqrt_weights[:, None]
+        matrix = kernel * ratio
         # A kernel that is not resolved has ripples of both signs, so that what is left of a sum may be rounding.
         rounding = CONSTANTS.noise_roundings * jnp.finfo(kernel.dtype).eps * largest
-        noise = jnp.where(resolved | small[inside, inside], 0, rounding) * (sqrt_weights / sqrt_weights[:, None])
+        noise = jnp.where(resolved | small[inside], 0, rounding) * ratio
         return Entries(
             matrix=matrix,
             logs=log_of(matrix),
@@ -175,9 +178,32 @@ class WellKernel(AxisKernel):
 
     def apply(self, entries: Entries, logs: Array) -> Array:
         """The product with the matrix; what is below the error of its entries is unknown, and empty."""
+        assert entries.noise is not None
+        if self.margin:
+            logs = _continued(logs, self.margin, entries.resolved)
         top, line, image = _scaled_product(entries, logs)
-        known = image > jnp.matmul(line, entries.noise.T)
+        known = image > jnp.matmul(line, entries.noise.T, precision=EXACTLY)
         return top + log_of(jnp.where(known, image, 0))
+
+
+def _continued(logs: Array, margin: int, resolved: Array) -> Array:
+    """log f `(..., n)` with `margin` values more at each end: parabolas that do not rise.
+
+    In a basis the jump of f to zero at the end of a box would be seen everywhere as ripples. A kernel that is resolved
+    has none, and the field is empty there.
+    """
+    steps = jnp.arange(1, margin + 1, dtype=logs.dtype)
+
+    def beyond(ends: Array) -> Array:
+        """From the last three values, the outermost first, `(..., 3)`."""
+        last, slope = ends[..., :1], ends[..., :1] - ends[..., 1:2]
+        bend = jnp.minimum(slope - (ends[..., 1:2] - ends[..., 2:3]), 0)
+        found = last + jnp.minimum(steps * slope + steps * (steps + 1) / 2 * bend, 0)
+        return jnp.where(resolved | is_empty(jnp.min(ends, axis=-1, keepdims=True)), EMPTY, found)
+
+    left = jnp.flip(beyond(logs[..., :3]), -1)
+    right = beyond(jnp.flip(logs[..., -3:], -1))
+    return jnp.concatenate([left, logs, right], axis=-1)
 
 
 def _sum_over_nodes(entries: Entries, logs: Array) -> Array:

@@ -133,7 +133,7 @@ def _axis_kernel(
     diffusion = as_array(xp.broadcast_to(xp.asarray(equation.diffusion), (grid.ndim,))[i], dtype)
     # Walls that absorb have images of both signs, which cancel; there sines are used.
     if equation.potential is None and axis.boundary != "absorbing":
-        return HeatKernel(diffusion, axis)
+        return HeatKernel(diffusion=diffusion, axis=axis)
     origin = grid.origin if center is None else center
 
     def section(x: Point) -> Array:
@@ -153,7 +153,15 @@ def _axis_kernel(
     rates, log_sqrt_pi = (None, None)
     if axis.boundary != "absorbing":
         rates, log_sqrt_pi = _rates(sampled.operator(ScharfetterGummel(), dtype))
-    return WellKernel(diffusion, levels, modes, rates, log_sqrt_pi, axis, margin)
+    return WellKernel(
+        diffusion=diffusion,
+        levels=levels,
+        modes=modes,
+        rates=rates,
+        log_sqrt_pi=log_sqrt_pi,
+        axis=axis,
+        margin=margin,
+    )
 
 
 def _margin(alone: FokkerPlanck, axis: Axis, longest: float) -> int:

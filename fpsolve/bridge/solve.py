@@ -263,7 +263,7 @@ def _both_waves(kernel: Kernel, first: Array, last: Array, times: Array, state: 
 
 
 @quick_program
-def _numbers(grid: Grid, densities: tuple[Array, Array], fields: Ends, amplitudes: tuple[Array, Array]) -> Any:
+def _numbers(grid: Grid, densities: tuple[Array, Array], fields: Ends, amplitudes: tuple[Array, ...]) -> Any:
     """KL(P | R) of one part, how far it is from both marginals, and the parts of both that are not reached from the
     other above rounding."""
     mass = grid.integrate(densities[0])
