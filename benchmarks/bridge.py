@@ -71,7 +71,7 @@ def rates() -> None:
 
 def limit() -> None:
     """Optimal transport as the limit of small D."""
-    grid = fp.Grid(fp.Line(-4.0, 4.0, 256))
+    grid = fp.Grid(fp.Line(-6.0, 6.0, 256))
     distance = 1.2**2 + 0.3**2
     for D in (1.0, 0.1, 0.01, 0.003):
         exact = line((0.6, 0.9), (-0.5, 0.7), D, 1.0)

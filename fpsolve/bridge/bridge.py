@@ -66,11 +66,13 @@ def bridge(
     negative, of unequal mass, or beyond the reach of the reference (the message says where), for times outside of [0,
     total]; `NumericalFailure` if the iteration does not converge or tails with mass are below rounding.
 
-    **Keeps**: both marginals, to `tol`; densities are not negative. With no potential, or one that is a sum over the
-    axes, both waves have their relative accuracy in all tails. With coupled axes or a potential that moves, they are
-    known to rounding or to the tolerance of a run, relative to their largest value; `known` says where.
-    **Cost**: two products with exp(-TH) a sweep, and about log(tol) / log(contraction) sweeps. A kernel of one
-    axis takes n multiplications a point. Three times that with `check`.
+    **Keeps**: both marginals, to `tol`; densities are not negative. Without a potential both waves have their relative
+    accuracy in all tails. In a static potential tails that are 1e-11 of the rest are those of finite volumes, with
+    their error of order two; coupled axes take Strang steps, whose error is part of `error` (more nodes allow more
+    steps). With a potential that moves, waves are known to the tolerance of a run relative to their largest value;
+    `known` says where.
+    **Cost**: two products with exp(-TH) a sweep, and about log(tol) / log(contraction) sweeps. A kernel of one axis
+    takes n multiplications a point, with coupled axes in each of up to 112 steps. Three times that with `check`.
     `jit`, `vmap` and `grad` reach the equation and the densities (a static potential); derivatives are those of the
     fixed point. Under them masses are not compared, and nothing is looked at twice.
 
@@ -117,7 +119,7 @@ def _result(answer: Answer, found: Errors, has_tol: bool, throw: bool) -> Bridge
             message = f"estimated error {worst:.1e}, tol {limit:.1e}. {REMEDIES['grid_too_coarse']}"
             warnings.warn(message, AccuracyWarning, stacklevel=4)
     numbers = {
-        "mass_drift": _mass_drift(request.grid, values, answer.mass),
+        "mass_drift": _mass_drift(request.grid.in_cells, values, answer.mass),
         "unknown_mass": answer.unknown,
         "mismatch": answer.mismatch,
         "observed_rate": answer.states[-1].rate,
@@ -162,4 +164,4 @@ def _first_failure(values: Array, remaining: Array, unknown: Array, mismatch: Ar
 
 @quick_program
 def _mass_drift(grid: Grid, values: Array, mass: Array) -> Array:
-    return jnp.max(jnp.abs(grid.integrate(values) - mass))
+    return jnp.max(jnp.abs(grid.integrate(values) / mass - 1))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.arrays import as_array, host_module
+from ..core.arrays import as_array, host_module, scaled
 from ..core.checks import is_concrete
 from ..core.decision import Decision
 from ..core.memory import check_memory
@@ -133,7 +133,8 @@ def _axis_kernel(
     diffusion = as_array(xp.broadcast_to(xp.asarray(equation.diffusion), (grid.ndim,))[i], dtype)
     # Walls that absorb have images of both signs, which cancel; there sines are used.
     if equation.potential is None and axis.boundary != "absorbing":
-        return HeatKernel(diffusion=diffusion, axis=axis)
+        # In units of the cells, boxes of all sizes share their programs.
+        return HeatKernel(diffusion=scaled(diffusion, 1 / axis.unit**2), axis=axis.in_cells)
     origin = grid.origin if center is None else center
 
     def section(x: Point) -> Array:
@@ -154,12 +155,12 @@ def _axis_kernel(
     if axis.boundary != "absorbing":
         rates, log_sqrt_pi = _rates(sampled.operator(ScharfetterGummel(), dtype))
     return WellKernel(
-        diffusion=diffusion,
+        diffusion=scaled(diffusion, 1 / axis.unit**2),
         levels=levels,
         modes=modes,
         rates=rates,
         log_sqrt_pi=log_sqrt_pi,
-        axis=axis,
+        axis=axis.in_cells,
         margin=margin,
     )
 

@@ -70,9 +70,7 @@ class Request:
         return as_array(values * (mass / grid.integrate_on_host(values)), self.dtype)
 
 
-def validate(
-    equation: Any, start: Any, end: Any, total: Any, grid: Any, times: Any, tol: Any, through: Any, t: float = 0.0
-) -> Request:
+def validate(equation: Any, start: Any, end: Any, total: Any, grid: Any, times: Any, tol: Any, through: Any) -> Request:
     """The request, or a `ValueError` that names the argument. Functions are read on the way."""
     # 1. The reference process.
     if not isinstance(equation, FokkerPlanck):

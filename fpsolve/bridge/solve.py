@@ -24,7 +24,7 @@ from ..core.program import quick_program, sampling_program, shape_program
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from .constants import CONSTANTS
-from .kernel import Kernel, SplitKernel, to_all
+from .kernel import Kernel, MovingKernel, SplitKernel, to_all
 from .logarithm import EMPTY, exp_of, is_empty, log_of, product
 from .reference import Reference, log_amplitude, reference_on, wave_reference
 from .request import Marginal, Request
@@ -43,7 +43,7 @@ class Fields(NamedTuple):
 class Answer:
     """A bridge on one grid. `states` and `rates` belong to its parts, one between each density and the next.
 
-    - `fields` `(T, *shape)`; `mass` of all densities
+    - `fields` `(T, *shape)`; `mass` of all densities, in units of the cells
     - `unknown` the largest part of a marginal at places where a wave is unknown
     - `cost` the relative entropy to the reference; `step_error` of the densities and `cost_step_error`, of
       steps in time; `mismatch` int |p - rho| at the ends of all parts, relative
@@ -97,6 +97,9 @@ def solve_on(request: Request, measure: bool = True) -> Answer:
     moments = [marginal.time for marginal in request.marginals]
     reference = reference_on(request.equation, request.grid, request.dtype, request.tol, list(np.diff(moments)))
     kernel = reference.kernel
+    if isinstance(kernel, MovingKernel):
+        # Both waves of a density are those of a run.
+        return dataclasses.replace(_solve(request, reference, measure), step_error=2 * kernel.tol)
     if not isinstance(kernel, SplitKernel):
         return _solve(request, reference, measure)
     levels = []
@@ -115,7 +118,7 @@ def _extrapolated(levels: list[Answer]) -> Answer:
     finest = levels[-1]
     parts = np.searchsorted([m.time for m in finest.request.marginals[1:-1]], finest.request.times, side="right")
     fields, apart = _extrapolated_fields(
-        finest.request.grid, tuple(level.fields for level in levels), as_array(parts, int), len(finest.states)
+        finest.request.grid.in_cells, tuple(level.fields for level in levels), as_array(parts, int), len(finest.states)
     )
     numbers = [(level.cost, *level.rates) for level in levels]
     cost, *rates = (_extrapolated_number(same) for same in zip(*numbers, strict=True))
@@ -170,8 +173,8 @@ def _extrapolated_fields(grid: Grid, levels: tuple[Fields, ...], parts: Array, c
 
 
 def _solve(request: Request, reference: Reference, measure: bool) -> Answer:
-    """The bridge with a kernel."""
-    grid, dtype = request.grid, request.dtype
+    """The bridge with a kernel. Integrals are sums over cells: all of them are divided by another one."""
+    grid, dtype = request.grid.in_cells, request.dtype
     kernel = reference.kernel
     mass = _integral(grid, request.marginals[0].density)
     tol = mass * np.asarray(CONSTANTS.sweep_tol_fraction * request.tol, dtype)
@@ -189,7 +192,7 @@ def _solve(request: Request, reference: Reference, measure: bool) -> Answer:
         is_last = after is request.marginals[-1]
         chosen = (request.times >= before.time) & ((request.times < after.time) | is_last)
         at_ends, fields = _fields(kernel, first, last, as_array(request.times[chosen], dtype), state)
-        amplitudes = [_amplitude(request.equation, grid, marginal.time, dtype) for marginal in (before, after)]
+        amplitudes = [_amplitude(request.equation, request.grid, marginal.time, dtype) for marginal in (before, after)]
         densities = (before.density, after.density)
         cost, apart, *parts = _numbers(grid, densities, at_ends, tuple(amplitudes))
         _check_reached(request, (before, after), at_ends, parts)
