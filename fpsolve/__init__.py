@@ -35,6 +35,9 @@ from .solve.spectrum_result import Spectrum
 from .solve.correspondence import correspondence, Correspondence
 from .solve.solution import Solution
 
+# Schrödinger bridges. The function has the name of its package: it must be imported here, not at first use.
+from .bridge import bridge, Bridge
+
 # Compilation, and failures
 from .core.compilation_cache import compilation_cache
 from .core.result import AccuracyWarning, NumericalFailure
@@ -109,6 +112,7 @@ register("io", lambda: import_module(f"{__name__}.io"))
 __all__ = [
     "Absorbing",
     "AccuracyWarning",
+    "Bridge",
     "Certificate",
     "Chebyshev",
     "Continuity",
@@ -159,6 +163,7 @@ __all__ = [
     "Uniformization",
     "WorkLaw",
     "along",
+    "bridge",
     "committor",
     "compilation_cache",
     "correspondence",

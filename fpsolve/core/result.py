@@ -20,6 +20,8 @@ CODES = (
     "negative_level",
     "average_too_short",
     "minimum_not_confirmed",
+    "marginals_not_met",
+    "tails_unknown",
 )
 
 REMEDIES = {
@@ -33,6 +35,11 @@ REMEDIES = {
     "not_converged": "The residuals of the modes are above tol. Raise tol, ask for fewer modes, or refine less.",
     "not_settled": "No stationary distribution was found. The drift may not confine, or the grid is too coarse: widen "
     "the box, take more nodes, or look at the force or score at the ends of the box.",
+    "marginals_not_met": "Sinkhorn's iteration has not met the marginals of the bridge to tol. Raise tol, or take a "
+    "longer total or a larger diffusion, which makes a sweep more effective.",
+    "tails_unknown": "Where a marginal has mass, a wave of the bridge is below the rounding of its largest value. Take "
+    "a longer total, a larger diffusion or marginals nearer to each other, or a reference whose potential is a sum "
+    "over the axes.",
     "grid_too_coarse": "The error of the grid is above tol; `errors` has its parts. Take more nodes for the part "
     '"space", a wider box for "box" and "start", or leave out grid=, so that a grid is fitted.',
     "negative_level": "An average of real-time runs returns exp(-|E| t) in the place of exp(-E t) at a level E below "

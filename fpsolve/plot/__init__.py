@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .animate import animate as animate
+from .bridge import plot_bridge as plot_bridge
 from .continuation import plot_continuation as plot_continuation
 from .correspondence import plot_correspondence as plot_correspondence
 from .field import plot_field as plot_field
@@ -20,6 +21,7 @@ _PLOTS: dict[str, Callable[[Any], Any]] = {
     "Correspondence": plot_correspondence,
     "Continuation": plot_continuation,
     "Transport": plot_transport,
+    "Bridge": plot_bridge,
     "Reconstruction": plot_reconstruction,
     "Diagnosis": plot_diagnosis,
 }

@@ -5,6 +5,7 @@ Solution        times, values, error, error_<part>, potential, observable_<name>
 Spectrum        values, vectors, residuals, errors, multiplicities, potential
 Correspondence  times, density, wave, root = sqrt(pi), difference, error, error_<part>, spectra, level_errors, potential
 Continuation    times, values, reference, difference, error, error_<part>, bound, potential
+Bridge          times, values, forward, backward, log_forward, log_backward, drift, error, error_<part>, potential
 Transport       times, lambdas, values, kl, tv, infidelity, gap, bound, kl_bound, work, free_energy, entropy, error,
                 potential
 """
@@ -66,6 +67,14 @@ DIMENSIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "difference": ("time",),
         "error": ("time",),
         "bound": ("time",),
+    },
+    "Bridge": {
+        "times": ("time",),
+        "values": ("time", "*"),
+        "forward": ("time", "*"),
+        "backward": ("time", "*"),
+        "drift": ("time", "*", "component"),
+        "error": ("time",),
     },
     "Transport": {"values": ("time", "*"), **dict.fromkeys(TRANSPORT_SERIES, ("time",))},
 }
