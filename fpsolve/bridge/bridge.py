@@ -111,8 +111,8 @@ def _result(answer: Answer, found: Errors, has_tol: bool, throw: bool) -> Bridge
             raise_failure(code, detail, has_throw=True)
         # Without a requested tolerance the user is told of an error that leaves hardly a digit.
         limit = request.tol if has_tol else max(request.tol, CONSTANTS.unresolved_error)
-        # An error that is not known is NaN, and exceeds nothing.
-        worst = float(np.max(np.asarray(found.whole)))
+        # A part that is not known is NaN, and exceeds nothing.
+        worst = float(np.nanmax(np.stack([np.asarray(found.whole), np.asarray(found.iteration)])))
         if int(code) == 0 and worst > limit:
             code = as_array(code_of("grid_too_coarse"), int)
             # The frames of this function, of `bridge` and of its wrapper lie between here and the user's call.

@@ -22,6 +22,7 @@ class BridgeConstants:
     widest_spread: float = 2.0  # derived: variance, in squared periods, beyond which a kernel is constant to rounding
     hermite_nodes: int = 16  # free choice: Gauss-Hermite nodes of a narrow kernel, exact for log f of degree 2
     underflow_part: float = 0.25  # free choice: part of the range of logarithms below which a zero is an underflow
+    steepest: float = 2.0  # free choice: slope of log f per deviation from which its kernel is summed over nodes
     stencil: int = 10  # free choice: neighbours of which a polynomial of log f is made
 
     # Kernels in a basis. A wave of the shortest length decays as exp(-D t k^2); the ripples of a kernel are as large.

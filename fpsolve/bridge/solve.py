@@ -121,24 +121,30 @@ def _extrapolated(levels: list[Answer]) -> Answer:
         finest.request.grid.in_cells, tuple(level.fields for level in levels), as_array(parts, int), len(finest.states)
     )
     numbers = [(level.cost, *level.rates) for level in levels]
-    cost, *rates = (_extrapolated_number(same) for same in zip(*numbers, strict=True))
+    cost, *rates = (_extrapolated_number(*map(float, same)) for same in zip(*numbers, strict=True))
     step_error = _over(apart, finest.mass)
-    # What is not smooth in h, as in tails that the steps do not resolve, is not extrapolated.
-    changes = [abs(float(b.cost) - float(a.cost)) for a, b in itertools.pairwise(levels)]
-    if changes[1] > changes[0]:
-        cost = finest.cost
-    cost_error = as_array(changes[1], finest.cost.dtype)
+    dtype = finest.cost.dtype
     return dataclasses.replace(
-        finest, fields=fields, cost=cost, rates=tuple(rates), step_error=step_error, cost_step_error=cost_error
+        finest,
+        fields=fields,
+        cost=as_array(cost, dtype),
+        rates=tuple(as_array(rate, dtype) for rate in rates),
+        step_error=step_error,
+        cost_step_error=abs(float(finest.cost) - float(levels[1].cost)),
     )
 
 
-@quick_program
-def _extrapolated_number(values: tuple[Array, ...]) -> Array:
-    return _richardson(values)
+def _extrapolated_number(first: float, second: float, third: float) -> float:
+    """From steps h, h/2 and h/4, as far as these approach each other."""
+    before, last = abs(second - first), abs(third - second)
+    # What is not smooth in h, as in tails that the steps do not resolve, is not extrapolated.
+    largest = CONSTANTS.same_logarithm * abs(third)
+    if not last < min(before, largest):
+        return third
+    return _richardson((first, second, third)) if before < largest else (4 * third - second) / 3
 
 
-def _richardson(values: Any) -> Array:
+def _richardson(values: Any) -> Any:
     """From errors h^2 and h^4 with h, h/2, h/4."""
     first, second, third = values
     return (first - 20 * second + 64 * third) / 45
@@ -162,12 +168,13 @@ def _extrapolated_fields(grid: Grid, levels: tuple[Fields, ...], parts: Array, c
     waves = []
     rougher = []
     for first, second, third in zip(*scaled, strict=True):
-        found = _richardson((first, second, third))
-        last_two = (4 * third - second) / 3
-        same = jnp.abs(third - second) < CONSTANTS.same_logarithm
-        same = same & (jnp.abs(second - first) < 4 * CONSTANTS.same_logarithm)
-        waves.append(jnp.where(same, found, third))
-        rougher.append(jnp.where(same, last_two, second))
+        from_three = _richardson((first, second, third))
+        from_two = (4 * third - second) / 3
+        # In tails that long steps do not resolve, the first levels are far away, and are left out.
+        two = jnp.abs(third - second) < CONSTANTS.same_logarithm
+        three = two & (jnp.abs(second - first) < 4 * CONSTANTS.same_logarithm)
+        waves.append(jnp.where(three, from_three, jnp.where(two, from_two, third)))
+        rougher.append(jnp.where(three, from_two, jnp.where(two, third, second)))
     apart = exp_of(product(*waves)) - exp_of(product(*rougher))
     return Fields(*waves), jnp.max(grid.integrate(jnp.abs(apart)))
 
