@@ -5,7 +5,6 @@
 References: Jarzynski, Phys. Rev. Lett. 78 (1997) 2690; Crooks, Phys. Rev. E 60 (1999) 2721.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +47,7 @@ def relations(forward: Staircase, backward: Staircase, frequencies: np.ndarray) 
 
 @full_precision
 def fluctuation_relations(
-    path: Callable[[Any], Any],
+    path: Any,
     schedule: Any,
     *,
     grid: Grid | None = None,

@@ -88,7 +88,7 @@ class WeightedLaw(eqx.Module):
 
 @full_precision
 def importance_weights(
-    path: Callable[[Any], Any],
+    path: Any,
     schedule: Any,
     *,
     drift: Callable[[Any, Any], Any] | str | None = None,
@@ -96,7 +96,7 @@ def importance_weights(
     grid: Grid | None = None,
     diffusion: Any = 1.0,
     tol: Real = 1e-6,
-    throw: bool = True,
+    throw: Any = True,
 ) -> WeightedLaw:
     """The variance of the weights of a sampler along a path, and the law of its samples without weights.
 

@@ -14,7 +14,6 @@ References: Mazonka and Jarzynski, cond-mat/9912121 (Gaussian work); Imparato an
 """
 
 import itertools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +47,7 @@ DIRECTIONS = ("forward", "backward")
 
 @full_precision
 def work_law(
-    path: Callable[[Any], Any],
+    path: Any,
     schedule: Any,
     *,
     grid: Grid | None = None,
@@ -56,8 +55,8 @@ def work_law(
     direction: str = "forward",
     tol: Real | None = None,
     points: Count = 128,
-    joint: bool = False,
-    throw: bool = True,
+    joint: Any = False,
+    throw: Any = True,
 ) -> WorkLaw:
     """The law of the work that is done on a system when its potential follows a path in a finite time.
 
