@@ -78,7 +78,8 @@ def test_gaps_and_times_by_integrals(bench: Any) -> None:
     e = bench.elements.Elements(ends, 12)
     gap = bench.closed.gap_by_kernel(e, lambda x: -shape.u(x) / 0.5, 0.5)
     levels = bench.shapes.rates(shape, 0.5, shape.window(0.5, 60.0), 2, 1)
-    assert gap == pytest.approx(levels[1], rel=1e-7)
+    # Levels of the whole matrix are rounded to eps |H|, which is 1e-7 of this gap, differently for each BLAS.
+    assert gap == pytest.approx(levels[1], rel=1e-6)
     e = bench.elements.Elements(np.linspace(1e-9, 1.5, 9), 10)
     for d in (1, 2, 3):  # the exit from a ball: (R^2 - r^2) / (2 d D)
         tau = bench.closed.passage(e, lambda r, d=d: (d - 1) * np.log(r), lambda r: 0.3 + 0 * r)
