@@ -10,6 +10,7 @@ from .t13_moving import MovingPictures, MovingWave, Weights
 from .t25_wick import CauchyMeanValue, LorentzianBridge
 from .t26_madelung import PhaseEquation
 from .t27_continuity import CarriedRoot
+from .t28_bridge import NormalBridge
 from .t29_softmax import Softmax
 from .t30_dictionary import Dictionary
 
@@ -47,6 +48,7 @@ def theorems() -> tuple[Theorem, ...]:
         CauchyMeanValue(),
         PhaseEquation(),
         CarriedRoot(),
+        NormalBridge(),
         Softmax(),
         Dictionary(),
     )

@@ -25,6 +25,7 @@ from fpsolve.theorem import (
     t25_wick,
     t26_madelung,
     t27_continuity,
+    t28_bridge,
     t29_softmax,
     t30_dictionary,
     theorems,
@@ -115,6 +116,7 @@ OTHERS = [
     t25_wick.CauchyMeanValue(shallow, narrow, 0.7, -6.0, 6.0, nodes=64, center=0.6, radius=0.2),
     t26_madelung.PhaseEquation(shallow, 0.7, Line(-9.0, 9.0, 90)),
     t27_continuity.CarriedRoot(-0.4, 1.5, 75),
+    t28_bridge.NormalBridge((0.5, -0.2), (0.9, 0.5), 0.3, 1.4, 7.0, 80),
     t29_softmax.Softmax((1.0, -2.0, 0.3), 1.7),
     t30_dictionary.Dictionary(bistable, 0.2, -2.6, 2.6, nodes=96, inner=0.77, cells=400),
 ]
@@ -180,6 +182,12 @@ def faster_flow(module: Any) -> Any:
     return lambda velocity: original(lambda x: (1 + 1e-7) * velocity(x))
 
 
+def noisier(module: Any) -> Any:
+    """`FokkerPlanck` with a diffusion that is wrong by one part in ten thousand."""
+    original = module.FokkerPlanck
+    return lambda potential, diffusion: original(potential, 1.0001 * diffusion)
+
+
 def other_circle(module: Any) -> Any:
     """`cauchy` with a mean that is wrong by one part in a thousand million."""
     original = module.cauchy
@@ -235,6 +243,7 @@ FAULTS = {
     "T25.cauchy": (t25_wick, "cauchy", other_circle),
     "T26": (t26_madelung, "madelung", faster_fluid),
     "T27": (t27_continuity, "Continuity", faster_flow),
+    "T28": (t28_bridge, "FokkerPlanck", noisier),
     "T29": (t29_softmax, "softmax_state", other_state),
     "T30": (t30_dictionary, "boltzmann_energy", other_energy),
 }
