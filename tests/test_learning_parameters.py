@@ -125,7 +125,7 @@ def test_stochastic_gradients_on_real_data(name: str) -> None:
         rows, loss, start, temperature = diabetes(), network_loss, fp.Gaussian([0.5, 0.5], 0.05), 0.04
         grid, times = fp.Grid(fp.Line(-3.4, 3.4, 56), fp.Line(-3.4, 3.4, 56)), [1.0, 6.0]
     else:
-        rows, loss, start, temperature = breast_cancer(), classifier_loss, fp.Gaussian([0.0, 0.0], 0.2), 0.05
+        rows, loss, start, temperature = breast_cancer(), classifier_loss, fp.Gaussian([0.0, 0.0], 0.1), 0.05
         grid, times = fp.Grid(fp.Line(-5.0, 3.0, 48), fp.Line(-4.0, 3.5, 48)), [2.0, 10.0]
     options = {"grid": grid, "diffusion": temperature, "walkers": 4000, "scheme": fp.Spectral()}
     found = fp.learning.langevin_density(
