@@ -137,7 +137,7 @@ class Plan:
         if int(outcome.code) == 0:
             return None
         if isinstance(self.method, Dense) and self.chosen.wave_in_range and self.chosen.picture is Picture.DENSITY:
-            return self.in_wave_picture()
+            return self.in_wave_picture("but it grew in this basis")
         method, why = _next_method(self, outcome.error)
         return None if method is None else self._with_method(method, why)
 
@@ -197,10 +197,10 @@ class Plan:
             compared=True,
         )
 
-    def in_wave_picture(self) -> "Plan":
+    def in_wave_picture(self, reason: str) -> "Plan":
         """The plan that evolves the wave where the density was chosen: H is symmetric there, and a wave decays on
-        every grid. What the wave is not resolved to is an error of the grid."""
-        why = "but its wave is evolved, which is not resolved to tol"
+        every grid. What the wave is not resolved to is an error of the grid. The decision gives the `reason`."""
+        why = f"{reason}, so its wave is evolved, which is not resolved to tol"
         decision = self.decisions["scheme"].also(why)
         chosen = self.chosen._replace(
             decision=decision, picture=Picture.GIBBS_WAVE, reversible=True, wave_representable=True

@@ -202,7 +202,9 @@ def _companion_plan(plan: Plan, widen: bool) -> Plan | None:
     # Coarser nodes may not resolve the wave to the tolerance. It is evolved all the same: what it is not resolved to
     # belongs to the difference, and a density would need another program, which may take many times as long.
     is_wave = plan.problem.picture is Picture.GIBBS_WAVE
-    return first.in_wave_picture() if is_wave and first.chosen.wave_in_range and _evolves_density(first) else first
+    if is_wave and first.chosen.wave_in_range and _evolves_density(first):
+        return first.in_wave_picture("but it is compared with a wave")
+    return first
 
 
 def _is_affordable(other: Plan, plan: Plan) -> bool:
