@@ -28,7 +28,7 @@ class NormalBridge(Theorem):
     """
 
     name: ClassVar[str] = "T28"
-    statement: ClassVar[str] = "p = f f̂ of two waves is normal, with var = (1-u)²s₀² + u²s₁² + 2u(1-u)c + τu(1-u)"
+    statement: ClassVar[str] = "p = f g of two waves is normal, with var = (1-u)²s₀² + u²s₁² + 2u(1-u)c + τu(1-u)"
     kind: ClassVar[Kind] = "identity"
     control_name: ClassVar[str] = "T28.control"
     control_statement: ClassVar[str] = "the same variance with τ = D T in the place of 2 D T"
