@@ -15,19 +15,19 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array
 from tqdm import tqdm
 
-from ..core.checks import check_finite_number, check_integer, raise_value_error
-from ..core.result import NumericalFailure
+from ..core.checks import raise_value_error
 from ..core.types import Count
 from ..potential import takes_time
-from ..score.learn.training import advance, begin, trainable
-from ..score.samples.validation import check_key, check_output, check_samples
+from ..score.learn.checks import check_losses, check_options, check_trainable
+from ..score.learn.training import advance, begin
+from ..score.samples.validation import check_output, check_samples
 from .constants import CONSTANTS
 
 Model = TypeVar("Model")
+REMEDY = "Lower the rate of the optimiser, or chain it after optax.clip_by_global_norm(1.0)."
 
 
 class FlowMatching(eqx.Module):
@@ -92,21 +92,12 @@ def fit(
     ```
     """
     array = check_samples(samples)
-    steps = check_integer("steps", steps, 1, "Give the number of steps.")
-    batch = check_integer("batch", batch, 1, "Give the number of samples of a step.")
-    check_key(key)
-    if not isinstance(optimiser, optax.GradientTransformation):
-        raise_value_error("optimiser", optimiser, "it must be an optax optimiser", "Give optax.adam(1e-3), say.")
-    if ema is not None and not 0 <= check_finite_number("ema", ema) < 1:
-        raise_value_error("ema", ema, "it must lie in [0, 1)", "Give 0.999, or None for no average.")
+    steps, batch = check_options(optimiser, steps, key, batch, ema)
     # What is trained, and a first evaluation of the model.
     function: Any = model
     if not callable(model) or not takes_time(function):
         raise_value_error("model", model, "it must be a function of x and t", "Give fp.flow.VelocityNetwork(...), say.")
-    parameters, rest = trainable(model)
-    if not jax.tree.leaves(parameters):
-        cure = "Give an Equinox module, or jax.tree_util.Partial(f, parameters)."
-        raise_value_error("model", model, "it has no array of floats to train", cure)
+    parameters, rest = check_trainable(model)
     dtype = jnp.result_type(*jax.tree.leaves(parameters))
     points = jnp.asarray(array, dtype)
     check_output("model", model, points[:256], jnp.asarray(0.5, dtype))
@@ -122,20 +113,10 @@ def fit(
         state = advance(state, rest, objective, points, key, optimiser, batch, memory, jnp.asarray(count))
         values = np.asarray(state.losses)[:count]
         # After one NaN all parameters are NaN: the rest of the steps would be wasted.
-        _check_finite(values, len(losses))
+        check_losses(values, len(losses), REMEDY)
         losses = np.concatenate([losses, values])
         if bar is not None:
             bar.update(count)
     if bar is not None:
         bar.close()
     return eqx.combine(state.parameters if ema is None else state.average, rest), losses
-
-
-def _check_finite(values: np.ndarray, done: int) -> None:
-    """Raise `NumericalFailure` where a loss is not finite; `done` steps were made before these `values`."""
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
-        raise NumericalFailure(
-            f"not_finite: the loss is not finite at step {done + int(bad[0])}. Lower the rate of the optimiser, or "
-            "chain it after optax.clip_by_global_norm(1.0)."
-        )

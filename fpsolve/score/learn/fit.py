@@ -16,22 +16,22 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array
 from tqdm import tqdm
 
-from ...core.checks import check_choice, check_finite_number, check_integer, raise_value_error
-from ...core.result import NumericalFailure
+from ...core.checks import check_choice, check_finite_number, raise_value_error
 from ...core.types import Count, Real
 from ..constants import CONSTANTS
 from ..fields import StaticScore, TimeDependentScore, as_score
 from ..noise_path import as_path
-from ..samples.validation import check_key, check_output, check_samples
+from ..samples.validation import check_output, check_samples
+from .checks import check_losses, check_options, check_trainable
 from .error import score_error
 from .networks import Fixed
-from .training import CHUNK, Objective, Training, TrainingCheckpoint, advance, begin, fingerprint, mean_loss, trainable
+from .training import CHUNK, Objective, Training, TrainingCheckpoint, advance, begin, fingerprint, mean_loss
 
 Model = TypeVar("Model")
+REMEDY = "Lower the rate of the optimiser, chain it after optax.clip_by_global_norm(1.0), or raise sigma."
 LOSSES = ("denoising", "implicit", "sliced")
 SAVE_INTERVAL = 5.0  # seconds between two saves: a free choice, small against what a restart costs
 
@@ -91,19 +91,10 @@ def fit(
     """
     array = check_samples(samples)
     check_choice("loss", loss, LOSSES)
-    steps = check_integer("steps", steps, 1, "Give the number of steps.")
-    batch = check_integer("batch", batch, 1, "Give the number of samples of a step.")
-    check_key(key)
-    if not isinstance(optimiser, optax.GradientTransformation):
-        raise_value_error("optimiser", optimiser, "it must be an optax optimiser", "Give optax.adam(1e-3), say.")
-    if ema is not None and not 0 <= check_finite_number("ema", ema) < 1:
-        raise_value_error("ema", ema, "it must lie in [0, 1)", "Give 0.999, or None for no average.")
+    steps, batch = check_options(optimiser, steps, key, batch, ema)
     # What is trained, the loss, and a first evaluation of the model.
     score = as_score(model)
-    parameters, rest = trainable(model)
-    if not jax.tree.leaves(parameters):
-        cure = "Give an Equinox module, or jax.tree_util.Partial(f, parameters)."
-        raise_value_error("model", model, "it has no array of floats to train", cure)
+    parameters, rest = check_trainable(model)
     objective = _objective(model, score, array, loss, sigma, path, quantile)
     dtype = jnp.result_type(*jax.tree.leaves(parameters))
     points = jnp.asarray(array, dtype)
@@ -163,7 +154,7 @@ def _run(
         state = run(state, count)
         values = np.asarray(state.losses)[:count]
         # After one NaN all parameters are NaN: the rest of the steps would be wasted.
-        _check_finite(values, done)
+        check_losses(values, done, REMEDY)
         history = np.concatenate([history, values])
         if bar is not None:
             bar.update(count)
@@ -247,14 +238,3 @@ def _is_same_path(first: Any, second: Any) -> bool:
     """Whether two paths have the same α and σ at seven places."""
     lam = jnp.linspace(0.01, 1, 7)
     return all(np.allclose(getattr(first, name)(lam), getattr(second, name)(lam)) for name in ("alpha", "sigma"))
-
-
-def _check_finite(values: np.ndarray, done: int) -> None:
-    """Raise `NumericalFailure` where a loss is not finite; `done` steps were made before these `values`."""
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
-        last = f"; {values[bad[0] - 1]:.4g} the step before" if bad[0] else ""
-        raise NumericalFailure(
-            f"not_finite: the loss is not finite at step {done + int(bad[0])}{last}. Lower the rate of the optimiser, "
-            "chain it after optax.clip_by_global_norm(1.0), or raise sigma."
-        )
