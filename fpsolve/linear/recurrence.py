@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 
+@functools.partial(jax.jit, static_argnames="reverse")
 def solve_recurrence(factors: Array, loads: Array, reverse: bool = False) -> Array:
     """x `(..., n)` for non-negative `factors` and `loads` of one shape `(..., n)`.
 
