@@ -343,8 +343,8 @@ def _integrate(
 ) -> np.ndarray:
     """The solution of x' = -decay x + source on the mesh, whose intervals come in equal pairs.
 
-    x is computed after each pair by Simpson's rule, and repeated at its midpoint, which is never reported. Where x would
-    fall below `least`, it is set to that and goes on from there.
+    x is computed after each pair by Simpson's rule, and repeated at its midpoint, which is never reported. Where x
+    would fall below `least`, it is set to that and goes on from there.
     """
     h = np.diff(mesh)[::2]
     c0, c1, c2 = decay[:-2:2], decay[1:-1:2], decay[2::2]
