@@ -90,6 +90,19 @@ def test_no_common_support_with_the_reference() -> None:
     assert "x = (" in message
 
 
+def test_waves_that_vary_within_a_cell_are_a_named_failure() -> None:
+    """Near an end the wave of a narrow peak in a steep well varies by orders of magnitude from node to node."""
+    well = fp.FokkerPlanck(lambda x: 2 * (x[0] ** 2 - 1) ** 2, 0.5)
+    bump = lambda x, center, width: jnp.exp(-(((x[0] - center) / width) ** 2) / 2) / width
+    start = lambda x: 0.65 * bump(x, -1.3, 0.12) + 0.35 * bump(x, -0.75, 0.15)
+    end = lambda x: 0.3 * bump(x, 0.0, 0.12) + 0.7 * bump(x, 1.1, 0.2)
+    options = {"grid": fp.Grid(fp.Line(-2.6, 2.6, 128)), "times": [0.5, 0.9975], "check": False}
+    with pytest.raises(fp.NumericalFailure, match=r"mass_not_kept: .*change of mass .*e\+.*farther from the ends"):
+        fp.bridge(well, start, end, 1.0, **options)
+    found = fp.bridge(well, start, end, 1.0, throw=False, **options)
+    assert found.result == "mass_not_kept" and found.errors["iteration"][1] > 1 > 1e-6 > found.errors["iteration"][0]
+
+
 def test_through_a_third_density() -> None:
     # Given the density between, what is before is independent of what is after.
     middle = fp.Gaussian(0.8, 0.5)

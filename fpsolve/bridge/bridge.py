@@ -24,7 +24,7 @@ from ..core.types import Real
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from .constants import CONSTANTS
-from .errors import Errors, look
+from .errors import Errors, look, mass_drift
 from .request import validate
 from .result import Bridge
 from .solve import Answer, drift, solve_on
@@ -102,11 +102,13 @@ def _result(answer: Answer, found: Errors, has_tol: bool, throw: bool) -> Bridge
     request = answer.request
     dtype = request.dtype
     values = answer.values
-    code = _code(answer, values, has_tol)
+    drift_of_mass = jnp.max(mass_drift(answer))
+    code = _code(answer, values, drift_of_mass, has_tol)
     # Under a transformation of JAX the code cannot be examined: the caller finds it in the result.
     if is_concrete(code, values, answer.inconsistency):
         detail = f"{int(answer.sweeps)} sweeps, what is left {float(answer.remaining):.1e}, "
-        detail += f"mass of marginals at unknown tails {float(answer.unknown):.1e}, tol {request.tol:.1e}."
+        detail += f"mass of marginals at unknown tails {float(answer.unknown):.1e}, "
+        detail += f"largest relative change of mass {float(drift_of_mass):.1e}, tol {request.tol:.1e}."
         if throw:
             raise_failure(code, detail, has_throw=True)
         # Without a requested tolerance the user is told of an error that leaves hardly a digit.
@@ -118,8 +120,11 @@ def _result(answer: Answer, found: Errors, has_tol: bool, throw: bool) -> Bridge
             # The frames of this function, of `bridge` and of its wrapper lie between here and the user's call.
             message = f"estimated error {worst:.1e}, tol {limit:.1e}. {REMEDIES['grid_too_coarse']}"
             warnings.warn(message, AccuracyWarning, stacklevel=4)
+        elif found.decision.choice == "none":
+            message = f"the error is not known: {found.decision.because}. Take more nodes, or other times."
+            warnings.warn(message, AccuracyWarning, stacklevel=4)
     numbers = {
-        "mass_drift": _mass_drift(request.grid.in_cells, values, answer.mass),
+        "mass_drift": drift_of_mass,
         "unknown_mass": answer.unknown,
         "mismatch": answer.mismatch,
         "observed_rate": answer.states[-1].rate,
@@ -147,21 +152,23 @@ def _result(answer: Answer, found: Errors, has_tol: bool, throw: bool) -> Bridge
     )
 
 
-def _code(answer: Answer, values: Array, has_tol: bool) -> Array:
+def _code(answer: Answer, values: Array, drift_of_mass: Array, has_tol: bool) -> Array:
     """The code of the run; the first failure counts."""
     tol = answer.request.tol if has_tol else max(answer.request.tol, CONSTANTS.unmet_error)
     tol = as_array(tol, answer.request.dtype)
-    return _first_failure(values, answer.remaining, answer.unknown, answer.mismatch, tol)
+    return _first_failure(values, answer.remaining, answer.unknown, answer.mismatch, drift_of_mass, tol)
 
 
 @quick_program
-def _first_failure(values: Array, remaining: Array, unknown: Array, mismatch: Array, tol: Array) -> Array:
+def _first_failure(
+    values: Array, remaining: Array, unknown: Array, mismatch: Array, drift_of_mass: Array, tol: Array
+) -> Array:
+    # A smaller change of mass is in the error of its time.
+    most = jnp.maximum(tol, CONSTANTS.unresolved_error)
     finite = jnp.all(jnp.isfinite(values)) & ~jnp.isnan(remaining)
     return first_failure(
-        ("not_finite", ~finite), ("marginals_not_met", remaining + mismatch > tol), ("tails_unknown", unknown > tol)
+        ("not_finite", ~finite),
+        ("marginals_not_met", remaining + mismatch > tol),
+        ("tails_unknown", unknown > tol),
+        ("mass_not_kept", drift_of_mass > most),
     )
-
-
-@quick_program
-def _mass_drift(grid: Grid, values: Array, mass: Array) -> Array:
-    return jnp.max(jnp.abs(grid.integrate(values) / mass - 1))

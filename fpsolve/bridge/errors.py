@@ -3,18 +3,22 @@
     space       int |p - q|, with q the companion's density at the nodes of p, times a factor where errors fall slowly
     box         the mass that q has beyond the box of p, at each time
     iteration   what is left of Sinkhorn's iteration, how far the ends are from both marginals, the mass of these at
-                places where a wave is unknown, and the error of steps in time
+                places where a wave is unknown, the error of steps in time, and by how much the mass at each time
+                differs from that of the ends
 
 Reference: Roache, Verification and Validation in Computational Science and Engineering (1998), chapter 5.
 """
 
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import is_concrete
 from ..core.decision import Decision
+from ..core.program import quick_program
 from ..grid import Grid
 from ..plan.companion import companion
 from ..solve.interpolation import transferred
@@ -43,11 +47,11 @@ def look(answer: Answer, check: bool) -> Errors:
     """The error of a bridge; without `check` that of the iteration alone, and NaN for the rest."""
     count = len(answer.request.times)
     unknown = np.full(count, np.nan)
-    left = answer.inconsistency + answer.step_error
-    if not is_concrete(left, answer.fields):
+    iteration = answer.inconsistency + answer.step_error + mass_drift(answer)
+    if not is_concrete(iteration, answer.fields):
         because = "nothing is repeated under a transformation of JAX"
-        return Errors(unknown, unknown, left * np.ones(count), np.nan, np.nan, Decision("run", because))
-    iteration = np.full(count, float(left))
+        return Errors(unknown, unknown, iteration, np.nan, np.nan, Decision("run", because))
+    iteration = np.asarray(iteration)
     if not check:
         return Errors(unknown, unknown, iteration, np.nan, np.nan, Decision("run", "check=False"))
     others: list[Answer] = []
@@ -61,8 +65,7 @@ def look(answer: Answer, check: bool) -> Errors:
             # A function that is not finite beyond the box, or a density that the companion does not hold.
             break
         # In a wider box the steps may be too long for a steep potential: nothing is learnt from that.
-        masses = other.request.grid.in_cells.integrate_on_host(np.asarray(other.values))
-        left = float(other.inconsistency) + float(other.step_error) + np.max(np.abs(masses / float(other.mass) - 1))
+        left = float(other.inconsistency) + float(other.step_error) + float(np.max(np.asarray(mass_drift(other))))
         if not left < CONSTANTS.unresolved_error:
             break
         others.append(other)
@@ -82,6 +85,16 @@ def look(answer: Answer, check: bool) -> Errors:
     axes = " x ".join(map(repr, first.request.grid.axes))
     decision = Decision("companion", f"compared with {axes}")
     return Errors(difference * factor, _outside(answer, first, reference), iteration, cost, rate, decision)
+
+
+def mass_drift(answer: Answer) -> Array:
+    """By how much the mass at each time differs from that of the ends, relative, `(T,)`: no error is smaller."""
+    return _drift_of(answer.request.grid.in_cells, answer.values, answer.mass)
+
+
+@quick_program
+def _drift_of(grid: Grid, values: Array, mass: Array) -> Array:
+    return jnp.abs(grid.integrate(values) / mass - 1)
 
 
 def _at_nodes(other: Answer, grid: Grid) -> np.ndarray:

@@ -22,6 +22,7 @@ CODES = (
     "minimum_not_confirmed",
     "marginals_not_met",
     "tails_unknown",
+    "mass_not_kept",
 )
 
 REMEDIES = {
@@ -40,6 +41,8 @@ REMEDIES = {
     "tails_unknown": "Where a marginal has mass, a wave of the bridge is below the rounding of its largest value. Take "
     "a longer total, a larger diffusion or marginals nearer to each other, or a reference whose potential is a sum "
     "over the axes.",
+    "mass_not_kept": "At an output time the density of the bridge does not have the mass of its ends, because a wave "
+    "varies within a cell there. Take more nodes, or output times farther from the ends and from those of `through`.",
     "grid_too_coarse": "The error of the grid is above tol; `errors` has its parts. Take more nodes for the part "
     '"space", a wider box for "box" and "start", or leave out grid=, so that a grid is fitted.',
     "negative_level": "An average of real-time runs returns exp(-|E| t) in the place of exp(-E t) at a level E below "
