@@ -54,8 +54,8 @@ def test_the_estimate_bounds_the_error(name: str, ranks: tuple[int, ...], monkey
 
 def test_a_plan_chooses_a_basis_that_meets_the_tolerance(monkeypatch: Any) -> None:
     # A small basis, however short the run.
-    plan = sys.modules["fpsolve.plan.plan"]
-    monkeypatch.setattr(plan, "CONSTANTS", dataclasses.replace(plan.CONSTANTS, worthwhile_seconds=0.0))
+    choice = sys.modules["fpsolve.plan.smaller_basis"]
+    monkeypatch.setattr(choice, "CONSTANTS", dataclasses.replace(choice.CONSTANTS, worthwhile_seconds=0.0))
     name = "a double well, coupled"
     truth = solve(name, 1e-9, fp.Chebyshev(ranks=()))
     for tol in (1e-5, 1e-8):
