@@ -32,7 +32,8 @@ elif jax.__version_info__ >= (0, 12):
 MOST_MAPS = 50_000  # what a process may hold when a test starts
 FEW_MAPS = 25_000  # what may be added before programs are forgotten
 TESTS = itertools.count(1)
-SLOW = Path(__file__).with_name("slow.txt")
+# The only places that say which tests the default run leaves out: each name is a marker.
+LISTS = {name: Path(__file__).with_name(f"{name}.txt") for name in ("exhaustive", "slow")}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -157,17 +158,19 @@ def nothing_is_computed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses among the items
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what `slow.txt` lists, and skip what is marked `gpu` where there is no accelerator."""
-    listed = {line for line in SLOW.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")}
-    found = set()
-    for item in items:
-        case = item.nodeid.removeprefix("tests/")
-        here = listed & {case, case.partition("[")[0]}
-        found |= here
-        if here:
-            item.add_marker(pytest.mark.slow)
-    if config.args == config.getini("testpaths") and found != listed:
-        raise pytest.UsageError(f"{SLOW} lists what is no test: {sorted(listed - found)}")
+    """Mark what the lists name, and skip what is marked `gpu` where there is no accelerator."""
+    for marker, path in LISTS.items():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        listed = {line for line in lines if line and not line.startswith("#")}
+        found = set()
+        for item in items:
+            case = item.nodeid.removeprefix("tests/")
+            here = listed & {case, case.partition("[")[0]}
+            found |= here
+            if here and not item.get_closest_marker("exhaustive"):  # a case may be on one list and its test on the other
+                item.add_marker(marker)
+        if config.args == config.getini("testpaths") and found != listed:
+            raise pytest.UsageError(f"{path} lists what is no test: {sorted(listed - found)}")
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked and jax.default_backend() == "cpu":
         for item in marked:
