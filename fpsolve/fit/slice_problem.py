@@ -333,7 +333,10 @@ class SliceProblem:
             for k in range(count):
                 if self.time_dependent:
                     generator = self.generator(axis, now + (k + 0.5) * h)
-                state = scipy.linalg.expm(h * generator) @ state
+                # A basis in a narrow box may have a positive rate, whose exponential overflows. An error that is not
+                # a number then rejects the axis.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    state = scipy.linalg.expm(h * generator) @ state
             now = t
             densities[m] = state
         return densities
