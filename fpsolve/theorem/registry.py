@@ -1,18 +1,18 @@
 """The registry of theorems, in the order of the theory."""
 
 from .base import Theorem
-from .t1_symmetrisation import SpectralWave, Symmetrisation
-from .t2_lattice import LatticeHamiltonian, LatticePictures
-from .t3_isospectral import Biorthogonality, Isospectrality, ModeSum
-from .t5_poincare import Decay, Entropy, Poincare
-from .t7_score import RingBound, SamplerLaw, ScoreEnergy
-from .t13_moving import MovingPictures, MovingWave, Weights
-from .t25_wick import CauchyMeanValue, LorentzianBridge
-from .t26_madelung import PhaseEquation
-from .t27_continuity import CarriedRoot
-from .t28_bridge import NormalBridge
-from .t29_softmax import Softmax
-from .t30_dictionary import Dictionary
+from .t1_symmetrisation import spectral_wave, symmetrisation
+from .t2_lattice import lattice_densities, lattice_hamiltonian_form
+from .t3_isospectral import biorthogonality, isospectrality, mode_sum
+from .t5_poincare import decay, entropy, poincare
+from .t7_score import ring_bound, sampler_law, score_energy
+from .t13_moving import moving_pictures, moving_wave, weights
+from .t25_wick import cauchy_mean_value, lorentzian_bridge
+from .t26_madelung import phase_equation
+from .t27_continuity import carried_root
+from .t28_bridge import normal_bridge
+from .t29_softmax import softmax
+from .t30_dictionary import dictionary
 
 
 def theorems() -> tuple[Theorem, ...]:
@@ -28,27 +28,27 @@ def theorems() -> tuple[Theorem, ...]:
     ```
     """
     return (
-        Symmetrisation(),
-        SpectralWave(),
-        LatticeHamiltonian(),
-        LatticePictures(),
-        Isospectrality(),
-        Biorthogonality(),
-        ModeSum(),
-        Poincare(),
-        Decay(),
-        Entropy(),
-        ScoreEnergy(),
-        RingBound(),
-        SamplerLaw(),
-        MovingPictures(),
-        MovingWave(),
-        Weights(),
-        LorentzianBridge(),
-        CauchyMeanValue(),
-        PhaseEquation(),
-        CarriedRoot(),
-        NormalBridge(),
-        Softmax(),
-        Dictionary(),
+        symmetrisation,
+        spectral_wave,
+        lattice_hamiltonian_form,
+        lattice_densities,
+        isospectrality,
+        biorthogonality,
+        mode_sum,
+        poincare,
+        decay,
+        entropy,
+        score_energy,
+        ring_bound,
+        sampler_law,
+        moving_pictures,
+        moving_wave,
+        weights,
+        lorentzian_bridge,
+        cauchy_mean_value,
+        phase_equation,
+        carried_root,
+        normal_bridge,
+        softmax,
+        dictionary,
     )
