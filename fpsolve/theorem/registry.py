@@ -1,25 +1,42 @@
 """The registry of theorems, in the order of the theory."""
 
+from . import (
+    t1_symmetrisation,
+    t2_lattice,
+    t3_isospectral,
+    t5_poincare,
+    t7_score,
+    t13_moving,
+    t25_wick,
+    t26_madelung,
+    t27_continuity,
+    t28_bridge,
+    t29_softmax,
+    t30_dictionary,
+)
 from .base import Theorem
-from .t1_symmetrisation import spectral_wave, symmetrisation
-from .t2_lattice import lattice_densities, lattice_hamiltonian_form
-from .t3_isospectral import biorthogonality, isospectrality, mode_sum
-from .t5_poincare import decay, entropy, poincare
-from .t7_score import ring_bound, sampler_law, score_energy
-from .t13_moving import moving_pictures, moving_wave, weights
-from .t25_wick import cauchy_mean_value, lorentzian_bridge
-from .t26_madelung import phase_equation
-from .t27_continuity import carried_root
-from .t28_bridge import normal_bridge
-from .t29_softmax import softmax
-from .t30_dictionary import dictionary
+
+MODULES = (
+    t1_symmetrisation,
+    t2_lattice,
+    t3_isospectral,
+    t5_poincare,
+    t7_score,
+    t13_moving,
+    t25_wick,
+    t26_madelung,
+    t27_continuity,
+    t28_bridge,
+    t29_softmax,
+    t30_dictionary,
+)
 
 
 def theorems() -> tuple[Theorem, ...]:
     """Every theorem of the library, on its default problem.
 
-    **Returns** a tuple; the fields of each are its problem, so that it can be measured on another one. Give one to
-    `fp.verify`.
+    **Returns** a tuple, in the order of the theory page. Give one to `fp.verify`; `theorem.on(...)` states it about
+    another problem.
 
     ```python
     import fpsolve as fp
@@ -27,28 +44,4 @@ def theorems() -> tuple[Theorem, ...]:
     names = [theorem.name for theorem in fp.theorems()]
     ```
     """
-    return (
-        symmetrisation,
-        spectral_wave,
-        lattice_hamiltonian_form,
-        lattice_densities,
-        isospectrality,
-        biorthogonality,
-        mode_sum,
-        poincare,
-        decay,
-        entropy,
-        score_energy,
-        ring_bound,
-        sampler_law,
-        moving_pictures,
-        moving_wave,
-        weights,
-        lorentzian_bridge,
-        cauchy_mean_value,
-        phase_equation,
-        carried_root,
-        normal_bridge,
-        softmax,
-        dictionary,
-    )
+    return tuple(value for module in MODULES for value in vars(module).values() if isinstance(value, Theorem))

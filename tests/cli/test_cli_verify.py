@@ -25,7 +25,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
     """Certificates without measuring: what was asked for is listed."""
     asked: list[tuple[str, bool]] = []
 
-    def verify(theorem, *, refine=True):
+    def verify(theorem, *, refine=True, grid_factor=1.0, seed=0):
         asked.append((theorem.name, refine))
         return certificate(theorem.name, theorem.statement)
 
