@@ -20,12 +20,12 @@ section { border-top: 1px solid #ccc; padding: 1.2rem 0; break-inside: avoid; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
 th, td { text-align: left; padding: .2rem .9rem .2rem 0; border-bottom: 1px solid #e4e4e4; vertical-align: top; }
-th { font-weight: 600; } td.number { text-align: right; white-space: nowrap; }
+th { font-weight: 600; } tbody th { white-space: nowrap; } td.number { text-align: right; white-space: nowrap; }
 .good { color: #14652c; font-weight: 600; } .bad { color: #a61b1b; font-weight: 600; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; margin: .5rem 0; }
+dl { display: grid; grid-template-columns: minmax(5.5rem, max-content) 1fr; gap: .15rem 1rem; margin: .5rem 0; }
 dt { color: #555; } dd { margin: 0; } a { color: #0b5394; } summary { cursor: pointer; color: #0b5394; }
-svg, img { max-width: 100%; height: auto; }
-@media (max-width: 36rem) { dl { grid-template-columns: 1fr; } dt { margin-top: .3rem; } }
+svg { max-width: 100%; height: auto; margin-top: .8rem; }
+section td { min-width: 7rem; } section td.number { min-width: 0; }
 @media print { body { max-width: none; font-size: 11pt; } details { display: none; } }
 """
 
@@ -86,29 +86,37 @@ def _section(certificate: Certificate) -> str:
     """One claim: what it says, both of its sides, its control, its picture and its numbers."""
     c = certificate
     rows = [("kind", escape(c.kind)), ("hypotheses", escape(c.hypotheses)), ("source", escape(c.source))]
-    rows += _measured(c)
-    if c.control is not None:
-        rows += [("control", f"{escape(c.control.name)}: {escape(c.control.statement)}")]
-        rows += [(f"control, {word}", text) for word, text in _measured(c.control)]
-    rows += [("seconds", f"{c.seconds + (c.control.seconds if c.control else 0):.1f}")]
-    return "\n".join(
-        [
-            f'<section id="{_anchor(c)}"><h2>{escape(c.name)}. {escape(c.statement)}</h2>',
-            _definitions([row for row in rows if row[1]]),
-            _picture(c),
-            _points(c),
-            "</section>",
-        ]
-    )
+    seconds = c.seconds + (c.control.seconds if c.control is not None else 0.0)
+    rows += [("measured in", f"{seconds:.1f} s")]
+    parts = [
+        f'<section id="{_anchor(c)}"><h2>{escape(c.name)}. {escape(c.statement)}</h2>',
+        _definitions([row for row in rows if row[1]]),
+        f'<div class="wide">{_measured(c)}</div>',
+        _picture(c),
+        _points(c),
+        "</section>",
+    ]
+    return "\n".join(parts)
 
 
-def _measured(c: Certificate) -> list[tuple[str, str]]:
-    """Both sides, the margin and the verdict."""
-    words = ("observed order", "claimed order") if c.kind == "order" else ("left side", "right side")
-    error = f" ± {c.standard_error:.1g}" if c.kind == "order" else ""
-    verdict = _verdict(c) if c.control is not None else _refusal(c)
-    found = [(words[0], f"{c.lhs:.10g}{error}"), (words[1], f"{c.rhs:.10g}")]
-    return [*found, ("margin", f"{c.margin:.4g}"), ("verdict", verdict), ("not measured", escape(c.failure))]
+def _measured(c: Certificate) -> str:
+    """Both sides, the margin and the verdict, of the claim and of its control beside it."""
+    both = [c] if c.control is None else [c, c.control]
+    order = c.kind == "order"
+    cells = {
+        "": [escape(c.name)] + ([] if c.control is None else [f"control {escape(c.control.name)}"]),
+        "says": [escape(m.statement) for m in both],
+        "observed order" if order else "left side": [
+            f"{m.lhs:.4f} ± {m.standard_error:.1g}" if order else f"{m.lhs:.10g}" for m in both
+        ],
+        "claimed order" if order else "right side": [f"{m.rhs:.10g}" for m in both],
+        "margin": [f"{m.margin:.4g}" for m in both],
+        "verdict": [_verdict(c)] + ([] if c.control is None else [_refusal(c.control)]),
+    }
+    if any(m.failure for m in both):
+        cells["not measured"] = [escape(m.failure) for m in both]
+    rows = [f"<tr><th>{word}</th>{''.join(f'<td>{text}</td>' for text in row)}</tr>" for word, row in cells.items()]
+    return f"<table><tbody>{''.join(rows)}</tbody></table>"
 
 
 def _points(c: Certificate) -> str:

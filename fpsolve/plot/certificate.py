@@ -31,11 +31,13 @@ def plot_certificate(certificate: Any) -> Any:
     figure = new_figure(6.4, 2.8)
     panels = figure.subplots(1, 2, sharey=certificate.kind != "inequality")
     rows = ((certificate, "claim", CLAIM), (certificate.control, "control", CONTROL))
+    draw = _departures if certificate.kind == "order" else _sweep
     for panel, (measured, word, colour) in zip(panels, rows, strict=True):
-        draw = _departures if certificate.kind == "order" else _sweep
         draw(panel, measured, colour)
         panel.set_title(f"{word}: {measured.name}", fontsize="medium")
         panel.spines[["top", "right"]].set_visible(False)
+    if certificate.kind != "inequality":
+        panels[1].set_ylabel("")  # both have the same scale
     return figure
 
 
@@ -45,6 +47,8 @@ def _departures(panel: Any, measured: Any, colour: str) -> None:
     panel.loglog(sizes, [point.lhs for point in measured.points], "o", color=colour, ms=5)
     label = f"order {measured.lhs:.3f} ± {measured.standard_error:.1g}"
     panel.loglog(sizes, [point.rhs for point in measured.points], "-", color=LIMIT, lw=1, label=label)
+    panel.set_xticks(sizes, [str(size) for size in sizes], minor=False)
+    panel.set_xticks([], minor=True)
     panel.set_xlabel("size")
     panel.set_ylabel("|left - right|, relative")
     panel.legend(frameon=False, fontsize="small")

@@ -314,7 +314,7 @@ def test_a_side_that_is_no_number_is_named() -> None:
     control = verify(made_up(GOOD, (np.ones(2), np.ones(3)))).control
     assert control is not None
     assert control.failure == "the left side has shape (2,) and the right side (3,)"
-    with pytest.raises(TypeError, match="made up: its function returned 1.0"):
+    with pytest.raises(TypeError, match=r"made up: its function returned 1\.0"):
         verify(made_up(1.0, 1.0))
 
 
