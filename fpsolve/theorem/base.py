@@ -1,80 +1,181 @@
-"""A theorem: a claim with two sides that can be measured, and a control for which the same claim must fail.
+"""A theorem: a claim whose two sides can be measured, and a control for which the same claim must fail.
 
-    kind          two sides                              departure              allowed
-    identity      lhs = rhs, where they differ most      max|lhs - rhs|/scale   the tolerance
-    order         lhs = observed order, rhs = claimed    |lhs - rhs|            0.15
-    inequality    lhs <= rhs, both at least zero         lhs                    rhs
+    kind          claim                                  departure                      allowed
+    identity      lhs = rhs                              max|lhs - rhs| / max|rhs|      `allowed`
+    order         |lhs - rhs| ~ size^-claimed            |observed - claimed|           `allowed`, or 0.15
+    inequality    lhs <= rhs, both at least zero         lhs / rhs                      1 + `allowed`
 
     margin = 1 - departure / allowed
 
 is the fraction of the allowance that is not used: 1 is perfect agreement, 0 the limit. A claim with a negative margin
-does not hold.
+does not hold. The author of a theorem writes a function of a `Case` that returns both sides. The sizes of the grids,
+the sweep, the fit of an order, margins and verdicts are those of `fpsolve.theorem.measure` and `fp.verify`.
 """
 
-import abc
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+import dataclasses
+import inspect
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
-import equinox as eqx
 import numpy as np
 
+from ..core.checks import nearest, raise_value_error
+from ..grid import Axis, Grid
 from .constants import CONSTANTS
 
 Kind = Literal["identity", "order", "inequality"]
+KINDS: tuple[Kind, ...] = ("identity", "order", "inequality")
 
 
-class Sides(NamedTuple):
-    """The two sides of a claim as measured, and the fraction of the allowance that is not used."""
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """Where the sides of a theorem are measured.
 
-    lhs: float
-    rhs: float
-    margin: float
-
-
-class Theorem(eqx.Module):
-    """A claim. Its fields are the problem on which it is measured, so that it can be measured on another problem.
-
-    **Arguments** are those of each theorem. `measure` returns the sides of the claim, `control` those of the same claim
-    where its premise is broken on purpose. With `refine` both use larger grids too.
+    - `control`: whether the premise is to be broken
+    - `refinement`: the factor by which grids are finer than the theorem's own
+    - `size`: of an order, one of the theorem's `sizes` times `refinement`
+    - `value`: one of the theorem's `sweep`; its number where the sweep is a count of random cases
+    - `seed`: of the random cases
     """
 
-    name: eqx.AbstractClassVar[str]
-    statement: eqx.AbstractClassVar[str]
-    kind: eqx.AbstractClassVar[Kind]
-    control_name: eqx.AbstractClassVar[str]
-    control_statement: eqx.AbstractClassVar[str]
+    control: bool = False
+    refinement: float = 1.0
+    size: int = 0
+    value: Any = None
+    seed: int = 0
 
-    @abc.abstractmethod
-    def measure(self, refine: bool) -> Sides:
-        """The two sides of the claim."""
+    def grid(self, *axes: Axis) -> Grid:
+        """The grid of these axes, with `refinement` times as many nodes."""
+        return Grid(*axes).refine(self.refinement)
 
-    @abc.abstractmethod
-    def control(self, refine: bool) -> Sides:
-        """The two sides where the premise is broken: the claim must fail."""
+    def random(self, name: str = "") -> np.random.Generator:
+        """Random numbers of this case: the same for a claim and for its control, other ones for another `name`."""
+        # A string has another `hash` in each process; its checksum is always the same.
+        return np.random.default_rng([self.seed, zlib.crc32(name.encode()), zlib.crc32(repr(self.value).encode())])
 
 
-def identity(lhs: Any, rhs: Any, tolerance: float, scale: Any = None) -> Sides:
-    """lhs = rhs to `tolerance`, relative to `scale` (the largest |rhs| unless given); real or complex, any shape.
+Sides = Callable[..., tuple[Any, ...]]
 
-    The sides returned are those of the entry where they differ most (absolute values of complex ones).
+
+@dataclasses.dataclass(frozen=True)
+class Theorem:
+    """A claim, as `fp.claim` makes it. Its `problem` can be changed, so that it can be measured on another one.
+
+    - `name`, `statement` in one line, `kind`; `hypotheses`, `source`: in words
+    - `control_name`, `control_statement`: what is false instead
+    - `sides`: a function of a `Case` and of the problem; it returns lhs, rhs and, if it is not always the same, what is
+      allowed
+    - `claimed`: of an order; `allowed`; `sizes`: of an order, at least four; `sweep`: values, at each of which the
+      claim is measured, or how many random cases
+    - `problem`: the arguments of `sides` with their values
     """
-    lhs, rhs = np.broadcast_arrays(np.asarray(lhs), np.asarray(rhs))
-    scale = np.max(np.abs(rhs)) if scale is None else np.asarray(scale)
-    difference = np.abs(lhs - rhs) / scale
-    worst = np.unravel_index(int(np.argmax(difference)), difference.shape)  # argmax finds a NaN where there is one
-    to_real = np.abs if np.iscomplexobj(lhs) or np.iscomplexobj(rhs) else np.asarray
-    return Sides(float(to_real(lhs)[worst]), float(to_real(rhs)[worst]), float(1 - difference[worst] / tolerance))
+
+    name: str
+    statement: str
+    kind: Kind
+    hypotheses: str
+    source: str
+    control_name: str
+    control_statement: str
+    sides: Sides
+    claimed: float = 0.0
+    allowed: float = 0.0
+    sizes: tuple[int, ...] = ()
+    sweep: tuple[Any, ...] | int = ()
+    problem: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def on(self, **problem: Any) -> "Theorem":
+        """The same claim about another problem; `sizes` and `sweep` can be given as well.
+
+        **Raises** `ValueError` for a name that the problem does not have.
+        """
+        known = (*self.problem, "sizes", "sweep")
+        for name in problem:
+            if name not in known:
+                allowed = f"the problem of {self.name} has {', '.join(known)}"
+                raise_value_error(name, problem[name], allowed, f"Did you mean {nearest(name, known)!r}?")
+        fields = {name: problem.pop(name) for name in ("sizes", "sweep") if name in problem}
+        return dataclasses.replace(self, problem={**self.problem, **problem}, **fields)
 
 
-def order(sizes: Sequence[Any], errors: Sequence[Any], claimed: Any) -> Sides:
-    """The least-squares slope of log error against log(1/size) over at least four refinements equals `claimed`."""
-    if len(sizes) < CONSTANTS.order_sizes_min:
-        raise ValueError(f"sizes = {sizes}: an order needs at least four refinements. Measure on more grids.")
-    # The error is c size^-order: a line in logarithms.
-    observed = float(-np.polyfit(np.log(sizes), np.log(errors), 1)[0])
-    return Sides(observed, float(claimed), 1 - abs(observed - claimed) / CONSTANTS.order_allowance)
+def claim(
+    name: str,
+    statement: str,
+    *,
+    kind: Kind,
+    control: tuple[str, str],
+    hypotheses: str = "",
+    source: str = "",
+    claimed: float = 0.0,
+    allowed: float | None = None,
+    sizes: Sequence[int] = (),
+    sweep: Sequence[Any] | int = (),
+) -> Callable[[Sides], Theorem]:
+    """Make a theorem of a function that returns the two sides of a claim.
 
+    The function takes a `Case` and, as keywords with defaults, its problem. It returns lhs and rhs, numbers or arrays
+    of one shape, with the premise broken where `case.control`. A third value replaces `allowed` there.
 
-def inequality(lhs: float, rhs: float) -> Sides:
-    """lhs <= rhs for two numbers that are at least zero."""
-    return Sides(float(lhs), float(rhs), float(1 - lhs / rhs))
+    **Arguments**: `name`, `statement` of one line; `kind`, "identity" (lhs = rhs to `allowed`, relative to the largest
+    rhs), "order" (|lhs - rhs| falls like `case.size` to the power -`claimed`, over at least four `sizes`) or
+    "inequality" (lhs <= rhs, at every value of the `sweep`); `control`, the name and the statement of what is false
+    instead; `hypotheses` and `source`, in words; `sweep`, the values of `case.value`, or a number of random cases,
+    which `case.random()` draws. **Raises** `ValueError` for a theorem without a control, and for anything else that
+    could not be measured. **Returns** a decorator, which gives a `Theorem` for `fp.verify`.
+
+    ```python
+    import jax
+    import numpy as np
+    import fpsolve as fp
+
+    jax.config.update("jax_enable_x64", True)
+
+    @fp.claim("mean", "in a harmonic well the mean decays at the rate k", kind="identity", allowed=1e-6,
+              control=("rate 2k", "it does not decay at the rate of the variance"))
+    def mean_decay(case, *, k=1.5, mean=0.6, t=0.4):
+        grid = case.grid(fp.Line(-5.0, 5.0, 64))
+        run = fp.evolve(fp.Harmonic(k), fp.Gaussian(mean, 0.3), [t], grid=grid, tol=1e-8, check=False,
+                        observables={"mean": lambda x: x[0]})
+        return run.observables["mean"][0], mean * np.exp(-(2 * k if case.control else k) * t)
+
+    assert fp.verify(mean_decay, refine=False).sound
+    ```
+    """
+    if kind not in KINDS:
+        raise_value_error(
+            "kind", kind, f"it must be one of {', '.join(KINDS)}", f"Did you mean {nearest(str(kind), KINDS)!r}?"
+        )
+    named = isinstance(control, tuple) and len(control) == 2 and all(isinstance(word, str) and word for word in control)
+    if not named:
+        cure = "Give its name and what must be false, and break the premise where case.control."
+        raise_value_error("control", control, "a theorem needs a control, which must be refused", cure)
+    if kind == "order" and len(sizes) < CONSTANTS.order_sizes_min:
+        raise_value_error("sizes", sizes, "an order needs at least four refinements", "Measure on more grids.")
+    if kind == "identity" and allowed is None:
+        raise_value_error(
+            "allowed", allowed, "an identity needs the relative difference that rounding explains", "Give it."
+        )
+    default = CONSTANTS.order_allowance if kind == "order" else 0.0
+
+    def decorate(sides: Sides) -> Theorem:
+        """The theorem of this function."""
+        parameters = inspect.signature(sides).parameters.values()
+        problem = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        return Theorem(
+            name=name,
+            statement=statement,
+            kind=kind,
+            hypotheses=hypotheses,
+            source=source,
+            control_name=control[0],
+            control_statement=control[1],
+            sides=sides,
+            claimed=claimed,
+            allowed=default if allowed is None else allowed,
+            sizes=tuple(sizes),
+            sweep=sweep if isinstance(sweep, int) else tuple(sweep),
+            problem=problem,
+        )
+
+    return decorate

@@ -9,6 +9,7 @@ class TheoremConstants:
 
     order_allowance: float = 0.15  # allowed difference of an observed order from the claimed one: a free choice
     order_sizes_min: int = 4  # grids that an order is fitted to, at least: a free choice
+    quick_values: int = 3  # of a sweep that a quick measurement takes: a free choice
     refinement: float = 1.5  # factor of the number of nodes with `refine`: a free choice
     wrong_diffusion: float = 1.02  # factor of D in the controls of T5: a free choice, far above every tolerance there
     wrong_error: float = 1.05  # factor by which the control of T8 lessens an error: a free choice

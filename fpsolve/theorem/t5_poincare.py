@@ -8,31 +8,21 @@ replaced by 1.02 D on one side.
 Reference: Bakry, Gentil and Ledoux, Analysis and Geometry of Markov Diffusion Operators (2014), sections 4.2 and 5.2.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from numpy.polynomial import legendre
 
 from ..equation import FokkerPlanck
-from ..grid import Grid, Line
+from ..grid import Axis, Grid, Line
 from ..operator import ScharfetterGummel, Spectral
 from ..propagate import Dense
 from ..solve.evolve import evolve
 from ..solve.spectrum import spectrum
-from .base import Kind, Sides, Theorem, identity, inequality, order
+from .base import Case, claim
 from .constants import CONSTANTS
-from .problems import (
-    Function,
-    density_on,
-    evolve_by_volumes,
-    off_centre,
-    refined,
-    sqrt_gibbs,
-    tilted,
-    values_at,
-    values_on,
-)
+from .problems import Function, density_on, evolve_by_volumes, off_centre, sqrt_gibbs, tilted, values_at, values_on
 
 
 def rayleigh_ritz(energy: Any, lower: float, upper: float, diffusion: float, degree: int) -> float:
@@ -51,156 +41,114 @@ def rayleigh_ritz(energy: Any, lower: float, upper: float, diffusion: float, deg
     return diffusion * float(np.linalg.eigvalsh(slopes @ slopes.T)[1])  # the lowest belongs to constants
 
 
-class Poincare(Theorem):
-    """The gap of H and the fitted rate of relaxation are the minimum of the Poincaré quotient, to 1e-8.
+@claim(
+    "T5",
+    "gap of H = fitted rate of relaxation = min D E|f'|²/Var f, over polynomials",
+    kind="identity",
+    allowed=1e-8,
+    control=("D to 1.02 D", "the quotient with 1.02 D is not the gap"),
+    hypotheses="U grows so that pi is normalisable and H has a gap; no flux through the ends of the box",
+    source="Bakry, Gentil and Ledoux, Analysis and Geometry of Markov Diffusion Operators (2014), section 4.2",
+)
+def poincare(
+    case: Case,
+    *,
+    potential: Function = tilted,
+    diffusion: float = 0.5,
+    start: Function = off_centre,
+    axis: Axis = Line(-2.4, 2.4, 96),
+    times: tuple[float, ...] = (8.0, 9.0, 10.0, 11.0, 12.0),  # so late that one mode is left in the mean
+    degree: int = 40,  # of the polynomials
+) -> tuple[Any, ...]:
+    """Gap and rate, and the least quotient of polynomials."""
+    equation = FokkerPlanck(potential, diffusion)
+    grid = case.grid(axis)
+    gap = float(spectrum(equation, grid, 2, scheme=Spectral(), check=False).gap)
+    # The mean of x relaxes to that of pi; at late times its logarithm is a line.
+    field = jnp.asarray(values_on(grid, start))
+    run = evolve(equation, field, times, grid=grid, scheme=Spectral(), method=Dense(), tol=1e-10, check=False)
+    lag = (np.asarray(run.values) - sqrt_gibbs(equation, grid) ** 2) @ (grid.axes[0].weights * grid.axes[0].nodes)
+    rate = -np.polyfit(times, np.log(np.abs(lag)), 1)[0]
 
-    **Arguments**: `potential` U(x), one-dimensional; `diffusion` D; `start` a density of mass 1 with a mean other than
-    that of pi; `lower`, `upper` the box; `nodes` (half as many again to refine); `times` late enough that one mode is
-    left in the mean; `degree` of the polynomials.
-    """
+    def energy(x: Any) -> Any:
+        """U / D at positions `(m,)`."""
+        return values_at(x[:, None], potential) / diffusion
 
-    name: ClassVar[str] = "T5"
-    statement: ClassVar[str] = "gap of H = fitted rate of relaxation = min D E|f'|²/Var f, over polynomials"
-    kind: ClassVar[Kind] = "identity"
-    control_name: ClassVar[str] = "D to 1.02 D"
-    control_statement: ClassVar[str] = "the quotient with 1.02 D is not the gap"
-
-    potential: Function = tilted
-    diffusion: float = 0.5
-    start: Function = off_centre
-    lower: float = -2.4
-    upper: float = 2.4
-    nodes: int = 96
-    times: tuple[float, ...] = (8.0, 9.0, 10.0, 11.0, 12.0)
-    degree: int = 40
-
-    def measure(self, refine: bool) -> Sides:
-        """The gap or the rate, whichever differs more, and the quotient."""
-        return self._compare(self.diffusion, refine)
-
-    def control(self, refine: bool) -> Sides:
-        """The same with 1.02 D in the quotient."""
-        return self._compare(CONSTANTS.wrong_diffusion * self.diffusion, refine)
-
-    def _compare(self, diffusion: float, refine: bool) -> Sides:
-        """Gap and rate, and the least quotient with this `diffusion`."""
-        equation = FokkerPlanck(self.potential, self.diffusion)
-        grid = refined(Grid(Line(self.lower, self.upper, self.nodes)), refine)
-        gap = float(spectrum(equation, grid, 2, scheme=Spectral(), check=False).gap)
-        # The mean of x relaxes to that of pi; at late times its logarithm is a line.
-        field = jnp.asarray(values_on(grid, self.start))
-        run = evolve(equation, field, self.times, grid=grid, scheme=Spectral(), method=Dense(), tol=1e-10, check=False)
-        lag = (np.asarray(run.values) - sqrt_gibbs(equation, grid) ** 2) @ (grid.axes[0].weights * grid.axes[0].nodes)
-        rate = -np.polyfit(self.times, np.log(np.abs(lag)), 1)[0]
-
-        def energy(x: Any) -> Any:
-            """U / D at positions `(m,)`."""
-            return values_at(x[:, None], self.potential) / self.diffusion
-
-        degree = self.degree * (5 if refine else 4) // 4  # a quarter more to refine
-        quotient = rayleigh_ritz(energy, self.lower, self.upper, diffusion, degree)
-        return identity([gap, rate], [quotient, quotient], 1e-8)
+    quoted = CONSTANTS.wrong_diffusion * diffusion if case.control else diffusion
+    bottom, top = axis.lower, axis.upper
+    quotient = rayleigh_ritz(energy, bottom, top, quoted, round(degree * case.refinement**0.5))
+    return np.array([gap, rate]), np.array([quotient, quotient])
 
 
-class Decay(Theorem):
-    """chi2(t) exp(2 gap t) / chi2(0) <= 1 for every start and time, and = 1 for p_0 = pi (1 + c psi_1 / psi_0).
-
-    The right side is 1 + 1e-10, for rounding; the tight start is among those measured, so the left side is 1 as well.
-
-    **Arguments**: as for `Poincare`; `times` of a few units of 1/gap.
-    """
-
-    name: ClassVar[str] = "T5.decay"
-    statement: ClassVar[str] = "χ²(t) e^(2 gap t)/χ²(0) ≤ 1, attained by the slowest mode"
-    kind: ClassVar[Kind] = "inequality"
-    control_name: ClassVar[str] = "D to 1.02 D"
-    control_statement: ClassVar[str] = "a gap 1.02 times as large bounds nothing"
-
-    potential: Function = tilted
-    diffusion: float = 0.5
-    start: Function = off_centre
-    lower: float = -2.4
-    upper: float = 2.4
-    nodes: int = 64
-    times: tuple[float, ...] = (0.1, 0.2, 0.4, 0.8, 1.6)
-
-    def measure(self, refine: bool) -> Sides:
-        """The largest ratio over starts and times, and 1 + 1e-10."""
-        return self._compare(1.0, refine)
-
-    def control(self, refine: bool) -> Sides:
-        """The same with 1.02 times the gap."""
-        return self._compare(CONSTANTS.wrong_diffusion, refine)
-
-    def _compare(self, factor: float, refine: bool) -> Sides:
-        """The largest ratio, with `factor` times the gap."""
-        equation = FokkerPlanck(self.potential, self.diffusion)
-        grid = refined(Grid(Line(self.lower, self.upper, self.nodes)), refine)
-        modes = spectrum(equation, grid, 2, scheme=ScharfetterGummel(), check=False)
-        weights = grid.axes[0].weights
-        sqrt_pi = sqrt_gibbs(equation, grid)
+@claim(
+    "T5.decay",
+    "χ²(t) e^(2 gap t)/χ²(0) ≤ 1, attained by the slowest mode",
+    kind="inequality",
+    allowed=1e-10,  # rounding: the slowest mode attains the bound
+    control=("D to 1.02 D", "a gap 1.02 times as large bounds nothing"),
+    hypotheses="as for T5; chi2(0) is finite",
+    source="Bakry, Gentil and Ledoux (2014), theorem 4.2.5",
+    sweep=("slowest mode", "start"),
+)
+def decay(
+    case: Case,
+    *,
+    potential: Function = tilted,
+    diffusion: float = 0.5,
+    start: Function = off_centre,
+    axis: Axis = Line(-2.4, 2.4, 64),
+    times: tuple[float, ...] = (0.1, 0.2, 0.4, 0.8, 1.6),
+) -> tuple[Any, ...]:
+    """chi2(t) e^(2 gap t) at every time, and chi2(0)."""
+    equation = FokkerPlanck(potential, diffusion)
+    grid = case.grid(axis)
+    modes = spectrum(equation, grid, 2, scheme=ScharfetterGummel(), check=False)
+    weights = grid.axes[0].weights
+    sqrt_pi = sqrt_gibbs(equation, grid)
+    density = density_on(grid, start)
+    if case.value == "slowest mode":
         slow = np.asarray(modes.vectors[1])
         # pi (1 + c psi_1/psi_0) with c = 0.9 of the largest for which it is positive.
-        slow_start = sqrt_pi**2 + 0.9 * sqrt_pi * slow / np.max(np.abs(slow / sqrt_pi))
-        starts = [density_on(grid, self.start), slow_start]
-        growth = np.exp(2 * factor * float(modes.gap) * np.asarray(self.times))
+        density = sqrt_pi**2 + 0.9 * sqrt_pi * slow / np.max(np.abs(slow / sqrt_pi))
 
-        def chi2(p: Any) -> Any:
-            return np.sum(weights * (p / sqrt_pi - sqrt_pi) ** 2, axis=-1)
+    def chi2(p: Any) -> Any:
+        return np.sum(weights * (p / sqrt_pi - sqrt_pi) ** 2, axis=-1)
 
-        ratios = []
-        for start in starts:
-            densities = np.asarray(evolve_by_volumes(equation, start, self.times, grid))
-            ratios.append(growth * chi2(densities) / chi2(start))
-        return inequality(float(np.max(ratios)), 1 + 1e-10)
+    gap = float(modes.gap) * (CONSTANTS.wrong_diffusion if case.control else 1.0)
+    later = np.asarray(evolve_by_volumes(equation, density, times, grid))
+    return chi2(later) * np.exp(2 * gap * np.asarray(times)), np.full(len(times), chi2(density))
 
 
-class Entropy(Theorem):
-    """d/dt KL = -D I, where I is computed by differences on the nodes: both converge to each other at order 2.
-
-    **Arguments**: as for `Poincare`; `time` of the measurement and `step` of the fourth-order difference in time;
-    `sizes` of the grids, with `finer` ones to refine.
-    """
-
-    name: ClassVar[str] = "T5.entropy"
-    statement: ClassVar[str] = "d/dt KL(p|π) and -D E_p|∇ log(p/π)|² meet at order 2"
-    kind: ClassVar[Kind] = "order"
-    control_name: ClassVar[str] = "D to 1.02 D"
-    control_statement: ClassVar[str] = "d/dt KL and -1.02 D E_p|∇ log(p/π)|² do not meet"
-
-    potential: Function = tilted
-    diffusion: float = 0.5
-    start: Function = off_centre
-    lower: float = -2.4
-    upper: float = 2.4
-    time: float = 0.3
-    step: float = 0.005
-    sizes: tuple[int, ...] = (48, 64, 96, 128)
-    finer: tuple[int, ...] = (192, 256)
-
-    def measure(self, refine: bool) -> Sides:
-        """The observed order and 2."""
-        return self._order(1.0, refine)
-
-    def control(self, refine: bool) -> Sides:
-        """The observed order, about 0, and 2."""
-        return self._order(CONSTANTS.wrong_diffusion, refine)
-
-    def _order(self, factor: float, refine: bool) -> Sides:
-        """The observed order, with `factor` times D."""
-        sizes = self.sizes + (self.finer if refine else ())
-        times = self.time + self.step * np.arange(-2, 3)
-        equation = FokkerPlanck(self.potential, self.diffusion)
-        errors = []
-        for n in sizes:
-            grid = Grid(Line(self.lower, self.upper, n))
-            density = np.asarray(evolve_by_volumes(equation, self.start, tuple(times.tolist()), grid))
-            log_ratio = np.log(density / sqrt_gibbs(equation, grid) ** 2)
-            weights = grid.axes[0].weights
-            # d/dt by the difference of fourth order over five times.
-            rate = np.sum(density * log_ratio * weights, axis=1) @ [1, -8, 0, 8, -1] / (12 * self.step)
-            # I on the faces: the density is the mean of both nodes, the slope a difference.
-            slope = np.diff(log_ratio[2]) / grid.axes[0].spacings
-            information = np.sum((density[2, 1:] + density[2, :-1]) / 2 * slope**2 * grid.axes[0].spacings)
-            errors.append(abs(rate + factor * self.diffusion * information))
-        return order(sizes, errors, 2)
+@claim(
+    "T5.entropy",
+    "d/dt KL(p|π) and -D E_p|∇ log(p/π)|² meet at order 2",
+    kind="order",
+    claimed=2,
+    sizes=(48, 64, 96, 128),
+    control=("D to 1.02 D", "d/dt KL and -1.02 D E_p|∇ log(p/π)|² do not meet"),
+    hypotheses="as for T5; KL(p|pi) is finite",
+    source="Bakry, Gentil and Ledoux (2014), section 5.2",
+)
+def entropy(
+    case: Case,
+    *,
+    potential: Function = tilted,
+    diffusion: float = 0.5,
+    start: Function = off_centre,
+    bounds: tuple[float, float] = (-2.4, 2.4),
+    time: float = 0.3,
+    step: float = 0.005,  # of the difference in time, of fourth order
+) -> tuple[Any, ...]:
+    """d/dt KL, and -D I computed by differences on the nodes."""
+    equation = FokkerPlanck(potential, diffusion)
+    grid = Grid(Line(*bounds, case.size))
+    times = time + step * np.arange(-2, 3)
+    density = np.asarray(evolve_by_volumes(equation, start, tuple(times.tolist()), grid))
+    log_ratio = np.log(density / sqrt_gibbs(equation, grid) ** 2)
+    weights = grid.axes[0].weights
+    # d/dt by the difference of fourth order over five times.
+    rate = np.sum(density * log_ratio * weights, axis=1) @ [1, -8, 0, 8, -1] / (12 * step)
+    # I on the faces: the density is the mean of both nodes, the slope a difference.
+    slope = np.diff(log_ratio[2]) / grid.axes[0].spacings
+    information = np.sum((density[2, 1:] + density[2, :-1]) / 2 * slope**2 * grid.axes[0].spacings)
+    return rate, -diffusion * (CONSTANTS.wrong_diffusion if case.control else 1.0) * information

@@ -1,0 +1,144 @@
+"""Measure the sides of a theorem where it asks for, and judge them.
+
+An order is the slope of a straight line through the logarithms of departure and size, by least squares, and has the
+standard error of that slope. Of an identity and of an inequality the place with the least margin decides.
+"""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .base import Case, Theorem
+from .constants import CONSTANTS
+
+
+class Point(NamedTuple):
+    """Both sides at one value of the sweep, or at one size: `lhs` is then the departure, `rhs` that of the fit."""
+
+    at: float | str | None
+    lhs: float
+    rhs: float
+    margin: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """What was measured of a claim, or of its control.
+
+    - `lhs`, `rhs`, `margin`: of the point that decides; of an order, the observed and the claimed one
+    - `standard_error`: of an observed order, 0 for other kinds
+    - `points`: all of them; `failure`: which side could not be measured, and where
+    """
+
+    lhs: float
+    rhs: float
+    margin: float
+    standard_error: float
+    points: tuple[Point, ...]
+    failure: str
+
+
+def measure(theorem: Theorem, *, control: bool, refinement: float, seed: int = 0, quick: bool = False) -> Measurement:
+    """Measure a claim, or its control, at every size or value. **Arguments**: `quick`, at three values at most."""
+    template = Case(control=control, refinement=refinement, seed=seed)
+    if theorem.kind == "order":
+        return _measure_order(theorem, template)
+    values = _sweep(theorem, quick)
+    points: list[Point] = []
+    failures: list[str] = []
+    for value in values:
+        case = dataclasses.replace(template, value=value)
+        point, failure = _point(theorem, case)
+        points.append(point)
+        failures += [failure] * bool(failure)
+    # A point without a margin was not measured. It decides, so that it cannot hide behind the others.
+    worst = min(points, key=lambda point: -math.inf if math.isnan(point.margin) else point.margin)
+    return Measurement(worst.lhs, worst.rhs, worst.margin, 0.0, tuple(points), "; ".join(failures))
+
+
+def _sweep(theorem: Theorem, quick: bool) -> tuple[Any, ...]:
+    """The values at which a claim is measured; one, None, without a sweep."""
+    values = tuple(range(theorem.sweep)) if isinstance(theorem.sweep, int) else theorem.sweep
+    if quick and len(values) > CONSTANTS.quick_values:
+        # The first and the last are kept: a tight case stands at an end of its sweep.
+        chosen = np.linspace(0, len(values) - 1, CONSTANTS.quick_values).round().astype(int)
+        values = tuple(values[i] for i in chosen)
+    return values or (None,)
+
+
+def _measure_order(theorem: Theorem, template: Case) -> Measurement:
+    """The observed order of a theorem over its sizes."""
+    sizes = [max(1, round(size * template.refinement)) for size in theorem.sizes]
+    departures: list[float] = []
+    failures: list[str] = []
+    for size in sizes:
+        case = dataclasses.replace(template, size=size)
+        lhs, rhs, _ = _sides(theorem, case)
+        failure = _fault(lhs, rhs)
+        failures += [f"{failure} at size {size}"] * bool(failure)
+        scale = float(np.max(np.abs(rhs))) if rhs.size else math.nan
+        departures.append(math.nan if failure else float(np.max(np.abs(lhs - rhs))) / (scale or 1.0))
+    observed, error, fitted = fit_order(sizes, departures)
+    margin = 1 - abs(observed - theorem.claimed) / theorem.allowed
+    points = tuple(Point(n, d, f, margin) for n, d, f in zip(sizes, departures, fitted, strict=True))
+    return Measurement(observed, theorem.claimed, margin, error, points, "; ".join(failures))
+
+
+def fit_order(sizes: Any, departures: Any) -> tuple[float, float, tuple[float, ...]]:
+    """The order, its standard error, and the departures `(n,)` that the fitted power of the size gives."""
+    x = np.log(np.asarray(sizes, float))
+    with np.errstate(divide="ignore", invalid="ignore"):  # a departure of zero or NaN makes the order NaN
+        y = np.log(np.asarray(departures, float))
+    if not np.all(np.isfinite(y)):
+        return math.nan, math.nan, (math.nan,) * len(x)
+    slope, height = np.polyfit(x, y, 1)
+    residual = y - (slope * x + height)
+    variance = np.sum(residual**2) / max(1, len(x) - 2)
+    error = math.sqrt(variance / np.sum((x - x.mean()) ** 2))
+    return float(-slope), error, tuple(np.exp(slope * x + height).tolist())
+
+
+def _point(theorem: Theorem, case: Case) -> tuple[Point, str]:
+    """The sides of one case at the entry that decides, and what is wrong with them."""
+    lhs, rhs, allowed = _sides(theorem, case)
+    at = case.value if isinstance(case.value, int | float | str | None) else repr(case.value)
+    fault = _fault(lhs, rhs)
+    if fault:
+        where = "" if at is None else f" at {at}"
+        # The sides of a wrong shape are not shown; those that are not finite are.
+        left, right = (float(np.abs(u).max()) if u.size else math.nan for u in (lhs, rhs))
+        return Point(at, left, right, math.nan), f"{fault}{where}"
+    if theorem.kind == "identity":
+        scale = float(np.max(np.abs(rhs)))
+        departures = np.abs(lhs - rhs) / (scale or 1.0)
+        margins = 1 - departures / allowed
+    else:
+        with np.errstate(divide="ignore", invalid="ignore"):  # 0 <= 0 holds, without any margin
+            ratios = np.where(rhs == 0, np.where(lhs == 0, 1.0, np.inf), lhs / rhs)
+        margins = 1 - ratios / (1 + allowed)
+    worst = np.unravel_index(int(np.argmin(margins)), margins.shape)
+    to_real = np.abs if np.iscomplexobj(lhs) or np.iscomplexobj(rhs) else np.asarray
+    return Point(at, float(to_real(lhs)[worst]), float(to_real(rhs)[worst]), float(margins[worst])), ""
+
+
+def _sides(theorem: Theorem, case: Case) -> tuple[Any, Any, float]:
+    """Both sides as arrays, and what is allowed."""
+    found = theorem.sides(case, **theorem.problem)
+    if not isinstance(found, tuple) or len(found) not in (2, 3):
+        raise TypeError(
+            f"{theorem.name}: its function returned {found!r}. Return lhs, rhs, and if it varies what is allowed."
+        )
+    allowed = float(found[2]) if len(found) == 3 else theorem.allowed
+    return np.asarray(found[0]), np.asarray(found[1]), allowed
+
+
+def _fault(lhs: Any, rhs: Any) -> str:
+    """What keeps two sides from being compared; empty if nothing does."""
+    if lhs.shape != rhs.shape and lhs.size != 1 and rhs.size != 1:
+        return f"the left side has shape {lhs.shape} and the right side {rhs.shape}"
+    for name, side in (("left", lhs), ("right", rhs)):
+        if not np.all(np.isfinite(side)):
+            return f"the {name} side is not finite"
+    return ""
