@@ -1,0 +1,77 @@
+"""Random potentials and densities, for claims about all of them: arrays, so that one program serves every draw.
+
+    U(x) = k x^2/2 + sum_j a_j log cosh(b_j (x - c_j)) + sum_j B_j cos(w_j x + f_j)      U'' >= k without the cosines
+    p(x) = sum_j m_j exp(-(x - c_j)^2 / (2 v_j)) / sqrt(2 pi v_j)
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+TERMS = 3  # of each sum: a free choice
+
+
+class Landscape(eqx.Module):
+    """U(x) as above; at the point x of shape `(1,)`.
+
+    - `stiffness` k; `ramps` `(3, m)`: a, b and c, with a at least zero; `waves` `(3, m)`: B, w and f
+    """
+
+    stiffness: Array
+    ramps: Array
+    waves: Array
+
+    def __init__(self, stiffness: float, ramps: Any = None, waves: Any = None):
+        # Absent terms have the amplitude zero: the shapes, and so the programs, are those of all others.
+        none = np.zeros((3, TERMS))
+        self.stiffness = jnp.asarray(float(stiffness))
+        self.ramps = jnp.asarray(none if ramps is None else ramps)
+        self.waves = jnp.asarray(none if waves is None else waves)
+
+    def __call__(self, x: Array) -> Array:
+        """U(x), a scalar."""
+        height, rate, centre = self.ramps
+        amplitude, frequency, phase = self.waves
+        y = rate * (x[0] - centre)
+        # log cosh y = log(e^y + e^-y) - log 2, which does not overflow.
+        convex = jnp.sum(height * (jnp.logaddexp(y, -y) - jnp.log(2.0)))
+        bounded = jnp.sum(amplitude * jnp.cos(frequency * x[0] + phase))
+        return self.stiffness * x[0] ** 2 / 2 + convex + bounded
+
+
+def random_convex(random: np.random.Generator) -> Landscape:
+    """A convex potential whose curvature is k far away, and between k and some 4 k elsewhere."""
+    heights = random.uniform(0.3, 1.0, TERMS)
+    rates = random.uniform(0.5, 1.2, TERMS)
+    centres = random.uniform(-1.5, 1.5, TERMS)
+    return Landscape(random.uniform(0.5, 1.0), np.stack([heights, rates, centres]))
+
+
+def random_waves(random: np.random.Generator, amplitude: float) -> Any:
+    """Cosines of at most this amplitude each, as `Landscape` takes them."""
+    amplitudes = amplitude * random.uniform(-1, 1, TERMS)
+    return np.stack([amplitudes, random.uniform(0.5, 2.5, TERMS), random.uniform(0, 2 * np.pi, TERMS)])
+
+
+def normals(x: Any, masses: Any, means: Any, variances: Any) -> Any:
+    """The mixture p at positions `(n,)`, by numpy; masses, means and variances are `(m,)`."""
+    masses, means, variances = (np.asarray(values, float) for values in (masses, means, variances))
+    exponents = -((np.asarray(x)[:, None] - means) ** 2) / (2 * variances)
+    return np.exp(exponents) @ (masses / np.sqrt(2 * np.pi * variances))
+
+
+def random_normals(random: np.random.Generator, x: Any) -> Any:
+    """A mixture of two normal densities within 1.5 of zero, of variances from 0.3 to 0.8, at positions `(n,)`."""
+    mass = random.uniform(0.2, 0.8)
+    return normals(x, [mass, 1 - mass], random.uniform(-1.5, 1.5, 2), random.uniform(0.3, 0.8, 2))
+
+
+def entropy(density: Any, reference: Any, weights: Any) -> Any:
+    """KL(p|q) = int p log(p/q) - p + q of densities `(..., n)` by numpy; a density below zero counts as zero."""
+    p = np.maximum(density, 0)
+    # 0 log 0 = 0.
+    ratio = np.where(p > 0, p, 1) / np.where(p > 0, reference, 1)
+    return np.sum(weights * (p * np.log(ratio) - p + reference), axis=-1)
