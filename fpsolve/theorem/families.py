@@ -2,15 +2,21 @@
 
     U(x) = k x^2/2 + sum_j a_j log cosh(b_j (x - c_j)) + sum_j B_j cos(w_j x + f_j)      U'' >= k without the cosines
     p(x) = sum_j m_j exp(-(x - c_j)^2 / (2 v_j)) / sqrt(2 pi v_j)
+    s(x) = sum_j A_j cos(k_j . x + f_j),  k_j of integers     a field on a torus, with A_j parallel to k_j a gradient
 """
 
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..grid import Axis, Line
+from .problems import Function
+
+BOX = Line(-9.0, 9.0, 90)  # where k x^2/4 with k = 0.5 is 10 at its ends: sqrt(pi) of D = 1 is 4e-5 there
 TERMS = 3  # of each sum: a free choice
 
 
@@ -75,3 +81,56 @@ def entropy(density: Any, reference: Any, weights: Any) -> Any:
     # 0 log 0 = 0.
     ratio = np.where(p > 0, p, 1) / np.where(p > 0, reference, 1)
     return np.sum(weights * (p * np.log(ratio) - p + reference), axis=-1)
+
+
+class Derivatives(eqx.Module):
+    """U'(x) and U''(x) of a potential on a line."""
+
+    potential: Function
+
+    def __call__(self, x: Array) -> Array:
+        """`(2,)`."""
+        slope = jax.grad(self.potential)
+        return jnp.append(slope(x), jax.jvp(lambda y: slope(y)[0], (x,), (jnp.ones_like(x),))[1])
+
+
+def fourier_kinetic(axis: Axis) -> Any:
+    """-d^2/dx^2 in the Fourier basis of an axis by numpy, `(n, n)`."""
+    wavenumbers = 2 * np.pi * np.fft.fftfreq(axis.n, axis.length / axis.n)
+    return np.fft.ifft(wavenumbers[:, None] ** 2 * np.fft.fft(np.eye(axis.n), axis=0), axis=0).real
+
+
+class Score(eqx.Module):
+    """The score -grad U of a potential, at D = 1."""
+
+    potential: Function
+
+    def __call__(self, x: Array) -> Array:
+        """`(d,)`."""
+        return -jax.grad(self.potential)(x)
+
+
+class Waves(eqx.Module):
+    """A field on a torus of period 2 pi, as above.
+
+    - `amplitudes` A `(m, d)`; `wavevectors` k `(m, d)`; `phases` f `(m,)`
+    """
+
+    amplitudes: Array
+    wavevectors: Array
+    phases: Array
+
+    def __call__(self, x: Array) -> Array:
+        """s(x), `(d,)`."""
+        return jnp.cos(self.wavevectors @ x + self.phases) @ self.amplitudes
+
+    def gradient(self, heights: Any) -> "Waves":
+        """The gradient of sum_j B_j cos(k_j . x + f_j), for heights B `(m,)`."""
+        # The derivative of cos is cos a quarter of a turn later.
+        return Waves(jnp.asarray(heights)[:, None] * self.wavevectors, self.wavevectors, self.phases + np.pi / 2)
+
+    def __add__(self, other: "Waves") -> "Waves":
+        """The sum of two fields."""
+        pairs = zip((self.amplitudes, self.wavevectors, self.phases),
+                    (other.amplitudes, other.wavevectors, other.phases), strict=True)
+        return Waves(*(jnp.concatenate(pair) for pair in pairs))

@@ -12,9 +12,6 @@ References: Witten, Nucl. Phys. B 188 (1981) 513; Risken, The Fokker-Planck Equa
 
 from typing import Any
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -24,29 +21,13 @@ from ..grid import Axis, Line
 from ..operator import Spectral, SquareRoot
 from ..solve.spectrum import spectrum
 from .base import Case, claim
+from .families import Derivatives, fourier_kinetic
 from .problems import Function, tilted, values_on
 
 
 def two_wells(x: Array) -> Array:
     """U = (x^2 - 1)^2: two wells of the same depth, with a barrier of 1."""
     return (x[0] ** 2 - 1) ** 2
-
-
-class Derivatives(eqx.Module):
-    """U'(x) and U''(x) of a potential on a line."""
-
-    potential: Function
-
-    def __call__(self, x: Array) -> Array:
-        """`(2,)`."""
-        slope = jax.grad(self.potential)
-        return jnp.append(slope(x), jax.jvp(lambda y: slope(y)[0], (x,), (jnp.ones_like(x),))[1])
-
-
-def fourier_kinetic(axis: Axis) -> Any:
-    """-d^2/dx^2 in the Fourier basis of an axis by numpy, `(n, n)`."""
-    wavenumbers = 2 * np.pi * np.fft.fftfreq(axis.n, axis.length / axis.n)
-    return np.fft.ifft(wavenumbers[:, None] ** 2 * np.fft.fft(np.eye(axis.n), axis=0), axis=0).real
 
 
 @claim(

@@ -15,16 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..equation import FokkerPlanck
-from ..grid import Axis, Line
+from ..grid import Axis
 from ..operator import Spectral
 from ..propagate import Dense
 from ..solve.evolve import evolve
 from ..solve.spectrum import spectrum
 from .base import Case, claim
-from .families import Landscape, entropy, normals, random_convex, random_normals, random_waves
+from .families import BOX, Landscape, entropy, normals, random_convex, random_normals, random_waves
 from .problems import sqrt_gibbs
 
-BOX = Line(-9.0, 9.0, 90)  # where U = k x^2/2 with k = 0.5 is 20: sqrt(pi) is 1e-9 at its ends
 FINE = 4001  # positions at which an oscillation and a largest curvature are taken: a free choice
 
 
