@@ -13,10 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..grid import Axis, Line
+from ..grid import Axis, Line, Periodic
 from .problems import Function
 
 BOX = Line(-9.0, 9.0, 90)  # where k x^2/4 with k = 0.5 is 10 at its ends: sqrt(pi) of D = 1 is 4e-5 there
+TURN = 2 * np.pi
+RING = Periodic(0.0, TURN, 49)  # odd, so that the highest wave has a derivative
+TORUS = (Periodic(0.0, TURN, 19), Periodic(0.0, TURN, 19))
 TERMS = 3  # of each sum: a free choice
 
 
@@ -124,13 +127,8 @@ class Waves(eqx.Module):
         """s(x), `(d,)`."""
         return jnp.cos(self.wavevectors @ x + self.phases) @ self.amplitudes
 
-    def gradient(self, heights: Any) -> "Waves":
-        """The gradient of sum_j B_j cos(k_j . x + f_j), for heights B `(m,)`."""
-        # The derivative of cos is cos a quarter of a turn later.
-        return Waves(jnp.asarray(heights)[:, None] * self.wavevectors, self.wavevectors, self.phases + np.pi / 2)
-
     def __add__(self, other: "Waves") -> "Waves":
         """The sum of two fields."""
-        pairs = zip((self.amplitudes, self.wavevectors, self.phases),
-                    (other.amplitudes, other.wavevectors, other.phases), strict=True)
-        return Waves(*(jnp.concatenate(pair) for pair in pairs))
+        ours = (self.amplitudes, self.wavevectors, self.phases)
+        theirs = (other.amplitudes, other.wavevectors, other.phases)
+        return Waves(*(jnp.concatenate(pair) for pair in zip(ours, theirs, strict=True)))

@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ..grid import Axis, Periodic
+from ..grid import Axis
 from ..score import reconstruct
 from .base import Case, claim
 from .constants import CONSTANTS
-from .families import Waves
+from .families import RING, TORUS, TURN, Waves
 from .problems import weights_on
 
-TURN = 2 * np.pi
 PLANE = ((0, 0), (1, 0), (0, 1), (1, 1), (1, -1))  # wavevectors on the torus
 STEEP = 0.9  # d of the equality: a free choice below 1
 
@@ -75,7 +74,7 @@ def _random_pair(random: np.random.Generator, waves: Any) -> tuple[Any, Any, Wav
     source="arXiv 2606.05217; T8 of this library: Eckart's inequality",
     sweep=(*range(200), "tight"),
 )
-def ring_pairs(case: Case, *, axis: Axis = Periodic(0.0, TURN, 48)) -> tuple[Any, ...]:
+def ring_pairs(case: Case, *, axis: Axis = RING) -> tuple[Any, ...]:
     """1 - F, and its bound, on a ring; the wavevector zero is the drive."""
     return _sides(case, (axis,), [[0], [1], [2], [3]])
 
@@ -90,8 +89,6 @@ def ring_pairs(case: Case, *, axis: Axis = Periodic(0.0, TURN, 48)) -> tuple[Any
     source="arXiv 2606.05217; T8 of this library: Eckart's inequality",
     sweep=(*range(40), "tight"),
 )
-def torus_pairs(
-    case: Case, *, axes: tuple[Axis, ...] = (Periodic(0.0, TURN, 19), Periodic(0.0, TURN, 19))
-) -> tuple[Any, ...]:
+def torus_pairs(case: Case, *, axes: tuple[Axis, ...] = TORUS) -> tuple[Any, ...]:
     """1 - F, and its bound, on a torus."""
     return _sides(case, axes, PLANE)
