@@ -3,6 +3,8 @@
     U(x) = k x^2/2 + sum_j a_j log cosh(b_j (x - c_j)) + sum_j B_j cos(w_j x + f_j)      U'' >= k without the cosines
     p(x) = sum_j m_j exp(-(x - c_j)^2 / (2 v_j)) / sqrt(2 pi v_j)
     s(x) = sum_j A_j cos(k_j . x + f_j),  k_j of integers     a field on a torus, with A_j parallel to k_j a gradient
+
+The axes here are those of several theorems, which then share compiled programs.
 """
 
 from typing import Any
@@ -19,6 +21,7 @@ from .problems import Function
 BOX = Line(-9.0, 9.0, 90)  # where k x^2/4 with k = 0.5 is 10 at its ends: sqrt(pi) of D = 1 is 4e-5 there
 TURN = 2 * np.pi
 RING = Periodic(0.0, TURN, 49)  # odd, so that the highest wave has a derivative
+PLANE = Line(-5.5, 5.5, 30)  # of a plane: a wave exp(-x^2/4) is 5e-4 at its ends, and its square 3e-7
 TORUS = (Periodic(0.0, TURN, 19), Periodic(0.0, TURN, 19))
 TERMS = 3  # of each sum: a free choice
 

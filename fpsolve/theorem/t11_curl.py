@@ -7,7 +7,7 @@ and D = 1:
     I(mu|rho) = E_mu |r|^2 / 2 - 2 lambda,    1 - F(mu, rho) <= I(mu|rho) / (4 gap of rho)
 
 The last line follows from that before, since I(mu|rho) = E_mu r . grad log(mu/rho) = -int (mu/rho) div(rho r); it is
-sharp as the curl vanishes, if |r|^2 varies like the slowest mode. For the score -x/v + c (-y, x), in closed form,
+sharp as r vanishes, if |r|^2 varies like the slowest mode. For the score -x/v + c (-y, x), in closed form,
 
     rho normal of variance 1/w,    lambda = w - 1/v,    w = sqrt(1/v^2 + c^2),    mu normal of variance v
 
@@ -23,10 +23,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..grid import Axis, Grid, Line
+from ..grid import Axis, Grid
 from ..score import reconstruct
 from .base import Case, claim
-from .families import RING, TURN, Waves
+from .families import PLANE, RING, TURN, Waves
 from .problems import values_on, weights_on
 
 # Wavevectors of the score in one dimension and in two.
@@ -88,14 +88,16 @@ def divergence(case: Case, *, axes: tuple[Axis, ...] = (RING,), amplitude: float
 
 @claim(
     "T11.distance",
-    "1 - F(μ, ρ) ≤ (E_μ|r|² - 4λ)/(8 gap of ρ), μ the law of the sampler; sharp as curl vanishes",
+    "1 - F(μ, ρ) ≤ (E_μ|r|² - 4λ)/(8 gap of ρ), μ the law of the sampler; sharp as r vanishes",
     kind="inequality",
     control=("N11", "with twice the gap, that of other units, it is no bound"),
     hypotheses="as for T11; gap of rho: that of -Lap + Lap √ρ/√ρ",
     source="T11 of this library, sharpened: I(μ|ρ) = E_μ|r|²/2 - 2λ",
     sweep=("weak", *range(8)),
 )
-def distance(case: Case, *, axes: tuple[Axis, ...] = (RING,), amplitude: float = 0.6, weak: float = 0.3) -> tuple[Any, ...]:
+def distance(
+    case: Case, *, axes: tuple[Axis, ...] = (RING,), amplitude: float = 0.6, weak: float = 0.3
+) -> tuple[Any, ...]:
     """1 - F, and its bound, for random fields, and for a weak one whose square varies like the slowest mode."""
     grid = Grid(*axes).refine(case.refinement**0.5)  # the cost is the cube of the size
     score = _random_score(case.random(), len(axes), amplitude)
@@ -133,13 +135,13 @@ class Rotation(eqx.Module):
     "T11.rotation",
     "s = -x/v + c(-y, x): ρ has the variance 1/w, λ = w - 1/v, gap = w, w² = 1/v² + c²; μ has v",
     kind="identity",
-    allowed=1e-6,  # the error of the basis: psi is 1e-6 at the ends of the box
+    allowed=1e-6,  # the error of the basis: psi^2 is 6e-9 at the ends of the box
     control=("N4", "the variance of ρ is not v, that of the sampler's law"),
     hypotheses="two dimensions; D = 1",
     source="N4 of this library; compare arXiv 2606.05217, proposition B.16",
     sweep=(0.3, 0.6, 1.0),
 )
-def rotation(case: Case, *, variance: float = 0.8, axis: Axis = Line(-5.5, 5.5, 30)) -> tuple[Any, ...]:
+def rotation(case: Case, *, variance: float = 0.8, axis: Axis = PLANE) -> tuple[Any, ...]:
     """lambda, gap, and the variances of rho and mu, for the curl c = `case.value`; the same in closed form."""
     grid = Grid(axis, axis).refine(case.refinement**0.5)  # the cost is the cube of the size
     score = Rotation(jnp.asarray(variance), jnp.asarray(case.value))

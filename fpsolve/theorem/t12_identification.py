@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..grid import Axis, Line
+from ..grid import Axis
 from ..score import reconstruct
 from .base import Case, claim
-from .families import BOX, Derivatives, Landscape, Score, fourier_kinetic, random_convex, random_waves
+from .families import BOX, PLANE, Derivatives, Landscape, Score, fourier_kinetic, random_convex, random_waves
 from .problems import values_on
 
 COUPLED = ((6.0, -5.0), (-5.0, 6.0))  # V = (x^2 + y^2)/2 + 5/2 (x - y)^2: the frequencies are 1 and sqrt(11)
@@ -64,15 +64,13 @@ class Linear(eqx.Module):
     "T12.oscillators",
     "for V = x·Kx/2 the score of |ψ₀|² gives the levels n₁ ω₁ + n₂ ω₂, ω² the eigenvalues of K",
     kind="identity",
-    allowed=1e-6,  # the error of the basis: psi_0 is 1e-6 at the ends of the box
+    allowed=1e-6,  # the error of the basis: psi_0^2 is 7e-14 at the ends of the box
     control=("√ρ", "the score of ψ₀ in the place of that of |ψ₀|² gives half of these levels"),
     hypotheses="K symmetric and positive; D = 1/2, that is, hbar = m = 1",
     source="arXiv 2606.05217, theorem 4.1 and its coupled oscillators",
     sweep=("coupled", *range(3)),
 )
-def oscillators(
-    case: Case, *, stiffness: Any = COUPLED, axis: Axis = Line(-5.5, 5.5, 30), levels: int = 4
-) -> tuple[Any, ...]:
+def oscillators(case: Case, *, stiffness: Any = COUPLED, axis: Axis = PLANE, levels: int = 4) -> tuple[Any, ...]:
     """Levels from the score by the library, and sums of frequencies."""
     grid = case.grid(axis, axis)
     matrix = np.asarray(stiffness)

@@ -7,7 +7,7 @@ with F the cumulative mass of pi. On a chain of nodes with the rates (D/h^2) sqr
 with h^2 K and sqrt(pi_i pi_j) over each face. Controls: H itself in the place of its partner; the second level of H in
 double precision, which is rounding; half of the correction to Kramers' rate.
 
-References: Witten, Nucl. Phys. B 188 (1981) 513; Risken, The Fokker-Planck Equation (1989), section 5.10.
+References: Witten, Nucl. Phys. B 188 (1981) 513; Bernstein and Brown, Phys. Rev. Lett. 52 (1984) 1933.
 """
 
 from typing import Any
@@ -24,6 +24,9 @@ from .base import Case, claim
 from .families import Derivatives, fourier_kinetic
 from .problems import Function, tilted, values_on
 
+TILTED_BOX = Line(-2.4, 2.4, 64)  # of `tilted` at D = 0.5: sqrt(pi) is 1e-9 at its ends
+WELLS_BOX = Line(-1.6, 1.6, 64)  # of `two_wells`: pi is 1e-85 at its ends at D = 0.0125
+
 
 def two_wells(x: Array) -> Array:
     """U = (x^2 - 1)^2: two wells of the same depth, with a barrier of 1."""
@@ -37,14 +40,14 @@ def two_wells(x: Array) -> Array:
     allowed=1e-9,  # both are exact but for the basis, and rounding is eps |H| = 1e-13 of a level
     control=("N3", "with -U''/2 they are not: the first level is then zero"),
     hypotheses="one dimension; sqrt(pi) decays at the ends of the box",
-    source="Witten, Nucl. Phys. B 188 (1981) 513; Risken, The Fokker-Planck Equation (1989), section 5.10",
+    source="Witten, Nucl. Phys. B 188 (1981) 513; Bernstein and Brown, Phys. Rev. Lett. 52 (1984) 1933",
 )
 def partner_levels(
     case: Case,
     *,
     potential: Function = tilted,
     diffusion: float = 0.5,
-    axis: Axis = Line(-2.4, 2.4, 64),
+    axis: Axis = TILTED_BOX,
     levels: int = 4,
 ) -> tuple[Any, ...]:
     """Levels of H by the library, and those of its partner by numpy."""
@@ -64,12 +67,10 @@ def partner_levels(
     allowed=1e-11,  # rounding: eps times the largest U/D, some 200, in exponentials, and in sums of 64 of them
     control=("difference", "the second level of H in double precision is not the gap, but rounding"),
     hypotheses="one dimension, no flux through the ends; a chain with the rates (D/h²) √(π_j/π_i)",
-    source="Risken (1989), section 5.10; Seneta, Non-negative Matrices and Markov Chains (1981), section 1.1",
+    source="T4 of this library; Seneta, Non-negative Matrices and Markov Chains (1981), section 1.1",
     sweep=(0.5, 0.1, 0.05, 0.0125),
 )
-def positive_kernel(
-    case: Case, *, potential: Function = two_wells, axis: Axis = Line(-1.6, 1.6, 64)
-) -> tuple[Any, ...]:
+def positive_kernel(case: Case, *, potential: Function = two_wells, axis: Axis = WELLS_BOX) -> tuple[Any, ...]:
     """The gap of the chain by the library at D = `case.value`, and by numpy from the kernel."""
     diffusion = case.value
     grid = case.grid(axis)
@@ -106,12 +107,12 @@ def positive_kernel(
 def small_gap(
     case: Case,
     *,
-    bounds: tuple[float, float] = (-1.6, 1.6),
+    axis: Axis = WELLS_BOX,
     cells: tuple[int, ...] = (128, 256, 512),  # of the chains from which the gap is extrapolated
 ) -> tuple[Any, ...]:
     """The gap at D = 1/size in units of Kramers' rate, and its expansion."""
     diffusion = 1 / case.size
     finer = tuple(round(n * case.refinement) for n in cells)
-    log_gap = float(line_gap(FokkerPlanck(two_wells, diffusion), Line(*bounds, cells[0]), 0.0, float, finer).log)
+    log_gap = float(line_gap(FokkerPlanck(two_wells, diffusion), axis, 0.0, float, finer).log)
     correction = 3 / 16 if case.control else 3 / 8
     return np.exp(log_gap + case.size) * np.pi / np.sqrt(32), 1 - correction * diffusion

@@ -20,7 +20,7 @@ from .constants import CONSTANTS
 from .families import RING, TORUS, TURN, Waves
 from .problems import weights_on
 
-PLANE = ((0, 0), (1, 0), (0, 1), (1, 1), (1, -1))  # wavevectors on the torus
+WAVEVECTORS = ((0, 0), (1, 0), (0, 1), (1, 1), (1, -1))  # wavevectors on the torus
 STEEP = 0.9  # d of the equality: a free choice below 1
 
 
@@ -91,4 +91,4 @@ def ring_pairs(case: Case, *, axis: Axis = RING) -> tuple[Any, ...]:
 )
 def torus_pairs(case: Case, *, axes: tuple[Axis, ...] = TORUS) -> tuple[Any, ...]:
     """1 - F, and its bound, on a torus."""
-    return _sides(case, axes, PLANE)
+    return _sides(case, axes, WAVEVECTORS)
