@@ -126,6 +126,11 @@ class Waves(eqx.Module):
     wavevectors: Array
     phases: Array
 
+    def __init__(self, amplitudes: Any, wavevectors: Any, phases: Any):
+        self.amplitudes = jnp.asarray(amplitudes)
+        self.wavevectors = jnp.asarray(wavevectors)
+        self.phases = jnp.asarray(phases)
+
     def __call__(self, x: Array) -> Array:
         """s(x), `(d,)`."""
         return jnp.cos(self.wavevectors @ x + self.phases) @ self.amplitudes

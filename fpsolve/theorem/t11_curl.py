@@ -41,7 +41,7 @@ def _random_score(random: np.random.Generator, dimension: int, amplitude: float)
     # Without a drive r may be nearly zero, and an identity of its square has no digits.
     amplitudes[0] = amplitude * random.uniform(1, 2, dimension)
     phases[0] = 0
-    return Waves(jnp.asarray(amplitudes), waves, phases)
+    return Waves(amplitudes, waves, phases)
 
 
 def _derivatives(grid: Grid, order: int) -> list[Any]:
