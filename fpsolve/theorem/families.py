@@ -1,0 +1,142 @@
+"""Random potentials and densities, for claims about all of them: arrays, so that one program serves every draw.
+
+    U(x) = k x^2/2 + sum_j a_j log cosh(b_j (x - c_j)) + sum_j B_j cos(w_j x + f_j)      U'' >= k without the cosines
+    p(x) = sum_j m_j exp(-(x - c_j)^2 / (2 v_j)) / sqrt(2 pi v_j)
+    s(x) = sum_j A_j cos(k_j . x + f_j),  k_j of integers     a field on a torus, with A_j parallel to k_j a gradient
+
+The axes here are those of several theorems, which then share compiled programs.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..grid import Axis, Line, Periodic
+from .problems import Function
+
+BOX = Line(-9.0, 9.0, 90)  # where k x^2/4 with k = 0.5 is 10 at its ends: sqrt(pi) of D = 1 is 4e-5 there
+TURN = 2 * np.pi
+RING = Periodic(0.0, TURN, 49)  # odd, so that the highest wave has a derivative
+PLANE = Line(-5.5, 5.5, 30)  # of a plane: a wave exp(-x^2/4) is 5e-4 at its ends, and its square 3e-7
+TORUS = (Periodic(0.0, TURN, 19), Periodic(0.0, TURN, 19))
+TERMS = 3  # of each sum: a free choice
+
+
+class Landscape(eqx.Module):
+    """U(x) as above; at the point x of shape `(1,)`.
+
+    - `stiffness` k; `ramps` `(3, m)`: a, b and c, with a at least zero; `waves` `(3, m)`: B, w and f
+    """
+
+    stiffness: Array
+    ramps: Array
+    waves: Array
+
+    def __init__(self, stiffness: float, ramps: Any = None, waves: Any = None):
+        # Absent terms have the amplitude zero: the shapes, and so the programs, are those of all others.
+        none = np.zeros((3, TERMS))
+        self.stiffness = jnp.asarray(float(stiffness))
+        self.ramps = jnp.asarray(none if ramps is None else ramps)
+        self.waves = jnp.asarray(none if waves is None else waves)
+
+    def __call__(self, x: Array) -> Array:
+        """U(x), a scalar."""
+        height, rate, centre = self.ramps
+        amplitude, frequency, phase = self.waves
+        y = rate * (x[0] - centre)
+        # log cosh y = log(e^y + e^-y) - log 2, which does not overflow.
+        convex = jnp.sum(height * (jnp.logaddexp(y, -y) - jnp.log(2.0)))
+        bounded = jnp.sum(amplitude * jnp.cos(frequency * x[0] + phase))
+        return self.stiffness * x[0] ** 2 / 2 + convex + bounded
+
+
+def random_convex(random: np.random.Generator) -> Landscape:
+    """A convex potential whose curvature is k far away, and between k and some 4 k elsewhere."""
+    heights = random.uniform(0.3, 1.0, TERMS)
+    rates = random.uniform(0.5, 1.2, TERMS)
+    centres = random.uniform(-1.5, 1.5, TERMS)
+    return Landscape(random.uniform(0.5, 1.0), np.stack([heights, rates, centres]))
+
+
+def random_waves(random: np.random.Generator, amplitude: float) -> Any:
+    """Cosines of at most this amplitude each, as `Landscape` takes them."""
+    amplitudes = amplitude * random.uniform(-1, 1, TERMS)
+    return np.stack([amplitudes, random.uniform(0.5, 2.5, TERMS), random.uniform(0, 2 * np.pi, TERMS)])
+
+
+def normals(x: Any, masses: Any, means: Any, variances: Any) -> Any:
+    """The mixture p at positions `(n,)`, by numpy; masses, means and variances are `(m,)`."""
+    masses, means, variances = (np.asarray(values, float) for values in (masses, means, variances))
+    exponents = -((np.asarray(x)[:, None] - means) ** 2) / (2 * variances)
+    return np.exp(exponents) @ (masses / np.sqrt(2 * np.pi * variances))
+
+
+def random_normals(random: np.random.Generator, x: Any) -> Any:
+    """A mixture of two normal densities within 1.5 of zero, of variances from 0.3 to 0.8, at positions `(n,)`."""
+    mass = random.uniform(0.2, 0.8)
+    return normals(x, [mass, 1 - mass], random.uniform(-1.5, 1.5, 2), random.uniform(0.3, 0.8, 2))
+
+
+def entropy(density: Any, reference: Any, weights: Any) -> Any:
+    """KL(p|q) = int p log(p/q) - p + q of densities `(..., n)` by numpy; a density below zero counts as zero."""
+    p = np.maximum(density, 0)
+    # 0 log 0 = 0.
+    ratio = np.where(p > 0, p, 1) / np.where(p > 0, reference, 1)
+    return np.sum(weights * (p * np.log(ratio) - p + reference), axis=-1)
+
+
+class Derivatives(eqx.Module):
+    """U'(x) and U''(x) of a potential on a line."""
+
+    potential: Function
+
+    def __call__(self, x: Array) -> Array:
+        """`(2,)`."""
+        slope = jax.grad(self.potential)
+        return jnp.append(slope(x), jax.jvp(lambda y: slope(y)[0], (x,), (jnp.ones_like(x),))[1])
+
+
+def fourier_kinetic(axis: Axis) -> Any:
+    """-d^2/dx^2 in the Fourier basis of an axis by numpy, `(n, n)`."""
+    wavenumbers = 2 * np.pi * np.fft.fftfreq(axis.n, axis.length / axis.n)
+    return np.fft.ifft(wavenumbers[:, None] ** 2 * np.fft.fft(np.eye(axis.n), axis=0), axis=0).real
+
+
+class Score(eqx.Module):
+    """The score -grad U of a potential, at D = 1."""
+
+    potential: Function
+
+    def __call__(self, x: Array) -> Array:
+        """`(d,)`."""
+        return -jax.grad(self.potential)(x)
+
+
+class Waves(eqx.Module):
+    """A field on a torus of period 2 pi, as above.
+
+    - `amplitudes` A `(m, d)`; `wavevectors` k `(m, d)`; `phases` f `(m,)`
+    """
+
+    amplitudes: Array
+    wavevectors: Array
+    phases: Array
+
+    def __init__(self, amplitudes: Any, wavevectors: Any, phases: Any):
+        self.amplitudes = jnp.asarray(amplitudes)
+        self.wavevectors = jnp.asarray(wavevectors)
+        self.phases = jnp.asarray(phases)
+
+    def __call__(self, x: Array) -> Array:
+        """s(x), `(d,)`."""
+        return jnp.cos(self.wavevectors @ x + self.phases) @ self.amplitudes
+
+    def __add__(self, other: "Waves") -> "Waves":
+        """The sum of two fields."""
+        ours = (self.amplitudes, self.wavevectors, self.phases)
+        theirs = (other.amplitudes, other.wavevectors, other.phases)
+        return Waves(*(jnp.concatenate(pair) for pair in zip(ours, theirs, strict=True)))
