@@ -104,7 +104,7 @@ def costs_in_order(case: Case, *, diffusion: float = 0.6, stiffness: float = 3.0
     "T21.normal",
     "the costs of a path between normal densities have their closed form",
     kind="identity",
-    allowed=1e-6,  # of the interpolation along the path and of the extrapolation to cells of size zero
+    allowed=1e-8,  # of the interpolation along the path and of the extrapolation to cells of size zero
     control=("D to 1.02 D", "those of another diffusion are different"),
     hypotheses="a straight path between harmonic wells",
     source="Hermite functions; derived in the theory of this library",
@@ -128,7 +128,7 @@ def normal(
     "T21.schedule",
     "the optimal schedule costs ∫ g λ'² dt = (∫ √g dλ)²/T",
     kind="identity",
-    allowed=1e-6,  # of the quadrature over the pieces of the schedule
+    allowed=1e-8,  # of the quadrature over the pieces of the schedule
     control=("linear", "the linear schedule costs more"),
     hypotheses="as for T21; g is a cost squared",
     source="Sivak and Crooks, Phys. Rev. Lett. 108 (2012) 190602; the inequality of Cauchy and Schwarz",
