@@ -16,12 +16,15 @@ from jaxtyping import Array
 
 from ..anneal.schedule.monotone import Bernstein
 from ..equation import FokkerPlanck
-from ..grid import Grid
+from ..grid import Grid, Line
 from ..operator import ScharfetterGummel
 from ..propagate import Rational
 from ..solve.evolve import evolve
 from ..step import Magnus
+from .chain import chain_hamiltonian, gibbs
 from .problems import values_on
+
+WELLS = Line(-2.2, 2.2, 64)  # holds the densities of two wells at the diffusions of the theorems
 
 
 class Tilting(eqx.Module):
@@ -48,11 +51,11 @@ class Tilting(eqx.Module):
         phase: float = 0.0,
         coefficients: tuple[float, ...] = (0.0, 1 / 3, 2 / 3, 1.0),  # λ linear in t
     ):
-        self.height = jnp.asarray(height)
-        self.slope = jnp.asarray(slope)
-        self.wave = jnp.asarray(wave)
-        self.wavenumber = jnp.asarray(wavenumber)
-        self.phase = jnp.asarray(phase)
+        self.height = jnp.asarray(float(height))
+        self.slope = jnp.asarray(float(slope))
+        self.wave = jnp.asarray(float(wave))
+        self.wavenumber = jnp.asarray(float(wavenumber))
+        self.phase = jnp.asarray(float(phase))
         self.schedule = Bernstein(jnp.asarray(float(total)), jnp.asarray(coefficients))
 
     def __call__(self, x: Array, t: Any) -> Array:
@@ -89,9 +92,14 @@ class Dragged(eqx.Module):
         wavenumber: float = 1.0,
         phase: float = 0.0,
     ):
-        numbers = (stiffness, speed, ridge, ridge_speed, tilt, wave, wavenumber, phase)
-        arrays = [jnp.asarray(float(number)) for number in numbers]
-        self.stiffness, self.speed, self.ridge, self.ridge_speed, self.tilt, self.wave, self.wavenumber, self.phase = arrays
+        self.stiffness = jnp.asarray(float(stiffness))
+        self.speed = jnp.asarray(float(speed))
+        self.ridge = jnp.asarray(float(ridge))
+        self.ridge_speed = jnp.asarray(float(ridge_speed))
+        self.tilt = jnp.asarray(float(tilt))
+        self.wave = jnp.asarray(float(wave))
+        self.wavenumber = jnp.asarray(float(wavenumber))
+        self.phase = jnp.asarray(float(phase))
 
     def __call__(self, x: Array, t: Any) -> Array:
         """U(x, t) at the point x `(1,)`."""
@@ -116,24 +124,6 @@ def evolve_driven(potential: Any, diffusion: float, start: Any, times: tuple[flo
         check=False,
     )
     return np.asarray(found.values)
-
-
-def gibbs(energy: Any, diffusion: float, grid: Grid) -> Any:
-    """exp(-U/D)/Z `(..., n)` by numpy from U `(..., n)`."""
-    density = np.exp(-(energy - energy.min(axis=-1, keepdims=True)) / diffusion)
-    return density / (density @ grid.axes[0].weights)[..., None]
-
-
-def chi(density: Any, steady: Any, grid: Grid) -> Any:
-    """sqrt(chi2(p | pi)) `(...)` of densities `(..., n)`."""
-    return np.sqrt((density - steady) ** 2 / steady @ grid.axes[0].weights)
-
-
-def relative_entropy(density: Any, steady: Any, grid: Grid) -> Any:
-    """KL(p | pi) `(...)` of densities `(..., n)`; p log(p/pi) - p + pi is never negative."""
-    # Rounding may leave a tail without mass or with a negative one: it counts as none.
-    p = np.maximum(density, np.finfo(float).tiny)
-    return (p * np.log(p / steady) - p + steady) @ grid.axes[0].weights
 
 
 class Chain(NamedTuple):
@@ -179,24 +169,6 @@ def driven_energies(potential: Tilting, grid: Grid) -> tuple[Any, Any]:
     return ends[:, 0], ends[:, 1] - ends[:, 0]
 
 
-def chain_hamiltonian(energy: Any, diffusion: float, spacing: float) -> Any:
-    """H `(..., n, n)` of the chain with energies `(..., n)`, in the orthonormal basis of equal cells.
-
-    H_ij = -c with c = (D/h^2) z/sinh z between neighbours, z = (U_j - U_i)/(2D); the diagonal lets sqrt(pi) be a ground
-    state of energy 0.
-    """
-    z = np.diff(energy, axis=-1) / (2 * diffusion)
-    small = np.abs(z) < 1e-6  # z / sinh z = 1 - z^2/6, which is 1 to rounding
-    coupling = diffusion / spacing**2 * np.where(small, 1.0, z / np.sinh(np.where(small, 1.0, z)))
-    matrix = np.zeros((*energy.shape, energy.shape[-1]))
-    lower = np.arange(energy.shape[-1] - 1)
-    matrix[..., lower, lower + 1] = -coupling
-    matrix[..., lower + 1, lower] = -coupling
-    matrix[..., lower, lower] += coupling * np.exp(-z)
-    matrix[..., lower + 1, lower + 1] += coupling * np.exp(z)
-    return matrix
-
-
 def schedule_at(schedule: Bernstein, times: Any) -> tuple[Any, Any]:
     """λ and dλ/dt `(M,)` at times in [0, total], by numpy."""
     total = float(schedule.total)
@@ -204,18 +176,3 @@ def schedule_at(schedule: Bernstein, times: Any) -> tuple[Any, Any]:
     cubic = np.polynomial.Polynomial([c0, 3 * (c1 - c0), 3 * (c2 - 2 * c1 + c0), c3 - 3 * c2 + 3 * c1 - c0])
     u = np.asarray(times) / total
     return cubic(u), cubic.deriv()(u) / total
-
-
-def integrate(times: Any, decay: Any, source: Any) -> Any:
-    """x `(M,)` of x' = -decay x + source on a fine mesh `(M,)`, from x = 0."""
-    # Exact for constant coefficients between two times, here those of the middle.
-    h = np.diff(times)
-    rate = (decay[1:] + decay[:-1]) / 2
-    gain = (source[1:] + source[:-1]) / 2 * h
-    with np.errstate(invalid="ignore"):
-        factor = np.where(rate == 0, 1.0, -np.expm1(-rate * h) / np.where(rate == 0, 1.0, rate * h))
-    x = np.zeros(len(times))
-    for k in range(len(h)):
-        x[k + 1] = np.exp(-rate[k] * h[k]) * x[k] + factor[k] * gain[k]
-    return x
-

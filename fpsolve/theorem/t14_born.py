@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..grid import Axis, Grid, Line
+from ..grid import Axis, Grid
 from .base import Case, claim
-from .driven import Tilting, chain_hamiltonian, driven_energies, evolve_driven, schedule_at, tilted_gibbs
+from .chain import chain_hamiltonian
+from .driven import WELLS, Tilting, driven_energies, evolve_driven, schedule_at, tilted_gibbs
 
 
 def imaginary_time(potential: Tilting, diffusion: float, wave: Any, grid: Grid, steps: int = 256) -> Any:
@@ -37,7 +38,7 @@ def imaginary_time(potential: Tilting, diffusion: float, wave: Any, grid: Grid, 
     hypotheses="smooth driving, a gap at every λ; psi starts as sqrt(pi_0), p as pi_0",
     source="derived in the theory of this library",
 )
-def born(case: Case, *, diffusion: float = 0.5, slope: float = 0.2, axis: Axis = Line(-2.2, 2.2, 64)) -> tuple[Any, ...]:
+def born(case: Case, *, diffusion: float = 0.5, slope: float = 0.2, axis: Axis = WELLS) -> tuple[Any, ...]:
     """Both densities at the end, after the time `case.size`; the largest difference counts."""
     grid = case.grid(axis)
     total = float(case.size)

@@ -2,9 +2,9 @@
 
     x = sqrt(chi2(p_t|pi_t))      x' <= -(gap_t - M_t/2) x + |a_t|      a = d_t log pi, M = max(-a), |a|^2 = E_pi a^2
 
-It follows from d/dt chi2 = -2<eta, H eta> - 2 E[h a] - E[h^2 a] with h = p/pi - 1 and eta = sqrt(pi) h. For slow driving
-along the slowest mode it is an equality. Control N5: without the term M the published form x <= |a|/gap is asymptotic
-only; a normal density dragged at finite speed exceeds it.
+It follows from d/dt chi2 = -2<eta, H eta> - 2 E[h a] - E[h^2 a] with h = p/pi - 1 and eta = sqrt(pi) h. For slow
+driving along the slowest mode it is an equality. Control N5: the published form without M, x <= |a|/gap, is asymptotic
+only. A normal density dragged at finite speed exceeds it.
 
 Reference: the leading term is theorem 1 of Halmos and Hanin, arXiv 2606.05217.
 """
@@ -15,7 +15,8 @@ import numpy as np
 
 from ..grid import Axis, Grid, Line
 from .base import Case, claim
-from .driven import Dragged, Tilting, chain, chi, evolve_driven, gibbs, integrate, schedule_at, tilted_gibbs
+from .chain import chi, gibbs, integrate
+from .driven import WELLS, Dragged, Tilting, chain, evolve_driven, schedule_at, tilted_gibbs
 from .problems import values_on
 
 
@@ -40,7 +41,9 @@ def lag_bound(potential: Tilting, diffusion: float, grid: Grid, times: Any) -> A
     nodes = (1 - np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))) / 2
     numbers = chain(potential, diffusion, grid, nodes)
     fit = np.polynomial.Chebyshev.fit
-    gap, drive, decrease = (fit(nodes, row, degree, domain=[0, 1]) for row in (numbers.gap, numbers.drive, numbers.decrease))
+    gap, drive, decrease = (
+        fit(nodes, row, degree, domain=[0, 1]) for row in (numbers.gap, numbers.drive, numbers.decrease)
+    )
     mesh = np.linspace(0.0, float(potential.schedule.total), 4001)
     lam, speed = schedule_at(potential.schedule, mesh)
     x = integrate(mesh, gap(lam) - speed * decrease(lam) / 2, speed * drive(lam))
@@ -61,7 +64,7 @@ def adiabatic(
     case: Case,
     *,
     diffusion: float = 0.5,
-    axis: Axis = Line(-2.2, 2.2, 64),
+    axis: Axis = WELLS,
     total: float = 40.0,  # of the slow case, along the slowest mode
     speed: float = 1.054,  # of the control, in units where gap and variance are 1
 ) -> tuple[Any, ...]:

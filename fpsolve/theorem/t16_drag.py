@@ -1,8 +1,10 @@
 """T16: the adiabatic theorem in KL, an equality at all times for a normal density that is dragged. T17: the same with
 a score that is wrong.
 
-    y = sqrt(KL(p_t|pi_t))      y' <= -D rho y + l / sqrt(2 rho)                          rho: log-Sobolev, l: |grad a| <= l
-    stationary, |e| <= eps      KL <= ( eps / sqrt(2 rho) + l / (sqrt(2) D rho^{3/2}) )^2     a = d_t log pi
+    y = sqrt(KL(p_t|pi_t))      y' <= -D rho y + l / sqrt(2 rho)
+    stationary, |e| <= eps      y <= eps / sqrt(2 rho) + l / (sqrt(2) D rho^{3/2})
+
+with a log-Sobolev constant rho of pi_t, and |grad a| <= l for a = d_t log pi.
 
 It follows from d/dt KL = -D I - E_p a and |E_p a| <= l W_1 <= l sqrt(2 KL/rho) (Otto and Villani); a score s + e adds
 D E_p[e grad log(p/pi)]. The error against the motion adds to the lag, so that the second bound is an equality as well.
@@ -13,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from ..grid import Axis, Line
+from ..grid import Line
 from .base import Case, claim
+from .chain import gibbs, relative_entropy
 from .constants import CONSTANTS
-from .driven import Dragged, evolve_driven, gibbs, relative_entropy
+from .driven import Dragged, evolve_driven
 from .problems import values_on
 
 BOX = Line(-4.5, 6.0, 64)  # holds the densities of all cases up to their last times

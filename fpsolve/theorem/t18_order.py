@@ -15,12 +15,13 @@ import numpy as np
 from jaxtyping import Array
 
 from ..equation import FokkerPlanck
-from ..grid import Axis, Grid, Line
+from ..grid import Axis, Grid
 from .base import Case, claim
-from .driven import Tilting, chain, chain_hamiltonian, chi, evolve_driven, gibbs, tilted_gibbs
+from .chain import chain_hamiltonian, chi, gibbs
+from .constants import CONSTANTS
+from .driven import WELLS, Tilting, chain, evolve_driven, tilted_gibbs
 from .problems import evolve_by_volumes, values_on
 
-WELLS = Line(-2.2, 2.2, 64)  # holds both wells at the diffusions used here
 SIZES = (24, 34, 48, 68)  # times T, in units where the gap is about 0.3
 
 
@@ -50,7 +51,7 @@ def end_lag(potential: Tilting, diffusion: float, grid: Grid) -> float:
     sizes=SIZES,
     control=("λ' = 0 at the start", "a derivative that vanishes at the start leaves the order at 1"),
     hypotheses="smooth driving of bounded speed, a gap at every λ; p starts as the Gibbs density",
-    source="derived in the theory of this library; in real time: Lidar, Rezakhani and Hamma, J. Math. Phys. 50 (2009) 102106",
+    source="derived in the theory of this library; in real time: Lidar et al., J. Math. Phys. 50 (2009) 102106",
 )
 def end_order(case: Case, *, diffusion: float = 0.5, slope: float = 0.35, axis: Axis = WELLS) -> tuple[Any, ...]:
     """x after the time `case.size`, and 0."""
@@ -84,7 +85,9 @@ def end_order_second(case: Case, *, diffusion: float = 0.5, slope: float = 0.35,
     hypotheses="as for T18, λ linear in t",
     source="as for T18",
 )
-def limit_of_lag(case: Case, *, diffusion: float = 0.5, slope: float = 0.2, wave: float = 0.2, axis: Axis = WELLS) -> tuple[Any, ...]:
+def limit_of_lag(
+    case: Case, *, diffusion: float = 0.5, slope: float = 0.2, wave: float = 0.2, axis: Axis = WELLS
+) -> tuple[Any, ...]:
     """T x(T), and its limit."""
     # cos 3x moves more modes than the slowest.
     potential = Tilting(case.size, slope=slope, wave=wave, wavenumber=3.0)
@@ -108,11 +111,11 @@ def time_by_gap(case: Case, *, factor: float = 20.0, axis: Axis = WELLS) -> tupl
     """|ell|/(gap T), and d = x(T)."""
     grid = case.grid(axis)
     # cos(pi x) raises the barrier between the wells and is even.
-    shape: dict[str, float] = {"slope": 0.0, "wave": 0.3, "wavenumber": np.pi} if case.control else {"slope": 0.5}
-    end = chain(Tilting(1.0, **shape), case.value, grid, [1.0])
+    slope, wave = (0.0, 0.3) if case.control else (0.5, 0.0)
+    end = chain(Tilting(1.0, slope=slope, wave=wave, wavenumber=np.pi), case.value, grid, [1.0])
     first_order = float(end.drive[0] / end.gap[0])
     total = factor * first_order
-    return first_order / total, end_lag(Tilting(total, **shape), case.value, grid)
+    return first_order / total, end_lag(Tilting(total, slope=slope, wave=wave, wavenumber=np.pi), case.value, grid)
 
 
 @claim(
@@ -129,11 +132,12 @@ def mixing(case: Case, *, height: float = 1.0, axis: Axis = WELLS) -> tuple[Any,
     """c e^(-gap t)/2 and TV at times of one and of four relaxation times."""
     grid = case.grid(axis)
     weights = grid.axes[0].weights
-    equation = FokkerPlanck(StillWells(jnp.asarray(height)), case.value)
-    energy = values_on(grid, equation.potential)
+    potential = StillWells(jnp.asarray(height))
+    equation = FokkerPlanck(potential, case.value)
+    energy = values_on(grid, potential)
     steady = gibbs(energy, case.value, grid)
     levels, vectors = np.linalg.eigh(chain_hamiltonian(energy, case.value, float(weights[0])))
-    gap = levels[1] / (1.1 if case.control else 1.0)
+    gap = levels[1] / (CONSTANTS.wrong_gap if case.control else 1.0)
     slowest = np.abs(vectors[:, 1]) / np.sqrt(weights * steady)
     # All of the left well, and nothing of the right one.
     start = np.where(grid.axes[0].nodes < 0, steady, 0.0)

@@ -2,8 +2,8 @@
 
     d_t p = L_t p - div(v_t p),   d_t pi_t = -div(pi_t v_t)      p = sqrt(pi_t) psi,  d_t psi = -(H_t + G_t) psi
 
-with G = v grad + (div v)/2 antisymmetric: the term a/2 of theorem T13 cancels, only H changes |psi|, and chi2(p|pi_t) <=
-exp(-2 int gap dt) chi2(0) has no adiabatic term. Control N8: v multiplied by 1.1.
+with G = v grad + (div v)/2 antisymmetric: the term a/2 of theorem T13 cancels, only H changes |psi|, and
+chi2(p|pi_t) <= exp(-2 int gap dt) chi2(0) has no adiabatic term. Control N8: v multiplied by 1.1.
 
 References: Patra and Jarzynski, New J. Phys. 19 (2017) 125009; Guery-Odelin et al., arXiv 2204.11102.
 """
@@ -16,14 +16,12 @@ import numpy as np
 from ..anneal.counterdiabatic import evolve_counterdiabatic
 from ..anneal.velocity import velocity
 from ..equation import FokkerPlanck
-from ..grid import Axis, Line
+from ..grid import Axis
 from .base import Case, claim
+from .chain import chain_hamiltonian, chi, gibbs
 from .constants import CONSTANTS
-from .driven import Tilting, chain, chain_hamiltonian, chi, driven_energies, evolve_driven, gibbs, schedule_at
-from .driven import tilted_gibbs as gibbs_at
+from .driven import WELLS, Tilting, chain, driven_energies, evolve_driven, schedule_at, tilted_gibbs
 from .t15_lag import random_tilting
-
-WELLS = Line(-2.2, 2.2, 64)  # as for T18
 
 
 @claim(
@@ -41,7 +39,7 @@ def shortcut(case: Case, *, diffusion: float = 0.5, slope: float = 1.0, axis: Ax
     grid = case.grid(axis)
     potential = Tilting(case.value, slope=slope)
     times = (0.5 * case.value, case.value)
-    steady = gibbs_at(potential, diffusion, grid, (0.0, *times))
+    steady = tilted_gibbs(potential, diffusion, grid, (0.0, *times))
     strength = CONSTANTS.wrong_velocity if case.control else 1.0
     process = FokkerPlanck(potential, diffusion)
     found = evolve_counterdiabatic(process, grid, jnp.asarray(steady[0]), times, 1e-8, strength=strength)
@@ -92,7 +90,7 @@ def decay(case: Case, *, diffusion: float = 0.5, total: float = 1.5, axis: Axis 
     potential = Tilting(total, slope=0.15) if case.value == "slowest mode" else random_tilting(case)
     end = float(potential.schedule.total)
     times = (0.5 * end, end)
-    steady = gibbs_at(potential, diffusion, grid, (0.0, *times))
+    steady = tilted_gibbs(potential, diffusion, grid, (0.0, *times))
     weights = grid.axes[0].weights
     # sqrt(pi) plus a twentieth of the slowest mode, or of a random mixture of the lowest ones.
     energy = driven_energies(potential, grid)[0]

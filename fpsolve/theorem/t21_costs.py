@@ -19,10 +19,11 @@ from jaxtyping import Array
 
 from ..anneal.along import along
 from ..anneal.schedule.schedules import linear, optimal
-from ..grid import Axis, Grid, Line
+from ..grid import Axis, Line
 from ..path import Mix
 from ..potential import Harmonic
 from .base import Case, claim
+from .constants import CONSTANTS
 
 COSTS = ("bound", "score", "wasserstein", "exact")
 NORMALS = Line(-7.0, 7.0, 64)  # holds all normal densities of the paths used here
@@ -57,8 +58,8 @@ def normal_path(stiffness: tuple[float, float], centers: tuple[float, float]) ->
 def normal_costs(lam: Any, stiffness: tuple[float, float], centers: tuple[float, float], diffusion: float) -> Any:
     """The costs, by name in the order of COSTS, `(4, L)` at λ `(L,)` of that path, in closed form.
 
-    With k, m and s^2 = D/k, d_λ log pi = (m'/s) h_1 + (sqrt(2) s'/s) h_2, of which the Hermite functions h_1 and h_2 are
-    modes of rates k and 2k.
+    With k, m and s^2 = D/k, d_λ log pi = (m'/s) h_1 + (sqrt(2) s'/s) h_2, of which the Hermite functions h_1 and h_2
+    are modes of rates k and 2k.
     """
     (k0, k1), (m0, m1) = stiffness, centers
     k = (1 - lam) * k0 + lam * k1
@@ -84,7 +85,9 @@ def normal_costs(lam: Any, stiffness: tuple[float, float], centers: tuple[float,
     source="derived in the theory of this library; the last cost: Halmos and Hanin, arXiv 2606.05217, eq. 9",
     sweep=("normal", 0, 1, 2, 3, 4, 5),
 )
-def costs_in_order(case: Case, *, diffusion: float = 0.6, stiffness: float = 3.0, axis: Axis = NORMALS) -> tuple[Any, ...]:
+def costs_in_order(
+    case: Case, *, diffusion: float = 0.6, stiffness: float = 3.0, axis: Axis = NORMALS
+) -> tuple[Any, ...]:
     """The first three costs and the last three, at five λ."""
     random = case.random()
     path = Mix(random_wells(random), random_wells(random))
@@ -120,8 +123,9 @@ def normal(
     """The four costs at five λ."""
     path = normal_path(stiffness, centers)
     rates = along(path, grid=case.grid(axis), diffusion=diffusion, tol=1e-7, check=False).at(LAMBDAS)
-    quoted = 1.02 * diffusion if case.control else diffusion
-    return np.stack([np.asarray(getattr(rates, cost)) for cost in COSTS]), normal_costs(LAMBDAS, stiffness, centers, quoted)
+    quoted = CONSTANTS.wrong_diffusion * diffusion if case.control else diffusion
+    found = np.stack([np.asarray(getattr(rates, cost)) for cost in COSTS])
+    return found, normal_costs(LAMBDAS, stiffness, centers, quoted)
 
 
 @claim(
