@@ -130,7 +130,7 @@ FAULTS: dict[str, tuple[Any, str, Any]] = {
     "T18.second": (driven, "evolve", other_speed(0.98, diffusion=False)),
     "T18.lag": (driven, "evolve", other_speed(1.1)),
     "T19": (driven, "evolve", other_speed(1.3)),
-    "T19.mixing": (t18_order, "evolve_by_volumes", other_speed(1.02)),
+    "T19.mixing": (t18_order, "evolve", other_speed(1.02)),
     "T20": (t20_shortcut, "evolve_counterdiabatic", stronger),
     "T20.flow": (t20_shortcut, "velocity", other_speed(1 + 1e-7, diffusion=False)),
     "T20.decay": (t20_shortcut, "evolve_counterdiabatic", other_speed(0.5)),
