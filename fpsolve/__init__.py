@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from .solve.kramers import eyring_kramers, EyringKramers
 
     # Theorems
-    from .theorem import theorems, verify, Certificate
+    from .theorem import theorems, verify, claim, Certificate, Theorem
 
     # Adiabatic transport, and diffusion models
     from .anneal import transport, Transport, along, schedule, work_law, WorkLaw
@@ -81,7 +81,7 @@ _PUBLIC_NAMES = {
     "solve.field": ("Field",),
     "solve.hitting": ("committor", "mean_first_passage_time"),
     "solve.kramers": ("eyring_kramers", "EyringKramers"),
-    "theorem": ("theorems", "verify", "Certificate"),
+    "theorem": ("theorems", "verify", "claim", "Certificate", "Theorem"),
     "anneal": ("transport", "Transport", "along", "schedule", "work_law", "WorkLaw"),
     "score": ("Estimate", "Reconstruction"),
     "io": ("load", "Record"),
@@ -159,11 +159,13 @@ __all__ = [
     "SquareRoot",
     "Stretched",
     "Tempering",
+    "Theorem",
     "Transport",
     "Uniformization",
     "WorkLaw",
     "along",
     "bridge",
+    "claim",
     "committor",
     "compilation_cache",
     "correspondence",

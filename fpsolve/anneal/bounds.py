@@ -307,9 +307,9 @@ def _bound_by_entropy(samples: ScheduleSamples, start: float) -> tuple[np.ndarra
     driving = samples.speed * samples.along_mesh(lipschitz) / np.sqrt(2 * rho)
     source = driving + samples.diffusion * samples.score_error * np.sqrt(rho / 2)
     # -D I + D eps sqrt(I) decreases in I only where sqrt(I) > eps / 2. I may be replaced by its lower bound 2 rho KL
-    # only there, which is y > eps / (2 sqrt(2 rho)).
-    y_start = max(np.sqrt(start), samples.score_error / (2 * np.sqrt(2 * rho.min())))
-    y = _integrate(samples.mesh, rate, source, y_start)
+    # only there, which is y > eps / (2 sqrt(2 rho)). Below this the inequality says nothing, so the bound stays above.
+    least = samples.score_error / (2 * np.sqrt(2 * rho))
+    y = _integrate(samples.mesh, rate, source, max(np.sqrt(start), least[0]), least)
     criteria = " and ".join(sorted({c.criterion for c in samples.constants}))
     return y[samples.reported] ** 2, criteria
 
@@ -338,10 +338,13 @@ def _mesh(times: np.ndarray, marks: np.ndarray, rates: list[float], gaps: np.nda
     return np.concatenate([*pieces, edges[-1:]])
 
 
-def _integrate(mesh: np.ndarray, decay: np.ndarray, source: np.ndarray, start: float) -> np.ndarray:
+def _integrate(
+    mesh: np.ndarray, decay: np.ndarray, source: np.ndarray, start: float, least: np.ndarray | None = None
+) -> np.ndarray:
     """The solution of x' = -decay x + source on the mesh, whose intervals come in equal pairs.
 
-    x is computed after each pair by Simpson's rule, and repeated at its midpoint, which is never reported.
+    x is computed after each pair by Simpson's rule, and repeated at its midpoint, which is never reported. Where x
+    would fall below `least`, it is set to that and goes on from there.
     """
     h = np.diff(mesh)[::2]
     c0, c1, c2 = decay[:-2:2], decay[1:-1:2], decay[2::2]
@@ -353,11 +356,14 @@ def _integrate(mesh: np.ndarray, decay: np.ndarray, source: np.ndarray, start: f
 
     largest = float(np.finfo(float).max)
 
-    def step(x: float, pair: tuple[float, float]) -> float:
-        factor, added = pair
-        return min(factor * x + added, largest)  # T15 may grow exponentially: no overflow to infinity
+    least = np.zeros(len(mesh)) if least is None else least
+    floors = np.maximum(np.maximum(least[:-2:2], least[1:-1:2]), least[2::2])
+
+    def step(x: float, pair: tuple[float, float, float]) -> float:
+        factor, added, floor = pair
+        return min(max(factor * x + added, floor), largest)  # T15 may grow exponentially: no overflow to infinity
 
     # Python floats: the number of steps, some thousand, differs from call to call, and a scan would be compiled anew.
-    pairs = zip(np.exp(-exponent).tolist(), gain.tolist(), strict=True)
+    pairs = zip(np.exp(-exponent).tolist(), gain.tolist(), floors.tolist(), strict=True)
     values = list(itertools.accumulate(pairs, step, initial=start))
     return np.repeat(np.asarray(values, float), 2)[: len(mesh)]

@@ -2,7 +2,7 @@
 
     d_t psi = -H_t psi + (1/2) d_t log pi_t psi,      psi(0) = sqrt(pi_0)      =>      psi(t) = sqrt(pi_t)
 
-The solution is known at any speed (theorem T14 with kappa = -1). A run with the same tolerance as a transport therefore
+The solution is known at any speed (theorem T13 with kappa = -1). A run with the same tolerance as a transport therefore
 shows the error of that transport.
 
 Reference: Jarzynski, Phys. Rev. Lett. 78 (1997) 2690.

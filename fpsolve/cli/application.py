@@ -4,11 +4,10 @@ Exit status: 0 success; 1 a claim fails, a control passes, a run fails numerical
 for it; 2 invalid input, or a package that is missing.
 """
 
+import functools
 import io
-import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,17 +17,17 @@ from typing import Annotated, Any
 import jax
 import numpy as np
 
-from ..core.checks import nearest, raise_value_error
+from ..core.checks import raise_value_error
 from ..core.compilation_cache import cache_of_command
 from ..core.files import write_atomically
 from ..core.result import NumericalFailure
 from ..solve.correspondence import correspondence
 from ..solve.evolve import evolve
-from ..theorem import theorems, to_json, verify
+from ..theorem import verify
 from .anneal import Trial, best, compare, summary, trials, write_table
-from .certificates import print_certificates
 from .console import console, new_table
 from .problem import Problem, read_annealing, read_problem
+from .verification import verify_all
 
 MISSING = 'The command line needs {}: pip install "fpsolve[cli]"'
 SUFFIXES = (".npz", ".nc")
@@ -77,9 +76,16 @@ def application() -> Any:
     def verify_command(
         only: Annotated[list[str] | None, typer.Option(help="A claim by name; give it again for more.")] = None,
         json_file: Annotated[Path | None, typer.Option("--json", help="Write the certificates to this file.")] = None,
+        report: Annotated[Path | None, typer.Option(help="Write a page, index.html, into this folder.")] = None,
         quick: Annotated[bool, typer.Option("--quick", help="Small grids only: seconds instead of minutes.")] = False,
+        grid_factor: Annotated[float, typer.Option(help="Grids this many times as fine, at least 1.")] = 1.0,
+        seed: Annotated[int, typer.Option(help="Seed of the random cases.")] = 0,
+        file: Annotated[Path | None, typer.Option(help="Theorems of your own: a .py that makes some.")] = None,
+        list_only: Annotated[bool, typer.Option("--list", help="Name the claims and stop.")] = False,
     ) -> None:
-        raise typer.Exit(cached(lambda: verify_all(tuple(only or ()), json_file, quick)))
+        measure = functools.partial(verify, refine=not quick, grid_factor=grid_factor, seed=seed)
+        command = lambda: verify_all(tuple(only or ()), file, list_only, measure, json_file, report)
+        raise typer.Exit(cached(command))
 
     @app.command("run", help="Evolve a potential of your own: FILE.py defines it, FILE.toml names one of the library.")
     def run_command(
@@ -157,36 +163,6 @@ def guarded(command: Callable[[], int]) -> int:
     except (ValueError, OSError, ImportError) as error:
         console(error=True).print(f"error: {error}", soft_wrap=True)
         return 2
-
-
-def verify_all(only: tuple[str, ...], json_file: Path | None, quick: bool) -> int:
-    """Measure the claims named in `only`, or all of them; print their table, write their JSON."""
-    registry = {theorem.name: theorem for theorem in theorems()}
-    for name in only:
-        if name not in registry:
-            cure = f"Did you mean {nearest(name, tuple(registry))!r}?"
-            raise_value_error("--only", name, f"it must be one of {', '.join(registry)}", cure)
-    chosen = [theorem for name, theorem in registry.items() if not only or name in only]
-    certificates = []
-    begun = time.perf_counter()
-    # Progress goes to standard error, so that standard output can be piped.
-    with console(error=True).status("") as status:
-        for number, theorem in enumerate(chosen, 1):
-            status.update(f"{number} of {len(chosen)}  {theorem.name}: {theorem.statement}")
-            certificates.append(verify(theorem, refine=not quick))
-    print_certificates(certificates)
-    if json_file is not None:
-        text = json.dumps(to_json(certificates), indent=2, ensure_ascii=False)
-        write_atomically(json_file, lambda file: file.write(text.encode()))
-    failing = [c.name for c in certificates if not c.holds]
-    passed = [f"{c.control.name} of {c.name}" for c in certificates if c.control is not None and not c.control.refused]
-    line = f"{len(certificates) - len(failing)} of {len(certificates)} claims hold"
-    line += f", {len(certificates) - len(passed)} of {len(certificates)} controls are refused"
-    line += f", in {time.perf_counter() - begun:.1f} s"
-    line += f"; failing: {', '.join(failing)}" if failing else ""
-    line += f"; not refused: {', '.join(passed)}" if passed else ""
-    console().print(line)
-    return 1 if failing or passed else 0
 
 
 def run_file(path: Path, out: Path | None, plot: Path | None, overrides: dict[str, Any], force: bool) -> int:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..theorem import Certificate
+from ..theorem import Certificate, Theorem
 from .console import PLAIN_WIDTH, console, new_table
 
 
@@ -15,6 +15,26 @@ def print_certificates(certificates: list[Certificate]) -> None:
     # The width that the table would take if it were not limited.
     fits = Measurement.get(screen, screen.options.update(max_width=PLAIN_WIDTH), wide).maximum <= screen.width
     screen.print(wide if fits else _narrow_table(certificates))
+
+
+def print_theorems(theorems: list[Theorem]) -> None:
+    """Print the name, the kind and the statement of each."""
+    table = new_table("claim", "kind", "statement", "control")
+    for theorem in theorems:
+        table.add_row(theorem.name, theorem.kind, theorem.statement, theorem.control_name)
+    console().print(table)
+
+
+def summary_line(certificates: list[Certificate], seconds: float) -> str:
+    """How many hold and how many controls are refused, and which do not."""
+    failing = [c.name for c in certificates if not c.holds]
+    passed = [f"{c.control.name} of {c.name}" for c in certificates if c.control is not None and not c.control.refused]
+    line = f"{len(certificates) - len(failing)} of {len(certificates)} claims hold"
+    line += f", {len(certificates) - len(passed)} of {len(certificates)} controls are refused"
+    line += f", in {seconds:.1f} s"
+    line += f"; failing: {', '.join(failing)}" if failing else ""
+    line += f"; not refused: {', '.join(passed)}" if passed else ""
+    return line
 
 
 def _wide_table(certificates: list[Certificate]) -> Any:

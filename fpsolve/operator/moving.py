@@ -2,7 +2,7 @@
 
     EvaluatedPath   calls the equation's functions, which are traced into each program that uses it
     ExpandedPath    a Chebyshev expansion in time of the samples: only arrays
-    WeightedPath    either of the two, with a multiple of d_t log pi_t added to the potential term (theorem T14)
+    WeightedPath    either of the two, with a multiple of d_t log pi_t added to the potential term (theorem T13)
 
 Programs that step in time take any of them. Those that take an expansion depend on shapes alone, so they are compiled
 once for all potentials.
@@ -141,7 +141,7 @@ class ExpandedPath(OperatorPath):
 
 
 class WeightedPath(OperatorPath):
-    """The waves of theorem T14: H_t + (kappa/2) d_t log pi_t, with pi_t of mass 1.
+    """The waves of theorem T13: H_t + (kappa/2) d_t log pi_t, with pi_t of mass 1.
 
     kappa = 0 is H itself. With kappa = -1 (the weights of Jarzynski) sqrt(pi_t) solves the equation exactly.
     """

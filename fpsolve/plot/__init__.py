@@ -5,9 +5,11 @@ from typing import Any
 
 from .animate import animate as animate
 from .bridge import plot_bridge as plot_bridge
+from .certificate import plot_certificate as plot_certificate
 from .continuation import plot_continuation as plot_continuation
 from .correspondence import plot_correspondence as plot_correspondence
 from .field import plot_field as plot_field
+from .panels import svg as svg
 from .score import plot_diagnosis as plot_diagnosis
 from .score import plot_reconstruction as plot_reconstruction
 from .solution import plot_solution as plot_solution

@@ -33,6 +33,17 @@ def png(figure: Any) -> bytes:
     return file.getvalue()
 
 
+def svg(figure: Any, name: str) -> str:
+    """The figure as SVG for a page, with text that can be searched, and with identifiers made from `name`."""
+    with extra("plot", "A picture"):
+        import matplotlib
+    file = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    text = file.getvalue()
+    return text[text.index("<svg") :]  # without the heading of a file
+
+
 def colours(count: int) -> list[Any]:
     """`count` colours from dark to light, ordered also in grey; the palest are left out."""
     with extra("plot", "A picture"):

@@ -114,15 +114,15 @@ def claim(
 ) -> Callable[[Sides], Theorem]:
     """Make a theorem of a function that returns the two sides of a claim.
 
-    The function takes a `Case` and, as keywords with defaults, its problem. It returns lhs and rhs, numbers or arrays of
-    one shape, with the premise broken where `case.control`. A third value replaces `allowed` there.
+    The function takes a `Case` and, as keywords with defaults, its problem. It returns lhs and rhs, numbers or arrays
+    of one shape, with the premise broken where `case.control`. A third value replaces `allowed` there.
 
     **Arguments**: `name`, `statement` of one line; `kind`, "identity" (lhs = rhs to `allowed`, relative to the largest
     rhs), "order" (|lhs - rhs| falls like `case.size` to the power -`claimed`, over at least four `sizes`) or
     "inequality" (lhs <= rhs, at every value of the `sweep`); `control`, the name and the statement of what is false
-    instead; `hypotheses` and `source`, in words; `sweep`, the values of `case.value`, or a number of random cases, which
-    `case.random()` draws. **Raises** `ValueError` for a theorem without a control, and for anything else that could not
-    be measured. **Returns** a decorator, which gives a `Theorem` for `fp.verify`.
+    instead; `hypotheses` and `source`, in words; `sweep`, the values of `case.value`, or a number of random cases,
+    which `case.random()` draws. **Raises** `ValueError` for a theorem without a control, and for anything else that
+    could not be measured. **Returns** a decorator, which gives a `Theorem` for `fp.verify`.
 
     ```python
     import jax
@@ -143,7 +143,9 @@ def claim(
     ```
     """
     if kind not in KINDS:
-        raise_value_error("kind", kind, f"it must be one of {', '.join(KINDS)}", f"Did you mean {nearest(str(kind), KINDS)!r}?")
+        raise_value_error(
+            "kind", kind, f"it must be one of {', '.join(KINDS)}", f"Did you mean {nearest(str(kind), KINDS)!r}?"
+        )
     named = isinstance(control, tuple) and len(control) == 2 and all(isinstance(word, str) and word for word in control)
     if not named:
         cure = "Give its name and what must be false, and break the premise where case.control."
@@ -151,7 +153,9 @@ def claim(
     if kind == "order" and len(sizes) < CONSTANTS.order_sizes_min:
         raise_value_error("sizes", sizes, "an order needs at least four refinements", "Measure on more grids.")
     if kind == "identity" and allowed is None:
-        raise_value_error("allowed", allowed, "an identity needs the relative difference that rounding explains", "Give it.")
+        raise_value_error(
+            "allowed", allowed, "an identity needs the relative difference that rounding explains", "Give it."
+        )
     default = CONSTANTS.order_allowance if kind == "order" else 0.0
 
     def decorate(sides: Sides) -> Theorem:

@@ -127,7 +127,9 @@ def _sides(theorem: Theorem, case: Case) -> tuple[Any, Any, float]:
     """Both sides as arrays, and what is allowed."""
     found = theorem.sides(case, **theorem.problem)
     if not isinstance(found, tuple) or len(found) not in (2, 3):
-        raise TypeError(f"{theorem.name}: its function returned {found!r}. Return lhs, rhs, and if it varies what is allowed.")
+        raise TypeError(
+            f"{theorem.name}: its function returned {found!r}. Return lhs, rhs, and if it varies what is allowed."
+        )
     allowed = float(found[2]) if len(found) == 3 else theorem.allowed
     return np.asarray(found[0]), np.asarray(found[1]), allowed
 

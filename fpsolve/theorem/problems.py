@@ -82,11 +82,6 @@ def _values(f: Function, points: Any, arguments: tuple[Any, ...]) -> Array:
     return jax.vmap(lambda x: f(x, *arguments))(points)
 
 
-def refined(grid: Grid, refine: bool) -> Grid:
-    """The grid, with half as many nodes again if `refine`."""
-    return grid.refine(CONSTANTS.refinement if refine else 1.0)
-
-
 def weights_on(grid: Grid) -> Any:
     """Quadrature weights as numpy, `(*shape)`."""
     return functools.reduce(np.multiply.outer, [axis.weights for axis in grid.axes])

@@ -1,25 +1,42 @@
 """The registry of theorems, in the order of the theory."""
 
+from . import (
+    t1_symmetrisation,
+    t2_lattice,
+    t3_isospectral,
+    t5_poincare,
+    t7_score,
+    t13_moving,
+    t25_wick,
+    t26_madelung,
+    t27_continuity,
+    t28_bridge,
+    t29_softmax,
+    t30_dictionary,
+)
 from .base import Theorem
-from .t1_symmetrisation import SpectralWave, Symmetrisation
-from .t2_lattice import LatticeHamiltonian, LatticePictures
-from .t3_isospectral import Biorthogonality, Isospectrality, ModeSum
-from .t5_poincare import Decay, Entropy, Poincare
-from .t7_score import RingBound, SamplerLaw, ScoreEnergy
-from .t13_moving import MovingPictures, MovingWave, Weights
-from .t25_wick import CauchyMeanValue, LorentzianBridge
-from .t26_madelung import PhaseEquation
-from .t27_continuity import CarriedRoot
-from .t28_bridge import NormalBridge
-from .t29_softmax import Softmax
-from .t30_dictionary import Dictionary
+
+MODULES = (
+    t1_symmetrisation,
+    t2_lattice,
+    t3_isospectral,
+    t5_poincare,
+    t7_score,
+    t13_moving,
+    t25_wick,
+    t26_madelung,
+    t27_continuity,
+    t28_bridge,
+    t29_softmax,
+    t30_dictionary,
+)
 
 
 def theorems() -> tuple[Theorem, ...]:
     """Every theorem of the library, on its default problem.
 
-    **Returns** a tuple; the fields of each are its problem, so that it can be measured on another one. Give one to
-    `fp.verify`.
+    **Returns** a tuple, in the order of the theory page. Give one to `fp.verify`; `theorem.on(...)` states it about
+    another problem.
 
     ```python
     import fpsolve as fp
@@ -27,28 +44,4 @@ def theorems() -> tuple[Theorem, ...]:
     names = [theorem.name for theorem in fp.theorems()]
     ```
     """
-    return (
-        Symmetrisation(),
-        SpectralWave(),
-        LatticeHamiltonian(),
-        LatticePictures(),
-        Isospectrality(),
-        Biorthogonality(),
-        ModeSum(),
-        Poincare(),
-        Decay(),
-        Entropy(),
-        ScoreEnergy(),
-        RingBound(),
-        SamplerLaw(),
-        MovingPictures(),
-        MovingWave(),
-        Weights(),
-        LorentzianBridge(),
-        CauchyMeanValue(),
-        PhaseEquation(),
-        CarriedRoot(),
-        NormalBridge(),
-        Softmax(),
-        Dictionary(),
-    )
+    return tuple(value for module in MODULES for value in vars(module).values() if isinstance(value, Theorem))

@@ -8,19 +8,19 @@ psi stays sqrt(pi_t) at any speed (Jarzynski's weights).
 Reference: Jarzynski, Phys. Rev. Lett. 78 (1997) 2690, for kappa = -1.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from ..equation import FokkerPlanck
-from ..grid import Grid, Line
+from ..grid import Axis, Grid, Line
 from ..operator import ScharfetterGummel, Spectral
 from ..solve.correspondence import correspondence
 from ..solve.evolve import evolve
-from .base import Kind, Sides, Theorem, identity
+from .base import Case, claim
 from .constants import CONSTANTS
-from .problems import Function, density_on, off_centre, refined, swept, values_on
+from .problems import Function, density_on, off_centre, swept, values_on
 
 
 def evolve_wave(equation: FokkerPlanck, wave: Any, times: Any, grid: Grid, kappa: float) -> Any:
@@ -40,125 +40,92 @@ def sqrt_gibbs_at(equation: FokkerPlanck, times: Any, grid: Grid) -> Any:
     return sqrt_pi / np.sqrt(sqrt_pi**2 @ grid.axes[0].weights)[:, None]
 
 
-class MovingPictures(Theorem):
-    """On one grid and in the same steps, p by the generators and sqrt(pi_t) psi by the Hamiltonians agree to 1e-11.
-
-    **Arguments**: `potential` U(x, t), one-dimensional; `diffusion` D; `start` a density of mass 1 narrower than
-    sqrt(pi); `lower`, `upper` the box; `nodes` (half as many again to refine); `times`.
-    """
-
-    name: ClassVar[str] = "T13"
-    statement: ClassVar[str] = "for a time-dependent U, p = √π_t ψ with the extra term, on one grid"
-    kind: ClassVar[Kind] = "identity"
-    control_name: ClassVar[str] = "N2"
-    control_statement: ClassVar[str] = "without the extra term (κ = 0) √π_t ψ is not p"
-
-    potential: Function = swept
-    diffusion: float = 0.5
-    start: Function = off_centre
-    lower: float = -2.4
-    upper: float = 2.4
-    nodes: int = 96
-    times: tuple[float, ...] = (1.0, 2.0)
-
-    def measure(self, refine: bool) -> Sides:
-        """The two densities at the node and time where they differ most."""
-        equation, grid = self._problem(refine)
-        start = density_on(grid, self.start)
-        both = correspondence(equation, start, self.times, grid=grid, scheme=ScharfetterGummel(), check=False)
-        return identity(both.density, sqrt_gibbs_at(equation, self.times, grid) * np.asarray(both.wave), 1e-11)
-
-    def control(self, refine: bool) -> Sides:
-        """The same with a wave of kappa = 0, and its density normalised."""
-        equation, grid = self._problem(refine)
-        start = density_on(grid, self.start)
-        both = correspondence(equation, start, self.times, grid=grid, scheme=ScharfetterGummel(), check=False)
-        # The wave of kappa = 0 does not conserve mass: its density is normalised before it is compared.
-        wave = jnp.asarray(start / sqrt_gibbs_at(equation, (0.0,), grid)[0])
-        from_wave = sqrt_gibbs_at(equation, self.times, grid) * evolve_wave(equation, wave, self.times, grid, 0.0)
-        return identity(both.density, from_wave / (from_wave @ grid.axes[0].weights)[:, None], 1e-11)
-
-    def _problem(self, refine: bool) -> tuple[FokkerPlanck, Grid]:
-        """The equation and the grid."""
-        grid = Grid(Line(self.lower, self.upper, self.nodes))
-        return FokkerPlanck(self.potential, self.diffusion), refined(grid, refine)
+def density_of(root: Any, wave: Any, grid: Grid) -> Any:
+    """sqrt(pi_t) psi `(T, n)`, normalised: a wave of kappa = 0 does not conserve mass."""
+    product = root * wave
+    return product / (product @ grid.axes[0].weights)[:, None]
 
 
-class MovingWave(Theorem):
-    """The Schrödinger equation with the extra term, solved by itself, gives the density of the Fokker-Planck equation,
-    to ten times the tolerance of the integrator, 1e-9.
-
-    **Arguments**: as for `MovingPictures`.
-    """
-
-    name: ClassVar[str] = "T13.wave"
-    statement: ClassVar[str] = "the Schrödinger equation with κ = 1, solved alone, gives the density p"
-    kind: ClassVar[Kind] = "identity"
-    control_name: ClassVar[str] = "N2"
-    control_statement: ClassVar[str] = "κ = 0 gives another density than the Fokker-Planck equation"
-
-    potential: Function = swept
-    diffusion: float = 0.5
-    start: Function = off_centre
-    lower: float = -2.4
-    upper: float = 2.4
-    nodes: int = 96
-    times: tuple[float, ...] = (1.0, 2.0)
-
-    def measure(self, refine: bool) -> Sides:
-        """The two densities at the node and time where they differ most."""
-        return self._compare(1.0, refine)
-
-    def control(self, refine: bool) -> Sides:
-        """The same with kappa = 0."""
-        return self._compare(0.0, refine)
-
-    def _compare(self, kappa: float, refine: bool) -> Sides:
-        """Both sides with this `kappa`."""
-        equation = FokkerPlanck(self.potential, self.diffusion)
-        grid = refined(Grid(Line(self.lower, self.upper, self.nodes)), refine)
-        start = density_on(grid, self.start)
-        tol = CONSTANTS.integrator_tol
-        density = evolve(
-            equation, jnp.asarray(start), self.times, grid=grid, scheme=Spectral(), tol=tol, check=False
-        ).values
-        first = jnp.asarray(start / sqrt_gibbs_at(equation, (0.0,), grid)[0])
-        wave = evolve_wave(equation, first, self.times, grid, kappa)
-        from_wave = sqrt_gibbs_at(equation, self.times, grid) * wave
-        return identity(density, from_wave / (from_wave @ grid.axes[0].weights)[:, None], 10 * CONSTANTS.integrator_tol)
+@claim(
+    "T13",
+    "for a time-dependent U, p = √π_t ψ with the extra term, on one grid",
+    kind="identity",
+    allowed=1e-11,
+    control=("N2", "without the extra term (κ = 0) √π_t ψ is not p"),
+    hypotheses="the drift is -grad U(x, t)",
+    source="theorem T13 of the theory page",
+)
+def moving_pictures(
+    case: Case,
+    *,
+    potential: Function = swept,
+    diffusion: float = 0.5,
+    start: Function = off_centre,
+    axis: Axis = Line(-2.4, 2.4, 96),
+    times: tuple[float, ...] = (1.0, 2.0),
+) -> tuple[Any, ...]:
+    """p by the generators and sqrt(pi_t) psi by the Hamiltonians, in the same steps."""
+    equation = FokkerPlanck(potential, diffusion)
+    grid = case.grid(axis)
+    first = density_on(grid, start)
+    both = correspondence(equation, first, times, grid=grid, scheme=ScharfetterGummel(), check=False)
+    root = sqrt_gibbs_at(equation, times, grid)
+    if not case.control:
+        return np.asarray(both.density), root * np.asarray(both.wave)
+    wave = jnp.asarray(first / sqrt_gibbs_at(equation, (0.0,), grid)[0])
+    return np.asarray(both.density), density_of(root, evolve_wave(equation, wave, times, grid, 0.0), grid)
 
 
-class Weights(Theorem):
-    """With kappa = -1 the wave that starts as sqrt(pi_0) is sqrt(pi_t) at every time, however fast U moves.
+@claim(
+    "T13.wave",
+    "the Schrödinger equation with κ = 1, solved alone, gives the density p",
+    kind="identity",
+    allowed=10 * CONSTANTS.integrator_tol,
+    control=("N2", "κ = 0 gives another density than the Fokker-Planck equation"),
+    hypotheses="as for T13",
+    source="theorem T13 of the theory page",
+)
+def moving_wave(
+    case: Case,
+    *,
+    potential: Function = swept,
+    diffusion: float = 0.5,
+    start: Function = off_centre,
+    axis: Axis = Line(-2.4, 2.4, 96),
+    times: tuple[float, ...] = (1.0, 2.0),
+) -> tuple[Any, ...]:
+    """p, and sqrt(pi_t) psi of the wave with kappa = 1, in the control 0."""
+    equation = FokkerPlanck(potential, diffusion)
+    grid = case.grid(axis)
+    first = density_on(grid, start)
+    options = {"scheme": Spectral(), "tol": CONSTANTS.integrator_tol, "check": False}
+    density = evolve(equation, jnp.asarray(first), times, grid=grid, **options).values
+    wave = jnp.asarray(first / sqrt_gibbs_at(equation, (0.0,), grid)[0])
+    waves = evolve_wave(equation, wave, times, grid, 0.0 if case.control else 1.0)
+    return np.asarray(density), density_of(sqrt_gibbs_at(equation, times, grid), waves, grid)
 
-    **Arguments**: as for `MovingPictures`, without a start.
-    """
 
-    name: ClassVar[str] = "T13.weights"
-    statement: ClassVar[str] = "with κ = -1 the wave started at √π_0 is √π_t at any speed"
-    kind: ClassVar[Kind] = "identity"
-    control_name: ClassVar[str] = "N2"
-    control_statement: ClassVar[str] = "with κ = 0 it lags behind √π_t"
-
-    potential: Function = swept
-    diffusion: float = 0.5
-    lower: float = -2.4
-    upper: float = 2.4
-    nodes: int = 96
-    times: tuple[float, ...] = (1.0, 2.0)
-
-    def measure(self, refine: bool) -> Sides:
-        """The wave and sqrt(pi_t), each of integral 1, at the node and time where they differ most."""
-        return self._compare(-1.0, refine)
-
-    def control(self, refine: bool) -> Sides:
-        """The same with kappa = 0."""
-        return self._compare(0.0, refine)
-
-    def _compare(self, kappa: float, refine: bool) -> Sides:
-        """Both sides with this `kappa`."""
-        equation = FokkerPlanck(self.potential, self.diffusion)
-        grid = refined(Grid(Line(self.lower, self.upper, self.nodes)), refine)
-        wave = evolve_wave(equation, jnp.asarray(sqrt_gibbs_at(equation, (0.0,), grid)[0]), self.times, grid, kappa)
-        steady = sqrt_gibbs_at(equation, self.times, grid)
-        return identity(wave, steady / (steady @ grid.axes[0].weights)[:, None], 10 * CONSTANTS.integrator_tol)
+@claim(
+    "T13.weights",
+    "with κ = -1 the wave started at √π_0 is √π_t at any speed",
+    kind="identity",
+    allowed=10 * CONSTANTS.integrator_tol,
+    control=("N2", "with κ = 0 it lags behind √π_t"),
+    hypotheses="as for T13",
+    source="Jarzynski, Phys. Rev. Lett. 78 (1997) 2690",
+)
+def weights(
+    case: Case,
+    *,
+    potential: Function = swept,
+    diffusion: float = 0.5,
+    axis: Axis = Line(-2.4, 2.4, 96),
+    times: tuple[float, ...] = (1.0, 2.0),
+) -> tuple[Any, ...]:
+    """The wave and sqrt(pi_t), each of integral 1."""
+    equation = FokkerPlanck(potential, diffusion)
+    grid = case.grid(axis)
+    first = jnp.asarray(sqrt_gibbs_at(equation, (0.0,), grid)[0])
+    wave = evolve_wave(equation, first, times, grid, 0.0 if case.control else -1.0)
+    steady = sqrt_gibbs_at(equation, times, grid)
+    return wave, steady / (steady @ grid.axes[0].weights)[:, None]

@@ -8,15 +8,16 @@ zeta itself as the energy (N10).
 Reference: Wang and Maimaitiabudula, arXiv 2407.19890.
 """
 
-from typing import ClassVar
+from typing import Any
 
+import numpy as np
 from jaxtyping import Array
 
 from ..equation import FokkerPlanck
-from ..grid import Grid, Line, Reflecting
+from ..grid import Axis, Line, Reflecting
 from ..learning import boltzmann_energy
 from ..solve.spectrum import spectrum
-from .base import Kind, Sides, Theorem, identity
+from .base import Case, claim
 from .problems import Function
 
 
@@ -25,40 +26,28 @@ def half_square(x: Array) -> Array:
     return x[0] ** 2 / 2
 
 
-class Dictionary(Theorem):
-    """The process whose energy is U = -2 D log psi_0 has the gap of -D Lap + zeta, to 1e-3.
-
-    **Arguments**: `objective` zeta(x) on a line; `diffusion` D; `lower`, `upper` the box of the wave, `nodes` in it;
-    `inner` the part of the box in which U is known; `cells` of the process.
-    """
-
-    name: ClassVar[str] = "T30"
-    statement: ClassVar[str] = "the process of energy U = -2D log ψ₀ has the gap of -DΔ + ζ"
-    kind: ClassVar[Kind] = "identity"
-    control_name: ClassVar[str] = "N10"
-    control_statement: ClassVar[str] = "the process of energy ζ has another gap"
-
-    objective: Function = half_square
-    diffusion: float = 0.02
-    lower: float = -2.6
-    upper: float = 2.6
-    nodes: int = 64
-    inner: float = 0.65
-    cells: int = 300
-
-    def measure(self, refine: bool) -> Sides:
-        """The gap of the process of U, and that of the Hamiltonian."""
-        return self._gaps(True, refine)
-
-    def control(self, refine: bool) -> Sides:
-        """The gap of the process of zeta, and that of the Hamiltonian."""
-        return self._gaps(False, refine)
-
-    def _gaps(self, translated: bool, refine: bool) -> Sides:
-        grid = Grid(Line(self.lower, self.upper, self.nodes * (2 if refine else 1)))
-        found = boltzmann_energy(self.objective, grid, self.diffusion)
-        energy = found.potential if translated else self.objective
-        middle, half = (self.lower + self.upper) / 2, self.inner * (self.upper - self.lower) / 2
-        inner = Grid(Reflecting(middle - half, middle + half, self.cells * (2 if refine else 1)))
-        gap = spectrum(FokkerPlanck(energy, self.diffusion), inner, 2, check=False).gap
-        return identity(gap, found.gap, 1e-3)
+@claim(
+    "T30",
+    "the process of energy U = -2D log ψ₀ has the gap of -DΔ + ζ",
+    kind="identity",
+    allowed=1e-3,  # of the finite volumes of the process
+    control=("N10", "the process of energy ζ has another gap"),
+    hypotheses="zeta grows, so that -D Lap + zeta has a ground state psi_0",
+    source="Wang and Maimaitiabudula, arXiv 2407.19890; theorem T30 of the theory page",
+)
+def dictionary(
+    case: Case,
+    *,
+    objective: Function = half_square,
+    diffusion: float = 0.02,
+    axis: Axis = Line(-2.6, 2.6, 64),  # of the wave
+    inner: float = 0.65,  # the part of the box in which U is known
+    cells: int = 300,  # of the process
+) -> tuple[Any, ...]:
+    """The gap of the process of U, in the control of zeta, and that of the Hamiltonian."""
+    found = boltzmann_energy(objective, case.grid(axis), diffusion)
+    energy = objective if case.control else found.potential
+    middle, half = (axis.lower + axis.upper) / 2, inner * (axis.upper - axis.lower) / 2
+    box = case.grid(Reflecting(middle - half, middle + half, cells))
+    gap = spectrum(FokkerPlanck(energy, diffusion), box, 2, check=False).gap
+    return np.asarray(gap), np.asarray(found.gap)

@@ -11,7 +11,7 @@ Controls: the opposite sign of div s (N3), which is that of s; an error 1.05 tim
 Reference: arXiv 2606.05217; theorems T7, T8 and T10 of this library's theory.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -23,9 +23,9 @@ from ..equation import ScoreHamiltonian
 from ..grid import Axis, Grid, Periodic
 from ..operator import Spectral
 from ..score import Reconstruction, reconstruct
-from .base import Kind, Sides, Theorem, identity
+from .base import Case, claim
 from .constants import CONSTANTS
-from .problems import Function, refined, values_on, weights_on
+from .problems import Function, values_on, weights_on
 
 RING = (0.0, 2 * np.pi)
 
@@ -55,39 +55,84 @@ def hill(x: Array) -> Array:
     return 0.7 * jnp.cos(x[0] - 0.4)
 
 
-class ScoreEnergy(Theorem):
-    """The energy of sqrt(q) in the Score Hamiltonian is a quarter of the score-matching loss, to 1e-12.
+@claim(
+    "T7",
+    "<√q|H|√q> = D/4 E_q|s - ∇ log q|², for a field with curl",
+    kind="identity",
+    allowed=1e-12,  # in a Fourier basis the integral of a product is exact, so the identity holds to rounding
+    control=("N3", "with the opposite sign of div s the energy is another number"),
+    hypotheses="s is any vector field, with curl or without; sqrt(q) has a square-integrable gradient",
+    source="theorem T7 of the theory page; Hyvärinen, J. Mach. Learn. Res. 6 (2005) 695",
+)
+def score_energy(
+    case: Case,
+    *,
+    score: Function = curled,
+    log_density: Function = coupled,  # of q, up to a constant
+    axes: tuple[Axis, ...] = (Periodic(*RING, 28), Periodic(*RING, 29)),
+) -> tuple[Any, ...]:
+    """The energy, and the loss over 4 by quadrature at the nodes; in the control -s stands in the Hamiltonian."""
+    grid = case.grid(*axes)
+    # |s|^2 is the same with either sign, div s is not.
+    equation = ScoreHamiltonian(Multiple(score, jnp.asarray(-1.0 if case.control else 1.0)))
+    density, errors = _density_and_error(grid, score, log_density)
+    energy = float(_energy(equation, grid, jnp.asarray(np.sqrt(density))))
+    loss = np.sum(weights_on(grid) * density * np.sum(errors**2, axis=-1))
+    return energy, loss / 4
 
-    **Arguments**: `score` s(x), any field; `log_density` of q, up to a constant; `axes` (half as many nodes again to
-    refine).
-    """
 
-    name: ClassVar[str] = "T7"
-    statement: ClassVar[str] = "<√q|H|√q> = D/4 E_q|s - ∇ log q|², for a field with curl"
-    kind: ClassVar[Kind] = "identity"
-    control_name: ClassVar[str] = "N3"
-    control_statement: ClassVar[str] = "with the opposite sign of div s the energy is another number"
+@claim(
+    "T8",
+    "1 - F(p, ρ) = (ε²/4 - λ)/gap, where √p is a sum of the two lowest modes",
+    kind="identity",
+    allowed=1e-10,
+    control=("ε to ε/1.05", "an error 1.05 times smaller does not bound it"),
+    hypotheses="a ring with s = 0 and sqrt(p) = 1 + d cos x, d < 1: the case of equality of T8",
+    source="arXiv 2606.05217; theorem T8 of the theory page",
+    sweep=(0.2, 0.5, 0.9),
+)
+def ring_bound(case: Case, *, nodes: int = 48) -> tuple[Any, ...]:
+    """The bound and the infidelity, for a depth d of the sweep."""
+    grid = case.grid(Periodic(*RING, nodes))
+    found = reconstruct(zero_score, grid)
+    weights = weights_on(grid)
+    root = 1 + case.value * np.cos(grid.axes[0].nodes)
+    density = root**2 / np.sum(weights * root**2)
+    bound = _bound(found, jnp.asarray(density), jnp.asarray(CONSTANTS.wrong_error if case.control else 1.0))
+    # F = (int sqrt(p rho))^2.
+    overlap = np.sum(weights * np.sqrt(density * np.asarray(found.density)))
+    return bound, 1 - overlap**2
 
-    score: Function = curled
-    log_density: Function = coupled
-    axes: tuple[Axis, ...] = (Periodic(*RING, 28), Periodic(*RING, 29))
 
-    def measure(self, refine: bool) -> Sides:
-        """The energy, and the loss over 4 by quadrature at the nodes."""
-        return self._compare(1.0, refine)
+@claim(
+    "T10",
+    "I(μ|p) = E_μ[e·∇ log(μ/p)], μ the law of the sampler, e the error of its score",
+    kind="identity",
+    allowed=1e-9,
+    control=("E_p in place of E_μ", "the same mean over p is not the information"),
+    hypotheses="mu is stationary for dX = D s dt + sqrt(2D) dW, p any density, e = s - grad log p; here with a current",
+    source="theorem T10 of the theory page",
+)
+def sampler_law(
+    case: Case,
+    *,
+    score: Function = driven,
+    log_density: Function = hill,
+    axes: tuple[Axis, ...] = (Periodic(*RING, 40),),
+) -> tuple[Any, ...]:
+    """The mean over mu, in the control over p, and the information."""
+    grid = case.grid(*axes)
+    stationary = np.asarray(reconstruct(score, grid).stationary)
+    density, errors = _density_and_error(grid, score, log_density)
+    difference = _gradient(grid, np.log(stationary / density))
+    weights = weights_on(grid)
 
-    def control(self, refine: bool) -> Sides:
-        """The same with -s in the Hamiltonian: |s|^2 is the same, div s is not."""
-        return self._compare(-1.0, refine)
+    def mean(p: Any, u: Any) -> Any:
+        """The mean over p of the sum of the components of u."""
+        return np.sum(weights * p * np.sum(u, axis=-1))
 
-    def _compare(self, sign: float, refine: bool) -> Sides:
-        """Energy and loss, with `sign` times the score in the Hamiltonian."""
-        grid = refined(Grid(*self.axes), refine)
-        equation = ScoreHamiltonian(Multiple(self.score, jnp.asarray(sign)))
-        density, errors = _density_and_error(grid, self.score, self.log_density)
-        energy = float(_energy(equation, grid, jnp.asarray(np.sqrt(density))))
-        loss = np.sum(weights_on(grid) * density * np.sum(errors**2, axis=-1))
-        return identity(energy, loss / 4, 1e-12)
+    averaged = mean(density if case.control else stationary, errors * difference)
+    return averaged, mean(stationary, difference**2)
 
 
 class Multiple(eqx.Module):
@@ -123,91 +168,14 @@ def _density_and_error(grid: Grid, score: Function, log_density: Function) -> tu
 @eqx.filter_jit
 def _energy(equation: ScoreHamiltonian, grid: Grid, wave: Array) -> Array:
     """<psi|H|psi>."""
-    # In a Fourier basis the integral of a product is exact, so the identity holds to rounding.
     operator = Spectral().build(equation, grid, 0.0, wave.dtype, True)
     return grid.integrate(wave * operator.hamiltonian(wave))
 
 
-class RingBound(Theorem):
-    """On a ring with s = 0 the bound T8 is an equality for sqrt p = 1 + d cos x, to 1e-10.
-
-    **Arguments**: `depths` d, below 1; `nodes` (half as many again to refine).
-    """
-
-    name: ClassVar[str] = "T8"
-    statement: ClassVar[str] = "1 - F(p, ρ) = (ε²/4 - λ)/gap, where √p is a sum of the two lowest modes"
-    kind: ClassVar[Kind] = "identity"
-    control_name: ClassVar[str] = "ε to ε/1.05"
-    control_statement: ClassVar[str] = "an error 1.05 times smaller does not bound it"
-
-    depths: tuple[float, ...] = (0.2, 0.5, 0.9)
-    nodes: int = 48
-
-    def measure(self, refine: bool) -> Sides:
-        """The bound and the infidelity where they differ most."""
-        return self._compare(1.0, refine)
-
-    def control(self, refine: bool) -> Sides:
-        """The same with a smaller error."""
-        return self._compare(CONSTANTS.wrong_error, refine)
-
-    def _compare(self, factor: float, refine: bool) -> Sides:
-        """Bounds and infidelities, with errors `factor` times too small."""
-        grid = refined(Grid(Periodic(*RING, self.nodes)), refine)
-        found = reconstruct(zero_score, grid)
-        weights = weights_on(grid)
-        roots = 1 + np.asarray(self.depths)[:, None] * np.cos(grid.axes[0].nodes)
-        densities = roots**2 / np.sum(weights * roots**2, axis=1, keepdims=True)
-        bounds = _bounds(found, jnp.asarray(densities), jnp.asarray(factor))
-        # F = (int sqrt(p rho))^2.
-        overlaps = np.sum(weights * np.sqrt(densities * np.asarray(found.density)), axis=1)
-        return identity(bounds, 1 - overlaps**2, 1e-10)
-
-
 @eqx.filter_jit
-def _bounds(found: Reconstruction, densities: Array, factor: Array) -> Array:
-    """The bounds T8 of densities `(m, *shape)` with errors `factor` times too small, `(m,)`."""
-    return found.infidelity_bound(found.score_error(densities) / factor**2)
-
-
-class SamplerLaw(Theorem):
-    """The stationary density of a sampler has I(mu|p) = E_mu[e . grad log(mu/p)], to 1e-9.
-
-    **Arguments**: as for `ScoreEnergy`, whose q is p here. By default on a ring, with a score that drives a current.
-    """
-
-    name: ClassVar[str] = "T10"
-    statement: ClassVar[str] = "I(μ|p) = E_μ[e·∇ log(μ/p)], μ the law of the sampler, e the error of its score"
-    kind: ClassVar[Kind] = "identity"
-    control_name: ClassVar[str] = "E_p in place of E_μ"
-    control_statement: ClassVar[str] = "the same mean over p is not the information"
-
-    score: Function = driven
-    log_density: Function = hill
-    axes: tuple[Axis, ...] = (Periodic(*RING, 40),)
-
-    def measure(self, refine: bool) -> Sides:
-        """The information and the mean over mu."""
-        return self._compare(True, refine)
-
-    def control(self, refine: bool) -> Sides:
-        """The information and the mean over p."""
-        return self._compare(False, refine)
-
-    def _compare(self, over_sampler: bool, refine: bool) -> Sides:
-        """The information, and the mean over mu if `over_sampler`, else over p."""
-        grid = refined(Grid(*self.axes), refine)
-        stationary = np.asarray(reconstruct(self.score, grid).stationary)
-        density, errors = _density_and_error(grid, self.score, self.log_density)
-        difference = _gradient(grid, np.log(stationary / density))
-        weights = weights_on(grid)
-
-        def mean(p: Any, u: Any) -> Any:
-            """The mean over p of the sum of the components of u."""
-            return np.sum(weights * p * np.sum(u, axis=-1))
-
-        averaged = mean(stationary if over_sampler else density, errors * difference)
-        return identity(averaged, mean(stationary, difference**2), 1e-9)
+def _bound(found: Reconstruction, density: Array, factor: Array) -> Array:
+    """The bound T8 of a density `(*shape)` with an error `factor` times too small."""
+    return found.infidelity_bound(found.score_error(density) / factor**2)
 
 
 def _gradient(grid: Grid, field: Any) -> Any:

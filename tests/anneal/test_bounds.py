@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
-from fpsolve.anneal.bounds import Start, bound_transport
+from fpsolve.anneal.bounds import Start, _integrate, bound_transport
 from fpsolve.anneal.distances import chi_square
 
 STIFFNESS, D = 1.3, 0.7
@@ -57,6 +57,16 @@ def test_bounds_of_a_dragged_gaussian_in_closed_form(score_error: float) -> None
     if not score_error:
         entropy = (speed / STIFFNESS * -np.expm1(-STIFFNESS * times)) ** 2 * STIFFNESS / (2 * D)
         np.testing.assert_allclose(found.relative_entropy, entropy, rtol=1e-9)
+
+
+def test_a_score_error_bounds_nothing_below_its_own_floor() -> None:
+    """y' <= -D rho y + ... holds for y >= eps / sqrt(8 rho) alone, which grows where rho falls at the end."""
+    decay = np.asarray([0.0, 3.0, 3.0, 3.0, 3.0])
+    least = np.asarray([0.2, 0.2, 0.2, 0.6, 0.6])
+    found = _integrate(np.arange(5.0), decay, np.zeros(5), 0.5, least)
+    assert found[2] == pytest.approx(max(0.5 * np.exp(-(0 + 4 * 3 + 3) / 3), 0.2)) and found[4] == 0.6
+    without = _integrate(np.arange(5.0), decay, np.zeros(5), 0.5)
+    assert without[4] < 1e-3
 
 
 def test_no_bound_where_none_holds() -> None:

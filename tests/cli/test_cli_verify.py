@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
     """Certificates without measuring: what was asked for is listed."""
     asked: list[tuple[str, bool]] = []
 
-    def verify(theorem, *, refine=True):
+    def verify(theorem, *, refine=True, grid_factor=1.0, seed=0):
         asked.append((theorem.name, refine))
         return certificate(theorem.name, theorem.statement)
 
@@ -79,7 +80,7 @@ def test_an_unknown_name_is_refused_before_anything_is_measured(measured: list, 
 def test_a_failure_of_either_kind_is_an_exit_status(
     holds: bool, refused: bool, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "verify", lambda theorem, refine: certificate("T1", "x", holds=holds, refused=refused))
+    monkeypatch.setattr(cli, "verify", lambda theorem, **_: certificate("T1", "x", holds=holds, refused=refused))
     done = invoke("verify", "--only", NAMES[0])
     assert done.exit_code == 1
     assert said in done.output
@@ -89,7 +90,7 @@ def test_a_failure_of_either_kind_is_an_exit_status(
 def test_a_control_that_could_not_be_measured_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = certificate("T1", "x")
     blind = dataclasses.replace(whole, control=dataclasses.replace(whole.control, lhs=math.nan))
-    monkeypatch.setattr(cli, "verify", lambda theorem, refine: blind)
+    monkeypatch.setattr(cli, "verify", lambda theorem, **_: blind)
     assert invoke("verify", "--only", NAMES[0]).exit_code == 1
 
 
@@ -100,3 +101,54 @@ def test_the_json_holds_every_field(measured: list, tmp_path: Path) -> None:
     assert [entry["name"] for entry in found] == NAMES
     keys = {"name", "statement", "kind", "lhs", "rhs", "margin", "holds", "control", "seconds"}
     assert all(keys <= entry.keys() and {"name", "lhs", "rhs", "refused"} <= entry["control"].keys() for entry in found)
+
+
+OWN = """
+import fpsolve as fp
+
+@fp.claim("mine", "one is {right}", kind="identity", allowed=1e-9, control=("two", "one is two"))
+def mine(case):
+    return 1.0, 2.0 if case.control else {right}
+"""
+
+
+@pytest.mark.parametrize(("right", "status"), [(1.0, 0), (1.1, 1)])
+def test_theorems_of_a_file_are_measured_and_a_false_one_fails(right: float, status: int, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(OWN.format(right=right), encoding="utf-8")
+    done = invoke("verify", "--file", str(file))
+    assert done.exit_code == status, done.output
+    assert f"mine    one is {right}" in done.output and "1 of 1 controls are refused" in done.output
+    assert ("failing: mine" in done.output) == bool(status)
+
+
+def test_a_file_without_theorems_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "none.py"
+    file.write_text("x = 1\n", encoding="utf-8")
+    done = invoke("verify", "--file", str(file))
+    assert done.exit_code == 2 and "it makes no theorem" in done.output
+    file.write_text("x = 1 / 0\n", encoding="utf-8")
+    done = invoke("verify", "--file", str(file))
+    assert done.exit_code == 2 and "none.py, line 1: ZeroDivisionError" in done.output
+
+
+def test_list_names_every_claim_and_measures_none(measured: list) -> None:
+    done = invoke("verify", "--list")
+    assert done.exit_code == 0 and not measured
+    for theorem in theorems():
+        assert f"{theorem.name} " in done.output and theorem.kind in done.output
+
+
+def test_a_page_holds_every_certificate_and_needs_no_other_file(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    file = tmp_path / "mine.py"
+    sweep = 'sweep=(0.25, 0.5), control=("<two>", "one is two")'
+    file.write_text(OWN.format(right=1.0).replace('control=("two", "one is two")', sweep), encoding="utf-8")
+    done = invoke("verify", "--file", str(file), "--report", str(tmp_path / "page"), "--json", str(tmp_path / "a.json"))
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+    assert "not a proof" in page and 'href="#mine"' in page and 'id="mine"' in page and page.count("<svg") == 1
+    assert "&lt;two&gt;" in page and "<two>" not in page
+    assert not re.findall(r'(?:src|href)="(?!#)(?!http://www.w3.org)[^"]*"', page.replace("xlink:", ""))
+    (row,) = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert [point["at"] for point in row["points"]] == [0.25, 0.5] and len(row["control"]["points"]) == 2

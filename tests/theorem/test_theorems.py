@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -14,8 +14,8 @@ import pytest
 from fpsolve import Line, Periodic, ScharfetterGummel
 from fpsolve.theorem import (
     Certificate,
-    Sides,
     Theorem,
+    claim,
     t1_symmetrisation,
     t2_lattice,
     t3_isospectral,
@@ -32,7 +32,7 @@ from fpsolve.theorem import (
     to_json,
     verify,
 )
-from fpsolve.theorem.base import Kind, identity, inequality, order
+from fpsolve.theorem.measure import measure
 from fpsolve.theorem.problems import tilted, valley
 
 NAMES = [theorem.name for theorem in theorems()]
@@ -93,32 +93,45 @@ def bistable(x: Any) -> Any:
     return (x[0] ** 2 - 1) ** 2 + 0.5 * jnp.sin(2 * x[0] + 0.4)
 
 
-WIDE = {"potential": shallow, "diffusion": 0.7, "start": narrow, "lower": -7.5, "upper": 7.5}
+WIDE = {"potential": shallow, "diffusion": 0.7, "start": narrow}
+LEVELS = {"potential": shallow, "diffusion": 0.7, "axis": Line(-4.5, 4.5, 64)}
+DRAGGED = {"potential": dragged, "diffusion": 0.7, "axis": Line(-4.0, 5.0, 64), "times": (0.5, 1.5)}
+ANGLE = Periodic(0.0, 2 * np.pi, 40)
 OTHERS = [
-    t1_symmetrisation.Symmetrisation(**WIDE, sizes=(80, 96, 112, 136)),
-    t1_symmetrisation.SpectralWave(((1.5, 0.5), (0.5, 1.0)), 0.5, (0.5, -0.3), 0.3, half=6.0, nodes=40),
-    t2_lattice.LatticeHamiltonian(lambda x: tilted(x), 0.3, (Line(-1.5, 1.5, 40),)),
-    t2_lattice.LatticeHamiltonian(lambda x: jnp.cos(x[0]) * jnp.sin(x[1]), 1.3, (Periodic(0.0, 2 * np.pi, 9),) * 2),
-    t7_score.ScoreEnergy(uneven, lambda x: jnp.sin(x[0]) ** 3, (Periodic(0.0, 2 * np.pi, 40),)),
-    t7_score.RingBound((0.1, 0.7), 33),
-    t7_score.SamplerLaw(uneven, lambda x: jnp.sin(x[0]), (Periodic(0.0, 2 * np.pi, 48),)),
-    t2_lattice.LatticePictures(valley, 0.6, beside, (Line(-1.8, 1.8, 18), Periodic(0.0, 2 * np.pi, 14))),
-    t3_isospectral.Isospectrality(shallow, 0.7, -4.5, 4.5, force=0.4),
-    t3_isospectral.Biorthogonality(shallow, 0.7, -4.5, 4.5),
-    t3_isospectral.ModeSum(shallow, 0.7, narrow, -4.5, 4.5),
-    t5_poincare.Poincare(**WIDE, times=(12.0, 13.0, 14.0, 15.0), degree=90),
-    t5_poincare.Decay(shallow, 0.7, narrow, -4.5, 4.5),
-    t5_poincare.Entropy(shallow, 0.7, narrow, -5.5, 5.5, sizes=(80, 96, 112, 136)),
-    t13_moving.MovingPictures(dragged, 0.7, narrow, -4.0, 5.0, nodes=64, times=(0.5, 1.5)),
-    t13_moving.MovingWave(dragged, 0.7, narrow, -4.0, 5.0, nodes=64, times=(0.5, 1.5)),
-    t13_moving.Weights(dragged, 0.7, -4.0, 5.0, nodes=64, times=(0.5, 1.5)),
-    t25_wick.LorentzianBridge(wider_well, wider_ground, 0.5, -5.0, 5.0, time=0.7),
-    t25_wick.CauchyMeanValue(shallow, narrow, 0.7, -6.0, 6.0, nodes=64, center=0.6, radius=0.2),
-    t26_madelung.PhaseEquation(shallow, 0.7, Line(-9.0, 9.0, 90)),
-    t27_continuity.CarriedRoot(-0.4, 1.5, 75),
-    t28_bridge.NormalBridge((0.5, -0.2), (0.9, 0.5), 0.3, 1.4, 7.0, 80),
-    t29_softmax.Softmax((1.0, -2.0, 0.3), 1.7),
-    t30_dictionary.Dictionary(bistable, 0.2, -2.6, 2.6, nodes=96, inner=0.77, cells=400),
+    t1_symmetrisation.symmetrisation.on(**WIDE, bounds=(-7.5, 7.5), sizes=(80, 96, 112, 136)),
+    t1_symmetrisation.spectral_wave.on(
+        stiffness=((1.5, 0.5), (0.5, 1.0)), diffusion=0.5, mean=(0.5, -0.3), variance=0.3, axis=Line(-6.0, 6.0, 40)
+    ),
+    t2_lattice.lattice_hamiltonian_form.on(potential=lambda x: tilted(x), diffusion=0.3, axes=(Line(-1.5, 1.5, 40),)),
+    t2_lattice.lattice_hamiltonian_form.on(
+        potential=lambda x: jnp.cos(x[0]) * jnp.sin(x[1]), diffusion=1.3, axes=(Periodic(0.0, 2 * np.pi, 9),) * 2
+    ),
+    t7_score.score_energy.on(score=uneven, log_density=lambda x: jnp.sin(x[0]) ** 3, axes=(ANGLE,)),
+    t7_score.ring_bound.on(sweep=(0.1, 0.7), nodes=33),
+    t7_score.sampler_law.on(score=uneven, log_density=lambda x: jnp.sin(x[0]), axes=(Periodic(0.0, 2 * np.pi, 48),)),
+    t2_lattice.lattice_densities.on(
+        potential=valley, diffusion=0.6, start=beside, axes=(Line(-1.8, 1.8, 18), Periodic(0.0, 2 * np.pi, 14))
+    ),
+    t3_isospectral.isospectrality.on(**LEVELS, force=0.4),
+    t3_isospectral.biorthogonality.on(**LEVELS),
+    t3_isospectral.mode_sum.on(**LEVELS, start=narrow),
+    t5_poincare.poincare.on(**WIDE, axis=Line(-7.5, 7.5, 96), times=(12.0, 13.0, 14.0, 15.0), degree=90),
+    t5_poincare.decay.on(**LEVELS, start=narrow),
+    t5_poincare.entropy.on(**WIDE, bounds=(-5.5, 5.5), sizes=(80, 96, 112, 136)),
+    t13_moving.moving_pictures.on(**DRAGGED, start=narrow),
+    t13_moving.moving_wave.on(**DRAGGED, start=narrow),
+    t13_moving.weights.on(**DRAGGED),
+    t25_wick.lorentzian_bridge.on(potential=wider_well, ground=wider_ground, axis=Line(-5.0, 5.0, 32), time=0.7),
+    t25_wick.cauchy_mean_value.on(
+        potential=shallow, start=narrow, diffusion=0.7, axis=Line(-6.0, 6.0, 64), center=0.6, radius=0.2
+    ),
+    t26_madelung.phase_equation.on(potential=shallow, diffusion=0.7, axis=Line(-9.0, 9.0, 90)),
+    t27_continuity.carried_root.on(speed=-0.4, time=1.5, nodes=75),
+    t28_bridge.normal_bridge.on(
+        means=(0.5, -0.2), variances=(0.9, 0.5), diffusion=0.3, total=1.4, axis=Line(-7.0, 7.0, 80)
+    ),
+    t29_softmax.softmax.on(energies=(1.0, -2.0, 0.3), time=1.7),
+    t30_dictionary.dictionary.on(objective=bistable, diffusion=0.2, axis=Line(-2.6, 2.6, 96), inner=0.77, cells=400),
 ]
 
 
@@ -257,44 +270,36 @@ def test_a_fault_is_planted_in_every_theorem() -> None:
 def test_claim_fails_on_a_planted_fault(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module, attribute, fault = FAULTS[name]
     monkeypatch.setattr(module, attribute, fault(module))
-    sides = by_name(name).measure(False)
-    assert sides.margin < 0, sides
+    found = measure(by_name(name), control=False, refinement=1.0, quick=True)
+    assert found.margin < 0 or found.failure, found
 
 
-class MadeUp(Theorem):
-    name: ClassVar[str] = "made up"
-    statement: ClassVar[str] = "a = b"
-    kind: ClassVar[Kind] = "identity"
-    control_name: ClassVar[str] = "N0"
-    control_statement: ClassVar[str] = "a = c"
-
-    claim: Sides
-    contrary: Sides
-
-    def measure(self, refine: bool) -> Sides:
-        return self.claim
-
-    def control(self, refine: bool) -> Sides:
-        return self.contrary
+def made_up(right: Any, wrong: Any, kind: Any = "identity", **options: Any) -> Theorem:
+    """A theorem whose sides are `right`, and `wrong` in its control."""
+    options = {"allowed": 0.5} | options
+    return claim("made up", "a = b", kind=kind, control=("N0", "a = c"), **options)(
+        lambda case: wrong if case.control else right
+    )
 
 
-GOOD, BAD = Sides(1.0, 1.0, 1.0), Sides(1.0, 2.0, -1.0)
+GOOD, BAD = (1.0, 1.0), (1.0, 2.0)
 
 
 @pytest.mark.parametrize(
-    ("claim", "contrary", "holds", "refused"),
+    ("right", "wrong", "holds", "refused"),
     [
-        (GOOD, BAD, True, True),
+        (GOOD, BAD, True, False),
+        (GOOD, (1.0, 3.0), True, True),
         (GOOD, GOOD, True, False),
-        (BAD, BAD, False, True),
-        (Sides(math.nan, 1.0, math.nan), BAD, False, True),
-        (GOOD, Sides(math.nan, 1.0, math.nan), True, False),
-        (GOOD, Sides(math.inf, 1.0, -math.inf), True, False),
+        ((1.0, 3.0), (1.0, 3.0), False, True),
+        ((math.nan, 1.0), (1.0, 3.0), False, True),
+        (GOOD, (math.nan, 1.0), True, False),
+        (GOOD, (math.inf, 1.0), True, False),
+        (GOOD, (np.ones(2), np.ones(3)), True, False),
     ],
-    ids=["sound", "control passes", "claim fails", "claim is NaN", "control is NaN", "control is infinite"],
 )
-def test_only_a_measured_failure_is_a_refusal(claim: Sides, contrary: Sides, holds: bool, refused: bool) -> None:
-    certificate = verify(MadeUp(claim, contrary))
+def test_only_a_measured_failure_is_a_refusal(right: Any, wrong: Any, holds: bool, refused: bool) -> None:
+    certificate = verify(made_up(right, wrong))
     assert certificate.control is not None
     assert (certificate.holds, certificate.control.refused) == (holds, refused)
     assert certificate.sound == (holds and refused)
@@ -302,31 +307,86 @@ def test_only_a_measured_failure_is_a_refusal(claim: Sides, contrary: Sides, hol
     assert json.loads(text)[0]["control"]["refused"] is refused
 
 
+def test_a_side_that_is_no_number_is_named() -> None:
+    control = verify(made_up(GOOD, (math.nan, 1.0), sweep=(0.5, 2.0))).control
+    assert control is not None
+    assert control.failure == "the left side is not finite at 0.5; the left side is not finite at 2.0"
+    control = verify(made_up(GOOD, (np.ones(2), np.ones(3)))).control
+    assert control is not None
+    assert control.failure == "the left side has shape (2,) and the right side (3,)"
+    with pytest.raises(TypeError, match=r"made up: its function returned 1\.0"):
+        verify(made_up(1.0, 1.0))
+
+
 def test_json_has_the_fields_of_the_certificate() -> None:
-    (row,) = to_json([verify(MadeUp(GOOD, BAD))])
+    (row,) = to_json([verify(made_up(GOOD, (1.0, 3.0), sweep=(1, 2)))])
     assert set(row) == {field.name for field in dataclasses.fields(Certificate)}
     assert {"name", "lhs", "rhs", "refused"} <= set(row["control"])
     assert (row["name"], row["lhs"], row["rhs"], row["margin"], row["holds"]) == ("made up", 1.0, 1.0, 1.0, True)
-    assert row["control"]["name"] == "N0" and row["control"]["rhs"] == 2.0
+    assert row["control"]["name"] == "N0" and row["control"]["rhs"] == 3.0
+    assert row["points"] == [{"at": at, "lhs": 1.0, "rhs": 1.0, "margin": 1.0} for at in (1, 2)]
 
 
 def test_margins_are_the_share_of_the_allowance_that_is_left() -> None:
-    assert identity([1.0, 4.0], [1.0, 4.004], 0.01) == pytest.approx((4.0, 4.004, 0.9001), abs=1e-4)
-    assert identity([1.0 + 1.0j], [1.0], 0.1).margin == pytest.approx(-9.0)
-    assert math.isnan(identity([1.0, math.nan], [1.0, 1.0], 0.1).margin)
-    sizes = (10, 20, 40, 80)
-    assert order(sizes, [n**-2.03 for n in sizes], 2) == pytest.approx((2.03, 2.0, 0.8))
-    assert inequality(3.0, 4.0).margin == 0.25 and inequality(5.0, 4.0).margin < 0
-    with pytest.raises(ValueError, match="four refinements"):
-        order(sizes[:3], [1.0, 1.0, 1.0], 2)
+    found = verify(made_up((np.array([1.0, 4.0]), np.array([1.0, 4.004])), GOOD, allowed=0.01))
+    assert (found.lhs, found.rhs, found.margin) == pytest.approx((4.0, 4.004, 0.9001), abs=1e-4)
+    assert verify(made_up((1.0 + 1.0j, 1.0), GOOD, allowed=0.1)).margin == pytest.approx(-9.0)
+    assert verify(made_up((3.0, 4.0), GOOD, "inequality", allowed=0.0)).margin == 0.25
+    assert verify(made_up((5.0, 4.0), GOOD, "inequality", allowed=0.0)).margin < 0
+    assert verify(made_up((0.0, 0.0), GOOD, "inequality", allowed=0.0)).margin == 0
+    assert verify(made_up((*GOOD, 0.1), (1.0, 1.2, 0.1))).sound  # a third value is what is allowed
+
+
+def test_an_order_is_that_of_the_departures_and_has_a_standard_error() -> None:
+    noise = {10: 1.02, 20: 0.98, 40: 1.0, 80: 1.01}
+    options = {"kind": "order", "claimed": 2, "sizes": (10, 20, 40, 80), "control": ("N0", "none")}
+    exact = verify(claim("a", "b", **options)(lambda case: (case.size**-2.03, 0.0)), refine=False)
+    assert (exact.lhs, exact.rhs) == pytest.approx((2.03, 2.0)) and exact.standard_error < 1e-12
+    rough = verify(claim("a", "b", **options)(lambda case: (noise[case.size] * case.size**-2.0, 0.0)), refine=False)
+    # numpy's own covariance of the slope.
+    x, y = np.log(list(noise)), np.log([c * n**-2.0 for n, c in noise.items()])
+    assert rough.standard_error == pytest.approx(float(np.polyfit(x, y, 1, cov=True)[1][0, 0]) ** 0.5)
+    assert [point.at for point in rough.points] == list(noise)
+
+
+def test_random_cases_are_the_same_for_claim_and_control_and_others_for_another_seed() -> None:
+    draws: list[float] = []
+
+    @claim("a", "b", kind="identity", allowed=1.0, control=("N0", "none"), sweep=5)
+    def drawn(case: Any) -> Any:
+        draws.append(case.random().random())
+        return (1.0, 3.0 if case.control else 1.0)
+
+    verify(drawn)
+    assert draws[:5] == draws[5:] and len(set(draws)) == 5
+    verify(drawn, seed=1)
+    assert not set(draws[:10]) & set(draws[10:])
+    count = len(draws)
+    verify(drawn, refine=False)
+    assert len(draws) == count + 6  # the first, the middle and the last, and their controls
+
+
+def test_a_claim_that_could_not_be_measured_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"control = None: a theorem needs a control.*case\.control"):
+        claim("a", "b", kind="identity", allowed=1.0, control=None)  # pyright: ignore
+    with pytest.raises(ValueError, match=r"kind = 'identty'.*Did you mean 'identity'"):
+        claim("a", "b", kind="identty", control=("N0", "none"))  # pyright: ignore
+    with pytest.raises(ValueError, match=r"sizes = \(1, 2, 3\).*four refinements"):
+        claim("a", "b", kind="order", control=("N0", "none"), sizes=(1, 2, 3))
+    with pytest.raises(ValueError, match="allowed = None"):
+        claim("a", "b", kind="identity", control=("N0", "none"))
+    with pytest.raises(ValueError, match=r"potentiel = 3.*Did you mean 'potential'"):
+        t5_poincare.poincare.on(potentiel=3)
 
 
 def test_verify_refuses_what_it_cannot_measure() -> None:
     with pytest.raises(ValueError, match=r"theorem = 'T1'.*fp\.theorems"):
         verify("T1")
+    with pytest.raises(ValueError, match=r"grid_factor = 0\.5"):
+        verify(made_up(GOOD, BAD), grid_factor=0.5)
     jax.config.update("jax_enable_x64", False)
     with pytest.raises(ValueError, match="jax_enable_x64"):
-        verify(MadeUp(GOOD, BAD))
+        verify(made_up(GOOD, BAD))
 
 
 def test_names_are_unique_and_statements_are_one_line() -> None:

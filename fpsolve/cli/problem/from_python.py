@@ -16,13 +16,7 @@ def read_python(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     **Raises** `ValueError` where the file fails, with the line, and for a variable whose name is nearly one of `keys`
     while that one is missing: with a misspelt `difusion` the default would be used silently.
     """
-    try:
-        names = runpy.run_path(str(path), run_name=path.stem)
-    except Exception as error:  # a user's file may raise anything; one line gives the place
-        inside = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        line = inside[-1] if inside else getattr(error, "lineno", None)
-        where = f"{path.name}, line {line}" if line else path.name
-        raise ValueError(f"{where}: {type(error).__name__}: {error}") from error
+    names = run_python(path)
     for name, value in names.items():
         # Imported modules and functions may have any name.
         own = not isinstance(value, types.ModuleType) and getattr(value, "__module__", path.stem) == path.stem
@@ -31,3 +25,14 @@ def read_python(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
             message = f"the file defines {name} and no {close[0]}. Did you mean {close[0]!r}? Else name it differently."
             raise ValueError(f"{path.name}: {message}")
     return {key: names[key] for key in keys if key in names}
+
+
+def run_python(path: Path) -> dict[str, Any]:
+    """All variables that a file defines. **Raises** `ValueError` where the file fails, with the line."""
+    try:
+        return runpy.run_path(str(path), run_name=path.stem)
+    except Exception as error:  # a user's file may raise anything; one line gives the place
+        inside = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        line = inside[-1] if inside else getattr(error, "lineno", None)
+        where = f"{path.name}, line {line}" if line else path.name
+        raise ValueError(f"{where}: {type(error).__name__}: {error}") from error

@@ -1,0 +1,69 @@
+"""`fpsolve verify`: measure theorems, print their table, write their JSON and their page."""
+
+import json
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..core.checks import nearest, raise_value_error
+from ..core.files import write_atomically
+from ..theorem import Certificate, Theorem, theorems, to_json
+from .certificates import print_certificates, print_theorems, summary_line
+from .console import console
+from .problem import run_python
+from .report import report_page
+
+
+def verify_all(
+    only: tuple[str, ...],
+    file: Path | None,
+    list_only: bool,
+    measure: Callable[[Theorem], Certificate],
+    json_file: Path | None,
+    report: Path | None,
+) -> int:
+    """Measure the claims named in `only`, or all of them; print their table, write their JSON and their page."""
+    chosen = _chosen(only, theorems() if file is None else read_theorems(file))
+    if list_only:
+        print_theorems(chosen)
+        return 0
+    # A page needs matplotlib: without it nothing is measured.
+    if report is not None and find_spec("matplotlib") is None:
+        raise ImportError('--report: matplotlib is not installed: pip install "fpsolve[plot]"')
+    certificates = []
+    begun = time.perf_counter()
+    # Progress goes to standard error, so that standard output can be piped.
+    with console(error=True).status("") as status:
+        for number, theorem in enumerate(chosen, 1):
+            status.update(f"{number} of {len(chosen)}  {theorem.name}: {theorem.statement}")
+            certificates.append(measure(theorem))
+    seconds = time.perf_counter() - begun
+    print_certificates(certificates)
+    if json_file is not None:
+        text = json.dumps(to_json(certificates), indent=2, ensure_ascii=False)
+        write_atomically(json_file, lambda file: file.write(text.encode()))
+    if report is not None:
+        report.mkdir(parents=True, exist_ok=True)
+        page = report_page(certificates, seconds)
+        write_atomically(report / "index.html", lambda file: file.write(page.encode()))
+    console().print(summary_line(certificates, seconds))
+    return 0 if all(certificate.sound for certificate in certificates) else 1
+
+
+def _chosen(only: tuple[str, ...], known: tuple[Theorem, ...]) -> list[Theorem]:
+    """The theorems named in `only`, or all."""
+    names = tuple(theorem.name for theorem in known)
+    for name in only:
+        if name not in names:
+            cure = f"Did you mean {nearest(name, names)!r}?"
+            raise_value_error("--only", name, f"it must be one of {', '.join(names)}", cure)
+    return [theorem for theorem in known if not only or theorem.name in only]
+
+
+def read_theorems(path: Path) -> tuple[Theorem, ...]:
+    """The theorems that a Python file makes. **Raises** `ValueError` where it makes none."""
+    found = tuple(value for value in run_python(path).values() if isinstance(value, Theorem))
+    if not found:
+        raise_value_error("--file", str(path), "it makes no theorem", "Make one with @fp.claim(...) at the top level.")
+    return found
