@@ -1,0 +1,111 @@
+"""Mixtures of two normal densities under noise: their marginals by numpy, and the library's reverse process of them."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from scipy.linalg import solve_banded
+
+from ..diffusion.generation import ReverseProcess
+from ..grid import Grid
+from ..path import Noising
+from ..potential import GaussianMixture
+from .base import Case
+from .constants import CONSTANTS
+
+BETA = (0.1, 20.0)  # rates of noise at λ = 0 and 1 of the path: the values of Song et al.
+
+
+class Mixture(eqx.Module):
+    """Two normal densities as numpy arrays `(2,)`, and their marginals under noise, without the library."""
+
+    means: Any
+    variances: Any
+    weights: Any
+
+    def path(self) -> Noising:
+        """The same in the library."""
+        means, covariances = jnp.asarray(self.means)[:, None], jnp.asarray(self.variances)[:, None, None]
+        return Noising(
+            GaussianMixture(means, covariances, jnp.asarray(self.weights)), beta_min=BETA[0], beta_max=BETA[1]
+        )
+
+    def density(self, x: Any, lam: Any) -> Any:
+        """p_λ at x `(n,)`; λ may be complex."""
+        square = np.exp(-exponent(lam))
+        variances = square * self.variances + 1 - square
+        away = x[:, None] - np.sqrt(square) * self.means
+        return np.exp(-(away**2) / (2 * variances)) / np.sqrt(2 * np.pi * variances) @ self.weights
+
+
+def random_mixture(case: Case) -> Mixture:
+    """Two normal densities of random place, width and weight."""
+    random = case.random("mixture")
+    first = random.uniform(0.2, 0.8)
+    return Mixture(random.uniform(-1.5, 1.5, 2), random.uniform(0.15, 0.8, 2), np.asarray([first, 1 - first]))
+
+
+def exponent(lam: Any) -> Any:
+    """B(λ) = int_0^λ β, -log of the square of α."""
+    return BETA[0] * lam + (BETA[1] - BETA[0]) * lam**2 / 2
+
+
+class Wrong(eqx.Module):
+    """The error of a score: size α(λ)^power + wave cos(wavenumber x + phase)."""
+
+    size: Array
+    power: Array
+    wave: Array
+    wavenumber: Array
+    phase: Array
+
+    def __call__(self, x: Array, lam: Any) -> Array:
+        """err `(1,)`."""
+        steady = self.size * jnp.exp(-exponent(lam) * self.power / 2)
+        return steady + self.wave * jnp.cos(self.wavenumber * x + self.phase)
+
+
+NO_ERROR = Wrong(*(jnp.asarray(0.0) for _ in range(5)))
+
+
+def drifts(path: Noising, noise: float, error: Wrong, flow: bool, points: Any, times: Any) -> Any:
+    """The drift `(M, n)` of the library's reverse process at `points` `(n,)` and clock times `(M,)`."""
+    # Both are padded to the multiples of two numbers, so that one compiled program serves all grids.
+    padded = [np.pad(values, (0, -len(values) % size), mode="edge") for values, size in ((points, 128), (times, 512))]
+    found = _drifts(path, jnp.asarray(noise), error, flow, *padded)
+    return np.asarray(found)[: len(times), : len(points)]
+
+
+@eqx.filter_jit
+def _drifts(path: Noising, noise: Array, error: Wrong, flow: bool, points: Any, times: Any) -> Array:
+    # A level of noise that is traced serves all levels.
+    process = ReverseProcess(path, noise, flow=flow, error=error)
+    return jax.lax.map(lambda t: jax.vmap(lambda x: process.drift(x[None], t)[0])(points), times)
+
+
+def generated(mixture: Mixture, noise: float, error: Wrong, flow: bool, grid: Grid, steps: int) -> Any:
+    """q_0 `(n,)` of the library's drift from p_1, by numpy: fitted volumes and implicit steps, both of order 2."""
+    x = grid.axes[0].nodes
+    spacing = x[1] - x[0]
+    faces = (x[1:] + x[:-1]) / 2
+    total = exponent(1.0) / 2
+    times = (np.arange(steps) + 0.5) * total / steps
+    drift = drifts(mixture.path(), noise, error, flow, faces, times)
+    q = mixture.density(x, 1.0)
+    half = total / steps / 2
+    for b in drift:
+        # Rates of Chang and Cooper: up = (e/h^2) z/(1 - exp(-z)), z = b h/e.
+        z = b * spacing / noise
+        z = np.where(np.abs(z) < CONSTANTS.small_exponent, CONSTANTS.small_exponent, z)
+        up = noise / spacing**2 * z / -np.expm1(-z)
+        down = up * np.exp(-z)
+        out = np.append(up, 0.0) + np.append(0.0, down)
+        right = q - half * out * q
+        right[1:] += half * up * q[:-1]
+        right[:-1] += half * down * q[1:]
+        bands = np.stack([np.append(0.0, -half * down), 1 + half * out, np.append(-half * up, 0.0)])
+        q = solve_banded((1, 1), bands, right)
+    return q

@@ -1,0 +1,50 @@
+"""T14: imaginary time and the Fokker-Planck equation transport the same density to first order in the speed.
+
+    d_t psi = -H_t psi      |psi|^2 / int |psi|^2 = p_t + O(T^-2)      p_t = pi_t + O(T^-1)
+
+The lag of the amplitude without the term a/2 (theorem T13) is half of that of p / sqrt(pi), and the square doubles it.
+Control: sqrt(pi) psi in place of |psi|^2 has half of the lag of p.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..grid import Axis, Grid
+from .base import Case, claim
+from .chain import chain_hamiltonian
+from .driven import WELLS, Tilting, driven_energies, evolve_driven, schedule_at, tilted_gibbs
+
+
+def imaginary_time(potential: Tilting, diffusion: float, wave: Any, grid: Grid, steps: int = 256) -> Any:
+    """psi at the end of d_t psi = -H_t psi on the chain, by numpy: exponentials at the middle of each step."""
+    start, driving = driven_energies(potential, grid)
+    total = float(potential.schedule.total)
+    middles = (np.arange(steps) + 0.5) * total / steps
+    energies = start + schedule_at(potential.schedule, middles)[0][:, None] * driving
+    hamiltonians = chain_hamiltonian(energies, diffusion, float(grid.axes[0].weights[0]))
+    for levels, vectors in zip(*np.linalg.eigh(hamiltonians), strict=True):
+        wave = vectors @ (np.exp(-levels * total / steps) * (wave @ vectors))
+    return wave
+
+
+@claim(
+    "T14",
+    "|ψ|² of imaginary time, normalised, and p meet as T^-2",
+    kind="order",
+    claimed=2,
+    sizes=(24, 34, 48, 68),
+    control=("√π_t ψ for |ψ|²", "the amplitude times √π_t and p meet as T^-1 only"),
+    hypotheses="smooth driving, a gap at every λ; psi starts as sqrt(pi_0), p as pi_0",
+    source="derived in the theory of this library",
+)
+def born(case: Case, *, diffusion: float = 0.5, slope: float = 0.2, axis: Axis = WELLS) -> tuple[Any, ...]:
+    """Both densities at the end, after the time `case.size`; the largest difference counts."""
+    grid = case.grid(axis)
+    total = float(case.size)
+    potential = Tilting(total, slope=slope)
+    steady = tilted_gibbs(potential, diffusion, grid, (0.0, total))
+    density = evolve_driven(potential, diffusion, steady[0], (0.5 * total, total), grid)[1]
+    wave = imaginary_time(potential, diffusion, np.sqrt(steady[0]), grid)
+    born = np.sqrt(steady[1]) * wave if case.control else wave**2
+    return born / (born @ grid.axes[0].weights), density
