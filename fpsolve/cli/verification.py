@@ -1,8 +1,10 @@
 """`fpsolve verify`: measure theorems, print their table, write their JSON and their page."""
 
 import json
+import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,13 +33,8 @@ def verify_all(
     # A page needs matplotlib: without it nothing is measured.
     if report is not None and find_spec("matplotlib") is None:
         raise ImportError('--report: matplotlib is not installed: pip install "fpsolve[plot]"')
-    certificates = []
     begun = time.perf_counter()
-    # Progress goes to standard error, so that standard output can be piped.
-    with console(error=True).status("") as status:
-        for number, theorem in enumerate(chosen, 1):
-            status.update(f"{number} of {len(chosen)}  {theorem.name}: {theorem.statement}")
-            certificates.append(measure(theorem))
+    certificates = _measure_all(chosen, measure)
     seconds = time.perf_counter() - begun
     print_certificates(certificates)
     if json_file is not None:
@@ -49,6 +46,29 @@ def verify_all(
         write_atomically(report / "index.html", lambda file: file.write(page.encode()))
     console().print(summary_line(certificates, seconds))
     return 0 if all(certificate.sound for certificate in certificates) else 1
+
+
+def _measure_all(chosen: list[Theorem], measure: Callable[[Theorem], Certificate]) -> list[Certificate]:
+    """The certificates in the order of `chosen`, measured in several threads: most of the time is compilation, during
+    which others run."""
+    done = 0
+    # Progress goes to standard error, so that standard output can be piped.
+    with console(error=True).status(f"0 of {len(chosen)}") as status, ThreadPoolExecutor(_threads()) as pool:
+
+        def one(theorem: Theorem) -> Certificate:
+            nonlocal done
+            certificate = measure(theorem)
+            done += 1
+            status.update(f"{done} of {len(chosen)}  {theorem.name}: {theorem.statement}")
+            return certificate
+
+        return list(pool.map(one, chosen))
+
+
+def _threads() -> int:
+    """As many as there are cores for this process, at most four: each holds programs and matrices of its own."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(4, cores)
 
 
 def _chosen(only: tuple[str, ...], known: tuple[Theorem, ...]) -> list[Theorem]:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array
 from scipy.linalg import solve_banded
 
+from ..core.program import sampling_program
 from ..diffusion.generation import ReverseProcess
 from ..grid import Grid
 from ..path import Noising
@@ -79,7 +80,7 @@ def drifts(path: Noising, noise: float, error: Wrong, flow: bool, points: Any, t
     return np.asarray(found)[: len(times), : len(points)]
 
 
-@eqx.filter_jit
+@sampling_program
 def _drifts(path: Noising, noise: Array, error: Wrong, flow: bool, points: Any, times: Any) -> Array:
     # A level of noise that is traced serves all levels.
     process = ReverseProcess(path, noise, flow=flow, error=error)

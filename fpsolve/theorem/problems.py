@@ -4,12 +4,12 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.program import sampling_program
 from ..equation import FokkerPlanck, Schrodinger
 from ..grid import Grid
 from ..operator import ScharfetterGummel, Scheme
@@ -77,7 +77,7 @@ def values_at(points: Any, f: Function, *arguments: Any) -> Any:
     return np.asarray(_values(f, points, tuple(np.asarray(a, float) for a in arguments)))[:n]
 
 
-@eqx.filter_jit
+@sampling_program
 def _values(f: Function, points: Any, arguments: tuple[Any, ...]) -> Array:
     return jax.vmap(lambda x: f(x, *arguments))(points)
 
@@ -99,7 +99,7 @@ def matrices(equation: FokkerPlanck, grid: Grid, scheme: Scheme, reversible: boo
     return -np.asarray(generator), np.asarray(hamiltonian)
 
 
-@eqx.filter_jit
+@sampling_program
 def _matrices(equation: FokkerPlanck, grid: Grid, scheme: Scheme, reversible: bool) -> tuple[Array, Array]:
     operator = scheme.build(equation, grid, 0.0, float, reversible)
     return dense(operator.generator, grid, float), dense(operator.hamiltonian, grid, float)

@@ -11,11 +11,11 @@ Reference: Song et al., Maximum likelihood training of score-based diffusion mod
 
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.program import sampling_program
 from ..diffusion.generation import ReverseProcess, score_error_bound
 from ..grid import Axis, Gaussian, Grid, Line
 from ..path import Noising
@@ -25,7 +25,7 @@ from .mixtures import Mixture, Wrong, generated, random_mixture
 BOX = Line(-6.0, 6.0, 96)  # holds mixture and noise
 
 
-@eqx.filter_jit
+@sampling_program
 def girsanov(path: Noising, noise: Any, error: Wrong, grid: Grid) -> Array:
     """The library's bound for a start at the marginal of noise, which is normal here but for 1e-5."""
     return score_error_bound(ReverseProcess(path, noise, error=error), Gaussian(0.0, 1.0), grid)

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.program import sampling_program
 from ..equation import ScoreHamiltonian
 from ..grid import Axis, Grid, Periodic
 from ..operator import Spectral
@@ -165,14 +166,14 @@ def _density_and_error(grid: Grid, score: Function, log_density: Function) -> tu
     return density / np.sum(density * weights_on(grid)), found[..., :-1]
 
 
-@eqx.filter_jit
+@sampling_program
 def _energy(equation: ScoreHamiltonian, grid: Grid, wave: Array) -> Array:
     """<psi|H|psi>."""
     operator = Spectral().build(equation, grid, 0.0, wave.dtype, True)
     return grid.integrate(wave * operator.hamiltonian(wave))
 
 
-@eqx.filter_jit
+@sampling_program
 def _bound(found: Reconstruction, density: Array, factor: Array) -> Array:
     """The bound T8 of a density `(*shape)` with an error `factor` times too small."""
     return found.infidelity_bound(found.score_error(density) / factor**2)
