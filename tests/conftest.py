@@ -167,7 +167,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             case = item.nodeid.removeprefix("tests/")
             here = listed & {case, case.partition("[")[0]}
             found |= here
-            if here and not item.get_closest_marker("exhaustive"):  # a case may be on one list and its test on the other
+            if here and not item.get_closest_marker(
+                "exhaustive"
+            ):  # a case may be on one list and its test on the other
                 item.add_marker(marker)
         if config.args == config.getini("testpaths") and found != listed:
             raise pytest.UsageError(f"{path} lists what is no test: {sorted(listed - found)}")

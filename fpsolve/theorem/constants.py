@@ -14,7 +14,7 @@ class TheoremConstants:
     wrong_diffusion: float = 1.02  # factor of D in the controls of T5: a free choice, far above every tolerance there
     wrong_error: float = 1.05  # factor by which the control of T8 lessens an error: a free choice
     wrong_rho: float = 1.1  # factor of the log-Sobolev constant in the control of T16: a free choice
-    wrong_velocity: float = 1.1  # factor of the velocity in the controls of T20: N8 of the theory
+    wrong_velocity: float = 1.1  # factor of the velocity in the controls of T20, N8: a free choice
     wrong_gap: float = 1.1  # divisor of the gap in the control of T19: a free choice
     small_exponent: float = 1e-6  # below it z / sinh z = 1 - z^2/6 and z / (1 - exp(-z)) are 1 to rounding: derived
     integrator_tol: float = 1e-9  # tolerance of the time integrator in T13: a free choice

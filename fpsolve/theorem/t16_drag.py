@@ -37,7 +37,7 @@ def sqrt_entropy(case: Case, true: Dragged, used: Dragged, diffusion: float, tim
     "T16",
     "√KL(p|π_t) ≤ y with y' = -D ρ y + l/√(2ρ), attained by a dragged normal density",
     kind="inequality",
-    allowed=0.01,  # the tight case is an equality, which finite volumes reach at order 2 in the cell
+    allowed=0.02,  # the tight case is an equality, from which finite volumes of 64 cells are 1.3 % away at most
     control=("ρ to 1.1 ρ", "with a log-Sobolev constant 1.1 times as large the bound is false"),
     hypotheses="U_t has curvature at least D rho; d_t log pi has a slope of at most l; p starts as the Gibbs density",
     source="Otto and Villani, J. Funct. Anal. 173 (2000) 361, for W_2; derived in the theory of this library",

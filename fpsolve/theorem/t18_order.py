@@ -59,7 +59,7 @@ def end_lag(potential: Tilting, diffusion: float, grid: Grid) -> float:
 def end_order(case: Case, *, diffusion: float = 0.5, slope: float = 0.35, axis: Axis = WELLS) -> tuple[Any, ...]:
     """x after the time `case.size`, and 0."""
     coefficients = (0.0, 0.0, 0.5, 1.0) if case.control else (0.0, 0.5, 1.0, 1.0)
-    return end_lag(Tilting(case.size, slope=slope, coefficients=coefficients), diffusion, case.grid(axis)), 0.0
+    return end_lag(Tilting(float(case.size), slope=slope, coefficients=coefficients), diffusion, case.grid(axis)), 0.0
 
 
 @claim(
@@ -75,7 +75,7 @@ def end_order(case: Case, *, diffusion: float = 0.5, slope: float = 0.35, axis: 
 def end_order_second(case: Case, *, diffusion: float = 0.5, slope: float = 0.35, axis: Axis = WELLS) -> tuple[Any, ...]:
     """x after the time `case.size`, and 0."""
     coefficients = (0.0, 0.0, 0.0, 1.0) if case.control else (0.0, 1.0, 1.0, 1.0)
-    return end_lag(Tilting(case.size, slope=slope, coefficients=coefficients), diffusion, case.grid(axis)), 0.0
+    return end_lag(Tilting(float(case.size), slope=slope, coefficients=coefficients), diffusion, case.grid(axis)), 0.0
 
 
 @claim(
@@ -93,7 +93,7 @@ def limit_of_lag(
 ) -> tuple[Any, ...]:
     """T x(T), and its limit."""
     # cos 3x moves more modes than the slowest.
-    potential = Tilting(case.size, slope=slope, wave=wave, wavenumber=3.0)
+    potential = Tilting(float(case.size), slope=slope, wave=wave, wavenumber=3.0)
     grid = case.grid(axis)
     end = chain(potential, diffusion, grid, [1.0])
     limit = end.drive / end.gap if case.control else end.lag

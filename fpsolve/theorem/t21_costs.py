@@ -68,7 +68,7 @@ def normal_costs(lam: Any, stiffness: tuple[float, float], centers: tuple[float,
     first = mean_slope * np.sqrt(k / diffusion)
     second = -np.sqrt(0.5) * (k1 - k0) / k  # s'/s = -k'/(2k)
 
-    def norm(power: float) -> Any:
+    def norm(power: int | float) -> Any:
         """|H^power f|"""
         return np.sqrt(first**2 * k ** (2 * power) + second**2 * (2 * k) ** (2 * power))
 
