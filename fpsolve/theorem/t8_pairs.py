@@ -51,7 +51,9 @@ def _sides(case: Case, axes: tuple[Axis, ...], wavevectors: Any) -> tuple[Any, A
     half = np.sum(weights * (np.sqrt(density) - np.sqrt(np.asarray(found.density))) ** 2) / 2
     factor = CONSTANTS.wrong_error if case.control else 1.0
     squared = np.sum(weights[..., None] * density[..., None] * error**2) / factor**2
-    return half * (2 - half), (squared / 4 - float(found.ground_energy)) / float(found.gap)
+    # No score has an error below 4 lambda; that of the control may.
+    excess = max(squared / 4 - float(found.ground_energy), 0.0)
+    return half * (2 - half), excess / float(found.gap)
 
 
 def _random_pair(random: np.random.Generator, waves: Any) -> tuple[Any, Any, Waves]:
