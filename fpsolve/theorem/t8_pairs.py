@@ -4,8 +4,7 @@
 
 rho is the square of the lowest mode of the Score Hamiltonian of s, lambda its level, and gap the distance to the next
 one. Equality on a ring for s = 0 and sqrt(p) = 1 + d cos x, a sum of the two lowest modes. Data and errors are random
-sums of waves; errors have curl. Control: the bound over 1.05^2, as for
-errors 1.05 times smaller.
+sums of waves; errors have curl. Control: the bound over 1.05^2, as if errors were 1.05 times smaller.
 
 References: arXiv 2606.05217; theorems T7 and T8 of this library.
 """
