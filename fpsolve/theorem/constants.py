@@ -7,7 +7,7 @@ import dataclasses
 class TheoremConstants:
     """Constants of `theorem` that decide answers. Each says where its value comes from."""
 
-    order_allowance: float = 0.15  # allowed difference of an observed order from the claimed one: a free choice
+    order_allowance: float = 0.1  # allowed difference of an observed order from the claimed one: a free choice
     order_sizes_min: int = 4  # grids that an order is fitted to, at least: a free choice
     quick_values: int = 3  # of a sweep that a quick measurement takes: a free choice
     refinement: float = 1.5  # factor of the number of nodes with `refine`: a free choice

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..core.result import NumericalFailure
 from .base import Case, Theorem
 from .constants import CONSTANTS
 
@@ -21,6 +22,15 @@ class Point(NamedTuple):
     lhs: float
     rhs: float
     margin: float
+
+
+class Sides(NamedTuple):
+    """Both sides of a claim as arrays of one shape, what is allowed, and what keeps them from being compared."""
+
+    lhs: Any
+    rhs: Any
+    allowed: float
+    fault: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,11 +85,13 @@ def _measure_order(theorem: Theorem, template: Case) -> Measurement:
     failures: list[str] = []
     for size in sizes:
         case = dataclasses.replace(template, size=size)
-        lhs, rhs, _ = _sides(theorem, case)
-        failure = _fault(lhs, rhs)
-        failures += [f"{failure} at size {size}"] * bool(failure)
-        scale = float(np.max(np.abs(rhs))) if rhs.size else math.nan
-        departures.append(math.nan if failure else float(np.max(np.abs(lhs - rhs))) / (scale or 1.0))
+        lhs, rhs, _, fault = _sides(theorem, case)
+        if fault:
+            failures.append(f"{fault} at size {size}")
+            departures.append(math.nan)
+            continue
+        scale = float(np.max(np.abs(rhs)))
+        departures.append(float(np.max(np.abs(lhs - rhs))) / (scale or 1.0))
     observed, error, fitted = fit_order(sizes, departures)
     margin = 1 - abs(observed - theorem.claimed) / theorem.allowed
     points = tuple(Point(n, d, f, margin) for n, d, f in zip(sizes, departures, fitted, strict=True))
@@ -102,14 +114,11 @@ def fit_order(sizes: Any, departures: Any) -> tuple[float, float, tuple[float, .
 
 def _point(theorem: Theorem, case: Case) -> tuple[Point, str]:
     """The sides of one case at the entry that decides, and what is wrong with them."""
-    lhs, rhs, allowed = _sides(theorem, case)
+    lhs, rhs, allowed, fault = _sides(theorem, case)
     at = case.value if isinstance(case.value, int | float | str | None) else repr(case.value)
-    fault = _fault(lhs, rhs)
     if fault:
         where = "" if at is None else f" at {at}"
-        # The sides of a wrong shape are not shown; those that are not finite are.
-        left, right = (float(np.abs(u).max()) if u.size else math.nan for u in (lhs, rhs))
-        return Point(at, left, right, math.nan), f"{fault}{where}"
+        return Point(at, math.nan, math.nan, math.nan), f"{fault}{where}"
     if theorem.kind == "identity":
         scale = float(np.max(np.abs(rhs)))
         departures = np.abs(lhs - rhs) / (scale or 1.0)
@@ -123,22 +132,30 @@ def _point(theorem: Theorem, case: Case) -> tuple[Point, str]:
     return Point(at, float(to_real(lhs)[worst]), float(to_real(rhs)[worst]), float(margins[worst])), ""
 
 
-def _sides(theorem: Theorem, case: Case) -> tuple[Any, Any, float]:
-    """Both sides as arrays, and what is allowed."""
-    found = theorem.sides(case, **theorem.problem)
+def _sides(theorem: Theorem, case: Case) -> Sides:
+    """Both sides of one case."""
+    try:
+        found = theorem.sides(case, **theorem.problem)
+    except NumericalFailure as failure:  # a run that failed by name: neither side was measured
+        return Sides(np.empty(0), np.empty(0), theorem.allowed, f"a run failed: {failure}")
     if not isinstance(found, tuple) or len(found) not in (2, 3):
-        raise TypeError(
-            f"{theorem.name}: its function returned {found!r}. Return lhs, rhs, and if it varies what is allowed."
-        )
+        message = f"{theorem.name}: its function returned {found!r}."
+        raise TypeError(f"{message} Return lhs, rhs, and if it varies what is allowed.")
     allowed = float(found[2]) if len(found) == 3 else theorem.allowed
-    return np.asarray(found[0]), np.asarray(found[1]), allowed
+    lhs, rhs = np.asarray(found[0]), np.asarray(found[1])
+    fault = _fault(lhs, rhs, theorem.kind == "inequality")
+    # One number stands for every entry of the other side.
+    return Sides(lhs, rhs, allowed, fault) if fault else Sides(*np.broadcast_arrays(lhs, rhs), allowed, "")
 
 
-def _fault(lhs: Any, rhs: Any) -> str:
+def _fault(lhs: Any, rhs: Any, at_least_zero: bool) -> str:
     """What keeps two sides from being compared; empty if nothing does."""
     if lhs.shape != rhs.shape and lhs.size != 1 and rhs.size != 1:
         return f"the left side has shape {lhs.shape} and the right side {rhs.shape}"
     for name, side in (("left", lhs), ("right", rhs)):
         if not np.all(np.isfinite(side)):
             return f"the {name} side is not finite"
+        # A quotient of numbers below zero says nothing about their order.
+        if at_least_zero and np.any(side < 0):
+            return f"the {name} side is below zero"
     return ""

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import fpsolve as fp
 import theorem.test_t4_to_t24 as test_t4_to_t24
 import theorem.test_t14_to_t23 as test_t14_to_t23
 from fpsolve import Line, Periodic, ScharfetterGummel
@@ -317,6 +318,14 @@ def test_a_side_that_is_no_number_is_named() -> None:
     control = verify(made_up(GOOD, (np.ones(2), np.ones(3)))).control
     assert control is not None
     assert control.failure == "the left side has shape (2,) and the right side (3,)"
+    control = verify(made_up(GOOD, (-2.0, -1.0), "inequality")).control
+    assert control is not None and control.failure == "the left side is below zero" and not control.refused
+
+    @claim("a", "b", kind="identity", allowed=1.0, control=("N0", "none"))
+    def failed(case: Any) -> Any:
+        raise fp.NumericalFailure("not_finite: a value overflowed")
+
+    assert verify(failed).failure == "a run failed: not_finite: a value overflowed" and not verify(failed).holds
     with pytest.raises(TypeError, match=r"made up: its function returned 1\.0"):
         verify(made_up(1.0, 1.0))
 
