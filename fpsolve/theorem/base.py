@@ -2,7 +2,7 @@
 
     kind          claim                                  departure                      allowed
     identity      lhs = rhs                              max|lhs - rhs| / max|rhs|      `allowed`
-    order         |lhs - rhs| ~ size^-claimed            |observed - claimed|           `allowed`, or 0.1 
+    order         |lhs - rhs| ~ size^-claimed            |observed - claimed|           `allowed`, or 0.1
     inequality    lhs <= rhs, both at least zero         lhs / rhs                      1 + `allowed`
 
     margin = 1 - departure / allowed

@@ -406,3 +406,4 @@ def test_names_are_unique_and_statements_are_one_line() -> None:
     for theorem in theorems():
         assert theorem.statement and len(theorem.statement) < 100 and "\n" not in theorem.statement
         assert theorem.control_name and len(theorem.control_statement) < 100
+        assert theorem.hypotheses and theorem.source and theorem.statement.isprintable()
