@@ -135,8 +135,8 @@ def claim(
               control=("rate 2k", "it does not decay at the rate of the variance"))
     def mean_decay(case, *, k=1.5, mean=0.6, t=0.4):
         grid = case.grid(fp.Line(-5.0, 5.0, 64))
-        run = fp.evolve(fp.Harmonic(k), fp.Gaussian(mean, 0.3), [t], grid=grid, tol=1e-8, check=False,
-                        observables={"mean": lambda x: x[0]})
+        run = fp.evolve(fp.FokkerPlanck(fp.Harmonic(k)), fp.Gaussian(mean, 0.3), [t], grid=grid, tol=1e-8,
+                        check=False, observables={"mean": lambda x: x[0]})
         return run.observables["mean"][0], mean * np.exp(-(2 * k if case.control else k) * t)
 
     assert fp.verify(mean_decay, refine=False).sound
