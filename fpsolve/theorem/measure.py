@@ -144,8 +144,9 @@ def _sides(theorem: Theorem, case: Case) -> Sides:
     allowed = float(found[2]) if len(found) == 3 else theorem.allowed
     lhs, rhs = np.asarray(found[0]), np.asarray(found[1])
     fault = _fault(lhs, rhs, theorem.kind == "inequality")
-    # One number stands for every entry of the other side.
-    return Sides(lhs, rhs, allowed, fault) if fault else Sides(*np.broadcast_arrays(lhs, rhs), allowed, "")
+    if not fault:
+        lhs, rhs = np.broadcast_arrays(lhs, rhs)  # one number stands for every entry of the other side
+    return Sides(lhs, rhs, allowed, fault)
 
 
 def _fault(lhs: Any, rhs: Any, at_least_zero: bool) -> str:
