@@ -19,6 +19,7 @@ from ..grid import Axis, Line, Periodic
 from ..operator import ScharfetterGummel, Spectral
 from ..solve.spectrum import spectrum
 from .base import Case, claim
+from .chain import chi
 from .problems import (
     Function,
     density_on,
@@ -136,7 +137,7 @@ def mode_sum(
     sqrt_pi = sqrt_gibbs(equation, grid)
     first = density_on(grid, start)
     density = np.asarray(evolve_by_volumes(equation, first, times, grid))
-    measured = np.sum(weights * (density / sqrt_pi - sqrt_pi) ** 2, axis=1)
+    measured = chi(density, sqrt_pi**2, grid) ** 2
     if case.control:
         hamiltonian = lattice_hamiltonian(grid, diffusion, 1 / sqrt_pi)
     else:

@@ -21,6 +21,7 @@ from ..propagate import Dense
 from ..solve.evolve import evolve
 from ..solve.spectrum import spectrum
 from .base import Case, claim
+from .chain import chi
 from .constants import CONSTANTS
 from .problems import Function, density_on, evolve_by_volumes, off_centre, sqrt_gibbs, tilted, values_at, values_on
 
@@ -103,7 +104,6 @@ def decay(
     equation = FokkerPlanck(potential, diffusion)
     grid = case.grid(axis)
     modes = spectrum(equation, grid, 2, scheme=ScharfetterGummel(), check=False)
-    weights = grid.axes[0].weights
     sqrt_pi = sqrt_gibbs(equation, grid)
     density = density_on(grid, start)
     if case.value == "slowest mode":
@@ -111,12 +111,10 @@ def decay(
         # pi (1 + c psi_1/psi_0) with c = 0.9 of the largest for which it is positive.
         density = sqrt_pi**2 + 0.9 * sqrt_pi * slow / np.max(np.abs(slow / sqrt_pi))
 
-    def chi2(p: Any) -> Any:
-        return np.sum(weights * (p / sqrt_pi - sqrt_pi) ** 2, axis=-1)
-
     gap = float(modes.gap) * (CONSTANTS.wrong_diffusion if case.control else 1.0)
     later = np.asarray(evolve_by_volumes(equation, density, times, grid))
-    return chi2(later) * np.exp(2 * gap * np.asarray(times)), np.full(len(times), chi2(density))
+    first, last = (chi(p, sqrt_pi**2, grid) ** 2 for p in (density, later))
+    return last * np.exp(2 * gap * np.asarray(times)), np.full(len(times), first)
 
 
 @claim(
