@@ -1,14 +1,19 @@
 """`fpsolve verify`: measure theorems, print their table, write their JSON and their page."""
 
+import contextlib
 import json
+import multiprocessing
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib.util import find_spec
 from pathlib import Path
 
+import jax
+
 from ..core.checks import nearest, raise_value_error
+from ..core.compilation_cache import cache_of_command
 from ..core.files import write_atomically
 from ..theorem import Certificate, Theorem, theorems, to_json
 from .certificates import print_certificates, print_theorems, summary_line
@@ -34,7 +39,7 @@ def verify_all(
     if report is not None and find_spec("matplotlib") is None:
         raise ImportError('--report: matplotlib is not installed: pip install "fpsolve[plot]"')
     begun = time.perf_counter()
-    certificates = _measure_all(chosen, measure)
+    certificates = _measure_all(chosen, file, measure)
     seconds = time.perf_counter() - begun
     print_certificates(certificates)
     if json_file is not None:
@@ -48,27 +53,50 @@ def verify_all(
     return 0 if all(certificate.sound for certificate in certificates) else 1
 
 
-def _measure_all(chosen: list[Theorem], measure: Callable[[Theorem], Certificate]) -> list[Certificate]:
-    """The certificates in the order of `chosen`, measured in several threads: most of the time is compilation, during
-    which others run."""
-    done = 0
+def _measure_all(
+    chosen: list[Theorem], file: Path | None, measure: Callable[[Theorem], Certificate]
+) -> list[Certificate]:
+    """The certificates in the order of `chosen`; those of the library in several processes.
+
+    Most of the time is compilation, of which a process does one after the other. Threads would not do: with two
+    threads on two cores, XLA can wait without end for a task that no worker has.
+    """
+    found: dict[str, Certificate] = {}
+    workers = _workers(len(chosen)) if file is None else 1
     # Progress goes to standard error, so that standard output can be piped.
-    with console(error=True).status(f"0 of {len(chosen)}") as status, ThreadPoolExecutor(_threads()) as pool:
+    with contextlib.ExitStack() as stack:
+        status = stack.enter_context(console(error=True).status(f"0 of {len(chosen)}"))
+        if workers == 1:
+            measured = map(measure, chosen)
+        else:
+            context = multiprocessing.get_context("spawn")  # a process that JAX has started threads in must not fork
+            arguments = (jax.config.jax_enable_compilation_cache,)
+            pool = stack.enter_context(ProcessPoolExecutor(workers, context, _start_worker, arguments))
+            pending = [pool.submit(_measure_by_name, theorem.name, measure) for theorem in chosen]
+            measured = (future.result() for future in as_completed(pending))
+        for certificate in measured:
+            found[certificate.name] = certificate
+            status.update(f"{len(found)} of {len(chosen)}  {certificate.name}: {certificate.statement}")
+    return [found[theorem.name] for theorem in chosen]
 
-        def one(theorem: Theorem) -> Certificate:
-            nonlocal done
-            certificate = measure(theorem)
-            done += 1
-            status.update(f"{done} of {len(chosen)}  {theorem.name}: {theorem.statement}")
-            return certificate
 
-        return list(pool.map(one, chosen))
-
-
-def _threads() -> int:
-    """As many as there are cores for this process, at most four: each holds programs and matrices of its own."""
+def _workers(count: int) -> int:
+    """As many as there are cores for this process, at most four: each holds programs and matrices of its own. One where
+    starting others, which takes some seconds, would not pay."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(4, cores)
+    return min(4, cores) if count > 4 else 1
+
+
+def _start_worker(caches_programs: bool) -> None:
+    """Prepare a process as the command is prepared."""
+    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_enable_compilation_cache", caches_programs)
+    cache_of_command()
+
+
+def _measure_by_name(name: str, measure: Callable[[Theorem], Certificate]) -> Certificate:
+    """The certificate of a theorem of the library, whose function cannot be sent to another process."""
+    return measure(next(theorem for theorem in theorems() if theorem.name == name))
 
 
 def _chosen(only: tuple[str, ...], known: tuple[Theorem, ...]) -> list[Theorem]:

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import fpsolve.cli.application as cli
+from fpsolve.cli import verification
 from fpsolve.theorem import Certificate, theorems
 
 RUNNER = CliRunner()
@@ -31,6 +32,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
         return certificate(theorem.name, theorem.statement)
 
     monkeypatch.setattr(cli, "verify", verify)
+    monkeypatch.setattr(verification, "_workers", lambda count: 1)  # another process would measure
     return asked
 
 
@@ -101,6 +103,19 @@ def test_the_json_holds_every_field(measured: list, tmp_path: Path) -> None:
     assert [entry["name"] for entry in found] == NAMES
     keys = {"name", "statement", "kind", "lhs", "rhs", "margin", "holds", "control", "seconds"}
     assert all(keys <= entry.keys() and {"name", "lhs", "rhs", "refused"} <= entry["control"].keys() for entry in found)
+
+
+def test_several_processes_measure_what_one_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    quick = ("T5.entropy", "T7", "T29", "T13.weights", "T21.normal")  # the shortest
+    words = [word for name in quick for word in ("--only", name)]
+    found = []
+    for workers in (1, 2):
+        monkeypatch.setattr(verification, "_workers", lambda count, workers=workers: workers)
+        path = tmp_path / f"{workers}.json"
+        assert invoke("verify", "--quick", *words, "--json", str(path)).exit_code == 0
+        found.append([(row["name"], row["lhs"]) for row in json.loads(path.read_text(encoding="utf-8"))])
+    assert [name for name, _ in found[1]] == [name for name in NAMES if name in quick]
+    assert found[1] == found[0]
 
 
 OWN = """
