@@ -6,7 +6,7 @@ because Poincare constants of independent summands add up at most, C(X + Y) <= C
 It is an equality for normal data. Control: noise that goes with the data. In a normal component of standard deviation s
 the sum then has alpha s + sigma and not the root of the sum of squares.
 
-Reference: Courtade, Bounds on the Poincare constant for convolution measures (2020).
+Reference: Courtade, Bounds on the Poincaré constant for convolution measures, arXiv 1807.00027.
 """
 
 from typing import Any
@@ -43,7 +43,7 @@ def _mixture_gap(axis: Axis, weights: Any, means: Any, variances: Any) -> float:
     allowed=1e-8,  # the error of the basis: normal data attain the bound
     control=("correlated noise", "it is false for noise that is not independent of the data"),
     hypotheses="N standard normal and independent of the data X_0; D = 1",
-    source="Courtade, Bounds on the Poincaré constant for convolution measures (2020); T24 of this library",
+    source="Courtade, Bounds on the Poincaré constant for convolution measures, arXiv 1807.00027; T24 of this library",
     sweep=("normal", *range(10)),
 )
 def noising(case: Case, *, axis: Axis = BOX, lambdas: tuple[float, ...] = (0.05, 0.2, 0.5)) -> tuple[Any, ...]:
