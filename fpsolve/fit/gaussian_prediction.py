@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..linear.matrix_exponential import exponential_on_host
 from .constants import CONSTANTS
 from .sampled_equation import EquationSampler
 
@@ -44,8 +45,6 @@ def predict_gaussian(
 
     The prediction ends early where it is no longer finite.
     """
-    import scipy.linalg  # here, so that `import fpsolve` stays quick
-
     d = len(mean)
     identity = np.eye(d)
     now = 0.0
@@ -59,7 +58,7 @@ def predict_gaussian(
         affine = np.zeros((d + 1, d + 1))
         affine[:d, :d] = contracting * length
         affine[:d, d] = drift * length
-        affine = scipy.linalg.expm(affine)
+        affine = exponential_on_host(affine)
         decay = affine[:d, :d]
 
         # The stationary covariance S solves J S + S J^T = -2 D, and C relaxes to it: C = S + e^{Jh} (C - S) e^{Jh}^T.

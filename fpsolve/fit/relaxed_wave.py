@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..grid import Axis, Grid
+from ..linear.matrix_exponential import exponential_on_host
 from ..operator.aliasing import aliasing_error, short_wave_damping
 from ..operator.clipping import clip_tails
 from ..operator.constants import CONSTANTS as OPERATOR
@@ -17,11 +18,12 @@ from ..propagate.constants import CONSTANTS as PROPAGATE
 
 
 class RelaxedWave(NamedTuple):
-    """A wave `(n,)` at a time after the start, and the difference in L1 from the density at later times above which it
-    is not confirmed."""
+    """A wave `(n,)` at a time after the start, the densities `(2, n)` at later times with which it is compared, and the
+    difference in L1 from them above which it is not confirmed."""
 
     time: float
     wave: np.ndarray
+    later_densities: np.ndarray
     confirmed_below: float
 
 
@@ -40,8 +42,6 @@ def relaxed_wave(
     **Arguments**: the `generator` `(n, n)` and the `initial` density `(n,)` on an axis, log sqrt(pi) `(n,)`, and the
     least `diffusion`. **Cost**: one product of matrices for each doubling.
     """
-    import scipy.linalg  # here, so that `import fpsolve` stays quick
-
     norm = float(np.linalg.norm(generator, 1))
     epsilon = np.finfo(float).eps
     fraction = OPERATOR.clipping_tol_fraction * tol
@@ -51,13 +51,16 @@ def relaxed_wave(
         return None
     # A basis in which the drift jumps at the ends of the box lets densities grow over a long time.
     of_rounding = epsilon * norm * times[-1] + PROPAGATE.density_over_wave * tol
-    best, best_error = None, of_rounding
+    best, best_wave, best_error = 0, None, of_rounding
+    # The density after each doubling of the time.
+    densities: list[np.ndarray] = []
     time = 1 / norm
-    exponential = scipy.linalg.expm(time * generator)
+    exponential = exponential_on_host(time * generator)
     # Beyond the time at which rounding of the density alone is as large as the best error, nothing is gained.
     while epsilon * norm * time < best_error and best_error > enough and time < times[-1]:
+        densities.append(exponential @ initial)
         with np.errstate(over="ignore", invalid="ignore"):
-            wave = clip_tails(exponential @ initial, log_sqrt_pi, axis.weights, fraction, np)
+            wave = clip_tails(densities[-1], log_sqrt_pi, axis.weights, fraction, np)
             size = float(np.sqrt(axis.weights @ wave**2))
             damping = short_wave_damping(diffusion, axis, float(times[times > time][0] - time), np)
             of_wave, of_density = aliasing_error(Grid(axis), wave, np.exp(log_sqrt_pi), [damping], np)
@@ -66,6 +69,14 @@ def relaxed_wave(
         error = epsilon * (norm * time + PLAN.wave_rounding_units * size) + aliasing
         # Written so that a wave that is not finite is no improvement.
         if error < best_error:
-            best, best_error = RelaxedWave(time, wave, max(error, of_rounding)), error
+            best, best_wave, best_error = len(densities) - 1, wave, error
         time, exponential = 2 * time, exponential @ exponential
-    return best
+    if best_wave is None:
+        return None
+    # The compared times are powers of two: the same doublings reach them.
+    later = best + np.log2(PROPAGATE.compared_times).astype(int)
+    while len(densities) <= later[-1]:
+        densities.append(exponential @ initial)
+        exponential = exponential @ exponential
+    compared = np.stack([densities[k] for k in later])
+    return RelaxedWave(2.0**best / norm, best_wave, compared, max(best_error, of_rounding))

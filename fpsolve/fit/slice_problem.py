@@ -16,6 +16,7 @@ import numpy as np
 
 from ..equation import divide_by_sqrt_pi
 from ..grid import Axis, Grid
+from ..linear.matrix_exponential import exponential_on_host
 from ..operator.aliasing import aliasing_error, short_wave_damping, short_wave_fraction
 from ..operator.basis import basis, evaluate
 from ..operator.clipping import clip_tails
@@ -312,7 +313,7 @@ class SliceProblem:
         # One diagonalisation for both.
         lengths = np.concatenate([later, times[~early]]) - relaxed.time
         by_wave = self._evolve_wave(axis, lengths, relaxed.wave, log_sqrt_pi) * np.exp(log_sqrt_pi)
-        differences = np.abs(self._exponentials(axis, later) - by_wave[: len(later)]) @ axis.weights
+        differences = np.abs(relaxed.later_densities - by_wave[: len(later)]) @ axis.weights
         if np.min(differences) >= relaxed.confirmed_below:
             return None
         return np.concatenate([self._exponentials(axis, times[early]), by_wave[len(later) :]])
@@ -320,8 +321,6 @@ class SliceProblem:
     def _exponentials(self, axis: Axis, times: np.ndarray) -> np.ndarray:
         """The density at all times `(T, n)`: one exponential for each, or for each of many small steps where L changes
         in time."""
-        import scipy.linalg  # here, so that `import fpsolve` stays quick
-
         state, now, densities = self.initial_density(axis), 0.0, np.zeros((len(times), axis.n))
         generator = self.generator(axis, 0.0)
         for m, t in enumerate(times):
@@ -336,7 +335,7 @@ class SliceProblem:
                 # A basis in a narrow box may have a positive rate, whose exponential overflows. An error that is not
                 # a number then rejects the axis.
                 with np.errstate(over="ignore", invalid="ignore"):
-                    state = scipy.linalg.expm(h * generator) @ state
+                    state = exponential_on_host(h * generator) @ state
             now = t
             densities[m] = state
         return densities

@@ -9,9 +9,11 @@ Reference: Moler and Van Loan, SIAM Review 45 (2003) 3, methods 1 and 3.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from ..core.loop import run_loop
@@ -32,14 +34,32 @@ def exponential(matrix: Array, length: Array) -> Array:
     return run_loop(count, lambda k, _, now: full_product(now, now), (), taylor_polynomial(small))
 
 
-def taylor_polynomial(matrix: Array) -> Array:
+def exponential_on_host(matrix: np.ndarray) -> np.ndarray:
+    """exp(matrix) `(n, n)` by numpy; NaN where the matrix is not finite.
+
+    scipy has this function, but brings a second copy of OpenBLAS. The threads of each copy wait in busy loops for some
+    milliseconds after a product, so that a search that calls both in turn takes four times as long on two cores.
+    **Cost**: that of `exponential`.
+    """
+    norm = float(np.linalg.norm(matrix, 1))
+    if not math.isfinite(norm):
+        return np.full_like(matrix, np.nan)
+    count = max(0, math.ceil(math.log2(max(norm / CONSTANTS.taylor_radius, 1))))
+    found = taylor_polynomial(matrix * 0.5**count)
+    for _ in range(count):
+        found = found @ found
+    return found
+
+
+def taylor_polynomial(matrix: Any) -> Any:
     """sum_l A^l / l! `(..., n, n)` to l = 4 `taylor_blocks` - 1, by six products (Paterson and Stockmeyer)."""
     # Horner's rule in the fourth power, with polynomials of degree 3 as coefficients.
     second = full_product(matrix, matrix)
-    one = jnp.eye(matrix.shape[-1], dtype=matrix.dtype)
+    xp = np if isinstance(matrix, np.ndarray) else jnp
+    one = xp.eye(matrix.shape[-1], dtype=matrix.dtype)
     powers = (one, matrix, second, full_product(second, matrix))
     fourth = full_product(second, second)
-    total = jnp.zeros_like(matrix)
+    total = xp.zeros_like(matrix)
     blocks = CONSTANTS.taylor_blocks
     for block in reversed(range(blocks)):
         total = full_product(fourth, total) if block < blocks - 1 else total
@@ -47,6 +67,8 @@ def taylor_polynomial(matrix: Array) -> Array:
     return total
 
 
-def full_product(a: Array, b: Array) -> Array:
+def full_product(a: Any, b: Any) -> Any:
     """In full precision: accelerators would round the factors, and squarings would amplify that."""
+    if isinstance(a, np.ndarray):
+        return a @ b
     return jnp.matmul(a, b, precision=EXACTLY)

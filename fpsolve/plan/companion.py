@@ -38,6 +38,15 @@ def companion(grid: Grid, spectral: bool, widen: bool = True) -> Grid:
     return Grid(*(_companion_axis(axis, spectral, widen) for axis in grid.axes))
 
 
+def finer(grid: Grid, widen: bool) -> Grid:
+    """A grid with shorter cells on all axes and, with `widen`, the wider boxes of its companion on all lines."""
+    axes = []
+    for axis in grid.axes:
+        wider = _wider_line(axis, spectral=True) if axis.unbounded and widen else axis
+        axes.append(wider.refine(CONSTANTS.finer_cells * wider.length / axis.length))
+    return Grid(*axes)
+
+
 def _companion_axis(axis: Axis, spectral: bool, widen: bool) -> Axis:
     if axis.unbounded and widen:
         return _wider_line(axis, spectral)

@@ -69,6 +69,7 @@ class PlanConstants:
     # by a phase of 2 pi times this, 149 degrees, so that two aliasing errors do not agree.
     companion_shift: float = 0.41421356237309515  # a free choice: sqrt(2) - 1, irrational and close to one half
     companion_coarsening: float = 1.4142135623730951  # derived: sqrt(2), whose square halves the cells (`companion`)
+    finer_cells: float = 1.25  # a free choice, above `companion_widening`: by which a fitted grid is made finer
     companion_least_nodes: int = 8  # a free choice: axes with fewer nodes are compared with finer ones
 
     # Input (`validation`).

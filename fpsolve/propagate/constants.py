@@ -81,6 +81,7 @@ class PropagateConstants:
     # Error of a wave that takes the place of a density, relative to the tolerance, that is small enough: a free choice
     relaxed_fraction: float = 0.003
     # Multiples of the time at which a wave takes the place of a density, at which both are compared: a free choice
+    # among powers of two, which a search by doubling reaches anyway
     compared_times: tuple[float, ...] = (4.0, 8.0)
     # Growth of int |p| dx from which a basis is unstable, and not only coarse: a free choice
     unstable_growth: float = 0.01

@@ -14,9 +14,8 @@ class SolveConstants:
     slowest_convergence: float = 0.9  # derived: as said, with a margin; the factor on a difference is then at most 9
     costliest_companion: float = 10.0  # free choice: how many times longer than the run itself its companion may take
     companion_seconds: float = 1.0  # free choice, for cost: and what it may take in any case
-    finer_fits: int = 2  # free choice: how often a fitted grid may be replaced by a finer one
-    refinement: float = 1.25  # free choice: of a grid where no fit is finer, above the ratio of its companion, 1.15
-    least_refinement: float = 1.05  # free choice: growth of each axis below which a new fit is no finer
+    finer_grids: int = 3  # free choice: how often a fitted grid may be replaced by a finer one
+    least_gain: float = 2.0  # free choice: quotient of errors below which a finer grid was of no use
     unresolved_error: float = 1e-2  # free choice: error above which a result without a requested tol is warned of
 
     # Flows (`outflow`)
@@ -51,8 +50,6 @@ class SolveConstants:
     error_window: int = 5  # free choice: nodes along each axis of which the worst error of a field is taken
     spare_rates: int = 4  # free choice: complex rates of a companion beyond those that are compared
     warned_level_error: float = 1e-2  # free choice: error of a level that is warned of where no tol was given
-    denser: float = 1.2  # free choice: factor on the nodes in a length of a fitted grid that is made finer
-    finer_level_fits: int = 3  # free choice: how often a fitted grid may be replaced by a finer one
 
     # `fp.spectrum`
     default_fit_tol: float = 1e-8  # free choice: tolerance of a fitted grid where no tol is given, as by `fp.fit_grid`

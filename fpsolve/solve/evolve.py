@@ -7,7 +7,6 @@ Static equations are exact in time; time-dependent ones are stepped at high orde
 anything is computed.
 """
 
-import contextlib
 import dataclasses
 import warnings
 from collections.abc import Callable, Mapping
@@ -30,6 +29,7 @@ from ..fit import Fit, Turned, fit
 from ..grid import Grid
 from ..operator import Scheme, Spectral
 from ..plan import Outcome, Plan, Request, first_plan, needs_rates, validate
+from ..plan.companion import finer
 from ..plan.run import expectations, run, run_accepted
 from ..plan.validation import check_kinds, check_tolerance, check_wick, least_tolerance
 from ..propagate import Dense, Propagator
@@ -140,29 +140,25 @@ def evolve(
         except ValueError:
             # A refusal speaks of the axes that the user has.
             request = _request(arguments, fit_fraction)
-    # 2. Plan and run: the first plan whose outcome is accepted.
-    attempt, outcome = _run_plans(request, folder, progress)
-    # 3. The whole error, by a second look at the problem.
-    found = look(attempt, outcome, check)
-    if attempt.is_contracted and found.compared and found.worst > request.tol:
-        # The companions run in all functions: the smaller basis may be what they do not confirm.
-        attempt = attempt.in_full_basis()
-        outcome = run(attempt, track(request.times, progress), _checkpoint(folder, attempt))
-        found = look(attempt, outcome, check, found.companions)
-    # 4. A fitted grid on which the error is too large is replaced by a finer one.
-    for _ in range(CONSTANTS.finer_fits if request.fitted else 0):
-        # What one run shows is too rough a guide for another fit.
-        if found.worst <= request.tol or not found.compared or not _grid_may_help(attempt, outcome):
+    # 2. Plan and run; find the whole error by a second look at the problem.
+    solved = _solve(request, folder, progress, check)
+    # 3. A fitted grid on which the error is too large is replaced by finer ones, while these reduce it.
+    for _ in range(CONSTANTS.finer_grids if request.fitted else 0):
+        if solved.found.worst <= request.tol or not _grid_may_help(solved):
             break
-        fit_fraction *= CONSTANTS.fit_fraction * request.tol / found.worst
-        finer = _finer_request(arguments, fit_fraction, request.grid)
-        if finer is None:
+        finer_request = _finer_request(arguments, solved)
+        if finer_request is None:
             break
-        request = finer
-        attempt, outcome = _run_plans(request, folder, progress)
-        found = look(attempt, outcome, check)
-    # 5. Return the numbers with what they belong to.
-    return _solution(attempt, outcome, found, tol is not None, throw)
+        finer_solved = _solve(finer_request, folder, progress, check)
+        gain = solved.found.worst / finer_solved.found.worst
+        # Not a number if both are infinite, that is, not known.
+        if not gain > 1:
+            break
+        solved = finer_solved
+        if gain < CONSTANTS.least_gain:
+            break
+    # 4. Return the numbers with what they belong to.
+    return _solution(solved, tol is not None, throw)
 
 
 @full_precision
@@ -228,6 +224,26 @@ class _Arguments(NamedTuple):
         return self[: self._fields.index("features")]
 
 
+class _Solved(NamedTuple):
+    """A plan, what came of it, and its error."""
+
+    plan: Plan
+    outcome: Outcome
+    found: Look
+
+
+def _solve(request: Request, folder: Path | None, progress: bool, check: bool) -> _Solved:
+    """The first plan of a request whose outcome is accepted, and its whole error."""
+    plan, outcome = _run_plans(request, folder, progress)
+    found = look(plan, outcome, check)
+    if plan.is_contracted and found.compared and found.worst > request.tol:
+        # The companions run in all functions: the smaller basis may be what they do not confirm.
+        plan = plan.in_full_basis()
+        outcome = run(plan, track(request.times, progress), _checkpoint(folder, plan))
+        found = look(plan, outcome, check, found.companions)
+    return _Solved(plan, outcome, found)
+
+
 def _run_plans(request: Request, folder: Path | None, progress: bool) -> tuple[Plan, Outcome]:
     """The first plan whose outcome is accepted, or the best of all, with its outcome."""
     first = first_plan(request)
@@ -282,24 +298,27 @@ def _fit(given: _Arguments, fraction: float, may_turn: bool = False) -> Fit:
     return fit(given.equation, given.initial, tol, given.times, **options)
 
 
-def _grid_may_help(plan: Plan, outcome: Outcome) -> bool:
-    """Whether a finer grid may reduce the error of a run: it succeeded, or levels of its matrix, which depend on the
-    grid, were not certain enough."""
+def _grid_may_help(solved: _Solved) -> bool:
+    """Whether a finer grid may reduce the error of a run: it was compared, and succeeded, or levels of its matrix,
+    which depend on the grid, were not certain enough."""
+    plan, outcome, found = solved
+    # What one run shows is too rough a guide for another grid.
+    if not found.compared:
+        return False
     return int(outcome.code) == 0 or (isinstance(plan.method, Dense) and bool(np.all(np.isfinite(outcome.values))))
 
 
-def _finer_request(given: _Arguments, fit_fraction: float, grid: Grid) -> Request | None:
-    """The request on a finer grid than a fitted one; None where there is none."""
-    fitted = None
-    # No fit may reach so small a part of the tolerance.
-    with contextlib.suppress(ValueError):
-        fitted = _fit(given, fit_fraction)
-    # Where errors fall steeply, those of the coarser companion are far above those of the grid, which a fit finds good
-    # enough: the companion of a grid that is finer by the same ratio is as fine as this one.
-    if fitted is None or fitted.grid.size < CONSTANTS.least_refinement**grid.ndim * grid.size:
-        fitted = Fit(grid.refine(CONSTANTS.refinement), np.nan, f"{grid!r}, refined")
+def _finer_request(given: _Arguments, solved: _Solved) -> Request | None:
+    """The request on a finer grid; None where it cannot be made.
+
+    A new fit would take longer than several runs, and may find the same grid.
+    """
+    request: Request = solved.plan.request
+    # Nodes do not help where a box is too narrow.
+    too_narrow = float(np.max(np.asarray(solved.found.parts.box))) > request.tol / 2
+    grid = finer(solved.plan.grid, widen=too_narrow)
     try:
-        return _on_fitted_grid(given, fitted)
+        return _on_fitted_grid(given, Fit(grid, np.nan, f"{grid!r}, made finer because a companion grid differed"))
     except ValueError:
         return None
 
@@ -310,8 +329,16 @@ def _checkpoint(folder: Path | None, plan: Plan) -> Checkpoint | None:
     return Checkpoint(folder, plan.request, plan.scheme, plan.method, plan.start)
 
 
-def _solution(plan: Plan, outcome: Outcome, found: Look, has_tol: bool, throw: bool) -> Solution:
+def _space_error(request: Request, found: Look) -> float | None:
+    """The error in space of a fitted grid, as the fit estimates it, or as it is found on a grid made finer."""
+    if request.space_error is None or np.isfinite(request.space_error):
+        return request.space_error
+    return float(np.max(np.asarray(found.parts.space) + np.asarray(found.parts.box)))
+
+
+def _solution(solved: _Solved, has_tol: bool, throw: bool) -> Solution:
     """The result of a plan. **Raises** `NumericalFailure` if it failed and the caller wants to `throw`."""
+    plan, outcome, found = solved
     request: Request = plan.request
     code = outcome.code
     # Under a transformation of JAX the code cannot be examined: the caller finds it in the result.
@@ -341,7 +368,7 @@ def _solution(plan: Plan, outcome: Outcome, found: Look, has_tol: bool, throw: b
         code=code,
         equation=request.equation,
         scheme=plan.scheme,
-        space_error=request.space_error,
+        space_error=_space_error(request, found),
         grid=plan.grid,
         decisions=(*plan.decisions.items(), ("check", found.decision)),
     )

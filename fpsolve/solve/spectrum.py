@@ -36,7 +36,7 @@ from ..equation import Equation, Schrodinger
 from ..fit import fit
 from ..grid import Axis, Grid, Line
 from ..operator import Operator, Scheme, Spectral
-from ..plan.companion import companion
+from ..plan.companion import companion, finer
 from ..plan.constants import CONSTANTS as PLAN
 from ..plan.spectrum_plan import (
     Candidate,
@@ -116,12 +116,12 @@ def _on_fitted_grid(
     grid, description = fitted.grid, fitted.description
     request = validate_modes(equation, grid, k, t, scheme, tol)
     found, _ = solve(request, check)
-    attempts = CONSTANTS.finer_level_fits if check else 0
+    attempts = CONSTANTS.finer_grids if check else 0
     for attempt in range(attempts):
         if _relative_error(found) <= wanted:
             break
         # The box and the spacing may both be at fault.
-        grid = _denser(grid)
+        grid = finer(grid, widen=True)
         description = f"{fitted.description}; made finer {attempt + 1} times, because a companion grid differed"
         request = validate_modes(equation, grid, k, t, scheme, tol)
         found, _ = solve(request, check)
@@ -135,15 +135,6 @@ def _on_fitted_grid(
     decisions = (*found.decisions, ("grid", Decision("fitted", description)))
     space_errors = as_array(space_errors, request.dtype)
     return dataclasses.replace(found, space_errors=space_errors, decisions=decisions), request
-
-
-def _denser(grid: Grid) -> Grid:
-    """Wider boxes on all lines and shorter cells on all axes."""
-    axes = []
-    for axis in grid.axes:
-        wider = companion(Grid(axis), spectral=True).axes[0] if axis.unbounded else axis
-        axes.append(wider.refine(CONSTANTS.denser * wider.length / axis.length))
-    return Grid(*axes)
 
 
 def _refined(request: ModesRequest) -> Spectrum:
