@@ -278,3 +278,16 @@ def test_a_density_that_grows_in_its_basis_gives_way_to_its_wave() -> None:
     error = np.asarray(grid.integrate(jnp.abs(solution.values - reference.values[:, 1::3, 1::3])))
     assert np.all(error < 3 * solution.error + 2e-2)
     assert np.all(solution.error < 1e-3)
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_a_start_far_above_an_underflowed_gibbs_density_has_an_error(moves):
+    """p / sqrt(pi) is infinite at t = 0 beyond |x| = 3.7, where p = 1e-30: what is clipped there is no error."""
+    static = lambda x: 2 * x[0] ** 4
+    equation = fp.FokkerPlanck((lambda x, t: static(x) + 0.1 * t * x[0]) if moves else static, diffusion=0.5)
+    grid = fp.Grid(fp.Line(-5.0, 5.0, 128))
+    solution = fp.evolve(equation, fp.Gaussian(0.0, 0.1), [0.0, 0.5], grid=grid, scheme=fp.Spectral(), tol=1e-6)
+    assert solution.stats["picture"] == "wave" and np.all(solution.error < 1e-6)
+    nodes = fp.Grid(fp.Line(-1.5, 1.5, 24))
+    start = np.asarray(solution.on(nodes)[0])
+    assert np.allclose(start, np.exp(-(nodes.nodes[0] ** 2) / 0.2) / np.sqrt(0.2 * np.pi), atol=1e-6)

@@ -1,8 +1,9 @@
 """States of one grid at the nodes of another, to the accuracy of the scheme.
 
 In a basis the functions of the basis are evaluated. A density that was evolved as a wave p / sqrt(pi) is interpolated
-as that wave, which the basis resolves, and sqrt(pi) is evaluated at the new nodes. On finite volumes the new values are
-the averages of a conservative reconstruction.
+as that wave, which the basis resolves, and sqrt(pi) is evaluated at the new nodes; except at t = 0, where the wave may
+be infinite in tails that a run clips. On finite volumes the new values are the averages of a conservative
+reconstruction.
 """
 
 from typing import Any
@@ -71,16 +72,23 @@ def _through_waves(equation: Any, old: Grid, new: Grid, matrices: list[Any], tim
     def log_gibbs(grid: Grid, t: Any) -> Array:
         return grid.sample(lambda x: equation.log_gibbs(x, old.origin, t))
 
+    def to_new_nodes(field: Array) -> Array:
+        for i, matrix in enumerate(matrices):
+            field = matmul_along_axis(i, jnp.asarray(matrix, field.dtype), field, len(matrices))
+        return field
+
     def densities_at(t: Any, densities: Array) -> Array:
         log_sqrt_pi = equation.log_sqrt_pi(old, t)
         # The norm of pi on the old grid: on the new one it is the same density, at other points.
         log_z = jnp.max(log_gibbs(old, t)) - 2 * jnp.max(log_sqrt_pi)
-        wave = divide_by_sqrt_pi(densities, log_sqrt_pi)
-        for i, matrix in enumerate(matrices):
-            wave = matmul_along_axis(i, jnp.asarray(matrix, wave.dtype), wave, len(matrices))
+        wave = to_new_nodes(divide_by_sqrt_pi(densities, log_sqrt_pi))
         return (wave * jnp.exp((log_gibbs(new, t) - log_z) / 2)).astype(values.dtype)
 
-    if not equation.time_dependent:
-        return densities_at(0.0, values)
-    # One time after the other: each needs fields of its own.
-    return jax.lax.map(lambda frame: densities_at(*frame), (times, values))
+    at_start = (times == 0).reshape(-1, *[1] * old.ndim)
+    later = jnp.where(at_start, 0, values)
+    if equation.time_dependent:
+        # One time after the other: each needs fields of its own.
+        found = jax.lax.map(lambda frame: densities_at(*frame), (times, later))
+    else:
+        found = densities_at(0.0, later)
+    return jnp.where(at_start, to_new_nodes(values), found)

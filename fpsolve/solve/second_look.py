@@ -76,13 +76,16 @@ class Answer:
         return np.asarray(found)
 
     def _waves(self, values: np.ndarray, log_sqrt_pi: np.ndarray) -> np.ndarray:
-        """p / sqrt(pi) of the states, the first as the run clips it."""
+        """p / sqrt(pi) of the states, that of t = 0 as the run clips it."""
         weights = self.plan.grid.weights_on_host
         fraction = self.plan.tol * OPERATOR.clipping_tol_fraction
+        at_start = self.times_with_start == 0
+        waves = np.empty_like(values)
         # The start may be far above sqrt(pi) in its tails; later states were waves of the run.
         with np.errstate(over="ignore"):
-            first = clip_tails(values[0], log_sqrt_pi, weights, fraction, np)
-        return np.concatenate([first[None], divide_by_sqrt_pi(values[1:], log_sqrt_pi, np)])
+            waves[at_start] = clip_tails(values[0], log_sqrt_pi, weights, fraction, np)
+        waves[~at_start] = divide_by_sqrt_pi(values[~at_start], log_sqrt_pi, np)
+        return waves
 
     @property
     def log_gibbs(self) -> np.ndarray:
