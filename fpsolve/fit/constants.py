@@ -89,6 +89,8 @@ class FitConstants:
     relaxation_nodes: int = 128  # nodes of the axis on which the gap is found: a free choice
     smallest_gap: float = 1e-6  # bound on the gap, against division by zero: a free choice
 
+    kept_samples: int = 8  # sets of points whose values are kept, about two axes and their faces: a free choice, memory
+
     # Dense trial solves on a slice (`slice_problem`).
     wave_steps: int = 192  # Strang steps, the same for all trials, so that their error cancels: a free choice
     small_level: float = 1e-9  # relative to the largest; smaller ones are taken through A: derived, half of the digits

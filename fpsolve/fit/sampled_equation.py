@@ -6,6 +6,7 @@ For a Schrodinger equation U is the potential itself, and b and V_i are zero. Ev
 over many grids compiles each program once.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from ..core.content import read_at
 from ..core.program import sampling_program
 from ..equation import FokkerPlanck, WithPotential, axis_potential_terms, read_equation
 from ..grid import Gaussian
+from .constants import CONSTANTS
 
 # Points in one call: of all numbers, and of the energy alone, which is sampled on whole grids. They decide no answer;
 # a free choice between padding of short lists and calls for long ones.
@@ -46,11 +48,22 @@ class EquationSampler:
         self.ndim = ndim
         self.evolves_density = equation.evolves_density
         self.reversible = equation.irreversible_anywhere is None
+        self._recent: OrderedDict[tuple[bytes, float], PointValues] = OrderedDict()
 
     def values(self, points: np.ndarray, t: float = 0.0) -> PointValues:
-        """All numbers at points `(P, d)`."""
+        """All numbers at points `(P, d)`. A trial asks for those of its axis several times: the latest are kept."""
+        key = (points.tobytes(), float(t))
+        if key in self._recent:
+            self._recent.move_to_end(key)
+            return self._recent[key]
         time = jnp.asarray(t, float)
-        return PointValues(*_in_chunks(lambda x: _point_values(self.equation, x, time), points, CHUNK_POINTS))
+        found = PointValues(*_in_chunks(lambda x: _point_values(self.equation, x, time), points, CHUNK_POINTS))
+        # Those of whole grids are asked for once, and take memory.
+        if len(points) <= ENERGY_CHUNK_POINTS:
+            self._recent[key] = found
+            while len(self._recent) > CONSTANTS.kept_samples:
+                self._recent.popitem(last=False)
+        return found
 
     def energy(self, points: np.ndarray, t: float = 0.0) -> np.ndarray:
         """U `(P,)` at points `(P, d)`; NaN becomes infinity."""

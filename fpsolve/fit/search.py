@@ -6,6 +6,7 @@
 A reference is refined, and widened, until its own error is far below the tolerance.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -156,11 +157,15 @@ def fit_box(target: AccuracyTarget, problem: SliceProblem, reference: Reference)
         n = max(CONSTANTS.fewest_nodes, int(last - first))
         return Line(float(axis.edges[first]), float(axis.edges[last]), n)
 
+    @functools.cache  # the depth that is found is asked for once more
+    def error_of(depth: float) -> float:
+        return target.error(problem, cut(depth), reference.answer)
+
+    @functools.cache
     def is_allowed(depth: float) -> bool:
-        trial = cut(depth)
-        if target.error(problem, trial, reference.answer) > allowed:
+        if error_of(depth) > allowed:
             return False
-        return not must_resolve or problem.is_resolved(trial, target.times)
+        return not must_resolve or problem.is_resolved(cut(depth), target.times)
 
     # A time-dependent problem is weighted by pi_t at all times, and all that the box cuts off is an error: there the
     # envelope itself must have fallen to the error allowed.
@@ -177,7 +182,7 @@ def fit_box(target: AccuracyTarget, problem: SliceProblem, reference: Reference)
         if is_allowed(depth - step / 2):
             depth -= step / 2
     box = cut(depth)
-    return Box(box.lower, box.upper, depth, target.error(problem, box, reference.answer))
+    return Box(box.lower, box.upper, depth, error_of(depth))
 
 
 def fit_nodes(
