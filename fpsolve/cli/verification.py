@@ -70,7 +70,7 @@ def _measure_all(
             measured = map(measure, chosen)
         else:
             context = multiprocessing.get_context("spawn")  # a process that JAX has started threads in must not fork
-            arguments = (jax.config.jax_enable_compilation_cache,)
+            arguments = (jax.config.values["jax_enable_compilation_cache"],)
             pool = stack.enter_context(ProcessPoolExecutor(workers, context, _start_worker, arguments))
             pending = [pool.submit(_measure_by_name, theorem.name, measure) for theorem in chosen]
             measured = (future.result() for future in as_completed(pending))

@@ -205,6 +205,8 @@ def _new_program(
         arrays, rest["static"] = eqx.partition(answer, eqx.is_array)
         return arrays
 
+    # Profiles and logs of compilation show this name.
+    run.__name__ = function.__name__
     # The options are flags of the CPU compiler; other compilers do not know them.
     known = {flag: value for flag, value in options.items() if on_processor() and _is_known(flag, value)}
     program = jax.jit(run, compiler_options=known or None)

@@ -30,7 +30,7 @@ from jaxtyping import Array
 from ..core.arrays import as_array
 from ..core.checks import check_not_negative, check_positive, is_concrete, raise_value_error
 from ..core.types import Point
-from ..grid import Grid
+from ..grid import Grid, Places
 from ..potential import Potential, Scaled, as_potential, takes_time
 from .base import Equation
 from .constants import CONSTANTS
@@ -203,7 +203,7 @@ class FokkerPlanck(Equation):
         shifted = jnp.where(jnp.eye(x.shape[0], dtype=bool), x, origin)
         return jax.vmap(lambda y: self.energy(y, t))(shifted) - self.energy(origin, t)
 
-    def log_gibbs_on(self, grid: Grid, t: Any = 0.0) -> Array:
+    def log_gibbs_on(self, grid: Grid | Places, t: Any = 0.0) -> Array:
         """log pi up to a constant at the nodes of the grid, `(*shape)`."""
         return grid.sample(lambda x: self.log_gibbs(x, grid.origin, t))
 

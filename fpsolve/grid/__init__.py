@@ -6,6 +6,7 @@ from .gaussian_on_grid import cell_averages as cell_averages
 from .grid import Grid as Grid
 from .grid import without_rounding as without_rounding
 from .legendre import Legendre as Legendre
+from .places import Places as Places
 from .sampling import product_points as product_points
 from .sampling import sample as sample
 from .sampling import sample_product as sample_product

@@ -4,6 +4,7 @@ from .base import Operator as Operator
 from .base import Samples as Samples
 from .base import Scheme as Scheme
 from .base import log_sqrt_pi_of as log_sqrt_pi_of
+from .base import places_of as places_of
 from .base import sample_equation as sample_equation
 from .basis import Basis as Basis
 from .basis import basis as basis

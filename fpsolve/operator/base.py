@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.program import sampling_program
-from ..equation import Equation
-from ..grid import Grid
+from ..equation import Equation, Schrodinger
+from ..grid import Grid, Places
 
 
 class Operator(eqx.Module):
@@ -82,14 +82,16 @@ class Scheme(eqx.Module):
     """
 
     spectral: ClassVar[bool] = False  # whether fields are expanded in a basis; else they are averages over cells
+    # Whether a reversible process, or a wave, is sampled at the nodes alone where all cells of an axis are equal.
+    samples_nodes: ClassVar[bool] = False
 
     @abc.abstractmethod
     def check(self, equation: Equation, grid: Grid) -> None:
         """Raise `ValueError` for an equation or a grid that this scheme does not support."""
 
     @abc.abstractmethod
-    def sample(self, equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
-        """The equation at time t on the nodes and faces of the scheme.
+    def sample(self, equation: Equation, grid: Any, t: Any, reversible: bool) -> Samples:
+        """The equation at time t on the nodes and faces of the scheme; `grid` may be `Places` if it `samples_nodes`.
 
         `reversible` says that the process has a Gibbs density, so that sqrt(pi) and the wave picture may be used.
         """
@@ -104,12 +106,20 @@ class Scheme(eqx.Module):
 
 
 @sampling_program
-def sample_equation(scheme: Scheme, equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
-    """`scheme.sample` as a small program of its own."""
+def sample_equation(scheme: Scheme, equation: Equation, grid: Grid | Places, t: Any, reversible: bool) -> Samples:
+    """`scheme.sample` as a small program of its own. With `places_of` a grid it serves boxes of all sizes."""
     return scheme.sample(equation, grid, t, reversible)
 
 
-def sample_potential(equation: Equation, grid: Grid, t: Any) -> Array:
+def places_of(grid: Grid, scheme: Scheme, equation: Equation, reversible: bool) -> Grid | Places:
+    """What `scheme.sample` needs of a grid: its nodes alone, or else the grid itself."""
+    # On a ring the two ends are compared, and a score is sampled at the faces.
+    of_nodes = scheme.samples_nodes and all(axis.uniform and axis.boundary != "periodic" for axis in grid.axes)
+    is_wave = isinstance(equation, Schrodinger)
+    return Places(grid) if of_nodes and (is_wave or (equation.evolves_density and reversible)) else grid
+
+
+def sample_potential(equation: Equation, grid: Grid | Places, t: Any) -> Array:
     """The potential at the nodes, `(*shape)`."""
     return grid.sample(lambda x: equation.functions["potential"](x, t))
 

@@ -44,6 +44,7 @@ class Spectral(Scheme):
     """
 
     spectral: ClassVar[bool] = True
+    samples_nodes: ClassVar[bool] = True
 
     def check(self, equation: Equation, grid: Grid) -> None:
         """Raise `ValueError` for an axis that has no basis, and for a diffusion that vanishes."""
@@ -58,7 +59,7 @@ class Spectral(Scheme):
             cure = "Use fp.ScharfetterGummel(), which takes any diffusion."
             raise_value_error("scheme", self, "the diffusion vanishes at a face, and a basis divides by it", cure)
 
-    def sample(self, equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
+    def sample(self, equation: Equation, grid: Any, t: Any, reversible: bool) -> Samples:
         """The quantum potential and log pi at the nodes where sqrt(pi) exists, else D and the drift at the faces."""
         # A score Hamiltonian is sampled as the process whose drift is the score, which has no known Gibbs density.
         if isinstance(equation, ScoreHamiltonian):

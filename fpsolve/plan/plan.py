@@ -200,17 +200,20 @@ class Plan:
     def in_wave_picture(self, reason: str) -> "Plan":
         """The plan that evolves the wave where the density was chosen: H is symmetric there, and a wave decays on
         every grid. What the wave is not resolved to is an error of the grid. The decision gives the `reason`."""
-        why = f"{reason}, so its wave is evolved, which is not resolved to tol"
-        decision = self.decisions["scheme"].also(why)
-        chosen = self.chosen._replace(
-            decision=decision, picture=Picture.GIBBS_WAVE, reversible=True, wave_representable=True
-        )
-        return dataclasses.replace(plan_for(self.request, chosen), compared=True)
+        return plan_in_wave_picture(self.request, self.chosen, reason)
 
 
 def first_plan(request: Request) -> Plan:
     """The plan to try first."""
     return plan_for(request, request.choose(request.scheme))
+
+
+def plan_in_wave_picture(request: Request, chosen: SchemeChoice, reason: str) -> Plan:
+    """As `Plan.in_wave_picture`, where only the scheme has been chosen."""
+    why = f"{reason}, so its wave is evolved, which is not resolved to tol"
+    decision = chosen.decision.also(why)
+    chosen = chosen._replace(decision=decision, picture=Picture.GIBBS_WAVE, reversible=True, wave_representable=True)
+    return dataclasses.replace(plan_for(request, chosen), compared=True)
 
 
 def plan_for(request: Request, chosen: SchemeChoice) -> Plan:

@@ -28,6 +28,7 @@ from ..operator import (
     Scheme,
     Spectral,
     log_sqrt_pi_of,
+    places_of,
     sample_equation,
 )
 from ..operator.cells import in_units
@@ -90,7 +91,8 @@ class SampledEquation:
             return scheme.sample(self.equation, self.grid, t, reversible)
         key = (type(scheme), float(t), reversible)
         if key not in self._known:
-            self._known[key] = sample_equation(scheme, self.equation, self.grid, as_array(t), reversible)
+            places = places_of(self.grid, scheme, self.equation, reversible)
+            self._known[key] = sample_equation(scheme, self.equation, places, as_array(t), reversible)
         return self._known[key]
 
     def operator(self, scheme: Scheme, dtype: Any, t: Any = 0.0, flux: bool = False) -> Operator:

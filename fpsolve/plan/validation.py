@@ -20,8 +20,8 @@ from ..core.checks import check_finite_number, check_numbers, is_concrete, raise
 from ..core.content import read_at
 from ..core.program import sampling_program
 from ..equation import Continuity, Equation, read_equation
-from ..grid import Axis, Gaussian, Grid, sample_product, without_rounding
-from ..operator import Samples, Scheme
+from ..grid import Axis, Gaussian, Grid, Places, sample_product, without_rounding
+from ..operator import Samples, Scheme, places_of
 from ..operator.basis import evaluate
 from .constants import CONSTANTS
 
@@ -74,7 +74,10 @@ def check_and_sample(equation: Any, grid: Any, scheme: Scheme | None, t: Any = 0
     # From here on values are examined.
     if not is_concrete(equation, t):
         return equation, grid, None
-    found, jumps, samples = _examine(equation, tuple(expected), grid, as_array(t), scheme)
+    places = grid
+    if scheme is not None:
+        places = places_of(grid, scheme, equation, equation.irreversible_anywhere is None)
+    found, jumps, samples = _examine(equation, tuple(expected), places, as_array(t), scheme)
     for name, shape in expected.items():
         _check_values(name, found[name], grid, t, shape)
     for i, (jump, largest) in jumps.items():
@@ -313,14 +316,17 @@ def _check_values(name: str, found: BadValue, grid: Grid, t: Any, shape: tuple[i
 
 
 @sampling_program
-def _examine(equation: Any, names: tuple[str, ...], grid: Grid, t: Any, scheme: Any) -> Any:
+def _examine(equation: Any, names: tuple[str, ...], grid: Grid | Places, t: Any, scheme: Any) -> Any:
     """The first bad value of each function on the grid, the jumps at the ends of periodic axes, and a scheme's samples.
 
     All in one program: each compilation costs more than all of these evaluations.
     """
     found = {name: _first_bad(equation, name, grid, t) for name in names}
-    periodic = [i for i, axis in enumerate(grid.axes) if axis.boundary == "periodic"]
-    jumps = {i: _jump(equation, grid, i, t) for i in periodic}
+    jumps = {}
+    # Places have no periodic axis.
+    if isinstance(grid, Grid):
+        periodic = [i for i, axis in enumerate(grid.axes) if axis.boundary == "periodic"]
+        jumps = {i: _jump(equation, grid, i, t) for i in periodic}
     samples = None
     if scheme is not None:
         reversible = equation.irreversible_anywhere is None
@@ -328,7 +334,7 @@ def _examine(equation: Any, names: tuple[str, ...], grid: Grid, t: Any, scheme: 
     return found, jumps, samples
 
 
-def _first_bad(equation: Equation, name: str, grid: Grid, t: Any) -> BadValue:
+def _first_bad(equation: Equation, name: str, grid: Grid | Places, t: Any) -> BadValue:
     """The first value on the grid that is not finite; of a diffusion, also the first that is negative."""
     function = _function(equation, name)
     values = grid.sample(lambda x: function(x, t)).ravel()

@@ -42,9 +42,9 @@ def unseen_features(equation: Equation, grid: Grid, times: np.ndarray) -> np.nda
     worst = np.zeros(grid.shape)
     if grid.size > CONSTANTS.most_looked_at:
         return worst
-    look = _Places(grid)
+    look, cells = _Places(grid), as_array(grid.units)
     for t in times:
-        sampled = _sample_functions(equation, jnp.asarray(look.every), grid, as_array(t))
+        sampled = _sample_functions(equation, jnp.asarray(look.every), cells, as_array(t))
         excess = sum(look.excess(np.asarray(values)) for values in sampled)
         if equation.evolves_density:
             excess = np.expm1(np.minimum(excess, FIT.largest_exponent))
@@ -163,8 +163,11 @@ class _Places:
 
 
 @sampling_program
-def _sample_functions(equation: Equation, points: Array, grid: Grid, t: Array) -> list[Array]:
-    """U / D, the force along each axis over a cell in units of D, and log D at points `(P, d)`; for a wave U alone."""
+def _sample_functions(equation: Equation, points: Array, cells: Array, t: Array) -> list[Array]:
+    """U / D, the force along each axis over a cell in units of D, and log D at points `(P, d)`; for a wave U alone.
+
+    `cells` `(d,)` are the lengths of a cell along each axis.
+    """
     if isinstance(equation, Schrodinger):
         return [sample(lambda x: equation.energy(x, t), points)]
     if not isinstance(equation, FokkerPlanck):
@@ -175,7 +178,6 @@ def _sample_functions(equation: Equation, points: Array, grid: Grid, t: Array) -
     if equation.potential is not None:
         found.append(sample(lambda x: equation.energy(x, t), points) / jnp.min(diffusions, axis=1))
     if (force := equation.force) is not None:
-        cells = jnp.asarray([axis.unit for axis in grid.axes])
         found.extend((sample(lambda x: force(x, t), points) * cells / diffusions).T)
     if callable(equation.diffusion):
         found.extend(jnp.log(diffusions).T)

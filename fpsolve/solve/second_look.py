@@ -30,9 +30,10 @@ from ..fit.constants import CONSTANTS as FIT
 from ..grid import Gaussian, Grid
 from ..operator.clipping import clip_tails
 from ..operator.constants import CONSTANTS as OPERATOR
-from ..plan import Outcome, Plan, first_plan, validate
+from ..plan import Outcome, Plan, validate
 from ..plan.companion import companion
 from ..plan.error_parts import ErrorParts
+from ..plan.plan import plan_for, plan_in_wave_picture
 from ..plan.run import run, run_accepted
 from ..plan.single_look import single_look, tails_beyond
 from ..propagate import Chebyshev, Picture
@@ -198,16 +199,17 @@ def _companion_plan(plan: Plan, widen: bool) -> Plan | None:
         method = Chebyshev((), plan.method.stretch)
     options = (plan.scheme, method, request.tol, request.wick, None, request.breakpoints)
     try:
-        first = first_plan(validate(request.equation, initial, request.times, grid, *options))
+        other = validate(request.equation, initial, request.times, grid, *options)
+        chosen = other.choose(other.scheme)
+        # Coarser nodes may not resolve the wave to the tolerance. It is evolved all the same: what it is not resolved
+        # to belongs to the difference, and a density would need another program, which may take many times as long.
+        is_wave = plan.problem.picture is Picture.GIBBS_WAVE
+        if is_wave and chosen.wave_in_range and chosen.picture is Picture.DENSITY:
+            return plan_in_wave_picture(other, chosen, "but it is compared with a wave")
+        return plan_for(other, chosen)
     except ValueError:
         # A function that is not finite beyond the box, or too little memory.
         return None
-    # Coarser nodes may not resolve the wave to the tolerance. It is evolved all the same: what it is not resolved to
-    # belongs to the difference, and a density would need another program, which may take many times as long.
-    is_wave = plan.problem.picture is Picture.GIBBS_WAVE
-    if is_wave and first.chosen.wave_in_range and _evolves_density(first):
-        return first.in_wave_picture("but it is compared with a wave")
-    return first
 
 
 def _is_affordable(other: Plan, plan: Plan) -> bool:
