@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
-from fpsolve.plan.companion import companion
+from fpsolve.plan.companion import companion, finer, shared_size
 
 AXES = [
     fp.Line(-6.0, 6.0, 64),
@@ -43,3 +43,20 @@ def test_two_companions_of_finite_volumes_have_twice_the_spacing():
     grid = fp.Grid(fp.Line(-6.0, 6.0, 100), fp.Periodic(0.0, 1.0, 100), fp.Reflecting(0.0, 1.0, 100))
     last = companion(companion(grid, spectral=False), spectral=False)
     assert np.array(last.units) / np.array(grid.units) == pytest.approx(2, rel=0.02)
+
+
+def test_fitted_grids_have_few_shapes():
+    sizes = [shared_size(n) for n in range(3, 1025)]
+    assert all(n <= size <= 1.125 * n for n, size in zip(range(3, 1025), sizes, strict=True))
+    assert all(shared_size(size) == size for size in sizes)
+    # Eight in each of the six octaves from 16 to 1024, and all those below.
+    assert len(set(sizes)) == 14 + 6 * 8
+
+
+@pytest.mark.parametrize("widen", [False, True])
+def test_a_finer_grid_has_shorter_cells_and_wider_lines_only_if_asked(widen):
+    grid = fp.Grid(fp.Line(-1.0, 1.0, 30), fp.Periodic(0.0, 1.0, 21))
+    line, ring = finer(grid, widen).axes
+    assert line.unit < grid.axes[0].unit / 1.2 and ring.unit < grid.axes[1].unit / 1.2
+    assert ring.length == 1.0
+    assert (line.lower < -1.0 and line.upper > 1.0) if widen else (line.lower, line.upper) == (-1.0, 1.0)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..grid import Axis, Gaussian, Grid, Line, Periodic
+from ..plan.companion import shared_size, with_shared_shape
 from .accuracy_target import AccuracyTarget
 from .bounding_box import NotConfining, period
 from .constants import CONSTANTS
@@ -95,7 +96,7 @@ def fit_axes(request: FitRequest, like: Grid | None, ndim: int, may_turn: bool =
     # 6: in one dimension the slice is the whole problem, which was verified as it was fitted.
     if ndim == 1:
         return fitted
-    return fitted._replace(grid=_verify_spectral(domain, fitted.grid))
+    return fitted._replace(grid=with_shared_shape(_verify_spectral(domain, fitted.grid)))
 
 
 def _fit_whole(domain: Domain, request: FitRequest, generous: Bounds, slow: float) -> FittedAxes | None:
@@ -113,7 +114,7 @@ def _fit_whole(domain: Domain, request: FitRequest, generous: Bounds, slow: floa
         found = fit_density_grid(domain.sampler, request, domain.prediction, domain.kinds, *box)
     if found is None:
         return None
-    grid, error = found
+    grid, error = with_shared_shape(found[0]), found[1]
     error += CONSTANTS.whole_box_factor * float(np.exp(slow - depth))
     check_between_nodes(domain.sampler, request, grid)
     return FittedAxes(grid, error, "; ".join(f"{axis!r} by all points" for axis in grid.axes))
@@ -320,7 +321,8 @@ def _fit_nodes(
         error += spacing_error + box.errors[i]
         # The spacing is a quotient of floats; the margin keeps rounding from adding a node.
         n = int(np.ceil((upper[i] - lower[i]) / spacing * (1 - 1e-9)))
-        axes.append(_axis_maker(domain, i)(float(lower[i]), float(upper[i]), max(n, CONSTANTS.fewest_nodes)))
+        n = shared_size(max(n, CONSTANTS.fewest_nodes))
+        axes.append(_axis_maker(domain, i)(float(lower[i]), float(upper[i]), n))
         descriptions.append(f"{axes[-1]!r} by {len(slices[i])} slices")
     return FittedAxes(Grid(*axes), error, "; ".join(descriptions))
 

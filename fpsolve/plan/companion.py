@@ -44,7 +44,19 @@ def finer(grid: Grid, widen: bool) -> Grid:
     for axis in grid.axes:
         wider = _wider_line(axis, spectral=True) if axis.unbounded and widen else axis
         axes.append(wider.refine(CONSTANTS.finer_cells * wider.length / axis.length))
-    return Grid(*axes)
+    return with_shared_shape(Grid(*axes))
+
+
+def with_shared_shape(grid: Grid) -> Grid:
+    """The same boxes with as many nodes or a few more, so that grids that are fitted to problems have few shapes, and
+    the programs that were compiled for one serve others."""
+    return Grid(*(dataclasses.replace(axis, n=shared_size(axis.n)) for axis in grid.axes))
+
+
+def shared_size(n: int) -> int:
+    """The least number from n that is one of eight an octave: ..., 16, 18, ..., 30, 32, 36, ..., 60, 64, 72, ..."""
+    step = 2 ** max(0, (n - 1).bit_length() - 4)
+    return -(-n // step) * step
 
 
 def _companion_axis(axis: Axis, spectral: bool, widen: bool) -> Axis:

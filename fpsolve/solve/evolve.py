@@ -142,21 +142,9 @@ def evolve(
             request = _request(arguments, fit_fraction)
     # 2. Plan and run; find the whole error by a second look at the problem.
     solved = _solve(request, folder, progress, check)
-    # 3. A fitted grid on which the error is too large is replaced by finer ones, while these reduce it.
-    for _ in range(CONSTANTS.finer_grids if request.fitted else 0):
-        if solved.found.worst <= request.tol or not _grid_may_help(solved):
-            break
-        finer_request = _finer_request(arguments, solved)
-        if finer_request is None:
-            break
-        finer_solved = _solve(finer_request, folder, progress, check)
-        gain = solved.found.worst / finer_solved.found.worst
-        # Not a number if both are infinite, that is, not known.
-        if not gain > 1:
-            break
-        solved = finer_solved
-        if gain < CONSTANTS.least_gain:
-            break
+    # 3. A fitted grid on which the error is too large is replaced by finer ones.
+    if request.fitted:
+        solved = _on_finer_grids(arguments, solved, folder, progress, check)
     # 4. Return the numbers with what they belong to.
     return _solution(solved, tol is not None, throw)
 
@@ -237,10 +225,10 @@ def _solve(request: Request, folder: Path | None, progress: bool, check: bool) -
     plan, outcome = _run_plans(request, folder, progress)
     found = look(plan, outcome, check)
     if plan.is_contracted and found.compared and found.worst > request.tol:
-        # The companions run in all functions: the smaller basis may be what they do not confirm.
+        # The companions run in larger bases: the smaller basis may be what they do not confirm.
         plan = plan.in_full_basis()
         outcome = run(plan, track(request.times, progress), _checkpoint(folder, plan))
-        found = look(plan, outcome, check, found.companions)
+        found = look(plan, outcome, check)
     return _Solved(plan, outcome, found)
 
 
@@ -298,6 +286,32 @@ def _fit(given: _Arguments, fraction: float, may_turn: bool = False) -> Fit:
     return fit(given.equation, given.initial, tol, given.times, **options)
 
 
+def _on_finer_grids(given: _Arguments, solved: _Solved, folder: Path | None, progress: bool, check: bool) -> _Solved:
+    """The same on finer grids, and on wider ones, until the error is at most the tolerance or is no longer reduced."""
+    tol = solved.plan.tol
+    # Nodes do not help where a box is too narrow.
+    widen = solved.found.narrow or float(np.max(np.asarray(solved.found.parts.box))) > tol / 2
+    for _ in range(CONSTANTS.finer_grids):
+        if solved.found.worst <= tol or not _grid_may_help(solved):
+            break
+        # A new fit would take longer than several runs, and may find the same grid.
+        grid = finer(solved.plan.grid, widen)
+        try:
+            request = _on_fitted_grid(given, Fit(grid, np.nan, f"{grid!r}, made finer because a companion differed"))
+        except ValueError:  # a function that is not finite beyond the box, or too little memory
+            break
+        other = _solve(request, folder, progress, check)
+        # Not a number if both are infinite, that is, not known.
+        gain = solved.found.worst / other.found.worst
+        if gain > 1:
+            solved = other
+        if not gain > CONSTANTS.least_gain:
+            if widen:
+                break
+            widen = True
+    return solved
+
+
 def _grid_may_help(solved: _Solved) -> bool:
     """Whether a finer grid may reduce the error of a run: it was compared, and succeeded, or levels of its matrix,
     which depend on the grid, were not certain enough."""
@@ -306,21 +320,6 @@ def _grid_may_help(solved: _Solved) -> bool:
     if not found.compared:
         return False
     return int(outcome.code) == 0 or (isinstance(plan.method, Dense) and bool(np.all(np.isfinite(outcome.values))))
-
-
-def _finer_request(given: _Arguments, solved: _Solved) -> Request | None:
-    """The request on a finer grid; None where it cannot be made.
-
-    A new fit would take longer than several runs, and may find the same grid.
-    """
-    request: Request = solved.plan.request
-    # Nodes do not help where a box is too narrow.
-    too_narrow = float(np.max(np.asarray(solved.found.parts.box))) > request.tol / 2
-    grid = finer(solved.plan.grid, widen=too_narrow)
-    try:
-        return _on_fitted_grid(given, Fit(grid, np.nan, f"{grid!r}, made finer because a companion grid differed"))
-    except ValueError:
-        return None
 
 
 def _checkpoint(folder: Path | None, plan: Plan) -> Checkpoint | None:

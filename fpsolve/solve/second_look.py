@@ -16,6 +16,7 @@ Reference: Roache, Verification and Validation in Computational Science and Engi
 """
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -111,11 +112,15 @@ def _log_sqrt_pi(log_gibbs: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 class Look(NamedTuple):
-    """The parts of the error of a run, how they were found, and the answers on companion grids, if there are any."""
+    """The parts of the error of a run, how they were found, and whether the box is what limits it.
+
+    A companion has a wider box and longer cells. Where the box is too narrow, two companions agree with one another
+    better than with the run; where cells are too long, it is the other way round.
+    """
 
     parts: ErrorParts
     decision: Decision
-    companions: "tuple[Answer, ...]" = ()
+    narrow: bool = False
 
     @property
     def compared(self) -> bool:
@@ -128,9 +133,9 @@ class Look(NamedTuple):
         return float(np.nan_to_num(np.max(np.asarray(self.parts.whole)), nan=np.inf))
 
 
-def look(plan: Plan, outcome: Outcome, check: bool, companions: tuple[Answer, ...] = ()) -> Look:
-    """The error of a run. With `check`, the problem is solved on two companions, unless their answers are given."""
-    found = _look(plan, outcome, check, companions)
+def look(plan: Plan, outcome: Outcome, check: bool) -> Look:
+    """The error of a run. With `check`, the problem is solved on two companions."""
+    found = _look(plan, outcome, check)
     # What was set to zero in a start that was given as an array, no run can see.
     if (negative := plan.request.negative_mass) > 0:
         parts = found.parts
@@ -138,7 +143,7 @@ def look(plan: Plan, outcome: Outcome, check: bool, companions: tuple[Answer, ..
     return found
 
 
-def _look(plan: Plan, outcome: Outcome, check: bool, companions: tuple[Answer, ...]) -> Look:
+def _look(plan: Plan, outcome: Outcome, check: bool) -> Look:
     # Under a transformation nothing can be repeated on the host.
     if not is_concrete(plan.request.equation, plan.start, outcome.values, outcome.error, plan.times):
         return Look(single_look(plan, outcome), Decision("run", "nothing is repeated under a transformation of JAX"))
@@ -147,16 +152,16 @@ def _look(plan: Plan, outcome: Outcome, check: bool, companions: tuple[Answer, .
     if not _on_one_device(outcome.values):
         return Look(single_look(plan, outcome), Decision("run", "the values are placed on several devices"))
     answer = Answer(plan, outcome)
-    companions = companions or _solve_companions(answer)
+    companions = _solve_companions(answer)
     if not companions:
         unknown = as_array(np.full(len(outcome.error), np.nan), outcome.error.dtype)
         because = "the companion grid could not be solved, so the error in space is not known"
         return Look(ErrorParts(outcome.error, unknown, unknown, unknown), Decision("none", because))
     axes = companions[0].plan.grid.axes
     decision = Decision("companion", f"compared with {' x '.join(map(repr, axes))}")
-    parts = _compare(answer, *companions)
+    parts, narrow = _compare(answer, *companions)
     # A fit has looked between its nodes.
-    return Look(parts if plan.request.fitted else _with_unseen(answer, parts), decision, companions)
+    return Look(parts if plan.request.fitted else _with_unseen(answer, parts), decision, narrow)
 
 
 def _solve_companions(answer: Answer) -> tuple[Answer, ...]:
@@ -195,8 +200,8 @@ def _companion_plan(plan: Plan, widen: bool) -> Plan | None:
     initial = request.initial if request.smooth else _start_on(plan, grid)
     method = request.method
     if isinstance(plan.method, Chebyshev) and plan.method.ranks is not None:
-        # What a smaller basis misses is seen in all functions only.
-        method = Chebyshev((), plan.method.stretch)
+        # What a smaller basis misses is seen in a larger one. All functions would take many times as long.
+        method = Chebyshev(_larger(plan.method.ranks, grid), plan.method.stretch)
     options = (plan.scheme, method, request.tol, request.wick, None, request.breakpoints)
     try:
         other = validate(request.equation, initial, request.times, grid, *options)
@@ -210,6 +215,12 @@ def _companion_plan(plan: Plan, widen: bool) -> Plan | None:
     except ValueError:
         # A function that is not finite beyond the box, or too little memory.
         return None
+
+
+def _larger(ranks: tuple[int, ...], grid: Grid) -> tuple[int, ...]:
+    """The numbers of functions of a larger basis; none for all functions."""
+    larger = [CONSTANTS.larger_basis * rank + CONSTANTS.more_functions for rank in ranks]
+    return tuple(min(math.ceil(rank), n) for rank, n in zip(larger, grid.shape, strict=True)) if ranks else ()
 
 
 def _is_affordable(other: Plan, plan: Plan) -> bool:
@@ -242,11 +253,16 @@ def _start_on(plan: Plan, grid: Grid) -> Array:
     return jnp.maximum(moved, 0)
 
 
-def _compare(answer: Answer, other: Answer, third: Answer | None = None) -> ErrorParts:
-    """The parts of the error of `answer`, from its companion and the companion of that."""
+def _compare(answer: Answer, other: Answer, third: Answer | None = None) -> tuple[ErrorParts, bool]:
+    """The parts of the error of `answer`, from its companion and the companion of that, and whether its box is too
+    narrow."""
     reference = other.at_nodes_of(answer)
     difference = _difference(answer, reference)
-    inside = difference * _convergence_factor(difference, other, third)
+    ratio = np.ones(len(difference))
+    if third is not None:
+        before = _difference(other, third.at_nodes_of(other))
+        ratio = difference / np.maximum(before, np.finfo(before.dtype).tiny)
+    inside = difference * _convergence_factor(ratio)
     outside = _outside(answer, other, reference)
     # At t = 0 the values are the initial state as it was given.
     at_start = answer.times_with_start == 0
@@ -259,7 +275,8 @@ def _compare(answer: Answer, other: Answer, third: Answer | None = None) -> Erro
     space, start = np.where(at_start, 0, space), np.where(at_start, 0, start)
     error = answer.outcome.error
     parts = (as_array(part[1:], error.dtype) for part in (space, box, start))
-    return ErrorParts(error, *parts)
+    narrow = bool(ratio[np.argmax(np.where(at_start, 0, whole))] > CONSTANTS.narrow_box)
+    return ErrorParts(error, *parts), narrow
 
 
 def _with_unseen(answer: Answer, parts: ErrorParts) -> ErrorParts:
@@ -290,14 +307,9 @@ def _difference(answer: Answer, reference: np.ndarray) -> np.ndarray:
     return grid.integrate_on_host(np.abs(values - reference)) / grid.integrate_on_host(np.abs(values))
 
 
-def _convergence_factor(difference: np.ndarray, other: Answer, third: Answer | None) -> np.ndarray:
+def _convergence_factor(ratio: np.ndarray) -> np.ndarray:
     """max(1, r / (1 - r)), with r the part of the difference that each step to a finer grid leaves, `(1 + T,)`."""
-    slowest = np.full(len(difference), CONSTANTS.slowest_convergence)
-    if third is None:
-        ratio = slowest
-    else:
-        before = _difference(other, third.at_nodes_of(other))
-        ratio = np.minimum(difference / np.maximum(before, np.finfo(before.dtype).tiny), slowest)
+    ratio = np.minimum(ratio, CONSTANTS.slowest_convergence)
     return np.maximum(1, ratio / (1 - ratio))
 
 
