@@ -65,12 +65,11 @@ def moving(potential: Any, grid: fp.Grid) -> fp.Solution:
 
 
 # What a second potential may compile: the programs that read it, of which a static one needs two (validation with the
-# samples, zeros of the diffusion) and a moving one four (later samples, breakpoints, an interval). Each of the two
-# companion grids needs most of the same once more, a moving problem one program for each comparison, and one looks
-# between the nodes.
+# samples, and a look between the nodes), which serve its companion grids as well. A moving one needs four (later
+# samples, breakpoints, an interval), most of them once more for each companion, and one program for each comparison.
 ASKS = {
-    "evolve, line": (lambda U: evolve(U, LINE), 1, 4),
-    "evolve, plane": (lambda U: evolve(U, PLANE), 2, 4),
+    "evolve, line": (lambda U: evolve(U, LINE), 1, 2),
+    "evolve, plane": (lambda U: evolve(U, PLANE), 2, 2),
     "evolve, moving": (lambda U: moving(U, LINE), 1, 13),
 }
 
@@ -98,10 +97,11 @@ def pushed(potential: Any, grid: fp.Grid) -> fp.Solution:
     return fp.evolve(equation, fp.Gaussian(0.0, 0.5), [0.3], grid=grid, scheme=fp.ScharfetterGummel(), tol=1e-5)
 
 
-# What another box of the same shape may compile: the programs that read functions at its places.
+# What another box of the same shape may compile: of a basis on lines at most a branch of the choices; of all else the
+# programs that read functions at its places.
 BOXES = {
-    "evolve, line": (evolve, 1, 4),
-    "evolve, plane": (evolve, 2, 5),
+    "evolve, line": (evolve, 1, 0),
+    "evolve, plane": (evolve, 2, 1),
     "evolve, volumes": (pushed, 1, 7),
     "evolve, moving": (moving, 1, 12),
     "spectrum, plane": (spectrum, 2, 3),
