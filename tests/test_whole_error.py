@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
+from fpsolve.plan.run import run as run_plan
+from fpsolve.solve.second_look import look
 
 MEASURES = {"mean": lambda x: x[0], "square": lambda x: x[0] ** 2}
 
@@ -291,3 +293,12 @@ def test_a_start_far_above_an_underflowed_gibbs_density_has_an_error(moves):
     nodes = fp.Grid(fp.Line(-1.5, 1.5, 24))
     start = np.asarray(solution.on(nodes)[0])
     assert np.allclose(start, np.exp(-(nodes.nodes[0] ** 2) / 0.2) / np.sqrt(0.2 * np.pi), atol=1e-6)
+
+
+@pytest.mark.parametrize(("axis", "narrow"), [(fp.Line(-4.0, 4.0, 64), True), (fp.Line(-8.0, 8.0, 20), False)])
+def test_a_narrow_box_is_told_from_long_cells(axis, narrow):
+    equation = fp.FokkerPlanck(harmonic)
+    attempt = fp.plan(equation, fp.Gaussian(0.0, 0.5), [1.0], grid=fp.Grid(axis), scheme=fp.Spectral())
+    found = look(attempt, run_plan(attempt), True)
+    assert found.compared and found.worst > 1e-6
+    assert found.narrow == narrow
