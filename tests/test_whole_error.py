@@ -1,6 +1,8 @@
 """The whole error of an evolution: time, nodes, box and start, against exact answers on grids that are too coarse, too
 narrow, or just right. Truth tests: the exact density of an Ornstein-Uhlenbeck process at the nodes."""
 
+import dataclasses
+import importlib
 import warnings
 
 import jax
@@ -302,3 +304,14 @@ def test_a_narrow_box_is_told_from_long_cells(axis, narrow):
     found = look(attempt, run_plan(attempt), True)
     assert found.compared and found.worst > 1e-6
     assert found.narrow == narrow
+
+
+def test_a_grid_that_is_made_finer_has_a_folder_of_its_own(tmp_path, monkeypatch):
+    module = importlib.import_module("fpsolve.solve.evolve")
+    # A fit that errs by more than the tolerance.
+    monkeypatch.setattr(module, "CONSTANTS", dataclasses.replace(module.CONSTANTS, fit_fraction=8.0))
+    equation, start = fp.FokkerPlanck(lambda x: x[0] ** 2 / 2), fp.Gaussian(0.5, 0.3)
+    first, again = (fp.evolve(equation, start, [0.5], tol=1e-6, checkpoint=tmp_path) for _ in range(2))
+    assert "made finer" in first.stats["scheme"]
+    assert (tmp_path / "finer_1" / "time_000000.npz").exists()
+    np.testing.assert_array_equal(again.values, first.values)

@@ -227,7 +227,8 @@ def _solve(request: Request, folder: Path | None, progress: bool, check: bool) -
     if plan.is_contracted and found.compared and found.worst > request.tol:
         # The companions run in larger bases: the smaller basis may be what they do not confirm.
         plan = plan.in_full_basis()
-        outcome = run(plan, track(request.times, progress), _checkpoint(folder, plan))
+        inside = _subfolder(folder, "all_functions")
+        outcome = run(plan, track(request.times, progress), _checkpoint(inside, plan))
         found = look(plan, outcome, check)
     return _Solved(plan, outcome, found)
 
@@ -291,7 +292,7 @@ def _on_finer_grids(given: _Arguments, solved: _Solved, folder: Path | None, pro
     tol = solved.plan.tol
     # Nodes do not help where a box is too narrow.
     widen = solved.found.narrow or float(np.max(np.asarray(solved.found.parts.box))) > tol / 2
-    for _ in range(CONSTANTS.finer_grids):
+    for attempt in range(CONSTANTS.finer_grids):
         if solved.found.worst <= tol or not _grid_may_help(solved):
             break
         # A new fit would take longer than several runs, and may find the same grid.
@@ -300,7 +301,7 @@ def _on_finer_grids(given: _Arguments, solved: _Solved, folder: Path | None, pro
             request = _on_fitted_grid(given, Fit(grid, np.nan, f"{grid!r}, made finer because a companion differed"))
         except ValueError:  # a function that is not finite beyond the box, or too little memory
             break
-        other = _solve(request, folder, progress, check)
+        other = _solve(request, _subfolder(folder, f"finer_{attempt + 1}"), progress, check)
         # Not a number if both are infinite, that is, not known.
         gain = solved.found.worst / other.found.worst
         if gain > 1:
@@ -320,6 +321,11 @@ def _grid_may_help(solved: _Solved) -> bool:
     if not found.compared:
         return False
     return int(outcome.code) == 0 or (isinstance(plan.method, Dense) and bool(np.all(np.isfinite(outcome.values))))
+
+
+def _subfolder(folder: Path | None, name: str) -> Path | None:
+    """A folder of its own for another discretisation, of which a folder of states holds one."""
+    return None if folder is None else folder / name
 
 
 def _checkpoint(folder: Path | None, plan: Plan) -> Checkpoint | None:
