@@ -35,7 +35,7 @@ class PlanConstants:
     # Rounding of the levels of H over the time of a run, relative to the tolerance, above which small levels are taken
     # from its factor.
     level_rounding: float = 0.1  # a free choice
-    # Estimated seconds up to which a Poisson sum replaces a splitting that missed its tolerance on a fitted grid.
+    # Estimated seconds up to which another method replaces one that missed its tolerance on a fitted grid.
     longest_fallback_seconds: float = 60.0  # a free choice
     # Breakpoints closer than this part of the last time are one.
     breakpoint_separation: float = 1e-9  # a free choice

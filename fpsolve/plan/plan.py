@@ -147,10 +147,13 @@ class Plan:
         chosen_by_user = isinstance(self.request.method, Chebyshev) and bool(self.request.method.ranks)
         return isinstance(self.method, Chebyshev) and bool(self.method.ranks) and not chosen_by_user
 
-    def in_full_basis(self) -> "Plan":
-        """The same in all functions of the basis, for a contraction that a second look does not confirm."""
+    def in_full_basis(self) -> "Plan | None":
+        """The same in all functions of the basis, for a contraction that a second look does not confirm; None where
+        that would take far too long."""
         assert isinstance(self.method, Chebyshev), "only Chebyshev contracts"
-        why = "which a run in all functions did not confirm, so all were taken"
+        if _takes_too_long(self, Chebyshev((), self.method.stretch)):
+            return None
+        why = "which a run in more functions did not confirm, so all were taken"
         return self._with_method(Chebyshev((), self.method.stretch), why)
 
     def _with_method(self, method: Any, why: str) -> "Plan":
@@ -288,17 +291,16 @@ def _next_method(plan: Plan, error: Array) -> tuple[Any, str]:
     if isinstance(method, Splitting):
         if plan.request.method is not None:
             return None, ""
-        if plan.request.fitted and plan.work is not None:
-            # The grid was fitted for exponentials along its axes: a Poisson sum may take far too long on it.
-            seconds = Uniformization().cost(plan.request.kind(plan.chosen), plan.work)
-            if seconds > CONSTANTS.longest_fallback_seconds:
-                return None, ""
+        # The grid was fitted for exponentials along its axes: a Poisson sum may take far too long on it.
+        if _takes_too_long(plan, Uniformization()):
+            return None, ""
         return Uniformization(), "whose steps were too few, so Uniformization took its place"
     if not isinstance(method, Chebyshev):
         return None, ""
     # The error of a smaller basis was only estimated: take the whole basis.
     if method.ranks:
-        return Chebyshev((), method.stretch), "which missed tol, so all functions were taken"
+        whole = Chebyshev((), method.stretch)
+        return (None, "") if _takes_too_long(plan, whole) else (whole, "which missed tol, so all functions were taken")
     # Outside of its interval a Chebyshev series grows exponentially: an error that is not finite shows that the bounds
     # of the spectrum were too narrow.
     if np.all(np.isfinite(np.asarray(error))):
@@ -310,6 +312,13 @@ def _next_method(plan: Plan, error: Array) -> tuple[Any, str]:
             return None, ""
         return Implicit(order=3), "the wave of this start is beyond the range of numbers, so Implicit took its place"
     return Chebyshev(method.ranks, 2 * method.stretch), "the spectrum proved wider than its bounds, which were doubled"
+
+
+def _takes_too_long(plan: Plan, method: Any) -> bool:
+    """Whether a method in the place of another one is estimated to take far too long on a fitted grid."""
+    if not plan.request.fitted or plan.work is None:
+        return False
+    return method.cost(plan.request.kind(plan.chosen), plan.work) > CONSTANTS.longest_fallback_seconds
 
 
 def _with_found_breakpoints(request: Request, method: Magnus, decision: Decision) -> tuple[Magnus, Decision]:

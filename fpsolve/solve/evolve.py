@@ -226,10 +226,11 @@ def _solve(request: Request, folder: Path | None, progress: bool, check: bool) -
     found = look(plan, outcome, check)
     if plan.is_contracted and found.compared and found.worst > request.tol:
         # The companions run in larger bases: the smaller basis may be what they do not confirm.
-        plan = plan.in_full_basis()
-        inside = _subfolder(folder, "all_functions")
-        outcome = run(plan, track(request.times, progress), _checkpoint(inside, plan))
-        found = look(plan, outcome, check)
+        whole = plan.in_full_basis()
+        if whole is not None:
+            inside = _subfolder(folder, "all_functions")
+            outcome = run(whole, track(request.times, progress), _checkpoint(inside, whole))
+            plan, found = whole, look(whole, outcome, check)
     return _Solved(plan, outcome, found)
 
 

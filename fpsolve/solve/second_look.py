@@ -187,7 +187,12 @@ def _solve_companion(answer: Answer) -> Answer | None:
         # The start may be too far above sqrt(pi) at the ends of a wider box for the wave.
         if widen and _evolves_density(first) and not _evolves_density(answer.plan):
             continue
-        other, outcome = run_accepted(first, run, lambda fallback: _is_affordable(fallback, answer.plan))
+
+        def may_try(fallback: Plan, first: Plan = first) -> bool:
+            # All functions in the place of the larger basis may take thousands of times as long.
+            return bool(_ranks(first)) == bool(_ranks(fallback)) and _is_affordable(fallback, answer.plan)
+
+        other, outcome = run_accepted(first, run, may_try)
         if np.all(np.isfinite(np.asarray(outcome.values))):
             return Answer(other, outcome)
     return None
@@ -215,6 +220,11 @@ def _companion_plan(plan: Plan, widen: bool) -> Plan | None:
     except ValueError:
         # A function that is not finite beyond the box, or too little memory.
         return None
+
+
+def _ranks(plan: Plan) -> tuple[int, ...]:
+    """The functions of each axis in which a plan runs; none for all."""
+    return tuple(plan.method.ranks or ()) if isinstance(plan.method, Chebyshev) else ()
 
 
 def _larger(ranks: tuple[int, ...], grid: Grid) -> tuple[int, ...]:
