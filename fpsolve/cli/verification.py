@@ -61,23 +61,24 @@ def _measure_all(
     Most of the time is compilation, of which a process does one after the other. Threads would not do: with two
     threads on two cores, XLA can wait without end for a task that no worker has.
     """
-    found: dict[str, Certificate] = {}
+    # By place, since theorems of a user's file may have the same name.
+    found: dict[int, Certificate] = {}
     workers = _workers(len(chosen)) if file is None else 1
     # Progress goes to standard error, so that standard output can be piped.
     with contextlib.ExitStack() as stack:
         status = stack.enter_context(console(error=True).status(f"0 of {len(chosen)}"))
         if workers == 1:
-            measured = map(measure, chosen)
+            measured = ((i, measure(theorem)) for i, theorem in enumerate(chosen))
         else:
             context = multiprocessing.get_context("spawn")  # a process that JAX has started threads in must not fork
             arguments = (jax.config.values["jax_enable_compilation_cache"],)
             pool = stack.enter_context(ProcessPoolExecutor(workers, context, _start_worker, arguments))
-            pending = [pool.submit(_measure_by_name, theorem.name, measure) for theorem in chosen]
-            measured = (future.result() for future in as_completed(pending))
-        for certificate in measured:
-            found[certificate.name] = certificate
+            places = {pool.submit(_measure_by_name, theorem.name, measure): i for i, theorem in enumerate(chosen)}
+            measured = ((places[future], future.result()) for future in as_completed(places))
+        for i, certificate in measured:
+            found[i] = certificate
             status.update(f"{len(found)} of {len(chosen)}  {certificate.name}: {certificate.statement}")
-    return [found[theorem.name] for theorem in chosen]
+    return [found[i] for i in range(len(chosen))]
 
 
 def _workers(count: int) -> int:

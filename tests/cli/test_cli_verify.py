@@ -118,6 +118,15 @@ def test_several_processes_measure_what_one_does(monkeypatch: pytest.MonkeyPatch
     assert found[1] == found[0]
 
 
+def test_two_theorems_of_one_name_have_a_certificate_each(tmp_path: Path) -> None:
+    path, json_file = tmp_path / "two.py", tmp_path / "two.json"
+    line = '{0} = fp.claim("same", "one is {1}", kind="identity", allowed=1e-9, control=("2", "2"))'
+    line += "(lambda case: (1.0, 2.0 if case.control else {1}))\n"
+    path.write_text("import fpsolve as fp\n" + line.format("wrong", "3.0") + line.format("right", "1.0"))
+    assert invoke("verify", "--file", str(path), "--json", str(json_file)).exit_code == 1
+    assert [row["holds"] for row in json.loads(json_file.read_text(encoding="utf-8"))] == [False, True]
+
+
 OWN = """
 import fpsolve as fp
 
