@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.program import quick_program, shape_program
+from ..core.program import long_program, quick_program
 from ..equation import FokkerPlanck, divide_by_sqrt_pi
 from ..grid import Grid
 from ..operator import EdgeOperator, Samples, ScharfetterGummel
@@ -91,7 +91,7 @@ def initial_wave(grid: Grid, field: Array, log_sqrt_pis: Any, fraction: Any) -> 
     return wave, change
 
 
-@shape_program
+@long_program
 def equal_steps(process: DrivenProcess, wave: Any, log_sqrt_pis: Any, length: Any, count: Any) -> StepState:
     """`count` equal steps over the time `length`. Adjacent halves of exp(-h H) are applied as one."""
     # `count` is traced: one program serves all rows of a table.

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.checks import is_concrete
-from ..core.program import shape_program
+from ..core.program import long_program, shape_program
 from ..grid import Grid
 from .constants import CONSTANTS
 from .kernel import Evolution, Kernel, back_and_forth
@@ -174,7 +174,7 @@ def with_derivatives(kernel: Kernel, first: Any, last: Any, marginals: Marginals
     return state._replace(start=start, end=end)
 
 
-@shape_program
+@long_program
 def _iterate(kernel: Kernel, first: Array, last: Array, marginals: Marginals, grid: Grid, tol: Array) -> State:
     interval = kernel.between(first, last)
     weights = grid.weights.astype(marginals.start.dtype)

@@ -4,10 +4,10 @@
     def sample(grid, f): return grid.sample(f)
 
 When is a program compiled? The arguments of a call are split into arrays and everything else. The key of the cache is
-(the decorated function, everything else, the shapes and types of the arrays, the precision); a program is compiled
-when its key is new, and reused with new arrays otherwise. A user's function must have been read before
-(`content.read_function`): its operations then belong to the key and its numbers to the arrays, so that equal formulas
-with different numbers share a program.
+(the decorated function, the options of the compiler, everything else, the shapes and types of the arrays, the
+precision); a program is compiled when its key is new, and reused with new arrays otherwise. A user's function must have
+been read before (`content.read_function`): its operations then belong to the key and its numbers to the arrays, so that
+equal formulas with different numbers share a program.
 
 When is nothing cached? Under a transformation of JAX (an argument is a tracer) the function becomes part of the
 program that is being traced, and JAX itself decides what is compiled.
@@ -32,18 +32,19 @@ from .checks import is_concrete
 from .constants import CONSTANTS
 from .machine import on_processor
 
-# Options of XLA's CPU compiler for programs that run once or a few times each, over at most some millions of points:
-# the compile time matters most. Measured for the quantum potential of a formula on 48 x 48 nodes: 45 ms with these
-# options, 170 ms without.
+# Options of XLA's CPU compiler for programs whose run time is small beside their compile time. Measured for the quantum
+# potential of a formula on 48 x 48 nodes: 45 ms to compile with these options, 170 ms without. Loops over the elements
+# of an array take up to seven times as long to run.
 FAST_COMPILE = {
     "xla_backend_optimization_level": 0,
     "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_parallel_codegen_split_count": 1,
 }
 
-# Options for programs of shapes, which are compiled once and run often. Measured for the eigensolver of `spectrum` on
-# 48 x 48 nodes: 2.8 s of processor time to compile with these options, 4.3 s without, and the same time to run
-# (products and factorisations are library calls, which the options do not affect).
+# Options for programs between these and JAX's own. Products and factorisations are library calls, which the options do
+# not affect. Measured for the eigensolver of `spectrum` on 48 x 48 nodes: 2.8 s of processor time to compile with these
+# options, 4.3 s without, and the same time to run; for a Chebyshev series on 48 x 48 nodes 1.1 s to compile, 2.1 s
+# without, and up to 1.8 times as long to run.
 BALANCED_COMPILE = {
     "xla_backend_optimization_level": 1,
     "xla_cpu_use_fusion_emitters": False,
@@ -99,11 +100,48 @@ def sampling_program(function: F) -> F:
 
 
 def shape_program(function: F) -> F:
-    """Decorate a heavy function of arrays and static shapes, which takes no user's function: compiled for speed.
+    """Decorate a heavy function of arrays and static shapes, which takes no user's function.
 
+    It is compiled quickly where no argument has more than `CONSTANTS.quick_elements` elements, and for speed otherwise.
     Under a transformation of JAX it is one `jit` inside the others.
     """
+    traced = compiled(function)
+    quickly = _cached_program(function, FAST_COMPILE, traced)
+    for_speed = _cached_program(function, BALANCED_COMPILE, traced)
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        sizes = (leaf.size for leaf in jax.tree.leaves(arguments) if _is_array(leaf))
+        is_small = max(sizes, default=0) <= CONSTANTS.quick_elements
+        return (quickly if is_small else for_speed)(*arguments)
+
+    return call  # type: ignore[return-value]
+
+
+def long_program(function: F) -> F:
+    """`shape_program` for a function that repeats its work many times: compiled for speed at every size."""
     return _cached_program(function, BALANCED_COMPILE, compiled(function))
+
+
+def run_program(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a heavy function of arrays and static shapes whose caller estimates how long it runs.
+
+    It is called with one argument more, `seconds`, the estimated time of a run, infinite where it is not known: the
+    longer that is, the more time is spent on compilation. Under a transformation of JAX it is one `jit` inside the
+    others.
+    """
+    traced = compiled(function)
+    quickly = _cached_program(function, FAST_COMPILE, traced)
+    balanced = _cached_program(function, BALANCED_COMPILE, traced)
+    for_speed = _cached_program(function, {}, traced)
+
+    @functools.wraps(function)
+    def call(*arguments: Any, seconds: float) -> Any:
+        if seconds <= CONSTANTS.quick_seconds:
+            return quickly(*arguments)
+        return (balanced if seconds <= CONSTANTS.balanced_seconds else for_speed)(*arguments)
+
+    return call
 
 
 def quick_program(function: F) -> F:
@@ -133,7 +171,15 @@ def _cached_program(function: F, options: dict[str, Any], traced: Callable[..., 
         # are in the key because the static part of an answer may depend on them: each program has one such part.
         array_leaves, array_structure = jax.tree.flatten(arrays)
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in array_leaves)
-        key = (function, static_structure, tuple(static_leaves), array_structure, shapes, jnp.result_type(float))
+        key = (
+            function,
+            id(options),
+            static_structure,
+            tuple(static_leaves),
+            array_structure,
+            shapes,
+            jnp.result_type(float),
+        )
         # Inside a user's `jit`, operations on concrete values would be staged; this context runs them at once. It is
         # entered only there, since it would also compile every constant that the tracing of a program meets (measured:
         # 138 programs for a gap, 11 without).

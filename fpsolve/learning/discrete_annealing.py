@@ -24,7 +24,7 @@ from jaxtyping import Array
 from ..core.arrays import as_array
 from ..core.checks import check_not_negative, is_concrete, raise_value_error
 from ..core.content import read_function
-from ..core.program import sampling_program, shape_program
+from ..core.program import long_program, sampling_program, shape_program
 from ..core.result import CODES, raise_failure
 from ..core.result import code as code_of
 from ..core.types import Real
@@ -195,7 +195,7 @@ def _run(energies: Array, rates: Array, read: Any, weights: Array, times: Array,
     return jnp.concatenate(states)[steps - 1 : steps * len(times) : steps]
 
 
-@shape_program
+@long_program
 def _steps(energies: Array, rates: Array, betas: Array, lengths: Array, weights: Array) -> Array:
     """The weights after each step of a block, `(block, n)`."""
 

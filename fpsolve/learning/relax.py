@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.program import shape_program
+from ..core.program import long_program
 from ..grid import Grid, Reflecting
 from ..linear import lowest_level
 from ..operator import Samples, ScharfetterGummel
@@ -38,7 +38,7 @@ def unit_grid(shape: tuple[int, ...]) -> Grid:
     return Grid(*(Reflecting(0.0, float(n), n) for n in shape))
 
 
-@shape_program
+@long_program
 def relax(values: Array, diffusion: Array, wave: Array, time: Array, grid: Grid) -> Relaxed:
     """The wave after relaxation; `diffusion` `(d,)` in cells^2 / time, `time` the first time that is looked at."""
     dtype = values.dtype

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array, real_dtype
 from ..core.checks import is_concrete
-from ..core.program import compiled, quick_program
+from ..core.program import quick_program, run_program
 from ..core.result import first_failure
 from ..grid import Grid
 from ..propagate import Picture
@@ -39,7 +40,9 @@ def run(plan: Plan, bar: Any = None, saved: Any = None) -> Outcome:
     if isinstance(method, Magnus):
         trajectory = run_moving(problem, method, field, times, tol)
         return Outcome(*conclude(problem.grid, problem.picture, trajectory, start, times, tol, plan.fault))
-    return Outcome(*_run_static(problem, method, start, times, as_array(tol, dtype), plan.fault))
+    # No time is estimated under a transformation.
+    seconds = np.inf if plan.seconds is None else plan.seconds
+    return Outcome(*_run_static(problem, method, start, times, as_array(tol, dtype), plan.fault, seconds=seconds))
 
 
 def run_accepted(
@@ -72,7 +75,7 @@ class _Start(NamedTuple):
     scale: Array
 
 
-@compiled
+@run_program
 def _run_static(problem: Problem, method: Any, start: _Start, times: Array, tol: Array, fault: str) -> Any:
     """A static problem: from its state at t = 0 to the fields of an `Outcome`."""
     trajectory = run_static(problem, method, start.field, times.astype(real_dtype(start.field)), tol)

@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.decision import Decision
-from ..core.program import compiled
+from ..core.program import shape_program
 from ..operator.constants import CONSTANTS as OPERATOR
 from ..propagate import Chebyshev, Picture, ProblemKind, WorkEstimate
 from ..propagate.contraction import choose_ranks, contract, contractible, missing, sample_potential_terms
@@ -61,7 +61,7 @@ def contract_if_worthwhile(
     return _in_lowest_functions(request, problem, ranks), Chebyshev(ranks, method.stretch), decision
 
 
-@compiled
+@shape_program
 def _missing(problem: Problem, field: Array, fraction: Any, first: Array) -> tuple[Any, Array]:
     """What smaller bases would miss of an initial state, and the largest eigenvalue of H."""
     operator: Any = problem.operator

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.apply_along_axis import matmul_along_axis
-from ..core.program import compiled, sampling_program
+from ..core.program import sampling_program, shape_program
 from ..equation import QuantumPotential
 from ..grid import sample_product
 from ..operator import Operator
@@ -145,7 +145,7 @@ def contract(
     return _couple(operator, found.axes, found.bases, found.matrices, potential_terms, ranks)
 
 
-@compiled
+@shape_program
 def _functions(operator: TensorOperator, ranks: tuple[int, ...], nodes: tuple[Array, ...]) -> _Bases:
     """The functions of each axis, and the points of its lowest ones."""
     axes = axes_of(operator)
@@ -161,7 +161,7 @@ def _functions(operator: TensorOperator, ranks: tuple[int, ...], nodes: tuple[Ar
     return _Bases(axes, tuple(bases), tuple(matrices), tuple(points))
 
 
-@compiled
+@shape_program
 def _couple(
     operator: TensorOperator,
     axes: tuple[Axis, ...],

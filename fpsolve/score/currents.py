@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.program import compiled
+from ..core.program import shape_program
 from ..eigen.inverse import invert, near_inverse
 from ..operator.basis import evaluate
 from ..operator.tensor import Factor, TensorOperator
@@ -45,7 +45,7 @@ class SamplerFactors(NamedTuple):
     against: list[Factor]
 
 
-@compiled
+@shape_program
 def stationary(operator: TensorOperator, wave: Array) -> Stationary:
     """The stationary density of dX = D s dt + sqrt(2 D) dW.
 
@@ -115,7 +115,7 @@ def _solve_gmres(
     return rest
 
 
-@compiled
+@shape_program
 def conservative(operator: TensorOperator, wave: Array, score: Array) -> Array:
     """The gradient part of a score, orthogonal under rho to the other: the score less w, `(*shape, d)`.
 

@@ -27,7 +27,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import is_concrete, raise_value_error
-from ..core.program import full_precision, shape_program
+from ..core.program import full_precision, long_program
 from ..core.result import NumericalFailure
 from ..equation import Equation, FokkerPlanck
 from ..grid import Grid
@@ -223,7 +223,7 @@ def _solve(system: _System, load: str, tol: float) -> tuple[Array, Array]:
     return _solve_system(system, load, as_array(tol))
 
 
-@shape_program
+@long_program
 def _solve_system(system: _System, load: str, tol: Array) -> tuple[Array, Array]:
     dtype = tol.dtype
     operator = ScharfetterGummel().assemble(system.samples, system.grid, dtype)

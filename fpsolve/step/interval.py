@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.program import compiled, quick_program
+from ..core.program import compiled, quick_program, run_program, shape_program
 from ..propagate.base import Picture
 from .collocation import integrate_adaptive, integrate_fixed
 from .collocation_step import StepperState
 from .constants import CONSTANTS
 from .magnus import Magnus
-from .midpoint import adaptive_levels, extrapolate, fixed_levels
+from .midpoint import adaptive_levels, extrapolate, fixed_levels, run_seconds
 from .problem import Problem
 from .ranks import choose_ranks, rank_errors
 from .timeline import Timeline, beside_breakpoint
@@ -179,24 +179,21 @@ def _by_collocation(
     length = (end - start) / (prediction.steps or CONSTANTS.first_collocation_steps)
     # An array, not a number: every tolerance would else be a program of its own.
     step_tol = np.asarray(tol, field.real.dtype)
-    # On small grids the compilation takes longer than the run.
-    quick = problem.grid.size <= CONSTANTS.quick_compile_points
-    integrate = _integrate_adaptive_soon if quick else _integrate_adaptive
+    seconds = run_seconds(problem)
     ranks: tuple[int, ...] = ()
     # On one axis there is nothing to save. Little work is done sooner than a program of other ranks is compiled.
     little_work = 0 < prediction.steps * problem.grid.size <= CONSTANTS.rank_compile_work
     if problem.picture is Picture.GIBBS_WAVE and problem.grid.ndim > 1 and not little_work:
         ranks = choose_ranks(_rank_errors(problem, field, start, end), tol, problem.grid.shape)
-    done = integrate(problem, field, start, end, step_tol, length, ranks)
+    done = _integrate_adaptive(problem, field, start, end, step_tol, length, ranks, seconds=seconds)
     # The ranks were chosen by an estimate. The error is measured, and decides.
     if ranks and not float(done.error) < tol:
-        done = integrate(problem, field, start, end, step_tol, length, ())
+        done = _integrate_adaptive(problem, field, start, end, step_tol, length, (), seconds=seconds)
     return done
 
 
-_integrate_adaptive = compiled(integrate_adaptive)
-_integrate_adaptive_soon = quick_program(integrate_adaptive)
-_rank_errors = compiled(rank_errors)
+_integrate_adaptive = run_program(integrate_adaptive)
+_rank_errors = shape_program(rank_errors)
 _evenly = compiled(integrate_interval_evenly)
 
 

@@ -28,7 +28,7 @@ from jaxtyping import Array
 
 from ..core.checks import is_concrete
 from ..core.loop import run_loop
-from ..core.program import compiled, quick_program
+from ..core.program import quick_program, run_program
 from ..propagate.base import Picture
 from .constants import CONSTANTS
 from .magnus import Magnus
@@ -114,9 +114,9 @@ def extrapolate(
     best = Extrapolated(field, calls, np.inf, ())
     row: list[Array] = []
     measure = _measure(problem, end, field)
-    steps = _fixed_steps_soon if problem.grid.size <= CONSTANTS.quick_compile_points else _fixed_steps
+    seconds = run_seconds(problem)
     for level, count in enumerate(levels):
-        finest = steps(method, problem, field, start, end, np.asarray(count))
+        finest = _fixed_steps(method, problem, field, start, end, np.asarray(count), seconds=seconds)
         calls = calls + (float(finest.calls) if concrete else finest.calls)
         # The number of entries that are used of the row above limits the order.
         row, distance = _next_row(finest.field, row[: CONSTANTS.table_columns], measure, method.extrapolate)
@@ -136,6 +136,11 @@ def extrapolate(
     return best
 
 
+def run_seconds(problem: Problem) -> float:
+    """The time that a run is assumed to take when its program is compiled. What it takes is seen only on the way."""
+    return 0.0 if problem.grid.size <= CONSTANTS.quick_compile_points else np.inf
+
+
 def adaptive_levels(first: int) -> list[int]:
     """The levels that an adaptive integration may take, from `first` steps up."""
     return [first * 2**level for level in range(CONSTANTS.max_levels)]
@@ -146,8 +151,7 @@ def fixed_levels(steps: int) -> list[int]:
     return [max(1, steps // 4), max(2, steps // 2), steps]
 
 
-_fixed_steps = compiled(fixed_steps)
-_fixed_steps_soon = quick_program(fixed_steps)
+_fixed_steps = run_program(fixed_steps)
 
 
 @quick_program

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array
-from ..core.program import quick_program, sampling_program, shape_program
+from ..core.program import long_program, quick_program, sampling_program
 from ..equation.continuity import Continuity
 from ..grid import Grid
 from ..operator.skew import SkewOperator
@@ -61,7 +61,7 @@ def sample_velocity(equation: Continuity, grid: Grid, times: Array | np.ndarray)
     return jax.lax.map(at, jnp.asarray(times))
 
 
-@shape_program
+@long_program
 def run_static(velocity: Array, wave: Array, times: Array, grid: Grid) -> Moved:
     """The waves `(T, *shape)` at `times` by a static velocity `(d, *shape)`, and the products until then `(T,)`; `grid`
     is in units of its cells."""
@@ -77,7 +77,7 @@ def run_static(velocity: Array, wave: Array, times: Array, grid: Grid) -> Moved:
     return Moved(moved.wave, jnp.cumsum(moved.calls))
 
 
-@shape_program
+@long_program
 def _steps(velocities: Array, wave: Array, length: Array, grid: Grid) -> Moved:
     """Steps of one `length` each, as many as there are velocities `(n, 10, d, *shape)`."""
     dtype = wave.dtype

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array
-from ..core.program import compiled, quick_program
+from ..core.program import compiled, quick_program, shape_program
 from ..operator import OperatorPath
 from ..operator.aliasing import aliasing_error
 from ..operator.constants import CONSTANTS as OPERATOR
@@ -313,7 +313,7 @@ def _unclipped_wave(wave: Problem, field: Array) -> Array:
     return wave.to_state(field)
 
 
-@compiled
+@shape_program
 def _both_static(problem: Problem, field: Array, lengths: Array) -> BothSides:
     """Both pictures of a static problem, to rounding."""
     method = Chebyshev()

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.program import shape_program
+from ..core.program import long_program
 from ..plan import Plan
 from ..step import Problem
 from .constants import CONSTANTS
@@ -53,7 +53,7 @@ def weighted_sums(plan: Plan, step: Array, weights: Array, tol: float) -> Sums:
     return Sums(fields.reshape(-1, *shape) / scale, calls, error * volume / scale)
 
 
-@shape_program
+@long_program
 def _sums(problem: Problem, method: Any, start: Array, step: Array, weights: Array, tol: Array, block: int) -> Sums:
     grid = problem.grid
     prepared = method.prepare(problem.at(0.0, start.dtype), problem.picture)
