@@ -76,7 +76,7 @@ def fit_axes(request: FitRequest, like: Grid | None, ndim: int, may_turn: bool =
         depth += slow
         domain, generous = _enclose(EquationSampler(request.equation, ndim), request, like, depth)
     if may_turn:
-        check_turn(domain)
+        check_turn(domain, generous)
     if ndim > 1 and (whole := _fit_whole(domain, request, generous, slow)) is not None:
         return whole
     slice_points = domain.slice_points(*generous)

@@ -59,6 +59,8 @@ class FitConstants:
     initial_slices: int = 2  # slice points in the bulk of the initial density: a free choice
     gibbs_slices: int = 4  # slice points in the bulk of the Gibbs density: a free choice
     near_gibbs_sharpness: float = 1.25  # a slice starts from pi^1.25, narrower than pi, as late states are: free choice
+    # Added to log max(p / pi), whose two integrals are sums over coarse nodes: a free choice, a factor of 20
+    excess_margin: float = 3.0
     longest_time: float = 1e5  # stands for "all times" in the prediction of a transient: a free choice
     irreversible_widening: float = 0.3  # of the box, on each side of an irreversible slice: a free choice
     slices_for_box: int = 2  # slices of each axis whose boxes are fitted: a free choice, for cost
@@ -159,6 +161,8 @@ class FitConstants:
     # Turned coordinates (`turn`): how many times less a product must take in them, after which the values are evaluated
     # on the given axes
     worthwhile_turn: float = 8.0  # a free choice
+    # Coarse nodes that must share the mass of a Gibbs density before its covariance is taken from them: a free choice
+    least_covariance_nodes: float = 4.0
 
     # Input and error messages (`validation`).
     largest_dimension: int = 6  # derived: the length of scan_nodes

@@ -60,6 +60,8 @@ class Domain:
         self.times = _sampled_times(sampler, request)
         self.confined = sampler.evolves_density and sampler.equation.potential is not None
         self.prediction: GaussianPrediction | None = None
+        # log max(p / pi) of the initial density, where no transient exceeds max(p / pi) pi.
+        self._log_excess = np.inf
 
     @property
     def ndim(self) -> int:
@@ -175,7 +177,33 @@ class Domain:
         last = CONSTANTS.longest_time if times is None else float(times[-1])
         self.prediction = predict_gaussian(self.sampler, mean, covariance, last)
         lower, upper = self.prediction.box(depth)
+        self._log_excess = self._find_log_excess(initial_box, depth)
+        if np.isfinite(self._log_excess):
+            # The prediction linearises the drift, and may be far too wide between two wells.
+            low, high = self._searched_box(self._log_gibbs_at(self.times[0]), depth + self._log_excess)
+            lower, upper = np.maximum(lower, low), np.minimum(upper, high)
         return np.where(self.fixed, self.lower, lower), np.where(self.fixed, self.upper, upper)
+
+    def _find_log_excess(self, initial_box: Bounds, depth: float) -> float:
+        """log max(p / pi) of the initial density p, or infinity where it bounds nothing.
+
+        A static process with a Gibbs density pi keeps p_t <= max(p / pi) pi at all times, by the maximum principle.
+        """
+        static = len(self.times) == 1 and not self.sampler.equation.time_dependent
+        if not (static and self.confined and self.sampler.reversible):
+            return np.inf
+        log_gibbs = self._log_gibbs_at(self.times[0])
+        gibbs_box = self._searched_box(log_gibbs, depth)
+        # Both integrals over coarse nodes, whose error the margin covers.
+        integrals = []
+        for height, (lower, upper) in ((self._log_initial, initial_box), (log_gibbs, gibbs_box)):
+            points = product_points(coarse_nodes(lower, upper))
+            values = height(points)
+            integrals.append(np.logaddexp.reduce(values) + np.log(np.prod(upper - lower) / len(points)))
+        points = product_points(coarse_nodes(*initial_box))
+        with np.errstate(invalid="ignore"):
+            excess = np.max(self._log_initial(points) - log_gibbs(points)) - integrals[0] + integrals[1]
+        return float(excess + CONSTANTS.excess_margin) if np.isfinite(excess) else np.inf
 
     def _bound_state_box(self, depth: float) -> Bounds:
         """The box of the lowest modes of a Schrodinger potential."""
@@ -214,7 +242,13 @@ class Domain:
                 intervals.append((i, *profile_extent(self.sampler, i, lower, upper, self.fixed, depth, t)))
         if self.prediction is not None:
             box = self.prediction.box(depth)
-            intervals += [(i, box[0][i], box[1][i]) for i in range(self.ndim)]
+            for i in range(self.ndim):
+                low, high = box[0][i], box[1][i]
+                if np.isfinite(self._log_excess) and not self.fixed[i]:
+                    within = depth + self._log_excess
+                    bounds = profile_extent(self.sampler, i, lower, upper, self.fixed, within, self.times[0])
+                    low, high = max(low, bounds[0]), min(high, bounds[1])
+                intervals.append((i, low, high))
         elif self.request.initial is not None:
             box = find_box(self._log_initial, lower, upper, self.fixed, depth)
             intervals += [(i, box[0][i], box[1][i]) for i in range(self.ndim)]

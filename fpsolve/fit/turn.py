@@ -1,20 +1,22 @@
 """Turned coordinates: where a density is a narrow ridge that lies across the axes, a grid along the ridge is smaller.
 
-    x = R y,      R the eigenvectors of the covariance that a normal density reaches     (`gaussian_prediction`)
+    x = R y,      R the eigenvectors of the covariance of the Gibbs density, or of that which a normal density reaches
 
 With one number D the noise is the same in all directions, so that y follows the same equation with U(R y). A normal
 density of covariance C takes, along an axis, nodes in proportion to its length and to its highest wavenumber,
 
     n_i  ~  sqrt( C_ii (C^-1)_ii ),
 
-which is one where C is diagonal and up to the square root of its condition where it is turned.
+which is one where C is diagonal and up to the square root of its condition where it is turned. Both covariances count,
+and the worse of the two: a grid must hold the transient (`gaussian_prediction`) and the Gibbs density.
 """
 
 import numpy as np
 
 from ..grid import Line
+from .bounding_box import coarse_nodes, product_points
 from .constants import CONSTANTS
-from .domain import Domain
+from .domain import Bounds, Domain
 
 
 class Turned(Exception):
@@ -24,18 +26,38 @@ class Turned(Exception):
         self.matrix = matrix
 
 
-def check_turn(domain: Domain) -> None:
-    """Raise `Turned` where turned coordinates save most of the work of a static, reversible process."""
+def check_turn(domain: Domain, box: Bounds) -> None:
+    """Raise `Turned` where turned coordinates save most of the work of a static, reversible process in a `box`."""
     sampler, prediction = domain.sampler, domain.prediction
     if prediction is None or not domain.confined or any(kind is not Line for kind in domain.kinds):
         return
     diffusion = sampler.equation.diffusion
     if callable(diffusion) or np.ndim(diffusion) > 0 or not sampler.reversible or sampler.equation.time_dependent:
         return
-    covariance = prediction.covariances[-1]
-    matrix = _rotation(covariance)
-    if _work(covariance) > CONSTANTS.worthwhile_turn * _work(matrix.T @ covariance @ matrix):
-        raise Turned(matrix)
+    covariances = [prediction.covariances[-1]]
+    if (of_gibbs := _gibbs_covariance(domain, box)) is not None:
+        covariances.append(of_gibbs)
+
+    def work(matrix: np.ndarray) -> float:
+        return max(_work(matrix.T @ covariance @ matrix) for covariance in covariances)
+
+    best = min((_rotation(covariance) for covariance in covariances), key=work)
+    if work(np.eye(domain.ndim)) > CONSTANTS.worthwhile_turn * work(best):
+        raise Turned(best)
+
+
+def _gibbs_covariance(domain: Domain, box: Bounds) -> np.ndarray | None:
+    """The covariance of the Gibbs density on coarse nodes, `(d, d)`; None where these do not resolve it."""
+    points = product_points(coarse_nodes(*box))
+    log_gibbs = domain.sampler.log_gibbs(points, domain.request.t)
+    mass = np.exp(log_gibbs - np.max(log_gibbs))
+    mass = mass / np.sum(mass)
+    centred = points - mass @ points
+    covariance = (centred * mass[:, None]).T @ centred
+    # A density that a few nodes hold is narrower than their distance, and its covariance is that of the nodes.
+    if 1 / np.sum(mass**2) < CONSTANTS.least_covariance_nodes or np.linalg.matrix_rank(covariance) < domain.ndim:
+        return None
+    return covariance
 
 
 def _rotation(covariance: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..core.checks import is_concrete
 from ..core.program import sampling_program
 from ..equation import Equation, Schrodinger
 from ..grid import Grid, Places
@@ -96,6 +97,13 @@ class Scheme(eqx.Module):
         `reversible` says that the process has a Gibbs density, so that sqrt(pi) and the wave picture may be used.
         """
 
+    def sample_smooth(self, equation: Equation, grid: Any, t: Any, reversible: bool) -> tuple[Samples, Array]:
+        """The samples if no function jumps, and whether one does, in which case they are those of `sample` alone.
+
+        The program of this is the smaller one of a scheme that resolves jumps; for others both are the same.
+        """
+        return self.sample(equation, grid, t, reversible), jnp.zeros((), bool)
+
     @abc.abstractmethod
     def assemble(self, samples: Samples, grid: Grid, dtype: Any) -> Operator:
         """The operator in the precision `dtype`."""
@@ -105,10 +113,25 @@ class Scheme(eqx.Module):
         return self.assemble(self.sample(equation, grid, t, reversible), grid, dtype)
 
 
-@sampling_program
 def sample_equation(scheme: Scheme, equation: Equation, grid: Grid | Places, t: Any, reversible: bool) -> Samples:
     """`scheme.sample` as a small program of its own. With `places_of` a grid it serves boxes of all sizes."""
+    if is_concrete(equation, t):
+        samples, jumps = _sample_smooth(scheme, equation, grid, t, reversible)
+        if not bool(jumps):
+            return samples
+    return _sample(scheme, equation, grid, t, reversible)
+
+
+@sampling_program
+def _sample(scheme: Scheme, equation: Equation, grid: Grid | Places, t: Any, reversible: bool) -> Samples:
     return scheme.sample(equation, grid, t, reversible)
+
+
+@sampling_program
+def _sample_smooth(
+    scheme: Scheme, equation: Equation, grid: Grid | Places, t: Any, reversible: bool
+) -> tuple[Samples, Array]:
+    return scheme.sample_smooth(equation, grid, t, reversible)
 
 
 def places_of(grid: Grid, scheme: Scheme, equation: Equation, reversible: bool) -> Grid | Places:

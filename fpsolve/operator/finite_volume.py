@@ -50,7 +50,11 @@ class ScharfetterGummel(Scheme):
 
     def sample(self, equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
         """D and the change of log pi on the faces, V and log pi at the nodes."""
-        return _sample(equation, grid, t, reversible)
+        return _sample(equation, grid, t, reversible, resolve_jumps=True)[0]
+
+    def sample_smooth(self, equation: Equation, grid: Grid, t: Any, reversible: bool) -> tuple[Samples, Array]:
+        """`sample` for functions that do not jump, and whether one does."""
+        return _sample(equation, grid, t, reversible, resolve_jumps=False)
 
     def assemble(self, samples: Samples, grid: Grid, dtype: Any) -> EdgeOperator:
         """The rates across the faces."""
@@ -81,24 +85,33 @@ class SquareRoot(Scheme):
 
     def sample(self, equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
         """D and the change of log pi on the faces, V and log pi at the nodes."""
-        return _sample(equation, grid, t, reversible)
+        return _sample(equation, grid, t, reversible, resolve_jumps=True)[0]
+
+    def sample_smooth(self, equation: Equation, grid: Grid, t: Any, reversible: bool) -> tuple[Samples, Array]:
+        """`sample` for functions that do not jump, and whether one does."""
+        return _sample(equation, grid, t, reversible, resolve_jumps=False)
 
     def assemble(self, samples: Samples, grid: Grid, dtype: Any) -> EdgeOperator:
         """The rates across the faces."""
         return _assemble(lambda z: jnp.exp(-z / 2), samples, grid, dtype)
 
 
-def _sample(equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
-    # A score Hamiltonian is sampled as the process whose drift is the score, which has no known Gibbs density.
+def _sample(equation: Equation, grid: Grid, t: Any, reversible: bool, resolve_jumps: bool) -> tuple[Samples, Array]:
+    no = jnp.zeros((), bool)
+    # A score Hamiltonian is sampled as the process whose drift is the score, which has no known Gibbs density. In a
+    # score no jumps are looked for.
     if isinstance(equation, ScoreHamiltonian):
-        return sample_process(equation.sampler(), grid, t, False, smooth=True)
+        process = equation.sampler()
+        if callable(process.diffusion):
+            return sample_process(process, grid, t, False, resolve_jumps)
+        return sample_process(process, grid, t, False, resolve_jumps=False)[0], no
     if isinstance(equation, FokkerPlanck):
-        return sample_process(equation, grid, t, reversible, smooth=False)
+        return sample_process(equation, grid, t, reversible, resolve_jumps)
     # The kinetic energy alone: equal rates both ways.
     diffusions = tuple(
         sample_product(lambda x, i=i: equation.diffusions(x)[i], _face_positions(grid, i)) for i in range(grid.ndim)
     )
-    return Samples(diffusions, tuple(map(jnp.zeros_like, diffusions)), sample_potential(equation, grid, t), None)
+    return Samples(diffusions, tuple(map(jnp.zeros_like, diffusions)), sample_potential(equation, grid, t), None), no
 
 
 def _assemble(rate: Callable[[Array], Array], samples: Samples, grid: Grid, dtype: Any) -> EdgeOperator:

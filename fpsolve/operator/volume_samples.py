@@ -32,30 +32,34 @@ class _Rates(NamedTuple):
     down: Array
 
 
-def sample_process(equation: FokkerPlanck, grid: Grid, t: Any, reversible: bool, smooth: bool) -> Samples:
-    """The samples of a process at time t.
+def sample_process(
+    equation: FokkerPlanck, grid: Grid, t: Any, reversible: bool, resolve_jumps: bool
+) -> tuple[Samples, Array]:
+    """The samples of a process at time t, and whether one of its functions jumps, or D vanishes.
 
-    With `smooth` no jumps are looked for. In a process that depends on time they are not looked for either, because it
-    is sampled at every step; a jump between two nodes then moves to the middle between them.
+    Without `resolve_jumps` the samples are those of functions that do not, for a fifth of the program. In a process
+    that depends on time jumps are not looked for, because it is sampled at every step; a jump between two nodes then
+    moves to the middle between them.
     """
     if callable(equation.diffusion):
-        return _of_varying_diffusion(equation, grid, t)
-    smooth = smooth or equation.time_dependent
+        return _of_varying_diffusion(equation, grid, t, resolve_jumps)
     diffusion, slope = _of_smooth_functions(equation, grid, t)
     log_gibbs = equation.log_gibbs_on(grid, t) if reversible else None
-    if smooth or (equation.potential is None and equation.force is None):
-        return Samples(diffusion, slope, None, log_gibbs)
+    if equation.time_dependent or (equation.potential is None and equation.force is None):
+        return Samples(diffusion, slope, None, log_gibbs), jnp.zeros((), bool)
 
     # The functions at the nodes and between them show whether one jumps.
     halves = [_jumps(equation, grid, i, t) for i in range(grid.ndim)]
     jumps = jnp.any(jnp.stack([jnp.any(flags) for pair in halves for flags in pair]))
+    if not resolve_jumps:
+        return Samples(diffusion, slope, None, log_gibbs), jumps
     log_mass = jnp.zeros(grid.shape)
     diffusion, slope, log_mass = jax.lax.cond(
         jumps,
         lambda: _of_jumping_functions(equation, grid, t, diffusion, slope, halves),
         lambda: (diffusion, slope, log_mass),
     )
-    return Samples(diffusion, slope, None, log_gibbs + log_mass if reversible else None)
+    return Samples(diffusion, slope, None, log_gibbs + log_mass if reversible else None), jumps
 
 
 def _of_smooth_functions(equation: FokkerPlanck, grid: Grid, t: Any) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
@@ -236,18 +240,21 @@ def _fitted(rates: _Rates, spacings: Array) -> tuple[Array, Array]:
     return diffusion, slope
 
 
-def _of_varying_diffusion(equation: FokkerPlanck, grid: Grid, t: Any) -> Samples:
-    """D and P on the faces where D is a function of x, in the flux form or in the Ito form."""
+def _of_varying_diffusion(equation: FokkerPlanck, grid: Grid, t: Any, resolve_jumps: bool) -> tuple[Samples, Array]:
+    """D and P on the faces where D is a function of x, in the flux form or in the Ito form, and whether a function
+    jumps or D vanishes."""
     diffusions, slopes = [], []
+    irregular = jnp.zeros((), bool)
     for i in range(grid.ndim):
-        diffusion, slope = _along_axis(equation, grid, i, t)
+        diffusion, slope, irregular_here = _along_axis(equation, grid, i, t, resolve_jumps)
         diffusions.append(diffusion)
         slopes.append(slope)
-    return Samples(tuple(diffusions), tuple(slopes), None, None)
+        irregular = irregular | irregular_here
+    return Samples(tuple(diffusions), tuple(slopes), None, None), irregular
 
 
-def _along_axis(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> tuple[Array, Array]:
-    """D and P on the faces of axis i."""
+def _along_axis(equation: FokkerPlanck, grid: Grid, i: int, t: Any, resolve_jumps: bool) -> tuple[Array, Array, Array]:
+    """D and P on the faces of axis i, and whether a function jumps there or D vanishes."""
     axis, ito = grid.axes[i], equation.ito_form
     places = with_places(grid, i, ends_of_halves(axis))
     diffusion = sample_product(lambda x: equation.diffusions(x)[i], places)
@@ -271,11 +278,13 @@ def _along_axis(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> tuple[Arr
         return forced, _halves(evaluator(False), grid, i, levels, ito)
 
     of_energy, of_force = _jumps(equation, grid, i, t)
-    if equation.time_dependent:
-        # As for constant D: sampled at every step, without a search for jumps in U and f. D itself stands still.
+    # As for constant D: sampled at every step, without a search for jumps in U and f. D itself stands still.
+    irregular = jnp.zeros((), bool)
+    if not equation.time_dependent:
+        irregular = jnp.any(zero) | jnp.any(of_energy | of_force | changes(diffusion, i))
+    if equation.time_dependent or not resolve_jumps:
         found, unforced = integrals(0)
     else:
-        irregular = jnp.any(zero) | jnp.any(of_energy | of_force | changes(diffusion, i))
         found, unforced = jax.lax.cond(irregular, lambda: integrals(CONSTANTS.bisections), lambda: integrals(0))
 
     # The masses of both halves of each cell.
@@ -329,7 +338,7 @@ def _along_axis(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> tuple[Arr
     down = jnp.where(face_zero, _log_positive(-drift_face), down)
     up = jnp.where(zero_below, _log_positive(drift_below), up)
     down = jnp.where(zero_above, _log_positive(-drift_above), down)
-    return _fitted(_Rates(up, down), grid.along_axis(i, axis.spacings))
+    return *_fitted(_Rates(up, down), grid.along_axis(i, axis.spacings)), irregular
 
 
 def _drift(equation: FokkerPlanck, x: Array, t: Any, i: int) -> Array:

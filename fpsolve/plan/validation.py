@@ -82,7 +82,11 @@ def check_and_sample(equation: Any, grid: Any, scheme: Scheme | None, t: Any = 0
         _check_values(name, found[name], grid, t, shape)
     for i, (jump, largest) in jumps.items():
         _check_periodic(equation, grid.axes[i], float(jump), float(largest))
-    return equation, grid, samples
+    if samples is None:
+        return equation, grid, None
+    smooth_samples, has_jumps = samples
+    # Jumps are resolved where the samples are used (`sample_equation`).
+    return equation, grid, None if bool(has_jumps) else smooth_samples
 
 
 def check_times(times: Any) -> Array:
@@ -317,7 +321,8 @@ def _check_values(name: str, found: BadValue, grid: Grid, t: Any, shape: tuple[i
 
 @sampling_program
 def _examine(equation: Any, names: tuple[str, ...], grid: Grid | Places, t: Any, scheme: Any) -> Any:
-    """The first bad value of each function on the grid, the jumps at the ends of periodic axes, and a scheme's samples.
+    """The first bad value of each function on the grid, the jumps at the ends of periodic axes, and a scheme's samples
+    with whether a function jumps.
 
     All in one program: each compilation costs more than all of these evaluations.
     """
@@ -330,7 +335,7 @@ def _examine(equation: Any, names: tuple[str, ...], grid: Grid | Places, t: Any,
     samples = None
     if scheme is not None:
         reversible = equation.irreversible_anywhere is None
-        samples = scheme.sample(equation, grid, t, reversible)
+        samples = scheme.sample_smooth(equation, grid, t, reversible)
     return found, jumps, samples
 
 

@@ -55,7 +55,7 @@ class PropagateConstants:
     contraction_margin: float = 6.0
     # Ranks are multiples of this, so that few programs are compiled: a free choice
     rank_step: int = 4
-    # Nodes of another axis over which a potential term is averaged, about: a free choice
+    # Nodes of another axis over which a potential term is averaged: a free choice
     mean_nodes: int = 12
     # A smaller basis is used if it takes less than this part of the arithmetic of the full one: a free choice
     worthwhile: float = 0.5

@@ -42,12 +42,14 @@ class Axis(NamedTuple):
 
 
 class _Bases(NamedTuple):
-    """For each axis: its own problem, B_i `(n_i, k_i)`, B_i^T h_i B_i `(k_i, k_i)`, and the points X_i `(k_i,)`."""
+    """For each axis: its own problem, B_i `(n_i, k_i)`, B_i^T h_i B_i `(k_i, k_i)`, the points X_i `(k_i,)`, and the
+    product of X_i with the few nodes of each other axis over which means are taken."""
 
     axes: tuple[Axis, ...]
     bases: tuple[Array, ...]
     matrices: tuple[Array, ...]
     points: tuple[Array, ...]
+    mixed: tuple[tuple[Array, ...], ...]
 
 
 class RankErrors(NamedTuple):
@@ -97,10 +99,10 @@ class Contraction(eqx.Module):
 
         def error_of(c: Array, length: Array) -> Array:
             # The part of the start outside of the basis decays with the energies of the axes.
-            not_started = separable(self.axes, lost, lambda e: jnp.exp(-jnp.maximum(e, 0) * length))
+            not_started = separable(self.axes, lost, lambda e: jnp.exp(-e * length))
             # H couples the wave to functions outside of the basis all the time: int_0^s e^{-(s - u) e} du.
             missed = operator.hamiltonian(self.out(c)) - self.out(self.hamiltonian(c))
-            not_coupled = separable(self.axes, missed, lambda e: length / (1 + jnp.maximum(e, 0) * length))
+            not_coupled = separable(self.axes, missed, lambda e: length / (1 + e * length))
             return CONSTANTS.contraction_safety * (mass(not_coupled) + mass(not_started))
 
         return jax.lax.stop_gradient(jax.vmap(error_of)(coefficients, lengths))
@@ -137,11 +139,8 @@ def contract(
 ) -> Contraction:
     """H_c with `ranks` functions on the axes, whose nodes are at `nodes`."""
     found = _functions(operator, ranks, nodes)
-    d = len(found.axes)
     # V at the points, and for each axis V at its points and at a few nodes of the others, for the means v_i there.
-    few = [axis[part] for i in range(d) for axis, part in zip(nodes, _sparse(operator, i), strict=True)]
-    mixed = [tuple(found.points[j] if j == i else few[i * d + j] for j in range(d)) for i in range(d)]
-    potential_terms = sample_potential_terms((found.points, *mixed))
+    potential_terms = sample_potential_terms((found.points, *found.mixed))
     return _couple(operator, found.axes, found.bases, found.matrices, potential_terms, ranks)
 
 
@@ -158,7 +157,10 @@ def _functions(operator: TensorOperator, ranks: tuple[int, ...], nodes: tuple[Ar
         bases.append(low @ rotation)
         matrices.append(rotation.T @ (axis.energies[:rank, None] * rotation))
         points.append(x.astype(nodes[0].dtype))
-    return _Bases(axes, tuple(bases), tuple(matrices), tuple(points))
+    few = [x[part] for x, part in zip(nodes, _few_nodes(operator), strict=True)]
+    d = len(axes)
+    mixed = tuple(tuple(points[j] if j == i else few[j] for j in range(d)) for i in range(d))
+    return _Bases(axes, tuple(bases), tuple(matrices), tuple(points), mixed)
 
 
 @shape_program
@@ -188,24 +190,32 @@ def sample_potential_terms(equation: Any, positions: tuple[tuple[Array, ...], ..
     return tuple(sample_product(potential_term, product) for product in positions)
 
 
-def _sparse(operator: TensorOperator, i: int) -> tuple[slice, ...]:
-    """The nodes of each axis over which a mean along axis i is taken: all of axis i, some of the others.
+def _few_nodes(operator: TensorOperator) -> list[Array]:
+    """For each axis the indices `(mean_nodes,)` of the nodes over which a mean is taken along the other axes.
 
-    Any choice would do: v_i is subtracted from W again, and only decides how small W is.
+    They are quantiles of sqrt(pi): nodes at equal distances would lie outside of it where the box is wide, and v_i
+    would be that of a slice on which no mass is.
     """
-    steps = [1 if j == i else max(1, n // CONSTANTS.mean_nodes) for j, n in enumerate(operator.grid.shape)]
-    return tuple(slice(None, None, step) for step in steps)
+    assert operator.log_sqrt_pi is not None
+    shares = (jnp.arange(CONSTANTS.mean_nodes) + 0.5) / CONSTANTS.mean_nodes
+    found = []
+    for i in range(operator.log_sqrt_pi.ndim):
+        others = tuple(j for j in range(operator.log_sqrt_pi.ndim) if j != i)
+        below = jnp.cumsum(jnp.sum(jnp.exp(operator.log_sqrt_pi), others))
+        found.append(jnp.clip(jnp.searchsorted(below, shares * below[-1]), 0, len(below) - 1))
+    return found
 
 
 def _mean(operator: TensorOperator, i: int, values: Array) -> Array:
-    """The mean over the other axes of a potential term on all nodes, or on the sparse ones, weighted by sqrt(pi)."""
+    """The mean over the other axes of a potential term on all nodes, or on the few of them, weighted by sqrt(pi)."""
     assert operator.log_sqrt_pi is not None
     others = tuple(j for j in range(values.ndim) if j != i)
-    sparse = _sparse(operator, i)
-    if values.shape == operator.grid.shape:
-        values = values[sparse]
+    few = _few_nodes(operator)
     weights = jnp.sum(jnp.exp(operator.log_sqrt_pi), i, keepdims=True)
-    weights = weights[tuple(slice(None) if j == i else part for j, part in enumerate(sparse))]
+    on_all_nodes = values.shape == operator.grid.shape
+    for j in others:
+        weights = jnp.take(weights, few[j], axis=j)
+        values = jnp.take(values, few[j], axis=j) if on_all_nodes else values
     return jnp.sum(values * weights, others) / jnp.sum(weights)
 
 
@@ -215,9 +225,13 @@ def _along_axis(values: Array, i: int, d: int) -> Array:
 
 
 def separable(axes: tuple[Axis, ...], wave: Array, f: Callable[[Array], Array]) -> Array:
-    """f(sum_i h_i) psi."""
+    """f(sum_i h_i) psi, for energies of at least zero, counted from the lowest one if that is positive.
+
+    The lowest level of H is zero. Where the sum of the h_i lies higher, decays would be overestimated.
+    """
     d = len(axes)
     energies = sum((_along_axis(axis.energies, i, d) for i, axis in enumerate(axes)), jnp.zeros(()))
+    energies = jnp.maximum(energies - jnp.maximum(energies.ravel()[0], 0), 0)
     inside = _all_axes([a.functions.T for a in axes], wave)
     return _all_axes([a.functions for a in axes], f(energies) * inside)
 
@@ -232,27 +246,31 @@ def missing(operator: TensorOperator, wave: Array, first: Array) -> list[RankErr
     separable_potential = sum((_along_axis(axis.potential_term, i, d) for i, axis in enumerate(axes)), jnp.zeros(()))
     coupling = operator.potential_term - separable_potential
 
-    def decayed(e: Array) -> Array:
-        return jnp.exp(-jnp.maximum(e, 0) * first)
+    def mass(wave: Array) -> Array:
+        return jnp.sum(measure * jnp.abs(wave))
 
     def coupled(wave: Array) -> Array:
-        return separable(axes, coupling * wave, lambda e: first / (1 + jnp.maximum(e, 0) * first))
+        return separable(axes, coupling * wave, lambda e: first / (1 + e * first))
 
     # What a function outside of the basis would hold at the first time: of the start, and of what W feeds it from the
     # decayed wave and from sqrt(pi), which the wave approaches.
-    slow = separable(axes, split_stationary(operator, Picture.GIBBS_WAVE, wave)[1], decayed)
-    fields = (slow, coupled(slow), jnp.sum(measure * jnp.abs(slow)) * coupled(sqrt_pi))
+    slow = separable(axes, split_stationary(operator, Picture.GIBBS_WAVE, wave)[1], lambda e: jnp.exp(-e * first))
+    fed = (slow, coupled(slow), mass(slow) * coupled(sqrt_pi))
     rows = []
     for i, axis in enumerate(axes):
         n = len(axis.energies)
+        # Whatever the h_i foretell, the slow modes must be in the basis: sqrt(pi), and x_i sqrt(pi), which is the
+        # slowest mode of a linear drift.
+        places = _along_axis(jnp.asarray(operator.grid.axes[i].nodes, sqrt_pi.dtype), i, d)
+        centred = (places - jnp.sum(measure * sqrt_pi * places)) * sqrt_pi
+        fields = (*fed, sqrt_pi, centred / mass(centred))
         ranks = jnp.asarray([*range(CONSTANTS.rank_step, n, CONSTANTS.rank_step), n])
 
-        def error_of(rank: Array, i: int = i, axis: Axis = axis, n: int = n) -> Array:
+        def error_of(rank: Array, i: int = i, axis: Axis = axis, n: int = n, fields: Any = fields) -> Array:
             # The projector on the functions beyond the rank.
             high = jnp.where(jnp.arange(n) < rank, 0, axis.functions)
             projector = high @ high.T
-            masses = (jnp.sum(measure * jnp.abs(matmul_along_axis(i, projector, u))) for u in fields)
-            return sum(masses, jnp.zeros(()))
+            return sum((mass(matmul_along_axis(i, projector, u)) for u in fields), jnp.zeros(()))
 
         rows.append(RankErrors(ranks, jax.lax.map(error_of, ranks), axis.energies[ranks - 1]))
     return rows
