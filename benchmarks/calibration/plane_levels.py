@@ -47,6 +47,7 @@ def plane_levels(seed: int) -> Problem:
         tol=draw.pick(rng, 1e-4, 1e-6) if fitted else None,
         rounding=1e-12,
         smooth=fitted,
+        stationary=True,
     )
 
 
@@ -61,7 +62,7 @@ def irreversible(seed: int) -> Problem:
         stiffness, curl = draw.spread(rng, 0.3, 3.0), draw.spread(rng, 0.1, 8.0)
         d, n = draw.spread(rng, 0.2, 2.0), int(draw.pick(rng, 16, 24, 32))
         matrix = np.array([[stiffness, curl], [-curl * draw.pick(rng, 1.0, 0.5), stiffness * rng.uniform(1, 2)]])
-        exact = sums(np.linalg.eigvals(matrix), 6)
+        exact = sums(np.linalg.eigvals(matrix), 24)
         radius = rng.uniform(4.5, 7.0) * np.sqrt(d / stiffness)
         return levels_problem(
             "irreversible",
@@ -80,7 +81,7 @@ def irreversible(seed: int) -> Problem:
         seed,
         f"ring, n {n}",
         equation=equation(shape, d, PLAIN, force),
-        reference=lambda level: process(shape, d, (0.0, 1.0), level, periodic=True, force=force).levels(K + 1),
+        reference=lambda level: process(shape, d, (0.0, 1.0), level, periodic=True, force=force).levels(3 * K),
         grid=fp.Grid(axis("Periodic", (0.0, 1.0), n)),
         rounding=1e-10,
     )

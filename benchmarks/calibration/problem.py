@@ -73,6 +73,9 @@ def solve(problem: Problem, again: bool = True, watch: Callable[[Any], Any] = la
             warnings.simplefilter("ignore")
             problem.claim(problem.ask())
         row |= {"warm_seconds": time.perf_counter() - begun}
+    if not claim.told and row["warnings"]:
+        # A number without an error of its own claims nothing where the function has warned.
+        claim = dataclasses.replace(claim, reported=np.full_like(claim.reported, np.nan))
     true, rounding = problem.compare(answer)
     return row | judge(claim, true, rounding, problem.tol)
 

@@ -30,7 +30,9 @@ def field_problem(
         given = getattr(found, "error", None)
         if given is None:
             return Claim(values_of(found), np.array([DOCUMENTED]), told=False)
-        return Claim(values_of(found), np.array([float(np.max(np.asarray(given)))]))
+        # The reported error has the units of the values.
+        size = np.abs(values_of(found)).max() if relative else 1.0
+        return Claim(values_of(found), np.array([float(np.max(np.asarray(given))) / size]))
 
     def compare(found: Any) -> tuple[np.ndarray, np.ndarray]:
         grid = found.grid if hasattr(found, "grid") else ask.grid

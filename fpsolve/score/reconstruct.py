@@ -27,6 +27,7 @@ from ..grid import Grid
 from ..operator import Scheme
 from ..operator.tensor import Factor, TensorOperator
 from ..plan.spectrum_plan import validate_modes
+from ..solve.constants import CONSTANTS as SOLVE
 from ..solve.spectrum import solve, warn_of_errors
 from ..solve.spectrum_result import Spectrum
 from .constants import CONSTANTS
@@ -200,7 +201,7 @@ def reconstruct(
     request = validate_modes(equation, grid, k, t, scheme, None)
     found, operator = solve(request, check)
     _check_confined(found, getattr(field.model, "__name__", type(field.model).__name__))
-    warn_of_errors(found, request, 2)
+    warn_of_errors(found, SOLVE.warned_level_error, 2)
     assert isinstance(request.equation, ScoreHamiltonian)
     return Reconstruction(found, operator, _sample_score(request.equation, grid, request.t))
 

@@ -58,6 +58,7 @@ class SolveConstants:
     # `fp.spectrum`
     default_fit_tol: float = 1e-8  # free choice: tolerance of a fitted grid where no tol is given, as by `fp.fit_grid`
     # Below it a level of 1e-10 relative error, or one through A, may not hold all digits of the gap.
+    warned_gap_error: float = 1e-6  # free choice: the same of a gap, a number that carries no error
     tiny_gap: float = 1e-6  # free choice: gap, relative to the next level, below which the partner kernel is used
     # On spectral grids errors fall by orders of magnitude; on finite volumes they fall by four, and the difference is
     # three quarters of the error.

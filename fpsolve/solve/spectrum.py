@@ -103,7 +103,7 @@ def spectrum(
         found = _refined(request) if refine else solve(request, check)[0]
     # What one run shows is too rough a guide for a warning.
     if check or refine:
-        warn_of_errors(found, request)
+        warn_of_errors(found, request.tol if request.has_tol else CONSTANTS.warned_level_error)
     return found
 
 
@@ -164,12 +164,10 @@ def _relative_error(found: Spectrum, count: int | None = None) -> float:
     return float(np.nan_to_num(np.max(errors[:count]), nan=np.inf))
 
 
-def warn_of_errors(found: Spectrum, request: ModesRequest, count: int | None = None) -> None:
-    """Warn of errors of the first `count` levels, or of all, that are above the tolerance where one was given, or that
-    leave hardly a digit."""
+def warn_of_errors(found: Spectrum, limit: float, count: int | None = None) -> None:
+    """Warn of relative errors of the first `count` levels, or of all, above a limit."""
     if not is_concrete(found.values, found.errors):
         return
-    limit = request.tol if request.has_tol else CONSTANTS.warned_level_error
     error = _relative_error(found, count)
     if error > limit:
         message = f"the relative error of the levels is about {error:.1e}, above {limit:.1e}. {LEVEL_REMEDY}"
@@ -177,11 +175,13 @@ def warn_of_errors(found: Spectrum, request: ModesRequest, count: int | None = N
         warnings.warn(message, AccuracyWarning, stacklevel=4)
 
 
+@full_precision
 def spectral_gap(equation: Equation, grid: Grid | None = None, *, t: Any = 0.0, check: bool = True) -> Array:
     """The spectral gap E_1 - E_0, a scalar: the slowest rate of relaxation, D / C_P, and the price of annealing.
 
     **Arguments**: as for `fp.spectrum`. **Returns** the gap, in units 1/time; the real part of the slowest rate where
-    the process is not reversible. **Raises** as `fp.spectrum`.
+    the process is not reversible. **Raises** as `fp.spectrum`. **Warns** (`fp.AccuracyWarning`) of a relative error
+    above 1e-6 (1e-2 without x64), since a number carries none; `fp.spectrum(equation, grid, 2)` has the error itself.
 
     **Keeps**: relative accuracy, however small the gap of a line (1e-30 and below); `jit`, `vmap`, `grad` and `jvp`
     (Hellmann and Feynman), with a given grid. **Cost**: as `fp.spectrum` of two levels. **Reference**: Bakry, Gentil
@@ -195,7 +195,15 @@ def spectral_gap(equation: Equation, grid: Grid | None = None, *, t: Any = 0.0, 
     slope = jax.grad(lambda barrier: fp.spectral_gap(fp.FokkerPlanck(fp.DoubleWell(barrier)), grid))(3.0)
     ```
     """
-    return spectrum(equation, grid, 2, t=t, check=check).gap
+    if grid is None:
+        found, request = _on_fitted_grid(equation, 2, t, None, None, check, ())
+    else:
+        request = validate_modes(equation, grid, 2, t, None, None)
+        found = solve(request, check)[0]
+    if check:
+        single = np.dtype(request.dtype) == np.float32
+        warn_of_errors(found, CONSTANTS.warned_level_error if single else CONSTANTS.warned_gap_error)
+    return found.gap
 
 
 def solve(request: ModesRequest, check: bool = True) -> tuple[Spectrum, Operator]:
