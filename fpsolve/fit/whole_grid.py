@@ -81,6 +81,11 @@ class WholeGrid(NamedTuple):
         """Whether the size of the wave is within the precision."""
         return is_wave_representable(self.size, float, tol, self.clipped)
 
+    def leaks_at_ends(self, before: "WholeGrid", i: int) -> bool:
+        """Whether axis i leaks at its ends: it resolves the Gibbs density, and a finer grid leaks as much as the one
+        `before`."""
+        return self.gibbs_short[i] < PLAN.largest_defect and self.leak[i] > before.leak[i] / 2
+
     def accepts_density(self) -> bool:
         """Whether a run would evolve the density itself on this grid by `fp.Spectral`."""
         return max(self.short) < PLAN.largest_defect and self.peclet < PLAN.largest_peclet
@@ -129,6 +134,7 @@ def fit_grid_by_measures(
     if not all(kind in (Line, Periodic) for kind in kinds):
         return None
     grid = first_grid(kinds, lower, upper)
+    before: WholeGrid | None = None
     for _ in range(CONSTANTS.most_whole_rounds):
         found = measure_grid(sampler, request, grid)
         allowed = CONSTANTS.measure_fraction * request.tol / grid.ndim
@@ -136,9 +142,11 @@ def fit_grid_by_measures(
         for i, axis in enumerate(grid.axes):
             a, b, n = axis.lower, axis.upper, axis.n
             leaks = found.leak[i] >= PLAN.largest_defect / grid.ndim
-            if leaks or max(found.aliasing[i], found.defect[i], found.lost[i]) > allowed:
+            # More nodes do not lessen what leaks where the ends cut the Gibbs density at different heights.
+            at_ends = leaks and before is not None and found.leaks_at_ends(before, i)
+            if (leaks and not at_ends) or max(found.aliasing[i], found.defect[i], found.lost[i]) > allowed:
                 n = int(np.ceil(CONSTANTS.whole_refinement * n))
-            if found.wrap_around[i] > allowed and isinstance(axis, Line):
+            if (at_ends or found.wrap_around[i] > allowed) and isinstance(axis, Line):
                 side = CONSTANTS.repair_widening * (b - a)
                 n = int(np.ceil(n * (1 + 2 * CONSTANTS.repair_widening)))
                 a, b = a - side, b + side
@@ -147,7 +155,7 @@ def fit_grid_by_measures(
         if axes == list(grid.axes):
             sums = [sum(part) for part in (found.aliasing, found.wrap_around, found.defect, found.lost)]
             return (grid, float(sum(sums))) if found.accepts_wave(request.tol) else None
-        grid = Grid(*axes)
+        grid, before = Grid(*axes), found
         # The size of a wave is known once the grid resolves it at all.
         if not found.is_representable(request.tol) and max(found.defect) < PLAN.largest_defect:
             raise NoWave(grid, found.size)
