@@ -14,10 +14,11 @@ class CoreConstants:
     # 128 x 128 nodes takes 4 to 5 s instead of 9 to 11, and .23 to .39 s instead of .15 afterwards: measured
     quick_elements: int = 2**14
 
-    # Estimated seconds of a run up to which its program is compiled quickly, and up to which in the balanced way.
-    # Against JAX's own options the first takes 1 to 2 s less to compile and runs up to seven times as long, the second
-    # takes .5 to 1 s less and runs up to 1.8 times as long: measured, on 48^2 to 192^2 nodes and on lines
+    # Estimated seconds of a run up to which its program is compiled quickly. Against JAX's own options it takes 1 to
+    # 2 s less to compile and runs up to seven times as long: measured, on 48^2 to 192^2 nodes and on lines
     quick_seconds: float = 0.03
+    # The same for a program that is compiled in the balanced way. It takes .5 to 1 s less to compile and runs up to 1.8
+    # times as long: measured, as before
     balanced_seconds: float = 0.5
 
     # Size of the compilation cache on disk, in bytes, and the fraction of it that remains after a cleaning, so that not

@@ -240,3 +240,21 @@ def _largest(name: str, parts: list[np.ndarray], x: np.ndarray) -> Overlooked:
     left = x[low[low < top]].max(initial=x[0])
     right = x[low[low > top]].min(initial=x[-1])
     return Overlooked(name, float(np.sum(worst)), float(x[top]), float(right - left))
+
+
+def spread_in_bulk(
+    points: np.ndarray, height: np.ndarray, lower: np.ndarray, upper: np.ndarray, count: int
+) -> np.ndarray:
+    """At most `count` of the points `(P, d)`: the highest one, then each time the one in the bulk that is farthest
+    from those chosen before."""
+    top = int(np.argmax(height))
+    largest = np.max(np.where(np.isfinite(height), height, -np.inf))
+    high = np.flatnonzero(height > largest - CONSTANTS.bulk_depth)
+    high = points[np.concatenate([[top], high[high != top]])]
+    # Distances are relative to the box, so that no axis counts more than another.
+    scaled, chosen = high / (upper - lower), [0]
+    nearest = np.linalg.norm(scaled - scaled[0], axis=1)
+    while len(chosen) < count and np.max(nearest) > CONSTANTS.slice_separation:
+        chosen.append(int(np.argmax(nearest)))
+        nearest = np.minimum(nearest, np.linalg.norm(scaled - scaled[chosen[-1]], axis=1))
+    return high[chosen]

@@ -13,13 +13,14 @@ from ..grid import Axis, Gaussian, Line
 from .bound_states import bound_state_box, energy_minimum, natural_length
 from .bounding_box import NotConfining, coarse_nodes, find_box, product_points
 from .constants import CONSTANTS
-from .dense_look import wide_points
+from .dense_look import spread_in_bulk, wide_points
 from .drive import jittered_times
 from .gaussian_prediction import GaussianPrediction, predict_gaussian
 from .marginal_profile import maximize_log_density, profile_extent, profile_points
 from .request import FitRequest
 from .sampled_equation import EquationSampler, log_initial, log_normal, mean_and_covariance, sample_initial
 from .slice_problem import SliceProblem, SliceValues
+from .transient_bound import log_excess
 
 Bounds = tuple[np.ndarray, np.ndarray]  # lower (d,) and upper (d,)
 LogDensity = Callable[[np.ndarray], np.ndarray]  # points (P, d) to log p (P,)
@@ -177,33 +178,15 @@ class Domain:
         last = CONSTANTS.longest_time if times is None else float(times[-1])
         self.prediction = predict_gaussian(self.sampler, mean, covariance, last)
         lower, upper = self.prediction.box(depth)
-        self._log_excess = self._find_log_excess(initial_box, depth)
+        if self.confined and self.sampler.reversible and not self.sampler.equation.time_dependent:
+            log_gibbs = self._log_gibbs_at(self.times[0])
+            gibbs_box = self._searched_box(log_gibbs, depth)
+            self._log_excess = log_excess(self._log_initial, initial_box, log_gibbs, gibbs_box)
         if np.isfinite(self._log_excess):
             # The prediction linearises the drift, and may be far too wide between two wells.
             low, high = self._searched_box(self._log_gibbs_at(self.times[0]), depth + self._log_excess)
             lower, upper = np.maximum(lower, low), np.minimum(upper, high)
         return np.where(self.fixed, self.lower, lower), np.where(self.fixed, self.upper, upper)
-
-    def _find_log_excess(self, initial_box: Bounds, depth: float) -> float:
-        """log max(p / pi) of the initial density p, or infinity where it bounds nothing.
-
-        A static process with a Gibbs density pi keeps p_t <= max(p / pi) pi at all times, by the maximum principle.
-        """
-        static = len(self.times) == 1 and not self.sampler.equation.time_dependent
-        if not (static and self.confined and self.sampler.reversible):
-            return np.inf
-        log_gibbs = self._log_gibbs_at(self.times[0])
-        gibbs_box = self._searched_box(log_gibbs, depth)
-        # Both integrals over coarse nodes, whose error the margin covers.
-        integrals = []
-        for height, (lower, upper) in ((self._log_initial, initial_box), (log_gibbs, gibbs_box)):
-            points = product_points(coarse_nodes(lower, upper))
-            values = height(points)
-            integrals.append(np.logaddexp.reduce(values) + np.log(np.prod(upper - lower) / len(points)))
-        points = product_points(coarse_nodes(*initial_box))
-        with np.errstate(invalid="ignore"):
-            excess = np.max(self._log_initial(points) - log_gibbs(points)) - integrals[0] + integrals[1]
-        return float(excess + CONSTANTS.excess_margin) if np.isfinite(excess) else np.inf
 
     def _bound_state_box(self, depth: float) -> Bounds:
         """The box of the lowest modes of a Schrodinger potential."""
@@ -268,7 +251,7 @@ class Domain:
         points = product_points(coarse_nodes(lower, upper))
         found = []
         if log_initial_density is not None:
-            bulk = _spread_in_bulk(points, log_initial_density(points), lower, upper, CONSTANTS.initial_slices)
+            bulk = spread_in_bulk(points, log_initial_density(points), lower, upper, CONSTANTS.initial_slices)
             found += [SlicePoint(y, log_initial_density) for y in bulk]
         if self.prediction is not None:
             # Half-way in the steps, which is early in time, and at the end.
@@ -289,7 +272,7 @@ class Domain:
         mode = maximize_log_density(self.sampler, points[[np.argmax(log_gibbs)]], ~self.fixed, t)
         # The mode comes first, whatever its height: the coarse grid may have missed it.
         candidates, heights = np.concatenate([mode, points]), np.concatenate([[np.inf], log_gibbs])
-        bulk = _spread_in_bulk(candidates, heights, lower, upper, CONSTANTS.gibbs_slices)
+        bulk = spread_in_bulk(candidates, heights, lower, upper, CONSTANTS.gibbs_slices)
         if self.request.initial is None:
             return [SlicePoint(y, None) for y in bulk]
 
@@ -413,21 +396,3 @@ def _transient_slice(prediction: GaussianPrediction, step: int) -> SlicePoint:
     """The slice point at the predicted mean of one step, with the normal density predicted there."""
     mean, covariance = prediction.means[step], prediction.covariances[step]
     return SlicePoint(mean, lambda x: log_normal(x, mean, covariance))
-
-
-def _spread_in_bulk(
-    points: np.ndarray, height: np.ndarray, lower: np.ndarray, upper: np.ndarray, count: int
-) -> np.ndarray:
-    """At most `count` of the points `(P, d)`: the highest one, then each time the one in the bulk that is farthest
-    from those chosen before."""
-    top = int(np.argmax(height))
-    largest = np.max(np.where(np.isfinite(height), height, -np.inf))
-    high = np.flatnonzero(height > largest - CONSTANTS.bulk_depth)
-    high = points[np.concatenate([[top], high[high != top]])]
-    # Distances are relative to the box, so that no axis counts more than another.
-    scaled, chosen = high / (upper - lower), [0]
-    nearest = np.linalg.norm(scaled - scaled[0], axis=1)
-    while len(chosen) < count and np.max(nearest) > CONSTANTS.slice_separation:
-        chosen.append(int(np.argmax(nearest)))
-        nearest = np.minimum(nearest, np.linalg.norm(scaled - scaled[chosen[-1]], axis=1))
-    return high[chosen]

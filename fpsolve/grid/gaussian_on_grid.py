@@ -14,6 +14,7 @@ import itertools
 import math
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.scipy.special
@@ -79,10 +80,10 @@ def _sampled_log(gaussian: Gaussian, nodes: list[np.ndarray]) -> Array:
 def _with_mean(gaussian: Gaussian, d: int, shift: Any) -> Gaussian:
     """The density moved by `shift` `(d,)`."""
     if is_concrete(gaussian):
+        # A new `Gaussian` would convert the numbers to arrays of JAX, which inside of `jit` are tracers.
         mean = np.broadcast_to(np.asarray(gaussian.mean), (d,)) + np.asarray(shift)
-    else:
-        mean = jnp.broadcast_to(gaussian.mean, (d,)) + jnp.asarray(shift)
-    return Gaussian(mean, gaussian.covariance)
+        return eqx.tree_at(lambda density: density.mean, gaussian, mean)
+    return Gaussian(jnp.broadcast_to(gaussian.mean, (d,)) + jnp.asarray(shift), gaussian.covariance)
 
 
 def _shifts(axes: tuple[Axis, ...], gaussian: Gaussian) -> list[Any]:

@@ -6,6 +6,7 @@ from .base import Scheme as Scheme
 from .base import log_sqrt_pi_of as log_sqrt_pi_of
 from .base import places_of as places_of
 from .base import sample_equation as sample_equation
+from .base import sample_smooth as sample_smooth
 from .basis import Basis as Basis
 from .basis import basis as basis
 from .edges import EdgeOperator as EdgeOperator

@@ -7,7 +7,7 @@ A_i maps nodes to the faces between them. Transposes are taken in the weights of
 """
 
 import abc
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -97,13 +97,6 @@ class Scheme(eqx.Module):
         `reversible` says that the process has a Gibbs density, so that sqrt(pi) and the wave picture may be used.
         """
 
-    def sample_smooth(self, equation: Equation, grid: Any, t: Any, reversible: bool) -> tuple[Samples, Array]:
-        """The samples if no function jumps, and whether one does, in which case they are those of `sample` alone.
-
-        The program of this is the smaller one of a scheme that resolves jumps; for others both are the same.
-        """
-        return self.sample(equation, grid, t, reversible), jnp.zeros((), bool)
-
     @abc.abstractmethod
     def assemble(self, samples: Samples, grid: Grid, dtype: Any) -> Operator:
         """The operator in the precision `dtype`."""
@@ -111,6 +104,22 @@ class Scheme(eqx.Module):
     def build(self, equation: Equation, grid: Grid, t: Any, dtype: Any, reversible: bool) -> Operator:
         """The operator at time t: sampled and assembled."""
         return self.assemble(self.sample(equation, grid, t, reversible), grid, dtype)
+
+
+@runtime_checkable
+class ResolvesJumps(Protocol):
+    """A scheme whose samples take a much larger program where a function jumps."""
+
+    def sample_smooth(self, equation: Equation, grid: Any, t: Any, reversible: bool) -> tuple[Samples, Array]:
+        """The samples if no function jumps, and whether one does, in which case they are those of `sample` alone."""
+        ...
+
+
+def sample_smooth(scheme: Any, equation: Equation, grid: Any, t: Any, reversible: bool) -> tuple[Samples, Array]:
+    """The samples of any scheme if no function jumps, and whether one does that it would resolve."""
+    if isinstance(scheme, ResolvesJumps):
+        return scheme.sample_smooth(equation, grid, t, reversible)
+    return scheme.sample(equation, grid, t, reversible), jnp.zeros((), bool)
 
 
 def sample_equation(scheme: Scheme, equation: Equation, grid: Grid | Places, t: Any, reversible: bool) -> Samples:
@@ -131,7 +140,7 @@ def _sample(scheme: Scheme, equation: Equation, grid: Grid | Places, t: Any, rev
 def _sample_smooth(
     scheme: Scheme, equation: Equation, grid: Grid | Places, t: Any, reversible: bool
 ) -> tuple[Samples, Array]:
-    return scheme.sample_smooth(equation, grid, t, reversible)
+    return sample_smooth(scheme, equation, grid, t, reversible)
 
 
 def places_of(grid: Grid, scheme: Scheme, equation: Equation, reversible: bool) -> Grid | Places:

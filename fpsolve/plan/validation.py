@@ -21,7 +21,7 @@ from ..core.content import read_at
 from ..core.program import sampling_program
 from ..equation import Continuity, Equation, read_equation
 from ..grid import Axis, Gaussian, Grid, Places, sample_product, without_rounding
-from ..operator import Samples, Scheme, places_of
+from ..operator import Samples, Scheme, places_of, sample_smooth
 from ..operator.basis import evaluate
 from .constants import CONSTANTS
 
@@ -335,7 +335,7 @@ def _examine(equation: Any, names: tuple[str, ...], grid: Grid | Places, t: Any,
     samples = None
     if scheme is not None:
         reversible = equation.irreversible_anywhere is None
-        samples = scheme.sample_smooth(equation, grid, t, reversible)
+        samples = sample_smooth(scheme, equation, grid, t, reversible)
     return found, jumps, samples
 
 

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.arrays import as_array, scaled
-from ..core.checks import raise_value_error
+from ..core.arrays import as_array, host_module, scaled
+from ..core.checks import is_concrete, raise_value_error
 from ..core.decision import Decision
 from ..core.memory import check_memory
 from ..core.program import full_precision, quick_program
@@ -145,10 +145,10 @@ def correspondence(
     plan = _plan(request, scheme)
     sampled, start = request.sampled, plan.start
     log_sqrt_pi = sampled.operator(scheme, start.dtype).log_sqrt_pi
-    size = float(wave_size(log_sqrt_pi, start, sampled.solved))
-    if not np.isfinite(size):
+    size = wave_size(log_sqrt_pi, start, sampled.solved)
+    if is_concrete(size) and not np.isfinite(float(size)):
         cure = "Start from a narrower density, or one nearer to the Gibbs density; fp.evolve takes any start."
-        raise_value_error("initial", size, "its wave p / sqrt(pi) overflows", cure)
+        raise_value_error("initial", float(size), "its wave p / sqrt(pi) overflows", cure)
 
     # 3. Evolve both sides, and compare them.
     cell = sampled.cell
@@ -156,9 +156,11 @@ def correspondence(
     density = scaled(sides.density, 1 / cell)
     epsilon = float(jnp.finfo(start.dtype).eps)
     # The wave is larger than the density by |p / sqrt(pi)|, and so is its rounding.
-    wave_rounding = CONSTANTS.wave_roundings * epsilon * size
-    tolerance = np.asarray(max(CONSTANTS.largest_difference * epsilon, wave_rounding))
-    spectra, level_errors = _spectra(sampled, scheme, as_array(np.asarray(times)[-1]), check)
+    xp = host_module(size)
+    wave_rounding = CONSTANTS.wave_roundings * epsilon * xp.asarray(size)
+    tolerance = xp.maximum(CONSTANTS.largest_difference * epsilon, wave_rounding)
+    last = np.asarray(times)[-1] if is_concrete(times) else times[-1]
+    spectra, level_errors = _spectra(sampled, scheme, as_array(last), check)
 
     # 4. The whole error of the density, by a second look at the problem.
     outcome = Outcome(density, sides.error, {}, as_array(code_of("successful"), int))
@@ -192,9 +194,12 @@ def _plan(request: Request, scheme: Scheme) -> Plan:
 
 def _code(found: Look) -> Array:
     """The code of the result, with a warning where a second look finds an error that leaves hardly a digit."""
-    # What one run shows is too rough a guide for a code. An error that is not known is NaN, and exceeds nothing.
+    # What one run shows is too rough a guide for a code, and all that a traced program knows.
+    if not found.compared:
+        return as_array(code_of("successful"), int)
+    # An error that is not known is NaN, and exceeds nothing.
     worst = float(np.max(np.asarray(found.parts.whole)))
-    if not found.compared or not worst > CONSTANTS.unresolved_error:
+    if not worst > CONSTANTS.unresolved_error:
         return as_array(code_of("successful"), int)
     detail = f"estimated error {worst:.1e}, above {CONSTANTS.unresolved_error:.1e}."
     # The frames of this function, of `correspondence` and of its wrapper lie between here and the user's call.
