@@ -68,6 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     rows: list[dict[str, Any]] = []
     for mine in run(kinds, names, chosen.seed, count, not chosen.quick):
         rows += mine
+        forget_programs()
         # Hours of work are not lost where a later kind is interrupted.
         write(rows, chosen)
     print(tables.markdown(rows))
@@ -93,6 +94,16 @@ def ready() -> None:
         import fpsolve
 
         fpsolve.compilation_cache()
+
+
+def forget_programs() -> None:
+    """Drop what was compiled for a kind: a process can map only so many programs into its memory."""
+    import jax
+
+    from fpsolve.core import program
+
+    program.forget_programs()
+    jax.clear_caches()
 
 
 def run(kinds: Any, names: list[str], seed: int, count: int, again: bool) -> Iterator[list[dict[str, Any]]]:

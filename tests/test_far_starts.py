@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.interpolate
 import scipy.linalg
 
 import fpsolve as fp
@@ -127,6 +128,54 @@ def test_a_stiff_well_that_is_turned(stiff: float, angle: float) -> None:
     smaller = fp.Grid(*(fp.Line(axis.lower / 2, axis.upper / 2, 60) for axis in solution.grid.axes))
     on_smaller = _normal(smaller, 0.8 * np.exp(-1.0) * along, ridge(stiff, angle, 1 - 0.3 * np.exp(-2.0)))
     assert float(jnp.max(jnp.abs(solution.on(smaller)[1] - on_smaller))) < 1e-3 * float(np.max(on_smaller))
+
+
+def between_nodes(one: fp.Solution, k: int, at: np.ndarray) -> np.ndarray:
+    """The k-th density of a line at any places; zero outside of its box."""
+    # So fine that cubics between the nodes are right to rounding.
+    fine = fp.Grid(fp.Line(one.grid.axes[0].lower, one.grid.axes[0].upper, 8_000))
+    spline = scipy.interpolate.CubicSpline(fine.axes[0].nodes, np.asarray(one.on(fine))[k], extrapolate=False)
+    return np.nan_to_num(spline(at))
+
+
+def test_a_steep_valley_across_the_axes() -> None:
+    # Far from the bottom of the valley, on the corners of a box along the axes, V is 10^12 and more: the axis
+    # potentials of a smaller basis were those of the corners, and its answer was wrong by .8 with an error of 1e-7.
+    diffusion, angle, times = 6.0, 0.75, [0.4, 1.5]
+    turn = np.asarray([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    valleys = (lambda y: 0.25 * y**6 + 0.4 * y**4, lambda y: 0.2 * y**2 + 0.8 * jnp.cos(5.0 * y))
+    mean, variances = np.asarray([-1.2, 3.0]), np.asarray([0.08, 0.9])
+    plane = fp.evolve(
+        fp.FokkerPlanck(lambda x: sum(u((jnp.asarray(turn.T) @ x)[i]) for i, u in enumerate(valleys)), diffusion),
+        fp.Gaussian(turn @ mean, turn @ np.diag(variances) @ turn.T),
+        times,
+        tol=1e-5,
+    )
+    alone = [
+        fp.evolve(fp.FokkerPlanck(lambda x, u=u: u(x[0]), diffusion), fp.Gaussian(m, v), times, tol=1e-7)
+        for u, m, v in zip(valleys, mean, variances, strict=True)
+    ]
+    y = np.moveaxis(np.asarray(plane.grid.points) @ turn, -1, 0)
+    for k in range(len(times)):
+        truth = np.ones(plane.grid.shape)
+        for one, at in zip(alone, y, strict=True):
+            truth = truth * between_nodes(one, k, at)
+        assert distance(plane, k, truth) <= 3 * float(plane.error[k]) <= 3e-5
+
+
+def test_a_box_whose_ends_cut_the_gibbs_density_at_different_heights() -> None:
+    # The start reaches further than the Gibbs density at one end. More nodes did not lessen what leaked at the other.
+    steep = lambda y: 0.08 * y**6 - 0.74 * y**4 + 0.27 * y**2
+    equation = fp.FokkerPlanck(lambda x: steep(x[0]) + 0.17 * x[1] ** 4, 5.6)
+    start = fp.Gaussian([1.7, 2.1], np.diag([0.015, 0.44]))
+    solution = fp.evolve(equation, start, [0.8], tol=1e-4)
+    assert max(solution.grid.shape) < 160
+    assert float(solution.error[0]) < 1e-4
+    alone = fp.evolve(fp.FokkerPlanck(lambda x: steep(x[0]), 5.6), fp.Gaussian(1.7, 0.015), [0.8], tol=1e-6)
+    line = fp.Grid(solution.grid.axes[0])
+    marginal = np.asarray(solution.values[0]) @ np.asarray(solution.grid.axes[1].weights)
+    truth = between_nodes(alone, 0, np.asarray(line.points[:, 0]))
+    assert float(line.integrate(jnp.abs(marginal - truth))) < 1e-4
 
 
 def test_a_plan_says_that_coordinates_are_turned() -> None:

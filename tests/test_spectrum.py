@@ -1,6 +1,7 @@
 """Slow modes: exact levels, multiplicities, small gaps, honest bounds, and the forms in which they are asked for."""
 
 import dataclasses
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -204,3 +205,13 @@ def test_the_gap_is_differentiated_compiled_and_mapped():
     tiny = lambda d: fp.spectral_gap(fp.FokkerPlanck(quartic, d), fp.Grid(fp.Line(-2.0, 2.0, 96)))
     slope = (jnp.log(tiny(0.0301)) - jnp.log(tiny(0.0299))) / 2e-4
     check_close(jax.grad(lambda d: jnp.log(tiny(d)))(0.03), slope, 1e-4, "the derivative")
+
+
+def test_a_gap_warns_of_an_error_that_it_cannot_carry() -> None:
+    equation = fp.FokkerPlanck(fp.DoubleWell(3.0))
+    with pytest.warns(fp.AccuracyWarning, match="relative error"):
+        rough = fp.spectral_gap(equation, fp.Grid(fp.Line(-2.0, 2.0, 24)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fine = fp.spectral_gap(equation, fp.Grid(fp.Line(-2.6, 2.6, 64)))
+    assert 1e-6 < abs(float(rough / fine) - 1) < 0.5
