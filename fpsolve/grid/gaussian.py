@@ -84,6 +84,11 @@ class Gaussian(eqx.Module):
                     log_density += (1 if i == j else 2) * precision[i, j] * delta[i] * delta[j]
         return -log_density / 2
 
+    def variances(self, d: int, xp: Any = jnp) -> Any:
+        """The variance along each of d axes, `(d,)`; `xp` is numpy or jax.numpy."""
+        covariance = xp.asarray(self.covariance)
+        return xp.diag(covariance) if covariance.ndim == 2 else xp.broadcast_to(covariance, (d,))
+
     def check_dimension(self, d: int) -> None:
         """Raise `ValueError` if an array of this density has a dimension other than d."""
         for name, array in (("mean", self.mean), ("covariance", self.covariance)):

@@ -33,9 +33,7 @@ from .sampling import sample_product
 def standard_deviations(axes: tuple[Axis, ...], gaussian: Gaussian) -> Any:
     """The standard deviation along each axis, `(d,)`; numpy's where the density is concrete."""
     xp = np if is_concrete(gaussian) else jnp
-    covariance = xp.asarray(gaussian.covariance)
-    variances = xp.diag(covariance) if covariance.ndim == 2 else xp.broadcast_to(covariance, (len(axes),))
-    return xp.sqrt(variances)
+    return xp.sqrt(gaussian.variances(len(axes), xp))
 
 
 def check_inside(name: str, axes: tuple[Axis, ...], gaussian: Gaussian) -> None:

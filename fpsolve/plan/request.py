@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array
 
-from ..core.arrays import real_dtype, scaled
+from ..core.arrays import host_module, real_dtype, scaled
 from ..core.checks import is_concrete
 from ..core.decision import Decision
 from ..core.memory import check_memory
@@ -76,6 +76,29 @@ class Request:
     def negative_mass(self) -> float:
         """The mass of an array below zero, which was set to zero, relative to the rest: an error of the start."""
         return self.grid.negative_mass(np.asarray(self.initial, float)) if self.negative_part > 0 else 0.0
+
+    @property
+    def wrong_variance(self) -> Any:
+        """By how much the variance of a Gaussian start along each axis differs on the grid from the true one, in units
+        of the square of a cell, `(d,)`; zero for other starts. A start much narrower than a cell has another one there.
+        """
+        if not isinstance(self.initial, Gaussian) or not self.equation.evolves_density:
+            return np.zeros(self.grid.ndim)
+        xp = host_module(self.given, self.initial)
+        density, true = xp.asarray(self.given) * self.grid.weights_on_host, self.initial.variances(self.grid.ndim, xp)
+        wrong = []
+        for i, axis in enumerate(self.grid.axes):
+            marginal = xp.sum(density, tuple(j for j in range(self.grid.ndim) if j != i))
+            if axis.boundary == "periodic":
+                # On a ring by the longest wave, |<exp(i k x)>| = exp(-k^2 v / 2).
+                k = 2 * np.pi / axis.length
+                amplitude = xp.abs(xp.sum(marginal * np.exp(1j * k * axis.nodes)))
+                change = (xp.exp(-(k**2) * true[i] / 2) - amplitude) * 2 / k**2
+            else:
+                mean = xp.sum(marginal * axis.nodes)
+                change = xp.sum(marginal * (axis.nodes - mean) ** 2) - true[i]
+            wrong.append(xp.abs(change) / (axis.length / axis.n) ** 2)
+        return xp.stack(wrong)
 
     @property
     def fitted(self) -> bool:

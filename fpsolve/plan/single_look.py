@@ -3,7 +3,8 @@
     space   in a basis: the share of the shortest waves at each output time, and the rate at which the Gibbs density is
             lost, times t; on finite volumes: |p_{i-1} - 2 p_i + p_{i+1}| in L1, which bounds an error of second order
     box     what lies beyond the ends of each line, by the decay of the state towards them
-    start   the share of the shortest waves in the initial state, damped by diffusion until t
+    start   the share of the shortest waves in the initial state, damped by diffusion until t; and what a wrong
+            variance dv of a Gaussian start leaves, dv / 2 |d_xx p| in L1
 
 Everything is computed from arrays that the run holds, so that it works inside `jit`, `vmap` and `grad`. Two runs on
 different grids say more (`solve.second_look`).
@@ -42,7 +43,9 @@ def single_look(plan: Plan, outcome: Outcome) -> ErrorParts:
     scale = jnp.asarray(plan.request.sampled.scale, real_dtype(plan.start))
     # What clipping the tails of the initial wave may cost, as in the run.
     fraction = jnp.asarray(plan.tol * OPERATOR.clipping_tol_fraction, scale.dtype)
+    wrong_variance = jnp.asarray(plan.request.wrong_variance, scale.dtype)
     arguments = (static, outcome.values * scale, plan.start, plan.times, jnp.stack(diffusion), outcome.error, fraction)
+    arguments += (wrong_variance,)
     return jax.lax.stop_gradient(_measure(*arguments, plan.problem.grid, plan.problem.picture, plan.scheme.spectral))
 
 
@@ -55,6 +58,7 @@ def _measure(
     diffusion: Array,
     time_error: Array,
     fraction: Array,
+    wrong_variance: Array,
     grid: Grid,
     picture: Picture,
     spectral: bool,
@@ -83,6 +87,8 @@ def _measure(
             damping = jax.vmap(lambda t, i=i, axis=axis: short_wave_damping(diffusion[i], axis, t))(times)
             # Waves that the nodes cannot show have about the square of the amplitude of the shortest ones.
             start_error = start_error + short * damping + short**2
+            bent = jax.vmap(lambda state, i=i: _second_differences(grid, state, i))(values)
+            start_error = start_error + wrong_variance[i] / 2 * bent
     return ErrorParts(time_error, space, box, start_error)
 
 
@@ -97,23 +103,20 @@ def _short_waves(grid: Grid, state: Array) -> Array:
 
 def _roughness(grid: Grid, state: Array) -> Array:
     """The L1 norm of the second differences along all axes, relative to that of the state `(*shape)`."""
-    total = jnp.zeros((), state.real.dtype)
-    for i, axis in enumerate(grid.axes):
-        if axis.boundary == "periodic":
-            padded = jnp.concatenate(
-                [jnp.take(state, jnp.array([-1]), i), state, jnp.take(state, jnp.array([0]), i)], i
-            )
-        elif axis.boundary == "absorbing":
-            # Odd about the walls, where the density is zero.
-            padded = jnp.concatenate(
-                [-jnp.take(state, jnp.array([0]), i), state, -jnp.take(state, jnp.array([-1]), i)], i
-            )
-        else:
-            padded = jnp.concatenate(
-                [jnp.take(state, jnp.array([0]), i), state, jnp.take(state, jnp.array([-1]), i)], i
-            )
-        total = total + grid.integrate(jnp.abs(jnp.diff(padded, 2, axis=i)))
-    return CONSTANTS.roughness_factor * total / grid.integrate(jnp.abs(state))
+    total = sum((_second_differences(grid, state, i) for i in range(grid.ndim)), jnp.zeros(()))
+    return CONSTANTS.roughness_factor * total
+
+
+def _second_differences(grid: Grid, state: Array, i: int) -> Array:
+    """The L1 norm of the second differences along axis i, relative to that of the state `(*shape)`."""
+    below, above = jnp.take(state, jnp.array([0]), i), jnp.take(state, jnp.array([-1]), i)
+    if grid.axes[i].boundary == "periodic":
+        below, above = above, below
+    elif grid.axes[i].boundary == "absorbing":
+        # Odd about the walls, where the density is zero.
+        below, above = -below, -above
+    padded = jnp.concatenate([below, state, above], i)
+    return grid.integrate(jnp.abs(jnp.diff(padded, 2, axis=i))) / grid.integrate(jnp.abs(state))
 
 
 def tails_beyond(grid: Grid, densities: Any, xp: Any = jnp) -> Any:
