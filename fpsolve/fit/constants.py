@@ -161,6 +161,8 @@ class FitConstants:
     # Turned coordinates (`turn`): how many times less a product must take in them, after which the values are evaluated
     # on the given axes
     worthwhile_turn: float = 8.0  # a free choice
+    # Nodes of an axis by which the largest kinetic energy is estimated where coordinates are compared: a free choice
+    turn_nodes: int = 64
     # Coarse nodes that must share the mass of a Gibbs density before its covariance is taken from them: a free choice
     least_covariance_nodes: float = 4.0
 

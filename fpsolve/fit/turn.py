@@ -9,6 +9,9 @@ density of covariance C takes, along an axis, nodes in proportion to its length 
 
 which is one where C is diagonal and up to the square root of its condition where it is turned. Both covariances count,
 and the worse of the two: a grid must hold the transient (`gaussian_prediction`) and the Gibbs density.
+
+The number of products is that of the square root of the largest quantum potential in the box, which in the corners of a
+box across a steep valley exceeds that in a box along the valley by many orders.
 """
 
 import numpy as np
@@ -39,11 +42,27 @@ def check_turn(domain: Domain, box: Bounds) -> None:
         covariances.append(of_gibbs)
 
     def work(matrix: np.ndarray) -> float:
-        return max(_work(matrix.T @ covariance @ matrix) for covariance in covariances)
+        product = max(_work(matrix.T @ covariance @ matrix) for covariance in covariances)
+        return product * np.sqrt(_largest_level(domain, box, matrix))
 
     best = min((_rotation(covariance) for covariance in covariances), key=work)
     if work(np.eye(domain.ndim)) > CONSTANTS.worthwhile_turn * work(best):
         raise Turned(best)
+
+
+def _largest_level(domain: Domain, box: Bounds, matrix: np.ndarray) -> float:
+    """About the largest eigenvalue of H on a grid along the columns of a rotation, around the Gibbs density."""
+    sampler, request = domain.sampler, domain.request
+    points = product_points(coarse_nodes(*box))
+    heights = sampler.log_gibbs(points, request.t)
+    y = points[heights > np.max(heights) - np.log(1 / request.tol) - CONSTANTS.whole_depth_margin] @ matrix
+    # At least a cell of the coarse nodes wide.
+    cell = (box[1] - box[0]) / CONSTANTS.scan_nodes[domain.ndim - 1]
+    lower, upper = np.min(y, axis=0) - cell, np.max(y, axis=0) + cell
+    values = sampler.values(product_points(coarse_nodes(lower, upper)) @ matrix.T, request.t)
+    potential_term = np.nan_to_num(np.max(np.sum(values.potential_terms, axis=1)), nan=np.inf)
+    shortest = np.pi * CONSTANTS.turn_nodes / (upper - lower)
+    return float(potential_term + np.max(values.diffusion) * np.sum(shortest**2))
 
 
 def _gibbs_covariance(domain: Domain, box: Bounds) -> np.ndarray | None:
