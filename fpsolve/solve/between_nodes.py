@@ -42,7 +42,7 @@ def unseen_features(equation: Equation, grid: Grid, times: np.ndarray) -> np.nda
     worst = np.zeros(grid.shape)
     if grid.size > CONSTANTS.most_looked_at:
         return worst
-    look, cells = _Places(grid), as_array(grid.units)
+    look, cells = _RandomPlaces(grid), as_array(grid.units)
     for t in times:
         sampled = _sample_functions(equation, jnp.asarray(look.every), cells, as_array(t))
         excess = sum(look.excess(np.asarray(values)) for values in sampled)
@@ -111,13 +111,13 @@ def unseen_start(initial: Callable[[Array], Any], grid: Grid) -> float:
     """The part of an initial state, relative to its integral, that lies between the nodes and shows at none."""
     if grid.size > CONSTANTS.most_looked_at:
         return 0.0
-    look = _Places(grid)
+    look = _RandomPlaces(grid)
     missed = look.mean_in_cells(look.excess(np.asarray(_sample_size(initial, jnp.asarray(look.every)))))
     seen = np.abs(np.asarray(grid.sample(initial)))
     return float(grid.integrate_on_host(missed) / grid.integrate_on_host(seen))
 
 
-class _Places:
+class _RandomPlaces:
     """Random places in the box of a grid, the positions at which functions are known, and the cells of the places."""
 
     def __init__(self, grid: Grid):
