@@ -164,6 +164,9 @@ class AnnealConstants:
     feature_margin: float = 1e-9  # of half an interval: nodes stay so far inside, off its breakpoints: a free choice
     min_feature: float = 1e-7  # of the whole: a shorter interval is not divided: a free choice
     max_pieces: int = 2048  # intervals, above which a function counts as rough everywhere: a free choice
+    # Part of the largest errors of single kinks that is left where they vanish or cancel in a total variation: a free
+    # choice, above what was seen for normal densities on 64 to 128 nodes
+    kept_of_kinks: float = 0.125
     root_iterations: int = 60  # of a contraction by less than 1/2 each: derived, 2^-60 is below rounding
     negligible_cost: float = 1e-9  # of the largest cost: a smaller one needs no relative accuracy: a free choice
 

@@ -41,6 +41,7 @@ from .distances import (
     relative_entropy,
     relative_entropy_slope,
     total_variation,
+    total_variation_error,
 )
 from .gibbs import gibbs_density
 from .run_times import RunTimes, run_times, time_features, traced_times
@@ -317,7 +318,6 @@ def _conclude(
         times, values, error, powers, log_z, other_log_z = converted
     diffusion = float(equation.diffusion) if xp is np else equation.diffusion
     log_gibbs = powers.log_gibbs
-
     kl = relative_entropy(values, log_gibbs, grid, xp)
     tv = total_variation(values, log_gibbs, grid, xp)
     lost = infidelity(values, log_gibbs, grid, xp)
@@ -336,7 +336,7 @@ def _conclude(
     kl_error = error * deviation(values, relative_entropy_slope(values, log_gibbs, xp), grid, xp) + of_gibbs
     errors = {
         "kl": kl_error,
-        "tv": error / 2 + of_gibbs / 2,
+        "tv": error / 2 + of_gibbs / 2 + total_variation_error(values, log_gibbs, grid, xp),
         "infidelity": error * xp.sqrt(2 * xp.maximum(lost, 0)) + error**2 + of_gibbs,
         "work": whole_work,
         "free_energy": free_energy_error,

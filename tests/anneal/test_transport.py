@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
-from fpsolve.anneal.distances import infidelity, relative_entropy, total_variation
+from fpsolve.anneal.distances import infidelity, relative_entropy, total_variation, total_variation_error
 from refusals import refused
 
 STIFFNESS, SPEED, DIFFUSION, TOTAL = 1.3, 0.8, 0.7, 5.0
@@ -151,3 +151,15 @@ REFUSED: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
 def test_what_cannot_be_right_is_refused(name: str) -> None:
     question, words = REFUSED[name]
     refused(question, *words)
+
+
+@pytest.mark.parametrize("nodes", [64, 97, 128])
+@pytest.mark.parametrize("mean", [0.1, 0.37, 0.8])
+def test_the_kinks_of_a_total_variation_are_in_its_error(nodes: int, mean: float) -> None:
+    grid = fp.Grid(fp.Line(-9.0, 9.0, nodes))
+    x, fine = np.asarray(grid.axes[0].nodes), np.linspace(-9.0, 9.0, 200_001)
+    normal = lambda y, m, v: np.exp(-((y - m) ** 2) / (2 * v)) / np.sqrt(2 * np.pi * v)
+    exact = np.trapezoid(np.abs(normal(fine, mean, 0.64) - normal(fine, 0.0, 1.0)), fine) / 2
+    found = total_variation(normal(x, mean, 0.64), np.log(normal(x, 0.0, 1.0)), grid, np)
+    error = total_variation_error(normal(x, mean, 0.64), np.log(normal(x, 0.0, 1.0)), grid, np)
+    assert abs(found - exact) <= 3 * error <= 30 * max(abs(found - exact), 1e-5)
