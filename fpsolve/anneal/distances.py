@@ -69,7 +69,7 @@ def total_variation_error(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jn
         rise = below + above  # s h
         part = below / xp.where(rise > 0, rise, 1)
         rise = xp.where(values[..., :-1] * values[..., 1:] < 0, rise, 0)  # elsewhere there is no kink
-        # In the weights of the other axes; the last node of a ring has a cell beyond it, which has one kink in n.
+        # In the weights of the other axes. The cell between the last and the first node of a ring is left out.
         others = xp.moveaxis(xp.broadcast_to(grid.weights_on_host, grid.shape), i, -1)[..., :-1]
         spacings = np.diff(axis.nodes) / axis.weights[:-1]
         largest = rise * others * spacings / 6

@@ -173,7 +173,7 @@ def _cached_program(function: F, options: dict[str, Any], traced: Callable[..., 
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in array_leaves)
         key = (
             function,
-            id(options),
+            tuple(options.items()),
             static_structure,
             tuple(static_leaves),
             array_structure,

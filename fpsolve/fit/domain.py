@@ -4,7 +4,6 @@ A box is the union of three: of the Gibbs density, of the initial density, and o
 For a Schrodinger equation the lowest modes take the place of the Gibbs density (`bound_states`).
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -20,10 +19,7 @@ from .marginal_profile import maximize_log_density, profile_extent, profile_poin
 from .request import FitRequest
 from .sampled_equation import EquationSampler, log_initial, log_normal, mean_and_covariance, sample_initial
 from .slice_problem import SliceProblem, SliceValues
-from .transient_bound import log_excess
-
-Bounds = tuple[np.ndarray, np.ndarray]  # lower (d,) and upper (d,)
-LogDensity = Callable[[np.ndarray], np.ndarray]  # points (P, d) to log p (P,)
+from .transient_bound import Bounds, LogDensity, log_excess
 
 
 class SlicePoint(NamedTuple):

@@ -37,44 +37,45 @@ def check_turn(domain: Domain, box: Bounds) -> None:
     diffusion = sampler.equation.diffusion
     if callable(diffusion) or np.ndim(diffusion) > 0 or not sampler.reversible or sampler.equation.time_dependent:
         return
+    points = product_points(coarse_nodes(*box))
+    heights = sampler.log_gibbs(points, domain.request.t)
     covariances = [prediction.covariances[-1]]
-    if (of_gibbs := _gibbs_covariance(domain, box)) is not None:
+    if (of_gibbs := _gibbs_covariance(points, heights)) is not None:
         covariances.append(of_gibbs)
+
+    depth = np.log(1 / domain.request.tol) + CONSTANTS.whole_depth_margin
+    high = points[heights > np.max(heights) - depth]
+    cell = (box[1] - box[0]) / CONSTANTS.scan_nodes[domain.ndim - 1]
 
     def work(matrix: np.ndarray) -> float:
         product = max(_work(matrix.T @ covariance @ matrix) for covariance in covariances)
-        return product * np.sqrt(_largest_level(domain, box, matrix))
+        return product * np.sqrt(_largest_level(domain, high, cell, matrix))
 
     best = min((_rotation(covariance) for covariance in covariances), key=work)
     if work(np.eye(domain.ndim)) > CONSTANTS.worthwhile_turn * work(best):
         raise Turned(best)
 
 
-def _largest_level(domain: Domain, box: Bounds, matrix: np.ndarray) -> float:
-    """About the largest eigenvalue of H on a grid along the columns of a rotation, around the Gibbs density."""
-    sampler, request = domain.sampler, domain.request
-    points = product_points(coarse_nodes(*box))
-    heights = sampler.log_gibbs(points, request.t)
-    y = points[heights > np.max(heights) - np.log(1 / request.tol) - CONSTANTS.whole_depth_margin] @ matrix
-    # At least a cell of the coarse nodes wide.
-    cell = (box[1] - box[0]) / CONSTANTS.scan_nodes[domain.ndim - 1]
+def _largest_level(domain: Domain, high: np.ndarray, cell: np.ndarray, matrix: np.ndarray) -> float:
+    """About the largest eigenvalue of H on a grid along the columns of a rotation, around the coarse nodes `(P, d)` at
+    which the Gibbs density is high, with a coarse `cell` `(d,)` beyond them."""
+    y = high @ matrix
     lower, upper = np.min(y, axis=0) - cell, np.max(y, axis=0) + cell
-    values = sampler.values(product_points(coarse_nodes(lower, upper)) @ matrix.T, request.t)
+    values = domain.sampler.values(product_points(coarse_nodes(lower, upper)) @ matrix.T, domain.request.t)
     potential_term = np.nan_to_num(np.max(np.sum(values.potential_terms, axis=1)), nan=np.inf)
     shortest = np.pi * CONSTANTS.turn_nodes / (upper - lower)
     return float(potential_term + np.max(values.diffusion) * np.sum(shortest**2))
 
 
-def _gibbs_covariance(domain: Domain, box: Bounds) -> np.ndarray | None:
-    """The covariance of the Gibbs density on coarse nodes, `(d, d)`; None where these do not resolve it."""
-    points = product_points(coarse_nodes(*box))
-    log_gibbs = domain.sampler.log_gibbs(points, domain.request.t)
-    mass = np.exp(log_gibbs - np.max(log_gibbs))
+def _gibbs_covariance(points: np.ndarray, heights: np.ndarray) -> np.ndarray | None:
+    """The covariance of the Gibbs density `(d, d)` from its logarithm at coarse nodes; None where these do not resolve
+    it."""
+    mass = np.exp(heights - np.max(heights))
     mass = mass / np.sum(mass)
     centred = points - mass @ points
     covariance = (centred * mass[:, None]).T @ centred
     # A density that a few nodes hold is narrower than their distance, and its covariance is that of the nodes.
-    if 1 / np.sum(mass**2) < CONSTANTS.least_covariance_nodes or np.linalg.matrix_rank(covariance) < domain.ndim:
+    if 1 / np.sum(mass**2) < CONSTANTS.least_covariance_nodes or np.linalg.matrix_rank(covariance) < points.shape[1]:
         return None
     return covariance
 

@@ -44,8 +44,8 @@ def single_look(plan: Plan, outcome: Outcome) -> ErrorParts:
     # What clipping the tails of the initial wave may cost, as in the run.
     fraction = jnp.asarray(plan.tol * OPERATOR.clipping_tol_fraction, scale.dtype)
     wrong_variance = jnp.asarray(plan.request.wrong_variance, scale.dtype)
-    arguments = (static, outcome.values * scale, plan.start, plan.times, jnp.stack(diffusion), outcome.error, fraction)
-    arguments += (wrong_variance,)
+    run = (static, outcome.values * scale, plan.start, plan.times, jnp.stack(diffusion), outcome.error)
+    arguments = (*run, fraction, wrong_variance)
     return jax.lax.stop_gradient(_measure(*arguments, plan.problem.grid, plan.problem.picture, plan.scheme.spectral))
 
 

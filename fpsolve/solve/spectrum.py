@@ -96,15 +96,25 @@ def spectrum(
     modes = fp.spectrum(fp.FokkerPlanck(fp.DoubleWell(3.0)), fp.Grid(fp.Line(-2.5, 2.5, 64)), 4)
     ```
     """
-    if grid is None:
-        found, request = _on_fitted_grid(equation, k, t, scheme, tol, check, features)
-    else:
+    if grid is not None and refine:
         request = validate_modes(equation, grid, k, t, scheme, tol)
-        found = _refined(request) if refine else solve(request, check)[0]
+        found = _refined(request)
+    else:
+        found, request = _modes(equation, grid, k, t, scheme, tol, check, features)
     # What one run shows is too rough a guide for a warning.
     if check or refine:
         warn_of_errors(found, request.tol if request.has_tol else CONSTANTS.warned_level_error)
     return found
+
+
+def _modes(
+    equation: Equation, grid: Grid | None, k: Count, t: Any, scheme: Any, tol: Any, check: bool, features: Any
+) -> tuple[Spectrum, ModesRequest]:
+    """The modes on the grid that was given, or on a fitted one, and what was requested there."""
+    if grid is None:
+        return _on_fitted_grid(equation, k, t, scheme, tol, check, features)
+    request = validate_modes(equation, grid, k, t, scheme, tol)
+    return solve(request, check)[0], request
 
 
 def _on_fitted_grid(
@@ -195,11 +205,7 @@ def spectral_gap(equation: Equation, grid: Grid | None = None, *, t: Any = 0.0, 
     slope = jax.grad(lambda barrier: fp.spectral_gap(fp.FokkerPlanck(fp.DoubleWell(barrier)), grid))(3.0)
     ```
     """
-    if grid is None:
-        found, request = _on_fitted_grid(equation, 2, t, None, None, check, ())
-    else:
-        request = validate_modes(equation, grid, 2, t, None, None)
-        found = solve(request, check)[0]
+    found, request = _modes(equation, grid, 2, t, None, None, check, ())
     if check:
         single = np.dtype(request.dtype) == np.float32
         warn_of_errors(found, CONSTANTS.warned_level_error if single else CONSTANTS.warned_gap_error)
