@@ -315,3 +315,21 @@ def test_a_grid_that_is_made_finer_has_a_folder_of_its_own(tmp_path, monkeypatch
     assert "made finer" in first.stats["scheme"]
     assert (tmp_path / "finer_1" / "time_000000.npz").exists()
     np.testing.assert_array_equal(again.values, first.values)
+
+
+@pytest.mark.parametrize("count", [8, 40])
+def test_a_start_given_as_an_array_is_compared_from_the_first_moment_on(count):
+    # A well that moves, c = t / 2. Its density at rest has the variance 1/2, and falls behind by (1 - exp(-2 t)) / 4.
+    grid = fp.Grid(fp.Line(-8.0, 10.0, 96))
+    nodes = grid.axes[0].nodes
+    gibbs = lambda x: np.exp(-(x**2)) / np.sqrt(np.pi)
+    equation = fp.FokkerPlanck(lambda x, t: (x[0] - t / 2) ** 2)
+    times = np.geomspace(3e-3, 3.0, count)
+    solution = fp.evolve(equation, jnp.asarray(gibbs(nodes)), times, grid=grid)
+    means = times / 2 - (1 - np.exp(-2 * times)) / 4
+    true = np.sum(grid.axes[0].weights * np.abs(np.asarray(solution.values) - gibbs(nodes - means[:, None])), axis=1)
+    reported = np.asarray(solution.error)
+    assert reported.shape == (count,)
+    assert np.all(true <= 3 * reported + 1e-12), (true, reported)
+    # The companion's start has the wave of the run: interpolation of the density alone reports 5e-2 here.
+    assert np.all(reported < 1e-6), reported

@@ -52,13 +52,16 @@ def single_look(computed: Computed) -> Rates:
 def second_look(computed: Computed) -> Rates:
     """The whole errors `(M,)` at the lambdas of the interpolation, in units of the rates; NaN where they are not known.
 
-    **Cost**: twice that of the table, or less.
+    **Cost**: twice that of the table, or less; of a long table, two tables of `CONSTANTS.compared_lambdas` rows.
     """
     lambdas, solver = computed.lambdas, computed.solver
     widths = np.diff(lambdas)
     # A shorter interval is a breakpoint of the path, where a function may have two values.
     wide = widths > CONSTANTS.min_feature
     places = (lambdas[:-1] + PLAN.companion_shift * widths)[wide]
+    # The nodes are dense enough for the interpolation. Errors in space change less with lambda.
+    if len(places) > CONSTANTS.compared_lambdas:
+        places = places[np.unique(np.round(np.linspace(0, len(places) - 1, CONSTANTS.compared_lambdas)).astype(int))]
     values = _values(computed.panels, places)
     first = solver.companion()
     others = [_companion_values(other, places) for other in (first, first.companion())]
@@ -66,7 +69,7 @@ def second_look(computed: Computed) -> Rates:
     # A new first axis, which is that of the levels: here each number is compared by itself.
     between = compare(values[None], *(other[None] for other in others))[0]
 
-    # At each lambda the larger one of the errors on its two sides.
+    # At each lambda the larger one of the errors at the two nearest places.
     after = np.searchsorted(places, lambdas)
     sides = [between[:, np.clip(index, 0, len(places) - 1)] for index in (after - 1, after)]
     own = computed.algebra * _values(computed.panels, lambdas)

@@ -54,6 +54,7 @@ class AnnealConstants:
     schedule_path_tol_2d: float = 1e-5  # the same on more axes, where each lambda costs seconds: a free choice
     path_wave_tol: float = 1e-7  # relative amplitude that a coarser grid may leave out of a wave: a free choice
     path_tol: float = 1e-8  # interpolation error along a path where none is given: a free choice
+    compared_lambdas: int = 18  # places at which the table of a path is compared, two batches: a free choice, for cost
     warned_path_error: float = 1e-2  # error that is warned of where no tol was given: a free choice
     min_gap: float = 1e-300  # a smaller gap cannot be told from zero: derived from the smallest normal float64
 

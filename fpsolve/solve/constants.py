@@ -12,12 +12,16 @@ class SolveConstants:
     fit_fraction: float = 0.125  # free choice: part of the tolerance that a grid is fitted to, so that the check agrees
     # Errors of first order leave 1 / 1.15 = 0.87 of a difference at each step in a basis, and 0.71 on finite volumes.
     slowest_convergence: float = 0.9  # derived: as said, with a margin; the factor on a difference is then at most 9
+    # An error of 1e-8 that falls as exp(-c n) leaves 1 / 10 of a difference at each step in a basis.
+    fastest_convergence: float = 10.0  # free choice: quotient of two differences from which the smaller is chance
     # Differences of two companions, and of the first and the run, are about equal where nothing converges yet.
     narrow_box: float = 2.0  # free choice: quotient of the second and the first above which the box is too narrow
     larger_basis: float = 1.5  # free choice: functions of each axis of a companion, times those of a smaller basis
     more_functions: int = 4  # free choice: and as many more, where there are few
     costliest_companion: float = 10.0  # free choice: how many times longer than the run itself its companion may take
     companion_seconds: float = 1.0  # free choice, for cost: and what it may take in any case
+    # The nodes of a transport are some hundred, of which its companions would take most of the time.
+    compared_times: int = 16  # free choice, for cost: output times at which a moving run is compared with companions
     finer_grids: int = 3  # free choice: how often a fitted grid may be replaced by a finer one
     least_gain: float = 2.0  # free choice: quotient of errors below which a finer grid was of no use
     unresolved_error: float = 1e-2  # free choice: error above which a result without a requested tol is warned of

@@ -2,7 +2,7 @@
 
 In a basis the functions of the basis are evaluated. A density that was evolved as a wave p / sqrt(pi) is interpolated
 as that wave, which the basis resolves, and sqrt(pi) is evaluated at the new nodes; except at t = 0, where the wave may
-be infinite in tails that a run clips. On finite volumes the new values are the averages of a conservative
+be infinite in tails, unless they are clipped as a run clips them. On finite volumes the new values are the averages of a conservative
 reconstruction.
 """
 
@@ -19,25 +19,38 @@ from ..core.checks import is_concrete
 from ..core.machine import on_processor
 from ..core.program import quick_program, sampling_program
 from ..equation import Equation, divide_by_sqrt_pi
-from ..grid import Grid
+from ..grid import Grid, sample_product
+from ..operator.clipping import clip_tails
 from ..operator.transfer import transfer
 from .constants import CONSTANTS
 
 
 def interpolate(
-    equation: Equation, old: Grid, new: Grid, times: Any, values: Array, *, spectral: bool, as_wave: bool
+    equation: Equation,
+    old: Grid,
+    new: Grid,
+    times: Any,
+    values: Array,
+    *,
+    spectral: bool,
+    as_wave: bool,
+    clipped: float | None = None,
 ) -> Array:
     """Values `(T, *old.shape)` at the nodes of `new`, `(T, *new.shape)`; zero where these lie outside of `old`.
 
     **Arguments**: `equation`, read (`core.content`), whose sqrt(pi) is taken at `times` `(T,)`; `spectral`, whether the
-    values are those of a basis; `as_wave`, whether they are densities that were evolved as waves p / sqrt(pi).
+    values are those of a basis; `as_wave`, whether they are densities that were evolved as waves p / sqrt(pi);
+    `clipped`, the part of the mass by which a run clips the waves of all these values, None where it clips none.
     """
     matrices = [_matrix(a, b, spectral) for a, b in zip(old.axes, new.axes, strict=True)]
     if not (spectral and as_wave):
         if is_concrete(values) and on_processor():
             return as_array(transferred(old, new, np.asarray(values), spectral), values.dtype)
         return _apply(matrices, values)
-    return _through_waves(equation, old, new, matrices, jnp.asarray(times), values)
+    if is_concrete(equation, values, times) and on_processor():
+        return as_array(_waves_on_host(equation, old, new, np.asarray(times), np.asarray(values), clipped), values.dtype)
+    fraction = None if clipped is None else as_array(clipped, values.dtype)
+    return _through_waves(equation, old, new, matrices, jnp.asarray(times), values, fraction)
 
 
 def transferred(old: Grid, new: Grid, values: np.ndarray, spectral: bool) -> np.ndarray:
@@ -45,6 +58,47 @@ def transferred(old: Grid, new: Grid, values: np.ndarray, spectral: bool) -> np.
     for i, (a, b) in enumerate(zip(old.axes, new.axes, strict=True)):
         values = np.moveaxis(np.moveaxis(values, 1 + i, -1) @ _matrix(a, b, spectral).T, -1, 1 + i)
     return values
+
+
+def _waves_on_host(
+    equation: Any, old: Grid, new: Grid, times: np.ndarray, values: np.ndarray, clipped: float | None
+) -> np.ndarray:
+    """`_through_waves` by numpy. Only log pi is sampled by a program, which serves all grids of a shape."""
+    origin = np.asarray(old.origin)
+
+    def log_gibbs(grid: Grid, t: float) -> np.ndarray:
+        positions = tuple(np.asarray(axis.nodes, float) for axis in grid.axes)
+        return np.asarray(_sample_log_gibbs(equation, positions, origin, np.asarray(t, float)))
+
+    def of_static(grid: Grid) -> np.ndarray | None:
+        return None if equation.time_dependent else log_gibbs(grid, 0.0)
+
+    weights = old.weights_on_host
+    static = of_static(old), of_static(new)
+    found = np.zeros((len(times), *new.shape), values.dtype)
+    for k, t in enumerate(times.tolist()):
+        if t == 0 and clipped is None:
+            found[k] = transferred(old, new, values[k][None], True)[0]
+            continue
+        before, after = (log_gibbs(g, t) if kept is None else kept for g, kept in zip((old, new), static, strict=True))
+        # The norm of pi on the old grid: on the new one it is the same density, at other points.
+        largest = np.max(before)
+        log_z = largest + np.log(np.sum(weights * np.exp(before - largest)))
+        log_sqrt_pi = (before - log_z) / 2
+        if clipped is None:
+            wave = divide_by_sqrt_pi(values[k], log_sqrt_pi, np)
+        else:
+            # The start may be far above sqrt(pi) in its tails.
+            with np.errstate(over="ignore"):
+                wave = clip_tails(values[k], log_sqrt_pi, weights, clipped, np)
+        found[k] = transferred(old, new, wave[None], True)[0] * np.exp((after - log_z) / 2)
+    return found
+
+
+@sampling_program
+def _sample_log_gibbs(equation: Any, positions: tuple[Any, ...], origin: Any, t: Any) -> Array:
+    """log pi up to a constant at one time and all points of a product of positions, `(*shape)`."""
+    return sample_product(lambda x: equation.log_gibbs(x, origin, t), positions)
 
 
 def _matrix(old: Any, new: Any, spectral: bool) -> np.ndarray:
@@ -66,7 +120,9 @@ def _apply(matrices: list[Any], values: Array) -> Array:
 
 
 @sampling_program
-def _through_waves(equation: Any, old: Grid, new: Grid, matrices: list[Any], times: Array, values: Array) -> Array:
+def _through_waves(
+    equation: Any, old: Grid, new: Grid, matrices: list[Any], times: Array, values: Array, fraction: Array | None
+) -> Array:
     """Densities of waves at the nodes of the new grid: the waves are interpolated, and sqrt(pi) is evaluated anew."""
 
     def log_gibbs(grid: Grid, t: Any) -> Array:
@@ -81,10 +137,14 @@ def _through_waves(equation: Any, old: Grid, new: Grid, matrices: list[Any], tim
         log_sqrt_pi = equation.log_sqrt_pi(old, t)
         # The norm of pi on the old grid: on the new one it is the same density, at other points.
         log_z = jnp.max(log_gibbs(old, t)) - 2 * jnp.max(log_sqrt_pi)
-        wave = to_new_nodes(divide_by_sqrt_pi(densities, log_sqrt_pi))
-        return (wave * jnp.exp((log_gibbs(new, t) - log_z) / 2)).astype(values.dtype)
+        if fraction is None:
+            wave = divide_by_sqrt_pi(densities, log_sqrt_pi)
+        else:
+            wave = clip_tails(densities, log_sqrt_pi, old.weights.astype(densities.dtype), fraction)
+        return (to_new_nodes(wave) * jnp.exp((log_gibbs(new, t) - log_z) / 2)).astype(values.dtype)
 
-    at_start = (times == 0).reshape(-1, *[1] * old.ndim)
+    # Waves that are clipped are finite at t = 0 as well.
+    at_start = ((times == 0) & (fraction is None)).reshape(-1, *[1] * old.ndim)
     later = jnp.where(at_start, 0, values)
     if equation.time_dependent:
         # One time after the other: each needs fields of its own.

@@ -10,7 +10,8 @@ companion. If each step to a finer grid leaves a part r = d / d' of the differen
 
     d (r + r^2 + ...) = d r / (1 - r)
 
-which is Richardson's extrapolation with the observed order. The error is the larger one of this and d.
+which is Richardson's extrapolation with the observed order. The error is the larger one of this and d, and not below a
+fixed part of d': two answers may agree by chance.
 
 Reference: Roache, Verification and Validation in Computational Science and Engineering (1998), chapter 5.
 """
@@ -45,24 +46,26 @@ from .interpolation import interpolate, transferred
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """Values `(T, *shape)` on the grid of a plan, and how they were evolved."""
+    """Values on the grid of a plan, how they were evolved, and at which of its output times `(T,)` they are compared
+    with others: at the positions `compared` `(K,)`."""
 
     plan: Plan
     outcome: Outcome
+    compared: np.ndarray
 
     @property
     def values_with_start(self) -> np.ndarray:
-        """The state at t = 0, then all others, `(1 + T, *shape)`."""
-        return np.concatenate([np.asarray(self.plan.field)[None], np.asarray(self.outcome.values)])
+        """The state at t = 0, then those that are compared, `(1 + K, *shape)`."""
+        return np.concatenate([np.asarray(self.plan.field)[None], np.asarray(self.outcome.values)[self.compared]])
 
     @property
     def times_with_start(self) -> np.ndarray:
-        """0, then the output times, `(1 + T,)`."""
-        times = np.asarray(self.plan.times)
+        """0, then the output times that are compared, `(1 + K,)`."""
+        times = np.asarray(self.plan.times)[self.compared]
         return np.concatenate([np.zeros(1, times.dtype), times])
 
     def at_nodes_of(self, other: "Answer") -> np.ndarray:
-        """The state at t = 0 and all others at the nodes of another answer, `(1 + T, *shape)`."""
+        """The state at t = 0 and the others at the nodes of another answer, `(1 + K, *shape)`."""
         request, grid = self.plan.request, other.plan.grid
         values = self.values_with_start
         as_wave = self.plan.problem.picture is Picture.GIBBS_WAVE
@@ -151,7 +154,7 @@ def _look(plan: Plan, outcome: Outcome, check: bool) -> Look:
         return Look(single_look(plan, outcome), Decision("run", "check=False"))
     if not _on_one_device(outcome.values):
         return Look(single_look(plan, outcome), Decision("run", "the values are placed on several devices"))
-    answer = Answer(plan, outcome)
+    answer = Answer(plan, outcome, _compared_times(plan))
     companions = _solve_companions(answer)
     if not companions:
         unknown = as_array(np.full(len(outcome.error), np.nan), outcome.error.dtype)
@@ -173,6 +176,26 @@ def _solve_companions(answer: Answer) -> tuple[Answer, ...]:
     return (first,) if second is None else (first, second)
 
 
+def _compared_times(plan: Plan) -> np.ndarray:
+    """The positions of the output times at which a run is compared with its companions, `(K,)`, ascending.
+
+    A static problem reaches all times at once. A moving one is integrated from one to the next: with fewer of them its
+    companions take longer steps.
+    """
+    count = len(plan.times)
+    if not plan.problem.time_dependent or count <= CONSTANTS.compared_times:
+        return np.arange(count)
+    return np.unique(np.round(np.linspace(0, count - 1, CONSTANTS.compared_times)).astype(int))
+
+
+def _at_all_times(row: np.ndarray, compared: np.ndarray, count: int) -> np.ndarray:
+    """Errors `(K,)` of the times that were compared at all output times `(T,)`: between two, the larger one."""
+    positions = np.arange(count)
+    after = np.searchsorted(compared, positions)
+    before = np.searchsorted(compared, positions, side="right") - 1
+    return np.maximum(row[before], row[after])
+
+
 def _on_one_device(values: Array) -> bool:
     return not hasattr(values, "sharding") or len(values.sharding.device_set) == 1
 
@@ -181,7 +204,7 @@ def _solve_companion(answer: Answer) -> Answer | None:
     """The answer on the companion grid; None where there is none."""
     # In a wider box the drift may be so strong that a run takes many times as long: then the box is kept.
     for widen in (True, False):
-        first = _companion_plan(answer.plan, widen)
+        first = _companion_plan(answer.plan, answer.times_with_start[1:], widen)
         if first is None or not _is_affordable(first, answer.plan):
             continue
         # The start may be too far above sqrt(pi) at the ends of a wider box for the wave.
@@ -194,12 +217,13 @@ def _solve_companion(answer: Answer) -> Answer | None:
 
         other, outcome = run_accepted(first, run, may_try)
         if np.all(np.isfinite(np.asarray(outcome.values))):
-            return Answer(other, outcome)
+            return Answer(other, outcome, np.arange(len(outcome.values)))
     return None
 
 
-def _companion_plan(plan: Plan, widen: bool) -> Plan | None:
-    """The plan of the same problem on a companion grid; None where its functions cannot be sampled."""
+def _companion_plan(plan: Plan, times: np.ndarray, widen: bool) -> Plan | None:
+    """The plan of the same problem to `times` `(K,)` on a companion grid; None where its functions cannot be
+    sampled."""
     request = plan.request
     grid = companion(plan.grid, plan.scheme.spectral, widen)
     initial = request.initial if request.smooth else _start_on(plan, grid)
@@ -209,7 +233,7 @@ def _companion_plan(plan: Plan, widen: bool) -> Plan | None:
         method = Chebyshev(_larger(plan.method.ranks, grid), plan.method.stretch)
     options = (plan.scheme, method, request.tol, request.wick, None, request.breakpoints)
     try:
-        other = validate(request.equation, initial, request.times, grid, *options)
+        other = validate(request.equation, initial, times, grid, *options)
         chosen = other.choose(other.scheme)
         # Coarser nodes may not resolve the wave to the tolerance. It is evolved all the same: what it is not resolved
         # to belongs to the difference, and a density would need another program, which may take many times as long.
@@ -256,6 +280,9 @@ def _start_on(plan: Plan, grid: Grid) -> Array:
         field[None],
         spectral=plan.scheme.spectral,
         as_wave=plan.problem.picture is Picture.GIBBS_WAVE,
+        # The wave of the run itself: in tails of a density, whose interpolation has errors of rounding of its peak,
+        # that error over a small sqrt(pi) would be a large wave that no grid resolves.
+        clipped=plan.tol * OPERATOR.clipping_tol_fraction,
     )[0]
     if plan.problem.picture is Picture.WAVE:
         return moved
@@ -272,6 +299,7 @@ def _compare(answer: Answer, other: Answer, third: Answer | None = None) -> tupl
     if third is not None:
         before = _difference(other, third.at_nodes_of(other))
         ratio = difference / np.maximum(before, np.finfo(before.dtype).tiny)
+        difference = np.maximum(difference, before / CONSTANTS.fastest_convergence)
     inside = difference * _convergence_factor(ratio)
     outside = _outside(answer, other, reference)
     # At t = 0 the values are the initial state as it was given.
@@ -284,7 +312,8 @@ def _compare(answer: Answer, other: Answer, third: Answer | None = None) -> tupl
     space = whole - box - start
     space, start = np.where(at_start, 0, space), np.where(at_start, 0, start)
     error = answer.outcome.error
-    parts = (as_array(part[1:], error.dtype) for part in (space, box, start))
+    rows = (_at_all_times(part[1:], answer.compared, len(error)) for part in (space, box, start))
+    parts = (as_array(row, error.dtype) for row in rows)
     narrow = bool(ratio[np.argmax(np.where(at_start, 0, whole))] > CONSTANTS.narrow_box)
     return ErrorParts(error, *parts), narrow
 
