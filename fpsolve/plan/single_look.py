@@ -2,7 +2,7 @@
 
     space   in a basis: the share of the shortest waves at each output time, and the rate at which the Gibbs density is
             lost, times t; on finite volumes: |p_{i-1} - 2 p_i + p_{i+1}| in L1, which bounds an error of second order
-    box     what lies beyond the ends of each line, by the decay of the state towards them
+    box     the most that has been beyond the ends of each line so far, by the decay of the state towards them
     start   the share of the shortest waves in the initial state, damped by diffusion until t; and what a wrong
             variance dv of a Gaussian start leaves, dv / 2 |d_xx p| in L1
 
@@ -71,8 +71,8 @@ def _measure(
         weights = grid.weights.astype(start.dtype)
         evolved_start = clip_tails(start, operator.log_sqrt_pi, weights, fraction)
 
-    # What is missing beyond the box is too much inside.
-    box = 2 * tails_beyond(grid, jnp.abs(values))
+    # What is missing beyond the box is too much inside, and what was missing once is in other places later.
+    box = 2 * jax.lax.cummax(tails_beyond(grid, jnp.abs(values)))
     if not spectral:
         space = jax.vmap(lambda state: _roughness(grid, state))(values)
         return ErrorParts(time_error, space, box, jnp.zeros_like(space))

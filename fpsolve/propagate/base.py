@@ -171,15 +171,30 @@ def in_turn(one: Callable[[Array, Array], Step], field: Array, lengths: Array) -
     return steps._replace(calls=jnp.sum(steps.calls))
 
 
+def has_stationary_state(operator: Operator) -> bool:
+    """Whether sqrt(pi) is known and stationary: through absorbing walls mass is lost, and it is not."""
+    return operator.log_sqrt_pi is not None and not operator.grid.absorbs
+
+
+def sizes(operator: Operator, picture: Picture | str, fields: Array) -> Array:
+    """What the errors of fields `(T, *shape)` are relative to, `(T,)`: the integral of a density, also of that which a
+    wave p / sqrt(pi) means, or the norm of another wave; a constant to derivatives."""
+    integrate, values = jax.vmap(operator.grid.integrate), jnp.abs(jax.lax.stop_gradient(fields))
+    if picture == Picture.DENSITY:
+        return integrate(values)
+    if operator.log_sqrt_pi is not None:
+        return integrate(jnp.exp(operator.log_sqrt_pi) * values)
+    return jnp.sqrt(integrate(values**2))
+
+
 def split_stationary(operator: Operator, picture: Picture | str, field: Array) -> tuple[Array, Array]:
     """The part of the field along the stationary state, and the rest; zero and the field where there is no such state.
 
     sqrt(pi) is the null vector of H: in the continuum, and to rounding on finite volumes. Methods evolve only the rest,
     so that mass and the Gibbs density are kept to rounding at any time.
     """
-    # Through absorbing boundaries mass is lost, and sqrt(pi) is not stationary.
     log_sqrt_pi = operator.log_sqrt_pi
-    if log_sqrt_pi is None or operator.grid.absorbs:
+    if log_sqrt_pi is None or not has_stationary_state(operator):
         return jnp.zeros_like(field), field
     sqrt_pi = jnp.exp(log_sqrt_pi)
     integrate = operator.grid.integrate

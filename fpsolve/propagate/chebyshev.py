@@ -27,11 +27,14 @@ from .base import (
     Reason,
     Step,
     WorkEstimate,
+    has_stationary_state,
     in_turn,
     node_weights,
     product_time,
+    sizes,
     split_stationary,
 )
+from .chebyshev_bounds import with_lowest_level
 from .chebyshev_expansion import Prepared, expand, expand_rotated
 from .constants import CONSTANTS
 
@@ -111,8 +114,9 @@ class Chebyshev(Propagator):
             highest = jax.lax.stop_gradient(contraction.highest)
             return Prepared(operator, jnp.zeros_like(highest), highest, contraction, picture)
         lowest, highest = operator.bounds
-        # Without sqrt(pi) the lowest level may be anywhere, and e^{-s lo} must not underflow before the rest does.
-        if operator.log_sqrt_pi is None:
+        # Without a stationary state the lowest level may be anywhere: the terms of the sum would cancel where it is far
+        # above the bound, and e^{-s lo} must not underflow before the rest does.
+        if not has_stationary_state(operator):
             lowest = jnp.maximum(lowest, lowest_level(operator.hamiltonian, node_weights(operator)))
         highest = lowest + self.stretch * (highest - lowest)
         return Prepared(operator, jax.lax.stop_gradient(lowest), jax.lax.stop_gradient(highest), None, picture)
@@ -154,13 +158,16 @@ def _propagate(prepared: Prepared, field: Array, lengths: Array, tol: Array, wic
     """All lengths by one recurrence, and their errors."""
     operator = prepared.operator
     stationary, rest = split_stationary(operator, prepared.picture, field)
+    # Oscillations do not decay, and their terms do not cancel.
+    if wick == 0 and not has_stationary_state(operator):
+        prepared = with_lowest_level(prepared, rest, lengths[-1])
     size = prepared.norm(rest)
     epsilon = jnp.finfo(field.real.dtype).eps
     smallest = epsilon * CONSTANTS.min_truncation
     amplified = CONSTANTS.truncation_divisor * jnp.maximum(size, 1)
     truncation = jnp.clip(tol / amplified, smallest, CONSTANTS.max_truncation)
-    # Positivity is worth the few terms that it costs.
-    if operator.positive:
+    # Positivity is worth the few terms that it costs, and so are the digits of a field that decays.
+    if operator.positive or not has_stationary_state(operator):
         truncation = smallest * jnp.ones_like(truncation)
 
     missing = jnp.zeros_like(lengths)
@@ -179,12 +186,16 @@ def _propagate(prepared: Prepared, field: Array, lengths: Array, tol: Array, wic
     # Rounding puts a little of the stationary part back into the rest.
     rest = jax.vmap(lambda u: split_stationary(operator, prepared.picture, u)[1])(rest)
 
-    # The truncation, and four roundings (a free choice), in the wave's norm.
-    error = (truncation + 4 * epsilon) * size * jnp.ones_like(lengths)
-    # Without a stationary state the field itself decays: the error is relative to what is left of it.
-    if operator.log_sqrt_pi is None:
+    # The truncation, and four roundings (a free choice), in the wave's norm. The rounding of the levels acts on what is
+    # left of the rest.
+    left = sizes(operator, prepared.picture, rest)
+    by_levels = CONSTANTS.level_error * epsilon * (prepared.highest - prepared.lowest) * lengths
+    if has_stationary_state(operator):
+        error = (truncation + 4 * epsilon) * size + by_levels * left
+    else:
+        # The field itself decays: the error is relative to what is left of it.
         decay = jnp.exp(-lengths * jnp.cos(wick) * prepared.lowest)
-        error = error * decay / jax.vmap(prepared.norm)(rest)
+        error = (truncation + 4 * epsilon) * size * decay / jnp.where(left > 0, left, 1) + by_levels
     # T_k(X) field grows exponentially if a level lies outside of the bounds.
     within = prepared.norm(expansion.last) <= CONSTANTS.max_growth * size + jnp.finfo(size.dtype).tiny
     return Step(stationary + rest, expansion.calls, jnp.where(within, error + missing, jnp.inf))

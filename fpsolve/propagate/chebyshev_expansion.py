@@ -46,13 +46,18 @@ class Prepared(eqx.Module):
     def norm(self, field: Array) -> Array:
         """The norm of the wave of a field in the grid's weights, to which errors are relative; a constant to
         derivatives."""
-        log_sqrt_pi, weights = self.operator.log_sqrt_pi, node_weights(self.operator)
         # A smaller basis is orthonormal, and its axes have equal weights.
         if self.contraction is not None:
-            return jax.lax.stop_gradient(jnp.sqrt(weights.ravel()[0]) * jnp.linalg.norm(field))
+            weight = node_weights(self.operator).ravel()[0]
+            return jax.lax.stop_gradient(jnp.sqrt(weight) * jnp.linalg.norm(field))
+        return jax.lax.stop_gradient(jnp.sqrt(self.scalar_product(field, field)))
+
+    def scalar_product(self, a: Array, b: Array) -> Array:
+        """The scalar product of the waves of two fields of all nodes, in the grid's weights."""
+        log_sqrt_pi, weights = self.operator.log_sqrt_pi, node_weights(self.operator)
         if self.picture == Picture.DENSITY and log_sqrt_pi is not None:
-            field = divide_by_sqrt_pi(field, log_sqrt_pi)
-        return jax.lax.stop_gradient(jnp.sqrt(jnp.sum(weights * jnp.abs(field) ** 2)))
+            a, b = divide_by_sqrt_pi(a, log_sqrt_pi), divide_by_sqrt_pi(b, log_sqrt_pi)
+        return jnp.sum(weights * (jnp.conj(a) * b).real)
 
 
 class Expansion(NamedTuple):

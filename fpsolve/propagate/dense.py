@@ -34,8 +34,10 @@ from .base import (
     Reason,
     Step,
     WorkEstimate,
+    has_stationary_state,
     in_turn,
     node_weights,
+    sizes,
     split_stationary,
 )
 from .constants import CONSTANTS
@@ -295,14 +297,14 @@ def _by_decomposition(prepared: _Symmetric, field: Array, lengths: Array, wick: 
     rotation = 1.0 if wick == 0 else jnp.exp(1j * wick)
     log_sqrt_pi = prepared.operator.log_sqrt_pi
     ground = None
-    if log_sqrt_pi is not None and not prepared.operator.grid.absorbs:
+    if log_sqrt_pi is not None and has_stationary_state(prepared.operator):
         ground = jnp.exp(log_sqrt_pi).ravel() * jnp.sqrt(node_weights(prepared.operator)).ravel()
     after, lost = symmetric_exponential(prepared.matrix, prepared.factor, ground, rotation * lengths, wave)
     rest = (prepared.scale * after).reshape(-1, *field.shape)
     # Rounding puts a little of the stationary part back into the rest.
     rest = jax.vmap(lambda u: split_stationary(prepared.operator, prepared.picture, u)[1])(rest)
     # Without a stationary state the field itself decays: the error is relative to what is left of it.
-    if log_sqrt_pi is None:
-        left = jnp.linalg.norm(after, axis=1)
+    if ground is None:
+        left = sizes(prepared.operator, prepared.picture, rest)
         lost = jnp.where(left > 0, lost / jnp.where(left > 0, left, 1), lost)
     return Step(stationary + rest, calls, lost)

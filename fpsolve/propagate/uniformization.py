@@ -25,8 +25,10 @@ from .base import (
     Reason,
     Step,
     WorkEstimate,
+    has_stationary_state,
     in_turn,
     product_time,
+    sizes,
     split_stationary,
 )
 from .constants import CONSTANTS
@@ -113,8 +115,16 @@ def _sum(prepared: _Prepared, field: Array, length: Array) -> Step:
     else:
         total = total * _mass_factor(prepared, field, total)
     # The roundings of the products add up like a random walk.
-    rounding = 2 * jnp.finfo(field.dtype).eps * jnp.sqrt(count.astype(field.dtype))
-    return Step(stationary + total, count.astype(field.dtype), rounding)
+    epsilon = jnp.finfo(field.dtype).eps
+    error = 2 * epsilon * jnp.sqrt(count.astype(field.dtype))
+    if not prepared.operator.positive:
+        # In a basis all levels, up to 2 q, err by rounding, which acts on what is left. Its slow modes are as large a
+        # part of every term, so that those of a field that decays keep their digits.
+        by_levels = CONSTANTS.level_error * epsilon * 2 * jax.lax.stop_gradient(mean)
+        if has_stationary_state(prepared.operator):
+            by_levels = by_levels * sizes(prepared.operator, prepared.picture, total[None])[0]
+        error = error + by_levels
+    return Step(stationary + total, count.astype(field.dtype), error)
 
 
 def _poisson_weight(k: Array, mean: Array) -> Array:

@@ -2,8 +2,8 @@
 
 In a basis the functions of the basis are evaluated. A density that was evolved as a wave p / sqrt(pi) is interpolated
 as that wave, which the basis resolves, and sqrt(pi) is evaluated at the new nodes; except at t = 0, where the wave may
-be infinite in tails, unless they are clipped as a run clips them. On finite volumes the new values are the averages of a conservative
-reconstruction.
+be infinite in tails, unless they are clipped as a run clips them. On finite volumes the new values are the averages of
+a conservative reconstruction.
 """
 
 from typing import Any
@@ -48,7 +48,9 @@ def interpolate(
             return as_array(transferred(old, new, np.asarray(values), spectral), values.dtype)
         return _apply(matrices, values)
     if is_concrete(equation, values, times) and on_processor():
-        return as_array(_waves_on_host(equation, old, new, np.asarray(times), np.asarray(values), clipped), values.dtype)
+        return as_array(
+            _waves_on_host(equation, old, new, np.asarray(times), np.asarray(values), clipped), values.dtype
+        )
     fraction = None if clipped is None else as_array(clipped, values.dtype)
     return _through_waves(equation, old, new, matrices, jnp.asarray(times), values, fraction)
 
