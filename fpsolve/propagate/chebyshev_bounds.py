@@ -30,6 +30,7 @@ def with_lowest_level(prepared: Prepared, field: Array, last: Array) -> Prepared
     epsilon = jnp.finfo(field.real.dtype).eps
     # A third of the digits is lost in each round, and the others remain.
     reach = -jnp.log(epsilon) / 3
+    truncation = jnp.asarray(epsilon * CONSTANTS.min_truncation, field.real.dtype)
     # The levels of the operator as it is computed differ from its own by this.
     rounding = CONSTANTS.level_roundings * epsilon * (fixed.highest - fixed.lowest)
 
@@ -48,7 +49,7 @@ def with_lowest_level(prepared: Prepared, field: Array, last: Array) -> Prepared
         field, lowest, level, rounds = state
         length = jnp.minimum(last, reach / (level - lowest))
         bounded = dataclasses.replace(fixed, lowest=lowest)
-        filtered = expand(bounded, field, length[None], epsilon * CONSTANTS.min_truncation).fields[0]
+        filtered = expand(bounded, field, length[None], truncation).fields[0]
         field, level, residual = measured(filtered)
         found = jnp.isfinite(level) & jnp.isfinite(residual)
         residual = residual + rounding
