@@ -266,3 +266,21 @@ def test_an_estimator_that_is_shown_half_the_box_is_caught(monkeypatch: pytest.M
 
     monkeypatch.setattr(axes, "fit_box", half)
     refused(lambda: fp.fit_grid(WELL, fp.Gaussian(0.0, 0.5), tol=1e-6, times=[0.5]), "nodes")
+
+
+def test_no_wave_is_looked_for_where_the_potential_couples_axes_of_several_diffusions(monkeypatch) -> None:
+    from fpsolve.fit import density_grid, whole_grid
+
+    measured: list[fp.Grid] = []
+    measure = whole_grid.measure_grid
+
+    def counted(sampler: Any, request: Any, grid: fp.Grid) -> Any:
+        measured.append(grid)
+        return measure(sampler, request, grid)
+
+    monkeypatch.setattr(whole_grid, "measure_grid", counted)
+    monkeypatch.setattr(density_grid, "measure_grid", counted)
+    system = STILL["oscillator 2-D, coupled, diffusion per axis"]
+    fit(system.equation, start(system), 1e-4, [0.3, 1.0])
+    # A wave would be measured up to two million points, because exp(-U / D) is stationary on no grid.
+    assert max(grid.size for grid in measured) < 10_000

@@ -68,13 +68,17 @@ def fit_axes(request: FitRequest, like: Grid | None, ndim: int, may_turn: bool =
     moving = request.equation.time_dependent and request.initial is not None
     margin = CONSTANTS.moving_depth_margin if moving else CONSTANTS.reference_depth_margin
     depth = np.log(1 / request.tol) + margin
-    domain, generous = _enclose(EquationSampler(request.equation, ndim), request, like, depth)
+    sampler = EquationSampler(request.equation, ndim)
+    domain, generous = _enclose(sampler, request, like, depth)
+    if sampler.reversible and not sampler.reversible_in(*generous, request.t):
+        sampler = EquationSampler(request.equation, ndim, reversible=False)
+        domain, generous = _enclose(sampler, request, like, depth)
     # A basis joins the ends of a line, and mass that passes from one well to another there adds to what crosses the
     # barriers: over a long time the ends must lie deeper.
     slow = _depth_of_slow_relaxation(domain, generous, depth)
     if slow > 0:
         depth += slow
-        domain, generous = _enclose(EquationSampler(request.equation, ndim), request, like, depth)
+        domain, generous = _enclose(sampler, request, like, depth)
     if may_turn:
         check_turn(domain, generous)
     if ndim > 1 and (whole := _fit_whole(domain, request, generous, slow)) is not None:
@@ -100,17 +104,24 @@ def fit_axes(request: FitRequest, like: Grid | None, ndim: int, may_turn: bool =
 
 
 def _fit_whole(domain: Domain, request: FitRequest, generous: Bounds, slow: float) -> FittedAxes | None:
-    """The grid for the states of a reversible process in several dimensions, by measures on all its points; None where
-    they cannot decide, and slices must. `slow` is the depth that a slow relaxation adds."""
-    moving = domain.sampler.equation.time_dependent
-    if request.initial is None or moving or not domain.confined or not domain.sampler.reversible:
+    """The grid for the states of a process without a force in several dimensions, by measures on all its points; None
+    where they cannot decide, and slices must. `slow` is the depth that a slow relaxation adds."""
+    equation = domain.sampler.equation
+    if request.initial is None or equation.time_dependent or not domain.confined:
+        return None
+    if equation.irreversible_anywhere is not None:
         return None
     depth = np.log(1 / request.tol) + CONSTANTS.whole_depth_margin + slow
     box = domain.tighten(depth, *generous)
-    try:
-        found = fit_grid_by_measures(domain.sampler, request, domain.kinds, *box)
-    except NoWave:
-        # Without a wave the density itself is evolved.
+    has_wave = domain.sampler.reversible
+    found = None
+    if has_wave:
+        try:
+            found = fit_grid_by_measures(domain.sampler, request, domain.kinds, *box)
+        except NoWave:
+            has_wave = False
+    # Without a wave the density itself is evolved.
+    if not has_wave:
         found = fit_density_grid(domain.sampler, request, domain.prediction, domain.kinds, *box)
     if found is None:
         return None

@@ -143,6 +143,7 @@ class FitConstants:
     spectral_refinement: float = 1.07  # growth of a grid that evolve() would not solve by Spectral: a free choice
     most_spectral_refinements: int = 12  # derived: 1.07^12 = 2.25, about twice the nodes on each axis
     first_whole_nodes: int = 13  # of each axis of the first grid: a free choice, odd (`fit_grid_by_measures`)
+    coupling_nodes: int = 9  # of each axis where it is tested whether a potential couples it to others: a free choice
     most_whole_rounds: int = 40  # of refining and widening: a free choice
     whole_refinement: float = 1.12  # of an axis in one round: a free choice
     measure_fraction: float = 0.3  # of the tolerance, for each measure of all axes: measured, tests/test_fit.py

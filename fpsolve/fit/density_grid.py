@@ -58,6 +58,9 @@ def fit_density_grid(
         missed = np.maximum(found.defect, found.gibbs_short)
         missed = np.maximum(missed, _missed_between(grid, found, request, prediction))
         finer = _refined(grid, missed, allowed)
+        # Without a Gibbs density a run takes a basis only where its cells are small for the drift.
+        if finer == grid and not sampler.reversible and not found.accepts_density():
+            finer = grid.refine(CONSTANTS.whole_refinement)
         if finer == grid:
             cost = _cost(found, request, grid)
             if cost.seconds > CONSTANTS.most_density_seconds:

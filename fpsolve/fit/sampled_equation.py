@@ -18,7 +18,7 @@ from jaxtyping import Array
 from ..core.content import read_at
 from ..core.program import sampling_program
 from ..equation import FokkerPlanck, WithPotential, axis_potential_terms, read_equation
-from ..grid import Gaussian
+from ..grid import Gaussian, Grid, Line
 from .constants import CONSTANTS
 
 # Points in one call: of all numbers, and of the energy alone, which is sampled on whole grids. They decide no answer;
@@ -40,14 +40,14 @@ class EquationSampler:
     """One equation in `ndim` dimensions, sampled at points on the host.
 
     - `evolves_density`: whether it is a Fokker-Planck equation
-    - `reversible`: whether it has a Gibbs density
+    - `reversible`: whether it has a Gibbs density, as far as is known
     """
 
-    def __init__(self, equation: WithPotential, ndim: int):
+    def __init__(self, equation: WithPotential, ndim: int, reversible: bool = True):
         self.equation = read_equation(equation, ndim)
         self.ndim = ndim
         self.evolves_density = equation.evolves_density
-        self.reversible = equation.irreversible_anywhere is None
+        self.reversible = reversible and equation.irreversible_anywhere is None
         self._recent: OrderedDict[tuple[bytes, float], PointValues] = OrderedDict()
 
     def values(self, points: np.ndarray, t: float = 0.0) -> PointValues:
@@ -65,6 +65,13 @@ class EquationSampler:
                 self._recent.popitem(last=False)
         return found
 
+    def reversible_in(self, lower: np.ndarray, upper: np.ndarray, t: float = 0.0) -> bool:
+        """Whether the process is reversible in a box: with several diffusions the potential may couple their axes."""
+        if not self.reversible or not isinstance(self.equation, FokkerPlanck):
+            return self.reversible
+        axes = (Line(float(a), float(b), CONSTANTS.coupling_nodes) for a, b in zip(lower, upper, strict=True))
+        return self.equation.irreversible_because(Grid(*axes), t) is None
+
     def energy(self, points: np.ndarray, t: float = 0.0) -> np.ndarray:
         """U `(P,)` at points `(P, d)`; NaN becomes infinity."""
         time = jnp.asarray(t, float)
@@ -79,7 +86,9 @@ class EquationSampler:
     def log_gibbs(self, points: np.ndarray, t: float = 0.0) -> np.ndarray:
         """log pi + constant `(P,)`; -U / max D where there is no Gibbs density. NaN becomes minus infinity."""
         time = jnp.asarray(t, float)
-        values = _in_chunks(lambda x: (_log_gibbs(self.equation, x, time),), points, ENERGY_CHUNK_POINTS)[0]
+        values = _in_chunks(
+            lambda x: (_log_gibbs(self.equation, x, time, self.reversible),), points, ENERGY_CHUNK_POINTS
+        )[0]
         return np.where(np.isnan(values), -np.inf, values)
 
     def drift_and_jacobian(self, points: np.ndarray, t: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -153,9 +162,9 @@ def _energies_at_times(equation: WithPotential, points: Array, times: Array) -> 
 
 
 @sampling_program
-def _log_gibbs(equation: Any, points: Array, t: Array) -> Array:
+def _log_gibbs(equation: Any, points: Array, t: Array, reversible: bool) -> Array:
     # With several diffusions log pi is found from differences to U at the origin given, which is 0 here.
-    if equation.irreversible_anywhere is None:
+    if reversible:
         return jax.vmap(lambda x: equation.log_gibbs(x, jnp.zeros_like(x), t))(points)
     return jax.vmap(lambda x: -equation.energy(x, t) / jnp.max(equation.diffusions(x)))(points)
 

@@ -86,7 +86,8 @@ def evolve(
       call resumes, to the same bits
     - `throw`: raise `NumericalFailure` unless the result is "successful"; a grid that was given is only warned of
     - `check`: solve the problem twice more, on grids with other nodes and other boxes, for the error in space, of the
-      box and of the start. False takes what one run shows of them, which is a rough guide, as under `jit`
+      box and of the start; of a moving problem with many output times at 16 of them, and between two the larger error
+      counts. False takes what one run shows, which is a rough guide, as under `jit`
     - `features`: places `(m, d)`, or `(m,)` on a line, where a fitted grid is to look for narrow wells, barriers and
       peaks (`fp.fit_grid`); a grid that was given is not changed by them
 
