@@ -22,7 +22,12 @@ _MAX_ENTRIES = 8  # entries of an array that are shown: more do not help to find
 
 def raise_value_error(name: str, value: Any, allowed: str, cure: str) -> NoReturn:
     """Raise the `ValueError` of all public functions: name, value, what is allowed, what to do."""
-    raise ValueError(f"{name} = {_short(value)}: {allowed}. {cure}")
+    raise ValueError(refusal(name, value, allowed, cure))
+
+
+def refusal(name: str, value: Any, allowed: str, cure: str) -> str:
+    """The message of a `ValueError`: name, value, what is allowed, what to do."""
+    return f"{name} = {_short(value)}: {allowed}. {cure}"
 
 
 def is_concrete(*trees: Any) -> bool:

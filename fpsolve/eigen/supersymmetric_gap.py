@@ -31,11 +31,12 @@ from jaxtyping import Array
 from ..core.arrays import as_array
 from ..core.checks import raise_value_error
 from ..core.machine import EXACTLY
-from ..core.program import sampling_program, shape_program
+from ..core.program import shape_program
 from ..equation import FokkerPlanck
 from ..grid import Axis, Grid, Line
 from ..linear.recurrence import solve_recurrence
 from ..operator import EdgeOperator, Samples, ScharfetterGummel
+from ..operator.base import places_of, sample_equation
 from .constants import CONSTANTS
 
 LOG_ZERO = -1e30  # stands for log 0: finite, so that differences of two of them are no NaN, and exp of it is zero
@@ -147,13 +148,12 @@ def sample_line(
     of the chains. **Raises** as `line_gap`."""
     if axis.boundary != "no_flux":
         raise_value_error("axis", axis, "the partner kernel needs no-flux boundaries", "Use fp.Line or fp.Reflecting.")
-    return _sample_chains(equation, axis, as_array(t), cells or CONSTANTS.chain_cells)
-
-
-@sampling_program
-def _sample_chains(equation: FokkerPlanck, axis: Axis, t: Array, cells: tuple[int, ...]) -> tuple[Samples, ...]:
-    reversible = equation.irreversible_anywhere is None
-    return tuple(ScharfetterGummel().sample(equation, grid, t, reversible) for grid in _chain_grids(axis, cells))
+    # A small program for each chain, which serves all boxes: one for all chains takes ten times as long to compile.
+    reversible, scheme = equation.irreversible_anywhere is None, ScharfetterGummel()
+    places = [
+        places_of(grid, scheme, equation, reversible) for grid in _chain_grids(axis, cells or CONSTANTS.chain_cells)
+    ]
+    return tuple(sample_equation(scheme, equation, each, as_array(t), reversible) for each in places)
 
 
 @shape_program

@@ -4,3 +4,4 @@ from .fit_grid import Fit as Fit
 from .fit_grid import fit as fit
 from .fit_grid import fit_grid as fit_grid
 from .turn import Turned as Turned
+from .validation import BelowRounding as BelowRounding

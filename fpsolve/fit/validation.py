@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 import jax.numpy as jnp
 import numpy as np
 
-from ..core.checks import check_numbers, is_concrete, raise_value_error
+from ..core.checks import check_numbers, is_concrete, raise_value_error, refusal
 from ..equation import Continuity, FokkerPlanck, Schrodinger, ScoreHamiltonian, WithPotential
 from ..grid import Axis, Gaussian, Grid, Reflecting
 from ..plan.constants import CONSTANTS as PLAN
@@ -14,6 +14,14 @@ from .constants import CONSTANTS
 from .dense_look import Unseen
 from .search import BoxNotFound, Unresolved, left_to_rounding
 from .whole_grid import NoWave
+
+
+class BelowRounding(ValueError):
+    """A tolerance that rounding does not allow; `least_tol` is one that it does."""
+
+    def __init__(self, message: str, least_tol: float):
+        super().__init__(message)
+        self.least_tol = least_tol
 
 
 def check_request(equation: Any, initial: Any, times: Any, numbers: Any, like: Any) -> None:
@@ -234,8 +242,9 @@ def _raise_unresolved(failure: Unresolved, equation: WithPotential, tol: float) 
     if stagnant or left_to_rounding(failure.errors):
         # A reference is accepted where two errors in a row are this part of the tolerance; here with a margin of 2.
         twice = float(np.min(np.maximum(errors[1:], errors[:-1]))) if len(errors) > 1 else least
-        cure = f"Ask for tol={2 * twice / CONSTANTS.repeated_reference_fraction:.0e} or more."
-        raise_value_error("tol", tol, f"rounding is in the way: {reached}", cure)
+        least_tol = 2 * twice / CONSTANTS.repeated_reference_fraction
+        message = refusal("tol", tol, f"rounding is in the way: {reached}", f"Ask for tol={least_tol:.0e} or more.")
+        raise BelowRounding(message, least_tol)
 
     # Algebraic convergence: a line through log error against log n has a clear slope.
     order = 0.0

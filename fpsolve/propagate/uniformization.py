@@ -119,11 +119,13 @@ def _sum(prepared: _Prepared, field: Array, length: Array) -> Step:
     error = 2 * epsilon * jnp.sqrt(count.astype(field.dtype))
     if not prepared.operator.positive:
         # In a basis all levels, up to 2 q, err by rounding, which acts on what is left. Its slow modes are as large a
-        # part of every term, so that those of a field that decays keep their digits.
+        # part of every term, so that those of a field that decays keep their digits. A stationary density that is not
+        # known keeps its level of zero.
         by_levels = CONSTANTS.level_error * epsilon * 2 * jax.lax.stop_gradient(mean)
         if has_stationary_state(prepared.operator):
-            by_levels = by_levels * sizes(prepared.operator, prepared.picture, total[None])[0]
-        error = error + by_levels
+            error = error + by_levels * sizes(prepared.operator, prepared.picture, total[None])[0]
+        elif prepared.operator.grid.absorbs:
+            error = error + by_levels
     return Step(stationary + total, count.astype(field.dtype), error)
 
 

@@ -61,6 +61,7 @@ class SolveConstants:
 
     # `fp.spectrum`
     default_fit_tol: float = 1e-8  # free choice: tolerance of a fitted grid where no tol is given, as by `fp.fit_grid`
+    looser_tol: float = 30.0  # free choice: factor on a tolerance that rounding does not allow
     # Below it a level of 1e-10 relative error, or one through A, may not hold all digits of the gap.
     warned_gap_error: float = 1e-6  # free choice: the same of a gap, a number that carries no error
     tiny_gap: float = 1e-6  # free choice: gap, relative to the next level, below which the partner kernel is used

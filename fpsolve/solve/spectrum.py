@@ -33,7 +33,7 @@ from ..eigen import (
 )
 from ..eigen.constants import CONSTANTS as EIGEN
 from ..equation import Equation, Schrodinger
-from ..fit import fit
+from ..fit import BelowRounding, Fit, fit
 from ..grid import Axis, Grid, Line
 from ..operator import Operator, Scheme, Spectral
 from ..plan.companion import companion, finer
@@ -121,8 +121,7 @@ def _on_fitted_grid(
     equation: Equation, k: Count, t: Any, scheme: Scheme | None, tol: Any, check: bool, features: Any
 ) -> tuple[Spectrum, ModesRequest]:
     """The modes on a fitted grid, which is made finer until the second look agrees with the tolerance."""
-    wanted = CONSTANTS.default_fit_tol if tol is None else float(tol)
-    fitted = fit(equation, None, wanted, k=k, t=t, features=features)
+    fitted, wanted = _fit_levels(equation, k, t, tol, features)
     grid, description = fitted.grid, fitted.description
     request = validate_modes(equation, grid, k, t, scheme, tol)
     found, _ = solve(request, check)
@@ -145,6 +144,25 @@ def _on_fitted_grid(
     decisions = (*found.decisions, ("grid", Decision("fitted", description)))
     space_errors = as_array(space_errors, request.dtype)
     return dataclasses.replace(found, space_errors=space_errors, decisions=decisions), request
+
+
+def _fit_levels(equation: Equation, k: Count, t: Any, tol: Any, features: Any) -> tuple[Fit, float]:
+    """A fit to the levels, and the tolerance that it keeps to: `tol`, or, if that is None, one that rounding allows."""
+    wanted = CONSTANTS.default_fit_tol if tol is None else float(tol)
+    find = lambda wanted: fit(equation, None, wanted, k=k, t=t, features=features)
+    try:
+        return find(wanted), wanted
+    except BelowRounding as failure:
+        if tol is not None:
+            raise
+        # The levels carry their errors. What rounding leaves differs from grid to grid.
+        wanted = failure.least_tol
+        while wanted <= CONSTANTS.warned_level_error:
+            try:
+                return find(wanted), wanted
+            except ValueError:
+                wanted *= CONSTANTS.looser_tol
+        raise
 
 
 def _refined(request: ModesRequest) -> Spectrum:
