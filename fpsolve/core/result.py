@@ -29,10 +29,11 @@ REMEDIES = {
     "successful": "",
     "not_finite": "A value overflowed or is not a number. Look at the potential at the ends of the box, shorten the "
     "times, or use the default scheme and method.",
-    "tolerance_not_reached": "The estimated error in time is above tol. Raise tol, add output times in between, or "
-    "give fp.Magnus(steps=...) more steps.",
-    "wave_out_of_range": "The initial density is so much wider than the Gibbs density that rounding errors of the "
-    "wave p / sqrt(pi) exceed tol. Use fp.ScharfetterGummel() with fp.Uniformization(), which never forms that ratio.",
+    "tolerance_not_reached": "The estimated error in time is above tol. Raise tol, use float64, add output times in "
+    "between, or give fp.Magnus(steps=...) more steps.",
+    "wave_out_of_range": "Rounding errors of the wave p / sqrt(pi) exceed tol: the initial density is much wider than "
+    "the Gibbs density, or rounding of the levels matters in so long a time. Use float64, or "
+    "fp.ScharfetterGummel() with fp.Uniformization(), which never forms that ratio.",
     "not_converged": "The residuals of the modes are above tol. Raise tol, ask for fewer modes, or refine less.",
     "not_settled": "No stationary distribution was found. The drift may not confine, or the grid is too coarse: widen "
     "the box, take more nodes, or look at the force or score at the ends of the box.",
