@@ -1,6 +1,7 @@
 """Densities and waves that decay: between absorbing walls, or above a lowest level that is not zero. Truth tests: what
 is left is known in closed form, and the reported error is relative to it, however little it is."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -64,3 +65,17 @@ def test_a_wave_far_above_zero_keeps_its_digits():
     true = np.sum(np.abs(np.asarray(solution.values) - right), 1) / np.sum(np.abs(right), 1)
     assert np.all(true <= 3 * np.asarray(solution.errors["time"]) + 1e-13), (true, solution.errors["time"])
     assert np.all(true < 1e-7), true  # e^8 = 3000 times the rounding, by the lowest state
+
+
+def test_one_run_counts_the_error_of_a_rate_for_as_long_as_it_acts():
+    # On finite volumes the rate of escape errs by h^2 pi^2 / 12, and what is left by that times the rate and the time.
+    grid = fp.Grid(fp.Absorbing(0.0, 1.0, 24))
+    nodes = grid.axes[0].nodes
+    equation = fp.FokkerPlanck(lambda x: 0.0 * x[0], 0.5)
+    run = lambda start: fp.evolve(equation, start, TIMES, grid=grid, scheme=fp.ScharfetterGummel(), check=False).error
+    right = np.asarray([free_density(nodes, t + 0.02) for t in TIMES])
+    start = jnp.asarray(free_density(nodes, 0.02))
+    values = fp.evolve(equation, start, TIMES, grid=grid, scheme=fp.ScharfetterGummel(), check=False).values
+    true = np.sum(np.abs(np.asarray(values) - right), 1) / np.sum(right, 1)
+    for reported in (run(start), jax.jit(run)(start)):
+        assert np.all(true <= 3 * np.asarray(reported)) and np.all(np.asarray(reported) <= 10 * true), (true, reported)

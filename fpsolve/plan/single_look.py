@@ -73,11 +73,15 @@ def _measure(
 
     # What is missing beyond the box is too much inside, and what was missing once is in other places later.
     box = 2 * jax.lax.cummax(tails_beyond(grid, jnp.abs(values)))
+    space = jax.vmap(lambda state: _short_waves(grid, state) if spectral else _roughness(grid, state))(evolved)
+    if grid.absorbs:
+        # A rate that errs by a part of itself makes what is left err by that part of log(start / left).
+        start_mass = grid.integrate(jnp.abs(start))
+        left = jax.vmap(grid.integrate)(jnp.abs(values))
+        space = space * (1 + jnp.log(jnp.maximum(start_mass / jnp.where(left > 0, left, start_mass), 1)))
     if not spectral:
-        space = jax.vmap(lambda state: _roughness(grid, state))(values)
         return ErrorParts(time_error, space, box, jnp.zeros_like(space))
 
-    space = jax.vmap(lambda state: _short_waves(grid, state))(evolved)
     if operator is not None and picture is Picture.GIBBS_WAVE:
         space = space + gibbs_leak(operator) * times
     start_error = jnp.zeros_like(space)
