@@ -162,9 +162,11 @@ def test_the_command_counts_and_names_silent_errors(
     assert bench.command.main(["--only", "bad:3"]) == 1
 
 
-@pytest.mark.parametrize("problem", ["features:31000018", "jitted:31000025", "single:31000003"])
+@pytest.mark.parametrize(
+    "problem", ["features:31000018", "features:51000005", "walls:51000010", "jitted:31000025", "single:31000003"]
+)
 def test_what_was_once_wrong_in_silence_is_told(bench: Any, problem: str) -> None:
-    """A start whose error two answers shared by chance; a box that mass reached early; what walls left in float32."""
+    """Starts whose error two answers shared by chance; a box that mass reached early; what walls left in float32."""
     kind, seed = problem.split(":")
     bench.command.ready()
     row = bench.problem.solve(bench.command.all_kinds()[kind](int(seed)))

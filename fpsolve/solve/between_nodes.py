@@ -117,6 +117,25 @@ def unseen_start(initial: Callable[[Array], Any], grid: Grid) -> float:
     return float(grid.integrate_on_host(missed) / grid.integrate_on_host(seen))
 
 
+def misplaced_start(initial: Callable[[Array], Any], grid: Grid, field: np.ndarray) -> float:
+    """How far the means of the first cosines of an initial density on a line differ between its values at the nodes,
+    `field` `(n,)`, and dense ones; a lower bound of the relative error in L1 that is left when all short waves have
+    decayed. Zero on more axes, where points are too few."""
+    if grid.ndim > 1:
+        return 0.0
+    axis = grid.axes[0]
+    count = CONSTANTS.looked_at
+    dense = axis.lower + axis.length * (np.arange(count) + 0.5) / count
+    values = np.asarray(_sample_size(initial, jnp.asarray(dense[:, None])))
+    orders = np.arange(1, CONSTANTS.compared_means + 1)
+
+    def means(x: np.ndarray, masses: np.ndarray) -> np.ndarray:
+        return np.cos(np.pi * np.outer(orders, (x - axis.lower) / axis.length)) @ masses / np.sum(masses)
+
+    difference = np.max(np.abs(means(dense, values) - means(axis.nodes, axis.weights * np.abs(field))))
+    return float(difference) if np.isfinite(difference) else 0.0
+
+
 class _RandomPlaces:
     """Random places in the box of a grid, the positions at which functions are known, and the cells of the places."""
 

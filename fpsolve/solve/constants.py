@@ -14,6 +14,8 @@ class SolveConstants:
     slowest_convergence: float = 0.9  # derived: as said, with a margin; the factor on a difference is then at most 9
     # An error of 1e-8 that falls as exp(-c n) leaves 1 / 10 of a difference at each step in a basis.
     fastest_convergence: float = 10.0  # free choice: quotient of two differences from which the smaller is chance
+    # Cells that are 1.15 times as long have 1.15^2 to 1.15^4 times the error, 1.75 at most.
+    fastest_algebraic: float = 3.0  # free choice: the same where convergence is algebraic, with a margin
     # Differences of two companions, and of the first and the run, are about equal where nothing converges yet.
     narrow_box: float = 2.0  # free choice: quotient of the second and the first above which the box is too narrow
     larger_basis: float = 1.5  # free choice: functions of each axis of a companion, times those of a smaller basis
@@ -36,6 +38,7 @@ class SolveConstants:
     # What lies between the nodes of a given grid (`between_nodes`)
     looked_at: int = 131_072  # free choice, for cost: nodes and random places together
     most_looked_at: int = 1_000_000  # free choice, for cost: nodes of a grid whose cells are looked into
+    compared_means: int = 6  # free choice: cosines whose means under a start are compared with dense ones
     feature_roundings: float = 1e4  # free choice: units of eps of the largest value below which nothing is a feature
 
     # Errors of levels (`level_errors`). Chosen on random problems of one dimension (twelve kinds, four seeds, numpy
