@@ -163,9 +163,10 @@ def _look(plan: Plan, outcome: Outcome, check: bool) -> Look:
     axes = companions[0].plan.grid.axes
     decision = Decision("companion", f"compared with {' x '.join(map(repr, axes))}")
     parts, narrow = _compare(answer, *companions)
-    parts = _with_misplaced(answer, parts)
     # A fit has looked between its nodes.
-    return Look(parts if plan.request.fitted else _with_unseen(answer, parts), decision, narrow)
+    if not plan.request.fitted:
+        parts = _with_unseen(answer, parts)
+    return Look(_with_misplaced(answer, parts), decision, narrow)
 
 
 def _solve_companions(answer: Answer) -> tuple[Answer, ...]:
