@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..core.arrays import spread_positions
 from ..plan.constants import CONSTANTS as PLAN
 from ..solve.level_errors import errors_in_basis, errors_on_volumes
 from .constants import CONSTANTS
@@ -60,8 +61,7 @@ def second_look(computed: Computed) -> Rates:
     wide = widths > CONSTANTS.min_feature
     places = (lambdas[:-1] + PLAN.companion_shift * widths)[wide]
     # The nodes are dense enough for the interpolation. Errors in space change less with lambda.
-    if len(places) > CONSTANTS.compared_lambdas:
-        places = places[np.unique(np.round(np.linspace(0, len(places) - 1, CONSTANTS.compared_lambdas)).astype(int))]
+    places = places[spread_positions(len(places), CONSTANTS.compared_lambdas)]
     values = _values(computed.panels, places)
     first = solver.companion()
     others = [_companion_values(other, places) for other in (first, first.companion())]

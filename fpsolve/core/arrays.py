@@ -36,6 +36,13 @@ def host_module(*values: Any) -> Any:
     return np if is_concrete(*values) else jnp
 
 
+def spread_positions(count: int, most: int) -> np.ndarray:
+    """At most `most` of the positions 0 .. `count` - 1, evenly spread, with both ends, ascending."""
+    if count <= most:
+        return np.arange(count)
+    return np.unique(np.round(np.linspace(0, count - 1, most)).astype(int))
+
+
 def scaled(array: Array, factor: float) -> Array:
     """`factor` times an array, in its precision."""
     # On a CPU the arrays are in main memory, and numpy needs no compiled program. On an accelerator the array would

@@ -27,6 +27,7 @@ from jaxtyping import Array
 
 from ..operator import EdgeOperator, Operator, TensorOperator
 from ..operator.amplitudes import amplitudes
+from ..operator.base import has_stationary_state
 from .constants import CONSTANTS
 
 Tree = TypeVar("Tree")
@@ -159,7 +160,7 @@ def _singular_rows(factored: Operator, rows: Array) -> Array:
 
 def _ground(operator: Operator) -> Array | None:
     """sqrt(pi), `(*shape)`, where it is a state: no axis absorbs."""
-    if operator.grid.absorbs or operator.log_sqrt_pi is None:
+    if operator.log_sqrt_pi is None or not has_stationary_state(operator):
         return None
     return jnp.exp(operator.log_sqrt_pi)
 

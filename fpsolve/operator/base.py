@@ -151,6 +151,11 @@ def places_of(grid: Grid, scheme: Scheme, equation: Equation, reversible: bool) 
     return Places(grid) if of_nodes and (is_wave or (equation.evolves_density and reversible)) else grid
 
 
+def has_stationary_state(operator: Operator) -> bool:
+    """Whether sqrt(pi) is known and stationary: through absorbing walls mass is lost, and it is not."""
+    return operator.log_sqrt_pi is not None and not operator.grid.absorbs
+
+
 def sample_potential(equation: Equation, grid: Grid | Places, t: Any) -> Array:
     """The potential at the nodes, `(*shape)`."""
     return grid.sample(lambda x: equation.functions["potential"](x, t))

@@ -20,6 +20,7 @@ from jaxtyping import Array
 from ..core.machine import machine
 from ..grid import Grid
 from ..operator import Operator
+from ..operator.base import has_stationary_state
 
 
 class Picture(enum.StrEnum):
@@ -169,11 +170,6 @@ def in_turn(one: Callable[[Array, Array], Step], field: Array, lengths: Array) -
     start = (field, jnp.zeros((), lengths.dtype))
     _, steps = jax.lax.scan(advance, start, jnp.diff(lengths, prepend=0.0))
     return steps._replace(calls=jnp.sum(steps.calls))
-
-
-def has_stationary_state(operator: Operator) -> bool:
-    """Whether sqrt(pi) is known and stationary: through absorbing walls mass is lost, and it is not."""
-    return operator.log_sqrt_pi is not None and not operator.grid.absorbs
 
 
 def sizes(operator: Operator, picture: Picture | str, fields: Array) -> Array:

@@ -18,6 +18,7 @@ from jaxtyping import Array
 from ..core.checks import check_integer, check_positive, raise_value_error
 from ..linear import lowest_level
 from ..operator import Operator
+from ..operator.base import has_stationary_state
 from ..operator.tensor import TensorOperator
 from .base import (
     Keeps,
@@ -27,7 +28,6 @@ from .base import (
     Reason,
     Step,
     WorkEstimate,
-    has_stationary_state,
     in_turn,
     node_weights,
     product_time,

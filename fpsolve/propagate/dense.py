@@ -22,7 +22,7 @@ from ..core.memory import check_memory
 from ..operator import Operator
 from ..operator.aliasing import aliasing_error, short_wave_damping
 from ..operator.amplitudes import amplitudes
-from ..operator.base import dense
+from ..operator.base import dense, has_stationary_state
 from ..operator.clipping import clip_tails
 from ..operator.constants import CONSTANTS as OPERATOR
 from ..operator.tensor import Factor, TensorOperator
@@ -34,7 +34,6 @@ from .base import (
     Reason,
     Step,
     WorkEstimate,
-    has_stationary_state,
     in_turn,
     node_weights,
     sizes,

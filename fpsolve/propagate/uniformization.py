@@ -17,6 +17,7 @@ from jaxtyping import Array
 
 from ..core.loop import run_loop
 from ..operator import Operator
+from ..operator.base import has_stationary_state
 from .base import (
     Keeps,
     Picture,
@@ -25,7 +26,6 @@ from .base import (
     Reason,
     Step,
     WorkEstimate,
-    has_stationary_state,
     in_turn,
     product_time,
     sizes,

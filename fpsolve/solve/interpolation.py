@@ -75,7 +75,6 @@ def _waves_on_host(
     def of_static(grid: Grid) -> np.ndarray | None:
         return None if equation.time_dependent else log_gibbs(grid, 0.0)
 
-    weights = old.weights_on_host
     static = of_static(old), of_static(new)
     found = np.zeros((len(times), *new.shape), values.dtype)
     for k, t in enumerate(times.tolist()):
@@ -83,18 +82,30 @@ def _waves_on_host(
             found[k] = transferred(old, new, values[k][None], True)[0]
             continue
         before, after = (log_gibbs(g, t) if kept is None else kept for g, kept in zip((old, new), static, strict=True))
-        # The norm of pi on the old grid: on the new one it is the same density, at other points.
-        largest = np.max(before)
-        log_z = largest + np.log(np.sum(weights * np.exp(before - largest)))
-        log_sqrt_pi = (before - log_z) / 2
-        if clipped is None:
-            wave = divide_by_sqrt_pi(values[k], log_sqrt_pi, np)
-        else:
-            # The start may be far above sqrt(pi) in its tails.
-            with np.errstate(over="ignore"):
-                wave = clip_tails(values[k], log_sqrt_pi, weights, clipped, np)
-        found[k] = transferred(old, new, wave[None], True)[0] * np.exp((after - log_z) / 2)
+        found[k] = moved_as_wave(old, new, before, after, values[k], clipped)
     return found
+
+
+def moved_as_wave(
+    old: Grid, new: Grid, before: np.ndarray, after: np.ndarray, density: np.ndarray, clipped: float | None
+) -> np.ndarray:
+    """A density at the nodes of the new grid, by its wave p / sqrt(pi) and by numpy.
+
+    **Arguments**: `before` `(*old.shape)` and `after` `(*new.shape)`, log pi up to the same constant; `clipped` as for
+    `interpolate`.
+    """
+    weights = old.weights_on_host
+    # The norm of pi on the old grid: on the new one it is the same density, at other points.
+    largest = np.max(before)
+    log_z = largest + np.log(np.sum(weights * np.exp(before - largest)))
+    log_sqrt_pi = (before - log_z) / 2
+    # A start may be far above sqrt(pi) in its tails.
+    with np.errstate(over="ignore"):
+        if clipped is None:
+            wave = divide_by_sqrt_pi(density, log_sqrt_pi, np)
+        else:
+            wave = clip_tails(density, log_sqrt_pi, weights, clipped, np)
+    return transferred(old, new, wave[None], True)[0] * np.exp((after - log_z) / 2)
 
 
 @sampling_program

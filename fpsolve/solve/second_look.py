@@ -24,13 +24,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.arrays import as_array
+from ..core.arrays import as_array, spread_positions
 from ..core.checks import is_concrete
 from ..core.decision import Decision
-from ..equation import Equation, divide_by_sqrt_pi
+from ..equation import Equation
 from ..fit.constants import CONSTANTS as FIT
 from ..grid import Gaussian, Grid
-from ..operator.clipping import clip_tails
 from ..operator.constants import CONSTANTS as OPERATOR
 from ..plan import Outcome, Plan, validate
 from ..plan.companion import companion
@@ -41,7 +40,7 @@ from ..plan.single_look import single_look, tails_beyond
 from ..propagate import Chebyshev, Picture
 from .between_nodes import misplaced_start, unseen_features, unseen_start
 from .constants import CONSTANTS
-from .interpolation import interpolate, transferred
+from .interpolation import interpolate, moved_as_wave
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,27 +69,21 @@ class Answer:
         values = self.values_with_start
         as_wave = self.plan.problem.picture is Picture.GIBBS_WAVE
         if self.plan.scheme.spectral and as_wave and _has_absolute_gibbs(request.equation):
-            # sqrt(pi) is known at the nodes of both: nothing is sampled.
-            wave = self._waves(values, _log_sqrt_pi(self.log_gibbs, self.plan.grid))
-            shift = _log_mass(self.log_gibbs, self.plan.grid)
-            return transferred(self.plan.grid, grid, wave, True) * np.exp((other.log_gibbs - shift) / 2)
+            # log pi is known at the nodes of both: nothing is sampled. The start is clipped as the run clips it; later
+            # states were waves of the run.
+            fraction = self.plan.tol * OPERATOR.clipping_tol_fraction
+            clipped = [fraction if t == 0 else None for t in self.times_with_start]
+            before, after = self.log_gibbs, other.log_gibbs
+            moved = [
+                moved_as_wave(self.plan.grid, grid, before, after, *state)
+                for state in zip(values, clipped, strict=True)
+            ]
+            return np.stack(moved)
         times = self.times_with_start
         spectral = self.plan.scheme.spectral
         states = as_array(values, values.dtype)
         found = interpolate(request.equation, self.plan.grid, grid, times, states, spectral=spectral, as_wave=as_wave)
         return np.asarray(found)
-
-    def _waves(self, values: np.ndarray, log_sqrt_pi: np.ndarray) -> np.ndarray:
-        """p / sqrt(pi) of the states, that of t = 0 as the run clips it."""
-        weights = self.plan.grid.weights_on_host
-        fraction = self.plan.tol * OPERATOR.clipping_tol_fraction
-        at_start = self.times_with_start == 0
-        waves = np.empty_like(values)
-        # The start may be far above sqrt(pi) in its tails; later states were waves of the run.
-        with np.errstate(over="ignore"):
-            waves[at_start] = clip_tails(values[0], log_sqrt_pi, weights, fraction, np)
-        waves[~at_start] = divide_by_sqrt_pi(values[~at_start], log_sqrt_pi, np)
-        return waves
 
     @property
     def log_gibbs(self) -> np.ndarray:
@@ -101,17 +94,6 @@ class Answer:
 def _has_absolute_gibbs(equation: Equation) -> bool:
     """Whether samples of log pi on two grids have the same constant: with several diffusions it depends on the grid."""
     return not equation.time_dependent and equation.evolves_density and np.ndim(equation.diffusion) == 0
-
-
-def _log_mass(log_gibbs: np.ndarray, grid: Grid) -> float:
-    """log int exp(log_gibbs) over the box."""
-    largest = np.max(log_gibbs)
-    return float(largest + np.log(grid.integrate_on_host(np.exp(log_gibbs - largest))))
-
-
-def _log_sqrt_pi(log_gibbs: np.ndarray, grid: Grid) -> np.ndarray:
-    """log sqrt(pi) at the nodes, pi of mass one in the box."""
-    return (log_gibbs - _log_mass(log_gibbs, grid)) / 2
 
 
 class Look(NamedTuple):
@@ -185,9 +167,7 @@ def _compared_times(plan: Plan) -> np.ndarray:
     companions take longer steps.
     """
     count = len(plan.times)
-    if not plan.problem.time_dependent or count <= CONSTANTS.compared_times:
-        return np.arange(count)
-    return np.unique(np.round(np.linspace(0, count - 1, CONSTANTS.compared_times)).astype(int))
+    return spread_positions(count, CONSTANTS.compared_times if plan.problem.time_dependent else count)
 
 
 def _at_all_times(row: np.ndarray, compared: np.ndarray, count: int) -> np.ndarray:
