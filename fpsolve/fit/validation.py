@@ -20,7 +20,7 @@ class BelowRounding(ValueError):
     """A tolerance that rounding does not allow; `least_tol` is one that it does."""
 
     def __init__(self, message: str, least_tol: float):
-        super().__init__(message)
+        ValueError.__init__(self, message)
         self.least_tol = least_tol
 
 
