@@ -79,3 +79,56 @@ def test_one_run_counts_the_error_of_a_rate_for_as_long_as_it_acts():
     true = np.sum(np.abs(np.asarray(values) - right), 1) / np.sum(right, 1)
     for reported in (run(start), jax.jit(run)(start)):
         assert np.all(true <= 3 * np.asarray(reported)) and np.all(np.asarray(reported) <= 10 * true), (true, reported)
+
+
+@pytest.mark.parametrize("scheme", [fp.ScharfetterGummel(), None], ids=["volumes", "basis"])
+@pytest.mark.parametrize("depth", [0.0, 8.0])
+def test_another_well_outlives_the_one_of_the_start(scheme, depth):
+    # The start is in a well next to a wall, which empties fast. Behind a barrier of 6 D is another one, which keeps
+    # what little comes there: at t = 30 and 200 nearly all that is left.
+    grid = fp.Grid(fp.Absorbing(-3.0, 3.0, 64))
+    potential = lambda x: 6 * jnp.exp(-2 * x[0] ** 2) - depth * jnp.exp(-1.5 * (x[0] - 1.5) ** 2)
+    start, equation = fp.Gaussian(-2.0, 0.05), fp.FokkerPlanck(potential)
+    for times in ([3.0, 30.0, 200.0], [30.0]):
+        options = {"grid": grid, "scheme": scheme, "check": False}
+        by_series = fp.evolve(equation, start, times, method=fp.Chebyshev(()), **options)
+        by_levels = fp.evolve(equation, start, times, method=fp.Dense(), **options)
+        left = np.sum(np.asarray(by_levels.values), 1)
+        true = np.sum(np.abs(np.asarray(by_series.values - by_levels.values)), 1) / left
+        assert np.all(true <= 3 * np.asarray(by_series.errors["time"] + by_levels.errors["time"])), true
+        assert np.all(true < 1e-9), true
+
+
+@pytest.mark.parametrize("wick", [0.7, np.pi / 2])
+def test_complex_time_between_absorbing_walls(wick):
+    # (sin x + sin 3x / 3) e^{...}: with D = 1/2 the parts turn and decay by e^{-k^2 t e^{iw} / 2}.
+    grid = fp.Grid(fp.Absorbing(0.0, np.pi, 40))
+    x, times = grid.axes[0].nodes, np.asarray([0.1, 1.0, 4.0])
+    equation = fp.Schrodinger(lambda x: 0.0 * x[0], 0.5)
+    start = jnp.asarray(np.sin(x) + np.sin(3 * x) / 3)
+    solution = fp.evolve(equation, start, times, grid=grid, wick=wick, method=fp.Chebyshev(()), check=False)
+    factor = np.exp(-times[:, None] * np.exp(1j * wick) / 2)
+    right = factor * np.sin(x) + factor**9 * np.sin(3 * x) / 3
+    true = np.linalg.norm(np.asarray(solution.values) - right, axis=1) / np.linalg.norm(right, axis=1)
+    assert np.all(true <= 3 * np.asarray(solution.errors["time"])), (true, solution.errors["time"])
+    assert np.all(true < 1e-10), true
+
+
+def test_a_deep_narrow_well_in_complex_time():
+    # The start has little of the lowest state, at about -300, which grows by e^{460}: beyond the square root of the
+    # largest number.
+    grid = fp.Grid(fp.Line(-10.0, 10.0, 801))
+    equation = fp.Schrodinger(lambda x: -1 / jnp.sqrt(x[0] ** 2 + 1e-6))
+
+    def run(times):
+        method = fp.Chebyshev(())
+        return fp.evolve(equation, fp.Gaussian(0.3, 0.5), times, grid=grid, wick=0.7, method=method, check=False).values
+
+    # By then the lowest state alone is left, and its level is that of the grid's own spectrum.
+    level = fp.spectrum(equation, grid, k=1, check=False).values[0]
+    assert level < -250
+    before, after = np.asarray(run([2.0, 2.0 + 1e-3]))
+    largest = np.max(np.abs(before))
+    assert np.log(largest) == pytest.approx(-2.0 * np.cos(0.7) * float(level), rel=0.02)
+    kept = np.abs(before) > 1e-6 * largest
+    np.testing.assert_allclose((after / before)[kept], np.exp(-1e-3 * np.exp(0.7j) * float(level)), rtol=1e-6)

@@ -29,7 +29,7 @@ class PlanConstants:
 
     # Fallbacks and work (`plan`, `request`).
     # Largest factor on the bounds of a spectrum that proved too narrow; doubling stops there.
-    largest_stretch: float = 1000.0  # a free choice
+    largest_stretch: float = 16.0  # a free choice
     # The same on cells, where a wave beyond the range of numbers looks like bounds that are too narrow.
     largest_stretch_on_cells: float = 4.0  # a free choice
     # Rounding of the levels of H over the time of a run, relative to the tolerance, above which small levels are taken

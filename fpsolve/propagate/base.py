@@ -180,7 +180,13 @@ def sizes(operator: Operator, picture: Picture | str, fields: Array) -> Array:
         return integrate(values)
     if operator.log_sqrt_pi is not None:
         return integrate(jnp.exp(operator.log_sqrt_pi) * values)
-    return jnp.sqrt(integrate(values**2))
+    return jax.vmap(lambda field: norm_in_range(field, lambda u: operator.grid.integrate(u**2)))(values)
+
+
+def norm_in_range(field: Array, squared: Callable[[Array], Array]) -> Array:
+    """The square root of `squared(field)`, a quadratic form, where the squares themselves are out of range."""
+    largest = jnp.max(jnp.abs(field))
+    return largest * jnp.sqrt(squared(field / jnp.where(largest > 0, largest, 1)))
 
 
 def split_stationary(operator: Operator, picture: Picture | str, field: Array) -> tuple[Array, Array]:

@@ -9,6 +9,8 @@ is expanded, so that mass and the Gibbs density are kept to rounding at any time
 References: Tal-Ezer and Kosloff, J. Chem. Phys. 81 (1984) 3967; Bergamaschi and Vianello (2000).
 """
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -16,7 +18,6 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.checks import check_integer, check_positive, raise_value_error
-from ..linear import lowest_level
 from ..operator import Operator
 from ..operator.base import has_stationary_state
 from ..operator.tensor import TensorOperator
@@ -29,7 +30,6 @@ from .base import (
     Step,
     WorkEstimate,
     in_turn,
-    node_weights,
     product_time,
     sizes,
     split_stationary,
@@ -50,7 +50,8 @@ class Chebyshev(Propagator):
 
     **Keeps**: mass and the Gibbs density to rounding; positivity to rounding on finite volumes, elsewhere to the
     accuracy of the space. **Error**: the truncation, bounded in the wave's norm, times |p / sqrt(pi)| (= sqrt(1 +
-    chi2)), plus as much rounding; infinite if the bounds of the spectrum turn out too narrow.
+    chi2)), plus as much rounding; both times the growth of the last polynomial where a level lies outside of
+    the bounds, and infinite where it grows by more than 1 / sqrt(rounding).
 
     **Cost**: about sqrt(2 s |H| log(1/tol)) products, with s the longest of up to eight times that share a recurrence.
     Four fields beside the operator for one time; for several, three and one for each.
@@ -104,7 +105,7 @@ class Chebyshev(Propagator):
         return Keeps("rounding", positivity, "rounding", "rounding", "tol", "√t")
 
     def prepare(self, operator: Operator, picture: Picture) -> Prepared:
-        """Bounds of the spectrum: those of the operator; without a stationary state, the lower one by iteration.
+        """Bounds of the spectrum: those of the operator.
 
         The upper one is some 2 % too high on finite volumes and 15 % in a spectral basis. A Lanczos iteration would
         take more products than a tighter bound saves, and its estimate may be too low: the recurrence then diverges.
@@ -114,10 +115,6 @@ class Chebyshev(Propagator):
             highest = jax.lax.stop_gradient(contraction.highest)
             return Prepared(operator, jnp.zeros_like(highest), highest, contraction, picture)
         lowest, highest = operator.bounds
-        # Without a stationary state the lowest level may be anywhere: the terms of the sum would cancel where it is far
-        # above the bound, and e^{-s lo} must not underflow before the rest does.
-        if not has_stationary_state(operator):
-            lowest = jnp.maximum(lowest, lowest_level(operator.hamiltonian, node_weights(operator)))
         highest = lowest + self.stretch * (highest - lowest)
         return Prepared(operator, jax.lax.stop_gradient(lowest), jax.lax.stop_gradient(highest), None, picture)
 
@@ -158,9 +155,10 @@ def _propagate(prepared: Prepared, field: Array, lengths: Array, tol: Array, wic
     """All lengths by one recurrence, and their errors."""
     operator = prepared.operator
     stationary, rest = split_stationary(operator, prepared.picture, field)
-    # Oscillations do not decay, and their terms do not cancel.
-    if wick == 0 and not has_stationary_state(operator):
-        prepared = with_lowest_level(prepared, rest, lengths[-1])
+    # Without a stationary state the lowest level may be anywhere: the terms of the sum would cancel where it is far
+    # above the bound, and e^{-s lo} must not underflow before the rest does. Oscillations do not decay.
+    if not has_stationary_state(operator):
+        prepared = with_lowest_level(prepared, rest, lengths[-1] * math.cos(wick))
     size = prepared.norm(rest)
     epsilon = jnp.finfo(field.real.dtype).eps
     smallest = epsilon * CONSTANTS.min_truncation
@@ -186,16 +184,18 @@ def _propagate(prepared: Prepared, field: Array, lengths: Array, tol: Array, wic
     # Rounding puts a little of the stationary part back into the rest.
     rest = jax.vmap(lambda u: split_stationary(operator, prepared.picture, u)[1])(rest)
 
+    # T_k(X) field grows exponentially if a level lies outside of the bounds, and so do what is left out and rounding.
+    grown = jnp.maximum(1, expansion.growth)
     # The truncation, and four roundings (a free choice), in the wave's norm. The rounding of the levels acts on what is
     # left of the rest.
     left = sizes(operator, prepared.picture, rest)
     by_levels = CONSTANTS.level_error * epsilon * (prepared.highest - prepared.lowest) * lengths
     if has_stationary_state(operator):
-        error = (truncation + 4 * epsilon) * size + by_levels * left
+        error = (truncation + 4 * epsilon) * grown * size + by_levels * left
     else:
         # The field itself decays: the error is relative to what is left of it.
         decay = jnp.exp(-lengths * jnp.cos(wick) * prepared.lowest)
-        error = (truncation + 4 * epsilon) * size * decay / jnp.where(left > 0, left, 1) + by_levels
-    # T_k(X) field grows exponentially if a level lies outside of the bounds.
-    within = prepared.norm(expansion.last) <= CONSTANTS.max_growth * size + jnp.finfo(size.dtype).tiny
+        error = (truncation + 4 * epsilon) * grown * size * decay / jnp.where(left > 0, left, 1) + by_levels
+    # Beyond that the bounds are wrong, which an infinite error tells.
+    within = expansion.growth <= epsilon**-0.5
     return Step(stationary + rest, expansion.calls, jnp.where(within, error + missing, jnp.inf))

@@ -5,12 +5,13 @@
 The sum has size e^{-s (E_0 - lo)} and errors of rounding of size 1: digits are lost where the bound lo is far below the
 lowest level E_0. Without a stationary state E_0 is not known. A positive field is filtered by exponentials of growing
 length, each as long as its digits allow; its Rayleigh quotient is an upper bound of E_0, and less its residual a lower
-one.
+one once the field has more of the lowest state than of all others. Until then the next expansion shows it, by growing.
 
 Reference: Parlett, The Symmetric Eigenvalue Problem (1998), section 4.5 (residual bounds).
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,23 +42,43 @@ def with_lowest_level(prepared: Prepared, field: Array, last: Array) -> Prepared
         level = fixed.scalar_product(field, product)
         return field, level, fixed.norm(product - level * field)
 
-    def unfinished(state: tuple[Array, Array, Array, Array]) -> Array:
-        _, lowest, level, rounds = state
-        return ((level - lowest) * last > 1) & (rounds < CONSTANTS.lowest_rounds)
+    def unfinished(state: _Search) -> Array:
+        shown = (state.lowest == state.candidate) & ((state.level - state.lowest) * last <= 1)
+        return ~shown & (state.rounds < CONSTANTS.lowest_rounds)
 
-    def refine(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        field, lowest, level, rounds = state
-        length = jnp.minimum(last, reach / (level - lowest))
-        bounded = dataclasses.replace(fixed, lowest=lowest)
-        filtered = expand(bounded, field, length[None], truncation).fields[0]
-        field, level, residual = measured(filtered)
+    def refine(state: _Search) -> _Search:
+        length = jnp.minimum(last, reach / (state.level - state.candidate))
+        bounded = dataclasses.replace(fixed, lowest=state.candidate)
+        expansion = expand(bounded, state.field, length[None], truncation)
+        field, level, residual = measured(expansion.fields[0])
         found = jnp.isfinite(level) & jnp.isfinite(residual)
-        residual = residual + rounding
-        # Nothing is left of a field that decays below the smallest number: the bound remains.
-        lowest = jnp.where(found, jnp.maximum(lowest, level - residual), lowest)
-        return field, lowest, level, jnp.where(found, rounds + 1, CONSTANTS.lowest_rounds)
+        # A field that has little of the lowest state has a small residual at a higher level. The expansion grows where
+        # a level lies below the candidate: then the last bound that did not grow is taken, and the field has more of
+        # the lower state than before.
+        holds = expansion.growth <= CONSTANTS.max_growth
+        lowest = jnp.where(holds, state.candidate, state.lowest)
+        candidate = jnp.where(holds & found, jnp.maximum(lowest, level - residual - rounding), lowest)
+        # Nothing is left of a field that decays below the smallest number, or that grew beyond the largest one.
+        field = jnp.where(found, field, state.field)
+        level = jnp.where(found, level, state.level)
+        rounds = jnp.where(found | ~holds, state.rounds + 1, CONSTANTS.lowest_rounds)
+        return _Search(field, lowest, candidate, level, rounds)
 
     field, level, _ = measured(jnp.abs(jax.lax.stop_gradient(field)))
-    start = (field, fixed.lowest - rounding, level, jnp.zeros((), int))
-    _, lowest, _, _ = jax.lax.while_loop(unfinished, refine, start)
-    return dataclasses.replace(prepared, lowest=lowest)
+    lowest = fixed.lowest - rounding
+    found = jax.lax.while_loop(unfinished, refine, _Search(field, lowest, lowest, level, jnp.zeros((), int)))
+    return dataclasses.replace(prepared, lowest=found.lowest)
+
+
+class _Search(NamedTuple):
+    """A positive field, its level (the Rayleigh quotient), and bounds of the lowest level.
+
+    `lowest` is below all levels that the field has parts of, as an expansion showed; `candidate` may be higher, by the
+    residual of the field.
+    """
+
+    field: Array
+    lowest: Array
+    candidate: Array
+    level: Array
+    rounds: Array

@@ -23,7 +23,8 @@ from jaxtyping import Array
 from ..core.loop import run_loop
 from ..equation import divide_by_sqrt_pi
 from ..operator import Operator
-from .base import Picture, node_weights
+from ..operator.base import has_stationary_state
+from .base import Picture, node_weights, norm_in_range
 from .constants import CONSTANTS
 from .contraction import Contraction
 
@@ -50,7 +51,7 @@ class Prepared(eqx.Module):
         if self.contraction is not None:
             weight = node_weights(self.operator).ravel()[0]
             return jax.lax.stop_gradient(jnp.sqrt(weight) * jnp.linalg.norm(field))
-        return jax.lax.stop_gradient(jnp.sqrt(self.scalar_product(field, field)))
+        return norm_in_range(jax.lax.stop_gradient(field), lambda u: self.scalar_product(u, u))
 
     def scalar_product(self, a: Array, b: Array) -> Array:
         """The scalar product of the waves of two fields of all nodes, in the grid's weights."""
@@ -61,11 +62,14 @@ class Prepared(eqx.Module):
 
 
 class Expansion(NamedTuple):
-    """The fields of all lengths `(T, *shape)`, the products taken, and the last T_k(X) field, 0 if it is not known."""
+    """The fields of all lengths `(T, *shape)`, the products taken, and the growth |T_k(X) u| / |u| of the last term.
+
+    The growth exceeds 1 where a level lies outside of the bounds. It is 0 if it is not known.
+    """
 
     fields: Array
     calls: Array
-    last: Array
+    growth: Array
 
 
 class _Coefficients(NamedTuple):
@@ -95,14 +99,14 @@ def expand(prepared: Prepared, field: Array, lengths: Array, truncation: Array) 
     block = CONSTANTS.block
     coefficients = _Coefficients(angles, weights, counts, -(-jnp.max(counts) // block))
     # Clenshaw's recurrence saves the sum of a single length. It never forms T_k, which would show bounds of the
-    # spectrum that are too narrow; those of finite volumes never are.
-    if prepared.operator.positive and len(lengths) == 1:
+    # spectrum that are too narrow; those of finite volumes never are, where the lowest level is known.
+    if prepared.operator.positive and has_stationary_state(prepared.operator) and len(lengths) == 1:
         total = _clenshaw(prepared, field, coefficients)
-        last = jnp.zeros_like(field)
+        growth = jnp.zeros((), field.real.dtype)
     else:
-        total, last = _sums(prepared, field, coefficients)
+        total, growth = _sums(prepared, field, coefficients)
     decay = jnp.exp(-lengths * prepared.lowest).reshape(-1, *[1] * field.ndim)
-    return Expansion(decay * total, (coefficients.blocks * block).astype(field.real.dtype), last)
+    return Expansion(decay * total, (coefficients.blocks * block).astype(field.real.dtype), growth)
 
 
 def expand_rotated(prepared: Prepared, field: Array, length: Array, truncation: Array, wick: float) -> Expansion:
@@ -126,14 +130,14 @@ def expand_rotated(prepared: Prepared, field: Array, length: Array, truncation: 
     def piece(k: Array, parameters: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         prepared, angles, weights, factor, counts, blocks = parameters
         coefficients = _Coefficients(angles[None], weights[None], counts, blocks)
-        total, last = _sums(prepared, carry[0], coefficients)
-        return factor * total[0], last
+        total, growth = _sums(prepared, carry[0], coefficients)
+        return factor * total[0], jnp.maximum(carry[1], growth)
 
     field = field.astype(rotation.dtype)
     # The counts depend on the levels, which a derivative may trace: the body takes them as arguments.
     parameters = (prepared, angles, weights, factor, counts, blocks)
-    total, last = run_loop(pieces, piece, parameters, (field, field))
-    return Expansion(total[None], (pieces * blocks * block).astype(angles.dtype), last)
+    total, growth = run_loop(pieces, piece, parameters, (field, jnp.zeros((), field.real.dtype)))
+    return Expansion(total[None], (pieces * blocks * block).astype(angles.dtype), growth)
 
 
 def _action(prepared: Prepared, field: Array) -> Array:
@@ -149,7 +153,7 @@ def _block_of(coefficients: _Coefficients, start: Array) -> Array:
 
 
 def _sums(prepared: Prepared, field: Array, coefficients: _Coefficients) -> tuple[Array, Array]:
-    """sum_k c_k T_k(X) field for every length `(T, *shape)`, and the last T_k(X) field."""
+    """sum_k c_k T_k(X) field for every length `(T, *shape)`, and the growth of the last T_k(X) field."""
 
     def block(j: Array, parameters: Any, carry: tuple[Array, ...]) -> tuple[Array, ...]:
         prepared, coefficients = parameters
@@ -168,7 +172,8 @@ def _sums(prepared: Prepared, field: Array, coefficients: _Coefficients) -> tupl
     # T_{-1} = T_1 = X starts the recurrence.
     start = (_action(prepared, field), field, total)
     last, _, total = run_loop(coefficients.blocks, block, (prepared, coefficients), start)
-    return total, last
+    size = prepared.norm(field)
+    return total, prepared.norm(last) / jnp.where(size > 0, size, 1)
 
 
 def _clenshaw(prepared: Prepared, field: Array, coefficients: _Coefficients) -> Array:
