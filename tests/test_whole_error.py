@@ -333,3 +333,21 @@ def test_a_start_given_as_an_array_is_compared_from_the_first_moment_on(count):
     assert np.all(true <= 3 * reported + 1e-12), (true, reported)
     # The companion's start has the wave of the run: interpolation of the density alone reports 5e-2 here.
     assert np.all(reported < 1e-6), reported
+
+
+@pytest.mark.parametrize(
+    "axis", [fp.Periodic(0.0, 2.0, 64), fp.Absorbing(0.0, 2.0, 64), fp.Legendre(0.0, 2.0, 64), fp.Line(-3.0, 5.0, 64)]
+)
+def test_a_smooth_start_has_no_error_of_its_own(axis):
+    # The first waves over a density are compared with dense values: by modes of the axis, which its nodes integrate.
+    length = axis.upper - axis.lower
+    shape = {
+        "periodic": lambda s: jnp.exp(3 * jnp.cos(2 * jnp.pi * (s - 0.3))),
+        "absorbing": lambda s: jnp.sin(jnp.pi * s) + 0.4 * jnp.sin(2 * jnp.pi * s),
+        "no_flux": lambda s: jnp.exp(1.5 * jnp.cos(jnp.pi * s)),
+    }[axis.boundary]
+    if isinstance(axis, fp.Line):
+        shape = lambda s: jnp.exp(-80 * (s - 0.45) ** 2)
+    start = lambda x: shape((x[0] - axis.lower) / length)
+    solution = fp.evolve(fp.FokkerPlanck(lambda x: 0.0 * x[0], 0.1), start, [0.05, 0.3], grid=fp.Grid(axis))
+    assert np.all(np.asarray(solution.errors["start"]) < 1e-8), solution.errors

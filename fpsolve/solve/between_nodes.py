@@ -118,7 +118,7 @@ def unseen_start(initial: Callable[[Array], Any], grid: Grid) -> float:
 
 
 def misplaced_start(initial: Callable[[Array], Any], grid: Grid, field: np.ndarray) -> float:
-    """How far the means of the first cosines of an initial density on a line differ between its values at the nodes,
+    """How far the means of the first waves over an initial density on one axis differ between its values at the nodes,
     `field` `(n,)`, and dense ones; a lower bound of the relative error in L1 that is left when all short waves have
     decayed. Zero on more axes, where points are too few."""
     if grid.ndim > 1:
@@ -127,13 +127,26 @@ def misplaced_start(initial: Callable[[Array], Any], grid: Grid, field: np.ndarr
     count = CONSTANTS.looked_at
     dense = axis.lower + axis.length * (np.arange(count) + 0.5) / count
     values = np.asarray(_sample_size(initial, jnp.asarray(dense[:, None])))
-    orders = np.arange(1, CONSTANTS.compared_means + 1)
 
     def means(x: np.ndarray, masses: np.ndarray) -> np.ndarray:
-        return np.cos(np.pi * np.outer(orders, (x - axis.lower) / axis.length)) @ masses / np.sum(masses)
+        sums = _first_waves(axis, x) @ masses
+        return sums[1:] / sums[0]
 
     difference = np.max(np.abs(means(dense, values) - means(axis.nodes, axis.weights * np.abs(field))))
     return float(difference) if np.isfinite(difference) else 0.0
+
+
+def _first_waves(axis: Axis, x: np.ndarray) -> np.ndarray:
+    """The first modes of free diffusion on an axis at positions `x` `(n,)`, the lowest, which is positive, first:
+    `(m, n)`. The nodes integrate a smooth density times each of them to rounding."""
+    orders = np.arange(1, CONSTANTS.compared_means + 1)
+    phases = np.pi * np.outer(orders, (x - axis.lower) / axis.length)
+    if axis.boundary == "absorbing":
+        return np.sin(phases)
+    constant = np.ones((1, len(x)))
+    if axis.boundary == "periodic":
+        return np.concatenate([constant, np.cos(2 * phases), np.sin(2 * phases)])
+    return np.concatenate([constant, np.cos(phases)])
 
 
 class _RandomPlaces:
