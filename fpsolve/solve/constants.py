@@ -25,6 +25,7 @@ class SolveConstants:
     # The nodes of a transport are some hundred, of which its companions would take most of the time.
     compared_times: int = 16  # free choice, for cost: output times at which a moving run is compared with companions
     finer_grids: int = 3  # free choice: how often a fitted grid may be replaced by a finer one
+    useless_grids: int = 1  # free choice: how many finer grids may be of no use before no other is tried
     least_gain: float = 2.0  # free choice: quotient of errors below which a finer grid was of no use
     unresolved_error: float = 1e-2  # free choice: error above which a result without a requested tol is warned of
 

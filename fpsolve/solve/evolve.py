@@ -294,11 +294,12 @@ def _on_finer_grids(given: _Arguments, solved: _Solved, folder: Path | None, pro
     tol = solved.plan.tol
     # Nodes do not help where a box is too narrow.
     widen = solved.found.narrow or float(np.max(np.asarray(solved.found.parts.box))) > tol / 2
+    grid, useless = solved.plan.grid, 0
     for attempt in range(CONSTANTS.finer_grids):
         if solved.found.worst <= tol or not _grid_may_help(solved):
             break
         # A new fit would take longer than several runs, and may find the same grid.
-        grid = finer(solved.plan.grid, widen)
+        grid = finer(grid, widen)
         try:
             request = _on_fitted_grid(given, Fit(grid, np.nan, f"{grid!r}, made finer because a companion differed"))
         except ValueError:  # a function that is not finite beyond the box, or too little memory
@@ -309,7 +310,9 @@ def _on_finer_grids(given: _Arguments, solved: _Solved, folder: Path | None, pro
         if gain > 1:
             solved = other
         if not gain > CONSTANTS.least_gain:
-            if widen:
+            # On coarse nodes an error may rise before it falls: one finer grid shows little.
+            useless += 1
+            if widen and useless > CONSTANTS.useless_grids:
                 break
             widen = True
     return solved
