@@ -85,8 +85,9 @@ class SolveConstants:
     spectrum_factor: float = 100.0  # free choice: how much more the two spectra may differ
 
     # Turned coordinates (`turned`)
-    turned_depth: float = 1e-14  # free choice: part of its peak at which a density ends on the grid of the given axes
-    turned_chunk: int = 4096  # free choice, for memory: places at which a basis is evaluated together
+    turned_depth: float = 1e-14  # free choice: least part of its peak at which a density, or its spectrum, ends
+    turned_tol_fraction: float = 1e-4  # free choice: the same part, relative to the tolerance
+    turned_checked: int = 1024  # free choice, for cost: nodes at which values are compared with the series itself
 
     # `Solution.on`
     box_slack: float = 1e-12  # free choice: part of a box by which another one may stick out, which is rounding

@@ -137,7 +137,7 @@ def evolve(
         options = {"progress": progress, "checkpoint": checkpoint, "throw": throw, "check": check}
         try:
             found = evolve(**turned_arguments(arguments._asdict(), turned.matrix), **options)
-            return on_given_axes(found, equation, turned.matrix)
+            return on_given_axes(found, equation, turned.matrix, check_tolerance(tol, found.values.dtype))
         except ValueError:
             # A refusal speaks of the axes that the user has.
             request = _request(arguments, fit_fraction)

@@ -1,8 +1,8 @@
 """An evolution in turned coordinates x = R y, and its states on a grid of the axes that the user has (`fit.turn`).
 
-    p(x) = q(R^T x),      k_i <= sum_j |R_ij| K_j      with K_j the highest wavenumbers of the grid of q
+    p(x) = q(R^T x),      k_i <= sum_j |R_ij| K_j      with K_j the highest wavenumbers of q
 
-The grid of p resolves every wave that the grid of q holds, so that its values are those of the basis of q, evaluated.
+The grid of p resolves every wave that q has. Its values are the series of q at its nodes, by shears (`shears.py`).
 """
 
 import dataclasses
@@ -22,6 +22,7 @@ from ..grid import Gaussian, Grid, Line
 from ..operator.basis import evaluate
 from ..plan.error_parts import ErrorParts
 from .constants import CONSTANTS
+from .shears import needed_wavenumbers, on_sheared_axes, resampled, shears
 from .solution import Solution
 
 
@@ -58,21 +59,29 @@ def turned_decision(matrix: np.ndarray) -> Decision:
     return Decision("turned", f"solved for y in x = R y, R = [{rows}], along which the density is narrow")
 
 
-def on_given_axes(solution: Solution, equation: Any, matrix: np.ndarray) -> Solution:
+def on_given_axes(solution: Solution, equation: Any, matrix: np.ndarray, tol: float) -> Solution:
     """A solution in the coordinates y as one of `equation`, with values on a grid of the coordinates x."""
     states = np.asarray(solution.values)
-    grid = _grid_of_axes(solution.grid, states, matrix)
+    depth = max(CONSTANTS.turned_depth, CONSTANTS.turned_tol_fraction * tol)
+    series = _Series(solution)
+    turned, densities = series.resolved(depth)
+    wavenumbers = _wavenumbers(turned, densities, depth)
+    grid = _grid_of_axes(turned, densities, wavenumbers, matrix, depth)
+    # One axis after another takes its new coordinate, on nodes that hold the waves of each step.
+    steps = shears(matrix)
+    finer = _with_wavenumbers(turned, needed_wavenumbers(steps, wavenumbers))
+    check_memory("tol", finer.shape, 3, "Ask for a larger tol.")
     check_memory("tol", grid.shape, len(states) + 2, "Ask for a larger tol, or fewer times.")
-    values = _values_at(solution, states, np.asarray(grid.points).reshape(-1, grid.ndim) @ matrix).reshape(
-        -1, *grid.shape
-    )
-    # What the new grid does not hold, or holds twice, shows in the mass.
+    values = np.stack([on_sheared_axes(resampled(p, turned, finer), finer, steps, grid) for p in densities])
+    # What the new grid does not hold, or holds twice, shows in the mass; what the steps miss, at some nodes.
     masses = grid.integrate_on_host(values), solution.grid.integrate_on_host(states)
+    lost = np.abs(masses[0] - masses[1]) + _missed(series, grid, values, matrix)
     parts = ErrorParts(**solution.errors)
-    parts = parts._replace(
-        space=as_array(np.asarray(parts.space) + np.abs(masses[0] - masses[1]), solution.error.dtype)
-    )
+    parts = parts._replace(space=as_array(np.asarray(parts.space) + lost, solution.error.dtype))
     decisions = dict(solution.decisions) | {"coordinates": turned_decision(matrix)}
+    if series.log_sqrt_pi is not None:
+        # In tails the values are as accurate as the peak allows, and their quotients by a small sqrt(pi) are not.
+        decisions["picture"] = Decision("density", "on the axes given; its wave was evolved in turned coordinates")
     return dataclasses.replace(
         solution,
         values=as_array(values, solution.values.dtype),
@@ -84,44 +93,92 @@ def on_given_axes(solution: Solution, equation: Any, matrix: np.ndarray) -> Solu
     )
 
 
-def _grid_of_axes(turned: Grid, states: np.ndarray, matrix: np.ndarray) -> Grid:
-    """The grid along the axes of x that holds all states `(T, *turned.shape)`, with the wavenumbers of their grid."""
-    peaks = np.max(np.abs(states), axis=tuple(range(1, states.ndim)), keepdims=True)
-    held = np.any(np.abs(states) > CONSTANTS.turned_depth * peaks, axis=0)
+class _Series:
+    """The states of a solution as its basis has them: series of p, or of the wave p / sqrt(pi) times sqrt(pi), which is
+    known everywhere."""
+
+    def __init__(self, solution: Solution):
+        equation = solution.equation
+        assert isinstance(equation, FokkerPlanck), "only a process is turned"
+        self.grid, self.states = solution.grid, np.asarray(solution.values)
+        self.fields, self.log_sqrt_pi = self.states, None
+        if solution.picture == "wave":
+            self._sampler = EquationSampler(equation, self.grid.ndim)
+            log_gibbs = self._log_gibbs(self.grid.points)
+            largest = np.max(log_gibbs)
+            self._log_z = largest + np.log(self.grid.integrate_on_host(np.exp(log_gibbs - largest)))
+            self.log_sqrt_pi = (log_gibbs - self._log_z) / 2
+            self.fields = divide_by_sqrt_pi(self.states, self.log_sqrt_pi, np)
+
+    def resolved(self, depth: float) -> tuple[Grid, np.ndarray]:
+        """The densities `(T, *shape)` on a grid of the same box that resolves them to `depth`, a part of their peak."""
+        if self.log_sqrt_pi is None:
+            return self.grid, self.states
+        # The wavenumbers of a product are at most the sums of those of its factors.
+        sqrt_pi = np.exp(self.log_sqrt_pi)[None]
+        highest = _wavenumbers(self.grid, self.fields, depth) + _wavenumbers(self.grid, sqrt_pi, depth)
+        finer = _with_wavenumbers(self.grid, highest)
+        return finer, resampled(self.fields, self.grid, finer) * self._sqrt_pi(finer.points)
+
+    def at(self, places: np.ndarray) -> np.ndarray:
+        """The states `(T, P)` at places `(P, d)`; zero outside of the box."""
+        axes = self.grid.axes
+        lower, upper = np.asarray([axis.lower for axis in axes]), np.asarray([axis.upper for axis in axes])
+        inside = np.flatnonzero(np.all((places >= lower) & (places <= upper), axis=1))
+        # The last axis is summed by a product of matrices, which leaves one field of the other axes for each place.
+        bases = [evaluate(axis, places[inside, i])[1] for i, axis in enumerate(axes)]
+        found = np.tensordot(self.fields, bases[-1], (-1, 1))
+        for base in reversed(bases[:-1]):
+            found = np.einsum("...np,pn->...p", found, base)
+        values = np.zeros((len(self.states), len(places)))
+        values[:, inside] = found if self.log_sqrt_pi is None else found * self._sqrt_pi(places[inside])
+        return values
+
+    def _log_gibbs(self, places: Any) -> np.ndarray:
+        places = np.asarray(places)
+        return self._sampler.log_gibbs(places.reshape(-1, self.grid.ndim)).reshape(places.shape[:-1])
+
+    def _sqrt_pi(self, places: Any) -> np.ndarray:
+        return np.exp((self._log_gibbs(places) - self._log_z) / 2)
+
+
+def _wavenumbers(grid: Grid, fields: np.ndarray, depth: float) -> np.ndarray:
+    """The highest wavenumbers `(d,)` along each axis at which fields `(T, *shape)` have a part `depth` of their
+    largest coefficient."""
+    found = []
+    for i, axis in enumerate(grid.axes):
+        size = np.moveaxis(np.abs(np.fft.rfft(fields, axis=1 + i)), 1 + i, -1)
+        size = np.max(size.reshape(-1, size.shape[-1]), axis=0)
+        highest = np.flatnonzero(size > depth * np.max(size))[-1]
+        # Two modes more, since the last one is not the end of the spectrum.
+        found.append(2 * np.pi * min(highest + 2, axis.n // 2) / axis.length)
+    return np.asarray(found)
+
+
+def _with_wavenumbers(grid: Grid, wavenumbers: np.ndarray) -> Grid:
+    """The grid of the same box that holds waves up to `wavenumbers` `(d,)`."""
+    counts = np.ceil(np.asarray([axis.length for axis in grid.axes]) * wavenumbers / np.pi).astype(int) + 1
+    return Grid(*(Line(axis.lower, axis.upper, int(n)) for axis, n in zip(grid.axes, counts, strict=True)))
+
+
+def _grid_of_axes(
+    turned: Grid, densities: np.ndarray, wavenumbers: np.ndarray, matrix: np.ndarray, depth: float
+) -> Grid:
+    """The grid along the axes of x that holds densities `(T, *turned.shape)` with these wavenumbers."""
+    peaks = np.max(np.abs(densities), axis=tuple(range(1, densities.ndim)), keepdims=True)
+    held = np.any(np.abs(densities) > depth * peaks, axis=0)
     points = np.asarray(turned.points)[held] @ matrix.T
     # A cell more on each side, since the nodes of a coarse grid may stop short of the depth.
     cells = np.abs(matrix) @ np.asarray([axis.length / axis.n for axis in turned.axes])
     lower, upper = np.min(points, axis=0) - cells, np.max(points, axis=0) + cells
-    wavenumbers = np.abs(matrix) @ np.asarray([np.pi * axis.n / axis.length for axis in turned.axes])
-    nodes = np.ceil((upper - lower) * wavenumbers / np.pi).astype(int)
+    nodes = np.ceil((upper - lower) * (np.abs(matrix) @ wavenumbers) / np.pi).astype(int)
     return Grid(*(Line(float(a), float(b), int(n)) for a, b, n in zip(lower, upper, nodes, strict=True)))
 
 
-def _values_at(solution: Solution, states: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The states `(T, P)` at places `(P, d)` of the turned coordinates; zero outside of their box."""
-    grid = solution.grid
-    lower, upper = (np.asarray([getattr(axis, end) for axis in grid.axes]) for end in ("lower", "upper"))
-    inside = np.flatnonzero(np.all((places >= lower) & (places <= upper), axis=1))
-    log_sqrt_pi, fields = None, states
-    equation = solution.equation
-    assert isinstance(equation, FokkerPlanck), "only a process is turned"
-    sampler = EquationSampler(equation, grid.ndim)
-    if solution.picture == "wave":
-        # The basis resolves the wave p / sqrt(pi); sqrt(pi) is known everywhere.
-        log_gibbs = sampler.log_gibbs(np.asarray(grid.points).reshape(-1, grid.ndim)).reshape(grid.shape)
-        largest = np.max(log_gibbs)
-        log_z = largest + np.log(grid.integrate_on_host(np.exp(log_gibbs - largest)))
-        fields = divide_by_sqrt_pi(states, (log_gibbs - log_z) / 2, np)
-        log_sqrt_pi = (sampler.log_gibbs(places[inside]) - log_z) / 2
-    values = np.zeros((len(states), len(places)))
-    for first in range(0, len(inside), CONSTANTS.turned_chunk):
-        chunk = inside[first : first + CONSTANTS.turned_chunk]
-        # The last axis is summed by a product of matrices, which leaves one field of the other axes for each place.
-        bases = [evaluate(axis, places[chunk, i])[1] for i, axis in enumerate(grid.axes)]
-        found = np.tensordot(fields, bases[-1], (-1, 1))
-        for base in reversed(bases[:-1]):
-            found = np.einsum("...np,pn->...p", found, base)
-        values[:, chunk] = found
-    if log_sqrt_pi is not None:
-        values[:, inside] *= np.exp(log_sqrt_pi)
-    return values
+def _missed(series: _Series, grid: Grid, values: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """The relative difference in L1 `(T,)` of values `(T, *grid.shape)` and the series of the basis, at some nodes."""
+    chosen = np.random.default_rng(0).choice(grid.size, min(grid.size, CONSTANTS.turned_checked), replace=False)
+    right = series.at(np.asarray(grid.points).reshape(-1, grid.ndim)[chosen] @ matrix)
+    weights = grid.weights_on_host.ravel()[chosen]
+    difference = np.abs(values.reshape(len(values), -1)[:, chosen] - right) @ weights
+    return difference * grid.size / len(chosen) / series.grid.integrate_on_host(np.abs(series.states))
