@@ -6,7 +6,8 @@
     --quick             a tenth of the problems, no warm calls
     --only KIND:SEED    one problem again: prints what was asked, what fpsolve said, and what is right
     --out FILE          the rows as JSON (benchmarks/results/effectivity.json)
-    --table FILE        only print the table of such a file
+    --table FILE ...    only print the table of such files
+    --readme            with --table: write the table into README
 
 Every problem is solved by the public functions of fpsolve with default options, and compared with a reference that
 shares no code with it (`calibration/`). An error is silent if it is above three times the reported one and above the
@@ -47,13 +48,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", metavar="KIND:SEED")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--table", type=Path)
+    parser.add_argument("--table", type=Path, nargs="+")
+    parser.add_argument("--readme", action="store_true")
     parser.add_argument("--list", action="store_true")
     chosen = parser.parse_args(argv)
     from calibration import tables
+    from tables import into_readme
 
     if chosen.table:
-        print(tables.markdown(json.loads(chosen.table.read_text())["rows"]))
+        read = [row for file in chosen.table for row in json.loads(file.read_text())["rows"]]
+        print(tables.markdown(read))
+        if chosen.readme:
+            into_readme(HERE.parent / "README.md", tables.short(read), "calibration")
         return 0
     kinds = all_kinds()
     if chosen.list:

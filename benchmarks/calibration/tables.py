@@ -21,6 +21,10 @@ COLUMNS = (
     "warm, s",
 )
 
+SHORT = ("kind", "problems", "answered", "refused", "failed with a code", "silent errors")
+SHORT += ("reported/true, 5 %", "median", "warm, s")
+TITLES = {"failed with a code": "with a failure code", "median": "reported/true, median"}
+
 
 def markdown(rows: list[dict[str, Any]]) -> str:
     """A line a kind and one for all, then the silent errors, and the share of smooth problems answered."""
@@ -29,6 +33,18 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     for kind in [*kinds, "all"]:
         lines.append("| " + " | ".join(entries(kind, [r for r in rows if kind in (r["kind"], "all")])) + " |")
     return "\n".join([*lines, "", *smooth(rows), "", *silent(rows), *crashes(rows)])
+
+
+def short(rows: list[dict[str, Any]]) -> str:
+    """The table for the README: a line a kind and one for all."""
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    chosen = [COLUMNS.index(name) for name in SHORT]
+    titles = ["kind", *(TITLES.get(name, name) for name in SHORT[1:])]
+    lines = ["| " + " | ".join(titles) + " |", "|" + " --- |" + " ---: |" * (len(SHORT) - 1)]
+    for kind in [*kinds, "all"]:
+        found = entries(kind, [r for r in rows if kind in (r["kind"], "all")])
+        lines.append("| " + " | ".join(found[i] for i in chosen) + " |")
+    return "\n".join([*lines, "", *smooth(rows), ""])
 
 
 def entries(kind: str, rows: list[dict[str, Any]]) -> list[str]:
