@@ -1,4 +1,4 @@
-"""Types of the arguments that users give to public functions.
+"""Types of the arguments that users give to public functions, and of numbers that may be traced.
 
 For a static type checker these names say what is allowed. At run time they are `Any`: the tests can run with a run-time
 type checker, and it must not raise its own error before the public function raises one with a helpful message.
@@ -10,8 +10,27 @@ import numpy as np
 from jaxtyping import Array
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+    from types import ModuleType
+
+    from jax.typing import DTypeLike
+
     Real: TypeAlias = float | int
     Count: TypeAlias = int
     Point: TypeAlias = Array | np.ndarray
+    AnyArray: TypeAlias = Array | np.ndarray  # of JAX or numpy
+    Scalar: TypeAlias = float | int | np.number | np.ndarray | Array  # one number, perhaps traced
+    Numbers: TypeAlias = Scalar | Sequence[Scalar] | Sequence[Sequence[Scalar]]  # such as times
+    Key: TypeAlias = Array  # of a random generator
+    DType: TypeAlias = DTypeLike
+    FilePath: TypeAlias = str | os.PathLike[str]
+    ArrayModule: TypeAlias = ModuleType  # numpy or jax.numpy
+    Formula: TypeAlias = Callable[..., Scalar]  # a user's function of a point, f(x) or f(x, t), a number or an array
+    Clock: TypeAlias = Callable[..., Scalar]  # a function of time alone, such as a schedule t -> lambda
+    PotentialPath: TypeAlias = Callable[..., Formula]  # lambda -> potential
+    Diffusion: TypeAlias = Numbers | Formula
+    Initial: TypeAlias = Formula | AnyArray  # a density or a wave: a function of x, or its values on the grid
 else:
-    Real = Count = Point = Any
+    Real = Count = Point = AnyArray = Scalar = Numbers = Key = DType = FilePath = ArrayModule = Any
+    Formula = Clock = PotentialPath = Diffusion = Initial = Any
