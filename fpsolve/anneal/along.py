@@ -18,7 +18,7 @@ References: theorem T21 of this library; Sivak and Crooks, Phys. Rev. Lett. 108 
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -30,7 +30,7 @@ from ..core.arrays import as_array
 from ..core.checks import check_finite_number, is_concrete, raise_value_error
 from ..core.program import full_precision
 from ..core.result import AccuracyWarning
-from ..core.types import Real
+from ..core.types import PotentialPath, Real, Scalar
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..path import Driven
@@ -73,14 +73,14 @@ class Along(eqx.Module):
         # The table has the rows gap, second level, drive, score_drive and, with costs, length and exact.
         return self.panels.coefficients.shape[0] > 4
 
-    def at(self, lam: Any) -> Rates:
+    def at(self, lam: Scalar) -> Rates:
         """The gap and the costs at λ in [0, 1], of any shape; `jit`, `vmap` and `grad` work."""
         # Concrete values are interpolated by numpy, which compiles nothing.
         if is_concrete(self, lam):
             return jax.device_put(rates_of(self.panels.evaluate(np.asarray(lam))[0]))
         return rates_of(self.panels(lam))
 
-    def gap_error(self, lam: Any) -> Array:
+    def gap_error(self, lam: Scalar) -> Array:
         """The error of the gap at concrete λ, of any shape, between those at `lambdas`."""
         found = np.interp(np.asarray(lam), np.asarray(self.lambdas), np.asarray(self.errors.gap))
         return as_array(found, self.errors.gap.dtype)
@@ -105,10 +105,10 @@ def interpolation_tol(grid: Grid) -> float:
 
 @full_precision
 def along(
-    path: Callable[[Any], Any],
+    path: PotentialPath,
     *,
     grid: Grid,
-    diffusion: Any = 1.0,
+    diffusion: Scalar = 1.0,
     tol: Real | None = None,
     costs: bool = True,
     check: bool = True,
@@ -145,7 +145,9 @@ def along(
     return found
 
 
-def compute_along(path: Any, grid: Any, diffusion: Any, tol: Any, costs: bool = True, check: bool = False) -> Along:
+def compute_along(
+    path: PotentialPath, grid: Any, diffusion: Scalar, tol: Real, costs: bool = True, check: bool = False
+) -> Along:
     """The same for functions that report its errors as their own, or not at all: nothing is warned of."""
     if not callable(path):
         raise_value_error(
@@ -180,7 +182,7 @@ def compute_along(path: Any, grid: Any, diffusion: Any, tol: Any, costs: bool = 
     return Along(panels, lambdas, error, errors, checked)
 
 
-def errors_along(key: Any, computed: Computed, check: bool) -> tuple[Rates, bool]:
+def errors_along(key: Hashable, computed: Computed, check: bool) -> tuple[Rates, bool]:
     """The errors by a second look, or what one run shows of them, and whether they are of a second look."""
     if not check:
         return single_look(computed), False
@@ -191,7 +193,7 @@ def errors_along(key: Any, computed: Computed, check: bool) -> tuple[Rates, bool
     return errors, True
 
 
-def _compute(path: Any, equation: FokkerPlanck, grid: Grid, tol: float, costs: bool) -> Computed:
+def _compute(path: PotentialPath, equation: FokkerPlanck, grid: Grid, tol: float, costs: bool) -> Computed:
     """The table of a path after validation; `equation` has λ for its time."""
     edges = path_pieces(equation, grid)
     check_path(path, equation, grid, edges)
@@ -219,7 +221,7 @@ def path_pieces(equation: FokkerPlanck, grid: Grid) -> np.ndarray:
     return smooth_pieces(lambda lambdas: sample_energies(equation, points, lambdas), np.asarray([0.0, 1.0]))
 
 
-def _tabulate(path: Any, lambdas: np.ndarray, found: Solved, costs: bool) -> np.ndarray:
+def _tabulate(path: PotentialPath, lambdas: np.ndarray, found: Solved, costs: bool) -> np.ndarray:
     """The table to interpolate, `(R, M)`. A `ValueError` where the gap closes or a cost is not finite."""
     for lam, gap in zip(lambdas, found.gap, strict=True):
         if not (np.isfinite(gap) and gap > CONSTANTS.min_gap):
@@ -233,7 +235,7 @@ def _tabulate(path: Any, lambdas: np.ndarray, found: Solved, costs: bool) -> np.
     return table
 
 
-def check_path(path: Any, equation: FokkerPlanck, grid: Grid, edges: np.ndarray | None = None) -> None:
+def check_path(path: PotentialPath, equation: FokkerPlanck, grid: Grid, edges: np.ndarray | None = None) -> None:
     """A `ValueError` for a path that does not confine, or never moves; `edges` are those of its smooth pieces."""
     lambdas = np.linspace(0, 1, CONSTANTS.first_lambdas)
     # The middles of all pieces besides: an excursion of the path may be short.

@@ -5,7 +5,7 @@ space, that of the box, and that of the interpolation. What is compared, and how
 the same as for levels (`solve.level_errors`).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -76,7 +76,7 @@ def second_look(computed: Computed) -> Rates:
     return _named(np.maximum(*sides) + own)
 
 
-def largest_error(values: Any, errors: Rates) -> float:
+def largest_error(values: Rates, errors: Rates) -> float:
     """The largest error: that of a gap is relative to itself, that of a cost to the largest one on the path; NaN where
     one is not known."""
     worst = [np.max(errors.gap / values.gap)]

@@ -27,9 +27,11 @@ from jaxtyping import Array
 from ..core.arrays import as_array
 from ..core.checks import is_concrete
 from ..core.program import sampling_program
+from ..core.types import AnyArray, Clock, PotentialPath, Scalar
 from ..grid import Grid
 from .constants import CONSTANTS
 from .curvature import PathConstants, path_constants
+from .rates import Rates
 from .read import read_path, read_schedule
 
 ACTION = "the action (T16)"
@@ -128,12 +130,12 @@ class Bounds(NamedTuple):
 
 
 def bound_transport(
-    path: Any,
+    path: PotentialPath,
     schedule: Any,
-    diffusion: Any,
+    diffusion: Scalar,
     grid: Grid,
     times: np.ndarray,
-    rates: Callable[[Any], Any],
+    rates: Callable[[AnyArray], Rates],
     start: Start,
     score_error: float,
     features: Features | None = None,
@@ -174,7 +176,9 @@ def _no_bound_after(jump: float, times: np.ndarray) -> Bounds:
     return Bounds({name: infinite}, infinite, {name: f"the potential jumps at t = {jump:.6g}"})
 
 
-def bound_counterdiabatic(schedule: Any, times: np.ndarray, rates: Callable[[Any], Any], start: Start) -> Bounds:
+def bound_counterdiabatic(
+    schedule: Clock, times: np.ndarray, rates: Callable[[AnyArray], Rates], start: Start
+) -> Bounds:
     """With the counterdiabatic drift chi2 decays at the rate of the gap: TV <= exp(-int Delta) sqrt(chi2_0) / 2."""
     # The exponent by the trapezoidal rule on a fine mesh, which contains the reported times.
     even = np.linspace(0, float(times[-1]), CONSTANTS.min_bound_steps + 1)
@@ -188,7 +192,7 @@ def bound_counterdiabatic(schedule: Any, times: np.ndarray, rates: Callable[[Any
     return Bounds({"T20": x / 2}, np.log1p(x**2), why)
 
 
-def follow(schedule: Any, times: Any) -> tuple[Array, Array]:
+def follow(schedule: Clock, times: AnyArray) -> tuple[Array, Array]:
     """lambda and d lambda / dt of a schedule from `read_schedule` at `times` `(T,)`, `(T,)` each."""
     if not is_concrete(schedule, times):
         return _follow(schedule, jnp.asarray(times, float))
@@ -202,17 +206,17 @@ def follow(schedule: Any, times: Any) -> tuple[Array, Array]:
 
 
 @sampling_program
-def _follow(schedule: Any, times: Any) -> tuple[Array, Array]:
+def _follow(schedule: Clock, times: AnyArray) -> tuple[Array, Array]:
     return jax.vmap(jax.value_and_grad(lambda t: schedule(t)))(times)
 
 
 def _sample_schedule(
-    path: Any,
+    path: PotentialPath,
     schedule: Any,
-    diffusion: Any,
+    diffusion: Scalar,
     grid: Grid,
     times: np.ndarray,
-    rates: Callable[[Any], Any],
+    rates: Callable[[AnyArray], Rates],
     score_error: float,
     features: Features | None,
 ) -> ScheduleSamples:
@@ -252,7 +256,9 @@ def _within(edges: np.ndarray) -> np.ndarray:
     return np.concatenate(inner)
 
 
-def _constants_in_batches(path: Any, diffusion: Any, grid: Grid, lambdas: np.ndarray) -> list[PathConstants]:
+def _constants_in_batches(
+    path: PotentialPath, diffusion: Scalar, grid: Grid, lambdas: np.ndarray
+) -> list[PathConstants]:
     """The constants at `lambdas`, in batches of one size, so that one compiled program serves any number of them."""
     batch = CONSTANTS.bound_lambdas
     padded = np.concatenate([lambdas, np.full(-len(lambdas) % batch, lambdas[-1])]).reshape(-1, batch)

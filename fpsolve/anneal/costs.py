@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.program import quick_program, sampling_program, shape_program
+from ..core.types import AnyArray
 from ..eigen.constants import CONSTANTS as EIGEN
 from ..eigen.inverse import invert
 from ..eigen.supersymmetric_gap import LOG_ZERO, Chain, extrapolate, kernel_gap, partner_kernel
@@ -58,7 +59,7 @@ class Motion(NamedTuple):
 
 
 @sampling_program
-def sample_motion(equation: FokkerPlanck, positions: tuple[Any, ...], origin: Any, lambdas: Any) -> Motion:
+def sample_motion(equation: FokkerPlanck, positions: tuple[Any, ...], origin: Any, lambdas: AnyArray) -> Motion:
     """The motion at `lambdas` `(M,)`, by differentiation in λ, which is the time of `equation`.
 
     `positions` are the coordinates along each axis, `origin` is that of the grid (`FokkerPlanck.log_gibbs`).

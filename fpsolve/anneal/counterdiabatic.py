@@ -27,7 +27,7 @@ from jaxtyping import Array
 from ..core.arrays import as_array
 from ..core.checks import check_finite_number
 from ..core.result import CODES, code
-from ..core.types import Real
+from ..core.types import AnyArray, Numbers, Real
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..operator.constants import CONSTANTS as OPERATOR
@@ -65,7 +65,13 @@ class CounterdiabaticResult(eqx.Module):
 
 
 def evolve_counterdiabatic(
-    equation: FokkerPlanck, grid: Grid, density: Any, times: Any, tol: Real | None = None, *, strength: Real = 1.0
+    equation: FokkerPlanck,
+    grid: Grid,
+    density: AnyArray,
+    times: Numbers,
+    tol: Real | None = None,
+    *,
+    strength: Real = 1.0,
 ) -> CounterdiabaticResult:
     """The density of a process in a time-dependent potential, with the counterdiabatic drift added.
 
@@ -117,7 +123,7 @@ class _Progress:
 
     time: float
     span: float
-    wave: Any
+    wave: AnyArray
     log_sqrt_pi: np.ndarray
     error: float
     calls: float = 0.0
@@ -213,7 +219,7 @@ class _TableResult(NamedTuple):
     - of all rows: the largest `residual`, the operator `calls` and the `steps`; log sqrt(pi) at the end of the span
     """
 
-    wave: Any
+    wave: AnyArray
     error: float
     rounding: float
     step_error: float
@@ -224,7 +230,9 @@ class _TableResult(NamedTuple):
     log_sqrt_pi: Any
 
 
-def _extrapolate(sampled: SampledProcess, wave: Any, start: float, length: float, local_tol: float) -> _TableResult:
+def _extrapolate(
+    sampled: SampledProcess, wave: AnyArray, start: float, length: float, local_tol: float
+) -> _TableResult:
     """The wave after one span: rows of more and more steps, extrapolated in h^2 until two rows agree.
 
     One step is enough where exp(-h H) changes nothing at either end: splitting then causes no error.

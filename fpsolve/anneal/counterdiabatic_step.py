@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.program import long_program, quick_program
+from ..core.types import AnyArray, DType, Scalar
 from ..equation import FokkerPlanck, divide_by_sqrt_pi
 from ..grid import Grid
 from ..operator import EdgeOperator, Samples, ScharfetterGummel
@@ -58,7 +59,7 @@ class SampledProcess(NamedTuple):
 
     process: DrivenProcess
     equation: FokkerPlanck
-    dtype: Any
+    dtype: DType
 
     def log_sqrt_pis(self, start: float, length: float, count: int) -> np.ndarray:
         """log sqrt(pi) at the ends of `count` equal steps, padded with the last, `(max(counts) + 1, *shape)`."""
@@ -83,7 +84,7 @@ class StepState(NamedTuple):
 
 
 @quick_program
-def initial_wave(grid: Grid, field: Array, log_sqrt_pis: Any, fraction: Any) -> tuple[Array, Array]:
+def initial_wave(grid: Grid, field: Array, log_sqrt_pis: AnyArray, fraction: Scalar) -> tuple[Array, Array]:
     """The wave at t = 0 with its tails clipped, and the relative change of the density by the clipping, in L1."""
     weights, log_sqrt_pi = grid.weights.astype(field.dtype), log_sqrt_pis[0]
     wave = clip_tails(field, log_sqrt_pi, weights, fraction)
@@ -92,7 +93,7 @@ def initial_wave(grid: Grid, field: Array, log_sqrt_pis: Any, fraction: Any) -> 
 
 
 @long_program
-def equal_steps(process: DrivenProcess, wave: Any, log_sqrt_pis: Any, length: Any, count: Any) -> StepState:
+def equal_steps(process: DrivenProcess, wave: Any, log_sqrt_pis: AnyArray, length: Any, count: AnyArray) -> StepState:
     """`count` equal steps over the time `length`. Adjacent halves of exp(-h H) are applied as one."""
     # `count` is traced: one program serves all rows of a table.
     h = length / count

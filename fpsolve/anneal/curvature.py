@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.program import sampling_program
+from ..core.types import AnyArray, PotentialPath, Scalar
 from ..grid import Grid
 from ..potential import as_potential
 from .constants import CONSTANTS
@@ -49,7 +50,7 @@ class PathSamples(NamedTuple):
     mean: Any
 
 
-def path_constants(path: Any, diffusion: Any, grid: Grid, lambdas: np.ndarray) -> list[PathConstants]:
+def path_constants(path: PotentialPath, diffusion: Scalar, grid: Grid, lambdas: np.ndarray) -> list[PathConstants]:
     """The constants of a path from `read_path` at each of `lambdas` `(M,)`.
 
     **Cost**: Hessians at some thousand points, and convex envelopes on a coarse grid.
@@ -84,7 +85,7 @@ def _constants_at(diffusion: float, coarse: Grid, inside: int, samples: PathSamp
 
 
 @sampling_program
-def _sample_path(path: Any, diffusion: Any, points: Any, grid: Grid, lambdas: Any) -> PathSamples:
+def _sample_path(path: PotentialPath, diffusion: Scalar, points: Any, grid: Grid, lambdas: AnyArray) -> PathSamples:
     def energy(x: Array, lam: Array) -> Array:
         return jnp.asarray(as_potential(path(lam))(x, lam))
 

@@ -13,11 +13,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.types import AnyArray, ArrayModule, SameArray, Scalar
 from ..grid import Grid
 from .constants import CONSTANTS
 
 
-def relative_entropy(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jnp) -> Any:
+def relative_entropy(density: SameArray, log_gibbs: AnyArray, grid: Grid, xp: ArrayModule = jnp) -> SameArray:
     """KL(p | pi), `(...)`, of densities `(..., *shape)` from log pi `(..., *shape)`."""
     gibbs = xp.exp(log_gibbs)
     # In every `where` below the unused branch is kept finite: under `grad` it would turn into NaN.
@@ -33,25 +34,25 @@ def relative_entropy(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jnp) ->
     return integral(xp.where(close, gibbs * h**2 * series, direct), grid, xp)
 
 
-def relative_entropy_slope(density: Any, log_gibbs: Any, xp: Any = jnp) -> Any:
+def relative_entropy_slope(density: SameArray, log_gibbs: AnyArray, xp: ArrayModule = jnp) -> SameArray:
     """log(p / pi), `(..., *shape)`: the change of KL per change of p; 0 where p or pi has underflowed."""
     positive = (density > 0) & (log_gibbs > xp.log(xp.finfo(density.dtype).tiny))
     return xp.where(positive, xp.log(xp.where(positive, density, 1)) - xp.where(positive, log_gibbs, 0), 0)
 
 
-def deviation(density: Any, f: Any, grid: Grid, xp: Any = jnp) -> Any:
+def deviation(density: SameArray, f: AnyArray, grid: Grid, xp: ArrayModule = jnp) -> SameArray:
     """The standard deviation of `f` `(..., *shape)` under a density, `(...)`."""
     p = xp.maximum(density, 0)
     mean = integral(p * f, grid, xp)
     return xp.sqrt(xp.maximum(integral(p * f**2, grid, xp) - mean**2, 0))
 
 
-def total_variation(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jnp) -> Any:
+def total_variation(density: SameArray, log_gibbs: AnyArray, grid: Grid, xp: ArrayModule = jnp) -> SameArray:
     """TV(p, pi), `(...)`."""
     return integral(xp.abs(density - xp.exp(log_gibbs)), grid, xp) / 2
 
 
-def total_variation_error(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jnp) -> Any:
+def total_variation_error(density: SameArray, log_gibbs: AnyArray, grid: Grid, xp: ArrayModule = jnp) -> SameArray:
     """About what the rule of the grid errs by in TV(p, pi), since |p - pi| has a kink where p = pi, `(...)`.
 
     With slopes -s and s on both sides of a kink, a part u of a cell h after a node, a sum over equal cells differs from
@@ -61,8 +62,8 @@ def total_variation_error(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jn
     """
     difference = density - xp.exp(log_gibbs)
     leading = difference.ndim - grid.ndim
-    total: Any = 0.0
-    sizes: Any = 0.0
+    total: Scalar = 0.0
+    sizes: Scalar = 0.0
     for i, axis in enumerate(grid.axes):
         values = xp.moveaxis(difference, leading + i, -1)
         below, above = xp.abs(values[..., :-1]), xp.abs(values[..., 1:])
@@ -79,7 +80,7 @@ def total_variation_error(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jn
     return (xp.abs(total) + CONSTANTS.kept_of_kinks * sizes) / 2
 
 
-def infidelity(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jnp) -> Any:
+def infidelity(density: SameArray, log_gibbs: AnyArray, grid: Grid, xp: ArrayModule = jnp) -> SameArray:
     """1 - (int sqrt(p pi))^2, `(...)`."""
     # With s = (1/2) int (sqrt p - sqrt pi)^2 this is s (2 - s), where nothing cancels.
     positive = density > 0
@@ -88,7 +89,7 @@ def infidelity(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jnp) -> Any:
     return half * (2 - half)
 
 
-def chi_square(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jnp) -> Any:
+def chi_square(density: SameArray, log_gibbs: AnyArray, grid: Grid, xp: ArrayModule = jnp) -> SameArray:
     """int (p - pi)^2 / pi, `(...)`; infinite where pi has underflowed and p has not."""
     gibbs = xp.exp(log_gibbs)
     positive = gibbs > 0
@@ -97,7 +98,7 @@ def chi_square(density: Any, log_gibbs: Any, grid: Grid, xp: Any = jnp) -> Any:
     return integral(xp.where(positive, difference**2 / xp.where(positive, gibbs, 1), underflowed), grid, xp)
 
 
-def integral(u: Any, grid: Grid, xp: Any = jnp) -> Any:
+def integral(u: Any, grid: Grid, xp: ArrayModule = jnp) -> Any:
     """The integral of `u` `(..., *shape)` over the last d axes, `(...)`."""
     if xp is jnp:
         return grid.integrate(u)

@@ -5,13 +5,13 @@
 References: Jarzynski, Phys. Rev. Lett. 78 (1997) 2690; Crooks, Phys. Rev. E 60 (1999) 2721.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..core.checks import check_integer, raise_value_error
 from ..core.program import full_precision
-from ..core.types import Count
+from ..core.types import Clock, Count, Numbers, PotentialPath, Scalar
 from ..grid import Grid
 from .protocol_request import check_protocol
 from .staircase import Staircase, reweighted_fields, tilted_fields
@@ -47,13 +47,13 @@ def relations(forward: Staircase, backward: Staircase, frequencies: np.ndarray) 
 
 @full_precision
 def fluctuation_relations(
-    path: Any,
-    schedule: Any,
+    path: PotentialPath,
+    schedule: Clock,
     *,
     grid: Grid | None = None,
-    diffusion: Any = 1.0,
+    diffusion: Scalar = 1.0,
     steps: Count = 32,
-    frequencies: Any = (0.25, 1.0, 3.0),
+    frequencies: Numbers = (0.25, 1.0, 3.0),
 ) -> FluctuationRelations:
     """How well the relations of Jarzynski and Crooks hold between a protocol and its reverse, on a grid.
 

@@ -1,13 +1,12 @@
 """Gibbs densities in a time-dependent potential, by small programs that evaluate its functions (`core.program`)."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from ..core.program import sampling_program
+from ..core.types import AnyArray, Numbers, Scalar
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from .constants import CONSTANTS
@@ -15,19 +14,19 @@ from .pieces import irregular_points
 
 
 @sampling_program
-def gibbs_density(equation: FokkerPlanck, grid: Grid, t: Any) -> Array:
+def gibbs_density(equation: FokkerPlanck, grid: Grid, t: Scalar) -> Array:
     """The Gibbs density at time t, `(*shape)`."""
     return jnp.exp(2 * equation.log_sqrt_pi(grid, t))
 
 
 @sampling_program
-def log_gibbs_at(equation: FokkerPlanck, grid: Grid, times: Any) -> Array:
+def log_gibbs_at(equation: FokkerPlanck, grid: Grid, times: Numbers) -> Array:
     """log pi_t of mass 1 at `times` `(T,)`, `(T, *shape)`."""
     return jax.lax.map(lambda t: 2 * equation.log_sqrt_pi(grid, t), jnp.asarray(times))
 
 
 @sampling_program
-def log_sqrt_pi_and_rate(equation: FokkerPlanck, grid: Grid, t: Any) -> tuple[Array, Array]:
+def log_sqrt_pi_and_rate(equation: FokkerPlanck, grid: Grid, t: Scalar) -> tuple[Array, Array]:
     """log sqrt(pi_t) and d_t log pi_t, `(*shape)`."""
     t = jnp.asarray(t)
     log_sqrt_pi, change = jax.jvp(lambda s: equation.log_sqrt_pi(grid, s), (t,), (jnp.ones_like(t),))
@@ -51,5 +50,5 @@ def sample_energies(equation: FokkerPlanck, points: np.ndarray, times: np.ndarra
 
 
 @sampling_program
-def _sample_energies(equation: FokkerPlanck, points: Any, times: Any) -> Array:
+def _sample_energies(equation: FokkerPlanck, points: AnyArray, times: Numbers) -> Array:
     return jax.vmap(lambda t: jax.vmap(lambda x: equation.energy(x, t))(points))(times)

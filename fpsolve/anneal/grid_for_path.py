@@ -5,12 +5,11 @@
 where [a_lambda, b_lambda] and h_lambda are those of `fp.fit_grid` for the slowest modes, at five lambdas.
 """
 
-from typing import Any
-
 import jax
 import numpy as np
 
 from ..core.checks import raise_value_error
+from ..core.types import PotentialPath, Real, Scalar
 from ..equation import FokkerPlanck
 from ..fit import fit
 from ..fit.validation import dimension
@@ -22,7 +21,7 @@ from .read import ContentCache, content_key, read_path
 _cache = ContentCache()
 
 
-def path_grid(path: Any, diffusion: Any, tol: Any) -> Grid:
+def path_grid(path: PotentialPath, diffusion: Scalar, tol: Real) -> Grid:
     """The grid on which a transport along `path` is accurate to about `tol`.
 
     **Arguments**: `path`, lambda in [0, 1] to a potential; `diffusion`; `tol`, relative. **Returns** an `fp.Grid`.
@@ -37,7 +36,7 @@ def path_grid(path: Any, diffusion: Any, tol: Any) -> Grid:
     return found
 
 
-def _read(path: Any, diffusion: Any) -> Any:
+def _read(path: PotentialPath, diffusion: Scalar) -> PotentialPath | None:
     """The path as it is now, in its own dimension; None if it cannot be read, which the first fit then reports."""
     # One evaluation of the path tells its dimension, which tracing needs.
     try:
@@ -47,7 +46,7 @@ def _read(path: Any, diffusion: Any) -> Any:
     return read_path(path, ndim)
 
 
-def _common_grid(path: Any, grids: list[Grid]) -> Grid:
+def _common_grid(path: PotentialPath, grids: list[Grid]) -> Grid:
     """The grid whose box holds those of `grids`, with the smallest of their spacings."""
     axes = []
     for column in zip(*(grid.axes for grid in grids), strict=True):
@@ -64,7 +63,7 @@ def _common_grid(path: Any, grids: list[Grid]) -> Grid:
     return Grid(*axes)
 
 
-def _grid_at(path: Any, diffusion: Any, tol: Any, lam: float) -> Grid:
+def _grid_at(path: PotentialPath, diffusion: Scalar, tol: Real, lam: float) -> Grid:
     """The grid that is fitted to the potential at one lambda."""
     equation = FokkerPlanck(path(jax.device_put(np.asarray(lam))), diffusion)
     try:

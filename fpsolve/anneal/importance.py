@@ -20,7 +20,6 @@ References: Albergo and Vanden-Eijnden, arXiv 2410.02711 (NETS); Neal, Stat. Com
 Jarzynski, Phys. Rev. Lett. 100 (2008) 190601; theorem T20 of this library.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -33,7 +32,7 @@ from ..core.arrays import as_array
 from ..core.checks import check_finite_number, is_concrete, raise_value_error
 from ..core.program import full_precision, sampling_program, shape_program
 from ..core.result import CODES, code, raise_failure
-from ..core.types import Real
+from ..core.types import AnyArray, Clock, Formula, PotentialPath, Real, Scalar
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..operator import EdgeOperator, Samples, ScharfetterGummel
@@ -88,13 +87,13 @@ class WeightedLaw(eqx.Module):
 
 @full_precision
 def importance_weights(
-    path: Any,
-    schedule: Any,
+    path: PotentialPath,
+    schedule: Clock,
     *,
-    drift: Callable[[Any, Any], Any] | str | None = None,
+    drift: Formula | str | None = None,
     strength: Real = 1.0,
     grid: Grid | None = None,
-    diffusion: Any = 1.0,
+    diffusion: Scalar = 1.0,
     tol: Real = 1e-6,
     throw: Any = True,
 ) -> WeightedLaw:
@@ -179,7 +178,15 @@ class _Run(NamedTuple):
     density: np.ndarray
 
 
-def _check(path: Any, schedule: Any, drift: Any, strength: Any, grid: Any, diffusion: Any, tol: Any) -> _Request:
+def _check(
+    path: PotentialPath,
+    schedule: Clock,
+    drift: Formula | str | None,
+    strength: Real,
+    grid: Any,
+    diffusion: Scalar,
+    tol: Real,
+) -> _Request:
     """The request of these arguments, or a `ValueError`."""
     if not callable(path):
         raise_value_error(
@@ -249,7 +256,7 @@ class _Sampled(NamedTuple):
 
 
 @sampling_program
-def _sample(equation: FokkerPlanck, grid: Grid, middles: Any) -> _Sampled:
+def _sample(equation: FokkerPlanck, grid: Grid, middles: AnyArray) -> _Sampled:
     middles = jnp.asarray(middles)
     samples = jax.lax.map(lambda t: SCHEME.sample(equation, grid, t, False), middles)
     log_sqrt_pi, rate = jax.lax.map(lambda t: log_sqrt_pi_and_rate(equation, grid, t), middles)
@@ -264,12 +271,19 @@ def _velocities(grid: Grid, log_sqrt_pi: Array, rate: Array) -> tuple[Array, ...
 
 @shape_program
 def _propagate(
-    sampled: _Sampled, flow: Any, rows: Array, changes: Array, strength: Array, length: Array, grid: Grid, split: bool
+    sampled: _Sampled,
+    flow: tuple[Array, ...] | None,
+    rows: Array,
+    changes: Array,
+    strength: Array,
+    length: Array,
+    grid: Grid,
+    split: bool,
 ) -> Array:
     """g_0, g_1 and g_2 `(3, *shape)` after some steps; `split` changes log π after the exponential of each."""
     powers = jnp.arange(3.0).reshape(-1, *[1] * grid.ndim)
 
-    def step(rows: Array, given: Any) -> tuple[Array, None]:
+    def step(rows: Array, given: tuple[_Sampled, tuple[Array, ...] | None, Array]) -> tuple[Array, None]:
         (samples, log_sqrt_pi, _), velocity, change = given
         operator = SCHEME.assemble(samples, grid, rows.dtype)
         if velocity is not None:

@@ -14,7 +14,7 @@ Reference: Trefethen, Approximation Theory and Approximation Practice (2019), ch
 
 import itertools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.types import Scalar
 from .constants import CONSTANTS
 
 # Rows of the table of functions with a meaning of their own.
@@ -40,7 +41,7 @@ class Panels(eqx.Module):
     coefficients: Array
     logarithms: Array
 
-    def __call__(self, lam: Any) -> Array:
+    def __call__(self, lam: Scalar) -> Array:
         """The functions at λ of any shape `(...)`, `(R, ...)`; constant outside of [0, 1]."""
         lam = jnp.asarray(lam, self.edges.dtype)
         lam = jnp.where(lam < 0, 0, jnp.where(lam > 1, 1, lam))  # unlike clip, this has slope 1 at the ends
@@ -59,7 +60,7 @@ class Panels(eqx.Module):
         # The inner `where` keeps exp from overflowing, and its derivative from NaN, where it is not used.
         return jnp.where(logarithm, jnp.exp(jnp.where(logarithm, value, 0)), jnp.maximum(value, 0))
 
-    def evaluate(self, lam: Any) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate(self, lam: Scalar) -> tuple[np.ndarray, np.ndarray]:
         """The functions at concrete λ `(...)` and their derivatives in λ, `(R, ...)` each, by numpy."""
         edges, coefficients = np.asarray(self.edges), np.asarray(self.coefficients)
         lam = np.clip(np.asarray(lam, edges.dtype), 0, 1)

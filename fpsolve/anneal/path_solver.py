@@ -8,12 +8,13 @@ The companions of a solver have other cells and, on a line, wider boxes (`plan.c
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from ..core.result import NumericalFailure
+from ..core.types import Scalar
 from ..equation import FokkerPlanck
 from ..grid import Axis, Grid, Line, Reflecting
 from ..operator import ScharfetterGummel, Scheme, Spectral
@@ -84,10 +85,10 @@ class PathSolver:
                 rows.append(_unknown(len(part)))
         return jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
 
-    def _motions(self, lambdas: np.ndarray) -> Iterator[tuple[Any, Motion]]:
+    def _motions(self, lambdas: np.ndarray) -> Iterator[tuple[float, Motion]]:
         yield from zip(lambdas, motions(self.equation, self.grid, lambdas), strict=True)
 
-    def _solve_one(self, scheme: Scheme, lam: Any, motion: Motion) -> tuple[float, float, Costs, float]:
+    def _solve_one(self, scheme: Scheme, lam: Scalar, motion: Motion) -> tuple[float, float, Costs, float]:
         """The entries of `Solved` at one λ."""
         at = jax.device_put(np.asarray(lam))
         # The ground state, the gap, and the level above it, which may cross the gap.

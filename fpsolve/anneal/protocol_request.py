@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.checks import check_finite_number, is_concrete, raise_value_error
+from ..core.types import Clock, PotentialPath, Real, Scalar
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..path import Driven
@@ -23,7 +24,7 @@ class ProtocolRequest(NamedTuple):
 
     by_lambda: FokkerPlanck
     schedule: Any
-    total: Any
+    total: Scalar
     grid: Grid
     tol: float
 
@@ -42,7 +43,9 @@ class ProtocolRequest(NamedTuple):
         return make_staircase(self.by_lambda, self.grid, lambdas, self.total, backward)
 
 
-def check_protocol(path: Any, schedule: Any, grid: Any, diffusion: Any, tol: Any) -> ProtocolRequest:
+def check_protocol(
+    path: PotentialPath, schedule: Clock, grid: Any, diffusion: Scalar, tol: Real | None
+) -> ProtocolRequest:
     """The request of these arguments, or a `ValueError`."""
     if not callable(path):
         raise_value_error(

@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from ..core.types import AnyArray
+
 
 class Rates(NamedTuple):
     """The gap Δ of H, `drive` |ell| in L2(π), and the four costs, at λ of any shape.
@@ -18,7 +20,7 @@ class Rates(NamedTuple):
     exact: Any
 
 
-def rates_of(rows: Any) -> Rates:
+def rates_of(rows: AnyArray) -> Rates:
     """The rates from the rows of the interpolated table: gap, second level, drive, score_drive, length, exact."""
     gap, _, drive, score_drive, *more = rows
     wasserstein, exact = more or (None, None)

@@ -10,17 +10,18 @@ change of any of them is therefore noticed.
 
 import threading
 from collections import OrderedDict
+from collections.abc import Hashable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from ..core.checks import is_concrete
 from ..core.content import ReadFunction, is_plain, read_function
-from ..core.types import Point
+from ..core.types import Formula, Point, PotentialPath, Scalar
 from ..potential import Potential, as_potential
 from ..potential.base import StaticPotential
 from .constants import CONSTANTS
@@ -32,7 +33,7 @@ class ReadPath(eqx.Module):
 
     function: ReadFunction
 
-    def __call__(self, lam: Any) -> "ReadPoint":
+    def __call__(self, lam: Scalar) -> "ReadPoint":
         """The potential at lambda."""
         return ReadPoint(self.function, _real(lam))
 
@@ -48,7 +49,7 @@ class ReadPoint(Potential):
         """Whether the potentials on the path depend on t besides."""
         return self.function.uses(2)
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """U_lambda(x, t), a scalar."""
         return self.function(_real(x), self.lam, _real(0.0 if t is None else t))
 
@@ -56,15 +57,15 @@ class ReadPoint(Potential):
 class ReadSchedule(eqx.Module):
     """A schedule from `read_schedule`."""
 
-    total: Any
+    total: Array
     function: ReadFunction
 
-    def __call__(self, t: Any) -> Array:
+    def __call__(self, t: Scalar) -> Array:
         """lambda at the time t, a scalar."""
         return self.function(_real(t))
 
 
-def read_path(path: Any, ndim: int) -> Any:
+def read_path(path: PotentialPath, ndim: int) -> PotentialPath:
     """`path` as a pytree, for points of `ndim` coordinates. **Cost**: it is traced once, about a millisecond."""
     if is_plain(path):
         return path
@@ -91,27 +92,27 @@ class ReadNoising(eqx.Module):
 
     methods: dict[str, ReadFunction]
 
-    def __call__(self, lam: Any) -> Any:
+    def __call__(self, lam: Scalar) -> "NoisedPoint":
         """The potential -log p_lambda."""
         return NoisedPoint(self.methods["energy"], _real(lam))
 
-    def alpha(self, lam: Any) -> Array:
+    def alpha(self, lam: Scalar) -> Array:
         """The factor of the data at lambda, of any shape."""
         return jnp.vectorize(self.methods["alpha"])(_real(lam))
 
-    def sigma(self, lam: Any) -> Array:
+    def sigma(self, lam: Scalar) -> Array:
         """The standard deviation of the noise at lambda, of any shape."""
         return jnp.vectorize(self.methods["sigma"])(_real(lam))
 
-    def squared_diffusion(self, lam: Any) -> Array:
+    def squared_diffusion(self, lam: Scalar) -> Array:
         """g^2 at lambda, a scalar."""
         return self.methods["squared_diffusion"](_real(lam))
 
-    def score(self, x: Point, lam: Any) -> Array:
+    def score(self, x: Point, lam: Scalar) -> Array:
         """The score at x, `(d,)`."""
         return self.methods["score"](_real(x), _real(lam))
 
-    def drift(self, x: Point, lam: Any) -> Array:
+    def drift(self, x: Point, lam: Scalar) -> Array:
         """The forward drift, from data to noise, at x, `(d,)`."""
         return self.methods["drift"](_real(x), _real(lam))
 
@@ -122,7 +123,7 @@ class NoisedPoint(StaticPotential):
     energy: ReadFunction
     lam: Array
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """-log p_lambda(x), a scalar."""
         return self.energy(_real(x), self.lam)
 
@@ -132,12 +133,12 @@ class ReadError(eqx.Module):
 
     function: ReadFunction
 
-    def __call__(self, x: Point, lam: Any) -> Array:
+    def __call__(self, x: Point, lam: Scalar) -> Array:
         """e(x, lambda), `(d,)`."""
         return self.function(_real(x), _real(lam))
 
 
-def read_noising(path: Any, ndim: int) -> Any:
+def read_noising(path: object, ndim: int) -> Any:
     """A noising path as a pytree."""
     if is_plain(path):
         return path
@@ -160,7 +161,7 @@ def read_noising(path: Any, ndim: int) -> Any:
     return ReadNoising({name: read(name) for name in functions})
 
 
-def read_error(error: Any, ndim: int) -> Any:
+def read_error(error: Any, ndim: int) -> Formula | None:
     """The error of a score, e(x, lambda), as a pytree; None stays None."""
     if is_plain(error):
         return error
@@ -181,11 +182,11 @@ class ContentCache:
 
     def __init__(self, max_bytes: int | None = None) -> None:
         self._max_bytes = CONSTANTS.cache_bytes if max_bytes is None else max_bytes
-        self._kept: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def get(self, key: Any) -> Any:
+    def get(self, key: Hashable) -> Any:
         """The result under a key, or None."""
         if key is None:
             return None
@@ -197,7 +198,7 @@ class ContentCache:
             self._kept.move_to_end(key)
             return found[0]
 
-    def put(self, key: Any, result: Any) -> None:
+    def put(self, key: Hashable, result: PyTree) -> None:
         """Keep a result, unless its key is None."""
         if key is None:
             return
@@ -214,7 +215,7 @@ class ContentCache:
                 self._bytes -= dropped
 
 
-def content_key(*read: Any) -> Any:
+def content_key(*read: PyTree) -> Hashable | None:
     """A key that two calls share only if their arguments have the same content; None if that cannot be compared.
 
     **Arguments**: pytrees without a user's function: those of `read_path` and `read_schedule`, grids, numbers.
@@ -234,7 +235,7 @@ def content_key(*read: Any) -> Any:
     return key
 
 
-def _content(leaf: Any) -> Any:
+def _content(leaf: Any) -> tuple[Any, ...]:
     """A leaf as a value that is compared by content."""
     # The bytes, since equality of arrays is not a single truth value.
     if isinstance(leaf, jax.Array | np.ndarray | np.generic):
@@ -243,7 +244,7 @@ def _content(leaf: Any) -> Any:
     return type(leaf), leaf
 
 
-def _bytes(tree: Any) -> int:
+def _bytes(tree: PyTree) -> int:
     """About how many bytes the arrays and strings in nested tuples hold."""
     if isinstance(tree, tuple | list):
         return sum(_bytes(item) for item in tree)
@@ -252,6 +253,6 @@ def _bytes(tree: Any) -> int:
     return int(getattr(tree, "nbytes", 0)) + 64  # 64 bytes for the object itself
 
 
-def _real(value: Any) -> Array:
+def _real(value: Scalar) -> Array:
     """As an array of the default precision; traced values stay traced."""
     return jnp.asarray(value, dtype=jnp.zeros(()).dtype)

@@ -10,7 +10,8 @@ it has no kink, and its derivative has.
 """
 
 import itertools
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -21,6 +22,7 @@ from jaxtyping import Array
 from ..core.arrays import as_array
 from ..core.checks import is_concrete
 from ..core.program import compiled
+from ..core.types import Clock
 from ..step.breakpoints import find_breakpoints
 from .bounds import Features
 from .constants import CONSTANTS
@@ -65,7 +67,9 @@ def time_features(request: TransportRequest, lambdas: np.ndarray) -> tuple[np.nd
     return breakpoints, Features(lambdas, pieces, _first_jump(sample, breakpoints, margin, last))
 
 
-def _first_jump(sample: Any, breakpoints: np.ndarray, margin: float, last: float) -> float | None:
+def _first_jump(
+    sample: Callable[[np.ndarray], np.ndarray], breakpoints: np.ndarray, margin: float, last: float
+) -> float | None:
     """The first breakpoint at which the potential itself jumps, or None."""
     if not len(breakpoints):
         return None
@@ -182,7 +186,7 @@ def traced_nodes(panels: int) -> int:
 
 
 @compiled
-def traced_kinks(schedule: Any, last: Array) -> tuple[Array, Array, Array]:
+def traced_kinks(schedule: Clock, last: Array) -> tuple[Array, Array, Array]:
     """Times in [0, last] at which the schedule or its derivatives with respect to its numbers have a kink.
 
     **Returns** them `(K,)`, filled up with `last`; whether one is a jump of the schedule; whether there are more.
@@ -218,7 +222,7 @@ def traced_kinks(schedule: Any, last: Array) -> tuple[Array, Array, Array]:
     likely = (second > CONSTANTS.kink_outstanding * distant + noise) & (second >= at(-1)) & (second > at(1))
     strength, index = jax.lax.top_k(jnp.where(likely, second, 0), CONSTANTS.traced_kinks)
 
-    def cut(_: Any, interval: tuple[Array, Array]) -> tuple[Array, Array]:
+    def cut(_: Array, interval: tuple[Array, Array]) -> tuple[Array, Array]:
         """A part of an interval, that with the largest second difference."""
         start, length = interval
         places = start[:, None] + length[:, None] * jnp.arange(CONSTANTS.kink_cuts + 1) / CONSTANTS.kink_cuts

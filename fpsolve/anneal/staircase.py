@@ -27,10 +27,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from ..core.checks import is_concrete
 from ..core.program import sampling_program, shape_program
+from ..core.types import AnyArray, ArrayModule, Clock, Numbers, SameArray, Scalar
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..operator import EdgeOperator, Samples, ScharfetterGummel
@@ -49,12 +50,12 @@ class Staircase(eqx.Module):
     - `log_z` `(K + 2,)`: log Z; `start` `(*shape)`: the Gibbs density at λ_0; `length` h of a step; `diffusion` D
     """
 
-    energies: Any
+    energies: AnyArray
     samples: Samples
-    log_z: Any
-    start: Any
-    length: Any
-    diffusion: Any
+    log_z: AnyArray
+    start: AnyArray
+    length: Scalar
+    diffusion: Scalar
     grid: Grid = eqx.field(static=True)
 
     @property
@@ -63,12 +64,12 @@ class Staircase(eqx.Module):
         return len(self.energies) - 2
 
     @property
-    def free_energy(self) -> Any:
+    def free_energy(self) -> Scalar:
         """F_1 - F_0 = -D log(Z_1 / Z_0)."""
         return -self.diffusion * (self.log_z[-1] - self.log_z[0])
 
     @property
-    def last_change(self) -> Any:
+    def last_change(self) -> AnyArray:
         """The last work at the nodes, `(*shape)`, after which there is no heat."""
         return self.energies[-1] - self.energies[-2]
 
@@ -76,31 +77,33 @@ class Staircase(eqx.Module):
 class Moments(NamedTuple):
     """`mean` and `variance` of the work; the `density` after the last step, `(*shape)`."""
 
-    mean: Any
-    variance: Any
-    density: Any
+    mean: Scalar
+    variance: Scalar
+    density: AnyArray
 
 
 class Flight(NamedTuple):
     """Some steps in a row: the `changes` of U before each heat `(k, *shape)`, and the `samples` of its operator."""
 
-    changes: Any
+    changes: AnyArray
     samples: Samples
-    length: Any
+    length: Scalar
 
 
-def step_lambdas(schedule: Callable[[Any], Any], total: Any, count: int) -> Array:
+def step_lambdas(schedule: Clock, total: Scalar, count: int) -> Array:
     """λ_0 .. λ_{K+1}, `(K + 2,)`, for K = `count` steps."""
     return _lambdas_at(schedule, total * ((np.arange(count) + 0.5) / count))
 
 
 @sampling_program
-def _lambdas_at(schedule: Any, times: Array) -> Array:
+def _lambdas_at(schedule: Clock, times: Scalar) -> Array:
     inside = jax.vmap(lambda t: jnp.asarray(schedule(t), float))(times)
     return jnp.concatenate([jnp.zeros(1), inside, jnp.ones(1)])
 
 
-def make_staircase(by_lambda: FokkerPlanck, grid: Grid, lambdas: Any, total: Any, reverse: bool = False) -> Staircase:
+def make_staircase(
+    by_lambda: FokkerPlanck, grid: Grid, lambdas: AnyArray, total: Scalar, reverse: bool = False
+) -> Staircase:
     """The staircase through `lambdas` `(K + 2,)`; `by_lambda` is an equation whose time is λ.
 
     `reverse` gives that of the reversed protocol, from λ_{K+1} to λ_0.
@@ -126,7 +129,7 @@ def make_staircase(by_lambda: FokkerPlanck, grid: Grid, lambdas: Any, total: Any
     return Staircase(energies, samples, log_z, start, length, diffusion, grid)
 
 
-def in_batches(f: Callable[[np.ndarray], Any], values: np.ndarray) -> Any:
+def in_batches(f: Callable[[np.ndarray], Any], values: np.ndarray) -> PyTree:
     """f of `values` `(K,)`, in batches of one size: a pytree of numpy arrays with K rows."""
     size = CONSTANTS.stairs_batch
     padded = np.concatenate([values, np.full(-len(values) % size, values[-1])])
@@ -135,12 +138,12 @@ def in_batches(f: Callable[[np.ndarray], Any], values: np.ndarray) -> Any:
 
 
 @sampling_program
-def _sample_energies(equation: FokkerPlanck, grid: Grid, lambdas: Any) -> Array:
+def _sample_energies(equation: FokkerPlanck, grid: Grid, lambdas: AnyArray) -> Array:
     return jax.lax.map(lambda lam: grid.sample(lambda x: equation.energy(x, lam)), jnp.asarray(lambdas))
 
 
 @sampling_program
-def _sample_scheme(equation: FokkerPlanck, grid: Grid, lambdas: Any) -> Samples:
+def _sample_scheme(equation: FokkerPlanck, grid: Grid, lambdas: AnyArray) -> Samples:
     return jax.lax.map(lambda lam: SCHEME.sample(equation, grid, lam, True), jnp.asarray(lambdas))
 
 
@@ -181,12 +184,12 @@ def _moment_flight(flight: Flight, state: tuple[Array, Array], grid: Grid) -> tu
 
 
 @shape_program
-def _last_moments(change: Array, state: tuple[Array, Array], grid: Grid) -> Moments:
+def _last_moments(change: AnyArray, state: tuple[Array, Array], grid: Grid) -> Moments:
     rows, mean = _moment_kick(grid, *state, change)
     return Moments(mean, grid.integrate(rows[2]), rows[0])
 
 
-def _moment_kick(grid: Grid, rows: Array, total: Array, change: Array) -> tuple[Array, Array]:
+def _moment_kick(grid: Grid, rows: Array, total: Array, change: AnyArray) -> tuple[Array, Array]:
     density, first, second = rows
     # Where there is no density, an energy that is not finite does no work.
     change = jnp.where((density == 0) & ~jnp.isfinite(change), 0, change)
@@ -196,7 +199,7 @@ def _moment_kick(grid: Grid, rows: Array, total: Array, change: Array) -> tuple[
     return rows, total + mean
 
 
-def tilted_fields(stairs: Staircase, tilts: Any, centre: Any) -> np.ndarray:
+def tilted_fields(stairs: Staircase, tilts: Numbers, centre: Scalar) -> np.ndarray:
     """E[exp(z (W - centre)) δ(X_T - x)] for `tilts` z `(M,)`, complex or real, `(M, *shape)` complex.
 
     **Cost**: K exponentials of a step, each of some tens of products, for 2 M fields at a time.
@@ -211,7 +214,7 @@ def tilted_fields(stairs: Staircase, tilts: Any, centre: Any) -> np.ndarray:
 
 
 @shape_program
-def _tilted_flight(flight: Flight, rows: Array, z: Any, share: Any, grid: Grid) -> Array:
+def _tilted_flight(flight: Flight, rows: Array, z: AnyArray, share: Scalar, grid: Grid) -> Array:
     def step(rows: Array, given: tuple[Array, Samples]) -> tuple[Array, None]:
         rows = _tilted_kick(rows, z, given[0] - share, jnp)
         return _heat(given[1], grid, rows, flight.length), None
@@ -219,7 +222,7 @@ def _tilted_flight(flight: Flight, rows: Array, z: Any, share: Any, grid: Grid) 
     return jax.lax.scan(step, rows, (jnp.asarray(flight.changes), flight.samples))[0]
 
 
-def _tilted_kick(rows: Any, z: Any, change: Any, xp: Any) -> Any:
+def _tilted_kick(rows: SameArray, z: AnyArray, change: AnyArray, xp: ArrayModule) -> SameArray:
     """The rows, real parts and then imaginary parts, times exp(z change)."""
     g = _to_complex(rows)
     # Where the density has underflowed the factor may overflow: nothing is left to multiply.
@@ -229,12 +232,12 @@ def _tilted_kick(rows: Any, z: Any, change: Any, xp: Any) -> Any:
     return xp.concatenate([g.real, g.imag])
 
 
-def _to_complex(rows: Any) -> Any:
+def _to_complex(rows: SameArray) -> Any:
     count = len(rows) // 2
     return rows[:count] + 1j * rows[count:]
 
 
-def reweighted_fields(stairs: Staircase, tilts: Any, centre: Any) -> np.ndarray:
+def reweighted_fields(stairs: Staircase, tilts: Numbers, centre: Scalar) -> np.ndarray:
     """r(x) = E[exp(z (W - centre) - (W - ΔF) / D) δ(X_T - x)] / π_1(x), `(M, *shape)`, for imaginary z `(M,)`.
 
     In units of π nothing underflows, however steep the potentials are. The generator of r is L, conjugated with π by
@@ -253,7 +256,7 @@ def reweighted_fields(stairs: Staircase, tilts: Any, centre: Any) -> np.ndarray:
 
 
 @shape_program
-def _reweighted_flight(flight: Flight, rows: Array, z: Any, share: Any, grid: Grid) -> Array:
+def _reweighted_flight(flight: Flight, rows: Array, z: AnyArray, share: Scalar, grid: Grid) -> Array:
     def step(rows: Array, given: tuple[Array, Samples]) -> tuple[Array, None]:
         change, samples = given
         rows = _tilted_kick(rows, z, change - share, jnp)
@@ -263,7 +266,7 @@ def _reweighted_flight(flight: Flight, rows: Array, z: Any, share: Any, grid: Gr
     return jax.lax.scan(step, rows, (jnp.asarray(flight.changes), flight.samples))[0]
 
 
-def conjugated(operator: EdgeOperator, log_gibbs: Any) -> EdgeOperator:
+def conjugated(operator: EdgeOperator, log_gibbs: AnyArray | None) -> EdgeOperator:
     """The operator (1/π) L π on fields relative to π, from the ratios of π at neighbours, which do not underflow."""
     up, down = [], []
     for i, axis in enumerate(operator.grid.axes):
@@ -275,18 +278,18 @@ def conjugated(operator: EdgeOperator, log_gibbs: Any) -> EdgeOperator:
     return EdgeOperator(operator.grid, bare.up, bare.down, operator.exit_rates - bare.out_rates, None)
 
 
-def _heat(samples: Samples, grid: Grid, rows: Array, length: Array) -> Array:
+def _heat(samples: Samples, grid: Grid, rows: Array, length: Scalar) -> Array:
     """exp(length L) of the fields `rows` `(R, *shape)`."""
     return _exponential(SCHEME.assemble(samples, grid, rows.dtype), rows, length)
 
 
-def _exponential(operator: EdgeOperator, rows: Array, length: Array) -> Array:
+def _exponential(operator: EdgeOperator, rows: Array, length: Scalar) -> Array:
     prepared = HEAT.prepare(operator, Picture.DENSITY)
     lengths = jnp.asarray(length, rows.dtype)[None]
     return jax.vmap(lambda u: HEAT.apply(prepared, u, lengths, jnp.zeros(()), 0.0).field[0])(rows)
 
 
-def mean_work(by_lambda: FokkerPlanck, grid: Grid, schedule: Callable[[Any], Any], total: Any, count: int) -> Array:
+def mean_work(by_lambda: FokkerPlanck, grid: Grid, schedule: Clock, total: Scalar, count: int) -> Array:
     """The mean work in `count` and in twice as many steps, extrapolated in h^2: of order 4 in h; it can be traced."""
     values = []
     for steps in (count, 2 * count):

@@ -22,7 +22,7 @@ from ..core.arrays import as_array, host_module
 from ..core.checks import is_concrete
 from ..core.program import full_precision
 from ..core.result import code, raise_failure
-from ..core.types import Real
+from ..core.types import AnyArray, Clock, Initial, Numbers, PotentialPath, Real, Scalar
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..path import Driven
@@ -34,6 +34,7 @@ from ..step import Magnus
 from .along import Along, compute_along, interpolation_tol, path_pieces
 from .bounds import Bounds, Features, Start, bound_counterdiabatic, bound_transport, follow
 from .constants import CONSTANTS
+from .counterdiabatic import CounterdiabaticResult
 from .distances import (
     chi_square,
     deviation,
@@ -53,19 +54,19 @@ from .work import Powers, sample_log_z, sample_powers, traced_work, work_between
 
 @full_precision
 def transport(
-    path: Any,
-    schedule: Any,
+    path: PotentialPath,
+    schedule: Clock,
     *,
     grid: Grid | None = None,
-    diffusion: Any = 1.0,
-    initial: Any = None,
+    diffusion: Scalar = 1.0,
+    initial: Initial | None = None,
     counterdiabatic: bool = False,
-    times: Any = None,
+    times: Numbers | None = None,
     tol: Real | None = None,
     kappa: int = 1,
     score_error: Real = 0.0,
     method: Magnus | None = None,
-    breakpoints: Any = (),
+    breakpoints: Numbers = (),
     throw: bool = True,
     check: bool = True,
 ) -> Transport:
@@ -183,7 +184,7 @@ class TimeSeries(NamedTuple):
 class Computed(NamedTuple):
     """A run and all numbers at its times `(N,)`; `requested` are the positions of the times to report."""
 
-    solution: Any
+    solution: Solution | CounterdiabaticResult
     residual: Array | None
     powers: Powers
     series: TimeSeries
@@ -302,7 +303,13 @@ def _traced_run(request: TransportRequest, field: Array) -> Computed:
 
 
 def _conclude(
-    request: TransportRequest, times: Any, run: TransportRun, powers: Powers, work: Any, work_error: Any, requested: Any
+    request: TransportRequest,
+    times: Numbers,
+    run: TransportRun,
+    powers: Powers,
+    work: AnyArray,
+    work_error: AnyArray,
+    requested: AnyArray,
 ) -> Computed:
     """Distances, free energy and entropy of a run, and the errors of all numbers."""
     equation, grid, solution = request.equation, request.grid, run.solution
@@ -345,7 +352,7 @@ def _conclude(
     return Computed(solution, run.residual, powers, series, errors, requested)
 
 
-def _selected_run(computed: Computed, times: Array, values: Any) -> Any:
+def _selected_run(computed: Computed, times: Array, values: AnyArray) -> Solution | CounterdiabaticResult:
     """The run with its densities and errors at the requested times only."""
     run = computed.solution
     changes: dict[str, Any] = {"error": _select(computed.requested, run.error)}
@@ -354,7 +361,7 @@ def _selected_run(computed: Computed, times: Array, values: Any) -> Any:
     return dataclasses.replace(run, times=times, values=values, **changes)
 
 
-def _select(positions: Any, row: Any) -> Array:
+def _select(positions: AnyArray, row: AnyArray) -> Array:
     """The entries of `row` `(N, ...)` at the requested times."""
     # A sharded array stays on its devices. Any other is indexed by numpy: indexing by JAX would compile six programs.
     host = host_module(positions, row)

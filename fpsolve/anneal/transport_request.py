@@ -8,6 +8,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import check_finite_number, check_numbers, is_concrete, raise_value_error
+from ..core.types import AnyArray, Clock, Count, Initial, Numbers, PotentialPath, Real, Scalar
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..path import Driven
@@ -28,18 +29,18 @@ class TransportRequest(NamedTuple):
     no value is traced by JAX.
     """
 
-    path: Any
+    path: PotentialPath
     schedule: Any
     equation: FokkerPlanck
     grid: Grid
     times: Array
-    total: Any
+    total: Scalar
     tol: float
     kappa: int
     counterdiabatic: bool
-    score_error: Any
-    method: Any
-    breakpoints: Any
+    score_error: Real
+    method: Magnus | None
+    breakpoints: AnyArray
     throw: bool
     check: bool
     starts_at_gibbs: bool
@@ -47,19 +48,19 @@ class TransportRequest(NamedTuple):
 
 
 def check_request(
-    path: Any,
+    path: PotentialPath,
     schedule: Any,
     *,
     grid: Grid | None,
-    diffusion: Any,
-    initial: Any,
+    diffusion: Scalar,
+    initial: Initial | None,
     counterdiabatic: Any,
-    times: Any,
-    tol: Any,
-    kappa: Any,
-    score_error: Any,
+    times: Numbers | None,
+    tol: Real | None,
+    kappa: Count,
+    score_error: Real,
     method: Any,
-    breakpoints: Any,
+    breakpoints: Numbers,
     throw: bool,
     check: bool,
 ) -> TransportRequest:
@@ -107,7 +108,7 @@ def check_request(
     )
 
 
-def _check_times(times: Any, total: Any) -> Array:
+def _check_times(times: Numbers | None, total: Scalar) -> Array:
     """The times to report, evenly spaced in [0, total] if None; a `ValueError` where one is after the end."""
     if times is None:
         # By numpy where possible, which compiles nothing.
@@ -122,7 +123,7 @@ def _check_times(times: Any, total: Any) -> Array:
     return times
 
 
-def _check_breakpoints(breakpoints: Any, method: Any, total: Any) -> Any:
+def _check_breakpoints(breakpoints: Any, method: Any, total: Scalar) -> AnyArray:
     """The breakpoints that were given, with those of the method, ascending `(B,)`; a `ValueError` for any outside."""
     # Traced breakpoints have no values to check.
     if not is_concrete(breakpoints, method):
@@ -191,7 +192,7 @@ def check_schedule(schedule: Any, monotone: bool = True) -> Any:
     return total
 
 
-def _check_ends(schedule: Any, total: float) -> None:
+def _check_ends(schedule: Clock, total: float) -> None:
     """A `ValueError` for a schedule that jumps at t = 0 or at its total."""
     # In single precision a shorter step would be none.
     margin = max(CONSTANTS.breakpoint_margin, 4 * float(jnp.finfo(jnp.zeros(()).dtype).eps))
@@ -204,7 +205,7 @@ def _check_ends(schedule: Any, total: float) -> None:
             raise_value_error("schedule", schedule, f"it jumps by {abs(near - at):.3g} at t = {name}", cure)
 
 
-def _check_choices(path: Any, counterdiabatic: Any, kappa: Any, score_error: Any) -> None:
+def _check_choices(path: PotentialPath, counterdiabatic: Any, kappa: Count, score_error: Real) -> None:
     """A `ValueError` for a path that is not callable, or for an option that is not allowed."""
     if not callable(path):
         raise_value_error(

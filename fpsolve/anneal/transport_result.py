@@ -9,10 +9,13 @@ from jaxtyping import Array
 from ..core.arrays import as_array
 from ..core.checks import is_concrete
 from ..core.late import late
+from ..core.types import FilePath
+from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..record import Result
 from ..solve.solution import Solution
 from .bounds import Bounds
+from .counterdiabatic import CounterdiabaticResult
 from .jarzynski import weights_error
 
 TRACED = "none: under a transformation no bound is computed"
@@ -49,8 +52,8 @@ class Transport(Result):
     free_energy: Array
     entropy: Array
     bounds: Bounds | None
-    equation: Any
-    solution: Any
+    equation: FokkerPlanck
+    solution: Solution | CounterdiabaticResult
     residual: Array | None
     number_errors: dict[str, Array]
     tol: float = eqx.field(static=True)
@@ -107,7 +110,7 @@ class Transport(Result):
         """The code of the run, and the theorem that gives the bound."""
         return {"result": self.solution.result, "bound_by": self.bound_by}, {}
 
-    def animate(self, path: Any, fps: int = 15) -> None:
+    def animate(self, path: FilePath, fps: int = 15) -> None:
         """Write a film of the density to `path`, a .gif (with the `plot` extra)."""
         late("plot").animate(self, path, fps)
 

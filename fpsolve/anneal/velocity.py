@@ -29,7 +29,7 @@ from jaxtyping import Array
 from ..core.arrays import as_array
 from ..core.checks import raise_value_error
 from ..core.program import full_precision, shape_program
-from ..core.types import Real
+from ..core.types import Real, Scalar
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..linear.graph_solve import solve_graph
@@ -118,7 +118,7 @@ def velocity(equation: FokkerPlanck, grid: Grid, t: Real = 0.0) -> Velocity:
     return _velocity(equation, grid, as_array(t))
 
 
-def check_transportable(equation: Any, grid: Any, t: Any = 0.0) -> tuple[FokkerPlanck, Grid]:
+def check_transportable(equation: Any, grid: Any, t: Scalar = 0.0) -> tuple[FokkerPlanck, Grid]:
     """The equation as it is now and its grid; a `ValueError` without a Gibbs density or if no flux can transport it."""
     equation, grid = check_equation(equation, grid, t)
     if not equation.evolves_density:
@@ -202,7 +202,7 @@ def _by_multigrid(grid: Grid, log_sqrt_pi: Array, rate: Array) -> tuple[Array, .
     zeros = jnp.zeros(grid.shape, rate.dtype)
     tol = jnp.asarray(CONSTANTS.velocity_tol, rate.dtype)
 
-    def refine(_: Any, faces: tuple[Array, ...]) -> tuple[Array, ...]:
+    def refine(_: Array, faces: tuple[Array, ...]) -> tuple[Array, ...]:
         # a + div(m^2 v) / m^2, in ratios of m of neighbours.
         residual = rate
         for i, axis in enumerate(grid.axes):

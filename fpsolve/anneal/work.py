@@ -12,7 +12,8 @@ added that of the density: |dp| times the standard deviation of d_t U under p.
 Under a transformation of JAX the nodes are those of Gauss in panels of a fixed number (`traced_work`).
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.program import sampling_program
+from ..core.types import Scalar
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from .constants import CONSTANTS
@@ -157,7 +159,7 @@ def _window(t: np.ndarray, i: int, count: int) -> slice:
     return slice(first, first + count)
 
 
-def _interpolant(t: np.ndarray, p: np.ndarray, i: int, count: int) -> tuple[Any, float, float]:
+def _interpolant(t: np.ndarray, p: np.ndarray, i: int, count: int) -> tuple[Callable[[Scalar], Scalar], float, float]:
     """The integral of the polynomial through the window of interval i, as a function of (t - centre) / half."""
     window = _window(t, i, count)
     nodes = t[window]

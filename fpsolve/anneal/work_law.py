@@ -22,7 +22,7 @@ from ..core.arrays import as_array
 from ..core.checks import check_choice, check_integer, raise_value_error
 from ..core.program import full_precision
 from ..core.result import code, raise_failure
-from ..core.types import Count, Real
+from ..core.types import Clock, Count, PotentialPath, Real, Scalar
 from ..grid import Grid
 from ..plan.companion import companion
 from .constants import CONSTANTS
@@ -47,11 +47,11 @@ DIRECTIONS = ("forward", "backward")
 
 @full_precision
 def work_law(
-    path: Any,
-    schedule: Any,
+    path: PotentialPath,
+    schedule: Clock,
     *,
     grid: Grid | None = None,
-    diffusion: Any = 1.0,
+    diffusion: Scalar = 1.0,
     direction: str = "forward",
     tol: Real | None = None,
     points: Count = 128,

@@ -4,18 +4,17 @@ A conversion by `jax.numpy` compiles a small program for every new shape. The fu
 with numpy instead.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from .checks import is_concrete
 from .machine import on_processor
+from .types import AnyArray, ArrayModule, DType, Numbers
 
 
-def as_array(value: Any, dtype: Any = float) -> Array:
+def as_array(value: Numbers, dtype: DType = float) -> Array:
     """`value` as an array of `dtype` in the default precision of JAX; a tracer is converted by `jax.numpy`."""
     if not is_concrete(value):
         return jnp.asarray(value, dtype=dtype)
@@ -26,12 +25,12 @@ def as_array(value: Any, dtype: Any = float) -> Array:
         return jax.device_put(np.asarray(value, dtype=jnp.result_type(dtype)))
 
 
-def real_dtype(array: Any) -> Any:
+def real_dtype(array: AnyArray) -> np.dtype:
     """The type of the real part of an array. `array.real.dtype` would compile a program."""
     return jnp.finfo(array.dtype).dtype
 
 
-def host_module(*values: Any) -> Any:
+def host_module(*values: PyTree) -> ArrayModule:
     """numpy if all values are concrete, jax.numpy if one is traced: for small computations outside of programs."""
     return np if is_concrete(*values) else jnp
 

@@ -15,6 +15,7 @@ import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 _MAX_SHOWN = 79  # characters of a value in a message: with its name it is about one line
 _MAX_ENTRIES = 8  # entries of an array that are shown: more do not help to find the mistake
@@ -30,7 +31,7 @@ def refusal(name: str, value: Any, allowed: str, cure: str) -> str:
     return f"{name} = {_short(value)}: {allowed}. {cure}"
 
 
-def is_concrete(*trees: Any) -> bool:
+def is_concrete(*trees: PyTree) -> bool:
     """Whether no leaf of `trees` is a JAX tracer, so that its values are known."""
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
 
@@ -93,7 +94,7 @@ def check_integer(name: str, value: Any, least: int, cure: str) -> int:
     return int(value)
 
 
-def check_choice(name: str, value: Any, choices: Mapping[str, Any] | tuple[str, ...]) -> None:
+def check_choice(name: str, value: Any, choices: Mapping[str, object] | tuple[str, ...]) -> None:
     """Raise `ValueError` for a word that is not among `choices`, with the most similar choice as a suggestion."""
     if value not in choices:
         raise_value_error(
@@ -101,7 +102,7 @@ def check_choice(name: str, value: Any, choices: Mapping[str, Any] | tuple[str, 
         )
 
 
-def nearest(word: str, choices: Mapping[str, Any] | tuple[str, ...]) -> str:
+def nearest(word: str, choices: Mapping[str, object] | tuple[str, ...]) -> str:
     """The entry of `choices` that is most similar to `word`."""
     import difflib  # only here, so that `import fpsolve` stays quick
 

@@ -12,13 +12,13 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
 
 import jax
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from .checks import raise_value_error
 from .constants import CONSTANTS
+from .types import FilePath
 
 SUFFIX = "-cache"  # ending of the files that JAX writes
 VARIABLE = "FPSOLVE_COMPILATION_CACHE"  # environment variable for the command `fpsolve`
@@ -26,7 +26,7 @@ OFF = ("off", "0")  # values of the variable that turn the cache off
 CURE = "Give a folder that you can write, or none for the user's cache folder."
 
 
-def compilation_cache(folder: Any = None) -> Path:
+def compilation_cache(folder: FilePath | None = None) -> Path:
     """Keep compiled programs in a folder, where later processes find them. Call it at the start of a script.
 
     **Arguments**: `folder`, a path; it is made if there is none. None is `default_folder()`: `fpsolve` in the user's
@@ -122,7 +122,7 @@ def delete_oldest(folder: Path, max_bytes: int | None = None) -> int:
     return deleted
 
 
-def _checked_folder(folder: Any) -> Path:
+def _checked_folder(folder: FilePath | None) -> Path:
     """The folder as an absolute path. It is made if there is none, and a file is written to test it."""
     if (folder is not None and not isinstance(folder, str | os.PathLike)) or folder == "":
         raise_value_error("folder", folder, "it must be a path", CURE)

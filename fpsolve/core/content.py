@@ -15,7 +15,7 @@ What is traced: every call of a public function traces each user function once (
 What is compiled: a program is compiled only when its operations, or the shapes of its arguments, are new.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import equinox as eqx
@@ -24,9 +24,10 @@ import jax.core
 import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from .checks import is_concrete
+from .types import AnyArray, Formula, Point
 
 
 class Operations:
@@ -36,7 +37,7 @@ class Operations:
     as a hashable tree (`_key_of_jaxpr`).
     """
 
-    def __init__(self, jaxpr: jex.Jaxpr, structure: Any, key: Any):
+    def __init__(self, jaxpr: jex.Jaxpr, structure: Hashable, key: Hashable):
         self.jaxpr = jaxpr
         self.structure = structure
         self._key = (key, structure)
@@ -56,10 +57,10 @@ class Operations:
 class ReadFunction(eqx.Module):
     """A function that was read: a pytree of its constants, callable with arguments of the shapes it was read with."""
 
-    constants: tuple[Any, ...]
+    constants: tuple[AnyArray, ...]
     operations: Operations = eqx.field(static=True)
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: AnyArray) -> Any:
         """The function's value. All transformations of JAX apply to it."""
         # `eval_jaxpr` applies the operations one by one; under `jit` they become part of the surrounding program.
         values = jax.core.eval_jaxpr(self.operations.jaxpr, self.constants, *jax.tree.leaves(arguments))
@@ -74,7 +75,7 @@ class ReadFunction(eqx.Module):
         return any(atom is variable for atom in (*used, *jaxpr.outvars))
 
 
-def read_function(function: Callable[..., Any], *example: Any) -> ReadFunction:
+def read_function(function: Callable[..., Any], *example: AnyArray | jax.ShapeDtypeStruct) -> ReadFunction:
     """Trace `function` as it is now, with arguments of the shapes and types of `example`.
 
     **Arguments**: `example`, arrays. **Returns** a `ReadFunction`. Its leaves are all arrays that `function` uses
@@ -84,7 +85,7 @@ def read_function(function: Callable[..., Any], *example: Any) -> ReadFunction:
 
     # JAX caches traces by the identity, or the equality, of a function, and would return the old trace of a function
     # whose global or attribute has changed. This wrapper is a new object at each call, so JAX traces it again.
-    def fresh(*arguments: Any) -> Any:
+    def fresh(*arguments: Array) -> PyTree:
         return function(*arguments)
 
     closed, shape = jax.make_jaxpr(fresh, return_shape=True)(*example)
@@ -111,7 +112,7 @@ def _without_literals(jaxpr: jex.Jaxpr) -> tuple[jex.Jaxpr, list[np.ndarray]]:
     Integers, and literals inside a loop or an inner call, stay where they are.
     """
 
-    def is_number(atom: Any) -> bool:
+    def is_number(atom: jex.Var | jex.Literal) -> bool:
         if not isinstance(atom, jex.Literal) or np.ndim(atom.val):
             return False
         return jnp.issubdtype(np.asarray(atom.val).dtype, jnp.floating)
@@ -136,17 +137,19 @@ class _DerivativeRule(Exception):
     """Raised for a function with a derivative rule of its own, which a jaxpr holds as an opaque object."""
 
 
-def _key_with_derivatives(function: Callable[..., Any], example: Any) -> Any:
+def _key_with_derivatives(
+    function: Callable[..., Any], example: tuple[AnyArray | jax.ShapeDtypeStruct, ...]
+) -> Hashable:
     """The key of a function with a custom derivative rule: the content of its value and first two derivatives.
 
     Two functions may have equal values and different rules, and the rules cannot be compared. Tracing the derivatives
     runs the rules, so that the jaxpr of the second derivative contains what they compute.
     """
 
-    def first_derivative(*arguments: Any) -> Any:
+    def first_derivative(*arguments: Array) -> PyTree:
         return jax.jvp(function, arguments, tuple(jnp.ones_like(a) for a in arguments))
 
-    def second_derivative(*arguments: Any) -> Any:
+    def second_derivative(*arguments: Array) -> PyTree:
         return jax.jvp(first_derivative, arguments, tuple(jnp.ones_like(a) for a in arguments))
 
     try:
@@ -157,19 +160,19 @@ def _key_with_derivatives(function: Callable[..., Any], example: Any) -> Any:
     return _key_of_jaxpr(jaxpr, follow_rules=True)
 
 
-def _key_of_jaxpr(jaxpr: jex.Jaxpr, follow_rules: bool) -> Any:
+def _key_of_jaxpr(jaxpr: jex.Jaxpr, follow_rules: bool) -> Hashable:
     """A hashable tree that two jaxprs share only if they compute the same.
 
     Variables are numbered in the order in which they appear, since their identity differs between two tracings.
     `follow_rules` says what to do with a function that has a derivative rule: compare its value only (True), or raise
     `_DerivativeRule` (False).
     """
-    numbers: dict[Any, int] = {}
+    numbers: dict[jex.Var | jex.Literal, int] = {}
 
-    def number(variable: Any) -> int:
+    def number(variable: jex.Var | jex.Literal) -> int:
         return numbers.setdefault(variable, len(numbers))
 
-    def atom_key(atom: Any) -> Any:
+    def atom_key(atom: jex.Var | jex.Literal) -> Hashable:
         if not isinstance(atom, jex.Literal):
             return number(atom)
         return _key_of_value(atom.val, follow_rules), str(atom.aval)
@@ -199,7 +202,7 @@ def _key_of_jaxpr(jaxpr: jex.Jaxpr, follow_rules: bool) -> Any:
     return inputs, tuple(rows), tuple(atom_key(atom) for atom in jaxpr.outvars)
 
 
-def _key_of_value(value: Any, follow_rules: bool) -> Any:
+def _key_of_value(value: Any, follow_rules: bool) -> Hashable:
     """The key of a parameter of an operation, or of a constant inside one.
 
     A value that cannot be compared gets the key `object()`, which equals no other key: this costs a compilation, and
@@ -228,7 +231,7 @@ def _key_of_value(value: Any, follow_rules: bool) -> Any:
     return type(value), value
 
 
-def is_plain(tree: Any) -> bool:
+def is_plain(tree: PyTree) -> bool:
     """Whether a function is a module of fpsolve with nothing but numbers inside.
 
     Such a function need not be read: all that it depends on are its leaves and its static fields.
@@ -249,7 +252,7 @@ def is_plain(tree: Any) -> bool:
     return False
 
 
-def read_at(function: Callable[[Array], Any], ndim: int) -> Any:
+def read_at(function: Formula, ndim: int) -> Callable[..., Any]:
     """Read a function of one point x `(ndim,)`; a plain module of fpsolve is returned as it is."""
     if is_plain(function):
         return function
@@ -262,6 +265,6 @@ class PointFunction(eqx.Module):
 
     read: ReadFunction
 
-    def __call__(self, x: Any) -> Array:
+    def __call__(self, x: Point) -> Array:
         """The value at x."""
         return self.read(jnp.asarray(x, dtype=jnp.result_type(float)))

@@ -16,14 +16,14 @@ import equinox as eqx
 import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from .constants import CONSTANTS
 
 Tree = TypeVar("Tree")
 
 
-def run_loop(count: Any, body: Callable[[Any, Any, Tree], Tree], parameters: Any, start: Tree) -> Tree:
+def run_loop(count: Array | int, body: Callable[[Array, Any, Tree], Tree], parameters: PyTree, start: Tree) -> Tree:
     """Run `body(k, parameters, u)` for k below `count`, starting from `start`.
 
     **Arguments**: `count` an integer, traced or not; `parameters` any pytree, differentiated in its inexact arrays;
@@ -34,20 +34,20 @@ def run_loop(count: Any, body: Callable[[Any, Any, Tree], Tree], parameters: Any
     smooth, rest = eqx.partition(parameters, eqx.is_inexact_array)
     other, static = eqx.partition(rest, eqx.is_array)
 
-    def plain(whole: Any, smooth: Any, start: Tree) -> Tree:
+    def plain(whole: tuple[Array, PyTree], smooth: PyTree, start: Tree) -> Tree:
         count, other = whole
         parameters = eqx.combine(smooth, other, static)
         return jax.lax.fori_loop(0, count, lambda k, u: body(k, parameters, u), start)
 
-    def checkpointed(whole: Any, smooth: Any, start: Tree) -> Tree:
+    def checkpointed(whole: tuple[Array, PyTree], smooth: PyTree, start: Tree) -> Tree:
         count, other = whole
         parameters = eqx.combine(smooth, other, static)
 
-        def step(state: tuple[Any, Tree]) -> tuple[Any, Tree]:
+        def step(state: tuple[Array, Tree]) -> tuple[Array, Tree]:
             k, u = state
             return k + 1, body(k, parameters, u)
 
-        def unfinished(state: tuple[Any, Tree]) -> Array:
+        def unfinished(state: tuple[Array, Tree]) -> Array:
             return state[0] < count
 
         first = jnp.zeros((), count.dtype)
@@ -55,7 +55,7 @@ def run_loop(count: Any, body: Callable[[Any, Any, Tree], Tree], parameters: Any
         return eqxi.while_loop(unfinished, step, (first, start), kind="checkpointed", checkpoints=checkpoints)[1]
 
     @jax.custom_jvp
-    def loop(whole: Any, smooth: Any, start: Tree) -> Tree:
+    def loop(whole: tuple[Array, PyTree], smooth: PyTree, start: Tree) -> Tree:
         return plain(whole, smooth, start)
 
     @loop.defjvp
@@ -65,10 +65,10 @@ def run_loop(count: Any, body: Callable[[Any, Any, Tree], Tree], parameters: Any
         whole, *fields = eqxi.nondifferentiable(primals, name="the second derivative of a run")
         fields = tuple(fields)
 
-        def forward(tangents: Any) -> Any:
+        def forward(tangents: PyTree) -> PyTree:
             return jax.jvp(lambda *fields: plain(whole, *fields), fields, tangents)[1]
 
-        def transpose(cotangent: Any) -> Any:
+        def transpose(cotangent: PyTree) -> PyTree:
             return jax.vjp(lambda *fields: checkpointed(whole, *fields), *fields)[1](cotangent)
 
         return plain(*primals), linear_map(forward, transpose, tuple(tangents[1:]))
@@ -76,7 +76,7 @@ def run_loop(count: Any, body: Callable[[Any, Any, Tree], Tree], parameters: Any
     return loop((jnp.asarray(count), other), smooth, start)
 
 
-def linear_map(forward: Callable[[Any], Any], transpose: Callable[[Any], Any], argument: Any) -> Any:
+def linear_map(forward: Callable[[Any], Any], transpose: Callable[[Any], Any], argument: PyTree) -> PyTree:
     """`forward(argument)`, a linear map whose transpose JAX takes from `transpose` instead of deriving it.
 
     It is written as the linear system [[1, 0], [-F, 1]] (x, y) = (argument, 0), since `jax.lax.custom_linear_solve` is
@@ -90,16 +90,16 @@ def linear_map(forward: Callable[[Any], Any], transpose: Callable[[Any], Any], a
     tied = jax.tree.map(lambda leaf: leaf + tie.astype(leaf.dtype), argument)
     zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype) + tie.astype(leaf.dtype), shape)
 
-    def add(a: Any, b: Any) -> Any:
+    def add(a: PyTree, b: PyTree) -> PyTree:
         return jax.tree.map(jnp.add, a, b)
 
-    def identity(x: Any) -> Any:
+    def identity(x: PyTree) -> PyTree:
         return x
 
-    def solve(_: Any, b: Any) -> Any:
+    def solve(_: Callable[..., PyTree], b: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
         return b[0], add(b[1], forward(b[0]))
 
-    def transpose_solve(_: Any, b: Any) -> Any:
+    def transpose_solve(_: Callable[..., PyTree], b: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
         return add(b[0], transpose(b[1])), b[1]
 
     return jax.lax.custom_linear_solve(identity, (tied, zero), solve, transpose_solve)[1]

@@ -20,13 +20,14 @@ import contextlib
 import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeAlias, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from .checks import is_concrete
 from .constants import CONSTANTS
@@ -53,7 +54,11 @@ BALANCED_COMPILE = {
 
 _ZERO = np.zeros(())
 
-_programs: OrderedDict[Any, Any] = OrderedDict()
+Options: TypeAlias = Mapping[str, int]  # of XLA's CPU compiler
+# A program takes arrays, and returns the arrays of its answer and, under the name "static", the rest of the answer.
+Program: TypeAlias = Callable[[PyTree], tuple[PyTree, dict[str, PyTree]]]
+
+_programs: OrderedDict[Hashable, Program] = OrderedDict()
 _lock = threading.Lock()
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -88,7 +93,7 @@ def sampling_program(function: F) -> F:
     """
     jitted = compiled(function)
 
-    def traced(*arguments: Any) -> Any:
+    def traced(*arguments: PyTree) -> PyTree:
         static = jax.tree.leaves(eqx.partition(arguments, _is_array)[1])
         try:
             hash(tuple(static))
@@ -110,7 +115,7 @@ def shape_program(function: F) -> F:
     for_speed = _cached_program(function, BALANCED_COMPILE, traced)
 
     @functools.wraps(function)
-    def call(*arguments: Any) -> Any:
+    def call(*arguments: PyTree) -> PyTree:
         sizes = (leaf.size for leaf in jax.tree.leaves(arguments) if _is_array(leaf))
         is_small = max(sizes, default=0) <= CONSTANTS.quick_elements
         return (quickly if is_small else for_speed)(*arguments)
@@ -136,7 +141,7 @@ def run_program(function: Callable[..., Any]) -> Callable[..., Any]:
     for_speed = _cached_program(function, {}, traced)
 
     @functools.wraps(function)
-    def call(*arguments: Any, seconds: float) -> Any:
+    def call(*arguments: PyTree, seconds: float) -> PyTree:
         if seconds <= CONSTANTS.quick_seconds:
             return quickly(*arguments)
         return (balanced if seconds <= CONSTANTS.balanced_seconds else for_speed)(*arguments)
@@ -158,11 +163,11 @@ def forget_programs() -> None:
         _programs.clear()
 
 
-def _cached_program(function: F, options: dict[str, Any], traced: Callable[..., Any]) -> F:
+def _cached_program(function: F, options: Options, traced: Callable[..., Any]) -> F:
     """`function` compiled with `options` where all arrays are concrete, and `traced` where one is a tracer."""
 
     @functools.wraps(function)
-    def call(*arguments: Any) -> Any:
+    def call(*arguments: PyTree) -> PyTree:
         arrays, static = eqx.partition(arguments, _is_array)
         if not is_concrete(arrays):
             return traced(*arguments)
@@ -204,7 +209,7 @@ def _is_array(leaf: Any) -> bool:
 
 
 @functools.cache
-def _is_known(flag: str, value: Any) -> bool:
+def _is_known(flag: str, value: int | bool) -> bool:
     """Whether XLA accepts a flag; it raises an error for an unknown one.
 
     The answer is known for the versions that were tested (0.10.2 and 0.11.2). For later versions an empty program is
@@ -219,7 +224,7 @@ def _is_known(flag: str, value: Any) -> bool:
     return True
 
 
-def _lookup(key: Any, function: Callable[..., Any], static: Any, options: dict[str, Any]) -> Any:
+def _lookup(key: Hashable, function: Callable[..., Any], static: PyTree, options: Options) -> Program:
     """The program of this key from the cache, or a new one."""
     # Without a hash, as for a function that was not read and holds a list, the program is compiled and not kept.
     try:
@@ -238,14 +243,12 @@ def _lookup(key: Any, function: Callable[..., Any], static: Any, options: dict[s
     return program
 
 
-def _new_program(
-    function: Callable[..., Any], static: Any, options: dict[str, Any]
-) -> Callable[[Any], tuple[Any, dict[str, Any]]]:
+def _new_program(function: Callable[..., Any], static: PyTree, options: Options) -> Program:
     """A jitted program of the arrays alone; it returns the arrays of its answer, and the static part of the answer."""
-    rest: dict[str, Any] = {}
+    rest: dict[str, PyTree] = {}
 
     @full_precision
-    def run(arrays: Any) -> Any:
+    def run(arrays: PyTree) -> PyTree:
         answer = function(*eqx.combine(arrays, static))
         # A compiled program returns arrays only. The static part is stored at the first call, while `run` is traced.
         arrays, rest["static"] = eqx.partition(answer, eqx.is_array)

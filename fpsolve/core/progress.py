@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from .types import AnyArray
 
-def track(times: Any, progress: bool) -> Any:
+
+def track(times: AnyArray, progress: bool) -> Any:
     """A `tqdm` bar over the times, or None without `progress`."""
     if not progress:
         return None

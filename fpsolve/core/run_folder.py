@@ -3,15 +3,15 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from .checks import raise_value_error
 from .files import write_atomically
+from .types import FilePath
 
 HEADER = "problem.json"
 
 
-def check_folder(folder: Any) -> Path:
+def check_folder(folder: FilePath) -> Path:
     """The folder as a path. **Raises** `ValueError` for what is no path, and for the path of a file."""
     if not isinstance(folder, str | os.PathLike):
         raise_value_error("checkpoint", folder, "it must be the path of a folder", 'Give "runs/first", say.')
@@ -21,7 +21,7 @@ def check_folder(folder: Any) -> Path:
     return path
 
 
-def open_run_folder(folder: Any, problem: dict[str, str]) -> Path:
+def open_run_folder(folder: FilePath, problem: dict[str, str]) -> Path:
     """The path of a folder whose header is `problem`. A new folder is made and given this header.
 
     **Arguments**: `problem`, what shapes the answer, by name. **Raises** `ValueError` if the folder holds another

@@ -4,7 +4,8 @@ For a static type checker these names say what is allowed. At run time they are 
 type checker, and it must not raise its own error before the public function raises one with a helpful message.
 """
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 from jaxtyping import Array
@@ -23,14 +24,16 @@ if TYPE_CHECKING:
     Scalar: TypeAlias = float | int | np.number | np.ndarray | Array  # one number, perhaps traced
     Numbers: TypeAlias = Scalar | Sequence[Scalar] | Sequence[Sequence[Scalar]]  # such as times
     Key: TypeAlias = Array  # of a random generator
+    Time: TypeAlias = Array  # one time: an array or a number of numpy, in a program a traced one
+    SameArray = TypeVar("SameArray", bound=Array | np.ndarray)  # what goes in comes out: of JAX or of numpy
     DType: TypeAlias = DTypeLike
     FilePath: TypeAlias = str | os.PathLike[str]
     ArrayModule: TypeAlias = ModuleType  # numpy or jax.numpy
-    Formula: TypeAlias = Callable[..., Scalar]  # a user's function of a point, f(x) or f(x, t), a number or an array
-    Clock: TypeAlias = Callable[..., Scalar]  # a function of time alone, such as a schedule t -> lambda
+    Formula: TypeAlias = Callable[..., Any]  # a user's function of a point, f(x) or f(x, t), to a number or an array
+    Clock: TypeAlias = Callable[..., Any]  # a function of time alone, to a number, such as a schedule t -> lambda
     PotentialPath: TypeAlias = Callable[..., Formula]  # lambda -> potential
     Diffusion: TypeAlias = Numbers | Formula
     Initial: TypeAlias = Formula | AnyArray  # a density or a wave: a function of x, or its values on the grid
 else:
     Real = Count = Point = AnyArray = Scalar = Numbers = Key = DType = FilePath = ArrayModule = Any
-    Formula = Clock = PotentialPath = Diffusion = Initial = Any
+    Formula = Clock = PotentialPath = Diffusion = Initial = Time = SameArray = Any

@@ -1,15 +1,14 @@
 """The lowest modes from the whole matrix: the reference, for small grids."""
 
-from typing import Any
-
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..core.types import DType
 from ..operator import Operator
 from ..operator.base import dense
 
 
-def dense_modes(operator: Operator, k: int, dtype: Any) -> Array:
+def dense_modes(operator: Operator, k: int, dtype: DType) -> Array:
     """The k lowest modes of H, `(k, *shape)`, orthonormal in the grid's weights. **Cost**: size^3."""
     grid = operator.grid
     # H is symmetric in the weights; between their roots it is symmetric in the plain dot product, as eigh needs it.

@@ -18,7 +18,7 @@ Yang and Gu, SIAM J. Sci. Comput. 40 (2018) C655.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,7 @@ from jaxtyping import Array
 
 from ..core.checks import raise_value_error
 from ..core.machine import EXACTLY, on_processor
+from ..core.types import DType
 from .constants import CONSTANTS
 
 
@@ -174,7 +175,7 @@ class _Iteration:
         )
 
 
-def scattered(shape: tuple[int, ...], dtype: Any, seed: int | Array = 0) -> Array:
+def scattered(shape: tuple[int, ...], dtype: DType, seed: int | Array = 0) -> Array:
     """Numbers `(m, size)` between -1 and 1 that look random, fixed by `seed`: a start that has no symmetry.
 
     A hash of the index of each (Wellons' lowbias32), instead of `jax.random`, which takes 0.4 s to compile.

@@ -15,13 +15,14 @@ References: Risken, The Fokker-Planck Equation (1989), section 6.6; Saad, Numeri
 Problems (2011), section 3.3; Parlett, Linear Algebra Appl. 10 (1975) 291 (two-sided quotients).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.types import DType
 from ..grid import Grid
 from ..operator import EdgeOperator, Operator
 from ..operator.base import dense
@@ -48,7 +49,7 @@ class RelaxationModes(NamedTuple):
     converged: Array
 
 
-def relaxation_modes(operator: Operator, k: int, tol: Array, dtype: Any) -> RelaxationModes:
+def relaxation_modes(operator: Operator, k: int, tol: Array, dtype: DType) -> RelaxationModes:
     """The k eigenvalues of -L with the smallest real parts, and their modes.
 
     **Arguments**: an `operator` whose generator acts on densities (the flux form of `Spectral`, finite volumes), k at
@@ -112,7 +113,7 @@ def unresolved(grid: Grid, vectors: Array) -> float:
     return float(np.max(defects)) if np.all(np.isfinite(defects)) else float("inf")
 
 
-def _matrix_modes(operator: Operator, count: int, dtype: Any) -> TwoSidedModes:
+def _matrix_modes(operator: Operator, count: int, dtype: DType) -> TwoSidedModes:
     """The `count` slowest modes from the whole matrix."""
     grid = operator.grid
     # In rows p sqrt(w) the transpose of L in the weights of the grid is the transpose of the matrix.

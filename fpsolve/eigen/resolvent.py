@@ -6,13 +6,14 @@
 Reference: Orszag, J. Comput. Phys. 37 (1980) 70 (finite differences as a preconditioner of spectral methods).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..core.types import DType
 from ..linear.block_tridiagonal import BlockTridiagonalFactors, factor_block_tridiagonal
 from ..operator import EdgeOperator, Operator
 from ..operator.finite_volume import bernoulli
@@ -53,7 +54,7 @@ def largest_rate(operator: Operator) -> Array:
     return jnp.max(jnp.abs(jnp.stack(operator.bounds)))
 
 
-def resolvent_modes(operator: Operator, k: int, count: int, tol: Array, dtype: Any) -> TwoSidedModes:
+def resolvent_modes(operator: Operator, k: int, count: int, tol: Array, dtype: DType) -> TwoSidedModes:
     """The `count` slowest modes by iteration; the first `k` are to have rates with the relative error `tol`."""
     grid = operator.grid
     sqrt_weights = jnp.sqrt(grid.weights.astype(dtype)).ravel()

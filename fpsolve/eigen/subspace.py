@@ -16,7 +16,7 @@ References: Morgan and Scott, SIAM J. Sci. Stat. Comput. 7 (1986) 817; Stathopou
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -33,7 +33,7 @@ class ResolventProblem(eqx.Module):
     exact: eqx.AbstractVar[bool]
 
     @abc.abstractmethod
-    def factor(self, shift: Array) -> Any:
+    def factor(self, shift: Array) -> Callable[[Array], Array]:
         """M at this shift s: a module that is called with rows."""
 
     @abc.abstractmethod
@@ -87,7 +87,7 @@ class _State(NamedTuple):
 
     round: Array
     shift: Array
-    inverse: Any
+    inverse: Callable[[Array], Array]
     modes: Modes
     worst: Array
     worst_before: Array
@@ -164,7 +164,7 @@ class _Davidson:
         worst = jnp.max((modes.residuals / self.residual_tol(modes.rates))[: self.wanted])
         return _State(state.round + 1, shift, inverse, modes, worst, state.worst)
 
-    def choose_shift(self, state: _State) -> tuple[Array, Any]:
+    def choose_shift(self, state: _State) -> tuple[Array, Callable[[Array], Array]]:
         """The shift of this round, and M at it. M is factored anew only when the rates have left the shift behind."""
         target = jnp.max(jnp.abs(state.modes.rates[: self.wanted]))
         ratio = target / state.shift
@@ -175,7 +175,7 @@ class _Davidson:
         inverse = jax.lax.cond(refactor, lambda s: self.problem.factor(s), lambda _: state.inverse, shift)
         return shift, inverse
 
-    def extend(self, k: Array, growth: _Growth, inverse: Any, shift: Array) -> _Growth:
+    def extend(self, k: Array, growth: _Growth, inverse: Callable[[Array], Array], shift: Array) -> _Growth:
         """Add the new rows to the basis as its block k, and take the slowest modes of the larger space."""
         rows = _orthonormal(growth.new_rows, growth.space.basis)
         if self.problem.exact:

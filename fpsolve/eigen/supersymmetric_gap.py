@@ -21,7 +21,7 @@ References: theorem T4 of this library; Collatz-Wielandt bounds: Seneta, Non-neg
 (1981), section 1.1; Romberg's table: Stoer and Bulirsch, Introduction to Numerical Analysis (2002), section 3.4.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -32,6 +32,7 @@ from ..core.arrays import as_array
 from ..core.checks import raise_value_error
 from ..core.machine import EXACTLY
 from ..core.program import shape_program
+from ..core.types import DType, Scalar
 from ..equation import FokkerPlanck
 from ..grid import Axis, Grid, Line
 from ..linear.recurrence import solve_recurrence
@@ -129,7 +130,9 @@ def partner_mode(operator: EdgeOperator) -> PartnerMode:
     return PartnerMode(jnp.exp(found.log), found.log, found.error, found.mode / jnp.sqrt(weights))
 
 
-def line_gap(equation: FokkerPlanck, axis: Axis, t: Any, dtype: Any, cells: tuple[int, ...] | None = None) -> LineGap:
+def line_gap(
+    equation: FokkerPlanck, axis: Axis, t: Scalar, dtype: DType, cells: tuple[int, ...] | None = None
+) -> LineGap:
     """The gap of the process between the no-flux ends of an axis, extrapolated from chains of `cells` cells.
 
     **Arguments**: `axis` gives the box, and its `n` is not used; `t` freezes a time-dependent potential; `cells` double
@@ -142,7 +145,7 @@ def line_gap(equation: FokkerPlanck, axis: Axis, t: Any, dtype: Any, cells: tupl
 
 
 def sample_line(
-    equation: FokkerPlanck, axis: Axis, t: Any, cells: tuple[int, ...] | None = None
+    equation: FokkerPlanck, axis: Axis, t: Scalar, cells: tuple[int, ...] | None = None
 ) -> tuple[Samples, ...]:
     """What `sampled_line_gap` needs of a process between the no-flux ends of an axis: samples of finite volumes on each
     of the chains. **Raises** as `line_gap`."""
@@ -158,7 +161,7 @@ def sample_line(
 
 @shape_program
 def sampled_line_gap(
-    samples: tuple[Samples, ...], axis: Axis, dtype: Any, cells: tuple[int, ...] | None = None
+    samples: tuple[Samples, ...], axis: Axis, dtype: DType, cells: tuple[int, ...] | None = None
 ) -> LineGap:
     """The same from the samples of `sample_line`, arrays and nothing else: at a batch of times under `vmap`."""
     grids = _chain_grids(axis, cells or CONSTANTS.chain_cells)

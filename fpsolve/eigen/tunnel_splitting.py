@@ -11,8 +11,6 @@ recurrence -o psi_{i-1} + (d_i - E) psi_i - o psi_{i+1} = 0 is run from both end
 References: Witten, Nucl. Phys. B 188 (1981) 513; Keung, Kovacs and Sukhatme, Phys. Rev. Lett. 60 (1988) 41.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +18,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.program import sampling_program, shape_program
+from ..core.types import Scalar
 from ..equation import Schrodinger
 from ..grid import Axis, Grid, Line
 from ..operator.base import sample_potential
@@ -27,7 +26,7 @@ from .constants import CONSTANTS
 from .supersymmetric_gap import Chain, LineGap, chain_gap, extrapolate, padded
 
 
-def tunnel_splitting(equation: Schrodinger, axis: Axis, t: Any) -> LineGap | None:
+def tunnel_splitting(equation: Schrodinger, axis: Axis, t: Scalar) -> LineGap | None:
     """E_1 - E_0 between the ends of an axis, at time t; None for a potential that is symmetric about no point.
 
     **Arguments**: concrete values only. **Returns** a `LineGap`, extrapolated to no spacing; its error is that of the
@@ -44,7 +43,7 @@ def tunnel_splitting(equation: Schrodinger, axis: Axis, t: Any) -> LineGap | Non
     return found._replace(error=found.error + jnp.abs(jnp.expm1(wider.log - found.log)))
 
 
-def _centre_of_symmetry(equation: Schrodinger, axis: Axis, t: Any) -> float | None:
+def _centre_of_symmetry(equation: Schrodinger, axis: Axis, t: Scalar) -> float | None:
     """The centre of the box, or else zero, if the potential is symmetric about it to rounding."""
     for centre in ((axis.lower + axis.upper) / 2, 0.0):
         reach = min(axis.upper - centre, centre - axis.lower)
@@ -59,7 +58,7 @@ def _centre_of_symmetry(equation: Schrodinger, axis: Axis, t: Any) -> float | No
     return None
 
 
-def _sample(equation: Schrodinger, axis: Axis, t: Any) -> np.ndarray:
+def _sample(equation: Schrodinger, axis: Axis, t: Scalar) -> np.ndarray:
     return np.array(_sample_on(equation, Grid(axis), as_array(t)), float)
 
 
@@ -68,7 +67,7 @@ def _sample_on(equation: Schrodinger, grid: Grid, t: Array) -> Array:
     return sample_potential(equation, grid, t)
 
 
-def _splitting(equation: Schrodinger, t: Any, centre: float, reach: float) -> LineGap:
+def _splitting(equation: Schrodinger, t: Scalar, centre: float, reach: float) -> LineGap:
     diffusion = float(equation.diffusion)
     chains = []
     for n in CONSTANTS.chain_cells:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.types import Point
+from ..core.types import Point, Scalar
 from ..grid import Grid
 
 NO_DENSITY = "it evolves a wave"  # why an equation for waves has no Gibbs density
@@ -33,7 +33,7 @@ class Equation(eqx.Module):
 
     @property
     @abc.abstractmethod
-    def functions(self) -> dict[str, Callable[[Point, Any], Array]]:
+    def functions(self) -> dict[str, Callable[[Point, Scalar], Array]]:
         """The functions of (x, t) that define the equation, by name, without the diffusion."""
 
     @property
@@ -42,7 +42,7 @@ class Equation(eqx.Module):
         """The reason why there is no Gibbs density on any grid, or None."""
 
     @abc.abstractmethod
-    def irreversible_because(self, grid: Grid, t: Any = 0.0) -> str | None:
+    def irreversible_because(self, grid: Grid, t: Scalar = 0.0) -> str | None:
         """The reason why there is no Gibbs density on this grid, or None if there is one."""
 
     @property
@@ -54,7 +54,7 @@ class Equation(eqx.Module):
         """
         return self.irreversible_anywhere is None and np.ndim(self.diffusion) > 0
 
-    def given_at(self, x: Point, t: Any = 0.0) -> Array:
+    def given_at(self, x: Point, t: Scalar = 0.0) -> Array:
         """The values of all `functions` at (x, t), `(m,)`."""
         return jnp.concatenate([jnp.atleast_1d(function(x, t)) for function in self.functions.values()])
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.content import ReadFunction, is_plain, read_function
-from ..core.types import Point
+from ..core.types import Diffusion, Formula, Point, Scalar
 from ..potential import Potential
 from .base import Equation
 from .continuity import Continuity
@@ -34,7 +34,7 @@ class ReadPotential(Potential):
         """Whether U depends on time."""
         return self.timed
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """U(x, t), a scalar."""
         return self.function(*_arguments(jnp.asarray(x), 0.0 if t is None else t))
 
@@ -44,7 +44,7 @@ class ReadVector(eqx.Module):
 
     function: ReadFunction
 
-    def __call__(self, x: Point, t: Any = 0.0) -> Array:
+    def __call__(self, x: Point, t: Scalar = 0.0) -> Array:
         """The value at (x, t)."""
         return self.function(*_arguments(jnp.asarray(x), t))
 
@@ -74,7 +74,7 @@ def read_equation(equation: Equation, ndim: int) -> Any:
         read_potential = ReadPotential(_read(potential, ndim), potential.time_dependent)
         equation = eqx.tree_at(lambda e: e.potential, equation, read_potential)
 
-    diffusion: Any = equation.diffusion
+    diffusion: Diffusion = equation.diffusion
     if callable(diffusion) and not is_plain(diffusion):
         # A diffusion is a function of x alone; it is read with a time that it does not use, like the others.
         read_diffusion = ReadVector(_read(lambda x, t: jnp.asarray(diffusion(x)), ndim))
@@ -87,13 +87,13 @@ def read_equation(equation: Equation, ndim: int) -> Any:
     return equation
 
 
-def _read(function: Any, ndim: int) -> ReadFunction:
+def _read(function: Formula, ndim: int) -> ReadFunction:
     """Read a function of x `(ndim,)` and t in the default precision."""
     dtype = jnp.result_type(float)
     return read_function(function, np.zeros(ndim, dtype), np.zeros((), dtype))
 
 
-def _arguments(x: Array, t: Any) -> tuple[Array, Array]:
+def _arguments(x: Array, t: Scalar) -> tuple[Array, Array]:
     """x and t in the types with which functions are read; a jaxpr accepts no others."""
     dtype = jnp.result_type(float)
     return x.astype(dtype), jnp.asarray(t, dtype)

@@ -11,13 +11,13 @@ Reference: arXiv 2510.08462; theorem T27 of this library.
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import raise_value_error
-from ..core.types import Point
+from ..core.types import Formula, Point, Scalar
 from ..grid import Grid
 from ..potential import takes_time
 from .base import Equation
@@ -51,7 +51,7 @@ class Continuity(Equation):
     velocity: Field
     diffusion: Array
 
-    def __init__(self, velocity: Any):
+    def __init__(self, velocity: Formula):
         if not callable(velocity):
             cure = "Give lambda x: ..., with x of shape (d,)."
             raise_value_error("velocity", velocity, "it must be a function of x, or of x and t", cure)
@@ -67,7 +67,7 @@ class Continuity(Equation):
         return self.velocity.time_dependent
 
     @property
-    def functions(self) -> dict[str, Callable[[Point, Any], Array]]:
+    def functions(self) -> dict[str, Callable[[Point, Scalar], Array]]:
         """v under the name `velocity`."""
         return {"velocity": self.velocity}
 
@@ -76,6 +76,6 @@ class Continuity(Equation):
         """The reason why there is no Gibbs density."""
         return NO_DIFFUSION
 
-    def irreversible_because(self, grid: Grid, t: Any = 0.0) -> str | None:
+    def irreversible_because(self, grid: Grid, t: Scalar = 0.0) -> str | None:
         """The reason why there is no Gibbs density."""
         return NO_DIFFUSION

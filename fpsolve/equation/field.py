@@ -1,27 +1,25 @@
 """Vector fields as functions: `f(x)` or `f(x, t)` to `(d,)`."""
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.checks import raise_value_error
-from ..core.types import Point
+from ..core.types import Formula, Point, Scalar
 from ..potential import takes_time
 
 
 class Field(eqx.Module):
     """A force, a drift or a score. It is called as `field(x, t)`, whether or not the function takes a time."""
 
-    function: Any
+    function: Formula
     time_dependent: bool = eqx.field(static=True)
     name: str = eqx.field(static=True, default="force")
     ito_form: bool = eqx.field(
         static=True, default=False
     )  # whether it is the drift b of -div(b p) + sum_i d_i^2 (D_i p)
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """The vector at x, `(d,)`."""
         value = jnp.asarray(self.function(x, t) if self.time_dependent else self.function(x))
         # A scalar would broadcast silently to all axes.
@@ -32,7 +30,7 @@ class Field(eqx.Module):
         return value
 
 
-def as_field(name: str, f: Any) -> Field:
+def as_field(name: str, f: Formula) -> Field:
     """`f` as a `Field`. **Raises** `ValueError`, with `name` in its message, if `f` is not callable."""
     if not callable(f):
         raise_value_error(

@@ -29,7 +29,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import check_not_negative, check_positive, is_concrete, raise_value_error
-from ..core.types import Point
+from ..core.types import AnyArray, ArrayModule, Formula, Point, Real, SameArray, Scalar
 from ..grid import Grid, Places
 from ..potential import Potential, Scaled, as_potential, takes_time
 from .base import Equation
@@ -83,7 +83,14 @@ class FokkerPlanck(Equation):
     # The axes along which the diffusion is zero, where its numbers are known.
     without_diffusion: tuple[int, ...] = eqx.field(static=True)
 
-    def __init__(self, potential: Any = None, diffusion: Any = 1.0, force: Any = None, *, kT: Any = None):
+    def __init__(
+        self,
+        potential: Formula | None = None,
+        diffusion: Any = 1.0,
+        force: Formula | None = None,
+        *,
+        kT: Scalar | None = None,
+    ):
         self.potential = None if potential is None else as_potential(potential)
         self.force = None if force is None else as_field("force", force)
         self.diffusion = _diffusion(diffusion)
@@ -106,7 +113,7 @@ class FokkerPlanck(Equation):
             self.force = Field(ScaledForce(self.force, mobility), self.force.time_dependent)
 
     @classmethod
-    def ito(cls, drift: Any, diffusion: Any) -> "FokkerPlanck":
+    def ito(cls, drift: Formula, diffusion: Any) -> "FokkerPlanck":
         """The Itô form dX = b dt + sqrt(2 D(x)) dW, that is d_t p = -div(b p) + sum_i d_i^2 (D_i p).
 
         **Arguments**: `drift` b(x[, t]) to `(d,)`; `diffusion` as for the class, which may jump and may vanish at an
@@ -134,24 +141,24 @@ class FokkerPlanck(Equation):
         """Whether the force is the drift of the Itô form, which with a diffusion that varies is another process."""
         return self.force is not None and self.force.ito_form
 
-    def energy(self, x: Point, t: Any = 0.0) -> Array:
+    def energy(self, x: Point, t: Scalar = 0.0) -> Array:
         """U(x, t), a scalar; zero without a potential."""
         return jnp.zeros((), x.dtype) if self.potential is None else jnp.asarray(self.potential(x, t))
 
     @property
-    def functions(self) -> dict[str, Callable[[Point, Any], Array]]:
+    def functions(self) -> dict[str, Callable[[Point, Scalar], Array]]:
         """U under the name `potential`, and the `force` if there is one."""
-        potential: dict[str, Callable[[Point, Any], Array]] = {"potential": self.energy}
+        potential: dict[str, Callable[[Point, Scalar], Array]] = {"potential": self.energy}
         return potential if self.force is None else {**potential, "force": self.force}
 
-    def drift(self, x: Point, t: Any = 0.0) -> Array:
+    def drift(self, x: Point, t: Scalar = 0.0) -> Array:
         """The drift of the flux form: -grad U + f, or b_i - d_i D_i of the Itô form, `(d,)`."""
         drift = -jax.grad(self.energy)(x, t)
         if self.force is not None:
             drift = drift + self.force(x, t)
         return drift - jnp.diagonal(jax.jacfwd(self.diffusions)(x)) if self.ito_form else drift
 
-    def irreversible_because(self, grid: Grid, t: Any = 0.0) -> str | None:
+    def irreversible_because(self, grid: Grid, t: Scalar = 0.0) -> str | None:
         """The reason why this process has no Gibbs density and no wave, or None if it has both.
 
         With several diffusions the process is reversible only if U is a sum over the axes. This is tested on the grid.
@@ -180,11 +187,11 @@ class FokkerPlanck(Equation):
             return "the diffusion varies with x"
         return "the diffusion vanishes along an axis" if self.without_diffusion else None
 
-    def require_reversible(self, grid: Grid, wanted: str, t: Any = 0.0) -> None:
+    def require_reversible(self, grid: Grid, wanted: str, t: Scalar = 0.0) -> None:
         """Raise `ValueError` if the process has no Gibbs density; `wanted` is what was requested, in words."""
         _raise_if_irreversible(self, wanted, self.irreversible_because(grid, t))
 
-    def log_gibbs(self, x: Point, origin: Array, t: Any = 0.0) -> Array:
+    def log_gibbs(self, x: Point, origin: Array, t: Scalar = 0.0) -> Array:
         """log pi + constant at x `(d,)`, a scalar: -U/D, or -sum_i U_i / D_i with one diffusion for each axis.
 
         The parts U_i of a sum over axes are found from differences to U at `origin` `(d,)`.
@@ -194,7 +201,7 @@ class FokkerPlanck(Equation):
             return -self.energy(x, t) / self.diffusion.astype(x.dtype)
         return -jnp.sum(self._axis_parts(x, origin, t) / self.diffusions(x))
 
-    def _axis_parts(self, x: Point, origin: Array, t: Any) -> Array:
+    def _axis_parts(self, x: Point, origin: Array, t: Scalar) -> Array:
         """U along each axis through `origin`, `(d,)`: U(origin with the coordinate i of x) - U(origin).
 
         If U is a sum over the axes, these are its parts U_i up to constants.
@@ -203,18 +210,18 @@ class FokkerPlanck(Equation):
         shifted = jnp.where(jnp.eye(x.shape[0], dtype=bool), x, origin)
         return jax.vmap(lambda y: self.energy(y, t))(shifted) - self.energy(origin, t)
 
-    def log_gibbs_on(self, grid: Grid | Places, t: Any = 0.0) -> Array:
+    def log_gibbs_on(self, grid: Grid | Places, t: Scalar = 0.0) -> Array:
         """log pi up to a constant at the nodes of the grid, `(*shape)`."""
         return grid.sample(lambda x: self.log_gibbs(x, grid.origin, t))
 
-    def log_sqrt_pi(self, grid: Grid, t: Any = 0.0) -> Array:
+    def log_sqrt_pi(self, grid: Grid, t: Scalar = 0.0) -> Array:
         """log sqrt(pi) on the grid, `(*shape)`; pi has mass 1 with the weights of the grid."""
         log_gibbs = self.log_gibbs_on(grid, t)
         # Normalise in logarithms: exp(-U/D) may overflow or underflow although pi does not.
         weights = jnp.log(grid.weights).astype(log_gibbs.dtype)
         return (log_gibbs - jax.scipy.special.logsumexp(log_gibbs + weights)) / 2
 
-    def gibbs(self, grid: Grid, t: Any = 0.0) -> Array:
+    def gibbs(self, grid: Grid, t: Scalar = 0.0) -> Array:
         """The Gibbs density exp(-U/D) / Z on the grid, or exp(-U/kT) / Z where kT was given, `(*shape)`, of mass 1.
 
         **Raises**: `ValueError` for a process with a force, or with a diffusion that varies in x, or between axes
@@ -227,7 +234,7 @@ class FokkerPlanck(Equation):
         self.require_reversible(grid, "the Gibbs density", t)
         return jnp.exp(2 * self.log_sqrt_pi(grid, t))
 
-    def schrodinger(self, kappa: Any = 1.0) -> Schrodinger:
+    def schrodinger(self, kappa: Real = 1.0) -> Schrodinger:
         """The equivalent Schrödinger equation, with the quantum potential V = |grad U|^2/(4D) - Lap U/2.
 
         For a time-dependent potential the term -(kappa/2) d_t U / D is added: `kappa=1` is the Fokker-Planck equation
@@ -239,12 +246,12 @@ class FokkerPlanck(Equation):
         _raise_if_irreversible(self, "the wave picture", self.irreversible_anywhere)
         return Schrodinger(QuantumPotential(self, jnp.asarray(kappa, dtype=float)), self.diffusion)
 
-    def to_wave(self, density: Any, grid: Grid, t: Any = 0.0) -> Array:
+    def to_wave(self, density: AnyArray, grid: Grid, t: Scalar = 0.0) -> Array:
         """psi = p / sqrt(pi), `(..., *shape)`; zero where p is zero. **Raises** as `gibbs`."""
         self.require_reversible(grid, "the wave picture", t)
         return divide_by_sqrt_pi(jnp.asarray(density), self.log_sqrt_pi(grid, t))
 
-    def to_density(self, wave: Any, grid: Grid, t: Any = 0.0) -> Array:
+    def to_density(self, wave: AnyArray, grid: Grid, t: Scalar = 0.0) -> Array:
         """p = sqrt(pi) psi, `(..., *shape)`. **Raises** as `gibbs`."""
         self.require_reversible(grid, "the wave picture", t)
         return jnp.asarray(wave) * jnp.exp(self.log_sqrt_pi(grid, t))
@@ -256,7 +263,7 @@ class ScaledForce(eqx.Module):
     force: Field
     mobility: Array
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """f(x, t) D / kT, `(d,)`."""
         return self.force(x, t) * self.mobility.astype(x.dtype)
 
@@ -269,12 +276,12 @@ class ThermalDrift(eqx.Module):
     force: Field | None
     kT: Array
 
-    def log_gibbs(self, x: Point, t: Any = None) -> Array:
+    def log_gibbs(self, x: Point, t: Scalar | None = None) -> Array:
         """-U / kT at (x, t), a scalar."""
         energy = jnp.zeros((), x.dtype) if self.potential is None else jnp.asarray(self.potential(x, t))
         return -energy / self.kT.astype(x.dtype)
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """The drift at (x, t), `(d,)`."""
         drift = jnp.zeros_like(x) if self.force is None else self.force(x, t)
         if self.potential is not None:
@@ -284,7 +291,7 @@ class ThermalDrift(eqx.Module):
         return drift * jnp.broadcast_to(jnp.asarray(diffusion, x.dtype), x.shape) / self.kT.astype(x.dtype)
 
 
-def divide_by_sqrt_pi(density: Any, log_sqrt_pi: Any, xp: Any = jnp) -> Any:
+def divide_by_sqrt_pi(density: SameArray, log_sqrt_pi: AnyArray, xp: ArrayModule = jnp) -> SameArray:
     """p / sqrt(pi) from log sqrt(pi); `xp` is numpy or jax.numpy."""
     # In the tails both p and sqrt(pi) underflow to 0, and 0/0 is not a number. Where p is 0 the quotient is set to 0.
     # The inner `where` keeps an infinite exponential, and thus a NaN, out of derivatives.
@@ -298,7 +305,7 @@ def _raise_if_irreversible(equation: FokkerPlanck, wanted: str, reason: str | No
         raise_value_error("equation", equation, f"{wanted} does not exist: {reason}", cure)
 
 
-def _thermal_energy(value: Any) -> Array:
+def _thermal_energy(value: Scalar) -> Array:
     """kT as an array. **Raises** `ValueError` unless it is one positive number."""
     cure = "Give the thermal energy in the units of the potential: 0.593 for kcal/mol at 298 K, say."
     if callable(value):
@@ -310,7 +317,7 @@ def _thermal_energy(value: Any) -> Array:
     return array
 
 
-def _diffusion(value: Any) -> Any:
+def _diffusion(value: Any) -> Array | Formula:
     """The diffusion as a function or an array. An array with equal entries becomes one number."""
     if callable(value):
         if takes_time(value):

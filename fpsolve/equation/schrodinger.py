@@ -14,7 +14,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import check_positive, raise_value_error
-from ..core.types import Point
+from ..core.types import Diffusion, Formula, Point, Scalar
 from ..grid import Grid
 from ..potential import Potential, as_potential
 from .base import NO_DENSITY, Equation
@@ -38,7 +38,7 @@ class Schrodinger(Equation):
     potential: Potential
     diffusion: Array
 
-    def __init__(self, potential: Any, diffusion: Any = 0.5):
+    def __init__(self, potential: Formula, diffusion: Diffusion = 0.5):
         self.potential = as_potential(potential)
         self.diffusion = constant_diffusion(diffusion, "H = -D Lap + V")
 
@@ -47,12 +47,12 @@ class Schrodinger(Equation):
         """Whether V depends on time."""
         return self.potential.time_dependent
 
-    def energy(self, x: Point, t: Any = 0.0) -> Array:
+    def energy(self, x: Point, t: Scalar = 0.0) -> Array:
         """V(x, t), a scalar."""
         return jnp.asarray(self.potential(x, t))
 
     @property
-    def functions(self) -> dict[str, Callable[[Point, Any], Array]]:
+    def functions(self) -> dict[str, Callable[[Point, Scalar], Array]]:
         """V under the name `potential`."""
         return {"potential": self.energy}
 
@@ -61,12 +61,12 @@ class Schrodinger(Equation):
         """The reason why there is no Gibbs density."""
         return NO_DENSITY
 
-    def irreversible_because(self, grid: Grid, t: Any = 0.0) -> str | None:
+    def irreversible_because(self, grid: Grid, t: Scalar = 0.0) -> str | None:
         """The reason why there is no Gibbs density."""
         return NO_DENSITY
 
 
-def constant_diffusion(diffusion: Any, hamiltonian: str) -> Array:
+def constant_diffusion(diffusion: Diffusion, hamiltonian: str) -> Array:
     """A positive number, or one for each axis `(d,)`, as an array.
 
     **Raises** `ValueError` otherwise; the message contains `hamiltonian`, the formula in which the diffusion appears.
@@ -96,7 +96,7 @@ class QuantumPotential(Potential):
         """Whether U is time-dependent."""
         return self.equation.time_dependent
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """V(x, t), a scalar."""
         static = jnp.sum(axis_potential_terms(self.equation, x, t))
         if not self.time_dependent:
@@ -106,7 +106,7 @@ class QuantumPotential(Potential):
         return static - self.kappa.astype(x.dtype) * rate / (2 * self.equation.diffusion)
 
 
-def axis_potential_terms(equation: Any, x: Point, t: Any) -> Array:
+def axis_potential_terms(equation: Any, x: Point, t: Scalar | None) -> Array:
     """The quantum potential axis by axis, (d_i U)^2 / (4 D_i) - d_i^2 U / 2, `(d,)`; their sum is V.
 
     Each coordinate is differentiated alone, in forward mode. On a grid this is many times faster than the gradient of a

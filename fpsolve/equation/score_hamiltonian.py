@@ -14,12 +14,12 @@ Reference: arXiv 2606.05217; theorems T7 and T8 of this library.
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import equinox as eqx
 from jaxtyping import Array
 
-from ..core.types import Point
+from ..core.types import Diffusion, Formula, Point, Scalar
 from ..grid import Grid
 from .base import NO_DENSITY, Equation
 from .field import Field, as_field
@@ -50,7 +50,7 @@ class ScoreHamiltonian(Equation):
     score: Field
     diffusion: Array
 
-    def __init__(self, score: Any, diffusion: Any = 1.0):
+    def __init__(self, score: Formula, diffusion: Diffusion = 1.0):
         self.score = as_field("score", score)
         self.diffusion = constant_diffusion(diffusion, "H = D A^T A")
 
@@ -60,7 +60,7 @@ class ScoreHamiltonian(Equation):
         return self.score.time_dependent
 
     @property
-    def functions(self) -> dict[str, Callable[[Point, Any], Array]]:
+    def functions(self) -> dict[str, Callable[[Point, Scalar], Array]]:
         """s under the name `score`."""
         return {"score": self.score}
 
@@ -69,7 +69,7 @@ class ScoreHamiltonian(Equation):
         """The reason why there is no Gibbs density."""
         return NO_DENSITY
 
-    def irreversible_because(self, grid: Grid, t: Any = 0.0) -> str | None:
+    def irreversible_because(self, grid: Grid, t: Scalar = 0.0) -> str | None:
         """The reason why there is no Gibbs density."""
         return NO_DENSITY
 
@@ -96,6 +96,6 @@ class Drift(eqx.Module):
     score: Field
     diffusion: Array
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """D s(x, t), `(d,)`."""
         return self.diffusion.astype(x.dtype) * self.score(x, t)

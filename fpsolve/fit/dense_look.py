@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..core.types import Scalar
 from ..grid import Axis
 from ..operator.aliasing import short_wave_damping
 from ..operator.basis import evaluate
@@ -26,7 +27,7 @@ class Unseen(Exception):
     """`name` ("potential" or "initial") has a feature at `position` of about `width` that no allowed number of nodes on
     [`lower`, `upper`] resolves. In several dimensions these are arrays `(d,)`, and the width is not known."""
 
-    def __init__(self, name: str, position: Any, width: float, lower: Any, upper: Any):
+    def __init__(self, name: str, position: Any, width: float, lower: Scalar, upper: Scalar):
         self.name = name
         self.position = position
         self.width = width

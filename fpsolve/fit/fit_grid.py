@@ -7,7 +7,7 @@ import numpy as np
 
 from ..core.checks import check_integer
 from ..core.memory import check_memory
-from ..core.types import Real
+from ..core.types import Count, Formula, Numbers, Real, Scalar
 from ..equation import WithPotential
 from ..grid import Grid
 from ..plan.constants import CONSTANTS as PLAN
@@ -31,12 +31,12 @@ class Fit(NamedTuple):
 
 def fit_grid(
     equation: WithPotential,
-    initial: Any = None,
+    initial: Formula | None = None,
     *,
     tol: Real = 1e-8,
-    times: Any = None,
+    times: Numbers | None = None,
     like: Grid | None = None,
-    features: Any = (),
+    features: Numbers = (),
 ) -> Grid:
     """A grid, hardly larger than necessary, on which `fp.Spectral` is accurate to the tolerance `tol`.
 
@@ -79,14 +79,14 @@ def fit_grid(
 
 def fit(
     equation: Any,
-    initial: Any,
-    tol: Any = 1e-8,
-    times: Any = None,
-    k: Any = None,
+    initial: Formula | None,
+    tol: Real = 1e-8,
+    times: Numbers | None = None,
+    k: Count | None = None,
     wick: float = 0.0,
     like: Any = None,
-    t: Any = 0.0,
-    features: Any = (),
+    t: Scalar = 0.0,
+    features: Numbers = (),
     may_turn: bool = False,
 ) -> Fit:
     """As `fit_grid`, with the error and a description; without `initial`, for the `k` lowest levels at the time `t`.

@@ -17,6 +17,7 @@ from jaxtyping import Array
 
 from ..core.content import read_at
 from ..core.program import sampling_program
+from ..core.types import Formula
 from ..equation import FokkerPlanck, WithPotential, axis_potential_terms, read_equation
 from ..grid import Gaussian, Grid, Line
 from .constants import CONSTANTS
@@ -109,7 +110,7 @@ class EquationSampler:
         return self.log_gibbs(points, t) if self.evolves_density else -self.energy(points, t)
 
 
-def sample_initial(initial: Any, points: np.ndarray) -> np.ndarray:
+def sample_initial(initial: Formula, points: np.ndarray) -> np.ndarray:
     """Values of an initial state at points `(P, d)`: log p + constant for `fp.Gaussian`, else the function itself."""
     if isinstance(initial, Gaussian):
         mean, covariance = mean_and_covariance(initial, points.shape[1])
@@ -120,7 +121,7 @@ def sample_initial(initial: Any, points: np.ndarray) -> np.ndarray:
     return _in_chunks(lambda x: (_initial(function, x),), points, size)[0]
 
 
-def log_initial(initial: Any, points: np.ndarray) -> np.ndarray:
+def log_initial(initial: Formula, points: np.ndarray) -> np.ndarray:
     """log p + constant `(P,)` of an initial density; minus infinity where it is not positive."""
     values = sample_initial(initial, points)
     if isinstance(initial, Gaussian):
@@ -201,5 +202,5 @@ def _slope_and_curvature(equation: WithPotential, points: Array, direction: Arra
 
 
 @sampling_program
-def _initial(function: Any, points: Array) -> Array:
+def _initial(function: Formula, points: Array) -> Array:
     return jax.vmap(lambda x: jnp.asarray(function(x)))(points)

@@ -4,8 +4,10 @@ from typing import Any, NoReturn
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from ..core.checks import check_numbers, is_concrete, raise_value_error, refusal
+from ..core.types import AnyArray, Formula, Numbers
 from ..equation import Continuity, FokkerPlanck, Schrodinger, ScoreHamiltonian, WithPotential
 from ..grid import Axis, Gaussian, Grid, Reflecting
 from ..plan.constants import CONSTANTS as PLAN
@@ -24,7 +26,7 @@ class BelowRounding(ValueError):
         self.least_tol = least_tol
 
 
-def check_request(equation: Any, initial: Any, times: Any, numbers: Any, like: Any) -> None:
+def check_request(equation: Any, initial: Any, times: Numbers | None, numbers: PyTree, like: Any) -> None:
     """Raise `ValueError` for an equation, an initial state, times or a grid that cannot be fitted, and for tracers."""
     _check_equation(equation)
     if not is_concrete(equation, initial, times, numbers):
@@ -87,7 +89,7 @@ def check_features(features: Any, ndim: int, like: Grid | None) -> np.ndarray:
     return places
 
 
-def dimension(equation: WithPotential, initial: Any, like: Grid | None, t: float) -> int:
+def dimension(equation: WithPotential, initial: Formula | None, like: Grid | None, t: float) -> int:
     """The number of dimensions: that of `like`, of the Gaussian or the diffusions given, or the smallest that all
     functions accept. **Raises** `ValueError` if there is none."""
     if like is not None:
@@ -117,7 +119,7 @@ def dimension(equation: WithPotential, initial: Any, like: Grid | None, t: float
     raise_value_error("equation", _short(equation), allowed, "Give like=fp.Grid(...) with an axis a dimension.")
 
 
-def _call_at(equation: WithPotential, initial: Any, point: Any, t: float) -> tuple[int, ...]:
+def _call_at(equation: WithPotential, initial: Formula | None, point: AnyArray, t: float) -> tuple[int, ...]:
     """Call every function of a problem at a point, and return the shape of the force, or of the point."""
     with np.errstate(all="ignore"):
         equation.energy(point, t)
@@ -216,7 +218,7 @@ class _Plain:
         return self.text
 
 
-def _short(thing: Any) -> _Plain:
+def _short(thing: object) -> _Plain:
     """The kind of an equation or of a potential, which says more than its arrays."""
     return _Plain("a function" if type(thing).__name__ == "Function" else f"fp.{type(thing).__name__}(...)")
 

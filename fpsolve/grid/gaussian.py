@@ -1,7 +1,6 @@
 """`Gaussian`: the normal density, the usual initial density."""
 
 import math
-from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,6 +8,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.checks import check_numbers, check_positive, is_concrete, raise_value_error
+from ..core.types import AnyArray, ArrayModule, Numbers
 from .constants import CONSTANTS
 
 
@@ -31,7 +31,7 @@ class Gaussian(eqx.Module):
     mean: Array
     covariance: Array
 
-    def __init__(self, mean: Any, covariance: Any):
+    def __init__(self, mean: Numbers, covariance: Numbers):
         # Values are checked if they are concrete; traced parameters (under grad, vmap) pass.
         cure = "Give numbers, or arrays of them."
         if is_concrete(mean):
@@ -84,7 +84,7 @@ class Gaussian(eqx.Module):
                     log_density += (1 if i == j else 2) * precision[i, j] * delta[i] * delta[j]
         return -log_density / 2
 
-    def variances(self, d: int, xp: Any = jnp) -> Any:
+    def variances(self, d: int, xp: ArrayModule = jnp) -> AnyArray:
         """The variance along each of d axes, `(d,)`; `xp` is numpy or jax.numpy."""
         covariance = xp.asarray(self.covariance)
         return xp.diag(covariance) if covariance.ndim == 2 else xp.broadcast_to(covariance, (d,))

@@ -12,7 +12,6 @@ On a ring the density is wrapped: it is the sum of its images.
 
 import itertools
 import math
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -24,13 +23,14 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import is_concrete, raise_value_error
+from ..core.types import AnyArray, ArrayModule, Scalar
 from .axis import Axis
 from .constants import CONSTANTS
 from .gaussian import Gaussian
 from .sampling import sample_product
 
 
-def standard_deviations(axes: tuple[Axis, ...], gaussian: Gaussian) -> Any:
+def standard_deviations(axes: tuple[Axis, ...], gaussian: Gaussian) -> AnyArray:
     """The standard deviation along each axis, `(d,)`; numpy's where the density is concrete."""
     xp = np if is_concrete(gaussian) else jnp
     return xp.sqrt(gaussian.variances(len(axes), xp))
@@ -75,7 +75,7 @@ def _sampled_log(gaussian: Gaussian, nodes: list[np.ndarray]) -> Array:
     return sample_product(gaussian.log_density, tuple(jnp.asarray(x, dtype=float) for x in nodes))
 
 
-def _with_mean(gaussian: Gaussian, d: int, shift: Any) -> Gaussian:
+def _with_mean(gaussian: Gaussian, d: int, shift: AnyArray) -> Gaussian:
     """The density moved by `shift` `(d,)`."""
     if is_concrete(gaussian):
         # A new `Gaussian` would convert the numbers to arrays of JAX, which inside of `jit` are tracers.
@@ -84,10 +84,10 @@ def _with_mean(gaussian: Gaussian, d: int, shift: Any) -> Gaussian:
     return Gaussian(jnp.broadcast_to(gaussian.mean, (d,)) + jnp.asarray(shift), gaussian.covariance)
 
 
-def _shifts(axes: tuple[Axis, ...], gaussian: Gaussian) -> list[Any]:
+def _shifts(axes: tuple[Axis, ...], gaussian: Gaussian) -> list[AnyArray]:
     """The shifts `(d,)` of the images of a density on a ring; zero alone where no axis is a ring."""
     concrete = is_concrete(gaussian)
-    xp: Any = np if concrete else jnp
+    xp: ArrayModule = np if concrete else jnp
     means = xp.broadcast_to(xp.asarray(gaussian.mean), (len(axes),))
     deviations = standard_deviations(axes, gaussian)
     options = []
@@ -111,7 +111,7 @@ def cell_averages(axes: tuple[Axis, ...], gaussian: Gaussian) -> Array:
     A covariance with correlations is integrated by Gauss's rule, otherwise the averages are exact.
     """
     # Concrete densities are averaged by numpy, so that nothing is compiled.
-    xp: Any = np if is_concrete(gaussian) else jnp
+    xp: ArrayModule = np if is_concrete(gaussian) else jnp
     average = _by_quadrature if _is_correlated(gaussian, len(axes)) else _product_of_axes
     averages = xp.zeros(())
     for shift in _shifts(axes, gaussian):
@@ -122,7 +122,7 @@ def cell_averages(axes: tuple[Axis, ...], gaussian: Gaussian) -> Array:
     return as_array(averages / _sum_over(averages, axes))
 
 
-def _product_of_axes(axes: tuple[Axis, ...], gaussian: Gaussian, xp: Any) -> Any:
+def _product_of_axes(axes: tuple[Axis, ...], gaussian: Gaussian, xp: ArrayModule) -> AnyArray:
     """The averages of a density without correlations, exact."""
     means = xp.broadcast_to(xp.asarray(gaussian.mean), (len(axes),))
     deviations = standard_deviations(axes, gaussian)
@@ -133,7 +133,7 @@ def _product_of_axes(axes: tuple[Axis, ...], gaussian: Gaussian, xp: Any) -> Any
     return averages
 
 
-def _normal_masses(lower: Any, upper: Any, xp: Any) -> Any:
+def _normal_masses(lower: AnyArray, upper: AnyArray, xp: ArrayModule) -> AnyArray:
     """The mass of the standard normal density between `lower` and `upper`."""
     # Differences near one lose all digits: above the mean both limits are reflected.
     above = lower > 0
@@ -153,7 +153,7 @@ def _is_correlated(gaussian: Gaussian, d: int) -> bool:
     return bool(np.any(covariance - np.diag(np.diag(covariance))))
 
 
-def _by_quadrature(axes: tuple[Axis, ...], gaussian: Gaussian, xp: Any) -> Any:
+def _by_quadrature(axes: tuple[Axis, ...], gaussian: Gaussian, xp: ArrayModule) -> AnyArray:
     """The averages of a density with correlations, by Gauss's rule in the part of each cell that the density reaches.
 
     A density that is narrow beside a cell is so resolved with as many points as one that is wide.
@@ -180,7 +180,7 @@ def _by_quadrature(axes: tuple[Axis, ...], gaussian: Gaussian, xp: Any) -> Any:
     return values
 
 
-def _reached_cells(axis: Axis, mean: Any, reach: Any) -> slice:
+def _reached_cells(axis: Axis, mean: Scalar, reach: Scalar) -> slice:
     """The cells within `reach` of the mean, at least one; all of them where the density is traced."""
     if not is_concrete((mean, reach)):
         return slice(0, axis.n)
@@ -198,7 +198,7 @@ def _composite_rule(count: int) -> tuple[np.ndarray, np.ndarray]:
     return (centers[:, None] + abscissae / panels).ravel(), np.tile(weights, panels) / panels
 
 
-def _points_per_cell(limits: list[tuple[Any, Any]], gaussian: Gaussian) -> int:
+def _points_per_cell(limits: list[tuple[AnyArray, AnyArray]], gaussian: Gaussian) -> int:
     """Points a cell and axis that resolve a density with correlations between limits, as far as memory allows."""
     most = int((CONSTANTS.most_points / math.prod(len(a) for a, _ in limits)) ** (1 / len(limits)))
     if not is_concrete(gaussian):
@@ -209,7 +209,7 @@ def _points_per_cell(limits: list[tuple[Any, Any]], gaussian: Gaussian) -> int:
     return max(1, min(needed, most))
 
 
-def _with_mean_of(averages: Any, axes: tuple[Axis, ...], i: int, gaussian: Gaussian, xp: Any) -> Any:
+def _with_mean_of(averages: AnyArray, axes: tuple[Axis, ...], i: int, gaussian: Gaussian, xp: ArrayModule) -> AnyArray:
     """The averages with the mean of the density along axis i: a part of each cell goes to the next one."""
     axis = axes[i]
     deviation = standard_deviations(axes, gaussian)[i]
@@ -232,7 +232,7 @@ def _with_mean_of(averages: Any, axes: tuple[Axis, ...], i: int, gaussian: Gauss
     return xp.moveaxis(moved, 0, i)
 
 
-def _sum_over(values: Any, axes: tuple[Axis, ...]) -> Any:
+def _sum_over(values: AnyArray, axes: tuple[Axis, ...]) -> AnyArray:
     """The integral over the last axes of `values`, as many as there are in `axes`."""
     for axis in reversed(axes):
         values = values @ axis.weights

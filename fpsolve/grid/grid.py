@@ -2,7 +2,6 @@
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ from ..core.arrays import as_array
 from ..core.checks import check_finite_number, check_numbers, is_concrete, raise_value_error
 from ..core.machine import EXACTLY
 from ..core.memory import check_memory
-from ..core.types import Real
+from ..core.types import AnyArray, DType, Formula, Initial, Real, Scalar
 from .axis import Axis, register
 from .constants import CONSTANTS
 from .gaussian import Gaussian
@@ -97,11 +96,11 @@ class Grid:
         """`weights` by numpy, which compiles nothing."""
         return functools.reduce(np.multiply.outer, [axis.weights for axis in self.axes])
 
-    def along_axis(self, i: int, values: Any, dtype: Any = float) -> Array:
+    def along_axis(self, i: int, values: AnyArray, dtype: DType = float) -> Array:
         """`values` `(m,)` that belong to axis i, shaped `(m, 1, ..., 1)` to multiply fields along that axis."""
         return jnp.asarray(values, dtype=dtype).reshape(-1, *[1] * (self.ndim - 1 - i))
 
-    def axis_weights(self, i: int, dtype: Any = float) -> Array:
+    def axis_weights(self, i: int, dtype: DType = float) -> Array:
         """The quadrature weights of axis i alone, shaped to multiply fields along that axis."""
         return self.along_axis(i, self.axes[i].weights, dtype)
 
@@ -138,12 +137,12 @@ class Grid:
             u = jnp.matmul(u, jnp.asarray(axis.weights, dtype=u.real.dtype), precision=EXACTLY)
         return u
 
-    def sample(self, f: Callable[[Array], Any]) -> Array:
+    def sample(self, f: Formula) -> Array:
         """`f(x)`, x of shape `(d,)`, at every point: `(*shape)`, or `(*shape, ...)` if `f` has several components."""
         check_memory("Grid.shape", self.shape, self.ndim + 1, SMALLER)
         return sample_product(f, self.nodes)
 
-    def density(self, f: Any, name: str = "density") -> Array:
+    def density(self, f: Initial, name: str = "density") -> Array:
         """A density of mass 1 on the grid, `(*shape)`.
 
         **Arguments**: `f`, a function of x, an array of the grid's shape, or `fp.Gaussian`. A normal density is wrapped
@@ -170,7 +169,7 @@ class Grid:
         mass = self._mass(values)
         return as_array(np.asarray(values) / mass, values.dtype) if is_concrete(values) else values / mass
 
-    def _mass(self, values: Array) -> Any:
+    def _mass(self, values: Array) -> Scalar:
         """The integral, computed on the host if the values are concrete, so that nothing is compiled."""
         if not is_concrete(values):
             return self.integrate(values)

@@ -1,13 +1,11 @@
 """`Places`: the nodes of a grid as arrays. One program that samples functions there serves boxes of all sizes."""
 
-from collections.abc import Callable
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.types import Formula
 from .axis import Axis
 from .grid import Grid
 from .sampling import sample_product
@@ -37,6 +35,6 @@ class Places(eqx.Module):
         """The first node of every axis, `(d,)`."""
         return jnp.stack([nodes[0] for nodes in self.nodes])
 
-    def sample(self, f: Callable[[Array], Any]) -> Array:
+    def sample(self, f: Formula) -> Array:
         """`f(x)`, x of shape `(d,)`, at every point, as by `Grid.sample`."""
         return sample_product(f, tuple(jnp.asarray(nodes) for nodes in self.nodes))

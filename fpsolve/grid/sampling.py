@@ -1,11 +1,10 @@
 """Functions of a point, evaluated at many points."""
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
+
+from ..core.types import Formula
 
 
 def product_points(nodes: tuple[Array, ...]) -> Array:
@@ -13,7 +12,7 @@ def product_points(nodes: tuple[Array, ...]) -> Array:
     return jnp.stack(jnp.meshgrid(*nodes, indexing="ij"), axis=-1)
 
 
-def sample_product(f: Callable[[Array], Any], positions: tuple[Array, ...]) -> Array:
+def sample_product(f: Formula, positions: tuple[Array, ...]) -> Array:
     """`f` at all points of a tensor product of positions: `(*shape, ...)`.
 
     The coordinates remain separate arguments, one `vmap` for each. An expression of one coordinate is then computed n_i
@@ -29,7 +28,7 @@ def sample_product(f: Callable[[Array], Any], positions: tuple[Array, ...]) -> A
     return evaluate(*positions)
 
 
-def sample(f: Callable[[Array], Any], points: Array) -> Array:
+def sample(f: Formula, points: Array) -> Array:
     """`f` at points `(*shape, d)`: `(*shape, ...)`."""
     flat = jax.vmap(lambda x: jnp.asarray(f(x)))(points.reshape(-1, points.shape[-1]))
     return flat.reshape(*points.shape[:-1], *flat.shape[1:])

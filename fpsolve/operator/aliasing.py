@@ -11,16 +11,20 @@ Every function takes the array module `xp`, numpy on the host or jax.numpy in a 
 estimates.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.types import AnyArray, ArrayModule, Scalar
 from ..grid import Axis, Grid
 from .constants import CONSTANTS
 
 
-def aliasing_error(grid: Grid, wave: Any, sqrt_pi: Any, damping: Any, xp: Any = jnp) -> tuple[Any, Any]:
+def aliasing_error(
+    grid: Grid, wave: Any, sqrt_pi: AnyArray, damping: Sequence[Scalar] | AnyArray, xp: ArrayModule = jnp
+) -> tuple[Scalar, Scalar]:
     """The errors of a wave `(*shape)` and of its density sqrt(pi) psi, each in L1; `damping` `(d,)` is the factor by
     which diffusion has reduced the shortest tenth along each axis at the first reported time."""
     density = sqrt_pi * wave
@@ -43,13 +47,13 @@ def aliasing_error(grid: Grid, wave: Any, sqrt_pi: Any, damping: Any, xp: Any = 
     return of_wave, of_density
 
 
-def short_wave_fraction(field: Any, axis: Axis, i: int, xp: Any = jnp) -> Any:
+def short_wave_fraction(field: AnyArray, axis: Axis, i: int, xp: ArrayModule = jnp) -> AnyArray:
     """The largest coefficient of the shortest tenth along axis i, relative to the largest of all."""
     spectrum, short = frequencies(field, axis, i, xp)
     return xp.max(xp.abs(xp.where(short, spectrum, 0))) / xp.max(xp.abs(spectrum))
 
 
-def short_wave_damping(diffusion: Any, axis: Axis, t: Any, xp: Any = jnp) -> Any:
+def short_wave_damping(diffusion: Scalar, axis: Axis, t: Scalar, xp: ArrayModule = jnp) -> AnyArray:
     """The factor by which diffusion reduces the shortest tenth along an axis in a time t."""
     return xp.exp(-diffusion * short_wavenumber(axis) ** 2 * t)
 
@@ -59,7 +63,7 @@ def short_wavenumber(axis: Axis) -> float:
     return 2 * _short_wave_frequency() * np.pi * axis.n / axis.length
 
 
-def frequencies(field: Any, axis: Axis, i: int, xp: Any = jnp) -> tuple[Any, Any]:
+def frequencies(field: AnyArray, axis: Axis, i: int, xp: ArrayModule = jnp) -> tuple[AnyArray, np.ndarray]:
     """The Fourier coefficients along axis i, and which of them belong to the shortest tenth.
 
     A field between absorbing walls is a sum of sines. It is continued as an odd function, which is periodic and smooth.
@@ -69,7 +73,7 @@ def frequencies(field: Any, axis: Axis, i: int, xp: Any = jnp) -> tuple[Any, Any
     return xp.fft.fft(periodic, axis=i), short.reshape(-1, *[1] * (field.ndim - 1 - i))
 
 
-def short_part(field: Any, axis: Axis, i: int, xp: Any = jnp) -> Any:
+def short_part(field: AnyArray, axis: Axis, i: int, xp: ArrayModule = jnp) -> AnyArray:
     """The part of a field that belongs to the shortest tenth along axis i."""
     spectrum, short = frequencies(field, axis, i, xp)
     part = xp.fft.ifft(xp.where(short, spectrum, 0), axis=i)
@@ -83,7 +87,7 @@ def _short_wave_frequency() -> float:
     return 0.5 - CONSTANTS.short_wave_band
 
 
-def _weights(grid: Grid, like: Any, xp: Any) -> Any:
+def _weights(grid: Grid, like: Any, xp: ArrayModule) -> AnyArray:
     """The quadrature weights `(*shape)` as an array of `xp`, in the precision of `like`."""
     weights = xp.ones((), like.real.dtype)
     for axis in grid.axes:
@@ -91,5 +95,5 @@ def _weights(grid: Grid, like: Any, xp: Any) -> Any:
     return weights
 
 
-def _integral(grid: Grid, field: Any, xp: Any) -> Any:
+def _integral(grid: Grid, field: AnyArray, xp: ArrayModule) -> Scalar:
     return xp.sum(_weights(grid, field, xp) * field)

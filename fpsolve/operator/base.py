@@ -7,6 +7,7 @@ A_i maps nodes to the faces between them. Transposes are taken in the weights of
 """
 
 import abc
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -16,6 +17,7 @@ from jaxtyping import Array
 
 from ..core.checks import is_concrete
 from ..core.program import sampling_program
+from ..core.types import DType, Scalar
 from ..equation import Equation, Schrodinger
 from ..grid import Grid, Places
 
@@ -91,17 +93,17 @@ class Scheme(eqx.Module):
         """Raise `ValueError` for an equation or a grid that this scheme does not support."""
 
     @abc.abstractmethod
-    def sample(self, equation: Equation, grid: Any, t: Any, reversible: bool) -> Samples:
+    def sample(self, equation: Equation, grid: Any, t: Scalar, reversible: bool) -> Samples:
         """The equation at time t on the nodes and faces of the scheme; `grid` may be `Places` if it `samples_nodes`.
 
         `reversible` says that the process has a Gibbs density, so that sqrt(pi) and the wave picture may be used.
         """
 
     @abc.abstractmethod
-    def assemble(self, samples: Samples, grid: Grid, dtype: Any) -> Operator:
+    def assemble(self, samples: Samples, grid: Grid, dtype: DType) -> Operator:
         """The operator in the precision `dtype`."""
 
-    def build(self, equation: Equation, grid: Grid, t: Any, dtype: Any, reversible: bool) -> Operator:
+    def build(self, equation: Equation, grid: Grid, t: Scalar, dtype: DType, reversible: bool) -> Operator:
         """The operator at time t: sampled and assembled."""
         return self.assemble(self.sample(equation, grid, t, reversible), grid, dtype)
 
@@ -110,19 +112,19 @@ class Scheme(eqx.Module):
 class ResolvesJumps(Protocol):
     """A scheme whose samples take a much larger program where a function jumps."""
 
-    def sample_smooth(self, equation: Equation, grid: Any, t: Any, reversible: bool) -> tuple[Samples, Array]:
+    def sample_smooth(self, equation: Equation, grid: Any, t: Scalar, reversible: bool) -> tuple[Samples, Array]:
         """The samples if no function jumps, and whether one does, in which case they are those of `sample` alone."""
         ...
 
 
-def sample_smooth(scheme: Any, equation: Equation, grid: Any, t: Any, reversible: bool) -> tuple[Samples, Array]:
+def sample_smooth(scheme: Scheme, equation: Equation, grid: Any, t: Scalar, reversible: bool) -> tuple[Samples, Array]:
     """The samples of any scheme if no function jumps, and whether one does that it would resolve."""
     if isinstance(scheme, ResolvesJumps):
         return scheme.sample_smooth(equation, grid, t, reversible)
     return scheme.sample(equation, grid, t, reversible), jnp.zeros((), bool)
 
 
-def sample_equation(scheme: Scheme, equation: Equation, grid: Grid | Places, t: Any, reversible: bool) -> Samples:
+def sample_equation(scheme: Scheme, equation: Equation, grid: Grid | Places, t: Scalar, reversible: bool) -> Samples:
     """`scheme.sample` as a small program of its own. With `places_of` a grid it serves boxes of all sizes."""
     if is_concrete(equation, t):
         samples, jumps = _sample_smooth(scheme, equation, grid, t, reversible)
@@ -132,13 +134,13 @@ def sample_equation(scheme: Scheme, equation: Equation, grid: Grid | Places, t: 
 
 
 @sampling_program
-def _sample(scheme: Scheme, equation: Equation, grid: Grid | Places, t: Any, reversible: bool) -> Samples:
+def _sample(scheme: Scheme, equation: Equation, grid: Grid | Places, t: Scalar, reversible: bool) -> Samples:
     return scheme.sample(equation, grid, t, reversible)
 
 
 @sampling_program
 def _sample_smooth(
-    scheme: Scheme, equation: Equation, grid: Grid | Places, t: Any, reversible: bool
+    scheme: Scheme, equation: Equation, grid: Grid | Places, t: Scalar, reversible: bool
 ) -> tuple[Samples, Array]:
     return sample_smooth(scheme, equation, grid, t, reversible)
 
@@ -156,7 +158,7 @@ def has_stationary_state(operator: Operator) -> bool:
     return operator.log_sqrt_pi is not None and not operator.grid.absorbs
 
 
-def sample_potential(equation: Equation, grid: Grid | Places, t: Any) -> Array:
+def sample_potential(equation: Equation, grid: Grid | Places, t: Scalar) -> Array:
     """The potential at the nodes, `(*shape)`."""
     return grid.sample(lambda x: equation.functions["potential"](x, t))
 
@@ -167,7 +169,7 @@ def log_sqrt_pi_of(log_gibbs: Array, grid: Grid) -> Array:
     return (log_gibbs - jax.scipy.special.logsumexp(log_gibbs + weights)) / 2
 
 
-def dense(action: Any, grid: Grid, dtype: Any) -> Array:
+def dense(action: Callable[[Array], Array], grid: Grid, dtype: DType) -> Array:
     """The matrix `(size, size)` of a linear `action` on fields of the grid. Cost: size applications, size^2 numbers."""
     identity = jnp.eye(grid.size, dtype=dtype).reshape(grid.size, *grid.shape)
     flat = identity.reshape(grid.size, grid.size)

@@ -8,20 +8,20 @@ and a density becomes the mass of each cell.
 """
 
 import dataclasses
-from typing import Any
 
+from ..core.types import Scalar
 from .base import Samples, Scheme
 from .finite_volume import ScharfetterGummel, SquareRoot
 from .spectral import Spectral
 
 
-def may_be_in_cells(scheme: Any) -> bool:
+def may_be_in_cells(scheme: Scheme | None) -> bool:
     """Whether the units of a scheme's samples are known. They are for the schemes of the library, one of which is
     chosen for None; the samples of a user's own scheme may have any units."""
     return scheme is None or type(scheme) in (Spectral, ScharfetterGummel, SquareRoot)
 
 
-def in_units(scheme: Scheme, samples: Samples, units: tuple[Any, ...]) -> Samples:
+def in_units(scheme: Scheme, samples: Samples, units: tuple[Scalar, ...]) -> Samples:
     """The samples of one of the library's schemes, with lengths along each axis measured in `units`, d numbers."""
     diffusion = tuple(d / unit**2 for d, unit in zip(samples.diffusion, units, strict=True))
     slope = samples.slope

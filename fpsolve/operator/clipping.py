@@ -6,16 +6,19 @@ and decreases beyond it as fast as psi increased, so it does not reach the ends 
 """
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
+from ..core.types import AnyArray, ArrayModule, SameArray, Scalar
 from ..equation import divide_by_sqrt_pi
 from .constants import CONSTANTS
 
 
-def clip_tails(density: Any, log_sqrt_pi: Any, weights: Any, fraction: Any, xp: Any = jnp) -> Any:
+def clip_tails(
+    density: SameArray, log_sqrt_pi: AnyArray, weights: AnyArray, fraction: Scalar, xp: ArrayModule = jnp
+) -> SameArray:
     """p / sqrt(pi), with tails that are clipped at the lowest M that costs at most a `fraction` of the mass.
 
     p changes by at most `fraction` in L1, and not at all unless the largest value of the wave is
@@ -28,10 +31,10 @@ def clip_tails(density: Any, log_sqrt_pi: Any, weights: Any, fraction: Any, xp: 
     sqrt_pi = xp.exp(log_sqrt_pi)
     mass = xp.sum(weights * density)
 
-    def clipped(height: Any) -> Any:
+    def clipped(height: Scalar) -> SameArray:
         return wave / xp.sqrt(1 + xp.square(xp.square(wave / height)))
 
-    def halve(_: Any, bounds: tuple[Any, Any]) -> tuple[Any, Any]:
+    def halve(_: Array | int, bounds: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
         low, high = bounds
         middle = (low + high) / 2
         lost = mass - xp.sum(weights * sqrt_pi * clipped(xp.exp(middle)))

@@ -13,12 +13,13 @@ References: Scharfetter and Gummel, IEEE Trans. Electron Devices 16 (1969) 64; C
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.checks import raise_value_error
+from ..core.types import DType, Scalar
 from ..equation import Equation, FokkerPlanck, ScoreHamiltonian
 from ..grid import Grid, sample_product
 from .base import Samples, Scheme, log_sqrt_pi_of, sample_potential
@@ -48,15 +49,15 @@ class ScharfetterGummel(Scheme):
     def check(self, equation: Equation, grid: Grid) -> None:
         """Every equation and every grid is supported."""
 
-    def sample(self, equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
+    def sample(self, equation: Equation, grid: Grid, t: Scalar, reversible: bool) -> Samples:
         """D and the change of log pi on the faces, V and log pi at the nodes."""
         return _sample(equation, grid, t, reversible, resolve_jumps=True)[0]
 
-    def sample_smooth(self, equation: Equation, grid: Grid, t: Any, reversible: bool) -> tuple[Samples, Array]:
+    def sample_smooth(self, equation: Equation, grid: Grid, t: Scalar, reversible: bool) -> tuple[Samples, Array]:
         """`sample` for functions that do not jump, and whether one does."""
         return _sample(equation, grid, t, reversible, resolve_jumps=False)
 
-    def assemble(self, samples: Samples, grid: Grid, dtype: Any) -> EdgeOperator:
+    def assemble(self, samples: Samples, grid: Grid, dtype: DType) -> EdgeOperator:
         """The rates across the faces."""
         return _assemble(bernoulli, samples, grid, dtype)
 
@@ -83,20 +84,20 @@ class SquareRoot(Scheme):
             cure = "Use fp.ScharfetterGummel(), which takes any drift."
             raise_value_error("scheme", self, "square-root rates need a potential, not a force or a score", cure)
 
-    def sample(self, equation: Equation, grid: Grid, t: Any, reversible: bool) -> Samples:
+    def sample(self, equation: Equation, grid: Grid, t: Scalar, reversible: bool) -> Samples:
         """D and the change of log pi on the faces, V and log pi at the nodes."""
         return _sample(equation, grid, t, reversible, resolve_jumps=True)[0]
 
-    def sample_smooth(self, equation: Equation, grid: Grid, t: Any, reversible: bool) -> tuple[Samples, Array]:
+    def sample_smooth(self, equation: Equation, grid: Grid, t: Scalar, reversible: bool) -> tuple[Samples, Array]:
         """`sample` for functions that do not jump, and whether one does."""
         return _sample(equation, grid, t, reversible, resolve_jumps=False)
 
-    def assemble(self, samples: Samples, grid: Grid, dtype: Any) -> EdgeOperator:
+    def assemble(self, samples: Samples, grid: Grid, dtype: DType) -> EdgeOperator:
         """The rates across the faces."""
         return _assemble(lambda z: jnp.exp(-z / 2), samples, grid, dtype)
 
 
-def _sample(equation: Equation, grid: Grid, t: Any, reversible: bool, resolve_jumps: bool) -> tuple[Samples, Array]:
+def _sample(equation: Equation, grid: Grid, t: Scalar, reversible: bool, resolve_jumps: bool) -> tuple[Samples, Array]:
     no = jnp.zeros((), bool)
     # A score Hamiltonian is sampled as the process whose drift is the score, which has no known Gibbs density. In a
     # score no jumps are looked for.
@@ -114,7 +115,7 @@ def _sample(equation: Equation, grid: Grid, t: Any, reversible: bool, resolve_ju
     return Samples(diffusions, tuple(map(jnp.zeros_like, diffusions)), sample_potential(equation, grid, t), None), no
 
 
-def _assemble(rate: Callable[[Array], Array], samples: Samples, grid: Grid, dtype: Any) -> EdgeOperator:
+def _assemble(rate: Callable[[Array], Array], samples: Samples, grid: Grid, dtype: DType) -> EdgeOperator:
     up, down = [], []
     for i, axis in enumerate(grid.axes):
         scale = samples.diffusion[i] / grid.along_axis(i, axis.spacings)

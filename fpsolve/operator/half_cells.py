@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.types import Scalar
 from ..grid import Axis, Grid
 from .constants import CONSTANTS
 
@@ -45,7 +46,7 @@ def every_second(values: Array, axis: int, first: int) -> Array:
     return jax.lax.slice_in_dim(values, first, values.shape[axis], 2, axis)
 
 
-def on_faces(axis: Axis, i: int, below: Array, above: Array, outside: Any) -> tuple[Array, Array]:
+def on_faces(axis: Axis, i: int, below: Array, above: Array, outside: Scalar) -> tuple[Array, Array]:
     """Values `(*shape)` of nodes at the faces above them and at the faces below them; `outside` beyond a wall."""
     if axis.boundary == "periodic":
         return below, jnp.roll(above, -1, i)

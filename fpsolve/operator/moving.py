@@ -22,6 +22,7 @@ from jaxtyping import Array
 from ..core.arrays import as_array
 from ..core.content import is_plain
 from ..core.program import quick_program, sampling_program
+from ..core.types import AnyArray, Clock, DType, Formula, Numbers, PotentialPath, Scalar
 from ..grid import Grid
 from ..path import Driven
 from ..path.mix import Identity
@@ -38,7 +39,7 @@ class OperatorPath(eqx.Module):
     scheme: eqx.AbstractVar[Scheme]
 
     @abc.abstractmethod
-    def samples(self, t: Any) -> Samples:
+    def samples(self, t: Scalar) -> Samples:
         """The samples of the scheme at time t."""
 
     @abc.abstractmethod
@@ -50,17 +51,17 @@ class OperatorPath(eqx.Module):
     def axiswise(self) -> bool:
         """Whether H is a sum of kinetic matrices, one an axis, and a potential term, without factors."""
 
-    def at(self, t: Any, dtype: Any) -> Operator:
+    def at(self, t: Scalar, dtype: DType) -> Operator:
         """The operator at time t."""
         return self.scheme.assemble(self.samples(t), self.grid, dtype)
 
-    def log_gibbs(self, t: Any) -> Array:
+    def log_gibbs(self, t: Scalar) -> Array:
         """log pi_t up to a constant, `(*shape)`."""
         log_gibbs = self.samples(t).log_gibbs
         assert log_gibbs is not None, "this path has no Gibbs density"
         return log_gibbs
 
-    def log_sqrt_pi(self, t: Any) -> Array:
+    def log_sqrt_pi(self, t: Scalar) -> Array:
         """log sqrt(pi_t) with pi_t of mass 1, `(*shape)`."""
         return log_sqrt_pi_of(self.log_gibbs(t), self.grid)
 
@@ -89,7 +90,7 @@ class EvaluatedPath(OperatorPath):
         # A Legendre axis keeps its factor, because its no-flux ends need it.
         return not self.equation.evolves_density or (self.reversible and self.grid.uniform)
 
-    def samples(self, t: Any) -> Samples:
+    def samples(self, t: Scalar) -> Samples:
         """The functions at time t."""
         samples = self.scheme.sample(self.equation, self.places, t, self.reversible)
         return samples if self.grid == self.places else in_units(self.scheme, samples, self.places.units)
@@ -111,7 +112,7 @@ class ExpandedPath(OperatorPath):
     start: Array
     end: Array
     scheme: Scheme
-    clock: Any = None
+    clock: Clock | None = None
     grid: Grid = eqx.field(static=True, kw_only=True)
     diffusion_varies: bool = eqx.field(static=True, kw_only=True)
 
@@ -162,7 +163,7 @@ class WeightedPath(OperatorPath):
         """As of the path itself."""
         return self.path.axiswise
 
-    def samples(self, t: Any) -> Samples:
+    def samples(self, t: Scalar) -> Samples:
         """The samples at time t with (kappa/2) d_t log pi_t added to the potential term, without a Gibbs density."""
         t = jnp.asarray(t)
         samples = self.path.samples(t)
@@ -232,7 +233,7 @@ def expand(path: EvaluatedPath, start: float, end: float) -> ExpandedPath | None
     )
 
 
-def _in_lambda(path: EvaluatedPath, start: float, end: float) -> tuple[EvaluatedPath, float, float, Any]:
+def _in_lambda(path: EvaluatedPath, start: float, end: float) -> tuple[EvaluatedPath, float, float, Clock | None]:
     """The same path as a function of lambda, where a schedule of arrays drives the potential; the ends in lambda, and
     the schedule as clock. Elsewhere the path itself, its ends and None.
 
@@ -254,12 +255,12 @@ def _in_lambda(path: EvaluatedPath, start: float, end: float) -> tuple[Evaluated
 
 
 @quick_program
-def _evaluate_schedule(schedule: Any, times: Any) -> Array:
+def _evaluate_schedule(schedule: Formula, times: AnyArray) -> Array:
     """lambda at `times`, `(T,)`."""
     return jax.vmap(schedule)(jnp.asarray(times))
 
 
-def _has_time_dependent_potentials(path: Any) -> bool:
+def _has_time_dependent_potentials(path: PotentialPath) -> bool:
     """Whether the potentials on a path depend on time themselves."""
     found: list[bool] = []
 
@@ -272,7 +273,7 @@ def _has_time_dependent_potentials(path: Any) -> bool:
 
 
 @sampling_program
-def sample_times(path: EvaluatedPath, times: Any) -> Samples:
+def sample_times(path: EvaluatedPath, times: Numbers) -> Samples:
     """The samples at `times` `(T,)`, each array with the times as its first axis."""
     return jax.lax.map(path.samples, times)
 

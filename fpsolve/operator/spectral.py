@@ -18,6 +18,7 @@ from jaxtyping import Array
 
 from ..core.checks import is_concrete, raise_value_error
 from ..core.program import sampling_program
+from ..core.types import DType, Scalar
 from ..equation import Equation, FokkerPlanck, ScoreHamiltonian, axis_potential_terms
 from ..grid import Axis, Grid, sample_product
 from .base import Samples, Scheme, log_sqrt_pi_of, sample_potential
@@ -59,7 +60,7 @@ class Spectral(Scheme):
             cure = "Use fp.ScharfetterGummel(), which takes any diffusion."
             raise_value_error("scheme", self, "the diffusion vanishes at a face, and a basis divides by it", cure)
 
-    def sample(self, equation: Equation, grid: Any, t: Any, reversible: bool) -> Samples:
+    def sample(self, equation: Equation, grid: Any, t: Scalar, reversible: bool) -> Samples:
         """The quantum potential and log pi at the nodes where sqrt(pi) exists, else D and the drift at the faces."""
         # A score Hamiltonian is sampled as the process whose drift is the score, which has no known Gibbs density.
         if isinstance(equation, ScoreHamiltonian):
@@ -81,7 +82,7 @@ class Spectral(Scheme):
         diffusion, slope = zip(*faces, strict=True)
         return Samples(diffusion, slope, potential_term, equation.log_gibbs_on(grid, t) if reversible else None)
 
-    def assemble(self, samples: Samples, grid: Grid, dtype: Any) -> TensorOperator:
+    def assemble(self, samples: Samples, grid: Grid, dtype: DType) -> TensorOperator:
         """A kinetic matrix or a factor for each axis."""
         terms = tuple(
             _kinetic(grid.axes[i], diffusion, dtype)
@@ -95,7 +96,7 @@ class Spectral(Scheme):
 
 
 @sampling_program
-def _vanishes(equation: Any, grid: Grid) -> Array:
+def _vanishes(equation: Equation, grid: Grid) -> Array:
     """Whether a diffusion that is a function is not positive at some face of some axis."""
     least = []
     for i in range(grid.ndim):
@@ -104,7 +105,7 @@ def _vanishes(equation: Any, grid: Grid) -> Array:
     return jnp.min(jnp.stack(least)) <= 0
 
 
-def _kinetic(axis: Axis, diffusion: Array, dtype: Any) -> Kinetic:
+def _kinetic(axis: Axis, diffusion: Array, dtype: DType) -> Kinetic:
     """-D d^2/dx^2 by the form that is faster on this machine."""
     odd = axis.boundary == "absorbing"
     measured = CONSTANTS.sines_min_nodes if odd else CONSTANTS.fourier_min_nodes
@@ -115,7 +116,7 @@ def _kinetic(axis: Axis, diffusion: Array, dtype: Any) -> Kinetic:
     return MatrixKinetic(matrix.astype(dtype), (diffusion * basis(axis).derivative_norm ** 2).astype(dtype))
 
 
-def _at_faces(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> tuple[Array, Array]:
+def _at_faces(equation: FokkerPlanck, grid: Grid, i: int, t: Scalar) -> tuple[Array, Array]:
     """D_i and the drift b_i at the faces of axis i."""
     positions = _face_positions(grid, i)
     diffusion = sample_product(lambda x: equation.diffusions(x)[i], positions)
@@ -128,7 +129,7 @@ def _face_positions(grid: Grid, i: int) -> tuple[Array, ...]:
     return tuple(jnp.asarray(faces if j == i else a.nodes, dtype=float) for j, a in enumerate(grid.axes))
 
 
-def _factor(axis: Axis, diffusion: Array, drift: Array, dtype: Any) -> Factor:
+def _factor(axis: Axis, diffusion: Array, drift: Array, dtype: DType) -> Factor:
     """A = sqrt(D) (G - b/(2D) M) along one axis."""
     own = basis(axis)
     # The norm of A is at most that of its two terms together.

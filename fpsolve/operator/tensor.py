@@ -170,7 +170,7 @@ class TensorOperator(Operator):
     potential_term: Array | None
     log_sqrt_pi: Array | None
     contraction: Any = None
-    counterpart: Any = None
+    counterpart: "TensorOperator | None" = None
 
     @property
     def is_factored(self) -> bool:

@@ -10,13 +10,14 @@ No function is differentiated: a derivative at a point does not see a jump betwe
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.types import Scalar
 from ..equation import FokkerPlanck
 from ..grid import Axis, Grid, sample_product
 from .base import Samples
@@ -33,7 +34,7 @@ class _Rates(NamedTuple):
 
 
 def sample_process(
-    equation: FokkerPlanck, grid: Grid, t: Any, reversible: bool, resolve_jumps: bool
+    equation: FokkerPlanck, grid: Grid, t: Scalar, reversible: bool, resolve_jumps: bool
 ) -> tuple[Samples, Array]:
     """The samples of a process at time t, and whether one of its functions jumps, or D vanishes.
 
@@ -62,7 +63,7 @@ def sample_process(
     return Samples(diffusion, slope, None, log_gibbs + log_mass if reversible else None), jumps
 
 
-def _of_smooth_functions(equation: FokkerPlanck, grid: Grid, t: Any) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+def _of_smooth_functions(equation: FokkerPlanck, grid: Grid, t: Scalar) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     """D and P on the faces of each axis, for constant D."""
     diffusions, slopes = [], []
     for i, axis in enumerate(grid.axes):
@@ -90,12 +91,12 @@ def _upwinded(diffusion: Array, work: Array) -> Array:
     return jnp.where(diffusion > 0, diffusion, least)
 
 
-def _line_integral(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> Array:
+def _line_integral(equation: FokkerPlanck, grid: Grid, i: int, t: Scalar) -> Array:
     """The integral of f along axis i from the point below each face to the point above it, by two Gauss points."""
     axis, force = grid.axes[i], equation.force
     assert force is not None, "called where there is a force"
     below, _ = axis.endpoints
-    total: Any = 0.0
+    total: Scalar = 0.0
     for fraction in (0.5 - 0.5 / np.sqrt(3), 0.5 + 0.5 / np.sqrt(3)):
         places = below + fraction * axis.spacings
         if axis.boundary == "periodic":
@@ -105,7 +106,7 @@ def _line_integral(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> Array:
     return total * grid.along_axis(i, axis.spacings)
 
 
-def _energy_rise(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> Array:
+def _energy_rise(equation: FokkerPlanck, grid: Grid, i: int, t: Scalar) -> Array:
     """U above minus U below each face of axis i. On an absorbing axis the walls are points as well."""
     axis = grid.axes[i]
     if axis.boundary == "absorbing":
@@ -115,7 +116,7 @@ def _energy_rise(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> Array:
     return above - below
 
 
-def _jumps(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> tuple[Array, Array]:
+def _jumps(equation: FokkerPlanck, grid: Grid, i: int, t: Scalar) -> tuple[Array, Array]:
     """Where U and f jump: for each half of a cell along axis i."""
     positions = with_places(grid, i, moved_inside(grid.axes[i], ends_of_halves(grid.axes[i])))
     energies = sample_product(lambda x: equation.energy(x, t), positions)
@@ -125,7 +126,7 @@ def _jumps(equation: FokkerPlanck, grid: Grid, i: int, t: Any) -> tuple[Array, A
     return of_energy, changes(sample_product(lambda x: force(x, t)[i], positions), i)
 
 
-def _evaluator(equation: FokkerPlanck, grid: Grid, i: int, t: Any, forced: bool = True) -> Callable[[Array], Values]:
+def _evaluator(equation: FokkerPlanck, grid: Grid, i: int, t: Scalar, forced: bool = True) -> Callable[[Array], Values]:
     """U, D_i and f_i at coordinates along axis i, on the lines through the nodes of the other axes.
 
     Without `forced` the values of f are zero.
@@ -165,7 +166,7 @@ def _halves(evaluate: Callable[[Array], Values], grid: Grid, i: int, levels: int
 def _of_jumping_functions(
     equation: FokkerPlanck,
     grid: Grid,
-    t: Any,
+    t: Scalar,
     diffusion: tuple[Array, ...],
     slope: tuple[Array, ...],
     jumps: list[tuple[Array, Array]],
@@ -240,7 +241,7 @@ def _fitted(rates: _Rates, spacings: Array) -> tuple[Array, Array]:
     return diffusion, slope
 
 
-def _of_varying_diffusion(equation: FokkerPlanck, grid: Grid, t: Any, resolve_jumps: bool) -> tuple[Samples, Array]:
+def _of_varying_diffusion(equation: FokkerPlanck, grid: Grid, t: Scalar, resolve_jumps: bool) -> tuple[Samples, Array]:
     """D and P on the faces where D is a function of x, in the flux form or in the Ito form, and whether a function
     jumps or D vanishes."""
     diffusions, slopes = [], []
@@ -253,7 +254,9 @@ def _of_varying_diffusion(equation: FokkerPlanck, grid: Grid, t: Any, resolve_ju
     return Samples(tuple(diffusions), tuple(slopes), None, None), irregular
 
 
-def _along_axis(equation: FokkerPlanck, grid: Grid, i: int, t: Any, resolve_jumps: bool) -> tuple[Array, Array, Array]:
+def _along_axis(
+    equation: FokkerPlanck, grid: Grid, i: int, t: Scalar, resolve_jumps: bool
+) -> tuple[Array, Array, Array]:
     """D and P on the faces of axis i, and whether a function jumps there or D vanishes."""
     axis, ito = grid.axes[i], equation.ito_form
     places = with_places(grid, i, ends_of_halves(axis))
@@ -341,7 +344,7 @@ def _along_axis(equation: FokkerPlanck, grid: Grid, i: int, t: Any, resolve_jump
     return *_fitted(_Rates(up, down), grid.along_axis(i, axis.spacings)), irregular
 
 
-def _drift(equation: FokkerPlanck, x: Array, t: Any, i: int) -> Array:
+def _drift(equation: FokkerPlanck, x: Array, t: Scalar, i: int) -> Array:
     """The drift along axis i without the derivative of D, which is used where D vanishes."""
     drift = -jax.grad(equation.energy)(x, t)[i] if equation.potential is not None else jnp.zeros(())
     return drift if equation.force is None else drift + equation.force(x, t)[i]

@@ -8,7 +8,6 @@ where c_0 = 0 and Uᵏ at its end + c_k = Uᵏ⁺¹ at its start + c_(k+1), so t
 """
 
 import functools
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -17,14 +16,14 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.checks import is_concrete, raise_value_error
-from ..core.types import Point
+from ..core.types import DType, Formula, Point, PotentialPath, Scalar
 from ..potential.base import Potential, as_potential
 from ..potential.leaves import Value, as_leaf, check_point
 from .constants import CONSTANTS
 from .parameter import as_lambda
 
 
-def reverse(path: Any) -> Any:
+def reverse(path: PotentialPath) -> PotentialPath:
     """The path in the opposite direction: λ -> path(1 - λ). The reverse of a reversed path is the path itself.
 
     **Arguments**: `path` λ -> potential. **Returns** a path. **Raises** `ValueError` if `path` is not callable.
@@ -41,7 +40,7 @@ def reverse(path: Any) -> Any:
     return path.path if isinstance(path, Reversed) else Reversed(path)
 
 
-def reparametrise(path: Any, f: Any) -> "Reparametrised":
+def reparametrise(path: PotentialPath, f: Formula) -> "Reparametrised":
     """The path at another speed: λ -> path(f(λ)). A schedule that is linear in λ spends more time where f is slow.
 
     **Arguments**: `path` λ -> potential; `f` rises from f(0) = 0 to f(1) = 1, a function that JAX can trace. If
@@ -62,7 +61,7 @@ def reparametrise(path: Any, f: Any) -> "Reparametrised":
     return Reparametrised(path, f)
 
 
-def concatenate(*paths: Any, at: Value | None = None) -> "Concatenated":
+def concatenate(*paths: PotentialPath, at: Value | None = None) -> "Concatenated":
     """One path after another. Each must start with the potential, up to a constant, with which the previous one ends.
 
     **Arguments**: `paths` two or more, λ -> potential; `at` the λ of the joints, one fewer than the paths, ascending
@@ -98,9 +97,9 @@ def concatenate(*paths: Any, at: Value | None = None) -> "Concatenated":
 class Reversed(eqx.Module):
     """λ -> path(1 - λ). See `reverse`."""
 
-    path: Any
+    path: PotentialPath
 
-    def __init__(self, path: Any):
+    def __init__(self, path: PotentialPath):
         self.path = _as_path(path)
 
     def __call__(self, lam: Value) -> Potential:
@@ -111,10 +110,10 @@ class Reversed(eqx.Module):
 class Reparametrised(eqx.Module):
     """λ -> path(f(λ)). See `reparametrise`."""
 
-    path: Any
-    f: Any
+    path: PotentialPath
+    f: Formula
 
-    def __init__(self, path: Any, f: Any):
+    def __init__(self, path: PotentialPath, f: Formula):
         self.path = _as_path(path)
         cure = "Give a function that rises from 0 to 1: lambda lam: lam**2."
         if not callable(f):
@@ -132,10 +131,10 @@ class Reparametrised(eqx.Module):
 class Concatenated(eqx.Module):
     """Paths one after another. See `concatenate`."""
 
-    paths: tuple[Any, ...]
+    paths: tuple[PotentialPath, ...]
     joints: Array
 
-    def __init__(self, paths: tuple[Any, ...], at: Value | None):
+    def __init__(self, paths: tuple[PotentialPath, ...], at: Value | None):
         self.paths = tuple(_as_path(path) for path in paths)
         self.joints = _joints(len(paths), at)
         # Each path must begin where the previous one ends, up to a constant.
@@ -154,7 +153,7 @@ class Part(Potential):
     ends, and one value is selected.
     """
 
-    paths: tuple[Any, ...]
+    paths: tuple[PotentialPath, ...]
     joints: Array
     lam: Array
 
@@ -163,7 +162,7 @@ class Part(Potential):
         """Whether any of the paths consists of time-dependent potentials."""
         return any(as_potential(path(0.0)).time_dependent for path in self.paths)
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """Uᵏ_s(x, t) + c_k, a scalar, at the point x of shape (d,)."""
         check_point(x)
         dtype = jnp.result_type(x, self.lam, float)
@@ -180,7 +179,7 @@ class Part(Potential):
         energy = jax.lax.switch(current, branches, jnp.asarray(x))
         return energy + self._constants(jnp.shape(x)[0], t, dtype)[current]
 
-    def _constants(self, d: int, t: Any, dtype: Any) -> Array:
+    def _constants(self, d: int, t: Scalar | None, dtype: DType) -> Array:
         """The constants c_k, for which the ends agree at one of the points where they were compared."""
         # Along one direction, at the distance where the values are smallest: their rounding is then the smallest too.
         point = jnp.asarray(_sample_points(d)[0], dtype)
@@ -195,7 +194,7 @@ class Part(Potential):
         return jnp.cumsum(jnp.stack([jnp.zeros(()), *jumps])).astype(dtype)
 
 
-def _as_path(path: Any) -> Any:
+def _as_path(path: PotentialPath) -> PotentialPath:
     if not callable(path):
         cure = "Give fp.Mix(start, end) or a function, lambda -> potential."
         raise_value_error("path", path, "it must be callable, lambda -> potential", cure)
@@ -214,7 +213,7 @@ def _joints(parts: int, at: Value | None) -> Array:
     return joints
 
 
-def _check_rising(f: Any, values: np.ndarray, cure: str) -> None:
+def _check_rising(f: Formula, values: np.ndarray, cure: str) -> None:
     """Raise `ValueError` unless the samples of f are finite numbers that rise from 0 to 1, up to rounding."""
     tolerance = CONSTANTS.rise_tolerance if values.dtype == np.float64 else CONSTANTS.rise_tolerance_float32
     if values.shape != (CONSTANTS.rise_samples,) or not np.all(np.isfinite(values)):

@@ -6,14 +6,13 @@ Driven:  U(x, t) = U_λ(t)(x)
 Any function λ -> potential is a path. `reverse`, `reparametrise` and `concatenate` make new paths from paths.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 from jaxtyping import Array
 
 from ..core.checks import raise_value_error
-from ..core.types import Point
+from ..core.types import Clock, Point, PotentialPath, Scalar
 from ..potential.base import Potential, Scaled, Sum, as_potential
 from ..potential.leaves import Value
 from .composed import concatenate, reparametrise, reverse
@@ -51,7 +50,7 @@ class Mix(eqx.Module):
         weight = as_lambda(lam)
         return Sum(Scaled(self.start, 1 - weight), Scaled(self.end, weight))
 
-    def driven(self, schedule: Callable[[Any], Any]) -> "Driven":
+    def driven(self, schedule: Clock) -> "Driven":
         """The time-dependent potential that follows `schedule`, t -> λ, along this path."""
         return Driven(self, schedule)
 
@@ -59,7 +58,7 @@ class Mix(eqx.Module):
 class Identity(eqx.Module):
     """The identity schedule t -> t: the time of the path is lambda itself."""
 
-    def __call__(self, t: Any) -> Any:
+    def __call__(self, t: Scalar) -> Scalar:
         """t."""
         return t
 
@@ -82,10 +81,10 @@ class Driven(Potential):
     ```
     """
 
-    path: Any
-    schedule: Any
+    path: PotentialPath
+    schedule: Clock
 
-    def __init__(self, path: Any, schedule: Any):
+    def __init__(self, path: PotentialPath, schedule: Clock):
         if not callable(path):
             raise_value_error(
                 "path", path, "it must be callable, lambda -> potential", "Give fp.Mix(start, end) or a function."
@@ -102,7 +101,7 @@ class Driven(Potential):
         """True: U follows the schedule."""
         return True
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """path(schedule(t))(x), a scalar, at the point x of shape (d,)."""
         if t is None:
             raise_value_error("t", t, "this potential is time-dependent and needs a time", "Give t, a number.")

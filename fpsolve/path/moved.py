@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core.types import Point
+from ..core.types import Formula, Point, Scalar
 from ..potential.base import Potential, as_potential
 from ..potential.leaves import Value, as_leaf, check_point
 from .parameter import as_lambda
@@ -41,9 +41,9 @@ class Moved(eqx.Module):
     """
 
     potential: Potential
-    displacement: Any
+    displacement: Array | Callable[..., Any]
 
-    def __init__(self, potential: Any, displacement: Value | Callable[[Any], Any]):
+    def __init__(self, potential: Formula, displacement: Value | Callable[..., Any]):
         self.potential = as_potential(potential)
         self.displacement = displacement if callable(displacement) else as_leaf("displacement", displacement, (0, 1))
         self._at(0.0)  # raises an error now if a function returns something of another shape
@@ -88,9 +88,9 @@ class Stretched(eqx.Module):
     """
 
     potential: Potential
-    factor: Any
+    factor: Array | Callable[..., Any]
 
-    def __init__(self, potential: Any, factor: Value | Callable[[Any], Any]):
+    def __init__(self, potential: Formula, factor: Value | Callable[..., Any]):
         self.potential = as_potential(potential)
         self.factor = factor if callable(factor) else as_leaf("factor", factor, (0, 1), positive=True)
         self._at(0.0)  # raises an error now if a function returns something of another shape
@@ -131,7 +131,7 @@ class Shifted(Potential):
     potential: Potential
     displacement: Array
 
-    def __init__(self, potential: Any, displacement: Value):
+    def __init__(self, potential: Formula, displacement: Value):
         self.potential = as_potential(potential)
         self.displacement = as_leaf("displacement", displacement, (0, 1))
 
@@ -140,7 +140,7 @@ class Shifted(Potential):
         """Whether U itself is time-dependent."""
         return self.potential.time_dependent
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """U(x - a, t), a scalar, at the point x of shape (d,)."""
         _check_sizes(x, self.displacement, "displacement")
         return self.potential(x - self.displacement, t)
@@ -163,7 +163,7 @@ class Dilated(Potential):
     potential: Potential
     factor: Array
 
-    def __init__(self, potential: Any, factor: Value):
+    def __init__(self, potential: Formula, factor: Value):
         self.potential = as_potential(potential)
         self.factor = as_leaf("factor", factor, (0, 1), positive=True)
 
@@ -172,7 +172,7 @@ class Dilated(Potential):
         """Whether U itself is time-dependent."""
         return self.potential.time_dependent
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """U(x / l, t), a scalar, at the point x of shape (d,)."""
         _check_sizes(x, self.factor, "factor")
         return self.potential(x / self.factor, t)

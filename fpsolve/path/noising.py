@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.checks import check_choice, raise_value_error
-from ..core.types import Point
+from ..core.types import Formula, Point
 from ..potential.leaves import Value, as_leaf
 from ..potential.mixture import GaussianMixture
 from .parameter import as_lambda
@@ -183,7 +183,7 @@ class Noising(eqx.Module):
         return self.drift(x, lam) - 0.5 * self.squared_diffusion(lam) * self.score(x, lam)
 
 
-def _slope(f: Any, lam: Value) -> Array:
+def _slope(f: Formula, lam: Value) -> Array:
     """f'(λ), entry by entry, of the shape of λ."""
     # An integer λ has no tangent, so it becomes a float. The tangent of ones gives the derivative of each entry.
     lam = jnp.asarray(lam, dtype=jnp.result_type(lam, float))

@@ -5,12 +5,11 @@ U_λ(x) = β(λ) U(x),      β(λ) = β₀^(1-λ) β₁^λ,      Gibbs density e
 β is the inverse temperature in units of 1/D, without dimension; β = 1 gives U itself.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..core.types import Formula
 from ..potential.base import Potential, Scaled, as_potential
 from ..potential.leaves import Value, as_leaf
 from .parameter import as_lambda
@@ -42,7 +41,7 @@ class Tempering(eqx.Module):
     start: Array
     end: Array
 
-    def __init__(self, potential: Any, start: Value, end: Value = 1.0):
+    def __init__(self, potential: Formula, start: Value, end: Value = 1.0):
         cure = "Give a positive number: at 0.1 it is ten times as hot as at 1."
         self.potential = as_potential(potential)
         self.start = as_leaf("start", start, positive=True, cure=cure)

@@ -22,7 +22,7 @@ from ..core.decision import Decision
 from ..core.machine import machine
 from ..grid import Grid
 from ..operator import ScharfetterGummel, Scheme, TensorOperator
-from ..propagate import Chebyshev, Dense, Picture, Rational, Splitting, Uniformization, WorkEstimate
+from ..propagate import Chebyshev, Dense, Picture, Propagator, Rational, Splitting, Uniformization, WorkEstimate
 from ..propagate.implicit import Implicit
 from ..step import Magnus, Problem
 from ..step.breakpoints import examine_in_time
@@ -157,7 +157,7 @@ class Plan:
         why = "which a run in more functions did not confirm, so all were taken"
         return self._with_method(Chebyshev((), self.method.stretch), why)
 
-    def _with_method(self, method: Any, why: str) -> "Plan":
+    def _with_method(self, method: Propagator | Magnus, why: str) -> "Plan":
         """The same with another method, and the reason for it."""
         problem = self.problem
         # The smaller basis is part of the operator, and is removed from it with the ranks.
@@ -283,7 +283,7 @@ def _with_counterpart(request: Request, problem: Problem, chosen: SchemeChoice, 
     return dataclasses.replace(problem, operator=dataclasses.replace(operator, counterpart=counterpart))
 
 
-def _next_method(plan: Plan, error: Array) -> tuple[Any, str]:
+def _next_method(plan: Plan, error: Array) -> tuple[Propagator | None, str]:
     """The method to try after a run that missed its tolerance, and why; None if nothing would help."""
     method = plan.method
     if isinstance(method, Rational):
@@ -315,7 +315,7 @@ def _next_method(plan: Plan, error: Array) -> tuple[Any, str]:
     return Chebyshev(method.ranks, 2 * method.stretch), "the spectrum proved wider than its bounds, which were doubled"
 
 
-def _takes_too_long(plan: Plan, method: Any) -> bool:
+def _takes_too_long(plan: Plan, method: Propagator) -> bool:
     """Whether a method in the place of another one is estimated to take far too long on a fitted grid."""
     if not plan.request.fitted or plan.work is None:
         return False

@@ -10,11 +10,13 @@ from ..core.arrays import host_module, real_dtype, scaled
 from ..core.checks import is_concrete
 from ..core.decision import Decision
 from ..core.memory import check_memory
+from ..core.types import AnyArray, DType, Initial, Numbers, Real
 from ..equation import Equation
 from ..grid import Gaussian, Grid, cell_averages
-from ..operator import Spectral
+from ..operator import Scheme, Spectral
 from ..operator.cells import may_be_in_cells
-from ..propagate import Picture, ProblemKind
+from ..propagate import Picture, ProblemKind, Propagator
+from ..step import Magnus
 from .constants import CONSTANTS
 from .method_choice import check_method, needs_rates
 from .scheme_choice import SampledEquation, SchemeChoice, choose_scheme, may_be_spectral
@@ -48,11 +50,11 @@ class Request:
     sampled: SampledEquation
     given: Array
     field: Array
-    initial: Any
+    initial: Initial
     times: Array
     tol: float
-    scheme: Any
-    method: Any
+    scheme: Scheme | None
+    method: Propagator | Magnus | None
     wick: float
     observables: dict[str, Array]
     breakpoints: Array
@@ -78,7 +80,7 @@ class Request:
         return self.grid.negative_mass(np.asarray(self.initial, float)) if self.negative_part > 0 else 0.0
 
     @property
-    def wrong_variance(self) -> Any:
+    def wrong_variance(self) -> AnyArray:
         """By how much the variance of a Gaussian start along each axis differs on the grid from the true one, in units
         of the square of a cell, `(d,)`; zero for other starts. A start much narrower than a cell has another one there.
         """
@@ -115,7 +117,7 @@ class Request:
         """The grid, in the user's units."""
         return self.sampled.grid
 
-    def choose(self, scheme: Any) -> SchemeChoice:
+    def choose(self, scheme: Scheme | None) -> SchemeChoice:
         """The scheme that was given, checked, or the one that suits."""
         chosen = choose_scheme(
             self.equation, self.grid, scheme, self.field, self.times, self.tol, self.method, self.sampled
@@ -153,15 +155,15 @@ class Request:
 
 def validate(
     equation: Any,
-    initial: Any,
-    times: Any,
+    initial: Initial,
+    times: Numbers,
     grid: Any,
     scheme: Any,
     method: Any,
-    tol: Any,
-    wick: Any,
+    tol: Real | None,
+    wick: Real,
     observables: Any,
-    breakpoints: Any = (),
+    breakpoints: Numbers = (),
     fitted: tuple[str, float] | None = None,
 ) -> Request:
     """The request, or a `ValueError` that names the argument. Functions are read and sampled on the way.
@@ -208,7 +210,13 @@ def validate(
 
 
 def _kind(
-    equation: Equation, grid: Grid, spectral: bool | None, reversible: bool, representable: bool, wick: Any, dtype: Any
+    equation: Equation,
+    grid: Grid,
+    spectral: bool | None,
+    reversible: bool,
+    representable: bool,
+    wick: Real,
+    dtype: DType,
 ) -> ProblemKind:
     """The facts about a problem. `spectral` is None where the scheme is not chosen yet."""
     return ProblemKind(
@@ -224,7 +232,7 @@ def _kind(
     )
 
 
-def _likely_scheme(equation: Any, grid: Any, scheme: Any, method: Any) -> Any:
+def _likely_scheme(equation: Any, grid: Any, scheme: Any, method: Any) -> Spectral | None:
     """`Spectral` where it will most likely be chosen, else None: the program that validates also samples for it."""
     # An argument that is no grid is reported by the validation that follows.
     if not isinstance(grid, Grid) or needs_rates(method):

@@ -10,7 +10,8 @@ Each is one compiled program that takes arrays.
 """
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ from jaxtyping import Array
 from ..core.arrays import as_array
 from ..core.checks import is_concrete
 from ..core.program import quick_program, sampling_program
+from ..core.types import AnyArray, DType, Formula, Scalar
 from ..equation import Equation, FokkerPlanck, divide_by_sqrt_pi
 from ..grid import Axis, Grid, sample_product
 from ..operator import Operator
@@ -40,16 +42,16 @@ class Resolution(NamedTuple):
     - `defect`: what the basis misses of the initial density, relative
     """
 
-    size: Any
-    clipped: Any
-    wave_error: Any
-    density_error: Any
-    leak: Any
-    defect: Any
+    size: Scalar
+    clipped: Scalar
+    wave_error: Scalar
+    density_error: Scalar
+    leak: Scalar
+    defect: Scalar
 
 
 @quick_program
-def measure(operator: Operator, diffusion: Any, field: Array, fraction: Any, first: Any) -> Resolution:
+def measure(operator: Operator, diffusion: AnyArray, field: Array, fraction: Scalar, first: Scalar) -> Resolution:
     """The resolution of an initial density `field` `(*shape)`.
 
     `diffusion` `(d,)` is the least on each axis, `fraction` the part of the mass that clipping may cost, and `first`
@@ -90,12 +92,12 @@ def gibbs_leak(operator: Operator) -> Array:
 
 
 @quick_program
-def relative_leak(operator: Operator, diffusion: Any) -> Array:
+def relative_leak(operator: Operator, diffusion: AnyArray) -> Array:
     """`gibbs_leak` relative to the rate of relaxation in the wells; `diffusion` `(d,)` is the least on each axis."""
     return gibbs_leak(operator) / relaxation_rate(jnp.exp(operator.log_sqrt_pi), diffusion, operator.grid)
 
 
-def relaxation_rate(sqrt_pi: Array, diffusion: Any, grid: Grid) -> Array:
+def relaxation_rate(sqrt_pi: Array, diffusion: AnyArray, grid: Grid) -> Array:
     """A rate at which densities relax in the wells of pi, 1 / time: sum_i D_i ( E (d_i log pi)^2 + (2 pi / L_i)^2 ).
 
     It is k for U = k x^2 / 2, and the rate of the slowest wave on a ring where U is constant.
@@ -112,7 +114,7 @@ def relaxation_rate(sqrt_pi: Array, diffusion: Any, grid: Grid) -> Array:
     return rate
 
 
-def is_wave_representable(size: float, dtype: Any, tol: float, clipped: bool = False) -> bool:
+def is_wave_representable(size: float, dtype: DType, tol: float, clipped: bool = False) -> bool:
     """Whether p / sqrt(pi), whose norm is `size`, can be evolved in a precision to a tolerance.
 
     Its rounding must stay below the tolerance. Of a wave that is not clipped it must also stay below half of the
@@ -126,7 +128,7 @@ def is_wave_representable(size: float, dtype: Any, tol: float, clipped: bool = F
     return bool(np.isfinite(size)) and rounding < limit
 
 
-def wave_resolved(clipped: Any, wave_error: Any, density_error: Any, tol: float) -> bool:
+def wave_resolved(clipped: Scalar, wave_error: Scalar, density_error: Scalar, tol: float) -> bool:
     """Whether a clipped wave aliases no more than the tolerance, or not much more than the density itself does."""
     return not bool(clipped) or float(wave_error) <= max(tol, OPERATOR.aliasing_excess * float(density_error))
 
@@ -157,7 +159,7 @@ def largest_peclet(equation: FokkerPlanck, grid: Grid) -> Array:
 
 
 @sampling_program
-def numerical_diffusion(equation: FokkerPlanck, grid: Grid, t: Any = 0.0) -> Array:
+def numerical_diffusion(equation: FokkerPlanck, grid: Grid, t: Scalar = 0.0) -> Array:
     """The diffusion that the fluxes of Scharfetter-Gummel add along each axis, `(*shape, d)`, in units of diffusion:
 
         D (z coth z - 1),      z = |b| h / (2 D)
@@ -187,7 +189,7 @@ def numerical_diffusion(equation: FokkerPlanck, grid: Grid, t: Any = 0.0) -> Arr
     return jnp.where(jnp.isfinite(z), diffusion * excess, upwind)
 
 
-def _peclet_numbers(equation: FokkerPlanck, grid: Grid, t: Any) -> Array:
+def _peclet_numbers(equation: FokkerPlanck, grid: Grid, t: Scalar) -> Array:
     """|b_i| h_i / D_i at every node, `(*shape, d)`: zero without drift, infinity with drift but without diffusion."""
     diffusion = grid.sample(equation.diffusions)
     widths = jnp.asarray([axis.length / axis.n for axis in grid.axes])
@@ -197,7 +199,7 @@ def _peclet_numbers(equation: FokkerPlanck, grid: Grid, t: Any) -> Array:
     return jnp.where(without, jnp.where(work > 0, jnp.inf, 0), work / jnp.where(without, 1, diffusion))
 
 
-def _upwinded_drift(equation: FokkerPlanck, grid: Grid, t: Any) -> Array:
+def _upwinded_drift(equation: FokkerPlanck, grid: Grid, t: Scalar) -> Array:
     """The drift in the fluxes of finite volumes, `(*shape, d)`: -grad U + f, with the b of the Ito form as it is."""
 
     def drift(x: Array) -> Array:
@@ -207,7 +209,7 @@ def _upwinded_drift(equation: FokkerPlanck, grid: Grid, t: Any) -> Array:
     return grid.sample(drift)
 
 
-def why_no_basis(equation: Equation, grid: Grid, t: Any = 0.0) -> str | None:
+def why_no_basis(equation: Equation, grid: Grid, t: Scalar = 0.0) -> str | None:
     """Why no basis can represent a process that is not reversible, as far as its numbers are known: a diffusion that
     vanishes, or a function that has a jump or a kink between nodes, of which its derivatives at nodes show nothing."""
     assert isinstance(equation, FokkerPlanck), "only a process is tested"
@@ -225,7 +227,7 @@ def why_no_basis(equation: Equation, grid: Grid, t: Any = 0.0) -> str | None:
 
 
 @sampling_program
-def _irregularities(equation: FokkerPlanck, grid: Grid, t: Any) -> tuple[Array, Array]:
+def _irregularities(equation: FokkerPlanck, grid: Grid, t: Scalar) -> tuple[Array, Array]:
     """Whether the diffusion vanishes somewhere, and whether a function jumps, or U or D has a kink, between nodes."""
     vanishes, jumps = jnp.zeros((), bool), jnp.zeros((), bool)
     for i, axis in enumerate(grid.axes):
@@ -254,7 +256,7 @@ def _irregularities(equation: FokkerPlanck, grid: Grid, t: Any) -> tuple[Array, 
     return vanishes, jumps
 
 
-def _misses(function: Any, grid: Grid, i: int, places: Any) -> Array:
+def _misses(function: Formula, grid: Grid, i: int, places: Callable[[np.ndarray], tuple[Array, ...]]) -> Array:
     """By how much the derivatives of a function miss its differences between nodes along axis i; zero where that is
     little relative to its changes nearby.
 
@@ -282,7 +284,7 @@ def _misses(function: Any, grid: Grid, i: int, places: Any) -> Array:
     return jnp.where(missed > CONSTANTS.largest_missed_change * nearby, missed, 0)
 
 
-def _sample_pair(function: Any, positions: tuple[Array, ...]) -> tuple[Array, Array]:
+def _sample_pair(function: Callable[[Array], tuple[Array, Array]], positions: tuple[Array, ...]) -> tuple[Array, Array]:
     both = sample_product(lambda x: jnp.stack(function(x)), positions)
     return both[..., 0], both[..., 1]
 

@@ -8,7 +8,7 @@ A static problem is also run interval by interval where progress is shown or sta
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,14 +18,15 @@ from ..core.arrays import as_array, real_dtype
 from ..core.checks import is_concrete
 from ..core.program import quick_program, run_program
 from ..core.result import first_failure
+from ..core.types import Scalar
 from ..grid import Grid
-from ..propagate import Picture
+from ..propagate import Picture, Propagator
 from ..step import Magnus, Problem
-from ..step.trajectory import Trajectory, run_by_interval, run_moving, run_static
+from ..step.trajectory import Checkpoint, ProgressBar, Trajectory, run_by_interval, run_moving, run_static
 from .plan import Outcome, Plan
 
 
-def run(plan: Plan, bar: Any = None, saved: Any = None) -> Outcome:
+def run(plan: Plan, bar: ProgressBar | None = None, saved: Checkpoint | None = None) -> Outcome:
     """The outcome of a plan. `bar` shows the progress on the terminal, `saved` stores the states in a folder."""
     request, problem, method, field = plan.request, plan.problem, plan.method, plan.start
     times, tol, dtype = request.times, request.tol, real_dtype(field)
@@ -66,6 +67,10 @@ def run_accepted(
     return best_plan, best_outcome
 
 
+# The fields of an `Outcome`.
+Fields: TypeAlias = tuple[Array, Array, dict[str, Array], Array]
+
+
 class _Start(NamedTuple):
     """The state at t = 0: `field` in the units of the grid that is solved on, `given` in the user's, and their ratio
     `scale`."""
@@ -76,15 +81,15 @@ class _Start(NamedTuple):
 
 
 @run_program
-def _run_static(problem: Problem, method: Any, start: _Start, times: Array, tol: Array, fault: str) -> Any:
+def _run_static(problem: Problem, method: Propagator, start: _Start, times: Array, tol: Array, fault: str) -> Fields:
     """A static problem: from its state at t = 0 to the fields of an `Outcome`."""
     trajectory = run_static(problem, method, start.field, times.astype(real_dtype(start.field)), tol)
     return conclude(problem.grid, problem.picture, trajectory, start, times, tol, fault)
 
 
 def conclude(
-    grid: Grid, picture: Picture, trajectory: Trajectory, start: _Start, times: Array, tol: Any, fault: str
-) -> Any:
+    grid: Grid, picture: Picture, trajectory: Trajectory, start: _Start, times: Array, tol: Scalar, fault: str
+) -> Fields:
     """The fields of an `Outcome`: values in the user's units, errors, numbers for `stats`, and the result code."""
     # The state at t = 0 is returned bit for bit as it was given: scaling back and forth would round it.
     first = (times == 0).reshape(-1, *[1] * grid.ndim)

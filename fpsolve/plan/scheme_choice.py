@@ -18,6 +18,7 @@ from ..core.arrays import as_array
 from ..core.checks import is_concrete
 from ..core.decision import Decision
 from ..core.program import quick_program
+from ..core.types import AnyArray, DType, Scalar
 from ..equation import Equation, FokkerPlanck
 from ..grid import Grid
 from ..operator import (
@@ -33,7 +34,8 @@ from ..operator import (
 )
 from ..operator.cells import in_units
 from ..operator.constants import CONSTANTS as OPERATOR
-from ..propagate import Picture
+from ..propagate import Picture, Propagator
+from ..step import Magnus
 from .constants import CONSTANTS
 from .method_choice import needs_rates
 from .resolution import (
@@ -84,7 +86,7 @@ class SampledEquation:
         square of a wave does."""
         return self.cell if self.equation.evolves_density else math.sqrt(self.cell)
 
-    def samples(self, scheme: Scheme, t: Any = 0.0, flux: bool = False) -> Samples:
+    def samples(self, scheme: Scheme, t: Scalar = 0.0, flux: bool = False) -> Samples:
         """The samples that a scheme needs at time t; with `flux`, those of the flux form, without sqrt(pi)."""
         reversible = self.reversible and not flux
         if not is_concrete(self.equation, t):
@@ -95,7 +97,7 @@ class SampledEquation:
             self._known[key] = sample_equation(scheme, self.equation, places, as_array(t), reversible)
         return self._known[key]
 
-    def operator(self, scheme: Scheme, dtype: Any, t: Any = 0.0, flux: bool = False) -> Operator:
+    def operator(self, scheme: Scheme, dtype: DType, t: Scalar = 0.0, flux: bool = False) -> Operator:
         """The operator of a scheme at time t, on the grid `solved`."""
         return _assemble(scheme, self.samples(scheme, t, flux), as_array(self.units), self.solved, dtype)
 
@@ -111,12 +113,12 @@ class SampledEquation:
 
 
 @quick_program
-def _assemble(scheme: Scheme, samples: Samples, units: Array, grid: Grid, dtype: Any) -> Operator:
+def _assemble(scheme: Scheme, samples: Samples, units: Array, grid: Grid, dtype: DType) -> Operator:
     return scheme.assemble(in_units(scheme, samples, tuple(units)), grid, dtype)
 
 
 @quick_program
-def _normalised_log_sqrt_pi(log_gibbs: Array, grid: Grid, dtype: Any) -> Array:
+def _normalised_log_sqrt_pi(log_gibbs: Array, grid: Grid, dtype: DType) -> Array:
     return log_sqrt_pi_of(log_gibbs, grid).astype(dtype)
 
 
@@ -146,11 +148,11 @@ class SchemeChoice(NamedTuple):
 def choose_scheme(
     equation: Equation,
     grid: Grid,
-    scheme: Any,
+    scheme: Scheme | None,
     field: Array,
     times: Array,
     tol: float,
-    method: Any = None,
+    method: Propagator | Magnus | None = None,
     sampled: SampledEquation | None = None,
 ) -> SchemeChoice:
     """The scheme that was given, checked, or the one that suits; with the picture to run in.
@@ -193,7 +195,7 @@ def choose_scheme(
     return SchemeChoice(found.scheme, decision, Picture.DENSITY, reversible, representable)
 
 
-def check_scheme(scheme: Any, equation: Equation, grid: Grid) -> None:
+def check_scheme(scheme: Scheme, equation: Equation, grid: Grid) -> None:
     """Raise `ValueError` unless `scheme` is a scheme that supports this equation on this grid."""
     check_kinds(equation, scheme)
     scheme.check(equation, grid)
@@ -208,7 +210,7 @@ def _lacks_basis(grid: Grid) -> bool:
     return any(axis.modes is None for axis in grid.axes)
 
 
-def first_time(times: Any) -> Any:
+def first_time(times: AnyArray) -> np.number:
     """The first time after t = 0; 0 if there is none."""
     return np.asarray(times)[np.asarray(times) > 0][:1].sum()
 

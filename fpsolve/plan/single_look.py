@@ -10,8 +10,6 @@ Everything is computed from arrays that the run holds, so that it works inside `
 different grids say more (`solve.second_look`).
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +17,7 @@ from jaxtyping import Array
 
 from ..core.arrays import real_dtype
 from ..core.program import quick_program
+from ..core.types import ArrayModule, SameArray
 from ..equation import divide_by_sqrt_pi
 from ..grid import Gaussian, Grid
 from ..operator import Operator, OperatorPath
@@ -128,7 +127,7 @@ def _second_differences(grid: Grid, state: Array, i: int) -> Array:
     return grid.integrate(jnp.abs(jnp.diff(padded, 2, axis=i))) / grid.integrate(jnp.abs(state))
 
 
-def tails_beyond(grid: Grid, densities: Any, xp: Any = jnp) -> Any:
+def tails_beyond(grid: Grid, densities: SameArray, xp: ArrayModule = jnp) -> SameArray:
     """The masses that exponential continuations of densities `(T, *shape)` have beyond the ends of the lines, relative
     to those of the densities, `(T,)`. `xp` is numpy on the host or jax.numpy in a program."""
     total = xp.zeros(len(densities), densities.dtype)
@@ -141,7 +140,7 @@ def tails_beyond(grid: Grid, densities: Any, xp: Any = jnp) -> Any:
     return xp.minimum(total, 1)
 
 
-def _tails(marginals: Any, xp: Any) -> Any:
+def _tails(marginals: SameArray, xp: ArrayModule) -> SameArray:
     """The masses `(T,)` beyond the first node of marginal densities `(T, n)`, in units of their cells.
 
     They are continued with the decay that they have over their outer part.

@@ -12,9 +12,10 @@ from jaxtyping import Array
 from ..core.arrays import as_array
 from ..core.decision import Decision
 from ..core.program import shape_program
+from ..core.types import Scalar
 from ..operator.constants import CONSTANTS as OPERATOR
 from ..propagate import Chebyshev, Picture, ProblemKind, WorkEstimate
-from ..propagate.contraction import choose_ranks, contract, contractible, missing, sample_potential_terms
+from ..propagate.contraction import RankErrors, choose_ranks, contract, contractible, missing, sample_potential_terms
 from ..step import Problem
 from .constants import CONSTANTS
 from .request import Request
@@ -62,7 +63,7 @@ def contract_if_worthwhile(
 
 
 @shape_program
-def _missing(problem: Problem, field: Array, fraction: Any, first: Array) -> tuple[Any, Array]:
+def _missing(problem: Problem, field: Array, fraction: Scalar, first: Array) -> tuple[list[RankErrors], Array]:
     """What smaller bases would miss of an initial state, and the largest eigenvalue of H."""
     operator: Any = problem.operator
     wave = problem.to_state(field, jnp.asarray(fraction, field.dtype))

@@ -16,6 +16,7 @@ from ..core.arrays import as_array
 from ..core.checks import check_integer, is_concrete, raise_value_error
 from ..core.decision import Decision
 from ..core.memory import check_memory
+from ..core.types import DType, Real, Scalar
 from ..eigen import Levels, choose_modes, on_host, unresolved
 from ..eigen.constants import CONSTANTS as EIGEN
 from ..equation import Equation
@@ -36,11 +37,11 @@ class ModesRequest:
     """
 
     sampled: SampledEquation
-    t: Any
+    t: Array
     k: int
     scheme: Scheme | None
     tol: float
-    dtype: Any
+    dtype: DType
     has_tol: bool = False  # whether `tol` was given
 
     @property
@@ -64,7 +65,7 @@ class ModesRequest:
         return is_concrete(self.equation, self.t)
 
 
-def validate_modes(equation: Any, grid: Any, k: Any, t: Any, scheme: Any, tol: Any) -> ModesRequest:
+def validate_modes(equation: Any, grid: Any, k: Any, t: Scalar, scheme: Any, tol: Real | None) -> ModesRequest:
     """The request, or a `ValueError` that names the argument. The functions of the equation are sampled on the way, for
     the scheme that will most likely be chosen."""
     check_kinds(equation, scheme)

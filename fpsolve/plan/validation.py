@@ -19,6 +19,7 @@ from ..core.arrays import as_array, real_dtype
 from ..core.checks import check_finite_number, check_numbers, is_concrete, raise_value_error
 from ..core.content import read_at
 from ..core.program import sampling_program
+from ..core.types import ArrayModule, DType, Formula, Initial, Real, Scalar
 from ..equation import Continuity, Equation, read_equation
 from ..grid import Axis, Gaussian, Grid, Places, sample_product, without_rounding
 from ..operator import Samples, Scheme, places_of, sample_smooth
@@ -42,7 +43,7 @@ def check_kinds(equation: Any, scheme: Any = None, may_flow: bool = False) -> No
         raise_value_error("scheme", scheme, "it must be a scheme", cure)
 
 
-def check_equation(equation: Any, grid: Any, t: Any = 0.0) -> tuple[Any, Grid]:
+def check_equation(equation: Any, grid: Any, t: Scalar = 0.0) -> tuple[Any, Grid]:
     """Raise `ValueError` unless `equation` is an equation, `grid` a grid, and all functions have the right shape and
     are finite on the grid.
 
@@ -53,7 +54,9 @@ def check_equation(equation: Any, grid: Any, t: Any = 0.0) -> tuple[Any, Grid]:
     return equation, grid
 
 
-def check_and_sample(equation: Any, grid: Any, scheme: Scheme | None, t: Any = 0.0) -> tuple[Any, Grid, Samples | None]:
+def check_and_sample(
+    equation: Any, grid: Any, scheme: Scheme | None, t: Scalar = 0.0
+) -> tuple[Any, Grid, Samples | None]:
     """`check_equation`, and the samples of a scheme by the same compiled program; None where values are traced."""
     check_kinds(equation, may_flow=True)
     if not isinstance(grid, Grid):
@@ -128,7 +131,7 @@ def check_breakpoints(breakpoints: Any, times: Array) -> Array:
     return as_array(array)
 
 
-def check_tolerance(tol: Any, dtype: Any, name: str = "tol", default: float = 1e-8) -> float:
+def check_tolerance(tol: Real | None, dtype: DType, name: str = "tol", default: float = 1e-8) -> float:
     """The tolerance as a float. It must be positive, and not below the precision of `dtype`; None gives the default."""
     # In float32 the usual default would be below the precision.
     single = jnp.finfo(dtype).bits == 32
@@ -146,12 +149,12 @@ def check_tolerance(tol: Any, dtype: Any, name: str = "tol", default: float = 1e
     return tol
 
 
-def least_tolerance(dtype: Any) -> float:
+def least_tolerance(dtype: DType) -> float:
     """The smallest tolerance that is accepted in a precision."""
     return CONSTANTS.least_tol_units * float(jnp.finfo(dtype).eps)
 
 
-def check_wick(equation: Equation, wick: Any) -> None:
+def check_wick(equation: Equation, wick: Real) -> None:
     """Raise `ValueError` for an angle outside [0, pi/2], and for a density at any angle but 0."""
     angle = check_finite_number("wick", wick, "Give an angle in radians, 0 for imaginary time.")
     if angle != 0 and equation.evolves_density:
@@ -165,7 +168,7 @@ def check_wick(equation: Equation, wick: Any) -> None:
         raise_value_error("wick", wick, "beyond pi/2 the wave grows without bound", cure)
 
 
-def sample_observables(observables: Any, grid: Grid) -> dict[str, Array]:
+def sample_observables(observables: Mapping[str, Formula] | None, grid: Grid) -> dict[str, Array]:
     """The observables on the grid, by name; they must be a mapping from names to functions of a point."""
     if observables is None:
         return {}
@@ -179,7 +182,7 @@ def sample_observables(observables: Any, grid: Grid) -> dict[str, Array]:
     return {name: sample_function(grid, read_at(f, grid.ndim)) for name, f in observables.items()}
 
 
-def initial_field(equation: Equation, grid: Grid, initial: Any, tol: Any = None) -> Array:
+def initial_field(equation: Equation, grid: Grid, initial: Initial, tol: Real | None = None) -> Array:
     """The state at t = 0 on the grid, `(*shape)`, in the precision of the run.
 
     Entries of a density below zero whose mass is within the tolerance `tol` are set to zero (`negative_mass`).
@@ -187,11 +190,11 @@ def initial_field(equation: Equation, grid: Grid, initial: Any, tol: Any = None)
     return _initial_density(grid, initial, tol) if equation.evolves_density else _initial_wave(grid, initial)
 
 
-def _is_array(initial: Any) -> bool:
+def _is_array(initial: object) -> bool:
     return hasattr(initial, "dtype") or isinstance(initial, list | tuple)
 
 
-def _initial_density(grid: Grid, initial: Any, tol: Any) -> Array:
+def _initial_density(grid: Grid, initial: Initial, tol: Real | None) -> Array:
     """A density from an array, a `Gaussian` or a function."""
     if _is_array(initial):
         field = _floating("initial", initial)
@@ -205,7 +208,7 @@ def _initial_density(grid: Grid, initial: Any, tol: Any) -> Array:
     return grid.density(sample_function(grid, read_at(initial, grid.ndim)), "initial")
 
 
-def _initial_wave(grid: Grid, initial: Any) -> Array:
+def _initial_wave(grid: Grid, initial: Initial) -> Array:
     """A wave from an array or a function."""
     if not _is_array(initial):
         if not callable(initial):
@@ -229,7 +232,7 @@ def _initial_wave(grid: Grid, initial: Any) -> Array:
 
 
 @sampling_program
-def sample_function(grid: Grid, function: Any) -> Array:
+def sample_function(grid: Grid, function: Formula) -> Array:
     """The values `(*shape, ...)` of a function on the grid, by a small compiled program of its own.
 
     The function must have been read (`core.content.read_at`).
@@ -253,7 +256,7 @@ def mass_weights(axis: Axis) -> np.ndarray:
 def of_mass_one(grid: Grid, field: Array) -> Array:
     """A smooth density `(*shape)`, normalised with the weights of the basis (`mass_weights`)."""
     # Concrete fields are summed on the host, which takes no compiled program.
-    xp: Any = np if is_concrete(field) else jnp
+    xp: ArrayModule = np if is_concrete(field) else jnp
     mass = xp.asarray(field)
     # One axis after another, from the last: each product removes the last axis.
     for axis in reversed(grid.axes):
@@ -261,7 +264,7 @@ def of_mass_one(grid: Grid, field: Array) -> Array:
     return as_array(np.asarray(field) / mass, field.dtype) if xp is np else field / mass
 
 
-def _probe(name: str, f: Any, grid: Grid) -> Any:
+def _probe(name: str, f: Formula, grid: Grid) -> jax.ShapeDtypeStruct:
     """The shape and type of f at one point of the grid; `ValueError` if f fails there. Nothing is computed.
 
     The point is an array of numpy, where an index beyond the end is an error; JAX would clamp the index and return a
@@ -287,7 +290,7 @@ def _dimensions(grid: Grid) -> str:
     return f"{grid.ndim} dimension{'s' if grid.ndim > 1 else ''}"
 
 
-def _check_function(name: str, equation: Equation, grid: Grid, t: Any, shape: tuple[int, ...]) -> None:
+def _check_function(name: str, equation: Equation, grid: Grid, t: Scalar, shape: tuple[int, ...]) -> None:
     """Check the shape and type of a function at one point, and that it needs no more coordinates than the grid has."""
     function = _function(equation, name)
     value = _probe(name, lambda x: function(x, t), grid)
@@ -308,7 +311,7 @@ class BadValue(NamedTuple):
     value: Array
 
 
-def _check_values(name: str, found: BadValue, grid: Grid, t: Any, shape: tuple[int, ...]) -> None:
+def _check_values(name: str, found: BadValue, grid: Grid, t: Scalar, shape: tuple[int, ...]) -> None:
     """Raise `ValueError` for a value on the grid that is not allowed, with its position."""
     if bool(found.exists):
         # The index counts the components of a vector, too.
@@ -320,7 +323,7 @@ def _check_values(name: str, found: BadValue, grid: Grid, t: Any, shape: tuple[i
 
 
 @sampling_program
-def _examine(equation: Any, names: tuple[str, ...], grid: Grid | Places, t: Any, scheme: Any) -> Any:
+def _examine(equation: Any, names: tuple[str, ...], grid: Grid | Places, t: Scalar, scheme: Any) -> Any:
     """The first bad value of each function on the grid, the jumps at the ends of periodic axes, and a scheme's samples
     with whether a function jumps.
 
@@ -339,7 +342,7 @@ def _examine(equation: Any, names: tuple[str, ...], grid: Grid | Places, t: Any,
     return found, jumps, samples
 
 
-def _first_bad(equation: Equation, name: str, grid: Grid | Places, t: Any) -> BadValue:
+def _first_bad(equation: Equation, name: str, grid: Grid | Places, t: Scalar) -> BadValue:
     """The first value on the grid that is not finite; of a diffusion, also the first that is negative."""
     function = _function(equation, name)
     values = grid.sample(lambda x: function(x, t)).ravel()
@@ -351,7 +354,7 @@ def _first_bad(equation: Equation, name: str, grid: Grid | Places, t: Any) -> Ba
     return BadValue(jnp.any(bad), index, values[index])
 
 
-def _function(equation: Equation, name: str) -> Callable[[Any, Any], Any]:
+def _function(equation: Equation, name: str) -> Callable[[Array, Scalar], Array]:
     """One of the functions that define the equation, or its diffusion, as a function of (x, t)."""
     return equation.functions[name] if name != "diffusion" else lambda x, t: equation.diffusions(x)
 
@@ -366,7 +369,7 @@ def _check_periodic(equation: Equation, axis: Axis, jump: float, largest: float)
         raise_value_error(name, jump, f"it must be periodic on {axis!r}, and jumps there by this much", cure)
 
 
-def _jump(equation: Equation, grid: Grid, i: int, t: Any) -> tuple[Array, Array]:
+def _jump(equation: Equation, grid: Grid, i: int, t: Scalar) -> tuple[Array, Array]:
     """The largest jump of the potential, score or velocity from one end of axis i to the other, and how large it may
     be, relative to the range of the values on the grid and to their rounding."""
     # The product grid with axis i replaced by its two ends, at which a periodic function has the same values.

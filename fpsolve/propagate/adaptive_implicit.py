@@ -213,7 +213,7 @@ def _replay(prepared: Prepared, field: Array, lengths: Array, fractions: Array, 
     first = CONSTANTS.residual_fraction * CONSTANTS.local_tol_factor
     residual_tol = first * tol ** (1 + 1 / order) + 2 * jnp.finfo(field.dtype).eps
 
-    def body(k: Array, parameters: Any, u: Array) -> Array:
+    def body(k: Array, parameters: tuple[Prepared, Array, Array, Array], u: Array) -> Array:
         prepared, fractions, length, residual_tol = parameters
         half = resolvent_of(prepared, fractions[k] * length / 2)
         return two_steps(half, order, u, residual_tol).field

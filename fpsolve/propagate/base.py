@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.machine import machine
+from ..core.types import DType
 from ..grid import Grid
 from ..operator import Operator
 from ..operator.base import has_stationary_state
@@ -55,7 +56,7 @@ class ProblemKind(NamedTuple):
     gradient_drift: bool
     time_dependent: bool
     wick: float
-    dtype: Any
+    dtype: DType
 
     @property
     def symmetric(self) -> bool:

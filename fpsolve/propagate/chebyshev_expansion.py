@@ -13,7 +13,7 @@ is overwritten in place and a product costs one pass over memory.
 References: Tal-Ezer and Kosloff, J. Chem. Phys. 81 (1984) 3967; Clenshaw, Math. Comp. 9 (1955) 118.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -127,7 +127,9 @@ def expand_rotated(prepared: Prepared, field: Array, length: Array, truncation: 
     counts = (blocks * block)[None]
     factor = jnp.exp(-rotation * length * prepared.lowest / pieces)
 
-    def piece(k: Array, parameters: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+    def piece(
+        k: Array, parameters: tuple[Prepared, Array, Array, Array, Array, Array], carry: tuple[Array, Array]
+    ) -> tuple[Array, Array]:
         prepared, angles, weights, factor, counts, blocks = parameters
         coefficients = _Coefficients(angles[None], weights[None], counts, blocks)
         total, growth = _sums(prepared, carry[0], coefficients)
@@ -155,7 +157,7 @@ def _block_of(coefficients: _Coefficients, start: Array) -> Array:
 def _sums(prepared: Prepared, field: Array, coefficients: _Coefficients) -> tuple[Array, Array]:
     """sum_k c_k T_k(X) field for every length `(T, *shape)`, and the growth of the last T_k(X) field."""
 
-    def block(j: Array, parameters: Any, carry: tuple[Array, ...]) -> tuple[Array, ...]:
+    def block(j: Array, parameters: tuple[Prepared, _Coefficients], carry: tuple[Array, ...]) -> tuple[Array, ...]:
         prepared, coefficients = parameters
         c = _block_of(coefficients, CONSTANTS.block * j)
 
@@ -180,7 +182,9 @@ def _clenshaw(prepared: Prepared, field: Array, coefficients: _Coefficients) -> 
     """sum_k c_k T_k(X) field for one length `(1, *shape)`, from the last k down."""
     size = CONSTANTS.block
 
-    def block(j: Array, parameters: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+    def block(
+        j: Array, parameters: tuple[Prepared, Array, _Coefficients], carry: tuple[Array, Array]
+    ) -> tuple[Array, Array]:
         prepared, field, coefficients = parameters
         lowest = size * (coefficients.blocks - 1 - j)
         c = _block_of(coefficients, lowest)[:, 0]
@@ -208,7 +212,7 @@ def _terms(z: Array, truncation: Array) -> Array:
     # there without passing it.
     k = jnp.sqrt(2 * z * exponent) + exponent
 
-    def newton(_: Any, k: Array) -> Array:
+    def newton(_: Array, k: Array) -> Array:
         ratio = jnp.arcsinh(k / z)
         return k - (k * ratio + z - jnp.hypot(z, k) - exponent) / ratio
 

@@ -11,8 +11,8 @@ perturbation theory with sum_i h_i in the place of H.
 References: Bacic and Light, Annu. Rev. Phys. Chem. 40 (1989) 469; Echave and Clary, Chem. Phys. Lett. 190 (1992) 225.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -22,7 +22,7 @@ from jaxtyping import Array
 
 from ..core.apply_along_axis import matmul_along_axis
 from ..core.program import sampling_program, shape_program
-from ..equation import QuantumPotential
+from ..equation import Equation, QuantumPotential
 from ..grid import sample_product
 from ..operator import Operator
 from ..operator.tensor import Kinetic, TensorOperator
@@ -184,7 +184,7 @@ def _couple(
 
 
 @sampling_program
-def sample_potential_terms(equation: Any, positions: tuple[tuple[Array, ...], ...]) -> tuple[Array, ...]:
+def sample_potential_terms(equation: Equation, positions: tuple[tuple[Array, ...], ...]) -> tuple[Array, ...]:
     """The quantum potential of a static Fokker-Planck equation, on products of positions."""
     potential_term = QuantumPotential(equation, jnp.ones(()))
     return tuple(sample_product(potential_term, product) for product in positions)
@@ -266,7 +266,9 @@ def missing(operator: TensorOperator, wave: Array, first: Array) -> list[RankErr
         fields = (*fed, sqrt_pi, centred / mass(centred))
         ranks = jnp.asarray([*range(CONSTANTS.rank_step, n, CONSTANTS.rank_step), n])
 
-        def error_of(rank: Array, i: int = i, axis: Axis = axis, n: int = n, fields: Any = fields) -> Array:
+        def error_of(
+            rank: Array, i: int = i, axis: Axis = axis, n: int = n, fields: tuple[Array, ...] = fields
+        ) -> Array:
             # The projector on the functions beyond the rank.
             high = jnp.where(jnp.arange(n) < rank, 0, axis.functions)
             projector = high @ high.T
@@ -276,7 +278,7 @@ def missing(operator: TensorOperator, wave: Array, first: Array) -> list[RankErr
     return rows
 
 
-def choose_ranks(rows: Any, bound: float, shape: tuple[int, ...], tol: float) -> tuple[int, ...] | None:
+def choose_ranks(rows: list[RankErrors], bound: float, shape: tuple[int, ...], tol: float) -> tuple[int, ...] | None:
     """The least ranks whose errors are below the tolerance; None if they are not worth the effort.
 
     `bound` is that of the spectrum in the full basis: a Chebyshev expansion takes the square root of it in products.
@@ -295,7 +297,7 @@ def choose_ranks(rows: Any, bound: float, shape: tuple[int, ...], tol: float) ->
     return tuple(ranks) if work < CONSTANTS.worthwhile * full_work else None
 
 
-def _all_axes(matrices: Any, u: Array) -> Array:
+def _all_axes(matrices: Sequence[Array], u: Array) -> Array:
     """A matrix along every axis of the grid."""
     for i, matrix in enumerate(matrices):
         u = matmul_along_axis(i, matrix, u, len(matrices))

@@ -13,7 +13,7 @@ Reference: Hairer and Wanner, Solving ODEs II, IV.6; Alexander, SIAM J. Numer. A
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -124,7 +124,7 @@ def fixed_run(prepared: Prepared, steps: int, field: Array, lengths: Array, tol:
     enlarged = sum(abs(c) for c in coefficients(order)[1])
     residual_tol = tol / (CONSTANTS.fixed_residual_divisor * steps * enlarged) + 2 * jnp.finfo(field.dtype).eps
 
-    def body(_: Array, parameters: Any, now: Stepped) -> Stepped:
+    def body(_: Array, parameters: tuple[Resolvent, Array], now: Stepped) -> Stepped:
         resolvent, residual_tol = parameters
         after = step(resolvent, order, now.field, residual_tol)
         return Stepped(after.field, now.residual + after.residual)

@@ -16,8 +16,6 @@ References: Trefethen, Weideman and Schmelzer, BIT Numer. Math. 46 (2006) 653; C
 Theory 2 (1969) 50.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -26,6 +24,7 @@ from jaxtyping import Array
 
 from ..core.checks import is_concrete, raise_value_error
 from ..core.machine import machine
+from ..core.types import DType, Scalar
 from ..linear import exponential_partial, lowest_decay, solve_shifted
 from ..linear.caratheodory_fejer import ORDERS
 from ..operator import EdgeOperator, Operator
@@ -164,7 +163,7 @@ class Rational(Propagator):
         return _approximate(prepared, field, lengths, order)
 
 
-def choose_order(tol: Any, dtype: Any) -> int:
+def choose_order(tol: Scalar, dtype: DType) -> int:
     """The least order whose error is below `tol` for a usual amplification; the best one where `tol` is traced."""
     double = jnp.finfo(dtype).bits == 64
     best = CONSTANTS.best_order_double if double else CONSTANTS.best_order_single

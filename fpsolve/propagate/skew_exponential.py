@@ -12,7 +12,7 @@ and the matrix is orthogonal to rounding.
 Reference: Tal-Ezer and Kosloff, J. Chem. Phys. 81 (1984) 3967.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +45,7 @@ def skew_exponential(operator: SkewOperator, wave: Array, length: Array) -> Move
     z = size / pieces
     blocks = _terms(z) // block + 1
 
-    def piece(k: Array, parameters: Any, wave: Array) -> Array:
+    def piece(k: Array, parameters: tuple[SkewOperator, Array, Array, Array], wave: Array) -> Array:
         operator, largest, z, blocks = parameters
         return _sum(operator, largest, z, blocks, wave)
 
@@ -64,7 +64,7 @@ class _Recurrence(NamedTuple):
 def _sum(operator: SkewOperator, largest: Array, z: Array, blocks: Array, wave: Array) -> Array:
     """The sum of `blocks` blocks of terms, applied to a wave."""
 
-    def block(j: Array, parameters: Any, carry: _Recurrence) -> _Recurrence:
+    def block(j: Array, parameters: tuple[SkewOperator, Array, Array], carry: _Recurrence) -> _Recurrence:
         operator, largest, z = parameters
         coefficients = _coefficients(z, CONSTANTS.block * j)
 

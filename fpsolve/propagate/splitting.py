@@ -299,7 +299,7 @@ def _attempt(options: _Options, rates: tuple[Array, ...], masses: Array, length:
         return _Attempt(after, count, jnp.zeros((), masses.dtype), rounding, jnp.ones((), masses.dtype))
     halves = tuple(_transition(options, each, length / (2 * count).astype(length.dtype)) for each in rates)
 
-    def level(carry: tuple[Any, Array], _: None) -> tuple[tuple[Any, Array], Array]:
+    def level(carry: tuple[tuple[Array, ...], Array], _: None) -> tuple[tuple[tuple[Array, ...], Array], Array]:
         halves, count = carry
         run, doubled = _strang(options, halves, count, masses)
         return (doubled, count // 2), run

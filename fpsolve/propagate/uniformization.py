@@ -8,8 +8,6 @@ positivity, and its relative accuracy even in the far tails.
 Reference: Jensen, Skand. Aktuarietidskr. 36 (1953) 87; Grassmann, Comput. Oper. Res. 4 (1977) 47.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -100,7 +98,7 @@ def _sum(prepared: _Prepared, field: Array, length: Array) -> Step:
     if not prepared.operator.positive:
         stationary, field = split_stationary(prepared.operator, prepared.picture, field)
 
-    def body(k: Array, parameters: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+    def body(k: Array, parameters: tuple[_Prepared, Array], carry: tuple[Array, Array]) -> tuple[Array, Array]:
         prepared, mean = parameters
         power, total = carry
         return power + prepared.rates(power) / prepared.rate, total + _poisson_weight(k, mean) * power

@@ -14,7 +14,6 @@ the factor e^e in the part of the cell that the feature takes:
 What is narrower than the distance of the points remains unseen.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -23,6 +22,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.program import sampling_program
+from ..core.types import Formula
 from ..equation import Equation, FokkerPlanck, Schrodinger
 from ..fit.bounding_box import product_points
 from ..fit.constants import CONSTANTS as FIT
@@ -107,7 +107,7 @@ def _squared_slopes(grid: Grid, modes: np.ndarray, sqrt_pi: np.ndarray) -> np.nd
     return np.nan_to_num(total, nan=0, posinf=0)
 
 
-def unseen_start(initial: Callable[[Array], Any], grid: Grid) -> float:
+def unseen_start(initial: Formula, grid: Grid) -> float:
     """The part of an initial state, relative to its integral, that lies between the nodes and shows at none."""
     if grid.size > CONSTANTS.most_looked_at:
         return 0.0
@@ -117,7 +117,7 @@ def unseen_start(initial: Callable[[Array], Any], grid: Grid) -> float:
     return float(grid.integrate_on_host(missed) / grid.integrate_on_host(seen))
 
 
-def misplaced_start(initial: Callable[[Array], Any], grid: Grid, field: np.ndarray) -> float:
+def misplaced_start(initial: Formula, grid: Grid, field: np.ndarray) -> float:
     """How far the means of the first waves over an initial density on one axis differ between its values at the nodes,
     `field` `(n,)`, and dense ones; a lower bound of the relative error in L1 that is left when all short waves have
     decayed. Zero on more axes, where points are too few."""
@@ -163,7 +163,7 @@ class _RandomPlaces:
             np.clip(np.searchsorted(x, self.points[:, i]) - 1, 0, len(x) - 2) for i, x in enumerate(self.positions)
         ]
 
-    def mean_in_cells(self, values: Any) -> np.ndarray:
+    def mean_in_cells(self, values: np.ndarray | float) -> np.ndarray:
         """The means `(*shape)` over the cells of values `(P,)` at the places, or of a number."""
         grid = self.grid
         cells = [
@@ -217,7 +217,7 @@ def _sample_functions(equation: Equation, points: Array, cells: Array, t: Array)
 
 
 @sampling_program
-def _sample_size(initial: Callable[[Array], Any], points: Array) -> Array:
+def _sample_size(initial: Formula, points: Array) -> Array:
     """The absolute value of an initial state at points `(P, d)`, `(P,)`."""
     return jnp.abs(sample(initial, points))
 

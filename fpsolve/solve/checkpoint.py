@@ -6,7 +6,6 @@ grid, not by their source text), and one `.npz` a saved time.
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +15,17 @@ from jaxtyping import Array
 from ..core.files import write_atomically
 from ..core.run_folder import check_folder as check_folder
 from ..core.run_folder import open_run_folder
+from ..core.types import AnyArray
+from ..operator import Scheme
+from ..plan import Request
+from ..propagate import Propagator
+from ..step import Magnus
 
 
 class Checkpoint:
     """The states of one run in one folder. **Raises** `ValueError` if the folder holds another problem."""
 
-    def __init__(self, folder: Path, request: Any, scheme: Any, method: Any, field: Array):
+    def __init__(self, folder: Path, request: Request, scheme: Scheme, method: Propagator | Magnus, field: Array):
         self.folder = open_run_folder(folder, _describe(request, scheme, method, field))
 
     def load(self, index: int) -> tuple[Array, float, float, int] | None:
@@ -43,7 +47,7 @@ class Checkpoint:
         return self.folder / f"time_{index:06d}.npz"
 
 
-def _describe(request: Any, scheme: Any, method: Any, field: Array) -> dict[str, str]:
+def _describe(request: Request, scheme: Scheme, method: Propagator | Magnus, field: Array) -> dict[str, str]:
     """Everything that shapes the answer, by name; arrays and functions as digests of their values."""
     equation, grid, times = request.equation, request.grid, request.times
 
@@ -65,6 +69,6 @@ def _describe(request: Any, scheme: Any, method: Any, field: Array) -> dict[str,
     }
 
 
-def _digest(*arrays: Any) -> str:
+def _digest(*arrays: AnyArray) -> str:
     """The bits of some arrays as 16 hexadecimal digits: two problems agree by chance once in 2^64."""
     return hashlib.sha256(b"".join(np.asarray(array).tobytes() for array in arrays)).hexdigest()[:16]

@@ -24,6 +24,7 @@ from ..core.memory import check_memory
 from ..core.program import full_precision, quick_program
 from ..core.result import CODES, REMEDIES, AccuracyWarning
 from ..core.result import code as code_of
+from ..core.types import Initial, Numbers, Scalar
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from ..operator import Operator, ScharfetterGummel, Scheme
@@ -101,8 +102,8 @@ class Correspondence(Result):
 @full_precision
 def correspondence(
     equation: FokkerPlanck,
-    initial: Any,
-    times: Any,
+    initial: Initial,
+    times: Numbers,
     *,
     grid: Grid,
     scheme: Scheme | None = None,
@@ -214,7 +215,7 @@ def _difference(sides: BothSides, grid: Grid) -> Array:
     return apart / grid.integrate(jnp.abs(sides.density))
 
 
-def _spectra(sampled: SampledEquation, scheme: Scheme, t: Any, check: bool) -> tuple[Array, Array]:
+def _spectra(sampled: SampledEquation, scheme: Scheme, t: Scalar, check: bool) -> tuple[Array, Array]:
     """Levels of -L by its right and left eigenfunctions sqrt(pi) psi and psi / sqrt(pi), and levels of H, `(2, k)`;
     the errors of those of H, `(k,)`."""
     grid = sampled.grid

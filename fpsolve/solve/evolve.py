@@ -9,13 +9,12 @@ anything is computed.
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import is_concrete, raise_value_error
@@ -23,7 +22,7 @@ from ..core.program import full_precision
 from ..core.progress import track
 from ..core.result import REMEDIES, AccuracyWarning, raise_failure
 from ..core.result import code as code_of
-from ..core.types import Real
+from ..core.types import FilePath, Formula, Initial, Numbers, Real
 from ..equation import Continuity, Equation
 from ..fit import Fit, Turned, fit
 from ..grid import Grid
@@ -45,21 +44,21 @@ from .turned import on_given_axes, turned_arguments, turned_decision
 @full_precision
 def evolve(
     equation: Equation,
-    initial: Any,
-    times: Any,
+    initial: Initial,
+    times: Numbers,
     *,
     grid: Grid | None = None,
     scheme: Scheme | None = None,
     method: Propagator | Magnus | None = None,
     tol: Real | None = None,
     wick: Real = 0.0,
-    observables: Mapping[str, Callable[[Array], Any]] | None = None,
-    breakpoints: Any = (),
+    observables: Mapping[str, Formula] | None = None,
+    breakpoints: Numbers = (),
     progress: bool = False,
-    checkpoint: Any = None,
+    checkpoint: FilePath | None = None,
     throw: bool = True,
     check: bool = True,
-    features: Any = (),
+    features: Numbers = (),
 ) -> Solution:
     """The density of a process, or the wave of a Schrödinger equation, at the times requested.
 
@@ -153,17 +152,17 @@ def evolve(
 @full_precision
 def plan(
     equation: Equation,
-    initial: Any,
-    times: Any,
+    initial: Initial,
+    times: Numbers,
     *,
     grid: Grid | None = None,
     scheme: Scheme | None = None,
     method: Propagator | Magnus | None = None,
     tol: Real | None = None,
     wick: Real = 0.0,
-    observables: Mapping[str, Callable[[Array], Any]] | None = None,
-    breakpoints: Any = (),
-    features: Any = (),
+    observables: Mapping[str, Formula] | None = None,
+    breakpoints: Numbers = (),
+    features: Numbers = (),
 ) -> Plan:
     """What `fp.evolve` would do with the same arguments, and why; print it.
 

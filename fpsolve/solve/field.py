@@ -1,5 +1,6 @@
 """`Field`: values on a grid with their errors, usable as an array."""
 
+from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from ..core.checks import is_concrete, raise_value_error
 from ..core.late import late
+from ..core.types import DType
 from ..grid import Grid
 from ..record import FORMAT_VERSION, Record
 
@@ -44,7 +46,7 @@ class Field(NDArrayOperatorsMixin, eqx.Module):
         return self.values.shape
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> np.dtype:
         """The type of the values."""
         return self.values.dtype
 
@@ -61,11 +63,11 @@ class Field(NDArrayOperatorsMixin, eqx.Module):
     def __jax_array__(self) -> Array:
         return self.values
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+    def __array__(self, dtype: DType | None = None, copy: bool | None = None) -> np.ndarray:
         array = np.asarray(self.values)
         return array if dtype is None else array.astype(dtype)
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         # A traced field cannot become an array of numpy: the function of the same name of jax.numpy is taken.
         if method != "__call__" or options:
             return NotImplemented
@@ -77,7 +79,7 @@ class Field(NDArrayOperatorsMixin, eqx.Module):
     def __len__(self) -> int:
         return len(self.values)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Array]:
         return iter(self.values)
 
     def __getattr__(self, name: str) -> Any:

@@ -6,6 +6,7 @@ Density in, density out. G is antisymmetric on the grid, so that the mass of p i
 """
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from ..core.program import quick_program
 from ..core.progress import track
 from ..core.result import REMEDIES, AccuracyWarning, first_failure, raise_failure
 from ..core.result import code as code_of
+from ..core.types import FilePath, Formula, Initial, Numbers, Real
 from ..equation import Continuity
 from ..grid import Grid
 from ..operator import Spectral
@@ -31,18 +33,18 @@ from .solution import Solution
 
 def evolve_flow(
     equation: Continuity,
-    initial: Any,
-    times: Any,
+    initial: Initial,
+    times: Numbers,
     *,
     grid: Any,
     scheme: Any,
     method: Any,
-    tol: Any,
-    wick: Any,
-    observables: Any,
-    breakpoints: Any,
+    tol: Real | None,
+    wick: Real,
+    observables: Mapping[str, Formula] | None,
+    breakpoints: Numbers,
     progress: bool,
-    checkpoint: Any,
+    checkpoint: FilePath | None,
     throw: bool,
     check: bool,
 ) -> Solution:

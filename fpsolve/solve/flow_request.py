@@ -1,6 +1,7 @@
 """The validated arguments of `fp.evolve` for a flow."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from jaxtyping import Array
 from ..core.arrays import real_dtype
 from ..core.checks import check_finite_number, is_concrete, raise_value_error
 from ..core.memory import check_memory
+from ..core.types import FilePath, Formula, Initial, Numbers, Real
 from ..equation import Continuity
 from ..grid import Grid
 from ..operator import Spectral
@@ -34,23 +36,23 @@ class FlowRequest:
     observables by name."""
 
     problem: FlowProblem
-    initial: Any
+    initial: Initial
     density: Array
     observables: dict[str, Array]
 
 
 def validate_flow(
     equation: Continuity,
-    initial: Any,
-    times: Any,
+    initial: Initial,
+    times: Numbers,
     grid: Any,
     scheme: Any,
     method: Any,
-    tol: Any,
-    wick: Any,
-    observables: Any,
-    breakpoints: Any,
-    checkpoint: Any,
+    tol: Real | None,
+    wick: Real,
+    observables: Mapping[str, Formula] | None,
+    breakpoints: Numbers,
+    checkpoint: FilePath | None,
 ) -> FlowRequest:
     """The request, or a `ValueError` that names the argument."""
     if grid is None:

@@ -29,6 +29,7 @@ from ..core.arrays import as_array
 from ..core.checks import is_concrete, raise_value_error
 from ..core.program import full_precision, long_program
 from ..core.result import NumericalFailure
+from ..core.types import AnyArray, DType, Formula, Scalar
 from ..equation import Equation, FokkerPlanck
 from ..grid import Grid
 from ..linear.bicgstab import Restarts, restarted_bicgstab
@@ -53,7 +54,7 @@ OUTSIDE = "one outside all sets"
 
 @full_precision
 def committor(
-    equation: Equation, grid: Grid, reactant: Any, product: Any, *, t: Any = 0.0, check: bool = True
+    equation: Equation, grid: Grid, reactant: Any, product: Any, *, t: Scalar = 0.0, check: bool = True
 ) -> Field:
     """The probability that a path from x reaches the product before the reactant.
 
@@ -99,7 +100,9 @@ def committor(
 
 
 @full_precision
-def mean_first_passage_time(equation: Equation, grid: Grid, target: Any, *, t: Any = 0.0, check: bool = True) -> Field:
+def mean_first_passage_time(
+    equation: Equation, grid: Grid, target: Any, *, t: Scalar = 0.0, check: bool = True
+) -> Field:
     """The mean time until a path from x first reaches the target.
 
         L* tau = -1,      tau = 0 on the target
@@ -136,12 +139,12 @@ class _Question(NamedTuple):
     """What is asked, without a grid: the equation at a time, the functions of the sets (None for arrays), the load."""
 
     equation: FokkerPlanck
-    t: Any
-    functions: tuple[Any, ...]
+    t: Scalar
+    functions: tuple[Formula | None, ...]
     load: str
 
 
-def _error(question: _Question, system: "_System", values: Array, algebra: Any, check: bool) -> Array:
+def _error(question: _Question, system: "_System", values: Array, algebra: AnyArray, check: bool) -> Array:
     """The error `(*shape)` of a field: that of the solver, and that in space from two companion grids."""
     unknown = jnp.full(values.shape, jnp.nan, values.dtype)
     if not check or not is_concrete(question.equation, question.t, values, system):
@@ -335,7 +338,7 @@ def _cut(up: Array, down: Array, fraction: Array) -> tuple[Array, Array]:
     return jnp.where(fraction < 1, rate(log_ratio), up), jnp.where(fraction < 1, rate(-log_ratio), down)
 
 
-def _check(equation: Any, grid: Any, t: Any) -> tuple[FokkerPlanck, Grid, Samples]:
+def _check(equation: Any, grid: Any, t: Scalar) -> tuple[FokkerPlanck, Grid, Samples]:
     """The equation with its functions read, and its samples on the cells."""
     volumes = ScharfetterGummel()
     equation, grid, samples = check_and_sample(equation, grid, volumes, t)
@@ -347,7 +350,7 @@ def _check(equation: Any, grid: Any, t: Any) -> tuple[FokkerPlanck, Grid, Sample
     return equation, grid, samples
 
 
-def _check_error(error: Any, dtype: Any) -> None:
+def _check_error(error: AnyArray, dtype: DType) -> None:
     """**Raises** `NumericalFailure` unless a bound on the error, where it is concrete, is small. NaN is not small."""
     largest = CONSTANTS.largest_error if dtype == jnp.float64 else CONSTANTS.largest_error_single
     if is_concrete(error) and not float(error) <= largest:

@@ -6,6 +6,7 @@ be infinite in tails, unless they are clipped as a run clips them. On finite vol
 a conservative reconstruction.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -18,8 +19,9 @@ from ..core.arrays import as_array
 from ..core.checks import is_concrete
 from ..core.machine import on_processor
 from ..core.program import quick_program, sampling_program
+from ..core.types import AnyArray, Scalar
 from ..equation import Equation, divide_by_sqrt_pi
-from ..grid import Grid, sample_product
+from ..grid import Axis, Grid, sample_product
 from ..operator.clipping import clip_tails
 from ..operator.transfer import transfer
 from .constants import CONSTANTS
@@ -29,7 +31,7 @@ def interpolate(
     equation: Equation,
     old: Grid,
     new: Grid,
-    times: Any,
+    times: AnyArray,
     values: Array,
     *,
     spectral: bool,
@@ -109,12 +111,12 @@ def moved_as_wave(
 
 
 @sampling_program
-def _sample_log_gibbs(equation: Any, positions: tuple[Any, ...], origin: Any, t: Any) -> Array:
+def _sample_log_gibbs(equation: Any, positions: tuple[Any, ...], origin: Any, t: Scalar) -> Array:
     """log pi up to a constant at one time and all points of a product of positions, `(*shape)`."""
     return sample_product(lambda x: equation.log_gibbs(x, origin, t), positions)
 
 
-def _matrix(old: Any, new: Any, spectral: bool) -> np.ndarray:
+def _matrix(old: Axis, new: Axis, spectral: bool) -> np.ndarray:
     """The transfer along one axis. A basis continues beyond the ends of its box, where the state is zero."""
     matrix = transfer(old, new, spectral)
     if not spectral or old.boundary == "periodic":
@@ -126,7 +128,7 @@ def _matrix(old: Any, new: Any, spectral: bool) -> np.ndarray:
 
 
 @quick_program
-def _apply(matrices: list[Any], values: Array) -> Array:
+def _apply(matrices: Sequence[AnyArray], values: Array) -> Array:
     for i, matrix in enumerate(matrices):
         values = matmul_along_axis(i, jnp.asarray(matrix, values.real.dtype), values, len(matrices))
     return values
@@ -134,11 +136,17 @@ def _apply(matrices: list[Any], values: Array) -> Array:
 
 @sampling_program
 def _through_waves(
-    equation: Any, old: Grid, new: Grid, matrices: list[Any], times: Array, values: Array, fraction: Array | None
+    equation: Any,
+    old: Grid,
+    new: Grid,
+    matrices: Sequence[AnyArray],
+    times: Array,
+    values: Array,
+    fraction: Array | None,
 ) -> Array:
     """Densities of waves at the nodes of the new grid: the waves are interpolated, and sqrt(pi) is evaluated anew."""
 
-    def log_gibbs(grid: Grid, t: Any) -> Array:
+    def log_gibbs(grid: Grid, t: Scalar) -> Array:
         return grid.sample(lambda x: equation.log_gibbs(x, old.origin, t))
 
     def to_new_nodes(field: Array) -> Array:
@@ -146,7 +154,7 @@ def _through_waves(
             field = matmul_along_axis(i, jnp.asarray(matrix, field.dtype), field, len(matrices))
         return field
 
-    def densities_at(t: Any, densities: Array) -> Array:
+    def densities_at(t: Scalar, densities: Array) -> Array:
         log_sqrt_pi = equation.log_sqrt_pi(old, t)
         # The norm of pi on the old grid: on the new one it is the same density, at other points.
         log_z = jnp.max(log_gibbs(old, t)) - 2 * jnp.max(log_sqrt_pi)

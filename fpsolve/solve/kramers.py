@@ -14,7 +14,7 @@ J. Eur. Math. Soc. 6 (2004) 399.
 
 import itertools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -25,6 +25,7 @@ from jaxtyping import Array
 from ..core.arrays import as_array, host_module
 from ..core.checks import is_concrete, raise_value_error
 from ..core.program import full_precision, sampling_program
+from ..core.types import SameArray, Scalar
 from ..equation import Equation, FokkerPlanck
 from ..grid import Grid
 from ..plan.validation import check_equation
@@ -51,7 +52,7 @@ class EyringKramers(eqx.Module):
 
 
 @full_precision
-def eyring_kramers(equation: Equation, grid: Grid, *, t: Any = 0.0) -> EyringKramers:
+def eyring_kramers(equation: Equation, grid: Grid, *, t: Scalar = 0.0) -> EyringKramers:
     """The Eyring-Kramers rates of the wells that the grid holds.
 
         k_ab = |lambda_s| / (2 pi) sqrt( det U''_a / |det U''_s| ) exp( -(U_s - U_a) / D )
@@ -119,12 +120,12 @@ def eyring_kramers(equation: Equation, grid: Grid, *, t: Any = 0.0) -> EyringKra
 
 
 @sampling_program
-def _energies(equation: FokkerPlanck, points: Array, t: Any) -> Array:
+def _energies(equation: FokkerPlanck, points: Array, t: Scalar) -> Array:
     return jax.vmap(lambda x: equation.energy(x, t))(points)
 
 
 @sampling_program
-def _law(equation: FokkerPlanck, minima: Array, saddles: Array, between: Array, t: Any) -> EyringKramers:
+def _law(equation: FokkerPlanck, minima: Array, saddles: Array, between: Array, t: Scalar) -> EyringKramers:
     """The rates of the law, from the wells `between` `(s, 2)` that each saddle joins."""
     diffusion = equation.diffusion
 
@@ -178,7 +179,7 @@ class _NewtonEnds(NamedTuple):
     curvatures: Array
 
 
-def _critical_points(equation: FokkerPlanck, grid: Grid, t: Any) -> tuple[np.ndarray, np.ndarray]:
+def _critical_points(equation: FokkerPlanck, grid: Grid, t: Scalar) -> tuple[np.ndarray, np.ndarray]:
     """Minima `(m, d)` and saddles of index one `(s, d)` inside the box.
 
     **Raises** `ValueError` for one with a flat direction, in which the law has no value.
@@ -218,14 +219,14 @@ def _converged(starts: np.ndarray, points: np.ndarray, last_steps: np.ndarray, g
 
 
 @sampling_program
-def _steepness(equation: FokkerPlanck, grid: Grid, t: Any) -> Array:
+def _steepness(equation: FokkerPlanck, grid: Grid, t: Scalar) -> Array:
     """|grad U|^2 in cells, `(*shape)`."""
     gradient = jax.grad(lambda x: equation.energy(x, t))
     return grid.sample(lambda x: jnp.sum((gradient(x) * _cell(grid)) ** 2))
 
 
 @sampling_program
-def _newton(equation: FokkerPlanck, starts: Array, t: Any) -> _NewtonEnds:
+def _newton(equation: FokkerPlanck, starts: Array, t: Scalar) -> _NewtonEnds:
     """Critical points from `starts` `(p, d)`."""
 
     def energy(x: Array) -> Array:
@@ -247,7 +248,7 @@ def _newton(equation: FokkerPlanck, starts: Array, t: Any) -> _NewtonEnds:
 
 
 @sampling_program
-def _descend(equation: FokkerPlanck, grid: Grid, minima: Array, saddle: Array, t: Any) -> Array:
+def _descend(equation: FokkerPlanck, grid: Grid, minima: Array, saddle: Array, t: Scalar) -> Array:
     """The wells to which the two paths of steepest descent from a saddle lead, `(2,)`, -1 for none of them."""
     cell = _cell(grid)
     stride = CONSTANTS.descent_stride
@@ -304,7 +305,7 @@ def _is_inside(point: np.ndarray, grid: Grid) -> bool:
     return all(axis.boundary == "periodic" or axis.lower < x < axis.upper for x, axis in pairs)
 
 
-def _distance_in_cells(difference: Any, grid: Grid) -> Any:
+def _distance_in_cells(difference: SameArray, grid: Grid) -> SameArray:
     """|difference| of positions `(..., d)` in cells along each axis, the shorter way on a periodic axis."""
     periodic = np.array([axis.boundary == "periodic" for axis in grid.axes])
     lengths = np.array([axis.length for axis in grid.axes])

@@ -4,7 +4,7 @@
 full relative accuracy: through A, H = A^T A, or on a line from the kernel of the supersymmetric partner.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ from ..eigen import (
 from ..eigen.constants import CONSTANTS as EIGEN
 from ..equation import FokkerPlanck
 from ..grid import Axis, Grid
-from ..operator import EdgeOperator, Operator
+from ..operator import EdgeOperator, Operator, Samples
 from ..plan.spectrum_plan import (
     Candidate,
     Outcome,
@@ -186,7 +186,7 @@ def _lattice_gap(found: Levels, tiny: Array, operator: EdgeOperator) -> Levels:
 
 
 @shape_program
-def _continuum_gap(found: Levels, tiny: Array, samples: Any, axis: Axis) -> Levels:
+def _continuum_gap(found: Levels, tiny: Array, samples: tuple[Samples, ...], axis: Axis) -> Levels:
     """Levels with the gap of the continuum, where it is tiny."""
 
     def replaced() -> Levels:

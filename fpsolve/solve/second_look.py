@@ -18,7 +18,7 @@ Reference: Roache, Verification and Validation in Computational Science and Engi
 
 import dataclasses
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +27,7 @@ from jaxtyping import Array
 from ..core.arrays import as_array, spread_positions
 from ..core.checks import is_concrete
 from ..core.decision import Decision
+from ..core.types import Initial
 from ..equation import Equation
 from ..fit.constants import CONSTANTS as FIT
 from ..grid import Gaussian, Grid
@@ -312,7 +313,7 @@ def _with_misplaced(answer: Answer, parts: ErrorParts) -> ErrorParts:
     Companions may err alike by chance in the mass of a narrow peak. How it decays, they tell.
     """
     request = answer.plan.request
-    initial: Any = request.initial
+    initial: Initial = request.initial
     if not callable(initial) or isinstance(initial, Gaussian) or not request.equation.evolves_density:
         return parts
     times, whole = np.asarray(request.times), np.asarray(parts.whole)
@@ -339,7 +340,7 @@ def _with_unseen(answer: Answer, parts: ErrorParts) -> ErrorParts:
         # Nothing is known where it exceeds the state. At t = 0 no feature has acted.
         share = np.where(times > 0, np.minimum(share, 1), 0)
         parts = parts._replace(space=as_array(np.asarray(parts.space) + share, dtype))
-    initial: Any = request.initial
+    initial: Initial = request.initial
     if callable(initial) and not isinstance(initial, Gaussian):
         missed = unseen_start(initial, request.grid)
         parts = parts._replace(start=as_array(np.asarray(parts.start) + 2 * missed, dtype))

@@ -18,13 +18,14 @@ from ..core.arrays import as_array
 from ..core.checks import is_concrete, raise_value_error
 from ..core.content import read_at
 from ..core.program import sampling_program
+from ..core.types import Formula
 from ..grid import Grid
 from .constants import CONSTANTS
 
 CURE = "Give lambda x: x[0] < -0.8, say, or an array of booleans of the grid's shape."
 
 
-def read_set(name: str, given: Any, grid: Grid, may_be_empty: bool = False) -> tuple[Array, Any]:
+def read_set(name: str, given: Any, grid: Grid, may_be_empty: bool = False) -> tuple[Array, Formula | None]:
     """A set as an array of booleans `(*shape)`; and the function that gives it as it is now, or None.
 
     **Raises** `ValueError` for what is no set on this grid, and for one that holds no node, unless it `may_be_empty`.
@@ -54,12 +55,12 @@ def read_set(name: str, given: Any, grid: Grid, may_be_empty: bool = False) -> t
 
 
 @sampling_program
-def sample_set(grid: Grid, function: Any) -> Array:
+def sample_set(grid: Grid, function: Formula) -> Array:
     """Where a set holds the nodes of a grid, `(*shape)`."""
     return grid.sample(function)
 
 
-def interpolated_set(grid: Grid, inside: Array) -> Any:
+def interpolated_set(grid: Grid, inside: Array) -> Formula:
     """A set that is given by an array on equal cells as a function of x: all nodes next to x are in it."""
     table = jnp.asarray(inside, float)
     lower = jnp.asarray([axis.nodes[0] for axis in grid.axes])
@@ -75,17 +76,17 @@ def interpolated_set(grid: Grid, inside: Array) -> Any:
 
 
 @sampling_program
-def outside_fractions(grid: Grid, sets: tuple[Array, ...], functions: tuple[Any, ...]) -> tuple[Array, ...]:
+def outside_fractions(grid: Grid, sets: tuple[Array, ...], functions: tuple[Formula | None, ...]) -> tuple[Array, ...]:
     """The part of each edge along each axis that is outside the sets, 1 where it does not enter one. `functions` give
     the sets as they were read, None where one is an array."""
     return tuple(_fractions_along(grid, i, sets, functions) for i in range(grid.ndim))
 
 
-def _fractions_along(grid: Grid, i: int, sets: tuple[Array, ...], functions: tuple[Any, ...]) -> Array:
+def _fractions_along(grid: Grid, i: int, sets: tuple[Array, ...], functions: tuple[Formula | None, ...]) -> Array:
     """The same along axis i, `(*faces)`."""
     axis = grid.axes[i]
 
-    def on_axis(values: Any) -> Array:
+    def on_axis(values: np.ndarray) -> Array:
         return jnp.asarray(values, float).reshape(-1, *[1] * (grid.ndim - 1 - i))
 
     lower_ends = on_axis(axis.endpoints[0])
@@ -96,7 +97,7 @@ def _fractions_along(grid: Grid, i: int, sets: tuple[Array, ...], functions: tup
             continue  # the boundary of an array runs through nodes: no edge is cut
         below, above = axis.face_neighbors(inside, i)
 
-        def inside_at(part: Array, function: Any = function) -> Array:
+        def inside_at(part: Array, function: Formula = function) -> Array:
             return _on_edges(function, grid, i, lower_ends + part * spacings)
 
         crossing = _bisect(inside_at, below, fraction)
@@ -110,7 +111,7 @@ def _bisect(inside_at: Callable[[Array], Array], below: Array, shaped: Array) ->
     """Where on each edge, as a part of it, a set begins or ends: it is `below` at 0 and not at 1. The answer has the
     shape of `shaped`."""
 
-    def halve(_: Any, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(_: Array, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
         first, last = bounds
         middle = (first + last) / 2
         as_below = inside_at(middle) == below
@@ -122,7 +123,7 @@ def _bisect(inside_at: Callable[[Array], Array], below: Array, shaped: Array) ->
     return (first + last) / 2
 
 
-def _on_edges(function: Any, grid: Grid, i: int, position: Array) -> Array:
+def _on_edges(function: Formula, grid: Grid, i: int, position: Array) -> Array:
     """The set `function` at the nodes, coordinate i replaced by `position` `(*faces)`."""
     # Coordinates of axis j vary along axis j alone; `position` varies along all.
     points = []

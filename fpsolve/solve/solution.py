@@ -10,6 +10,7 @@ from ..core.checks import raise_value_error
 from ..core.decision import Decision
 from ..core.late import late
 from ..core.result import CODES
+from ..core.types import AnyArray, FilePath
 from ..equation import Continuity, Equation
 from ..grid import Grid
 from ..operator import Scheme
@@ -97,7 +98,7 @@ class Solution(Result):
         arrays = {OBSERVABLE + name: values for name, values in self.observables.items()}
         return entries, arrays | {ERROR_PART + name: part for name, part in self.errors.items()}
 
-    def animate(self, path: Any, fps: int = 15) -> None:
+    def animate(self, path: FilePath, fps: int = 15) -> None:
         """Write a film of the density to `path`, a .gif (with the `plot` extra)."""
         late("plot").animate(self, path, fps)
 
@@ -124,7 +125,7 @@ def _check_inside(old: Grid, new: Any) -> None:
             raise_value_error("grid", after, f"it must lie within {before!r}", cure)
 
 
-def _as_float(value: Any) -> Any:
+def _as_float(value: AnyArray) -> AnyArray | float:
     """A number as a Python float; a tracer, or an array of several numbers, as it is."""
     try:
         return float(value)

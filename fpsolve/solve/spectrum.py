@@ -25,7 +25,7 @@ from ..core.checks import is_concrete
 from ..core.decision import Decision
 from ..core.program import full_precision
 from ..core.result import AccuracyWarning, NumericalFailure, code, raise_failure
-from ..core.types import Count, Real
+from ..core.types import AnyArray, ArrayModule, Count, Numbers, Real, SameArray, Scalar
 from ..eigen import (
     DESCRIPTIONS,
     Levels,
@@ -63,12 +63,12 @@ def spectrum(
     grid: Grid | None = None,
     k: Count = 6,
     *,
-    t: Any = 0.0,
+    t: Scalar = 0.0,
     scheme: Scheme | None = None,
     tol: Real | None = None,
     refine: bool = False,
     check: bool = True,
-    features: Any = (),
+    features: Numbers = (),
 ) -> Spectrum:
     """The k slowest modes: the lowest levels of H, or the slowest rates of -L where the process is not reversible.
 
@@ -108,7 +108,14 @@ def spectrum(
 
 
 def _modes(
-    equation: Equation, grid: Grid | None, k: Count, t: Any, scheme: Any, tol: Any, check: bool, features: Any
+    equation: Equation,
+    grid: Grid | None,
+    k: Count,
+    t: Scalar,
+    scheme: Any,
+    tol: Real | None,
+    check: bool,
+    features: Numbers,
 ) -> tuple[Spectrum, ModesRequest]:
     """The modes on the grid that was given, or on a fitted one, and what was requested there."""
     if grid is None:
@@ -118,7 +125,7 @@ def _modes(
 
 
 def _on_fitted_grid(
-    equation: Equation, k: Count, t: Any, scheme: Scheme | None, tol: Any, check: bool, features: Any
+    equation: Equation, k: Count, t: Scalar, scheme: Scheme | None, tol: Real | None, check: bool, features: Numbers
 ) -> tuple[Spectrum, ModesRequest]:
     """The modes on a fitted grid, which is made finer until the second look agrees with the tolerance."""
     fitted, wanted = _fit_levels(equation, k, t, tol, features)
@@ -146,7 +153,7 @@ def _on_fitted_grid(
     return dataclasses.replace(found, space_errors=space_errors, decisions=decisions), request
 
 
-def _fit_levels(equation: Equation, k: Count, t: Any, tol: Any, features: Any) -> tuple[Fit, float]:
+def _fit_levels(equation: Equation, k: Count, t: Scalar, tol: Real | None, features: Numbers) -> tuple[Fit, float]:
     """A fit to the levels, and the tolerance that it keeps to: `tol`, or, if that is None, one that rounding allows."""
     wanted = CONSTANTS.default_fit_tol if tol is None else float(tol)
     find = lambda wanted: fit(equation, None, wanted, k=k, t=t, features=features)
@@ -204,7 +211,7 @@ def warn_of_errors(found: Spectrum, limit: float, count: int | None = None) -> N
 
 
 @full_precision
-def spectral_gap(equation: Equation, grid: Grid | None = None, *, t: Any = 0.0, check: bool = True) -> Array:
+def spectral_gap(equation: Equation, grid: Grid | None = None, *, t: Scalar = 0.0, check: bool = True) -> Array:
     """The spectral gap E_1 - E_0, a scalar: the slowest rate of relaxation, D / C_P, and the price of annealing.
 
     **Arguments**: as for `fp.spectrum`. **Returns** the gap, in units 1/time; the real part of the slowest rate where
@@ -311,7 +318,7 @@ def _splitting(request: ModesRequest, found: Levels) -> tuple[Array, Array] | No
     return gap.gap, as_array(float(gap.gap) * float(gap.error), request.dtype)
 
 
-def _is_from_partner(tried: Candidate, outcome: Outcome, xp: Any) -> Any:
+def _is_from_partner(tried: Candidate, outcome: Outcome, xp: ArrayModule) -> AnyArray:
     """Which levels `(k,)` come from the kernel of the partner."""
     levels = len(outcome.levels.values)
     candidate = tried.solver != "relaxation" and tried.request.evolves_density and is_no_flux_line(tried.request.grid)
@@ -362,7 +369,7 @@ def _levels_on(tried: Candidate, grid: Grid, values: np.ndarray) -> np.ndarray:
     return found
 
 
-def _absolute(values: Any) -> Any:
+def _absolute(values: SameArray) -> SameArray:
     return host_module(values).abs(values)
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Array
 from ..core.arrays import as_array, host_module
 from ..core.checks import raise_value_error
 from ..core.decision import Decision
+from ..core.types import AnyArray
 from ..equation import Equation
 from ..grid import Grid
 from ..record import Result
@@ -129,7 +130,7 @@ class Spectrum(Result):
         return {}, {}
 
     @property
-    def _real_values(self) -> Any:
+    def _real_values(self) -> AnyArray:
         """Real parts of the values; numpy's, unless they are tracers."""
         return host_module(self.values).asarray(self.values).real
 

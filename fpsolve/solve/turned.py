@@ -16,7 +16,8 @@ from jaxtyping import Array
 from ..core.arrays import as_array
 from ..core.decision import Decision
 from ..core.memory import check_memory
-from ..equation import FokkerPlanck, divide_by_sqrt_pi
+from ..core.types import Formula
+from ..equation import Equation, FokkerPlanck, divide_by_sqrt_pi
 from ..fit.sampled_equation import EquationSampler, mean_and_covariance
 from ..grid import Gaussian, Grid, Line
 from ..operator.basis import evaluate
@@ -29,7 +30,7 @@ from .solution import Solution
 class TurnedFunction(eqx.Module):
     """f(R y) of a function f."""
 
-    function: Any
+    function: Formula
     matrix: Array
 
     def __call__(self, y: Array) -> Any:
@@ -59,7 +60,7 @@ def turned_decision(matrix: np.ndarray) -> Decision:
     return Decision("turned", f"solved for y in x = R y, R = [{rows}], along which the density is narrow")
 
 
-def on_given_axes(solution: Solution, equation: Any, matrix: np.ndarray, tol: float) -> Solution:
+def on_given_axes(solution: Solution, equation: Equation, matrix: np.ndarray, tol: float) -> Solution:
     """A solution in the coordinates y as one of `equation`, with values on a grid of the coordinates x."""
     states = np.asarray(solution.values)
     depth = max(CONSTANTS.turned_depth, CONSTANTS.turned_tol_fraction * tol)

@@ -15,7 +15,7 @@ over nothing that the samples show. What is shorter than the distance of the sam
 import functools
 import heapq
 import itertools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.program import shape_program
+from ..core.types import AnyArray
 from ..equation import Equation
 from ..grid import Grid
 from .constants import CONSTANTS
@@ -113,7 +114,7 @@ class _Examination:
         self._effort = 0
         self._smooth: list[tuple[float, float]] = []
 
-    def features(self, given: Any) -> TimeFeatures:
+    def features(self, given: np.ndarray | tuple[float, ...]) -> TimeFeatures:
         """All features in all intervals."""
         longest = float(np.max(np.diff(self._ends)))
         resolution = longest / CONSTANTS.samples
@@ -312,7 +313,7 @@ def _places(grid: Grid) -> np.ndarray:
     return (lower + lengths * fractions).astype(_float())
 
 
-def _float() -> Any:
+def _float() -> type[np.floating]:
     """The type of real numbers that is in use, of numpy."""
     return np.dtype(jnp.result_type(float)).type
 
@@ -348,7 +349,13 @@ def _rule(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @shape_program
 def _sample(
-    equation: Equation, places: Any, starts: Any, ends: Any, fractions: Any, matrix: Any, weights: Any
+    equation: Equation,
+    places: AnyArray,
+    starts: AnyArray,
+    ends: AnyArray,
+    fractions: AnyArray,
+    matrix: AnyArray,
+    weights: AnyArray,
 ) -> tuple[Array, ...]:
     """The fields of `_Screened` for some intervals, and the values at equally spaced times `(I, N, C)`; a column is one
     function of the equation, or a component of it, at one place."""
@@ -356,7 +363,7 @@ def _sample(
     def at_places(t: Array) -> Array:
         return jax.vmap(lambda x: equation.given_at(x, t))(places).ravel()
 
-    def of_interval(start: Array, end: Array) -> tuple[Array, ...]:
+    def of_interval(start: AnyArray, end: AnyArray) -> tuple[Array, ...]:
         times = start + (end - start) * fractions
         # In a few chunks, which bounds the memory of a function that is a sum of many terms.
         chunks = jax.lax.map(jax.vmap(at_places), times.reshape(CONSTANTS.sampling_chunks, -1))

@@ -13,12 +13,13 @@ References: Hochbruck and Ostermann, Acta Numerica 19 (2010) 209, section 2.4; T
 Comput. 53 (2012) 211.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..core.types import DType, Time
 from .collocation_step import CollocationStep, StepperState, collocation_step, points_of
 from .constants import CONSTANTS
 from .moving_wave import amplification, wave_distance
@@ -34,7 +35,7 @@ class _Judgement(NamedTuple):
 
 
 def integrate_adaptive(
-    problem: Problem, field: Array, start: Any, end: Any, tol: Any, length: Any, ranks: tuple[int, ...]
+    problem: Problem, field: Array, start: Time, end: Time, tol: Time, length: Time, ranks: tuple[int, ...]
 ) -> StepperState:
     """Integrate from `start` to `end` in steps chosen on the way.
 
@@ -92,7 +93,7 @@ def integrate_adaptive(
     return done._replace(error=error + _rounding(problem, field, start))
 
 
-def _residual_tol(step_tol: Array | float, amplified: Array, dtype: Any) -> Array:
+def _residual_tol(step_tol: Array | float, amplified: Array, dtype: DType) -> Array:
     """The relative residual that an iteration may leave: its error in the density is `amplified` times larger."""
     return jnp.clip(
         CONSTANTS.residual_fraction * step_tol / amplified, 2 * jnp.finfo(dtype).eps, CONSTANTS.max_residual_tol
@@ -129,7 +130,9 @@ def _judge(
     return _Judgement(error, accepted, factor)
 
 
-def integrate_fixed(problem: Problem, field: Array, start: Any, end: Any, count: int, tol: Any) -> StepperState:
+def integrate_fixed(
+    problem: Problem, field: Array, start: Time, end: Time, count: int, tol: Array | float
+) -> StepperState:
     """Integrate from `start` to `end` in `count` equal steps: traceable, and differentiable in both modes."""
     length = (end - start) / count
 

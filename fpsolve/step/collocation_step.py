@@ -11,13 +11,15 @@ Wick angle w the times t_k in it are multiplied by e^{iw}.
 Reference: Hochbruck and Ostermann, Acta Numerica 19 (2010) 209, section 2.4.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.types import DType
 from ..operator import OperatorPath
 from ..propagate.base import Picture
 from .conjugate_residuals import Statistics, solve
@@ -78,7 +80,7 @@ class _Solution(NamedTuple):
     residual: Array
 
 
-def points_of(dtype: Any) -> int:
+def points_of(dtype: DType) -> int:
     """The number of Gauss points of the finer solution in this precision."""
     return CONSTANTS.points_double if jnp.finfo(dtype).bits == 64 else CONSTANTS.points_single
 
@@ -216,7 +218,7 @@ def _predicted(rules: Pair, now: StepperState, length: Array) -> Array:
     return jnp.tensordot(lagrange(rules.points[1], places), now.stage_values, 1)
 
 
-def _log_norm(problem: Problem, t: Array, dtype: Any) -> Array:
+def _log_norm(problem: Problem, t: Array, dtype: DType) -> Array:
     """log |sqrt(pi_t)| for sqrt(pi_t) as it is within a step, without its constant."""
     log_weights = jnp.log(problem.grid.weights).astype(dtype)
     return jax.scipy.special.logsumexp(2 * log_sqrt_gibbs(problem, t, dtype) + log_weights) / 2
@@ -275,11 +277,11 @@ def _solve_stages(
         rows = [sum(w * sources[:, m] for m, w in enumerate(row)) for row in weights[:-1]]
         return states + jnp.stack(rows, 1)
 
-    def solve_forward(product: Any, b: Array) -> tuple[Array, Statistics]:
+    def solve_forward(product: Callable[[Array], Array], b: Array) -> tuple[Array, Statistics]:
         start = to_frame(frame, points_second(jax.lax.stop_gradient(guess)))
         return solve(product, b, start, residual_tol)
 
-    def solve_transposed(product: Any, b: Array) -> tuple[Array, Statistics]:
+    def solve_transposed(product: Callable[[Array], Array], b: Array) -> tuple[Array, Statistics]:
         # The guess belongs to the forward system; the transposed one is started from its right-hand side.
         return solve(product, b, b, residual_tol)
 

@@ -10,12 +10,13 @@ Reference: Bacic and Light, Annu. Rev. Phys. Chem. 40 (1989) 469.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..core.types import DType, Scalar
 from ..operator.tensor import Kinetic, TensorOperator
 from ..propagate.base import Picture
 from .problem import Problem
@@ -69,7 +70,7 @@ def separable_frame(problem: Problem, kinetic: list[Array], potential_term: Arra
     return jax.lax.stop_gradient(Frame(tuple(vectors), energies, lowest, separable_potential))
 
 
-def kinetic_matrices(problem: Problem, t: Any, dtype: Any) -> list[Array]:
+def kinetic_matrices(problem: Problem, t: Scalar, dtype: DType) -> list[Array]:
     """K_i `(n_i, n_i)` of every axis, for a problem that is `collocated`."""
     operator = problem.at(t, dtype)
     assert isinstance(operator, TensorOperator)

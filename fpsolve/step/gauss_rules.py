@@ -8,13 +8,14 @@ Reference: Hochbruck and Ostermann, Acta Numerica 19 (2010) 209, sections 2.1 an
 import functools
 import itertools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.types import SameArray
 from .constants import CONSTANTS
 
 
@@ -30,7 +31,9 @@ def tables(energies: Array, length: Array, widths: Array, which: Array, powers: 
     # The phi functions of every different width once, `(n + 1, widths, *shape)`.
     phis = _phis(length * widths.reshape(-1, *(1,) * energies.ndim) * energies, n)
 
-    def to_next_point(carry: tuple[Array, Array], given: tuple[Array, Array]) -> tuple[tuple[Array, Array], Any]:
+    def to_next_point(
+        carry: tuple[Array, Array], given: tuple[Array, Array]
+    ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         decay, integrals = carry
         interval, powers = given
         phi = phis[:, interval]
@@ -145,7 +148,7 @@ def _intervals(points: np.ndarray, distinct: int) -> _Intervals:
     return _Intervals(widths, which, powers)
 
 
-def lagrange(points: np.ndarray, x: Any) -> Any:
+def lagrange(points: np.ndarray, x: SameArray) -> SameArray:
     """The Lagrange polynomials of `points` `(m,)` at x `(k,)`, an array of numpy or of JAX: a matrix `(k, m)`."""
     others = [np.delete(points, i) for i in range(len(points))]
     columns = [math.prod((x - a) / (p - a) for a in rest) for p, rest in zip(points, others, strict=True)]

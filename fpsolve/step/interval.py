@@ -4,7 +4,7 @@ A wave on a spectral grid is integrated by collocation, anything else by midpoin
 crosses a jump or a kink in time. `Prediction` passes the number of steps on from one interval to the next.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.program import compiled, quick_program, run_program, shape_program
+from ..core.types import Scalar, Time
 from ..propagate.base import Picture
 from .collocation import integrate_adaptive, integrate_fixed
 from .collocation_step import StepperState
@@ -53,8 +54,8 @@ class StepResult(NamedTuple):
     """The field after an interval, the operator calls, the estimated relative error, and what the next may take."""
 
     field: Array
-    calls: Any
-    error: Any
+    calls: Scalar
+    error: Scalar
     prediction: Prediction
 
 
@@ -67,7 +68,7 @@ class EvenResult(NamedTuple):
 
 
 def integrate_interval(
-    method: Magnus, timeline: Timeline, field: Array, start: Any, end: Any, tol: Any, prediction: Prediction
+    method: Magnus, timeline: Timeline, field: Array, start: Time, end: Time, tol: float, prediction: Prediction
 ) -> StepResult:
     """Integrate one interval in steps chosen for the tolerance `tol`; times are numbers of numpy."""
     number = field.real.dtype.type
@@ -101,7 +102,7 @@ def integrate_interval(
 
 
 def integrate_interval_evenly(
-    method: Magnus, problem: Problem, field: Array, start: Any, end: Any, tol: Any, is_short: bool = False
+    method: Magnus, problem: Problem, field: Array, start: Time, end: Time, tol: Array | float, is_short: bool = False
 ) -> EvenResult:
     """Integrate one interval in a number of steps that is known beforehand: what can be traced.
 
@@ -139,7 +140,7 @@ def integrate_interval_evenly(
 
 
 def _integrate_part(
-    method: Magnus, problem: Problem, field: Array, start: Any, end: Any, tol: float, prediction: Prediction
+    method: Magnus, problem: Problem, field: Array, start: Time, end: Time, tol: float, prediction: Prediction
 ) -> StepResult:
     """A part of an interval without a breakpoint inside, from `start` to `end`."""
     if method.steps is not None:
@@ -163,7 +164,7 @@ def _integrate_part(
 
 
 def _by_midpoints(
-    method: Magnus, problem: Problem, field: Array, start: Any, end: Any, tol: float, first: int
+    method: Magnus, problem: Problem, field: Array, start: Time, end: Time, tol: float, first: int
 ) -> StepResult:
     """Midpoint steps with extrapolation, from `first` steps up; midpoint steps are predicted for the next interval."""
     taken = extrapolate(method, problem, field, start, end, adaptive_levels(first), tol)
@@ -173,7 +174,7 @@ def _by_midpoints(
 
 
 def _by_collocation(
-    problem: Problem, field: Array, start: Any, end: Any, tol: float, prediction: Prediction
+    problem: Problem, field: Array, start: Time, end: Time, tol: float, prediction: Prediction
 ) -> StepperState:
     """Adaptive collocation, in a reduced basis where that saves much and meets the tolerance."""
     length = (end - start) / (prediction.steps or CONSTANTS.first_collocation_steps)
@@ -198,7 +199,7 @@ _evenly = compiled(integrate_interval_evenly)
 
 
 @quick_program
-def _regauge(old: Problem, new: Problem, field: Array, before: Any, after: Any) -> Array:
+def _regauge(old: Problem, new: Problem, field: Array, before: Time, after: Time) -> Array:
     """The density of a state of `old` at time `before`, as a state of `new` at time `after`."""
     dtype = field.real.dtype
     return field * jnp.exp(old.log_sqrt_pi(before, dtype) - new.log_sqrt_pi(after, dtype))

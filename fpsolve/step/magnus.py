@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array, host_module
 from ..core.checks import check_integer, check_numbers, is_concrete, raise_value_error
+from ..core.types import Numbers
 from ..propagate.base import Keeps, Propagator
 from ..propagate.chebyshev import Chebyshev
 
@@ -102,7 +103,7 @@ class Magnus(eqx.Module):
         """The same options with another method for midpoint steps."""
         return eqx.tree_at(lambda m: m.exponential, self, exponential)
 
-    def with_breakpoints(self, breakpoints: Any) -> "Magnus":
+    def with_breakpoints(self, breakpoints: Numbers) -> "Magnus":
         """The same options with other breakpoints `(B,)`, ascending."""
         return eqx.tree_at(lambda m: m.breakpoints, self, as_array(breakpoints))
 

@@ -20,7 +20,7 @@ extrapolation: Hairer, Norsett and Wanner, Solving ODEs I, II.9.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +29,7 @@ from jaxtyping import Array
 from ..core.checks import is_concrete
 from ..core.loop import run_loop
 from ..core.program import quick_program, run_program
+from ..core.types import Scalar, Time
 from ..propagate.base import Picture
 from .constants import CONSTANTS
 from .magnus import Magnus
@@ -48,8 +49,8 @@ class Extrapolated(NamedTuple):
     """The field after an interval, the operator calls, the estimated relative error, and the `levels` (steps each)."""
 
     field: Array
-    calls: Any
-    error: Any
+    calls: Scalar
+    error: Scalar
     levels: tuple[int, ...]
 
 
@@ -62,13 +63,15 @@ class _StepLoop(NamedTuple):
     error: Array
 
 
-def fixed_steps(method: Magnus, problem: Problem, field: Array, start: Any, end: Any, count: Any) -> FixedSteps:
+def fixed_steps(
+    method: Magnus, problem: Problem, field: Array, start: Time, end: Time, count: Array | int
+) -> FixedSteps:
     """`count` midpoint steps from `start` to `end`."""
     dtype = field.real.dtype
     # Equal steps: `count` may be traced, since the loop has a length that is known at run time.
     length = (end - start) / count
 
-    def step(k: Array, parameters: Any, now: _StepLoop) -> _StepLoop:
+    def step(k: Array, parameters: tuple[Problem, Time, Time], now: _StepLoop) -> _StepLoop:
         problem, start, length = parameters
         middle = start + (k + 0.5) * length
         log_sqrt_pi_after = problem.log_sqrt_pi(start + (k + 1) * length, dtype)
@@ -101,7 +104,7 @@ def fixed_steps(method: Magnus, problem: Problem, field: Array, start: Any, end:
 
 
 def extrapolate(
-    method: Magnus, problem: Problem, field: Array, start: Any, end: Any, levels: Sequence[int], tol: float | None
+    method: Magnus, problem: Problem, field: Array, start: Scalar, end: Scalar, levels: Sequence[int], tol: float | None
 ) -> Extrapolated:
     """Integrate one interval by the extrapolation table.
 
@@ -110,7 +113,7 @@ def extrapolate(
     """
     concrete = is_concrete(problem, field, start, end)
     # Under a transformation the calls are an array, on the host a number.
-    calls: Any = 0.0
+    calls: Scalar = 0.0
     best = Extrapolated(field, calls, np.inf, ())
     row: list[Array] = []
     measure = _measure(problem, end, field)
@@ -166,6 +169,6 @@ def _next_row(finest: Array, above: list[Array], measure: Array, extrapolate: bo
 
 
 @quick_program
-def _measure(problem: Problem, t: Any, like: Array) -> Array:
+def _measure(problem: Problem, t: Scalar, like: Array) -> Array:
     """The weights that turn a state at time t into the masses of a density, in the precision of `like`."""
     return wave_measure(problem, jnp.asarray(t), like.real.dtype)

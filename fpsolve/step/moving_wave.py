@@ -5,18 +5,17 @@
 Errors are measured in the density p, as relative L1 distances. A wave of a Schrödinger equation is measured as it is.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..core.types import DType
 from ..operator import OperatorPath
 from ..propagate.base import Picture
 from .problem import Problem
 
 
-def moving_potential_term(problem: Problem, t: Array, dtype: Any) -> Array:
+def moving_potential_term(problem: Problem, t: Array, dtype: DType) -> Array:
     """V + d_t log sqrt(pi) at time t, `(*shape)`; V alone for a Schrödinger equation."""
     assert isinstance(problem.operator, OperatorPath)
     potential_term = problem.operator.samples(t).potential_term
@@ -28,7 +27,7 @@ def moving_potential_term(problem: Problem, t: Array, dtype: Any) -> Array:
     return potential_term.astype(dtype) + rate
 
 
-def log_sqrt_gibbs(problem: Problem, t: Array, dtype: Any) -> Array:
+def log_sqrt_gibbs(problem: Problem, t: Array, dtype: DType) -> Array:
     """log sqrt(pi_t) up to a constant in x, `(*shape)`.
 
     Within a step the constant is left out: a normalisation at every point of the step would cost a reduction each, and
@@ -53,7 +52,7 @@ def amplification(problem: Problem, field: Array, t: Array) -> Array:
     return jax.lax.stop_gradient(norm(sqrt_pi) * norm(field) / jnp.sum(weights * sqrt_pi * jnp.abs(field)))
 
 
-def wave_measure(problem: Problem, t: Array, dtype: Any) -> Array:
+def wave_measure(problem: Problem, t: Array, dtype: DType) -> Array:
     """The weights that turn a state at time t into the masses of a density, `(*shape)`."""
     return jnp.exp(problem.log_sqrt_pi(t, dtype)) * problem.grid.weights.astype(dtype)
 

@@ -1,11 +1,10 @@
 """A discretised problem: its operators, the picture of the state, and the Wick angle."""
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..core.types import DType, Scalar
 from ..equation import divide_by_sqrt_pi
 from ..grid import Grid
 from ..operator import Operator, OperatorPath
@@ -48,11 +47,11 @@ class Problem(eqx.Module):
             and self.grid.size <= CONSTANTS.collocation_max_points
         )
 
-    def at(self, t: Any, dtype: Any) -> Operator:
+    def at(self, t: Scalar, dtype: DType) -> Operator:
         """The operator at time t."""
         return self.operator.at(t, dtype) if isinstance(self.operator, OperatorPath) else self.operator
 
-    def log_sqrt_pi(self, t: Any, dtype: Any) -> Array:
+    def log_sqrt_pi(self, t: Scalar, dtype: DType) -> Array:
         """log sqrt(pi_t) where states are relative to sqrt(pi_t), and 0 elsewhere."""
         if self.picture is not Picture.GIBBS_WAVE:
             return jnp.zeros((), dtype)
@@ -60,7 +59,7 @@ class Problem(eqx.Module):
             return self.operator.log_sqrt_pi(t).astype(dtype)
         return self.operator.log_sqrt_pi
 
-    def to_state(self, field: Array, fraction: Any = None) -> Array:
+    def to_state(self, field: Array, fraction: Scalar | None = None) -> Array:
         """The state at t = 0 of a density or a wave; a `fraction` of the mass may be clipped (`operator.clipping`)."""
         # At another Wick angle than 0 a wave is complex.
         if self.wick != 0:
@@ -74,6 +73,6 @@ class Problem(eqx.Module):
         weights = self.grid.weights.astype(field.dtype)
         return clip_tails(field, log_sqrt_pi, weights, fraction)
 
-    def to_field(self, state: Array, t: Any) -> Array:
+    def to_field(self, state: Array, t: Scalar) -> Array:
         """The density or the wave of a state at time t."""
         return state * jnp.exp(self.log_sqrt_pi(t, state.real.dtype))

@@ -7,20 +7,21 @@ In the frame of `frame.py` a function of energy e that is left out of a step of 
 """
 
 import functools
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.types import AnyArray, Time
 from .constants import CONSTANTS
 from .frame import Frame, along_axis, from_frame, kinetic_matrices, separable_frame, to_frame
 from .moving_wave import amplification, moving_potential_term, wave_measure
 from .problem import Problem
 
 
-def rank_errors(problem: Problem, field: Array, start: Any, end: Any) -> tuple[Array, ...]:
+def rank_errors(problem: Problem, field: Array, start: Time, end: Time) -> tuple[Array, ...]:
     """For each axis the errors `(n_i,)`, the k-th of which the lowest k functions of that axis would make.
 
     They are predicted from the state at `start`, and from sqrt(pi) at a few times, which the state approaches.
@@ -56,7 +57,7 @@ def rank_errors(problem: Problem, field: Array, start: Any, end: Any) -> tuple[A
     return tuple(jnp.max(jnp.stack(column), 0) for column in zip(*rows, strict=True))
 
 
-def choose_ranks(errors: Any, tol: float, shape: tuple[int, ...]) -> tuple[int, ...]:
+def choose_ranks(errors: Sequence[AnyArray], tol: float, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The least ranks with errors well below `tol`; () where they would save little."""
     ranks = []
     for n, row in zip(shape, errors, strict=True):

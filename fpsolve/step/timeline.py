@@ -7,11 +7,12 @@ meets the same ones. Where a stretch needs too many parts, the functions themsel
 
 import dataclasses
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.types import AnyArray, DType
 from ..operator import OperatorPath
 from ..operator.constants import CONSTANTS as OPERATOR
 from .constants import CONSTANTS
@@ -98,7 +99,7 @@ class Timeline:
         return None if left is None or right is None else left + right
 
 
-def make_timeline(method: Magnus, problem: Problem, last: float, dtype: Any) -> Timeline:
+def make_timeline(method: Magnus, problem: Problem, last: float, dtype: DType) -> Timeline:
     """The stretches between the method's breakpoints in [0, last], each from just after one to just before the next."""
     edges = []
     now = 0.0
@@ -116,7 +117,7 @@ def make_timeline(method: Magnus, problem: Problem, last: float, dtype: Any) -> 
     return Timeline(problem, edges, float(CONSTANTS.time_rounding * jnp.finfo(dtype).eps * last))
 
 
-def beside_breakpoint(t: Any) -> tuple[Any, Any]:
+def beside_breakpoint(t: AnyArray) -> tuple[AnyArray, AnyArray]:
     """The times just before and just after a breakpoint."""
     distance = CONSTANTS.breakpoint_distance * jnp.finfo(t.dtype).eps * abs(t)
     return t - distance, t + distance

@@ -8,7 +8,7 @@ States are densities, or waves psi = p / sqrt(pi_t) relative to the Gibbs densit
 """
 
 import dataclasses
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.program import compiled, quick_program, shape_program
+from ..core.types import Time
 from ..operator import OperatorPath
 from ..operator.aliasing import aliasing_error
 from ..operator.constants import CONSTANTS as OPERATOR
@@ -55,11 +56,11 @@ class Checkpoint(Protocol):
 class ProgressBar(Protocol):
     """What shows the progress of a run."""
 
-    def update(self) -> Any:
+    def update(self) -> object:
         """One more output time is done."""
         ...
 
-    def close(self) -> Any:
+    def close(self) -> object:
         """The run is finished."""
         ...
 
@@ -82,11 +83,11 @@ class _Steps(Protocol):
         """The state at t = 0 of a density or a wave, and the error that clipping its tails made."""
         ...
 
-    def advance(self, state: Array, now: Any, later: Any, prediction: Prediction) -> Advanced:
+    def advance(self, state: Array, now: Time, later: Time, prediction: Prediction) -> Advanced:
         """From the output time `now` to the next one, `later`."""
         ...
 
-    def report(self, state: Array, t: Any) -> tuple[Array, float]:
+    def report(self, state: Array, t: Time) -> tuple[Array, float]:
         """The density or the wave of a state, and the error of its representation on the axes."""
         ...
 
@@ -104,7 +105,7 @@ def run_static(problem: Problem, method: Propagator, field: Array, lengths: Arra
 
 def run_by_interval(
     problem: Problem,
-    method: Any,
+    method: Propagator | Magnus,
     field: Array,
     times: Array,
     tol: float,
@@ -171,14 +172,14 @@ class _StaticSteps:
             0
         ], 0.0
 
-    def advance(self, state: Array, now: Any, later: Any, prediction: Prediction) -> Advanced:
+    def advance(self, state: Array, now: Time, later: Time, prediction: Prediction) -> Advanced:
         """From one output time to the next."""
         length = as_array([later - now], state.real.dtype)
         tol = as_array(self._tol, state.real.dtype)
         state, calls, error = _step_static(self._problem, self._method, state, length, tol)
         return Advanced(state, float(calls), float(error), prediction)
 
-    def report(self, state: Array, t: Any) -> tuple[Array, float]:
+    def report(self, state: Array, t: Time) -> tuple[Array, float]:
         """The density or the wave of a state, and no further error."""
         return _report(self._problem, state, t)[0], 0.0
 
@@ -199,13 +200,13 @@ class _MovingSteps:
         state, error = _start(self._timeline.at(0.0), field, fraction)
         return state, float(error)
 
-    def advance(self, state: Array, now: Any, later: Any, prediction: Prediction) -> Advanced:
+    def advance(self, state: Array, now: Time, later: Time, prediction: Prediction) -> Advanced:
         """From one output time to the next, with the part of the tolerance that the time between them is of the run."""
         tol = self._tol * (1 - OPERATOR.clipping_tol_fraction) * float(later - now) / self._last
         taken = integrate_interval(self._method, self._timeline, state, now, later, tol, prediction)
         return Advanced(taken.field, float(taken.calls), float(taken.error), taken.prediction)
 
-    def report(self, state: Array, t: Any) -> tuple[Array, float]:
+    def report(self, state: Array, t: Time) -> tuple[Array, float]:
         """The density or the wave of a state, and the largest aliasing error up to now.
 
         A wave that was not resolved at one time has an error at all later ones.
@@ -234,7 +235,7 @@ def _step_static(
 
 
 @quick_program
-def _report(problem: Problem, state: Array, t: Any) -> tuple[Array, Array]:
+def _report(problem: Problem, state: Array, t: Time) -> tuple[Array, Array]:
     """The density or the wave of a state at time t, and its aliasing error."""
     t = jnp.asarray(t)
     return problem.to_field(state, t), boundary_aliasing_error(problem, state, t)

@@ -11,13 +11,11 @@ harmonic trap of stiffness k that is moved, λ is linear between two jumps of 1 
 Reference: Schmiedl and Seifert, Phys. Rev. Lett. 98 (2007) 108301.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from ...core.checks import check_finite_number, is_concrete, raise_value_error
-from ...core.types import Real
+from ...core.types import Real, Scalar
 from .monotone import Bernstein, Schedule, bernstein, check_total, clip_to_unit
 
 
@@ -44,7 +42,7 @@ class Jumping(Schedule):
         return ends[0], 1 - ends[1]
 
 
-def jumping(total: Any, first: Real, last: Real) -> Jumping:
+def jumping(total: Scalar, first: Real, last: Real) -> Jumping:
     """A linear schedule between two jumps: λ = first + (1 - first - last) t / total for 0 < t < total.
 
     **Arguments**: `total` time; `first` and `last`, the jumps at t = 0 and at `total`, at least 0 and together at most

@@ -21,12 +21,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from ...core.arrays import as_array
 from ...core.checks import check_choice, check_integer, raise_value_error
 from ...core.program import full_precision, quick_program
-from ...core.types import Count
+from ...core.types import Clock, Count, PotentialPath, Scalar
 from ...equation import FokkerPlanck
 from ...grid import Grid
 from ...operator import ScharfetterGummel
@@ -47,15 +47,15 @@ SCHEME = ScharfetterGummel()
 
 @full_precision
 def learn(
-    path: Callable[[Any], Any],
-    total: Any,
-    objective: Callable[[Schedule], Any] | str | None = None,
+    path: PotentialPath,
+    total: Scalar,
+    objective: Callable[[Schedule], Scalar] | str | None = None,
     optimiser: Any = None,
     *,
-    start: Any = None,
+    start: Clock | None = None,
     steps: Count = 100,
     grid: Grid | None = None,
-    diffusion: Any = 1.0,
+    diffusion: Scalar = 1.0,
     knots: Count = 16,
     jumps: bool = False,
 ) -> tuple[Schedule, np.ndarray]:
@@ -122,7 +122,7 @@ def learn(
     deform = with_jumps if jumps else warped
 
     @jax.jit
-    def step(theta: Array, state: Any) -> tuple[Array, Any, Any]:
+    def step(theta: Array, state: PyTree) -> tuple[Array, PyTree, Array]:
         value, gradient = jax.value_and_grad(lambda theta: jnp.asarray(loss(deform(start, theta))))(theta)
         change, state = optimiser.update(gradient, state, theta)
         return value, optax.apply_updates(theta, change), state
@@ -150,7 +150,13 @@ def learn(
     return schedule, np.asarray(history)
 
 
-def _best_start(path: Any, total: Any, objective: Any, grid: Grid | None, diffusion: Any) -> Schedule:
+def _best_start(
+    path: PotentialPath,
+    total: Scalar,
+    objective: Any,
+    grid: Grid | None,
+    diffusion: Scalar,
+) -> Schedule:
     """The schedule with the smallest objective, of the linear one and the four optimal ones."""
     from .schedules import COSTS, linear, optimal
 
@@ -177,7 +183,9 @@ def with_jumps(start: Schedule, theta: Array) -> Jumping:
     return Jumping(start.total, start, sums[:-1])
 
 
-def _work_objective(path: Any, grid: Grid | None, diffusion: Any, total: Any) -> Callable[[Schedule], Array]:
+def _work_objective(
+    path: PotentialPath, grid: Grid | None, diffusion: Scalar, total: Scalar
+) -> Callable[[Schedule], Array]:
     """The mean work by staircases of a fixed number of steps, so that it can be traced."""
     # Imported here, since `grid_for_path` needs `read`, which imports this package.
     from ..grid_for_path import path_grid
@@ -189,7 +197,9 @@ def _work_objective(path: Any, grid: Grid | None, diffusion: Any, total: Any) ->
     return lambda schedule: mean_work(by_lambda, grid, schedule, total, CONSTANTS.mean_work_steps)
 
 
-def final_kl(path: Any, grid: Any, diffusion: Any, schedule: Schedule, method: Magnus | None = None) -> Array:
+def final_kl(
+    path: PotentialPath, grid: Any, diffusion: Scalar, schedule: Schedule, method: Magnus | None = None
+) -> Array:
     """KL(p_T | π_1) when p starts as π_0 and follows `schedule`; with a method of fixed steps it can be traced."""
     equation = FokkerPlanck(Driven(read_path(path, grid.ndim), schedule), diffusion)
     run = evolve(
@@ -211,7 +221,9 @@ def _last_kl(values: Array, log_gibbs: Array, grid: Grid) -> Array:
     return relative_entropy(values[-1], log_gibbs[-1], grid)
 
 
-def _default_objective(equation: FokkerPlanck, path: Any, grid: Grid, start: Schedule) -> Callable[[Schedule], Array]:
+def _default_objective(
+    equation: FokkerPlanck, path: PotentialPath, grid: Grid, start: Schedule
+) -> Callable[[Schedule], Array]:
     """`final_kl` in a fixed number of steps, so that it can be traced.
 
     The number is doubled until the objective at the start agrees with that of a run with adaptive steps.

@@ -12,7 +12,6 @@ Reference: Farouki, Comput. Aided Geom. Design 29 (2012) 379 (Bernstein polynomi
 import abc
 import functools
 import math
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -22,6 +21,7 @@ from jaxtyping import Array
 
 from ...core.arrays import as_array
 from ...core.checks import check_integer, check_numbers, check_positive, raise_value_error
+from ...core.types import AnyArray, Numbers, Scalar
 
 
 def clip_to_unit(u: Array) -> Array:
@@ -38,11 +38,11 @@ class Schedule(eqx.Module):
     def place(self, u: Array) -> Array:
         """λ at the time u total, for u in [0, 1] of any shape."""
 
-    def __call__(self, t: Any) -> Array:
+    def __call__(self, t: Scalar) -> Array:
         """λ at the time t, of any shape; it is 0 before t = 0 and 1 after `total`."""
         return self.place(clip_to_unit(jnp.asarray(t, self.total.dtype) / self.total))
 
-    def rate(self, t: Any) -> Array:
+    def rate(self, t: Scalar) -> Array:
         """dλ/dt at t, of any shape, in units of 1 / time; zero before 0 and after `total`."""
         u = jnp.asarray(t, self.total.dtype) / self.total
         inside = jnp.clip(u, 0, 1)
@@ -121,7 +121,7 @@ class Warped(Schedule):
         return self.base.place(clip_to_unit(bernstein(self.coefficients, u)))
 
 
-def check_total(total: Any) -> Array:
+def check_total(total: Scalar) -> Array:
     """A positive time as a scalar array, or a `ValueError`."""
     check_positive("total", total, "Give the time that the whole path takes.")
     if jnp.ndim(total):
@@ -129,7 +129,7 @@ def check_total(total: Any) -> Array:
     return jnp.asarray(total, dtype=float)
 
 
-def tabulated(times: Any, lambdas: Any) -> Tabulated:
+def tabulated(times: Numbers, lambdas: Numbers) -> Tabulated:
     """The schedule through given points: monotone cubic pieces, once continuously differentiable.
 
     **Arguments**: `times` `(K + 1,)`, ascending from 0; `lambdas` `(K + 1,)`, from 0 to 1, not descending. **Returns**
@@ -177,7 +177,12 @@ def _slopes(u: np.ndarray, lam: np.ndarray) -> np.ndarray:
     return np.concatenate([secants[:1], at_inner_knots, secants[-1:]])
 
 
-def hermite(u: np.ndarray, values: np.ndarray, slopes: Any, curvatures: Any = None) -> np.ndarray:
+def hermite(
+    u: np.ndarray,
+    values: np.ndarray,
+    slopes: tuple[AnyArray, AnyArray],
+    curvatures: tuple[AnyArray, AnyArray] | None = None,
+) -> np.ndarray:
     """The coefficients of Hermite pieces between the knots u `(K + 1,)`, in powers of x in [0, 1] on each piece.
 
     **Arguments**: `values` `(K + 1,)` at the knots; `slopes`, a pair of `(K,)`: first derivatives at the lower and at

@@ -17,12 +17,12 @@ import numpy as np
 from jaxtyping import Array
 
 from ...core.checks import check_integer, is_concrete, raise_value_error
-from ...core.types import Count
+from ...core.types import Count, PotentialPath
 from ..constants import CONSTANTS
 from .monotone import Schedule
 
 
-def log_snr(schedule: Schedule, path: Any, n: Count) -> Array:
+def log_snr(schedule: Schedule, path: PotentialPath, n: Count) -> Array:
     """log(alpha^2 / sigma^2) after each of n steps from the clean end, `(n,)`, descending; -inf where alpha is 0.
 
     **Arguments**: `schedule` t to λ; `path` with methods `alpha(lam)` and `sigma(lam)`, `fp.Noising` for one; `n`
@@ -32,7 +32,7 @@ def log_snr(schedule: Schedule, path: Any, n: Count) -> Array:
     return 2 * (jnp.log(alpha) - jnp.log(sigma))
 
 
-def beta(schedule: Schedule, path: Any, n: Count) -> Array:
+def beta(schedule: Schedule, path: PotentialPath, n: Count) -> Array:
     """The variances `(n,)` of n noising steps of a variance-preserving path, from the clean end; 1 where alpha is 0.
 
     **Arguments**: as `log_snr`. **Keeps**: `jnp.cumprod(1 - beta)` is alpha^2 at the n times, to rounding; beta in
@@ -49,7 +49,7 @@ def beta(schedule: Schedule, path: Any, n: Count) -> Array:
     return 1 - squares[1:] / jnp.where(squares[:-1] > 0, squares[:-1], 1)
 
 
-def sigma(schedule: Schedule, path: Any, n: Count) -> Array:
+def sigma(schedule: Schedule, path: PotentialPath, n: Count) -> Array:
     """The noise levels sigma / alpha `(n,)`, descending, as samplers in the variance-exploding frame take them.
 
     **Arguments**: as `log_snr`. Append a 0 for the clean end. **Raises** `ValueError` also where alpha vanishes.
@@ -62,7 +62,7 @@ def sigma(schedule: Schedule, path: Any, n: Count) -> Array:
     return (sigma / alpha)[::-1]
 
 
-def _levels(schedule: Schedule, path: Any, n: Any) -> tuple[Array, Array]:
+def _levels(schedule: Schedule, path: Any, n: Count) -> tuple[Array, Array]:
     """alpha and sigma `(n,)` after each step from the clean end."""
     n = check_integer("n", n, 1, "Give the number of steps.")
     for name in ("alpha", "sigma"):

@@ -24,7 +24,7 @@ from jaxtyping import Array
 
 from ...core.arrays import as_array
 from ...core.checks import check_choice, check_integer, raise_value_error
-from ...core.types import Count
+from ...core.types import Count, PotentialPath, Scalar
 from ...grid import Grid
 from ..along import Along, compute_along, interpolation_tol
 from ..constants import CONSTANTS
@@ -35,7 +35,7 @@ WORK = "work"  # of a corrector: needs the path itself, whose σ it uses
 COSTS_WITH_INVERSE = ("wasserstein", "exact")  # those that need H^{-1}
 
 
-def linear(total: Any) -> Schedule:
+def linear(total: Scalar) -> Schedule:
     """λ = t / total. **Arguments**: `total`, the time that the path takes. **Raises** `ValueError` unless positive.
 
     ```python
@@ -47,7 +47,7 @@ def linear(total: Any) -> Schedule:
     return smooth(total, 0)
 
 
-def smooth(total: Any, order: Count) -> Schedule:
+def smooth(total: Scalar, order: Count) -> Schedule:
     """A polynomial of which `order` derivatives vanish at both ends; 0 is linear.
 
         λ = I_u(n + 1, n + 1) = sum_{k > n} C(2n + 1, k) u^k (1 - u)^(2n + 1 - k),     u = t / total
@@ -91,7 +91,9 @@ class Optimal(Schedule):
         return self.motion.place(u)
 
 
-def optimal(path: Any, total: Any, *, grid: Grid | None = None, diffusion: Any = 1.0, cost: str = "bound") -> Optimal:
+def optimal(
+    path: Any, total: Scalar, *, grid: Grid | None = None, diffusion: Scalar = 1.0, cost: str = "bound"
+) -> Optimal:
     """The schedule with the smallest cost: dλ/dt proportional to 1 / sqrt(g(λ)).
 
     **Arguments**: `path`, λ to a potential, or an `Along` of it; `total` time; `grid` that holds all Gibbs densities,
@@ -131,7 +133,7 @@ def optimal(path: Any, total: Any, *, grid: Grid | None = None, diffusion: Any =
     return schedule_of_cost(cost, total, path)
 
 
-def _schedule_of_work(path: Any, total: Array, found: Along, diffusion: float) -> Optimal:
+def _schedule_of_work(path: PotentialPath, total: Array, found: Along, diffusion: float) -> Optimal:
     """The optimal schedule for the work of a corrector. Where σ vanishes as a root at λ = 0, λ(t) is steep there."""
     # Knots that are graded towards λ = 0, besides those of the panels.
     edges = np.asarray(found.panels.edges)
@@ -154,7 +156,7 @@ def _schedule_of_work(path: Any, total: Array, found: Along, diffusion: float) -
     return Optimal(total, motion, as_array(integral), as_array(square / integral**2), found)
 
 
-def _corrector_velocity(path: Any, lambdas: np.ndarray) -> np.ndarray:
+def _corrector_velocity(path: PotentialPath, lambdas: np.ndarray) -> np.ndarray:
     """v at λ, of the shape of `lambdas`: σ of a noising path, else 1."""
     sigma = getattr(path, "sigma", None)
     if not callable(sigma):
@@ -195,7 +197,9 @@ def schedule_of_cost(cost: str, total: Array, found: Along) -> Optimal:
     return Optimal(total, motion, as_array(integral), as_array(square / integral**2), found)
 
 
-def _speeds(found: Along, cost: str, lambdas: np.ndarray, floor: float, integral: float) -> tuple[Any, Any]:
+def _speeds(
+    found: Along, cost: str, lambdas: np.ndarray, floor: float, integral: float
+) -> tuple[np.ndarray, np.ndarray]:
     """dλ/du = C / s and its derivative -(s' / s) (dλ/du)^2, s = sqrt(g) but at least `floor`, at `lambdas` `(K,)`."""
     values, slopes = (getattr(rates, cost) for rates in found.with_slopes(lambdas))
     bounded = np.maximum(values, floor)
