@@ -232,7 +232,7 @@ def _tilted_kick(rows: SameArray, z: AnyArray, change: AnyArray, xp: ArrayModule
     return xp.concatenate([g.real, g.imag])
 
 
-def _to_complex(rows: SameArray) -> Any:
+def _to_complex(rows: AnyArray) -> Any:
     count = len(rows) // 2
     return rows[:count] + 1j * rows[count:]
 

@@ -34,7 +34,6 @@ from ..step import Magnus
 from .along import Along, compute_along, interpolation_tol, path_pieces
 from .bounds import Bounds, Features, Start, bound_counterdiabatic, bound_transport, follow
 from .constants import CONSTANTS
-from .counterdiabatic import CounterdiabaticResult
 from .distances import (
     chi_square,
     deviation,
@@ -48,7 +47,7 @@ from .gibbs import gibbs_density
 from .run_times import RunTimes, run_times, time_features, traced_times
 from .transport_request import TransportRequest, check_request
 from .transport_result import Transport, density_errors
-from .transport_run import TransportRun, run_transport
+from .transport_run import Run, TransportRun, run_transport
 from .work import Powers, sample_log_z, sample_powers, traced_work, work_between
 
 
@@ -184,7 +183,7 @@ class TimeSeries(NamedTuple):
 class Computed(NamedTuple):
     """A run and all numbers at its times `(N,)`; `requested` are the positions of the times to report."""
 
-    solution: Solution | CounterdiabaticResult
+    solution: Run
     residual: Array | None
     powers: Powers
     series: TimeSeries
@@ -303,13 +302,7 @@ def _traced_run(request: TransportRequest, field: Array) -> Computed:
 
 
 def _conclude(
-    request: TransportRequest,
-    times: Numbers,
-    run: TransportRun,
-    powers: Powers,
-    work: AnyArray,
-    work_error: AnyArray,
-    requested: AnyArray,
+    request: TransportRequest, times: Any, run: TransportRun, powers: Powers, work: Any, work_error: Any, requested: Any
 ) -> Computed:
     """Distances, free energy and entropy of a run, and the errors of all numbers."""
     equation, grid, solution = request.equation, request.grid, run.solution
@@ -352,7 +345,7 @@ def _conclude(
     return Computed(solution, run.residual, powers, series, errors, requested)
 
 
-def _selected_run(computed: Computed, times: Array, values: AnyArray) -> Solution | CounterdiabaticResult:
+def _selected_run(computed: Computed, times: Array, values: AnyArray) -> Run:
     """The run with its densities and errors at the requested times only."""
     run = computed.solution
     changes: dict[str, Any] = {"error": _select(computed.requested, run.error)}

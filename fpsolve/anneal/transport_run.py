@@ -1,7 +1,7 @@
 """The time evolution of a transport: plain, in imaginary time, or with the counterdiabatic drift."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,11 +24,13 @@ from .counterdiabatic import CounterdiabaticResult, evolve_counterdiabatic
 from .gibbs import gibbs_density, log_gibbs_at
 from .transport_request import TransportRequest
 
+Run: TypeAlias = Solution | CounterdiabaticResult
+
 
 class TransportRun(NamedTuple):
     """A run with densities at all its times, and the residual of sqrt(pi) if it was counterdiabatic."""
 
-    solution: Solution | CounterdiabaticResult
+    solution: Run
     residual: Array | None
 
 
