@@ -143,7 +143,7 @@ def _check_breakpoints(breakpoints: Any, method: Any, total: Scalar) -> AnyArray
     return np.unique(given)
 
 
-def _check_method(method: Any, counterdiabatic: Any) -> None:
+def _check_method(method: object, counterdiabatic: object) -> None:
     """A `ValueError` for a method that does not step a moving potential."""
     if method is not None and not isinstance(method, Magnus):
         raise_value_error(
@@ -205,7 +205,7 @@ def _check_ends(schedule: Clock, total: float) -> None:
             raise_value_error("schedule", schedule, f"it jumps by {abs(near - at):.3g} at t = {name}", cure)
 
 
-def _check_choices(path: PotentialPath, counterdiabatic: Any, kappa: Count, score_error: Real) -> None:
+def _check_choices(path: PotentialPath, counterdiabatic: object, kappa: Count, score_error: Real) -> None:
     """A `ValueError` for a path that is not callable, or for an option that is not allowed."""
     if not callable(path):
         raise_value_error(

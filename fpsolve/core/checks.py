@@ -9,7 +9,7 @@ import math
 import numbers
 import re
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import jax
 import jax.core
@@ -21,12 +21,12 @@ _MAX_SHOWN = 79  # characters of a value in a message: with its name it is about
 _MAX_ENTRIES = 8  # entries of an array that are shown: more do not help to find the mistake
 
 
-def raise_value_error(name: str, value: Any, allowed: str, cure: str) -> NoReturn:
+def raise_value_error(name: str, value: object, allowed: str, cure: str) -> NoReturn:
     """Raise the `ValueError` of all public functions: name, value, what is allowed, what to do."""
     raise ValueError(refusal(name, value, allowed, cure))
 
 
-def refusal(name: str, value: Any, allowed: str, cure: str) -> str:
+def refusal(name: str, value: object, allowed: str, cure: str) -> str:
     """The message of a `ValueError`: name, value, what is allowed, what to do."""
     return f"{name} = {_short(value)}: {allowed}. {cure}"
 
@@ -36,7 +36,7 @@ def is_concrete(*trees: PyTree) -> bool:
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
 
 
-def check_finite_number(name: str, value: Any, cure: str = "Give a finite real number.") -> float:
+def check_finite_number(name: str, value: object, cure: str = "Give a finite real number.") -> float:
     """`value` as a Python float. **Raises** `ValueError` unless it is a finite real number."""
     array = check_numbers(name, value, "it must be a real number", cure)
     if array.ndim != 0:
@@ -47,7 +47,7 @@ def check_finite_number(name: str, value: Any, cure: str = "Give a finite real n
     return number
 
 
-def check_numbers(name: str, value: Any, allowed: str, cure: str, waves: bool = False) -> np.ndarray:
+def check_numbers(name: str, value: object, allowed: str, cure: str, waves: bool = False) -> np.ndarray:
     """`value` as a numpy array. **Raises** `ValueError` unless it holds real numbers; `waves` allows complex ones."""
     try:
         array = np.asarray(value)
@@ -60,7 +60,7 @@ def check_numbers(name: str, value: Any, allowed: str, cure: str, waves: bool = 
     return array
 
 
-def check_positive(name: str, value: Any, cure: str) -> None:
+def check_positive(name: str, value: object, cure: str) -> None:
     """Raise `ValueError` for a number or an array with an entry that is not positive and finite.
 
     Traced values pass.
@@ -72,7 +72,7 @@ def check_positive(name: str, value: Any, cure: str) -> None:
         raise_value_error(name, value, "every entry must be positive and finite", cure)
 
 
-def check_not_negative(name: str, value: Any, cure: str) -> None:
+def check_not_negative(name: str, value: object, cure: str) -> None:
     """Raise `ValueError` for a number or an array with an entry that is negative or not finite.
 
     Traced values pass.
@@ -84,7 +84,7 @@ def check_not_negative(name: str, value: Any, cure: str) -> None:
         raise_value_error(name, value, "every entry must be positive or zero, and finite", cure)
 
 
-def check_integer(name: str, value: Any, least: int, cure: str) -> int:
+def check_integer(name: str, value: object, least: int, cure: str) -> int:
     """`value` as an `int`. **Raises** `ValueError` unless it is an integer of at least `least`.
 
     Booleans and floats are not accepted, although Python counts a boolean as an integer.
@@ -94,7 +94,7 @@ def check_integer(name: str, value: Any, least: int, cure: str) -> int:
     return int(value)
 
 
-def check_choice(name: str, value: Any, choices: Mapping[str, object] | tuple[str, ...]) -> None:
+def check_choice(name: str, value: object, choices: Mapping[str, object] | tuple[str, ...]) -> None:
     """Raise `ValueError` for a word that is not among `choices`, with the most similar choice as a suggestion."""
     if value not in choices:
         raise_value_error(
@@ -112,7 +112,7 @@ def nearest(word: str, choices: Mapping[str, object] | tuple[str, ...]) -> str:
     return max(choices, key=similarity)
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     """`value` in one line."""
     if isinstance(value, np.ndarray | jax.Array) and (value.size > _MAX_ENTRIES or not is_concrete(value)):
         text = f"{value.dtype} array of shape {value.shape}"

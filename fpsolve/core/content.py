@@ -202,7 +202,7 @@ def _key_of_jaxpr(jaxpr: jex.Jaxpr, follow_rules: bool) -> Hashable:
     return inputs, tuple(rows), tuple(atom_key(atom) for atom in jaxpr.outvars)
 
 
-def _key_of_value(value: Any, follow_rules: bool) -> Hashable:
+def _key_of_value(value: object, follow_rules: bool) -> Hashable:
     """The key of a parameter of an operation, or of a constant inside one.
 
     A value that cannot be compared gets the key `object()`, which equals no other key: this costs a compilation, and
@@ -252,7 +252,7 @@ def is_plain(tree: PyTree) -> bool:
     return False
 
 
-def read_at(function: Formula, ndim: int) -> Callable[..., Any]:
+def read_at(function: Formula, ndim: int) -> Formula:
     """Read a function of one point x `(ndim,)`; a plain module of fpsolve is returned as it is."""
     if is_plain(function):
         return function

@@ -200,7 +200,7 @@ def _is_staged() -> bool:
     return not is_concrete(jax.device_put(_ZERO))
 
 
-def _is_array(leaf: Any) -> bool:
+def _is_array(leaf: object) -> bool:
     """Whether a leaf is an argument of a program: an array of JAX or numpy, or a numpy scalar.
 
     All other leaves are part of its key.

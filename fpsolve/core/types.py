@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Formula: TypeAlias = Callable[..., Any]  # a user's function of a point, f(x) or f(x, t), to a number or an array
     Clock: TypeAlias = Callable[..., Any]  # a function of time alone, to a number, such as a schedule t -> lambda
     PotentialPath: TypeAlias = Callable[..., Formula]  # lambda -> potential
-    Diffusion: TypeAlias = Numbers | Formula
+    Diffusion: TypeAlias = Scalar | Sequence[float] | Formula  # a number, one for each axis, or a function of x
     Initial: TypeAlias = Formula | AnyArray  # a density or a wave: a function of x, or its values on the grid
 else:
     Real = Count = Point = AnyArray = Scalar = Numbers = Key = DType = FilePath = ArrayModule = Any

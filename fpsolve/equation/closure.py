@@ -7,7 +7,7 @@ moment: their numbers become leaves, and their operations become static and are 
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -21,6 +21,8 @@ from .base import Equation
 from .continuity import Continuity
 from .field import Field
 from .score_hamiltonian import ScoreHamiltonian
+
+AnyEquation = TypeVar("AnyEquation", bound=Equation)
 
 
 class ReadPotential(Potential):
@@ -49,7 +51,7 @@ class ReadVector(eqx.Module):
         return self.function(*_arguments(jnp.asarray(x), t))
 
 
-def read_equation(equation: Equation, ndim: int) -> Any:
+def read_equation(equation: AnyEquation, ndim: int) -> AnyEquation:
     """The same equation in `ndim` dimensions, with every function of a user read as it is now.
 
     Functions that are modules of fpsolve with numbers only (`core.content.is_plain`) stay as they are.

@@ -29,7 +29,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import check_not_negative, check_positive, is_concrete, raise_value_error
-from ..core.types import AnyArray, ArrayModule, Formula, Point, Real, SameArray, Scalar
+from ..core.types import AnyArray, ArrayModule, Diffusion, Formula, Point, Real, SameArray, Scalar
 from ..grid import Grid, Places
 from ..potential import Potential, Scaled, as_potential, takes_time
 from .base import Equation
@@ -86,7 +86,7 @@ class FokkerPlanck(Equation):
     def __init__(
         self,
         potential: Formula | None = None,
-        diffusion: Any = 1.0,
+        diffusion: Diffusion = 1.0,
         force: Formula | None = None,
         *,
         kT: Scalar | None = None,
@@ -113,7 +113,7 @@ class FokkerPlanck(Equation):
             self.force = Field(ScaledForce(self.force, mobility), self.force.time_dependent)
 
     @classmethod
-    def ito(cls, drift: Formula, diffusion: Any) -> "FokkerPlanck":
+    def ito(cls, drift: Formula, diffusion: Diffusion) -> "FokkerPlanck":
         """The Itô form dX = b dt + sqrt(2 D(x)) dW, that is d_t p = -div(b p) + sum_i d_i^2 (D_i p).
 
         **Arguments**: `drift` b(x[, t]) to `(d,)`; `diffusion` as for the class, which may jump and may vanish at an

@@ -45,7 +45,7 @@ def check_request(equation: Any, initial: Any, times: Numbers | None, numbers: P
         raise_value_error("times", None, allowed, "Give times=[1.0], say.")
 
 
-def _check_equation(equation: Any) -> None:
+def _check_equation(equation: object) -> None:
     # A score may be known at samples only, so nothing says where its density ends.
     if isinstance(equation, ScoreHamiltonian):
         cure = "Give grid=, a box that holds the samples with room for their tails."
@@ -58,7 +58,7 @@ def _check_equation(equation: Any) -> None:
         raise_value_error("equation", equation, "it must be an equation", cure)
 
 
-def _check_like(like: Any) -> None:
+def _check_like(like: object) -> None:
     if not isinstance(like, Grid):
         cure = "Give fp.Grid(fp.Periodic(0, 1, 8)), say; any n will do."
         raise_value_error("like", like, "it must be an fp.Grid", cure)

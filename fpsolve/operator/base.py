@@ -93,7 +93,7 @@ class Scheme(eqx.Module):
         """Raise `ValueError` for an equation or a grid that this scheme does not support."""
 
     @abc.abstractmethod
-    def sample(self, equation: Equation, grid: Any, t: Scalar, reversible: bool) -> Samples:
+    def sample(self, equation: Equation, grid: Grid | Places, t: Scalar, reversible: bool) -> Samples:
         """The equation at time t on the nodes and faces of the scheme; `grid` may be `Places` if it `samples_nodes`.
 
         `reversible` says that the process has a Gibbs density, so that sqrt(pi) and the wave picture may be used.
@@ -112,12 +112,16 @@ class Scheme(eqx.Module):
 class ResolvesJumps(Protocol):
     """A scheme whose samples take a much larger program where a function jumps."""
 
-    def sample_smooth(self, equation: Equation, grid: Any, t: Scalar, reversible: bool) -> tuple[Samples, Array]:
+    def sample_smooth(
+        self, equation: Equation, grid: Grid | Places, t: Scalar, reversible: bool
+    ) -> tuple[Samples, Array]:
         """The samples if no function jumps, and whether one does, in which case they are those of `sample` alone."""
         ...
 
 
-def sample_smooth(scheme: Scheme, equation: Equation, grid: Any, t: Scalar, reversible: bool) -> tuple[Samples, Array]:
+def sample_smooth(
+    scheme: Scheme, equation: Equation, grid: Grid | Places, t: Scalar, reversible: bool
+) -> tuple[Samples, Array]:
     """The samples of any scheme if no function jumps, and whether one does that it would resolve."""
     if isinstance(scheme, ResolvesJumps):
         return scheme.sample_smooth(equation, grid, t, reversible)

@@ -86,7 +86,7 @@ def check_method(method: Any, kind: ProblemKind) -> None:
         )
 
 
-def needs_rates(method: Any) -> bool:
+def needs_rates(method: object) -> bool:
     """Whether a method takes finite volumes only."""
     propagator = method.exponential if isinstance(method, Magnus) else method
     return isinstance(propagator, Rational | Splitting | Implicit)

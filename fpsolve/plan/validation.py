@@ -27,7 +27,7 @@ from ..operator.basis import evaluate
 from .constants import CONSTANTS
 
 
-def check_kinds(equation: Any, scheme: Any = None, may_flow: bool = False) -> None:
+def check_kinds(equation: object, scheme: object = None, may_flow: bool = False) -> None:
     """Raise `ValueError` unless `equation` is an equation, and `scheme` a scheme or None.
 
     A flow passes only if it `may_flow`: it has neither a Hamiltonian with levels nor rates.

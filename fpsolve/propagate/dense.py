@@ -131,7 +131,9 @@ class Dense(Propagator):
             return _Relaxing(general, wave, jnp.stack(diffusion))
         return _symmetric(operator, picture)
 
-    def apply(self, prepared: Any, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
+    def apply(
+        self, prepared: _Symmetric | _General | _Relaxing, field: Array, lengths: Array, tol: Array, wick: float
+    ) -> Step:
         """Every length from one decomposition, or from one exponential each."""
         if isinstance(prepared, _General):
             return _by_exponentials(prepared, field, lengths)

@@ -111,7 +111,7 @@ class Solution(Result):
         )
 
 
-def _check_inside(old: Grid, new: Any) -> None:
+def _check_inside(old: Grid, new: object) -> None:
     """Raise `ValueError` unless the new grid lies inside the old one."""
     if not isinstance(new, Grid):
         raise_value_error("grid", new, "it must be an fp.Grid", "Give fp.Grid(fp.Line(-1, 1, 200)), say.")

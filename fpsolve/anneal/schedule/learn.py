@@ -122,7 +122,7 @@ def learn(
     deform = with_jumps if jumps else warped
 
     @jax.jit
-    def step(theta: Array, state: PyTree) -> tuple[Array, Array, PyTree]:
+    def step(theta: Array, state: PyTree) -> tuple[Array, PyTree, PyTree]:
         value, gradient = jax.value_and_grad(lambda theta: jnp.asarray(loss(deform(start, theta))))(theta)
         change, state = optimiser.update(gradient, state, theta)
         return value, optax.apply_updates(theta, change), state
