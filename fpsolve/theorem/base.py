@@ -16,11 +16,12 @@ import dataclasses
 import inspect
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from ..core.checks import nearest, raise_value_error
+from ..core.types import Scalar
 from ..grid import Axis, Grid
 from .constants import CONSTANTS
 
@@ -55,7 +56,8 @@ class Case:
         return np.random.default_rng([self.seed, zlib.crc32(name.encode()), zlib.crc32(repr(self.value).encode())])
 
 
-Sides = Callable[..., tuple[Any, ...]]
+Measured: TypeAlias = tuple[Scalar, ...]  # lhs, rhs and, if it is not always the same, what is allowed
+Sides = Callable[..., Measured]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,25 +8,25 @@ from ..grid import Grid
 from .constants import CONSTANTS
 
 
-def gibbs(energy: Any, diffusion: float, grid: Grid) -> Any:
+def gibbs(energy: np.ndarray, diffusion: float, grid: Grid) -> np.ndarray:
     """exp(-U/D)/Z `(..., n)` by numpy from U `(..., n)`."""
     density = np.exp(-(energy - energy.min(axis=-1, keepdims=True)) / diffusion)
     return density / (density @ grid.axes[0].weights)[..., None]
 
 
-def chi(density: Any, steady: Any, grid: Grid) -> Any:
+def chi(density: np.ndarray, steady: np.ndarray, grid: Grid) -> Any:
     """sqrt(chi2(p | pi)) `(...)` of densities `(..., n)`."""
     return np.sqrt((density - steady) ** 2 / steady @ grid.axes[0].weights)
 
 
-def relative_entropy(density: Any, steady: Any, grid: Grid) -> Any:
+def relative_entropy(density: np.ndarray, steady: np.ndarray, grid: Grid) -> np.ndarray:
     """KL(p | pi) `(...)` of densities `(..., n)`; p log(p/pi) - p + pi is never negative."""
     # Rounding may leave a tail without mass or with a negative one: it counts as none.
     p = np.maximum(density, np.finfo(float).tiny)
     return (p * np.log(p / steady) - p + steady) @ grid.axes[0].weights
 
 
-def chain_hamiltonian(energy: Any, diffusion: float, spacing: float) -> Any:
+def chain_hamiltonian(energy: np.ndarray, diffusion: float, spacing: float) -> np.ndarray:
     """H `(..., n, n)` of the chain with energies `(..., n)`, in the orthonormal basis of equal cells.
 
     H_ij = -c with c = (D/h^2) z/sinh z between neighbours, z = (U_j - U_i)/(2D); the diagonal lets sqrt(pi) be a ground
@@ -44,7 +44,7 @@ def chain_hamiltonian(energy: Any, diffusion: float, spacing: float) -> Any:
     return matrix
 
 
-def integrate(times: Any, decay: Any, source: Any) -> Any:
+def integrate(times: np.ndarray, decay: np.ndarray, source: np.ndarray) -> np.ndarray:
     """x `(M,)` of x' = -decay x + source on a fine mesh `(M,)`, from x = 0."""
     # Exact for constant coefficients between two times, here those of the middle.
     h = np.diff(times)

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..anneal.schedule.monotone import Bernstein
+from ..core.types import Numbers, Scalar
 from ..equation import FokkerPlanck
 from ..grid import Grid, Line
 from ..operator import ScharfetterGummel
@@ -58,7 +59,7 @@ class Tilting(eqx.Module):
         self.phase = jnp.asarray(float(phase))
         self.schedule = Bernstein(jnp.asarray(float(total)), jnp.asarray(coefficients))
 
-    def __call__(self, x: Array, t: Any) -> Array:
+    def __call__(self, x: Array, t: Scalar) -> Array:
         """U(x, t) at the point x `(1,)`."""
         driving = self.slope * jnp.tanh(2 * x[0]) + self.wave * jnp.cos(self.wavenumber * x[0] + self.phase)
         return self.height * (x[0] ** 2 - 1) ** 2 - self.schedule(t) * driving
@@ -101,7 +102,7 @@ class Dragged(eqx.Module):
         self.wavenumber = jnp.asarray(float(wavenumber))
         self.phase = jnp.asarray(float(phase))
 
-    def __call__(self, x: Array, t: Any) -> Array:
+    def __call__(self, x: Array, t: Scalar) -> Array:
         """U(x, t) at the point x `(1,)`."""
         # log cosh y without overflow
         y = jnp.abs(x[0] - self.ridge_speed * t)
@@ -109,7 +110,9 @@ class Dragged(eqx.Module):
         return convex + self.tilt * x[0] + self.wave * jnp.cos(self.wavenumber * x[0] + self.phase)
 
 
-def evolve_driven(potential: Any, diffusion: float, start: Any, times: tuple[float, float], grid: Grid) -> Any:
+def evolve_driven(
+    potential: Tilting | Dragged, diffusion: float, start: np.ndarray, times: tuple[float, float], grid: Grid
+) -> np.ndarray:
     """Densities `(2, n)` by finite volumes, in steps of controlled error: the kernel that T14 to T19 test."""
     # Always two times and one method: one compiled program for all of these theorems.
     found = evolve(
@@ -130,14 +133,14 @@ class Chain(NamedTuple):
     """The chain at L positions λ: `gap` `(L,)`; `drive` |ell|, `lag` |H^-1 ell sqrt(pi)| and `overlap`
     |<psi_1, ell sqrt(pi)>| `(L,)`; `decrease` max(-ell) `(L,)`, with ell = d_λ log pi."""
 
-    gap: Any
-    drive: Any
-    lag: Any
-    overlap: Any
-    decrease: Any
+    gap: np.ndarray
+    drive: np.ndarray
+    lag: np.ndarray
+    overlap: np.ndarray
+    decrease: np.ndarray
 
 
-def chain(potential: Tilting, diffusion: float, grid: Grid, lambdas: Any) -> Chain:
+def chain(potential: Tilting, diffusion: float, grid: Grid, lambdas: Numbers) -> Chain:
     """The numbers of the chain at `lambdas` `(L,)`, by numpy from the values of U at the nodes."""
     start, driving = driven_energies(potential, grid)
     energy = start + np.asarray(lambdas)[:, None] * driving
@@ -156,20 +159,20 @@ def chain(potential: Tilting, diffusion: float, grid: Grid, lambdas: Any) -> Cha
     )
 
 
-def tilted_gibbs(potential: Tilting, diffusion: float, grid: Grid, times: Any) -> Any:
+def tilted_gibbs(potential: Tilting, diffusion: float, grid: Grid, times: Numbers) -> np.ndarray:
     """pi_t `(T, n)` at `times` `(T,)`, by numpy."""
     start, driving = driven_energies(potential, grid)
     lam = schedule_at(potential.schedule, np.asarray(times))[0]
     return gibbs(start + lam[:, None] * driving, diffusion, grid)
 
 
-def driven_energies(potential: Tilting, grid: Grid) -> tuple[Any, Any]:
+def driven_energies(potential: Tilting, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """U at λ = 0 and its derivative in λ, `(n,)` each: U is linear in λ."""
     ends = values_on(grid, potential, np.asarray([0.0, float(potential.schedule.total)]))
     return ends[:, 0], ends[:, 1] - ends[:, 0]
 
 
-def schedule_at(schedule: Bernstein, times: Any) -> tuple[Any, Any]:
+def schedule_at(schedule: Bernstein, times: Scalar) -> tuple[Any, Any]:
     """λ and dλ/dt `(M,)` at times in [0, total], by numpy."""
     total = float(schedule.total)
     c0, c1, c2, c3 = np.asarray(schedule.coefficients)

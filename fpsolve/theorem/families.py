@@ -7,14 +7,13 @@
 The axes here are those of several theorems, which then share compiled programs.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.types import AnyArray, Numbers
 from ..grid import Axis, Line, Periodic
 from .problems import Function
 
@@ -36,7 +35,7 @@ class Landscape(eqx.Module):
     ramps: Array
     waves: Array
 
-    def __init__(self, stiffness: float, ramps: Any = None, waves: Any = None):
+    def __init__(self, stiffness: float, ramps: Numbers | None = None, waves: Numbers | None = None):
         # Absent terms have the amplitude zero: the shapes, and so the programs, are those of all others.
         none = np.zeros((3, TERMS))
         self.stiffness = jnp.asarray(float(stiffness))
@@ -62,26 +61,26 @@ def random_convex(random: np.random.Generator) -> Landscape:
     return Landscape(random.uniform(0.5, 1.0), np.stack([heights, rates, centres]))
 
 
-def random_waves(random: np.random.Generator, amplitude: float) -> Any:
+def random_waves(random: np.random.Generator, amplitude: float) -> np.ndarray:
     """Cosines of at most this amplitude each, as `Landscape` takes them."""
     amplitudes = amplitude * random.uniform(-1, 1, TERMS)
     return np.stack([amplitudes, random.uniform(0.5, 2.5, TERMS), random.uniform(0, 2 * np.pi, TERMS)])
 
 
-def normals(x: Any, masses: Any, means: Any, variances: Any) -> Any:
+def normals(x: np.ndarray, masses: Numbers, means: Numbers, variances: Numbers) -> np.ndarray:
     """The mixture p at positions `(n,)`, by numpy; masses, means and variances are `(m,)`."""
     masses, means, variances = (np.asarray(values, float) for values in (masses, means, variances))
     exponents = -((np.asarray(x)[:, None] - means) ** 2) / (2 * variances)
     return np.exp(exponents) @ (masses / np.sqrt(2 * np.pi * variances))
 
 
-def random_normals(random: np.random.Generator, x: Any) -> Any:
+def random_normals(random: np.random.Generator, x: np.ndarray) -> np.ndarray:
     """A mixture of two normal densities within 1.5 of zero, of variances from 0.3 to 0.8, at positions `(n,)`."""
     mass = random.uniform(0.2, 0.8)
     return normals(x, [mass, 1 - mass], random.uniform(-1.5, 1.5, 2), random.uniform(0.3, 0.8, 2))
 
 
-def entropy(density: Any, reference: Any, weights: Any) -> Any:
+def entropy(density: np.ndarray, reference: np.ndarray, weights: np.ndarray) -> np.ndarray | np.float64:
     """KL(p|q) = int p log(p/q) - p + q of densities `(..., n)` by numpy; a density below zero counts as zero."""
     p = np.maximum(density, 0)
     # 0 log 0 = 0.
@@ -100,7 +99,7 @@ class Derivatives(eqx.Module):
         return jnp.append(slope(x), jax.jvp(lambda y: slope(y)[0], (x,), (jnp.ones_like(x),))[1])
 
 
-def fourier_kinetic(axis: Axis) -> Any:
+def fourier_kinetic(axis: Axis) -> np.ndarray:
     """-d^2/dx^2 in the Fourier basis of an axis by numpy, `(n, n)`."""
     wavenumbers = 2 * np.pi * np.fft.fftfreq(axis.n, axis.length / axis.n)
     return np.fft.ifft(wavenumbers[:, None] ** 2 * np.fft.fft(np.eye(axis.n), axis=0), axis=0).real
@@ -126,7 +125,7 @@ class Waves(eqx.Module):
     wavevectors: Array
     phases: Array
 
-    def __init__(self, amplitudes: Any, wavevectors: Any, phases: Any):
+    def __init__(self, amplitudes: AnyArray, wavevectors: AnyArray, phases: AnyArray):
         self.amplitudes = jnp.asarray(amplitudes)
         self.wavevectors = jnp.asarray(wavevectors)
         self.phases = jnp.asarray(phases)

@@ -6,6 +6,7 @@ standard error of that slope. Of an identity and of an inequality the place with
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,8 +28,8 @@ class Point(NamedTuple):
 class Sides(NamedTuple):
     """Both sides of a claim as arrays of one shape, what is allowed, and what keeps them from being compared."""
 
-    lhs: Any
-    rhs: Any
+    lhs: np.ndarray
+    rhs: np.ndarray
     allowed: float
     fault: str
 
@@ -98,7 +99,7 @@ def _measure_order(theorem: Theorem, template: Case) -> Measurement:
     return Measurement(observed, theorem.claimed, margin, error, points, "; ".join(failures))
 
 
-def fit_order(sizes: Any, departures: Any) -> tuple[float, float, tuple[float, ...]]:
+def fit_order(sizes: Sequence[int], departures: Sequence[float]) -> tuple[float, float, tuple[float, ...]]:
     """The order, its standard error, and the departures `(n,)` that the fitted power of the size gives."""
     x = np.log(np.asarray(sizes, float))
     with np.errstate(divide="ignore", invalid="ignore"):  # a departure of zero or NaN makes the order NaN
@@ -149,7 +150,7 @@ def _sides(theorem: Theorem, case: Case) -> Sides:
     return Sides(lhs, rhs, allowed, fault)
 
 
-def _fault(lhs: Any, rhs: Any, at_least_zero: bool) -> str:
+def _fault(lhs: np.ndarray, rhs: np.ndarray, at_least_zero: bool) -> str:
     """What keeps two sides from being compared; empty if nothing does."""
     if lhs.shape != rhs.shape and lhs.size != 1 and rhs.size != 1:
         return f"the left side has shape {lhs.shape} and the right side {rhs.shape}"

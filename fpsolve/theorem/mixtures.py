@@ -1,7 +1,5 @@
 """Mixtures of two normal densities under noise: their marginals by numpy, and the library's reverse process of them."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,6 +8,7 @@ from jaxtyping import Array
 from scipy.linalg import solve_banded
 
 from ..core.program import sampling_program
+from ..core.types import AnyArray, Scalar
 from ..diffusion.generation import ReverseProcess
 from ..grid import Grid
 from ..path import Noising
@@ -23,9 +22,9 @@ BETA = (0.1, 20.0)  # rates of noise at λ = 0 and 1 of the path: the values of 
 class Mixture(eqx.Module):
     """Two normal densities as numpy arrays `(2,)`, and their marginals under noise, without the library."""
 
-    means: Any
-    variances: Any
-    weights: Any
+    means: np.ndarray
+    variances: np.ndarray
+    weights: np.ndarray
 
     def path(self) -> Noising:
         """The same in the library."""
@@ -34,7 +33,7 @@ class Mixture(eqx.Module):
             GaussianMixture(means, covariances, jnp.asarray(self.weights)), beta_min=BETA[0], beta_max=BETA[1]
         )
 
-    def density(self, x: Any, lam: Any) -> Any:
+    def density(self, x: np.ndarray, lam: Scalar | complex) -> np.ndarray:
         """p_λ at x `(n,)`; λ may be complex."""
         square = np.exp(-exponent(lam))
         variances = square * self.variances + 1 - square
@@ -49,7 +48,7 @@ def random_mixture(case: Case) -> Mixture:
     return Mixture(random.uniform(-1.5, 1.5, 2), random.uniform(0.15, 0.8, 2), np.asarray([first, 1 - first]))
 
 
-def exponent(lam: Any) -> Any:
+def exponent(lam: Scalar | complex) -> Scalar | complex:
     """B(λ) = int_0^λ β, -log of the square of α."""
     return BETA[0] * lam + (BETA[1] - BETA[0]) * lam**2 / 2
 
@@ -63,7 +62,7 @@ class Wrong(eqx.Module):
     wavenumber: Array
     phase: Array
 
-    def __call__(self, x: Array, lam: Any) -> Array:
+    def __call__(self, x: Array, lam: Scalar) -> Array:
         """err `(1,)`."""
         steady = self.size * jnp.exp(-exponent(lam) * self.power / 2)
         return steady + self.wave * jnp.cos(self.wavenumber * x + self.phase)
@@ -72,7 +71,7 @@ class Wrong(eqx.Module):
 NO_ERROR = Wrong(*(jnp.asarray(0.0) for _ in range(5)))
 
 
-def drifts(path: Noising, noise: float, error: Wrong, flow: bool, points: Any, times: Any) -> Any:
+def drifts(path: Noising, noise: float, error: Wrong, flow: bool, points: np.ndarray, times: np.ndarray) -> np.ndarray:
     """The drift `(M, n)` of the library's reverse process at `points` `(n,)` and clock times `(M,)`."""
     # Both are padded to the multiples of two numbers, so that one compiled program serves all grids.
     padded = [np.pad(values, (0, -len(values) % size), mode="edge") for values, size in ((points, 128), (times, 512))]
@@ -81,13 +80,13 @@ def drifts(path: Noising, noise: float, error: Wrong, flow: bool, points: Any, t
 
 
 @sampling_program
-def _drifts(path: Noising, noise: Array, error: Wrong, flow: bool, points: Any, times: Any) -> Array:
+def _drifts(path: Noising, noise: Array, error: Wrong, flow: bool, points: AnyArray, times: AnyArray) -> Array:
     # A level of noise that is traced serves all levels.
     process = ReverseProcess(path, noise, flow=flow, error=error)
     return jax.lax.map(lambda t: jax.vmap(lambda x: process.drift(x[None], t)[0])(points), times)
 
 
-def generated(mixture: Mixture, noise: float, error: Wrong, flow: bool, grid: Grid, steps: int) -> Any:
+def generated(mixture: Mixture, noise: float, error: Wrong, flow: bool, grid: Grid, steps: int) -> np.ndarray:
     """q_0 `(n,)` of the library's drift from p_1, by numpy: fitted volumes and implicit steps, both of order 2."""
     x = grid.axes[0].nodes
     spacing = x[1] - x[0]

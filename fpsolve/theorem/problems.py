@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.program import sampling_program
+from ..core.types import AnyArray, Numbers, Scalar
 from ..equation import FokkerPlanck, Schrodinger
 from ..grid import Grid
 from ..operator import ScharfetterGummel, Scheme
@@ -20,7 +20,7 @@ from ..propagate import Dense
 from ..solve.evolve import evolve
 from .constants import CONSTANTS
 
-Function = Callable[..., Any]
+Function = Callable[..., Array]
 
 
 def tilted(x: Array) -> Array:
@@ -38,12 +38,12 @@ def valley(x: Array) -> Array:
     return (x[0] ** 2 - 1) ** 2 - 0.3 * x[0] + 0.2 * x[0] * jnp.cos(x[1]) - 0.4 * jnp.sin(x[1])
 
 
-def swept(x: Array, t: Any) -> Array:
+def swept(x: Array, t: Scalar) -> Array:
     """U = (x^2 - 1)^2 - (t/4) tanh 2x: two wells, of which the right one sinks."""
     return (x[0] ** 2 - 1) ** 2 - t / 4 * jnp.tanh(2 * x[0])
 
 
-def evolve_by_volumes(equation: FokkerPlanck, start: Any, times: Any, grid: Grid) -> Array:
+def evolve_by_volumes(equation: FokkerPlanck, start: Function | AnyArray, times: Numbers, grid: Grid) -> Array:
     """Densities `(T, *shape)` by finite volumes, exact in time (the full matrix); `start` a function or an array."""
     field = jnp.asarray(values_on(grid, start) if callable(start) else start)
     return evolve(
@@ -60,14 +60,14 @@ def schrodinger_image(equation: FokkerPlanck, sign: float) -> Schrodinger:
     return FokkerPlanck(Scaled(as_potential(equation.potential), sign), equation.diffusion).schrodinger()
 
 
-def values_on(grid: Grid, f: Function, *arguments: Any) -> Any:
+def values_on(grid: Grid, f: Function, *arguments: Numbers) -> np.ndarray:
     """f(x, *arguments) at the nodes as numpy, `(*shape)`, or `(*shape, ...)` for f of more components."""
     points = np.stack(np.meshgrid(*(axis.nodes for axis in grid.axes), indexing="ij"), axis=-1)
     values = values_at(points.reshape(-1, grid.ndim), f, *arguments)
     return values.reshape(*grid.shape, *values.shape[1:])
 
 
-def values_at(points: Any, f: Function, *arguments: Any) -> Any:
+def values_at(points: np.ndarray, f: Function, *arguments: Numbers) -> np.ndarray:
     """f(x, *arguments) at points `(n, d)` as numpy, `(n, ...)`. The points are padded to a power of two, so that one
     compiled program serves many n."""
     n = len(points)
@@ -78,22 +78,24 @@ def values_at(points: Any, f: Function, *arguments: Any) -> Any:
 
 
 @sampling_program
-def _values(f: Function, points: Any, arguments: tuple[Any, ...]) -> Array:
+def _values(f: Function, points: AnyArray, arguments: tuple[AnyArray, ...]) -> Array:
     return jax.vmap(lambda x: f(x, *arguments))(points)
 
 
-def weights_on(grid: Grid) -> Any:
+def weights_on(grid: Grid) -> np.ndarray:
     """Quadrature weights as numpy, `(*shape)`."""
     return functools.reduce(np.multiply.outer, [axis.weights for axis in grid.axes])
 
 
-def density_on(grid: Grid, f: Function) -> Any:
+def density_on(grid: Grid, f: Function) -> np.ndarray:
     """f at the nodes as numpy, `(*shape)`, divided by its integral."""
     values = values_on(grid, f)
     return values / np.sum(values * weights_on(grid))
 
 
-def matrices(equation: FokkerPlanck, grid: Grid, scheme: Scheme, reversible: bool = True) -> tuple[Any, Any]:
+def matrices(
+    equation: FokkerPlanck, grid: Grid, scheme: Scheme, reversible: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """-L and H as dense numpy matrices `(size, size)` acting on values at the nodes."""
     generator, hamiltonian = _matrices(equation, grid, scheme, reversible)
     return -np.asarray(generator), np.asarray(hamiltonian)
@@ -105,14 +107,14 @@ def _matrices(equation: FokkerPlanck, grid: Grid, scheme: Scheme, reversible: bo
     return dense(operator.generator, grid, float), dense(operator.hamiltonian, grid, float)
 
 
-def symmetric(matrix: Any, grid: Grid) -> Any:
+def symmetric(matrix: np.ndarray, grid: Grid) -> np.ndarray:
     """A matrix that is symmetric in the grid's weights, in the orthonormal basis of the nodes: sqrt(w) H / sqrt(w)."""
     sqrt_weights = np.sqrt(weights_on(grid).ravel())
     scaled = sqrt_weights[:, None] * matrix / sqrt_weights
     return (scaled + scaled.T) / 2  # rounding is the only part that is not symmetric
 
 
-def sqrt_gibbs(equation: FokkerPlanck, grid: Grid) -> Any:
+def sqrt_gibbs(equation: FokkerPlanck, grid: Grid) -> np.ndarray:
     """sqrt(pi) at the nodes, by numpy from U alone, `(size,)`, with pi of mass 1; D is one number."""
     energy = values_on(grid, equation.energy).ravel()
     # U less its minimum: exp(-U/2D) itself may overflow.

@@ -16,8 +16,6 @@ Controls: rho stationary for the sampler; the gap in the units of H/2 (N11); rho
 References: arXiv 2606.05217, proposition B.16; theorem T11 of this library.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +23,7 @@ from jaxtyping import Array
 
 from ..grid import Axis, Grid
 from ..score import reconstruct
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .families import PLANE, RING, TURN, Waves
 from .problems import values_on, weights_on
 
@@ -44,7 +42,7 @@ def _random_score(random: np.random.Generator, dimension: int, amplitude: float)
     return Waves(amplitudes, waves, phases)
 
 
-def _derivatives(grid: Grid, order: int) -> list[Any]:
+def _derivatives(grid: Grid, order: int) -> list[np.ndarray]:
     """The derivative of this order along each axis of a torus, in Fourier bases, `(size, size)`."""
     matrices = []
     for i, axis in enumerate(grid.axes):
@@ -57,7 +55,7 @@ def _derivatives(grid: Grid, order: int) -> list[Any]:
     return matrices
 
 
-def _rest(grid: Grid, score: Waves, density: Any, derivatives: list[Any]) -> Any:
+def _rest(grid: Grid, score: Waves, density: np.ndarray, derivatives: list[np.ndarray]) -> np.ndarray:
     """r = s - grad log rho at the nodes, `(d, size)`."""
     slopes = np.stack([derivative @ np.log(density) for derivative in derivatives])
     return values_on(grid, score).reshape(grid.size, grid.ndim).T - slopes
@@ -73,7 +71,7 @@ def _rest(grid: Grid, score: Waves, density: Any, derivatives: list[Any]) -> Any
     source="T11 of this library; compare arXiv 2606.05217, proposition B.16",
     sweep=4,
 )
-def divergence(case: Case, *, axes: tuple[Axis, ...] = (RING,), amplitude: float = 0.6) -> tuple[Any, ...]:
+def divergence(case: Case, *, axes: tuple[Axis, ...] = (RING,), amplitude: float = 0.6) -> Measured:
     """div(rho r), which is dropped in the control, plus rho |r|^2 / 2; and 2 lambda rho."""
     grid = case.grid(*axes)
     score = _random_score(case.random(), len(axes), amplitude)
@@ -95,9 +93,7 @@ def divergence(case: Case, *, axes: tuple[Axis, ...] = (RING,), amplitude: float
     source="T11 of this library, sharpened: I(μ|ρ) = E_μ|r|²/2 - 2λ",
     sweep=("weak", *range(8)),
 )
-def distance(
-    case: Case, *, axes: tuple[Axis, ...] = (RING,), amplitude: float = 0.6, weak: float = 0.3
-) -> tuple[Any, ...]:
+def distance(case: Case, *, axes: tuple[Axis, ...] = (RING,), amplitude: float = 0.6, weak: float = 0.3) -> Measured:
     """1 - F, and its bound, for random fields, and for a weak one whose square varies like the slowest mode."""
     grid = Grid(*axes).refine(case.refinement**0.5)  # the cost is the cube of the size
     score = _random_score(case.random(), len(axes), amplitude)
@@ -141,7 +137,7 @@ class Rotation(eqx.Module):
     source="N4 of this library; compare arXiv 2606.05217, proposition B.16",
     sweep=(0.3, 0.6, 1.0),
 )
-def rotation(case: Case, *, variance: float = 0.8, axis: Axis = PLANE) -> tuple[Any, ...]:
+def rotation(case: Case, *, variance: float = 0.8, axis: Axis = PLANE) -> Measured:
     """lambda, gap, and the variances of rho and mu, for the curl c = `case.value`; the same in closed form."""
     grid = Grid(axis, axis).refine(case.refinement**0.5)  # the cost is the cube of the size
     score = Rotation(jnp.asarray(variance), jnp.asarray(case.value))

@@ -9,8 +9,6 @@ opposite sign of div s (N3); the score of psi_0 in the place of that of psi_0^2.
 Reference: arXiv 2606.05217, theorem 4.1.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +16,7 @@ from jaxtyping import Array
 
 from ..grid import Axis
 from ..score import reconstruct
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .families import BOX, PLANE, Derivatives, Landscape, Score, fourier_kinetic, random_convex, random_waves
 from .problems import values_on
 
@@ -35,7 +33,7 @@ COUPLED = ((6.0, -5.0), (-5.0, 6.0))  # V = (x^2 + y^2)/2 + 5/2 (x - y)^2: the f
     source="arXiv 2606.05217, theorem 4.1",
     sweep=6,
 )
-def levels_of_density(case: Case, *, diffusion: float = 0.5, axis: Axis = BOX, levels: int = 4) -> tuple[Any, ...]:
+def levels_of_density(case: Case, *, diffusion: float = 0.5, axis: Axis = BOX, levels: int = 4) -> Measured:
     """Levels from a random score by the library, and those of its V by numpy."""
     grid = case.grid(axis)
     random = case.random()
@@ -70,7 +68,9 @@ class Linear(eqx.Module):
     source="arXiv 2606.05217, theorem 4.1 and its coupled oscillators",
     sweep=("coupled", *range(3)),
 )
-def oscillators(case: Case, *, stiffness: Any = COUPLED, axis: Axis = PLANE, levels: int = 4) -> tuple[Any, ...]:
+def oscillators(
+    case: Case, *, stiffness: tuple[tuple[float, ...], ...] = COUPLED, axis: Axis = PLANE, levels: int = 4
+) -> Measured:
     """Levels from the score by the library, and sums of frequencies."""
     grid = case.grid(axis, axis)
     matrix = np.asarray(stiffness)

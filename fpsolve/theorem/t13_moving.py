@@ -8,22 +8,21 @@ psi stays sqrt(pi_t) at any speed (Jarzynski's weights).
 Reference: Jarzynski, Phys. Rev. Lett. 78 (1997) 2690, for kappa = -1.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from ..equation import FokkerPlanck
 from ..grid import Axis, Grid, Line
 from ..operator import ScharfetterGummel, Spectral
 from ..solve.correspondence import correspondence
 from ..solve.evolve import evolve
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .constants import CONSTANTS
 from .problems import Function, density_on, off_centre, swept, values_on
 
 
-def evolve_wave(equation: FokkerPlanck, wave: Any, times: Any, grid: Grid, kappa: float) -> Any:
+def evolve_wave(equation: FokkerPlanck, wave: Array, times: tuple[float, ...], grid: Grid, kappa: float) -> np.ndarray:
     """Waves `(T, n)` at `times` by the equation with that kappa in a Fourier basis, each divided by its integral."""
     image = equation.schrodinger(kappa)
     waves = np.asarray(
@@ -32,7 +31,7 @@ def evolve_wave(equation: FokkerPlanck, wave: Any, times: Any, grid: Grid, kappa
     return waves / (waves @ grid.axes[0].weights)[:, None]
 
 
-def sqrt_gibbs_at(equation: FokkerPlanck, times: Any, grid: Grid) -> Any:
+def sqrt_gibbs_at(equation: FokkerPlanck, times: tuple[float, ...], grid: Grid) -> np.ndarray:
     """sqrt(pi_t) `(T, n)` by numpy."""
     heights = np.stack([values_on(grid, equation.energy, t) for t in times])
     # U less its minimum: exp(-U/2D) itself may overflow.
@@ -40,7 +39,7 @@ def sqrt_gibbs_at(equation: FokkerPlanck, times: Any, grid: Grid) -> Any:
     return sqrt_pi / np.sqrt(sqrt_pi**2 @ grid.axes[0].weights)[:, None]
 
 
-def density_of(root: Any, wave: Any, grid: Grid) -> Any:
+def density_of(root: np.ndarray, wave: np.ndarray, grid: Grid) -> np.ndarray:
     """sqrt(pi_t) psi `(T, n)`, normalised: a wave of kappa = 0 does not conserve mass."""
     product = root * wave
     return product / (product @ grid.axes[0].weights)[:, None]
@@ -63,7 +62,7 @@ def moving_pictures(
     start: Function = off_centre,
     axis: Axis = Line(-2.4, 2.4, 96),
     times: tuple[float, ...] = (1.0, 2.0),
-) -> tuple[Any, ...]:
+) -> Measured:
     """p by the generators and sqrt(pi_t) psi by the Hamiltonians, in the same steps."""
     equation = FokkerPlanck(potential, diffusion)
     grid = case.grid(axis)
@@ -93,7 +92,7 @@ def moving_wave(
     start: Function = off_centre,
     axis: Axis = Line(-2.4, 2.4, 96),
     times: tuple[float, ...] = (1.0, 2.0),
-) -> tuple[Any, ...]:
+) -> Measured:
     """p, and sqrt(pi_t) psi of the wave with kappa = 1, in the control 0."""
     equation = FokkerPlanck(potential, diffusion)
     grid = case.grid(axis)
@@ -121,7 +120,7 @@ def weights(
     diffusion: float = 0.5,
     axis: Axis = Line(-2.4, 2.4, 96),
     times: tuple[float, ...] = (1.0, 2.0),
-) -> tuple[Any, ...]:
+) -> Measured:
     """The wave and sqrt(pi_t), each of integral 1."""
     equation = FokkerPlanck(potential, diffusion)
     grid = case.grid(axis)

@@ -6,18 +6,16 @@ The lag of the amplitude without the term a/2 (theorem T13) is half of that of p
 Control: sqrt(pi) psi in place of |psi|^2 has half of the lag of p.
 """
 
-from typing import Any
-
 import numpy as np
 from scipy.linalg import solve_banded
 
 from ..grid import Axis, Grid
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .chain import chain_hamiltonian
 from .driven import WELLS, Tilting, driven_energies, evolve_driven, schedule_at, tilted_gibbs
 
 
-def imaginary_time(potential: Tilting, diffusion: float, wave: Any, grid: Grid, steps: int = 512) -> Any:
+def imaginary_time(potential: Tilting, diffusion: float, wave: np.ndarray, grid: Grid, steps: int = 512) -> np.ndarray:
     """psi at the end of d_t psi = -H_t psi on the chain, by numpy: the implicit midpoint rule."""
     # Modes that are faster than a step follow H_t as they should: the error is that of a slow function of t.
     start, driving = driven_energies(potential, grid)
@@ -44,7 +42,7 @@ def imaginary_time(potential: Tilting, diffusion: float, wave: Any, grid: Grid, 
     hypotheses="smooth driving, a gap at every λ; psi starts as sqrt(pi_0), p as pi_0",
     source="derived in the theory of this library",
 )
-def born(case: Case, *, diffusion: float = 0.5, slope: float = 0.35, axis: Axis = WELLS) -> tuple[Any, ...]:
+def born(case: Case, *, diffusion: float = 0.5, slope: float = 0.35, axis: Axis = WELLS) -> Measured:
     """Both densities at the end, after the time `case.size`; the largest difference counts."""
     grid = case.grid(axis)
     total = float(case.size)

@@ -9,12 +9,10 @@ only. A normal density dragged at finite speed exceeds it.
 Reference: the leading term is theorem 1 of Halmos and Hanin, arXiv 2606.05217.
 """
 
-from typing import Any
-
 import numpy as np
 
 from ..grid import Axis, Grid, Line
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .chain import chi, gibbs, integrate
 from .driven import WELLS, Dragged, Tilting, chain, evolve_driven, schedule_at, tilted_gibbs
 from .problems import values_on
@@ -34,7 +32,7 @@ def random_tilting(case: Case) -> Tilting:
     )
 
 
-def lag_bound(potential: Tilting, diffusion: float, grid: Grid, times: Any) -> Any:
+def lag_bound(potential: Tilting, diffusion: float, grid: Grid, times: tuple[float, ...]) -> np.ndarray:
     """The solution at `times` of the inequality as an equation, with the constants of the chain, by numpy."""
     # The constants are smooth in λ: a polynomial through 33 values has them to about 1e-9.
     degree = 32
@@ -67,7 +65,7 @@ def adiabatic(
     axis: Axis = WELLS,
     total: float = 40.0,  # of the slow case, along the slowest mode
     speed: float = 1.054,  # of the control, in units where gap and variance are 1
-) -> tuple[Any, ...]:
+) -> Measured:
     """x at two times, and its bound."""
     grid = case.grid(axis)
     if case.control:
@@ -80,7 +78,7 @@ def adiabatic(
     return chi(density, steady[1:], grid), lag_bound(potential, diffusion, grid, times)
 
 
-def _dragged(case: Case, speed: float) -> tuple[Any, ...]:
+def _dragged(case: Case, speed: float) -> Measured:
     """x of a normal density that is dragged, in its steady state, and |a|/gap = speed."""
     grid = case.grid(Line(-6.0, 12.0, 64))
     potential = Dragged(1.0, speed)

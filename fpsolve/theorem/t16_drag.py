@@ -11,12 +11,10 @@ D E_p[e grad log(p/pi)]. The error against the motion adds to the lag, so that t
 rho is that of Bakry and Emery: D rho is the least curvature of U.
 """
 
-from typing import Any
-
 import numpy as np
 
 from ..grid import Line
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .chain import gibbs, relative_entropy
 from .constants import CONSTANTS
 from .driven import Dragged, evolve_driven
@@ -31,7 +29,7 @@ def by_cells(case: Case, rho: float) -> float:
     return spacing**2 * rho / 5
 
 
-def sqrt_entropy(case: Case, true: Dragged, used: Dragged, diffusion: float, times: tuple[float, float]) -> Any:
+def sqrt_entropy(case: Case, true: Dragged, used: Dragged, diffusion: float, times: tuple[float, float]) -> np.ndarray:
     """sqrt(KL(p_t|pi_t)) `(2,)` for pi_t of the potential `true` and p_t driven by `used`, from pi_0."""
     grid = case.grid(BOX)
     steady = gibbs(values_on(grid, true, np.asarray([0.0, *times])).T, diffusion, grid)
@@ -55,7 +53,7 @@ def drag(
     stiffness: float = 1.3,  # of the dragged normal density, and its speed
     speed: float = 0.9,
     times: tuple[float, float] = (1.0, 2.5),
-) -> tuple[Any, ...]:
+) -> Measured:
     """y at two times, and its bound."""
     ridge = ridge_speed = 0.0
     if case.value != "normal":
@@ -89,7 +87,7 @@ def wrong_score(
     speed: float = 0.5,
     error: float = 0.4,  # eps
     times: tuple[float, float] = (2.5, 5.0),
-) -> tuple[Any, ...]:
+) -> Measured:
     """y at two times, and its bound."""
     # The process with the drift D (s + e) has the potential U - D int e.
     wrong = {"tilt": diffusion * error}  # e = -eps, to the left of a well that moves to the right

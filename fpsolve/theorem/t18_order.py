@@ -7,8 +7,6 @@ exp(-int gap dt). Where ell sqrt(pi) is the slowest mode, x = λ'(1) |ell| / (ga
 that keeps a symmetry which the slowest mode breaks does not see the gap.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +17,7 @@ from ..grid import Axis, Grid
 from ..operator import ScharfetterGummel
 from ..propagate import Dense
 from ..solve.evolve import evolve
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .chain import chain_hamiltonian, chi, gibbs
 from .constants import CONSTANTS
 from .driven import WELLS, Tilting, chain, evolve_driven, tilted_gibbs
@@ -56,7 +54,7 @@ def end_lag(potential: Tilting, diffusion: float, grid: Grid) -> float:
     hypotheses="smooth driving of bounded speed, a gap at every λ; p starts as the Gibbs density",
     source="derived in the theory of this library; in real time: Lidar et al., J. Math. Phys. 50 (2009) 102106",
 )
-def end_order(case: Case, *, diffusion: float = 0.5, slope: float = 0.35, axis: Axis = WELLS) -> tuple[Any, ...]:
+def end_order(case: Case, *, diffusion: float = 0.5, slope: float = 0.35, axis: Axis = WELLS) -> Measured:
     """x after the time `case.size`, and 0."""
     coefficients = (0.0, 0.0, 0.5, 1.0) if case.control else (0.0, 0.5, 1.0, 1.0)
     return end_lag(Tilting(float(case.size), slope=slope, coefficients=coefficients), diffusion, case.grid(axis)), 0.0
@@ -72,7 +70,7 @@ def end_order(case: Case, *, diffusion: float = 0.5, slope: float = 0.35, axis: 
     hypotheses="as for T18",
     source="as for T18",
 )
-def end_order_second(case: Case, *, diffusion: float = 0.5, slope: float = 0.35, axis: Axis = WELLS) -> tuple[Any, ...]:
+def end_order_second(case: Case, *, diffusion: float = 0.5, slope: float = 0.35, axis: Axis = WELLS) -> Measured:
     """x after the time `case.size`, and 0."""
     coefficients = (0.0, 0.0, 0.0, 1.0) if case.control else (0.0, 1.0, 1.0, 1.0)
     return end_lag(Tilting(float(case.size), slope=slope, coefficients=coefficients), diffusion, case.grid(axis)), 0.0
@@ -90,7 +88,7 @@ def end_order_second(case: Case, *, diffusion: float = 0.5, slope: float = 0.35,
 )
 def limit_of_lag(
     case: Case, *, diffusion: float = 0.5, slope: float = 0.2, wave: float = 0.2, axis: Axis = WELLS
-) -> tuple[Any, ...]:
+) -> Measured:
     """T x(T), and its limit."""
     # cos 3x moves more modes than the slowest.
     potential = Tilting(float(case.size), slope=slope, wave=wave, wavenumber=3.0)
@@ -110,7 +108,7 @@ def limit_of_lag(
     source="derived in the theory of this library",
     sweep=(0.55, 0.48, 0.42),  # diffusions: the gap falls as exp(-1/D)
 )
-def time_by_gap(case: Case, *, factor: float = 20.0, axis: Axis = WELLS) -> tuple[Any, ...]:
+def time_by_gap(case: Case, *, factor: float = 20.0, axis: Axis = WELLS) -> Measured:
     """|ell|/(gap T), and d = x(T)."""
     grid = case.grid(axis)
     # cos(pi x) raises the barrier between the wells and is even.
@@ -131,7 +129,7 @@ def time_by_gap(case: Case, *, factor: float = 20.0, axis: Axis = WELLS) -> tupl
     source="Levin and Peres, Markov Chains and Mixing Times (2017), theorem 12.5",
     sweep=(0.5, 0.25, 0.12),  # diffusions; for deep wells it is an equality
 )
-def mixing(case: Case, *, height: float = 1.0, axis: Axis = WELLS) -> tuple[Any, ...]:
+def mixing(case: Case, *, height: float = 1.0, axis: Axis = WELLS) -> Measured:
     """c e^(-gap t)/2 and TV at times of one and of four relaxation times."""
     grid = case.grid(axis)
     weights = grid.axes[0].weights

@@ -8,8 +8,6 @@ analytic potential term. Control: the opposite sign of div s (N3).
 Reference: Risken, The Fokker-Planck Equation (1989), section 5.4.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -20,7 +18,7 @@ from ..operator import Spectral
 from ..potential import Harmonic
 from ..propagate import Dense
 from ..solve.evolve import evolve
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .problems import Function, evolve_by_volumes, off_centre, schrodinger_image, tilted, values_on
 
 
@@ -43,7 +41,7 @@ def symmetrisation(
     bounds: tuple[float, float] = (-2.4, 2.4),
     times: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5),
     nodes: int = 96,  # of the wave
-) -> tuple[Any, ...]:
+) -> Measured:
     """The densities at all times, each times the length of a cell."""
 
     def sqrt_pi(x: Array) -> Array:
@@ -80,7 +78,7 @@ def spectral_wave(
     variance: float = 0.03,
     axis: Axis = Line(-2.4, 2.4, 96),  # in every dimension
     time: float = 0.4,
-) -> tuple[Any, ...]:
+) -> Measured:
     """sqrt(pi) psi and the exact density."""
     grid = case.grid(*[axis] * len(mean))
     equation = FokkerPlanck(Harmonic(np.asarray(stiffness)), diffusion)

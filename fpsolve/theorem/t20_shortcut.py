@@ -8,8 +8,6 @@ chi2(p|pi_t) <= exp(-2 int gap dt) chi2(0) has no adiabatic term. Control N8: v 
 References: Patra and Jarzynski, New J. Phys. 19 (2017) 125009; Guery-Odelin et al., arXiv 2204.11102.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 
@@ -17,7 +15,7 @@ from ..anneal.counterdiabatic import evolve_counterdiabatic
 from ..anneal.velocity import velocity
 from ..equation import FokkerPlanck
 from ..grid import Axis
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .chain import chain_hamiltonian, chi, gibbs
 from .constants import CONSTANTS
 from .driven import WELLS, Tilting, chain, driven_energies, evolve_driven, schedule_at, tilted_gibbs
@@ -34,7 +32,7 @@ from .t15_lag import random_tilting
     source="Patra and Jarzynski, New J. Phys. 19 (2017) 125009",
     sweep=(0.02, 0.2, 2.0),  # total times; the gap is about 0.3
 )
-def shortcut(case: Case, *, diffusion: float = 0.5, slope: float = 1.0, axis: Axis = WELLS) -> tuple[Any, ...]:
+def shortcut(case: Case, *, diffusion: float = 0.5, slope: float = 1.0, axis: Axis = WELLS) -> Measured:
     """Densities at two times, and pi_t."""
     grid = case.grid(axis)
     potential = Tilting(case.value, slope=slope)
@@ -56,7 +54,7 @@ def shortcut(case: Case, *, diffusion: float = 0.5, slope: float = 1.0, axis: Ax
     source="Layden et al., arXiv 2510.08462, for G; derived in the theory of this library",
     sweep=4,
 )
-def flow(case: Case, *, diffusion: float = 0.5, axis: Axis = WELLS) -> tuple[Any, ...]:
+def flow(case: Case, *, diffusion: float = 0.5, axis: Axis = WELLS) -> Measured:
     """G sqrt(pi) with <u, G w> for random u and w, and -a sqrt(pi)/2 with -<G u, w>."""
     grid = case.grid(axis)
     potential = random_tilting(case)
@@ -84,7 +82,7 @@ def flow(case: Case, *, diffusion: float = 0.5, axis: Axis = WELLS) -> tuple[Any
     source="derived in the theory of this library",
     sweep=("slowest mode", 0, 1, 2, 3),
 )
-def decay(case: Case, *, diffusion: float = 0.5, total: float = 1.5, axis: Axis = WELLS) -> tuple[Any, ...]:
+def decay(case: Case, *, diffusion: float = 0.5, total: float = 1.5, axis: Axis = WELLS) -> Measured:
     """sqrt(chi2) at two times, and its bound."""
     grid = case.grid(axis)
     potential = Tilting(total, slope=0.15) if case.value == "slowest mode" else random_tilting(case)

@@ -10,8 +10,6 @@ J = int g λ'^2 dt, g one of the costs squared, with sqrt(g) λ' constant, and J
 References: Sivak and Crooks, Phys. Rev. Lett. 108 (2012) 190602 (c); Halmos and Hanin, arXiv 2606.05217, eq. 9 (b).
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +20,7 @@ from ..anneal.schedule.schedules import linear, optimal
 from ..grid import Axis, Line
 from ..path import Mix
 from ..potential import Harmonic
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .constants import CONSTANTS
 
 COSTS = ("bound", "score", "wasserstein", "exact")
@@ -55,7 +53,9 @@ def normal_path(stiffness: tuple[float, float], centers: tuple[float, float]) ->
     return Mix(Harmonic(stiffness[0], centers[0]), Harmonic(stiffness[1], centers[1]))
 
 
-def normal_costs(lam: Any, stiffness: tuple[float, float], centers: tuple[float, float], diffusion: float) -> Any:
+def normal_costs(
+    lam: np.ndarray, stiffness: tuple[float, float], centers: tuple[float, float], diffusion: float
+) -> np.ndarray:
     """The costs, by name in the order of COSTS, `(4, L)` at λ `(L,)` of that path, in closed form.
 
     With k, m and s^2 = D/k, d_λ log pi = (m'/s) h_1 + (sqrt(2) s'/s) h_2, of which the Hermite functions h_1 and h_2
@@ -68,7 +68,7 @@ def normal_costs(lam: Any, stiffness: tuple[float, float], centers: tuple[float,
     first = mean_slope * np.sqrt(k / diffusion)
     second = -np.sqrt(0.5) * (k1 - k0) / k  # s'/s = -k'/(2k)
 
-    def norm(power: int | float) -> Any:
+    def norm(power: int | float) -> np.ndarray:
         """|H^power f|"""
         return np.sqrt(first**2 * k ** (2 * power) + second**2 * (2 * k) ** (2 * power))
 
@@ -85,9 +85,7 @@ def normal_costs(lam: Any, stiffness: tuple[float, float], centers: tuple[float,
     source="derived in the theory of this library; the last cost: Halmos and Hanin, arXiv 2606.05217, eq. 9",
     sweep=("normal", 0, 1, 2, 3, 4, 5),
 )
-def costs_in_order(
-    case: Case, *, diffusion: float = 0.6, stiffness: float = 3.0, axis: Axis = NORMALS
-) -> tuple[Any, ...]:
+def costs_in_order(case: Case, *, diffusion: float = 0.6, stiffness: float = 3.0, axis: Axis = NORMALS) -> Measured:
     """The first three costs and the last three, at five λ."""
     random = case.random()
     path = Mix(random_wells(random), random_wells(random))
@@ -119,7 +117,7 @@ def normal(
     stiffness: tuple[float, float] = (1.0, 3.0),
     centers: tuple[float, float] = (-0.8, 1.0),
     axis: Axis = NORMALS,
-) -> tuple[Any, ...]:
+) -> Measured:
     """The four costs at five λ."""
     path = normal_path(stiffness, centers)
     rates = along(path, grid=case.grid(axis), diffusion=diffusion, tol=1e-7, check=False).at(LAMBDAS)
@@ -146,7 +144,7 @@ def least_cost(
     centers: tuple[float, float] = (-0.8, 1.0),
     total: float = 7.0,
     axis: Axis = NORMALS,
-) -> tuple[Any, ...]:
+) -> Measured:
     """J of the schedule, and the least J, both with g in closed form."""
     path = normal_path(stiffness, centers)
     found = along(path, grid=case.grid(axis), diffusion=diffusion, tol=1e-7, check=False)

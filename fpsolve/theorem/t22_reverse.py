@@ -8,12 +8,10 @@ the probability flow. Control: annealed Langevin dynamics, of drift e s, leaves 
 References: Anderson, Stoch. Process. Appl. 12 (1982) 313; Song et al., ICLR 2021, appendix D.
 """
 
-from typing import Any
-
 import numpy as np
 
 from ..grid import Axis, Grid, Line
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .mixtures import BETA, NO_ERROR, Mixture, drifts, exponent, generated, random_mixture
 
 BOX = Line(-8.0, 8.0, 128)  # holds mixture and noise so well that they count as periodic
@@ -29,7 +27,7 @@ BOX = Line(-8.0, 8.0, 128)  # holds mixture and noise so well that they count as
     source="Anderson, Stoch. Process. Appl. 12 (1982) 313; Song et al., ICLR 2021, appendix D",
     sweep=(0.0, 0.3, 1.0, 5.0),  # levels of noise; 0 is the probability flow
 )
-def marginals(case: Case, *, axis: Axis = BOX, times: tuple[float, ...] = (4.0, 4.6, 4.9)) -> tuple[Any, ...]:
+def marginals(case: Case, *, axis: Axis = BOX, times: tuple[float, ...] = (4.0, 4.6, 4.9)) -> Measured:
     """The right side with the library's drift, and d_t p by numpy; late in the clock, where the data take shape."""
     mixture = random_mixture(case)
     grid = case.grid(axis)
@@ -38,8 +36,8 @@ def marginals(case: Case, *, axis: Axis = BOX, times: tuple[float, ...] = (4.0, 
     drift = drifts(mixture.path(), noise, NO_ERROR, not case.control, x, np.asarray(times))
     wavenumbers = 2j * np.pi * np.fft.fftfreq(grid.size, x[1] - x[0])
     total = exponent(1.0) / 2
-    changes: list[Any] = []
-    moved: list[Any] = []
+    changes: list[np.ndarray] = []
+    moved: list[np.ndarray] = []
     for t, b in zip(times, drift, strict=True):
         # B(λ) = 2 (T - t), a quadratic equation.
         lam = (np.sqrt(BETA[0] ** 2 + 4 * (BETA[1] - BETA[0]) * (total - t)) - BETA[0]) / (BETA[1] - BETA[0])
@@ -62,7 +60,7 @@ def marginals(case: Case, *, axis: Axis = BOX, times: tuple[float, ...] = (4.0, 
     hypotheses="as for T22",
     source="as for T22",
 )
-def law(case: Case, *, noise: float = 0.5, bounds: tuple[float, float] = (-5.0, 5.0)) -> tuple[Any, ...]:
+def law(case: Case, *, noise: float = 0.5, bounds: tuple[float, float] = (-5.0, 5.0)) -> Measured:
     """The density at the end, and that of the data."""
     mixture = Mixture(np.asarray([-0.8, 1.0]), np.asarray([0.4, 0.3]), np.asarray([0.4, 0.6]))
     grid = Grid(Line(*bounds, case.size))

@@ -9,24 +9,23 @@ exp(-2eT), T the length of the clock. Control: the factor (1 + e)^2/(4e), least 
 Reference: Song et al., Maximum likelihood training of score-based diffusion models, NeurIPS 2021.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from ..core.program import sampling_program
+from ..core.types import Scalar
 from ..diffusion.generation import ReverseProcess, score_error_bound
 from ..grid import Axis, Gaussian, Grid, Line
 from ..path import Noising
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .mixtures import Mixture, Wrong, generated, random_mixture
 
 BOX = Line(-6.0, 6.0, 96)  # holds mixture and noise
 
 
 @sampling_program
-def girsanov(path: Noising, noise: Any, error: Wrong, grid: Grid) -> Array:
+def girsanov(path: Noising, noise: Scalar, error: Wrong, grid: Grid) -> Array:
     """The library's bound for a start at the marginal of noise, which is normal here but for 1e-5."""
     return score_error_bound(ReverseProcess(path, noise, error=error), Gaussian(0.0, 1.0), grid)
 
@@ -41,7 +40,7 @@ def girsanov(path: Noising, noise: Any, error: Wrong, grid: Grid) -> Array:
     source="Girsanov's theorem; Song et al., Maximum likelihood training (NeurIPS 2021)",
     sweep=("normal", 0, 1, 2, 3, 4),
 )
-def wrong_score(case: Case, *, noise: float = 3.0, size: float = 0.4, axis: Axis = BOX) -> tuple[Any, ...]:
+def wrong_score(case: Case, *, noise: float = 3.0, size: float = 0.4, axis: Axis = BOX) -> Measured:
     """KL of the data from the law of the sampler, and the library's bound."""
     grid = case.grid(axis)
     mixture = Mixture(np.zeros(2), np.ones(2), np.full(2, 0.5))

@@ -9,8 +9,6 @@ the sum then has alpha s + sigma and not the root of the sum of squares.
 Reference: Courtade, Bounds on the Poincaré constant for convolution measures, arXiv 1807.00027.
 """
 
-from typing import Any
-
 import numpy as np
 
 from ..equation import FokkerPlanck
@@ -19,13 +17,13 @@ from ..operator import Spectral
 from ..path import Noising
 from ..potential import GaussianMixture
 from ..solve.spectrum import spectrum
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .families import BOX, fourier_kinetic, normals
 
 BETA = (0.1, 20.0)  # of the noise at both ends of the path, those of Song et al. (ICLR 2021)
 
 
-def _mixture_gap(axis: Axis, weights: Any, means: Any, variances: Any) -> float:
+def _mixture_gap(axis: Axis, weights: np.ndarray, means: np.ndarray, variances: np.ndarray) -> float:
     """The gap of a mixture at D = 1 by numpy: that of -d^2/dx^2 + s'/2 + s^2/4, s = (log p)'."""
     offsets = (axis.nodes[:, None] - means) / variances
     parts = np.stack([normals(axis.nodes, [w], [m], [v]) for w, m, v in zip(weights, means, variances, strict=True)])
@@ -46,7 +44,7 @@ def _mixture_gap(axis: Axis, weights: Any, means: Any, variances: Any) -> float:
     source="Courtade, Bounds on the Poincaré constant for convolution measures, arXiv 1807.00027; T24 of this library",
     sweep=("normal", *range(10)),
 )
-def noising(case: Case, *, axis: Axis = BOX, lambdas: tuple[float, ...] = (0.05, 0.2, 0.5)) -> tuple[Any, ...]:
+def noising(case: Case, *, axis: Axis = BOX, lambdas: tuple[float, ...] = (0.05, 0.2, 0.5)) -> Measured:
     """1/gap at each place of the path, and its bound, for random mixtures of two normal densities."""
     random = case.random()
     grid = case.grid(axis)

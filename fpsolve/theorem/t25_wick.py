@@ -9,8 +9,6 @@ centre.
 Reference: Jin, Liu and Yu, arXiv 2404.13585.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +17,7 @@ from jaxtyping import Array
 from ..equation import Schrodinger
 from ..grid import Axis, Grid, Line
 from ..wick import cauchy, lorentzian
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .problems import Function, values_on
 
 
@@ -57,7 +55,7 @@ def lorentzian_bridge(
     axis: Axis = Line(-6.0, 6.0, 32),
     time: float = 1.0,
     depth: float = 0.3,  # of the level below zero, in the control
-) -> tuple[Any, ...]:
+) -> Measured:
     """The average up to eta_max, and the wave in imaginary time."""
     below = depth if case.control else 0.0
     grid = Grid(axis)
@@ -89,7 +87,7 @@ def cauchy_mean_value(
     radius: float = 0.5,
     points: int = 32,  # on the circle
     elsewhere: float = 1.01,  # the centre of the control
-) -> tuple[Any, ...]:
+) -> Measured:
     """The mean over the circle, and the value at its centre."""
     grid = case.grid(axis)
     equation = Schrodinger(potential, diffusion)

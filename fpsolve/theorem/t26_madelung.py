@@ -7,7 +7,6 @@ their step. Control: with V + 0.01 x the residual of the second equation is 0.01
 """
 
 import math
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +17,7 @@ from ..flow.madelung import madelung
 from ..grid import Axis, Grid, Line
 from ..operator.skew import derivative
 from ..solve.evolve import evolve
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .problems import Function
 
 
@@ -45,7 +44,7 @@ def phase_equation(
     axis: Axis = Line(-6.0, 6.0, 72),
     time: float = 0.3,
     least: float = 1e-4,  # the density from which the residual counts, relative to the largest
-) -> tuple[Any, ...]:
+) -> Measured:
     """The difference of the phase in time and the right side, where the density counts."""
     grid = Grid(axis)
     x = grid.nodes[0]

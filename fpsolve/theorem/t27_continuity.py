@@ -8,8 +8,6 @@ which does not conserve mass.
 Reference: arXiv 2510.08462.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
@@ -19,7 +17,7 @@ from ..equation import Continuity
 from ..grid import Periodic
 from ..operator.skew import derivative_matrix
 from ..solve.evolve import evolve
-from .base import Case, claim
+from .base import Case, Measured, claim
 
 
 def initial(x: Array) -> Array:
@@ -36,7 +34,7 @@ def initial(x: Array) -> Array:
     hypotheses="v is smooth and tangential to walls; here v = a sin x on a ring",
     source="arXiv 2510.08462",
 )
-def carried_root(case: Case, *, speed: float = 0.7, time: float = 1.0, nodes: int = 63) -> tuple[Any, ...]:
+def carried_root(case: Case, *, speed: float = 0.7, time: float = 1.0, nodes: int = 63) -> Measured:
     """The square of the wave, and the density by characteristics."""
     grid = case.grid(Periodic(0.0, 2 * np.pi, nodes))
     exact = _carried(np.asarray(grid.nodes[0]), speed * time)
@@ -49,7 +47,7 @@ def carried_root(case: Case, *, speed: float = 0.7, time: float = 1.0, nodes: in
     return np.asarray(run.values[0]), exact
 
 
-def _carried(x: Any, strength: float) -> Any:
+def _carried(x: np.ndarray, strength: float) -> np.ndarray:
     """p(x, t) = p(x(0), 0) dx(0)/dx for a strength a t."""
     growth = np.exp(strength)
     # By the angle of two numbers, which holds beyond x = pi as well.

@@ -9,14 +9,12 @@ Each sweep of Sinkhorn's iteration leaves (c / (s_0 s_1))^2 of the distance to t
 Reference: Léonard, Discrete Contin. Dyn. Syst. 34 (2014) 1533; Bunne et al., arXiv 2202.05722, theorem 3.
 """
 
-from typing import Any
-
 import numpy as np
 
 from ..bridge import bridge
 from ..equation import FokkerPlanck
 from ..grid import Axis, Gaussian, Line
-from .base import Case, claim
+from .base import Case, Measured, claim
 
 
 @claim(
@@ -36,7 +34,7 @@ def normal_bridge(
     diffusion: float = 0.5,
     total: float = 1.0,
     axis: Axis = Line(-6.0, 6.0, 64),
-) -> tuple[Any, ...]:
+) -> Measured:
     """The density of the bridge a third of the way, and the normal one."""
     grid = case.grid(axis)
     start, end = (Gaussian(m, v) for m, v in zip(means, variances, strict=True))

@@ -7,14 +7,12 @@ The state is computed from the matrix exponential in another basis. Control: hal
 Reference: Wang and Maimaitiabudula, arXiv 2407.19890.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
 from ..learning import softmax_state
-from .base import Case, claim
+from .base import Case, Measured, claim
 
 
 @claim(
@@ -27,9 +25,7 @@ from .base import Case, claim
     source="Wang and Maimaitiabudula, arXiv 2407.19890",
     sweep=4,
 )
-def softmax(
-    case: Case, *, energies: tuple[float, ...] = (0.0, 0.4, -0.7, 1.3, 0.9), time: float = 0.8
-) -> tuple[Any, ...]:
+def softmax(case: Case, *, energies: tuple[float, ...] = (0.0, 0.4, -0.7, 1.3, 0.9), time: float = 0.8) -> Measured:
     """The weights of the matrix exponential, and the softmax, with the energies in a random order and rotated."""
     levels = case.random().permutation(np.asarray(energies))
     n = len(levels)

@@ -6,8 +6,6 @@ Lap_h is the standard graph Laplacian of the grid. Controls: the opposite sign o
 1/sqrt(pi) in place of sqrt(pi); a temperature gradient D(x) with the H of constant D (N12).
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,11 +13,11 @@ from ..equation import FokkerPlanck
 from ..grid import Axis, Grid, Line, Periodic
 from ..operator import SquareRoot
 from ..solve.correspondence import correspondence
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .problems import Function, density_on, matrices, off_centre, sqrt_gibbs, tilted, valley
 
 
-def lattice_hamiltonian(grid: Grid, diffusion: float, sqrt_pi: Any) -> Any:
+def lattice_hamiltonian(grid: Grid, diffusion: float, sqrt_pi: np.ndarray) -> np.ndarray:
     """-D Lap_h + diag(D Lap_h sqrt_pi / sqrt_pi) in plain numpy, `(size, size)`, for axes of equal cells."""
     laplacian = np.zeros((grid.size, grid.size))
     number = np.arange(grid.size).reshape(grid.shape)
@@ -51,7 +49,7 @@ def lattice_hamiltonian_form(
     potential: Function = valley,
     diffusion: float = 0.5,
     axes: tuple[Axis, ...] = (Line(-1.8, 1.8, 18), Periodic(0.0, 2 * np.pi, 14)),
-) -> tuple[Any, ...]:
+) -> Measured:
     """The Hamiltonian of `SquareRoot` and the lattice Hamiltonian, entry by entry."""
     grid = case.grid(*axes)
     equation = FokkerPlanck(potential, diffusion)
@@ -77,7 +75,7 @@ def lattice_densities(
     start: Function = off_centre,
     axes: tuple[Axis, ...] = (Line(-2.4, 2.4, 64),),
     times: tuple[float, ...] = (0.1, 1.0),
-) -> tuple[Any, ...]:
+) -> Measured:
     """Both densities at all times. In the control D (1 + 0.8 sin(x_0 / 2)) stands in the generator."""
     equation = FokkerPlanck(potential, diffusion)
     grid = case.grid(*axes)

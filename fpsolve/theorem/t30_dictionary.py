@@ -8,8 +8,6 @@ zeta itself as the energy (N10).
 Reference: Wang and Maimaitiabudula, arXiv 2407.19890.
 """
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Array
 
@@ -17,7 +15,7 @@ from ..equation import FokkerPlanck
 from ..grid import Axis, Line, Reflecting
 from ..learning import boltzmann_energy
 from ..solve.spectrum import spectrum
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .problems import Function
 
 
@@ -43,7 +41,7 @@ def dictionary(
     axis: Axis = Line(-2.6, 2.6, 64),  # of the wave
     inner: float = 0.65,  # the part of the box in which U is known
     cells: int = 300,  # of the process
-) -> tuple[Any, ...]:
+) -> Measured:
     """The gap of the process of U, in the control of zeta, and that of the Hamiltonian."""
     found = boltzmann_energy(objective, case.grid(axis), diffusion)
     energy = objective if case.control else found.potential

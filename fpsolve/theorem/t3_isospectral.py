@@ -18,7 +18,7 @@ from ..equation import FokkerPlanck
 from ..grid import Axis, Line, Periodic
 from ..operator import ScharfetterGummel, Spectral
 from ..solve.spectrum import spectrum
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .chain import chi
 from .problems import (
     Function,
@@ -33,7 +33,7 @@ from .problems import (
 from .t2_lattice import lattice_hamiltonian
 
 
-def lowest(matrix: Any, k: int) -> tuple[Any, Any]:
+def lowest(matrix: np.ndarray, k: int) -> tuple[np.ndarray, Any]:
     """The k eigenvalues of smallest real part and their right eigenvectors in columns, by numpy's general solver."""
     values, vectors = np.linalg.eig(matrix)
     # Real parts are rounded: a conjugate pair keeps its order, the negative imaginary part first.
@@ -58,7 +58,7 @@ def isospectrality(
     axis: Axis = Line(-2.4, 2.4, 64),
     levels: int = 5,
     force: float = 1.3,  # of the control, round a ring of circumference 2 pi
-) -> tuple[Any, ...]:
+) -> Measured:
     """The low levels of both. In the control H is that of the score f/D on a ring."""
     if case.control:
         equation = FokkerPlanck(None, diffusion, lambda x: force + 0 * x)
@@ -87,7 +87,7 @@ def biorthogonality(
     diffusion: float = 0.5,
     axis: Axis = Line(-2.4, 2.4, 64),
     levels: int = 4,
-) -> tuple[Any, ...]:
+) -> Measured:
     """Overlaps of the eigenvectors of -L, and of sqrt(pi), with the modes of H, and those of unit vectors."""
     equation = FokkerPlanck(potential, diffusion)
     grid = case.grid(axis)
@@ -129,7 +129,7 @@ def mode_sum(
     start: Function = off_centre,
     axis: Axis = Line(-2.4, 2.4, 64),
     times: tuple[float, ...] = (0.1, 0.2, 0.4, 0.8, 1.6),
-) -> tuple[Any, ...]:
+) -> Measured:
     """chi2 of the evolved density over the sum, at every time, and 1."""
     equation = FokkerPlanck(potential, diffusion)
     grid = case.grid(axis)

@@ -10,8 +10,6 @@ double precision, which is rounding; half of the correction to Kramers' rate.
 References: Witten, Nucl. Phys. B 188 (1981) 513; Bernstein and Brown, Phys. Rev. Lett. 52 (1984) 1933.
 """
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Array
 
@@ -20,7 +18,7 @@ from ..equation import FokkerPlanck
 from ..grid import Axis, Line
 from ..operator import Spectral, SquareRoot
 from ..solve.spectrum import spectrum
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .families import Derivatives, fourier_kinetic
 from .problems import Function, tilted, values_on
 
@@ -49,7 +47,7 @@ def partner_levels(
     diffusion: float = 0.5,
     axis: Axis = TILTED_BOX,
     levels: int = 4,
-) -> tuple[Any, ...]:
+) -> Measured:
     """Levels of H by the library, and those of its partner by numpy."""
     grid = case.grid(axis)
     modes = spectrum(FokkerPlanck(potential, diffusion), grid, levels + 1, scheme=Spectral(), check=False)
@@ -70,7 +68,7 @@ def partner_levels(
     source="T4 of this library; Seneta, Non-negative Matrices and Markov Chains (1981), section 1.1",
     sweep=(0.5, 0.1, 0.05, 0.0125),
 )
-def positive_kernel(case: Case, *, potential: Function = two_wells, axis: Axis = WELLS_BOX) -> tuple[Any, ...]:
+def positive_kernel(case: Case, *, potential: Function = two_wells, axis: Axis = WELLS_BOX) -> Measured:
     """The gap of the chain by the library at D = `case.value`, and by numpy from the kernel."""
     diffusion = case.value
     grid = case.grid(axis)
@@ -109,7 +107,7 @@ def small_gap(
     *,
     axis: Axis = WELLS_BOX,
     cells: tuple[int, ...] = (128, 256, 512),  # of the chains from which the gap is extrapolated
-) -> tuple[Any, ...]:
+) -> Measured:
     """The gap at D = 1/size in units of Kramers' rate, and its expansion."""
     diffusion = 1 / case.size
     finer = tuple(round(n * case.refinement) for n in cells)

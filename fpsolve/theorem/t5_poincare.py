@@ -8,7 +8,7 @@ replaced by 1.02 D on one side.
 Reference: Bakry, Gentil and Ledoux, Analysis and Geometry of Markov Diffusion Operators (2014), sections 4.2 and 5.2.
 """
 
-from typing import Any
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,13 +20,15 @@ from ..operator import ScharfetterGummel, Spectral
 from ..propagate import Dense
 from ..solve.evolve import evolve
 from ..solve.spectrum import spectrum
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .chain import chi
 from .constants import CONSTANTS
 from .problems import Function, density_on, evolve_by_volumes, off_centre, sqrt_gibbs, tilted, values_at, values_on
 
 
-def rayleigh_ritz(energy: Any, lower: float, upper: float, diffusion: float, degree: int) -> float:
+def rayleigh_ritz(
+    energy: Callable[[np.ndarray], np.ndarray], lower: float, upper: float, diffusion: float, degree: int
+) -> float:
     """min D E|f'|^2 / Var f over polynomials of a degree, by numpy, without any part of the library.
 
     `energy` maps positions `(m,)` to U / D. Polynomials are made orthonormal in pi by a QR decomposition.
@@ -60,7 +62,7 @@ def poincare(
     axis: Axis = Line(-2.4, 2.4, 96),
     times: tuple[float, ...] = (8.0, 9.0, 10.0, 11.0, 12.0),  # so late that one mode is left in the mean
     degree: int = 40,  # of the polynomials
-) -> tuple[Any, ...]:
+) -> Measured:
     """Gap and rate, and the least quotient of polynomials."""
     equation = FokkerPlanck(potential, diffusion)
     grid = case.grid(axis)
@@ -71,7 +73,7 @@ def poincare(
     lag = (np.asarray(run.values) - sqrt_gibbs(equation, grid) ** 2) @ (grid.axes[0].weights * grid.axes[0].nodes)
     rate = -np.polyfit(times, np.log(np.abs(lag)), 1)[0]
 
-    def energy(x: Any) -> Any:
+    def energy(x: np.ndarray) -> np.ndarray:
         """U / D at positions `(m,)`."""
         return values_at(x[:, None], potential) / diffusion
 
@@ -99,7 +101,7 @@ def decay(
     start: Function = off_centre,
     axis: Axis = Line(-2.4, 2.4, 64),
     times: tuple[float, ...] = (0.1, 0.2, 0.4, 0.8, 1.6),
-) -> tuple[Any, ...]:
+) -> Measured:
     """chi2(t) e^(2 gap t) at every time, and chi2(0)."""
     equation = FokkerPlanck(potential, diffusion)
     grid = case.grid(axis)
@@ -136,7 +138,7 @@ def entropy(
     bounds: tuple[float, float] = (-2.4, 2.4),
     time: float = 0.3,
     step: float = 0.005,  # of the difference in time, of fourth order
-) -> tuple[Any, ...]:
+) -> Measured:
     """d/dt KL, and -D I computed by differences on the nodes."""
     equation = FokkerPlanck(potential, diffusion)
     grid = Grid(Line(*bounds, case.size))

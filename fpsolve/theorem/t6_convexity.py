@@ -9,8 +9,6 @@ least; half of the oscillation of b.
 Reference: Bakry, Gentil and Ledoux, Analysis and Geometry of Markov Diffusion Operators (2014), sections 4.2, 4.8, 5.7.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 
@@ -20,7 +18,7 @@ from ..operator import Spectral
 from ..propagate import Dense
 from ..solve.evolve import evolve
 from ..solve.spectrum import spectrum
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .families import BOX, Landscape, entropy, normals, random_convex, random_normals, random_waves
 from .problems import sqrt_gibbs
 
@@ -39,7 +37,7 @@ FINE = 4001  # positions at which an oscillation and a largest curvature are tak
 )
 def convexity(
     case: Case, *, diffusion: float = 0.5, axis: Axis = BOX, times: tuple[float, ...] = (0.3, 1.0, 3.0)
-) -> tuple[Any, ...]:
+) -> Measured:
     """KL(t) e^(2kt) at every time, and KL(0), for random convex potentials and starts."""
     grid = case.grid(axis)
     x = grid.axes[0].nodes
@@ -74,7 +72,7 @@ def convexity(
     source="Holley and Stroock (1987); Bakry, Gentil and Ledoux (2014), propositions 4.2.7 and 4.8.1",
     sweep=("normal", *range(10), "barrier"),
 )
-def bounded_change(case: Case, *, diffusion: float = 0.5, axis: Axis = BOX) -> tuple[Any, ...]:
+def bounded_change(case: Case, *, diffusion: float = 0.5, axis: Axis = BOX) -> Measured:
     """The bound, and the gap, for random convex potentials and sums of cosines."""
     random = case.random()
     potential = random_convex(random)

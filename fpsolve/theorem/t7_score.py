@@ -11,8 +11,6 @@ Controls: the opposite sign of div s (N3), which is that of s; an error 1.05 tim
 Reference: arXiv 2606.05217; theorems T7, T8 and T10 of this library's theory.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -24,7 +22,7 @@ from ..equation import ScoreHamiltonian
 from ..grid import Axis, Grid, Periodic
 from ..operator import Spectral
 from ..score import Reconstruction, reconstruct
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .constants import CONSTANTS
 from .problems import Function, values_on, weights_on
 
@@ -71,7 +69,7 @@ def score_energy(
     score: Function = curled,
     log_density: Function = coupled,  # of q, up to a constant
     axes: tuple[Axis, ...] = (Periodic(*RING, 28), Periodic(*RING, 29)),
-) -> tuple[Any, ...]:
+) -> Measured:
     """The energy, and the loss over 4 by quadrature at the nodes; in the control -s stands in the Hamiltonian."""
     grid = case.grid(*axes)
     # |s|^2 is the same with either sign, div s is not.
@@ -92,7 +90,7 @@ def score_energy(
     source="arXiv 2606.05217; theorem T8 of the theory page",
     sweep=(0.2, 0.5, 0.9),
 )
-def ring_bound(case: Case, *, nodes: int = 48) -> tuple[Any, ...]:
+def ring_bound(case: Case, *, nodes: int = 48) -> Measured:
     """The bound and the infidelity, for a depth d of the sweep."""
     grid = case.grid(Periodic(*RING, nodes))
     found = reconstruct(zero_score, grid)
@@ -120,7 +118,7 @@ def sampler_law(
     score: Function = driven,
     log_density: Function = hill,
     axes: tuple[Axis, ...] = (Periodic(*RING, 40),),
-) -> tuple[Any, ...]:
+) -> Measured:
     """The mean over mu, in the control over p, and the information."""
     grid = case.grid(*axes)
     stationary = np.asarray(reconstruct(score, grid).stationary)
@@ -128,7 +126,7 @@ def sampler_law(
     difference = _gradient(grid, np.log(stationary / density))
     weights = weights_on(grid)
 
-    def mean(p: Any, u: Any) -> Any:
+    def mean(p: np.ndarray, u: np.ndarray) -> float:
         """The mean over p of the sum of the components of u."""
         return np.sum(weights * p * np.sum(u, axis=-1))
 
@@ -159,7 +157,7 @@ class ScoreDifference(eqx.Module):
         return jnp.append(self.score(x) - slope, height)
 
 
-def _density_and_error(grid: Grid, score: Function, log_density: Function) -> tuple[Any, Any]:
+def _density_and_error(grid: Grid, score: Function, log_density: Function) -> tuple[np.ndarray, np.ndarray]:
     """The density `(*shape)`, of mass 1, and the error of the score for it, `(*shape, d)`."""
     found = values_on(grid, ScoreDifference(score, log_density))
     density = np.exp(found[..., -1])
@@ -179,7 +177,7 @@ def _bound(found: Reconstruction, density: Array, factor: Array) -> Array:
     return found.infidelity_bound(found.score_error(density) / factor**2)
 
 
-def _gradient(grid: Grid, field: Any) -> Any:
+def _gradient(grid: Grid, field: np.ndarray) -> np.ndarray:
     """The gradient of a field on a torus by the discrete Fourier transform, `(*shape, d)`."""
     parts = []
     for i, axis in enumerate(grid.axes):

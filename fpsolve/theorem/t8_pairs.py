@@ -9,13 +9,13 @@ sums of waves; errors have curl. Control: the bound over 1.05^2, as if errors we
 References: arXiv 2606.05217; theorems T7 and T8 of this library.
 """
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..grid import Axis
 from ..score import reconstruct
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .constants import CONSTANTS
 from .families import RING, TORUS, TURN, Waves
 from .problems import weights_on
@@ -24,7 +24,7 @@ WAVEVECTORS = ((0, 0), (1, 0), (0, 1), (1, 1), (1, -1))  # wavevectors on the to
 STEEP = 0.9  # d of the equality: a free choice below 1
 
 
-def _sides(case: Case, axes: tuple[Axis, ...], wavevectors: Any) -> tuple[Any, Any]:
+def _sides(case: Case, axes: tuple[Axis, ...], wavevectors: Sequence[Sequence[int]]) -> Measured:
     """1 - F, and its bound, for a random pair on a ring or a torus; in the tight case for s = 0."""
     grid = case.grid(*axes)
     weights = weights_on(grid)
@@ -54,7 +54,7 @@ def _sides(case: Case, axes: tuple[Axis, ...], wavevectors: Any) -> tuple[Any, A
     return half * (2 - half), bound / (CONSTANTS.wrong_error**2 if case.control else 1.0)
 
 
-def _random_pair(random: np.random.Generator, waves: Any) -> tuple[Any, Any, Waves]:
+def _random_pair(random: np.random.Generator, waves: np.ndarray) -> tuple[np.ndarray, np.ndarray, Waves]:
     """Heights and phases `(m,)` of the waves in the logarithm of the data, and the error of a score."""
     count, dimension = waves.shape
     # Data from nearly flat to a density ratio of some hundred, errors from a hundredth to a few.
@@ -74,7 +74,7 @@ def _random_pair(random: np.random.Generator, waves: Any) -> tuple[Any, Any, Wav
     source="arXiv 2606.05217; T8 of this library: Eckart's inequality",
     sweep=(*range(200), "tight"),
 )
-def ring_pairs(case: Case, *, axis: Axis = RING) -> tuple[Any, ...]:
+def ring_pairs(case: Case, *, axis: Axis = RING) -> Measured:
     """1 - F, and its bound, on a ring; the wavevector zero is the drive."""
     return _sides(case, (axis,), [[0], [1], [2], [3]])
 
@@ -89,6 +89,6 @@ def ring_pairs(case: Case, *, axis: Axis = RING) -> tuple[Any, ...]:
     source="arXiv 2606.05217; T8 of this library: Eckart's inequality",
     sweep=(*range(40), "tight"),
 )
-def torus_pairs(case: Case, *, axes: tuple[Axis, ...] = TORUS) -> tuple[Any, ...]:
+def torus_pairs(case: Case, *, axes: tuple[Axis, ...] = TORUS) -> Measured:
     """1 - F, and its bound, on a torus."""
     return _sides(case, axes, WAVEVECTORS)

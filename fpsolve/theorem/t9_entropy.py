@@ -9,13 +9,11 @@ the data move out, and the error does not. For rho = cosh^-a, whose tails are ex
 Reference: Koehler, Heckett and Risteski, arXiv 2210.00726.
 """
 
-from typing import Any
-
 import numpy as np
 
 from ..grid import Axis
 from ..score import reconstruct
-from .base import Case, claim
+from .base import Case, Measured, claim
 from .families import BOX, Landscape, Score, entropy, normals, random_convex, random_normals
 
 
@@ -29,7 +27,7 @@ from .families import BOX, Landscape, Score, entropy, normals, random_convex, ra
     source="Koehler, Heckett and Risteski, arXiv 2210.00726; Bakry, Gentil and Ledoux (2014), section 5.7",
     sweep=("normal", *range(10)),
 )
-def entropy_bound(case: Case, *, axis: Axis = BOX) -> tuple[Any, ...]:
+def entropy_bound(case: Case, *, axis: Axis = BOX) -> Measured:
     """KL(p|rho), and its bound, for random convex -log rho and random data; in the control for data far away."""
     grid = case.grid(axis)
     x = grid.axes[0].nodes
