@@ -20,7 +20,7 @@ from ..core.checks import is_concrete
 from ..core.program import full_precision, quick_program
 from ..core.result import REMEDIES, AccuracyWarning, first_failure, raise_failure
 from ..core.result import code as code_of
-from ..core.types import Real
+from ..core.types import Initial, Numbers, Real
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from .constants import CONSTANTS
@@ -33,12 +33,12 @@ from .solve import Answer, drift, solve_on
 @full_precision
 def bridge(
     equation: FokkerPlanck,
-    start: Any,
-    end: Any,
+    start: Initial,
+    end: Initial,
     total: Real,
     *,
     grid: Grid,
-    times: Any = None,
+    times: Numbers | None = None,
     through: Any = (),
     tol: Real | None = None,
     check: bool = True,

@@ -9,7 +9,7 @@
 Reference: Roache, Verification and Validation in Computational Science and Engineering (1998), chapter 5.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +19,7 @@ from ..core.arrays import as_array
 from ..core.checks import is_concrete
 from ..core.decision import Decision
 from ..core.program import quick_program
+from ..core.types import AnyArray
 from ..grid import Grid
 from ..plan.companion import companion
 from ..solve.interpolation import transferred
@@ -32,13 +33,13 @@ class Errors(NamedTuple):
 
     space: np.ndarray
     box: np.ndarray
-    iteration: Any
+    iteration: AnyArray
     cost: float
     contraction: float
     decision: Decision
 
     @property
-    def whole(self) -> Any:
+    def whole(self) -> AnyArray:
         """The sum of all parts, `(T,)`."""
         return self.space + self.box + self.iteration
 

@@ -30,7 +30,7 @@ from jaxtyping import Array
 
 from ..core.apply_along_axis import apply_along_axis
 from ..core.arrays import as_array
-from ..core.types import Point
+from ..core.types import Point, Scalar
 from ..equation import Equation, Schrodinger
 from ..grid import Grid
 from ..operator import Operator, Scheme
@@ -41,6 +41,7 @@ from .axis_kernel import AxisKernel, Entries
 from .constants import CONSTANTS
 from .logarithm import log_of
 
+Interval: TypeAlias = tuple[object, ...] | Array  # what the two evolutions between two times share
 Evolution: TypeAlias = Callable[[Array], Array]
 Step: TypeAlias = Callable[[Evolution, Array, Any], tuple[Array, Any]]
 
@@ -51,15 +52,15 @@ class Kernel(eqx.Module):
     static: ClassVar[bool]  # whether both evolutions are exp(-tH), which can be used inside a compiled program
 
     @abc.abstractmethod
-    def between(self, first: Any, last: Any) -> Any:
+    def between(self, first: Scalar, last: Scalar) -> Interval:
         """What the two evolutions between two times share."""
 
     @abc.abstractmethod
-    def forward(self, interval: Any, logs: Array) -> Array:
+    def forward(self, interval: Interval, logs: Array) -> Array:
         """From the first time to the last."""
 
     @abc.abstractmethod
-    def backward(self, interval: Any, logs: Array) -> Array:
+    def backward(self, interval: Interval, logs: Array) -> Array:
         """From the last time to the first."""
 
 
@@ -69,7 +70,7 @@ class ProductKernel(Kernel):
     static: ClassVar[bool] = True
     axes: tuple[AxisKernel, ...]
 
-    def between(self, first: Any, last: Any) -> tuple[Entries, ...]:
+    def between(self, first: Array, last: Array) -> tuple[Entries, ...]:
         """The entries of each axis."""
         return tuple(kernel.at(last - first) for kernel in self.axes)
 
@@ -104,7 +105,7 @@ class SplitKernel(Kernel):
     rate: Array
     parts: Array
 
-    def between(self, first: Any, last: Any) -> SplitSteps:
+    def between(self, first: Array, last: Array) -> SplitSteps:
         """The kernels of the axes for one step."""
         length = last - first
         # An interval that was computed may exceed a whole number of steps by rounding.
@@ -117,7 +118,7 @@ class SplitKernel(Kernel):
         """All steps."""
         half = interval.length * self.coupling / 2
 
-        def step(_: Any, logs: Array) -> Array:
+        def step(_: Scalar, logs: Array) -> Array:
             return _along_axes(self.axes, interval.entries, logs - half) - half
 
         return jax.lax.fori_loop(0, interval.count, step, logs)
@@ -141,7 +142,7 @@ class WaveKernel(Kernel):
     operator: Operator
     tol: Array
 
-    def between(self, first: Any, last: Any) -> Array:
+    def between(self, first: Scalar, last: Scalar) -> Array:
         """The length of time."""
         return jnp.asarray(last - first)
 
@@ -163,7 +164,7 @@ class WaveKernel(Kernel):
 class ShiftedPotential(Potential):
     """V(x, origin + sign s) as a function of x and s."""
 
-    equation: Any
+    equation: Schrodinger
     origin: Array
     sign: Array
 
@@ -172,7 +173,7 @@ class ShiftedPotential(Potential):
         """It is."""
         return True
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """The value, a scalar."""
         return self.equation.energy(x, self.origin + self.sign * jnp.asarray(0.0 if t is None else t))
 
@@ -189,7 +190,7 @@ class MovingKernel(Kernel):
     scheme: Scheme = eqx.field(static=True)
     tol: float = eqx.field(static=True)
 
-    def between(self, first: Any, last: Any) -> tuple[float, float]:
+    def between(self, first: Scalar, last: Scalar) -> tuple[float, float]:
         """The two times."""
         return float(first), float(last)
 
@@ -220,7 +221,7 @@ class MovingKernel(Kernel):
         return top + log_of(as_array(known, host.dtype))
 
 
-def back_and_forth(kernel: Kernel, interval: Any, step: Step, logs: Array, others: Any) -> tuple[Array, Any]:
+def back_and_forth(kernel: Kernel, interval: Interval, step: Step, logs: Array, others: Any) -> tuple[Array, Any]:
     """`step` with the evolution backward, and then with that forward.
 
     **Arguments**: `step` takes an evolution, the logarithms, and one of the two `others`, a pytree of arrays with a
@@ -238,7 +239,7 @@ def back_and_forth(kernel: Kernel, interval: Any, step: Step, logs: Array, other
     return logs, jax.tree.map(lambda *both: jnp.stack(both), *found)
 
 
-def to_all(kernel: Kernel, ends: tuple[Any, Any], times: Array, start: Array, end: Array) -> tuple[Array, Array]:
+def to_all(kernel: Kernel, ends: tuple[Scalar, Scalar], times: Array, start: Array, end: Array) -> tuple[Array, Array]:
     """`start` forward from the first of both `ends` in time, and `end` backward from the last, to all `times`
     `(T, *shape)`."""
     first, last = ends

@@ -6,7 +6,7 @@ coupled axes                     steps of kernels for each axis and of the coupl
 a potential that moves           steps in time
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from ..core.checks import is_concrete
 from ..core.decision import Decision
 from ..core.memory import check_memory
 from ..core.program import quick_program, sampling_program
-from ..core.types import Point
+from ..core.types import DType, Point, Scalar
 from ..equation import FokkerPlanck, axis_potential_terms, read_equation
 from ..grid import Axis, Grid, Line
 from ..operator import Operator, ScharfetterGummel, Scheme, Spectral
@@ -45,7 +45,7 @@ def scheme_of(grid: Grid) -> Scheme:
     return Spectral() if all(axis.modes is not None for axis in grid.axes) else ScharfetterGummel()
 
 
-def reference_on(equation: FokkerPlanck, grid: Grid, dtype: Any, tol: float, intervals: list[float]) -> Reference:
+def reference_on(equation: FokkerPlanck, grid: Grid, dtype: DType, tol: float, intervals: list[float]) -> Reference:
     """The kernel of an equation that was read and is reversible; `intervals` are the times between its densities."""
     scheme = scheme_of(grid)
     if equation.time_dependent:
@@ -62,7 +62,7 @@ def reference_on(equation: FokkerPlanck, grid: Grid, dtype: Any, tol: float, int
     return wave_reference(equation, grid, dtype)
 
 
-def wave_reference(equation: FokkerPlanck, grid: Grid, dtype: Any) -> Reference:
+def wave_reference(equation: FokkerPlanck, grid: Grid, dtype: DType) -> Reference:
     """Coupled axes by Chebyshev's expansion."""
     scheme = scheme_of(grid)
     operator = SampledEquation(equation, grid, True, None, True).operator(scheme, dtype)
@@ -70,7 +70,7 @@ def wave_reference(equation: FokkerPlanck, grid: Grid, dtype: Any) -> Reference:
     return Reference(WaveKernel(operator, least), scheme, Decision("Chebyshev", COUPLED))
 
 
-def split_kernel(equation: FokkerPlanck, grid: Grid, dtype: Any, intervals: list[float]) -> SplitKernel:
+def split_kernel(equation: FokkerPlanck, grid: Grid, dtype: DType, intervals: list[float]) -> SplitKernel:
     """Coupled axes in steps: H_i is that of a section of U through its least value on the grid."""
     energies = np.asarray(_energies(equation, grid))
     place = np.unravel_index(int(np.argmin(energies)), grid.shape)
@@ -125,7 +125,7 @@ def _coupling(equation: FokkerPlanck, grid: Grid) -> tuple[Array, Array]:
 
 
 def _axis_kernel(
-    equation: FokkerPlanck, grid: Grid, i: int, dtype: Any, longest: float, center: Any = None
+    equation: FokkerPlanck, grid: Grid, i: int, dtype: DType, longest: float, center: Array | None = None
 ) -> AxisKernel:
     """The kernel of the part of H along axis i, through the center or the first node of the other axes."""
     axis = grid.axes[i]
@@ -211,6 +211,6 @@ def _rates(operator: Operator) -> tuple[Array, Array]:
     return rates, operator.log_sqrt_pi.ravel() + jnp.log(weights) / 2
 
 
-def log_amplitude(equation: FokkerPlanck, grid: Grid, t: Any) -> Array:
+def log_amplitude(equation: FokkerPlanck, grid: Grid, t: Scalar) -> Array:
     """log sqrt(pi_t) without its norm, -U / 2D, `(*shape)`, from differences of U to its least value at t = 0."""
     return equation.log_gibbs_on(grid, t) / 2

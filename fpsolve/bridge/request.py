@@ -11,6 +11,7 @@ from ..core.arrays import as_array, real_dtype
 from ..core.checks import check_finite_number, check_numbers, is_concrete, raise_value_error
 from ..core.content import read_at
 from ..core.memory import check_memory
+from ..core.types import Initial, Numbers, Real, Scalar
 from ..equation import FokkerPlanck
 from ..grid import Gaussian, Grid
 from ..operator.transfer import transfer
@@ -26,7 +27,7 @@ class Marginal:
 
     name: str
     time: float
-    given: Any
+    given: Initial
     density: Array
 
 
@@ -46,7 +47,7 @@ class Request:
         return self.marginals[-1].time
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> np.dtype:
         """The precision of the run."""
         return real_dtype(self.marginals[0].density)
 
@@ -70,7 +71,16 @@ class Request:
         return as_array(values * (mass / grid.integrate_on_host(values)), self.dtype)
 
 
-def validate(equation: Any, start: Any, end: Any, total: Any, grid: Any, times: Any, tol: Any, through: Any) -> Request:
+def validate(
+    equation: Any,
+    start: Initial,
+    end: Initial,
+    total: Real,
+    grid: Any,
+    times: Numbers | None,
+    tol: Real | None,
+    through: Any,
+) -> Request:
     """The request, or a `ValueError` that names the argument. Functions are read on the way."""
     # 1. The reference process.
     if not isinstance(equation, FokkerPlanck):
@@ -100,13 +110,13 @@ def validate(equation: Any, start: Any, end: Any, total: Any, grid: Any, times: 
     return Request(equation, grid, _balanced(grid, marginals), times, tol)
 
 
-def _times_of(through: Any) -> list[Any]:
+def _times_of(through: Any) -> list[Scalar]:
     """The times of a list of pairs, as far as it is one."""
     pairs = through if isinstance(through, list | tuple) else ()
     return [pair[0] for pair in pairs if isinstance(pair, list | tuple) and len(pair) > 0]
 
 
-def _output_times(times: Any, total: float) -> np.ndarray:
+def _output_times(times: Numbers | None, total: float) -> np.ndarray:
     if times is None:
         return np.linspace(0, total, CONSTANTS.default_times)
     found = np.asarray(check_times(times), float)
@@ -117,7 +127,7 @@ def _output_times(times: Any, total: float) -> np.ndarray:
     return np.minimum(found, total)
 
 
-def _between(through: Any, total: float) -> list[tuple[str, float, Any]]:
+def _between(through: Any, total: float) -> list[tuple[str, float, Initial]]:
     """The densities between the two ends, by name and time."""
     cure = "Give through=[(0.5, density), ...] with times between 0 and total, ascending."
     allowed = "it must be a list of pairs of a time and a density"
@@ -137,11 +147,11 @@ def _between(through: Any, total: float) -> list[tuple[str, float, Any]]:
     return found
 
 
-def _is_array(density: Any) -> bool:
+def _is_array(density: object) -> bool:
     return hasattr(density, "dtype") or isinstance(density, list | tuple)
 
 
-def _read(name: str, density: Any, grid: Grid) -> tuple[Any, Array]:
+def _read(name: str, density: Initial, grid: Grid) -> tuple[Initial, Array]:
     """A density as it is now, and on the grid; arrays are taken as they are, all others have mass 1."""
     if _is_array(density) and not is_concrete(density):
         field = jnp.asarray(density)
@@ -161,7 +171,7 @@ def _read(name: str, density: Any, grid: Grid) -> tuple[Any, Array]:
     return density, _sampled(name, density, grid)
 
 
-def _sampled(name: str, density: Any, grid: Grid) -> Array:
+def _sampled(name: str, density: Initial, grid: Grid) -> Array:
     """A function that was read, or a normal density, of mass 1 on a grid."""
     if isinstance(density, Gaussian):
         return grid.density(density, name)

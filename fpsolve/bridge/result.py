@@ -1,7 +1,5 @@
 """`Bridge`: the result of `fp.bridge`."""
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -76,13 +74,15 @@ class Bridge(Result):
         return CODES[int(self.code)]
 
     @property
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> dict[str, Array | float | str]:
         """Numbers and reasons."""
         traced = not is_concrete(self.numbers)
-        numbers: dict[str, Any] = {name: value if traced else float(value) for name, value in self.numbers.items()}
+        numbers: dict[str, Array | float | str] = {
+            name: value if traced else float(value) for name, value in self.numbers.items()
+        }
         return numbers | {name: str(decision) for name, decision in self.decisions}
 
-    def details(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def details(self) -> tuple[dict[str, str | float], dict[str, Array]]:
         """The code and the numbers of the bridge; its logarithms and the parts of its error."""
         entries = {
             "result": self.result,

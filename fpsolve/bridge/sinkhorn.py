@@ -14,7 +14,8 @@ References: Fortet, J. Math. Pures Appl. 19 (1940) 83; Peyré and Cuturi, Comput
 sections 4.2 and 4.4.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,7 @@ from ..core.checks import is_concrete
 from ..core.program import long_program, shape_program
 from ..grid import Grid
 from .constants import CONSTANTS
-from .kernel import Evolution, Kernel, back_and_forth
+from .kernel import Evolution, Interval, Kernel, back_and_forth
 from .logarithm import EMPTY, exp_of, is_empty, log_of, product, quotient
 
 
@@ -75,11 +76,11 @@ def first_state(marginals: Marginals) -> State:
     return State(jnp.full_like(end, EMPTY), end, infinity, infinity, zero, infinity, zero, known)
 
 
-def sweep(kernel: Kernel, interval: Any, marginals: Marginals, weights: Array, state: State) -> State:
+def sweep(kernel: Kernel, interval: Interval, marginals: Marginals, weights: Array, state: State) -> State:
     """One sweep."""
     logs = jnp.stack([marginals.start, marginals.end])
 
-    def half(evolution: Evolution, potential: Array, given: tuple[Array, Array]) -> tuple[Array, Any]:
+    def half(evolution: Evolution, potential: Array, given: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
         log_density, known = given
         image = evolution(potential)
         # A place that was below rounding once is left out for good: it would come and go with the rounding.
@@ -106,7 +107,7 @@ def sweep(kernel: Kernel, interval: Any, marginals: Marginals, weights: Array, s
     )
 
 
-def iterate(kernel: Kernel, first: Any, last: Any, marginals: Marginals, grid: Grid, tol: Array) -> State:
+def iterate(kernel: Kernel, first: Array, last: Array, marginals: Marginals, grid: Grid, tol: Array) -> State:
     """Sweeps until what is left is below `tol`, by one program where the kernel allows it."""
     if kernel.static:
         if is_concrete(kernel, marginals):
@@ -127,7 +128,9 @@ def _unfinished(state: State, tol: Array) -> Array:
     return (state.remaining > tol) & goes_on
 
 
-def with_derivatives(kernel: Kernel, first: Any, last: Any, marginals: Marginals, grid: Grid, state: State) -> State:
+def with_derivatives(
+    kernel: Kernel, first: Array, last: Array, marginals: Marginals, grid: Grid, state: State
+) -> State:
     """The same state, with the derivatives of the solution: those of the fixed point u = S(u, parameters),
 
         (1 - d_u S) du = d_parameters S,
@@ -138,7 +141,7 @@ def with_derivatives(kernel: Kernel, first: Any, last: Any, marginals: Marginals
     mass = grid.weights.astype(dtype) * exp_of(jax.lax.stop_gradient(marginals.end))
     given = (kernel, first, last, marginals)
 
-    def fixed_point(end: Array, given: Any) -> Array:
+    def fixed_point(end: Array, given: tuple[Kernel, Array, Array, Marginals]) -> Array:
         kernel, first, last, marginals = given
         interval = kernel.between(first, last)
         start = quotient(marginals.start, kernel.backward(interval, end))
@@ -152,7 +155,7 @@ def with_derivatives(kernel: Kernel, first: Any, last: Any, marginals: Marginals
     _, linear = jax.linearize(lambda end: fixed_point(end, frozen), at)
     limit = CONSTANTS.derivative_tol
 
-    def neumann(action: Any, b: Array) -> Array:
+    def neumann(action: Callable[[Array], Array], b: Array) -> Array:
         """x = b + (1 - A) x, which converges as the sweeps do."""
 
         def unfinished(carry: tuple[Array, Array, Array]) -> Array:
@@ -201,7 +204,7 @@ class _Power(NamedTuple):
     sweeps: Array
 
 
-def contraction(kernel: Kernel, first: Any, last: Any, ends: Ends, grid: Grid) -> Array:
+def contraction(kernel: Kernel, first: Array, last: Array, ends: Ends, grid: Grid) -> Array:
     """The rate of a sweep near the solution: Rayleigh quotients of E_0 E_T, by power iteration."""
     if kernel.static:
         if not is_concrete(kernel, ends):
@@ -241,7 +244,7 @@ def _power_unfinished(power: _Power) -> Array:
     return (power.sweeps < 3) | (change > CONSTANTS.power_tol * power.rate) & (power.sweeps < CONSTANTS.power_sweeps)
 
 
-def _power_sweep(kernel: Kernel, interval: Any, ends: Ends, grid: Grid, power: _Power) -> _Power:
+def _power_sweep(kernel: Kernel, interval: Interval, ends: Ends, grid: Grid, power: _Power) -> _Power:
     mass = grid.weights.astype(power.function.dtype) * exp_of(product(ends.forward[1], ends.backward[1]))
     function = power.function - jnp.sum(mass * power.function) / jnp.sum(mass)
     function = function / jnp.sqrt(jnp.sum(mass * function**2) / jnp.sum(mass))

@@ -10,7 +10,7 @@ independent of what is after.
 
 import dataclasses
 import itertools
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from ..core.apply_along_axis import matmul_along_axis
 from ..core.arrays import as_array
 from ..core.checks import is_concrete, raise_value_error
 from ..core.program import quick_program, sampling_program, shape_program
+from ..core.types import AnyArray, DType
 from ..equation import FokkerPlanck
 from ..grid import Grid
 from .constants import CONSTANTS
@@ -30,6 +31,8 @@ from .reference import Reference, log_amplitude, reference_on, wave_reference
 from .request import Marginal, Request
 from .sinkhorn import Ends, Marginals, State, contraction, iterate
 from .stencil import differentiation
+
+Number = TypeVar("Number", float, Array)
 
 
 class Fields(NamedTuple):
@@ -58,8 +61,8 @@ class Answer:
     cost: Array
     unknown: Array
     mismatch: Array
-    step_error: Any = 0.0
-    cost_step_error: Any = 0.0
+    step_error: Array | float = 0.0
+    cost_step_error: float = 0.0
 
     @property
     def values(self) -> Array:
@@ -144,7 +147,7 @@ def _extrapolated_number(first: float, second: float, third: float) -> float:
     return _richardson((first, second, third)) if before < largest else (4 * third - second) / 3
 
 
-def _richardson(values: Any) -> Any:
+def _richardson(values: tuple[Number, Number, Number]) -> Number:
     """From errors h^2 and h^4 with h, h/2, h/4."""
     first, second, third = values
     return (first - 20 * second + 64 * third) / 45
@@ -257,7 +260,7 @@ def _fields(kernel: Kernel, first: Array, last: Array, times: Array, state: Stat
 
 
 @shape_program
-def _fields_by_program(kernel: Kernel, first: Array, last: Array, times: Array, state: State) -> Any:
+def _fields_by_program(kernel: Kernel, first: Array, last: Array, times: Array, state: State) -> tuple[Ends, Fields]:
     return _both_waves(kernel, first, last, times, state)
 
 
@@ -273,7 +276,9 @@ def _both_waves(kernel: Kernel, first: Array, last: Array, times: Array, state: 
 
 
 @quick_program
-def _numbers(grid: Grid, densities: tuple[Array, Array], fields: Ends, amplitudes: tuple[Array, ...]) -> Any:
+def _numbers(
+    grid: Grid, densities: tuple[Array, Array], fields: Ends, amplitudes: tuple[Array, ...]
+) -> tuple[Array, ...]:
     """KL(P | R) of one part, how far it is from both marginals, and the parts of both that are not reached from the
     other above rounding."""
     mass = grid.integrate(densities[0])
@@ -310,7 +315,7 @@ def _check_reached(request: Request, ends: tuple[Marginal, Marginal], fields: En
         raise_value_error(f"{marginal.name} at x", x, allowed, cure)
 
 
-def _amplitude(equation: FokkerPlanck, grid: Grid, t: float, dtype: Any) -> Array:
+def _amplitude(equation: FokkerPlanck, grid: Grid, t: float, dtype: DType) -> Array:
     """log sqrt(pi_t) without its norm."""
     if equation.potential is None:
         return as_array(np.zeros(grid.shape), dtype)
@@ -318,7 +323,7 @@ def _amplitude(equation: FokkerPlanck, grid: Grid, t: float, dtype: Any) -> Arra
 
 
 @sampling_program
-def _sampled_amplitude(equation: Any, grid: Grid, t: Array) -> Array:
+def _sampled_amplitude(equation: FokkerPlanck, grid: Grid, t: Array) -> Array:
     return log_amplitude(equation, grid, t)
 
 
@@ -330,7 +335,7 @@ def drift(request: Request, fields: Fields) -> Array:
 
 
 @quick_program
-def _drift(logs: Array, matrices: Any, diffusion: Array) -> Array:
+def _drift(logs: Array, matrices: tuple[AnyArray, ...], diffusion: Array) -> Array:
     unknown = is_empty(logs)
     # Differences of numbers as low as the logarithm of nothing would spoil those of the neighbours.
     logs = jnp.where(unknown, jnp.nan, logs)

@@ -10,13 +10,14 @@ Reference: theorems T15 to T17 and T21 of this library.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..anneal import Transport, transport
 from ..anneal.constants import CONSTANTS as ANNEAL
 from ..anneal.grid_for_path import path_grid
+from ..anneal.schedule import Schedule
 from ..anneal.schedule import schedules as schedule
 from ..anneal.schedule.schedules import COSTS
 from ..core.files import write_atomically
@@ -28,7 +29,7 @@ class Trial(NamedTuple):
     """A schedule by name, its transport, and its predicted `gain`: the cost of the linear schedule over its own."""
 
     name: str
-    schedule: Any
+    schedule: Schedule
     transport: Transport
     gain: float
 
@@ -51,7 +52,7 @@ def trials(problem: Annealing) -> Iterator[Trial]:
     # Enough times to resolve the fastest part of a schedule, and those of the file.
     times = np.linspace(0.0, total, CONSTANTS.reported_times)
     times = times if problem.times is None else np.union1d(times, problem.times)
-    chosen: dict[str, Any] = {"linear": schedule.linear(total)}
+    chosen: dict[str, Schedule] = {"linear": schedule.linear(total)}
     chosen |= {f"optimal, {cost}": schedule.optimal(first.along, total, cost=cost) for cost in costs}
     tol = CONSTANTS.transport_tol
     for name, candidate in chosen.items():

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from runpy import run_path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import jax
 import numpy as np
@@ -21,6 +21,8 @@ from ..core.checks import raise_value_error
 from ..core.compilation_cache import cache_of_command
 from ..core.files import write_atomically
 from ..core.result import NumericalFailure
+from ..core.types import Scalar
+from ..record import Result
 from ..solve.correspondence import correspondence
 from ..solve.evolve import evolve
 from ..theorem import verify
@@ -28,6 +30,11 @@ from .anneal import Trial, best, compare, summary, trials, write_table
 from .console import console, new_table
 from .problem import Problem, read_annealing, read_problem
 from .verification import verify_all
+
+if TYPE_CHECKING:
+    from typer import Typer
+else:  # imported where the commands are made
+    Typer = Any
 
 MISSING = 'The command line needs {}: pip install "fpsolve[cli]"'
 SUFFIXES = (".npz", ".nc")
@@ -49,7 +56,7 @@ def main() -> None:
     app()
 
 
-def application() -> Any:
+def application() -> Typer:
     """The `typer` application. **Raises** `ImportError` without typer or rich."""
     import rich.console  # noqa: F401  # every command prints with it: a missing rich is reported at once
     import typer
@@ -267,7 +274,7 @@ def _agreement(problem: Problem) -> tuple[str, bool]:
     return f"{verdict}: p and √π ψ differ by at most {size:.1e} (relative L1, finite volumes)", both.holds
 
 
-def _draw(result: Any, picture: Path) -> str:
+def _draw(result: Result, picture: Path) -> str:
     """Write the figure of a result, and return the name of the file."""
     figure = result.plot()
     form = picture.suffix.removeprefix(".")
@@ -318,7 +325,7 @@ def _missing(extra: str, package: str) -> str:
     return "" if find_spec(package) else f'{package} is not installed: pip install "fpsolve[{extra}]"'
 
 
-def _times(text: str | None) -> Any:
+def _times(text: str | None) -> np.ndarray | str | None:
     """Times as numbers; a text that is none is returned as it is, for `evolve` to reject by name."""
     if text is None:
         return None
@@ -328,6 +335,6 @@ def _times(text: str | None) -> Any:
         return text
 
 
-def _few(times: np.ndarray) -> list[Any]:
+def _few(times: np.ndarray) -> list[Scalar]:
     """At most eight times: the first four and the last four of more."""
     return list(times) if len(times) <= 8 else [*times[:4], *times[-4:]]

@@ -1,9 +1,7 @@
 """The table of certificates that `fpsolve verify` prints."""
 
-from typing import Any
-
 from ..theorem import Certificate, Theorem
-from .console import PLAIN_WIDTH, console, new_table
+from .console import PLAIN_WIDTH, Table, Text, console, new_table
 
 
 def print_certificates(certificates: list[Certificate]) -> None:
@@ -37,7 +35,7 @@ def summary_line(certificates: list[Certificate], seconds: float) -> str:
     return line
 
 
-def _wide_table(certificates: list[Certificate]) -> Any:
+def _wide_table(certificates: list[Certificate]) -> Table:
     """A claim and its control in one row."""
     table = new_table("claim", "statement", "left", "right", "margin", "verdict", "control", "left", "right", "verdict")
     for c in certificates:
@@ -48,7 +46,7 @@ def _wide_table(certificates: list[Certificate]) -> Any:
     return table
 
 
-def _narrow_table(certificates: list[Certificate]) -> Any:
+def _narrow_table(certificates: list[Certificate]) -> Table:
     """A control in the row below its claim."""
     table = new_table("claim and its control", "left", "right", "margin", "verdict")
     for c in certificates:
@@ -65,14 +63,14 @@ def _sides(certificate: Certificate) -> tuple[str, str]:
     return f"{certificate.lhs:.4g}", f"{certificate.rhs:.4g}"
 
 
-def _verdict(certificate: Certificate) -> Any:
+def _verdict(certificate: Certificate) -> Text:
     """Whether a claim holds, in green or red."""
     from rich.text import Text
 
     return Text("holds", "green") if certificate.holds else Text("FAILS", "bold red")
 
 
-def _control_verdict(control: Certificate) -> Any:
+def _control_verdict(control: Certificate) -> Text:
     """Whether a control fails, as it must, in green or red."""
     from rich.text import Text
 

@@ -2,12 +2,19 @@
 
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+else:  # imported where something is printed
+    Console = Table = Text = Any
 
 PLAIN_WIDTH = 1000  # columns of a pipe or a file: wider than any row, so that none is folded
 
 
-def console(error: bool = False) -> Any:
+def console(error: bool = False) -> Console:
     """A rich console on standard output or error; without a terminal or COLUMNS, rows are not folded."""
     from rich.console import Console
 
@@ -16,7 +23,7 @@ def console(error: bool = False) -> Any:
     return Console(file=stream, width=width, markup=False, highlight=False)
 
 
-def new_table(*heads: str) -> Any:
+def new_table(*heads: str) -> Table:
     """An empty table with these heads; text is aligned to the left, numbers to the right."""
     from rich import box
     from rich.table import Table

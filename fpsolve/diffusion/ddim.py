@@ -9,21 +9,25 @@ References: Song, Meng and Ermon, DDIM (ICLR 2021), eq. 12 and 16; Ho, Jain and 
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import jax.numpy as jnp
 from jaxtyping import Array
 
-Pair: TypeAlias = Sequence[Any] | Array
+from ..core.types import AnyArray, Scalar
+
+Pair: TypeAlias = Sequence[AnyArray] | Array
 
 
-def step_variance(alphas: Pair, sigmas: Pair, noise: Any) -> Any:
+def step_variance(alphas: Pair, sigmas: Pair, noise: Scalar) -> AnyArray:
     """The variance w of the noise of a step; of the shape of α, by numpy or by JAX."""
     ratio = sigmas[1] * alphas[0] / (alphas[1] * sigmas[0])
     return noise * sigmas[1] ** 2 * (1 - ratio**2)
 
 
-def step_mean(alphas: Pair, sigmas: Pair, variance: Any, x: Array, score: Array) -> Array:
+def step_mean(
+    alphas: Sequence[Array] | Array, sigmas: Sequence[Array] | Array, variance: AnyArray, x: Array, score: Array
+) -> Array:
     """The mean m(x) of a step at x, of any shape, from the score there, of the same shape."""
     # The maximum keeps the root real where rounding makes w a little larger than σ'².
     remaining = jnp.sqrt(jnp.maximum(sigmas[1] ** 2 - variance, 0))

@@ -14,7 +14,7 @@ The integral is taken over the start, where q_1 is smooth and known: nothing is 
 References: Song, Meng and Ermon, DDIM (ICLR 2021), equation 12; Efron, J. Amer. Stat. Assoc. 106 (2011) 1602 (∇D).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,12 +23,14 @@ from jaxtyping import Array
 from ..anneal.read import read_noising
 from ..core.checks import raise_value_error
 from ..core.program import compiled, full_precision, sampling_program
+from ..core.types import Formula, Numbers
 from ..grid import Gaussian, Grid
 from ..grid.sampling import sample
 from ..plan.companion import companion
 from .constants import CONSTANTS
 from .ddim import step_mean
 from .steps import check_lambdas
+from .types import NoisingPath
 
 
 class Divergence(NamedTuple):
@@ -42,7 +44,9 @@ class Divergence(NamedTuple):
 
 
 @full_precision
-def sampler_divergence(path: Any, lambdas: Any, grid: Grid, *, initial: Any = None) -> Divergence:
+def sampler_divergence(
+    path: NoisingPath, lambdas: Numbers, grid: Grid, *, initial: Formula | None = None
+) -> Divergence:
     """The distances of the exact law of DDIM from the data, in 1 to 3 dimensions.
 
     **Arguments**: `path`, an `fp.Noising`; `lambdas` `(N + 1,)`, between which the sampler steps, descending from 1 to
@@ -79,12 +83,12 @@ def sampler_divergence(path: Any, lambdas: Any, grid: Grid, *, initial: Any = No
 
 
 @sampling_program
-def _log_noise(path: Any, points: Array) -> Array:
+def _log_noise(path: NoisingPath, points: Array) -> Array:
     """log p_1 at `points` `(n, d)`, `(n,)`."""
     return -jax.vmap(path(jnp.ones(())))(points)
 
 
-def _log_density(initial: Any, points: Array) -> Array:
+def _log_density(initial: Formula, points: Array) -> Array:
     """log q_1 at `points` `(n, d)`, `(n,)`."""
     if isinstance(initial, Gaussian):
         return sample(initial.log_density, points)
@@ -92,7 +96,9 @@ def _log_density(initial: Any, points: Array) -> Array:
 
 
 @compiled
-def _distances(path: Any, lambdas: Array, points: Array, weights: Array, log_start: Array) -> tuple[Array, Array]:
+def _distances(
+    path: NoisingPath, lambdas: Array, points: Array, weights: Array, log_start: Array
+) -> tuple[Array, Array]:
     """KL and TV, scalars, by a quadrature over the start."""
     moved, log_volume = jax.lax.map(lambda x: _follow(path, lambdas, x), points, batch_size=CONSTANTS.flow_batch)
     log_data = -jax.vmap(path(jnp.zeros(())))(moved)
@@ -109,7 +115,7 @@ def _distances(path: Any, lambdas: Array, points: Array, weights: Array, log_sta
     return kl, tv
 
 
-def _follow(path: Any, lambdas: Array, x: Array) -> tuple[Array, Array]:
+def _follow(path: NoisingPath, lambdas: Array, x: Array) -> tuple[Array, Array]:
     """F(x) `(d,)` and log det ∇F, a scalar."""
 
     def step(state: tuple[Array, Array], pair: Array) -> tuple[tuple[Array, Array], None]:

@@ -31,7 +31,7 @@ from ..core.checks import check_finite_number, is_concrete, raise_value_error
 from ..core.loop import run_loop
 from ..core.program import compiled
 from ..core.result import code, raise_failure
-from ..core.types import Point, Real
+from ..core.types import Formula, Initial, Point, Real, Scalar
 from ..equation import FokkerPlanck
 from ..grid import Gaussian, Grid, sample
 from ..operator import ScharfetterGummel, Spectral
@@ -39,6 +39,7 @@ from ..propagate import Rational
 from ..solve.evolve import evolve
 from ..step import Magnus
 from .constants import CONSTANTS
+from .types import NoisingPath
 
 # Gauss-Legendre quadrature on [0, 1].
 _x, _w = np.polynomial.legendre.leggauss(48)
@@ -72,13 +73,13 @@ class ReverseProcess(eqx.Module):
     ```
     """
 
-    path: Any
+    path: NoisingPath
     noise: Array
     error: Any
     flow: bool = eqx.field(static=True)
     confined: bool = eqx.field(static=True)  # whether W confines: the equation is then given by W, else by the drift
 
-    def __init__(self, path: Any, noise: Any = 1.0, *, flow: bool = True, error: Any = None):
+    def __init__(self, path: NoisingPath, noise: Scalar = 1.0, *, flow: bool = True, error: Formula | None = None):
         for name in ("score", "drift", "squared_diffusion"):
             if not callable(getattr(path, name, None)) or not callable(path):
                 raise_value_error(
@@ -104,13 +105,13 @@ class ReverseProcess(eqx.Module):
         """The length of the clock, ∫ (g²/2) dλ; for a path that preserves the variance it is -log α(1)."""
         return self.elapsed(jnp.zeros(()))
 
-    def elapsed(self, lam: Any) -> Array:
+    def elapsed(self, lam: Scalar) -> Array:
         """The clock time at which the process passes λ: the integral of g²/2 from λ to 1; a scalar."""
         lam = jnp.asarray(lam)
         # Gauss-Legendre quadrature on [lam, 1].
         return (1 - lam) * (jax.vmap(self._clock_rate)(lam + (1 - lam) * NODES) @ WEIGHTS)
 
-    def place(self, t: Any) -> Array:
+    def place(self, t: Scalar) -> Array:
         """λ at clock time t, a scalar, from 1 at t = 0 to 0 at t = total."""
         t = jnp.asarray(t)
         lam = jax.lax.stop_gradient(invert(lambda lam: -self.elapsed(lam), -t))
@@ -119,18 +120,18 @@ class ReverseProcess(eqx.Module):
         correction = jnp.where(rate > 0, (self.elapsed(lam) - t) / jnp.where(rate > 0, rate, 1), 0)
         return jnp.clip(lam + correction, 2.0**-CONSTANTS.bisections, 1)
 
-    def score(self, x: Point, lam: Any) -> Array:
+    def score(self, x: Point, lam: Scalar) -> Array:
         """The score of the model, s + e, `(d,)`."""
         exact = self.path.score(x, lam)
         return exact if self.error is None else exact + self.error(x, lam)
 
-    def drift(self, x: Point, t: Any) -> Array:
+    def drift(self, x: Point, t: Scalar) -> Array:
         """The drift of Y at x `(d,)` and clock time t, per unit of the clock, `(d,)`."""
         lam = self.place(t)
         by_score = (self.flow + self.noise) * self.score(x, lam)
         return by_score - self.path.drift(x, lam) / self._clock_rate(lam) if self.flow else by_score
 
-    def potential(self, x: Point, t: Any) -> Array:
+    def potential(self, x: Point, t: Scalar) -> Array:
         """W(x, t), the potential in which the process without error is a Langevin process at diffusion ε; a scalar."""
         lam = self.place(t)
         by_score = (self.flow + self.noise) * self.path(lam)(x)
@@ -155,16 +156,16 @@ class ReverseProcess(eqx.Module):
             force = lambda x, t: (self.flow + self.noise) * self.error(x, self.place(t))
         return FokkerPlanck(lambda x, t: self.potential(x, t), self.noise, force=force)
 
-    def velocity(self, x: Point, lam: Any) -> Array:
+    def velocity(self, x: Point, lam: Scalar) -> Array:
         """f - (g²/2)(s + e), `(d,)`: the probability flow of the model from data to noise, per unit of λ."""
         return self.path.drift(x, lam) - self._clock_rate(lam) * self.score(x, lam)
 
-    def _clock_rate(self, lam: Any) -> Array:
+    def _clock_rate(self, lam: Scalar) -> Array:
         """g²/2, the time of the clock per unit of λ."""
         return self.path.squared_diffusion(lam) / 2
 
 
-def generate(process: ReverseProcess, initial: Any, grid: Grid, *, tol: Real = 1e-8) -> Array:
+def generate(process: ReverseProcess, initial: Initial, grid: Grid, *, tol: Real = 1e-8) -> Array:
     """The density q_0 at the data end of a reverse process that starts from `initial` at the noise end.
 
     **Arguments**: `process`; `initial`, a function of x or `fp.Gaussian` (an array of the grid's shape too, where there
@@ -200,7 +201,7 @@ def generate(process: ReverseProcess, initial: Any, grid: Grid, *, tol: Real = 1
     return _transport_by_flow(process, initial, grid, tol)
 
 
-def _evolve_density(process: ReverseProcess, initial: Any, grid: Grid, tol: Real) -> Array:
+def _evolve_density(process: ReverseProcess, initial: Initial, grid: Grid, tol: Real) -> Array:
     """The density at the data end for ε > 0, by `fp.evolve`."""
     start = initial if callable(initial) else grid.density(initial, "initial")
     scheme, method = None, None
@@ -218,7 +219,7 @@ def _evolve_density(process: ReverseProcess, initial: Any, grid: Grid, tol: Real
     ]
 
 
-def _transport_by_flow(process: ReverseProcess, initial: Callable[[Array], Any], grid: Grid, tol: Real) -> Array:
+def _transport_by_flow(process: ReverseProcess, initial: Formula, grid: Grid, tol: Real) -> Array:
     """The density at the data end for ε = 0, along the characteristics of the probability flow."""
     log_start = initial.log_density if isinstance(initial, Gaussian) else lambda x: jnp.log(jnp.asarray(initial(x)))
     process = read_process(process, grid.ndim)
@@ -239,7 +240,7 @@ def _transport_by_flow(process: ReverseProcess, initial: Callable[[Array], Any],
     return previous[-1]
 
 
-def score_error_bound(process: ReverseProcess, initial: Any, grid: Grid) -> Array:
+def score_error_bound(process: ReverseProcess, initial: Initial, grid: Grid) -> Array:
     """A bound on KL(p_0|q_0) for a model that starts from q_1 = `initial` and has the score s + e:
 
         KL(p_1|q_1) + (1 + ε)²/(4ε) ∫ (g²/2) E_{p_λ}|e|² dλ
@@ -287,7 +288,7 @@ def invert(f: Callable[[Array], Array], value: Array) -> Array:
     """The x in (0, 1) at which the increasing f(x) is `value`, entry by entry, by bisection to rounding."""
     value = jnp.asarray(value, dtype=jnp.result_type(value, float))
 
-    def halve(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(_: Scalar, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         lower, upper = ends
         # Every entry halves its own interval.
         middle = (lower + upper) / 2
@@ -312,7 +313,7 @@ def _follow_flow(process: ReverseProcess, grid: Grid, steps: Array) -> tuple[Arr
         jacobian = jax.jacfwd(process.velocity)(x, lam)
         return process.velocity(x, lam), jnp.trace(jacobian)
 
-    def step(k: Any, process: ReverseProcess, state: tuple[Array, Array]) -> tuple[Array, Array]:
+    def step(k: Array, process: ReverseProcess, state: tuple[Array, Array]) -> tuple[Array, Array]:
         x, log_volume = state
         v1, d1 = rate(process, x, k * h)
         v2, d2 = rate(process, x + h / 2 * v1, (k + 0.5) * h)

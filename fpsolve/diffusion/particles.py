@@ -12,7 +12,8 @@ Mag. 50 (1900) 157.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ from jaxtyping import Array
 
 from ..core.checks import check_integer, raise_value_error
 from ..core.program import compiled
-from ..core.types import Count
+from ..core.types import Count, Scalar
 from ..grid import Grid
 from ..potential import GaussianMixture
 from .constants import CONSTANTS
@@ -109,7 +110,7 @@ def particles(process: ReverseProcess, start: Array, *, steps: Count = 400, key:
     return _solve(diffrax, process, start, int(steps), key, bool(process.noise > 0))
 
 
-def expectation(samples: Array, f: Callable[[Array], Any]) -> Estimate:
+def expectation(samples: Array, f: Callable[[Array], Scalar]) -> Estimate:
     """The mean of f(x) over independent samples `(n, d)`, n > 1, with its standard error sd(f)/√n.
 
     ```python
@@ -170,7 +171,7 @@ def pearson(samples: Array, density: Array, grid: Grid) -> Agreement:
 
 
 @compiled
-def _solve(diffrax: Any, process: ReverseProcess, start: Array, steps: int, key: Array, noisy: bool) -> Array:
+def _solve(diffrax: ModuleType, process: ReverseProcess, start: Array, steps: int, key: Array, noisy: bool) -> Array:
     """The samples after `steps` steps of diffrax, `(n, d)`."""
     times = jax.vmap(process.elapsed)(jnp.linspace(1, 0, steps + 1))
     drift = diffrax.ODETerm(lambda t, y, process: jax.vmap(lambda x: process.drift(x, t))(y))

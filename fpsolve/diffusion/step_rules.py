@@ -23,7 +23,7 @@ Chertkov and Behjoo, arXiv 2512.11858 (harmonic).
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,12 +33,13 @@ from jaxtyping import Array
 from ..anneal.read import read_noising
 from ..core.checks import check_integer, check_numbers, check_positive, raise_value_error
 from ..core.program import sampling_program
-from ..core.types import Count, Real
+from ..core.types import AnyArray, Count, Real
 from ..grid import Grid
 from .constants import CONSTANTS
 from .steps import cost_steps, lambdas_at, noise_ratio
+from .types import Amplitudes, NoisingPath
 
-Steps = Callable[[Any, Count], Array]
+Steps = Callable[[Amplitudes, Count], Array]
 
 
 class Errors(NamedTuple):
@@ -48,7 +49,7 @@ class Errors(NamedTuple):
     error: np.ndarray
 
 
-def work_steps(path: Any, grid: Grid) -> Steps:
+def work_steps(path: NoisingPath, grid: Grid) -> Steps:
     """Steps of equal work of a Langevin corrector, whose velocity is σ: even in ∫ σ (E|∂_λ s|²)^½ dλ.
 
     **Arguments**: `path`, an `fp.Noising`; `grid`, that holds the data; its box is widened with the noise. **Returns**
@@ -72,7 +73,7 @@ def work_steps(path: Any, grid: Grid) -> Steps:
     return cost_steps(lambda lam: jnp.exp(jnp.interp(lam, jnp.asarray(places), log_costs)))
 
 
-def aligned_steps(path: Any, grid: Grid, smallest: Real = 0.002) -> Steps:
+def aligned_steps(path: NoisingPath, grid: Grid, smallest: Real = 0.002) -> Steps:
     """The steps of the ancestral sampler with the least bound of KL between κ(1) and `smallest`, then 0.
 
     **Arguments**: `path`, an `fp.Noising`; `grid`, that holds the data; `smallest`, the last σ/α above 0. **Returns** a
@@ -92,7 +93,7 @@ def aligned_steps(path: Any, grid: Grid, smallest: Real = 0.002) -> Steps:
     """
     errors = denoising_errors(path, grid, smallest)
 
-    def steps_of(path: Any, steps: Count) -> Array:
+    def steps_of(path: Amplitudes, steps: Count) -> Array:
         steps = check_integer("steps", steps, 1, "Give the number of steps, at least 1.")
         if steps == 1:
             return jnp.asarray([1.0, 0.0])
@@ -117,7 +118,7 @@ def tangent_steps(scale: Real) -> Steps:
     """
     check_positive("scale", scale, "Give the standard deviation of the data.")
 
-    def steps_of(path: Any, steps: Count) -> Array:
+    def steps_of(path: Amplitudes, steps: Count) -> Array:
         steps = check_integer("steps", steps, 1, "Give the number of steps, at least 1.")
         largest = jnp.arctan(noise_ratio(path, jnp.ones(())) / scale)
         return lambdas_at(path, scale * jnp.tan(largest * jnp.linspace(1, 0, steps + 1)))
@@ -148,7 +149,7 @@ def harmonic_steps(stiffness: Sequence[float] = (0.0,)) -> Steps:
     if beta.ndim != 1 or not np.all(np.isfinite(beta)) or np.any(beta <= -(np.pi**2)):
         raise_value_error("stiffness", stiffness, "it must be numbers above -π², (B,)", "Give (0.0, 4.0), say.")
 
-    def steps_of(path: Any, steps: Count) -> Array:
+    def steps_of(path: Amplitudes, steps: Count) -> Array:
         steps = check_integer("steps", steps, 1, "Give the number of steps, at least 1.")
         largest = float(noise_ratio(path, jnp.ones(())))
         # The time at which the bridge has the noise level of the start, by bisection: κ falls with t.
@@ -194,7 +195,7 @@ def _propagator(beta: float, length: float) -> np.ndarray:
     return np.asarray([[cosine, sine], [beta * sine, cosine]])
 
 
-def denoising_errors(path: Any, grid: Grid, smallest: Real) -> Errors:
+def denoising_errors(path: NoisingPath, grid: Grid, smallest: Real) -> Errors:
     """The mean square error of denoising at noise levels from `smallest` to κ(1), even in their logarithm."""
     check_positive("smallest", smallest, "Give 0.002, the choice of EDM.")
     largest = float(noise_ratio(path, jnp.ones(())))
@@ -239,7 +240,7 @@ def path_kl_bound(errors: Errors, levels: np.ndarray) -> float:
     return float(steps - simpson(error / ratios**2, x=np.log(ratios)))
 
 
-def _on_widened(path: Any, grid: Grid, lam: Array, f: Callable[[Array], Array]) -> Array:
+def _on_widened(path: NoisingPath, grid: Grid, lam: Array, f: Callable[[Array], Array]) -> Array:
     """E f(x) under p_λ, a scalar, by the nodes of a grid that is widened with the noise."""
     alpha, sigma = path.alpha(lam), path.sigma(lam)
     positions, weights = [], []
@@ -257,13 +258,13 @@ def _on_widened(path: Any, grid: Grid, lam: Array, f: Callable[[Array], Array]) 
 
 
 @sampling_program
-def _score_squares(path: Any, grid: Grid, lambdas: Array) -> Array:
+def _score_squares(path: NoisingPath, grid: Grid, lambdas: Array) -> Array:
     """E|s|² at `lambdas` `(L,)`."""
     return jax.lax.map(lambda lam: _on_widened(path, grid, lam, lambda x: jnp.sum(path.score(x, lam) ** 2)), lambdas)
 
 
 @sampling_program
-def _score_speeds(path: Any, grid: Grid, lambdas: Any) -> Array:
+def _score_speeds(path: NoisingPath, grid: Grid, lambdas: AnyArray) -> Array:
     """E|∂_λ s|² at `lambdas` `(L,)`."""
 
     def at(lam: Array) -> Array:

@@ -19,7 +19,7 @@ al., EDM (NeurIPS 2022), eq. 5; Lu et al., DPM-Solver (NeurIPS 2022), for even s
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,19 +30,20 @@ from ..anneal.read import read_noising
 from ..core.checks import check_finite_number, check_integer, check_numbers, check_positive, raise_value_error
 from ..core.content import is_plain
 from ..core.program import compiled, sampling_program
-from ..core.types import Count, Real
+from ..core.types import AnyArray, Count, Formula, Numbers, Real, Scalar
 from ..grid import Grid, Line
 from .constants import CONSTANTS
 from .ddim import step_mean, step_variance
 from .generation import invert
+from .types import Amplitudes, NoisingPath
 
 
-def linear_steps(path: Any, steps: Count) -> Array:
+def linear_steps(path: Amplitudes, steps: Count) -> Array:
     """λ_i = 1 - i/N: `(N + 1,)`, descending from 1 to 0."""
     return (1 - jnp.arange(_check_steps(steps) + 1) / steps).at[-1].set(0.0)
 
 
-def cosine_steps(path: Any, steps: Count) -> Array:
+def cosine_steps(path: Amplitudes, steps: Count) -> Array:
     """Even in arctan(σ/α), so that α² = cos² for paths that preserve the variance: `(N + 1,)`, from 1 to 0.
 
     **Reference**: Nichol and Dhariwal (ICML 2021), eq. 17, without its offset.
@@ -51,12 +52,12 @@ def cosine_steps(path: Any, steps: Count) -> Array:
     return lambdas_at(path, jnp.tan(angles))
 
 
-def log_snr_steps(path: Any, steps: Count, smallest: Real = 0.002) -> Array:
+def log_snr_steps(path: Amplitudes, steps: Count, smallest: Real = 0.002) -> Array:
     """Even in log(σ/α) down to `smallest`, then 0: `(N + 1,)`, from 1 to 0. For N = 1 there is only the last step."""
     return lambdas_at(path, _even_ratios(path, steps, smallest, jnp.log, jnp.exp))
 
 
-def edm_steps(path: Any, steps: Count, rho: Real = 7.0, smallest: Real = 0.002) -> Array:
+def edm_steps(path: Amplitudes, steps: Count, rho: Real = 7.0, smallest: Real = 0.002) -> Array:
     """Even in (σ/α)^(1/ρ) down to `smallest`, then 0: `(N + 1,)`, from 1 to 0.
 
     **Arguments**: `path`, with `alpha` and `sigma`; `steps`, N; `rho`; `smallest`, the last σ/α above 0, in the units
@@ -76,7 +77,7 @@ def edm_steps(path: Any, steps: Count, rho: Real = 7.0, smallest: Real = 0.002) 
     return lambdas_at(path, _even_ratios(path, steps, smallest, lambda u: u ** (1 / rho), lambda u: u**rho))
 
 
-def schedule_steps(schedule: Callable[[Any], Any]) -> Callable[[Any, Count], Array]:
+def schedule_steps(schedule: Callable[[Array], Array]) -> Callable[[Amplitudes, Count], Array]:
     """The steps of a schedule t -> λ increasing from 0 to 1 on [0, `schedule.total`], in reverse and at equal times.
 
     The costs of theorem T21 do not depend on the direction, so that a schedule that is optimal towards noise is also
@@ -88,7 +89,7 @@ def schedule_steps(schedule: Callable[[Any], Any]) -> Callable[[Any, Count], Arr
             "schedule", schedule, "it must be callable and have a total", "Give fp.schedule.optimal(path, total)."
         )
 
-    def steps_of(path: Any, steps: Count) -> Array:
+    def steps_of(path: Amplitudes, steps: Count) -> Array:
         lambdas = jax.vmap(schedule)(total * linear_steps(path, steps))
         # A schedule may miss its ends by rounding.
         return jnp.clip(lambdas.at[0].set(1.0).at[-1].set(0.0), 0, 1)
@@ -96,7 +97,7 @@ def schedule_steps(schedule: Callable[[Any], Any]) -> Callable[[Any, Count], Arr
     return steps_of
 
 
-def cost_steps(cost: Callable[[Array], Any]) -> Callable[[Any, Count], Array]:
+def cost_steps(cost: Callable[[Array], AnyArray]) -> Callable[[Amplitudes, Count], Array]:
     """Steps of equal ∫ √g dλ, for `cost` = √g at λ `(L,)`, positive inside (0, 1): `(L,)`.
 
     **Returns** a function of path and number of steps, as `linear_steps` is. **Reference**: theorem T21.
@@ -108,7 +109,7 @@ def cost_steps(cost: Callable[[Array], Any]) -> Callable[[Any, Count], Array]:
     check_positive("cost", values, "Give the square root of a cost that is positive along the path.")
     integral = jnp.concatenate([jnp.zeros(1), jnp.cumsum(values)])
 
-    def steps_of(path: Any, steps: Count) -> Array:
+    def steps_of(path: Amplitudes, steps: Count) -> Array:
         inside = jnp.interp(integral[-1] * linear_steps(path, steps), integral, lambdas)
         return inside.at[0].set(1.0).at[-1].set(0.0)
 
@@ -124,7 +125,13 @@ class Law(NamedTuple):
 
 
 def sampler_law(
-    path: Any, lambdas: Any, grid: Grid, *, noise: Real = 0.0, initial: Any = None, nodes: Count = 2048
+    path: NoisingPath,
+    lambdas: Numbers,
+    grid: Grid,
+    *,
+    noise: Real = 0.0,
+    initial: Formula | None = None,
+    nodes: Count = 2048,
 ) -> Law:
     """The exact law of a sampler with few steps, on a line; `masses / lengths` is its density.
 
@@ -197,7 +204,7 @@ class Shortfall(NamedTuple):
     kl: Array
 
 
-def shortfall(path: Any, law: Law) -> Shortfall:
+def shortfall(path: NoisingPath, law: Law) -> Shortfall:
     """The distances of a law from the data, p_0 of the path.
 
     ```python
@@ -213,7 +220,7 @@ def shortfall(path: Any, law: Law) -> Shortfall:
 
 
 @compiled
-def _shortfall(path: Any, law: Law) -> Shortfall:
+def _shortfall(path: NoisingPath, law: Law) -> Shortfall:
     energies = jax.vmap(path(0.0))(law.points[:, None])
     data = jnp.exp(-energies) * law.lengths
     outside = 1 - jnp.sum(data)  # the mass of the data where the sampler has none
@@ -237,13 +244,13 @@ class Comparison(NamedTuple):
 
 
 def compare_steps(
-    path: Any,
-    schedules: Mapping[str, Callable[[Any, Count], Any]],
+    path: NoisingPath,
+    schedules: Mapping[str, Callable[[NoisingPath, Count], Numbers]],
     steps: Sequence[Count],
     grid: Grid,
     *,
     noise: Real = 0.0,
-    initial: Any = None,
+    initial: Formula | None = None,
     nodes: Count = 2048,
 ) -> Comparison:
     """A comparison of schedules at equal numbers of steps, by the distance of the exact laws from the data.
@@ -272,7 +279,7 @@ def compare_steps(
 
 
 @compiled
-def _means(path: Any, lambdas: Array, width: Array, x: Array) -> tuple[Array, Array]:
+def _means(path: NoisingPath, lambdas: Array, width: Array, x: Array) -> tuple[Array, Array]:
     """m(x) and its slope at points x `(n,)`, for the step between two `lambdas` with noise of deviation `width`."""
 
     def with_slope(x: Array) -> tuple[Array, Array]:
@@ -281,14 +288,14 @@ def _means(path: Any, lambdas: Array, width: Array, x: Array) -> tuple[Array, Ar
     return jax.vmap(with_slope)(x)
 
 
-def _mean(path: Any, lambdas: Array, width: Array, x: Array) -> Array:
+def _mean(path: NoisingPath, lambdas: Array, width: Array, x: Array) -> Array:
     """m(x), a scalar."""
     score = path.score(x[None], lambdas[0])[0]
     return step_mean(path.alpha(lambdas), path.sigma(lambdas), width**2, x, score)
 
 
 @compiled
-def _quadrature(path: Any, lambdas: Array, width: Array, boxes: Array, nodes: int) -> tuple[Array, Array]:
+def _quadrature(path: NoisingPath, lambdas: Array, width: Array, boxes: Array, nodes: int) -> tuple[Array, Array]:
     """Nodes x and weights, `(nodes,)`, in the boxes `(2, 2)` before and after a step.
 
     The nodes are even in x/a + m(x)/b, where a and b are the lengths of the boxes: neither x nor m(x) is then coarse
@@ -312,12 +319,12 @@ def _convolve(centers: Array, masses: Array, width: Array, points: Array) -> Arr
     return rows / (width * jnp.sqrt(2 * jnp.pi))
 
 
-def noise_ratio(path: Any, lam: Array) -> Array:
+def noise_ratio(path: Amplitudes, lam: Array) -> Array:
     """κ = σ/α."""
     return path.sigma(lam) / path.alpha(lam)
 
 
-def lambdas_at(path: Any, ratios: Array) -> Array:
+def lambdas_at(path: Amplitudes, ratios: Array) -> Array:
     """The λ with given κ `(N + 1,)`; the ends are 1 and 0 exactly."""
     levels = path if is_plain(path) else read_noising(_Levels(path.alpha, path.sigma), 1)
     return _invert_ratio(levels, ratios)
@@ -326,17 +333,21 @@ def lambdas_at(path: Any, ratios: Array) -> Array:
 class _Levels(NamedTuple):
     """The amplitudes of a path, without its density."""
 
-    alpha: Callable[[Any], Any]
-    sigma: Callable[[Any], Any]
+    alpha: Callable[[Scalar], Array]
+    sigma: Callable[[Scalar], Array]
 
 
 @sampling_program
-def _invert_ratio(levels: Any, ratios: Array) -> Array:
+def _invert_ratio(levels: Amplitudes, ratios: Array) -> Array:
     return invert(lambda lam: noise_ratio(levels, lam), ratios).at[0].set(1.0).at[-1].set(0.0)
 
 
 def _even_ratios(
-    path: Any, steps: Count, smallest: Real, forward: Callable[[Array], Array], inverse: Callable[[Array], Array]
+    path: Amplitudes,
+    steps: Count,
+    smallest: Real,
+    forward: Callable[[Array], Array],
+    inverse: Callable[[Array], Array],
 ) -> Array:
     """N values of κ from κ(1) to `smallest`, even in the coordinate `forward`(κ), and 0, `(N + 1,)`."""
     check_positive("smallest", smallest, "Give 0.002, the choice of EDM.")
@@ -355,7 +366,7 @@ def _check_steps(steps: Count) -> int:
     return check_integer("steps", steps, 1, "Give the number of steps, at least 1.")
 
 
-def check_lambdas(lambdas: Any) -> np.ndarray:
+def check_lambdas(lambdas: Numbers) -> np.ndarray:
     """`lambdas` as an array `(N + 1,)`; a `ValueError` unless they descend from 1 to 0."""
     cure = "Give linear_steps(path, 10), say."
     values = check_numbers("lambdas", lambdas, "they must be numbers", cure)

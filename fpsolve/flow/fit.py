@@ -9,6 +9,7 @@ J is not zero there: what is left is the variance of the direction at one place.
 Reference: Lipman et al., arXiv 2210.02747, theorem 2 and equations 20 to 23.
 """
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -19,7 +20,7 @@ from jaxtyping import Array
 from tqdm import tqdm
 
 from ..core.checks import raise_value_error
-from ..core.types import Count
+from ..core.types import Count, Key, Numbers, Real
 from ..potential import takes_time
 from ..score.learn.checks import check_losses, check_options, check_trainable
 from ..score.learn.training import advance, begin
@@ -35,7 +36,7 @@ class FlowMatching(eqx.Module):
 
     sigma: Array
 
-    def __call__(self, model: Any, x: Array, key: Array) -> Array:
+    def __call__(self, model: Callable[[Array, Array], Array], x: Array, key: Array) -> Array:
         """The mean of J over the batch x `(b, d)`."""
         noise_key, time_key, order_key = jax.random.split(key, 3)
         start = jax.random.normal(noise_key, x.shape, x.dtype)
@@ -44,7 +45,7 @@ class FlowMatching(eqx.Module):
         times = jax.random.permutation(order_key, even)
         return jnp.mean(jax.vmap(lambda *each: self.one(model, *each))(start, x, times))
 
-    def one(self, model: Any, start: Array, end: Array, t: Array) -> Array:
+    def one(self, model: Callable[[Array, Array], Array], start: Array, end: Array, t: Array) -> Array:
         """|v - (x_1 - (1 - sigma) x_0)|^2 for one pair `(d,)` and one time."""
         # The path is straight: its velocity does not depend on t.
         rest = 1 - self.sigma
@@ -54,14 +55,14 @@ class FlowMatching(eqx.Module):
 
 def fit(
     model: Model,
-    samples: Any,
+    samples: Numbers,
     *,
     optimiser: Any,
     steps: Count,
-    key: Any,
+    key: Key,
     batch: Count = 512,
-    ema: Any = 0.999,
-    progress: Any = False,
+    ema: Real | None = 0.999,
+    progress: bool = False,
 ) -> tuple[Model, np.ndarray]:
     """The velocity that carries N(0, 1) at t = 0 to the density of samples at t = 1, and its loss at every step.
 

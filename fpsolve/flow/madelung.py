@@ -27,6 +27,7 @@ from ..core.apply_along_axis import matmul_along_axis
 from ..core.arrays import as_array
 from ..core.checks import check_finite_number, check_numbers, check_positive, is_concrete, raise_value_error
 from ..core.program import quick_program
+from ..core.types import AnyArray, Numbers, Scalar
 from ..grid import Grid
 from ..operator.aliasing import short_part
 from ..operator.basis import check_axis, evaluate
@@ -71,11 +72,11 @@ class Madelung(eqx.Module):
         """S = arg psi in (-pi, pi], `(*shape)`; at a node it is that of rounding."""
         return jnp.angle(self.wave)
 
-    def drift(self, noise: Any = 0.0) -> Array:
+    def drift(self, noise: Scalar = 0.0) -> Array:
         """v + (e/D) u, `(*shape, d)`: the drift of particles with the density |psi|^2 and the noise sqrt(2 e) dW."""
         return self.current + jnp.asarray(noise, self.current.dtype) / self.diffusion * self.osmotic
 
-    def at(self, points: Any) -> Velocities:
+    def at(self, points: Numbers) -> Velocities:
         """The velocities at points `(m, d)` of the box, by the basis.
 
         **Raises** `ValueError` for a point outside of the box, and for one at which psi is zero to its error, a node.
@@ -94,7 +95,7 @@ class Madelung(eqx.Module):
         return Velocities(current, osmotic, error)
 
 
-def madelung(wave: Any, grid: Any, *, diffusion: Any = 0.5, error: Any = 0.0) -> Madelung:
+def madelung(wave: AnyArray, grid: Any, *, diffusion: Numbers = 0.5, error: Scalar = 0.0) -> Madelung:
     """Phase, density, current and osmotic velocity of a wave.
 
     **Arguments**
@@ -206,7 +207,7 @@ def _evaluate(wave: np.ndarray, grid: Grid, points: np.ndarray) -> tuple[np.ndar
     return contract(interpolations), np.stack(slopes, axis=-1)
 
 
-def _check_wave(wave: Any, grid: Grid) -> Array:
+def _check_wave(wave: AnyArray, grid: Grid) -> Array:
     """A complex wave of the grid's shape."""
     if is_concrete(wave):
         cure = "Give solution.values[k] of an fp.Schrodinger."
@@ -222,7 +223,7 @@ def _check_wave(wave: Any, grid: Grid) -> Array:
     return psi if jnp.iscomplexobj(psi) else psi.astype(jnp.result_type(psi, jnp.complex64))
 
 
-def _check_points(points: Any, grid: Grid) -> np.ndarray:
+def _check_points(points: Numbers, grid: Grid) -> np.ndarray:
     """Points `(m, d)` inside of the box."""
     cure = f"Give points of the box, shape (m, {grid.ndim})."
     array = check_numbers("points", points, "they must be real numbers", cure)

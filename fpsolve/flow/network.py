@@ -9,14 +9,12 @@ deviation l; the perceptron f is bounded, and corrects it by what is of order on
 Reference: arXiv 2210.02747, section 4 (the path).
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.checks import check_integer
-from ..core.types import Count, Point
+from ..core.types import Count, Key, Point, Scalar
 from ..potential.leaves import Value, as_leaf, check_point
 from ..score.learn.networks import Fixed, Perceptron
 from ..score.samples.validation import check_key
@@ -48,7 +46,7 @@ class VelocityNetwork(eqx.Module):
         self,
         dim: Count,
         *,
-        key: Any,
+        key: Key,
         width: Count = 64,
         depth: Count = 2,
         center: Value = 0.0,
@@ -70,7 +68,7 @@ class VelocityNetwork(eqx.Module):
         """The velocity depends on time."""
         return True
 
-    def __call__(self, x: Point, t: Any) -> Array:
+    def __call__(self, x: Point, t: Scalar) -> Array:
         """v(x, t), `(d,)`."""
         center, scale = self.center(), self.scale()
         check_point(x, center.shape[0], "as the network has it")

@@ -9,6 +9,7 @@ References: Nelson, Phys. Rev. 150 (1966) 1079; Foster, dos Reis and Strange, SI
 method with noise; theorem T26 of this library.
 """
 
+from types import ModuleType
 from typing import Any
 
 import equinox as eqx
@@ -20,7 +21,7 @@ from jaxtyping import Array
 
 from ..core.checks import check_finite_number, check_integer, check_numbers, raise_value_error
 from ..core.program import compiled
-from ..core.types import Count, Real
+from ..core.types import Count, Key, Numbers, Real, Scalar
 from ..equation import Schrodinger
 from ..grid import Grid
 from ..solve.solution import Solution
@@ -68,7 +69,7 @@ class WavePath(eqx.Module):
 
 
 def particles(
-    solution: Solution, start: Any, *, noise: Real = 0.0, steps: Count | None = None, key: Any = None
+    solution: Solution, start: Numbers, *, noise: Real = 0.0, steps: Count | None = None, key: Key | None = None
 ) -> Array:
     """Particles that follow a wave, at its output times, from samples of its density at the first of them.
 
@@ -155,7 +156,7 @@ def _contract(coefficients: Array, rows: list[Array]) -> Array:
     return coefficients
 
 
-def _check_start(start: Any, ndim: int) -> Array:
+def _check_start(start: Numbers, ndim: int) -> Array:
     """Samples `(n, d)`."""
     cure = f"Give samples of |psi|^2 at the first time, shape (n, {ndim})."
     array = check_numbers("start", start, "it must hold real numbers", cure)
@@ -166,7 +167,7 @@ def _check_start(start: Any, ndim: int) -> Array:
     return jnp.asarray(array, float)
 
 
-def _velocity(path: WavePath, diffusion: Array, noise: Any, t: Array, positions: Array) -> Array:
+def _velocity(path: WavePath, diffusion: Array, noise: Scalar, t: Array, positions: Array) -> Array:
     """v + (e/D) u at positions `(n, d)`."""
     coefficients = path.at(t)
     ratio = jax.vmap(lambda x: path.ratio(coefficients, x))(positions)
@@ -199,7 +200,9 @@ def _follow(path: WavePath, diffusion: Array, start: Array, steps: int) -> Array
 
 
 @compiled
-def _diffuse(diffrax: Any, path: WavePath, diffusion: Array, start: Array, noise: Array, steps: int, key: Any) -> Array:
+def _diffuse(
+    diffrax: ModuleType, path: WavePath, diffusion: Array, start: Array, noise: Array, steps: int, key: Any
+) -> Array:
     """The particles with noise at the output times, `(T, n, d)`, by `steps` steps of diffrax between two of them."""
     times = path.times
     inner = times[:-1, None] + jnp.diff(times)[:, None] * jnp.arange(steps) / steps

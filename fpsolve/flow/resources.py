@@ -10,6 +10,7 @@ Reference: arXiv 2510.08462, which bounds the cost by the norms of v and of its 
 that of `propagate.skew_exponential`.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +20,7 @@ from jaxtyping import Array
 
 from ..core.checks import check_finite_number, check_integer, raise_value_error
 from ..core.program import sampling_program
-from ..core.types import Count, Real
+from ..core.types import AnyArray, Count, Formula, Initial, Real
 from ..equation import Continuity
 from ..grid import Gaussian, Grid
 from ..operator.skew import check_skew, largest_wavenumber
@@ -88,7 +89,13 @@ def resources(equation: Any, grid: Any, total: Real, *, samples: Count = 17) -> 
 
 
 def refinement(
-    equation: Continuity, initial: Any, total: Real, grids: Any, *, reference: Any = None, tol: Any = None
+    equation: Continuity,
+    initial: Initial,
+    total: Real,
+    grids: Iterable[Grid],
+    *,
+    reference: Formula | None = None,
+    tol: Real | None = None,
 ) -> Refinement:
     """Grid size against accuracy: the relative L1 error of the density at the last time on each of several grids.
 
@@ -141,7 +148,7 @@ def overlap(first: Array, second: Array, grid: Grid) -> Array:
 
 
 @sampling_program
-def _sizes(equation: Continuity, grid: Grid, times: Array | np.ndarray) -> tuple[Array, Array, Array, Array]:
+def _sizes(equation: Continuity, grid: Grid, times: AnyArray) -> tuple[Array, Array, Array, Array]:
     """The largest |v_i| at each time, `(m, d)`, and the largest norms of v, grad v and grad grad v at all of them."""
 
     def at(t: Array) -> tuple[Array, Array, Array, Array]:

@@ -1,14 +1,13 @@
 """Results as `xarray.Dataset`: named dimensions, coordinates at the grid's nodes."""
 
-from typing import Any
-
 import numpy as np
 
 from ..core.extras import extra
-from .reading import describe
+from ..record.types import Dataset
+from .reading import AnyResult, describe
 
 
-def to_xarray(result: Any) -> Any:
+def to_xarray(result: AnyResult) -> Dataset:
     """A result as an `xarray.Dataset` (with the `io` extra).
 
     **Arguments**: `result`, of `evolve`, `spectrum`, `correspondence` or `transport`, or a `Record`.
@@ -40,7 +39,7 @@ def to_xarray(result: Any) -> Any:
     return xarray.Dataset(variables, coordinates, attributes)
 
 
-def from_xarray(dataset: Any) -> dict[str, np.ndarray]:
+def from_xarray(dataset: Dataset) -> dict[str, np.ndarray]:
     """The arrays of a dataset that was read back; pairs of real and imaginary parts are joined."""
     arrays = {name: dataset[name].to_numpy() for name in dataset.data_vars}
     if "time" in dataset.coords:

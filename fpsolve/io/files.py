@@ -16,16 +16,18 @@ import numpy as np
 from ..core.checks import raise_value_error
 from ..core.extras import extra
 from ..core.files import write_atomically
+from ..core.types import FilePath
 from ..record import Record
+from ..record.types import Dataset
 from .dataset import from_xarray, to_xarray
-from .reading import check_record, describe
+from .reading import AnyResult, check_record, describe
 
 SUFFIXES = (".npz", ".nc")
 # What numpy, json, xarray and `check_record` raise for a file that is damaged or not one of this library.
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
 
 
-def save(result: Any, path: Any) -> None:
+def save(result: AnyResult, path: FilePath) -> None:
     """Write a result to `path`. The write is atomic: a run that is killed leaves the old file, or none.
 
     **Arguments**: `result`, of `evolve`, `spectrum`, `correspondence` or `transport`, or a `Record`; `path`, a
@@ -51,7 +53,7 @@ def save(result: Any, path: Any) -> None:
         write_atomically(path, lambda file: _write_netcdf(dataset, record, path.parent, file))
 
 
-def load(path: Any) -> Record:
+def load(path: FilePath) -> Record:
     """Read what `save` wrote.
 
     **Arguments**: `path` a `.npz` or `.nc` file. **Returns** a `Record`: `.times`, `.values`, `.grid`, `.header`,
@@ -75,7 +77,7 @@ def load(path: Any) -> Record:
         raise ValueError(message) from error
 
 
-def check_path(path: Any) -> Path:
+def check_path(path: FilePath) -> Path:
     """`path` as a `Path`. **Raises** `ValueError` unless it ends in `.npz` or `.nc`."""
     path = Path(path)
     if path.suffix not in SUFFIXES:
@@ -89,7 +91,7 @@ def _write_npz(record: Record, file: BinaryIO) -> None:
     np.savez(file, allow_pickle=False, header=np.array(json.dumps(record.header)), **record.arrays)
 
 
-def _write_netcdf(dataset: Any, record: Record, folder: Path, file: BinaryIO) -> None:
+def _write_netcdf(dataset: Dataset, record: Record, folder: Path, file: BinaryIO) -> None:
     """The dataset with the header as an attribute. netCDF has no complex numbers: they become pairs of real arrays."""
     # Both parts are real variables with the same dimensions.
     split = [name for name in record.arrays if np.iscomplexobj(record.arrays[name])]

@@ -1,6 +1,6 @@
 """Records of results, and of the contents of files."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -8,10 +8,15 @@ from ..core.checks import raise_value_error
 from ..grid import Absorbing, Grid, Legendre, Line, Periodic, Reflecting
 from ..record import DIMENSIONS, FORMAT_VERSION, Record, Result
 
+if TYPE_CHECKING:
+    AnyResult: TypeAlias = Result | Record
+else:
+    AnyResult = Any  # so that `describe` refuses others with its own message
+
 AXES = {kind.__name__: kind for kind in (Line, Reflecting, Absorbing, Periodic, Legendre)}
 
 
-def describe(result: Any) -> Record:
+def describe(result: AnyResult) -> Record:
     """The `Record` of a result; a `Record` is returned as it is.
 
     **Raises** `ValueError` for anything else, and for a result whose values are traced (inside `jit`, `vmap`, `grad`).

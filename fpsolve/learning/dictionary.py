@@ -10,8 +10,6 @@ D = 1/2 alone.
 Reference: theorem T30 of this library; Wang and Maimaitiabudula, arXiv 2407.19890.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +18,7 @@ from jaxtyping import Array
 from ..core.arrays import as_array
 from ..core.checks import check_finite_number, raise_value_error
 from ..core.program import full_precision
-from ..core.types import Real
+from ..core.types import Formula, Real
 from ..equation import FokkerPlanck, Schrodinger
 from ..grid import Grid
 from ..plan.companion import companion
@@ -78,7 +76,7 @@ class SameState(eqx.Module):
 
 
 @full_precision
-def boltzmann_energy(objective: Any, grid: Grid, diffusion: Real) -> BoltzmannEnergy:
+def boltzmann_energy(objective: Formula, grid: Grid, diffusion: Real) -> BoltzmannEnergy:
     """The energy U whose Gibbs density is the ground state of an objective as a potential.
 
         (-D Lap + zeta) psi_0 = E_0 psi_0,      U = -2 D log psi_0
@@ -128,7 +126,7 @@ def boltzmann_energy(objective: Any, grid: Grid, diffusion: Real) -> BoltzmannEn
 
 
 @full_precision
-def same_state(objective: Any, energy: Any, grid: Grid, diffusion: Real) -> SameState:
+def same_state(objective: Formula, energy: Formula, grid: Grid, diffusion: Real) -> SameState:
     """Whether zeta as a potential and U as a Boltzmann energy mean the same density.
 
         |psi_0|^2 of -D Lap + zeta        exp(-U / D) / Z

@@ -12,9 +12,6 @@ tolerance. Every exponential is a matrix of transition probabilities, so that we
 Reference: Hajek, Math. Oper. Res. 13 (1988) 311.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -23,11 +20,11 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import check_not_negative, is_concrete, raise_value_error
-from ..core.content import read_function
+from ..core.content import ReadFunction, read_function
 from ..core.program import long_program, sampling_program, shape_program
 from ..core.result import CODES, raise_failure
 from ..core.result import code as code_of
-from ..core.types import Real
+from ..core.types import Clock, Numbers, Real
 from ..linear.markov_expm import transition
 from ..plan.validation import check_times, check_tolerance
 from .constants import CONSTANTS
@@ -62,12 +59,12 @@ class DiscreteAnnealing(eqx.Module):
 
 
 def anneal(
-    energies: Any,
-    rates: Any,
-    schedule: Callable[[Array], Any],
-    times: Any,
+    energies: Numbers,
+    rates: Numbers,
+    schedule: Clock,
+    times: Numbers,
     *,
-    initial: Any = None,
+    initial: Numbers | None = None,
     tol: Real | None = None,
     throw: bool = True,
 ) -> DiscreteAnnealing:
@@ -130,7 +127,7 @@ def anneal(
     return _result(energies, rates, times, at_times, values, error, code)
 
 
-def _check_rates(rates: Any, n: int) -> Array:
+def _check_rates(rates: Numbers, n: int) -> Array:
     """Symmetric rates `(n, n)`. **Raises** `ValueError` otherwise."""
     cure = "Give a symmetric array of rates, such as the neighbours of a ring."
     check_not_negative("rates", rates, cure)
@@ -146,7 +143,7 @@ def _check_rates(rates: Any, n: int) -> Array:
     return array
 
 
-def _check_initial(initial: Any, n: int) -> Array | None:
+def _check_initial(initial: Numbers | None, n: int) -> Array | None:
     """Weights `(n,)` of sum 1, or None. **Raises** `ValueError` for others."""
     if initial is None:
         return None
@@ -161,7 +158,7 @@ def _check_initial(initial: Any, n: int) -> Array | None:
 
 
 @sampling_program
-def _betas(read: Any, times: Array) -> Array:
+def _betas(read: ReadFunction, times: Array) -> Array:
     """The schedule at times `(m,)`."""
     return jax.vmap(read)(times)
 
@@ -173,7 +170,7 @@ def _check_betas(betas: Array) -> None:
     check_not_negative("schedule", betas, cure)
 
 
-def _run(energies: Array, rates: Array, read: Any, weights: Array, times: Array, steps: int) -> Array:
+def _run(energies: Array, rates: Array, read: ReadFunction, weights: Array, times: Array, steps: int) -> Array:
     """The weights at all times `(T, n)`, after `steps` steps in each interval. **Raises** `ValueError` for a negative
     beta."""
     starts = jnp.concatenate([jnp.zeros(1, times.dtype), times[:-1]])

@@ -9,8 +9,6 @@ The energies may have any zero. Everything is computed from logarithms, so that 
 Reference: Wang and Maimaitiabudula, arXiv 2407.19890; theorem T29 of this library.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -20,6 +18,7 @@ from jaxtyping import Array
 from ..core.arrays import as_array
 from ..core.checks import check_not_negative, check_numbers, is_concrete, raise_value_error
 from ..core.program import quick_program
+from ..core.types import Numbers
 from .constants import CONSTANTS
 
 
@@ -48,7 +47,7 @@ class FiniteState(eqx.Module):
         return 2 * self.times
 
 
-def softmax_state(energies: Any, times: Any, *, initial: Any = None) -> FiniteState:
+def softmax_state(energies: Numbers, times: Numbers, *, initial: Numbers | None = None) -> FiniteState:
     """The imaginary-time state of H = diag(E), whose Born weights are a softmax.
 
         psi(tau) = e^{-tau H} psi(0) / norm,      psi_i^2 = softmax(-2 tau E)
@@ -99,7 +98,7 @@ def _state(energies: Array, times: Array, initial: Array) -> FiniteState:
     return FiniteState(times, energies, wave, weights, log_norm, mean, variance, error)
 
 
-def check_vector(name: str, value: Any, least: int) -> Array:
+def check_vector(name: str, value: Numbers, least: int) -> Array:
     """A vector `(n,)` of finite real numbers, n at least `least`. **Raises** `ValueError` otherwise."""
     cure = f"Give at least {least} finite real numbers."
     if is_concrete(value):

@@ -17,8 +17,9 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import check_finite_number, check_integer, check_numbers, check_positive, raise_value_error
+from ..core.content import ReadFunction
 from ..core.program import full_precision
-from ..core.types import Count, Real
+from ..core.types import Count, Formula, Key, Numbers, Real
 from ..equation import FokkerPlanck
 from ..grid import Gaussian, Grid
 from ..operator import Scheme
@@ -34,7 +35,7 @@ from .sgld import Walkers, read_loss, step_errors, walk
 class FullLoss(eqx.Module):
     """U(theta), the mean of a loss over all data, as a potential."""
 
-    read: Any
+    read: ReadFunction
     data: Any
 
     def __call__(self, x: Array) -> Array:
@@ -87,10 +88,10 @@ class LangevinDensity(eqx.Module):
 
 @full_precision
 def langevin_density(
-    loss: Any,
+    loss: Formula,
     data: Any,
     initial: Any,
-    times: Any,
+    times: Numbers,
     *,
     grid: Grid,
     diffusion: Real,
@@ -98,7 +99,7 @@ def langevin_density(
     step: Real | None = None,
     batch: Count | None = None,
     walkers: Count = 4000,
-    key: Any = None,
+    key: Key | None = None,
     check: bool = True,
 ) -> LangevinDensity:
     """The density of parameters under (stochastic gradient) Langevin dynamics on a loss, solved and sampled.
@@ -196,7 +197,7 @@ def _check_data(data: Any) -> Any:
     return jax.tree.unflatten(jax.tree.structure(data), converted)
 
 
-def _read(loss: Any, dim: int, rows: Any) -> Any:
+def _read(loss: Formula, dim: int, rows: Any) -> ReadFunction:
     """The loss as it is now. **Raises** `ValueError` where it is no scalar."""
     read = read_loss(loss, dim, rows)
     shape = jax.eval_shape(read, jnp.zeros(dim), rows).shape
@@ -205,7 +206,7 @@ def _read(loss: Any, dim: int, rows: Any) -> Any:
     return read
 
 
-def _check_mean(loss: Any, full: Any, initial: Gaussian, data: Any, dim: int) -> None:
+def _check_mean(loss: Formula, full: ReadFunction, initial: Gaussian, data: Any, dim: int) -> None:
     """Raise `ValueError` for a loss that is no mean over rows: its gradient on a batch would have another size."""
     theta = jnp.broadcast_to(initial.mean, (dim,))
     doubled = jax.tree.map(lambda column: jnp.concatenate([column, column]), data)
@@ -217,7 +218,7 @@ def _check_mean(loss: Any, full: Any, initial: Gaussian, data: Any, dim: int) ->
 
 
 def _walkers(
-    losses: tuple[Any, Any],
+    losses: tuple[ReadFunction, ReadFunction],
     data: Any,
     initial: Gaussian,
     solved: Solution,

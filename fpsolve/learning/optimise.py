@@ -16,7 +16,8 @@ References: Wang and Maimaitiabudula, arXiv 2407.19890 (the two loops); Finnila,
 Chem. Phys. Lett. 219 (1994) 343 (quantum annealing by imaginary time).
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -29,7 +30,7 @@ from ..core.content import read_at
 from ..core.program import full_precision, sampling_program
 from ..core.result import CODES, raise_failure
 from ..core.result import code as code_of
-from ..core.types import Count, Real
+from ..core.types import Count, Formula, Numbers, Real
 from ..grid import Grid, Reflecting
 from .constants import CONSTANTS
 from .relax import born_moments, relax, unit_grid
@@ -65,9 +66,9 @@ class Minimum(eqx.Module):
 
 @full_precision
 def minimise(
-    objective: Any,
-    lower: Any,
-    upper: Any,
+    objective: Formula,
+    lower: Numbers,
+    upper: Numbers,
     *,
     nodes: Count | None = None,
     diffusion: Real | None = None,
@@ -129,7 +130,7 @@ def minimise(
 
 
 class _Settings(NamedTuple):
-    read: Any
+    read: Callable[[Array], Array]
     diffusion: float | None
     ratio: float
     tol: float
@@ -150,7 +151,7 @@ class _Search(NamedTuple):
     evaluations: int
 
 
-def check_box(lower: Any, upper: Any) -> tuple[np.ndarray, np.ndarray]:
+def check_box(lower: Numbers, upper: Numbers) -> tuple[np.ndarray, np.ndarray]:
     """The corners `(d,)` of a box, d from 1 to 3. **Raises** `ValueError` otherwise."""
     cure = "Give numbers, or (d,) numbers, with lower below upper."
     corners = []
@@ -164,7 +165,7 @@ def check_box(lower: Any, upper: Any) -> tuple[np.ndarray, np.ndarray]:
     return corners[0], corners[1]
 
 
-def read_objective(objective: Any, place: np.ndarray) -> Any:
+def read_objective(objective: Formula, place: np.ndarray) -> Callable[[Array], Array]:
     """The objective as it is now. **Raises** `ValueError` for one that is no scalar function of x, as of a `place`."""
     cure = "Give a function of x (d,) to a scalar: lambda x: jnp.sum(x**2), say."
     if not callable(objective):
@@ -180,7 +181,7 @@ def read_objective(objective: Any, place: np.ndarray) -> Any:
 
 
 @sampling_program
-def sample_box(read: Any, lower: Array, upper: Array, grid: Grid) -> Array:
+def sample_box(read: Callable[[Array], Array], lower: Array, upper: Array, grid: Grid) -> Array:
     """The objective at the centres of the cells of a box, `(*shape)`; `grid` counts the cells."""
     cells = jnp.asarray(grid.shape, lower.dtype)
     return grid.sample(lambda x: read(lower + (upper - lower) * x / cells))
@@ -237,7 +238,7 @@ def _search(settings: _Settings, low: np.ndarray, high: np.ndarray, nodes: int) 
     return _Search(best_x, best_value, levels, evaluations + 1)
 
 
-def _sampled(read: Any, low: np.ndarray, high: np.ndarray, grid: Grid) -> np.ndarray:
+def _sampled(read: Callable[[Array], Array], low: np.ndarray, high: np.ndarray, grid: Grid) -> np.ndarray:
     """The values `(*shape)`. **Raises** `ValueError` where one is not finite."""
     values = np.asarray(sample_box(read, as_array(low), as_array(high), grid))
     if not np.all(np.isfinite(values)):

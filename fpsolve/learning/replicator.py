@@ -9,9 +9,6 @@ the mass exactly.
 References: Hofbauer and Sigmund, Bull. Amer. Math. Soc. 40 (2003) 479, equation 3; theorem T29 of this library.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -20,10 +17,10 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import is_concrete, raise_value_error
-from ..core.content import read_function
+from ..core.content import ReadFunction, read_function
 from ..core.extras import extra
 from ..core.program import compiled
-from ..core.types import Real
+from ..core.types import Formula, Numbers, Real, Scalar
 from ..plan.validation import check_times, check_tolerance
 from .constants import CONSTANTS
 from .finite_state import check_vector, softmax_state
@@ -45,7 +42,9 @@ class ReplicatorFlow(eqx.Module):
     error: Array
 
 
-def replicator(energies: Any, initial: Any, times: Any, *, tol: Real | None = None) -> ReplicatorFlow:
+def replicator(
+    energies: Numbers | Formula, initial: Numbers, times: Numbers, *, tol: Real | None = None
+) -> ReplicatorFlow:
     """The replicator flow d p_i / d tau = -2 (E_i - <E>) p_i.
 
     **Arguments**: `energies` E, an array `(n,)`, or a function of the weights `(n,)` and tau that returns `(n,)` (then
@@ -83,7 +82,7 @@ def replicator(energies: Any, initial: Any, times: Any, *, tol: Real | None = No
     return _flow(read, times, first, second)
 
 
-def _read(energies: Callable[[Array, Array], Any], weights: Array) -> Any:
+def _read(energies: Formula, weights: Array) -> ReadFunction:
     """The function as it is now. **Raises** `ValueError` for another shape or a value that is not finite."""
     shape = weights.shape
     zero = np.zeros((), weights.dtype)
@@ -99,12 +98,12 @@ def _read(energies: Callable[[Array, Array], Any], weights: Array) -> Any:
 
 
 @compiled
-def _integrate(read: Any, start: Array, times: Array, tol: Array, solver: str) -> Array:
+def _integrate(read: ReadFunction, start: Array, times: Array, tol: Array, solver: str) -> Array:
     """log weights `(T, n)` up to constants."""
     with extra("sde", "The replicator flow of a function"):
         import diffrax
 
-    def rate(tau: Any, u: Array, _: Any) -> Array:
+    def rate(tau: Scalar, u: Array, _: None) -> Array:
         weights = jax.nn.softmax(u)
         energies = read(weights, jnp.asarray(tau, u.dtype))
         # Without the mean u would grow with the zero of the energies.
@@ -127,7 +126,7 @@ def _integrate(read: Any, start: Array, times: Array, tol: Array, solver: str) -
 
 
 @compiled
-def _flow(read: Any, times: Array, first: Array, second: Array) -> ReplicatorFlow:
+def _flow(read: ReadFunction, times: Array, first: Array, second: Array) -> ReplicatorFlow:
     values = jax.nn.softmax(first, axis=1)
     energies = jax.vmap(read)(values, times)
     mean = jnp.sum(values * energies, axis=1)

@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.content import read_function
+from ..core.content import ReadFunction, read_function
 from ..core.program import compiled
+from ..core.types import Formula, Scalar
 from .constants import CONSTANTS
 
 
@@ -32,7 +33,7 @@ class Walkers(NamedTuple):
     euler: Array
 
 
-def read_loss(loss: Any, dim: int, rows: Any) -> Any:
+def read_loss(loss: Formula, dim: int, rows: Any) -> ReadFunction:
     """The loss of theta `(dim,)` and rows of data of these shapes as it is now (`core.content`)."""
     dtype = jnp.result_type(float)
     return read_function(lambda theta, rows: jnp.asarray(loss(theta, rows)), np.zeros(dim, dtype), rows)
@@ -40,7 +41,7 @@ def read_loss(loss: Any, dim: int, rows: Any) -> Any:
 
 @compiled
 def walk(
-    read: Any, data: Any, start: Array, lengths: Array, counts: Array, diffusion: Array, batch: int, key: Array
+    read: ReadFunction, data: Any, start: Array, lengths: Array, counts: Array, diffusion: Array, batch: int, key: Array
 ) -> Array:
     """Walkers `(T, W, d)` at the ends of T intervals, each of `counts` steps of `lengths`, from `start` `(W, d)`.
 
@@ -60,7 +61,7 @@ def walk(
     ) -> tuple[tuple[Array, Array], Array]:
         length, count = length_and_count
 
-        def step(_: Any, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        def step(_: Scalar, state: tuple[Array, Array]) -> tuple[Array, Array]:
             theta, key = state
             key, batch_key, noise_key = jax.random.split(key, 3)
             noise = jax.random.normal(noise_key, theta.shape, theta.dtype)
@@ -75,7 +76,14 @@ def walk(
 
 @compiled
 def step_errors(
-    full: Any, read: Any, data: Any, theta: Array, step: Array, diffusion: Array, batch: int, key: Array
+    full: ReadFunction,
+    read: ReadFunction,
+    data: Any,
+    theta: Array,
+    step: Array,
+    diffusion: Array,
+    batch: int,
+    key: Array,
 ) -> tuple[Array, Array]:
     """The largest eigenvalues over walkers `(W, d)` of h C / (2 D), C the covariance of a batch's gradient, and of
     h Hess U / 2."""

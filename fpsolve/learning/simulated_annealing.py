@@ -7,7 +7,8 @@ T and r fall geometrically from the first evaluation to the last. Steps that lea
 Reference: Kirkpatrick, Gelatt and Vecchi, Science 220 (1983) 671.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from jaxtyping import Array
 from ..core.arrays import as_array
 from ..core.checks import check_integer
 from ..core.program import compiled
-from ..core.types import Count
+from ..core.types import Count, Formula, Key, Numbers
 from .constants import CONSTANTS
 from .optimise import check_box, read_objective
 
@@ -29,7 +30,9 @@ class Annealed(NamedTuple):
     evaluations: int
 
 
-def simulated_annealing(objective: Any, lower: Any, upper: Any, *, evaluations: Count, key: Any) -> Annealed:
+def simulated_annealing(
+    objective: Formula, lower: Numbers, upper: Numbers, *, evaluations: Count, key: Key
+) -> Annealed:
     """The best of `evaluations` values of an objective, by simulated annealing from one random place.
 
     **Arguments**: `objective`, `lower`, `upper` as for `fp.learning.minimise`; `evaluations`, at least 64; `key` of
@@ -55,7 +58,7 @@ def simulated_annealing(objective: Any, lower: Any, upper: Any, *, evaluations: 
 
 
 @compiled
-def _run(read: Any, low: Array, high: Array, key: Array, count: int) -> tuple[Array, Array]:
+def _run(read: Callable[[Array], Array], low: Array, high: Array, key: Array, count: int) -> tuple[Array, Array]:
     start_key, run_key = jax.random.split(key)
     pilots = low + (high - low) * jax.random.uniform(start_key, (CONSTANTS.pilot_values, *low.shape))
     values = jax.vmap(read)(pilots)

@@ -1,8 +1,8 @@
 """Plots of results. Only this package imports matplotlib, and only when a plot is first drawn."""
 
 from collections.abc import Callable
-from typing import Any
 
+from ..record.types import Figure
 from .animate import animate as animate
 from .bridge import plot_bridge as plot_bridge
 from .certificate import plot_certificate as plot_certificate
@@ -16,7 +16,7 @@ from .solution import plot_solution as plot_solution
 from .spectrum import plot_spectrum as plot_spectrum
 from .transport import plot_transport as plot_transport
 
-_PLOTS: dict[str, Callable[[Any], Any]] = {
+_PLOTS: dict[str, Callable[..., Figure]] = {
     "Field": plot_field,
     "Solution": plot_solution,
     "Spectrum": plot_spectrum,
@@ -29,6 +29,6 @@ _PLOTS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def draw(result: Any) -> Any:
+def draw(result: object) -> Figure:
     """The matplotlib figure of a result, or of the `Record` of one."""
     return _PLOTS[getattr(result, "kind", type(result).__name__)](result)

@@ -6,8 +6,9 @@ Gibbs density. More: the marginal density along the first axis.
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -15,8 +16,9 @@ from ..anneal import Transport
 from ..core.checks import check_integer, raise_value_error
 from ..core.extras import extra
 from ..core.files import write_atomically
-from ..core.types import Count
-from ..io.reading import describe
+from ..core.types import Count, FilePath
+from ..io.reading import AnyResult, describe
+from ..record.types import Figure
 from .panels import VISIBLE, coordinate, marginal, new_figure
 from .transport import BLUE, DensitySeries, density_series, draw_cells, draw_levels, extent, gibbs_and_potential
 
@@ -24,7 +26,7 @@ MOST_FPS = 50  # frames a second; viewers show a faster GIF slowly
 DPI = 100
 
 
-def animate(result: Any, path: Any, fps: Count = 15) -> None:
+def animate(result: AnyResult, path: FilePath, fps: Count = 15) -> None:
     """Write an animation of the density to `path`.
 
     **Arguments**: `result`, of `transport` or `evolve`, or a `Record` of the latter; `path` a file name that
@@ -51,7 +53,7 @@ def animate(result: Any, path: Any, fps: Count = 15) -> None:
     write_atomically(path, lambda file: _write(shown, label, int(fps), path.parent, file))
 
 
-def _frames_of(result: Any) -> tuple[DensitySeries, str]:
+def _frames_of(result: AnyResult) -> tuple[DensitySeries, str]:
     """The densities to show, and their label."""
     if isinstance(result, Transport):
         return density_series(result), "density p"
@@ -91,7 +93,7 @@ def _write(shown: DensitySeries, label: str, fps: int, folder: Path, file: Binar
             shutil.copyfileobj(source, file)
 
 
-def _line(shown: DensitySeries, label: str) -> tuple[Any, Any]:
+def _line(shown: DensitySeries, label: str) -> tuple[Figure, Callable[[int], None]]:
     """The figure, and a function that shows its k-th frame: a line over the first coordinate."""
     grid = shown.grid
     one_axis = grid.ndim == 1
@@ -134,7 +136,7 @@ def _line(shown: DensitySeries, label: str) -> tuple[Any, Any]:
     return figure, show
 
 
-def _map(shown: DensitySeries, label: str) -> tuple[Any, Any]:
+def _map(shown: DensitySeries, label: str) -> tuple[Figure, Callable[[int], None]]:
     """The figure, and a function that shows its k-th frame: a map of two coordinates."""
     figure = new_figure(5.4, 4.4)
     panel = figure.subplots()

@@ -1,11 +1,10 @@
 """The plot of a bridge: its density at several times, and its drift."""
 
-from typing import Any
-
 import numpy as np
 
-from ..io.reading import describe
+from ..io.reading import AnyResult, describe
 from ..record import Record
+from ..record.types import Figure
 from .panels import (
     MOST_LINES,
     MOST_MAPS,
@@ -24,7 +23,7 @@ from .solution import plot_solution
 ARROWS = 14  # along each axis of a map
 
 
-def plot_bridge(bridge: Any) -> Any:
+def plot_bridge(bridge: AnyResult) -> Figure:
     """A matplotlib figure of a `Bridge` or its `Record`.
 
     One dimension: the densities at up to eight times, and below them the drift where they are visible. Two: up to four
@@ -47,7 +46,7 @@ def plot_bridge(bridge: Any) -> Any:
     return draw(record)
 
 
-def _lines(record: Record) -> Any:
+def _lines(record: Record) -> Figure:
     """One line a time, the drift in a panel below."""
     indices = choose_times(len(record.values), MOST_LINES)
     x = record.grid.axes[0].nodes
@@ -66,7 +65,7 @@ def _lines(record: Record) -> Any:
     return figure
 
 
-def _maps(record: Record) -> Any:
+def _maps(record: Record) -> Figure:
     """One map a time, with arrows."""
     indices = choose_times(len(record.values), MOST_MAPS)
     figure, panels = grid_of_panels(len(indices))

@@ -4,12 +4,13 @@ from typing import Any
 
 import numpy as np
 
+from ..record.types import Axes, Figure
 from .panels import new_figure
 
 CLAIM, CONTROL, LIMIT = "#0b5394", "#b45f06", "#666666"  # blue, orange, grey: apart in every kind of colour blindness
 
 
-def plot_certificate(certificate: Any) -> Any:
+def plot_certificate(certificate: Any) -> Figure | None:
     """A matplotlib figure of a `Certificate` with at least two points, else None.
 
     Order: the departure at every size, with the fitted power. Identity: |lhs - rhs| at every value of the sweep.
@@ -42,7 +43,7 @@ def plot_certificate(certificate: Any) -> Any:
     return figure
 
 
-def _departures(panel: Any, measured: Any, colour: str) -> None:
+def _departures(panel: Axes, measured: Any, colour: str) -> None:
     """The departures over the sizes, and the fitted power."""
     sizes = [point.at for point in measured.points]
     panel.loglog(sizes, [point.lhs for point in measured.points], "o", color=colour, ms=5)
@@ -55,7 +56,7 @@ def _departures(panel: Any, measured: Any, colour: str) -> None:
     panel.legend(frameon=False, fontsize="small")
 
 
-def _sweep(panel: Any, measured: Any, colour: str) -> None:
+def _sweep(panel: Axes, measured: Any, colour: str) -> None:
     """The difference or the quotient of both sides over the sweep."""
     values = [point.at for point in measured.points]
     left = np.asarray([point.lhs for point in measured.points])

@@ -1,17 +1,16 @@
 """Plots of imaginary time found from real time."""
 
-from typing import Any
-
 import numpy as np
 
-from ..io.reading import describe
+from ..io.reading import AnyResult, describe
 from ..record import ERROR_PART, Record
+from ..record.types import Axes, Figure
 from .panels import choose_times, colours, coordinate, label_time, new_figure
 
 MOST_TIMES = 5  # waves drawn: more cannot be told apart
 
 
-def plot_continuation(continuation: Any) -> Any:
+def plot_continuation(continuation: AnyResult) -> Figure:
     """A matplotlib figure of an `fp.wick.Continuation` or its `Record`: waves on a line, and errors over time.
 
     Lines are the average of real-time states, dots the run in imaginary time. In more dimensions the errors alone are
@@ -35,7 +34,7 @@ def plot_continuation(continuation: Any) -> Any:
     return figure
 
 
-def _draw_waves(panel: Any, record: Record) -> None:
+def _draw_waves(panel: Axes, record: Record) -> None:
     """The real parts of the waves at some of the times."""
     x = record.grid.axes[0].nodes
     indices = choose_times(len(record.times), MOST_TIMES)
@@ -47,7 +46,7 @@ def _draw_waves(panel: Any, record: Record) -> None:
     panel.legend(frameon=False, fontsize=8)
 
 
-def _draw_errors(panel: Any, record: Record) -> None:
+def _draw_errors(panel: Axes, record: Record) -> None:
     """The difference of the two runs, and the error with its part from the average, over time."""
     tiny = np.finfo(float).tiny
     panel.semilogy(record.times, np.maximum(record["difference"], tiny), "o-", color="0.2", label="difference")

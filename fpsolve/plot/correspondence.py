@@ -1,11 +1,10 @@
 """The plot of the correspondence: p and sqrt(pi) psi in one panel, and their difference."""
 
-from typing import Any
-
 import numpy as np
 
-from ..io.reading import describe
+from ..io.reading import AnyResult, describe
 from ..record import Record
+from ..record.types import Figure
 from .panels import (
     MOST_LINES,
     WIDTH,
@@ -23,7 +22,7 @@ TITLE = "largest relative difference of p and √π ψ: {:.1e}"
 FLOOR = 1e-3  # of one rounding: smaller differences are drawn as this
 
 
-def plot_correspondence(correspondence: Any) -> Any:
+def plot_correspondence(correspondence: AnyResult) -> Figure:
     """A matplotlib figure of a `Correspondence` or its `Record`.
 
     One dimension: p (filled) and sqrt(pi) psi (dashed) at up to eight times; below, their difference on a logarithmic
@@ -52,12 +51,12 @@ def _difference(density: np.ndarray, image: np.ndarray) -> np.ndarray:
     return np.maximum(np.abs(density - image), FLOOR * _rounding(density, density.dtype))
 
 
-def _rounding(density: np.ndarray, dtype: Any) -> float:
+def _rounding(density: np.ndarray, dtype: np.dtype) -> float:
     """One rounding of the largest density in the precision of the run."""
     return float(np.finfo(dtype).eps * np.max(np.abs(density)))
 
 
-def _lines(record: Record, density: np.ndarray, image: np.ndarray) -> Any:
+def _lines(record: Record, density: np.ndarray, image: np.ndarray) -> Figure:
     """Both densities over the first coordinate, and their difference below."""
     grid = record.grid
     indices = choose_times(len(density), MOST_LINES)
@@ -91,7 +90,7 @@ def _lines(record: Record, density: np.ndarray, image: np.ndarray) -> Any:
     return figure
 
 
-def _maps(record: Record, density: np.ndarray, image: np.ndarray) -> Any:
+def _maps(record: Record, density: np.ndarray, image: np.ndarray) -> Figure:
     """Maps of both densities and of their difference, at the last time."""
     figure = new_figure(12.0, 3.6)
     panels = figure.subplots(1, 3)

@@ -1,15 +1,14 @@
 """Plots of fields: a line with its error as a band, or a map."""
 
-from typing import Any
-
 import numpy as np
 
 from ..core.checks import raise_value_error
 from ..record import Record
+from ..record.types import Figure
 from .panels import coordinate, draw_map, grid_of_panels
 
 
-def plot_field(field: Record) -> Any:
+def plot_field(field: Record) -> Figure:
     """A matplotlib figure of the `Record` of an `fp.Field`, in one or two dimensions.
 
     ```python

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..core.extras import extra
+from ..core.types import Scalar
 from ..grid import Grid
 from ..record import Record
+from ..record.types import Axes, Figure
 
 MOST_LINES = 8
 MOST_MAPS = 4
@@ -16,7 +18,7 @@ WIDTH = 7.0  # inches of a figure with one column
 VISIBLE = 1e-3  # of its largest value: a field below this is not seen
 
 
-def new_figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Figure:
     """An empty `matplotlib.figure.Figure`, in inches, laid out without overlaps; notebooks show it."""
     with extra("plot", "A picture"):
         from matplotlib.figure import Figure
@@ -26,14 +28,14 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
-def png(figure: Any) -> bytes:
+def png(figure: Figure) -> bytes:
     """The figure as a PNG file."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=120)
     return file.getvalue()
 
 
-def svg(figure: Any, name: str) -> str:
+def svg(figure: Figure, name: str) -> str:
     """The figure as SVG for a page, with text that can be searched, and with identifiers made from `name`."""
     with extra("plot", "A picture"):
         import matplotlib
@@ -44,7 +46,7 @@ def svg(figure: Any, name: str) -> str:
     return text[text.index("<svg") :]  # without the heading of a file
 
 
-def colours(count: int) -> list[Any]:
+def colours(count: int) -> list[np.ndarray]:
     """`count` colours from dark to light, ordered also in grey; the palest are left out."""
     with extra("plot", "A picture"):
         import matplotlib
@@ -71,7 +73,7 @@ def marginal(grid: Grid, field: np.ndarray, i: int) -> np.ndarray:
     return field
 
 
-def label_time(t: Any) -> str:
+def label_time(t: Scalar) -> str:
     """The label of a time."""
     return f"t = {t:.4g}"
 
@@ -86,7 +88,7 @@ def potential_range(potential: np.ndarray, fields: np.ndarray) -> tuple[float, f
     return float(np.min(potential)), float(np.max(potential[visible]))
 
 
-def draw_potential(panel: Any, record: Record, indices: np.ndarray, fields: np.ndarray) -> None:
+def draw_potential(panel: Axes, record: Record, indices: np.ndarray, fields: np.ndarray) -> None:
     """The potential in a panel below the densities, up to where these are visible; one line a time if it depends on
     time."""
     potential = record["potential"]
@@ -102,7 +104,7 @@ def draw_potential(panel: Any, record: Record, indices: np.ndarray, fields: np.n
     panel.set_ylabel("potential U")
 
 
-def draw_map(figure: Any, panel: Any, grid: Grid, field: np.ndarray, label: str, **style: Any) -> None:
+def draw_map(figure: Figure, panel: Axes, grid: Grid, field: np.ndarray, label: str, **style: Any) -> None:
     """A field over two axes as coloured cells, each with its true edges, and a colour bar."""
     edges = [axis.edges for axis in grid.axes]
     cells = panel.pcolormesh(edges[0], edges[1], field.T, shading="flat", rasterized=True, **style)
@@ -114,7 +116,7 @@ def draw_map(figure: Any, panel: Any, grid: Grid, field: np.ndarray, label: str,
     panel.set_ylabel(coordinate(1, 2))
 
 
-def draw_contours(panel: Any, grid: Grid, potential: np.ndarray, fields: np.ndarray, colour: str = "white") -> None:
+def draw_contours(panel: Axes, grid: Grid, potential: np.ndarray, fields: np.ndarray, colour: str = "white") -> None:
     """Lines of equal potential, up to where the fields `(T, *shape)` are visible."""
     low, high = potential_range(potential, fields)
     # A constant potential has no contours.
@@ -124,7 +126,7 @@ def draw_contours(panel: Any, grid: Grid, potential: np.ndarray, fields: np.ndar
         panel.contour(*nodes, potential.T, levels=levels, colors=colour, linewidths=0.6, alpha=0.6, linestyles="solid")
 
 
-def grid_of_panels(count: int, width: float = 4.0, height: float = 3.3) -> tuple[Any, list[Any]]:
+def grid_of_panels(count: int, width: float = 4.0, height: float = 3.3) -> tuple[Figure, list[Axes]]:
     """A figure with `count` panels, at most two a row, and the panels in reading order."""
     # Spare panels in the last row are removed.
     columns = min(count, 2)

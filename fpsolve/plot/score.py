@@ -1,15 +1,21 @@
 """Plots of scores: the density of a score, and the diagnosis of a trained one."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..record.types import Axes, Figure
 from .panels import coordinate, draw_map, grid_of_panels, marginal, new_figure
+
+if TYPE_CHECKING:
+    from ..score import Reconstruction
+else:  # a package that is not needed to draw other results
+    Reconstruction = Any
 
 MOST_SAMPLES = 4000  # points of a scatter plot
 
 
-def plot_reconstruction(found: Any) -> Any:
+def plot_reconstruction(found: Reconstruction) -> Figure:
     """A matplotlib figure of a `Reconstruction`: density and slowest observable, on a line, or as maps of two axes; in
     more dimensions the marginal along the first. **Raises** `ImportError` with the command to install matplotlib.
 
@@ -44,7 +50,7 @@ def plot_reconstruction(found: Any) -> Any:
     return figure
 
 
-def plot_diagnosis(diagnosis: Any) -> Any:
+def plot_diagnosis(diagnosis: Any) -> Figure:
     """A matplotlib figure of a `Diagnosis`: the samples coloured by the slowest observable, the density of the
     score (where there is a grid), gap and steps along the path (where there is one)."""
     found = diagnosis.reconstruction
@@ -67,7 +73,7 @@ def plot_diagnosis(diagnosis: Any) -> Any:
     return figure
 
 
-def _samples(figure: Any, panel: Any, diagnosis: Any) -> None:
+def _samples(figure: Figure, panel: Axes, diagnosis: Any) -> None:
     """The samples, coloured by the observable. In more than two dimensions they are projected on the line between the
     two ends and on the direction of largest variance across it."""
     x = np.asarray(diagnosis.samples)
@@ -99,7 +105,7 @@ def _samples(figure: Any, panel: Any, diagnosis: Any) -> None:
     panel.set_title("the bottleneck: red to blue", fontsize="medium")
 
 
-def _density(figure: Any, panel: Any, found: Any) -> None:
+def _density(figure: Figure, panel: Axes, found: Reconstruction) -> None:
     """The reconstructed density, as a line or a map."""
     grid = found.grid
     density = np.asarray(found.density)
@@ -116,7 +122,7 @@ def _density(figure: Any, panel: Any, found: Any) -> None:
     panel.set_ylim(bottom=0)
 
 
-def _zoom(panel: Any, found: Any) -> None:
+def _zoom(panel: Axes, found: Reconstruction) -> None:
     """Limit a map to the part of the box with visible density."""
     density = np.asarray(found.density)
     visible = density > 1e-7 * density.max()
@@ -125,7 +131,7 @@ def _zoom(panel: Any, found: Any) -> None:
         limit(*found.grid.axes[i].edges[[there[0], there[-1] + 1]])
 
 
-def _slowest(found: Any) -> np.ndarray:
+def _slowest(found: Reconstruction) -> np.ndarray:
     """psi_1 / psi_0, NaN where psi_0 is so small that the quotient may be rounding."""
     ground = np.asarray(found.spectrum.vectors[0])
     slow = np.asarray(found.spectrum.vectors[1])

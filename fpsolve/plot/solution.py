@@ -1,11 +1,10 @@
 """The plot of a solution: densities at several times, and their potential."""
 
-from typing import Any
-
 import numpy as np
 
-from ..io.reading import describe
+from ..io.reading import AnyResult, describe
 from ..record import Record
+from ..record.types import Figure
 from .panels import (
     MOST_LINES,
     MOST_MAPS,
@@ -23,7 +22,7 @@ from .panels import (
 )
 
 
-def plot_solution(solution: Any) -> Any:
+def plot_solution(solution: AnyResult) -> Figure:
     """A matplotlib figure of a `Solution` or its `Record`.
 
     One dimension: the densities at up to eight times over the potential. Two: up to four maps with lines of equal
@@ -52,7 +51,7 @@ def plot_solution(solution: Any) -> Any:
     return draw(record, fields, f"{name} {symbol}")
 
 
-def _lines(record: Record, fields: np.ndarray, label: str) -> Any:
+def _lines(record: Record, fields: np.ndarray, label: str) -> Figure:
     """One line a time, with the potential in a panel below."""
     indices = choose_times(len(fields), MOST_LINES)
     x = record.grid.axes[0].nodes
@@ -71,7 +70,7 @@ def _lines(record: Record, fields: np.ndarray, label: str) -> Any:
     return figure
 
 
-def _maps(record: Record, fields: np.ndarray, label: str) -> Any:
+def _maps(record: Record, fields: np.ndarray, label: str) -> Figure:
     """One map a time, with lines of equal potential."""
     indices = choose_times(len(fields), MOST_MAPS)
     figure, panels = grid_of_panels(len(indices))
@@ -85,7 +84,7 @@ def _maps(record: Record, fields: np.ndarray, label: str) -> Any:
     return figure
 
 
-def _marginals(record: Record, fields: np.ndarray, label: str) -> Any:
+def _marginals(record: Record, fields: np.ndarray, label: str) -> Figure:
     """One panel an axis, one line a time."""
     indices = choose_times(len(fields), MOST_LINES)
     grid = record.grid

@@ -1,11 +1,10 @@
 """The plot of a spectrum: the levels with their errors, and the modes."""
 
-from typing import Any
-
 import numpy as np
 
-from ..io.reading import describe
+from ..io.reading import AnyResult, describe
 from ..record import Record
+from ..record.types import Axes, Figure
 from .panels import (
     MOST_LINES,
     MOST_MAPS,
@@ -19,7 +18,7 @@ from .panels import (
 )
 
 
-def plot_spectrum(spectrum: Any) -> Any:
+def plot_spectrum(spectrum: AnyResult) -> Figure:
     """A matplotlib figure of a `Spectrum` or its `Record`.
 
     Beside the levels: in one dimension the modes, in two up to four of them as maps, in more the marginals of psi^2
@@ -52,7 +51,7 @@ def plot_spectrum(spectrum: Any) -> Any:
     return figure
 
 
-def _levels(panel: Any, record: Record) -> None:
+def _levels(panel: Axes, record: Record) -> None:
     """Real levels over their number, complex rates in the plane."""
     values = record.values
     if np.iscomplexobj(values):
@@ -73,7 +72,7 @@ def _levels(panel: Any, record: Record) -> None:
         panel.set_title(f"gap E₁ − E₀ = {values[1] - values[0]:.6g}", fontsize="medium")
 
 
-def _maps(record: Record) -> Any:
+def _maps(record: Record) -> Figure:
     """The levels, and up to four modes as maps."""
     shown = np.real(record["vectors"][:MOST_MAPS])
     # The levels on the left, the modes in two rows on the right.

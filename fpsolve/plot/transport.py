@@ -11,8 +11,9 @@ from jaxtyping import Array
 
 from ..anneal import Transport
 from ..core.checks import is_concrete, raise_value_error
-from ..equation import FokkerPlanck
+from ..equation import Equation, FokkerPlanck
 from ..grid import Grid
+from ..record.types import Axes, Figure
 from .panels import VISIBLE, choose_times, coordinate, marginal, new_figure
 
 BLUE, ORANGE, INK = "#0072B2", "#D55E00", "0.25"  # distinct for colour-blind readers; in grey the dashes differ
@@ -56,7 +57,9 @@ def density_series(transport: Transport, indices: np.ndarray | None = None) -> D
     return DensitySeries(transport.grid, times, lambdas, values, gibbs, potential)
 
 
-def gibbs_and_potential(equation: Any, grid: Grid, times: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+def gibbs_and_potential(
+    equation: Equation | None, grid: Grid, times: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray | None]:
     """The Gibbs density and the potential of an equation at every time, `(T, *shape)`; None where it has none."""
     if not isinstance(equation, FokkerPlanck) or equation.potential is None:
         return None, None
@@ -81,7 +84,7 @@ def _fields(equation: FokkerPlanck, grid: Grid, times: Array, reversible: bool) 
     return [jax.lax.map(field, times) for field in ((potential, gibbs) if reversible else (potential,))]
 
 
-def plot_transport(transport: Transport) -> Any:
+def plot_transport(transport: Transport) -> Figure:
     """A matplotlib figure of a `Transport`.
 
     Left, over time: the gap (logarithmic) with the schedule; KL and TV to the Gibbs density of the time, and the bound
@@ -103,7 +106,7 @@ def plot_transport(transport: Transport) -> Any:
     return figure
 
 
-def _gap(panel: Any, transport: Transport) -> None:
+def _gap(panel: Axes, transport: Transport) -> None:
     """The gap over time on a logarithmic axis, and the schedule on a second axis."""
     times = np.asarray(transport.times)
     lambdas = np.asarray(transport.lambdas)
@@ -125,7 +128,7 @@ def _gap(panel: Any, transport: Transport) -> None:
         axes.spines["top"].set_visible(False)
 
 
-def plain_decades(panel: Any) -> None:
+def plain_decades(panel: Axes) -> None:
     """Ticks 0.5, 1, 2 on a logarithmic axis over a short range; powers of ten over a long one."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
@@ -141,7 +144,7 @@ def _dots(times: np.ndarray) -> str:
     return "." if len(times) <= MARKED_TIMES else ""
 
 
-def _lag(panel: Any, transport: Transport) -> None:
+def _lag(panel: Axes, transport: Transport) -> None:
     """KL, TV and its bound, down to rounding. The bound is drawn up to 1, above which it is trivial."""
     times = np.asarray(transport.times)
     kl = np.asarray(transport.kl)
@@ -169,7 +172,7 @@ def _lag(panel: Any, transport: Transport) -> None:
     panel.spines[["top", "right"]].set_visible(False)
 
 
-def _densities(figure: Any, drawn: DensitySeries) -> None:
+def _densities(figure: Figure, drawn: DensitySeries) -> None:
     """One panel a time, with a common coordinate and a height of its own."""
     grid = drawn.grid
     x = grid.axes[0].nodes
@@ -188,7 +191,7 @@ def _densities(figure: Any, drawn: DensitySeries) -> None:
     figure.supylabel("density" if grid.ndim == 1 else "marginal density", fontsize="medium")
 
 
-def _maps(figure: Any, drawn: DensitySeries) -> None:
+def _maps(figure: Figure, drawn: DensitySeries) -> None:
     """One map a time, in one colour scale."""
     # Two rows; panels that are not needed are removed.
     columns = -(-len(drawn.times) // 2)
@@ -214,7 +217,7 @@ def _maps(figure: Any, drawn: DensitySeries) -> None:
     figure.colorbar(cells, ax=panels.ravel().tolist()[: len(drawn.times)], label=text, shrink=0.8)
 
 
-def draw_cells(panel: Any, grid: Grid, field: np.ndarray, **style: Any) -> Any:
+def draw_cells(panel: Axes, grid: Grid, field: np.ndarray, **style: Any) -> Any:
     """A field over two axes as coloured cells, with equal scales unless the box is narrow."""
     edges = [axis.edges for axis in grid.axes]
     width, height = (axis.length for axis in grid.axes)
@@ -222,7 +225,7 @@ def draw_cells(panel: Any, grid: Grid, field: np.ndarray, **style: Any) -> Any:
     return panel.pcolormesh(edges[0], edges[1], field.T, shading="flat", rasterized=True, **style)
 
 
-def draw_levels(panel: Any, grid: Grid, density: np.ndarray) -> None:
+def draw_levels(panel: Axes, grid: Grid, density: np.ndarray) -> None:
     """Lines at a tenth, three and seven tenths of the largest density."""
     levels = np.asarray([0.1, 0.3, 0.7]) * float(np.max(density))
     nodes = [axis.nodes for axis in grid.axes]

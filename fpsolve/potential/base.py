@@ -20,7 +20,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array
 
 from ..core.checks import raise_value_error
-from ..core.types import Point
+from ..core.types import Formula, Point, Scalar
 from .leaves import Value, as_leaf
 
 
@@ -40,7 +40,7 @@ class Potential(eqx.Module):
     __array_ufunc__ = None  # `np.float64(2.0) * U` then calls `U.__rmul__` instead of numpy's product
 
     @abc.abstractmethod
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """U(x, t), a scalar, at the point x of shape (d,)."""
 
     @property
@@ -48,16 +48,16 @@ class Potential(eqx.Module):
     def time_dependent(self) -> bool:
         """Whether U depends on t."""
 
-    def __add__(self, other: Any) -> "Potential":
+    def __add__(self, other: Formula | Scalar) -> "Potential":
         return Sum(self, other)
 
-    def __radd__(self, other: Any) -> "Potential":
+    def __radd__(self, other: Formula | Scalar) -> "Potential":
         return Sum(other, self)
 
-    def __sub__(self, other: Any) -> "Potential":
+    def __sub__(self, other: Formula | Scalar) -> "Potential":
         return Sum(self, -as_term(other))
 
-    def __rsub__(self, other: Any) -> "Potential":
+    def __rsub__(self, other: Formula | Scalar) -> "Potential":
         return Sum(other, -self)
 
     def __neg__(self) -> "Potential":
@@ -99,10 +99,10 @@ class Function(Potential):
     ```
     """
 
-    function: Any
+    function: Formula
     time: Literal["none", "position", "keyword"] = eqx.field(static=True)
 
-    def __init__(self, function: Any):
+    def __init__(self, function: Formula):
         if not callable(function):
             raise_value_error(
                 "potential", function, "it must be callable, f(x) or f(x, t)", "Give a function of x of shape (d,)."
@@ -119,7 +119,7 @@ class Function(Potential):
         """Whether the function takes a time."""
         return self.time != "none"
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """f(x) or f(x, t), a scalar, at the point x of shape (d,)."""
         # Without this check, `None` would reach the user's function and fail there with an unclear message.
         if self.time_dependent and t is None:
@@ -153,7 +153,7 @@ def as_potential(f: Any) -> Potential:
     return f if isinstance(f, Potential) else Function(f)
 
 
-def takes_time(f: Callable[..., Any]) -> bool:
+def takes_time(f: Callable[..., object]) -> bool:
     """Whether `f` is time-dependent: it has a parameter named t, or a second required positional parameter.
 
     The first parameter is the point, whatever its name. A second parameter with a default value (`lambda x, a=a: ...`)
@@ -170,7 +170,7 @@ def takes_time(f: Callable[..., Any]) -> bool:
     return _time(f) != "none" if stated is None else stated
 
 
-def stated_time_dependence(f: Any) -> bool | None:
+def stated_time_dependence(f: object) -> bool | None:
     """The boolean attribute `time_dependent` of `f`; None where it has none."""
     # `moves` is the name of version 0.1, which goes with the next release.
     for name in ("time_dependent", "moves"):
@@ -180,7 +180,7 @@ def stated_time_dependence(f: Any) -> bool | None:
     return None
 
 
-def _time(f: Callable[..., Any]) -> Literal["none", "position", "keyword"]:
+def _time(f: Callable[..., object]) -> Literal["none", "position", "keyword"]:
     """How f takes the time: not at all, as its second positional argument, or as the keyword t."""
     signature = _signature(f)
     if signature is None:
@@ -198,7 +198,7 @@ def _time(f: Callable[..., Any]) -> Literal["none", "position", "keyword"]:
     return "position" if second and second[0].default is inspect.Parameter.empty else "none"
 
 
-def _check_signature(f: Callable[..., Any], time: str) -> None:
+def _check_signature(f: Callable[..., object], time: str) -> None:
     """Raise `ValueError` for a callable that needs more arguments than x, and t if it takes one."""
     signature = _signature(f)
     if signature is None:
@@ -218,7 +218,7 @@ def _check_signature(f: Callable[..., Any], time: str) -> None:
         raise_value_error(name, f, f"it must be called as f(x) or f(x, t) ({error})", cure)
 
 
-def _signature(f: Callable[..., Any]) -> inspect.Signature | None:
+def _signature(f: Callable[..., object]) -> inspect.Signature | None:
     """The signature of f, or None for a callable without one, such as some built-in functions."""
     try:
         return inspect.signature(f)
@@ -244,7 +244,7 @@ class Constant(StaticPotential):
     def __init__(self, value: Value):
         self.value = as_leaf("value", value)
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """c, at any point x of shape (d,)."""
         return self.value
 
@@ -264,7 +264,7 @@ class Sum(Potential):
 
     parts: tuple[Potential, ...]
 
-    def __init__(self, *parts: Any):
+    def __init__(self, *parts: Formula | Scalar):
         if not parts:
             raise_value_error(
                 "parts", parts, "a sum needs at least one potential", "Give Constant(0.0) for no potential."
@@ -278,7 +278,7 @@ class Sum(Potential):
         """Whether any part is time-dependent."""
         return any(part.time_dependent for part in self.parts)
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """Σᵢ Uᵢ(x, t), a scalar, at the point x of shape (d,)."""
         # The sum starts with the first value, since starting with the integer 0 would add one operation.
         first, *rest = (part(x, t) for part in self.parts)
@@ -301,7 +301,7 @@ class Scaled(Potential):
     potential: Potential
     factor: Array
 
-    def __init__(self, potential: Any, factor: Value):
+    def __init__(self, potential: Formula, factor: Value):
         self.potential = as_potential(potential)
         self.factor = as_leaf("factor", factor, cure="Scale a potential by a number.")
 
@@ -310,12 +310,12 @@ class Scaled(Potential):
         """Whether V is time-dependent."""
         return self.potential.time_dependent
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """c V(x, t), a scalar, at the point x of shape (d,)."""
         return self.factor * self.potential(x, t)
 
 
-def as_term(part: Any) -> Potential:
+def as_term(part: Formula | Scalar) -> Potential:
     """A term of a sum as a potential: `Constant` for a number, else `as_potential`.
 
     ```python

@@ -65,7 +65,7 @@ def check_point(x: Point, d: int | None = None, why: str = "a point of the poten
         raise_value_error("x.shape", jnp.shape(x), f"it must be ({d},), {why}", f"Use it on a grid of {d} axes.")
 
 
-def check_definite(name: str, matrix: Any) -> None:
+def check_definite(name: str, matrix: Value) -> None:
     """Raise `ValueError` for a concrete square matrix that is not symmetric positive definite.
 
     ```python

@@ -5,14 +5,12 @@ DoubleWell  B ((x₀/a)² - 1)² - F x₀ + k |x'|²/2      Cosine      A Σᵢ 
 Quartic     c Σᵢ xᵢ⁴                                 Rugged      K |x|²/2 + A Σᵢ cos(k xᵢ)
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from ..core.checks import check_positive, is_concrete, raise_value_error
-from ..core.types import Point
+from ..core.types import Point, Scalar
 from .base import StaticPotential
 from .leaves import Value, as_leaf, check_definite, check_point
 
@@ -55,7 +53,7 @@ class Harmonic(StaticPotential):
         elif is_concrete(stiffness):
             check_definite("stiffness", stiffness)
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """U(x), a scalar, at the point x of shape (d,)."""
         sizes = (*self.stiffness.shape, *self.center.shape)
         check_point(x, sizes[0] if sizes else None, "as the stiffness and the center have it")
@@ -94,7 +92,7 @@ class DoubleWell(StaticPotential):
         self.tilt = as_leaf("tilt", tilt)
         self.stiffness = _non_negative("stiffness", stiffness)
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """U(x), a scalar, at the point x of shape (d,)."""
         check_point(x)
         well = self.barrier * ((x[0] / self.separation) ** 2 - 1) ** 2 - self.tilt * x[0]
@@ -121,7 +119,7 @@ class Quartic(StaticPotential):
     def __init__(self, coefficient: Value = 1.0):
         self.coefficient = as_leaf("coefficient", coefficient, positive=True)
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """U(x), a scalar, at the point x of shape (d,)."""
         check_point(x)
         return self.coefficient * jnp.sum(x**4)
@@ -150,7 +148,7 @@ class MexicanHat(StaticPotential):
         self.barrier = as_leaf("barrier", barrier, positive=True)
         self.radius = as_leaf("radius", radius, positive=True)
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """U(x), a scalar, at the point x of shape (d,)."""
         check_point(x)
         return self.barrier * (jnp.sum(x**2) / self.radius**2 - 1) ** 2
@@ -179,7 +177,7 @@ class Cosine(StaticPotential):
         self.amplitude = as_leaf("amplitude", amplitude)
         self.wavenumber = as_leaf("wavenumber", wavenumber, positive=True)
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """U(x), a scalar, at the point x of shape (d,)."""
         check_point(x)
         return self.amplitude * jnp.sum(jnp.cos(self.wavenumber * x))
@@ -214,7 +212,7 @@ class Rugged(StaticPotential):
         self.amplitude = as_leaf("amplitude", amplitude)
         self.wavenumber = as_leaf("wavenumber", wavenumber, positive=True)
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """U(x), a scalar, at the point x of shape (d,)."""
         check_point(x)
         return 0.5 * self.stiffness * jnp.sum(x**2) + self.amplitude * jnp.sum(jnp.cos(self.wavenumber * x))

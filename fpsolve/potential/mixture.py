@@ -3,15 +3,13 @@
 p(x) = Σ_k w_k N(x; m_k, C_k) / Σ_k w_k,      U(x) = -log p(x)
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from ..core.checks import check_positive, is_concrete, raise_value_error
-from ..core.types import Point
+from ..core.types import Point, Scalar
 from .base import StaticPotential
 from .leaves import Value, as_leaf, check_definite, check_point
 
@@ -66,7 +64,7 @@ class GaussianMixture(StaticPotential):
                 allowed = "no weight may be negative, and at least one must be positive"
                 raise_value_error("weights", weights, allowed, "Give one non-negative number for each component.")
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """U(x) = -log p(x), a scalar, at the point x of shape (d,)."""
         m, d = self.means.shape
         check_point(x, d, "as the means have it")
@@ -90,7 +88,7 @@ class GaussianMixture(StaticPotential):
         return jnp.exp(-self(x))
 
 
-def _check_shape(name: str, leaf: Array, shapes: list[tuple[int, ...]], value: Any) -> None:
+def _check_shape(name: str, leaf: Array, shapes: list[tuple[int, ...]], value: Value | None) -> None:
     """Raise `ValueError` for a shape that is not among `shapes`."""
     if leaf.shape not in shapes:
         allowed = " or ".join(map(str, shapes))

@@ -3,13 +3,11 @@
 U(x, y) = s Σ_{k=1..4} A_k exp( a_k (x - x_k)² + b_k (x - x_k)(y - y_k) + c_k (y - y_k)² )
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.types import Point
+from ..core.types import Point, Scalar
 from .base import StaticPotential
 from .leaves import Value, as_leaf, check_point
 
@@ -49,7 +47,7 @@ class MullerBrown(StaticPotential):
     def __init__(self, scale: Value = 1.0):
         self.scale = as_leaf("scale", scale, positive=True)
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """U(x), a scalar, at the point x of shape (2,)."""
         check_point(x, 2, "because the Müller-Brown surface is two-dimensional")
         # The parameters are float64 numpy arrays; without the conversion they would promote a float32 point.

@@ -7,7 +7,7 @@ cubic polynomials in each coordinate of an axis with ends, and has the error O(h
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -17,11 +17,14 @@ from jaxtyping import Array
 
 from ..core.arrays import host_module
 from ..core.checks import check_finite_number, check_positive, is_concrete, raise_value_error
-from ..core.types import Point
+from ..core.types import AnyArray, Numbers, Point, Scalar
 from .base import StaticPotential
 from .constants import CONSTANTS
 from .leaves import Value, as_leaf, check_point
 from .smoothing import AxisSmoother, along_axes, axis_smoother, smooth_values
+
+Period: TypeAlias = Scalar | tuple[Scalar | None, ...] | list[Scalar | None] | None
+Smooth: TypeAlias = Numbers | str | None
 
 
 class Sampled(StaticPotential):
@@ -64,7 +67,7 @@ class Sampled(StaticPotential):
     coefficients: Array
     closed: tuple[bool, ...] = eqx.field(static=True)  # which axes are rings
 
-    def __init__(self, grid: Any, values: Value, *, period: Any = None, smooth: Any = None):
+    def __init__(self, grid: Any, values: Value, *, period: Period = None, smooth: Smooth = None):
         # Under a user's `jit` the nodes of a grid would be traced; this context keeps them concrete.
         with jax.ensure_compile_time_eval():
             nodes = _nodes(getattr(grid, "nodes", grid))
@@ -96,7 +99,7 @@ class Sampled(StaticPotential):
         self.knots = tuple(jnp.asarray(_spline(axis, axis.nodes).t, data.dtype) for axis in axes)
         self.closed = tuple(axis.period is not None for axis in axes)
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """U(x), a scalar, at the point x of shape (d,)."""
         check_point(x, len(self.knots), "as the grid has it")
         # At each point four splines per axis are not zero: take their coefficients and contract axis by axis.
@@ -145,7 +148,7 @@ def _nodes(nodes: Any) -> tuple[np.ndarray, ...]:
     return tuple(np.asarray(axis, dtype=float) for axis in axes)
 
 
-def _periods(grid: Any, period: Any, d: int) -> tuple[float | None, ...]:
+def _periods(grid: Any, period: Period, d: int) -> tuple[float | None, ...]:
     """The length of each axis that is a ring, and None for the others: as given, or as the grid has them."""
     if period is None:
         axes: Any = getattr(grid, "axes", (None,) * d)
@@ -175,7 +178,7 @@ def _ends_at_its_start(axis: _TableAxis, i: int) -> bool:
     return bool(beyond > -slack)
 
 
-def _join_ends(table: Any, weights: np.ndarray, i: int, smooth: Any) -> tuple[Any, np.ndarray]:
+def _join_ends(table: AnyArray, weights: np.ndarray, i: int, smooth: Smooth) -> tuple[AnyArray, np.ndarray]:
     """The table and the weights of axis i without its last node, which is the first one again: their mean."""
     xp = host_module(table)
     first = xp.take(table, 0, axis=i)
@@ -191,16 +194,16 @@ def _join_ends(table: Any, weights: np.ndarray, i: int, smooth: Any) -> tuple[An
     return xp.concatenate([xp.expand_dims(mean, i), rest], axis=i), np.r_[weights[0] + weights[-1], weights[1:-1]]
 
 
-def _is_smoothed(smooth: Any) -> bool:
+def _is_smoothed(smooth: Smooth) -> bool:
     return smooth is not None and smooth is not False
 
 
-def _is_unknown(smooth: Any) -> bool:
+def _is_unknown(smooth: Smooth) -> bool:
     """Whether the errors of the values are to be found by cross-validation."""
     return isinstance(smooth, str) or smooth is True
 
 
-def _weights(smooth: Any, shape: tuple[int, ...]) -> list[np.ndarray]:
+def _weights(smooth: Smooth, shape: tuple[int, ...]) -> list[np.ndarray]:
     """The weights 1/σ² of the values as a product of one array for each axis; ones where the errors are not known."""
     weights = [np.ones(n) for n in shape]
     if not _is_smoothed(smooth):
@@ -223,8 +226,8 @@ def _weights(smooth: Any, shape: tuple[int, ...]) -> list[np.ndarray]:
 
 
 def _smooth(
-    axes: list[_TableAxis], table: Any, weights: list[np.ndarray], known_errors: bool
-) -> tuple[list[_TableAxis], Any]:
+    axes: list[_TableAxis], table: AnyArray, weights: list[np.ndarray], known_errors: bool
+) -> tuple[list[_TableAxis], AnyArray]:
     """The knots of a smoothing spline and its values there."""
     knots = [_TableAxis(axis.nodes[_chosen(len(axis.nodes), axis.period)], axis.period) for axis in axes]
     smoothers: list[AxisSmoother] = []

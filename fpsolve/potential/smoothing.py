@@ -20,11 +20,12 @@ Ruppert, J. R. Stat. Soc. B 75 (2013) 577, for several axes.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..core.arrays import host_module
+from ..core.types import AnyArray
 from .constants import CONSTANTS
 
 
@@ -69,7 +70,7 @@ def axis_smoother(
     return AxisSmoother(vectors.T @ (design.T * weights), vectors, design @ vectors, filters)
 
 
-def smooth_values(values: Any, weights: Any, smoothers: list[AxisSmoother], known_errors: bool) -> Any:
+def smooth_values(values: AnyArray, weights: AnyArray, smoothers: list[AxisSmoother], known_errors: bool) -> AnyArray:
     """The values of the smoothing spline at the knots of all axes.
 
     **Arguments**: `values` `(*shape)`, which may be traced; `weights` that broadcast to them, 1/σ² with `known_errors`.
@@ -92,7 +93,7 @@ def smooth_values(values: Any, weights: Any, smoothers: list[AxisSmoother], know
     return along_axes([smoother.synthesis for smoother in smoothers], coefficients * _product(chosen))
 
 
-def _residuals(coefficients: Any, chosen: list[Any], i: int, filters: Any) -> tuple[Any, Any]:
+def _residuals(coefficients: AnyArray, chosen: list[AnyArray], i: int, filters: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Residual and trace `(L,)` for each filter of axis i, with those `chosen` for the other axes."""
     xp = host_module(coefficients)
     others = [f if j != i else xp.ones_like(f) for j, f in enumerate(chosen)]
@@ -105,14 +106,14 @@ def _residuals(coefficients: Any, chosen: list[Any], i: int, filters: Any) -> tu
     return residuals, trace_of_others * xp.sum(filters, axis=1)
 
 
-def _scores(residuals: Any, traces: Any, count: int, known_errors: bool) -> Any:
+def _scores(residuals: AnyArray, traces: AnyArray, count: int, known_errors: bool) -> AnyArray:
     """What λ minimises, for each residual and trace `(L,)` of a smoother of `count` values."""
     if known_errors:
         return residuals + 2 * traces
     return count * residuals / (count - traces) ** 2
 
 
-def _product(filters: list[Any]) -> Any:
+def _product(filters: list[AnyArray]) -> AnyArray:
     """The tensor product of one vector for each axis."""
     product = filters[0]
     for f in filters[1:]:
@@ -120,7 +121,7 @@ def _product(filters: list[Any]) -> Any:
     return product
 
 
-def along_axes(matrices: list[np.ndarray], values: Any) -> Any:
+def along_axes(matrices: list[np.ndarray], values: AnyArray) -> AnyArray:
     """One matrix `(m_i, n_i)` applied along each axis of `values` `(*shape)`."""
     xp = host_module(values)
     for i, matrix in enumerate(matrices):

@@ -17,7 +17,9 @@ import numpy as np
 
 from ..core.checks import raise_value_error
 from ..core.late import late
+from ..core.types import FilePath
 from ..grid import Grid
+from .types import Dataset, Figure
 
 FORMAT_VERSION = 1
 OBSERVABLE = "observable_"  # prefix of the arrays of observables
@@ -139,7 +141,7 @@ class Record:
             named = ("*",) if array.ndim == len(space) else ("time", "*")
         return tuple(dimension for entry in named for dimension in (space if entry == "*" else (entry,)))
 
-    def plot(self) -> Any:
+    def plot(self) -> Figure:
         """The same matplotlib figure as that of the result (with the `plot` extra)."""
         if self.kind == "Transport":
             raise_value_error(
@@ -150,10 +152,10 @@ class Record:
             )
         return late("plot").draw(self)
 
-    def save(self, path: Any) -> None:
+    def save(self, path: FilePath) -> None:
         """Write to `path`, `.npz` or `.nc`, atomically."""
         late("io").save(self, path)
 
-    def to_xarray(self) -> Any:
+    def to_xarray(self) -> Dataset:
         """An `xarray.Dataset` with named dimensions (with the `io` extra)."""
         return late("io").to_xarray(self)

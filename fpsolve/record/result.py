@@ -10,9 +10,11 @@ import numpy as np
 
 from ..core.checks import is_concrete, raise_value_error
 from ..core.late import late
+from ..core.types import AnyArray, FilePath
 from ..equation import Equation
 from ..grid import Grid
 from .record import DIMENSIONS, FORMAT_VERSION, Record
+from .types import Dataset, Figure
 
 
 class Result(eqx.Module):
@@ -27,7 +29,7 @@ class Result(eqx.Module):
         """Statistics of the computation and reasons of its choices, by name."""
 
     @abc.abstractmethod
-    def details(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def details(self) -> tuple[dict[str, Any], dict[str, AnyArray]]:
         """Additional contents of the record: entries of the header, and arrays by name."""
 
     def record(self) -> Record:
@@ -63,15 +65,15 @@ class Result(eqx.Module):
         entries, more = self.details()
         return Record(kind, grid, arrays | {name: np.asarray(array) for name, array in more.items()}, header | entries)
 
-    def save(self, path: Any) -> None:
+    def save(self, path: FilePath) -> None:
         """Write to `path`: `.npz` with a JSON header, or `.nc` (netCDF, with the `io` extra), atomically."""
         late("io").save(self, path)
 
-    def to_xarray(self) -> Any:
+    def to_xarray(self) -> Dataset:
         """An `xarray.Dataset` with named dimensions (with the `io` extra)."""
         return late("io").to_xarray(self)
 
-    def plot(self) -> Any:
+    def plot(self) -> Figure:
         """A matplotlib figure of the result (with the `plot` extra)."""
         return late("plot").draw(self)
 

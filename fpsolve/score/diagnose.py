@@ -13,7 +13,7 @@ References: arXiv 2606.05217; theorems T5, T7, T8 and T21 of this library.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -24,16 +24,19 @@ from jaxtyping import Array
 from ..core.checks import check_integer, check_positive, is_concrete, raise_value_error
 from ..core.late import late
 from ..core.program import compiled, full_precision
-from ..core.types import Count, Point, Real
+from ..core.types import Count, Key, Numbers, Point, Real, Scalar
+from ..diffusion.types import Amplitudes
 from ..grid import Grid, Line
+from ..record.types import Figure
 from .constants import CONSTANTS
-from .fields import TimeDependentScore, as_score
+from .fields import StaticScore, TimeDependentScore, as_score
 from .learn.error import ScoreError, score_error
 from .noise_path import as_path
 from .reconstruct import Reconstruction, reconstruct
 from .samples.costs import SampledCosts, sampled_costs
 from .samples.gap import sampled_gap
 from .samples.validation import check_key, check_samples
+from .types import ScoreModel
 
 TINY = 1e-100  # avoids 0/0 where both modes underflow; far below the square of any mode that matters
 
@@ -99,12 +102,12 @@ class Diagnosis(eqx.Module):
             rows.append(("schedule", f"{len(self.lambdas) - 1} steps at noise λ = {places}"))
         return "\n".join(f"{name:16s} {text}" for name, text in rows)
 
-    def plot(self) -> Any:
+    def plot(self) -> Figure:
         """A matplotlib figure: the samples by the slowest observable, the density, the gap along the path."""
         return late("plot").draw(self)
 
 
-def _number(value: Any) -> str:
+def _number(value: Scalar) -> str:
     """A number with four digits."""
     return f"{float(value):.4g}"
 
@@ -118,15 +121,15 @@ def _describe_side(fraction: Array, mean: Array) -> str:
 
 @full_precision
 def diagnose(
-    score: Any,
-    samples: Any,
+    score: ScoreModel,
+    samples: Numbers,
     *,
-    key: Any,
+    key: Key,
     grid: Grid | None = None,
-    path: Any = None,
+    path: Amplitudes | str | None = None,
     steps: Count = 10,
     diffusion: Real = 1.0,
-    exact: Any = None,
+    exact: ScoreModel | None = None,
     show: bool = True,
 ) -> Diagnosis:
     """The gap of a score, its ground energy, its error and a bound on it, its bottleneck, and a schedule to anneal it.
@@ -241,7 +244,9 @@ class Gap(NamedTuple):
     reconstruction: Reconstruction | None
 
 
-def _gap_of_score(score: Any, array: np.ndarray, x: Array, grid: Grid | None, diffusion: Real) -> Gap:
+def _gap_of_score(
+    score: StaticScore | TimeDependentScore, array: np.ndarray, x: Array, grid: Grid | None, diffusion: Real
+) -> Gap:
     """The gap of the Score Hamiltonian, on the given grid or one that is fitted to the samples."""
     if grid is None:
         found = _reconstruct_fitted(score, array, diffusion)
@@ -258,7 +263,9 @@ def _gap_of_samples(array: np.ndarray, x: Array, key: Array, diffusion: Real) ->
     return Gap(estimate.value, estimate.error, "an upper bound from the samples", None, observable, None)
 
 
-def _reconstruct_fitted(score: Any, samples: np.ndarray, diffusion: Real) -> Reconstruction:
+def _reconstruct_fitted(
+    score: StaticScore | TimeDependentScore, samples: np.ndarray, diffusion: Real
+) -> Reconstruction:
     """The reconstruction on a box around the samples. The first grid has the spacing that the steepest slope of the
     score needs; then it is refined until the gap no longer changes."""
     margin = CONSTANTS.box_margin * np.std(samples, axis=0)
@@ -284,7 +291,7 @@ def _reconstruct_fitted(score: Any, samples: np.ndarray, diffusion: Real) -> Rec
 
 
 @compiled
-def _slopes(score: Any, x: Array) -> Array:
+def _slopes(score: StaticScore | TimeDependentScore, x: Array) -> Array:
     """d s_i / d x_i at points `(n, d)`."""
     return jax.vmap(lambda y: jnp.diagonal(jax.jacfwd(score)(y)))(x)
 

@@ -13,15 +13,16 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.checks import raise_value_error
-from ..core.types import Point
+from ..core.types import Point, Scalar
 from ..potential import Potential, takes_time
 from ..potential.base import stated_time_dependence
+from .types import ScoreModel
 
 
 class StaticScore(eqx.Module):
     """The score x -> s(x) of a model without time; the parameters of the model are its leaves."""
 
-    model: Any
+    model: ScoreModel
     time_dependent: ClassVar[bool] = False
 
     def __call__(self, x: Point) -> Array:
@@ -32,10 +33,10 @@ class StaticScore(eqx.Module):
 class TimeDependentScore(eqx.Module):
     """The score (x, t) -> s(x, t) of a model with time; the parameters of the model are its leaves."""
 
-    model: Any
+    model: ScoreModel
     time_dependent: ClassVar[bool] = True
 
-    def __call__(self, x: Point, t: Any) -> Array:
+    def __call__(self, x: Point, t: Scalar) -> Array:
         """s(x, t), `(d,)`."""
         return _evaluate(self.model, jnp.asarray(x), t)
 
@@ -69,7 +70,7 @@ def as_score(model: Any) -> StaticScore | TimeDependentScore:
     return TimeDependentScore(model) if time_dependent else StaticScore(model)
 
 
-def _evaluate(model: Any, *arguments: Any) -> Array:
+def _evaluate(model: Any, *arguments: Scalar) -> Array:
     """The score of a model at x, or at x and t."""
     own = getattr(model, "score", None)
     if callable(own):

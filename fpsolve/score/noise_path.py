@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.checks import check_choice, raise_value_error
+from ..diffusion.types import Amplitudes
 from ..path.noising import Noise, VarianceExploding, VariancePreserving
 from ..potential.leaves import Value
 
@@ -54,7 +55,7 @@ class NoisePath(eqx.Module):
         return jnp.sqrt(self.noise.variance(jnp.asarray(lam)))
 
 
-def as_path(path: Any) -> Any:
+def as_path(path: Amplitudes | str) -> Amplitudes:
     """`path` with its `alpha` and `sigma`; "vp" and "ve" stand for `NoisePath`. **Raises** `ValueError` otherwise."""
     if isinstance(path, str):
         check_choice("path", path, KINDS)

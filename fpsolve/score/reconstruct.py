@@ -10,8 +10,6 @@ then this density. If s has curl, lambda > 0, and a sampler by s has another sta
 References: arXiv 2606.05217; theorems T7, T8, T10 and T11 of this library.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -21,18 +19,20 @@ from ..core.checks import check_numbers, is_concrete, raise_value_error
 from ..core.late import late
 from ..core.program import full_precision, sampling_program
 from ..core.result import code, raise_failure
-from ..core.types import Count
+from ..core.types import AnyArray, Count, Numbers, Scalar
 from ..equation import ScoreHamiltonian
 from ..grid import Grid
-from ..operator import Scheme
+from ..operator import Operator, Scheme
 from ..operator.tensor import Factor, TensorOperator
 from ..plan.spectrum_plan import validate_modes
+from ..record.types import Figure
 from ..solve.constants import CONSTANTS as SOLVE
 from ..solve.spectrum import solve, warn_of_errors
 from ..solve.spectrum_result import Spectrum
 from .constants import CONSTANTS
 from .currents import conservative, stationary
 from .fields import as_score
+from .types import ScoreModel
 
 
 class Reconstruction(eqx.Module):
@@ -47,7 +47,7 @@ class Reconstruction(eqx.Module):
     """
 
     spectrum: Spectrum
-    operator: Any
+    operator: Operator
     scores: Array  # s on the nodes, (*shape, d)
 
     @property
@@ -76,7 +76,7 @@ class Reconstruction(eqx.Module):
         """E_1 - lambda."""
         return self.spectrum.gap
 
-    def infidelity_bound(self, eps2: Any) -> Array:
+    def infidelity_bound(self, eps2: Numbers) -> Array:
         """An upper bound on 1 - F(p, rho), at most 1, where E_p |s - grad log p|^2 = `eps2`, of any shape.
 
         **Raises** `ValueError` for an error below zero, or below 4 lambda/D, which no density has (T7).
@@ -95,14 +95,14 @@ class Reconstruction(eqx.Module):
         excess = jnp.maximum(jnp.asarray(eps2) / 4 - lowest, 0)
         return jnp.minimum(excess * diffusion / self.gap, 1)
 
-    def bound(self, eps2: Any) -> Array:
+    def bound(self, eps2: Numbers) -> Array:
         """An upper bound on TV(p, rho) where E_p |s - grad log p|^2 = `eps2`: sqrt((eps2/4 - lambda/D) / (gap/D)).
 
         **Raises** as `infidelity_bound`. **Reference**: theorem T8 of this library.
         """
         return jnp.sqrt(self.infidelity_bound(eps2))
 
-    def score_error(self, density: Any) -> Array:
+    def score_error(self, density: AnyArray) -> Array:
         """E_p |s - grad log p|^2 = 4 <sqrt p|H|sqrt p> / D of densities p `(..., *shape)` on the grid; their scores are
         not needed (T7). **Raises** `ValueError` for anything but densities."""
         field = jnp.asarray(density)
@@ -143,7 +143,7 @@ class Reconstruction(eqx.Module):
             raise_failure(jnp.asarray(code("not_settled")), detail)
         return found.density
 
-    def plot(self) -> Any:
+    def plot(self) -> Figure:
         """A matplotlib figure of the density and the slowest observable (with the `plot` extra)."""
         return late("plot").draw(self)
 
@@ -158,11 +158,11 @@ class Reconstruction(eqx.Module):
 
 @full_precision
 def reconstruct(
-    score: Any,
+    score: ScoreModel,
     grid: Grid,
     *,
-    diffusion: Any = 1.0,
-    t: Any = 0.0,
+    diffusion: Scalar = 1.0,
+    t: Scalar = 0.0,
     scheme: Scheme | None = None,
     k: Count = 4,
     check: bool = True,

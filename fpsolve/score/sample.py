@@ -10,33 +10,33 @@ line, with the exact score, `sampler_law` of fpsolve.diffusion.steps computes th
 References: Song, Meng and Ermon, DDIM (ICLR 2021), eq. 12 and 16; Ho, Jain and Abbeel, DDPM (NeurIPS 2020).
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.checks import check_finite_number, check_integer, raise_value_error
 from ..core.program import compiled
-from ..core.types import Count, Real
+from ..core.types import AnyArray, Count, Key, Numbers, Real
 from ..diffusion.ddim import step_mean, step_variance
 from ..diffusion.steps import check_lambdas
+from ..diffusion.types import Amplitudes
 from .constants import CONSTANTS
 from .fields import TimeDependentScore, as_score
 from .noise_path import as_path
 from .samples.validation import check_key, check_output
+from .types import ScoreModel
 
 
 def sample(
-    score: Any,
-    path: Any,
-    lambdas: Any,
+    score: ScoreModel,
+    path: Amplitudes | str,
+    lambdas: Numbers,
     *,
-    key: Any,
+    key: Key,
     count: Count,
     dim: Count,
     noise: Real = 0.0,
-    initial: Any = None,
+    initial: AnyArray | None = None,
 ) -> Array:
     """Samples of the data, made from noise by a score, in N steps given by `lambdas`.
 
@@ -87,7 +87,7 @@ def sample(
     return _walk(field, path, lambdas, start, jnp.asarray(noise, lambdas.dtype), noise_key)
 
 
-def time_dependent_score(score: Any) -> TimeDependentScore:
+def time_dependent_score(score: ScoreModel) -> TimeDependentScore:
     """`score` as a function of x and λ. **Raises** `ValueError` for one that takes no λ."""
     field = as_score(score)
     if not isinstance(field, TimeDependentScore):
@@ -97,7 +97,7 @@ def time_dependent_score(score: Any) -> TimeDependentScore:
 
 
 @compiled
-def _walk(score: Any, path: Any, lambdas: Array, start: Array, noise: Array, key: Array) -> Array:
+def _walk(score: TimeDependentScore, path: Amplitudes, lambdas: Array, start: Array, noise: Array, key: Array) -> Array:
     """The samples `(count, d)` after all steps from `start`."""
 
     def step(x: Array, values: tuple[Array, Array, Array]) -> tuple[Array, None]:

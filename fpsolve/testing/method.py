@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.types import Scalar
 from ..equation import FokkerPlanck, Schrodinger
 from ..grid import Gaussian, Grid, Line, Periodic
 from ..operator import ScharfetterGummel, Scheme, Spectral
@@ -30,15 +31,15 @@ RING = Grid(Periodic(-math.pi, math.pi, 16))
 LONG = Grid(Line(-7.0, 8.0, 64))
 
 
-def _harmonic(scale: Any) -> FokkerPlanck:
+def _harmonic(scale: Scalar) -> FokkerPlanck:
     return FokkerPlanck(scale * Harmonic())
 
 
-def _forced(scale: Any) -> FokkerPlanck:
+def _forced(scale: Scalar) -> FokkerPlanck:
     return FokkerPlanck(Cosine(), force=lambda x: scale * jnp.ones_like(x))
 
 
-def _quantum(scale: Any) -> Schrodinger:
+def _quantum(scale: Scalar) -> Schrodinger:
     return Schrodinger(scale * Harmonic())
 
 
@@ -46,14 +47,14 @@ def _start() -> Gaussian:
     return Gaussian([0.5], 0.6)
 
 
-def _moving(scale: Any) -> FokkerPlanck:
+def _moving(scale: Scalar) -> FokkerPlanck:
     return FokkerPlanck(lambda x, t: jnp.sum((x - scale * t) ** 2) / 2)
 
 
 class MethodProblem(NamedTuple):
     """A small problem: its equation as a function of one parameter, grid, scheme and Wick angle."""
 
-    family: Callable[[Any], FokkerPlanck | Schrodinger]
+    family: Callable[[Scalar], FokkerPlanck | Schrodinger]
     grid: Grid
     scheme: Scheme
     wick: float
@@ -95,13 +96,13 @@ def check_method(method: Any) -> None:
     require(any(supported), f"{method!r} rejects every problem, from {names[0]} to {names[-1]}.")
 
 
-def _check_problem(method: Any, name: str, problem: MethodProblem, with_gradient: bool) -> bool:
+def _check_problem(method: Propagator | Magnus, name: str, problem: MethodProblem, with_gradient: bool) -> bool:
     """Check a method on one problem, and return whether the method supports it."""
     grid = problem.grid
     # The reference: the full matrix, whose only error is that of the midpoint rule where the potential depends on time.
     reference = Magnus(exponential=Dense()) if isinstance(method, Magnus) else Dense()
 
-    def run(method: Any, times: list[float], tol: float, scale: Any = 1.0) -> Solution:
+    def run(method: Propagator | Magnus, times: list[float], tol: float, scale: Scalar = 1.0) -> Solution:
         options = {"grid": grid, "scheme": problem.scheme, "wick": problem.wick, "throw": False}
         return evolve(problem.family(scale), _start(), times, method=method, tol=tol, check=False, **options)
 
@@ -131,7 +132,7 @@ def _check_problem(method: Any, name: str, problem: MethodProblem, with_gradient
     # One gradient is enough: its program takes longer to compile than all the others.
     if with_gradient:
 
-        def square(scale: Any, method: Any) -> Array:
+        def square(scale: Scalar, method: Propagator | Magnus) -> Array:
             return jnp.sum(run(method, times, finest, scale).values[-1] ** 2)
 
         slopes = [float(jax.grad(lambda scale, one=one: square(scale, one))(1.0)) for one in (method, reference)]

@@ -1,11 +1,13 @@
 """`check_potential`: can this function be the potential of an equation?"""
 
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
+from ..core.types import Formula
 from ..equation import FokkerPlanck
 from ..grid import Grid, Line
 from ..plan.validation import check_equation
@@ -13,7 +15,7 @@ from .check import require, rounding
 from .constants import CONSTANTS
 
 
-def check_potential(potential: Any, ndim: int, *, lower: float = -1.0, upper: float = 1.0) -> None:
+def check_potential(potential: Formula, ndim: int, *, lower: float = -1.0, upper: float = 1.0) -> None:
     """Check that a potential is a smooth scalar function of x `(ndim,)`, and of t if it takes one.
 
     **Arguments**: `potential` as for `fp.FokkerPlanck`; `ndim` the number of coordinates; `lower`, `upper` the box in
@@ -37,7 +39,7 @@ def check_potential(potential: Any, ndim: int, *, lower: float = -1.0, upper: fl
     # A potential without time is checked once.
     for t in (0.0, 0.5) if equation.time_dependent else (0.0,):
 
-        def energy(x: Any, t: float = t) -> Any:
+        def energy(x: Array, t: float = t) -> Array:
             return equation.energy(x, t)
 
         when = f" at t = {t}" if equation.time_dependent else ""
@@ -56,7 +58,7 @@ def check_potential(potential: Any, ndim: int, *, lower: float = -1.0, upper: fl
         _check_derivatives(energy, points, values, when)
 
 
-def _check_derivatives(energy: Any, points: Any, values: np.ndarray, when: str) -> None:
+def _check_derivatives(energy: Callable[[Array], Array], points: Array, values: np.ndarray, when: str) -> None:
     """The gradient agrees with central differences, and the Laplacian is finite."""
     gradients = np.array(jax.vmap(jax.grad(energy))(points))
     require(np.all(np.isfinite(gradients)), f"The gradient of the potential is not finite everywhere in the box{when}.")
@@ -64,7 +66,7 @@ def _check_derivatives(energy: Any, points: Any, values: np.ndarray, when: str) 
     step = rounding() ** (1 / 3)
     shifts = step * jnp.eye(points.shape[1])
 
-    def differences(x: Any) -> Any:
+    def differences(x: Array) -> Array:
         return jax.vmap(lambda h: (energy(x + h) - energy(x - h)) / (2 * step))(shifts)
 
     slopes = jax.vmap(differences)(points)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..equation import FokkerPlanck, Schrodinger
+from ..equation import Equation, FokkerPlanck, Schrodinger
 from ..grid import Absorbing, Gaussian, Grid, Legendre, Line, Periodic, Reflecting
 from ..operator import Operator, Scheme
 from ..operator.base import dense
@@ -130,7 +130,7 @@ def _matrix(operator: Operator) -> Array:
     return dense(operator.hamiltonian, operator.grid, operator.grid.weights.dtype)
 
 
-def _check_batches(operator: Operator, field: Any, where: str) -> None:
+def _check_batches(operator: Operator, field: Array, where: str) -> None:
     """Operators are linear, and act on every field of a stack."""
     stack = jnp.stack([field, 2 * field])
     for name, action in (("hamiltonian", operator.hamiltonian), ("generator", operator.generator)):
@@ -191,7 +191,7 @@ def _check_order(scheme: Scheme) -> None:
     require(fine, f"An Ornstein-Uhlenbeck density converges at order {order:.2f}: errors {shown} on {sizes} nodes.")
 
 
-def _operator(scheme: Scheme, equation: Any, grid: Grid, reversible: bool) -> Operator | None:
+def _operator(scheme: Scheme, equation: Equation, grid: Grid, reversible: bool) -> Operator | None:
     """The operator, or None if the scheme rejects the problem."""
 
     def build() -> Operator:

@@ -11,7 +11,7 @@ period 2 pi / h: a level E is confused with E - 2 pi m / h. The step
 keeps every alias of a level in [0, E_max] at least L / tau away, where the weights of a bridge are below alias_tol.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from jaxtyping import Array
 
 from ..core.program import long_program
 from ..plan import Plan
+from ..propagate import Propagator
 from ..step import Problem
 from .constants import CONSTANTS
 
@@ -54,7 +55,9 @@ def weighted_sums(plan: Plan, step: Array, weights: Array, tol: float) -> Sums:
 
 
 @long_program
-def _sums(problem: Problem, method: Any, start: Array, step: Array, weights: Array, tol: Array, block: int) -> Sums:
+def _sums(
+    problem: Problem, method: Propagator, start: Array, step: Array, weights: Array, tol: Array, block: int
+) -> Sums:
     grid = problem.grid
     prepared = method.prepare(problem.at(0.0, start.dtype), problem.picture)
     state = problem.to_state(start)

@@ -20,6 +20,7 @@ from ..core.memory import check_memory
 from ..core.program import quick_program
 from ..core.result import REMEDIES, AccuracyWarning, first_failure, raise_failure
 from ..core.result import code as code_of
+from ..core.types import Count, Initial, Numbers, Real, Scalar
 from ..equation import Equation, Schrodinger
 from ..grid import Grid
 from ..plan import Plan, first_plan, validate
@@ -48,7 +49,7 @@ class Request(NamedTuple):
     run_tol: float
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> np.dtype:
         """The precision of the run."""
         return real_dtype(self.plan.start)
 
@@ -70,7 +71,14 @@ class Average(NamedTuple):
 
 
 def check_bridge(
-    equation: Any, initial: Any, times: Any, grid: Any, shift: Any, options: dict[str, Any], tol: Any, longest: Any
+    equation: Any,
+    initial: Initial,
+    times: Numbers,
+    grid: Any,
+    shift: Scalar,
+    options: dict[str, Any],
+    tol: Real | None,
+    longest: tuple[str, Any] | None,
 ) -> Request:
     """The validated request of a bridge; `longest` is the largest real time in units of the last of the times, a name
     and a number, where it is known.
@@ -122,7 +130,7 @@ def _step(operator: Any, times: Array, shift: Array, decay: Array) -> Array:
     return 2 * jnp.pi / (jnp.maximum(highest, 0) + decay / times[0])
 
 
-def count_steps(request: Request, longest: tuple[str, Any] | None, steps: Any) -> tuple[int, Array]:
+def count_steps(request: Request, longest: tuple[str, Any] | None, steps: Count | None) -> tuple[int, Array]:
     """K, and the number of real times of each tau `(T,)`: all K if `steps` is given, else up to `longest` tau.
 
     **Raises** `ValueError` for more real times than can be summed, and for values that are traced without `steps`.

@@ -11,7 +11,6 @@ less than (r / c)^m |phi|^2 for levels above zero.
 """
 
 import math
-from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -20,7 +19,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.checks import check_finite_number, check_integer, raise_value_error
-from ..core.types import Count, Real
+from ..core.types import Count, Initial, Real
 from ..equation import Equation, Schrodinger
 from ..grid import Grid
 from ..operator import Scheme
@@ -53,7 +52,7 @@ class CauchyMean(eqx.Module):
 
 def cauchy(
     equation: Equation,
-    initial: Any,
+    initial: Initial,
     center: Real,
     radius: Real,
     *,

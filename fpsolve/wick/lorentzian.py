@@ -15,15 +15,13 @@ References: Jin, Liu and Yu, arXiv 2404.13585; An, Liu and Lin, arXiv 2303.01029
 simulation).
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from ..core.decision import Decision
 from ..core.program import full_precision, quick_program
-from ..core.types import Count, Real
+from ..core.types import Count, Initial, Numbers, Real
 from ..equation import Equation
 from ..grid import Grid
 from ..operator import Scheme
@@ -36,8 +34,8 @@ from .result import Continuation
 @full_precision
 def lorentzian(
     equation: Equation,
-    initial: Any,
-    times: Any,
+    initial: Initial,
+    times: Numbers,
     *,
     grid: Grid,
     eta_max: Real | None = None,

@@ -1,7 +1,5 @@
 """`Continuation`: imaginary time found from real-time runs, beside the same run in imaginary time."""
 
-from typing import Any
-
 import equinox as eqx
 from jaxtyping import Array
 
@@ -47,12 +45,12 @@ class Continuation(Result):
         return CODES[int(self.code)]
 
     @property
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> dict[str, float | str]:
         """Numbers and sentences about the run."""
         sentences = {name: str(decision) for name, decision in self.decisions}
         return {name: float(value) for name, value in self.numbers.items()} | sentences
 
-    def details(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def details(self) -> tuple[dict[str, str | float], dict[str, Array]]:
         """The code and the lowest level; the parts of the error by name."""
         entries = {"result": self.result, "lowest_level": float(self.lowest_level)}
         return entries, {ERROR_PART + name: part for name, part in self.errors.items()}

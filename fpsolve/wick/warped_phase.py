@@ -17,7 +17,6 @@ References: Jin, Liu and Yu, arXiv 2404.13585; smooth starts: Jin, Liu, Ma, Peng
 """
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +26,7 @@ from ..core.arrays import as_array
 from ..core.checks import check_choice, check_finite_number, raise_value_error
 from ..core.decision import Decision
 from ..core.program import full_precision, quick_program
-from ..core.types import Count, Real
+from ..core.types import Count, Initial, Numbers, Real
 from ..equation import Equation
 from ..grid import Grid
 from ..operator import Scheme
@@ -42,8 +41,8 @@ STARTS = ("cusp", "smooth")
 @full_precision
 def warped_phase(
     equation: Equation,
-    initial: Any,
-    times: Any,
+    initial: Initial,
+    times: Numbers,
     *,
     grid: Grid,
     start: str = "smooth",
@@ -109,7 +108,7 @@ def warped_phase(
     return conclude(request, found, arguments, decision, check, throw)
 
 
-def _left_out(tol: Any) -> float:
+def _left_out(tol: Real | None) -> float:
     """The part of the smooth start that may be missing at xi > 0, and beyond p_max."""
     if jnp.zeros(()).dtype.itemsize == 4:
         return CONSTANTS.smooth_tol_single

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...anneal.schedule.schedules import COSTS
 from ...core.checks import check_choice, check_finite_number, raise_value_error
+from ...core.types import PotentialPath
 from ...grid import Grid
 from ...path import Mix
 from ...plan.validation import check_times
@@ -28,12 +29,12 @@ class Annealing:
     `diffusion` D; `grid`, None to fit one; `cost` of the schedule, None for the best; the output `times` `(T,)`, or
     None."""
 
-    path: Any
+    path: PotentialPath
     total: float | None
     diffusion: float
     grid: Grid | None
     cost: str | None
-    times: Any
+    times: np.ndarray | None
 
 
 def read_annealing(file: Path, overrides: dict[str, Any]) -> Annealing:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...core.checks import check_choice, raise_value_error
+from ...core.types import Initial, Numbers
 from ...equation import FokkerPlanck
 from ...grid import Gaussian, Grid
 from ...operator import ScharfetterGummel, Spectral, SquareRoot
@@ -24,8 +25,8 @@ class Problem:
     """The input of `fpsolve run`; `notes` name the defaults that were used because the file does not say."""
 
     equation: FokkerPlanck
-    initial: Any
-    times: Any
+    initial: Initial
+    times: Numbers
     grid: Grid
     scheme: Any
     method: Any

@@ -28,6 +28,7 @@ from ...potential import (
     Harmonic,
     MexicanHat,
     MullerBrown,
+    Potential,
     Quartic,
     Rugged,
     Sampled,
@@ -86,7 +87,7 @@ def check_keys(where: str, table: Mapping[str, Any], allowed: Iterable[str]) -> 
             raise_value_error(name, value, message, f"Did you mean {nearest(key, allowed)!r}?")
 
 
-def _potential(where: str, value: Any) -> Any:
+def _potential(where: str, value: Any) -> Potential:
     """One potential, the sum of several, or one that goes from one to another in time."""
     if isinstance(value, list):
         parts = [_potential(f"{where}[{i}]", part) for i, part in enumerate(_tables(where, value))]

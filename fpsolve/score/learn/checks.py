@@ -8,11 +8,12 @@ import optax
 
 from ...core.checks import check_finite_number, check_integer, raise_value_error
 from ...core.result import NumericalFailure
+from ...core.types import Count, Key, Real
 from ..samples.validation import check_key
 from .training import trainable
 
 
-def check_options(optimiser: Any, steps: Any, key: Any, batch: Any, ema: Any) -> tuple[int, int]:
+def check_options(optimiser: Any, steps: Count, key: Key, batch: Count, ema: Real | None) -> tuple[int, int]:
     """The numbers of steps and of samples of a step, or a `ValueError` that names the option that cannot be right."""
     steps = check_integer("steps", steps, 1, "Give the number of steps.")
     batch = check_integer("batch", batch, 1, "Give the number of samples of a step.")

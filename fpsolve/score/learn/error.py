@@ -8,7 +8,7 @@ References: Hyvärinen, JMLR 6 (2005) 695; Liu, Lee and Jordan, ICML 2016 (Stein
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +16,13 @@ from jaxtyping import Array
 
 from ...core.checks import check_finite_number, check_integer, raise_value_error
 from ...core.program import compiled, full_precision
-from ...core.types import Count, Real
+from ...core.types import Count, DType, Key, Numbers, Real
+from ...diffusion.types import Amplitudes
 from ..constants import CONSTANTS
 from ..fields import StaticScore, TimeDependentScore, as_score
 from ..noise_path import as_path
 from ..samples.validation import check_key, check_output, check_samples
+from ..types import ScoreModel
 from .losses import denoising, implicit, noising
 from .regression import Residuals, explained_error
 
@@ -40,13 +42,13 @@ class ScoreError(NamedTuple):
 
 @full_precision
 def score_error(
-    model: Any,
-    samples: Any,
+    model: ScoreModel,
+    samples: Numbers,
     *,
-    key: Any,
-    exact: Callable[..., Any] | None = None,
+    key: Key,
+    exact: ScoreModel | None = None,
     sigma: Real | None = None,
-    path: Any = None,
+    path: Amplitudes | str | None = None,
     features: Count = 200,
 ) -> ScoreError:
     """E|s - s_p|² of a score by samples that it was not trained on.
@@ -100,7 +102,7 @@ def score_error(
     return ScoreError(float(jnp.mean(values)), float(deviation) / len(values) ** 0.5, irreducible, kind)
 
 
-def _check_noise(sigma: Any, path: Any) -> Any:
+def _check_noise(sigma: Real | None, path: Amplitudes | str | None) -> Amplitudes | None:
     """The path, if there is one. **Raises** `ValueError` for a sigma that is not positive, and for both."""
     if sigma is not None and check_finite_number("sigma", sigma, "Give a positive number.") <= 0:
         raise_value_error("sigma", sigma, "it must be positive", "Give None for the density itself.")
@@ -109,7 +111,7 @@ def _check_noise(sigma: Any, path: Any) -> Any:
     return None if path is None else as_path(path)
 
 
-def _check_score(name: str, score: StaticScore | TimeDependentScore, path: Any, points: Array) -> None:
+def _check_score(name: str, score: StaticScore | TimeDependentScore, path: Amplitudes | None, points: Array) -> None:
     """Raise `ValueError` unless the score takes a λ exactly where there is a path, and has an output `(d,)`."""
     if score.time_dependent != (path is not None):
         allowed = f"it takes {'a time' if path is None else 'no time'}, and path is {path}"
@@ -117,7 +119,7 @@ def _check_score(name: str, score: StaticScore | TimeDependentScore, path: Any, 
     check_output(name, score, points[:256], None if path is None else 0.5)
 
 
-def stratified_lambdas(key: Array, count: int, dtype: Any = None) -> Array:
+def stratified_lambdas(key: Array, count: int, dtype: DType | None = None) -> Array:
     """λ `(count,)` in [0.001, 1], one in each of `count` equal parts, in no order: their mean has less variance than
     that of independent draws."""
     offset_key, order_key = jax.random.split(key)
@@ -127,7 +129,14 @@ def stratified_lambdas(key: Array, count: int, dtype: Any = None) -> Array:
 
 
 @compiled
-def _exact_errors(score: Any, exact: Any, x: Array, key: Array, sigma: Any, path: Any) -> tuple[Array, Array]:
+def _exact_errors(
+    score: Callable[..., Array],
+    exact: Callable[..., Array],
+    x: Array,
+    key: Array,
+    sigma: Array | None,
+    path: Amplitudes | None,
+) -> tuple[Array, Array]:
     """σ²|s - s_p|² and σ²|s_p|², `(n,)`; σ is 1 without a path."""
     noise_key, lambda_key = jax.random.split(key)
     noise = jax.random.normal(noise_key, x.shape, x.dtype)
@@ -145,7 +154,9 @@ def _exact_errors(score: Any, exact: Any, x: Array, key: Array, sigma: Any, path
 
 
 @compiled
-def _residuals(score: Any, x: Array, key: Array, sigma: Any, path: Any) -> Residuals:
+def _residuals(
+    score: Callable[..., Array], x: Array, key: Array, sigma: Array | None, path: Amplitudes | None
+) -> Residuals:
     """What the regression is given, in the three cases: along a path, under one noise, and without noise.
 
     Under noise, the noise z and -z are taken together. Their mean cancels the part of s + z/σ that grows as 1/σ.

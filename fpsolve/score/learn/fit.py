@@ -20,7 +20,8 @@ from jaxtyping import Array
 from tqdm import tqdm
 
 from ...core.checks import check_choice, check_finite_number, raise_value_error
-from ...core.types import Count, Real
+from ...core.types import Count, FilePath, Formula, Key, Numbers, Real
+from ...diffusion.types import Amplitudes
 from ..constants import CONSTANTS
 from ..fields import StaticScore, TimeDependentScore, as_score
 from ..noise_path import as_path
@@ -38,19 +39,19 @@ SAVE_INTERVAL = 5.0  # seconds between two saves: a free choice, small against w
 
 def fit(
     model: Model,
-    samples: Any,
+    samples: Numbers,
     *,
     optimiser: Any,
     steps: Count,
-    key: Any,
-    loss: Any = "denoising",
+    key: Key,
+    loss: str = "denoising",
     sigma: Real | None = None,
-    path: Any = None,
-    quantile: Any = None,
+    path: Amplitudes | str | None = None,
+    quantile: Formula | None = None,
     batch: Count = 512,
-    ema: Any = 0.999,
-    progress: Any = False,
-    checkpoint: Any = None,
+    ema: Real | None = 0.999,
+    progress: bool = False,
+    checkpoint: FilePath | None = None,
 ) -> tuple[Model, np.ndarray]:
     """The model whose score matches the samples, and its error at every step.
 
@@ -143,7 +144,7 @@ def _run(
     history: np.ndarray,
     steps: int,
     folder: TrainingCheckpoint | None,
-    progress: Any,
+    progress: bool,
 ) -> tuple[Training, np.ndarray]:
     """The training after `steps` steps, with the J of each, in pieces of `CHUNK` steps. After every piece the loss is
     checked, and the state is saved if the last time was long ago."""
@@ -182,9 +183,9 @@ def _objective(
     score: StaticScore | TimeDependentScore,
     samples: np.ndarray,
     loss: str,
-    sigma: Any,
-    path: Any,
-    quantile: Any,
+    sigma: Real | None,
+    path: Amplitudes | str | None,
+    quantile: Formula | None,
 ) -> Objective:
     """The loss with its noise. **Raises** `ValueError` for arguments that do not go together."""
     path = _path_of(model, score, path)
@@ -197,7 +198,7 @@ def _objective(
     return Objective(loss, None if width is None else jnp.asarray(width, float), path, quantile)
 
 
-def _path_of(model: Any, score: StaticScore | TimeDependentScore, path: Any) -> Any:
+def _path_of(model: Any, score: StaticScore | TimeDependentScore, path: Any) -> Amplitudes | None:
     """The path that is trained along: `path`, or that of the network, or None for a score without time."""
     own = getattr(model, "path", None)
     # Only the networks of this library have a path of their own.
@@ -216,7 +217,7 @@ def _path_of(model: Any, score: StaticScore | TimeDependentScore, path: Any) -> 
     return path
 
 
-def _noise_width(samples: np.ndarray, loss: str, sigma: Any, path: Any) -> Any:
+def _noise_width(samples: np.ndarray, loss: str, sigma: Real | None, path: Amplitudes | None) -> Real | None:
     """σ of the denoising loss without a path; None for the other losses and along a path."""
     denoises_once = path is None and loss == "denoising"
     if sigma is not None:
@@ -234,7 +235,7 @@ def _noise_width(samples: np.ndarray, loss: str, sigma: Any, path: Any) -> Any:
     return width
 
 
-def _is_same_path(first: Any, second: Any) -> bool:
+def _is_same_path(first: object, second: object) -> bool:
     """Whether two paths have the same α and σ at seven places."""
     lam = jnp.linspace(0.01, 1, 7)
     return all(np.allclose(getattr(first, name)(lam), getattr(second, name)(lam)) for name in ("alpha", "sigma"))

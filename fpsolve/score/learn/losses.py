@@ -13,11 +13,12 @@ References: Hyvärinen, JMLR 6 (2005) 695; Vincent, Neural Computation 23 (2011)
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
+
+from ...core.types import Scalar
 
 Score = Callable[[Array], Array]
 
@@ -42,7 +43,7 @@ def sliced(score: Score, x: Array, direction: Array) -> Array:
     return jnp.sum(value**2) + 2 * jnp.sum(direction * slope)
 
 
-def denoising(score: Score, x: Array, noise: Array, sigma: Any) -> Array:
+def denoising(score: Score, x: Array, noise: Array, sigma: Scalar) -> Array:
     """|s|² + 2 s·z/σ, the mean over x + σz and x - σz, a scalar; x and the noise z are `(d,)`. **Cost**: two scores.
 
     ```python

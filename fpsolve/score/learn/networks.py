@@ -25,7 +25,8 @@ import numpy as np
 from jaxtyping import Array
 
 from ...core.checks import check_choice, check_integer, raise_value_error
-from ...core.types import Count, Point
+from ...core.types import Count, Key, Numbers, Point, Scalar
+from ...diffusion.types import Amplitudes
 from ...potential import Potential
 from ...potential.leaves import Value, as_leaf, check_point
 from ..constants import CONSTANTS
@@ -135,14 +136,14 @@ class EnergyNetwork(Potential):
         self,
         dim: Count,
         *,
-        key: Any,
+        key: Key,
         width: Count = 64,
         depth: Count = 2,
         timed: Any = False,
         center: Value = 0.0,
         scale: Value = 1.0,
-        tail: Any = "quadratic",
-        path: Any = None,
+        tail: str = "quadratic",
+        path: Amplitudes | str | None = None,
     ):
         self.center, self.scale, self.path = _frame(key, dim, width, depth, timed, center, scale, path)
         check_choice("tail", tail, TAILS)
@@ -162,7 +163,7 @@ class EnergyNetwork(Potential):
         """Whether U depends on t = λ."""
         return self.timed
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """U(x) or U(x, t), a scalar, at x of shape (d,)."""
         x = _checked(x, t, self)
         if self.timed:
@@ -176,7 +177,7 @@ class EnergyNetwork(Potential):
         tail = squares / 2 if self.tail == "quadratic" else jnp.sqrt(squares + jnp.exp(2 * self.log_softness))
         return tail + self.network(y, None)
 
-    def score(self, x: Point, t: Any = None) -> Array:
+    def score(self, x: Point, t: Scalar | None = None) -> Array:
         """-∇U, `(d,)`."""
         return -jax.grad(self)(jnp.asarray(x), t)
 
@@ -208,13 +209,13 @@ class VectorNetwork(eqx.Module):
         self,
         dim: Count,
         *,
-        key: Any,
+        key: Key,
         width: Count = 64,
         depth: Count = 2,
         timed: Any = False,
         center: Value = 0.0,
         scale: Value = 1.0,
-        path: Any = None,
+        path: Amplitudes | str | None = None,
     ):
         self.center, self.scale, self.path = _frame(key, dim, width, depth, timed, center, scale, path)
         self.network = Perceptron(dim, dim, width, depth, LAMBDA_FEATURES if timed else 0, True, key)
@@ -226,7 +227,7 @@ class VectorNetwork(eqx.Module):
         """Whether the field depends on t = λ."""
         return self.timed
 
-    def __call__(self, x: Point, t: Any = None) -> Array:
+    def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """s(x) or s(x, t), `(d,)`, at x of shape (d,)."""
         x = _checked(x, t, self)
         center = self.center()
@@ -239,12 +240,12 @@ class VectorNetwork(eqx.Module):
         y = (x - center) / scale
         return (self.network(y, None) - jnp.exp(self.log_stiffness) * y) / scale
 
-    def score(self, x: Point, t: Any = None) -> Array:
+    def score(self, x: Point, t: Scalar | None = None) -> Array:
         """The field itself, `(d,)`."""
         return self(x, t)
 
 
-def standardised(samples: Any) -> dict[str, Array]:
+def standardised(samples: Numbers) -> dict[str, Array]:
     """The `center` and `scale` of samples `(n, d)`, mean and standard deviation of every axis, for a network.
 
     **Raises** `ValueError` for anything but samples, and for coordinates that never change.
@@ -268,7 +269,14 @@ def standardised(samples: Any) -> dict[str, Array]:
 
 
 def _frame(
-    key: Any, dim: Any, width: Any, depth: Any, timed: Any, center: Value, scale: Value, path: Any
+    key: Key,
+    dim: Count,
+    width: Count,
+    depth: Count,
+    timed: object,
+    center: Value,
+    scale: Value,
+    path: Amplitudes | str | None,
 ) -> tuple[Fixed, ...]:
     """The checked center, scale and path of a network."""
     check_integer("dim", dim, 1, "Give the number of coordinates.")
@@ -290,7 +298,7 @@ def _frame(
     return *fixed, Fixed(as_path("vp" if path is None else path) if timed else None)
 
 
-def _checked(x: Point, t: Any, network: EnergyNetwork | VectorNetwork) -> Array:
+def _checked(x: Point, t: Scalar | None, network: EnergyNetwork | VectorNetwork) -> Array:
     """x as an array. **Raises** `ValueError` for another shape, and for a timed network without t."""
     check_point(x, network.log_stiffness.shape[0], "as the network has it")
     if network.timed and t is None:
@@ -298,7 +306,7 @@ def _checked(x: Point, t: Any, network: EnergyNetwork | VectorNetwork) -> Array:
     return jnp.asarray(x)
 
 
-def _noise(path: Any, lam: Any) -> NoiseLevel:
+def _noise(path: Amplitudes, lam: Scalar | None) -> NoiseLevel:
     """The noise level at λ, or at `lambda_min` if λ is smaller."""
     lowest = CONSTANTS.lambda_min
     lam = jnp.maximum(jnp.asarray(lam, dtype=float), lowest)

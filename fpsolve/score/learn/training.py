@@ -18,10 +18,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array
 
 from ...core.files import write_atomically
 from ...core.run_folder import open_run_folder
+from ...core.types import FilePath, Formula, Scalar
+from ...diffusion.types import Amplitudes
 from ..constants import CONSTANTS
 from ..fields import as_score
 from .error import stratified_lambdas
@@ -41,8 +44,8 @@ class Objective(eqx.Module):
 
     loss: str = eqx.field(static=True)
     sigma: Any = None
-    path: Any = None
-    quantile: Callable[[Array], Any] | None = None
+    path: Amplitudes | None = None
+    quantile: Formula | None = None
 
     def __call__(self, model: Any, x: Array, key: Array) -> Array:
         """The mean of J over the batch x `(b, d)`."""
@@ -79,16 +82,16 @@ class Training(eqx.Module):
 def trainable(model: Any) -> tuple[Any, Any]:
     """The parameters of a model, every array of floats that is not `Fixed`, and the rest."""
 
-    def is_fixed(leaf: Any) -> bool:
+    def is_fixed(leaf: object) -> bool:
         return isinstance(leaf, Fixed)
 
-    def is_trained(leaf: Any) -> bool:
+    def is_trained(leaf: object) -> bool:
         return not is_fixed(leaf) and bool(eqx.is_inexact_array(leaf))
 
     return eqx.partition(model, jax.tree.map(is_trained, model, is_leaf=is_fixed))
 
 
-def begin(parameters: Any, optimiser: Any) -> Training:
+def begin(parameters: Any, optimiser: optax.GradientTransformation) -> Training:
     """The state before the first step."""
     losses = jnp.zeros(CHUNK, jnp.result_type(*jax.tree.leaves(parameters)))
     return Training(parameters, parameters, optimiser.init(parameters), jnp.asarray(0, jnp.int32), losses)
@@ -96,8 +99,8 @@ def begin(parameters: Any, optimiser: Any) -> Training:
 
 @eqx.filter_jit
 def advance(
-    state: Training, rest: Any, objective: Loss, samples: Array, key: Array, optimiser: Any, batch: int, ema: Any,
-    count: Array,
+    state: Training, rest: Any, objective: Loss, samples: Array, key: Array,
+    optimiser: optax.GradientTransformation, batch: int, ema: Array, count: Array,
 ) -> Training:  # fmt: skip
     """The state `count` steps later, at most `CHUNK`."""
 
@@ -136,7 +139,7 @@ class TrainingCheckpoint:
     **Arguments**: `problem`, what shapes the training, by name, as `fingerprint` gives it.
     """
 
-    def __init__(self, folder: Any, problem: dict[str, str]):
+    def __init__(self, folder: FilePath, problem: dict[str, str]):
         self.folder = open_run_folder(folder, problem)
 
     @property
@@ -160,7 +163,12 @@ class TrainingCheckpoint:
 
 
 def fingerprint(
-    model: Any, objective: Objective, samples: Array, key: Array, optimiser: Any, **numbers: Any
+    model: Any,
+    objective: Objective,
+    samples: Array,
+    key: Array,
+    optimiser: optax.GradientTransformation,
+    **numbers: object,
 ) -> dict[str, str]:
     """What shapes a training, by name: the model by its parameters and its losses, the optimiser by its updates.
 
@@ -203,13 +211,13 @@ def _digest(*trees: Any) -> str:
     return hashlib.sha256(buffer.getvalue()).hexdigest()[:16]
 
 
-def _raw(leaf: Any) -> np.ndarray:
+def _raw(leaf: Scalar) -> np.ndarray:
     """An array as numpy; of a random key its words, which numpy can store."""
     leaf = jnp.asarray(leaf)
     return np.asarray(jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf)
 
 
-def _like(leaf: Any, kept: np.ndarray) -> Array:
+def _like(leaf: Array, kept: np.ndarray) -> Array:
     """What was stored, in the type of `leaf`: the inverse of `_raw`."""
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jnp.asarray(kept), impl=jax.random.key_impl(leaf))

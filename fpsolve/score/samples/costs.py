@@ -20,7 +20,7 @@ Williams et al., arXiv 2412.07877 (work).
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -30,10 +30,13 @@ from jaxtyping import Array
 
 from ...core.checks import check_choice, check_integer, check_numbers, raise_value_error
 from ...core.program import compiled, full_precision
-from ...core.types import Count
+from ...core.types import Count, Formula, Key, Numbers
 from ...diffusion.steps import cost_steps
+from ...diffusion.types import Amplitudes
+from ..fields import TimeDependentScore
 from ..noise_path import as_path
 from ..sample import time_dependent_score
+from ..types import ScoreModel
 from .gap import sampled_gap
 from .validation import check_key, check_output, check_samples
 
@@ -65,7 +68,7 @@ class SampledCosts(eqx.Module):
             return jnp.sqrt(self.velocity / self.gap)
         return jnp.sqrt(self.velocity) if kind == "wasserstein" else jnp.sqrt(self.ratio * jnp.sqrt(self.bending))
 
-    def steps(self, kind: str = "score") -> Callable[[Any, Count], Array]:
+    def steps(self, kind: str = "score") -> Callable[[Amplitudes, Count], Array]:
         """A function of path and number of steps, as `linear_steps` is, whose steps have equal ∫ √g dλ. Between the
         places log √g is interpolated linearly, beyond them √g is constant."""
         # The logarithm: √g spans orders of magnitude along a path, and stays positive.
@@ -85,14 +88,14 @@ class Speeds(NamedTuple):
 
 @full_precision
 def sampled_costs(
-    score: Any,
-    path: Any,
-    samples: Any,
-    lambdas: Any,
+    score: ScoreModel,
+    path: Amplitudes | str,
+    samples: Numbers,
+    lambdas: Numbers,
     *,
-    key: Any,
+    key: Key,
     copies: Count = 1,
-    features: Any = "linear",
+    features: str | Formula | None = "linear",
 ) -> SampledCosts:
     """Gap and speeds along a noising path, from samples of the data and a score.
 
@@ -141,7 +144,7 @@ def sampled_costs(
     return SampledCosts(*jnp.asarray(rows).T)
 
 
-def _check_lambdas(lambdas: Any) -> np.ndarray:
+def _check_lambdas(lambdas: Numbers) -> np.ndarray:
     """The places `(L,)` as numpy. **Raises** `ValueError` unless they ascend in (0, 1]."""
     cure = "Give jnp.linspace(0.05, 1, 12), say."
     places = check_numbers("lambdas", lambdas, "they must be numbers", cure)
@@ -152,7 +155,7 @@ def _check_lambdas(lambdas: Any) -> np.ndarray:
 
 
 @compiled
-def _speeds(score: Any, path: Any, samples: Array, lam: Array) -> Speeds:
+def _speeds(score: TimeDependentScore, path: Amplitudes, samples: Array, lam: Array) -> Speeds:
     """The speeds at λ, over samples `(n, d)` of p_λ."""
 
     def with_rate(f: Callable[[Array], Array]) -> tuple[Array, Array]:

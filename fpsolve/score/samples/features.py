@@ -12,7 +12,6 @@ Reference: Barron, IEEE Trans. Inf. Theory 39 (1993) 930, for what sums of ridge
 Oja, Neural Networks 13 (2000) 411, for independent directions.
 """
 
-from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import equinox as eqx
@@ -20,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ...core.types import Formula
 from ..constants import CONSTANTS
 
 BATCH = 256  # samples at a time through a function of the user's own: bounds the memory of its Jacobians
@@ -73,7 +73,7 @@ class RidgeFunctions(eqx.Module):
 class CustomFeatures(eqx.Module):
     """A function x (d,) -> (m,) of the user's own."""
 
-    function: Callable[[Any], Any]
+    function: Formula
 
     def __call__(self, x: Array) -> Array:
         """φ(x), (m,)."""

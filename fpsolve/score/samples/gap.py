@@ -19,8 +19,7 @@ D is the diffusion constant, Δ has the unit 1/time. Only samples are needed, ne
 References: theorem T5 of this library; Koehler, Heckett and Risteski (ICLR 2023) for what the gap means for scores.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -30,7 +29,7 @@ from jaxtyping import Array
 
 from ...core.checks import check_numbers, check_positive, raise_value_error
 from ...core.program import full_precision
-from ...core.types import Real
+from ...core.types import Formula, Key, Numbers, Real
 from ..constants import CONSTANTS
 from .rayleigh import Observable, Quotient, rayleigh_quotient
 from .search import FAMILIES, Choice, search
@@ -69,12 +68,12 @@ class Division(NamedTuple):
 
 @full_precision
 def sampled_gap(
-    samples: Any,
+    samples: Numbers,
     *,
-    key: Any,
-    features: Any = None,
+    key: Key,
+    features: str | Formula | None = None,
     diffusion: Real = 1.0,
-    groups: Any = None,
+    groups: Numbers | None = None,
 ) -> Estimate:
     """An upper bound on the spectral gap of the Langevin process whose stationary density the samples are drawn from.
 
@@ -140,7 +139,7 @@ def sampled_gap(
     return Estimate(diffusion * value, diffusion * error, best.observable, ends, best.family)
 
 
-def check_enough(samples: Any, numbers: int | None = None) -> np.ndarray:
+def check_enough(samples: Numbers, numbers: int | None = None) -> np.ndarray:
     """Samples `(n, d)` as an array of floats. **Raises** `ValueError` unless n is at least 20 times the `numbers` to be
     fitted (d if None) and 100 more, and for samples that are all the same."""
     array = check_samples(samples)
@@ -154,7 +153,7 @@ def check_enough(samples: Any, numbers: int | None = None) -> np.ndarray:
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
 
 
-def _check_features(features: Callable[[Any], Any], array: np.ndarray) -> None:
+def _check_features(features: Formula, array: np.ndarray) -> None:
     """Raise `ValueError` for features of a wrong shape, too many for the samples, not finite or all constant."""
     # A thousand samples, evenly spread, are enough to find a bad function.
     some = jnp.asarray(array[:: max(1, len(array) // 1000)])
@@ -175,7 +174,7 @@ def _check_features(features: Callable[[Any], Any], array: np.ndarray) -> None:
         raise_value_error("features", features, allowed, "Return functions that vary, as x itself does.")
 
 
-def _number_groups(groups: Any, n: int) -> np.ndarray:
+def _number_groups(groups: Numbers | None, n: int) -> np.ndarray:
     """The group of each sample `(n,)`, numbered 0, 1, ...; every sample is a group of its own if `groups` is None."""
     if groups is None:
         return np.arange(n)

@@ -11,22 +11,20 @@ References: Gretton, Borgwardt, Rasch, Schölkopf and Smola, JMLR 13 (2012) 723,
 Multivariate Analysis 12 (1982) 450; Heusel et al., NeurIPS 2017 (FID).
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from ...core.checks import check_positive, is_concrete, raise_value_error
-from ...core.types import Real
+from ...core.types import Numbers, Real
 from ..constants import CONSTANTS
 from .validation import check_samples
 
 ROWS = 64  # rows of the kernel matrix that are formed at a time: bounds the memory
 
 
-def mmd(samples: Any, others: Any, *, bandwidth: Real | None = None) -> Array:
+def mmd(samples: Numbers, others: Numbers, *, bandwidth: Real | None = None) -> Array:
     """The squared maximum mean discrepancy of two densities, unbiased, with a Gaussian kernel.
 
     **Arguments**: `samples` `(n, d)` and `others` `(m, d)`; `bandwidth`, h, the median distance between two of all
@@ -53,7 +51,7 @@ def mmd(samples: Any, others: Any, *, bandwidth: Real | None = None) -> Array:
     return _mmd(x, y, jnp.asarray(length, x.dtype))
 
 
-def median_distance(samples: Any, others: Any) -> Array:
+def median_distance(samples: Numbers, others: Numbers) -> Array:
     """The median distance between two of all samples, `(n, d)` and `(m, d)`, or of 1000 of either; a scalar."""
     x, y = _pair("samples", samples, "others", others)
     most = CONSTANTS.median_points
@@ -62,7 +60,7 @@ def median_distance(samples: Any, others: Any) -> Array:
     return jnp.sqrt(jnp.median(_squares(both, both)[i, j]))
 
 
-def frechet_distance(features_a: Any, features_b: Any) -> Array:
+def frechet_distance(features_a: Numbers, features_b: Numbers) -> Array:
     """The Fréchet distance of two sets of feature vectors as in the FID: squared, between the Gaussians that fit them.
 
     **Arguments**: `features_a` `(n, m)`, `features_b` `(k, m)`: features of the samples by a classifier, or the samples
@@ -85,7 +83,7 @@ def frechet_distance(features_a: Any, features_b: Any) -> Array:
     return _frechet(*_pair("features_a", features_a, "features_b", features_b))
 
 
-def _pair(name: str, one: Any, other_name: str, other: Any) -> tuple[Array, Array]:
+def _pair(name: str, one: Numbers, other_name: str, other: Numbers) -> tuple[Array, Array]:
     """Both as arrays of floats. **Raises** `ValueError` unless they have the same dimension; traced arrays pass."""
     if is_concrete(one, other):
         one, other = check_samples(one, name), check_samples(other, other_name)

@@ -17,6 +17,7 @@ import optax
 from jaxtyping import Array
 
 from ...core.program import compiled
+from ...core.types import Point
 from ..constants import CONSTANTS
 from .features import Features, LineSplines, RidgeFunctions
 
@@ -30,7 +31,7 @@ class Observable(eqx.Module):
     coefficients: Array
     constant: Array
 
-    def __call__(self, x: Any) -> Array:
+    def __call__(self, x: Point) -> Array:
         """f(x), a scalar, at the point x of shape (d,)."""
         return self.features(jnp.asarray(x)) @ self.coefficients - self.constant
 
@@ -160,10 +161,12 @@ def optimise(model: LineSplines | RidgeFunctions, training: Array, validation: A
 
 
 @compiled
-def _optimise_chunk(model: Any, state: Any, samples: Array) -> tuple[Any, Any]:
+def _optimise_chunk(
+    model: LineSplines | RidgeFunctions, state: Any, samples: Array
+) -> tuple[LineSplines | RidgeFunctions, Any]:
     """The model and the state of L-BFGS after `optimiser_chunk` steps."""
 
-    def loss(model: Any) -> Array:
+    def loss(model: LineSplines | RidgeFunctions) -> Array:
         return training_quotient(model.as_ridges(), samples)
 
     value_and_gradient = optax.value_and_grad_from_state(loss)

@@ -11,14 +11,14 @@ samples is taken. Both belong to one half of all samples. The other half, which 
 Reference: Fisher, Annals of Eugenics 7 (1936) 179, for the discriminant directions.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from ...core.program import compiled
+from ...core.types import Formula
 from ..constants import CONSTANTS
 from .features import (
     CustomFeatures,
@@ -43,7 +43,7 @@ class Choice(NamedTuple):
     family: str
 
 
-def search(training: Array, validation: Array, features: str | Callable[[Any], Any] | None, key: Array) -> Choice:
+def search(training: Array, validation: Array, features: str | Formula | None, key: Array) -> Choice:
     """The slowest f on the training samples, of the family that has the least quotient on the validation samples.
 
     `features` is one family by name, None for all of them, or a function of the user's own.

@@ -1,16 +1,19 @@
 """Validation of samples, keys and scores: samples are `(n, d)`, finite, and enough for their dimension."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from ...core.checks import check_numbers, raise_value_error
 from ...core.program import compiled
+from ...core.types import AnyArray, Key, Numbers, Scalar
 
 
-def check_samples(samples: Any, name: str = "samples") -> np.ndarray:
+def check_samples(samples: Numbers, name: str = "samples") -> np.ndarray:
     """Samples as a numpy array `(n, d)`. **Raises** `ValueError`, with the place, unless they are finite and n is at
     least 16 and 2 d + 2."""
     cure = "Give one row a sample and one column a coordinate, shape (n, d)."
@@ -30,7 +33,7 @@ def check_samples(samples: Any, name: str = "samples") -> np.ndarray:
     return array
 
 
-def check_key(key: Any) -> None:
+def check_key(key: Key) -> None:
     """Raise `ValueError` for anything but a key of `jax.random`."""
     # Old-style keys are arrays of integers; JAX itself knows best which it takes.
     try:
@@ -39,7 +42,7 @@ def check_key(key: Any) -> None:
         raise_value_error("key", key, "it must be a key of jax.random", "Give jax.random.key(0), say.")
 
 
-def check_output(name: str, score: Any, points: Any, lam: Any = None) -> None:
+def check_output(name: str, score: Callable[..., object], points: AnyArray, lam: Scalar | None = None) -> None:
     """Raise `ValueError` for a score that is not `(d,)` at points `(n, d)`, or not finite at one of them, with the
     place."""
     points = jnp.asarray(points)
@@ -57,6 +60,6 @@ def check_output(name: str, score: Any, points: Any, lam: Any = None) -> None:
 
 
 @compiled
-def _values(score: Any, points: Any, times: tuple[Any, ...]) -> Any:
+def _values(score: Callable[..., Any], points: Array, times: tuple[Array, ...]) -> Array:
     """The score at points `(n, d)`, `(n, d)`."""
     return jax.vmap(lambda x: score(x, *times))(points)
