@@ -22,7 +22,6 @@ from ..core.compilation_cache import cache_of_command
 from ..core.files import write_atomically
 from ..core.result import NumericalFailure
 from ..core.types import Scalar
-from ..record import Result
 from ..solve.correspondence import correspondence
 from ..solve.evolve import evolve
 from ..theorem import verify
@@ -274,7 +273,7 @@ def _agreement(problem: Problem) -> tuple[str, bool]:
     return f"{verdict}: p and √π ψ differ by at most {size:.1e} (relative L1, finite volumes)", both.holds
 
 
-def _draw(result: Result, picture: Path) -> str:
+def _draw(result: Any, picture: Path) -> str:
     """Write the figure of a result, and return the name of the file."""
     figure = result.plot()
     form = picture.suffix.removeprefix(".")

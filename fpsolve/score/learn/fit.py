@@ -44,7 +44,7 @@ def fit(
     optimiser: Any,
     steps: Count,
     key: Key,
-    loss: str = "denoising",
+    loss: Any = "denoising",
     sigma: Real | None = None,
     path: Amplitudes | str | None = None,
     quantile: Formula | None = None,

@@ -142,7 +142,7 @@ class EnergyNetwork(Potential):
         timed: Any = False,
         center: Value = 0.0,
         scale: Value = 1.0,
-        tail: str = "quadratic",
+        tail: Any = "quadratic",
         path: Amplitudes | str | None = None,
     ):
         self.center, self.scale, self.path = _frame(key, dim, width, depth, timed, center, scale, path)
