@@ -171,7 +171,7 @@ def _read(name: str, density: Initial, grid: Grid) -> tuple[Initial, Array]:
     return density, _sampled(name, density, grid)
 
 
-def _sampled(name: str, density: Initial, grid: Grid) -> Array:
+def _sampled(name: str, density: Any, grid: Grid) -> Array:
     """A function that was read, or a normal density, of mass 1 on a grid."""
     if isinstance(density, Gaussian):
         return grid.density(density, name)
