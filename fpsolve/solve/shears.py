@@ -16,7 +16,7 @@ import dataclasses
 
 import numpy as np
 
-from ..grid import Grid, Line
+from ..grid import Axis, Grid
 from ..operator.basis import evaluate
 
 
@@ -72,7 +72,7 @@ def on_sheared_axes(field: np.ndarray, grid: Grid, steps: list[Shear], target: G
     return np.transpose(field, order)
 
 
-def _sheared(field: np.ndarray, axis: Line, nodes: list[np.ndarray], step: Shear, new: np.ndarray) -> np.ndarray:
+def _sheared(field: np.ndarray, axis: Axis, nodes: list[np.ndarray], step: Shear, new: np.ndarray) -> np.ndarray:
     """The field with the coordinate of one axis replaced."""
     i, n = step.axis, field.shape[step.axis]
     wavenumbers = 2 * np.pi * np.fft.rfftfreq(n, axis.length / n)
