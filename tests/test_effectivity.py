@@ -163,7 +163,15 @@ def test_the_command_counts_and_names_silent_errors(
 
 
 @pytest.mark.parametrize(
-    "problem", ["features:31000018", "features:51000005", "walls:51000010", "jitted:31000025", "single:31000003"]
+    "problem",
+    [
+        "features:31000018",
+        "features:51000005",
+        "walls:51000010",
+        "jitted:31000025",
+        "jitted:97000010",
+        "single:31000003",
+    ],
 )
 def test_what_was_once_wrong_in_silence_is_told(bench: Any, problem: str) -> None:
     """Starts whose error two answers shared by chance; a box that mass reached early; what walls left in float32."""

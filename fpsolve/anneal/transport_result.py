@@ -52,7 +52,7 @@ class Transport(Result):
     free_energy: Array
     entropy: Array
     bounds: Bounds | None
-    equation: FokkerPlanck
+    equation: FokkerPlanck | None
     solution: Solution | CounterdiabaticResult
     residual: Array | None
     number_errors: dict[str, Array]
@@ -81,12 +81,12 @@ class Transport(Result):
     @property
     def accuracy(self) -> float | None:
         """The relative L1 error of Jarzynski's weights at the last time; None if the run was not one of waves."""
-        run = self.solution
+        run, equation = self.solution, self.equation
         # Jarzynski's weights are evolved as a spectral wave: they say nothing about another kind of run.
         in_waves = isinstance(run, Solution) and run.scheme.spectral and run.picture == "wave"
-        if not in_waves or not is_concrete(self.equation, self.times) or float(self.times[-1]) == 0:
+        if not in_waves or equation is None or not is_concrete(equation, self.times) or float(self.times[-1]) == 0:
             return None
-        return weights_error(self.equation, self.grid, float(self.times[-1]), self.tol)
+        return weights_error(equation, self.grid, float(self.times[-1]), self.tol)
 
     @property
     def error(self) -> Array:

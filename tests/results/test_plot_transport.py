@@ -5,7 +5,6 @@ The transports are of Gaussians that are dragged, written down in closed form: t
 
 import functools
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -16,6 +15,7 @@ from PIL import Image
 
 import fpsolve as fp
 from fpsolve.anneal.bounds import Bounds
+from fpsolve.anneal.counterdiabatic import CounterdiabaticResult
 from fpsolve.plot import animate
 from refusals import refused
 
@@ -51,7 +51,7 @@ def dragged(d: int, count: int = 11, bound: float | None = 1.2) -> fp.Transport:
         number_errors={},
         bounds=Bounds({"T16 (Bakry-Émery)": rows}, rows, why),
         equation=equation,
-        solution=SimpleNamespace(error=zero, result="successful"),
+        solution=CounterdiabaticResult(times, jnp.asarray(values), zero, *[jnp.zeros((), int)] * 4),
         residual=jnp.zeros(()),
         tol=1e-8,
         grid=grid,
@@ -172,9 +172,7 @@ def test_what_cannot_be_filmed_is_refused_and_nothing_is_written(tmp_path: Path)
     spectrum = fp.Record("Spectrum", kept(1).grid, {}, {})
     refused(lambda: animate(spectrum, old), "result", "it must be a Transport or a Solution")
     with pytest.raises(ValueError, match="its values are traced"):
-        jax.jit(lambda found: animate(found, old))(
-            kept(1).__class__(**{**vars(kept(1)), "solution": None, "equation": None})
-        )
+        jax.jit(lambda found: animate(found, old))(kept(1).__class__(**{**vars(kept(1)), "equation": None}))
     assert [path.name for path in tmp_path.iterdir()] == ["old.gif"] and old.read_bytes() == b"old"
 
 
