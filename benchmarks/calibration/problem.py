@@ -100,8 +100,8 @@ def judge(claim: Claim, true: np.ndarray, rounding: np.ndarray, tol: float) -> d
     # what is not a number is an infinite error
     true = np.where(np.isfinite(true), true, np.inf)
     understated = claimed & (true > FACTOR * np.maximum(reported, rounding))
-    # a true error within the rounding of the reference is not known, and has no ratio
-    known = claimed & (true > rounding)
+    # a true error that the rounding of the reference may explain is not known, and has no ratio
+    known = claimed & (true > FACTOR * rounding)
     ratio = np.where(known, np.maximum(reported, 0.0) / np.maximum(true, 1e-300), np.inf)
     worst = int(np.argmin(ratio)) if known.any() else int(np.argmax(true))
     return {

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from .problem import FACTOR
+
 COLUMNS = (
     "kind",
     "problems",
@@ -61,7 +63,8 @@ def entries(kind: str, rows: list[dict[str, Any]]) -> list[str]:
         sum(r["understated"] and not r["silent"] for r in answered),
         sum(not (r["claimed"] and r["told"]) for r in answered),
     ]
-    ratios = [r["ratio"] for r in answered if r["ratio"] is not None and r["told"]]
+    known = [r for r in answered if r["ratio"] is not None and r["told"] and r["true"] > FACTOR * r["rounding"]]
+    ratios = [r["ratio"] for r in known if np.isfinite(r["ratio"])]
     points = np.quantile(ratios, [0.05, 0.5, 0.95, 0.0]) if ratios else [np.nan] * 4
     warm = [r["warm_seconds"] for r in answered if "warm_seconds" in r]
     seconds = f"{np.median(warm):.2g}" if warm else "-"

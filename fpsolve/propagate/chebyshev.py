@@ -189,7 +189,8 @@ def _propagate(prepared: Prepared, field: Array, lengths: Array, tol: Array, wic
     # The truncation, and four roundings (a free choice), in the wave's norm. The rounding of the levels acts on what is
     # left of the rest.
     left = sizes(operator, prepared.picture, rest)
-    by_levels = CONSTANTS.level_error * epsilon * (prepared.highest - prepared.lowest) * lengths
+    units = CONSTANTS.level_error if wick == 0 else CONSTANTS.level_error_rotated
+    by_levels = units * epsilon * (prepared.highest - prepared.lowest) * lengths
     if has_stationary_state(operator):
         error = (truncation + 4 * epsilon) * grown * size + by_levels * left
     else:

@@ -45,8 +45,10 @@ class PropagateConstants:
     max_growth: float = 1.01
     # Units of eps |H| by which rounding changes a level: a free choice
     level_roundings: float = 8.0
-    # Error of the levels in units of eps |H|: measured, .001 to .08 in float32, up to .26 in complex time
-    level_error: float = 0.1
+    # Error of the levels in units of eps |H|: measured in float32, .001 to .08 in bases and on volumes
+    level_error: float = 0.05
+    # The same at another Wick angle, where short waves do not decay: measured between absorbing walls, up to .26
+    level_error_rotated: float = 0.15
     # Rounds of filtering for the lowest level, each up to some 12 times as long as the one before: a free choice
     lowest_rounds: int = 16
     # The products of a run are estimated as sqrt(25 t |H|): derived, the terms of a Gaussian sum above 1e-11
