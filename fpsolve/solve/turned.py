@@ -18,6 +18,7 @@ from ..core.decision import Decision
 from ..core.memory import check_memory
 from ..core.types import Formula
 from ..equation import Equation, FokkerPlanck, divide_by_sqrt_pi
+from ..fit.bounding_box import product_points
 from ..fit.sampled_equation import EquationSampler, mean_and_covariance
 from ..grid import Gaussian, Grid, Line
 from ..operator.basis import evaluate
@@ -105,7 +106,7 @@ class _Series:
         self.fields, self.log_sqrt_pi = self.states, None
         if solution.picture == "wave":
             self._sampler = EquationSampler(equation, self.grid.ndim)
-            log_gibbs = self._log_gibbs(self.grid.points)
+            log_gibbs = self._log_gibbs(_points(self.grid))
             largest = np.max(log_gibbs)
             self._log_z = largest + np.log(self.grid.integrate_on_host(np.exp(log_gibbs - largest)))
             self.log_sqrt_pi = (log_gibbs - self._log_z) / 2
@@ -119,7 +120,7 @@ class _Series:
         sqrt_pi = np.exp(self.log_sqrt_pi)[None]
         highest = _wavenumbers(self.grid, self.fields, depth) + _wavenumbers(self.grid, sqrt_pi, depth)
         finer = _with_wavenumbers(self.grid, highest)
-        return finer, resampled(self.fields, self.grid, finer) * self._sqrt_pi(finer.points)
+        return finer, resampled(self.fields, self.grid, finer) * self._sqrt_pi(_points(finer))
 
     def at(self, places: np.ndarray) -> np.ndarray:
         """The states `(T, P)` at places `(P, d)`; zero outside of the box."""
@@ -141,6 +142,11 @@ class _Series:
 
     def _sqrt_pi(self, places: Any) -> np.ndarray:
         return np.exp((self._log_gibbs(places) - self._log_z) / 2)
+
+
+def _points(grid: Grid) -> np.ndarray:
+    """The nodes `(*shape, d)`, by numpy, which compiles nothing."""
+    return product_points([axis.nodes for axis in grid.axes]).reshape(*grid.shape, grid.ndim)
 
 
 def _wavenumbers(grid: Grid, fields: np.ndarray, depth: float) -> np.ndarray:
@@ -168,7 +174,7 @@ def _grid_of_axes(
     """The grid along the axes of x that holds densities `(T, *turned.shape)` with these wavenumbers."""
     peaks = np.max(np.abs(densities), axis=tuple(range(1, densities.ndim)), keepdims=True)
     held = np.any(np.abs(densities) > depth * peaks, axis=0)
-    points = np.asarray(turned.points)[held] @ matrix.T
+    points = _points(turned)[held] @ matrix.T
     # A cell more on each side, since the nodes of a coarse grid may stop short of the depth.
     cells = np.abs(matrix) @ np.asarray([axis.length / axis.n for axis in turned.axes])
     lower, upper = np.min(points, axis=0) - cells, np.max(points, axis=0) + cells
@@ -179,7 +185,7 @@ def _grid_of_axes(
 def _missed(series: _Series, grid: Grid, values: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """The relative difference in L1 `(T,)` of values `(T, *grid.shape)` and the series of the basis, at some nodes."""
     chosen = np.random.default_rng(0).choice(grid.size, min(grid.size, CONSTANTS.turned_checked), replace=False)
-    right = series.at(np.asarray(grid.points).reshape(-1, grid.ndim)[chosen] @ matrix)
+    right = series.at(_points(grid).reshape(-1, grid.ndim)[chosen] @ matrix)
     weights = grid.weights_on_host.ravel()[chosen]
     difference = np.abs(values.reshape(len(values), -1)[:, chosen] - right) @ weights
     return difference * grid.size / len(chosen) / series.grid.integrate_on_host(np.abs(series.states))
