@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fpsolve.grid import Grid, Line
-from fpsolve.solve.shears import needed_wavenumbers, on_sheared_axes, resampled, shears
+from fpsolve.solve.shears import needed_wavenumbers, on_sheared_axes, shears
 
 
 def bump(y, deviations):
@@ -37,9 +37,3 @@ def test_shears_reach_the_values_on_other_axes(kind, ndim):
         half = Grid(*(Line(axis.lower, axis.upper, axis.n // 2) for axis in grid.axes))
         coarse = on_sheared_axes(bump(np.asarray(half.points), deviations), half, steps, target)
         assert np.max(np.abs(coarse - right)) > 1e-7
-
-
-def test_resampling_keeps_what_the_nodes_resolve():
-    grid, finer = Grid(Line(-8.0, 8.0, 40), Line(-9.0, 9.0, 44)), Grid(Line(-8.0, 8.0, 71), Line(-9.0, 9.0, 44))
-    values = lambda on: np.stack([np.exp(-np.sum(np.asarray(on.points) ** 2, -1) / s) for s in (2.0, 3.0)])
-    np.testing.assert_allclose(resampled(values(grid), grid, finer), values(finer), atol=1e-9)

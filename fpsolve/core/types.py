@@ -4,7 +4,6 @@ For a static type checker these names say what is allowed. At run time they are 
 type checker, and it must not raise its own error before the public function raises one with a helpful message.
 """
 
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np

@@ -197,6 +197,6 @@ def _propagate(prepared: Prepared, field: Array, lengths: Array, tol: Array, wic
         # The field itself decays: the error is relative to what is left of it.
         decay = jnp.exp(-lengths * jnp.cos(wick) * prepared.lowest)
         error = (truncation + 4 * epsilon) * grown * size * decay / jnp.where(left > 0, left, 1) + by_levels
-    # Beyond that the bounds are wrong, which an infinite error tells.
+    # Where half of the digits are lost the bounds are wrong: an infinite error makes a plan with wider ones.
     within = expansion.growth <= epsilon**-0.5
     return Step(stationary + rest, expansion.calls, jnp.where(within, error + missing, jnp.inf))

@@ -39,7 +39,7 @@ class SolveConstants:
     # What lies between the nodes of a given grid (`between_nodes`)
     looked_at: int = 131_072  # free choice, for cost: nodes and random places together
     most_looked_at: int = 1_000_000  # free choice, for cost: nodes of a grid whose cells are looked into
-    compared_means: int = 6  # free choice: cosines whose means under a start are compared with dense ones
+    compared_means: int = 6  # free choice: waves whose means under a start are compared with dense ones
     feature_roundings: float = 1e4  # free choice: units of eps of the largest value below which nothing is a feature
 
     # Errors of levels (`level_errors`). Chosen on random problems of one dimension (twelve kinds, four seeds, numpy

@@ -17,7 +17,6 @@ import dataclasses
 import numpy as np
 
 from ..grid import Axis, Grid
-from ..operator.basis import evaluate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,12 +94,3 @@ def _sheared(field: np.ndarray, axis: Axis, nodes: list[np.ndarray], step: Shear
     values = moved.real @ series.real.T - moved.imag @ series.imag.T
     inside = (places >= axis.lower) & (places <= axis.upper)
     return np.where(inside, np.moveaxis(values, -1, i), 0)
-
-
-def resampled(field: np.ndarray, grid: Grid, finer: Grid) -> np.ndarray:
-    """A field `(..., *grid.shape)` at the nodes of another grid on the same box, by the basis of each axis."""
-    for i, (axis, other) in enumerate(zip(grid.axes, finer.axes, strict=True)):
-        k = field.ndim - grid.ndim + i
-        matrix = evaluate(axis, other.nodes)[1]
-        field = np.moveaxis(np.tensordot(field, matrix, (k, 1)), -1, k)
-    return field

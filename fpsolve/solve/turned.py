@@ -24,7 +24,8 @@ from ..grid import Gaussian, Grid, Line
 from ..operator.basis import evaluate
 from ..plan.error_parts import ErrorParts
 from .constants import CONSTANTS
-from .shears import needed_wavenumbers, on_sheared_axes, resampled, shears
+from .interpolation import transferred
+from .shears import needed_wavenumbers, on_sheared_axes, shears
 from .solution import Solution
 
 
@@ -72,9 +73,10 @@ def on_given_axes(solution: Solution, equation: Equation, matrix: np.ndarray, to
     # One axis after another takes its new coordinate, on nodes that hold the waves of each step.
     steps = shears(matrix)
     finer = _with_wavenumbers(turned, needed_wavenumbers(steps, wavenumbers))
-    check_memory("tol", finer.shape, 3, "Ask for a larger tol.")
+    check_memory("tol", finer.shape, len(states) + 3, "Ask for a larger tol, or fewer times.")
     check_memory("tol", grid.shape, len(states) + 2, "Ask for a larger tol, or fewer times.")
-    values = np.stack([on_sheared_axes(resampled(p, turned, finer), finer, steps, grid) for p in densities])
+    resampled = transferred(turned, finer, densities, spectral=True)
+    values = np.stack([on_sheared_axes(density, finer, steps, grid) for density in resampled])
     # What the new grid does not hold, or holds twice, shows in the mass; what the steps miss, at some nodes.
     masses = grid.integrate_on_host(values), solution.grid.integrate_on_host(states)
     lost = np.abs(masses[0] - masses[1]) + _missed(series, grid, values, matrix)
@@ -120,7 +122,7 @@ class _Series:
         sqrt_pi = np.exp(self.log_sqrt_pi)[None]
         highest = _wavenumbers(self.grid, self.fields, depth) + _wavenumbers(self.grid, sqrt_pi, depth)
         finer = _with_wavenumbers(self.grid, highest)
-        return finer, resampled(self.fields, self.grid, finer) * self._sqrt_pi(_points(finer))
+        return finer, transferred(self.grid, finer, self.fields, spectral=True) * self._sqrt_pi(_points(finer))
 
     def at(self, places: np.ndarray) -> np.ndarray:
         """The states `(T, P)` at places `(P, d)`; zero outside of the box."""
