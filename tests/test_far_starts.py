@@ -14,6 +14,7 @@ import fpsolve as fp
 from fpsolve.plan import first_plan, validate
 from fpsolve.plan.run import run
 from fpsolve.propagate import Picture
+from fpsolve.solve.turned import on_given_axes
 
 
 def turned(stiffness: list[float], angle: float) -> np.ndarray:
@@ -227,3 +228,13 @@ def test_splitting_in_a_basis(coupling: float) -> None:
         assert max(distances) < 1e-12
     else:
         assert np.log2(distances[0] / distances[1]) == pytest.approx(4, abs=0.5)
+
+
+def test_a_turned_run_that_failed_is_not_moved():
+    # `evolve` then solves on the axes given.
+    grid = fp.Grid(fp.Line(-5.0, 5.0, 16), fp.Line(-5.0, 5.0, 16))
+    equation = fp.FokkerPlanck(fp.Harmonic())
+    solution = fp.evolve(equation, fp.Gaussian(0.5, 1.0), [0.1], grid=grid, check=False)
+    failed = dataclasses.replace(solution, values=solution.values.at[0, 3, 3].set(jnp.nan))
+    with pytest.raises(ValueError, match="the run in turned coordinates failed"):
+        on_given_axes(failed, equation, np.eye(2), 1e-6)

@@ -367,9 +367,8 @@ def _outside(answer: Answer, other: Answer, reference: np.ndarray) -> np.ndarray
     mass = other.plan.grid.integrate_on_host(states)
     if answer.plan.request.equation.evolves_density:
         # Short waves of coarse nodes cancel in the integral of a density, and are no mass beyond the ends.
-        beyond = other.plan.grid.integrate_on_host(other.values_with_start) - answer.plan.grid.integrate_on_host(
-            reference
-        )
+        signed = other.plan.grid.integrate_on_host(other.values_with_start)
+        beyond = signed - answer.plan.grid.integrate_on_host(reference)
     else:
         beyond = mass - answer.plan.grid.integrate_on_host(np.abs(reference))
     # The two integrals agree only to the accuracy of the nodes: a negative difference is no mass.

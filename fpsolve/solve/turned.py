@@ -63,8 +63,13 @@ def turned_decision(matrix: np.ndarray) -> Decision:
 
 
 def on_given_axes(solution: Solution, equation: Equation, matrix: np.ndarray, tol: float) -> Solution:
-    """A solution in the coordinates y as one of `equation`, with values on a grid of the coordinates x."""
+    """A solution in the coordinates y as one of `equation`, with values on a grid of the coordinates x.
+
+    **Raises** `ValueError` for a run that failed, whose values have no wavenumbers, and for too little memory.
+    """
     states = np.asarray(solution.values)
+    if not np.all(np.isfinite(states)):
+        raise ValueError(f"the run in turned coordinates failed: {solution.result}")
     depth = max(CONSTANTS.turned_depth, CONSTANTS.turned_tol_fraction * tol)
     series = _Series(solution)
     turned, densities = series.resolved(depth)
@@ -138,11 +143,10 @@ class _Series:
         values[:, inside] = found if self.log_sqrt_pi is None else found * self._sqrt_pi(places[inside])
         return values
 
-    def _log_gibbs(self, places: Any) -> np.ndarray:
-        places = np.asarray(places)
+    def _log_gibbs(self, places: np.ndarray) -> np.ndarray:
         return self._sampler.log_gibbs(places.reshape(-1, self.grid.ndim)).reshape(places.shape[:-1])
 
-    def _sqrt_pi(self, places: Any) -> np.ndarray:
+    def _sqrt_pi(self, places: np.ndarray) -> np.ndarray:
         return np.exp((self._log_gibbs(places) - self._log_z) / 2)
 
 
