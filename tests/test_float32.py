@@ -1,6 +1,6 @@
 """Single precision: its own tolerances, and refusals that say how to get more.
 
-Stated tolerances in float32: time 1e-5 (default), density 1e-4, mass 1e-5, levels 1e-3 of the largest one asked for.
+Stated tolerances in float32: time 1e-4 (default), density 1e-4, mass 1e-5, levels 1e-3 of the largest one asked for.
 """
 
 import os

@@ -83,7 +83,7 @@ def evolve_counterdiabatic(
     - `grid`: of `fp.Line`, `fp.Reflecting` and `fp.Periodic` axes
     - `density`: the state at t = 0: a function of x `(d,)`, `fp.Gaussian` or an array `(*shape)`
     - `times`: `(T,)`, ascending, at least zero
-    - `tol`: relative L1 error in time; 1e-8, or 1e-5 in float32
+    - `tol`: relative L1 error in time; 1e-8, or 1e-4 in float32
     - `strength`: factor on v; 1 follows exactly. Far from 1 the wave p / sqrt(pi) may grow so large that rounding
       spoils it: plain transport is `fp.evolve`
 

@@ -219,7 +219,7 @@ class StepConstants:
     # Tolerance in time in float64, far below the distances that are shown: a free choice
     both_tol_double: float = 1e-8
     # The same in float32: a free choice
-    both_tol_single: float = 1e-5
+    both_tol_single: float = 1e-4
 
 
 CONSTANTS = StepConstants()
