@@ -126,13 +126,8 @@ class ExpandedPath(OperatorPath):
         t = jnp.asarray(t)
         if self.clock is not None:
             t = self.clock(t).astype(t.dtype)
-        # The Chebyshev polynomials by their recurrence, which is stable on [-1, 1]. The derivative of arccos in
-        # cos(k arccos s) is infinite at the ends.
         s = (2 * t - (self.start + self.end).astype(t.dtype)) / (self.end - self.start).astype(t.dtype)
-        polynomials = [jnp.ones_like(s), s]
-        for _ in range(CONSTANTS.expansion_terms - 2):
-            polynomials.append(2 * s * polynomials[-1] - polynomials[-2])
-        row = jnp.stack(polynomials)
+        row = _chebyshev_polynomials(s)
         expanded = lambda leaf: jnp.tensordot(row.astype(leaf.dtype), leaf, 1)
         return _map_time_dependent(expanded, self.coefficients, self.diffusion_varies)
 
@@ -177,6 +172,18 @@ class WeightedPath(OperatorPath):
         """The same for an expansion of the path."""
         path = self.path.expanded(start, end)
         return None if path is None else WeightedPath(path, self.kappa)
+
+
+def _chebyshev_polynomials(s: Array) -> Array:
+    """T_0(s), T_1(s), ... `(expansion_terms,)` for one number s in [-1, 1].
+
+    All polynomials T_{m+j} = 2 T_m T_j - T_{m-j} with j <= m at once: five operations on arrays instead of thirty on
+    numbers, which are quicker to compile. The derivative of arccos in cos(k arccos s) is infinite at the ends.
+    """
+    row = jnp.stack([jnp.ones_like(s), s])
+    while len(row) < CONSTANTS.expansion_terms:
+        row = jnp.concatenate([row, 2 * row[-1] * row[1:] - row[-2::-1]])
+    return row[: CONSTANTS.expansion_terms]
 
 
 def expand(path: EvaluatedPath, start: float, end: float) -> ExpandedPath | None:
