@@ -101,8 +101,7 @@ class Tabulated(Schedule):
 @functools.partial(jax.jit, inline=True)  # traced once, however many programs use it
 def _piecewise(knots: Array, pieces: Array, u: Array) -> Array:
     """The piecewise polynomial at u, by Horner's rule."""
-    # A comparison with all knots is one operation; a binary search is a loop, which takes longer to compile and to run.
-    k = jnp.searchsorted(knots[1:-1], u, side="right", method="compare_all")
+    k = jnp.searchsorted(knots[1:-1], u, side="right")
     coefficients = pieces[k]
     x = (u - knots[k]) / (knots[k + 1] - knots[k])
     value = jnp.zeros_like(u)
