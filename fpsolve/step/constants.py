@@ -130,6 +130,8 @@ class StepConstants:
     quick_compile_points: int = 512
     # Output times from which on the intervals between them are expected to be short: a free choice
     many_times: int = 64
+    # Intervals of one program where many are run at once; with half as many they are not run one by one: a free choice
+    together: int = 16
     # Steps that a short interval is predicted to take; those of one under a transformation, too: a free choice
     few_steps: int = 4
     # Midpoint steps, of the finest level, in a short interval under a transformation: a free choice

@@ -96,7 +96,7 @@ def integrate_interval(
         beyond = min(number(after), number(end))
         # Across a breakpoint the density is the same, but the wave is relative to another sqrt(pi).
         if after > until:
-            field = _regauge(problem, timeline.covering(after)[0], field, stop, beyond)
+            field = regauge(problem, timeline.covering(after)[0], field, stop, beyond)
         now = beyond
     return StepResult(field, calls, error, prediction)
 
@@ -134,7 +134,7 @@ def integrate_interval_evenly(
             calls = calls + taken.calls
             error = error + taken.error
         if not last:
-            field = _regauge(problem, problem, field, before, after)
+            field = regauge(problem, problem, field, before, after)
         now = after
     return EvenResult(field, calls, error)
 
@@ -150,20 +150,20 @@ def _integrate_part(
         return StepResult(even.field, even.calls, even.error, prediction)
     if not (problem.collocated and method.extrapolate) or prediction.by_midpoints:
         first = prediction.steps if prediction.by_midpoints else 0
-        return _by_midpoints(method, problem, field, start, end, tol, max(CONSTANTS.first_steps, first))
+        return by_midpoints(method, problem, field, start, end, tol, max(CONSTANTS.first_steps, first))
 
     done = _by_collocation(problem, field, start, end, tol, prediction)
     if np.isfinite(float(done.error)):
         steps = max(1, round(float(end - start) / float(done.length)))
         return StepResult(done.fine, done.calls, done.error, Prediction(steps))
     # Collocation gave up: midpoint steps take this interval, and the next ones too unless the failure was cheap.
-    taken = _by_midpoints(method, problem, field, start, end, tol, CONSTANTS.first_steps)
+    taken = by_midpoints(method, problem, field, start, end, tol, CONSTANTS.first_steps)
     if float(done.calls) < CONSTANTS.cheap_failure:
         return taken._replace(calls=float(taken.calls) + float(done.calls), prediction=Prediction())
     return taken
 
 
-def _by_midpoints(
+def by_midpoints(
     method: Magnus, problem: Problem, field: Array, start: Time, end: Time, tol: float, first: int
 ) -> StepResult:
     """Midpoint steps with extrapolation, from `first` steps up; midpoint steps are predicted for the next interval."""
@@ -199,7 +199,7 @@ _evenly = compiled(integrate_interval_evenly)
 
 
 @quick_program
-def _regauge(old: Problem, new: Problem, field: Array, before: Time, after: Time) -> Array:
+def regauge(old: Problem, new: Problem, field: Array, before: Time, after: Time) -> Array:
     """The density of a state of `old` at time `before`, as a state of `new` at time `after`."""
     dtype = field.real.dtype
     return field * jnp.exp(old.log_sqrt_pi(before, dtype) - new.log_sqrt_pi(after, dtype))

@@ -1,7 +1,8 @@
 """Drivers: from the state at t = 0 to the states at all output times.
 
     run_static        a static operator: one program for all times
-    run_by_interval   any operator, from Python: as many steps in each interval as the tolerance needs
+    run_by_interval   any operator, from Python: as many steps in each interval as the tolerance needs; many short
+                      intervals of a moving line are run several at a time (`several.py`)
     run_moving        a moving operator under transformations: a fixed number of steps in each interval
 
 States are densities, or waves psi = p / sqrt(pi_t) relative to the Gibbs density of their own time.
@@ -17,9 +18,7 @@ from jaxtyping import Array
 
 from ..core.arrays import as_array
 from ..core.program import compiled, quick_program, shape_program
-from ..core.types import Time
-from ..operator import OperatorPath
-from ..operator.aliasing import aliasing_error
+from ..core.types import AnyArray, Time
 from ..operator.constants import CONSTANTS as OPERATOR
 from ..propagate.base import Picture, Propagator
 from ..propagate.chebyshev import Chebyshev
@@ -28,6 +27,8 @@ from .interval import Prediction, integrate_interval, integrate_interval_evenly
 from .magnus import Magnus
 from .midpoint import adaptive_levels, extrapolate
 from .problem import Problem
+from .representation import boundary_aliasing_error, clipping_error, report
+from .several import run_several
 from .timeline import make_timeline
 
 
@@ -91,6 +92,10 @@ class _Steps(Protocol):
         """The density or the wave of a state, and the error of its representation on the axes."""
         ...
 
+    def run_together(self, state: Array, error: float, moments: AnyArray) -> Trajectory | None:
+        """The whole run in programs of several intervals, or None where the intervals must be run one by one."""
+        ...
+
 
 def run_static(problem: Problem, method: Propagator, field: Array, lengths: Array, tol: Array) -> Trajectory:
     """From one field to all lengths `(T,)` with a static operator, in one program."""
@@ -127,6 +132,10 @@ def run_by_interval(
     now = moments.dtype.type(0)
     # The state is a wave where that is possible, and its error so far is that of clipping.
     state, error = steps.start(field)
+    if bar is None and saved is None:
+        together = steps.run_together(state, error, moments)
+        if together is not None:
+            return together
     calls = 0.0
     # Many output times mean short intervals, for which the usual first step would be far too short.
     prediction = Prediction(CONSTANTS.few_steps if len(moments) >= CONSTANTS.many_times else 0)
@@ -183,6 +192,10 @@ class _StaticSteps:
         """The density or the wave of a state, and no further error."""
         return _report(self._problem, state, t)[0], 0.0
 
+    def run_together(self, state: Array, error: float, moments: AnyArray) -> Trajectory | None:
+        """None: a method takes the intervals of a static problem one by one where they are not run at once."""
+        return None
+
 
 class _MovingSteps:
     """The steps of a moving problem: as many for each interval as its part of the tolerance needs."""
@@ -216,6 +229,19 @@ class _MovingSteps:
             self._aliasing_error = max(self._aliasing_error, float(aliasing))
         return value, self._aliasing_error
 
+    def run_together(self, state: Array, error: float, moments: AnyArray) -> Trajectory | None:
+        """The run in programs of several intervals each, where there are many and collocation succeeds in all."""
+        given_steps = self._method.steps is not None or not self._method.extrapolate
+        if given_steps or len(moments) < CONSTANTS.together / 2:
+            return None
+        tol = self._tol * (1 - OPERATOR.clipping_tol_fraction)
+        found = run_several(self._method, self._timeline, state, moments, tol)
+        if found is None:
+            return None
+        # The errors of the intervals add up. The aliasing error is that of a state, and its largest one remains.
+        errors = np.where(moments > 0, error + found.error + np.maximum.accumulate(found.aliasing_error), 0.0)
+        return Trajectory(found.values, as_array(found.calls, moments.dtype), as_array(errors, moments.dtype))
+
 
 @quick_program
 def _start(problem: Problem, field: Array, fraction: Array) -> tuple[Array, Array]:
@@ -234,11 +260,7 @@ def _step_static(
     return taken.field[0].astype(state.dtype), taken.calls, taken.error[0]
 
 
-@quick_program
-def _report(problem: Problem, state: Array, t: Time) -> tuple[Array, Array]:
-    """The density or the wave of a state at time t, and its aliasing error."""
-    t = jnp.asarray(t)
-    return problem.to_field(state, t), boundary_aliasing_error(problem, state, t)
+_report = quick_program(report)
 
 
 @quick_program
@@ -358,35 +380,3 @@ def run_moving(problem: Problem, method: Magnus, field: Array, times: Array, tol
     # The errors of the intervals add up. The aliasing error is that of a state, and its largest one remains.
     error = clipped + jnp.cumsum(rows.error) + jax.lax.cummax(rows.aliasing_error)
     return Trajectory(rows.value, jnp.sum(rows.calls), error)
-
-
-def clipping_error(problem: Problem, field: Array, state: Array) -> Array:
-    """The relative L1 error that clipping the tails of the start made; 0 where nothing is clipped."""
-    if problem.wick != 0 or problem.picture is not Picture.GIBBS_WAVE:
-        return jnp.zeros((), field.real.dtype)
-    # Back from the state to a density: what is missing there was clipped.
-    weights = problem.grid.weights.astype(field.real.dtype)
-    lost = jnp.sum(weights * jnp.abs(problem.to_field(state, 0.0) - field)) / jnp.sum(weights * jnp.abs(field))
-    return jax.lax.stop_gradient(lost)
-
-
-def boundary_aliasing_error(problem: Problem, state: Array, t: Array) -> Array:
-    """The relative L1 error of a moving wave p / sqrt(pi) on its axes that comes from aliasing.
-
-    It is 0 unless it is much larger than that of the density and of sqrt(pi) itself: what those two show is an error
-    of the grid, which `plan` examines.
-    """
-    path = problem.operator
-    spectral = isinstance(path, OperatorPath) and path.scheme.spectral
-    if not spectral or problem.picture is not Picture.GIBBS_WAVE:
-        return jnp.zeros((), state.real.dtype)
-    grid = problem.grid
-    # The wave is examined as it is: no mode is taken as already decayed.
-    undamped = jnp.ones(grid.ndim)
-    sqrt_pi = jnp.exp(problem.log_sqrt_pi(t, state.real.dtype))
-    of_wave, of_density = aliasing_error(grid, state, sqrt_pi, undamped)
-    of_stationary_wave, _ = aliasing_error(grid, sqrt_pi, sqrt_pi, undamped)
-    error = of_wave / grid.integrate(jnp.abs(sqrt_pi * state))
-    return jax.lax.stop_gradient(
-        jnp.where(of_wave > OPERATOR.aliasing_excess * (of_density + of_stationary_wave), error, 0)
-    )
