@@ -77,14 +77,20 @@ def run_several(
     intervals = list(_intervals(timeline, moments))
     position = 0
     while position < len(intervals):
-        ahead = intervals[position : position + CONSTANTS.together]
-        # Intervals in one program have one problem.
-        group = list(itertools.takewhile(lambda interval: interval.problem is ahead[0].problem, ahead))
-        position += run.by_midpoints(group[0]) if run.uses_midpoints else run.by_collocation(group)
+        if run.uses_midpoints:
+            position += run.by_midpoints(intervals[position])
+        else:
+            position += run.by_collocation(_of_one_problem(intervals[position : position + CONSTANTS.together]))
     start = [] if moments[0] > 0 else [np.asarray(_report(first, state, moments[0])[0])]
     before = np.zeros(len(start))
     errors, aliasing_errors = (np.append(before, column) for column in (run.errors, run.aliasing_errors))
     return SeveralResult(jnp.asarray(np.stack([*start, *run.values])), run.calls, errors, aliasing_errors)
+
+
+def _of_one_problem(intervals: list[_Interval]) -> list[_Interval]:
+    """The intervals up to the first that has another problem."""
+    problem = intervals[0].problem
+    return list(itertools.takewhile(lambda interval: interval.problem is problem, intervals))
 
 
 class _Run:
