@@ -2,7 +2,8 @@
 
     space   in a basis: the share of the shortest waves at each output time, and the rate at which the Gibbs density is
             lost, times t; on finite volumes: |p_{i-1} - 2 p_i + p_{i+1}| in L1, which bounds an error of second order
-    box     the most that has been beyond the ends of each line so far, by the decay of the state towards them
+    box     the most that has been beyond the ends of each line so far, by the decay of the state towards them, or that
+            has come back at the other end
     start   the share of the shortest waves in the initial state, damped by diffusion until t; and what a wrong
             variance dv of a Gaussian start leaves, dv / 2 |d_xx p| in L1
 
@@ -70,13 +71,16 @@ def _measure(
     times = times.astype(time_error.dtype)
     # A wave is smoother than its density, and is what a basis expands.
     evolved, evolved_start = values, start
+    misplaced = tails_beyond(grid, jnp.abs(values))
     if spectral and picture is Picture.GIBBS_WAVE and operator is not None:
         evolved = divide_by_sqrt_pi(values, operator.log_sqrt_pi)
         weights = grid.weights.astype(start.dtype)
         evolved_start = clip_tails(start, operator.log_sqrt_pi, weights, fraction)
+        carried = jax.vmap(lambda wave: _carried_around(grid, wave, jnp.exp(operator.log_sqrt_pi)))
+        misplaced = misplaced + jnp.maximum(carried(evolved), carried(evolved_start[None]))
 
     # What is missing beyond the box is too much inside, and what was missing once is in other places later.
-    box = 2 * jax.lax.cummax(tails_beyond(grid, jnp.abs(values)))
+    box = 2 * jax.lax.cummax(misplaced)
     space = jax.vmap(lambda state: _short_waves(grid, state) if spectral else _roughness(grid, state))(evolved)
     if grid.absorbs:
         # A rate that errs by a part of itself makes what is left err by that part of log(start / left).
@@ -125,6 +129,24 @@ def _second_differences(grid: Grid, state: Array, i: int) -> Array:
         below, above = -below, -above
     padded = jnp.concatenate([below, state, above], i)
     return grid.integrate(jnp.abs(jnp.diff(padded, 2, axis=i))) / grid.integrate(jnp.abs(state))
+
+
+def _carried_around(grid: Grid, wave: Array, sqrt_pi: Array) -> Array:
+    """The part of the mass that a `wave` `(*shape)` carries from one end of a line to the other, for all lines.
+
+    The functions of the basis join the ends. Where a wave has not decayed at one end, it enters at the other, at most
+    as far as sqrt(pi) decays there.
+    """
+    mass = grid.weights.astype(wave.dtype) * sqrt_pi * jnp.abs(wave)
+    total = jnp.zeros((), mass.dtype)
+    for i, axis in enumerate(grid.axes):
+        if axis.unbounded:
+            # The axis last, the others as rows.
+            columns = jnp.abs(wave), sqrt_pi, jnp.broadcast_to(grid.weights, wave.shape)
+            waves, gibbs, weights = (jnp.moveaxis(u, i, -1).reshape(-1, axis.n) for u in columns)
+            to_first, to_last = _tails(gibbs, jnp), _tails(jnp.flip(gibbs, 1), jnp)
+            total = total + jnp.sum(weights[:, 0] * (waves[:, -1] * to_first + waves[:, 0] * to_last))
+    return total / jnp.sum(mass)
 
 
 def tails_beyond(grid: Grid, densities: SameArray, xp: ArrayModule = jnp) -> SameArray:
