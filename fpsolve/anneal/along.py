@@ -30,6 +30,7 @@ from ..core.arrays import as_array
 from ..core.checks import check_finite_number, is_concrete, raise_value_error
 from ..core.program import full_precision
 from ..core.result import AccuracyWarning
+from ..core.text import largest
 from ..core.types import PotentialPath, Real, Scalar
 from ..equation import FokkerPlanck
 from ..grid import Grid
@@ -72,6 +73,12 @@ class Along(eqx.Module):
         """Whether it has the costs that need H^{-1}."""
         # The table has the rows gap, second level, drive, score_drive and, with costs, length and exact.
         return self.panels.coefficients.shape[0] > 4
+
+    def __repr__(self) -> str:
+        return (
+            f"Along: gaps and {'all' if self.solved else 'some'} costs at {len(self.lambdas)} lambdas\n"
+            f"  estimated relative error {largest(self.error)}"
+        )
 
     def at(self, lam: Scalar) -> Rates:
         """The gap and the costs at λ in [0, 1], of any shape; `jit`, `vmap` and `grad` work."""

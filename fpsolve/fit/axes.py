@@ -334,7 +334,8 @@ def _fit_nodes(
         n = int(np.ceil((upper[i] - lower[i]) / spacing * (1 - 1e-9)))
         n = shared_size(max(n, CONSTANTS.fewest_nodes))
         axes.append(_axis_maker(domain, i)(float(lower[i]), float(upper[i]), n))
-        descriptions.append(f"{axes[-1]!r} by {len(slices[i])} slices")
+        count = len(slices[i])
+        descriptions.append(f"{axes[-1]!r} by {count} slice{'s' if count > 1 else ''}")
     return FittedAxes(Grid(*axes), error, "; ".join(descriptions))
 
 

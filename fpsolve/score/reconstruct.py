@@ -19,6 +19,7 @@ from ..core.checks import check_numbers, is_concrete, raise_value_error
 from ..core.late import late
 from ..core.program import full_precision, sampling_program
 from ..core.result import code, raise_failure
+from ..core.text import listed
 from ..core.types import AnyArray, Count, Numbers, Scalar
 from ..equation import ScoreHamiltonian
 from ..grid import Grid
@@ -75,6 +76,12 @@ class Reconstruction(eqx.Module):
     def gap(self) -> Array:
         """E_1 - lambda."""
         return self.spectrum.gap
+
+    def __repr__(self) -> str:
+        return (
+            f"Reconstruction on {self.grid!r}\n  ground energy {listed(self.ground_energy)}, gap {listed(self.gap)}, "
+            f"estimated errors {listed(self.spectrum.errors[:2], '.1e')}"
+        )
 
     def infidelity_bound(self, eps2: Numbers) -> Array:
         """An upper bound on 1 - F(p, rho), at most 1, where E_p |s - grad log p|^2 = `eps2`, of any shape.

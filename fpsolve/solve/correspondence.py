@@ -24,6 +24,7 @@ from ..core.memory import check_memory
 from ..core.program import full_precision, quick_program
 from ..core.result import CODES, REMEDIES, AccuracyWarning
 from ..core.result import code as code_of
+from ..core.text import largest
 from ..core.types import Initial, Numbers, Scalar
 from ..equation import FokkerPlanck
 from ..grid import Grid
@@ -88,6 +89,14 @@ class Correspondence(Result):
     def stats(self) -> dict[str, str]:
         """The scheme, and how the error was found."""
         return {name: str(decision) for name, decision in self.decisions}
+
+    def __repr__(self) -> str:
+        holds = ("holds" if self.holds else "does not hold") if is_concrete(self.difference, self.spectra) else "traced"
+        return (
+            f"Correspondence: {len(self.times)} times on {self.grid!r}\n"
+            f"  {holds}: densities differ by {largest(self.difference)} at most, {largest(self.tolerance)} is allowed\n"
+            f"  estimated error of the density at most {largest(self.error)}"
+        )
 
     def details(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The code and whether it holds; the parts of the error, and `root` = sqrt(pi): `(*shape)`, or `(T, *shape)`

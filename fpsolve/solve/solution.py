@@ -6,10 +6,11 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core.checks import raise_value_error
+from ..core.checks import is_concrete, raise_value_error
 from ..core.decision import Decision
 from ..core.late import late
 from ..core.result import CODES
+from ..core.text import largest, listed
 from ..core.types import AnyArray, FilePath
 from ..equation import Continuity, Equation
 from ..grid import Grid
@@ -106,9 +107,14 @@ class Solution(Result):
         decisions = dict(self.decisions)
         return (
             f"Solution: {len(self.times)} times on {self.grid!r}\n"
+            f"  {self._ended}, estimated error at most {largest(self.error)}\n"
             f"  {decisions.get('scheme', '')}\n  {decisions.get('method', '')}\n  "
-            + ", ".join(f"{name} {value}" for name, value in self.numbers.items())
+            + ", ".join(f"{name} {listed(value, '.4g')}" for name, value in self.numbers.items())
         )
+
+    @property
+    def _ended(self) -> str:
+        return self.result if is_concrete(self.code) else "traced"
 
 
 def _check_inside(old: Grid, new: object) -> None:

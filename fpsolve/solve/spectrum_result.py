@@ -9,6 +9,7 @@ from jaxtyping import Array
 from ..core.arrays import as_array, host_module
 from ..core.checks import raise_value_error
 from ..core.decision import Decision
+from ..core.text import listed
 from ..core.types import AnyArray
 from ..equation import Equation
 from ..grid import Grid
@@ -141,6 +142,13 @@ class Spectrum(Result):
     def _require_density(self, wanted: str) -> None:
         if not self.equation.evolves_density:
             raise_value_error("equation", self.equation, f"{wanted} belong to a process", "Give an fp.FokkerPlanck.")
+
+    def __repr__(self) -> str:
+        stats = "\n  ".join(str(decision) for _, decision in self.decisions)
+        return (
+            f"Spectrum: {len(self.values)} levels on {self.grid!r}\n  {listed(self.values)}\n"
+            f"  estimated errors {listed(self.errors, '.1e')}\n  {stats}"
+        )
 
 
 def _sentence(name: str, decision: Decision) -> str:
