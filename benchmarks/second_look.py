@@ -83,6 +83,9 @@ def calls() -> dict[str, Callable[[bool], Any]]:
     return {
         "evolve, line": lambda check: fp.evolve(well, narrow, times, grid=line, check=check),
         "evolve, plane": lambda check: fp.evolve(ridge, broad, times, grid=plane, check=check),
+        "evolve, plane of 144 x 144": lambda check: fp.evolve(
+            ridge, broad, times, grid=cases.plane_grid(144), check=check
+        ),
         "evolve, fitted line": lambda check: fp.evolve(well, narrow, times, tol=1e-6, check=check),
         "evolve, finite volumes": lambda check: fp.evolve(
             well, narrow, times, grid=walls, scheme=fp.ScharfetterGummel(), check=check
@@ -93,6 +96,7 @@ def calls() -> dict[str, Callable[[bool], Any]]:
         ),
         "spectrum, line": lambda check: fp.spectrum(well, line, k=4, check=check),
         "spectrum, plane": lambda check: fp.spectrum(ridge, plane, k=4, check=check),
+        "spectrum, plane of 144 x 144": lambda check: fp.spectrum(ridge, cases.plane_grid(144), k=4, check=check),
         "spectral_gap, line": lambda check: fp.spectral_gap(well, line, check=check),
         "committor, plane": lambda check: fp.committor(ridge, plane, left, right, check=check),
         "mean_first_passage_time, line": lambda check: fp.mean_first_passage_time(well, line, right, check=check),

@@ -171,12 +171,13 @@ def test_the_command_counts_and_names_silent_errors(
         "jitted:31000025",
         "jitted:97000010",
         "jitted:127000001",
+        "plane_fitted:127000004",
         "single:31000003",
     ],
 )
 def test_what_was_once_wrong_in_silence_is_told(bench: Any, problem: str) -> None:
     """Starts whose error two answers shared by chance; a box that mass reached early; a wave that
-    enters at the other end of the box; what walls left in float32."""
+    enters at the other end of the box, or oscillates between the nodes; what walls left in float32."""
     kind, seed = problem.split(":")
     bench.command.ready()
     row = bench.problem.solve(bench.command.all_kinds()[kind](int(seed)))

@@ -88,6 +88,9 @@ class SolveConstants:
     turned_depth: float = 1e-14  # free choice: least part of its peak at which a density, or its spectrum, ends
     turned_tol_fraction: float = 1e-4  # free choice: the same part, relative to the tolerance
     turned_checked: int = 1024  # free choice, for cost: nodes at which values are compared with the series itself
+    # Powers of sqrt(pi) by which a density is divided before it is interpolated: 1 makes it a wave, and 1/2 has fewer
+    # waves than the density and decays towards the ends of a box.
+    turned_exponents: tuple[float, ...] = (1.0, 0.5)  # free choice
 
     # `Solution.on`
     box_slack: float = 1e-12  # free choice: part of a box by which another one may stick out, which is rounding

@@ -21,6 +21,7 @@ from ..equation import Equation, FokkerPlanck, divide_by_sqrt_pi
 from ..fit.bounding_box import product_points
 from ..fit.sampled_equation import EquationSampler, mean_and_covariance
 from ..grid import Gaussian, Grid, Line
+from ..operator.aliasing import short_part
 from ..operator.basis import evaluate
 from ..plan.error_parts import ErrorParts
 from .constants import CONSTANTS
@@ -84,11 +85,11 @@ def on_given_axes(solution: Solution, equation: Equation, matrix: np.ndarray, to
     values = np.stack([on_sheared_axes(density, finer, steps, grid) for density in resampled])
     # What the new grid does not hold, or holds twice, shows in the mass; what the steps miss, at some nodes.
     masses = grid.integrate_on_host(values), solution.grid.integrate_on_host(states)
-    lost = np.abs(masses[0] - masses[1]) + _missed(series, grid, values, matrix)
+    lost = np.abs(masses[0] - masses[1]) + _missed(series, grid, values, matrix) + series.oscillation
     parts = ErrorParts(**solution.errors)
     parts = parts._replace(space=as_array(np.asarray(parts.space) + lost, solution.error.dtype))
     decisions = dict(solution.decisions) | {"coordinates": turned_decision(matrix)}
-    if series.log_sqrt_pi is not None:
+    if series.is_wave:
         # In tails the values are as accurate as the peak allows, and their quotients by a small sqrt(pi) are not.
         decisions["picture"] = Decision("density", "on the axes given; its wave was evolved in turned coordinates")
     return dataclasses.replace(
@@ -103,31 +104,50 @@ def on_given_axes(solution: Solution, equation: Equation, matrix: np.ndarray, to
 
 
 class _Series:
-    """The states of a solution as its basis has them: series of p, or of the wave p / sqrt(pi) times sqrt(pi), which is
-    known everywhere."""
+    """The states of a solution as series of a basis: of p, or of p / sqrt(pi)^e times sqrt(pi)^e, known everywhere.
+
+    A wave p / sqrt(pi) has the fewest waves, but need not decay towards the ends of the box, where p does: its series
+    then has the right values at the nodes, and oscillates between them. Among several exponents e the series with the
+    least `oscillation` `(T,)` is taken, the estimated error between nodes relative to p in L1.
+    """
 
     def __init__(self, solution: Solution):
         equation = solution.equation
         assert isinstance(equation, FokkerPlanck), "only a process is turned"
         self.grid, self.states = solution.grid, np.asarray(solution.values)
-        self.fields, self.log_sqrt_pi = self.states, None
-        if solution.picture == "wave":
+        self.is_wave = solution.picture == "wave"
+        self._exponent, self.fields = 0.0, self.states
+        self.oscillation = self._oscillation(self.states, np.zeros(self.grid.shape))
+        if self.is_wave:
             self._sampler = EquationSampler(equation, self.grid.ndim)
             log_gibbs = self._log_gibbs(_points(self.grid))
             largest = np.max(log_gibbs)
             self._log_z = largest + np.log(self.grid.integrate_on_host(np.exp(log_gibbs - largest)))
-            self.log_sqrt_pi = (log_gibbs - self._log_z) / 2
-            self.fields = divide_by_sqrt_pi(self.states, self.log_sqrt_pi, np)
+            for exponent in CONSTANTS.turned_exponents:
+                log_factor = exponent / 2 * (log_gibbs - self._log_z)
+                fields = divide_by_sqrt_pi(self.states, log_factor, np)
+                oscillation = self._oscillation(fields, log_factor)
+                if np.max(oscillation) < np.max(self.oscillation):
+                    self._exponent, self.fields, self.oscillation = exponent, fields, oscillation
+
+    def _oscillation(self, fields: np.ndarray, log_factor: np.ndarray) -> np.ndarray:
+        """The part of the shortest tenth of the waves of `fields` `(T, *shape)`, times exp(log_factor), in L1 relative
+        to the states: as large as what a series misses between the nodes where coefficients fall slowly."""
+        short = np.zeros_like(fields)
+        for i, axis in enumerate(self.grid.axes):
+            short += np.abs(np.stack([short_part(field, axis, i, np) for field in fields]))
+        whole = self.grid.integrate_on_host(np.abs(self.states))
+        return self.grid.integrate_on_host(short * np.exp(log_factor)) / whole
 
     def resolved(self, depth: float) -> tuple[Grid, np.ndarray]:
         """The densities `(T, *shape)` on a grid of the same box that resolves them to `depth`, a part of their peak."""
-        if self.log_sqrt_pi is None:
+        if self._exponent == 0:
             return self.grid, self.states
         # The wavenumbers of a product are at most the sums of those of its factors.
-        sqrt_pi = np.exp(self.log_sqrt_pi)[None]
-        highest = _wavenumbers(self.grid, self.fields, depth) + _wavenumbers(self.grid, sqrt_pi, depth)
+        factor = self._factor(_points(self.grid))[None]
+        highest = _wavenumbers(self.grid, self.fields, depth) + _wavenumbers(self.grid, factor, depth)
         finer = _with_wavenumbers(self.grid, highest)
-        return finer, transferred(self.grid, finer, self.fields, spectral=True) * self._sqrt_pi(_points(finer))
+        return finer, transferred(self.grid, finer, self.fields, spectral=True) * self._factor(_points(finer))
 
     def at(self, places: np.ndarray) -> np.ndarray:
         """The states `(T, P)` at places `(P, d)`; zero outside of the box."""
@@ -140,14 +160,15 @@ class _Series:
         for base in reversed(bases[:-1]):
             found = np.einsum("...np,pn->...p", found, base)
         values = np.zeros((len(self.states), len(places)))
-        values[:, inside] = found if self.log_sqrt_pi is None else found * self._sqrt_pi(places[inside])
+        values[:, inside] = found if self._exponent == 0 else found * self._factor(places[inside])
         return values
 
     def _log_gibbs(self, places: np.ndarray) -> np.ndarray:
         return self._sampler.log_gibbs(places.reshape(-1, self.grid.ndim)).reshape(places.shape[:-1])
 
-    def _sqrt_pi(self, places: np.ndarray) -> np.ndarray:
-        return np.exp((self._log_gibbs(places) - self._log_z) / 2)
+    def _factor(self, places: np.ndarray) -> np.ndarray:
+        """sqrt(pi)^e."""
+        return np.exp(self._exponent / 2 * (self._log_gibbs(places) - self._log_z))
 
 
 def _points(grid: Grid) -> np.ndarray:
