@@ -14,6 +14,7 @@ the factor e^e in the part of the cell that the feature takes:
 What is narrower than the distance of the points remains unseen.
 """
 
+import functools
 from typing import Any
 
 import jax.numpy as jnp
@@ -42,10 +43,10 @@ def unseen_features(equation: Equation, grid: Grid, times: np.ndarray) -> np.nda
     worst = np.zeros(grid.shape)
     if grid.size > CONSTANTS.most_looked_at:
         return worst
-    look, cells = _RandomPlaces(grid), as_array(grid.units)
+    look, cells = _random_places(grid), as_array(grid.units)
     for t in times:
         sampled = _sample_functions(equation, jnp.asarray(look.every), cells, as_array(t))
-        excess = sum(look.excess(np.asarray(values)) for values in sampled)
+        excess = sum((look.excess(np.asarray(values)) for values in sampled), np.zeros(len(look.points)))
         if equation.evolves_density:
             excess = np.expm1(np.minimum(excess, FIT.largest_exponent))
         worst = np.maximum(worst, look.mean_in_cells(excess))
@@ -111,7 +112,7 @@ def unseen_start(initial: Formula, grid: Grid) -> float:
     """The part of an initial state, relative to its integral, that lies between the nodes and shows at none."""
     if grid.size > CONSTANTS.most_looked_at:
         return 0.0
-    look = _RandomPlaces(grid)
+    look = _random_places(grid)
     missed = look.mean_in_cells(look.excess(np.asarray(_sample_size(initial, jnp.asarray(look.every)))))
     seen = np.abs(np.asarray(grid.sample(initial)))
     return float(grid.integrate_on_host(missed) / grid.integrate_on_host(seen))
@@ -163,15 +164,16 @@ class _RandomPlaces:
             np.clip(np.searchsorted(x, self.points[:, i]) - 1, 0, len(x) - 2) for i, x in enumerate(self.positions)
         ]
 
-    def mean_in_cells(self, values: np.ndarray | float) -> np.ndarray:
-        """The means `(*shape)` over the cells of values `(P,)` at the places, or of a number."""
-        grid = self.grid
         cells = [
             np.clip(np.searchsorted(axis.edges, self.points[:, i]) - 1, 0, axis.n - 1)
             for i, axis in enumerate(grid.axes)
         ]
-        total = np.zeros(grid.shape)
-        np.add.at(total, tuple(cells), values)
+        self.cells = np.ravel_multi_index(cells, grid.shape)
+
+    def mean_in_cells(self, values: np.ndarray) -> np.ndarray:
+        """The means `(*shape)` over the cells of values `(P,)` at the places."""
+        grid = self.grid
+        total = np.bincount(self.cells, values, grid.size).reshape(grid.shape)
         volumes = grid.weights_on_host
         # By the number of places that is expected in a cell, so that few of them in a small cell count as few.
         return total / (len(self.points) * volumes / np.sum(volumes))
@@ -192,6 +194,10 @@ class _RandomPlaces:
         largest = np.max(np.abs(known[np.isfinite(known)]), initial=0.0)
         rounding = CONSTANTS.feature_roundings * np.finfo(known.dtype).eps * largest
         return np.where(excess > rounding, excess, 0.0)
+
+
+# The places depend on the grid alone. Those of the last few grids are kept, some megabytes each.
+_random_places = functools.lru_cache(maxsize=4)(_RandomPlaces)
 
 
 @sampling_program
