@@ -91,9 +91,12 @@ def line_costs(equation: FokkerPlanck, axis: Axis, lambdas: np.ndarray) -> Costs
     **Keeps**: relative accuracy, however small the gap. **Cost**: some ten products with the kernel of the longest
     chain, O(n) each; forty where two levels are close.
     """
-    cells = tuple(axis.n * (n // CONSTANTS.chain_cells[0]) for n in CONSTANTS.chain_cells)
-    nodes = np.concatenate([Line(axis.lower, axis.upper, n).nodes for n in cells])
-    # Batches of one size, so that one compiled program serves any number of lambdas.
+    cells = np.asarray([axis.n * (n // CONSTANTS.chain_cells[0]) for n in CONSTANTS.chain_cells])
+    # Rows of one length, whose last node is repeated, so that one compiled program serves the companions of an axis.
+    room = max(cells[-1], CONSTANTS.chain_cells[-1])
+    chains = [np.asarray(Line(axis.lower, axis.upper, int(n)).nodes, float) for n in cells]
+    nodes = np.concatenate([np.pad(chain, (0, room - len(chain)), mode="edge") for chain in chains])
+    # Batches of one size, for any number of lambdas.
     padding = np.full(-len(lambdas) % CONSTANTS.chain_batch, lambdas[-1])
     batches = np.concatenate([lambdas, padding]).reshape(-1, CONSTANTS.chain_batch)
     rows = [_line_batch(equation, axis.length, cells, nodes, batch) for batch in batches]
@@ -101,7 +104,7 @@ def line_costs(equation: FokkerPlanck, axis: Axis, lambdas: np.ndarray) -> Costs
 
 
 def _line_batch(
-    equation: FokkerPlanck, length: float, cells: tuple[int, ...], nodes: np.ndarray, lambdas: np.ndarray
+    equation: FokkerPlanck, length: float, cells: np.ndarray, nodes: np.ndarray, lambdas: np.ndarray
 ) -> Costs:
     motion = sample_motion(equation, (nodes,), nodes[:1], lambdas)
     arguments = (motion, equation.diffusion, np.asarray(length, float), cells)
@@ -115,20 +118,19 @@ def _line_batch(
 # A quick program: without optimisations it is compiled in 0.2 seconds instead of 1.8, and takes a sixth longer to run
 # (measured).
 @quick_program
-def _chain_costs(
-    motion: Motion, diffusion: Any, length: Any, cells: tuple[int, ...], steps: int
-) -> tuple[Costs, Array]:
+def _chain_costs(motion: Motion, diffusion: Any, length: Any, cells: AnyArray, steps: int) -> tuple[Costs, Array]:
     """The costs `(M,)`, and the error of each gap that more Lanczos steps might reduce.
 
-    `motion` is sampled at the nodes of all chains, one chain after the other, `(M, sum of cells)`.
+    `motion` is sampled at the nodes of all chains, one chain after the other, each row filled up to one length,
+    `(M, chains * room)`; `cells` `(chains,)` are those that each has.
     """
-    widths = length / jnp.asarray(cells, float)
-    used = jnp.arange(cells[-1]) < jnp.asarray(cells)[:, None]
+    log_gibbs, ell, steepness = (u.reshape(len(u), len(cells), -1) for u in motion)
+    widths = length / cells.astype(log_gibbs.dtype)
+    used = jnp.arange(log_gibbs.shape[2]) < cells[:, None]
     make_chains = jax.vmap(jax.vmap(_make_chain, (0, 0, 0, None)), (0, None, None, None))
-    chains = make_chains(_pad_chains(motion.log_gibbs, cells, LOG_ZERO), used, widths, diffusion)
+    chains = make_chains(log_gibbs, used, widths, diffusion)
 
     # The norms, extrapolated to zero cell width.
-    ell, steepness = _pad_chains(motion.ell, cells, 0.0), _pad_chains(motion.steepness, cells, 0.0)
     norms = jax.vmap(jax.vmap(_chain_norms))(chains, ell, steepness)
     limits, norm_errors = jax.vmap(extrapolate)(norms)
     drive, score_drive, size, exact = jnp.maximum(limits, 0).T
@@ -140,15 +142,6 @@ def _chain_costs(
     gap_error = jnp.max(bound, axis=1)
     error = jnp.maximum(width_error + gap_error, norm_error)
     return Costs(jnp.exp(log_limit), drive, score_drive, size, exact, error), gap_error
-
-
-def _pad_chains(values: Array, cells: tuple[int, ...], fill: float) -> Array:
-    """`(M, sum of cells)` as `(M, chains, cells of the longest)`, padded with `fill`."""
-    parts = jnp.split(values, np.cumsum(cells)[:-1], axis=1)
-    padded = []
-    for part in parts:
-        padded.append(jnp.pad(part, ((0, 0), (0, cells[-1] - part.shape[1])), constant_values=fill))
-    return jnp.stack(padded, 1)
 
 
 def _make_chain(log_gibbs: Array, used: Array, width: Array, diffusion: Array) -> Chain:
