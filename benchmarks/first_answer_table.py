@@ -72,7 +72,9 @@ def markdown(
     verify: bool | None = None,
     names: tuple[str, ...] = (),
 ) -> str:
-    """Every figure with a target: before, now, target, reached. **Raises** `ValueError` where a row is missing.
+    """Every figure with a target: before, now, target, reached. A row of the tree before that is missing is a dash.
+
+    **Raises** `ValueError` where a row of the last tree is missing.
 
     `trees` are the columns, all that have a row unless given; `verify` whether `verify --quick` is among the cases, as
     the rows have it unless given; `names` the cases, all unless given.
@@ -82,21 +84,25 @@ def markdown(
     verify = any(row["problem"] == "verify_quick" for row in rows) if verify is None else verify
     wanted = [name for name in CASES if targets(name) and (verify or name != "verify_quick")]
     wanted = [name for name in wanted if name in names or not names]
-    missing = [f"{name} ({tree})" for name in wanted for tree in trees or TREES if (name, tree) not in at]
+    judged = (trees or TREES)[-1]
+    missing = [f"{name} ({judged})" for name in wanted if (name, judged) not in at]
     if missing:
         raise ValueError(f"no row of {', '.join(missing)}: run first_answer.py, with --only and --tree where it helps.")
     columns = [*trees, "target", "reached"]
     lines = [f"| question | call | {' | '.join(columns)} |", f"| --- | --- |{' ---: |' * (len(trees) + 1)} --- |"]
     for name in wanted:
         for call, figure, limit in targets(name):
-            found = [at[name, tree]["calls"][call][figure] for tree in trees]
+            found = [at[name, tree]["calls"][call][figure] if (name, tree) in at else None for tree in trees]
             cells = [CASES[name], CALLS[call], *(in_units(value, figure) for value in [*found, limit])]
-            lines.append(f"| {' | '.join(cells)} | {verdict(at[name, trees[-1]], found[-1], limit)} |")
+            last = at[name, judged]
+            lines.append(f"| {' | '.join(cells)} | {verdict(last, last['calls'][call][figure], limit)} |")
     return "\n".join(lines) + "\n"
 
 
-def in_units(value: float, figure: str) -> str:
-    """Seconds, or a number of programs."""
+def in_units(value: float | None, figure: str) -> str:
+    """Seconds, or a number of programs; a dash for what was not measured."""
+    if value is None:
+        return "–"
     return f"{value:.0f} programs" if figure == "programs" else f"{value:.2f} s"
 
 

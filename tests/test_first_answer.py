@@ -91,6 +91,9 @@ def test_the_table_refuses_a_missing_row(bench: Any) -> None:
         bench.table.markdown(without)
     with pytest.raises(ValueError, match="evolve_plane"):
         bench.table.markdown([])
+    # What was not measured before is no obstacle.
+    before = [row for row in found if (row["problem"], row["tree"]) != ("spectrum_plane", "before")]
+    assert "| `spectrum` in the plane, k = 4 | first call | – | 1.00 s |" in bench.table.markdown(before)
     quick = [row for row in found if row["problem"] != "verify_quick"]
     assert "verify" not in bench.table.markdown(quick)
     with pytest.raises(ValueError, match="verify_quick"):
