@@ -83,6 +83,48 @@ def test_levels_below_a_continuum() -> None:
     np.testing.assert_allclose(found.values, np.sqrt(20) * n - n**2 / 2, rtol=1e-6)
 
 
+def test_a_level_just_below_a_continuum() -> None:
+    """-D l (l + 1) sech^2(x / w) / w^2 has the levels -D (l - n)^2 / w^2: for l = 1.2 the second mode is ten times as
+    wide as the well."""
+    depth, width, diffusion = 1.2, 0.75, 0.14
+    height = diffusion * depth * (depth + 1) / width**2
+    found = fp.spectrum(fp.Schrodinger(lambda x: -height / jnp.cosh(x[0] / width) ** 2, diffusion), None, 2, tol=1e-6)
+    right = -diffusion * (depth - np.arange(2)) ** 2 / width**2
+    np.testing.assert_allclose(found.values, right, atol=1e-7)
+    assert np.all(np.abs(np.asarray(found.values) - right) <= 3 * np.asarray(found.errors))
+
+
+def test_a_smooth_well_in_a_wide_box_is_no_narrow_feature() -> None:
+    """A shallow well has one bound state, whose mode is wide."""
+    well = fp.Schrodinger(lambda x: -jnp.exp(-(x[0] ** 2)) / 2, 1.0)
+    found = fp.spectrum(well, None, 1, tol=1e-8)
+    # By shooting from -12 to 0 with scipy's solve_ivp (RK45, rtol 1e-12) and brentq.
+    assert abs(float(found.values[0]) + 0.11956608809029502) < 1e-9
+
+
+def test_a_barrier_has_no_bound_state() -> None:
+    refused(
+        lambda: fp.spectrum(fp.Schrodinger(lambda x: 1 / jnp.cosh(x[0]) ** 2), None, 1), "no levels lie", "starts at 0"
+    )
+
+
+@pytest.mark.parametrize("width", [1.0, 0.02])
+def test_what_lies_between_the_nodes_is_seen_by_neither_interpolation(width: float) -> None:
+    """A bump that the nodes resolve is no feature; one between two nodes is one."""
+    from fpsolve.fit.dense_look import _hermite, _hermite_of_four
+
+    nodes, places = np.arange(-5, 5, 0.2), np.linspace(-4, 4, 4001)
+    x = nodes - 0.1
+    bump = np.exp(-((x / width) ** 2))
+    curve = np.stack([bump, -2 * x / width**2 * bump, (4 * x**2 / width**4 - 2 / width**2) * bump])
+    right = np.exp(-(((places - 0.1) / width) ** 2))
+    errors = [np.max(np.abs(seen(nodes, curve, places) - right)) for seen in (_hermite, _hermite_of_four)]
+    if width == 1.0:
+        assert errors[1] < 1e-10 < errors[0] < 1e-6
+    else:
+        assert min(errors) > 0.9
+
+
 def test_a_level_at_zero_can_be_fitted() -> None:
     """The even levels of x^6 - 11 x^2 are -8, 0, 8."""
     found = fp.spectrum(fp.Schrodinger(lambda x: x[0] ** 6 - 11 * x[0] ** 2, 1.0), None, 5)

@@ -5,6 +5,7 @@ and only they can be fitted.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -78,18 +79,25 @@ def bound_state_box(
 
     `encloses_wells(lower, upper, energy)` says whether all places with a potential below `energy` lie inside. Where the
     potential has a continuum, the number of levels below it must also have stopped changing, since a level just below
-    it has a wide mode. **Raises** `ValueError` where no level is bound, `NotConfining` where modes spread without end.
+    it has a wide mode. **Raises** `ValueError` where no level is bound, or one so weakly that its mode fits no box,
+    `NotConfining` where modes spread without end.
     """
     length = natural_length(problem, center)
     far = CONSTANTS.continuum_distance * length
     start = continuum(problem, center - far, center + far)
     # Without a continuum (`start` infinite) all levels are bound, and only their modes must decay.
     counts: list[int] = []
+    is_bound = False
     for half_width in length * trial_half_widths():
-        trial = Line(float(center - half_width), float(center + half_width), CONSTANTS.bound_state_nodes)
+        trial = Line(float(center - half_width), float(center + half_width), _trial_nodes(half_width / length))
         capped, is_wall = _without_high_walls(problem, trial, start)
         levels, modes = capped.modes(trial)
         counts.append(min(k or CONSTANTS.bound_state_levels, int(np.sum(levels < start))))
+        if np.isfinite(start):
+            # Below by more than the rounding of a level, which is at most n eps times the largest one.
+            rise = np.ptp(capped.values(trial.nodes, 0.0).potential_term)
+            rounding = max(CONSTANTS.continuum_rounding * rise, trial.n * np.finfo(float).eps * np.max(np.abs(levels)))
+            is_bound |= bool(levels[0] < start - rounding)
         # Squares, so that depths mean the same as for densities.
         densities = modes[:, : counts[-1]] ** 2
         relative = np.max(densities / np.max(densities, axis=0), axis=1, initial=0)
@@ -99,10 +107,24 @@ def bound_state_box(
         # The modes of one well have decayed long before a box contains another one, which holds levels as low.
         if decayed and encloses_wells(trial.lower, trial.upper, float(levels[counts[-1] - 1])):
             return _without_empty_ends(trial, (relative < np.exp(-depth)) & is_wall)
-    if np.isfinite(start):
-        allowed = f"no levels lie below the continuum, which starts at {start:.6g}"
-        raise_value_error("k", k, allowed, "Deepen the potential, or give like= with walls.")
-    raise NotConfining(axis, False)
+    if not np.isfinite(start):
+        raise NotConfining(axis, False)
+    cure = "Deepen the potential, or give like= with walls."
+    if is_bound:
+        allowed = f"the highest levels below the continuum, which starts at {start:.6g}, spread too far"
+        raise_value_error("k", k, allowed, f"Ask for fewer levels, such as k=1. {cure}")
+    raise_value_error("k", k, f"no levels lie below the continuum, which starts at {start:.6g}", cure)
+
+
+def _trial_nodes(lengths: float) -> int:
+    """The nodes of a trial box with a half-width of so many natural lengths.
+
+    A wide box about a narrow well needs more, for the wide mode of a level just below the continuum. A box that would
+    need more than a fitted axis may have is tried with few: its well may be wider than the natural length.
+    """
+    needed = math.ceil(2 * lengths / CONSTANTS.bound_state_spacing)
+    within = CONSTANTS.bound_state_nodes < needed <= CONSTANTS.bound_state_most_nodes
+    return needed if within else CONSTANTS.bound_state_nodes
 
 
 def _without_high_walls(problem: SliceProblem, axis: Line, start: float) -> tuple[SliceProblem, np.ndarray]:

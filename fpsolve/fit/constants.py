@@ -72,7 +72,9 @@ class FitConstants:
     scan_powers: tuple[int, int] = (-15, 16)  # of 10: further boxes in which a minimum is sought: a free choice
     wall_height: float = 1e4  # of a wall above the continuum, relative to its depth: derived, digits of eigenvalues
     kept_end_cells: int = 4  # of 192 cells, at each end where a potential is above all levels: a free choice
-    bound_state_nodes: int = 192  # nodes of a trial box: a free choice
+    bound_state_nodes: int = 192  # nodes of a trial box, at least: a free choice
+    bound_state_most_nodes: int = 768  # the same, at most: a free choice, for cost
+    bound_state_spacing: float = 0.4  # of them in natural lengths, as far as there are enough: a free choice
     bound_state_levels: int = 6  # levels whose modes must decay when k is not given: a free choice, as default_levels
     stable_counts: int = 6  # trial boxes in a row with the same number of bound states: a free choice
     minimum_improvement: float = 1e-9  # relative; keeps the innermost of equal minima: a free choice above rounding
@@ -173,6 +175,7 @@ class FitConstants:
     rounding_error: float = 1e-7  # errors below it that no longer decrease are taken for rounding: a free choice
     stagnation: float = 0.5  # decades among the last three errors that count as no decrease: a free choice
     algebraic_order: float = 0.5  # order above which convergence is called algebraic: a free choice
+    smooth_order: float = 10.0  # order from which on a function is taken for smooth: a free choice
     errors_of_order: int = 5  # the last errors, from which an order is found: a free choice
     algebraic_error: float = 0.1  # error below which an order is believed: a free choice
 
