@@ -101,7 +101,6 @@ def calls() -> dict[str, Callable[[bool], Any]]:
         "committor, plane": lambda check: fp.committor(ridge, plane, left, right, check=check),
         "mean_first_passage_time, line": lambda check: fp.mean_first_passage_time(well, line, right, check=check),
         "correspondence, plane": lambda check: fp.correspondence(ridge, broad, times, grid=plane, check=check),
-        "along, line": lambda check: fp.along(bowls, lambdas=jnp.linspace(0.0, 1.0, 9), grid=bowls_grid, check=check),
         "transport, line": lambda check: fp.transport(
             bowls, schedule, grid=bowls_grid, times=[cases.TOTAL], check=check
         ),

@@ -68,7 +68,7 @@ def entries(kind: str, rows: list[dict[str, Any]]) -> list[str]:
     points = np.quantile(ratios, [0.05, 0.5, 0.95, 0.0]) if ratios else [np.nan] * 4
     warm = [r["warm_seconds"] for r in answered if "warm_seconds" in r]
     seconds = f"{np.median(warm):.2g}" if warm else "-"
-    return [kind, *map(str, counts), *(f"{p:.2g}" for p in points), seconds]
+    return [kind, *map(str, counts), *("-" if np.isnan(p) else f"{p:.2g}" for p in points), seconds]
 
 
 def smooth(rows: list[dict[str, Any]]) -> list[str]:

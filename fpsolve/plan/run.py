@@ -26,13 +26,8 @@ from ..step.trajectory import Checkpoint, ProgressBar, Trajectory, run_by_interv
 from .plan import Outcome, Plan
 
 
-def run(
-    plan: Plan, bar: ProgressBar | None = None, saved: Checkpoint | None = None, seconds: float | None = None
-) -> Outcome:
-    """The outcome of a plan. `bar` shows the progress on the terminal, `saved` stores the states in a folder.
-
-    `seconds` is the time of a run for which the program of a static problem is compiled, that of the plan if None.
-    """
+def run(plan: Plan, bar: ProgressBar | None = None, saved: Checkpoint | None = None) -> Outcome:
+    """The outcome of a plan. `bar` shows the progress on the terminal, `saved` stores the states in a folder."""
     request, problem, method, field = plan.request, plan.problem, plan.method, plan.start
     times, tol, dtype = request.times, request.tol, real_dtype(field)
     # A density given as a function was normalised by the basis: that state is returned at t = 0.
@@ -46,10 +41,9 @@ def run(
     if isinstance(method, Magnus):
         trajectory = run_moving(problem, method, field, times, tol)
         return Outcome(*conclude(problem.grid, problem.picture, trajectory, start, times, tol, plan.fault))
-    seconds = plan.seconds if seconds is None else seconds
     # No time is estimated under a transformation.
-    grade = np.inf if seconds is None else seconds
-    return Outcome(*_run_static(problem, method, start, times, as_array(tol, dtype), plan.fault, seconds=grade))
+    seconds = np.inf if plan.seconds is None else plan.seconds
+    return Outcome(*_run_static(problem, method, start, times, as_array(tol, dtype), plan.fault, seconds=seconds))
 
 
 def run_accepted(

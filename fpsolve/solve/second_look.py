@@ -154,12 +154,10 @@ def _look(plan: Plan, outcome: Outcome, check: bool) -> Look:
 
 def _solve_companions(answer: Answer) -> tuple[Answer, ...]:
     """The answers on the companion grid and on the companion of that, as far as they exist."""
-    # Companions use the program of the answer where they have its shape, however long they are estimated to run.
-    seconds = answer.plan.seconds
-    first = _solve_companion(answer, seconds)
+    first = _solve_companion(answer)
     if first is None:
         return ()
-    second = _solve_companion(first, seconds)
+    second = _solve_companion(first)
     return (first,) if second is None else (first, second)
 
 
@@ -185,9 +183,8 @@ def _on_one_device(values: Array) -> bool:
     return not hasattr(values, "sharding") or len(values.sharding.device_set) == 1
 
 
-def _solve_companion(answer: Answer, seconds: float | None) -> Answer | None:
-    """The answer on the companion grid, by a program compiled for runs of so many `seconds`; None where there is
-    none."""
+def _solve_companion(answer: Answer) -> Answer | None:
+    """The answer on the companion grid; None where there is none."""
     # In a wider box the drift may be so strong that a run takes many times as long: then the box is kept.
     for widen in (True, False):
         first = _companion_plan(answer.plan, answer.times_with_start[1:], widen)
@@ -201,7 +198,7 @@ def _solve_companion(answer: Answer, seconds: float | None) -> Answer | None:
             # All functions in the place of the larger basis may take thousands of times as long.
             return bool(_ranks(first)) == bool(_ranks(fallback)) and _is_affordable(fallback, answer.plan)
 
-        other, outcome = run_accepted(first, lambda plan: run(plan, seconds=seconds), may_try)
+        other, outcome = run_accepted(first, run, may_try)
         if np.all(np.isfinite(np.asarray(outcome.values))):
             return Answer(other, outcome, np.arange(len(outcome.values)))
     return None
