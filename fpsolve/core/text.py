@@ -5,7 +5,7 @@ import numpy as np
 from .checks import is_concrete
 from .types import AnyArray
 
-SHOWN = 4  # numbers that are shown of many: a free choice
+SHOWN = 8  # numbers that are shown of many: a free choice
 
 
 def listed(values: AnyArray, form: str = ".6g") -> str:

@@ -39,8 +39,6 @@ class PlanConstants:
     longest_fallback_seconds: float = 60.0  # a free choice
     # Breakpoints closer than this part of the last time are one.
     breakpoint_separation: float = 1e-9  # a free choice
-    # Breakpoints that a decision lists.
-    shown_times: int = 8  # a free choice
     # Seconds that a run in the full basis must be expected to take before a smaller basis is made for it.
     worthwhile_seconds: float = 0.5  # measured: what the program of the smaller basis takes to compile
     # Fields that a run holds beside those that it returns, at most; for the check of memory.

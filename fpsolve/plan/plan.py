@@ -20,6 +20,7 @@ from ..core.arrays import real_dtype, scaled
 from ..core.checks import is_concrete
 from ..core.decision import Decision
 from ..core.machine import machine
+from ..core.text import listed
 from ..grid import Grid
 from ..operator import ScharfetterGummel, Scheme, TensorOperator
 from ..propagate import Chebyshev, Dense, Picture, Propagator, Rational, Splitting, Uniformization, WorkEstimate
@@ -337,9 +338,9 @@ def _with_found_breakpoints(request: Request, method: Magnus, decision: Decision
     new = [t for t in found.breakpoints if not np.any(np.abs(given - t) < separation)]
     breakpoints = np.sort(np.asarray([*given, *new], dtype=float))
     if breakpoints.size:
-        decision = decision.also(f"from breakpoint to breakpoint: {_listed(breakpoints)}")
+        decision = decision.also(f"from breakpoint to breakpoint: {listed(breakpoints)}")
     if stops.size:
-        decision = decision.also(f"in shorter parts, which end at t = {_listed(stops)}")
+        decision = decision.also(f"in shorter parts, which end at t = {listed(stops)}")
     if found.resolution > 0:
         decision = decision.also(f"what lasts less than {found.resolution:.1e} may be missed without breakpoints=")
     if not found.complete:
@@ -347,10 +348,3 @@ def _with_found_breakpoints(request: Request, method: Magnus, decision: Decision
     if new or stops.size:
         method = method.with_breakpoints(np.sort(np.concatenate([breakpoints, stops])))
     return method, decision
-
-
-def _listed(times: np.ndarray) -> str:
-    """The times in words, the first few of many."""
-    shown = ", ".join(f"{t:.6g}" for t in times[: CONSTANTS.shown_times])
-    beyond = len(times) - CONSTANTS.shown_times
-    return f"{shown} and {beyond} more" if beyond > 0 else shown

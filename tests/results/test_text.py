@@ -14,7 +14,7 @@ START = fp.Gaussian(0.5, 0.5)
 
 def test_numbers_in_words() -> None:
     assert listed(np.arange(3.0)) == "0, 1, 2"
-    assert listed(np.arange(9.0)) == "0, 1, 2, 3 and 5 more"
+    assert listed(np.arange(11.0)) == "0, 1, 2, 3, 4, 5, 6, 7 and 3 more"
     assert listed(np.asarray(1 / 3), ".2f") == "0.33"
     assert largest(np.asarray([1e-9, np.nan])) == "nan"
 
