@@ -71,3 +71,24 @@ def test_failing_collocation_goes_on_by_midpoints(monkeypatch: pytest.MonkeyPatc
     # The next program starts after the interval that midpoint steps took.
     assert asked[:2] == [0.0, pytest.approx(TIMES[3])]
     assert np.all(np.asarray(GRID.integrate(jnp.abs(found.values - truth.values))) < 1e-8)
+
+
+def test_an_interval_that_fails_behind_a_jump_is_entered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fpsolve.step import several as module
+
+    equation = trap(CENTERS["jump"])
+    truth = fp.evolve(equation, START, TIMES, grid=GRID, tol=1e-9, check=False)
+    inner, failed = module._integrate_several, []
+
+    def failing(*arguments: Any, **options: Any) -> Any:
+        rows = inner(*arguments, **options)
+        # The wave behind the jump is relative to another sqrt(pi), also where midpoint steps begin with it.
+        if float(arguments[2][0]) >= 0.3 and not failed:
+            failed.append(float(arguments[2][0]))
+            return rows._replace(error=rows.error.at[:].set(jnp.inf))
+        return rows
+
+    monkeypatch.setattr(module, "_integrate_several", failing)
+    found = fp.evolve(equation, START, TIMES, grid=GRID, tol=1e-9, check=False)
+    assert failed == [pytest.approx(0.3)]
+    assert np.all(np.asarray(GRID.integrate(jnp.abs(found.values - truth.values))) < 1e-8)

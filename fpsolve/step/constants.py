@@ -130,7 +130,7 @@ class StepConstants:
     quick_compile_points: int = 512
     # Output times from which on the intervals between them are expected to be short: a free choice
     many_times: int = 64
-    # Intervals of one program where many are run at once; with half as many they are not run one by one: a free choice
+    # Intervals in one program on a moving line, which runs with at least half as many output times use: a free choice
     together: int = 16
     # Steps that a short interval is predicted to take; those of one under a transformation, too: a free choice
     few_steps: int = 4

@@ -158,6 +158,8 @@ class _Run:
         to another sqrt(pi)."""
         if self._last is not None and interval.start > self._last.end:
             self._state = regauge(self._last.problem, interval.problem, self._state, self._last.end, interval.start)
+        # Where collocation fails at once, the same interval is entered again.
+        self._last = interval
 
     def _add(self, interval: "_Interval", value: AnyArray, calls: float, error: float, aliasing_error: float) -> None:
         """Note what an interval gave."""
