@@ -49,7 +49,8 @@ class Timeline:
 
     def covering(self, now: float, end: float = math.inf) -> tuple[Problem, float]:
         """A problem that holds from `now` on, and the time until which it holds: `end` if it is as late to rounding."""
-        stretch = next(((a, b) for a, b in self._edges if a <= now < b), None)
+        # At a breakpoint itself, between two stretches, the later one: a run that has reached it has passed it.
+        stretch = next(((a, b) for a, b in self._edges if now < b), None)
         if stretch is None:
             return self._problem, end
         # The part that `now` lies in, unless only a rounding error of it is left.
@@ -61,8 +62,8 @@ class Timeline:
         return part.problem, part.end
 
     def at(self, t: float) -> Problem:
-        """A problem that holds at time t; at the end of a stretch, the one before it."""
-        stretch = next(((a, b) for a, b in self._edges if a < t <= b), None)
+        """The problem that holds at time t: at the end of a stretch its own, and at a breakpoint itself the later one."""
+        stretch = next(((a, b) for a, b in self._edges if t <= b), None)
         if stretch is None:
             return self.covering(t)[0]
         return next(part.problem for part in self._split(*stretch) if t <= part.end)
