@@ -62,7 +62,7 @@ class Timeline:
         return part.problem, part.end
 
     def at(self, t: float) -> Problem:
-        """The problem that holds at time t: at the end of a stretch its own, and at a breakpoint itself the later one."""
+        """The problem at time t: at the end of a stretch its own, and at a breakpoint itself the later one."""
         stretch = next(((a, b) for a, b in self._edges if t <= b), None)
         if stretch is None:
             return self.covering(t)[0]
