@@ -1,5 +1,6 @@
-"""Rows of the device benchmark that time whole calls: time-dependent potentials, levels, sweeps, transport,
-agreement."""
+"""Rows of the device benchmark that time whole calls: time-dependent potentials,
+levels, sweeps, transport, agreement.
+"""
 
 import time
 from typing import Any
@@ -18,12 +19,16 @@ WIDE = 7.0  # half width of a box that contains ten levels
 
 
 def moving(n: int, limits: Limits) -> dict[str, Any]:
-    """A trap dragged through the plane, whose density stays normal: the first call, and one with other numbers."""
+    """A trap dragged through the plane, whose density stays normal: the first call, and
+    one with other numbers.
+    """
     grid = fp.Grid(fp.Line(-4.0, 6.0, n), fp.Line(-4.5, 4.5, n))
     stiffness = np.array(STIFFNESS[2])
 
     def call(speed: float) -> Any:
-        equation = fp.FokkerPlanck(lambda x, t: trap(x - jnp.array([speed * t, 0.0]), 1.0))
+        equation = fp.FokkerPlanck(
+            lambda x, t: trap(x - jnp.array([speed * t, 0.0]), 1.0)
+        )
         start = fp.Gaussian([0.0, 0.0], np.linalg.inv(stiffness))
         return fp.evolve(equation, start, [0.5, 1.0], grid=grid, tol=1e-7)
 
@@ -37,17 +42,35 @@ def moving(n: int, limits: Limits) -> dict[str, Any]:
     inverse = np.linalg.inv(stiffness)
     mean = away - inverse @ (np.eye(2) - scipy.linalg.expm(-stiffness)) @ away
     error = apart(found.values[-1], gaussian(grid, mean, inverse, "float64"))
-    facts = {"seconds": seconds, "every": every, "seconds_first": first, "dtype": "float64", "error": error}
-    facts |= {"reached": error <= 1e-6, "estimate": float(found.error[-1]), "method": found.stats["method"]}
+    facts = {
+        "seconds": seconds,
+        "every": every,
+        "seconds_first": first,
+        "dtype": "float64",
+        "error": error,
+    }
+    facts |= {
+        "reached": error <= 1e-6,
+        "estimate": float(found.error[-1]),
+        "method": found.stats["method"],
+    }
     return facts | {"words": f"first call {first:.1f} s"}
 
 
 def levels(d: int, n: int, limits: Limits) -> dict[str, Any]:
-    """Ten levels on finite volumes by multigrid, against those of the trap: sums of its stiffnesses."""
+    """Ten levels on finite volumes by multigrid, against those of the trap: sums of its
+    stiffnesses.
+    """
     grid, scheme = fp.Grid(*(fp.Line(-WIDE, WIDE, n),) * d), fp.ScharfetterGummel()
 
     def call(strength: float) -> Any:
-        return fp.spectrum(fp.FokkerPlanck(lambda x: trap(x, strength)), grid, 10, scheme=scheme, tol=1e-8)
+        return fp.spectrum(
+            fp.FokkerPlanck(lambda x: trap(x, strength)),
+            grid,
+            10,
+            scheme=scheme,
+            tol=1e-8,
+        )
 
     begun = time.perf_counter()
     jax.block_until_ready(call(1.0).values)
@@ -59,8 +82,17 @@ def levels(d: int, n: int, limits: Limits) -> dict[str, Any]:
     truth, found = np.sort(counts @ own)[:10], call(1.0)
     error = float(np.max(np.abs(np.asarray(found.values)[1:] / truth[1:] - 1)))
     cells = 2 * WIDE / n  # the error of each level is of second order in the cell width
-    facts = {"seconds": seconds, "every": every, "seconds_first": first, "dtype": "float64", "error": error}
-    facts |= {"reached": error <= 4 * cells**2, "residual": float(np.max(np.asarray(found.errors)))}
+    facts = {
+        "seconds": seconds,
+        "every": every,
+        "seconds_first": first,
+        "dtype": "float64",
+        "error": error,
+    }
+    facts |= {
+        "reached": error <= 4 * cells**2,
+        "residual": float(np.max(np.asarray(found.errors))),
+    }
     return facts | {"words": f"first call {first:.1f} s"}
 
 
@@ -70,16 +102,26 @@ def sweep(count: int, limits: Limits) -> dict[str, Any]:
     one = evolution(grid, fp.Spectral(), 0.5)
     field = gaussian(grid, *at(0.0, d), "float64")
     strengths = jnp.linspace(0.9, 1.1, count + count % 2 + 1)
-    program, facts = compile_apart(jax.vmap(one, (None, 0)), field, strengths, name="sweep-runs")
+    program, facts = compile_apart(
+        jax.vmap(one, (None, 0)), field, strengths, name="sweep-runs"
+    )
     seconds, every = timed(lambda: program(field, strengths))
     values = program(field, strengths)[0]
     error = apart(values[len(strengths) // 2], gaussian(grid, *at(0.5, d), "float64"))
-    facts |= {"seconds": seconds, "every": every, "dtype": "float64", "error": error, "reached": error <= 1e-6}
+    facts |= {
+        "seconds": seconds,
+        "every": every,
+        "dtype": "float64",
+        "error": error,
+        "reached": error <= 1e-6,
+    }
     return facts | {"words": f"{1e6 * seconds / count:.1f} us each"}
 
 
 def gaps(count: int, limits: Limits) -> dict[str, Any]:
-    """Gaps of many double wells at once, by `vmap`; one of them against the same gap alone."""
+    """Gaps of many double wells at once, by `vmap`; one of them against the same gap
+    alone.
+    """
     grid = fp.Grid(fp.Line(-2.5, 2.5, 48))
     gap = lambda barrier: fp.spectral_gap(fp.FokkerPlanck(fp.DoubleWell(barrier)), grid)
     barriers = jnp.linspace(1.0, 4.0, count)
@@ -87,19 +129,28 @@ def gaps(count: int, limits: Limits) -> dict[str, Any]:
     seconds, every = timed(lambda: program(barriers))
     alone = float(gap(float(barriers[count // 2])))
     error = abs(float(program(barriers)[count // 2]) / alone - 1)
-    facts |= {"seconds": seconds, "every": every, "dtype": "float64", "error": error, "reached": error <= 1e-8}
+    facts |= {
+        "seconds": seconds,
+        "every": every,
+        "dtype": "float64",
+        "error": error,
+        "reached": error <= 1e-8,
+    }
     return facts | {"words": f"{1e6 * seconds / count:.1f} us each"}
 
 
 def transport(n: int, limits: Limits) -> dict[str, Any]:
-    """The path of `transport.py` in the plane, with its schedule: without compiled programs, and again with another
-    path."""
+    """The path of `transport.py` in the plane, with its schedule: without compiled
+    programs, and again with another path.
+    """
     grid = fp.Grid(fp.Line(-5.0, 4.0, n), fp.Line(-4.8, 4.8, n))
 
     def call(tilt: float) -> Any:
         path = fp.Mix(
             lambda x: 2 * (x[0] + 1) ** 2 + 2 * x[1] ** 2,
-            lambda x: 3 * (x[0] ** 2 - 1) ** 2 - tilt * x[0] + 2 * x[1] ** 2 + x[0] * x[1] / 2,
+            lambda x: (
+                3 * (x[0] ** 2 - 1) ** 2 - tilt * x[0] + 2 * x[1] ** 2 + x[0] * x[1] / 2
+            ),
         )
         way = fp.schedule.optimal(path, 20.0, grid=grid, cost="score")
         return fp.transport(path, way, grid=grid, times=np.linspace(0, 20.0, 50))
@@ -111,13 +162,20 @@ def transport(n: int, limits: Limits) -> dict[str, Any]:
     begun = time.perf_counter()
     jax.block_until_ready(call(0.4).values)
     seconds = time.perf_counter() - begun
-    facts = {"seconds": seconds, "every": [seconds], "seconds_first": first, "dtype": "float64"}
+    facts = {
+        "seconds": seconds,
+        "every": [seconds],
+        "seconds_first": first,
+        "dtype": "float64",
+    }
     facts |= {"error": float(run.error[-1]), "kl": float(run.kl[-1])}
     return facts | {"words": f"first call {first:.1f} s, KL {float(run.kl[-1]):.4e}"}
 
 
 def agree(name: str, dtype: str, limits: Limits) -> dict[str, Any]:
-    """The numbers of a small problem compared with those of a processor; the first call and the second."""
+    """The numbers of a small problem compared with those of a processor; the first call
+    and the second.
+    """
     case = agreement.CASES[name]
     begun = time.perf_counter()
     numbers = case.solve(jnp.dtype(dtype))
@@ -127,5 +185,15 @@ def agree(name: str, dtype: str, limits: Limits) -> dict[str, Any]:
     seconds = time.perf_counter() - begun
     error = agreement.error(name, numbers)
     goal = case.tol if dtype == "float64" else agreement.SINGLE
-    facts = {"seconds": seconds, "every": [seconds], "seconds_first": first, "dtype": dtype, "error": error}
-    return facts | {"reached": error <= goal, "goal": goal, "words": f"first call {first:.1f} s"}
+    facts = {
+        "seconds": seconds,
+        "every": [seconds],
+        "seconds_first": first,
+        "dtype": dtype,
+        "error": error,
+    }
+    return facts | {
+        "reached": error <= goal,
+        "goal": goal,
+        "words": f"first call {first:.1f} s",
+    }

@@ -1,7 +1,9 @@
-"""Rows of the device benchmark that time one kernel: Chebyshev on finite volumes and in a spectral basis.
+"""Rows of the device benchmark that time one kernel: Chebyshev on finite volumes and in
+a spectral basis.
 
-Each evolves a Gaussian in a trap with rotated stiffness, whose density at any time is known. The time is so short that
-about `PRODUCTS` products of the operator suffice. The memory traffic and operations of a product are counted by hand:
+Each evolves a Gaussian in a trap with rotated stiffness, whose density at any time is
+known. The time is so short that about `PRODUCTS` products of the operator suffice. The
+memory traffic and operations of a product are counted by hand:
 
     finite volumes    reads 2 d rates and three fields, and writes one: 2 d + 4 arrays; 6 d + 5 operations a point
     matrices          reads a field and writes one for each axis, and four for the recurrence; 2 n operations an axis
@@ -23,27 +25,49 @@ import fpsolve as fp
 from fpsolve.operator.constants import CONSTANTS
 
 PRODUCTS = 200  # of the operator in a timed run
-STIFFNESS = {1: [[2.0]], 2: [[2.0, 0.5], [0.5, 1.5]], 3: [[2.0, 0.5, 0.0], [0.5, 1.5, 0.5], [0.0, 0.5, 2.5]]}
+STIFFNESS = {
+    1: [[2.0]],
+    2: [[2.0, 0.5], [0.5, 1.5]],
+    3: [[2.0, 0.5, 0.0], [0.5, 1.5, 0.5], [0.0, 0.5, 2.5]],
+}
 HALF = 4.5  # of the boxes
 WIDTH = 0.6  # of the start
-GOAL = {"float64": 1e-6, "float32": 2e-4}  # relative L1 error of a row: the spectral error in space, and rounding
+# relative L1 error of a row: the spectral error in space, and rounding
+GOAL = {"float64": 1e-6, "float32": 2e-4}
 
 
 def trap(x: Any, strength: Any) -> Any:
-    """U = strength x.K x / 2. The strength is an argument, so that the compiler does not fold it."""
+    """U = strength x.K x / 2. The strength is an argument, so that the compiler does
+    not fold it.
+    """
     stiffness = STIFFNESS[x.shape[0]]
-    return strength * sum(stiffness[i][j] * x[i] * x[j] for i in range(len(x)) for j in range(len(x))) / 2
+    return (
+        strength
+        * sum(
+            stiffness[i][j] * x[i] * x[j] for i in range(len(x)) for j in range(len(x))
+        )
+        / 2
+    )
 
 
 def gaussian(grid: fp.Grid, mean: Any, covariance: Any, dtype: str) -> Any:
     """A normal density on the nodes, computed on the device."""
-    inverse, norm = np.linalg.inv(covariance), math.sqrt(np.linalg.det(2 * np.pi * np.asarray(covariance)))
-    shape = lambda x, i: jnp.asarray(x).reshape([-1 if j == i else 1 for j in range(grid.ndim)])
+    inverse, norm = (
+        np.linalg.inv(covariance),
+        math.sqrt(np.linalg.det(2 * np.pi * np.asarray(covariance))),
+    )
+    shape = lambda x, i: jnp.asarray(x).reshape(
+        [-1 if j == i else 1 for j in range(grid.ndim)]
+    )
     away = [shape(axis.nodes - mean[i], i) for i, axis in enumerate(grid.axes)]
 
     @jax.jit
     def density(away: Any) -> Any:
-        square = sum(inverse[i, j] * away[i] * away[j] for i in range(grid.ndim) for j in range(grid.ndim))
+        square = sum(
+            inverse[i, j] * away[i] * away[j]
+            for i in range(grid.ndim)
+            for j in range(grid.ndim)
+        )
         return (jnp.exp(-square / 2) / norm).astype(dtype)
 
     return density(away)
@@ -51,14 +75,20 @@ def gaussian(grid: fp.Grid, mean: Any, covariance: Any, dtype: str) -> Any:
 
 def at(t: float, d: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of the trapped density at time t (Ornstein and Uhlenbeck)."""
-    stiffness, mean, spread = np.array(STIFFNESS[d]), 0.3 * np.ones(d), WIDTH**2 * np.eye(d)
+    stiffness, mean, spread = (
+        np.array(STIFFNESS[d]),
+        0.3 * np.ones(d),
+        WIDTH**2 * np.eye(d),
+    )
     decay, still = scipy.linalg.expm(-t * stiffness), np.linalg.inv(stiffness)
     return decay @ mean, still + decay @ (spread - still) @ decay.T
 
 
 def apart(found: Any, truth: Any) -> float:
     """Relative L1 distance."""
-    return float(jnp.sum(jnp.abs(found.astype(float) - truth)) / jnp.sum(jnp.abs(truth)))
+    return float(
+        jnp.sum(jnp.abs(found.astype(float) - truth)) / jnp.sum(jnp.abs(truth))
+    )
 
 
 def cube(shape: tuple[int, ...]) -> fp.Grid:
@@ -67,45 +97,85 @@ def cube(shape: tuple[int, ...]) -> fp.Grid:
 
 
 def evolution(grid: fp.Grid, scheme: Any, t: float) -> Callable[[Any, Any], Any]:
-    """The run that the kernel rows time: values, products of the operator, estimated error."""
+    """The run that the kernel rows time: values, products of the operator, estimated
+    error.
+    """
 
     def run(field: Any, strength: Any) -> Any:
         equation = fp.FokkerPlanck(lambda x: trap(x, strength))
-        options = {"grid": grid, "scheme": scheme, "method": fp.Chebyshev(()), "throw": False}
+        options = {
+            "grid": grid,
+            "scheme": scheme,
+            "method": fp.Chebyshev(()),
+            "throw": False,
+        }
         solution = fp.evolve(equation, field, [t], **options)
         return solution.values[0], solution.stats["operator_calls"], solution.error[0]
 
     return run
 
 
-def kernel(name: str, grid: fp.Grid, scheme: Any, dtype: str, highest: float, moved: int, flops: int) -> Any:
-    """A row of a run, with `moved` arrays and `flops` operations a point for each product; `rivals` adds other
-    libraries."""
+def kernel(
+    name: str,
+    grid: fp.Grid,
+    scheme: Any,
+    dtype: str,
+    highest: float,
+    moved: int,
+    flops: int,
+) -> Any:
+    """A row of a run, with `moved` arrays and `flops` operations a point for each
+    product; `rivals` adds other libraries.
+    """
 
     def measure(limits: Limits, rivals: Any, fourier: bool | None) -> dict[str, Any]:
         t, d = PRODUCTS**2 / (25 * highest), grid.ndim
         field = gaussian(grid, *at(0.0, d), dtype)
         with _transforms(fourier):
-            run, facts = compile_apart(evolution(grid, scheme, t), field, jnp.ones((), dtype), name=name)
+            run, facts = compile_apart(
+                evolution(grid, scheme, t), field, jnp.ones((), dtype), name=name
+            )
         one = jnp.ones((), dtype)
         seconds, every = timed(lambda: run(field, one))
         values, calls, estimate = run(field, one)
         error = apart(values, gaussian(grid, *at(t, d), "float64"))
         calls, size = float(calls), grid.size
-        work = {"bytes_moved": moved * size * field.dtype.itemsize * calls, "flops": flops * size * calls}
-        facts |= {"seconds": seconds, "every": every, "dtype": dtype, "calls": calls} | work
+        work = {
+            "bytes_moved": moved * size * field.dtype.itemsize * calls,
+            "flops": flops * size * calls,
+        }
+        facts |= {
+            "seconds": seconds,
+            "every": every,
+            "dtype": dtype,
+            "calls": calls,
+        } | work
         goal = GOAL[dtype]
-        if isinstance(scheme, fp.ScharfetterGummel):  # second differences of a Gaussian; later it is nearly stationary
+        # second differences of a Gaussian; later it is nearly stationary
+        if isinstance(scheme, fp.ScharfetterGummel):
             goal += min(t, 0.5) * d * grid.axes[0].spacings[0] ** 2 / (4 * WIDTH**4)
-        facts |= {"error": error, "estimate": float(estimate), "goal": goal, "reached": error <= goal, "points": size}
+        facts |= {
+            "error": error,
+            "estimate": float(estimate),
+            "goal": goal,
+            "reached": error <= goal,
+            "points": size,
+        }
         facts |= limits.shares(dtype, seconds, *work.values())
-        facts |= {"seconds_product": seconds / calls, "words": f"{1e6 * seconds / calls:.1f} us a product"}
+        facts |= {
+            "seconds_product": seconds / calls,
+            "words": f"{1e6 * seconds / calls:.1f} us a product",
+        }
         facts["rivals"], facts["missing"] = {}, {}
         del values
         with _transforms(fourier):
             for rival_name, rival, wait in rivals(field, int(calls), facts["missing"]):
-                facts["rivals"][rival_name] = timed(rival, lambda _, wait=wait: wait(), RIVAL)[0]
-        facts["ratios"] = {name: other / seconds for name, other in facts["rivals"].items()}
+                facts["rivals"][rival_name] = timed(
+                    rival, lambda _, wait=wait: wait(), RIVAL
+                )[0]
+        facts["ratios"] = {
+            name: other / seconds for name, other in facts["rivals"].items()
+        }
         return facts
 
     return measure
@@ -117,17 +187,35 @@ def volumes(name: str, shape: tuple[int, ...], dtype: str) -> Row:
     highest = sum(4 / axis.spacings[0] ** 2 for axis in grid.axes)
 
     def rivals(field: Any, count: int, missing: dict[str, str]) -> Iterator[Any]:
-        build = jax.jit(lambda k: scheme.build(fp.FokkerPlanck(lambda x: trap(x, k)), grid, 0.0, field.dtype, True))
+        build = jax.jit(
+            lambda k: scheme.build(
+                fp.FokkerPlanck(lambda x: trap(x, k)), grid, 0.0, field.dtype, True
+            )
+        )
         made = build(jnp.ones((), dtype))
-        inner = [c / float(axis.spacings[0]) for c, axis in zip(made.couplings, grid.axes, strict=True)]
+        inner = [
+            c / float(axis.spacings[0])
+            for c, axis in zip(made.couplings, grid.axes, strict=True)
+        ]
         for library in twins.libraries(jax.default_backend(), missing):
-            run = twins.volumes(library, inner, made.out_rates, field, float(made.bounds[1]), np.ones(count))
+            run = twins.volumes(
+                library,
+                inner,
+                made.out_rates,
+                field,
+                float(made.bounds[1]),
+                np.ones(count),
+            )
             yield library.name, run, library.wait
 
-    measure = kernel(f"{name}-{dtype}", grid, scheme, dtype, highest, 2 * d + 4, 6 * d + 5)
+    measure = kernel(
+        f"{name}-{dtype}", grid, scheme, dtype, highest, 2 * d + 4, 6 * d + 5
+    )
     title = f"Chebyshev, {' x '.join(map(str, shape))} cells"
     needed = 12 * grid.size * jnp.dtype(dtype).itemsize
-    return Row(f"{name}-{dtype}", title, lambda limits: measure(limits, rivals, None), needed)
+    return Row(
+        f"{name}-{dtype}", title, lambda limits: measure(limits, rivals, None), needed
+    )
 
 
 def smooth(name: str, shape: tuple[int, ...], dtype: str, form: str) -> Row:
@@ -138,22 +226,44 @@ def smooth(name: str, shape: tuple[int, ...], dtype: str, form: str) -> Row:
     def rivals(field: Any, count: int, missing: dict[str, str]) -> Iterator[Any]:
         if form != "matrices":
             return
-        build = jax.jit(lambda k: scheme.build(fp.FokkerPlanck(lambda x: trap(x, k)), grid, 0.0, field.dtype, True))
+        build = jax.jit(
+            lambda k: scheme.build(
+                fp.FokkerPlanck(lambda x: trap(x, k)), grid, 0.0, field.dtype, True
+            )
+        )
         made = build(jnp.ones((), dtype))
         matrices = [term.matrix for term in made.terms]
         for library in twins.libraries(jax.default_backend(), missing):
-            run = twins.spectral(library, matrices, made.potential_term, field, float(made.bounds[1]), np.ones(count))
+            run = twins.spectral(
+                library,
+                matrices,
+                made.potential_term,
+                field,
+                float(made.bounds[1]),
+                np.ones(count),
+            )
             yield library.name, run, library.wait
 
-    flops = sum(2 * n for n in shape) + 8 if form == "matrices" else sum(round(5 * math.log2(n)) for n in shape) + 8
-    measure = kernel(f"{name}-{form}-{dtype}", grid, scheme, dtype, highest, 2 * d + 4, flops)
+    flops = (
+        sum(2 * n for n in shape) + 8
+        if form == "matrices"
+        else sum(round(5 * math.log2(n)) for n in shape) + 8
+    )
+    measure = kernel(
+        f"{name}-{form}-{dtype}", grid, scheme, dtype, highest, 2 * d + 4, flops
+    )
     title = f"Chebyshev, {' x '.join(map(str, shape))} nodes, {form}"
     needed = 16 * grid.size * jnp.dtype(dtype).itemsize
     machine = jax.default_backend(), jnp.finfo(dtype).bits
     enough = CONSTANTS.fourier_min_nodes.get(machine, CONSTANTS.unmeasured_min_nodes)
     asked, own = form == "fft", shape[0] >= enough
     forced = None if asked == own else asked
-    return Row(f"{name}-{form}-{dtype}", title, lambda limits: measure(limits, rivals, forced), needed)
+    return Row(
+        f"{name}-{form}-{dtype}",
+        title,
+        lambda limits: measure(limits, rivals, forced),
+        needed,
+    )
 
 
 def with_transforms(run: Callable[..., Any]) -> Callable[..., Any]:

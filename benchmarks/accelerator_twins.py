@@ -1,7 +1,9 @@
-"""The recurrences of `by_hand.py` on the same device, on arrays of numpy, CuPy or PyTorch.
+"""The recurrences of `by_hand.py` on the same device, on arrays of numpy, CuPy or
+PyTorch.
 
-Each function uses only operators, slices and products, which all three libraries have. It takes the numbers of the
-operator and as many products as fpsolve did, so that both do the same work. A library is loaded when it is first used.
+Each function uses only operators, slices and products, which all three libraries have.
+It takes the numbers of the operator and as many products as fpsolve did, so that both
+do the same work. A library is loaded when it is first used.
 """
 
 import dataclasses
@@ -14,7 +16,9 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Library:
-    """An array library: `load` converts a JAX array without a copy; `wait` returns when all work is done."""
+    """An array library: `load` converts a JAX array without a copy; `wait` returns when
+    all work is done.
+    """
 
     name: str
     load: Callable[[Any], Any]
@@ -22,9 +26,12 @@ class Library:
 
 
 def libraries(backend: str, missing: dict[str, str]) -> Iterator[Library]:
-    """The libraries that run where JAX runs: numpy on a processor, CuPy and PyTorch on an NVIDIA card. The reason why
-    another does not run goes into `missing`, by name."""
-    makers = {"numpy": _numpy} if backend == "cpu" else {"CuPy": _cupy, "PyTorch": _torch}
+    """The libraries that run where JAX runs: numpy on a processor, CuPy and PyTorch on
+    an NVIDIA card. The reason why another does not run goes into `missing`, by name.
+    """
+    makers = (
+        {"numpy": _numpy} if backend == "cpu" else {"CuPy": _cupy, "PyTorch": _torch}
+    )
     for name, make in makers.items():
         try:
             library = make(name)
@@ -54,14 +61,27 @@ def _torch(name: str) -> Library:
 
 
 def volumes(
-    library: Library, couplings: Any, out_rates: Any, field: Any, highest: float, terms: Any
+    library: Library,
+    couplings: Any,
+    out_rates: Any,
+    field: Any,
+    highest: float,
+    terms: Any,
 ) -> Callable[[], Any]:
-    """sum_k terms_k T_k(X) field, X = 1 - 2 H / highest, by slices: couplings along each axis, out rates on nodes."""
+    """sum_k terms_k T_k(X) field, X = 1 - 2 H / highest, by slices: couplings along
+    each axis, out rates on nodes.
+    """
     links = [library.load(4 / highest * c) for c in couplings]
     diagonal, start = library.load(2 - 4 / highest * out_rates), library.load(field)
     ndim = start.ndim
-    below = [tuple(slice(None, -1) if j == i else slice(None) for j in range(ndim)) for i in range(ndim)]
-    above = [tuple(slice(1, None) if j == i else slice(None) for j in range(ndim)) for i in range(ndim)]
+    below = [
+        tuple(slice(None, -1) if j == i else slice(None) for j in range(ndim))
+        for i in range(ndim)
+    ]
+    above = [
+        tuple(slice(1, None) if j == i else slice(None) for j in range(ndim))
+        for i in range(ndim)
+    ]
 
     def twice(u: Any) -> Any:  # 2 X u
         image = diagonal * u
@@ -74,11 +94,19 @@ def volumes(
 
 
 def spectral(
-    library: Library, matrices: Any, potential_term: Any, field: Any, highest: float, terms: Any
+    library: Library,
+    matrices: Any,
+    potential_term: Any,
+    field: Any,
+    highest: float,
+    terms: Any,
 ) -> Callable[[], Any]:
     """The same by a dense matrix along each axis and a potential term on the nodes."""
     along = [library.load(-4 / highest * matrix) for matrix in matrices]
-    diagonal, start = library.load(2 - 4 / highest * potential_term), library.load(field)
+    diagonal, start = (
+        library.load(2 - 4 / highest * potential_term),
+        library.load(field),
+    )
     first, last, shape = along[0], along[-1], start.shape
 
     def twice(u: Any) -> Any:
@@ -86,7 +114,8 @@ def spectral(
         image += (first @ u.reshape(shape[0], -1)).reshape(shape)
         for matrix in along[1:-1]:
             image += matrix @ u
-        image += (u.reshape(-1, shape[-1]) @ last).reshape(shape)  # the matrices are symmetric
+        # the matrices are symmetric
+        image += (u.reshape(-1, shape[-1]) @ last).reshape(shape)
         return image
 
     return lambda: _sums(twice, start, terms)

@@ -1,9 +1,12 @@
-"""The compiled kernels of two trees, pair by pair: `python benchmarks/against.py OTHER [--out FILE] [--rounds 15]`.
+"""The compiled kernels of two trees, pair by pair: `python benchmarks/against.py OTHER
+[--out FILE] [--rounds 15]`.
 
-OTHER is a folder that holds another version of the package (`git worktree add OTHER COMMIT`). Both trees solve P1 to P6
-and spectra with the same grids, schemes, methods and numbers of steps, each tree in a process of its own on the same
-core, one call of one tree and then one of the other. The exit status is 1 if a kernel of this tree takes more than
-`SLOWER` times as long, or if its answer differs by more than `DIFFERENCE`.
+OTHER is a folder that holds another version of the package
+(`git worktree add OTHER COMMIT`). Both trees solve P1 to P6 and spectra with the same
+grids, schemes, methods and numbers of steps, each tree in a process of its own on the
+same core, one call of one tree and then one of the other. The exit status is 1 if a
+kernel of this tree takes more than `SLOWER` times as long, or if its answer differs by
+more than `DIFFERENCE`.
 """
 
 import argparse
@@ -20,9 +23,12 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 
 SLOWER = 1.05  # allowed ratio of times: a free choice
-DIFFERENCE = 1e-6  # allowed relative L1 difference of the two answers: the loosest tolerance of a kernel below
+# allowed relative L1 difference of the two answers: the loosest tolerance of a kernel
+# below
+DIFFERENCE = 1e-6
 ROUNDS = 15  # pairs a kernel, whose median is compared: a free choice
-BATCH_SECONDS = 0.05  # a short call is repeated for as long before one time is taken: a free choice
+# a short call is repeated for as long before one time is taken: a free choice
+BATCH_SECONDS = 0.05
 
 Kernel = Callable[[], Any]  # solves once and waits for the answer
 
@@ -37,25 +43,69 @@ def kernels() -> Iterator[tuple[str, Kernel]]:
     line, plane, space = suite.box(2.1), suite.box(2.2, 4.0), suite.box(2.15, 3.4, 3.4)
     for t in (1.0, 50.0):
         for method in (fp.Chebyshev(), fp.Dense()):
-            yield f"P1 t={t:g}, {type(method).__name__}", density(suite.P1, line, (48,), method, t=t)
+            yield (
+                f"P1 t={t:g}, {type(method).__name__}",
+                density(suite.P1, line, (48,), method, t=t),
+            )
     for method in (fp.Rational(), fp.Chebyshev()):
         name = f"P1 volumes, {type(method).__name__}"
-        yield name, density(suite.P1, suite.box(1.9), (160,), method, tol=1e-5, scheme=volumes)
+        yield (
+            name,
+            density(suite.P1, suite.box(1.9), (160,), method, tol=1e-5, scheme=volumes),
+        )
     yield "P2 Chebyshev", density(suite.P2, plane, (48, 34), fp.Chebyshev(()))
-    yield "P2 Chebyshev, contracted", density(suite.P2, plane, (48, 34), fp.Chebyshev((28, 12)))
-    yield "P2 volumes 128²", density(suite.P2, plane, (128, 128), fp.Chebyshev(), scheme=volumes)
+    yield (
+        "P2 Chebyshev, contracted",
+        density(suite.P2, plane, (48, 34), fp.Chebyshev((28, 12))),
+    )
+    yield (
+        "P2 volumes 128²",
+        density(suite.P2, plane, (128, 128), fp.Chebyshev(), scheme=volumes),
+    )
     yield "P3 Chebyshev", density(suite.P3, space, (48, 36, 36), fp.Chebyshev(()))
-    yield "P3 Chebyshev, contracted", density(suite.P3, space, (48, 36, 36), fp.Chebyshev((28, 36, 36)))
-    yield "P5 1-D", density(suite.P5_LINE, suite.box(2.4), (52,), fp.Magnus(steps=6), tol=1e-7)
-    yield "P5 2-D", density(suite.P5_PLANE, suite.box(2.35, 4.0), (48, 32), fp.Magnus(steps=4), tol=1e-6)
-    yield "P6", levels(fp.Schrodinger, suite.P6, suite.box(2.8, 3.6), (28, 22), 1, 1e-10)
-    yield "spectrum on a line", levels(fp.FokkerPlanck, suite.P1, suite.box(2.2), (64,), 10, 1e-10)
-    yield "spectrum in the plane", levels(fp.FokkerPlanck, suite.P2, suite.box(2.2, 3.6), (40, 30), 10, 1e-7)
-    yield "spectrum in space", levels(fp.FokkerPlanck, suite.P3, suite.box(2.2, 3.6, 3.6), (40, 30, 30), 10, 1e-7)
+    yield (
+        "P3 Chebyshev, contracted",
+        density(suite.P3, space, (48, 36, 36), fp.Chebyshev((28, 36, 36))),
+    )
+    yield (
+        "P5 1-D",
+        density(suite.P5_LINE, suite.box(2.4), (52,), fp.Magnus(steps=6), tol=1e-7),
+    )
+    yield (
+        "P5 2-D",
+        density(
+            suite.P5_PLANE, suite.box(2.35, 4.0), (48, 32), fp.Magnus(steps=4), tol=1e-6
+        ),
+    )
+    yield (
+        "P6",
+        levels(fp.Schrodinger, suite.P6, suite.box(2.8, 3.6), (28, 22), 1, 1e-10),
+    )
+    yield (
+        "spectrum on a line",
+        levels(fp.FokkerPlanck, suite.P1, suite.box(2.2), (64,), 10, 1e-10),
+    )
+    yield (
+        "spectrum in the plane",
+        levels(fp.FokkerPlanck, suite.P2, suite.box(2.2, 3.6), (40, 30), 10, 1e-7),
+    )
+    yield (
+        "spectrum in space",
+        levels(
+            fp.FokkerPlanck, suite.P3, suite.box(2.2, 3.6, 3.6), (40, 30, 30), 10, 1e-7
+        ),
+    )
 
 
 def density(
-    problem: Any, box: Any, shape: Any, method: Any, *, tol: float = 1e-8, scheme: Any = None, t: float | None = None
+    problem: Any,
+    box: Any,
+    shape: Any,
+    method: Any,
+    *,
+    tol: float = 1e-8,
+    scheme: Any = None,
+    t: float | None = None,
 ) -> Kernel:
     """The density at the end of a problem."""
     import jax
@@ -67,13 +117,24 @@ def density(
     equation = fp.FokkerPlanck(problem.potential)
     start = grid.density(fp.Gaussian(*suite.problems.start_moments(problem)))
     times = [problem.t if t is None else t]
-    options = {"scheme": fp.Spectral() if scheme is None else scheme, "method": method, "tol": tol, "throw": False}
-    program = jax.jit(lambda start: fp.evolve(equation, start, times, grid=grid, **options).values[0])
+    options = {
+        "scheme": fp.Spectral() if scheme is None else scheme,
+        "method": method,
+        "tol": tol,
+        "throw": False,
+    }
+    program = jax.jit(
+        lambda start: fp.evolve(equation, start, times, grid=grid, **options).values[0]
+    )
     return lambda: program(start).block_until_ready()
 
 
-def levels(equation: Any, problem: Any, box: Any, shape: Any, k: int, tol: float) -> Kernel:
-    """The `k` lowest levels. The depth is an argument, because the compiler evaluates a program without arguments."""
+def levels(
+    equation: Any, problem: Any, box: Any, shape: Any, k: int, tol: float
+) -> Kernel:
+    """The `k` lowest levels. The depth is an argument, because the compiler evaluates a
+    program without arguments.
+    """
     import jax
     import suite
 
@@ -86,7 +147,9 @@ def levels(equation: Any, problem: Any, box: Any, shape: Any, k: int, tol: float
 
 
 def serve() -> None:
-    """One tree: a line of JSON with each kernel's name and answer, then a time for each name that is read."""
+    """One tree: a line of JSON with each kernel's name and answer, then a time for each
+    name that is read.
+    """
     import jax
 
     jax.config.update("jax_enable_x64", True)
@@ -121,7 +184,10 @@ class Tree:
     """A process that serves one tree."""
 
     def __init__(self, folder: Path):
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(folder), str(HERE)))}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join((str(folder), str(HERE))),
+        }
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).resolve()), "--serve"],
             env=environment,
@@ -131,7 +197,9 @@ class Tree:
         )
         package = Path(self.read()["package"]).resolve()
         if folder.resolve() not in package.parents:
-            raise SystemExit(f"{folder} holds no package fpsolve: {package} was imported")
+            raise SystemExit(
+                f"{folder} holds no package fpsolve: {package} was imported"
+            )
         self.answers = {}
         while (row := self.read())["name"] is not None:
             self.answers[row["name"]] = row
@@ -140,7 +208,9 @@ class Tree:
         """The next line."""
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"the process of a tree ended with status {self.process.wait()}")
+            raise SystemExit(
+                f"the process of a tree ended with status {self.process.wait()}"
+            )
         return json.loads(line)
 
     def seconds(self, name: str) -> float:
@@ -152,8 +222,12 @@ class Tree:
 
 def main() -> int:
     """Compare, print, write."""
-    parser = argparse.ArgumentParser(prog="against.py", description=__doc__.splitlines()[0])
-    parser.add_argument("other", type=Path, help="a folder with another version of the package")
+    parser = argparse.ArgumentParser(
+        prog="against.py", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "other", type=Path, help="a folder with another version of the package"
+    )
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--out", type=Path, default=None, help="a .json file")
     chosen = parser.parse_args()
@@ -164,20 +238,51 @@ def main() -> int:
     harness.on_one_core([str(Path(__file__).resolve()), *sys.argv[1:]])
     this, other = Tree(HERE.parent), Tree(chosen.other)
     rows = []
-    print(f"{'kernel':28s} {'this, ms':>10s} {'other, ms':>10s} {'ratio':>7s} {'answers differ by':>18s}")
+    print(
+        f"{'kernel':28s} {'this, ms':>10s} {'other, ms':>10s} {'ratio':>7s} "
+        f"{'answers differ by':>18s}"
+    )
     for name, answer in this.answers.items():
         twin = other.answers[name]
         if "failed" in answer or "failed" in twin:
-            print(f"{name:28s} {answer.get('failed', 'runs')} | {twin.get('failed', 'runs')}")
-            rows.append({"kernel": name, "this": answer.get("failed"), "other": twin.get("failed")})
+            print(
+                f"{name:28s} {answer.get('failed', 'runs')} | "
+                f"{twin.get('failed', 'runs')}"
+            )
+            rows.append(
+                {
+                    "kernel": name,
+                    "this": answer.get("failed"),
+                    "other": twin.get("failed"),
+                }
+            )
             continue
-        pairs = [(this.seconds(name), other.seconds(name)) for _ in range(chosen.rounds)]
-        mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
+        pairs = [
+            (this.seconds(name), other.seconds(name)) for _ in range(chosen.rounds)
+        ]
+        mine, theirs = (
+            statistics.median(column) for column in zip(*pairs, strict=True)
+        )
         ratio = statistics.median(a / b for a, b in pairs)
         scale = sum(map(abs, twin["value"]))
-        difference = sum(abs(a - b) for a, b in zip(answer["value"], twin["value"], strict=True)) / scale
-        rows.append({"kernel": name, "this": mine, "other": theirs, "ratio": ratio, "difference": difference})
-        print(f"{name:28s} {1e3 * mine:10.3f} {1e3 * theirs:10.3f} {ratio:7.3f} {difference:18.1e}", flush=True)
+        difference = (
+            sum(abs(a - b) for a, b in zip(answer["value"], twin["value"], strict=True))
+            / scale
+        )
+        rows.append(
+            {
+                "kernel": name,
+                "this": mine,
+                "other": theirs,
+                "ratio": ratio,
+                "difference": difference,
+            }
+        )
+        print(
+            f"{name:28s} {1e3 * mine:10.3f} {1e3 * theirs:10.3f} {ratio:7.3f} "
+            f"{difference:18.1e}",
+            flush=True,
+        )
     if chosen.out is not None:
         from fpsolve.core.files import write_atomically
 

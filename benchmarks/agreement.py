@@ -1,7 +1,10 @@
-"""Numbers that must be the same on every device: small problems of every kind, compared with a processor in float64.
+"""Numbers that must be the same on every device: small problems of every kind, compared
+with a processor in float64.
 
-`python benchmarks/accelerator.py --reference` stores the processor's numbers in `results/agreement.json`; the device
-benchmark and `pytest -m gpu` compare with them. An error is the largest difference, relative to the largest number.
+`python benchmarks/accelerator.py
+--reference` stores the processor's numbers in `results/agreement.json`; the device benchmark and `pytest
+-m gpu` compare with them. An error is the largest difference, relative to the largest
+number.
 """
 
 import dataclasses
@@ -21,12 +24,16 @@ import fpsolve as fp
 RESULTS = Path(__file__).resolve().parent / "results"
 NAME = "agreement.json"
 PROBES = 60  # number of values of a field that are compared: a free choice
-DOUBLE, SINGLE = 1e-9, 2e-4  # relative; tol in time is 1e-5 in single precision, and rounding adds to it: a free choice
+# relative; tol in time is 1e-5 in single precision, and rounding adds to it: a free
+# choice
+DOUBLE, SINGLE = 1e-9, 2e-4
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A problem: `solve(dtype)` returns numbers; `tol` in float64; float32 is tried where `single` says so."""
+    """A problem: `solve(dtype)` returns numbers; `tol` in float64; float32 is tried
+    where `single` says so.
+    """
 
     title: str
     solve: Callable[[Any], Any]
@@ -35,8 +42,9 @@ class Case:
 
 
 def error(name: str, numbers: Any, folder: Path = RESULTS) -> float:
-    """The largest difference from the stored numbers, relative to the largest of them; infinite if one is not
-    finite."""
+    """The largest difference from the stored numbers, relative to the largest of them;
+    infinite if one is not finite.
+    """
     truth = np.asarray(json.loads((folder / NAME).read_text(encoding="utf-8"))[name])
     apart = np.max(np.abs(np.asarray(numbers, float) - truth)) / np.max(np.abs(truth))
     return float(apart) if np.isfinite(apart) else float("inf")
@@ -50,7 +58,13 @@ def store(folder: Path = RESULTS) -> None:
     for name, case in CASES.items():
         found[name] = np.asarray(case.solve(jnp.float64), float).tolist()
         print(f"{name:16s} {len(found[name])} numbers", flush=True)
-    text = "{\n" + ",\n".join(f' "{name}": {json.dumps(values)}' for name, values in found.items()) + "\n}\n"
+    text = (
+        "{\n"
+        + ",\n".join(
+            f' "{name}": {json.dumps(values)}' for name, values in found.items()
+        )
+        + "\n}\n"
+    )
     write_atomically(folder / NAME, lambda file: file.write(text.encode()))
 
 
@@ -60,13 +74,23 @@ def _probes(solution: Any) -> np.ndarray:
     return values[:: max(1, values.size // PROBES)]
 
 
-def _evolved(problem: Any, bounds: Any, shape: Any, **options: Any) -> Callable[[Any], np.ndarray]:
+def _evolved(
+    problem: Any, bounds: Any, shape: Any, **options: Any
+) -> Callable[[Any], np.ndarray]:
     grid = suite.grid_of(bounds, shape)
     start = fp.Gaussian(*problems.start_moments(problem))
 
     def solve(dtype: Any) -> np.ndarray:
         field = grid.density(start, "start").astype(dtype)
-        return _probes(fp.evolve(fp.FokkerPlanck(problem.potential), field, [problem.t], grid=grid, **options))
+        return _probes(
+            fp.evolve(
+                fp.FokkerPlanck(problem.potential),
+                field,
+                [problem.t],
+                grid=grid,
+                **options,
+            )
+        )
 
     return solve
 
@@ -87,7 +111,9 @@ def _slope(dtype: Any) -> np.ndarray:
 def _slope_of_a_run(dtype: Any) -> np.ndarray:
     grid = fp.Grid(fp.Line(-5.0, 5.0, 64))
     mean = lambda k: jnp.sum(
-        fp.evolve(fp.FokkerPlanck(fp.Harmonic(k)), fp.Gaussian(1.0, 0.5), [0.5], grid=grid).values[0]
+        fp.evolve(
+            fp.FokkerPlanck(fp.Harmonic(k)), fp.Gaussian(1.0, 0.5), [0.5], grid=grid
+        ).values[0]
         * grid.nodes[0]
         * grid.weights
     )
@@ -96,7 +122,13 @@ def _slope_of_a_run(dtype: Any) -> np.ndarray:
 
 def _sweep(dtype: Any) -> np.ndarray:
     grid = fp.Grid(fp.Line(-2.5, 2.5, 48))
-    gaps = jax.jit(jax.vmap(lambda barrier: fp.spectral_gap(fp.FokkerPlanck(fp.DoubleWell(barrier)), grid)))
+    gaps = jax.jit(
+        jax.vmap(
+            lambda barrier: fp.spectral_gap(
+                fp.FokkerPlanck(fp.DoubleWell(barrier)), grid
+            )
+        )
+    )
     return np.asarray(gaps(jnp.linspace(1.0, 4.0, 16)))
 
 
@@ -108,42 +140,72 @@ def _pushed(dtype: Any) -> np.ndarray:
 
 
 def _transport(dtype: Any) -> np.ndarray:
-    path = fp.Mix(lambda x: 2 * (x[0] + 1) ** 2, lambda x: 3 * (x[0] ** 2 - 1) ** 2 - x[0] / 2)
-    run = fp.transport(path, fp.schedule.linear(5.0), grid=fp.Grid(fp.Line(-4.6, 3.2, 80)), times=[1.0, 3.0, 5.0])
+    path = fp.Mix(
+        lambda x: 2 * (x[0] + 1) ** 2, lambda x: 3 * (x[0] ** 2 - 1) ** 2 - x[0] / 2
+    )
+    run = fp.transport(
+        path,
+        fp.schedule.linear(5.0),
+        grid=fp.Grid(fp.Line(-4.6, 3.2, 80)),
+        times=[1.0, 3.0, 5.0],
+    )
     return np.asarray(jnp.concatenate([run.kl, run.tv]))
 
 
 def _reconstruction(dtype: Any) -> np.ndarray:
-    found = fp.score.reconstruct(lambda x: -x - x**3 / 2, fp.Grid(fp.Line(-4.0, 4.0, 64)))
+    found = fp.score.reconstruct(
+        lambda x: -x - x**3 / 2, fp.Grid(fp.Line(-4.0, 4.0, 64))
+    )
     return np.asarray(jnp.stack([found.gap, jnp.max(found.density)]))
 
 
 def _correspondence(dtype: Any) -> np.ndarray:
-    equation, grid = fp.FokkerPlanck(fp.DoubleWell(2.0)), fp.Grid(fp.Line(-2.5, 2.5, 96))
+    equation, grid = (
+        fp.FokkerPlanck(fp.DoubleWell(2.0)),
+        fp.Grid(fp.Line(-2.5, 2.5, 96)),
+    )
     field = grid.density(fp.Gaussian(-1.0, 0.1), "start").astype(dtype)
     both = fp.correspondence(equation, field, [0.5, 1.0], grid=grid)
     if not both.holds:
-        raise ArithmeticError(f"density and wave differ by {np.max(np.asarray(both.difference)):.1e}")
+        raise ArithmeticError(
+            f"density and wave differ by {np.max(np.asarray(both.difference)):.1e}"
+        )
     return np.asarray(both.spectra[0])
 
 
 CASES = {
-    "P1": Case("density on a line, spectral", _evolved(suite.P1, suite.box(2.1), (48,)), single=True),
+    "P1": Case(
+        "density on a line, spectral",
+        _evolved(suite.P1, suite.box(2.1), (48,)),
+        single=True,
+    ),
     "P1-volumes": Case(
         "density on a line, finite volumes",
         _evolved(suite.P1, suite.box(1.9), (160,), scheme=fp.ScharfetterGummel()),
         single=True,
     ),
-    "P2": Case("density in the plane, spectral", _evolved(suite.P2, suite.box(2.2, 4.0), (48, 34))),
-    "P3": Case("density in space, spectral", _evolved(suite.P3, suite.box(2.15, 3.4, 3.4), (48, 36, 36))),
+    "P2": Case(
+        "density in the plane, spectral",
+        _evolved(suite.P2, suite.box(2.2, 4.0), (48, 34)),
+    ),
+    "P3": Case(
+        "density in space, spectral",
+        _evolved(suite.P3, suite.box(2.15, 3.4, 3.4), (48, 36, 36)),
+    ),
     "P5": Case(
-        "moving potential in the plane", _evolved(suite.P5_PLANE, suite.box(2.35, 4.0), (48, 32), tol=1e-7), tol=1e-6
+        "moving potential in the plane",
+        _evolved(suite.P5_PLANE, suite.box(2.35, 4.0), (48, 32), tol=1e-7),
+        tol=1e-6,
     ),
     "P6": Case("levels in the plane", _levels),
-    "correspondence": Case("density and wave, and their spectra", _correspondence, single=True),
+    "correspondence": Case(
+        "density and wave, and their spectra", _correspondence, single=True
+    ),
     "swirl": Case("a process that is not reversible", _pushed),
     "gap-slope": Case("a gap and its derivative", _slope),
-    "run-slope": Case("a mean and its derivative through a run", _slope_of_a_run, tol=1e-7),
+    "run-slope": Case(
+        "a mean and its derivative through a run", _slope_of_a_run, tol=1e-7
+    ),
     "sweep": Case("gaps of 16 potentials at once", _sweep),
     "transport": Case("transport: KL and total variation", _transport, tol=1e-6),
     "reconstruction": Case("a density from its score", _reconstruction),

@@ -1,8 +1,10 @@
-"""Error against n for each scheme on each exact system: `python benchmarks/convergence.py [--quick] [--out FILE]`.
+"""Error against n for each scheme on each exact system: `python
+benchmarks/convergence.py [--quick] [--out FILE]`.
 
-Each row has the relative L1 error in space and time, the seconds of the first call (with compilation) and the median
-of five warm calls, versions, device, precision and date. The table groups rows by system and scheme and ends with
-the observed order (finite volumes) or the smallest error (spectral). If a scheme misses its
+Each row has the relative L1 error in space and time, the seconds of the first call
+(with compilation) and the median of five warm calls, versions, device, precision and
+date. The table groups rows by system and scheme and ends with the observed order
+(finite volumes) or the smallest error (spectral). If a scheme misses its
 claim, the run ends with status 1.
 """
 
@@ -33,7 +35,9 @@ VOLUMES = {1: (90, 135, 200, 300), 2: (32, 42, 54, 70), 3: (16, 20, 26, 34)}
 SPECTRAL = {1: (16, 24, 40, 64, 96), 2: (24, 32, 48, 64), 3: (16, 20, 24, 32)}
 REPEATS = 5
 TOL = 1e-9  # in time
-CLAIMS = {  # the claimed spectral error at the largest n; otherwise errors need only fall: a free choice
+# the claimed spectral error at the largest n; otherwise errors need only fall: a free
+# choice
+CLAIMS = {
     "oscillator 2-D, rotated": 1e-8,
     "oscillator 3-D, coupled": 1e-8,
     "walls": 1e-9,
@@ -44,8 +48,14 @@ CLAIMS = {  # the claimed spectral error at the largest n; otherwise errors need
 def main() -> int:
     """Run, print, write; return 0 if every claim holds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one-dimensional systems and four sizes only")
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "convergence.json")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one-dimensional systems and four sizes only",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=HERE / "results" / "convergence.json"
+    )
     chosen = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     rows, failures = [], []
@@ -57,7 +67,10 @@ def main() -> int:
             if (kind := axis_kind(name, scheme)) == "none":
                 continue
             sizes = (SPECTRAL if isinstance(scheme, fp.Spectral) else VOLUMES)[d]
-            series = [row(name, system, scheme, n, kind) for n in (sizes[:4] if chosen.quick else sizes)]
+            series = [
+                row(name, system, scheme, n, kind)
+                for n in (sizes[:4] if chosen.quick else sizes)
+            ]
             rows += series
             failures += report(series)
             write(chosen.out, {"environment": environment(), "rows": rows})
@@ -67,11 +80,17 @@ def main() -> int:
 
 
 def axis_kind(name: str, scheme: Any) -> Any:
-    """The axis to run on: None for that of the system, "none" where the scheme does not apply."""
+    """The axis to run on: None for that of the system, "none" where the scheme does not
+    apply.
+    """
     if isinstance(scheme, fp.Spectral):
         if "walls" in name:
             return "none" if " x " in name else fp.Legendre
-        return "none" if "absorbed" in name and ("force" in name or "pushed x" in name) else None
+        return (
+            "none"
+            if "absorbed" in name and ("force" in name or "pushed x" in name)
+            else None
+        )
     if name in exact.waves():
         return None if isinstance(scheme, fp.ScharfetterGummel) else "none"
     forced = any(word in name for word in ("force", "swirl", "ito", "ring, pushed"))
@@ -110,15 +129,28 @@ def report(series: list[dict[str, Any]]) -> list[str]:
     head = f"{first['system']}, {first['scheme']} ({first['axis']}, {first['method']})"
     spectral = first["scheme"] == "Spectral"
     order = observed_order(errors, [row["n"] for row in series])
-    print(f"\n{head}: " + (f"smallest error {min(errors):.1e}" if spectral else f"order {order:.2f}"))
+    print(
+        f"\n{head}: "
+        + (f"smallest error {min(errors):.1e}" if spectral else f"order {order:.2f}")
+    )
     print("     n      error   first [s]   warm [ms]")
     for entry in series:
-        line = f"{entry['n']:6d}   {entry['error']:8.1e}   {entry['seconds_first']:9.2f}"
+        line = (
+            f"{entry['n']:6d}   {entry['error']:8.1e}   {entry['seconds_first']:9.2f}"
+        )
         print(f"{line}   {1e3 * entry['seconds_warm']:9.2f}", flush=True)
     if spectral:
         claim = CLAIMS.get(first["system"], np.inf)
-        return [f"{head}: {errors[-1]:.1e}, claimed {claim:.0e}"] if errors[-1] > claim else []
-    return [] if abs(order - 2) <= 0.15 else [f"{head}: order {order:.2f}, claimed 2.0 +- 0.15"]
+        return (
+            [f"{head}: {errors[-1]:.1e}, claimed {claim:.0e}"]
+            if errors[-1] > claim
+            else []
+        )
+    return (
+        []
+        if abs(order - 2) <= 0.15
+        else [f"{head}: order {order:.2f}, claimed 2.0 +- 0.15"]
+    )
 
 
 def stamp() -> dict[str, str]:
@@ -146,7 +178,9 @@ def environment() -> dict[str, Any]:
 
 def write(path: Path, content: dict[str, Any]) -> None:
     """Write atomically."""
-    write_atomically(path, lambda file: file.write((json.dumps(content, indent=1) + "\n").encode()))
+    write_atomically(
+        path, lambda file: file.write((json.dumps(content, indent=1) + "\n").encode())
+    )
 
 
 if __name__ == "__main__":

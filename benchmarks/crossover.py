@@ -1,8 +1,10 @@
-"""From how many nodes transforms are faster than matrices: `python benchmarks/crossover.py [--quick] [--out FILE]`.
+"""From how many nodes transforms are faster than matrices: `python
+benchmarks/crossover.py [--quick] [--out FILE]`.
 
--D d^2/dx^2 along one axis of a field, by its dense matrix and by FFT (a ring, or the odd extension that sines need),
-on the default device, float32 and float64, real and complex. The crossover of a precision is the least n from which on
-the FFT is the faster on real fields, in the geometric mean over all shapes and axes. It is written in
+-D d^2/dx^2 along one axis of a field, by its dense matrix and by FFT (a ring, or the
+odd extension that sines need), on the default device, float32 and float64, real and
+complex. The crossover of a precision is the least n from which on the FFT is the faster
+on real fields, in the geometric mean over all shapes and axes. It is written in
 `fpsolve/operator/constants.py`.
 """
 
@@ -28,32 +30,55 @@ FORMS = {"fourier": False, "sines": True}
 def main(argv: list[str] | None = None) -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="up to 512 nodes, nothing written")
+    parser.add_argument(
+        "--quick", action="store_true", help="up to 512 nodes, nothing written"
+    )
     parser.add_argument("--out", type=Path, default=None)
     chosen = parser.parse_args(argv)
     jax.config.update("jax_enable_x64", True)
     rows = []
     for dtype in (jnp.float64, jnp.float32, jnp.complex128, jnp.complex64):
         for n in (n for n in SIZES if n <= 512 or not chosen.quick):
-            found = [measure(n, d, axis, dtype) for d in SHAPES for axis in sorted({0, d - 1})]
+            found = [
+                measure(n, d, axis, dtype)
+                for d in SHAPES
+                for axis in sorted({0, d - 1})
+            ]
             rows += found
             means = {form: _mean([row[form] for row in found]) for form in FORMS}
             cells = " ".join(f"{row['dense'] * 1e6:9.1f}" for row in found)
-            print(f"{jnp.dtype(dtype).name:10s} n = {n:5d}  dense us {cells}   dense / FFT", end="")
-            print("".join(f"  {form} {mean:6.2f}" for form, mean in means.items()), flush=True)
-    found = {f"{form} {bits}": crossover(rows, form, bits) for form in FORMS for bits in (64, 32)}
+            print(
+                f"{jnp.dtype(dtype).name:10s} n = {n:5d}  dense us {cells}   dense / "
+                "FFT",
+                end="",
+            )
+            print(
+                "".join(f"  {form} {mean:6.2f}" for form, mean in means.items()),
+                flush=True,
+            )
+    found = {
+        f"{form} {bits}": crossover(rows, form, bits)
+        for form in FORMS
+        for bits in (64, 32)
+    }
     print("\nFFT from n =", found)
     out = chosen.out or (None if chosen.quick else HERE / "results" / "crossover.json")
     if out is not None:
         from fpsolve.core.files import write_atomically
 
-        content = {"environment": harness.environment(), "crossover": found, "rows": rows}
+        content = {
+            "environment": harness.environment(),
+            "crossover": found,
+            "rows": rows,
+        }
         write_atomically(out, lambda file: file.write(harness.as_json(content)))
     return 0
 
 
 def measure(n: int, d: int, axis: int, dtype: Any) -> dict[str, Any]:
-    """Seconds of the dense product along an axis of n nodes, and their ratio to the seconds of the FFT."""
+    """Seconds of the dense product along an axis of n nodes, and their ratio to the
+    seconds of the FFT.
+    """
     import fpsolve as fp
     from fpsolve.operator.basis import wavenumbers
     from fpsolve.operator.tensor import FourierKinetic, MatrixKinetic
@@ -63,9 +88,17 @@ def measure(n: int, d: int, axis: int, dtype: Any) -> dict[str, Any]:
     real = jnp.zeros((), dtype).real.dtype
     field = jax.random.normal(jax.random.key(0), shape, real).astype(dtype)
     act = jax.jit(lambda term, u: term.hamiltonian(u, axis, d))
-    seconds = lambda term: harness.median_seconds(lambda: act(term, field), 7 if n <= 1024 else 3)
+    seconds = lambda term: harness.median_seconds(
+        lambda: act(term, field), 7 if n <= 1024 else 3
+    )
     dense = seconds(MatrixKinetic(jnp.ones((n, n), real), jnp.ones((), real)))
-    row = {"n": n, "shape": shape, "axis": axis, "dtype": jnp.dtype(dtype).name, "dense": dense}
+    row = {
+        "n": n,
+        "shape": shape,
+        "axis": axis,
+        "dtype": jnp.dtype(dtype).name,
+        "dense": dense,
+    }
     for form, odd in FORMS.items():
         symbol = wavenumbers((fp.Absorbing if odd else fp.Periodic)(0.0, 1.0, n)) ** 2
         row[form] = dense / seconds(FourierKinetic(jnp.asarray(symbol, real), n, odd))
@@ -78,7 +111,16 @@ def crossover(rows: list[dict[str, Any]], form: str, bits: int) -> int | None:
     """The least n from which on the FFT is faster, None if there is none."""
     least = None
     for n in sorted({row["n"] for row in rows}, reverse=True):
-        if _mean([row[form] for row in rows if row["n"] == n and row["dtype"] == f"float{bits}"]) < 1:
+        if (
+            _mean(
+                [
+                    row[form]
+                    for row in rows
+                    if row["n"] == n and row["dtype"] == f"float{bits}"
+                ]
+            )
+            < 1
+        ):
             break
         least = n
     return least

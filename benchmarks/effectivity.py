@@ -9,10 +9,11 @@
     --table FILE ...    only print the table of such files
     --readme            with --table: write the table into README
 
-Every problem is solved by the public functions of fpsolve with default options, and compared with a reference that
-shares no code with it (`calibration/`). An error is silent if it is above three times the reported one and above the
-rounding of the reference, and the result says "successful". NaN as a reported error claims nothing. The exit status is
-1 if any error is silent.
+Every problem is solved by the public functions of fpsolve with default options, and
+compared with a reference that shares no code with it (`calibration/`). An error is
+silent if it is above three times the reported one and above the rounding of the
+reference, and the result says "successful". NaN as a reported error claims nothing. The
+exit status is 1 if any error is silent.
 """
 
 import argparse
@@ -32,16 +33,41 @@ if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))
 
 RESULTS = HERE / "results" / "effectivity.json"
-MODULES = ("lines", "irregular", "planes", "moving", "levels", "plane_levels", "rates", "transports", "precision")
+MODULES = (
+    "lines",
+    "irregular",
+    "planes",
+    "moving",
+    "levels",
+    "plane_levels",
+    "rates",
+    "transports",
+    "precision",
+)
 # How many problems of a kind are asked: fewer where one takes many seconds.
-SHARES = {"space": 0.25, "space_fitted": 0.2, "plane": 0.7, "plane_fitted": 0.5, "linear_fitted": 0.4, "trap": 0.5}
-SHARES |= {"plane_levels": 0.35, "radial": 0.3, "transport": 0.4, "single": 0.6, "features": 0.7}
+SHARES = {
+    "space": 0.25,
+    "space_fitted": 0.2,
+    "plane": 0.7,
+    "plane_fitted": 0.5,
+    "linear_fitted": 0.4,
+    "trap": 0.5,
+}
+SHARES |= {
+    "plane_levels": 0.35,
+    "radial": 0.3,
+    "transport": 0.4,
+    "single": 0.6,
+    "features": 0.7,
+}
 STRIDE = 1_000_000  # between the seeds of problems of successive --seed
 
 
 def main(argv: list[str] | None = None) -> int:
     """Solve and judge the problems; 1 if any error is silent."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=600)
     parser.add_argument("--kinds")
@@ -56,7 +82,9 @@ def main(argv: list[str] | None = None) -> int:
     from tables import into_readme
 
     if chosen.table:
-        read = [row for file in chosen.table for row in json.loads(file.read_text())["rows"]]
+        read = [
+            row for file in chosen.table for row in json.loads(file.read_text())["rows"]
+        ]
         print(tables.markdown(read))
         if chosen.readme:
             into_readme(HERE.parent / "README.md", tables.short(read), "calibration")
@@ -103,7 +131,9 @@ def ready() -> None:
 
 
 def forget_programs() -> None:
-    """Drop what was compiled for a kind: a process can map only so many programs into its memory."""
+    """Drop what was compiled for a kind: a process can map only so many programs into
+    its memory.
+    """
     import jax
 
     from fpsolve.core import program
@@ -112,8 +142,12 @@ def forget_programs() -> None:
     jax.clear_caches()
 
 
-def run(kinds: Any, names: list[str], seed: int, count: int, again: bool) -> Iterator[list[dict[str, Any]]]:
-    """The rows of `count` problems, kind by kind, shared by the kinds in proportion to `SHARES`."""
+def run(
+    kinds: Any, names: list[str], seed: int, count: int, again: bool
+) -> Iterator[list[dict[str, Any]]]:
+    """The rows of `count` problems, kind by kind, shared by the kinds in proportion to
+    `SHARES`.
+    """
     from calibration.problem import solve
 
     weights = [SHARES.get(name, 1.0) for name in names]
@@ -123,7 +157,11 @@ def run(kinds: Any, names: list[str], seed: int, count: int, again: bool) -> Ite
         mine = [solve(kinds[name](seed * STRIDE + i), again) for i in range(share)]
         silent = [row["seed"] for row in mine if row["silent"]]
         seconds = time.perf_counter() - begun
-        print(f"{name}: {share} in {seconds:.0f} s, {len(silent)} silent {silent}", file=sys.stderr, flush=True)
+        print(
+            f"{name}: {share} in {seconds:.0f} s, {len(silent)} silent {silent}",
+            file=sys.stderr,
+            flush=True,
+        )
         yield mine
 
 
@@ -132,7 +170,9 @@ def one(problem: Any) -> int:
     from calibration.problem import solve
 
     shown: list[str] = []
-    row = solve(problem, again=False, watch=lambda answer: shown.append(problem.show(answer)))
+    row = solve(
+        problem, again=False, watch=lambda answer: shown.append(problem.show(answer))
+    )
     print(f"{problem.kind}:{problem.seed}  {problem.title}")
     print(*shown, sep="\n")
     print(json.dumps(row, indent=1))
@@ -144,8 +184,14 @@ def write(rows: list[dict[str, Any]], chosen: Any) -> None:
     import harness
 
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    how = {"seed": chosen.seed, "count": len(rows), "environment": harness.environment()}
-    chosen.out.write_bytes(harness.as_json(how | {"versions": harness.versions(""), "rows": rows}))
+    how = {
+        "seed": chosen.seed,
+        "count": len(rows),
+        "environment": harness.environment(),
+    }
+    chosen.out.write_bytes(
+        harness.as_json(how | {"versions": harness.versions(""), "rows": rows})
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Seconds until a first result, and until that of the next potential: `python benchmarks/first_answer.py`.
+"""Seconds until a first result, and until that of the next potential:
+`python benchmarks/first_answer.py`.
 
     first     the first call in a fresh process, without a cache of programs
     numbers   then the same formula with other numbers, on the same grid
@@ -13,10 +14,11 @@
     --verify            `fpsolve verify --quick` too
     --table             only print benchmarks/results/first_answer.json as Markdown
 
-The seconds of a call end when everything that the README prints has been printed into a string. Imports and the start
-of the backend of JAX are not included. `cpu` is the processor time of the process, which depends less on other
-programs.
-The number of programs is that of requests to XLA: with a warm cache they are read instead of compiled, and counted.
+The seconds of a call end when everything that the README prints has been printed into a
+string. Imports and the start of the backend of JAX are not included. `cpu` is the
+processor time of the process, which depends less on other programs.
+The number of programs is that of requests to XLA: with a warm cache they are read
+instead of compiled, and counted.
 """
 
 import argparse
@@ -47,7 +49,10 @@ KEEP_ALL = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
-VERIFY = "import sys; sys.argv = ['fpsolve', 'verify', '--quick']; from fpsolve.cli.application import main; main()"
+VERIFY = (
+    "import sys; sys.argv = ['fpsolve', 'verify', '--quick']; from "
+    "fpsolve.cli.application import main; main()"
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -60,7 +65,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--verify", action="store_true")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--child", nargs=2, metavar=("CASE", "CALLS"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--child", nargs=2, metavar=("CASE", "CALLS"), help=argparse.SUPPRESS
+    )
     chosen = parser.parse_args(argv)
     if chosen.child:
         return child(*chosen.child)
@@ -85,7 +92,9 @@ def names(verify: bool) -> list[str]:
 
 
 def compare(name: str, trees: dict[str, Path], rounds: int, out: Path) -> list[str]:
-    """Run a case in every tree in turn, write and print the rows, and return the failures."""
+    """Run a case in every tree in turn, write and print the rows, and return the
+    failures.
+    """
     runs: dict[str, list[Any]] = {label: [] for label in trees}
     troubles = []
     for turn in range(rounds):
@@ -94,20 +103,33 @@ def compare(name: str, trees: dict[str, Path], rounds: int, out: Path) -> list[s
                 runs[label].append(measure(name, trees[label]))
             except (RuntimeError, subprocess.TimeoutExpired) as fault:
                 troubles.append(f"{name}, {label}: {fault}")
-    rows = [row_of(name, label, trees[label], runs[label]) for label in trees if runs[label]]
+    rows = [
+        row_of(name, label, trees[label], runs[label]) for label in trees if runs[label]
+    ]
     for row in rows:
         write(row, out)
-        troubles += [f"{name}, {row['tree']}: error {row['error']:.1e}"] if row["error"] > row["goal"] else []
+        troubles += (
+            [f"{name}, {row['tree']}: error {row['error']:.1e}"]
+            if row["error"] > row["goal"]
+            else []
+        )
     table.show(rows)
     return troubles
 
 
-def row_of(name: str, label: str, tree: Path, runs: list[dict[str, Any]]) -> dict[str, Any]:
+def row_of(
+    name: str, label: str, tree: Path, runs: list[dict[str, Any]]
+) -> dict[str, Any]:
     """The medians of several runs, with versions, device and date."""
     calls = {}
     for call, figures in runs[0]["calls"].items():
-        calls[call] = {key: statistics.median(run["calls"][call][key] for run in runs) for key in figures}
-    errors = [figures.get("error", 0.0) for run in runs for figures in run["calls"].values()]
+        calls[call] = {
+            key: statistics.median(run["calls"][call][key] for run in runs)
+            for key in figures
+        }
+    errors = [
+        figures.get("error", 0.0) for run in runs for figures in run["calls"].values()
+    ]
     import harness
 
     return {
@@ -130,9 +152,17 @@ def row_of(name: str, label: str, tree: Path, runs: list[dict[str, Any]]) -> dic
 def commit_of(tree: Path) -> str:
     """The short name of the commit, with a + if the package differs from it."""
     git = ["git", "-C", str(tree)]
-    name = subprocess.run([*git, "rev-parse", "--short=7", "HEAD"], capture_output=True, text=True, check=False)
+    name = subprocess.run(
+        [*git, "rev-parse", "--short=7", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     changes = subprocess.run(
-        [*git, "status", "--porcelain", "--", "fpsolve"], capture_output=True, text=True, check=False
+        [*git, "status", "--porcelain", "--", "fpsolve"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return name.stdout.strip() + ("+" if changes.stdout.strip() else "")
 
@@ -158,7 +188,11 @@ def measured_import(tree: Path) -> dict[str, Any]:
     """Seconds of `import fpsolve` after `import jax`."""
     found = [ask_child(tree, "import", "all", None) for _ in range(IMPORTS)]
     seconds = statistics.median(run["seconds"] for run in found)
-    return {"calls": {"import": {"seconds": seconds}}, "goal": 0.0, "notes": {"runs": IMPORTS}}
+    return {
+        "calls": {"import": {"seconds": seconds}},
+        "goal": 0.0,
+        "notes": {"runs": IMPORTS},
+    }
 
 
 def measured_verify(tree: Path) -> dict[str, Any]:
@@ -179,7 +213,9 @@ def seconds_of_verify(tree: Path, cache: str | None) -> float:
 
 def ask_child(tree: Path, name: str, calls: str, cache: str | None) -> dict[str, Any]:
     """The measurements of a fresh process that imports fpsolve from `tree`."""
-    shown = run_python([str(Path(__file__).resolve()), "--child", name, calls], tree, cache)
+    shown = run_python(
+        [str(Path(__file__).resolve()), "--child", name, calls], tree, cache
+    )
     (line,) = (line for line in shown.splitlines() if line.startswith(MARK))
     found = json.loads(line.removeprefix(MARK))
     if Path(found.pop("package")).resolve() != (tree / "fpsolve").resolve():
@@ -188,11 +224,21 @@ def ask_child(tree: Path, name: str, calls: str, cache: str | None) -> dict[str,
 
 
 def run_python(arguments: list[str], tree: Path, cache: str | None) -> str:
-    """The output of a fresh interpreter. **Raises** `RuntimeError` with its last lines if it fails."""
+    """The output of a fresh interpreter. **Raises** `RuntimeError` with its last lines
+    if it fails.
+    """
     with tempfile.TemporaryDirectory(prefix="first-answer-") as folder:
-        environment = {key: value for key, value in os.environ.items() if key not in CACHES}
-        environment |= {"PYTHONPATH": str(tree), "XDG_CACHE_HOME": cache or folder, "PYTHONWARNINGS": "ignore"}
-        environment |= {} if cache is None else {"JAX_COMPILATION_CACHE_DIR": cache, **KEEP_ALL}
+        environment = {
+            key: value for key, value in os.environ.items() if key not in CACHES
+        }
+        environment |= {
+            "PYTHONPATH": str(tree),
+            "XDG_CACHE_HOME": cache or folder,
+            "PYTHONWARNINGS": "ignore",
+        }
+        environment |= (
+            {} if cache is None else {"JAX_COMPILATION_CACHE_DIR": cache, **KEEP_ALL}
+        )
         done = subprocess.run(
             [sys.executable, *arguments],
             capture_output=True,
@@ -203,7 +249,9 @@ def run_python(arguments: list[str], tree: Path, cache: str | None) -> str:
             check=False,
         )
     if done.returncode:
-        raise RuntimeError(" ".join(done.stderr.splitlines()[-1:]) or f"ended with {done.returncode}")
+        raise RuntimeError(
+            " ".join(done.stderr.splitlines()[-1:]) or f"ended with {done.returncode}"
+        )
     return done.stdout
 
 
@@ -236,7 +284,9 @@ def asked(name: str, calls: str) -> dict[str, Any]:
     if calls == "all":
         found["again"], answers["again"] = watch.call(ask)
         for call, answer in answers.items():
-            found[call]["error"] = case.error("formula" if call == "again" else call, answer)
+            found[call]["error"] = case.error(
+                "formula" if call == "again" else call, answer
+            )
     else:
         found["first"]["error"] = case.error("first", answers["first"])
     return {"calls": found, "goal": case.goal, "notes": case.notes(answers["first"])}
@@ -266,7 +316,11 @@ class Watch:
         answer = jax.block_until_ready(ask())
         seconds = time.perf_counter() - begun
         new = self.compiled[before:]
-        figures = {"seconds": seconds, "cpu": time.process_time() - busy, "programs": len(new)}
+        figures = {
+            "seconds": seconds,
+            "cpu": time.process_time() - busy,
+            "programs": len(new),
+        }
         return figures | {"compile_seconds": sum(new)}, answer
 
 

@@ -62,7 +62,10 @@ def targets(problem: str) -> list[Target]:
         found.append(("first", "programs", PROGRAMS[problem]))
     if problem.startswith("radial"):
         second = RADIAL[int(problem.rpartition("_")[2])]
-        found = [("first", "seconds", 3.0), *((call, "seconds", second) for call in ("numbers", "again"))]
+        found = [
+            ("first", "seconds", 3.0),
+            *((call, "seconds", second) for call in ("numbers", "again")),
+        ]
     return found
 
 
@@ -72,30 +75,58 @@ def markdown(
     verify: bool | None = None,
     names: tuple[str, ...] = (),
 ) -> str:
-    """Every figure with a target: before, now, target, reached. A row of the tree before that is missing is a dash.
+    """Every figure with a target: before, now, target, reached. A row of the tree
+    before that is missing is a dash.
 
     **Raises** `ValueError` where a row of the last tree is missing.
 
-    `trees` are the columns, all that have a row unless given; `verify` whether `verify --quick` is among the cases, as
-    the rows have it unless given; `names` the cases, all unless given.
+    `trees` are the columns, all that have a row unless given; `verify` whether
+    `verify --quick` is among the cases, as the rows have it unless given; `names` the
+    cases, all unless given.
     """
     at = {(row["problem"], row["tree"]): row for row in rows}
-    trees = tuple(tree for tree in TREES if any(row["tree"] == tree for row in rows)) if trees is None else trees
-    verify = any(row["problem"] == "verify_quick" for row in rows) if verify is None else verify
-    wanted = [name for name in CASES if targets(name) and (verify or name != "verify_quick")]
+    trees = (
+        tuple(tree for tree in TREES if any(row["tree"] == tree for row in rows))
+        if trees is None
+        else trees
+    )
+    verify = (
+        any(row["problem"] == "verify_quick" for row in rows)
+        if verify is None
+        else verify
+    )
+    wanted = [
+        name for name in CASES if targets(name) and (verify or name != "verify_quick")
+    ]
     wanted = [name for name in wanted if name in names or not names]
     judged = (trees or TREES)[-1]
     missing = [f"{name} ({judged})" for name in wanted if (name, judged) not in at]
     if missing:
-        raise ValueError(f"no row of {', '.join(missing)}: run first_answer.py, with --only and --tree where it helps.")
+        raise ValueError(
+            f"no row of {', '.join(missing)}: run first_answer.py, with --only and "
+            "--tree where it helps."
+        )
     columns = [*trees, "target", "reached"]
-    lines = [f"| question | call | {' | '.join(columns)} |", f"| --- | --- |{' ---: |' * (len(trees) + 1)} --- |"]
+    lines = [
+        f"| question | call | {' | '.join(columns)} |",
+        f"| --- | --- |{' ---: |' * (len(trees) + 1)} --- |",
+    ]
     for name in wanted:
         for call, figure, limit in targets(name):
-            found = [at[name, tree]["calls"][call][figure] if (name, tree) in at else None for tree in trees]
-            cells = [CASES[name], CALLS[call], *(in_units(value, figure) for value in [*found, limit])]
+            found = [
+                at[name, tree]["calls"][call][figure] if (name, tree) in at else None
+                for tree in trees
+            ]
+            cells = [
+                CASES[name],
+                CALLS[call],
+                *(in_units(value, figure) for value in [*found, limit]),
+            ]
             last = at[name, judged]
-            lines.append(f"| {' | '.join(cells)} | {verdict(last, last['calls'][call][figure], limit)} |")
+            lines.append(
+                f"| {' | '.join(cells)} | "
+                f"{verdict(last, last['calls'][call][figure], limit)} |"
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -114,19 +145,32 @@ def verdict(row: dict[str, Any], value: float, limit: float) -> str:
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    """Print one case: a line for each call and tree, and how many times as fast the last tree is."""
+    """Print one case: a line for each call and tree, and how many times as fast the
+    last tree is.
+    """
     for row in rows:
-        print(f"\n{row['problem']}, {row['tree']} ({row['commit']}); error {row['error']:.1e}, goal {row['goal']:.0e}")
-        limits = {(call, figure): limit for call, figure, limit in targets(row["problem"])}
+        print(
+            f"\n{row['problem']}, {row['tree']} ({row['commit']}); error "
+            f"{row['error']:.1e}, goal {row['goal']:.0e}"
+        )
+        limits = {
+            (call, figure): limit for call, figure, limit in targets(row["problem"])
+        }
         for call, figures in row["calls"].items():
             words = [f"{figures['seconds']:8.3f} s"]
             if "cpu" in figures:
                 words.append(f"cpu {figures['cpu']:7.3f} s")
-                words.append(f"{figures['programs']:4.0f} programs in {figures['compile_seconds']:7.3f} s")
+                words.append(
+                    f"{figures['programs']:4.0f} programs in "
+                    f"{figures['compile_seconds']:7.3f} s"
+                )
             if (call, "seconds") in limits:
                 words.append(f"target {limits[call, 'seconds']:g} s")
             print(f"  {CALLS[call]:24s} {'   '.join(words)}", flush=True)
     if len(rows) > 1:
         first, last = rows[0]["calls"], rows[-1]["calls"]
-        ratios = [f"{CALLS[call]} {first[call]['seconds'] / last[call]['seconds']:.2f}" for call in last]
+        ratios = [
+            f"{CALLS[call]} {first[call]['seconds'] / last[call]['seconds']:.2f}"
+            for call in last
+        ]
         print(f"  times as fast as before: {', '.join(ratios)}", flush=True)

@@ -1,8 +1,10 @@
-"""Timing of a benchmark: one core, compilation apart from runs, peers in turn, error with every time.
+"""Timing of a benchmark: one core, compilation apart from runs, peers in turn, error
+with every time.
 
-A `Contender` is a solver on a problem; `compare` runs all of them in turn, round after round, in one process, and
-returns a `Row` each. Ratios are ratios of medians. Peak memory is the growth of the resident set of the process during
-one warm call (Linux only, else None).
+A `Contender` is a solver on a problem; `compare` runs all of them in turn, round after
+round, in one process, and returns a `Row` each. Ratios are ratios of medians. Peak
+memory is the growth of the resident set of the process during one warm call (Linux
+only, else None).
 """
 
 import contextlib
@@ -23,9 +25,13 @@ from typing import Any
 import jax
 import numpy as np
 
-REPEATS = 5  # at least; short calls are repeated until they have taken `ENOUGH` seconds, up to `MOST` times
+# at least; short calls are repeated until they have taken `ENOUGH` seconds, up to
+# `MOST` times
+REPEATS = 5
 ENOUGH, MOST = 0.3, 40
-SHORT, WARM = 0.02, 0.002  # calls shorter than the first are repeated for as long as the second before one is timed
+# calls shorter than the first are repeated for as long as the second before one is
+# timed
+SHORT, WARM = 0.02, 0.002
 PATIENCE = 8.0  # a call longer than this is timed once, and its row says so
 ONE_CORE = {
     "OMP_NUM_THREADS": "1",
@@ -38,7 +44,9 @@ ONE_CORE = {
 
 @dataclasses.dataclass
 class Contender:
-    """A solver: `run()` returns what `density` turns into values on `axes`; `goal` is the error it must reach."""
+    """A solver: `run()` returns what `density` turns into values on `axes`; `goal` is
+    the error it must reach.
+    """
 
     solver: str
     family: str  # "fpsolve", "numpy", or the peer's name
@@ -52,7 +60,9 @@ class Contender:
 
 @dataclasses.dataclass
 class Row:
-    """One measurement. Seconds are wall-clock time, bytes are those of the resident set."""
+    """One measurement. Seconds are wall-clock time, bytes are those of the resident
+    set.
+    """
 
     problem: str
     solver: str
@@ -64,7 +74,8 @@ class Row:
     seconds_first: float
     seconds_warm: float
     seconds: list[float]
-    seconds_cpu: float  # the median of processor time, which other programs on the machine do not lengthen
+    # the median of processor time, which other programs on the machine do not lengthen
+    seconds_cpu: float
     peak_bytes: int | None
     dtype: str
     notes: dict[str, Any]
@@ -73,8 +84,12 @@ class Row:
     date: str
 
 
-def compare(name: str, problem: Any, contenders: list[Contender]) -> tuple[list[Row], dict[str, str]]:
-    """Run each contender once, then all of them in turn. Returns their rows, and the reasons of failures by solver."""
+def compare(
+    name: str, problem: Any, contenders: list[Contender]
+) -> tuple[list[Row], dict[str, str]]:
+    """Run each contender once, then all of them in turn. Returns their rows, and the
+    reasons of failures by solver.
+    """
     firsts, failures = {}, {}
     for one in contenders:
         try:
@@ -115,39 +130,58 @@ def compare(name: str, problem: Any, contenders: list[Contender]) -> tuple[list[
     return rows, failures
 
 
-def _first_call(one: Contender, problem: Any) -> tuple[float, float, str, dict[str, Any]]:
-    """Seconds with compilation, the error (1e99 if it is not a number), the precision, notes."""
+def _first_call(
+    one: Contender, problem: Any
+) -> tuple[float, float, str, dict[str, Any]]:
+    """Seconds with compilation, the error (1e99 if it is not a number), the precision,
+    notes.
+    """
     start = time.perf_counter()
     answer = jax.block_until_ready(one.run())
     seconds = time.perf_counter() - start
     density = np.asarray(one.density(answer))
     error = problem.error(density, one.axes)
-    return seconds, error if np.isfinite(error) else 1e99, str(density.dtype), one.notes(answer)
+    return (
+        seconds,
+        error if np.isfinite(error) else 1e99,
+        str(density.dtype),
+        one.notes(answer),
+    )
 
 
 def _take_turns(
     alive: list[Contender], firsts: dict[str, Any], failures: dict[str, str]
 ) -> dict[str, tuple[list[float], list[float]]]:
-    """Wall-clock and processor seconds of warm calls; every round starts with another solver. Failures go into
-    `failures`.
+    """Wall-clock and processor seconds of warm calls; every round starts with another
+    solver. Failures go into `failures`.
 
-    A short call follows untimed calls of the same solver, so that the caches do not contain data of another.
+    A short call follows untimed calls of the same solver, so that the caches do not
+    contain data of another.
     """
-    times: dict[str, tuple[list[float], list[float]]] = {one.solver: ([], []) for one in alive}
+    times: dict[str, tuple[list[float], list[float]]] = {
+        one.solver: ([], []) for one in alive
+    }
     for turn in range(MOST):
         shift = turn % max(1, len(alive))
         for one in alive[shift:] + alive[:shift]:
             seconds, busy = times[one.solver]
-            done = (seconds and seconds[0] > PATIENCE) or (turn >= REPEATS and sum(seconds) > ENOUGH)
+            done = (seconds and seconds[0] > PATIENCE) or (
+                turn >= REPEATS and sum(seconds) > ENOUGH
+            )
             if done or one.solver in failures:
                 continue
-            if not seconds and firsts[one.solver][0] > 4 * PATIENCE:  # no compilation takes so long, so the run did
+            # no compilation takes so long, so the run did
+            if not seconds and firsts[one.solver][0] > 4 * PATIENCE:
                 seconds.append(firsts[one.solver][0])
                 busy.append(firsts[one.solver][0])
                 continue
             try:
                 begun = time.perf_counter()
-                while seconds and seconds[-1] < SHORT and time.perf_counter() - begun < WARM:
+                while (
+                    seconds
+                    and seconds[-1] < SHORT
+                    and time.perf_counter() - begun < WARM
+                ):
                     jax.block_until_ready(one.run())
                 start, before = time.perf_counter(), time.process_time()
                 jax.block_until_ready(one.run())
@@ -177,7 +211,8 @@ def in_words(fault: Exception) -> str:
 
 def peak_bytes(run: Callable[[], Any]) -> int | None:
     """The growth of the resident set during one call."""
-    with contextlib.suppress(AttributeError, OSError):  # glibc: give free pages back, so that growth is seen
+    # glibc: give free pages back, so that growth is seen
+    with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
     try:
         Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
@@ -198,7 +233,9 @@ def _status(name: str) -> int:
 
 
 def on_one_core(arguments: list[str]) -> None:
-    """Start this process again, on one core and with one thread in every library, unless it is so already."""
+    """Start this process again, on one core and with one thread in every library,
+    unless it is so already.
+    """
     if all(os.environ.get(name) == value for name, value in ONE_CORE.items()):
         return
     with contextlib.suppress(AttributeError, OSError):  # not Linux
@@ -212,11 +249,20 @@ def versions(family: str) -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     names = ["fpsolve", "jax", "numpy", "scipy"]
-    packages = {"exponax": ["exponax"], "diffrax": ["diffrax"], "fplanck": ["fplanck"], "py-pde": ["py-pde"]}
-    names += packages.get(family, ["qutip"] if family == "QuTiP" else ["pyamg"] if "pyamg" in family else [])
+    packages = {
+        "exponax": ["exponax"],
+        "diffrax": ["diffrax"],
+        "fplanck": ["fplanck"],
+        "py-pde": ["py-pde"],
+    }
+    names += packages.get(
+        family,
+        ["qutip"] if family == "QuTiP" else ["pyamg"] if "pyamg" in family else [],
+    )
     found = {}
     for name in names:
-        with contextlib.suppress(PackageNotFoundError):  # fpsolve may run from its folder without being installed
+        # fpsolve may run from its folder without being installed
+        with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
 
@@ -233,9 +279,18 @@ def device() -> str:
 
 def environment() -> dict[str, Any]:
     """The machine and how many cores this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count()
+    )
     threads = {name: os.environ.get(name, "") for name in ONE_CORE}
-    return {"device": device(), "cores": cores, "python": platform.python_version(), "threads": threads}
+    return {
+        "device": device(),
+        "cores": cores,
+        "python": platform.python_version(),
+        "threads": threads,
+    }
 
 
 def as_json(content: dict[str, Any]) -> bytes:
@@ -243,7 +298,9 @@ def as_json(content: dict[str, Any]) -> bytes:
     parts = []
     for name, value in content.items():
         if isinstance(value, list):
-            lines = ",\n".join("  " + json.dumps(entry, default=_plain) for entry in value)
+            lines = ",\n".join(
+                "  " + json.dumps(entry, default=_plain) for entry in value
+            )
             parts.append(f' "{name}": [\n{lines}\n ]')
         else:
             parts.append(f' "{name}": {json.dumps(value, default=_plain)}')

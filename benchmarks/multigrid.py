@@ -1,9 +1,10 @@
-"""Ten levels of large finite-volume grids: `python benchmarks/multigrid.py [--quick] [--only 2d|3d] [--out FILE]`.
+"""Ten levels of large finite-volume grids: `python benchmarks/multigrid.py [--quick]
+[--only 2d|3d] [--out FILE]`.
 
-Double wells of several barriers, on grids of several sizes, by LOBPCG with multigrid: iterations, seconds, and a bound
-on
-the relative error of the levels as levels of the grid, residual^2 / separation / level. The number of iterations should
-depend neither on the grid nor on the barrier.
+Double wells of several barriers, on grids of several sizes, by LOBPCG with multigrid:
+iterations, seconds, and a bound on
+the relative error of the levels as levels of the grid, residual^2 / separation / level.
+The number of iterations should depend neither on the grid nor on the barrier.
 """
 
 import argparse
@@ -29,7 +30,11 @@ CASES += [(3, n, barrier) for n in (32, 64, 128) for barrier in (3.0, 12.0)]
 def main(argv: list[str] | None = None) -> int:
     """Measure, print, write after every case."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="up to 256 x 256 and 32 x 32 x 32, nothing written")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="up to 256 x 256 and 32 x 32 x 32, nothing written",
+    )
     parser.add_argument("--only", choices=("2d", "3d"), default=None)
     parser.add_argument("--out", type=Path, default=None)
     chosen = parser.parse_args(argv)
@@ -45,17 +50,26 @@ def main(argv: list[str] | None = None) -> int:
                 show(rows[-1])
             if out is not None:
                 content = {"environment": harness.environment(), "rows": rows}
-                write_atomically(out, lambda file, content=content: file.write(harness.as_json(content)))
+                write_atomically(
+                    out,
+                    lambda file, content=content: file.write(harness.as_json(content)),
+                )
     return 0 if all(row["reached"] for row in rows) else 1
 
 
 def measure(d: int, n: int, barrier: float) -> dict[str, Any]:
-    """One grid and one barrier; warm calls until they have taken ten seconds, five at most."""
+    """One grid and one barrier; warm calls until they have taken ten seconds, five at
+    most.
+    """
     from fpsolve.eigen.fv_lobpcg import volume_modes
 
     made = jax.jit(lambda: build(d, n, barrier))()
     start = time.perf_counter()
-    solve = jax.jit(lambda made: volume_modes(made, LEVELS, BLOCK, jnp.asarray(TOL))).lower(made).compile()
+    solve = (
+        jax.jit(lambda made: volume_modes(made, LEVELS, BLOCK, jnp.asarray(TOL)))
+        .lower(made)
+        .compile()
+    )
     compiling, seconds, busy = time.perf_counter() - start, [], []
     while not seconds or (len(seconds) < 5 and sum(seconds) < 10):
         start, before = time.perf_counter(), time.process_time()
@@ -95,25 +109,43 @@ def build(d: int, n: int, barrier: float) -> Any:
 
     half = 2.2 if barrier > 5 else 2.6
     grid = fp.Grid(fp.Line(-half, half, n), *[fp.Line(-3.8, 3.8, n)] * (d - 1))
-    return fp.ScharfetterGummel().build(fp.FokkerPlanck(potential), grid, 0.0, jnp.float64, True)
+    return fp.ScharfetterGummel().build(
+        fp.FokkerPlanck(potential), grid, 0.0, jnp.float64, True
+    )
 
 
 def bound(values: np.ndarray, residuals: np.ndarray) -> float:
-    """The largest r^2 / separation, relative to the spread of the requested levels; a cluster of close levels counts
-    as one."""
+    """The largest r^2 / separation, relative to the spread of the requested levels; a
+    cluster of close levels counts as one.
+    """
     wanted, spread, worst = values[:LEVELS], values[LEVELS - 1] - values[0], 0.0
     for i in range(1, LEVELS):
         close = np.abs(values - wanted[i]) < 0.1 * spread / LEVELS
         apart = np.min(np.abs(values[~close] - wanted[i]))
-        worst = max(worst, float(np.sum(residuals[close] ** 2) / apart / max(wanted[i], spread / LEVELS)))
+        worst = max(
+            worst,
+            float(
+                np.sum(residuals[close] ** 2) / apart / max(wanted[i], spread / LEVELS)
+            ),
+        )
     return worst
 
 
 def show(row: dict[str, Any]) -> None:
     """A line of the table."""
-    cells = f"{row['rounds']:3d} rounds {row['seconds']:8.2f} s ({row['seconds_cpu']:.2f} of processors)"
-    rest = f"error {row['error']:.0e}, gap {row['gap']:.3e}, {row['bytes'] / 2**20:.0f} MiB"
-    print(f"{row['problem']} n = {row['n']:5d} barrier {row['barrier']:4.0f}  {cells}  {rest}", flush=True)
+    cells = (
+        f"{row['rounds']:3d} rounds {row['seconds']:8.2f} s ({row['seconds_cpu']:.2f} "
+        "of processors)"
+    )
+    rest = (
+        f"error {row['error']:.0e}, gap {row['gap']:.3e}, {row['bytes'] / 2**20:.0f} "
+        "MiB"
+    )
+    print(
+        f"{row['problem']} n = {row['n']:5d} barrier {row['barrier']:4.0f}  {cells}  "
+        f"{rest}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Other packages on the same problems, each in the form and with the options that reach the error fastest.
+"""Other packages on the same problems, each in the form and with the options that reach
+the error fastest.
 
-Each adapter takes a problem and sizes, prepares what does not depend on the values of the potential (nodes, programs,
-kernels), and returns `(run, density, axes)`: `run()` solves, `density(answer)` gives values on the nodes `axes`. A
-package that is not installed raises `ImportError`, which the caller turns into a note.
+Each adapter takes a problem and sizes, prepares what does not depend on the values of
+the potential (nodes, programs, kernels), and returns `(run, density, axes)`: `run()`
+solves, `density(answer)` gives values on the nodes `axes`. A package that is not
+installed raises `ImportError`, which the caller turns into a note.
 """
 
 from collections.abc import Callable
@@ -16,11 +18,15 @@ Peer = tuple[Callable[[], Any], Callable[[Any], np.ndarray], tuple[np.ndarray, .
 
 
 def _sinc(problem: Any, box: Any, shape: Any) -> tuple[Any, ...]:
-    """Nodes, kinetic matrices, sqrt(pi) at the end, the wave at the start, and the map from waves to densities."""
+    """Nodes, kinetic matrices, sqrt(pi) at the end, the wave at the start, and the map
+    from waves to densities.
+    """
     axes = problems.open_axes(box, shape)
     kinetic = [second_derivative(x) for x in axes]
     root = np.exp(-problems.potential(axes) / 2)
-    first = np.exp(-problems.potential(axes, 0.0) / 2) if problem.kind == "moving" else root
+    first = (
+        np.exp(-problems.potential(axes, 0.0) / 2) if problem.kind == "moving" else root
+    )
 
     def density(wave: Any) -> np.ndarray:
         values = np.asarray(wave).reshape(shape) * root
@@ -30,8 +36,11 @@ def _sinc(problem: Any, box: Any, shape: Any) -> tuple[Any, ...]:
 
 
 def fplanck(problem: Any, box: Any, shape: Any, dense: bool) -> Peer:
-    """`fokker_planck.propagate`: square-root rates on a line, by expm_multiply or the whole exponential."""
-    vars(np).setdefault("product", np.prod)  # removed in NumPy 2; fplanck 0.2.2 calls it
+    """`fokker_planck.propagate`: square-root rates on a line, by expm_multiply or the
+    whole exponential.
+    """
+    # removed in NumPy 2; fplanck 0.2.2 calls it
+    vars(np).setdefault("product", np.prod)
     import fplanck as package
     from scipy import constants
 
@@ -55,7 +64,9 @@ def fplanck(problem: Any, box: Any, shape: Any, dense: bool) -> Peer:
 
 
 def diffrax(problem: Any, box: Any, shape: Any, solver: str, rtol: float) -> Peer:
-    """An adaptive Runge-Kutta method of diffrax on the wave equation, with the sinc operator of an expert."""
+    """An adaptive Runge-Kutta method of diffrax on the wave equation, with the sinc
+    operator of an expert.
+    """
     import diffrax as package
     import jax
     import jax.numpy as jnp
@@ -63,7 +74,8 @@ def diffrax(problem: Any, box: Any, shape: Any, solver: str, rtol: float) -> Pee
     axes, kinetic, start, density = _sinc(problem, box, shape)
     matrices = [jnp.asarray(matrix) for matrix in kinetic]
     potential_terms = [problem.potential_term(axes, s) for s in (0.0, 0.5, 1.0)]
-    if problem.kind == "moving":  # the well is quadratic in s; (d_t log pi) / 2 is the extra term
+    # the well is quadratic in s; (d_t log pi) / 2 is the extra term
+    if problem.kind == "moving":
         a, b, c = (
             potential_terms[0],
             -3 * potential_terms[0] + 4 * potential_terms[1] - potential_terms[2],
@@ -77,7 +89,9 @@ def diffrax(problem: Any, box: Any, shape: Any, solver: str, rtol: float) -> Pee
         a, b, c = parts
         s = t / problems.DURATION
         potential_term = a if b is None else a + s * (b + s * c)
-        answer = -potential_term * wave - (matrices[0] @ wave.reshape(shape[0], -1)).reshape(shape)
+        answer = -potential_term * wave - (
+            matrices[0] @ wave.reshape(shape[0], -1)
+        ).reshape(shape)
         if len(shape) == 3:
             answer = answer - jnp.matmul(matrices[1], wave)
         if len(shape) > 1:
@@ -105,9 +119,11 @@ def diffrax(problem: Any, box: Any, shape: Any, solver: str, rtol: float) -> Pee
 
 
 def exponax(problem: Any, box: Any, n: int, steps: int, order: int = 4) -> Peer:
-    """ETDRK on the wave equation: diffusion exact in Fourier space, the well as the nonlinear term.
+    """ETDRK on the wave equation: diffusion exact in Fourier space, the well as the
+    nonlinear term.
 
-    exponax knows cubes only, so every axis has `n` nodes on a unit interval and its own diffusion.
+    exponax knows cubes only, so every axis has `n` nodes on a unit interval and its own
+    diffusion.
     """
     import exponax as package
     import jax
@@ -115,7 +131,14 @@ def exponax(problem: Any, box: Any, n: int, steps: int, order: int = 4) -> Peer:
 
     d = len(box)
     lengths = [upper - lower for lower, upper in box]
-    axes = tuple(np.ix_(*(lower + length * np.arange(n) / n for (lower, _), length in zip(box, lengths, strict=True))))
+    axes = tuple(
+        np.ix_(
+            *(
+                lower + length * np.arange(n) / n
+                for (lower, _), length in zip(box, lengths, strict=True)
+            )
+        )
+    )
     root = np.exp(-problems.potential(axes) / 2)
     potential_term = jnp.asarray(problem.potential_term(axes))[None]
 
@@ -157,18 +180,27 @@ def exponax(problem: Any, box: Any, n: int, steps: int, order: int = 4) -> Peer:
 def py_pde(problem: Any, box: Any, shape: Any, method: str, rtol: float) -> Peer:
     """py-pde on the wave equation: three-point Laplacian, scipy's integrator `method`.
 
-    The density form with py-pde's boundary conditions lets mass in through the walls; the wave form does not.
+    The density form with py-pde's boundary conditions lets mass in through the walls;
+    the wave form does not.
     """
     import pde
 
     grid = pde.CartesianGrid(list(box), list(shape))
     axes = tuple(np.ix_(*grid.axes_coords))
     root = np.exp(-problems.potential(axes) / 2)
-    equation = pde.PDE({"c": "laplace(c) - V * c"}, consts={"V": pde.ScalarField(grid, problem.potential_term(axes))})
+    equation = pde.PDE(
+        {"c": "laplace(c) - V * c"},
+        consts={"V": pde.ScalarField(grid, problem.potential_term(axes))},
+    )
     start = pde.ScalarField(grid, problem.start(axes) / root)
 
     def run() -> Any:
-        solver = {"solver": "scipy", "method": method, "rtol": rtol, "atol": rtol / 1000}
+        solver = {
+            "solver": "scipy",
+            "method": method,
+            "rtol": rtol,
+            "atol": rtol / 1000,
+        }
         return equation.solve(start, problem.t, tracker=None, **solver).data
 
     def density(wave: Any) -> np.ndarray:
@@ -179,7 +211,9 @@ def py_pde(problem: Any, box: Any, shape: Any, method: str, rtol: float) -> Peer
 
 
 def qutip(problem: Any, box: Any, shape: Any, method: str) -> Peer:
-    """QuTiP in imaginary time, H_eff = -i H in the sinc basis: `sesolve`, or the exponential of the operator."""
+    """QuTiP in imaginary time, H_eff = -i H in the sinc basis: `sesolve`, or the
+    exponential of the operator.
+    """
     import qutip as package
 
     axes, (kinetic,), start, density = _sinc(problem, box, shape)
@@ -188,8 +222,18 @@ def qutip(problem: Any, box: Any, shape: Any, method: str) -> Peer:
     wave = package.Qobj(start / size)
     if method == "expm":
         return lambda: ((-problem.t * hamiltonian).expm() * wave).full(), density, axes
-    options = {"method": method, "normalize_output": False, "progress_bar": "", "store_states": True}
+    options = {
+        "method": method,
+        "normalize_output": False,
+        "progress_bar": "",
+        "store_states": True,
+    }
     if method != "diag":
         options |= {"atol": 1e-13, "rtol": 1e-9, "nsteps": 10**6}
-    solve = lambda: package.sesolve(-1j * hamiltonian, wave, [0.0, problem.t], options=options).states[-1].full().real
+    solve = lambda: (
+        package.sesolve(-1j * hamiltonian, wave, [0.0, problem.t], options=options)
+        .states[-1]
+        .full()
+        .real
+    )
     return solve, density, axes

@@ -1,12 +1,15 @@
-"""The problems of the kernel benchmark: potentials, starts, boxes, and references to measure errors against.
+"""The problems of the kernel benchmark: potentials, starts, boxes, and references to
+measure errors against.
 
     d_t p = div(grad p + p grad U),   D = 1      U = 3 (x^2 - 1)^2 [+ 2 y^2 + x y / 2 [+ 2 z^2 + y z / 2]]
     start N(-1, 0.2^2) in x, N(0, 0.2^2) in y and z
-    P5: 4 x^2 (1 - s) + 3 (x^2 - 1)^2 s in place of the quartic, s = t / 10, from the Gibbs density at t = 0
+    P5: 4 x^2 (1 - s) + 3 (x^2 - 1)^2 s in place of the quartic, s = t / 10, from the
+    Gibbs density at t = 0
     P6: the ground state of -Laplacian / 2 + U
 
-Errors are relative L1 errors of the density, sum |p - q| / sum |q| on the solver's own nodes, where q is the reference:
-a spectral solution on a finer grid in a larger box, interpolated trigonometrically, which is exact to rounding.
+Errors are relative L1 errors of the density, sum |p - q| / sum |q| on the solver's own
+nodes, where q is the reference: a spectral solution on a finer grid in a larger box,
+interpolated trigonometrically, which is exact to rounding.
 """
 
 import dataclasses
@@ -22,7 +25,9 @@ WIDTH = 0.2  # of the start
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """One problem: `d` dimensions, final time `t`, the spectral grid that reaches 1e-8, and a finer one."""
+    """One problem: `d` dimensions, final time `t`, the spectral grid that reaches 1e-8,
+    and a finer one.
+    """
 
     name: str
     d: int
@@ -40,7 +45,9 @@ class Problem:
             return lambda x, t: _moving(x, t / DURATION)
         return _still
 
-    def potential_term(self, axes: tuple[np.ndarray, ...], s: float = 1.0) -> np.ndarray:
+    def potential_term(
+        self, axes: tuple[np.ndarray, ...], s: float = 1.0
+    ) -> np.ndarray:
         """The quantum potential |grad U|^2 / 4 - Laplacian U / 2, by hand."""
         gradient, laplacian = derivatives(axes, s)
         return sum(g * g for g in gradient) / 4 - laplacian / 2
@@ -51,7 +58,10 @@ class Problem:
             density = np.exp(-potential(axes, 0.0))
         else:
             centres = (-1.0, 0.0, 0.0)
-            density = np.exp(-sum((x - m) ** 2 for x, m in zip(axes, centres, strict=False)) / (2 * WIDTH**2))
+            density = np.exp(
+                -sum((x - m) ** 2 for x, m in zip(axes, centres, strict=False))
+                / (2 * WIDTH**2)
+            )
         return density / (density.sum() * cell(axes))
 
     def error(self, density: np.ndarray, axes: tuple[np.ndarray, ...]) -> float:
@@ -69,7 +79,9 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """A density on cell centres of a box, evaluated anywhere inside by its trigonometric polynomial."""
+    """A density on cell centres of a box, evaluated anywhere inside by its
+    trigonometric polynomial.
+    """
 
     box: tuple[tuple[float, float], ...]
     values: np.ndarray
@@ -84,13 +96,19 @@ class Reference:
 
 
 def interpolation(bounds: tuple[float, float], n: int, x: np.ndarray) -> np.ndarray:
-    """Trigonometric interpolation from `n` cell centres to x `(m,)`: a matrix `(m, n)`, zero outside the bounds."""
+    """Trigonometric interpolation from `n` cell centres to x `(m,)`: a matrix `(m, n)`,
+    zero outside the bounds.
+    """
     lower, upper = bounds
     width = (upper - lower) / n
     u = np.pi * (x[:, None] - (lower + width * (np.arange(n) + 0.5))) / (upper - lower)
     near = np.abs(np.sin(u)) < 1e-14
     safe = np.where(near, 0.5, u)
-    kernel = np.where(near, 1.0, np.sin(n * safe) / (n * (np.tan(safe) if n % 2 == 0 else np.sin(safe))))
+    kernel = np.where(
+        near,
+        1.0,
+        np.sin(n * safe) / (n * (np.tan(safe) if n % 2 == 0 else np.sin(safe))),
+    )
     return np.where(((x >= lower) & (x <= upper))[:, None], kernel, 0.0)
 
 
@@ -100,9 +118,13 @@ def centres(bounds: tuple[float, float], n: int) -> np.ndarray:
     return bounds[0] + width * (np.arange(n) + 0.5)
 
 
-def open_axes(box: tuple[tuple[float, float], ...], shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+def open_axes(
+    box: tuple[tuple[float, float], ...], shape: tuple[int, ...]
+) -> tuple[np.ndarray, ...]:
     """Cell centres along each axis, shaped to broadcast."""
-    return tuple(np.ix_(*(centres(bounds, n) for bounds, n in zip(box, shape, strict=True))))
+    return tuple(
+        np.ix_(*(centres(bounds, n) for bounds, n in zip(box, shape, strict=True)))
+    )
 
 
 def cell(axes: tuple[np.ndarray, ...]) -> float:
@@ -119,7 +141,9 @@ def potential(axes: tuple[np.ndarray, ...], s: float = 1.0) -> np.ndarray:
     return value
 
 
-def derivatives(axes: tuple[np.ndarray, ...], s: float = 1.0) -> tuple[list[np.ndarray], np.ndarray]:
+def derivatives(
+    axes: tuple[np.ndarray, ...], s: float = 1.0
+) -> tuple[list[np.ndarray], np.ndarray]:
     """The gradient of U, one array an axis, and its Laplacian."""
     x = axes[0]
     gradient = [(1 - s) * 8 * x + s * 12 * x * (x**2 - 1)] + [4 * y for y in axes[1:]]
@@ -130,10 +154,15 @@ def derivatives(axes: tuple[np.ndarray, ...], s: float = 1.0) -> tuple[list[np.n
 
 
 def start_moments(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance of the start, a normal density in every problem: P5's is the Gibbs density at s = 0."""
+    """Mean and covariance of the start, a normal density in every problem: P5's is the
+    Gibbs density at s = 0.
+    """
     if problem.kind != "moving":
         return np.array([-1.0, 0.0, 0.0][: problem.d]), np.full(problem.d, WIDTH**2)
-    curvature = np.diag([8.0, 4.0, 4.0][: problem.d]) + (np.eye(problem.d, k=1) + np.eye(problem.d, k=-1)) / 2
+    curvature = (
+        np.diag([8.0, 4.0, 4.0][: problem.d])
+        + (np.eye(problem.d, k=1) + np.eye(problem.d, k=-1)) / 2
+    )
     return np.zeros(problem.d), np.linalg.inv(curvature)
 
 

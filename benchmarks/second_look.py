@@ -1,11 +1,13 @@
-"""What the second look costs: `python benchmarks/second_look.py`. Warm calls with `check=True` and with `check=False`.
+"""What the second look costs: `python benchmarks/second_look.py`. Warm calls with
+`check=True` and with `check=False`.
 
     --only NAME     one call (may be given again)
     --out FILE      the rows as JSON (benchmarks/results/second_look.json, where all calls are made)
 
-The two calls of each row are made in turn in one process, on one core, after one of each that compiles: medians of
-seven. `error` is the largest estimated error that each reports. The exit status is 1 if a second look makes a call more
-than three times as long.
+The two calls of each row are made in turn in one process, on one core, after one of
+each that compiles: medians of seven. `error` is the largest estimated error that each
+reports. The exit status is 1 if a second look makes a call more than three times as
+long.
 """
 
 import argparse
@@ -26,7 +28,9 @@ LIMIT = 3.0  # times as long as without a second look
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print and write; 1 if a ratio is above `LIMIT`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", action="append", metavar="NAME")
     parser.add_argument("--out", type=Path, default=RESULTS)
     chosen = parser.parse_args(argv)
@@ -35,16 +39,31 @@ def main(argv: list[str] | None = None) -> int:
 
     jax.config.update("jax_enable_x64", True)
     rows = []
-    print(f"  {'call':34s} {'check=True':>11s} {'check=False':>12s} {'ratio':>6s} {'error':>9s} {'without':>9s}")
+    print(
+        f"  {'call':34s} {'check=True':>11s} {'check=False':>12s} {'ratio':>6s} "
+        f"{'error':>9s} {'without':>9s}"
+    )
     for name, ask in calls().items():
         if chosen.only and name not in chosen.only:
             continue
-        with_look, without = harness.medians([lambda ask=ask: ask(True), lambda ask=ask: ask(False)], 7)
+        with_look, without = harness.medians(
+            [lambda ask=ask: ask(True), lambda ask=ask: ask(False)], 7
+        )
         errors = [error_of(ask(check)) for check in (True, False)]
-        rows.append({"call": name, "check": with_look, "no_check": without, "errors": errors})
-        print(f"  {name:34s} {with_look:9.4f} s {without:10.4f} s {with_look / without:6.2f}", end="")
+        rows.append(
+            {"call": name, "check": with_look, "no_check": without, "errors": errors}
+        )
+        print(
+            f"  {name:34s} {with_look:9.4f} s {without:10.4f} s "
+            f"{with_look / without:6.2f}",
+            end="",
+        )
         print(" ".join(f"{error:10.1e}" for error in errors), flush=True)
-    content = {"environment": harness.environment(), "versions": harness.versions("fpsolve"), "rows": rows}
+    content = {
+        "environment": harness.environment(),
+        "versions": harness.versions("fpsolve"),
+        "rows": rows,
+    }
     # A few calls do not take the place of all in the results.
     if not chosen.only or chosen.out != RESULTS:
         chosen.out.write_bytes(harness.as_json(content))
@@ -59,7 +78,12 @@ def error_of(answer: Any) -> float:
     if errors is None:
         return float("nan")
     return float(
-        np.max([np.max(np.asarray(leaf)) for leaf in (errors.values() if isinstance(errors, dict) else [errors])])
+        np.max(
+            [
+                np.max(np.asarray(leaf))
+                for leaf in (errors.values() if isinstance(errors, dict) else [errors])
+            ]
+        )
     )
 
 
@@ -71,7 +95,10 @@ def calls() -> dict[str, Callable[[bool], Any]]:
     import fpsolve as fp
 
     plane, line = cases.plane_grid(48), fp.Grid(fp.Line(-2.6, 2.6, 64))
-    ridge, well = (fp.FokkerPlanck(u["first"], diffusion=d) for u, d in ((cases.PLANE, 0.5), (cases.LINE, 0.1)))
+    ridge, well = (
+        fp.FokkerPlanck(u["first"], diffusion=d)
+        for u, d in ((cases.PLANE, 0.5), (cases.LINE, 0.1))
+    )
     trap = fp.FokkerPlanck(cases.TRAPS["first"].potential)
     ring = fp.FokkerPlanck(lambda x: jnp.cos(x[0]) + jnp.cos(2 * x[0]) / 2)
     round_grid = fp.Grid(fp.Periodic(0.0, 2 * jnp.pi, 64))
@@ -82,26 +109,46 @@ def calls() -> dict[str, Callable[[bool], Any]]:
     times = list(cases.TIMES)
     left, right = (lambda x: x[0] < -1.0), (lambda x: x[0] > 1.0)
     return {
-        "evolve, line": lambda check: fp.evolve(well, narrow, times, grid=line, check=check),
-        "evolve, plane": lambda check: fp.evolve(ridge, broad, times, grid=plane, check=check),
+        "evolve, line": lambda check: fp.evolve(
+            well, narrow, times, grid=line, check=check
+        ),
+        "evolve, plane": lambda check: fp.evolve(
+            ridge, broad, times, grid=plane, check=check
+        ),
         "evolve, plane of 144 x 144": lambda check: fp.evolve(
             ridge, broad, times, grid=cases.plane_grid(144), check=check
         ),
-        "evolve, fitted line": lambda check: fp.evolve(well, narrow, times, tol=1e-6, check=check),
+        "evolve, fitted line": lambda check: fp.evolve(
+            well, narrow, times, tol=1e-6, check=check
+        ),
         "evolve, finite volumes": lambda check: fp.evolve(
             well, narrow, times, grid=walls, scheme=fp.ScharfetterGummel(), check=check
         ),
-        "evolve, ring": lambda check: fp.evolve(ring, fp.Gaussian(2.0, 0.1), times, grid=round_grid, check=check),
+        "evolve, ring": lambda check: fp.evolve(
+            ring, fp.Gaussian(2.0, 0.1), times, grid=round_grid, check=check
+        ),
         "evolve, moving line": lambda check: fp.evolve(
-            trap, fp.Gaussian(0.0, 1.0), [1.0, 2.0], grid=fp.Grid(fp.Line(-7.0, 7.0, 64)), check=check
+            trap,
+            fp.Gaussian(0.0, 1.0),
+            [1.0, 2.0],
+            grid=fp.Grid(fp.Line(-7.0, 7.0, 64)),
+            check=check,
         ),
         "spectrum, line": lambda check: fp.spectrum(well, line, k=4, check=check),
         "spectrum, plane": lambda check: fp.spectrum(ridge, plane, k=4, check=check),
-        "spectrum, plane of 144 x 144": lambda check: fp.spectrum(ridge, cases.plane_grid(144), k=4, check=check),
+        "spectrum, plane of 144 x 144": lambda check: fp.spectrum(
+            ridge, cases.plane_grid(144), k=4, check=check
+        ),
         "spectral_gap, line": lambda check: fp.spectral_gap(well, line, check=check),
-        "committor, plane": lambda check: fp.committor(ridge, plane, left, right, check=check),
-        "mean_first_passage_time, line": lambda check: fp.mean_first_passage_time(well, line, right, check=check),
-        "correspondence, plane": lambda check: fp.correspondence(ridge, broad, times, grid=plane, check=check),
+        "committor, plane": lambda check: fp.committor(
+            ridge, plane, left, right, check=check
+        ),
+        "mean_first_passage_time, line": lambda check: fp.mean_first_passage_time(
+            well, line, right, check=check
+        ),
+        "correspondence, plane": lambda check: fp.correspondence(
+            ridge, broad, times, grid=plane, check=check
+        ),
         "transport, line": lambda check: fp.transport(
             bowls, schedule, grid=bowls_grid, times=[cases.TOTAL], check=check
         ),

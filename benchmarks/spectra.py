@@ -1,8 +1,10 @@
-"""The benchmark of slow modes: `python benchmarks/spectra.py [--only 2-D] [--out FILE] [--print-only]`.
+"""The benchmark of slow modes: `python benchmarks/spectra.py [--only 2-D] [--out FILE]
+[--print-only]`.
 
-Ten levels of problems P2 and P3 (see `problems.py`), fpsolve against scipy and pyamg, pair by pair in one process on
-one core. The error is the largest relative error of E_k - E_0, k = 1 to 9, against a converged reference: Lanczos
-iteration in the sinc basis on a finer grid in a wider box. The error that other solvers reach on their cells is their
+Ten levels of problems P2 and P3 (see `problems.py`), fpsolve against scipy and pyamg,
+pair by pair in one process on one core. The error is the largest relative error of E_k
+- E_0, k = 1 to 9, against a converged reference: Lanczos iteration in the sinc basis on
+a finer grid in a wider box. The error that other solvers reach on their cells is their
 target, and is in the row.
 """
 
@@ -37,10 +39,14 @@ class Levels:
     problem: Any
 
     def error(self, values: Any, _: Any) -> float:
-        """The largest relative error of the distances of levels 1 to 9 from the ground state."""
+        """The largest relative error of the distances of levels 1 to 9 from the ground
+        state.
+        """
         import numpy as np
 
-        found, truth = (np.asarray(levels)[1:LEVELS] - levels[0] for levels in (values, self.truth))
+        found, truth = (
+            np.asarray(levels)[1:LEVELS] - levels[0] for levels in (values, self.truth)
+        )
         return float(np.max(np.abs(found - truth) / truth))
 
     @functools.cached_property
@@ -53,7 +59,9 @@ class Levels:
         return spectra_by_hand.sinc_lanczos(self.problem, box, fine, LEVELS, 1e-12)[0]()
 
 
-def ours(problem: Any, label: str, bounds: Any, shape: Any, anew: bool = False) -> harness.Contender:
+def ours(
+    problem: Any, label: str, bounds: Any, shape: Any, anew: bool = False
+) -> harness.Contender:
     """`fp.spectrum` with only the grid given."""
     import numpy as np
     import problems
@@ -65,21 +73,45 @@ def ours(problem: Any, label: str, bounds: Any, shape: Any, anew: bool = False) 
     equation = fp.FokkerPlanck(problem.potential)
 
     def run() -> Any:
-        asked = fp.FokkerPlanck(problem.potential, 1.0 + 1e-15 * next(calls)) if anew else equation
+        asked = (
+            fp.FokkerPlanck(problem.potential, 1.0 + 1e-15 * next(calls))
+            if anew
+            else equation
+        )
         return fp.spectrum(asked, grid, LEVELS, tol=1e-7)
 
-    axes, parameters = problems.open_axes(bounds, shape), {"nodes": list(shape), "box": bounds, "tol": 1e-7}
+    axes, parameters = (
+        problems.open_axes(bounds, shape),
+        {"nodes": list(shape), "box": bounds, "tol": 1e-7},
+    )
     notes = lambda answer: {**answer.stats, "bounds": float(np.max(answer.errors))}
     return harness.Contender(
-        label, "fpsolve", run, lambda answer: np.asarray(answer.values), axes, parameters, 1e-6, notes
+        label,
+        "fpsolve",
+        run,
+        lambda answer: np.asarray(answer.values),
+        axes,
+        parameters,
+        1e-6,
+        notes,
     )
 
 
-def hand(problem: Any, label: str, goal: float, make: Any, bounds: Any, shape: Any, **sizes: Any) -> harness.Contender:
+def hand(
+    problem: Any,
+    label: str,
+    goal: float,
+    make: Any,
+    bounds: Any,
+    shape: Any,
+    **sizes: Any,
+) -> harness.Contender:
     """A solver by hand."""
     run, axes = make(problem, bounds, shape, k=LEVELS, **sizes)
     parameters = {"nodes": list(shape), "box": bounds, **sizes}
-    return harness.Contender(label, label.split(",")[0], run, lambda values: values, axes, parameters, goal)
+    return harness.Contender(
+        label, label.split(",")[0], run, lambda values: values, axes, parameters, goal
+    )
 
 
 def contests() -> Iterator[tuple[str, Any, list[harness.Contender]]]:
@@ -98,12 +130,37 @@ def contests() -> Iterator[tuple[str, Any, list[harness.Contender]]]:
             [
                 ours(problem, "fpsolve", bounds, shape),
                 ours(problem, "fpsolve, asked anew", bounds, shape, anew=True),
-                hand(problem, "scipy eigsh, sinc", goals, by.sinc_lanczos, bounds, shape, tol=1e-7),
+                hand(
+                    problem,
+                    "scipy eigsh, sinc",
+                    goals,
+                    by.sinc_lanczos,
+                    bounds,
+                    shape,
+                    tol=1e-7,
+                ),
                 *(
-                    [hand(problem, "scipy shift-invert, 256²", 1e-3, by.shift_invert, bounds, (256, 256))]
+                    [
+                        hand(
+                            problem,
+                            "scipy shift-invert, 256²",
+                            1e-3,
+                            by.shift_invert,
+                            bounds,
+                            (256, 256),
+                        )
+                    ]
                     if problem.d == 2
                     else [
-                        hand(problem, "scipy LOBPCG with pyamg, 64³", 1e-1, by.amg_lobpcg, bounds, (64,) * 3, tol=1e-3)
+                        hand(
+                            problem,
+                            "scipy LOBPCG with pyamg, 64³",
+                            1e-1,
+                            by.amg_lobpcg,
+                            bounds,
+                            (64,) * 3,
+                            tol=1e-3,
+                        )
                     ]
                 ),
             ],
@@ -111,14 +168,25 @@ def contests() -> Iterator[tuple[str, Any, list[harness.Contender]]]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run, print, write; return 0 if every solver reaches its stated error. The process is started again on one
-    core."""
+    """Run, print, write; return 0 if every solver reaches its stated error. The process
+    is started again on one core.
+    """
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(prog="spectra.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="contests whose names begin so")
+    parser = argparse.ArgumentParser(
+        prog="spectra.py", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="contests whose names begin so",
+    )
     parser.add_argument("--out", type=Path, default=None, help="a .json file")
     parser.add_argument("--print-only", action="store_true", help="write no file")
-    parser.add_argument("--readme", action="store_true", help="put the table of ratios into README.md")
+    parser.add_argument(
+        "--readme", action="store_true", help="put the table of ratios into README.md"
+    )
     chosen = parser.parse_args(argv)
     harness.on_one_core([str(Path(__file__).resolve()), *argv])
     import jax
@@ -132,19 +200,29 @@ def main(argv: list[str] | None = None) -> int:
             continue
         found, failures = harness.compare(name, Levels(problem), contenders)
         rows += found
-        troubles += tables.report(_Named(name, contenders[0].goal), found, failures, "largest relative error")
+        troubles += tables.report(
+            _Named(name, contenders[0].goal), found, failures, "largest relative error"
+        )
     ratios = kernels.ratio_rows(rows, RATIOS)
     tables.print_checks(ratios, [])
     print(f"\n{tables.markdown(ratios)}")
-    out = chosen.out or (None if chosen.only or chosen.print_only else HERE / "results" / "spectra.json")
+    out = chosen.out or (
+        None if chosen.only or chosen.print_only else HERE / "results" / "spectra.json"
+    )
     if out is not None:
         from fpsolve.core.files import write_atomically
 
-        content = harness.as_json({"environment": harness.environment(), "rows": rows, "ratios": ratios})
+        content = harness.as_json(
+            {"environment": harness.environment(), "rows": rows, "ratios": ratios}
+        )
         write_atomically(out, lambda file: file.write(content))
     if chosen.readme:
         tables.into_readme(kernels.README, tables.markdown(ratios), "spectra")
-    print("\n".join(["", *troubles]) if troubles else "\nevery solver reaches its stated error")
+    print(
+        "\n".join(["", *troubles])
+        if troubles
+        else "\nevery solver reaches its stated error"
+    )
     return 1 if troubles else 0
 
 

@@ -1,4 +1,5 @@
-"""The slow modes by hand: optimised scipy (and pyamg) for the lowest levels of H = -Laplacian + V.
+"""The slow modes by hand: optimised scipy (and pyamg) for the lowest levels of H =
+-Laplacian + V.
 
 Each function returns `(run, axes)`; `run()` gives the k lowest levels, ascending.
 """
@@ -26,8 +27,14 @@ def sinc_lanczos(problem: Any, box: Any, shape: Any, k: int, tol: float) -> by_h
             product(np.ascontiguousarray(u).reshape(shape), image, spare)
             return image.ravel().copy()
 
-        matrix = scipy.sparse.linalg.LinearOperator((size, size), matvec=action, dtype=float)
-        return np.sort(scipy.sparse.linalg.eigsh(matrix, k, which="SA", tol=tol, return_eigenvectors=False))
+        matrix = scipy.sparse.linalg.LinearOperator(
+            (size, size), matvec=action, dtype=float
+        )
+        return np.sort(
+            scipy.sparse.linalg.eigsh(
+                matrix, k, which="SA", tol=tol, return_eigenvectors=False
+            )
+        )
 
     return run, axes
 
@@ -38,7 +45,11 @@ def shift_invert(problem: Any, box: Any, shape: Any, k: int) -> by_hand.Run:
 
     def run() -> np.ndarray:
         matrix = _sparse(problem, axes).tocsc()
-        return np.sort(scipy.sparse.linalg.eigsh(matrix, k, sigma=-0.05, which="LM", return_eigenvectors=False))
+        return np.sort(
+            scipy.sparse.linalg.eigsh(
+                matrix, k, sigma=-0.05, which="LM", return_eigenvectors=False
+            )
+        )
 
     return run, axes
 
@@ -54,7 +65,9 @@ def amg_lobpcg(problem: Any, box: Any, shape: Any, k: int, tol: float) -> by_han
         shifted = matrix + 0.5 * scipy.sparse.identity(matrix.shape[0], format="csr")
         preconditioner = pyamg.smoothed_aggregation_solver(shifted).aspreconditioner()
         start = np.random.default_rng(0).normal(size=(matrix.shape[0], k + 2))
-        values, _ = scipy.sparse.linalg.lobpcg(matrix, start, M=preconditioner, tol=tol, maxiter=200, largest=False)
+        values, _ = scipy.sparse.linalg.lobpcg(
+            matrix, start, M=preconditioner, tol=tol, maxiter=200, largest=False
+        )
         return np.sort(values)[:k]
 
     return run, axes
@@ -67,9 +80,15 @@ def _sparse(problem: Any, axes: tuple[np.ndarray, ...]) -> Any:
     for i, x in enumerate(axes):
         n, h = shape[i], x.ravel()[1] - x.ravel()[0]
         ones = np.ones(n)
-        along = scipy.sparse.diags_array([-ones[1:], 2 * ones, -ones[1:]], offsets=[-1, 0, 1]) / h**2
+        along = (
+            scipy.sparse.diags_array(
+                [-ones[1:], 2 * ones, -ones[1:]], offsets=[-1, 0, 1]
+            )
+            / h**2
+        )
         before, after = int(np.prod(shape[:i])), int(np.prod(shape[i + 1 :]))
         matrix = matrix + scipy.sparse.kron(
-            scipy.sparse.kron(scipy.sparse.eye_array(before), along), scipy.sparse.eye_array(after)
+            scipy.sparse.kron(scipy.sparse.eye_array(before), along),
+            scipy.sparse.eye_array(after),
         )
     return matrix

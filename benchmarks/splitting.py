@@ -1,9 +1,11 @@
-"""Stiff irreversible processes in the plane: `Splitting` beside `Implicit` and `Uniformization` on finite volumes.
+"""Stiff irreversible processes in the plane: `Splitting` beside `Implicit` and
+`Uniformization` on finite volumes.
 
     python benchmarks/splitting.py      writes benchmarks/results/splitting.json
 
-Each row is a problem, a time, and a method, with the first call, the median warm call, the operator calls, the
-estimated error, and the true one: the distance from the Poisson sum, whose error is rounding.
+Each row is a problem, a time, and a method, with the first call, the median warm call,
+the operator calls, the estimated error, and the true one: the distance from the Poisson
+sum, whose error is rounding.
 """
 
 import json
@@ -31,7 +33,9 @@ def swirl(speed: float) -> Any:
 
 
 def problems() -> dict[str, tuple[fp.FokkerPlanck, fp.Grid, fp.Gaussian]]:
-    """Fast rotation in a trap; steep wells with a slow rotation; a driven ring across a stiff trap, weakly coupled."""
+    """Fast rotation in a trap; steep wells with a slow rotation; a driven ring across a
+    stiff trap, weakly coupled.
+    """
     steep = lambda x: 40 * (x[0] ** 2 - 1) ** 2 + 30 * x[1] ** 4 + 8 * x[0] * x[1]
     crossed = lambda x: 100 * x[1] ** 2 + 0.05 * jnp.cos(x[0]) * x[1]
     push = lambda x: jnp.stack([3.0 + 0 * x[0], 0 * x[1]])
@@ -59,7 +63,12 @@ def row(name: str, time: float, method: Any) -> dict[str, Any]:
     equation, grid, start = problems()[name]
 
     def run() -> fp.Solution:
-        chosen = {"scheme": fp.ScharfetterGummel(), "method": method, "tol": TOL, "throw": False}
+        chosen = {
+            "scheme": fp.ScharfetterGummel(),
+            "method": method,
+            "tol": TOL,
+            "throw": False,
+        }
         found = fp.evolve(equation, start, [time], grid=grid, **chosen)
         return jax.block_until_ready(found)
 
@@ -67,7 +76,14 @@ def row(name: str, time: float, method: Any) -> dict[str, Any]:
     found = run()
     first = perf_counter() - begun
     warm = median_seconds(run, 5) if first < LONGEST else None
-    truth = fp.evolve(equation, start, [time], grid=grid, scheme=fp.ScharfetterGummel(), method=fp.Uniformization())
+    truth = fp.evolve(
+        equation,
+        start,
+        [time],
+        grid=grid,
+        scheme=fp.ScharfetterGummel(),
+        method=fp.Uniformization(),
+    )
     apart = float(grid.integrate(jnp.abs(found.values[0] - truth.values[0])))
     label = f"{type(method).__name__}({getattr(method, 'order', '')})"
     numbers = {
@@ -76,7 +92,14 @@ def row(name: str, time: float, method: Any) -> dict[str, Any]:
         "calls": float(found.stats["operator_calls"]),
         "result": found.result,
     }
-    return {"problem": name, "t": time, "method": label, "first": first, "warm": warm, **numbers}
+    return {
+        "problem": name,
+        "t": time,
+        "method": label,
+        "first": first,
+        "warm": warm,
+        **numbers,
+    }
 
 
 def main() -> None:
@@ -84,10 +107,18 @@ def main() -> None:
     rows = []
     for name in problems():
         for time in (1.0, 100.0):
-            for method in (fp.Splitting(order=4), fp.Splitting(order=2), fp.Uniformization(), fp.Implicit(order=3)):
+            for method in (
+                fp.Splitting(order=4),
+                fp.Splitting(order=2),
+                fp.Uniformization(),
+                fp.Implicit(order=3),
+            ):
                 rows.append(row(name, time, method))
                 print(json.dumps(rows[-1]), flush=True)
-                RESULTS.write_text(json.dumps({"environment": environment(), "rows": rows}, indent=1) + "\n")
+                RESULTS.write_text(
+                    json.dumps({"environment": environment(), "rows": rows}, indent=1)
+                    + "\n"
+                )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""Every problem of the kernel benchmark, with its solvers and the error that each must reach.
+"""Every problem of the kernel benchmark, with its solvers and the error that each must
+reach.
 
-Parameters are the cheapest that reach the stated error with a small margin, found by a scan: boxes as small as sqrt(pi)
-allows (in a wider box the potential term at the edge is larger, and so is every cost), and as few nodes, steps or
-digits as the error allows. fpsolve has other boxes, wide enough for a contraction to few modes of each axis. Its rows
-time one compiled solve (`jax.jit`). A row "call by call" times `fp.evolve`, which reads and samples the functions each
-time.
+Parameters are the cheapest that reach the stated error with a small margin, found by a
+scan: boxes as small as sqrt(pi) allows (in a wider box the potential term at the edge
+is larger, and so is every cost), and as few nodes, steps or digits as the error allows.
+fpsolve has other boxes, wide enough for a contraction to few modes of each axis. Its
+rows time one compiled solve (`jax.jit`). A row "call by call" times `fp.evolve`, which
+reads and samples the functions each time.
 """
 
 import dataclasses
@@ -32,9 +34,13 @@ def box(*halves: float) -> tuple[tuple[float, float], ...]:
 
 P1 = Problem("P1", 1, 1.0, box(2.2), (48,), box(2.8), (128,))
 P2 = Problem("P2", 2, 1.0, box(2.2, 3.8), (48, 34), box(2.7, 4.8), (120, 84))
-P3 = Problem("P3", 3, 0.1, box(2.2, 3.4, 3.4), (56, 39, 39), box(2.7, 4.6, 4.6), (112, 84, 84))
+P3 = Problem(
+    "P3", 3, 0.1, box(2.2, 3.4, 3.4), (56, 39, 39), box(2.7, 4.6, 4.6), (112, 84, 84)
+)
 P5_LINE = Problem("P5 1-D", 1, 10.0, box(2.2), (48,), box(2.6), (96,), "moving")
-P5_PLANE = Problem("P5 2-D", 2, 10.0, box(2.2, 4.2), (48, 36), box(2.6, 4.6), (80, 60), "moving")
+P5_PLANE = Problem(
+    "P5 2-D", 2, 10.0, box(2.2, 4.2), (48, 36), box(2.6, 4.6), (80, 60), "moving"
+)
 P6 = Problem("P6", 2, 0.0, box(2.8, 3.6), (32, 24), box(3.4, 4.6), (96, 72), "ground")
 DELIVERED = (512, 512)
 DENSE = 1024  # points above which the whole matrix is not run: a free choice
@@ -42,7 +48,9 @@ DENSE = 1024  # points above which the whole matrix is not run: a free choice
 
 @dataclasses.dataclass(frozen=True)
 class Contest:
-    """A problem, the error that all must reach, and the contenders; `quick` contests run under `--quick`."""
+    """A problem, the error that all must reach, and the contenders; `quick` contests
+    run under `--quick`.
+    """
 
     name: str
     problem: Problem
@@ -51,15 +59,38 @@ class Contest:
     contenders: Callable[["Contest", bool], Iterator[Contender]]
 
 
-def hand(contest: Contest, solver: str, make: Callable[..., by_hand.Run], bounds: Any, shape: Any, **sizes: Any) -> Any:
+def hand(
+    contest: Contest,
+    solver: str,
+    make: Callable[..., by_hand.Run],
+    bounds: Any,
+    shape: Any,
+    **sizes: Any,
+) -> Any:
     """A numpy solver."""
     run, axes = make(contest.problem, bounds, shape, **sizes)
     parameters = {"nodes": list(shape), "box": bounds, **sizes}
-    return Contender(f"numpy {solver}", "numpy", run, lambda values: values, axes, parameters, contest.goal)
+    return Contender(
+        f"numpy {solver}",
+        "numpy",
+        run,
+        lambda values: values,
+        axes,
+        parameters,
+        contest.goal,
+    )
 
 
-def peer(contest: Contest, family: str, words: str, make: Callable[..., peers.Peer], *sizes: Any) -> Contender:
-    """Another package; if it is not installed, its contender raises this when it is run."""
+def peer(
+    contest: Contest,
+    family: str,
+    words: str,
+    make: Callable[..., peers.Peer],
+    *sizes: Any,
+) -> Contender:
+    """Another package; if it is not installed, its contender raises this when it is
+    run.
+    """
     parameters = {"sizes": sizes}
     try:
         run, density, axes = make(contest.problem, *sizes)
@@ -70,7 +101,15 @@ def peer(contest: Contest, family: str, words: str, make: Callable[..., peers.Pe
             raise ImportError(reason)
 
         density, axes = np.asarray, ()
-    return Contender(f"{family} {words}".strip(), family, run, density, axes, parameters, contest.goal)
+    return Contender(
+        f"{family} {words}".strip(),
+        family,
+        run,
+        density,
+        axes,
+        parameters,
+        contest.goal,
+    )
 
 
 def grid_of(bounds: Any, shape: Any) -> fp.Grid:
@@ -92,8 +131,9 @@ def ours(
 ) -> Contender:
     """fpsolve: equation and grid are prepared, and the solve from a start is timed.
 
-    `compiled` times `jax.jit` of the solve with the method that `fp.plan` chooses (or `ranks` of `fp.Chebyshev`), as
-    repeated calls should; otherwise `fp.evolve`, which reads and samples the functions each time.
+    `compiled` times `jax.jit` of the solve with the method that `fp.plan` chooses (or
+    `ranks` of `fp.Chebyshev`), as repeated calls should; otherwise `fp.evolve`, which
+    reads and samples the functions each time.
     """
     problem, grid = contest.problem, grid_of(bounds, shape)
     delivered = None if fine is None else grid_of(bounds, fine)
@@ -101,9 +141,13 @@ def ours(
     mean, covariance = problems.start_moments(problem)
 
     start, last = fp.Gaussian(mean, covariance), {}
-    solve = lambda start: fp.evolve(equation, start, [problem.t], grid=grid, tol=tol, **chosen)
+    solve = lambda start: fp.evolve(
+        equation, start, [problem.t], grid=grid, tol=tol, **chosen
+    )
     if compiled:
-        solve, start = compiled_solve(equation, start, problem.t, grid, tol, ranks, chosen)
+        solve, start = compiled_solve(
+            equation, start, problem.t, grid, tol, ranks, chosen
+        )
 
     def run() -> Any:
         solution = solve(start)
@@ -111,73 +155,173 @@ def ours(
         return solution.values if delivered is None else solution.on(delivered)
 
     def notes(answer: Any) -> dict[str, Any]:
-        return {**last["solution"].stats, "estimated_error": float(last["solution"].error[-1])}
+        return {
+            **last["solution"].stats,
+            "estimated_error": float(last["solution"].error[-1]),
+        }
 
     axes = problems.open_axes(bounds, shape if fine is None else fine)
     words = {name: type(value).__name__ for name, value in chosen.items()}
-    parameters = {"nodes": list(shape), "box": bounds, "tol": tol, "delivered": fine, **words}
-    return Contender(label, "fpsolve", run, lambda values: np.asarray(values[0]), axes, parameters, contest.goal, notes)
+    parameters = {
+        "nodes": list(shape),
+        "box": bounds,
+        "tol": tol,
+        "delivered": fine,
+        **words,
+    }
+    return Contender(
+        label,
+        "fpsolve",
+        run,
+        lambda values: np.asarray(values[0]),
+        axes,
+        parameters,
+        contest.goal,
+        notes,
+    )
 
 
 def compiled_solve(
-    equation: Any, start: Any, t: float, grid: Any, tol: Any, ranks: Any, chosen: dict[str, Any]
+    equation: Any,
+    start: Any,
+    t: float,
+    grid: Any,
+    tol: Any,
+    ranks: Any,
+    chosen: dict[str, Any],
 ) -> tuple[Any, Any]:
     """`jax.jit` of the solve with the choice of `fp.plan`, and the start as an array."""
     plan = fp.plan(equation, start, [t], grid=grid, tol=tol, **chosen)
     method = plan.method if ranks is None else fp.Chebyshev(ranks)
-    options = {"grid": grid, "scheme": plan.scheme, "method": method, "tol": tol, "throw": False}
+    options = {
+        "grid": grid,
+        "scheme": plan.scheme,
+        "method": method,
+        "tol": tol,
+        "throw": False,
+    }
     return jax.jit(lambda start: fp.evolve(equation, start, [t], **options)), plan.field
 
 
 def nothing_chosen(
-    contest: Contest, bounds: Any, shape: Any, tol: float | None = None, ranks: tuple[int, ...] | None = None
+    contest: Contest,
+    bounds: Any,
+    shape: Any,
+    tol: float | None = None,
+    ranks: tuple[int, ...] | None = None,
 ) -> Iterator[Contender]:
     """Without a choice of scheme and method: compiled, and call by call."""
     yield ours(contest, "fpsolve", bounds, shape, tol=tol, ranks=ranks)
     yield ours(contest, "fpsolve, call by call", bounds, shape, tol=tol, compiled=False)
 
 
-def spectral_methods(contest: Contest, bounds: Any, shape: Any, tol: float | None = None) -> Iterator[Contender]:
+def spectral_methods(
+    contest: Contest, bounds: Any, shape: Any, tol: float | None = None
+) -> Iterator[Contender]:
     """Each method that takes a static spectral operator."""
     for method in (fp.Chebyshev(), fp.Dense(), fp.Uniformization()):
         if np.prod(shape) <= DENSE or not isinstance(method, fp.Dense):
             label = f"fpsolve {type(method).__name__}"
-            yield ours(contest, label, bounds, shape, tol=tol, scheme=fp.Spectral(), method=method)
+            yield ours(
+                contest,
+                label,
+                bounds,
+                shape,
+                tol=tol,
+                scheme=fp.Spectral(),
+                method=method,
+            )
 
 
-def volume_methods(contest: Contest, bounds: Any, shape: Any, tol: float) -> Iterator[Contender]:
+def volume_methods(
+    contest: Contest, bounds: Any, shape: Any, tol: float
+) -> Iterator[Contender]:
     """Finite volumes with each method that suits them."""
-    for method in (fp.Rational(), fp.Chebyshev(), fp.Splitting(), fp.Implicit(order=3), fp.Uniformization()):
+    for method in (
+        fp.Rational(),
+        fp.Chebyshev(),
+        fp.Splitting(),
+        fp.Implicit(order=3),
+        fp.Uniformization(),
+    ):
         label = f"fpsolve volumes, {type(method).__name__}"
-        yield ours(contest, label, bounds, shape, tol=tol, scheme=fp.ScharfetterGummel(), method=method)
+        yield ours(
+            contest,
+            label,
+            bounds,
+            shape,
+            tol=tol,
+            scheme=fp.ScharfetterGummel(),
+            method=method,
+        )
 
 
-def moving_methods(contest: Contest, bounds: Any, shape: Any, tol: float, steps: int) -> Iterator[Contender]:
-    """A time-dependent potential: compiled with as many steps as just reach the error, as for numpy by hand, and call
-    by call, where the steps are chosen on the host."""
+def moving_methods(
+    contest: Contest, bounds: Any, shape: Any, tol: float, steps: int
+) -> Iterator[Contender]:
+    """A time-dependent potential: compiled with as many steps as just reach the error,
+    as for numpy by hand, and call by call, where the steps are chosen on the host.
+    """
     method, options = fp.Magnus(steps=steps), {"scheme": fp.Spectral(), "tol": tol}
     yield ours(contest, "fpsolve", bounds, shape, method=method, **options)
     yield ours(contest, "fpsolve, call by call", bounds, shape, tol=tol, compiled=False)
-    yield ours(contest, "fpsolve Magnus, call by call", bounds, shape, method=fp.Magnus(), compiled=False, **options)
+    yield ours(
+        contest,
+        "fpsolve Magnus, call by call",
+        bounds,
+        shape,
+        method=fp.Magnus(),
+        compiled=False,
+        **options,
+    )
 
 
 def line_coarse(contest: Contest, quick: bool) -> Iterator[Contender]:
-    """P1 to 1e-4. The cells of fplanck are those that t = 1 needs, at both times; at t = 50 fewer would suffice."""
+    """P1 to 1e-4. The cells of fplanck are those that t = 1 needs, at both times; at t
+    = 50 fewer would suffice.
+    """
     late = contest.problem.t > 1
     yield from nothing_chosen(contest, box(2.0), (30,), tol=1e-5)
     yield from spectral_methods(contest, box(2.0), (30,), tol=1e-5)
     yield from volume_methods(contest, box(1.9), (160,), tol=1e-5)
     yield hand(contest, "sinc, eigh", by_hand.sinc_eigh, box(1.9), (28,))
-    yield hand(contest, "volumes, rational", by_hand.volumes_rational, box(1.9), (160,), order=6)
+    yield hand(
+        contest,
+        "volumes, rational",
+        by_hand.volumes_rational,
+        box(1.9),
+        (160,),
+        order=6,
+    )
     yield peer(contest, "fplanck", "dense", peers.fplanck, box(1.9), (168,), True)
     if not quick or not late:
-        yield peer(contest, "fplanck", "default", peers.fplanck, box(1.9), (168,), False)
+        yield peer(
+            contest, "fplanck", "default", peers.fplanck, box(1.9), (168,), False
+        )
     if late:
-        yield peer(contest, "fplanck", "dense, fewest cells", peers.fplanck, box(1.9), (24,), True)
+        yield peer(
+            contest,
+            "fplanck",
+            "dense, fewest cells",
+            peers.fplanck,
+            box(1.9),
+            (24,),
+            True,
+        )
     if late and not quick:
-        yield peer(contest, "fplanck", "default, fewest cells", peers.fplanck, box(1.9), (24,), False)
+        yield peer(
+            contest,
+            "fplanck",
+            "default, fewest cells",
+            peers.fplanck,
+            box(1.9),
+            (24,),
+            False,
+        )
     if not quick:
-        yield peer(contest, "py-pde", "LSODA", peers.py_pde, box(1.9), (400,), "LSODA", 1e-6)
+        yield peer(
+            contest, "py-pde", "LSODA", peers.py_pde, box(1.9), (400,), "LSODA", 1e-6
+        )
 
 
 def line_fine(contest: Contest, quick: bool) -> Iterator[Contender]:
@@ -192,8 +336,19 @@ def line_fine(contest: Contest, quick: bool) -> Iterator[Contender]:
     yield peer(contest, "QuTiP", "expm", peers.qutip, bounds, shape, "expm")
     yield peer(contest, "QuTiP", "sesolve, diag", peers.qutip, bounds, shape, "diag")
     if not quick:
-        yield peer(contest, "diffrax", "Kvaerno5", peers.diffrax, bounds, shape, "Kvaerno5", 1e-8)
-        yield peer(contest, "QuTiP", "sesolve, lsoda", peers.qutip, bounds, shape, "lsoda")
+        yield peer(
+            contest,
+            "diffrax",
+            "Kvaerno5",
+            peers.diffrax,
+            bounds,
+            shape,
+            "Kvaerno5",
+            1e-8,
+        )
+        yield peer(
+            contest, "QuTiP", "sesolve, lsoda", peers.qutip, bounds, shape, "lsoda"
+        )
 
 
 def plane(contest: Contest, quick: bool) -> Iterator[Contender]:
@@ -206,14 +361,25 @@ def plane(contest: Contest, quick: bool) -> Iterator[Contender]:
     yield peer(contest, "diffrax", "Tsit5", peers.diffrax, bounds, shape, "Tsit5", 1e-5)
     yield peer(contest, "exponax", "ETDRK4", peers.exponax, box(2.2, 3.8), 48, 1000)
     if not quick:
-        yield peer(contest, "exponax", "ETDRK3", peers.exponax, box(2.2, 3.8), 48, 1500, 3)
+        yield peer(
+            contest, "exponax", "ETDRK3", peers.exponax, box(2.2, 3.8), 48, 1500, 3
+        )
 
 
 def plane_delivered(contest: Contest, quick: bool) -> Iterator[Contender]:
     """P2 on 512 x 512 points to 5e-5."""
-    yield ours(contest, "fpsolve", box(2.2, 4.0), (48, 34), fine=DELIVERED, ranks=(28, 12))
+    yield ours(
+        contest, "fpsolve", box(2.2, 4.0), (48, 34), fine=DELIVERED, ranks=(28, 12)
+    )
     if not quick:
-        yield hand(contest, "FFT Strang, Richardson", by_hand.fft_strang, box(2.1, 3.6), DELIVERED, steps=103)
+        yield hand(
+            contest,
+            "FFT Strang, Richardson",
+            by_hand.fft_strang,
+            box(2.1, 3.6),
+            DELIVERED,
+            steps=103,
+        )
 
 
 def space(contest: Contest, quick: bool) -> Iterator[Contender]:
@@ -221,7 +387,13 @@ def space(contest: Contest, quick: bool) -> Iterator[Contender]:
     bounds, shape, wide = box(2.1, 3.3, 3.3), (48, 36, 36), box(2.15, 3.4, 3.4)
     yield from nothing_chosen(contest, wide, shape, ranks=(28, 36, 36))
     yield from spectral_methods(contest, wide, shape)
-    yield hand(contest, "sinc, Chebyshev", by_hand.sinc_chebyshev, box(2.1, 3.4, 3.4), (46, 36, 36))
+    yield hand(
+        contest,
+        "sinc, Chebyshev",
+        by_hand.sinc_chebyshev,
+        box(2.1, 3.4, 3.4),
+        (46, 36, 36),
+    )
     yield peer(contest, "diffrax", "Tsit5", peers.diffrax, bounds, shape, "Tsit5", 1e-5)
     yield peer(contest, "exponax", "ETDRK4", peers.exponax, box(2.2, 3.0, 3.0), 48, 125)
 
@@ -229,30 +401,76 @@ def space(contest: Contest, quick: bool) -> Iterator[Contender]:
 def path_line(contest: Contest, quick: bool) -> Iterator[Contender]:
     """P5 on a line."""
     yield from moving_methods(contest, box(2.4), (52,), 1e-7, steps=6)
-    yield hand(contest, "sinc Strang, 3 levels", by_hand.sinc_strang, box(2.1), (40,), steps=1700)
-    yield hand(contest, "sinc Strang, 4 levels", by_hand.sinc_strang, box(2.1), (40,), steps=620, levels=4)
-    yield peer(contest, "diffrax", "Bosh3", peers.diffrax, box(2.1), (40,), "Bosh3", 1e-5)
-    yield peer(contest, "diffrax", "Tsit5", peers.diffrax, box(2.1), (40,), "Tsit5", 1e-5)
+    yield hand(
+        contest,
+        "sinc Strang, 3 levels",
+        by_hand.sinc_strang,
+        box(2.1),
+        (40,),
+        steps=1700,
+    )
+    yield hand(
+        contest,
+        "sinc Strang, 4 levels",
+        by_hand.sinc_strang,
+        box(2.1),
+        (40,),
+        steps=620,
+        levels=4,
+    )
+    yield peer(
+        contest, "diffrax", "Bosh3", peers.diffrax, box(2.1), (40,), "Bosh3", 1e-5
+    )
+    yield peer(
+        contest, "diffrax", "Tsit5", peers.diffrax, box(2.1), (40,), "Tsit5", 1e-5
+    )
 
 
 def path_plane(contest: Contest, quick: bool) -> Iterator[Contender]:
     """P5 on a plane, to 1e-7 or 1e-8: the numpy steps are those that just reach it."""
     bounds, shape, fine = box(2.1, 3.6), (40, 32), contest.goal < 5e-8
     # Tolerances and steps just reach the error.
-    yield from moving_methods(contest, box(2.35, 4.0), (48, 32), 2e-7 if fine else 1e-6, steps=6 if fine else 4)
+    yield from moving_methods(
+        contest,
+        box(2.35, 4.0),
+        (48, 32),
+        2e-7 if fine else 1e-6,
+        steps=6 if fine else 4,
+    )
     three, four = (1700, 620) if fine else (1150, 440)
-    yield hand(contest, "sinc Strang, 3 levels", by_hand.sinc_strang, bounds, shape, steps=three)
-    yield hand(contest, "sinc Strang, 4 levels", by_hand.sinc_strang, bounds, shape, steps=four, levels=4)
+    yield hand(
+        contest,
+        "sinc Strang, 3 levels",
+        by_hand.sinc_strang,
+        bounds,
+        shape,
+        steps=three,
+    )
+    yield hand(
+        contest,
+        "sinc Strang, 4 levels",
+        by_hand.sinc_strang,
+        bounds,
+        shape,
+        steps=four,
+        levels=4,
+    )
     yield peer(contest, "diffrax", "Bosh3", peers.diffrax, bounds, shape, "Bosh3", 1e-5)
     yield peer(contest, "diffrax", "Tsit5", peers.diffrax, bounds, shape, "Tsit5", 1e-5)
 
 
 def ground(contest: Contest, quick: bool) -> Iterator[Contender]:
-    """P6: the density of the lowest level. FFT splitting as it is commonly written, and with extrapolation."""
-    bounds, shape, even = box(2.8, 3.6), (28, 22), (32, 24)  # FFTs are fast for small prime factors
+    """P6: the density of the lowest level. FFT splitting as it is commonly written, and
+    with extrapolation.
+    """
+    # FFTs are fast for small prime factors
+    bounds, shape, even = box(2.8, 3.6), (28, 22), (32, 24)
     grid, potential = grid_of(bounds, shape), contest.problem.potential
-    # The depth is an argument, because a compiled function without arguments is evaluated by the compiler.
-    levels = lambda depth: fp.spectrum(fp.Schrodinger(lambda x: depth * potential(x)), grid, 1)
+    # The depth is an argument, because a compiled function without arguments is
+    # evaluated by the compiler.
+    levels = lambda depth: fp.spectrum(
+        fp.Schrodinger(lambda x: depth * potential(x)), grid, 1
+    )
     compiled, depth = jax.jit(levels), jnp.ones(())
 
     def run(solve: Any) -> Any:
@@ -264,11 +482,40 @@ def ground(contest: Contest, quick: bool) -> Iterator[Contender]:
     parameters = {"nodes": list(shape), "box": bounds}
     axes = problems.open_axes(bounds, shape)
     for label, solve in (("fpsolve", compiled), ("fpsolve, call by call", levels)):
-        yield Contender(label, "fpsolve", functools.partial(run, solve), density, axes, parameters, contest.goal, notes)
-    yield hand(contest, "sinc, Lanczos", by_hand_ground.sinc_lanczos, bounds, shape, count=56)
-    yield hand(contest, "FFT Strang, 4 levels", by_hand_ground.fft_ground, bounds, even, steps=80, time=7.0, levels=4)
+        yield Contender(
+            label,
+            "fpsolve",
+            functools.partial(run, solve),
+            density,
+            axes,
+            parameters,
+            contest.goal,
+            notes,
+        )
+    yield hand(
+        contest, "sinc, Lanczos", by_hand_ground.sinc_lanczos, bounds, shape, count=56
+    )
+    yield hand(
+        contest,
+        "FFT Strang, 4 levels",
+        by_hand_ground.fft_ground,
+        bounds,
+        even,
+        steps=80,
+        time=7.0,
+        levels=4,
+    )
     if not quick:
-        yield hand(contest, "FFT Strang", by_hand_ground.fft_ground, bounds, even, steps=110_000, time=7.0, levels=1)
+        yield hand(
+            contest,
+            "FFT Strang",
+            by_hand_ground.fft_ground,
+            bounds,
+            even,
+            steps=110_000,
+            time=7.0,
+            levels=1,
+        )
 
 
 CONTESTS = (

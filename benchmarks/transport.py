@@ -1,7 +1,9 @@
-"""Schedules on the hard path, refined twice, and a path in the plane: `python benchmarks/transport.py [--out FILE]`.
+"""Schedules on the hard path, refined twice, and a path in the plane: `python
+benchmarks/transport.py [--out FILE]`.
 
 line     2(x+1)^2 to 3(x^2-1)^2 - x/2 at D = 1: KL at the end of every schedule, and the ratio to the linear one;
-         each on three grids and tolerances, finer by two in space and by a hundred in time
+         each on three grids and tolerances, finer by two in space and by a hundred in
+         time
 plane    the same with 2y^2 (+ xy/2 at the end) on 256 x 256 points, 200 times: seconds of schedule and transport
          together, compilation included
 """
@@ -21,7 +23,8 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 
 LEVELS = ((80, 1e-6), (160, 1e-8), (320, 1e-9))
-ASKED = {20.0: 8.0, 80.0: 20.0}  # target for the gain of the best schedule over the linear one
+# target for the gain of the best schedule over the linear one
+ASKED = {20.0: 8.0, 80.0: 20.0}
 COSTS = ("bound", "score", "wasserstein", "exact")
 SECONDS = 30.0  # seconds in the plane, target
 
@@ -44,7 +47,9 @@ def line(total: float) -> list[dict[str, Any]]:
     """KL at the end by schedule, `(schedule, level)`, and a row for each schedule."""
     import fpsolve as fp
 
-    path = fp.Mix(lambda x: 2 * (x[0] + 1) ** 2, lambda x: 3 * (x[0] ** 2 - 1) ** 2 - x[0] / 2)
+    path = fp.Mix(
+        lambda x: 2 * (x[0] + 1) ** 2, lambda x: 3 * (x[0] ** 2 - 1) ** 2 - x[0] / 2
+    )
     found: dict[str, list[float]] = {}
     for n, tol in LEVELS:
         grid = fp.Grid(fp.Line(-4.6, 3.2, n))
@@ -63,10 +68,20 @@ def line(total: float) -> list[dict[str, Any]]:
             enough = enough and all(gain >= ASKED[total] for gain in gains)
         moved = [abs(b / a - 1) for a, b in itertools.pairwise(values)]
         rows.append(
-            {"problem": f"line, T = {total:g}", "schedule": name, "kl": values, "gain": gains, "reached": enough}
+            {
+                "problem": f"line, T = {total:g}",
+                "schedule": name,
+                "kl": values,
+                "gain": gains,
+                "reached": enough,
+            }
             | {"moved": moved}
         )
-        print(f"T = {total:3g}  {name:12s} KL {values[-1]:.4e}  {gains[-1]:6.2f} x  moved by {moved}", flush=True)
+        print(
+            f"T = {total:3g}  {name:12s} KL {values[-1]:.4e}  {gains[-1]:6.2f} x  "
+            f"moved by {moved}",
+            flush=True,
+        )
     return rows
 
 
@@ -85,7 +100,11 @@ def plane() -> dict[str, Any]:
     run = fp.transport(path, way, grid=grid, times=np.linspace(0, 20.0, 200))
     jax.block_until_ready(run.values)
     seconds = time.perf_counter() - begin
-    print(f"plane: schedule {scheduled:.1f} s, in all {seconds:.1f} s; KL {float(run.kl[-1]):.4e}", flush=True)
+    print(
+        f"plane: schedule {scheduled:.1f} s, in all {seconds:.1f} s; KL "
+        f"{float(run.kl[-1]):.4e}",
+        flush=True,
+    )
     return {
         "problem": "plane, 256 x 256, 200 times",
         "seconds": seconds,

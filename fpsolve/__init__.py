@@ -1,9 +1,11 @@
-"""fpsolve: the Fokker-Planck density and its imaginary-time Schrödinger twin, side by side.
+"""fpsolve: the Fokker-Planck density and its imaginary-time Schrödinger twin, side by
+side.
 
     d_t p = div( D grad p + (grad U - f) p )      p = sqrt(pi) psi      d_t psi = -H psi,  H = A^T A
 
-Give a potential, a grid and a start; `evolve` answers where the density is, `spectrum` what the slow modes are, and
-`correspondence` how exactly the two sides agree. Nondimensional units throughout.
+Give a potential, a grid and a start; `evolve` answers where the density is, `spectrum`
+what the slow modes are, and `correspondence` how exactly the two sides agree.
+Nondimensional units throughout.
 """
 
 from importlib import import_module
@@ -15,7 +17,15 @@ from .grid import Line, Reflecting, Absorbing, Periodic, Legendre, Grid, Gaussia
 from .fit import fit_grid
 
 # Potentials, and paths of them
-from .potential import Potential, Harmonic, DoubleWell, Quartic, Cosine, MexicanHat, MullerBrown
+from .potential import (
+    Potential,
+    Harmonic,
+    DoubleWell,
+    Quartic,
+    Cosine,
+    MexicanHat,
+    MullerBrown,
+)
 from .potential import GaussianMixture, Rugged, Sampled
 from .path import Mix, Driven, Moved, Stretched, Tempering, Noising
 
@@ -35,7 +45,8 @@ from .solve.spectrum_result import Spectrum
 from .solve.correspondence import correspondence, Correspondence
 from .solve.solution import Solution
 
-# Schrödinger bridges. The function has the name of its package: it must be imported here, not at first use.
+# Schrödinger bridges. The function has the name of its package: it must be imported
+# here, not at first use.
 from .bridge import bridge, Bridge
 
 # Compilation, and failures
@@ -76,7 +87,8 @@ if TYPE_CHECKING:
     __version__ = version("fpsolve")
 # isort: on
 
-# The public names of each module that is imported at first use, so that `import fpsolve` stays quick.
+# The public names of each module that is imported at first use, so that
+# `import fpsolve` stays quick.
 _PUBLIC_NAMES = {
     "solve.field": ("Field",),
     "solve.hitting": ("committor", "mean_first_passage_time"),
@@ -193,7 +205,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the package that defines `name` and keep the value, so that this runs once a name (PEP 562)."""
+    """Import the package that defines `name` and keep the value, so that this runs once
+    a name (PEP 562).
+    """
     from importlib import metadata
 
     if name == "__version__":

@@ -1,4 +1,5 @@
-"""Modules by the names that they had in version 0.1: importable for one release, with a warning.
+"""Modules by the names that they had in version 0.1: importable for one release, with a
+warning.
 
 This module goes with the next release.
 """
@@ -129,7 +130,8 @@ RENAMED: dict[str, tuple[str, ...]] = {
     "theorem.shelf": ("theorem.registry",),
 }
 
-# Functions that have another name in the module that holds them now, by the old name of the module.
+# Functions that have another name in the module that holds them now, by the old name of
+# the module.
 RENAMED_FUNCTIONS = {
     "adiabatic.counterdiabatic": {"drive": "evolve_counterdiabatic"},
     "core.along": {"along": "apply_along_axis", "transform": "matmul_along_axis"},
@@ -140,7 +142,10 @@ class OldNames(MetaPathFinder, Loader):
     """Finds modules by their old names, and fills them with what the new ones hold."""
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
     ) -> ModuleSpec | None:
         """A module of an old name; None for any other."""
         package, _, name = fullname.partition(".")
@@ -153,11 +158,16 @@ class OldNames(MetaPathFinder, Loader):
         """Warn, and copy the names."""
         old = module.__name__.partition(".")[2]
         new = [f"{__package__}.{name}" for name in RENAMED[old]]
-        message = f"{module.__name__} is now {' and '.join(new)}; the old name goes with the next release."
+        message = (
+            f"{module.__name__} is now {' and '.join(new)}; the old name goes with the "
+            "next release."
+        )
         warnings.warn(message, DeprecationWarning, stacklevel=2)
         for name in reversed(new):
             held = vars(import_module(name))
-            vars(module).update({key: value for key, value in held.items() if not key.startswith("__")})
+            vars(module).update(
+                {key: value for key, value in held.items() if not key.startswith("__")}
+            )
         for before, now in RENAMED_FUNCTIONS.get(old, {}).items():
             setattr(module, before, getattr(module, now))
 

@@ -1,7 +1,7 @@
 """The whole suite: double precision, warnings as errors, no display.
 
-With FPSOLVE_TYPED=1 in the environment, jaxtyping and beartype check the shapes and types of every call into the
-package. `.ci/run` sets it for the default suite.
+With FPSOLVE_TYPED=1 in the environment, jaxtyping and beartype check the shapes and
+types of every call into the package. `.ci/run` sets it for the default suite.
 """
 
 import gc
@@ -21,40 +21,53 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 jax.config.update("jax_enable_x64", True)
 
-# Most of a run is compilation, so compilers are asked to hurry, but in `test_as_compiled.py` and notebooks.
-# A flag that XLA does not know would end the process: these were tried with jax 0.10.2 and 0.11.2.
+# Most of a run is compilation, so compilers are asked to hurry, but in
+# `test_as_compiled.py` and notebooks.
+# A flag that XLA does not know would end the process: these were tried with jax 0.10.2
+# and 0.11.2.
 HURRY = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 if jax.__version_info__ < (0, 11):
     HURRY += " --xla_cpu_use_fusion_emitters=false"
 elif jax.__version_info__ >= (0, 12):
     HURRY = ""
-# What was compiled and is kept holds some memory maps each, of the 65,530 that Linux allows a process.
+# What was compiled and is kept holds some memory maps each, of the 65,530 that Linux
+# allows a process.
 MOST_MAPS = 50_000  # what a process may hold when a test starts
 FEW_MAPS = 25_000  # what may be added before programs are forgotten
 TESTS = itertools.count(1)
-# The only places that say which tests the default run leaves out: each name is a marker.
-LISTS = {name: Path(__file__).with_name(f"{name}.txt") for name in ("exhaustive", "slow")}
+# The only places that say which tests the default run leaves out: each name is a
+# marker.
+LISTS = {
+    name: Path(__file__).with_name(f"{name}.txt") for name in ("exhaustive", "slow")
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile each program once for all workers and tests: a folder, this run's own or given, holds what was."""
+    """Compile each program once for all workers and tests: a folder, this run's own or
+    given, holds what was.
+    """
     for_processor = config.getoption("markexpr") != "gpu"  # the flags are a processor's
     if for_processor and os.environ.get("FPSOLVE_FULL_OPTIMIZATION") != "1":
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {HURRY}".strip()
-    if os.environ.get("FPSOLVE_TYPED") == "1":  # the hook must be there before anything imports the package
+    # the hook must be there before anything imports the package
+    if os.environ.get("FPSOLVE_TYPED") == "1":
         jaxtyping.install_import_hook("fpsolve", "beartype.beartype")
     worker = getattr(config, "workerinput", None)
     if worker is None:
-        # Each worker has a core of its own: threads of a second one would wait for each other. Workers start later.
+        # Each worker has a core of its own: threads of a second one would wait for each
+        # other. Workers start later.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         config.stash_folder = tempfile.TemporaryDirectory(prefix="fpsolve-compiled-")
-        config.compiled = folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or config.stash_folder.name
+        config.compiled = folder = (
+            os.environ.get("JAX_COMPILATION_CACHE_DIR") or config.stash_folder.name
+        )
     else:
         folder = worker["compiled"]
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    os.environ["FPSOLVE_COMPILATION_CACHE"] = str(folder)  # for commands in processes of their own
+    # for commands in processes of their own
+    os.environ["FPSOLVE_COMPILATION_CACHE"] = str(folder)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -65,7 +78,9 @@ def pytest_configure_node(node) -> None:
 
 @pytest.fixture(autouse=True)
 def double_precision():
-    """Each test starts in double precision and leaves it so, whatever it switched in between."""
+    """Each test starts in double precision and leaves it so, whatever it switched in
+    between.
+    """
     jax.config.update("jax_enable_x64", True)
     yield
     jax.config.update("jax_enable_x64", True)
@@ -73,7 +88,9 @@ def double_precision():
 
 @pytest.fixture(autouse=True)
 def one_folder_of_programs() -> Iterator[None]:
-    """Each test starts with the folder of compiled programs of this run, whichever it switched to."""
+    """Each test starts with the folder of compiled programs of this run, whichever it
+    switched to.
+    """
     folder = jax.config.values["jax_compilation_cache_dir"]
     yield
     if jax.config.values["jax_compilation_cache_dir"] != folder:
@@ -92,7 +109,9 @@ most_maps = FEW_MAPS
 
 @pytest.fixture(autouse=True)
 def room_for_programs() -> Iterator[None]:
-    """Forget what was compiled before it fills the memory maps of the process, which would end it."""
+    """Forget what was compiled before it fills the memory maps of the process, which
+    would end it.
+    """
     global most_maps
     yield
     if next(TESTS) % 8 == 0 and memory_maps() > most_maps:
@@ -101,12 +120,13 @@ def room_for_programs() -> Iterator[None]:
         forget_programs()
         jax.clear_caches()
         gc.collect()
-        # Some maps stay. A limit near them would forget everything after every eighth test, and all would be traced
-        # and lowered anew.
+        # Some maps stay. A limit near them would forget everything after every eighth
+        # test, and all would be traced and lowered anew.
         most_maps = min(memory_maps() + FEW_MAPS, MOST_MAPS)
 
 
-# Files whose tests are about the second look. It takes three runs instead of one, and a compilation for each new shape.
+# Files whose tests are about the second look. It takes three runs instead of one, and a
+# compilation for each new shape.
 LOOK_TWICE = {
     "test_whole_error",
     "test_between_nodes",
@@ -123,7 +143,9 @@ LOOK_TWICE = {
 
 @pytest.fixture(autouse=True)
 def one_look(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Outside of these files the default is `check=False`, and a number has the error that its own run shows."""
+    """Outside of these files the default is `check=False`, and a number has the error
+    that its own run shows.
+    """
     if request.path.stem in LOOK_TWICE:
         return
     from one_look import look_once
@@ -133,7 +155,9 @@ def one_look(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def fresh_programs() -> Iterator[None]:
-    """Programs compiled for this test alone: one that changes a constant inside a program must find and leave none."""
+    """Programs compiled for this test alone: one that changes a constant inside a
+    program must find and leave none.
+    """
     from fpsolve.core.program import forget_programs
 
     forget_programs()
@@ -143,7 +167,9 @@ def fresh_programs() -> Iterator[None]:
 
 @pytest.fixture
 def nothing_is_computed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A public function as a user meets it, without the suite's type checks; fail as soon as an operator is made."""
+    """A public function as a user meets it, without the suite's type checks; fail as
+    soon as an operator is made.
+    """
     import fpsolve as fp
 
     def computed(*_: Any, **__: Any) -> None:
@@ -157,8 +183,12 @@ def nothing_is_computed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses among the items
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what the lists name, and skip what is marked `gpu` where there is no accelerator."""
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Mark what the lists name, and skip what is marked `gpu` where there is no
+    accelerator.
+    """
     for marker, path in LISTS.items():
         lines = path.read_text(encoding="utf-8").splitlines()
         listed = {line for line in lines if line and not line.startswith("#")}
@@ -172,8 +202,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             ):  # a case may be on one list and its test on the other
                 item.add_marker(marker)
         if config.args == config.getini("testpaths") and found != listed:
-            raise pytest.UsageError(f"{path} lists what is no test: {sorted(listed - found)}")
+            raise pytest.UsageError(
+                f"{path} lists what is no test: {sorted(listed - found)}"
+            )
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked and jax.default_backend() == "cpu":
         for item in marked:
-            item.add_marker(pytest.mark.skip(reason="no accelerator: jax.default_backend() is 'cpu'"))
+            item.add_marker(
+                pytest.mark.skip(
+                    reason="no accelerator: jax.default_backend() is 'cpu'"
+                )
+            )

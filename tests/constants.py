@@ -1,4 +1,6 @@
-"""The constants that decide answers: where each stands, where its value comes from, and runs with another value."""
+"""The constants that decide answers: where each stands, where its value comes from, and
+runs with another value.
+"""
 
 import dataclasses
 import importlib
@@ -34,7 +36,9 @@ class Constant:
         return [origin for origin in ORIGINS if origin in self.words.lower()]
 
     def changed(self, factor: float) -> Any:
-        """The value times a factor; a whole number stays one, and of what must be above 1 the excess is changed."""
+        """The value times a factor; a whole number stays one, and of what must be above
+        1 the excess is changed.
+        """
         if "above 1" in self.words:
             return 1 + (self.value - 1) * factor
         if isinstance(self.value, int):
@@ -51,12 +55,17 @@ def constants() -> list[Constant]:
             words = comments(inspect.getsource(type(held)))
             package = module.name.removeprefix("fpsolve.").removesuffix(".constants")
             names = [field.name for field in dataclasses.fields(held)]
-            found += [Constant(package, name, getattr(held, name), words.get(name, "")) for name in names]
+            found += [
+                Constant(package, name, getattr(held, name), words.get(name, ""))
+                for name in names
+            ]
     return found
 
 
 def comments(source: str) -> dict[str, str]:
-    """The comment of each field of a class: the lines above it, and what stands beside or inside it."""
+    """The comment of each field of a class: the lines above it, and what stands beside
+    or inside it.
+    """
     found: dict[str, str] = {}
     above, name = "", ""
     for line in source.splitlines():
@@ -79,7 +88,9 @@ def readers(held: Any) -> Iterator[tuple[Any, str]]:
     """Every module that reads these constants, and by which name."""
     for module in list(sys.modules.values()):
         if getattr(module, "__name__", "").startswith("fpsolve"):
-            yield from ((module, name) for name, value in vars(module).items() if value is held)
+            yield from (
+                (module, name) for name, value in vars(module).items() if value is held
+            )
 
 
 class Change(NamedTuple):
@@ -90,12 +101,18 @@ class Change(NamedTuple):
     value: Any
 
 
-def answers_with(changes: list[Change], ask: Callable[[], Answers], patch: Any) -> Answers:
+def answers_with(
+    changes: list[Change], ask: Callable[[], Answers], patch: Any
+) -> Answers:
     """What `ask` finds with some constants changed, compiled anew."""
     with patch.context() as context:
         for package in {change.package for change in changes}:
             held = importlib.import_module(f"fpsolve.{package}.constants").CONSTANTS
-            values = {change.name: change.value for change in changes if change.package == package}
+            values = {
+                change.name: change.value
+                for change in changes
+                if change.package == package
+            }
             for module, name in list(readers(held)):
                 context.setattr(module, name, dataclasses.replace(held, **values))
         forget_programs()

@@ -1,7 +1,9 @@
-"""Processes on the whole line (plane, space) with a density in closed form. See `exact` for what every system offers.
+"""Processes on the whole line (plane, space) with a density in closed form. See `exact`
+for what every system offers.
 
-The classes are Equinox modules whose physical numbers are array leaves and whose `density` is written in JAX: the exact
-gradient of a density with respect to any parameter is the derivative of that formula, `exact.gradient`.
+The classes are Equinox modules whose physical numbers are array leaves and whose
+`density` is written in JAX: the exact gradient of a density with respect to any
+parameter is the derivative of that formula, `exact.gradient`.
 """
 
 from collections.abc import Callable
@@ -22,7 +24,9 @@ Kind = Callable[[float, float, int], Axis]
 
 def rotated(stiffness: Any, angle: float) -> Array:
     """R diag(stiffness) R^T with R the rotation by `angle` in the plane: (2, 2)."""
-    turn = jnp.asarray([[jnp.cos(angle), -jnp.sin(angle)], [jnp.sin(angle), jnp.cos(angle)]])
+    turn = jnp.asarray(
+        [[jnp.cos(angle), -jnp.sin(angle)], [jnp.sin(angle), jnp.cos(angle)]]
+    )
     return turn @ jnp.diag(jnp.asarray(stiffness)) @ turn.T
 
 
@@ -32,10 +36,12 @@ def gaussian(grid: fp.Grid, mean: Any, covariance: Any) -> Array:
 
 
 class Oscillator(eqx.Module):
-    """Ornstein-Uhlenbeck in d dimensions, dX = -K (X - c) dt + sqrt(2 D) dW, K (d, d) symmetric, D a number or (d,).
+    """Ornstein-Uhlenbeck in d dimensions, dX = -K (X - c) dt + sqrt(2 D) dW, K (d, d)
+    symmetric, D a number or (d,).
 
     E = exp(-K t),  mean c + E (m - c),  covariance S + E (C - S) E^T,  K S + S K = 2 D.
-    With D a number: S = D / K, rates sum_i n_i kappa_i whatever D. With D (d,) and K diagonal: the same rates.
+    With D a number: S = D / K, rates sum_i n_i kappa_i whatever D. With D (d,) and K
+    diagonal: the same rates.
     """
 
     stiffness: Array
@@ -55,10 +61,18 @@ class Oscillator(eqx.Module):
     def density(self, grid: fp.Grid, t: Any) -> Array:
         decay = jax.scipy.linalg.expm(-self.stiffness * t)
         values, vectors = jnp.linalg.eigh(self.stiffness)
-        noise = vectors.T @ jnp.diag(jnp.broadcast_to(self.diffusion, self.center.shape)) @ vectors
+        noise = (
+            vectors.T
+            @ jnp.diag(jnp.broadcast_to(self.diffusion, self.center.shape))
+            @ vectors
+        )
         still = vectors @ (2 * noise / (values[:, None] + values)) @ vectors.T
         covariance = still + decay @ (self.covariance - still) @ decay.T
-        return gaussian(grid, self.center + decay @ (self.mean - self.center), (covariance + covariance.T) / 2)
+        return gaussian(
+            grid,
+            self.center + decay @ (self.mean - self.center),
+            (covariance + covariance.T) / 2,
+        )
 
     def spectrum(self, k: int) -> np.ndarray:
         rates = np.linalg.eigvalsh(np.asarray(self.stiffness))
@@ -67,10 +81,12 @@ class Oscillator(eqx.Module):
 
 
 class Swirl(eqx.Module):
-    """A force that is no gradient: dX = (-k X + c (-X_2, X_1)) dt + sqrt(2 D) dW in the plane.
+    """A force that is no gradient: dX = (-k X + c (-X_2, X_1)) dt + sqrt(2 D) dW in the
+    plane.
 
-    From an isotropic Gaussian the mean turns by c t and shrinks by exp(-k t); the variance D/k + (v - D/k) exp(-2 k t)
-    does not feel c. The eigenvalues of -L are k (n_1 + n_2) + i c (n_1 - n_2).
+    From an isotropic Gaussian the mean turns by c t and shrinks by exp(-k t); the
+    variance D/k + (v - D/k) exp(-2 k t) does not feel c. The eigenvalues of -L are k
+    (n_1 + n_2) + i c (n_1 - n_2).
     """
 
     stiffness: Array
@@ -81,21 +97,28 @@ class Swirl(eqx.Module):
 
     @property
     def equation(self) -> fp.FokkerPlanck:
-        return fp.FokkerPlanck(fp.Harmonic(self.stiffness), self.diffusion, Partial(_turn, curl=self.curl))
+        return fp.FokkerPlanck(
+            fp.Harmonic(self.stiffness), self.diffusion, Partial(_turn, curl=self.curl)
+        )
 
     def grid(self, n: int, kind: Kind = fp.Line) -> fp.Grid:
         return fp.Grid(kind(-5.0, 5.0, n), kind(-5.0, 5.0, n))
 
     def density(self, grid: fp.Grid, t: Any) -> Array:
         cos, sin = jnp.cos(self.curl * t), jnp.sin(self.curl * t)
-        mean = jnp.exp(-self.stiffness * t) * jnp.stack([jnp.stack([cos, -sin]), jnp.stack([sin, cos])]) @ self.mean
+        mean = (
+            jnp.exp(-self.stiffness * t)
+            * jnp.stack([jnp.stack([cos, -sin]), jnp.stack([sin, cos])])
+            @ self.mean
+        )
         still = self.diffusion / self.stiffness
         variance = still + (self.variance - still) * jnp.exp(-2 * self.stiffness * t)
         return gaussian(grid, mean, variance * jnp.eye(2))
 
 
 class PoeschlTeller(eqx.Module):
-    """U = A ln cosh x, s = A / (2 D): levels E_n = D (s^2 - (s - n)^2) for n < s, then a continuum from D s^2.
+    """U = A ln cosh x, s = A / (2 D): levels E_n = D (s^2 - (s - n)^2) for n < s, then
+    a continuum from D s^2.
 
     psi_2/psi_0 = sinh^2 x - D/(A - 2D), E_2 = 2 A - 4 D, so
 
@@ -121,7 +144,9 @@ class PoeschlTeller(eqx.Module):
         log_z = 0.5 * jnp.log(jnp.pi) + lgamma(s) - lgamma(s + 0.5)
         mode = jnp.sinh(x) ** 2 - self.diffusion / (self.depth - 2 * self.diffusion)
         decay = jnp.exp(-(2 * self.depth - 4 * self.diffusion) * t)
-        return jnp.exp(-2 * s * jnp.log(jnp.cosh(x)) - log_z) * (1 + self.share * mode * decay)
+        return jnp.exp(-2 * s * jnp.log(jnp.cosh(x)) - log_z) * (
+            1 + self.share * mode * decay
+        )
 
     def spectrum(self, k: int) -> np.ndarray:
         s, n = float(self.depth / (2 * self.diffusion)), np.arange(k)
@@ -129,12 +154,13 @@ class PoeschlTeller(eqx.Module):
 
 
 class PrescribedGap(eqx.Module):
-    """A double well whose gap is a number of our choice: psi_1/psi_0 = l(x) = x + a tanh(b x), gap E, for
+    """A double well whose gap is a number of our choice: psi_1/psi_0 = l(x) = x + a
+    tanh(b x), gap E, for
 
         U' = (D l'' + E l) / l',     U = D ln l' + E int_0^x l / l',
 
-    since then -D l'' + U' l' = E l. The integral is taken by Gauss' rule, to rounding. Only the spectrum is used: l
-    grows without bound.
+    since then -D l'' + U' l' = E l. The integral is taken by Gauss' rule, to rounding.
+    Only the spectrum is used: l grows without bound.
     """
 
     gap: Array
@@ -145,7 +171,13 @@ class PrescribedGap(eqx.Module):
     @property
     def equation(self) -> fp.FokkerPlanck:
         return fp.FokkerPlanck(
-            Partial(_prescribed, gap=self.gap, a=self.height, b=self.steepness, diffusion=self.diffusion),
+            Partial(
+                _prescribed,
+                gap=self.gap,
+                a=self.height,
+                b=self.steepness,
+                diffusion=self.diffusion,
+            ),
             self.diffusion,
         )
 
@@ -157,7 +189,8 @@ class PrescribedGap(eqx.Module):
 
 
 class Lognormal(eqx.Module):
-    """Multiplicative noise, in Ito's form: X = exp(Y), Y Ornstein-Uhlenbeck with rate k and diffusion D,
+    """Multiplicative noise, in Ito's form: X = exp(Y), Y Ornstein-Uhlenbeck with rate k
+    and diffusion D,
 
     dX = (D X - k X ln X) dt + sqrt(2 D) X dW,     p(x, t) = N(ln x; m e^{-kt}, D/k + (v - D/k) e^{-2kt}) / x.
     """
@@ -179,7 +212,9 @@ class Lognormal(eqx.Module):
         x, still = grid.nodes[0], self.noise / self.rate
         variance = still + (self.variance - still) * jnp.exp(-2 * self.rate * t)
         distance = jnp.log(x) - self.mean * jnp.exp(-self.rate * t)
-        return jnp.exp(-(distance**2) / (2 * variance)) / (x * jnp.sqrt(2 * jnp.pi * variance))
+        return jnp.exp(-(distance**2) / (2 * variance)) / (
+            x * jnp.sqrt(2 * jnp.pi * variance)
+        )
 
 
 def _turn(x: Array, curl: Array) -> Array:
@@ -199,7 +234,11 @@ def _log_diffusion(x: Array, noise: Array) -> Array:
 
 
 def _prescribed(x: Array, gap: Array, a: Array, b: Array, diffusion: Array) -> Array:
-    nodes, weights = (jnp.asarray(array) for array in np.polynomial.legendre.leggauss(64))
+    nodes, weights = (
+        jnp.asarray(array) for array in np.polynomial.legendre.leggauss(64)
+    )
     slope = lambda y: 1 + a * b / jnp.cosh(b * y) ** 2
     y = x[0] * (nodes + 1) / 2
-    return diffusion * jnp.log(slope(x[0])) + gap * x[0] / 2 * jnp.sum(weights * (y + a * jnp.tanh(b * y)) / slope(y))
+    return diffusion * jnp.log(slope(x[0])) + gap * x[0] / 2 * jnp.sum(
+        weights * (y + a * jnp.tanh(b * y)) / slope(y)
+    )

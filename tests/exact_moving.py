@@ -18,7 +18,9 @@ from exact_line import Kind, gaussian
 
 
 class Dragged(eqx.Module):
-    """A well dragged at a constant speed, c = s t: mean s t - s/k + (m + s/k) e^{-kt}, var D/k + (v - D/k) e^{-2kt}."""
+    """A well dragged at a constant speed, c = s t: mean s t - s/k + (m + s/k) e^{-kt},
+    var D/k + (v - D/k) e^{-2kt}.
+    """
 
     stiffness: Array
     speed: Array
@@ -28,7 +30,10 @@ class Dragged(eqx.Module):
 
     @property
     def equation(self) -> fp.FokkerPlanck:
-        return fp.FokkerPlanck(Partial(_dragged, stiffness=self.stiffness, speed=self.speed), self.diffusion)
+        return fp.FokkerPlanck(
+            Partial(_dragged, stiffness=self.stiffness, speed=self.speed),
+            self.diffusion,
+        )
 
     def grid(self, n: int, kind: Kind = fp.Line) -> fp.Grid:
         return fp.Grid(kind(-7.0, 8.0, n))
@@ -36,7 +41,11 @@ class Dragged(eqx.Module):
     def density(self, grid: fp.Grid, t: Any) -> Array:
         lag, still = self.speed / self.stiffness, self.diffusion / self.stiffness
         mean = self.speed * t - lag + (self.mean + lag) * jnp.exp(-self.stiffness * t)
-        return gaussian(grid, mean, still + (self.variance - still) * jnp.exp(-2 * self.stiffness * t))
+        return gaussian(
+            grid,
+            mean,
+            still + (self.variance - still) * jnp.exp(-2 * self.stiffness * t),
+        )
 
 
 class Shaken(eqx.Module):
@@ -54,7 +63,12 @@ class Shaken(eqx.Module):
 
     @property
     def equation(self) -> fp.FokkerPlanck:
-        swing = Partial(_shaken, stiffness=self.stiffness, amplitude=self.amplitude, frequency=self.frequency)
+        swing = Partial(
+            _shaken,
+            stiffness=self.stiffness,
+            amplitude=self.amplitude,
+            frequency=self.frequency,
+        )
         return fp.FokkerPlanck(swing, self.diffusion)
 
     def grid(self, n: int, kind: Kind = fp.Line) -> fp.Grid:
@@ -63,8 +77,12 @@ class Shaken(eqx.Module):
     def density(self, grid: fp.Grid, t: Any) -> Array:
         k, w, still = self.stiffness, self.frequency, self.diffusion / self.stiffness
         size = k * self.amplitude / (k**2 + w**2)
-        mean = size * (k * jnp.sin(w * t) - w * jnp.cos(w * t)) + (self.mean + size * w) * jnp.exp(-k * t)
-        return gaussian(grid, mean, still + (self.variance - still) * jnp.exp(-2 * k * t))
+        mean = size * (k * jnp.sin(w * t) - w * jnp.cos(w * t)) + (
+            self.mean + size * w
+        ) * jnp.exp(-k * t)
+        return gaussian(
+            grid, mean, still + (self.variance - still) * jnp.exp(-2 * k * t)
+        )
 
 
 class Loosened(eqx.Module):
@@ -81,7 +99,9 @@ class Loosened(eqx.Module):
 
     @property
     def equation(self) -> fp.FokkerPlanck:
-        return fp.FokkerPlanck(Partial(_loosened, strength=self.strength, onset=self.onset), self.diffusion)
+        return fp.FokkerPlanck(
+            Partial(_loosened, strength=self.strength, onset=self.onset), self.diffusion
+        )
 
     def grid(self, n: int, kind: Kind = fp.Line) -> fp.Grid:
         return fp.Grid(kind(-7.0, 8.0, n))
@@ -90,13 +110,17 @@ class Loosened(eqx.Module):
         a, later = self.strength, self.onset + t
         ratio = self.onset / later
         spread = 2 * self.diffusion * later * (1 - ratio ** (2 * a + 1)) / (2 * a + 1)
-        return gaussian(grid, self.mean * ratio**a, self.variance * ratio ** (2 * a) + spread)
+        return gaussian(
+            grid, self.mean * ratio**a, self.variance * ratio ** (2 * a) + spread
+        )
 
 
 class Wave(eqx.Module):
-    """A displaced ground state of the oscillator H = -D d^2/dx^2 + w^2 x^2 / (4 D), at the angle `wick`.
+    """A displaced ground state of the oscillator H = -D d^2/dx^2 + w^2 x^2 / (4 D), at
+    the angle `wick`.
 
-    With y = x sqrt(w / 2D), z = e^{i wick} t and s = y_0 e^{-wz} / 2 (the generating function of Hermite polynomials),
+    With y = x sqrt(w / 2D), z = e^{i wick} t and s = y_0 e^{-wz} / 2 (the generating
+    function of Hermite polynomials),
 
         psi = exp( -wz/2 - y_0^2/4 - y^2/2 + 2 y s - s^2 ).     Levels w (n + 1/2).
     """
@@ -108,7 +132,10 @@ class Wave(eqx.Module):
 
     @property
     def equation(self) -> fp.Schrodinger:
-        return fp.Schrodinger(Partial(_well, frequency=self.frequency, diffusion=self.diffusion), self.diffusion)
+        return fp.Schrodinger(
+            Partial(_well, frequency=self.frequency, diffusion=self.diffusion),
+            self.diffusion,
+        )
 
     def grid(self, n: int, kind: Kind = fp.Line) -> fp.Grid:
         return fp.Grid(kind(-9.0, 9.0, n))
@@ -118,7 +145,9 @@ class Wave(eqx.Module):
         y, start = grid.nodes[0] * scale, self.shift * scale
         z = (1.0 if self.wick == 0 else np.exp(1j * self.wick)) * t
         s = start * jnp.exp(-self.frequency * z) / 2
-        return jnp.exp(-self.frequency * z / 2 - start**2 / 4 - y**2 / 2 + 2 * y * s - s**2)
+        return jnp.exp(
+            -self.frequency * z / 2 - start**2 / 4 - y**2 / 2 + 2 * y * s - s**2
+        )
 
     def spectrum(self, k: int) -> np.ndarray:
         return float(self.frequency) * (np.arange(k) + 0.5)
@@ -128,7 +157,9 @@ def _dragged(x: Array, t: Any, stiffness: Array, speed: Array) -> Array:
     return stiffness * jnp.sum((x - speed * t) ** 2) / 2
 
 
-def _shaken(x: Array, t: Any, stiffness: Array, amplitude: Array, frequency: Array) -> Array:
+def _shaken(
+    x: Array, t: Any, stiffness: Array, amplitude: Array, frequency: Array
+) -> Array:
     return stiffness * jnp.sum((x - amplitude * jnp.sin(frequency * t)) ** 2) / 2
 
 

@@ -1,4 +1,6 @@
-"""Processes with ends: rings, reflecting and absorbing walls, and products of any two. See `exact`."""
+"""Processes with ends: rings, reflecting and absorbing walls, and products of any two.
+See `exact`.
+"""
 
 from typing import Any
 
@@ -15,7 +17,8 @@ MODES = 60
 
 
 class Ring(eqx.Module):
-    """Diffusion on a ring of circumference 2 pi with a constant push f: a wrapped Gaussian that drifts and widens,
+    """Diffusion on a ring of circumference 2 pi with a constant push f: a wrapped
+    Gaussian that drifts and widens,
 
         p = (1 + 2 sum_k exp(-k^2 (v/2 + D t)) cos k (x - m - f t)) / 2 pi.
 
@@ -39,19 +42,24 @@ class Ring(eqx.Module):
         k = jnp.arange(1, MODES)
         center = self.mean + (0.0 if self.push is None else self.push * t)
         heights = jnp.exp(-(k**2) * (self.variance / 2 + self.diffusion * t))
-        return (1 + 2 * jnp.cos(jnp.multiply.outer(grid.nodes[0] - center, k)) @ heights) / (2 * jnp.pi)
+        return (
+            1 + 2 * jnp.cos(jnp.multiply.outer(grid.nodes[0] - center, k)) @ heights
+        ) / (2 * jnp.pi)
 
     def spectrum(self, k: int) -> np.ndarray:
         return float(self.diffusion) * ((np.arange(k) + 1) // 2) ** 2.0
 
 
 class Walls(eqx.Module):
-    """A constant push f between reflecting walls 0 and l; a = f / (2 D), q_k = k pi / l:
+    """A constant push f between reflecting walls 0 and l; a = f / (2 D), q_k = k pi /
+    l:
 
-        p = e^{2 a x} / Z + e^{a x} sum_k c_k (cos q_k x + (a / q_k) sin q_k x) e^{-E_k t},
+        p = e^{2 a x} / Z + e^{a x} sum_k c_k (cos q_k x + (a / q_k) sin q_k x) e^{-E_k
+        t},
         E_k = D q_k^2 + f^2 / (4 D).
 
-    Each term lets no flux through: D p' = f p at both walls. The push is a force, or the potential -f x.
+    Each term lets no flux through: D p' = f p at both walls. The push is a force, or
+    the potential -f x.
     """
 
     diffusion: Array
@@ -71,8 +79,15 @@ class Walls(eqx.Module):
         x, a, q = grid.nodes[0], self.push / (2 * self.diffusion), self._wavenumbers
         angles = jnp.multiply.outer(x, q)
         modes = jnp.cos(angles) + a / q * jnp.sin(angles)
-        decay = jnp.exp(-(self.diffusion * q**2 + self.push**2 / (4 * self.diffusion)) * t)
-        still = 2 * a * jnp.exp(2 * a * (x - self.length)) / -jnp.expm1(-2 * a * self.length)
+        decay = jnp.exp(
+            -(self.diffusion * q**2 + self.push**2 / (4 * self.diffusion)) * t
+        )
+        still = (
+            2
+            * a
+            * jnp.exp(2 * a * (x - self.length))
+            / -jnp.expm1(-2 * a * self.length)
+        )
         return still + jnp.exp(a * x) * (modes @ (self.shares * decay))
 
     def spectrum(self, k: int) -> np.ndarray:
@@ -85,7 +100,8 @@ class Walls(eqx.Module):
 
 
 class Absorbed(eqx.Module):
-    """A constant push f between absorbing walls 0 and l; a = f / (2 D), q_k = k pi / l (f = 0: the heat equation):
+    """A constant push f between absorbing walls 0 and l; a = f / (2 D), q_k = k pi / l
+    (f = 0: the heat equation):
 
     p = e^{a x} sum_k c_k sin(q_k x) e^{-E_k t},   E_k = D q_k^2 + f^2 / (4 D),   k = 1, 2, ...
     """
@@ -105,7 +121,9 @@ class Absorbed(eqx.Module):
 
     def density(self, grid: fp.Grid, t: Any) -> Array:
         x, q = grid.nodes[0], jnp.arange(1, len(self.shares) + 1) * jnp.pi / self.length
-        decay = jnp.exp(-(self.diffusion * q**2 + self.push**2 / (4 * self.diffusion)) * t)
+        decay = jnp.exp(
+            -(self.diffusion * q**2 + self.push**2 / (4 * self.diffusion)) * t
+        )
         tilt = jnp.exp(self.push / (2 * self.diffusion) * x)
         return tilt * (jnp.sin(jnp.multiply.outer(x, q)) @ (self.shares * decay))
 
@@ -114,7 +132,8 @@ class Absorbed(eqx.Module):
 
 
 class Product(eqx.Module):
-    """Two one-dimensional systems with the same diffusion side by side: the densities multiply, the rates add.
+    """Two one-dimensional systems with the same diffusion side by side: the densities
+    multiply, the rates add.
 
     The axes keep the ends of their own, so that any two kinds of ends may be mixed.
     """
@@ -126,14 +145,20 @@ class Product(eqx.Module):
     def equation(self) -> fp.FokkerPlanck:
         one, two = self.first.equation, self.second.equation
         forced = one.force is not None or two.force is not None
-        return fp.FokkerPlanck(Partial(_sum, one, two), one.diffusion, Partial(_together, one, two) if forced else None)
+        return fp.FokkerPlanck(
+            Partial(_sum, one, two),
+            one.diffusion,
+            Partial(_together, one, two) if forced else None,
+        )
 
     def grid(self, n: int) -> fp.Grid:
         return fp.Grid(*self.first.grid(n).axes, *self.second.grid(n).axes)
 
     def density(self, grid: fp.Grid, t: Any) -> Array:
         one, two = (fp.Grid(axis) for axis in grid.axes)
-        return jnp.multiply.outer(self.first.density(one, t), self.second.density(two, t))
+        return jnp.multiply.outer(
+            self.first.density(one, t), self.second.density(two, t)
+        )
 
 
 def _pushed(diffusion: Array, push: Array, as_force: bool) -> fp.FokkerPlanck:
@@ -160,5 +185,8 @@ def _sum(one: fp.FokkerPlanck, two: fp.FokkerPlanck, x: Array) -> Array:
 
 
 def _together(one: fp.FokkerPlanck, two: fp.FokkerPlanck, x: Array) -> Array:
-    parts = [jnp.zeros(1) if eq.force is None else eq.force(y) for eq, y in ((one, x[:1]), (two, x[1:]))]
+    parts = [
+        jnp.zeros(1) if eq.force is None else eq.force(y)
+        for eq, y in ((one, x[:1]), (two, x[1:]))
+    ]
     return jnp.concatenate(parts)

@@ -17,29 +17,42 @@ import fpsolve as fp
 
 def relative(grid: fp.Grid, found: Any, exact: Any) -> float:
     """The relative L1 distance of two densities `(*shape)`."""
-    return float(grid.integrate(jnp.abs(found - exact)) / grid.integrate(jnp.abs(exact)))
+    return float(
+        grid.integrate(jnp.abs(found - exact)) / grid.integrate(jnp.abs(exact))
+    )
 
 
 def by_characteristics(
-    velocity: Callable[[Any, Any], Any], start: Callable[[Any], Any], grid: fp.Grid, t: float
+    velocity: Callable[[Any, Any], Any],
+    start: Callable[[Any], Any],
+    grid: fp.Grid,
+    t: float,
 ) -> np.ndarray:
-    """The density at time t at the nodes, by an integrator of ordinary differential equations."""
+    """The density at time t at the nodes, by an integrator of ordinary differential
+    equations.
+    """
     points = np.asarray(grid.points).reshape(-1, grid.ndim)
     count = len(points)
 
     @jax.jit
     def slopes(s: Any, x: Any) -> tuple[Any, Any]:
         jacobian = jax.vmap(lambda y: jax.jacfwd(lambda z: velocity(z, s))(y))(x)
-        return jax.vmap(lambda y: velocity(y, s))(x), jnp.trace(jacobian, axis1=1, axis2=2)
+        return jax.vmap(lambda y: velocity(y, s))(x), jnp.trace(
+            jacobian, axis1=1, axis2=2
+        )
 
     def backwards(s: float, state: np.ndarray) -> np.ndarray:
         speed, divergence = slopes(t - s, state[: points.size].reshape(count, -1))
         return np.concatenate([-np.asarray(speed).ravel(), -np.asarray(divergence)])
 
     first = np.concatenate([points.ravel(), np.zeros(count)])
-    last = solve_ivp(backwards, (0, t), first, method="DOP853", rtol=1e-10, atol=1e-11).y[:, -1]
+    last = solve_ivp(
+        backwards, (0, t), first, method="DOP853", rtol=1e-10, atol=1e-11
+    ).y[:, -1]
     origins = last[: points.size].reshape(count, -1)
-    return (np.asarray(jax.vmap(start)(origins)) * np.exp(last[points.size :])).reshape(grid.shape)
+    return (np.asarray(jax.vmap(start)(origins)) * np.exp(last[points.size :])).reshape(
+        grid.shape
+    )
 
 
 class RingFlow:
@@ -61,11 +74,15 @@ class RingFlow:
 
 
 class Breathing:
-    """v = a cos(t) x + b sin(2t): a normal density stays one, with m' = a cos(t) m + b sin(2t)."""
+    """v = a cos(t) x + b sin(2t): a normal density stays one, with m' = a cos(t) m + b
+    sin(2t).
+    """
 
     def __init__(self, a: float, b: float, mean: float, deviation: float):
         self.parameters = a, b, mean, deviation
-        self.equation = fp.Continuity(lambda x, t: a * jnp.cos(t) * x + b * jnp.sin(2 * t))
+        self.equation = fp.Continuity(
+            lambda x, t: a * jnp.cos(t) * x + b * jnp.sin(2 * t)
+        )
         self.start = fp.Gaussian(mean, deviation**2)
 
     def density(self, t: float) -> fp.Gaussian:

@@ -1,7 +1,8 @@
-"""The rules of the source tree, each a function from source text to the list of what breaks it.
+"""The rules of the source tree, each a function from source text to the list of what
+breaks it.
 
-`Sources` maps a module's dotted name to its text, so that a fault can be planted without a file; a package is named
-with its `__init__`, as in `fpsolve.grid.__init__`.
+`Sources` maps a module's dotted name to its text, so that a fault can be planted
+without a file; a package is named with its `__init__`, as in `fpsolve.grid.__init__`.
 """
 
 import ast
@@ -43,7 +44,8 @@ LAYERS = {
 TOP = 10  # the package itself and `python -m fpsolve`, which see everything
 ABOVE_ALL = {f"{PACKAGE}.__init__", f"{PACKAGE}.__main__", f"{PACKAGE}._renamed"}
 
-# Who may import what comes from outside and is optional or belongs to few; "lazily" is from inside a function.
+# Who may import what comes from outside and is optional or belongs to few; "lazily" is
+# from inside a function.
 OWNERS = {
     "matplotlib": {"plot"},
     "xarray": {"io"},
@@ -61,12 +63,16 @@ def package_sources(root: Path = ROOT) -> Sources:
     """The package as it stands: dotted module name to text."""
     sources = {}
     for path in sorted((root / PACKAGE).rglob("*.py")):
-        sources[".".join(path.relative_to(root).with_suffix("").parts)] = path.read_text(encoding="utf-8")
+        sources[".".join(path.relative_to(root).with_suffix("").parts)] = (
+            path.read_text(encoding="utf-8")
+        )
     return sources
 
 
 def imports(module: str, source: str) -> Iterator[tuple[str, bool, int]]:
-    """Every import in `source`: the dotted name, whether it stands inside a function, the line."""
+    """Every import in `source`: the dotted name, whether it stands inside a function,
+    the line.
+    """
     here = module.split(".")[:-1]
 
     def visit(node: ast.AST, inside: bool) -> Iterator[tuple[str, bool, int]]:
@@ -75,13 +81,21 @@ def imports(module: str, source: str) -> Iterator[tuple[str, bool, int]]:
         elif isinstance(node, ast.ImportFrom):
             stem = here[: len(here) - node.level + 1] if node.level else []
             target = ".".join([*stem, *([node.module] if node.module else [])])
-            yield from ((f"{target}.{alias.name}", inside, node.lineno) for alias in node.names)
-        elif isinstance(node, ast.Call) and _called(node) in {"import_module", "__import__"} and node.args:
+            yield from (
+                (f"{target}.{alias.name}", inside, node.lineno) for alias in node.names
+            )
+        elif (
+            isinstance(node, ast.Call)
+            and _called(node) in {"import_module", "__import__"}
+            and node.args
+        ):
             if isinstance(node.args[0], ast.Constant):
                 yield str(node.args[0].value), inside, node.lineno
             else:
                 yield f"{PACKAGE}.?", inside, node.lineno
-        inside = inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        inside = inside or isinstance(
+            node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+        )
         for child in ast.iter_child_nodes(node):
             yield from visit(child, inside)
 
@@ -93,13 +107,17 @@ def _called(node: ast.Call) -> str:
 
 
 def package_of(module: str) -> str:
-    """The package that a dotted name belongs to: `fpsolve.grid.axis` is in `grid`; what sees everything is in ""."""
+    """The package that a dotted name belongs to: `fpsolve.grid.axis` is in `grid`; what
+    sees everything is in "".
+    """
     parts = module.split(".")
     return parts[1] if len(parts) > 1 and parts[1] in LAYERS else ""
 
 
 def layer_faults(sources: Sources) -> list[str]:
-    """Imports that do not go down, modules without a layer, and outside packages in the wrong one."""
+    """Imports that do not go down, modules without a layer, and outside packages in the
+    wrong one.
+    """
     found = []
     for module, source in sources.items():
         if module in ABOVE_ALL:
@@ -118,22 +136,38 @@ def layer_faults(sources: Sources) -> list[str]:
                 if LAYERS.get(other, TOP) >= LAYERS[own]:
                     found.append(f"{where} imports {target}, which is not below {own}")
             elif top in OWNERS and own not in OWNERS[top]:
-                found.append(f"{where} imports {top}, which belongs to {', '.join(sorted(OWNERS[top]))}")
+                found.append(
+                    f"{where} imports {top}, which belongs to "
+                    f"{', '.join(sorted(OWNERS[top]))}"
+                )
             elif top in LAZY and not inside:
-                found.append(f"{where} imports {top} at the top; import it inside the function that needs it")
+                found.append(
+                    f"{where} imports {top} at the top; import it inside the function "
+                    "that needs it"
+                )
     return found
 
 
 def circle_faults(sources: Sources) -> list[str]:
     """Groups of modules that import each other in a circle, also from inside functions."""
-    edges = {module: set(_imported_modules(module, text, sources)) for module, text in sources.items()}
+    edges = {
+        module: set(_imported_modules(module, text, sources))
+        for module, text in sources.items()
+    }
     for module in ABOVE_ALL:
         edges.pop(module, None)
-    # Modules that import nothing of what is left, or that nothing left imports, are in no circle.
+    # Modules that import nothing of what is left, or that nothing left imports, are in
+    # no circle.
     while True:
         imported = {target for targets in edges.values() for target in targets}
-        kept = {module: targets & edges.keys() for module, targets in edges.items() if module in imported}
-        kept = {module: targets for module, targets in kept.items() if targets & kept.keys()}
+        kept = {
+            module: targets & edges.keys()
+            for module, targets in edges.items()
+            if module in imported
+        }
+        kept = {
+            module: targets for module, targets in kept.items() if targets & kept.keys()
+        }
         if kept == edges:
             break
         edges = kept
@@ -151,4 +185,8 @@ def _imported_modules(module: str, source: str, sources: Sources) -> Iterator[st
 
 def length_faults(texts: dict[str, str], most: int = 400) -> list[str]:
     """Files past `most` lines."""
-    return [f"{name} has {n} lines" for name, text in texts.items() if (n := len(text.splitlines())) > most]
+    return [
+        f"{name} has {n} lines"
+        for name, text in texts.items()
+        if (n := len(text.splitlines())) > most
+    ]

@@ -10,12 +10,16 @@ from fpsolve.solve import spectrum as modes
 
 
 def look_once(replace: Callable[[Any, str, Any], Any]) -> None:
-    """`replace(module, name, function)` the functions that look twice by ones that do not."""
+    """`replace(module, name, function)` the functions that look twice by ones that do
+    not.
+    """
     look, solve = evolution.look, modes.solve
     # The package has a function of this name.
     path = importlib.import_module("fpsolve.anneal.along")
     errors = path.errors_along
-    replace(path, "errors_along", lambda key, computed, check: errors(key, computed, False))
+    replace(
+        path, "errors_along", lambda key, computed, check: errors(key, computed, False)
+    )
     for module in (evolution, sides):
         replace(module, "look", lambda plan, outcome, *_: look(plan, outcome, False))
     for module in (modes, sides):

@@ -12,7 +12,9 @@ _all: list[str] = []
 
 @contextlib.contextmanager
 def compilations() -> Iterator[list[str]]:
-    """A list that holds, after the block, an entry for each program compiled inside it (or read from a cache)."""
+    """A list that holds, after the block, an entry for each program compiled inside it
+    (or read from a cache).
+    """
     found: list[str] = []
     start = len(_all)
     yield found
@@ -20,5 +22,7 @@ def compilations() -> Iterator[list[str]]:
 
 
 jax.monitoring.register_event_duration_secs_listener(
-    lambda event, _, **given: _all.append(str(given.get("fun_name"))) if event == EVENT else None
+    lambda event, _, **given: (
+        _all.append(str(given.get("fun_name"))) if event == EVENT else None
+    )
 )

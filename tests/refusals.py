@@ -26,9 +26,11 @@ MOVING = fp.FokkerPlanck(lambda x, t: (x[0] - t) ** 2 / 2)
 
 
 def refused(question: Callable[[], Any], *words: str) -> str:
-    """Ask, and look at the refusal: a `ValueError` "name = value: what is allowed. What to do." that holds `words`.
+    """Ask, and look at the refusal: a `ValueError` "name = value: what is allowed. What
+    to do." that holds `words`.
 
-    The value is shown in one line, and without addresses in memory."""
+    The value is shown in one line, and without addresses in memory.
+    """
     with pytest.raises(ValueError, match=r": .+\. ") as caught:
         question()
     message = str(caught.value)
@@ -39,17 +41,30 @@ def refused(question: Callable[[], Any], *words: str) -> str:
     return message
 
 
-def ask(equation: Any = WELL, initial: Any = START, times: Any = (0.5,), grid: Any = GRID, **options: Any) -> Any:
+def ask(
+    equation: Any = WELL,
+    initial: Any = START,
+    times: Any = (0.5,),
+    grid: Any = GRID,
+    **options: Any,
+) -> Any:
     """`fp.evolve` on a small sound problem, with whatever is made unsound."""
     return fp.evolve(equation, initial, times, grid=grid, **options)
 
 
-def refused_file(run: Callable[..., Any], text: str, here: Path, suffix: str, *words: str) -> str:
-    """The one line that a command says of a file that it refuses; nothing may have been written."""
+def refused_file(
+    run: Callable[..., Any], text: str, here: Path, suffix: str, *words: str
+) -> str:
+    """The one line that a command says of a file that it refuses; nothing may have been
+    written.
+    """
     (here / f"p{suffix}").write_text(text, encoding="utf-8")
     before = sorted(path.name for path in here.iterdir())
     done = run(f"p{suffix}", *words)
     assert done.exit_code == 2, done.output
     assert done.output.startswith("error: ") and len(done.output.splitlines()) == 1
-    assert sorted(path.name for path in here.iterdir() if path.name != "__pycache__") == before
+    assert (
+        sorted(path.name for path in here.iterdir() if path.name != "__pycache__")
+        == before
+    )
     return done.output

@@ -1,4 +1,6 @@
-"""The device benchmark, small, on this processor: its rows, what is left when it is cut off, and what it refuses."""
+"""The device benchmark, small, on this processor: its rows, what is left when it is cut
+off, and what it refuses.
+"""
 
 import json
 import os
@@ -19,7 +21,8 @@ import fpsolve.cli.application as cli
 from blocks import ROOT
 
 SCRIPT = ROOT / "benchmarks" / "accelerator.py"
-SECONDS = 200.0  # that the small benchmark may take on a busy machine; alone it takes some 50
+# that the small benchmark may take on a busy machine; alone it takes some 50
+SECONDS = 200.0
 
 
 @pytest.fixture
@@ -30,15 +33,35 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
     import accelerator_report
     import accelerator_timing
 
-    return type("B", (), {"main": accelerator, "report": accelerator_report, "timing": accelerator_timing})
+    return type(
+        "B",
+        (),
+        {
+            "main": accelerator,
+            "report": accelerator_report,
+            "timing": accelerator_timing,
+        },
+    )
 
 
 def start(out: Path, *words: str) -> subprocess.Popen[str]:
-    """The benchmark in a process of its own, with the compiled programs of this run at hand."""
+    """The benchmark in a process of its own, with the compiled programs of this run at
+    hand.
+    """
     folder = str(jax.config.jax_compilation_cache_dir or "")
-    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    environment = {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": folder,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
     command = [sys.executable, str(SCRIPT), "--small", "--out", str(out), *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
 
 
 def rows_of(out: Path) -> list[dict[str, Any]]:
@@ -58,14 +81,24 @@ def test_every_row_runs_and_is_written_at_once(tmp_path: Path, benchmark: Any) -
     assert process.returncode == 0, printed
     assert time.perf_counter() - begun < SECONDS
     rows = rows_of(out)
-    assert [row["row"] for row in rows] == [row.name for row in accelerator_rows.rows(small=True)]
+    assert [row["row"] for row in rows] == [
+        row.name for row in accelerator_rows.rows(small=True)
+    ]
     assert len(set(counts)) > 5, "rows are written one by one"
     for row in rows:
-        assert row["seconds"] > 0 and row["device"] and row["date"] and "jax" in row["versions"], row
+        assert (
+            row["seconds"] > 0
+            and row["device"]
+            and row["date"]
+            and "jax" in row["versions"]
+        ), row
         assert row.get("reached", True), row
         assert row["row"] in printed
     kernels = [row for row in rows if row["row"].startswith(("volumes", "spectral"))]
-    assert all(row["share_copy"] > 0 and row["share_product"] > 0 and row["calls"] > 1 for row in kernels)
+    assert all(
+        row["share_copy"] > 0 and row["share_product"] > 0 and row["calls"] > 1
+        for row in kernels
+    )
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     table = benchmark.report.markdown([out])
     assert all(f"`{row['row']}`" in table for row in rows)
@@ -86,46 +119,84 @@ def plant(benchmark: Any, measure: Any, needed: int = 0) -> Any:
     return benchmark.timing.Row("planted", "a planted row", measure, needed)
 
 
-def test_a_row_too_large_for_the_memory_is_left_out_with_its_bytes(benchmark: Any, tmp_path: Path) -> None:
+def test_a_row_too_large_for_the_memory_is_left_out_with_its_bytes(
+    benchmark: Any, tmp_path: Path
+) -> None:
     out = tmp_path / "rows.json"
-    (found,) = benchmark.main.run([plant(benchmark, lambda limits: pytest.fail("it ran"), 10**18)], out)
-    assert f"{10**18:,} bytes" in found["left_out"] and "are available" in found["left_out"]
+    (found,) = benchmark.main.run(
+        [plant(benchmark, lambda limits: pytest.fail("it ran"), 10**18)], out
+    )
+    assert (
+        f"{10**18:,} bytes" in found["left_out"]
+        and "are available" in found["left_out"]
+    )
     assert rows_of(out)[0]["left_out"] == found["left_out"]
 
 
-def test_a_row_that_breaks_says_so_and_others_run(benchmark: Any, tmp_path: Path) -> None:
+def test_a_row_that_breaks_says_so_and_others_run(
+    benchmark: Any, tmp_path: Path
+) -> None:
     def broken(limits: Any) -> Any:
         raise RuntimeError("planted")
 
-    whole = benchmark.timing.Row("whole", "a whole row", lambda limits: {"seconds": 1.0})
-    found = benchmark.main.run([plant(benchmark, broken), whole], tmp_path / "rows.json")
-    assert "planted" in found[0]["failed"] and found[0]["reached"] is False and found[1]["seconds"] == 1.0
+    whole = benchmark.timing.Row(
+        "whole", "a whole row", lambda limits: {"seconds": 1.0}
+    )
+    found = benchmark.main.run(
+        [plant(benchmark, broken), whole], tmp_path / "rows.json"
+    )
+    assert (
+        "planted" in found[0]["failed"]
+        and found[0]["reached"] is False
+        and found[1]["seconds"] == 1.0
+    )
 
 
 def test_no_row_is_begun_after_the_time_given(benchmark: Any) -> None:
-    (found,) = benchmark.main.run([plant(benchmark, lambda limits: pytest.fail("it ran"))], None, budget=-1.0)
+    (found,) = benchmark.main.run(
+        [plant(benchmark, lambda limits: pytest.fail("it ran"))], None, budget=-1.0
+    )
     assert "were given" in found["left_out"]
 
 
-def test_rows_that_are_not_measured_again_are_kept(benchmark: Any, tmp_path: Path) -> None:
+def test_rows_that_are_not_measured_again_are_kept(
+    benchmark: Any, tmp_path: Path
+) -> None:
     out = tmp_path / "rows.json"
     one = benchmark.timing.Row("one", "", lambda limits: {"seconds": 1.0})
     two = benchmark.timing.Row("two", "", lambda limits: {"seconds": 2.0})
     benchmark.main.run([one, two], out)
-    benchmark.main.run([benchmark.timing.Row("two", "", lambda limits: {"seconds": 3.0})], out)
-    assert [(row["row"], row["seconds"]) for row in rows_of(out)] == [("one", 1.0), ("two", 3.0)]
+    benchmark.main.run(
+        [benchmark.timing.Row("two", "", lambda limits: {"seconds": 3.0})], out
+    )
+    assert [(row["row"], row["seconds"]) for row in rows_of(out)] == [
+        ("one", 1.0),
+        ("two", 3.0),
+    ]
 
 
 def test_without_an_accelerator_it_says_what_it_found_and_how_to_install() -> None:
     done = CliRunner().invoke(cli.application(), ["bench", "--device"])
     assert done.exit_code == 2
-    for word in ("cpu", "fpsolve[cuda13]", "fpsolve[cuda12]", "fpsolve[tpu]", "--small"):
+    for word in (
+        "cpu",
+        "fpsolve[cuda13]",
+        "fpsolve[cuda12]",
+        "fpsolve[tpu]",
+        "--small",
+    ):
         assert word in done.output, done.output
 
 
 def test_an_unknown_row_is_refused_with_the_known_ones() -> None:
-    done = CliRunner().invoke(cli.application(), ["bench", "--device", "--small", "--only", "volumes-9d"])
-    assert done.exit_code == 2 and "volumes-9d" in done.output and "volumes-2d-float64" in done.output
+    done = CliRunner().invoke(
+        cli.application(), ["bench", "--device", "--small", "--only", "volumes-9d"]
+    )
+    assert (
+        done.exit_code == 2
+        and "volumes-9d" in done.output
+        and "volumes-2d-float64" in done.output
+    )
 
 
 def test_the_table_of_the_readme_is_made_from_the_stored_rows(benchmark: Any) -> None:
@@ -134,32 +205,52 @@ def test_the_table_of_the_readme_is_made_from_the_stored_rows(benchmark: Any) ->
     readme = ROOT / "README.md"
     before, after = tables.parts_of(readme, benchmark.report.NAME)
     shown = readme.read_text(encoding="utf-8").removeprefix(before).removesuffix(after)
-    assert shown == f"<!-- device -->\n{benchmark.report.stored(ROOT / 'benchmarks' / 'results')}<!-- /device -->"
+    assert shown == (
+        "<!-- device "
+        f"-->\n{benchmark.report.stored(ROOT / 'benchmarks' / 'results')}<!-- "
+        "/device -->"
+    )
 
 
 @pytest.mark.parametrize("form", ["volumes", "spectral"])
-def test_a_rival_computes_the_recurrence_of_the_operator(benchmark: Any, form: str) -> None:
+def test_a_rival_computes_the_recurrence_of_the_operator(
+    benchmark: Any, form: str
+) -> None:
     import accelerator_twins as twins
 
     grid = fp.Grid(fp.Line(-2.0, 2.0, 9), fp.Line(-2.0, 2.5, 8))
     scheme = fp.ScharfetterGummel() if form == "volumes" else fp.Spectral()
-    made = scheme.build(fp.FokkerPlanck(fp.Harmonic()), grid, 0.0, np.dtype(float), True)
-    field, highest = np.random.default_rng(0).normal(size=grid.shape), float(made.bounds[1])
+    made = scheme.build(
+        fp.FokkerPlanck(fp.Harmonic()), grid, 0.0, np.dtype(float), True
+    )
+    field, highest = (
+        np.random.default_rng(0).normal(size=grid.shape),
+        float(made.bounds[1]),
+    )
     act = lambda u: np.asarray(u - 2 / highest * made.hamiltonian(jnp.asarray(u)))
     wanted = 0.3 * field - 0.2 * act(field) + 0.7 * (2 * act(act(field)) - field)
     missing: dict[str, str] = {}
     (numpy,) = twins.libraries("cpu", missing)
     terms = [0.3, -0.2, 0.7]
     if form == "volumes":
-        inner = [np.asarray(c) / axis.unit for c, axis in zip(made.couplings, grid.axes, strict=True)]
-        run = twins.volumes(numpy, inner, np.asarray(made.out_rates), field, highest, terms)
+        inner = [
+            np.asarray(c) / axis.unit
+            for c, axis in zip(made.couplings, grid.axes, strict=True)
+        ]
+        run = twins.volumes(
+            numpy, inner, np.asarray(made.out_rates), field, highest, terms
+        )
     else:
         matrices = [np.asarray(term.matrix) for term in made.terms]
-        run = twins.spectral(numpy, matrices, np.asarray(made.potential_term), field, highest, terms)
+        run = twins.spectral(
+            numpy, matrices, np.asarray(made.potential_term), field, highest, terms
+        )
     assert not missing and np.max(np.abs(run() - wanted)) < 1e-12
 
 
-def test_a_rival_that_does_not_run_says_why(benchmark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rival_that_does_not_run_says_why(
+    benchmark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import accelerator_twins as twins
 
     monkeypatch.setitem(sys.modules, "cupy", None)

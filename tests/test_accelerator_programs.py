@@ -1,4 +1,6 @@
-"""Every program of the device benchmark is built for accelerators on this processor: `jax.export` for CUDA and TPU."""
+"""Every program of the device benchmark is built for accelerators on this processor:
+`jax.export` for CUDA and TPU.
+"""
 
 import re
 import sys
@@ -20,18 +22,29 @@ NAMES = tuple(accelerator_rows.programs("float64"))
 def texts(function: Any, *arguments: Any) -> dict[str, str]:
     """The program for each platform, lowered as it would be there."""
     export = jax.export.export
-    return {name: export(jax.jit(function), platforms=[name])(*arguments).mlir_module() for name in ("cuda", "tpu")}
+    return {
+        name: export(jax.jit(function), platforms=[name])(*arguments).mlir_module()
+        for name in ("cuda", "tpu")
+    }
 
 
 def rounded(text: str) -> list[str]:
-    """Products of matrices that a device may round: floating, and not in the highest precision."""
-    found = [line for line in text.splitlines() if "stablehlo.dot_general" in line and re.search(r"x[fc]\w+>", line)]
+    """Products of matrices that a device may round: floating, and not in the highest
+    precision.
+    """
+    found = [
+        line
+        for line in text.splitlines()
+        if "stablehlo.dot_general" in line and re.search(r"x[fc]\w+>", line)
+    ]
     return [line for line in found if line.count("HIGHEST") < 2]
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", NAMES)
-def test_programs_lower_without_the_host_and_in_full_precision(name: str, dtype: str, monkeypatch: Any) -> None:
+def test_programs_lower_without_the_host_and_in_full_precision(
+    name: str, dtype: str, monkeypatch: Any
+) -> None:
     for module in (
         "core.apply_along_axis",
         "core.machine",
@@ -47,22 +60,33 @@ def test_programs_lower_without_the_host_and_in_full_precision(name: str, dtype:
     jax.clear_caches()
 
 
-LINE, PLANE = fp.Grid(fp.Line(-3.0, 3.0, 12)), fp.Grid(fp.Line(-3.0, 3.0, 8), fp.Line(-3.0, 3.0, 7))
+LINE, PLANE = (
+    fp.Grid(fp.Line(-3.0, 3.0, 12)),
+    fp.Grid(fp.Line(-3.0, 3.0, 8), fp.Line(-3.0, 3.0, 7)),
+)
 WELL = lambda k: fp.FokkerPlanck(lambda x: k * jnp.sum((x**2 - 1) ** 2))
-SWIRL = lambda k: fp.FokkerPlanck(lambda x: k * jnp.sum(x**2) / 2, force=lambda x: jnp.stack([x[1], -x[0]]))
-BOWLS = lambda k: fp.Mix(lambda x: 2 * (x[0] + k) ** 2, lambda x: 3 * (x[0] ** 2 - 1) ** 2)
+SWIRL = lambda k: fp.FokkerPlanck(
+    lambda x: k * jnp.sum(x**2) / 2, force=lambda x: jnp.stack([x[1], -x[0]])
+)
+BOWLS = lambda k: fp.Mix(
+    lambda x: 2 * (x[0] + k) ** 2, lambda x: 3 * (x[0] ** 2 - 1) ** 2
+)
 LEFT, RIGHT = lambda x: x[0] < -1, lambda x: x[0] > 1
 
 
 def run(equation: Any, grid: fp.Grid, method: Any = None) -> Any:
     start = fp.Gaussian([1.0, 0.0][: grid.ndim], 0.3)
-    return fp.evolve(equation, start, [0.5], grid=grid, method=method, throw=False).values
+    return fp.evolve(
+        equation, start, [0.5], grid=grid, method=method, throw=False
+    ).values
 
 
 PUBLIC = {  # calls as users write them, under their own `jit`
     "committor": lambda k: fp.committor(WELL(k), LINE, LEFT, RIGHT),
     "passage times": lambda k: fp.mean_first_passage_time(WELL(k), LINE, RIGHT),
-    "transport": lambda k: fp.transport(BOWLS(k), fp.schedule.linear(1.0), grid=LINE, times=[1.0]).kl,
+    "transport": lambda k: (
+        fp.transport(BOWLS(k), fp.schedule.linear(1.0), grid=LINE, times=[1.0]).kl
+    ),
     "reconstruction": lambda k: fp.score.reconstruct(lambda x: -k * x, LINE).gap,
     "irreversible": lambda k: run(SWIRL(k), PLANE),
     "dense": lambda k: run(WELL(k), LINE, fp.Dense()),
@@ -81,7 +105,9 @@ def test_public_calls_lower_without_the_host_and_in_full_precision(name: str) ->
 def test_a_rounded_product_is_seen() -> None:
     a = jnp.ones((3, 3), jnp.float32)
     assert rounded(texts(lambda a: a @ a, a)["cuda"])
-    assert not rounded(texts(lambda a: jnp.matmul(a, a, precision="highest"), a)["cuda"])
+    assert not rounded(
+        texts(lambda a: jnp.matmul(a, a, precision="highest"), a)["cuda"]
+    )
 
 
 def test_a_program_that_calls_the_host_does_not_lower() -> None:
@@ -98,7 +124,8 @@ def test_a_warm_run_moves_nothing_between_host_and_device() -> None:
     with jax.transfer_guard("disallow"):
         jax.block_until_ready(run(*arguments))
     with jax.transfer_guard("disallow"), pytest.raises(Exception, match="transfer"):
-        run(arguments[0], 1.0)  # the guard is awake: a number from the host is a transfer
+        # the guard is awake: a number from the host is a transfer
+        run(arguments[0], 1.0)
 
 
 def test_costs_of_both_kinds_of_machine_are_positive() -> None:

@@ -1,4 +1,6 @@
-"""Bad input: a `ValueError` with the argument, its value, what is allowed and a cure; nothing is computed."""
+"""Bad input: a `ValueError` with the argument, its value, what is allowed and a cure;
+nothing is computed.
+"""
 
 import math
 from collections.abc import Callable
@@ -13,7 +15,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fpsolve as fp
-from refusals import GRID, HUGE, MOVING, OSCILLATOR, PLANE, PUSHED, RING, START, UNEVEN, WALLS, WELL, ask, refused
+from refusals import (
+    GRID,
+    HUGE,
+    MOVING,
+    OSCILLATOR,
+    PLANE,
+    PUSHED,
+    RING,
+    START,
+    UNEVEN,
+    WALLS,
+    WELL,
+    ask,
+    refused,
+)
 
 NAN, INF = math.nan, math.inf
 FIELD = np.ones(16)
@@ -30,41 +46,86 @@ def with_value(value: float, place: int = 5) -> np.ndarray:
 
 EVOLVES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     # initial
-    "initial of another shape": (lambda: ask(initial=np.ones(15)), ("initial", "(15,)", "(16,)")),
-    "initial of too many axes": (lambda: ask(initial=np.ones((16, 1))), ("initial", "(16, 1)")),
-    "initial with NaN": (lambda: ask(initial=with_value(NAN)), ("initial", "nan", "x = (-1.25,)")),
+    "initial of another shape": (
+        lambda: ask(initial=np.ones(15)),
+        ("initial", "(15,)", "(16,)"),
+    ),
+    "initial of too many axes": (
+        lambda: ask(initial=np.ones((16, 1))),
+        ("initial", "(16, 1)"),
+    ),
+    "initial with NaN": (
+        lambda: ask(initial=with_value(NAN)),
+        ("initial", "nan", "x = (-1.25,)"),
+    ),
     "initial infinite": (lambda: ask(initial=with_value(INF)), ("initial", "inf")),
-    "initial negative": (lambda: ask(initial=with_value(-0.5)), ("initial", "-0.5", "at least zero", "-1.25")),
+    "initial negative": (
+        lambda: ask(initial=with_value(-0.5)),
+        ("initial", "-0.5", "at least zero", "-1.25"),
+    ),
     "initial negative beyond rounding": (
         lambda: ask(initial=with_value(-1e-3)),
         ("initial", "-0.001", "at least zero"),
     ),
     "initial of mass zero": (lambda: ask(initial=np.zeros(16)), ("initial", "mass")),
-    "initial complex": (lambda: ask(initial=FIELD + 0j), ("initial", "complex128", "real")),
+    "initial complex": (
+        lambda: ask(initial=FIELD + 0j),
+        ("initial", "complex128", "real"),
+    ),
     "initial None": (lambda: ask(initial=None), ("initial", "None")),
     "initial a word": (lambda: ask(initial="gaussian"), ("initial", "'gaussian'")),
     "initial of words": (lambda: ask(initial=["a"] * 16), ("initial",)),
     "initial ragged": (lambda: ask(initial=[[1.0], [1.0, 2.0]]), ("initial",)),
     "initial a number": (lambda: ask(initial=1.0), ("initial", "1.0")),
-    "initial function negative": (lambda: ask(initial=lambda x: -1.0), ("initial", "-1.0")),
-    "initial function NaN": (lambda: ask(initial=lambda x: jnp.sqrt(x[0])), ("initial", "nan")),
-    "initial function zero": (lambda: ask(initial=lambda x: 0.0 * x[0]), ("initial", "mass")),
-    "initial function of a vector": (lambda: ask(initial=lambda x: x**2), ("initial", "(16, 1)")),
-    "initial of more dimensions": (lambda: ask(initial=lambda x: x[1] ** 2), ("initial", "dimension", "1")),
-    "initial Gaussian of more dimensions": (lambda: ask(initial=fp.Gaussian([0.0, 0.0], 1.0)), ("mean", "(2,)")),
+    "initial function negative": (
+        lambda: ask(initial=lambda x: -1.0),
+        ("initial", "-1.0"),
+    ),
+    "initial function NaN": (
+        lambda: ask(initial=lambda x: jnp.sqrt(x[0])),
+        ("initial", "nan"),
+    ),
+    "initial function zero": (
+        lambda: ask(initial=lambda x: 0.0 * x[0]),
+        ("initial", "mass"),
+    ),
+    "initial function of a vector": (
+        lambda: ask(initial=lambda x: x**2),
+        ("initial", "(16, 1)"),
+    ),
+    "initial of more dimensions": (
+        lambda: ask(initial=lambda x: x[1] ** 2),
+        ("initial", "dimension", "1"),
+    ),
+    "initial Gaussian of more dimensions": (
+        lambda: ask(initial=fp.Gaussian([0.0, 0.0], 1.0)),
+        ("mean", "(2,)"),
+    ),
     "initial Gaussian out of the box": (
         lambda: ask(fp.FokkerPlanck(), lambda x: jnp.exp(-((x[0] - 99) ** 2))),
         ("mass",),
     ),
-    "wave of another shape": (lambda: ask(OSCILLATOR, np.ones(15)), ("initial", "(15,)", "(16,)")),
+    "wave of another shape": (
+        lambda: ask(OSCILLATOR, np.ones(15)),
+        ("initial", "(15,)", "(16,)"),
+    ),
     "wave with NaN": (lambda: ask(OSCILLATOR, with_value(NAN)), ("initial", "finite")),
     "wave zero": (lambda: ask(OSCILLATOR, 0 * FIELD), ("initial", "zero")),
     "wave None": (lambda: ask(OSCILLATOR, None), ("initial", "None")),
-    "wave of more dimensions": (lambda: ask(OSCILLATOR, lambda x: x[1]), ("initial", "dimension")),
+    "wave of more dimensions": (
+        lambda: ask(OSCILLATOR, lambda x: x[1]),
+        ("initial", "dimension"),
+    ),
     # times
-    "times descending": (lambda: ask(times=[1.0, 0.5]), ("times", "[1.0, 0.5]", "ascending")),
+    "times descending": (
+        lambda: ask(times=[1.0, 0.5]),
+        ("times", "[1.0, 0.5]", "ascending"),
+    ),
     "times repeated": (lambda: ask(times=[0.5, 0.5]), ("times", "ascending")),
-    "times negative": (lambda: ask(times=[-1.0, 0.5]), ("times", "-1.0", "at least zero")),
+    "times negative": (
+        lambda: ask(times=[-1.0, 0.5]),
+        ("times", "-1.0", "at least zero"),
+    ),
     "times empty": (lambda: ask(times=[]), ("times", "[]", "not empty")),
     "times NaN": (lambda: ask(times=[0.5, NAN]), ("times", "nan", "finite")),
     "times infinite": (lambda: ask(times=[INF]), ("times", "inf", "finite")),
@@ -82,14 +143,26 @@ EVOLVES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "tol a word": (lambda: ask(tol="1e-8"), ("tol", "'1e-8'")),
     "tol a list": (lambda: ask(tol=[1e-8]), ("tol", "[1e-08]")),
     "tol below rounding": (lambda: ask(tol=1e-18), ("tol", "1e-18", "Raise tol")),
-    "tol too fine for float32": (lambda: ask(initial=np.ones(16, np.float32), tol=1e-10), ("tol", "jax_enable_x64")),
+    "tol too fine for float32": (
+        lambda: ask(initial=np.ones(16, np.float32), tol=1e-10),
+        ("tol", "jax_enable_x64"),
+    ),
     # wick
     "wick of a density": (lambda: ask(wick=0.1), ("wick", "0.1", "density")),
-    "wick beyond a right angle": (lambda: ask(OSCILLATOR, wick=2.0), ("wick", "2.0", "pi/2")),
+    "wick beyond a right angle": (
+        lambda: ask(OSCILLATOR, wick=2.0),
+        ("wick", "2.0", "pi/2"),
+    ),
     "wick NaN": (lambda: ask(OSCILLATOR, wick=NAN), ("wick", "nan")),
     "wick a word": (lambda: ask(OSCILLATOR, wick="pi"), ("wick", "'pi'")),
-    "observables no mapping": (lambda: ask(observables=lambda x: x[0]), ("observables",)),
-    "observables no function": (lambda: ask(observables={"mean": 3}), ("observables", "mean", "3")),
+    "observables no mapping": (
+        lambda: ask(observables=lambda x: x[0]),
+        ("observables",),
+    ),
+    "observables no function": (
+        lambda: ask(observables={"mean": 3}),
+        ("observables", "mean", "3"),
+    ),
     "observables of more dimensions": (
         lambda: ask(observables={"y": lambda x: x[1]}),
         ("observables", "y", "dimension"),
@@ -105,17 +178,49 @@ def test_evolve_refuses(name: str) -> None:
 
 
 POTENTIALS: dict[str, tuple[Any, fp.Grid, tuple[str, ...]]] = {
-    "of more dimensions": (lambda x: x[0] ** 2 + x[2] ** 2, PLANE, ("potential", "2 dimensions", "axis")),
-    "of more dimensions, counted from the end": (lambda x: x[-3], PLANE, ("potential", "2 dimensions")),
-    "that unpacks more": (lambda x: sum(c**2 for c in _three(x)), PLANE, ("potential", "2 dimensions")),
-    "that multiplies by a larger matrix": (lambda x: x @ jnp.eye(3) @ x, PLANE, ("potential", "2 dimensions")),
-    "from the library, of more dimensions": (fp.MullerBrown(), GRID, ("potential", "1 dimension")),
+    "of more dimensions": (
+        lambda x: x[0] ** 2 + x[2] ** 2,
+        PLANE,
+        ("potential", "2 dimensions", "axis"),
+    ),
+    "of more dimensions, counted from the end": (
+        lambda x: x[-3],
+        PLANE,
+        ("potential", "2 dimensions"),
+    ),
+    "that unpacks more": (
+        lambda x: sum(c**2 for c in _three(x)),
+        PLANE,
+        ("potential", "2 dimensions"),
+    ),
+    "that multiplies by a larger matrix": (
+        lambda x: x @ jnp.eye(3) @ x,
+        PLANE,
+        ("potential", "2 dimensions"),
+    ),
+    "from the library, of more dimensions": (
+        fp.MullerBrown(),
+        GRID,
+        ("potential", "1 dimension"),
+    ),
     "not scalar": (lambda x: x**2, PLANE, ("potential", "scalar", "(2,)", "jnp.sum")),
-    "NaN somewhere": (lambda x: jnp.sqrt(x[0]), GRID, ("potential", "nan", "x = (-3.75,)")),
-    "infinite somewhere": (lambda x: 1 / (x[0] - 0.25), GRID, ("potential", "inf", "x = (0.25,)")),
+    "NaN somewhere": (
+        lambda x: jnp.sqrt(x[0]),
+        GRID,
+        ("potential", "nan", "x = (-3.75,)"),
+    ),
+    "infinite somewhere": (
+        lambda x: 1 / (x[0] - 0.25),
+        GRID,
+        ("potential", "inf", "x = (0.25,)"),
+    ),
     "complex": (lambda x: 1j * x[0], GRID, ("potential", "complex", "real")),
     "that returns nothing": (lambda x: None, GRID, ("potential",)),
-    "not periodic on a ring": (lambda x: x[0] ** 2, RING, ("potential", "periodic", "Periodic(0, 1, 12)", "force")),
+    "not periodic on a ring": (
+        lambda x: x[0] ** 2,
+        RING,
+        ("potential", "periodic", "Periodic(0, 1, 12)", "force"),
+    ),
 }
 
 
@@ -124,10 +229,13 @@ def _three(x: Any) -> tuple[Any, Any, Any]:
     return a, b, c
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # JAX's, about None where a number should be
+# JAX's, about None where a number should be
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", POTENTIALS)
 @pytest.mark.parametrize("function", ["evolve", "spectrum", "correspondence"])
-def test_a_potential_is_refused_at_every_public_function(name: str, function: str) -> None:
+def test_a_potential_is_refused_at_every_public_function(
+    name: str, function: str
+) -> None:
     potential, grid, words = POTENTIALS[name]
     equation = fp.FokkerPlanck(potential)
     start = fp.Gaussian(0.0, 1.0)
@@ -135,7 +243,9 @@ def test_a_potential_is_refused_at_every_public_function(name: str, function: st
         {
             "evolve": lambda: fp.evolve(equation, start, [0.1], grid=grid),
             "spectrum": lambda: fp.spectrum(equation, grid, 2),
-            "correspondence": lambda: fp.correspondence(equation, start, [0.1], grid=grid),
+            "correspondence": lambda: fp.correspondence(
+                equation, start, [0.1], grid=grid
+            ),
         }[function],
         *words,
     )
@@ -145,7 +255,9 @@ def test_a_potential_may_use_what_only_jax_arrays_have() -> None:
     """`x.at` is no reason to refuse."""
     from fpsolve.plan.validation import check_equation
 
-    check_equation(fp.FokkerPlanck(lambda x: jnp.sum(x.at[0].multiply(2.0) ** 2)), PLANE)
+    check_equation(
+        fp.FokkerPlanck(lambda x: jnp.sum(x.at[0].multiply(2.0) ** 2)), PLANE
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,7 +270,10 @@ def test_a_potential_may_use_what_only_jax_arrays_have() -> None:
     ],
 )
 def test_a_force_is_refused(force: Any, words: tuple[str, ...]) -> None:
-    refused(lambda: ask(fp.FokkerPlanck(force=force), fp.Gaussian(0.0, 0.5), grid=PLANE), *words)
+    refused(
+        lambda: ask(fp.FokkerPlanck(force=force), fp.Gaussian(0.0, 0.5), grid=PLANE),
+        *words,
+    )
 
 
 @pytest.mark.parametrize(
@@ -172,21 +287,50 @@ def test_a_force_is_refused(force: Any, words: tuple[str, ...]) -> None:
         (lambda x: x[2], ("diffusion", "2 dimensions")),
     ],
 )
-def test_a_diffusion_is_refused_on_the_grid(diffusion: Any, words: tuple[str, ...]) -> None:
-    refused(lambda: ask(fp.FokkerPlanck(fp.Harmonic(), diffusion), fp.Gaussian(0.0, 0.5), grid=PLANE), *words)
+def test_a_diffusion_is_refused_on_the_grid(
+    diffusion: Any, words: tuple[str, ...]
+) -> None:
+    refused(
+        lambda: ask(
+            fp.FokkerPlanck(fp.Harmonic(), diffusion), fp.Gaussian(0.0, 0.5), grid=PLANE
+        ),
+        *words,
+    )
 
 
 def test_a_diffusion_that_depends_on_time_is_refused_for_that() -> None:
-    refused(lambda: fp.FokkerPlanck(fp.Harmonic(), lambda x, t: 1 + t), "diffusion", "time", "lambda x: D(x, t)")
+    refused(
+        lambda: fp.FokkerPlanck(fp.Harmonic(), lambda x, t: 1 + t),
+        "diffusion",
+        "time",
+        "lambda x: D(x, t)",
+    )
     fp.FokkerPlanck(fp.Harmonic(), lambda x, a=2.0: a + x[0] ** 2)
 
 
 @pytest.mark.parametrize(
-    "diffusion", [0.0, -1.0, NAN, INF, [1.0, -1.0], [0.0, 0.0], [1.0, NAN], "1", None, True, 1j, [[1.0]], []]
+    "diffusion",
+    [
+        0.0,
+        -1.0,
+        NAN,
+        INF,
+        [1.0, -1.0],
+        [0.0, 0.0],
+        [1.0, NAN],
+        "1",
+        None,
+        True,
+        1j,
+        [[1.0]],
+        [],
+    ],
 )
 @pytest.mark.parametrize("equation", [fp.FokkerPlanck, fp.Schrodinger])
 def test_a_diffusion_is_refused_when_given(equation: Any, diffusion: Any) -> None:
-    refused(lambda: equation(fp.Harmonic(), diffusion), "diffusion", repr(diffusion)[:3])
+    refused(
+        lambda: equation(fp.Harmonic(), diffusion), "diffusion", repr(diffusion)[:3]
+    )
 
 
 def test_a_diffusion_may_vanish_along_an_axis_of_a_process_only() -> None:
@@ -222,25 +366,48 @@ AXES = [fp.Line, fp.Reflecting, fp.Absorbing, fp.Periodic, fp.Legendre]
 
 
 @pytest.mark.parametrize("axis", AXES)
-@pytest.mark.parametrize("n", [2, 0, -1, 2.0, 16.0, "8", True, None, NAN, np.float64(8), [8]])
+@pytest.mark.parametrize(
+    "n", [2, 0, -1, 2.0, 16.0, "8", True, None, NAN, np.float64(8), [8]]
+)
 def test_n_must_be_an_integer_above_two(axis: Any, n: Any) -> None:
     refused(lambda: axis(-1.0, 1.0, n), "n", repr(n), "integer")
 
 
 @pytest.mark.parametrize("axis", AXES)
 @pytest.mark.parametrize("bounds", BOUNDS, ids=str)
-def test_bounds_must_be_finite_and_ascending(axis: Any, bounds: tuple[Any, Any]) -> None:
-    refused(lambda: axis(*bounds, 8), axis.__name__, "lower" if bounds != (-1.0, INF) else "upper")
+def test_bounds_must_be_finite_and_ascending(
+    axis: Any, bounds: tuple[Any, Any]
+) -> None:
+    refused(
+        lambda: axis(*bounds, 8),
+        axis.__name__,
+        "lower" if bounds != (-1.0, INF) else "upper",
+    )
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.sampled_from(AXES), st.floats(), st.floats(), st.one_of(st.integers(-4, 40), st.floats(), st.text(max_size=3))
+    st.sampled_from(AXES),
+    st.floats(),
+    st.floats(),
+    st.one_of(st.integers(-4, 40), st.floats(), st.text(max_size=3)),
 )
-def test_an_axis_is_made_exactly_of_what_is_allowed(axis: Any, lower: float, upper: float, n: Any) -> None:
-    sound = math.isfinite(lower) and math.isfinite(upper) and lower < upper and isinstance(n, int) and n > 2
+def test_an_axis_is_made_exactly_of_what_is_allowed(
+    axis: Any, lower: float, upper: float, n: Any
+) -> None:
+    sound = (
+        math.isfinite(lower)
+        and math.isfinite(upper)
+        and lower < upper
+        and isinstance(n, int)
+        and n > 2
+    )
     length = upper - lower
-    if sound and math.isfinite(length) and length > 1e-9 * max(1.0, abs(lower), abs(upper)):
+    if (
+        sound
+        and math.isfinite(length)
+        and length > 1e-9 * max(1.0, abs(lower), abs(upper))
+    ):
         assert np.all(np.diff(axis(lower, upper, n).nodes) > 0)
     elif not sound:
         refused(lambda: axis(lower, upper, n), axis.__name__)
@@ -251,14 +418,18 @@ def test_an_axis_is_made_exactly_of_what_is_allowed(axis: Any, lower: float, upp
 def test_times_pass_exactly_when_allowed(times: list[float]) -> None:
     from fpsolve.plan.validation import check_times
 
-    sound = all(math.isfinite(t) and t >= 0 for t in times) and all(a < b for a, b in pairwise(times))
+    sound = all(math.isfinite(t) and t >= 0 for t in times) and all(
+        a < b for a, b in pairwise(times)
+    )
     if sound and times:
         np.testing.assert_array_equal(check_times(times), times)
     else:
         refused(lambda: check_times(times), "times")
 
 
-@pytest.mark.parametrize("wrong", [(), (3,), ("x",), (GRID,), (fp.Line,), ([GRID.axes[0]],)])
+@pytest.mark.parametrize(
+    "wrong", [(), (3,), ("x",), (GRID,), (fp.Line,), ([GRID.axes[0]],)]
+)
 def test_a_grid_is_made_of_axes(wrong: tuple[Any, ...]) -> None:
     refused(lambda: fp.Grid(*wrong), "Grid.axes")
 
@@ -284,15 +455,22 @@ REVERSIBLE: dict[str, Callable[[fp.FokkerPlanck], Any]] = {
     "to_wave": lambda equation: equation.to_wave(FIELD, GRID),
     "to_density": lambda equation: equation.to_density(FIELD, GRID),
     "schrodinger": lambda equation: equation.schrodinger(),
-    "correspondence": lambda equation: fp.correspondence(equation, START, [0.1], grid=GRID),
+    "correspondence": lambda equation: fp.correspondence(
+        equation, START, [0.1], grid=GRID
+    ),
 }
 
 
 @pytest.mark.parametrize("name", REVERSIBLE)
 @pytest.mark.parametrize("equation", [PUSHED, UNEVEN], ids=["force", "D(x)"])
-def test_an_irreversible_process_has_neither_gibbs_density_nor_wave(name: str, equation: fp.FokkerPlanck) -> None:
+def test_an_irreversible_process_has_neither_gibbs_density_nor_wave(
+    name: str, equation: fp.FokkerPlanck
+) -> None:
     refused(
-        lambda: REVERSIBLE[name](equation), "equation", "does not exist", "force" if equation is PUSHED else "diffusion"
+        lambda: REVERSIBLE[name](equation),
+        "equation",
+        "does not exist",
+        "force" if equation is PUSHED else "diffusion",
     )
 
 
@@ -309,19 +487,49 @@ def test_k_is_refused(k: Any) -> None:
 SPECTRA: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "grid a shape": (lambda: fp.spectrum(WELL, (16,)), ("grid", "(16,)")),
     "grid too large": (lambda: fp.spectrum(WELL, HUGE), ("bytes", "available")),
-    "equation": (lambda: fp.spectrum(fp.Harmonic(), GRID), ("equation", "fp.FokkerPlanck")),
-    "scheme": (lambda: fp.spectrum(WELL, GRID, scheme="spectral"), ("scheme", "'spectral'")),
-    "Reflecting": (lambda: fp.spectrum(WELL, WALLS, scheme=fp.Spectral()), ("grid", "Reflecting")),
+    "equation": (
+        lambda: fp.spectrum(fp.Harmonic(), GRID),
+        ("equation", "fp.FokkerPlanck"),
+    ),
+    "scheme": (
+        lambda: fp.spectrum(WELL, GRID, scheme="spectral"),
+        ("scheme", "'spectral'"),
+    ),
+    "Reflecting": (
+        lambda: fp.spectrum(WELL, WALLS, scheme=fp.Spectral()),
+        ("grid", "Reflecting"),
+    ),
     "too many rates": (lambda: fp.spectrum(PUSHED, GRID, 17), ("k", "17", "16 points")),
-    "rates of square roots": (lambda: fp.spectrum(PUSHED, GRID, scheme=fp.SquareRoot()), ("scheme", "force")),
-    "the gap of no process": (lambda: fp.spectral_gap(fp.Harmonic(), GRID), ("equation", "fp.FokkerPlanck")),
+    "rates of square roots": (
+        lambda: fp.spectrum(PUSHED, GRID, scheme=fp.SquareRoot()),
+        ("scheme", "force"),
+    ),
+    "the gap of no process": (
+        lambda: fp.spectral_gap(fp.Harmonic(), GRID),
+        ("equation", "fp.FokkerPlanck"),
+    ),
     "tol": (lambda: fp.spectrum(WELL, GRID, tol=-1.0), ("tol", "-1.0")),
     "t": (lambda: fp.spectrum(MOVING, GRID, t=NAN), ("t", "nan")),
-    "correspondence of a wave": (lambda: fp.correspondence(OSCILLATOR, START, [0.1], grid=GRID), ("equation",)),
-    "correspondence times": (lambda: fp.correspondence(WELL, START, [], grid=GRID), ("times", "[]")),
-    "correspondence initial": (lambda: fp.correspondence(WELL, -FIELD, [0.1], grid=GRID), ("initial", "-1.0")),
-    "correspondence scheme": (lambda: fp.correspondence(WELL, START, [0.1], grid=GRID, scheme=1), ("scheme", "1")),
-    "correspondence grid": (lambda: fp.correspondence(WELL, START, [0.1], grid=None), ("grid", "None")),
+    "correspondence of a wave": (
+        lambda: fp.correspondence(OSCILLATOR, START, [0.1], grid=GRID),
+        ("equation",),
+    ),
+    "correspondence times": (
+        lambda: fp.correspondence(WELL, START, [], grid=GRID),
+        ("times", "[]"),
+    ),
+    "correspondence initial": (
+        lambda: fp.correspondence(WELL, -FIELD, [0.1], grid=GRID),
+        ("initial", "-1.0"),
+    ),
+    "correspondence scheme": (
+        lambda: fp.correspondence(WELL, START, [0.1], grid=GRID, scheme=1),
+        ("scheme", "1"),
+    ),
+    "correspondence grid": (
+        lambda: fp.correspondence(WELL, START, [0.1], grid=None),
+        ("grid", "None"),
+    ),
 }
 
 

@@ -1,4 +1,6 @@
-"""`fp.compilation_cache`: a second process compiles nothing, and a folder that cannot be used is refused."""
+"""`fp.compilation_cache`: a second process compiles nothing, and a folder that cannot
+be used is refused.
+"""
 
 import os
 import subprocess
@@ -48,8 +50,14 @@ def options() -> Iterator[None]:
 
 
 def counts(folder: Path, call: str) -> tuple[int, int, int]:
-    """Programs requested from the cache, found there, and written there, by a fresh process."""
-    variables = {"JAX_COMPILATION_CACHE_DIR": "", "XDG_CACHE_HOME": str(folder), "LOCALAPPDATA": str(folder)}
+    """Programs requested from the cache, found there, and written there, by a fresh
+    process.
+    """
+    variables = {
+        "JAX_COMPILATION_CACHE_DIR": "",
+        "XDG_CACHE_HOME": str(folder),
+        "LOCALAPPDATA": str(folder),
+    }
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT.format(call=call)],
         capture_output=True,
@@ -98,9 +106,15 @@ def test_a_damaged_program_is_compiled_again_without_a_word(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("file", "it is a file"), ("file/below", "it cannot be written"), ("", "it must be a path")],
+    [
+        ("file", "it is a file"),
+        ("file/below", "it cannot be written"),
+        ("", "it must be a path"),
+    ],
 )
-def test_a_folder_that_cannot_be_used_is_refused(name: str, words: str, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_used_is_refused(
+    name: str, words: str, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     before = jax.config.values["jax_compilation_cache_dir"]
     with pytest.raises(ValueError, match=f"^folder = '.*: {words}.*Give a folder"):
@@ -131,13 +145,17 @@ def test_the_programs_used_longest_ago_are_deleted(tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").exists()
 
 
-def test_only_the_default_folder_is_cleaned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_default_folder_is_cleaned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cleaned = []
     monkeypatch.setattr(cache, "delete_oldest", cleaned.append)
     monkeypatch.setattr(cache, "default_folder", lambda: tmp_path / "default")
     fp.compilation_cache(tmp_path / "own")
     assert cleaned == []
-    assert fp.compilation_cache() == tmp_path / "default" and cleaned == [tmp_path / "default"]
+    assert fp.compilation_cache() == tmp_path / "default" and cleaned == [
+        tmp_path / "default"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +168,9 @@ def test_only_the_default_folder_is_cleaned(tmp_path: Path, monkeypatch: pytest.
         ("win32", {"LOCALAPPDATA": ""}, "/home/me/AppData/Local/fpsolve"),
     ],
 )
-def test_the_default_folder(platform: str, variables: dict, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_folder(
+    platform: str, variables: dict, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(Path, "home", lambda: Path("/home/me"))
     for name, value in variables.items():
@@ -165,15 +185,21 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setattr(cli, "verify_all", lambda *_: 0)
     monkeypatch.setattr(cli, "run_benchmark", lambda *_: 0)
     jax.config.update("jax_compilation_cache_dir", None)
-    return lambda *words, **variables: testing.CliRunner().invoke(cli.application(), list(words), env=variables)
+    return lambda *words, **variables: testing.CliRunner().invoke(
+        cli.application(), list(words), env=variables
+    )
 
 
-def test_a_command_keeps_its_programs(command: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_command_keeps_its_programs(
+    command: Callable[..., Any], tmp_path: Path
+) -> None:
     assert command("verify", FPSOLVE_COMPILATION_CACHE=str(tmp_path)).output == ""
     assert jax.config.values["jax_compilation_cache_dir"] == str(tmp_path)
 
 
-def test_a_command_uses_the_folder_that_jax_has(command: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_command_uses_the_folder_that_jax_has(
+    command: Callable[..., Any], tmp_path: Path
+) -> None:
     jax.config.update("jax_compilation_cache_dir", "/mine")
     assert command("verify", FPSOLVE_COMPILATION_CACHE=str(tmp_path)).exit_code == 0
     assert jax.config.values["jax_compilation_cache_dir"] == "/mine"
@@ -185,21 +211,34 @@ def test_the_variable_turns_it_off(value: str, command: Callable[..., Any]) -> N
     assert jax.config.values["jax_compilation_cache_dir"] is None
 
 
-def test_no_cache_turns_off_jax_s_too(command: Callable[..., Any], tmp_path: Path) -> None:
-    assert command("--no-cache", "verify", FPSOLVE_COMPILATION_CACHE=str(tmp_path)).exit_code == 0
+def test_no_cache_turns_off_jax_s_too(
+    command: Callable[..., Any], tmp_path: Path
+) -> None:
+    assert (
+        command(
+            "--no-cache", "verify", FPSOLVE_COMPILATION_CACHE=str(tmp_path)
+        ).exit_code
+        == 0
+    )
     assert jax.config.values["jax_compilation_cache_dir"] is None
     assert jax.config.values["jax_enable_compilation_cache"] is False
 
 
-def test_bench_measures_compilation_so_it_keeps_none(command: Callable[..., Any], tmp_path: Path) -> None:
+def test_bench_measures_compilation_so_it_keeps_none(
+    command: Callable[..., Any], tmp_path: Path
+) -> None:
     assert command("bench", FPSOLVE_COMPILATION_CACHE=str(tmp_path)).exit_code == 0
     assert jax.config.values["jax_compilation_cache_dir"] is None
 
 
-def test_a_folder_that_cannot_be_written_stops_no_command(command: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_stops_no_command(
+    command: Callable[..., Any], tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     done = command("verify", FPSOLVE_COMPILATION_CACHE=str(tmp_path / "file"))
     assert done.exit_code == 0 and done.stdout == ""
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("warning: compiled programs are not kept on disk. folder = ")
+    assert done.stderr.startswith(
+        "warning: compiled programs are not kept on disk. folder = "
+    )
     assert "FPSOLVE_COMPILATION_CACHE" in done.stderr

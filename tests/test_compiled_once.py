@@ -1,4 +1,6 @@
-"""Programs are compiled for shapes: a second potential of the same shape compiles what samples it, and nothing else."""
+"""Programs are compiled for shapes: a second potential of the same shape compiles what
+samples it, and nothing else.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,7 +40,9 @@ def counted() -> Iterator[list[int]]:
 
 
 def wells(shape: int) -> list[Callable[[Any], Any]]:
-    """Four potentials on a line or in the plane: two that differ in numbers alone, two other formulas."""
+    """Four potentials on a line or in the plane: two that differ in numbers alone, two
+    other formulas.
+    """
     if shape == 1:
         return [
             lambda x: x[0] ** 2 / 2,
@@ -56,17 +60,28 @@ def wells(shape: int) -> list[Callable[[Any], Any]]:
 
 def evolve(potential: Any, grid: fp.Grid) -> fp.Solution:
     start = fp.Gaussian([-1.0, 0.0][: grid.ndim], 0.1)
-    return fp.evolve(fp.FokkerPlanck(potential), start, [0.1, 1.0], grid=grid, scheme=fp.Spectral(), tol=1e-5)
+    return fp.evolve(
+        fp.FokkerPlanck(potential),
+        start,
+        [0.1, 1.0],
+        grid=grid,
+        scheme=fp.Spectral(),
+        tol=1e-5,
+    )
 
 
 def moving(potential: Any, grid: fp.Grid) -> fp.Solution:
     dragged = lambda x, t: potential(x - jnp.sin(t) / 2)
-    return fp.evolve(fp.FokkerPlanck(dragged), fp.Gaussian(0.0, 0.8), [0.5, 1.0], grid=grid, tol=1e-6)
+    return fp.evolve(
+        fp.FokkerPlanck(dragged), fp.Gaussian(0.0, 0.8), [0.5, 1.0], grid=grid, tol=1e-6
+    )
 
 
-# What a second potential may compile: the programs that read it, of which a static one needs two (validation with the
-# samples, and a look between the nodes), which serve its companion grids as well. A moving one needs four (later
-# samples, breakpoints, an interval), most of them once more for each companion, and one program for each comparison.
+# What a second potential may compile: the programs that read it, of which a static one
+# needs two (validation with the samples, and a look between the nodes), which serve its
+# companion grids as well. A moving one needs four (later samples, breakpoints, an
+# interval), most of them once more for each companion, and one program for each
+# comparison.
 ASKS = {
     "evolve, line": (lambda U: evolve(U, LINE), 1, 2),
     "evolve, plane": (lambda U: evolve(U, PLANE), 2, 2),
@@ -94,11 +109,18 @@ def spectrum(potential: Any, grid: fp.Grid) -> fp.Spectrum:
 
 def pushed(potential: Any, grid: fp.Grid) -> fp.Solution:
     equation = fp.FokkerPlanck(potential, force=lambda x: 0.2 + 0 * x)
-    return fp.evolve(equation, fp.Gaussian(0.0, 0.5), [0.3], grid=grid, scheme=fp.ScharfetterGummel(), tol=1e-5)
+    return fp.evolve(
+        equation,
+        fp.Gaussian(0.0, 0.5),
+        [0.3],
+        grid=grid,
+        scheme=fp.ScharfetterGummel(),
+        tol=1e-5,
+    )
 
 
-# What another box of the same shape may compile: of a basis on lines at most a branch of the choices; of all else the
-# programs that read functions at its places.
+# What another box of the same shape may compile: of a basis on lines at most a branch
+# of the choices; of all else the programs that read functions at its places.
 BOXES = {
     "evolve, line": (evolve, 1, 0),
     "evolve, plane": (evolve, 2, 1),
@@ -112,9 +134,13 @@ BOXES = {
 def test_another_box_compiles_what_samples_it(name: str) -> None:
     ask, ndim, most = BOXES[name]
     potential, grid = wells(ndim)[0], LINE if ndim == 1 else PLANE
-    boxes = [fp.Grid(*(fp.Line(a.lower - w, a.upper + w / 2, a.n) for a in grid.axes)) for w in (0.11, 0.17)]
+    boxes = [
+        fp.Grid(*(fp.Line(a.lower - w, a.upper + w / 2, a.n) for a in grid.axes))
+        for w in (0.11, 0.17)
+    ]
     ask(potential, grid)
-    ask(potential, boxes[0])  # another branch of the choices may need a program of its own
+    # another branch of the choices may need a program of its own
+    ask(potential, boxes[0])
     with counted() as found:
         answer = ask(potential, boxes[1])
     assert found[0] <= most
@@ -132,11 +158,19 @@ def test_a_solution_is_in_the_units_of_its_grid(wick: float) -> None:
         start = lambda x, turn=turn: jnp.exp(jnp.sin(turn * x[0]))
         diffusion = (length / 7) ** 2
         if wick:
-            found = fp.evolve(fp.Schrodinger(energy, diffusion), start, [0.0, 0.4], grid=grid, wick=wick)
+            found = fp.evolve(
+                fp.Schrodinger(energy, diffusion),
+                start,
+                [0.0, 0.4],
+                grid=grid,
+                wick=wick,
+            )
             assert jnp.array_equal(found.values[0], grid.sample(start))
             numbers.append(found.values[1])
         else:
-            equation = fp.FokkerPlanck(lambda x, u=energy, d=diffusion: d * u(x), diffusion)
+            equation = fp.FokkerPlanck(
+                lambda x, u=energy, d=diffusion: d * u(x), diffusion
+            )
             given = grid.density(start)
             found = fp.evolve(equation, given, [0.0, 0.4], grid=grid)
             assert jnp.array_equal(found.values[0], given)
@@ -146,8 +180,11 @@ def test_a_solution_is_in_the_units_of_its_grid(wick: float) -> None:
     assert float(jnp.max(jnp.abs(numbers[2] - numbers[1]))) < 1e-9
 
 
-def test_a_flag_that_xla_does_not_know_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jax, "__version_info__", (99, 0, 0))  # a version that the flags were not tried with
+def test_a_flag_that_xla_does_not_know_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # a version that the flags were not tried with
+    monkeypatch.setattr(jax, "__version_info__", (99, 0, 0))
     assert program._is_known("xla_backend_optimization_level", 0)
     assert not program._is_known("xla_cpu_no_such_flag", 1)
 
@@ -162,13 +199,20 @@ def test_the_first_evolve_compiles_few_programs() -> None:
     grid = fp.Grid(fp.Line(-2.2, 2.2, 46), fp.Line(-3.6, 3.6, 34))
     well = lambda x: 3 * (x[0] ** 2 - 1) ** 2 + 2 * x[1] ** 2 + x[0] * x[1] / 2
     with counted() as found:
-        fp.evolve(fp.FokkerPlanck(well), fp.Gaussian([-1.0, 0.0], 0.04), [0.5, 1.0], grid=grid)
+        fp.evolve(
+            fp.FokkerPlanck(well), fp.Gaussian([-1.0, 0.0], 0.04), [0.5, 1.0], grid=grid
+        )
     assert found[0] <= 10
 
 
 def test_a_solution_may_be_returned_from_jit() -> None:
     solve = jax.jit(
-        lambda k: fp.evolve(fp.FokkerPlanck(lambda x: k * x[0] ** 2 / 2), fp.Gaussian(0.3, 0.5), [1.0], grid=LINE)
+        lambda k: fp.evolve(
+            fp.FokkerPlanck(lambda x: k * x[0] ** 2 / 2),
+            fp.Gaussian(0.3, 0.5),
+            [1.0],
+            grid=LINE,
+        )
     )
     found = solve(2.0)
     mean = float(LINE.integrate(found.values[0] * LINE.nodes[0]))

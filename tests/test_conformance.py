@@ -1,4 +1,6 @@
-"""Every public scheme, method and potential passes the checks that users run on theirs, and planted faults do not."""
+"""Every public scheme, method and potential passes the checks that users run on theirs,
+and planted faults do not.
+"""
 
 import inspect
 from typing import Any
@@ -16,7 +18,11 @@ from fpsolve.propagate import Propagator
 from fpsolve.testing import check_method, check_potential, check_scheme
 
 PUBLIC = {name: getattr(fp, name) for name in fp.__all__}
-CLASSES = {name: thing for name, thing in PUBLIC.items() if inspect.isclass(thing) and not inspect.isabstract(thing)}
+CLASSES = {
+    name: thing
+    for name, thing in PUBLIC.items()
+    if inspect.isclass(thing) and not inspect.isabstract(thing)
+}
 NODES = (np.linspace(-2.0, 2.0, 9),)
 MADE = {
     "GaussianMixture": (fp.GaussianMixture([[-1.0, 0.0], [1.0, 0.0]], 0.5), 2),
@@ -29,12 +35,17 @@ MADE = {
 def potentials() -> dict[str, tuple[Any, int]]:
     """One of each public potential, with a number of dimensions."""
     names = [name for name, thing in CLASSES.items() if issubclass(thing, fp.Potential)]
-    return {name: MADE[name] if name in MADE else (CLASSES[name](), 2) for name in names}
+    return {
+        name: MADE[name] if name in MADE else (CLASSES[name](), 2) for name in names
+    }
 
 
 def test_nothing_public_is_passed_over() -> None:
     assert set(MADE) <= set(potentials()) and len(potentials()) >= 8
-    assert {name for name, thing in CLASSES.items() if issubclass(thing, Scheme)} >= {"Spectral", "SquareRoot"}
+    assert {name for name, thing in CLASSES.items() if issubclass(thing, Scheme)} >= {
+        "Spectral",
+        "SquareRoot",
+    }
 
 
 @pytest.mark.parametrize("name", potentials())
@@ -68,7 +79,8 @@ def test_public_methods_conform(name: str) -> None:
     ],
 )
 def test_a_broken_potential_is_caught(potential: Any, words: str) -> None:
-    jaxtyping.config.update("jaxtyping_disable", True)  # the point that tells is numpy's
+    # the point that tells is numpy's
+    jaxtyping.config.update("jaxtyping_disable", True)
     try:
         _caught(potential, words)
     finally:
@@ -98,17 +110,29 @@ class Broken(Scheme):
         """The operator, broken."""
         made = fp.ScharfetterGummel().assemble(samples, grid, dtype)
         if self.fault == "mass":
-            return eqx.tree_at(lambda o: o.potential_term, made, jnp.full(grid.shape, 0.3), is_leaf=lambda x: x is None)
+            return eqx.tree_at(
+                lambda o: o.potential_term,
+                made,
+                jnp.full(grid.shape, 0.3),
+                is_leaf=lambda x: x is None,
+            )
         if self.fault == "negative":
             return eqx.tree_at(
-                lambda o: o.potential_term, made, jnp.full(grid.shape, -0.3), is_leaf=lambda x: x is None
+                lambda o: o.potential_term,
+                made,
+                jnp.full(grid.shape, -0.3),
+                is_leaf=lambda x: x is None,
             )
         if self.fault == "root":
             return (
-                made if made.log_sqrt_pi is None else eqx.tree_at(lambda o: o.log_sqrt_pi, made, made.log_sqrt_pi + 0.1)
+                made
+                if made.log_sqrt_pi is None
+                else eqx.tree_at(lambda o: o.log_sqrt_pi, made, made.log_sqrt_pi + 0.1)
             )
         if self.fault == "balance":
-            return eqx.tree_at(lambda o: o.up, made, tuple(1.2 * rates for rates in made.up))
+            return eqx.tree_at(
+                lambda o: o.up, made, tuple(1.2 * rates for rates in made.up)
+            )
         return made
 
 
@@ -148,7 +172,9 @@ class Lazy(Propagator):
         """What `Dense` prepares."""
         return fp.Dense().prepare(operator, picture)
 
-    def apply(self, prepared: Any, field: Array, lengths: Array, tol: Array, wick: float) -> Any:
+    def apply(
+        self, prepared: Any, field: Array, lengths: Array, tol: Array, wick: float
+    ) -> Any:
         """A step, broken."""
         step = fp.Dense().apply(prepared, field, lengths, tol, wick)
         if self.fault == "error":
@@ -159,7 +185,12 @@ class Lazy(Propagator):
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"), [("error", "tolerance_not_reached"), ("constant", "The error is"), ("late", "The error is")]
+    ("fault", "words"),
+    [
+        ("error", "tolerance_not_reached"),
+        ("constant", "The error is"),
+        ("late", "The error is"),
+    ],
 )
 def test_a_broken_method_is_caught(fault: str, words: str) -> None:
     with pytest.raises(AssertionError, match=words):

@@ -1,4 +1,5 @@
-"""The contracted basis: its error estimate against the truth, and what happens where it does not pay or does not hold.
+"""The contracted basis: its error estimate against the truth, and what happens where it
+does not pay or does not hold.
 
 Truth is the full basis of the same grid, which Chebyshev carries to its own tolerance.
 """
@@ -30,11 +31,20 @@ CASES = {
 }
 
 
-def solve(name: str, tol: float, method: Any = None, times: Any = (0.3, 1.5)) -> fp.Solution:
+def solve(
+    name: str, tol: float, method: Any = None, times: Any = (0.3, 1.5)
+) -> fp.Solution:
     potential, start, grid = CASES[name]
     method = fp.Chebyshev() if method is None else method
     return fp.evolve(
-        fp.FokkerPlanck(potential), start, times, grid=grid, scheme=Spectral(), method=method, tol=tol, throw=False
+        fp.FokkerPlanck(potential),
+        start,
+        times,
+        grid=grid,
+        scheme=Spectral(),
+        method=method,
+        tol=tol,
+        throw=False,
     )
 
 
@@ -44,24 +54,38 @@ def missed(name: str, a: fp.Solution, b: fp.Solution) -> np.ndarray:
 
 @pytest.mark.parametrize("ranks", [(8, 8), (16, 12), (24, 16)])
 @pytest.mark.parametrize("name", CASES)
-def test_the_estimate_bounds_the_error(name: str, ranks: tuple[int, ...], monkeypatch: Any) -> None:
+def test_the_estimate_bounds_the_error(
+    name: str, ranks: tuple[int, ...], monkeypatch: Any
+) -> None:
     monkeypatch.setattr(Plan, "fallback", lambda plan, outcome: None)
     truth = solve(name, 1e-9, fp.Chebyshev(ranks=()))
     small = solve(name, 1e-9, fp.Chebyshev(ranks=ranks))
     true, said = missed(name, small, truth), np.asarray(small.errors["time"])
-    assert np.all(true <= said + 1e-9) and np.all(said <= 100 * true + 1e-8), (true, said)
+    assert np.all(true <= said + 1e-9) and np.all(said <= 100 * true + 1e-8), (
+        true,
+        said,
+    )
 
 
 def test_a_plan_chooses_a_basis_that_meets_the_tolerance(monkeypatch: Any) -> None:
     # A small basis, however short the run.
     choice = sys.modules["fpsolve.plan.smaller_basis"]
-    monkeypatch.setattr(choice, "CONSTANTS", dataclasses.replace(choice.CONSTANTS, worthwhile_seconds=0.0))
+    monkeypatch.setattr(
+        choice,
+        "CONSTANTS",
+        dataclasses.replace(choice.CONSTANTS, worthwhile_seconds=0.0),
+    )
     name = "a double well, coupled"
     truth = solve(name, 1e-9, fp.Chebyshev(ranks=()))
     for tol in (1e-5, 1e-8):
         chosen = solve(name, tol)
-        assert "functions of its axes" in chosen.stats["method"] and chosen.result == "successful"
-        assert np.all(missed(name, chosen, truth) <= tol) and np.all(np.asarray(chosen.errors["time"]) <= tol)
+        assert (
+            "functions of its axes" in chosen.stats["method"]
+            and chosen.result == "successful"
+        )
+        assert np.all(missed(name, chosen, truth) <= tol) and np.all(
+            np.asarray(chosen.errors["time"]) <= tol
+        )
         assert chosen.stats["operator_calls"] < truth.stats["operator_calls"]
         assert chosen.stats["mass_drift"] < 1e-13
 
@@ -69,8 +93,13 @@ def test_a_plan_chooses_a_basis_that_meets_the_tolerance(monkeypatch: Any) -> No
 def test_a_basis_that_misses_is_replaced_by_the_full_one() -> None:
     name = "a double well, coupled"
     small = solve(name, 1e-8, fp.Chebyshev(ranks=(8, 8)))
-    assert small.result == "successful" and "all functions were taken" in small.stats["method"]
-    assert np.all(missed(name, small, solve(name, 1e-8, fp.Chebyshev(ranks=()))) < 1e-12)
+    assert (
+        small.result == "successful"
+        and "all functions were taken" in small.stats["method"]
+    )
+    assert np.all(
+        missed(name, small, solve(name, 1e-8, fp.Chebyshev(ranks=()))) < 1e-12
+    )
 
 
 class Narrow(TensorOperator):
@@ -103,8 +132,17 @@ class Understated(Scheme):
 def test_a_spectrum_wider_than_its_bounds_is_noticed_and_mended() -> None:
     potential, start, grid = CASES["a double well, coupled"]
     equation = fp.FokkerPlanck(potential)
-    solution = fp.evolve(equation, start, [1.0], grid=grid, scheme=Understated(), method=fp.Chebyshev())
-    truth = fp.evolve(equation, start, [1.0], grid=grid, scheme=Spectral(), method=fp.Chebyshev(ranks=()))
+    solution = fp.evolve(
+        equation, start, [1.0], grid=grid, scheme=Understated(), method=fp.Chebyshev()
+    )
+    truth = fp.evolve(
+        equation,
+        start,
+        [1.0],
+        grid=grid,
+        scheme=Spectral(),
+        method=fp.Chebyshev(ranks=()),
+    )
     assert "wider than its bounds" in solution.stats["method"]
     assert float(grid.integrate(jnp.abs(solution.values[0] - truth.values[0]))) < 1e-8
 
@@ -114,4 +152,11 @@ def test_coefficients_of_short_and_long_times_share_a_recurrence() -> None:
     together = solve(name, 1e-4, fp.Chebyshev(ranks=()), (0.01, 0.1, 5.0, 50.0))
     for index, t in enumerate((0.01, 0.1, 5.0, 50.0)):
         alone = solve(name, 1e-4, fp.Chebyshev(ranks=()), (t,))
-        assert float(CASES[name][2].integrate(jnp.abs(together.values[index] - alone.values[0]))) < 1e-5
+        assert (
+            float(
+                CASES[name][2].integrate(
+                    jnp.abs(together.values[index] - alone.values[0])
+                )
+            )
+            < 1e-5
+        )

@@ -9,11 +9,15 @@ from blocks import ROOT, docstring_blocks, execute
 FILES = sorted((ROOT / "fpsolve").rglob("*.py"))
 BLOCKS: dict[str, str] = {}
 for file in FILES:
-    BLOCKS |= docstring_blocks(file.read_text(encoding="utf-8"), str(file.relative_to(ROOT)))
+    BLOCKS |= docstring_blocks(
+        file.read_text(encoding="utf-8"), str(file.relative_to(ROOT))
+    )
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_docstring_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docstring_example_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert execute(BLOCKS[name], name)["__name__"] == "__main__"
 
@@ -53,7 +57,11 @@ class Well:
 
 
 def test_blocks_are_found_with_their_names() -> None:
-    assert list(docstring_blocks(MADE_UP)) == ["made_up:Well", "made_up:Well:2", "made_up:Well.__call__"]
+    assert list(docstring_blocks(MADE_UP)) == [
+        "made_up:Well",
+        "made_up:Well:2",
+        "made_up:Well.__call__",
+    ]
 
 
 def test_a_broken_block_is_caught_and_a_sound_one_passes() -> None:

@@ -1,4 +1,6 @@
-"""`fp.evolve`: checkpoints, observables, starts, statistics, and values on another grid."""
+"""`fp.evolve`: checkpoints, observables, starts, statistics, and values on another
+grid.
+"""
 
 import json
 from pathlib import Path
@@ -22,16 +24,22 @@ TIMES = [0.2, 0.5, 0.9]
 
 
 def exact(grid: fp.Grid, t: float) -> jax.Array:
-    """dX = -X dt + sqrt(2) dW from N(0.5, 0.6): N(0.5 e^-t, 1 - 0.4 e^-2t), not normalised on the grid."""
+    """dX = -X dt + sqrt(2) dW from N(0.5, 0.6): N(0.5 e^-t, 1 - 0.4 e^-2t), not
+    normalised on the grid.
+    """
     return grid.sample(fp.Gaussian(0.5 * np.exp(-t), 1 - 0.4 * np.exp(-2 * t)))
 
 
-def run(folder: Any = None, equation: Any = WELL, times: Any = TIMES, **options: Any) -> fp.Solution:
+def run(
+    folder: Any = None, equation: Any = WELL, times: Any = TIMES, **options: Any
+) -> fp.Solution:
     return fp.evolve(equation, START, times, grid=GRID, checkpoint=folder, **options)
 
 
 @pytest.mark.parametrize("equation", [WELL, MOVING], ids=["still", "moving"])
-def test_a_run_that_was_cut_resumes_to_the_same_bits(tmp_path: Path, equation: Any) -> None:
+def test_a_run_that_was_cut_resumes_to_the_same_bits(
+    tmp_path: Path, equation: Any
+) -> None:
     whole = run(tmp_path / "whole", equation)
     saved = sorted((tmp_path / "whole").glob("time_*.npz"))
     assert len(saved) == 3
@@ -46,7 +54,9 @@ def test_a_run_that_was_cut_resumes_to_the_same_bits(tmp_path: Path, equation: A
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
 
 
-def test_an_interrupted_run_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from fpsolve.solve.checkpoint import Checkpoint
 
     save = Checkpoint.save
@@ -61,7 +71,9 @@ def test_an_interrupted_run_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "cut")
     assert len(list((tmp_path / "cut").glob("time_*.npz"))) == 1
-    np.testing.assert_array_equal(run(tmp_path / "cut").values, run(tmp_path / "whole").values)
+    np.testing.assert_array_equal(
+        run(tmp_path / "cut").values, run(tmp_path / "whole").values
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,7 +86,9 @@ def test_an_interrupted_run_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ({"method": fp.Uniformization()}, "method"),
     ],
 )
-def test_another_problem_is_refused_and_nothing_overwritten(tmp_path: Path, change: dict, word: str) -> None:
+def test_another_problem_is_refused_and_nothing_overwritten(
+    tmp_path: Path, change: dict, word: str
+) -> None:
     run(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     refused(lambda: run(tmp_path, **change), "checkpoint", word)
@@ -101,7 +115,10 @@ def test_the_bar_shows(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_observables_under_the_density_and_under_the_wave() -> None:
-    observables = {"mean": lambda x: x[0], "moments": lambda x: jnp.stack([x[0], x[0] ** 2])}
+    observables = {
+        "mean": lambda x: x[0],
+        "moments": lambda x: jnp.stack([x[0], x[0] ** 2]),
+    }
     seen = run(observables=observables, tol=1e-11).observables
     t = np.array(TIMES)
     mean, square = 0.5 * np.exp(-t), 1 - 0.4 * np.exp(-2 * t) + 0.25 * np.exp(-2 * t)
@@ -109,14 +126,18 @@ def test_observables_under_the_density_and_under_the_wave() -> None:
     np.testing.assert_allclose(seen["mean"], mean, atol=1e-6)
     np.testing.assert_allclose(seen["moments"], np.stack([mean, square], -1), atol=1e-6)
     coherent = lambda x: jnp.exp(-((x[0] - 1.0) ** 2) / 2)
-    turned = fp.evolve(OSCILLATOR, coherent, TIMES, grid=GRID, wick=np.pi / 2, observables=observables)
+    turned = fp.evolve(
+        OSCILLATOR, coherent, TIMES, grid=GRID, wick=np.pi / 2, observables=observables
+    )
     np.testing.assert_allclose(turned.observables["mean"], np.cos(t), atol=1e-7)
     assert turned.stats["picture"] == "wave" and "mass_drift" not in turned.stats
 
 
 def test_time_zero_is_the_start() -> None:
     solution = run(times=[0.0, 0.4])
-    np.testing.assert_allclose(solution.values[0], GRID.density(START), rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(
+        solution.values[0], GRID.density(START), rtol=1e-12, atol=1e-15
+    )
     # Nothing but what lies beyond the box.
     assert float(solution.errors["time"][0]) == 0.0 and float(solution.error[0]) < 1e-7
 
@@ -124,7 +145,12 @@ def test_time_zero_is_the_start() -> None:
 def test_starts_of_every_kind() -> None:
     field = GRID.density(START)
     first = run().values
-    starts = {"function": lambda x: 7 * START(x), "array": field, "numpy": np.asarray(field), "list": field.tolist()}
+    starts = {
+        "function": lambda x: 7 * START(x),
+        "array": field,
+        "numpy": np.asarray(field),
+        "list": field.tolist(),
+    }
     for name, start in starts.items():
         other = fp.evolve(WELL, start, TIMES, grid=GRID).values
         np.testing.assert_allclose(other, first, rtol=0, atol=1e-13, err_msg=name)
@@ -135,24 +161,50 @@ def test_starts_of_every_kind() -> None:
 def test_statistics_results_and_errors() -> None:
     solution = run()
     assert solution.result == "successful"
-    assert {"mass_drift", "min_density", "operator_calls", "scheme", "method", "picture"} <= set(solution.stats)
+    assert {
+        "mass_drift",
+        "min_density",
+        "operator_calls",
+        "scheme",
+        "method",
+        "picture",
+    } <= set(solution.stats)
     assert solution.stats["mass_drift"] < 1e-8 and solution.stats["operator_calls"] > 0
-    assert "because" in solution.stats["scheme"] and "because" in solution.stats["method"]
-    coarse = fp.evolve(
-        MOVING, START, TIMES, grid=GRID, method=fp.Magnus(steps=4, extrapolate=False), tol=1e-12, throw=False
+    assert (
+        "because" in solution.stats["scheme"] and "because" in solution.stats["method"]
     )
-    assert coarse.result == "tolerance_not_reached" and np.all(np.isfinite(coarse.error))
+    coarse = fp.evolve(
+        MOVING,
+        START,
+        TIMES,
+        grid=GRID,
+        method=fp.Magnus(steps=4, extrapolate=False),
+        tol=1e-12,
+        throw=False,
+    )
+    assert coarse.result == "tolerance_not_reached" and np.all(
+        np.isfinite(coarse.error)
+    )
     fine = fp.evolve(MOVING, START, TIMES, grid=GRID, tol=1e-10, scheme=coarse.scheme)
     missed = GRID.integrate(jnp.abs(coarse.values - fine.values))
     assert np.all(missed <= 2 * coarse.error + 1e-10)
     with pytest.raises(fp.NumericalFailure, match="tolerance_not_reached"):
-        fp.evolve(MOVING, START, TIMES, grid=GRID, method=fp.Magnus(steps=4, extrapolate=False), tol=1e-12)
+        fp.evolve(
+            MOVING,
+            START,
+            TIMES,
+            grid=GRID,
+            method=fp.Magnus(steps=4, extrapolate=False),
+            tol=1e-12,
+        )
 
 
 @pytest.mark.parametrize("box", [(-6.0, 6.0, 131), (-2.0, 1.5, 60)])
 def test_spectral_values_on_another_grid(box: tuple[float, float, int]) -> None:
     coarse = fp.Grid(fp.Line(-9.0, 9.0, 72))
-    solution = fp.evolve(WELL, exact(coarse, 0.0), [0.4], grid=coarse, scheme=fp.Spectral(), tol=1e-11)
+    solution = fp.evolve(
+        WELL, exact(coarse, 0.0), [0.4], grid=coarse, scheme=fp.Spectral(), tol=1e-11
+    )
     grid = fp.Grid(fp.Line(*box))
     np.testing.assert_allclose(solution.on(grid)[0], exact(grid, 0.4), atol=1e-9)
 
@@ -160,26 +212,50 @@ def test_spectral_values_on_another_grid(box: tuple[float, float, int]) -> None:
 def test_finite_volumes_on_another_grid_keep_mass_and_order() -> None:
     errors = []
     for n in (24, 48, 96):
-        solution = fp.evolve(WELL, START, [0.4], grid=fp.Grid(fp.Line(-6.0, 6.0, n)), scheme=fp.ScharfetterGummel())
+        solution = fp.evolve(
+            WELL,
+            START,
+            [0.4],
+            grid=fp.Grid(fp.Line(-6.0, 6.0, n)),
+            scheme=fp.ScharfetterGummel(),
+        )
         fine = solution.grid.refine(3)
         moved = solution.on(fine)
         assert abs(float(fine.integrate(moved)[0] - solution.mass[0])) < 1e-13
         errors.append(float(fine.integrate(jnp.abs(moved[0] - exact(fine, 0.4)))))
-    assert np.log2(errors[0] / errors[1]) > 1.85 and np.log2(errors[1] / errors[2]) > 1.85
+    assert (
+        np.log2(errors[0] / errors[1]) > 1.85 and np.log2(errors[1] / errors[2]) > 1.85
+    )
 
 
 def test_values_elsewhere_are_refused() -> None:
     solution = run()
-    refused(lambda: solution.on(fp.Grid(fp.Line(-7.0, 6.0, 32))), "grid", "Line(-7, 6, 32)", "within")
+    refused(
+        lambda: solution.on(fp.Grid(fp.Line(-7.0, 6.0, 32))),
+        "grid",
+        "Line(-7, 6, 32)",
+        "within",
+    )
     refused(lambda: solution.on(fp.Grid(*[fp.Line(-1.0, 1.0, 8)] * 2)), "grid", "1 ax")
 
 
 def test_wave_and_density_are_two_views() -> None:
     field = GRID.density(START)
-    np.testing.assert_allclose(WELL.to_density(WELL.to_wave(field, GRID), GRID), field, rtol=1e-13)
-    image = fp.evolve(WELL.schrodinger(), WELL.to_wave(field, GRID), TIMES, grid=GRID, scheme=fp.Spectral(), tol=1e-10)
+    np.testing.assert_allclose(
+        WELL.to_density(WELL.to_wave(field, GRID), GRID), field, rtol=1e-13
+    )
+    image = fp.evolve(
+        WELL.schrodinger(),
+        WELL.to_wave(field, GRID),
+        TIMES,
+        grid=GRID,
+        scheme=fp.Spectral(),
+        tol=1e-10,
+    )
     density = run(scheme=fp.Spectral(), tol=1e-10)
-    np.testing.assert_allclose(WELL.to_density(image.values, GRID), density.values, atol=2e-8)
+    np.testing.assert_allclose(
+        WELL.to_density(image.values, GRID), density.values, atol=2e-8
+    )
 
 
 def test_ito_and_flux_forms_agree() -> None:
@@ -187,7 +263,9 @@ def test_ito_and_flux_forms_agree() -> None:
     ring = fp.Grid(fp.Periodic(-np.pi, np.pi, 40))
     ito = fp.FokkerPlanck.ito(lambda x: jnp.sin(x), diffusion)
     flux = fp.FokkerPlanck(diffusion=diffusion, force=lambda x: 1.3 * jnp.sin(x))
-    answers = [fp.evolve(equation, START, [0.3], grid=ring).values for equation in (ito, flux)]
+    answers = [
+        fp.evolve(equation, START, [0.3], grid=ring).values for equation in (ito, flux)
+    ]
     np.testing.assert_allclose(*answers, atol=1e-13)
 
 
@@ -203,10 +281,18 @@ def test_potentials_and_forces_of_every_kind() -> None:
         fp.FokkerPlanck(sampled),
     ):
         solution = run(equation=equation, times=[0.3], scheme=fp.ScharfetterGummel())
-        assert solution.result == "successful" and abs(float(solution.mass[0]) - 1) < 1e-12
+        assert (
+            solution.result == "successful" and abs(float(solution.mass[0]) - 1) < 1e-12
+        )
     same = run(times=[0.3], scheme=fp.ScharfetterGummel())
     np.testing.assert_allclose(solution.values, same.values, atol=1e-10)
-    late = fp.evolve(fp.FokkerPlanck(mixture), START, [60.0], grid=GRID, scheme=fp.ScharfetterGummel())
+    late = fp.evolve(
+        fp.FokkerPlanck(mixture),
+        START,
+        [60.0],
+        grid=GRID,
+        scheme=fp.ScharfetterGummel(),
+    )
     shape = jax.vmap(mixture.density)(GRID.points)
     np.testing.assert_allclose(late.values[0], shape / GRID.integrate(shape), atol=1e-9)
 
@@ -234,7 +320,15 @@ def test_a_result_with_negative_entries_within_the_tolerance_is_a_start() -> Non
     exact = grid.sample(fp.Gaussian(np.exp(-0.5), 1 - 0.7 * np.exp(-1.0)))
     assert run.result == "successful" and "set to zero" in run.stats["initial"]
     true = float(grid.integrate(jnp.abs(run.values[0] - exact)))
-    # The mass that was set to zero is an error of the start, and no other part knows it.
+    # The mass that was set to zero is an error of the start, and no other part knows
+    # it.
     negative = 6e-9 * float(np.max(start)) * 12 / 64
-    assert true / 3 < float(run.error[0]) < 1e-6 and float(run.errors["start"][0]) >= 0.99 * negative
-    refused(lambda: fp.evolve(equation, start, [0.5], grid=grid, tol=1e-10), "initial", "at least zero")
+    assert (
+        true / 3 < float(run.error[0]) < 1e-6
+        and float(run.errors["start"][0]) >= 0.99 * negative
+    )
+    refused(
+        lambda: fp.evolve(equation, start, [0.5], grid=grid, tol=1e-10),
+        "initial",
+        "at least zero",
+    )

@@ -1,4 +1,6 @@
-"""Exactness: mass, positivity, symmetry, the Gibbs state, the lattice twin; to rounding, for every kind of ends."""
+"""Exactness: mass, positivity, symmetry, the Gibbs state, the lattice twin; to
+rounding, for every kind of ends.
+"""
 
 import jax.numpy as jnp
 import numpy as np
@@ -26,26 +28,38 @@ ENDS = {
     "legendre": fp.Grid(fp.Legendre(-2.0, 2.0, 24)),
     "absorbing": fp.Grid(fp.Absorbing(-2.0, 2.0, 30)),
     "periodic": fp.Grid(fp.Periodic(0.0, 2 * np.pi, 31)),
-    "reflecting x periodic": fp.Grid(fp.Reflecting(-1.5, 1.5, 12), fp.Periodic(0.0, 2 * np.pi, 11)),
-    "periodic x absorbing": fp.Grid(fp.Periodic(0.0, 2 * np.pi, 9), fp.Absorbing(-1.5, 1.5, 10)),
+    "reflecting x periodic": fp.Grid(
+        fp.Reflecting(-1.5, 1.5, 12), fp.Periodic(0.0, 2 * np.pi, 11)
+    ),
+    "periodic x absorbing": fp.Grid(
+        fp.Periodic(0.0, 2 * np.pi, 9), fp.Absorbing(-1.5, 1.5, 10)
+    ),
     "legendre x line": fp.Grid(fp.Legendre(-1.5, 1.5, 9), fp.Line(-2.0, 2.0, 10)),
     "reflecting x periodic x legendre": fp.Grid(
-        fp.Reflecting(-1.5, 1.5, 6), fp.Periodic(0.0, 2 * np.pi, 5), fp.Legendre(-1.0, 1.0, 4)
+        fp.Reflecting(-1.5, 1.5, 6),
+        fp.Periodic(0.0, 2 * np.pi, 5),
+        fp.Legendre(-1.0, 1.0, 4),
     ),
 }
 
 
 def energy_on(grid):
-    """A potential that is periodic on rings, a double well in the first other coordinate, harmonic in the rest."""
+    """A potential that is periodic on rings, a double well in the first other
+    coordinate, harmonic in the rest.
+    """
     rings = jnp.asarray([isinstance(axis, fp.Periodic) for axis in grid.axes])
     wells = jnp.asarray([2.0, 0.0, 0.0])[: grid.ndim]
-    return lambda x: jnp.sum(jnp.where(rings, jnp.cos(x), wells * (x**2 - 1) ** 2 + x**2 / 2 + 0.2 * x))
+    return lambda x: jnp.sum(
+        jnp.where(rings, jnp.cos(x), wells * (x**2 - 1) ** 2 + x**2 / 2 + 0.2 * x)
+    )
 
 
 def with_schemes(names):
     """Every name with both schemes of finite volumes."""
     pairs = [(name, scheme) for name in names for scheme in VOLUMES]
-    cases = [pytest.param(*pair, id=f"{pair[0]}-{type(pair[1]).__name__}") for pair in pairs]
+    cases = [
+        pytest.param(*pair, id=f"{pair[0]}-{type(pair[1]).__name__}") for pair in pairs
+    ]
     return pytest.mark.parametrize(("name", "scheme"), cases)
 
 
@@ -57,12 +71,18 @@ def absorbs(grid):
 def test_finite_volume_matrices_are_what_they_claim(name, scheme):
     grid = ENDS[name]
     made = operator(scheme, fp.FokkerPlanck(energy_on(grid), 0.7), grid)
-    h, rates, root = symmetric_form(made), generator_matrix(made), np.exp(np.asarray(made.log_sqrt_pi)).ravel()
+    h, rates, root = (
+        symmetric_form(made),
+        generator_matrix(made),
+        np.exp(np.asarray(made.log_sqrt_pi)).ravel(),
+    )
     w = np.asarray(grid.weights).ravel()
     check_symmetric(h)
     assert np.linalg.eigvalsh(h)[0] >= -1e-13 * np.abs(h).max()
     assert np.allclose(
-        rates, -root[:, None] * h / np.sqrt(w)[:, None] * np.sqrt(w) / root, atol=1e-13 * np.abs(rates).max()
+        rates,
+        -root[:, None] * h / np.sqrt(w)[:, None] * np.sqrt(w) / root,
+        atol=1e-13 * np.abs(rates).max(),
     )
     assert np.all(rates - np.diag(np.diag(rates)) >= 0)
     if not absorbs(grid):
@@ -74,9 +94,12 @@ def test_finite_volume_matrices_are_what_they_claim(name, scheme):
 @pytest.mark.parametrize("name", [name for name in ENDS if "reflecting" not in name])
 def test_spectral_matrices_are_symmetric_with_a_real_spectrum_from_zero(name):
     grid = ENDS[name]
-    h = symmetric_form(operator(fp.Spectral(), fp.FokkerPlanck(energy_on(grid), 0.7), grid))
+    h = symmetric_form(
+        operator(fp.Spectral(), fp.FokkerPlanck(energy_on(grid), 0.7), grid)
+    )
     check_symmetric(h)
-    if all(isinstance(axis, fp.Legendre) for axis in grid.axes):  # a pure sum of squares
+    # a pure sum of squares
+    if all(isinstance(axis, fp.Legendre) for axis in grid.axes):
         assert np.linalg.eigvalsh(h)[0] >= -1e-12 * np.abs(h).max()
 
 
@@ -85,11 +108,17 @@ def test_spectral_fluxes_conserve_mass_under_a_force(name):
     grid = ENDS[name]
     push = lambda x: 0.5 + 0.3 * jnp.sin(x[::-1])
     check_conserves(
-        generator_matrix(operator(fp.Spectral(), fp.FokkerPlanck(None, 0.7, push), grid)), grid.weights, 1e-12
+        generator_matrix(
+            operator(fp.Spectral(), fp.FokkerPlanck(None, 0.7, push), grid)
+        ),
+        grid.weights,
+        1e-12,
     )
 
 
-@pytest.mark.parametrize("name", ["line", "reflecting", "periodic", "reflecting x periodic"])
+@pytest.mark.parametrize(
+    "name", ["line", "reflecting", "periodic", "reflecting x periodic"]
+)
 def test_the_square_root_scheme_is_the_lattice_laplacian_plus_a_well(name):
     grid, diffusion = ENDS[name], 0.7
     made = operator(fp.SquareRoot(), fp.FokkerPlanck(energy_on(grid), diffusion), grid)
@@ -123,7 +152,13 @@ def test_finite_volumes_keep_mass_and_sign_from_a_single_cell(name, scheme):
     grid = ENDS[name]
     spike = jnp.zeros(grid.size).at[grid.size // 3].set(1.0).reshape(grid.shape)
     times = [1e-3, 0.1, 3.0, 1e4]
-    solution = fp.evolve(fp.FokkerPlanck(energy_on(grid), 0.7), grid.density(spike), times, grid=grid, scheme=scheme)
+    solution = fp.evolve(
+        fp.FokkerPlanck(energy_on(grid), 0.7),
+        grid.density(spike),
+        times,
+        grid=grid,
+        scheme=scheme,
+    )
     check_mass(solution)
     check_positive(solution)
 
@@ -134,9 +169,13 @@ def test_uniformisation_keeps_mass_and_sign_under_any_force(name, strength):
     grid = ENDS[name]
     push = lambda x: strength * (1.0 + jnp.sin(x[::-1] + 0.3))
     equation = fp.FokkerPlanck(energy_on(grid), 0.3, push)
-    spike = grid.density(jnp.zeros(grid.size).at[grid.size // 3].set(1.0).reshape(grid.shape))
+    spike = grid.density(
+        jnp.zeros(grid.size).at[grid.size // 3].set(1.0).reshape(grid.shape)
+    )
     method, scheme = fp.Uniformization(), fp.ScharfetterGummel()
-    solution = fp.evolve(equation, spike, [1e-3, 0.05], grid=grid, scheme=scheme, method=method)
+    solution = fp.evolve(
+        equation, spike, [1e-3, 0.05], grid=grid, scheme=scheme, method=method
+    )
     check_mass(solution)
     assert float(jnp.min(solution.values)) >= 0.0
 
@@ -151,10 +190,18 @@ def test_absorbing_walls_only_ever_take_mass(name):
 
 
 @pytest.mark.parametrize(
-    ("scheme", "n", "most"), [(fp.Spectral(), 12, 1e-3), (fp.ScharfetterGummel(), 12, 0.1)], ids=["spectral", "volumes"]
+    ("scheme", "n", "most"),
+    [(fp.Spectral(), 12, 1e-3), (fp.ScharfetterGummel(), 12, 0.1)],
+    ids=["spectral", "volumes"],
 )
 def test_four_dimensions_run_through_the_same_lines(scheme, n, most):
-    numbers = (np.diag([1.0, 1.2, 0.9, 1.1]) + 0.1, np.zeros(4), 1.0, 0.3 * np.ones(4), 0.8 * np.eye(4))
+    numbers = (
+        np.diag([1.0, 1.2, 0.9, 1.1]) + 0.1,
+        np.zeros(4),
+        1.0,
+        0.3 * np.ones(4),
+        0.8 * np.eye(4),
+    )
     system = exact.Oscillator(*(jnp.asarray(number) for number in numbers), half=4.5)
     solution = solve(system, n, 0.2, scheme=scheme)
     assert solution.values.shape == (1, n, n, n, n)
@@ -164,19 +211,34 @@ def test_four_dimensions_run_through_the_same_lines(scheme, n, most):
         check_positive(solution)
 
 
-@pytest.mark.parametrize("scheme", [*VOLUMES, fp.Spectral()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "scheme", [*VOLUMES, fp.Spectral()], ids=lambda s: type(s).__name__
+)
 def test_a_run_repeats_to_the_bit(scheme):
-    runs = [solve(exact.still()["oscillator"], 64, 0.3, scheme=scheme).values for _ in range(2)]
+    runs = [
+        solve(exact.still()["oscillator"], 64, 0.3, scheme=scheme).values
+        for _ in range(2)
+    ]
     assert np.array_equal(*map(np.asarray, runs))
 
 
-@pytest.mark.parametrize("name", ["periodic", "legendre", "absorbing", "reflecting x periodic"])
+@pytest.mark.parametrize(
+    "name", ["periodic", "legendre", "absorbing", "reflecting x periodic"]
+)
 def test_chebyshev_uniformisation_and_the_dense_exponential_agree(name):
     grid = ENDS[name]
     equation, scheme = fp.FokkerPlanck(energy_on(grid), 0.7), fp.ScharfetterGummel()
     start = grid.density(lambda x: jnp.exp(-jnp.sum((x - 0.5) ** 2)))
     runs = [
-        fp.evolve(equation, start, [0.05, 0.5], grid=grid, scheme=scheme, method=method, tol=1e-10).values
+        fp.evolve(
+            equation,
+            start,
+            [0.05, 0.5],
+            grid=grid,
+            scheme=scheme,
+            method=method,
+            tol=1e-10,
+        ).values
         for method in (fp.Dense(), fp.Chebyshev(), fp.Uniformization())
     ]
     for run in runs[1:]:

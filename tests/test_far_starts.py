@@ -1,5 +1,7 @@
-"""Starts that are far from their Gibbs density, or wider than it: their wave p / sqrt(pi) is beyond the precision, and
-the density itself is evolved. The truth is the normal density of a linear drift, whose moments are known."""
+"""Starts that are far from their Gibbs density, or wider than it: their wave p /
+sqrt(pi) is beyond the precision, and the density itself is evolved. The truth is the
+normal density of a linear drift, whose moments are known.
+"""
 
 import dataclasses
 from typing import Any
@@ -28,17 +30,28 @@ def linear(stiffness: np.ndarray, diffusion: float = 1.0) -> fp.FokkerPlanck:
     return fp.FokkerPlanck(lambda x: x @ jnp.asarray(stiffness) @ x / 2, diffusion)
 
 
-def normal(grid: fp.Grid, stiffness: np.ndarray, mean: Any, variance: float, t: float, diffusion: float = 1.0) -> Any:
+def normal(
+    grid: fp.Grid,
+    stiffness: np.ndarray,
+    mean: Any,
+    variance: float,
+    t: float,
+    diffusion: float = 1.0,
+) -> Any:
     """The density at time t of `linear` from a normal start of equal variances."""
     decay = scipy.linalg.expm(-t * stiffness)
     stationary = diffusion * np.linalg.inv(stiffness)
-    covariance = stationary + decay @ (variance * np.eye(len(mean)) - stationary) @ decay.T
+    covariance = (
+        stationary + decay @ (variance * np.eye(len(mean)) - stationary) @ decay.T
+    )
     return _normal(grid, decay @ np.asarray(mean), covariance)
 
 
 def _normal(grid: fp.Grid, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     offsets = np.asarray(grid.points) - mean
-    exponents = np.einsum("...i,ij,...j", offsets, np.linalg.inv(covariance), offsets) / 2
+    exponents = (
+        np.einsum("...i,ij,...j", offsets, np.linalg.inv(covariance), offsets) / 2
+    )
     return np.exp(-exponents) / np.sqrt(np.linalg.det(2 * np.pi * covariance))
 
 
@@ -47,11 +60,24 @@ def distance(solution: fp.Solution, k: int, truth: Any) -> float:
 
 
 @pytest.mark.parametrize("far", [10.0, 40.0])
-def test_a_poisson_sum_in_a_basis_is_stable_where_the_drift_is_strong(far: float) -> None:
+def test_a_poisson_sum_in_a_basis_is_stable_where_the_drift_is_strong(
+    far: float,
+) -> None:
     # The drift of one cell is up to 25 times its diffusion.
     grid = fp.Grid(fp.Line(-6.0, far + 6.0, round(2 * far) + 41))
-    options = {"scheme": fp.Spectral(), "method": fp.Uniformization(), "tol": 1e-4, "check": False}
-    solution = fp.evolve(fp.FokkerPlanck(fp.Harmonic()), fp.Gaussian(far, 0.5), [1.0, 4.0], grid=grid, **options)
+    options = {
+        "scheme": fp.Spectral(),
+        "method": fp.Uniformization(),
+        "tol": 1e-4,
+        "check": False,
+    }
+    solution = fp.evolve(
+        fp.FokkerPlanck(fp.Harmonic()),
+        fp.Gaussian(far, 0.5),
+        [1.0, 4.0],
+        grid=grid,
+        **options,
+    )
     for k, t in enumerate((1.0, 4.0)):
         exact = normal(grid, np.eye(1), [far], 0.5, t)
         assert distance(solution, k, exact) < 1e-4
@@ -65,24 +91,39 @@ def test_a_poisson_sum_in_a_basis_is_stable_where_the_drift_is_strong(far: float
         (turned([1.0, 3.0], -0.4), [8.0, 8.0], 0.3, 1e-6),
     ],
 )
-def test_a_far_start_in_the_plane(stiffness: np.ndarray, mean: list[float], variance: float, tol: float) -> None:
+def test_a_far_start_in_the_plane(
+    stiffness: np.ndarray, mean: list[float], variance: float, tol: float
+) -> None:
     times = [0.1, 0.6]
     solution = fp.evolve(linear(stiffness), fp.Gaussian(mean, variance), times, tol=tol)
     for k, t in enumerate(times):
-        true = distance(solution, k, normal(solution.grid, stiffness, mean, variance, t))
+        true = distance(
+            solution, k, normal(solution.grid, stiffness, mean, variance, t)
+        )
         assert true <= 3 * float(solution.error[k])
         assert float(solution.error[k]) <= tol
 
 
 def test_a_far_start_in_a_quartic_well() -> None:
-    """U = (a^4 + b^4) / 4: the axes are independent, and each is a problem on a line of its own."""
+    """U = (a^4 + b^4) / 4: the axes are independent, and each is a problem on a line of
+    its own.
+    """
     line = lambda x: x[0] ** 4 / 4
     plane = fp.evolve(
-        fp.FokkerPlanck(lambda x: (x[0] ** 4 + x[1] ** 4) / 4), fp.Gaussian([2.5, 0.0], 0.1), [0.2], tol=1e-3
+        fp.FokkerPlanck(lambda x: (x[0] ** 4 + x[1] ** 4) / 4),
+        fp.Gaussian([2.5, 0.0], 0.1),
+        [0.2],
+        tol=1e-3,
     )
     first, second = plane.grid.axes
     alone = [
-        fp.evolve(fp.FokkerPlanck(line), fp.Gaussian(mean, 0.1), [0.2], grid=fp.Grid(axis), scheme=fp.Spectral())
+        fp.evolve(
+            fp.FokkerPlanck(line),
+            fp.Gaussian(mean, 0.1),
+            [0.2],
+            grid=fp.Grid(axis),
+            scheme=fp.Spectral(),
+        )
         for mean, axis in ((2.5, first), (0.0, second))
     ]
     truth = jnp.multiply.outer(alone[0].values[0], alone[1].values[0])
@@ -92,7 +133,10 @@ def test_a_far_start_in_a_quartic_well() -> None:
 def test_what_would_take_too_long_is_refused_for_this_reason() -> None:
     stiffness = turned([1.0, 3000.0], 0.6)
     start = fp.Gaussian([0.5, 0.0], 0.05)
-    with pytest.raises(ValueError, match=r"the density itself would take .* products on .* nodes, about") as failure:
+    with pytest.raises(
+        ValueError,
+        match=r"the density itself would take .* products on .* nodes, about",
+    ) as failure:
         fp.fit_grid(linear(stiffness), start, tol=1e-3, times=[0.5])
     # The cost of a Poisson sum grows as the time: so much shorter, a grid is found.
     assert "shorter times" in str(failure.value)
@@ -114,46 +158,75 @@ def test_a_stiff_well_that_is_turned(stiff: float, angle: float) -> None:
         fp.Gaussian(0.8 * along, covariance),
         [0.3, 1.0],
         tol=1e-4,
-        observables={"x": lambda x: x, "square": lambda x: (jnp.asarray(along) @ x) ** 2},
+        observables={
+            "x": lambda x: x,
+            "square": lambda x: (jnp.asarray(along) @ x) ** 2,
+        },
     )
     assert "turned" in solution.stats["coordinates"]
     for k, t in enumerate((0.3, 1.0)):
         along_variance = 1 - 0.3 * np.exp(-2 * t)
-        exact = _normal(solution.grid, 0.8 * np.exp(-t) * along, ridge(stiff, angle, along_variance))
+        exact = _normal(
+            solution.grid, 0.8 * np.exp(-t) * along, ridge(stiff, angle, along_variance)
+        )
         assert distance(solution, k, exact) <= 3 * float(solution.error[k]) <= 3e-4
-        np.testing.assert_allclose(solution.observables["x"][k], 0.8 * np.exp(-t) * along, atol=1e-4)
+        np.testing.assert_allclose(
+            solution.observables["x"][k], 0.8 * np.exp(-t) * along, atol=1e-4
+        )
         second = along_variance + (0.8 * np.exp(-t)) ** 2
         np.testing.assert_allclose(solution.observables["square"][k], second, atol=3e-4)
     # The values are on the user's axes, and stay those of the user's process.
     assert float(jnp.max(jnp.abs(solution.mass - 1))) < 1e-6
-    smaller = fp.Grid(*(fp.Line(axis.lower / 2, axis.upper / 2, 60) for axis in solution.grid.axes))
-    on_smaller = _normal(smaller, 0.8 * np.exp(-1.0) * along, ridge(stiff, angle, 1 - 0.3 * np.exp(-2.0)))
-    assert float(jnp.max(jnp.abs(solution.on(smaller)[1] - on_smaller))) < 1e-3 * float(np.max(on_smaller))
+    smaller = fp.Grid(
+        *(fp.Line(axis.lower / 2, axis.upper / 2, 60) for axis in solution.grid.axes)
+    )
+    on_smaller = _normal(
+        smaller, 0.8 * np.exp(-1.0) * along, ridge(stiff, angle, 1 - 0.3 * np.exp(-2.0))
+    )
+    assert float(jnp.max(jnp.abs(solution.on(smaller)[1] - on_smaller))) < 1e-3 * float(
+        np.max(on_smaller)
+    )
 
 
 def between_nodes(one: fp.Solution, k: int, at: np.ndarray) -> np.ndarray:
     """The k-th density of a line at any places; zero outside of its box."""
     # So fine that cubics between the nodes are right to rounding.
     fine = fp.Grid(fp.Line(one.grid.axes[0].lower, one.grid.axes[0].upper, 8_000))
-    spline = scipy.interpolate.CubicSpline(fine.axes[0].nodes, np.asarray(one.on(fine))[k], extrapolate=False)
+    spline = scipy.interpolate.CubicSpline(
+        fine.axes[0].nodes, np.asarray(one.on(fine))[k], extrapolate=False
+    )
     return np.nan_to_num(spline(at))
 
 
 def test_a_steep_valley_across_the_axes() -> None:
-    # Far from the bottom of the valley, on the corners of a box along the axes, V is 10^12 and more: the axis
-    # potentials of a smaller basis were those of the corners, and its answer was wrong by .8 with an error of 1e-7.
+    # Far from the bottom of the valley, on the corners of a box along the axes, V is
+    # 10^12 and more: the axis potentials of a smaller basis were those of the corners,
+    # and its answer was wrong by .8 with an error of 1e-7.
     diffusion, angle, times = 6.0, 0.75, [0.4, 1.5]
     turn = np.asarray([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    valleys = (lambda y: 0.25 * y**6 + 0.4 * y**4, lambda y: 0.2 * y**2 + 0.8 * jnp.cos(5.0 * y))
+    valleys = (
+        lambda y: 0.25 * y**6 + 0.4 * y**4,
+        lambda y: 0.2 * y**2 + 0.8 * jnp.cos(5.0 * y),
+    )
     mean, variances = np.asarray([-1.2, 3.0]), np.asarray([0.08, 0.9])
     plane = fp.evolve(
-        fp.FokkerPlanck(lambda x: sum(u((jnp.asarray(turn.T) @ x)[i]) for i, u in enumerate(valleys)), diffusion),
+        fp.FokkerPlanck(
+            lambda x: sum(
+                u((jnp.asarray(turn.T) @ x)[i]) for i, u in enumerate(valleys)
+            ),
+            diffusion,
+        ),
         fp.Gaussian(turn @ mean, turn @ np.diag(variances) @ turn.T),
         times,
         tol=1e-5,
     )
     alone = [
-        fp.evolve(fp.FokkerPlanck(lambda x, u=u: u(x[0]), diffusion), fp.Gaussian(m, v), times, tol=1e-7)
+        fp.evolve(
+            fp.FokkerPlanck(lambda x, u=u: u(x[0]), diffusion),
+            fp.Gaussian(m, v),
+            times,
+            tol=1e-7,
+        )
         for u, m, v in zip(valleys, mean, variances, strict=True)
     ]
     y = np.moveaxis(np.asarray(plane.grid.points) @ turn, -1, 0)
@@ -165,22 +238,35 @@ def test_a_steep_valley_across_the_axes() -> None:
 
 
 def test_a_box_whose_ends_cut_the_gibbs_density_at_different_heights() -> None:
-    # The start reaches further than the Gibbs density at one end. More nodes did not lessen what leaked at the other.
+    # The start reaches further than the Gibbs density at one end. More nodes did not
+    # lessen what leaked at the other.
     steep = lambda y: 0.08 * y**6 - 0.74 * y**4 + 0.27 * y**2
     equation = fp.FokkerPlanck(lambda x: steep(x[0]) + 0.17 * x[1] ** 4, 5.6)
     start = fp.Gaussian([1.7, 2.1], np.diag([0.015, 0.44]))
     solution = fp.evolve(equation, start, [0.8], tol=1e-4)
     assert max(solution.grid.shape) < 160
     assert float(solution.error[0]) < 1e-4
-    alone = fp.evolve(fp.FokkerPlanck(lambda x: steep(x[0]), 5.6), fp.Gaussian(1.7, 0.015), [0.8], tol=1e-6)
+    alone = fp.evolve(
+        fp.FokkerPlanck(lambda x: steep(x[0]), 5.6),
+        fp.Gaussian(1.7, 0.015),
+        [0.8],
+        tol=1e-6,
+    )
     line = fp.Grid(solution.grid.axes[0])
-    marginal = np.asarray(solution.values[0]) @ np.asarray(solution.grid.axes[1].weights)
+    marginal = np.asarray(solution.values[0]) @ np.asarray(
+        solution.grid.axes[1].weights
+    )
     truth = between_nodes(alone, 0, np.asarray(line.points[:, 0]))
     assert float(line.integrate(jnp.abs(marginal - truth))) < 1e-4
 
 
 def test_a_plan_says_that_coordinates_are_turned() -> None:
-    plan = fp.plan(linear(turned([1.0, 200.0], 0.6)), fp.Gaussian([0.0, 0.0], ridge(200.0, 0.6, 0.6)), [0.3], tol=1e-3)
+    plan = fp.plan(
+        linear(turned([1.0, 200.0], 0.6)),
+        fp.Gaussian([0.0, 0.0], ridge(200.0, 0.6, 0.6)),
+        [0.3],
+        tol=1e-3,
+    )
     assert "turned" in str(plan)
     # A round well has no other coordinates.
     plan = fp.plan(linear(np.eye(2)), fp.Gaussian([0.5, 0.0], 0.5), [0.3], tol=1e-3)
@@ -190,16 +276,30 @@ def test_a_plan_says_that_coordinates_are_turned() -> None:
 def test_a_start_at_time_zero_in_turned_coordinates() -> None:
     covariance = ridge(300.0, 0.5, 0.6)
     start = lambda x: jnp.exp(-x @ jnp.asarray(np.linalg.inv(covariance)) @ x / 2)
-    solution = fp.evolve(linear(turned([1.0, 300.0], 0.5)), start, [0.0, 0.2], tol=1e-3, features=[[0.1, 0.2]])
+    solution = fp.evolve(
+        linear(turned([1.0, 300.0], 0.5)),
+        start,
+        [0.0, 0.2],
+        tol=1e-3,
+        features=[[0.1, 0.2]],
+    )
     assert "turned" in solution.stats["coordinates"]
     assert distance(solution, 0, _normal(solution.grid, np.zeros(2), covariance)) < 1e-3
 
 
-@pytest.mark.parametrize(("stiff", "variance", "mean"), [(400.0, 0.1, [1.0, 0.0]), (100.0, 0.3, [-3.0, 4.0])])
-def test_a_wide_start_in_a_stiff_well_that_is_turned(stiff: float, variance: float, mean: list[float]) -> None:
-    """No wave, and a Poisson sum would take 1e5 products: exponentials along the turned axes."""
+@pytest.mark.parametrize(
+    ("stiff", "variance", "mean"), [(400.0, 0.1, [1.0, 0.0]), (100.0, 0.3, [-3.0, 4.0])]
+)
+def test_a_wide_start_in_a_stiff_well_that_is_turned(
+    stiff: float, variance: float, mean: list[float]
+) -> None:
+    """No wave, and a Poisson sum would take 1e5 products: exponentials along the turned
+    axes.
+    """
     stiffness = turned([1.0, stiff], 0.6)
-    solution = fp.evolve(linear(stiffness), fp.Gaussian(mean, variance), [0.5], tol=1e-3)
+    solution = fp.evolve(
+        linear(stiffness), fp.Gaussian(mean, variance), [0.5], tol=1e-3
+    )
     assert "Splitting" in solution.stats["method"]
     exact = normal(solution.grid, stiffness, mean, variance, 0.5)
     assert distance(solution, 0, exact) <= 3 * float(solution.error[0]) <= 3e-3
@@ -211,19 +311,33 @@ def test_splitting_in_a_basis(coupling: float) -> None:
     stiffness = np.asarray([[1.0, coupling], [coupling, 2.0]])
     grid = fp.Grid(fp.Line(-6.0, 10.0, 41), fp.Line(-5.0, 5.0, 33))
     request = validate(
-        linear(stiffness), fp.Gaussian([5.0, 0.0], 0.5), [0.5], grid, fp.Spectral(), None, 1e-6, 0.0, None
+        linear(stiffness),
+        fp.Gaussian([5.0, 0.0], 0.5),
+        [0.5],
+        grid,
+        fp.Spectral(),
+        None,
+        1e-6,
+        0.0,
+        None,
     )
     plan = first_plan(request)
     assert plan.problem.picture is Picture.DENSITY
     exact = normal(grid, stiffness, [5.0, 0.0], 0.5, 0.5)
     states, errors = [], []
     for steps in (8, 16, 64):
-        outcome = run(dataclasses.replace(plan, method=fp.Splitting(order=4, steps=steps)))
+        outcome = run(
+            dataclasses.replace(plan, method=fp.Splitting(order=4, steps=steps))
+        )
         states.append(outcome.values[0])
         errors.append(float(outcome.error[0]))
         # The nodes themselves leave 2e-7.
-        assert float(grid.integrate(jnp.abs(states[-1] - exact))) <= 3 * errors[-1] + 4e-7
-    distances = [float(grid.integrate(jnp.abs(state - states[-1]))) for state in states[:-1]]
+        assert (
+            float(grid.integrate(jnp.abs(states[-1] - exact))) <= 3 * errors[-1] + 4e-7
+        )
+    distances = [
+        float(grid.integrate(jnp.abs(state - states[-1]))) for state in states[:-1]
+    ]
     if coupling == 0:
         assert max(distances) < 1e-12
     else:
@@ -235,6 +349,8 @@ def test_a_turned_run_that_failed_is_not_moved():
     grid = fp.Grid(fp.Line(-5.0, 5.0, 16), fp.Line(-5.0, 5.0, 16))
     equation = fp.FokkerPlanck(fp.Harmonic())
     solution = fp.evolve(equation, fp.Gaussian(0.5, 1.0), [0.1], grid=grid, check=False)
-    failed = dataclasses.replace(solution, values=solution.values.at[0, 3, 3].set(jnp.nan))
+    failed = dataclasses.replace(
+        solution, values=solution.values.at[0, 3, 3].set(jnp.nan)
+    )
     with pytest.raises(ValueError, match="the run in turned coordinates failed"):
         on_given_axes(failed, equation, np.eye(2), 1e-6)

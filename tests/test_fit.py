@@ -1,5 +1,7 @@
-"""`fp.fit_grid` and `grid=None`: the true error, against exact solutions, lies between tol/1000 and 5 tol; the grid is
-no more than twice the best one by hand; what cannot be fitted is refused with what is wrong."""
+"""`fp.fit_grid` and `grid=None`: the true error, against exact solutions, lies between
+tol/1000 and 5 tol; the grid is no more than twice the best one by hand; what cannot be
+fitted is refused with what is wrong.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,9 +26,19 @@ def _make(cls: Any, *numbers: Any) -> Any:
     return cls(*(jnp.asarray(number, float) for number in numbers))
 
 
-STIFF = _make(Oscillator, rotated([25.0, 1.0], 0.6), [0.0, 0.0], 1.0, [0.8, -0.5], 0.05 * np.eye(2))
+STIFF = _make(
+    Oscillator,
+    rotated([25.0, 1.0], 0.6),
+    [0.0, 0.0],
+    1.0,
+    [0.8, -0.5],
+    0.05 * np.eye(2),
+)
 FAR = _make(Oscillator, [[1.0]], [0.0], 1.0, [60.0], [[1.0]])
-WALLED, SWALLOWED = fp.Grid(fp.Legendre(0.0, 1.0, 8)), fp.Grid(fp.Absorbing(0.0, 1.0, 8))
+WALLED, SWALLOWED = (
+    fp.Grid(fp.Legendre(0.0, 1.0, 8)),
+    fp.Grid(fp.Absorbing(0.0, 1.0, 8)),
+)
 CIRCLE = fp.Grid(fp.Periodic(0.0, 2 * np.pi, 8))
 
 
@@ -62,17 +74,31 @@ STATES = {
     "stiff and rotated": (STIFF, [0.1, 0.5], None),
     "two dimensions": (STILL["oscillator 2-D, rotated"], [0.3, 1.0], None),
     "two diffusions": (STILL["oscillator 2-D, diffusion per axis"], [0.3, 1.0], None),
-    "two diffusions, coupled": (STILL["oscillator 2-D, coupled, diffusion per axis"], [0.3, 1.0], None),
+    "two diffusions, coupled": (
+        STILL["oscillator 2-D, coupled, diffusion per axis"],
+        [0.3, 1.0],
+        None,
+    ),
     "three dimensions": (STILL["oscillator 3-D, coupled"], [0.3, 1.0], None),
 }
-COSTLY = {"stiff and rotated", "two dimensions", "two diffusions", "two diffusions, coupled", "three dimensions"}
+COSTLY = {
+    "stiff and rotated",
+    "two dimensions",
+    "two diffusions",
+    "two diffusions, coupled",
+    "three dimensions",
+}
 COSTLY |= {"dragged", "loosened", "shaken", "absorbed, pushed"}
-COARSE = {"three dimensions": (1e-6,), "walls, force": (1e-3, 1e-6)}  # polynomials lose digits as n^4, by the density
-COARSE["absorbed, pushed"] = (2e-9,)  # polynomials leave a rounding of 1.5e-10, which is no reference for 1e-9
+# polynomials lose digits as n^4, by the density
+COARSE = {"three dimensions": (1e-6,), "walls, force": (1e-3, 1e-6)}
+# polynomials leave a rounding of 1.5e-10, which is no reference for 1e-9
+COARSE["absorbed, pushed"] = (2e-9,)
 
 
 def cases() -> list[Any]:
-    """Systems that cost little at 1e-9, and every system at one tolerance more, in turn."""
+    """Systems that cost little at 1e-9, and every system at one tolerance more, in
+    turn.
+    """
     found = []
     for k, name in enumerate(STATES):
         tols = COARSE.get(name, (1e-3, 1e-6, 1e-9))
@@ -84,21 +110,31 @@ def cases() -> list[Any]:
 
 
 def true_error(system: Any, grid: fp.Grid, times: Any, tol: float) -> float:
-    """The relative L1 error of the run that a user of the grid would make, with little error in time."""
-    solution = fp.evolve(system.equation, start(system), times, grid=grid, tol=max(tol / 30, 2e-11))
+    """The relative L1 error of the run that a user of the grid would make, with little
+    error in time.
+    """
+    solution = fp.evolve(
+        system.equation, start(system), times, grid=grid, tol=max(tol / 30, 2e-11)
+    )
     return largest(system, solution)
 
 
 def largest(system: Any, solution: fp.Solution) -> float:
     grid = solution.grid
     whole = 1.0
-    if any(isinstance(axis, fp.Absorbing) for axis in grid.axes):  # a run starts from mass 1
+    # a run starts from mass 1
+    if any(isinstance(axis, fp.Absorbing) for axis in grid.axes):
         fine = fp.Grid(*(fp.Legendre(axis.lower, axis.upper, 48) for axis in grid.axes))
         whole = fine.integrate(system.density(fine, 0.0))
     errors = []
     for value, t in zip(solution.values, np.asarray(solution.times), strict=True):
         density = system.density(grid, float(t)) / whole
-        errors.append(float(grid.integrate(jnp.abs(value - density)) / grid.integrate(jnp.abs(density))))
+        errors.append(
+            float(
+                grid.integrate(jnp.abs(value - density))
+                / grid.integrate(jnp.abs(density))
+            )
+        )
     return max(errors)
 
 
@@ -111,13 +147,22 @@ def test_the_true_error_of_densities(name: str, tol: float) -> None:
     assert found.space_error <= tol
 
 
-X4 = [1.0603620904841829, 3.7996730298013941, 7.4556979379867383]  # Banerjee et al., Proc. R. Soc. A 360 (1978) 575
+# Banerjee et al., Proc. R. Soc. A 360 (1978) 575
+X4 = [1.0603620904841829, 3.7996730298013941, 7.4556979379867383]
 X2_X4 = [1.3923516415302918, 4.6488127042120775, 8.6550499577593096]
 LEVELS = {
     "oscillator": (fp.FokkerPlanck(fp.Harmonic(1.3), 0.7), 1.3 * np.arange(6), None),
-    "poeschl-teller": (STILL["poeschl-teller"].equation, STILL["poeschl-teller"].spectrum(3), None),
+    "poeschl-teller": (
+        STILL["poeschl-teller"].equation,
+        STILL["poeschl-teller"].spectrum(3),
+        None,
+    ),
     "quartic": (fp.Schrodinger(lambda x: x[0] ** 4, 1.0), X4, None),
-    "harmonic and quartic": (fp.Schrodinger(lambda x: x[0] ** 2 + x[0] ** 4, 1.0), X2_X4, None),
+    "harmonic and quartic": (
+        fp.Schrodinger(lambda x: x[0] ** 2 + x[0] ** 4, 1.0),
+        X2_X4,
+        None,
+    ),
     "walls": (STILL["walls"].equation, STILL["walls"].spectrum(6), WALLED),
 }
 
@@ -129,7 +174,9 @@ def levels(equation: Any, grid: fp.Grid, k: int) -> np.ndarray:
 def level_error(found: np.ndarray, truth: Any) -> float:
     """Relative; that of the level zero relative to the gap."""
     truth = np.asarray(truth)
-    return float(np.max(np.abs(found - truth) / np.where(truth > 0, truth, truth[1] - truth[0])))
+    return float(
+        np.max(np.abs(found - truth) / np.where(truth > 0, truth, truth[1] - truth[0]))
+    )
 
 
 @pytest.mark.parametrize("tol", [1e-4, 1e-8])
@@ -142,24 +189,53 @@ def test_the_true_error_of_levels(name: str, tol: float) -> None:
 
 
 REFINED = {
-    "two wells": (fp.FokkerPlanck(fp.DoubleWell(3.0)), fp.Gaussian(-1.0, 0.03), [0.1, 1.0]),
-    "tilted wells": (fp.FokkerPlanck(fp.DoubleWell(2.0, tilt=0.5), 0.5), fp.Gaussian(1.0, 0.05), [0.2, 2.0]),
-    "rough": (fp.FokkerPlanck(fp.Rugged(1.0, 0.3, 9.0)), fp.Gaussian(0.0, 0.5), [0.2, 1.0]),
-    "cosine": (fp.FokkerPlanck(fp.Cosine(2.0, 3.0)), fp.Gaussian(1.0, 0.01), [0.1, 1.0]),
-    "sine force": (fp.FokkerPlanck(fp.Harmonic(), force=lambda x: jnp.sin(x)), fp.Gaussian(1.0, 0.4), [0.5]),
+    "two wells": (
+        fp.FokkerPlanck(fp.DoubleWell(3.0)),
+        fp.Gaussian(-1.0, 0.03),
+        [0.1, 1.0],
+    ),
+    "tilted wells": (
+        fp.FokkerPlanck(fp.DoubleWell(2.0, tilt=0.5), 0.5),
+        fp.Gaussian(1.0, 0.05),
+        [0.2, 2.0],
+    ),
+    "rough": (
+        fp.FokkerPlanck(fp.Rugged(1.0, 0.3, 9.0)),
+        fp.Gaussian(0.0, 0.5),
+        [0.2, 1.0],
+    ),
+    "cosine": (
+        fp.FokkerPlanck(fp.Cosine(2.0, 3.0)),
+        fp.Gaussian(1.0, 0.01),
+        [0.1, 1.0],
+    ),
+    "sine force": (
+        fp.FokkerPlanck(fp.Harmonic(), force=lambda x: jnp.sin(x)),
+        fp.Gaussian(1.0, 0.4),
+        [0.5],
+    ),
 }
 
 
 def test_a_smaller_tolerance_takes_no_fewer_nodes() -> None:
-    """A wide start is evolved as a density, and at a small tolerance as a wave later on, where that is confirmed."""
+    """A wide start is evolved as a density, and at a small tolerance as a wave later
+    on, where that is confirmed.
+    """
     equation, begin, times = REFINED["tilted wells"]
-    sizes = [fp.fit_grid(equation, begin, tol=tol, times=times).size for tol in (1e-6, 1e-8, 1e-9, 1e-10)]
+    sizes = [
+        fp.fit_grid(equation, begin, tol=tol, times=times).size
+        for tol in (1e-6, 1e-8, 1e-9, 1e-10)
+    ]
     assert sizes == sorted(sizes)
-    with pytest.raises(ValueError, match=r"rounding is in the way.* Ask for tol=(\S+) or more") as refused:
+    with pytest.raises(
+        ValueError, match=r"rounding is in the way.* Ask for tol=(\S+) or more"
+    ) as refused:
         fp.fit_grid(equation, begin, tol=1e-11, times=times)
     advised = float(str(refused.value).split("tol=")[-1].split()[0])
     # So near to rounding it decides the last few nodes.
-    assert fp.fit_grid(equation, begin, tol=advised, times=times).size >= 0.95 * sizes[-1]
+    assert (
+        fp.fit_grid(equation, begin, tol=advised, times=times).size >= 0.95 * sizes[-1]
+    )
 
 
 @pytest.mark.parametrize("tol", [1e-4, 1e-8])
@@ -170,7 +246,14 @@ def test_the_error_against_a_refined_run(name: str, tol: float) -> None:
     axis = solution.grid.axes[0]
     side = 0.0 if isinstance(axis, fp.Periodic) else 0.12 * axis.length
     wide = fp.Grid(type(axis)(axis.lower - side, axis.upper + side, 2 * axis.n))
-    fine = fp.evolve(equation, begin, times, grid=wide, scheme=fp.Spectral(), tol=max(tol / 100, 1e-10))
+    fine = fp.evolve(
+        equation,
+        begin,
+        times,
+        grid=wide,
+        scheme=fp.Spectral(),
+        tol=max(tol / 100, 1e-10),
+    )
     there = fine.on(solution.grid)
     error = float(jnp.max(solution.grid.integrate(jnp.abs(solution.values - there))))
     assert tol / 1000 <= error <= 5 * tol
@@ -184,14 +267,23 @@ def by_hand(system: Any, times: Any, tol: float, center: float) -> int:
         for half in np.arange(3.0, 9.0, 0.75):
             grid = fp.Grid(fp.Line(center - half, center + half, n))
             solution = fp.evolve(
-                system.equation, start(system), times, grid=grid, scheme=fp.Spectral(), tol=tol / 10, throw=False
+                system.equation,
+                start(system),
+                times,
+                grid=grid,
+                scheme=fp.Spectral(),
+                tol=tol / 10,
+                throw=False,
             )
             if largest(system, solution) <= tol:
                 return n
     raise AssertionError("no grid by hand")
 
 
-@pytest.mark.parametrize(("name", "tol"), [("oscillator", 1e-3), ("oscillator", 1e-7), ("poeschl-teller", 1e-4)])
+@pytest.mark.parametrize(
+    ("name", "tol"),
+    [("oscillator", 1e-3), ("oscillator", 1e-7), ("poeschl-teller", 1e-4)],
+)
 def test_no_more_than_twice_the_best_grid_by_hand(name: str, tol: float) -> None:
     system, times, _ = STATES[name]
     grid = fp.fit_grid(system.equation, start(system), tol=tol, times=times)
@@ -201,9 +293,14 @@ def test_no_more_than_twice_the_best_grid_by_hand(name: str, tol: float) -> None
 
 def test_kinds_of_axes() -> None:
     system = exact.Product(STILL["ring"], STILL["walls"])
-    grid = fp.fit_grid(system.equation, tol=1e-5, like=fp.Grid(*CIRCLE.axes, *WALLED.axes))
+    grid = fp.fit_grid(
+        system.equation, tol=1e-5, like=fp.Grid(*CIRCLE.axes, *WALLED.axes)
+    )
     assert [type(axis) for axis in grid.axes] == [fp.Periodic, fp.Legendre]
-    assert [(axis.lower, axis.upper) for axis in grid.axes] == [(0.0, 2 * np.pi), (0.0, 1.0)]
+    assert [(axis.lower, axis.upper) for axis in grid.axes] == [
+        (0.0, 2 * np.pi),
+        (0.0, 1.0),
+    ]
     ring = fp.fit_grid(fp.FokkerPlanck(fp.Cosine(2.0, 3.0)), tol=1e-6)
     assert isinstance(ring.axes[0], fp.Periodic)
     np.testing.assert_allclose(ring.axes[0].length, 2 * np.pi / 3, rtol=1e-13)
@@ -214,8 +311,14 @@ def test_the_mexican_hat_on_a_fitted_grid(d: int) -> None:
     equation = fp.FokkerPlanck(fp.MexicanHat(1.0), 0.5)
     grid = fp.fit_grid(equation, tol=1e-7, like=fp.Grid(*[fp.Line(-1.0, 1.0, 8)] * d))
     found = levels(equation, grid, 6)
-    fine = fp.Grid(*[fp.Line(1.25 * axis.lower, 1.25 * axis.upper, round(1.7 * axis.n)) for axis in grid.axes])
-    # In several dimensions a fit to levels rests on slices, and its error may exceed the tolerance threefold.
+    fine = fp.Grid(
+        *[
+            fp.Line(1.25 * axis.lower, 1.25 * axis.upper, round(1.7 * axis.n))
+            for axis in grid.axes
+        ]
+    )
+    # In several dimensions a fit to levels rests on slices, and its error may exceed
+    # the tolerance threefold.
     assert level_error(found, levels(equation, fine, 6)) <= 3e-7
 
 
@@ -223,25 +326,59 @@ WELL = fp.FokkerPlanck(fp.Harmonic())
 KINK = fp.FokkerPlanck(lambda x: jnp.abs(x[0]) + x[0] ** 2)
 LOG_COSH = fp.FokkerPlanck(lambda x: 6 * jnp.log(jnp.cosh(x[0])))
 REFUSALS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
-    "unbounded": (lambda: fp.fit_grid(fp.FokkerPlanck(lambda x: -(x[0] ** 4))), ("potential", "unbounded", "axis 0")),
-    "tilted": (lambda: fp.fit_grid(fp.FokkerPlanck(lambda x: -x[0])), ("potential", "unbounded")),
-    "flat outside": (lambda: fp.fit_grid(fp.FokkerPlanck(lambda x: -1 / jnp.cosh(x[0]))), ("does not confine",)),
-    "kink": (lambda: fp.fit_grid(KINK, fp.Gaussian(0.0, 0.5), times=[0.5]), ("tol", "algebraic", "kink")),
-    "above the continuum": (lambda: fit(LOG_COSH, None, k=6), ("k = 6", "only 3 levels", "continuum", "at 9")),
-    "no levels": (lambda: fp.fit_grid(fp.Schrodinger(lambda x: 1 / jnp.cosh(x[0]))), ("no levels", "at 0")),
+    "unbounded": (
+        lambda: fp.fit_grid(fp.FokkerPlanck(lambda x: -(x[0] ** 4))),
+        ("potential", "unbounded", "axis 0"),
+    ),
+    "tilted": (
+        lambda: fp.fit_grid(fp.FokkerPlanck(lambda x: -x[0])),
+        ("potential", "unbounded"),
+    ),
+    "flat outside": (
+        lambda: fp.fit_grid(fp.FokkerPlanck(lambda x: -1 / jnp.cosh(x[0]))),
+        ("does not confine",),
+    ),
+    "kink": (
+        lambda: fp.fit_grid(KINK, fp.Gaussian(0.0, 0.5), times=[0.5]),
+        ("tol", "algebraic", "kink"),
+    ),
+    "above the continuum": (
+        lambda: fit(LOG_COSH, None, k=6),
+        ("k = 6", "only 3 levels", "continuum", "at 9"),
+    ),
+    "no levels": (
+        lambda: fp.fit_grid(fp.Schrodinger(lambda x: 1 / jnp.cosh(x[0]))),
+        ("no levels", "at 0"),
+    ),
     "precision": (lambda: fp.fit_grid(WELL, tol=1e-16), ("tol", "float64")),
-    "an array": (lambda: fp.evolve(WELL, np.ones(8), [0.5]), ("initial", "(8,)", "fp.Gaussian")),
-    "reflecting": (lambda: fp.fit_grid(WELL, like=fp.Grid(fp.Reflecting(0, 1, 8))), ("like", "fp.Legendre(0, 1, n)")),
+    "an array": (
+        lambda: fp.evolve(WELL, np.ones(8), [0.5]),
+        ("initial", "(8,)", "fp.Gaussian"),
+    ),
+    "reflecting": (
+        lambda: fp.fit_grid(WELL, like=fp.Grid(fp.Reflecting(0, 1, 8))),
+        ("like", "fp.Legendre(0, 1, n)"),
+    ),
     "moving, no times": (
-        lambda: fp.fit_grid(fp.FokkerPlanck(lambda x, t: (x[0] - t) ** 2), fp.Gaussian(0.0, 1.0)),
+        lambda: fp.fit_grid(
+            fp.FokkerPlanck(lambda x, t: (x[0] - t) ** 2), fp.Gaussian(0.0, 1.0)
+        ),
         ("times", "moving"),
     ),
-    "no equation": (lambda: fit(lambda x: x[0] ** 2, None), ("equation", "fp.FokkerPlanck")),
+    "no equation": (
+        lambda: fit(lambda x: x[0] ** 2, None),
+        ("equation", "fp.FokkerPlanck"),
+    ),
     "finite volumes": (
-        lambda: fp.evolve(WELL, fp.Gaussian(0.0, 1.0), [0.5], scheme=fp.ScharfetterGummel()),
+        lambda: fp.evolve(
+            WELL, fp.Gaussian(0.0, 1.0), [0.5], scheme=fp.ScharfetterGummel()
+        ),
         ("grid", "None", "ScharfetterGummel"),
     ),
-    "levels of a force": (lambda: fp.fit_grid(fp.FokkerPlanck(fp.Harmonic(), force=jnp.sin)), ("initial", "force")),
+    "levels of a force": (
+        lambda: fp.fit_grid(fp.FokkerPlanck(fp.Harmonic(), force=jnp.sin)),
+        ("initial", "force"),
+    ),
 }
 
 
@@ -252,12 +389,18 @@ def test_what_cannot_be_fitted_is_refused(name: str) -> None:
 
 
 def test_traced_numbers_are_refused_with_a_cure() -> None:
-    late = lambda a: fp.evolve(fp.FokkerPlanck(fp.Harmonic(a)), fp.Gaussian(0.0, 0.5), [0.5]).values[-1][0]
+    late = lambda a: fp.evolve(
+        fp.FokkerPlanck(fp.Harmonic(a)), fp.Gaussian(0.0, 0.5), [0.5]
+    ).values[-1][0]
     refused(lambda: jax.grad(late)(1.0), "grid", "traced", "fp.fit_grid")
 
 
-def test_an_estimator_that_is_shown_half_the_box_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The planted fault: boxes cut to half of what they should be, whatever the search says."""
+def test_an_estimator_that_is_shown_half_the_box_is_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The planted fault: boxes cut to half of what they should be, whatever the search
+    says.
+    """
     import fpsolve.fit.axes as axes
 
     def half(target: AccuracyTarget, problem: Any, reference: Any) -> Any:
@@ -265,10 +408,14 @@ def test_an_estimator_that_is_shown_half_the_box_is_caught(monkeypatch: pytest.M
         return box._replace(lower=box.lower / 2, upper=box.upper / 2)
 
     monkeypatch.setattr(axes, "fit_box", half)
-    refused(lambda: fp.fit_grid(WELL, fp.Gaussian(0.0, 0.5), tol=1e-6, times=[0.5]), "nodes")
+    refused(
+        lambda: fp.fit_grid(WELL, fp.Gaussian(0.0, 0.5), tol=1e-6, times=[0.5]), "nodes"
+    )
 
 
-def test_no_wave_is_looked_for_where_the_potential_couples_axes_of_several_diffusions(monkeypatch) -> None:
+def test_no_wave_is_looked_for_where_the_potential_couples_axes_of_several_diffusions(
+    monkeypatch,
+) -> None:
     from fpsolve.fit import density_grid, whole_grid
 
     measured: list[fp.Grid] = []
@@ -282,5 +429,6 @@ def test_no_wave_is_looked_for_where_the_potential_couples_axes_of_several_diffu
     monkeypatch.setattr(density_grid, "measure_grid", counted)
     system = STILL["oscillator 2-D, coupled, diffusion per axis"]
     fit(system.equation, start(system), 1e-4, [0.3, 1.0])
-    # A wave would be measured up to two million points, because exp(-U / D) is stationary on no grid.
+    # A wave would be measured up to two million points, because exp(-U / D) is
+    # stationary on no grid.
     assert max(grid.size for grid in measured) < 10_000

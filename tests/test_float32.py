@@ -1,6 +1,7 @@
 """Single precision: its own tolerances, and refusals that say how to get more.
 
-Stated tolerances in float32: time 1e-4 (default), density 1e-4, mass 1e-5, levels 1e-3 of the largest one asked for.
+Stated tolerances in float32: time 1e-4 (default), density 1e-4, mass 1e-5, levels 1e-3
+of the largest one asked for.
 """
 
 import os
@@ -59,20 +60,37 @@ print("done")
 def test_everything_runs_without_x64():
     root = str(Path(fp.__file__).parents[1])
     environment = {**os.environ, "JAX_ENABLE_X64": "0", "PYTHONPATH": root}
-    # Its grids are coarse, which the errors in space say; here only single precision matters.
-    coarse = ("-W", "ignore:estimated error:UserWarning", "-W", "ignore:the relative error of the levels:UserWarning")
+    # Its grids are coarse, which the errors in space say; here only single precision
+    # matters.
+    coarse = (
+        "-W",
+        "ignore:estimated error:UserWarning",
+        "-W",
+        "ignore:the relative error of the levels:UserWarning",
+    )
     command = [sys.executable, "-W", "error", *coarse, "-c", SCRIPT]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    ended = subprocess.run(
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert ended.stdout.strip() == "done"
 
 
-@pytest.mark.parametrize("scheme", [fp.Spectral(), fp.ScharfetterGummel()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "scheme", [fp.Spectral(), fp.ScharfetterGummel()], ids=lambda s: type(s).__name__
+)
 def test_single_arrays_are_evolved_in_single_precision_under_x64(scheme):
     system = exact.still()["oscillator"]
     grid = system.grid(48)
     start = system.density(grid, 0.0)
-    solution = fp.evolve(system.equation, start.astype(jnp.float32), [0.3], grid=grid, scheme=scheme)
+    solution = fp.evolve(
+        system.equation, start.astype(jnp.float32), [0.3], grid=grid, scheme=scheme
+    )
     twice = fp.evolve(system.equation, start, [0.3], grid=grid, scheme=scheme)
     assert solution.values.dtype == jnp.float32
     assert float(grid.integrate(jnp.abs(solution.values[0] - twice.values[0]))) <= 1e-4

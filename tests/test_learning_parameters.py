@@ -1,4 +1,6 @@
-"""The density of parameters under Langevin dynamics, solved and sampled; an objective as V and as U (theorem T30)."""
+"""The density of parameters under Langevin dynamics, solved and sampled; an objective
+as V and as U (theorem T30).
+"""
 
 import math
 from typing import Any
@@ -19,7 +21,9 @@ GRID = fp.Grid(fp.Line(-1.6, 2.8, 96))
 
 
 def slope_loss(theta: Any, rows: Any) -> Any:
-    """Least squares through the origin: U = k (theta - c)^2 / 2 + constant, exactly solved."""
+    """Least squares through the origin: U = k (theta - c)^2 / 2 + constant, exactly
+    solved.
+    """
     x, y = rows
     return jnp.mean((theta[0] * x - y) ** 2) / 2
 
@@ -33,7 +37,9 @@ def classifier_loss(theta: Any, rows: Any) -> Any:
 def network_loss(theta: Any, rows: Any) -> Any:
     """A network of two weights, v tanh(w x), whose loss has two wells."""
     x, y = rows
-    return jnp.mean((theta[1] * jnp.tanh(theta[0] * x) - y) ** 2) + 0.06 * jnp.sum(theta**2)
+    return jnp.mean((theta[1] * jnp.tanh(theta[0] * x) - y) ** 2) + 0.06 * jnp.sum(
+        theta**2
+    )
 
 
 def breast_cancer() -> tuple[Any, Any]:
@@ -72,13 +78,23 @@ def test_walkers_have_the_density_within_their_sampling_error() -> None:
     options = {"grid": GRID, "diffusion": DIFFUSION, "walkers": 3000}
     start, times = fp.Gaussian(0.2, 0.04), [1.0, 4.0]
     found = fp.learning.langevin_density(
-        slope_loss, ROWS, start, times, step=0.02, batch=10, key=jax.random.key(0), **options
+        slope_loss,
+        ROWS,
+        start,
+        times,
+        step=0.02,
+        batch=10,
+        key=jax.random.key(0),
+        **options,
     )
     assert float(jnp.min(found.p_value)) > 1e-3 and int(found.degrees[0]) > 15
     assert float(found.noise) < 0.02 and float(found.euler) < 0.02
-    # Control: with half the noise, which is half the temperature, the density is another one.
+    # Control: with half the noise, which is half the temperature, the density is
+    # another one.
     options |= {"diffusion": DIFFUSION / 2}
-    colder = fp.learning.langevin_density(slope_loss, ROWS, start, times, step=0.02, key=jax.random.key(0), **options)
+    colder = fp.learning.langevin_density(
+        slope_loss, ROWS, start, times, step=0.02, key=jax.random.key(0), **options
+    )
     bins = equal_bins(GRID, np.asarray(found.density[1]), 25)
     assert chi_square(np.asarray(colder.positions[1]), bins).p_value < 1e-12
 
@@ -111,9 +127,12 @@ def test_the_test_of_bins_is_uniform_on_samples_of_the_density() -> None:
     for _ in range(40):
         cells = generator.choice(masses.size, 2000, p=masses / masses.sum())
         places = np.asarray(grid.points).reshape(-1, 2)[cells]
-        inside = (generator.uniform(size=places.shape) - 0.5) * [a.length / a.n for a in grid.axes]
+        inside = (generator.uniform(size=places.shape) - 0.5) * [
+            a.length / a.n for a in grid.axes
+        ]
         p_values.append(chi_square(places + inside, bins).p_value)
-    # Uniform on [0, 1]: Kolmogorov and Smirnov's distance of 40 values is below 0.25 but for one in a hundred times.
+    # Uniform on [0, 1]: Kolmogorov and Smirnov's distance of 40 values is below 0.25
+    # but for one in a hundred times.
     ordered = np.sort(p_values)
     assert np.max(np.abs(ordered - (np.arange(40) + 0.5) / 40)) < 0.26
     assert chi_square(places * 0.8, bins).p_value < 1e-12
@@ -122,19 +141,42 @@ def test_the_test_of_bins_is_uniform_on_samples_of_the_density() -> None:
 @pytest.mark.parametrize("name", ["logistic regression", "network"])
 def test_stochastic_gradients_on_real_data(name: str) -> None:
     if name == "network":
-        rows, loss, start, temperature = diabetes(), network_loss, fp.Gaussian([0.5, 0.5], 0.05), 0.04
-        grid, times = fp.Grid(fp.Line(-3.4, 3.4, 56), fp.Line(-3.4, 3.4, 56)), [1.0, 6.0]
+        rows, loss, start, temperature = (
+            diabetes(),
+            network_loss,
+            fp.Gaussian([0.5, 0.5], 0.05),
+            0.04,
+        )
+        grid, times = (
+            fp.Grid(fp.Line(-3.4, 3.4, 56), fp.Line(-3.4, 3.4, 56)),
+            [1.0, 6.0],
+        )
     else:
-        rows, loss, start, temperature = breast_cancer(), classifier_loss, fp.Gaussian([0.0, 0.0], 0.1), 0.05
-        grid, times = fp.Grid(fp.Line(-5.0, 3.0, 48), fp.Line(-4.0, 3.5, 48)), [2.0, 10.0]
-    options = {"grid": grid, "diffusion": temperature, "walkers": 4000, "scheme": fp.Spectral()}
+        rows, loss, start, temperature = (
+            breast_cancer(),
+            classifier_loss,
+            fp.Gaussian([0.0, 0.0], 0.1),
+            0.05,
+        )
+        grid, times = (
+            fp.Grid(fp.Line(-5.0, 3.0, 48), fp.Line(-4.0, 3.5, 48)),
+            [2.0, 10.0],
+        )
+    options = {
+        "grid": grid,
+        "diffusion": temperature,
+        "walkers": 4000,
+        "scheme": fp.Spectral(),
+    }
     found = fp.learning.langevin_density(
         loss, rows, start, times, step=0.02, batch=64, key=jax.random.key(3), **options
     )
     assert float(jnp.min(found.p_value)) > 1e-3, found.p_value
     assert float(jnp.max(found.solved.errors["space"])) < 1e-2, found.solved.errors
     # The wave of the Hamiltonian is the same density.
-    assert found.difference is not None and float(jnp.max(found.difference)) < 1e-3, found.difference
+    assert found.difference is not None and float(jnp.max(found.difference)) < 1e-3, (
+        found.difference
+    )
     assert float(found.noise) < 0.05 and float(found.euler) < 0.1
 
 
@@ -142,14 +184,22 @@ def test_a_start_without_a_wave_has_none() -> None:
     # U = theta^4: a wide normal density is infinitely above sqrt(pi) in its tails.
     quartic = lambda theta, rows: jnp.mean(rows) * theta[0] ** 4
     grid = fp.Grid(fp.Reflecting(-3.0, 3.0, 96))
-    found = fp.learning.langevin_density(quartic, jnp.ones(4), fp.Gaussian(0.0, 1.0), [0.1], grid=grid, diffusion=0.1)
+    found = fp.learning.langevin_density(
+        quartic, jnp.ones(4), fp.Gaussian(0.0, 1.0), [0.1], grid=grid, diffusion=0.1
+    )
     assert found.wave is None and found.difference is None
     assert abs(float(grid.integrate(found.density[0])) - 1) < 1e-12
 
 
 def test_what_is_no_loss_is_refused() -> None:
-    ask = lambda loss=slope_loss, rows=ROWS, start=START, **options: fp.learning.langevin_density(
-        loss, rows, start, [1.0], **({"grid": GRID, "diffusion": DIFFUSION} | options)
+    ask = lambda loss=slope_loss, rows=ROWS, start=START, **options: (
+        fp.learning.langevin_density(
+            loss,
+            rows,
+            start,
+            [1.0],
+            **({"grid": GRID, "diffusion": DIFFUSION} | options),
+        )
     )
     refused(lambda: ask(loss=3.0), "loss", "3.0", "function")
     refused(lambda: ask(loss=lambda theta, rows: theta), "loss", "scalar")
@@ -160,7 +210,11 @@ def test_what_is_no_loss_is_refused() -> None:
     refused(lambda: ask(step=0.1), "key", "None")
     refused(lambda: ask(step=0.1, batch=21, key=jax.random.key(0)), "batch", "21", "20")
     summed = lambda theta, rows: jnp.sum((theta[0] * rows[0] - rows[1]) ** 2)
-    refused(lambda: ask(loss=summed, step=0.1, batch=4, key=jax.random.key(0)), "loss", "mean over the rows")
+    refused(
+        lambda: ask(loss=summed, step=0.1, batch=4, key=jax.random.key(0)),
+        "loss",
+        "mean over the rows",
+    )
 
 
 # The dictionary.
@@ -181,12 +235,16 @@ def test_an_objective_is_no_boltzmann_energy() -> None:
 
 
 def test_the_boltzmann_energy_of_an_oscillator() -> None:
-    # psi_0 = exp(-x^2 / (2 sqrt(2 D))): U = sqrt(D / 2) x^2, E_0 = sqrt(D / 2), gap sqrt(2 D).
+    # psi_0 = exp(-x^2 / (2 sqrt(2 D))): U = sqrt(D / 2) x^2, E_0 = sqrt(D / 2), gap
+    # sqrt(2 D).
     diffusion, grid = 0.1, fp.Grid(fp.Line(-4.5, 4.5, 64))
     found = fp.learning.boltzmann_energy(lambda x: x[0] ** 2 / 2, grid, diffusion)
     exact = math.sqrt(diffusion / 2) * np.asarray(grid.nodes[0]) ** 2
-    # U is zero at the largest value of psi_0 on the grid, beside which the exact one has its least value.
-    error = np.abs(np.asarray(found.values) - (exact - exact.min()))[np.asarray(found.known)]
+    # U is zero at the largest value of psi_0 on the grid, beside which the exact one
+    # has its least value.
+    error = np.abs(np.asarray(found.values) - (exact - exact.min()))[
+        np.asarray(found.known)
+    ]
     inner = (np.abs(np.asarray(grid.nodes[0])) < 2.5)[np.asarray(found.known)]
     assert np.max(error[inner]) < 1e-7
     assert np.all(error <= 3 * np.asarray(found.error)[np.asarray(found.known)] + 1e-9)
@@ -205,4 +263,7 @@ def test_the_process_of_a_boltzmann_energy_has_the_gap_of_its_objective() -> Non
         gap = float(fp.spectral_gap(found.equation, inner))
         assert abs(gap / float(found.gap) - 1) < 1e-2
         # Control: the gap of zeta as an energy is another one.
-        assert abs(float(fp.spectral_gap(fp.FokkerPlanck(zeta, 0.2), inner)) / gap - 1) > 0.1
+        assert (
+            abs(float(fp.spectral_gap(fp.FokkerPlanck(zeta, 0.2), inner)) / gap - 1)
+            > 0.1
+        )

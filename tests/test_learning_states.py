@@ -1,4 +1,6 @@
-"""Finite states (theorem T29): softmax, sigmoid, the replicator flow and annealing, against closed forms."""
+"""Finite states (theorem T29): softmax, sigmoid, the replicator flow and annealing,
+against closed forms.
+"""
 
 import math
 from typing import Any
@@ -22,7 +24,9 @@ def softmax(x: np.ndarray) -> np.ndarray:
 
 def test_born_weights_are_a_softmax() -> None:
     state = fp.learning.softmax_state(ENERGIES, [0.0, 0.7, 3.0])
-    for tau, wave, weights in zip([0.0, 0.7, 3.0], state.wave, state.weights, strict=True):
+    for tau, wave, weights in zip(
+        [0.0, 0.7, 3.0], state.wave, state.weights, strict=True
+    ):
         assert np.max(np.abs(weights - softmax(-2 * tau * ENERGIES))) < 1e-15
         assert np.max(np.abs(wave**2 - weights)) < 1e-15
     # The imaginary-time state itself: exp(-tau H) on equal amplitudes.
@@ -30,17 +34,26 @@ def test_born_weights_are_a_softmax() -> None:
     assert abs(float(state.log_norm[1]) - math.log(np.linalg.norm(direct))) < 1e-14
     assert np.max(np.abs(state.wave[1] - direct / np.linalg.norm(direct))) < 1e-15
     # Control: half the exponent, tau for beta, is another state.
-    assert np.max(np.abs(np.asarray(state.weights[1]) - softmax(-0.7 * ENERGIES))) > 0.05
+    assert (
+        np.max(np.abs(np.asarray(state.weights[1]) - softmax(-0.7 * ENERGIES))) > 0.05
+    )
 
 
 def test_two_states_are_a_sigmoid() -> None:
     state = fp.learning.softmax_state([0.4, 1.1], 1.5)
-    assert abs(float(state.weights[0, 0]) - 1 / (1 + math.exp(-float(state.beta[0]) * 0.7))) < 1e-15
+    assert (
+        abs(
+            float(state.weights[0, 0]) - 1 / (1 + math.exp(-float(state.beta[0]) * 0.7))
+        )
+        < 1e-15
+    )
 
 
 def test_no_time_overflows_and_signs_are_kept() -> None:
     state = fp.learning.softmax_state([1e5, -1e5, 0.0], [1e4], initial=[1.0, -2.0, 0.0])
-    assert state.weights.tolist() == [[0.0, 1.0, 0.0]] and state.wave.tolist() == [[0.0, -1.0, 0.0]]
+    assert state.weights.tolist() == [[0.0, 1.0, 0.0]] and state.wave.tolist() == [
+        [0.0, -1.0, 0.0]
+    ]
     assert np.all(np.isfinite(np.asarray(state.log_norm)))
 
 
@@ -57,9 +70,14 @@ def test_a_constant_replicator_flow_is_the_imaginary_time_state() -> None:
     state = fp.learning.softmax_state(ENERGIES, times, initial=np.sqrt(start))
     assert np.max(np.abs(flow.values - state.weights)) < 1e-15
     # The same flow integrated as a function.
-    found = fp.learning.replicator(lambda p, tau: jnp.asarray(ENERGIES) + 0 * p, start, times, tol=1e-9)
+    found = fp.learning.replicator(
+        lambda p, tau: jnp.asarray(ENERGIES) + 0 * p, start, times, tol=1e-9
+    )
     difference = np.sum(np.abs(found.values - flow.values), axis=1)
-    assert np.all(difference <= np.asarray(found.error) + 1e-12) and np.max(difference) < 1e-8
+    assert (
+        np.all(difference <= np.asarray(found.error) + 1e-12)
+        and np.max(difference) < 1e-8
+    )
 
 
 def test_a_cyclic_game_keeps_the_product_of_its_weights() -> None:
@@ -73,20 +91,27 @@ def test_a_cyclic_game_keeps_the_product_of_its_weights() -> None:
 
 
 def test_two_states_that_are_cooled() -> None:
-    # d p_1 / dt = k (s(beta) - p_1), s = 1 / (1 + e^{-beta (E_2 - E_1)}): an integral in closed form up to quadrature.
+    # d p_1 / dt = k (s(beta) - p_1), s = 1 / (1 + e^{-beta (E_2 - E_1)}): an integral
+    # in closed form up to quadrature.
     beta, rate, times = (lambda t: 2.0 * t), 1.5, [0.5, 2.0]
-    found = fp.learning.anneal([0.0, 1.0], rate * (1 - jnp.eye(2)), beta, times, tol=1e-7)
+    found = fp.learning.anneal(
+        [0.0, 1.0], rate * (1 - jnp.eye(2)), beta, times, tol=1e-7
+    )
     nodes, weights = np.polynomial.legendre.leggauss(60)
     for t, values in zip(times, np.asarray(found.values), strict=True):
         s = t * (nodes + 1) / 2
         source = rate / (1 + np.exp(-2 * s))
-        exact = 0.5 * math.exp(-rate * t) + t / 2 * np.sum(weights * np.exp(-rate * (t - s)) * source)
+        exact = 0.5 * math.exp(-rate * t) + t / 2 * np.sum(
+            weights * np.exp(-rate * (t - s)) * source
+        )
         assert abs(values[0] - exact) <= float(found.error.max()) < 1e-7
     # Heat-bath rates of two states add up to k at any temperature.
     assert np.max(np.abs(np.asarray(found.gap) - rate)) < 1e-12
 
 
-def test_at_a_constant_temperature_the_gibbs_weights_stay_and_others_come_to_them() -> None:
+def test_at_a_constant_temperature_the_gibbs_weights_stay_and_others_come_to_them() -> (
+    None
+):
     options = {"rates": RING, "schedule": lambda t: 1.7 + 0 * t, "times": [0.1, 60.0]}
     still = fp.learning.anneal(ENERGIES, **options)
     assert np.max(np.asarray(still.tv)) < 1e-13
@@ -101,19 +126,40 @@ def test_slow_cooling_ends_in_the_ground_state_and_quick_cooling_does_not() -> N
     energies = jnp.asarray([0.0, 1.0, 0.3, 1.2, 0.1, 0.8])
     ends = []
     for total in (10.0, 300.0):
-        found = fp.learning.anneal(energies, RING, lambda t, total=total: 6 * t / total, [total], tol=1e-4)
+        found = fp.learning.anneal(
+            energies, RING, lambda t, total=total: 6 * t / total, [total], tol=1e-4
+        )
         ends.append(float(found.tv[0]))
     assert ends[1] < ends[0] / 3
 
 
 def test_what_is_no_finite_system_is_refused() -> None:
     refused(lambda: fp.learning.softmax_state([1.0], 1.0), "energies", "at least 2")
-    refused(lambda: fp.learning.softmax_state([1.0, math.nan], 1.0), "energies", "finite")
+    refused(
+        lambda: fp.learning.softmax_state([1.0, math.nan], 1.0), "energies", "finite"
+    )
     refused(lambda: fp.learning.softmax_state(ENERGIES, -1.0), "times", "-1.0")
-    refused(lambda: fp.learning.softmax_state(ENERGIES, 1.0, initial=[0.0] * 6), "initial", "zero")
-    refused(lambda: fp.learning.softmax_state(ENERGIES, 1.0, initial=[1.0] * 5), "initial", "(5,)", "(6,)")
-    refused(lambda: fp.learning.replicator(ENERGIES, [0.0] + [0.2] * 5, [1.0]), "initial", "above zero")
-    refused(lambda: fp.learning.replicator(lambda p, t: p[0], [0.5, 0.5], [1.0]), "energies", "shape")
+    refused(
+        lambda: fp.learning.softmax_state(ENERGIES, 1.0, initial=[0.0] * 6),
+        "initial",
+        "zero",
+    )
+    refused(
+        lambda: fp.learning.softmax_state(ENERGIES, 1.0, initial=[1.0] * 5),
+        "initial",
+        "(5,)",
+        "(6,)",
+    )
+    refused(
+        lambda: fp.learning.replicator(ENERGIES, [0.0] + [0.2] * 5, [1.0]),
+        "initial",
+        "above zero",
+    )
+    refused(
+        lambda: fp.learning.replicator(lambda p, t: p[0], [0.5, 0.5], [1.0]),
+        "energies",
+        "shape",
+    )
     cool = lambda rates=RING, schedule=lambda t: t, **options: fp.learning.anneal(
         ENERGIES, rates, schedule, [1.0], **options
     )
@@ -131,6 +177,11 @@ def test_too_fast_a_schedule_for_the_steps() -> None:
 
 
 def test_states_are_compiled_and_mapped() -> None:
-    mapped: Any = jax.jit(jax.vmap(lambda e: fp.learning.softmax_state(e, 1.0).weights[0]))
+    mapped: Any = jax.jit(
+        jax.vmap(lambda e: fp.learning.softmax_state(e, 1.0).weights[0])
+    )
     rows = np.random.default_rng(1).normal(size=(4, 3))
-    assert np.max(np.abs(mapped(rows) - np.stack([softmax(-2 * row) for row in rows]))) < 1e-15
+    assert (
+        np.max(np.abs(mapped(rows) - np.stack([softmax(-2 * row) for row in rows])))
+        < 1e-15
+    )

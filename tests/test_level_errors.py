@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
-from fpsolve.solve.level_errors import errors_in_basis, errors_on_volumes, matched, miscounted
+from fpsolve.solve.level_errors import (
+    errors_in_basis,
+    errors_on_volumes,
+    matched,
+    miscounted,
+)
 
 VOLUMES = fp.ScharfetterGummel()
 NOT_WARNED = pytest.mark.filterwarnings("ignore::fpsolve.AccuracyWarning")
@@ -18,12 +23,17 @@ def ring_levels(depth: float, wells: int, count: int) -> np.ndarray:
     x = 2 * np.pi * np.arange(n) / n
     waves = np.fft.fftfreq(n, 1 / n)
     kinetic = np.real(np.fft.ifft(waves[:, None] ** 2 * np.fft.fft(np.eye(n)), axis=0))
-    slope, curvature = -depth * wells * np.sin(wells * x), -depth * wells**2 * np.cos(wells * x)
+    slope, curvature = (
+        -depth * wells * np.sin(wells * x),
+        -depth * wells**2 * np.cos(wells * x),
+    )
     return np.linalg.eigvalsh(kinetic + np.diag(slope**2 / 4 - curvature / 2))[:count]
 
 
 def check_told(modes: fp.Spectrum, truth: np.ndarray, floor: float = 1e-12) -> None:
-    """Every true error is at most three times the one that is told, and half of them are told to a factor of 30."""
+    """Every true error is at most three times the one that is told, and half of them
+    are told to a factor of 30.
+    """
     true = np.abs(np.asarray(modes.values)[: len(truth)] - truth)
     told = np.asarray(modes.errors)[: len(truth)]
     assert np.all(true <= 3 * told + floor), (true, told)
@@ -35,7 +45,9 @@ def check_told(modes: fp.Spectrum, truth: np.ndarray, floor: float = 1e-12) -> N
 @pytest.mark.parametrize("scheme", [None, VOLUMES], ids=["basis", "volumes"])
 def test_six_wells_on_a_ring(scheme):
     equation = fp.FokkerPlanck(lambda x: 3 * jnp.cos(6 * x[0]))
-    modes = fp.spectrum(equation, fp.Grid(fp.Periodic(0.0, 2 * np.pi, 96)), 6, scheme=scheme)
+    modes = fp.spectrum(
+        equation, fp.Grid(fp.Periodic(0.0, 2 * np.pi, 96)), 6, scheme=scheme
+    )
     check_told(modes, ring_levels(3.0, 6, 6))
 
 
@@ -44,7 +56,9 @@ def test_six_wells_on_a_ring(scheme):
 def test_an_oscillator_in_narrow_and_wide_boxes(reach):
     grid = fp.Grid(fp.Line(-reach, reach, 32))
     for scheme in (None, VOLUMES):
-        modes = fp.spectrum(fp.FokkerPlanck(lambda x: x[0] ** 2 / 2), grid, 4, scheme=scheme)
+        modes = fp.spectrum(
+            fp.FokkerPlanck(lambda x: x[0] ** 2 / 2), grid, 4, scheme=scheme
+        )
         check_told(modes, np.arange(4.0))
     if reach == 5.0:
         narrow = fp.spectrum(fp.FokkerPlanck(lambda x: x[0] ** 2 / 2), grid, 4)
@@ -52,12 +66,18 @@ def test_an_oscillator_in_narrow_and_wide_boxes(reach):
 
 
 def test_a_turning_trap_has_no_spurious_rate_untold():
-    """Truth: -x + 5 (y, -x) has the rates n + 5 i m; in a narrow box a grid shows others."""
-    equation = fp.FokkerPlanck(lambda x: x @ x / 2, 1.0, lambda x: 5 * jnp.stack([x[1], -x[0]]))
+    """Truth: -x + 5 (y, -x) has the rates n + 5 i m; in a narrow box a grid shows
+    others.
+    """
+    equation = fp.FokkerPlanck(
+        lambda x: x @ x / 2, 1.0, lambda x: 5 * jnp.stack([x[1], -x[0]])
+    )
     grid = fp.Grid(fp.Line(-4.0, 4.0, 16), fp.Line(-4.0, 4.0, 16))
     with pytest.warns(fp.AccuracyWarning, match="relative error"):
         modes = fp.spectrum(equation, grid, 6)
-    exact = np.array([m + 2 * n + 5j * s * m for n in range(4) for m in range(7) for s in (1, -1)])
+    exact = np.array(
+        [m + 2 * n + 5j * s * m for n in range(4) for m in range(7) for s in (1, -1)]
+    )
     distance = np.min(np.abs(np.asarray(modes.values)[:, None] - exact), axis=1)
     assert np.all(distance <= 3 * np.asarray(modes.errors))
 
@@ -65,15 +85,23 @@ def test_a_turning_trap_has_no_spurious_rate_untold():
 def test_errors_are_part_of_the_program():
     """Under `jit` the errors are what one run shows."""
     grid = fp.Grid(fp.Line(-6.0, 6.0, 32))
-    errors = jax.jit(lambda k: fp.spectrum(fp.FokkerPlanck(lambda x: k * x[0] ** 2 / 2), grid, 4).errors)(1.0)
-    outside = fp.spectrum(fp.FokkerPlanck(lambda x: x[0] ** 2 / 2), grid, 4, check=False)
+    errors = jax.jit(
+        lambda k: (
+            fp.spectrum(fp.FokkerPlanck(lambda x: k * x[0] ** 2 / 2), grid, 4).errors
+        )
+    )(1.0)
+    outside = fp.spectrum(
+        fp.FokkerPlanck(lambda x: x[0] ** 2 / 2), grid, 4, check=False
+    )
     assert np.allclose(errors, outside.errors, rtol=0.5)
     true = np.abs(np.asarray(outside.values) - np.arange(4.0))
     assert np.all(true <= 3 * np.asarray(errors))
 
 
 def test_a_level_with_an_infinite_companion_is_not_known():
-    """The potential is not finite beyond the box of the user: nothing is known, and the warning says so."""
+    """The potential is not finite beyond the box of the user: nothing is known, and the
+    warning says so.
+    """
     inside = lambda x: jnp.where(jnp.abs(x[0]) < 6.1, x[0] ** 2 / 2, jnp.nan)
     with pytest.warns(fp.AccuracyWarning):
         modes = fp.spectrum(fp.FokkerPlanck(inside), fp.Grid(fp.Line(-6.0, 6.0, 32)), 3)
@@ -96,4 +124,6 @@ def test_rates_are_paired_once():
     pairs = matched(values, others)
     assert pairs[[0, 1, 3]] == pytest.approx([0, 1, 2])
     assert abs(pairs[2] - values[2]) == pytest.approx(0.73)
-    assert miscounted(values, np.append(others, 0.2), pairs) == pytest.approx([0.0, 0.8, 1.03, 1.8])
+    assert miscounted(values, np.append(others, 0.2), pairs) == pytest.approx(
+        [0.0, 0.8, 1.03, 1.8]
+    )

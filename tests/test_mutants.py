@@ -1,4 +1,6 @@
-"""Every check can fail: a planted fault for each helper in `measure`, and it must be caught."""
+"""Every check can fail: a planted fault for each helper in `measure`, and it must be
+caught.
+"""
 
 from typing import Any
 
@@ -55,7 +57,12 @@ def evolved(scheme=PLAIN, n=40):
 
 def test_a_rate_off_by_one_per_cent_loses_the_order():
     method = fp.Uniformization()
-    errors = [relative_error(SYSTEM, solve(SYSTEM, n, 0.3, scheme=Faulty(1.01), method=method)) for n in SIZES]
+    errors = [
+        relative_error(
+            SYSTEM, solve(SYSTEM, n, 0.3, scheme=Faulty(1.01), method=method)
+        )
+        for n in SIZES
+    ]
     with pytest.raises(AssertionError, match="order"):
         check_order(errors, SIZES)
 
@@ -65,8 +72,12 @@ def test_a_rate_off_by_one_per_cent_moves_the_gibbs_state():
     gibbs = equation.gibbs(grid)
     for factor, time_dependent in ((1.0, False), (1.01, True)):
         scheme, method = Faulty(factor), fp.Uniformization()
-        solution = fp.evolve(equation, gibbs, [5.0], grid=grid, scheme=scheme, method=method)
-        assert (float(grid.integrate(jnp.abs(solution.values[-1] - gibbs))) > 1e-10) is time_dependent
+        solution = fp.evolve(
+            equation, gibbs, [5.0], grid=grid, scheme=scheme, method=method
+        )
+        assert (
+            float(grid.integrate(jnp.abs(solution.values[-1] - gibbs))) > 1e-10
+        ) is time_dependent
 
 
 def test_first_order_data_are_not_taken_for_second_order():
@@ -76,7 +87,9 @@ def test_first_order_data_are_not_taken_for_second_order():
         with pytest.raises(AssertionError, match="order"):
             check_order(errors, SIZES)
     with pytest.raises(AssertionError, match="does not fall"):
-        check_order([c / n**2 for c, n in zip((1.3, 0.6, 1.6, 0.9), SIZES, strict=True)], SIZES)
+        check_order(
+            [c / n**2 for c, n in zip((1.3, 0.6, 1.6, 0.9), SIZES, strict=True)], SIZES
+        )
 
 
 def test_an_order_from_three_sizes_is_refused():
@@ -104,7 +117,9 @@ def test_an_exact_density_of_another_time_or_parameter_is_seen():
     solution = solve(SYSTEM, 64, 0.3, scheme=fp.Spectral())
     assert relative_error(SYSTEM, solution) < 1e-8
     for name in ("stiffness", "center", "diffusion", "mean", "covariance"):
-        wrong = eqx.tree_at(lambda s, name=name: getattr(s, name), SYSTEM, 1.01 * getattr(SYSTEM, name))
+        wrong = eqx.tree_at(
+            lambda s, name=name: getattr(s, name), SYSTEM, 1.01 * getattr(SYSTEM, name)
+        )
         assert relative_error(wrong, solution) > 1e-5, name
 
 
@@ -112,7 +127,9 @@ def test_a_negative_value_is_seen():
     solution = evolved()
     check_positive(solution)
     with pytest.raises(AssertionError, match="a density of"):
-        check_positive(eqx.tree_at(lambda s: s.values, solution, solution.values - 1e-9))
+        check_positive(
+            eqx.tree_at(lambda s: s.values, solution, solution.values - 1e-9)
+        )
 
 
 def test_a_matrix_that_is_not_symmetric_or_leaks_is_seen():
@@ -137,14 +154,20 @@ def test_a_gradient_off_by_a_millionth_is_seen():
 
 @pytest.mark.parametrize("name", [*exact.still(), *exact.moving()])
 def test_every_exact_density_has_mass_one_and_solves_its_equation(name):
-    """The truth itself: d_t p = -div J by differentiation of the formula, at points away from the walls."""
+    """The truth itself: d_t p = -div J by differentiation of the formula, at points
+    away from the walls.
+    """
     system = {**exact.still(), **exact.moving()}[name]
     d = len(system.grid(3).axes)
     grid = system.grid({1: 1600, 2: 160, 3: 40}[d])
     if "absorbed" not in name:
-        assert float(grid.integrate(system.density(grid, 0.2))) == pytest.approx(1.0, abs=2e-4)
+        assert float(grid.integrate(system.density(grid, 0.2))) == pytest.approx(
+            1.0, abs=2e-4
+        )
     assert residual(system, grid) < {1: 2e-2, 2: 5e-2, 3: 0.4}[d]
-    wrong = eqx.tree_at(lambda s: s.first if "x" in name.split() else s, system, slower(system, name))
+    wrong = eqx.tree_at(
+        lambda s: s.first if "x" in name.split() else s, system, slower(system, name)
+    )
     assert residual(wrong, grid, system) > 4 * residual(system, grid) or d == 3
 
 
@@ -156,15 +179,22 @@ def slower(system, name):
 
 
 def residual(formula, grid, system=None):
-    """|d_t p - L p|_1 / |d_t p|_1 of a formula, L by central differences of second order on the inner points."""
+    """|d_t p - L p|_1 / |d_t p|_1 of a formula, L by central differences of second
+    order on the inner points.
+    """
     equation, t, h = (formula if system is None else system).equation, 0.2, 1e-4
     rate = (formula.density(grid, t + h) - formula.density(grid, t - h)) / (2 * h)
     p = formula.density(grid, t)
-    drift, diffusion = grid.sample(lambda x: equation.drift(x, t)), grid.sample(equation.diffusions)
+    drift, diffusion = (
+        grid.sample(lambda x: equation.drift(x, t)),
+        grid.sample(equation.diffusions),
+    )
     divergence = 0.0
     for i, axis in enumerate(grid.axes):
         slope = lambda u, i=i, axis=axis: jnp.gradient(u, axis.length / axis.n, axis=i)
-        divergence = divergence + slope(drift[..., i] * p - diffusion[..., i] * slope(p))
+        divergence = divergence + slope(
+            drift[..., i] * p - diffusion[..., i] * slope(p)
+        )
     inner = (slice(3, -3),) * grid.ndim
     off, size = (rate + divergence)[inner], rate[inner]
     return float(jnp.sum(jnp.abs(off)) / jnp.sum(jnp.abs(size)))

@@ -1,7 +1,9 @@
-"""No stale answer: what a function reads may change between two calls, and the second call sees it.
+"""No stale answer: what a function reads may change between two calls, and the second
+call sees it.
 
-Truth: an oscillator of stiffness k has variance 1/k in the long run, gap k, and passage times that scale; every way in
-which a number can hide in a function is changed between two calls.
+Truth: an oscillator of stiffness k has variance 1/k in the long run, gap k, and passage
+times that scale; every way in which a number can hide in a function is changed between
+two calls.
 """
 
 import jax.numpy as jnp
@@ -70,7 +72,9 @@ def through_a_numpy_array():
 
 def through_a_sum():
     spring = Spring(1.0)
-    return fp.Harmonic(0.5) + spring + (lambda x: -(x[0] ** 2) / 4), lambda k: setattr(spring, "stiffness", k)
+    return fp.Harmonic(0.5) + spring + (lambda x: -(x[0] ** 2) / 4), lambda k: setattr(
+        spring, "stiffness", k
+    )
 
 
 WAYS = [
@@ -83,18 +87,30 @@ WAYS = [
 ]
 OF = {  # a number that follows from the stiffness alone, by each public function
     "evolve": (
-        lambda U: fp.evolve(fp.FokkerPlanck(U), START, [20.0], grid=GRID, observables={"v": lambda x: x[0] ** 2}),
+        lambda U: fp.evolve(
+            fp.FokkerPlanck(U),
+            START,
+            [20.0],
+            grid=GRID,
+            observables={"v": lambda x: x[0] ** 2},
+        ),
         lambda found: float(found.observables["v"][0]),
         lambda k: 1 / k,
     ),
-    "spectral_gap": (lambda U: fp.spectral_gap(fp.FokkerPlanck(U), GRID), float, lambda k: k),
+    "spectral_gap": (
+        lambda U: fp.spectral_gap(fp.FokkerPlanck(U), GRID),
+        float,
+        lambda k: k,
+    ),
     "spectrum": (
         lambda U: fp.spectrum(fp.FokkerPlanck(U), GRID, 3),
         lambda found: float(found.values[2]) / 2,
         lambda k: k,
     ),
     "correspondence": (
-        lambda U: fp.correspondence(fp.FokkerPlanck(U), START, [20.0], grid=GRID, scheme=fp.Spectral()),
+        lambda U: fp.correspondence(
+            fp.FokkerPlanck(U), START, [20.0], grid=GRID, scheme=fp.Spectral()
+        ),
         lambda found: float(GRID.integrate(found.density[0] * GRID.nodes[0] ** 2)),
         lambda k: 1 / k,
     ),
@@ -128,7 +144,13 @@ def test_a_changed_observable_changes_the_answer():
     start = fp.Gaussian(1.0, 0.3)
     found = []
     for power[0] in (1, 2):
-        solution = fp.evolve(fp.FokkerPlanck(fp.Harmonic()), start, [0.5], grid=GRID, observables=observable)
+        solution = fp.evolve(
+            fp.FokkerPlanck(fp.Harmonic()),
+            start,
+            [0.5],
+            grid=GRID,
+            observables=observable,
+        )
         found.append(float(solution.observables["moment"][0]))
     variance = 1 + (0.3 - 1) * np.exp(-1.0)
     assert np.allclose(found, [np.exp(-0.5), variance + np.exp(-1.0)], rtol=1e-6)
@@ -136,15 +158,25 @@ def test_a_changed_observable_changes_the_answer():
 
 def test_a_changed_moving_potential_and_force_change_the_answer():
     speed, push = [1.0], [0.0]
-    equation = fp.FokkerPlanck(lambda x, t: (x[0] - speed[0] * t) ** 2 / 2, force=lambda x: push[0] + 0 * x)
+    equation = fp.FokkerPlanck(
+        lambda x, t: (x[0] - speed[0] * t) ** 2 / 2, force=lambda x: push[0] + 0 * x
+    )
     dragged = fp.FokkerPlanck(lambda x, t: (x[0] - speed[0] * t) ** 2 / 2)
     start = fp.Gaussian(0.0, 1.0)
     for speed[0] in (1.0, -1.0):
         found = fp.evolve(dragged, start, [1.0], grid=GRID)
-        assert abs(float(GRID.integrate(found.values[0] * GRID.nodes[0])) - speed[0] * np.exp(-1.0)) < 1e-4
+        assert (
+            abs(
+                float(GRID.integrate(found.values[0] * GRID.nodes[0]))
+                - speed[0] * np.exp(-1.0)
+            )
+            < 1e-4
+        )
     speed[0] = 0.0
     for push[0] in (0.0, 1.0):
-        found = fp.evolve(equation, start, [1.0], grid=GRID, scheme=fp.ScharfetterGummel(), tol=1e-5)
+        found = fp.evolve(
+            equation, start, [1.0], grid=GRID, scheme=fp.ScharfetterGummel(), tol=1e-5
+        )
         mean = push[0] * (1 - np.exp(-1.0))
         assert abs(float(GRID.integrate(found.values[0] * GRID.nodes[0])) - mean) < 1e-2
 
@@ -153,6 +185,8 @@ def test_a_fitted_grid_follows_the_function():
     spring = Spring(1.0)
     lengths = []
     for spring.stiffness in (1.0, 16.0):
-        grid = fp.fit_grid(fp.FokkerPlanck(spring), fp.Gaussian(0.0, 0.05), tol=1e-4, times=[1.0])
+        grid = fp.fit_grid(
+            fp.FokkerPlanck(spring), fp.Gaussian(0.0, 0.05), tol=1e-4, times=[1.0]
+        )
         lengths.append(grid.axes[0].length)
     assert lengths[0] > 2 * lengths[1]

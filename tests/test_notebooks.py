@@ -15,7 +15,9 @@ MOST_CELLS, MOST_BYTES = 12, 300_000
 
 
 def faults(notebook: nbformat.NotebookNode, size: int) -> list[str]:
-    """What keeps `notebook`, a file of `size` bytes, from being one of ours; nothing when it is."""
+    """What keeps `notebook`, a file of `size` bytes, from being one of ours; nothing
+    when it is.
+    """
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     found = []
     if len(notebook.cells) > MOST_CELLS:
@@ -33,7 +35,9 @@ def faults(notebook: nbformat.NotebookNode, size: int) -> list[str]:
 
 def as_script(notebook: nbformat.NotebookNode) -> str:
     """The code cells of `notebook`, one after the other."""
-    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    return "\n\n".join(
+        cell.source for cell in notebook.cells if cell.cell_type == "code"
+    )
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -55,11 +59,16 @@ SMALLER = {  # what the cell of parameters is followed by there
     "06_annealing_speed": "SEEDS, STEPS, BUDGETS, SIDE, PLACES = 1, 300, (3, 6, 12, 24), 40, 4",
     "07_two_moons": "SEEDS, STEPS = 1, 1000",
     "08_hamiltonians_from_samples": "SEEDS = 1",
-    "09_digits": "TRAINING, PLACES, COPIES, COUNT, SEEDS, BUDGETS, BOTTLENECK = 200, 4, 1, 200, 2, (2, 5), 'linear'",
+    "09_digits": (
+        "TRAINING, PLACES, COPIES, COUNT, SEEDS, BUDGETS, BOTTLENECK = 200, 4, 1, "
+        "200, 2, (2, 5), 'linear'"
+    ),
 }
 
 
-@pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.stem in QUICK], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [p for p in NOTEBOOKS if p.stem in QUICK], ids=lambda path: path.stem
+)
 def test_notebook_runs_as_a_script(path: Path, tmp_path: Path) -> None:
     done = execute_as_reader(as_script(read(path)), tmp_path)
     assert done.returncode == 0, done.stderr
@@ -71,20 +80,35 @@ def test_notebook_runs_in_a_kernel(path: Path, tmp_path: Path) -> None:
     assert not [fault for fault in faults(done, 0) if "cells" not in fault]
 
 
-def smaller(notebook: nbformat.NotebookNode, numbers: str | None) -> nbformat.NotebookNode:
+def smaller(
+    notebook: nbformat.NotebookNode, numbers: str | None
+) -> nbformat.NotebookNode:
     """`notebook` with other `numbers`, given after its first cell of code."""
     if numbers is not None:
-        first = next(k for k, cell in enumerate(notebook.cells) if cell.cell_type == "code")
-        notebook.cells.insert(first + 1, nbformat.v4.new_code_cell(f"{numbers}\nprint({numbers.split(' = ')[0]})"))
+        first = next(
+            k for k, cell in enumerate(notebook.cells) if cell.cell_type == "code"
+        )
+        notebook.cells.insert(
+            first + 1,
+            nbformat.v4.new_code_cell(f"{numbers}\nprint({numbers.split(' = ')[0]})"),
+        )
     return notebook
 
 
-def run_in_kernel(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
+def run_in_kernel(
+    notebook: nbformat.NotebookNode, folder: Path
+) -> nbformat.NotebookNode:
     """`notebook` after every cell was executed in a kernel that started in `folder`.
 
-    Notebooks compute more than they compile, so the compiler is not asked to hurry as it is in `conftest`.
+    Notebooks compute more than they compile, so the compiler is not asked to hurry as
+    it is in `conftest`.
     """
-    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+    client = NotebookClient(
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+    )
     return client.execute(env=os.environ | {"XLA_FLAGS": ""})
 
 
@@ -92,20 +116,28 @@ def made_up(*sources: str) -> nbformat.NotebookNode:
     """A notebook of code cells, each as if it had been run and had printed."""
     output = nbformat.v4.new_output("stream", text="1\n")
     return nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(source, execution_count=1, outputs=[output]) for source in sources]
+        cells=[
+            nbformat.v4.new_code_cell(source, execution_count=1, outputs=[output])
+            for source in sources
+        ]
     )
 
 
 def test_a_long_an_empty_and_a_heavy_notebook_are_caught() -> None:
     assert faults(made_up("1"), 1000) == []
     assert faults(made_up(*["1"] * 13), 1000) == ["13 cells, at most 12"]
-    assert faults(made_up("1"), MOST_BYTES) == [f"{MOST_BYTES} bytes, below {MOST_BYTES}"]
+    assert faults(made_up("1"), MOST_BYTES) == [
+        f"{MOST_BYTES} bytes, below {MOST_BYTES}"
+    ]
     never_run = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")])
     assert faults(never_run, 1000) == ["no outputs", "a cell was never run"]
 
 
 def test_a_broken_notebook_is_caught_as_a_script(tmp_path: Path) -> None:
-    assert "ZeroDivisionError" in execute_as_reader(as_script(made_up("a = 0", "1 / a")), tmp_path).stderr
+    assert (
+        "ZeroDivisionError"
+        in execute_as_reader(as_script(made_up("a = 0", "1 / a")), tmp_path).stderr
+    )
 
 
 def test_a_broken_notebook_is_caught_in_a_kernel(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""Order: every scheme on every exact system it applies to, four refinements or more, slope within 0.15."""
+"""Order: every scheme on every exact system it applies to, four refinements or more,
+slope within 0.15.
+"""
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,14 @@ STILL, MOVING, WAVES = exact.still(), exact.moving(), exact.waves()
 SIZES = {1: (36, 54, 80, 120), 2: (32, 42, 54, 70), 3: (12, 16, 20, 26)}
 WIDE = {"poeschl-teller": (90, 135, 200, 300)}  # slow tails: a box of 24 widths
 WHEN = {name: 0.1 if "walls" in name or "absorbed" in name else 0.3 for name in STILL}
-FORCED = ("swirl", "lognormal (ito)", "ring, pushed", "walls, force", "absorbed, force", "ring, pushed x absorbed")
+FORCED = (
+    "swirl",
+    "lognormal (ito)",
+    "ring, pushed",
+    "walls, force",
+    "absorbed, force",
+    "ring, pushed x absorbed",
+)
 COUPLED = "oscillator 2-D, coupled, diffusion per axis"
 SCHEMES = ("ScharfetterGummel", "SquareRoot")
 CASES = [
@@ -29,7 +38,12 @@ CASES = [
 def test_finite_volumes_converge_at_order_two(name, scheme):
     system = STILL[name]
     sizes = WIDE.get(name, SIZES[len(system.grid(3).axes)])
-    errors = [relative_error(system, solve(system, n, WHEN[name], scheme=getattr(fp, scheme)())) for n in sizes]
+    errors = [
+        relative_error(
+            system, solve(system, n, WHEN[name], scheme=getattr(fp, scheme)())
+        )
+        for n in sizes
+    ]
     check_order(errors, sizes)
 
 
@@ -37,25 +51,47 @@ def test_finite_volumes_converge_at_order_two(name, scheme):
 def test_finite_volumes_on_gauss_lobatto_cells_converge_at_order_two(scheme):
     system, sizes = STILL["walls"], (20, 30, 45, 68)
     check_order(
-        [relative_error(system, solve(system, n, 0.1, fp.Legendre, scheme=getattr(fp, scheme)())) for n in sizes], sizes
+        [
+            relative_error(
+                system, solve(system, n, 0.1, fp.Legendre, scheme=getattr(fp, scheme)())
+            )
+            for n in sizes
+        ],
+        sizes,
     )
 
 
 def test_a_moving_density_in_finite_volumes_converges_at_order_two():
     system, sizes = MOVING["shaken"], (36, 54, 80, 120)
     scheme = fp.ScharfetterGummel()
-    check_order([relative_error(system, solve(system, n, 0.5, scheme=scheme, tol=1e-6)) for n in sizes], sizes)
+    check_order(
+        [
+            relative_error(system, solve(system, n, 0.5, scheme=scheme, tol=1e-6))
+            for n in sizes
+        ],
+        sizes,
+    )
 
 
 @pytest.mark.parametrize("scheme", ["ScharfetterGummel", "SquareRoot"])
-@pytest.mark.parametrize("system", [STILL["poeschl-teller"], exact.prescribed()], ids=["poeschl-teller", "prescribed"])
+@pytest.mark.parametrize(
+    "system",
+    [STILL["poeschl-teller"], exact.prescribed()],
+    ids=["poeschl-teller", "prescribed"],
+)
 def test_levels_converge_at_order_two(system, scheme):
     sizes, exactly = (90, 135, 200, 300), system.spectrum(2)[1]
-    levels = [fp.spectrum(system.equation, system.grid(n), 2, scheme=getattr(fp, scheme)()).values[1] for n in sizes]
+    levels = [
+        fp.spectrum(
+            system.equation, system.grid(n), 2, scheme=getattr(fp, scheme)()
+        ).values[1]
+        for n in sizes
+    ]
     check_order([abs(float(level) - exactly) for level in levels], sizes)
 
 
-SPECTRAL = [  # name, nodes an axis, kind of axis (None: the system's own), largest relative L1 error
+# name, nodes an axis, kind of axis (None: the system's own), largest relative L1 error
+SPECTRAL = [
     ("oscillator", 64, None, 1e-11),
     ("oscillator", 65, None, 1e-11),
     ("oscillator", 65, fp.Legendre, 1e-10),
@@ -90,9 +126,17 @@ def test_spectral_in_time_is_below_its_stated_error(name):
 
 
 def test_sines_carry_a_force_between_absorbing_walls_at_order_two_only():
-    """A limit, mathematical: with a force p'' does not vanish at the wall, and a sine series feels it."""
+    """A limit, mathematical: with a force p'' does not vanish at the wall, and a sine
+    series feels it.
+    """
     system, sizes = STILL["absorbed, force"], (24, 36, 54, 80)
-    check_order([relative_error(system, solve(system, n, 0.1, scheme=fp.Spectral())) for n in sizes], sizes)
+    check_order(
+        [
+            relative_error(system, solve(system, n, 0.1, scheme=fp.Spectral()))
+            for n in sizes
+        ],
+        sizes,
+    )
 
 
 LEVELS = [
@@ -108,7 +152,11 @@ LEVELS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "system", "n", "kind", "k", "slack"), LEVELS, ids=[row[0] for row in LEVELS])
+@pytest.mark.parametrize(
+    ("name", "system", "n", "kind", "k", "slack"),
+    LEVELS,
+    ids=[row[0] for row in LEVELS],
+)
 def test_spectral_levels_are_exact(name, system, n, kind, k, slack):
     grid = system.grid(n) if kind is None else system.grid(n, kind)
     modes = fp.spectrum(system.equation, grid, k, scheme=fp.Spectral())
@@ -121,13 +169,19 @@ def test_one_level_of_midpoint_steps_is_of_order_two_in_the_step(picture):
     system = MOVING["shaken"]
     grid = system.grid(48)
     reversible = picture == "wave"
-    problem = discretise(system.equation, fp.Spectral(), grid, picture, flux=not reversible)
+    problem = discretise(
+        system.equation, fp.Spectral(), grid, picture, flux=not reversible
+    )
     method = Magnus(exponential=fp.Chebyshev() if reversible else fp.Uniformization())
     start, end = jnp.zeros(()), jnp.asarray(0.8)
-    state = system.density(grid, 0.0) * jnp.exp(-problem.log_sqrt_pi(start, jnp.float64))
+    state = system.density(grid, 0.0) * jnp.exp(
+        -problem.log_sqrt_pi(start, jnp.float64)
+    )
     exactly, errors, counts = system.density(grid, 0.8), [], (4, 8, 16, 32)
     for count in counts:
-        after = fixed_steps(method, problem, state, start, end, jnp.asarray(count)).field
+        after = fixed_steps(
+            method, problem, state, start, end, jnp.asarray(count)
+        ).field
         density = after * jnp.exp(problem.log_sqrt_pi(end, jnp.float64))
         errors.append(float(grid.integrate(jnp.abs(density - exactly))))
     check_order(errors, counts)

@@ -1,4 +1,6 @@
-"""Committors, mean first passage times, and the law of Eyring and Kramers: against quadrature and closed forms."""
+"""Committors, mean first passage times, and the law of Eyring and Kramers: against
+quadrature and closed forms.
+"""
 
 import dataclasses
 
@@ -50,14 +52,18 @@ def exact_committor(x, diffusion):
 
 
 def exact_passage(x, diffusion):
-    """Truth: the double integral of exp(U / D) over exp(-U / D), from x to the right set."""
+    """Truth: the double integral of exp(U / D) over exp(-U / D), from x to the right
+    set.
+    """
     s = np.linspace(BOX[0], RIGHT, 400_001)
     h, gibbs = s[1] - s[0], np.exp(-((s**2 - 1) ** 2) / diffusion)
     total = cumulative(cumulative(gibbs, h) / np.maximum(gibbs, 1e-300), h) / diffusion
     return np.interp(x, s, total[-1] - total)
 
 
-@pytest.mark.parametrize(("solve", "exact"), [("committor", exact_committor), ("passage", exact_passage)])
+@pytest.mark.parametrize(
+    ("solve", "exact"), [("committor", exact_committor), ("passage", exact_passage)]
+)
 def test_one_axis_converges_with_order_two(solve, exact):
     """Order, against quadrature; the sets end between nodes."""
     sizes, errors = [60, 120, 240, 480], []
@@ -72,41 +78,61 @@ def test_one_axis_converges_with_order_two(solve, exact):
 
 
 def test_a_barrier_of_forty_keeps_relative_accuracy():
-    """Truth: passage times of 1e17, and committors of 1e-17 where the path starts, each to the order of the cells."""
+    """Truth: passage times of 1e17, and committors of 1e-17 where the path starts, each
+    to the order of the cells.
+    """
     x = np.asarray(line(400).nodes[0])
     tau = mean_first_passage_time(well(0.025), line(400), right)
     assert np.max(np.abs(tau / exact_passage(x, 0.025) - 1)[x < 0]) < 3e-3
     q = np.asarray(committor(well(0.025), line(400), left, right))
     inside = (x > LEFT) & (x < 0)
     assert 0 < q[inside].min() < 1e-14
-    assert np.max(np.abs(q / np.maximum(exact_committor(x, 0.025), 1e-300) - 1)[inside]) < 3e-2
+    assert (
+        np.max(np.abs(q / np.maximum(exact_committor(x, 0.025), 1e-300) - 1)[inside])
+        < 3e-2
+    )
     assert np.all(q[x < LEFT] == 0)
     assert np.allclose(q[x > RIGHT], 1, atol=1e-15)
     assert np.all(np.diff(q[inside]) > 0)
 
 
 def test_passage_there_and_back_has_the_rate_of_the_gap():
-    """Sum rule: 1 / tau_AB + 1 / tau_BA is the gap, up to what barrier crossing leaves out, e^-20."""
+    """Sum rule: 1 / tau_AB + 1 / tau_BA is the gap, up to what barrier crossing leaves
+    out, e^-20.
+    """
     equation, grid = well(0.05, tilt=0.03), line(800)
     there = mean_first_passage_time(equation, grid, lambda x: x[0] > 1)
     back = mean_first_passage_time(equation, grid, lambda x: x[0] < -1)
     x = np.asarray(grid.nodes[0])
     rate = 1 / there[np.searchsorted(x, -1)] + 1 / back[np.searchsorted(x, 1)]
-    gap = eqx.filter_jit(line_gap)(equation, grid.axes[0], 0.0, jnp.float64, (800, 1600)).gap
+    gap = eqx.filter_jit(line_gap)(
+        equation, grid.axes[0], 0.0, jnp.float64, (800, 1600)
+    ).gap
     assert float(rate / gap) == pytest.approx(1, abs=3e-3)
 
 
 def test_a_push_round_a_ring():
-    """Truth: drift f and diffusion D from a point to itself round the ring, which no potential has."""
+    """Truth: drift f and diffusion D from a point to itself round the ring, which no
+    potential has.
+    """
     force, diffusion, half = 1.3, 0.4, 0.0371
     equation = fp.FokkerPlanck(None, diffusion, force=lambda x: force + 0 * x)
     sizes, errors = [50, 100, 200, 400], []
     for n in sizes:
         grid = fp.Grid(fp.Periodic(0.0, 1.0, n))
-        tau = mean_first_passage_time(equation, grid, lambda x: (x[0] < half) | (x[0] > 1 - half))
+        tau = mean_first_passage_time(
+            equation, grid, lambda x: (x[0] < half) | (x[0] > 1 - half)
+        )
         x, length = np.asarray(grid.nodes[0]) - half, 1 - 2 * half
         hit = np.expm1(-force * x / diffusion) / np.expm1(-force * length / diffusion)
-        errors.append(np.max(np.abs(tau - np.where((x > 0) & (x < length), (length * hit - x) / force, 0))))
+        errors.append(
+            np.max(
+                np.abs(
+                    tau
+                    - np.where((x > 0) & (x < length), (length * hit - x) / force, 0)
+                )
+            )
+        )
     check_order(errors, sizes)
     assert errors[-1] < 1e-5
 
@@ -134,8 +160,16 @@ def disc(n):
 
 def passage_error(n, sharp=True):
     """The largest error of the passage to a rim, (1 - r^2) / (4 D)."""
-    tau = mean_first_passage_time(fp.FokkerPlanck(None, 0.5), disc(n), rim if sharp else disc(n).sample(rim))
-    return float(jnp.max(jnp.abs(tau - disc(n).sample(lambda x: jnp.maximum(1 - jnp.sum(x**2), 0) / 2))))
+    tau = mean_first_passage_time(
+        fp.FokkerPlanck(None, 0.5), disc(n), rim if sharp else disc(n).sample(rim)
+    )
+    return float(
+        jnp.max(
+            jnp.abs(
+                tau - disc(n).sample(lambda x: jnp.maximum(1 - jnp.sum(x**2), 0) / 2)
+            )
+        )
+    )
 
 
 def test_curved_sets_are_met_with_order_two():
@@ -149,13 +183,24 @@ def test_curved_sets_are_met_with_order_two():
 
 def test_the_committor_of_a_ring_of_sets_is_a_logarithm():
     """Truth: log r between a hub and a rim; control: sets that end at nodes."""
-    exact = disc(54).sample(lambda x: 1 - jnp.log(jnp.clip(jnp.linalg.norm(x), 0.3, 1)) / np.log(0.3))
-    error = lambda *sets: float(jnp.max(jnp.abs(committor(fp.FokkerPlanck(None, 0.5), disc(54), *sets) - exact)))
-    assert error(hub, rim) < 3e-3 < 0.03 < error(disc(54).sample(hub), disc(54).sample(rim))
+    exact = disc(54).sample(
+        lambda x: 1 - jnp.log(jnp.clip(jnp.linalg.norm(x), 0.3, 1)) / np.log(0.3)
+    )
+    error = lambda *sets: float(
+        jnp.max(jnp.abs(committor(fp.FokkerPlanck(None, 0.5), disc(54), *sets) - exact))
+    )
+    assert (
+        error(hub, rim)
+        < 3e-3
+        < 0.03
+        < error(disc(54).sample(hub), disc(54).sample(rim))
+    )
 
 
 class Rotated(eqx.Module):
-    """A double well across, a stiff well along, rotated by 0.6, with a swirl that leaves its Gibbs density."""
+    """A double well across, a stiff well along, rotated by 0.6, with a swirl that
+    leaves its Gibbs density.
+    """
 
     barrier: jax.Array
 
@@ -169,10 +214,15 @@ class Rotated(eqx.Module):
 
 @pytest.mark.parametrize("barrier", [3.0, 12.0])
 def test_a_rotated_well_has_the_committor_of_one_axis(barrier):
-    """Truth: q depends on the coordinate across alone; and the passage time passes its own residual check."""
+    """Truth: q depends on the coordinate across alone; and the passage time passes its
+    own residual check.
+    """
     potential = Rotated(jnp.asarray(barrier))
     grid = fp.Grid(fp.Line(-2.0, 2.0, 64), fp.Line(-2.0, 2.0, 64))
-    reactant, product = (lambda x: potential.across(x) < LEFT), (lambda x: potential.across(x) > RIGHT)
+    reactant, product = (
+        (lambda x: potential.across(x) < LEFT),
+        (lambda x: potential.across(x) > RIGHT),
+    )
     q = committor(fp.FokkerPlanck(potential), grid, reactant, product)
     want = exact_committor(np.asarray(grid.sample(potential.across)), 1 / barrier)
     middle = np.abs(np.asarray(grid.points)).max(-1) < 1.2
@@ -184,22 +234,34 @@ def test_gradients_and_jit_reach_the_equation():
     """Agreement with differences, on one axis and in two dimensions."""
     plane = fp.Grid(fp.Line(-2.0, 2.0, 24), fp.Line(-2.0, 2.0, 24))
     for grid, at in ((line(60), 10), (plane, (5, 7))):
-        f = lambda d, grid=grid, at=at: jnp.log(mean_first_passage_time(well(d), grid, right)[at])
+        f = lambda d, grid=grid, at=at: jnp.log(
+            mean_first_passage_time(well(d), grid, right)[at]
+        )
         f, h = jax.jit(f), 1e-4
         slope = jax.grad(f)(0.4)
-        assert float(slope) == pytest.approx(float(f(0.4 + h) - f(0.4 - h)) / (2 * h), rel=1e-6)
+        assert float(slope) == pytest.approx(
+            float(f(0.4 + h) - f(0.4 - h)) / (2 * h), rel=1e-6
+        )
 
 
 def test_eyring_kramers_of_a_double_well():
-    """Truth: gap = sqrt(32) / pi e^(-1/D), and the numerical gap below it by 3 D / 8 (theory E5)."""
+    """Truth: gap = sqrt(32) / pi e^(-1/D), and the numerical gap below it by 3 D / 8
+    (theory E5).
+    """
     missing = []
     for d in (0.04, 0.02):
         law = eyring_kramers(well(d), line(128))
-        assert float(law.gap) == pytest.approx(np.sqrt(32) / np.pi * np.exp(-1 / d), rel=1e-12)
-        assert np.allclose(np.asarray(law.minima).ravel(), [-1, 1]) or np.allclose(law.minima.ravel(), [1, -1])
+        assert float(law.gap) == pytest.approx(
+            np.sqrt(32) / np.pi * np.exp(-1 / d), rel=1e-12
+        )
+        assert np.allclose(np.asarray(law.minima).ravel(), [-1, 1]) or np.allclose(
+            law.minima.ravel(), [1, -1]
+        )
         assert np.allclose(law.saddles, 0, atol=1e-12)
         assert np.allclose(law.barriers, 1)
-        gap = eqx.filter_jit(line_gap)(well(d), line(3).axes[0], 0.0, jnp.float64, (800, 1600)).gap
+        gap = eqx.filter_jit(line_gap)(
+            well(d), line(3).axes[0], 0.0, jnp.float64, (800, 1600)
+        ).gap
         missing.append((1 - float(gap / law.gap)) / d)
     assert 2 * missing[1] - missing[0] == pytest.approx(3 / 8, abs=2e-3)
 
@@ -212,18 +274,29 @@ def test_eyring_kramers_of_a_noisy_table_says_smooth_and_that_works(sigma, n):
     with pytest.raises(ValueError, match=r'fp\.Sampled\(\.\.\., smooth="gcv"\)'):
         eyring_kramers(fp.FokkerPlanck(fp.Sampled(x, noisy), 0.4), grid)
     law = eyring_kramers(fp.FokkerPlanck(fp.Sampled(x, noisy, smooth="gcv"), 0.4), grid)
-    exact = eyring_kramers(fp.FokkerPlanck(lambda y: 2 * (y[0] ** 2 - 1) ** 2, 0.4), grid)
+    exact = eyring_kramers(
+        fp.FokkerPlanck(lambda y: 2 * (y[0] ** 2 - 1) ** 2, 0.4), grid
+    )
     # The curvatures have errors of some ten per cent, the energies of sigma / D only.
     assert 0.5 < float(law.gap / exact.gap) < 2
     np.testing.assert_allclose(law.barriers, exact.barriers, atol=sigma)
 
 
 def test_eyring_kramers_of_a_ring_and_of_a_plane():
-    """Truth: two saddles between two wells of a ring; in the plane the stiffness of a channel drops out."""
-    ring = eyring_kramers(fp.FokkerPlanck(fp.Cosine(1.0, 2.0), 0.1), fp.Grid(fp.Periodic(0.0, 2 * np.pi, 64)))
+    """Truth: two saddles between two wells of a ring; in the plane the stiffness of a
+    channel drops out.
+    """
+    ring = eyring_kramers(
+        fp.FokkerPlanck(fp.Cosine(1.0, 2.0), 0.1),
+        fp.Grid(fp.Periodic(0.0, 2 * np.pi, 64)),
+    )
     assert ring.rates.shape == (2, 2)
-    assert float(ring.gap) == pytest.approx(4 * 4 / (2 * np.pi) * np.exp(-20), rel=1e-10)
-    plane = eyring_kramers(well(0.05, tilt=0.1), fp.Grid(fp.Line(*BOX, 64), fp.Line(-1.0, 1.1, 32)))
+    assert float(ring.gap) == pytest.approx(
+        4 * 4 / (2 * np.pi) * np.exp(-20), rel=1e-10
+    )
+    plane = eyring_kramers(
+        well(0.05, tilt=0.1), fp.Grid(fp.Line(*BOX, 64), fp.Line(-1.0, 1.1, 32))
+    )
     alone = eyring_kramers(well(0.05, tilt=0.1), line(64))
     assert float(plane.gap) == pytest.approx(float(alone.gap), rel=1e-10)
     assert float(alone.gap) == pytest.approx(float(jnp.sum(alone.rates)), rel=1e-12)
@@ -233,7 +306,9 @@ def test_eyring_kramers_of_muller_and_browns_surface():
     """Truth: the three minima and two saddles of the surface, as published."""
     grid = fp.Grid(fp.Line(-1.7, 1.3, 64), fp.Line(-0.6, 2.2, 64))
     law = eyring_kramers(fp.FokkerPlanck(fp.MullerBrown(), 10.0), grid)
-    assert np.allclose(law.minima, [[-0.558, 1.442], [0.623, 0.028], [-0.050, 0.467]], atol=1e-3)
+    assert np.allclose(
+        law.minima, [[-0.558, 1.442], [0.623, 0.028], [-0.050, 0.467]], atol=1e-3
+    )
     saddles = np.asarray(law.saddles)[np.argsort(law.saddles[:, 0])]
     assert np.allclose(saddles, [[-0.822, 0.624], [0.212, 0.293]], atol=1e-3)
     assert sorted(map(sorted, np.asarray(law.between).tolist())) == [[0, 2], [1, 2]]
@@ -250,7 +325,11 @@ BAD_SETS = {
     "a number": (left, 3.0, r"(?s)product = .*booleans"),
     "values": (lambda x: x[0], right, r"(?s)reactant = .*booleans"),
     "python": (lambda x: x[0] < -1 and x[0] > -2, right, r"(?s)reactant = .*trace"),
-    "coordinates": (lambda x: x[0] + x[1, 2] < 0, right, r"(?s)reactant = .*1 coordinates"),
+    "coordinates": (
+        lambda x: x[0] + x[1, 2] < 0,
+        right,
+        r"(?s)reactant = .*1 coordinates",
+    ),
 }
 
 
@@ -270,9 +349,15 @@ def test_a_wave_and_an_empty_target_are_refused(nothing_is_computed):
 
 
 BAD_LAWS = {
-    "one well": (fp.FokkerPlanck(fp.Harmonic()), "needs two wells, and the grid holds 1 minima"),
+    "one well": (
+        fp.FokkerPlanck(fp.Harmonic()),
+        "needs two wells, and the grid holds 1 minima",
+    ),
     "a circle": (fp.FokkerPlanck(fp.MexicanHat(1.0)), "flat in a direction"),
-    "a force": (fp.FokkerPlanck(fp.DoubleWell(1.0), force=lambda x: -x), "needs a potential"),
+    "a force": (
+        fp.FokkerPlanck(fp.DoubleWell(1.0), force=lambda x: -x),
+        "needs a potential",
+    ),
     "a wave": (fp.Schrodinger(lambda x: jnp.sum(x**2)), "needs a potential"),
 }
 
@@ -282,7 +367,9 @@ def test_laws_without_wells_are_refused(word):
     """Bad input, by name."""
     equation, message = BAD_LAWS[word]
     with pytest.raises(ValueError, match=message):
-        eyring_kramers(equation, fp.Grid(fp.Line(-2.0, 2.0, 40), fp.Line(-2.1, 2.0, 40)))
+        eyring_kramers(
+            equation, fp.Grid(fp.Line(-2.0, 2.0, 40), fp.Line(-2.1, 2.0, 40))
+        )
 
 
 def test_traced_wells_are_refused():
@@ -292,7 +379,9 @@ def test_traced_wells_are_refused():
 
 def test_what_has_not_converged_is_told(monkeypatch, fresh_programs):
     """Planted: no round of the iteration."""
-    monkeypatch.setattr(hitting, "CONSTANTS", dataclasses.replace(hitting.CONSTANTS, hitting_restarts=0))
+    monkeypatch.setattr(
+        hitting, "CONSTANTS", dataclasses.replace(hitting.CONSTANTS, hitting_restarts=0)
+    )
     grid = fp.Grid(fp.Line(-2.0, 2.0, 26), fp.Line(-2.0, 2.0, 25))
     with pytest.raises(fp.NumericalFailure, match="not_converged"):
         mean_first_passage_time(fp.FokkerPlanck(Rotated(jnp.asarray(3.0))), grid, right)
@@ -304,18 +393,25 @@ def test_an_edge_is_cut_where_the_set_begins():
     inside = grid.sample(left)
     share = np.asarray(outside_fractions(grid, (inside,), (read_at(left, 1),))[0])
     last = int(np.sum(inside)) - 1
-    assert share[last] == pytest.approx((np.asarray(grid.nodes[0])[last + 1] - LEFT) / 0.1, abs=1e-6)
+    assert share[last] == pytest.approx(
+        (np.asarray(grid.nodes[0])[last + 1] - LEFT) / 0.1, abs=1e-6
+    )
     assert np.all(np.delete(share, last) == 1)
 
 
 def test_a_target_that_may_never_be_reached_takes_for_ever() -> None:
     # Nothing moves left of the origin, and the drift leads there.
     line = fp.Grid(fp.Line(-2.0, 2.0, 40))
-    stuck = fp.FokkerPlanck(None, lambda x: jnp.where(x[0] < 0, 0.0, 1.0), force=lambda x: -1 + 0 * x)
+    stuck = fp.FokkerPlanck(
+        None, lambda x: jnp.where(x[0] < 0, 0.0, 1.0), force=lambda x: -1 + 0 * x
+    )
     tau = fp.mean_first_passage_time(stuck, line, lambda x: x[0] > 0.9)
     outside = np.asarray(line.nodes[0]) < 0.9
-    assert np.all(np.isinf(np.asarray(tau.values)[outside])) and np.all(np.asarray(tau.values)[~outside] == 0)
-    # One axis does not diffuse: what starts outside of the target never moves towards it.
+    assert np.all(np.isinf(np.asarray(tau.values)[outside])) and np.all(
+        np.asarray(tau.values)[~outside] == 0
+    )
+    # One axis does not diffuse: what starts outside of the target never moves towards
+    # it.
     plane = fp.Grid(fp.Line(-2.0, 2.0, 12), fp.Line(-2.0, 2.0, 12))
     frozen = fp.FokkerPlanck(lambda x: jnp.sum(x**2), [1.0, 0.0])
     tau = fp.mean_first_passage_time(frozen, plane, lambda x: x[1] > 0.9)
@@ -325,4 +421,8 @@ def test_a_target_that_may_never_be_reached_takes_for_ever() -> None:
 def test_a_time_beyond_the_range_of_numbers_is_a_named_failure() -> None:
     line = fp.Grid(fp.Line(-2.0, 2.0, 40))
     with pytest.raises(fp.NumericalFailure, match="not_finite"):
-        fp.mean_first_passage_time(fp.FokkerPlanck(lambda x: (x[0] ** 2 - 1) ** 2, 1e-3), line, lambda x: x[0] > 0.9)
+        fp.mean_first_passage_time(
+            fp.FokkerPlanck(lambda x: (x[0] ** 2 - 1) ** 2, 1e-3),
+            line,
+            lambda x: x[0] > 0.9,
+        )

@@ -1,5 +1,7 @@
-"""The rational exponential: its poles, the chain's solves, and the densities at any time, against exact arithmetic,
-against the dense exponential and against the Poisson sum."""
+"""The rational exponential: its poles, the chain's solves, and the densities at any
+time, against exact arithmetic, against the dense exponential and against the Poisson
+sum.
+"""
 
 from fractions import Fraction
 
@@ -22,7 +24,9 @@ VOLUMES = fp.ScharfetterGummel()
 BARRIER = fp.FokkerPlanck(lambda x: 3 * (x[0] ** 2 - 1) ** 2)
 WAVY = fp.FokkerPlanck(lambda x: 2 * jnp.cos(x[0]))
 PUSHED = fp.FokkerPlanck(None, 0.7, lambda x: -(x**3) + x + 1.0)
-UNEVEN = fp.FokkerPlanck(lambda x: x[0] ** 2 / 2, lambda x: 1 + 0.5 * x[0] ** 2 / (1 + x[0] ** 2))
+UNEVEN = fp.FokkerPlanck(
+    lambda x: x[0] ** 2 / 2, lambda x: 1 + 0.5 * x[0] ** 2 / (1 + x[0] ** 2)
+)
 SYSTEMS = {
     "line": (BARRIER, fp.Line(-2.5, 2.5, 64)),
     "reflecting": (BARRIER, fp.Reflecting(-1.7, 2.1, 49)),
@@ -34,15 +38,27 @@ SYSTEMS = {
     "force, absorbing": (PUSHED, fp.Absorbing(-2.0, 2.0, 40)),
 }
 WAVES = {
-    "well": (fp.Schrodinger(lambda x: -10 * x[0] ** 2 + x[0] ** 4), fp.Line(-5.0, 5.0, 60)),
+    "well": (
+        fp.Schrodinger(lambda x: -10 * x[0] ** 2 + x[0] ** 4),
+        fp.Line(-5.0, 5.0, 60),
+    ),
     "well, walls": (fp.Schrodinger(lambda x: x[0] - 8), fp.Absorbing(0.0, 2.0, 40)),
-    "well on a ring": (fp.Schrodinger(lambda x: jnp.cos(x[0]) - 3), fp.Periodic(0.0, 2 * np.pi, 41)),
+    "well on a ring": (
+        fp.Schrodinger(lambda x: jnp.cos(x[0]) - 3),
+        fp.Periodic(0.0, 2 * np.pi, 41),
+    ),
 }
 
 
 def build(equation, grid, dtype=float):
     process = isinstance(equation, fp.FokkerPlanck)
-    return VOLUMES.build(equation, grid, 0.0, dtype, process and equation.irreversible_because(grid) is None)
+    return VOLUMES.build(
+        equation,
+        grid,
+        0.0,
+        dtype,
+        process and equation.irreversible_because(grid) is None,
+    )
 
 
 @eqx.filter_jit
@@ -52,7 +68,11 @@ def advance(method, operator, picture, field, times, tol):
 
 def spot(grid, share=0.3, width=0.2):
     axis = grid.axes[0]
-    return grid.density(lambda x: jnp.exp(-(((x[0] - axis.lower - share * axis.length) / width) ** 2) / 2))
+    return grid.density(
+        lambda x: jnp.exp(
+            -(((x[0] - axis.lower - share * axis.length) / width) ** 2) / 2
+        )
+    )
 
 
 def run(system, times, method, start=None, tol=1e-10):
@@ -60,18 +80,29 @@ def run(system, times, method, start=None, tol=1e-10):
     grid = fp.Grid(axis)
     start = spot(grid) if start is None else start
     picture = Picture.DENSITY if isinstance(equation, fp.FokkerPlanck) else Picture.WAVE
-    return advance(method, build(equation, grid), picture, start, jnp.asarray(times), jnp.asarray(tol))
+    return advance(
+        method,
+        build(equation, grid),
+        picture,
+        start,
+        jnp.asarray(times),
+        jnp.asarray(tol),
+    )
 
 
 def distance(axis, values, truth):
     weights = np.asarray(axis.weights)
-    return np.sum(weights * np.abs(values - truth), axis=-1) / np.sum(weights * np.abs(truth), axis=-1)
+    return np.sum(weights * np.abs(values - truth), axis=-1) / np.sum(
+        weights * np.abs(truth), axis=-1
+    )
 
 
 def rounding_of_dense(system, times):
     """What the eigenvalues of the dense matrix lose: an error of eps |H| in each."""
     operator = build(system[0], fp.Grid(system[1]))
-    return 1e-12 + 4 * np.finfo(float).eps * np.asarray(times) * float(operator.bounds[1])
+    return 1e-12 + 4 * np.finfo(float).eps * np.asarray(times) * float(
+        operator.bounds[1]
+    )
 
 
 def sup_error(made):
@@ -95,19 +126,26 @@ def test_the_error_of_the_poles_falls_by_halphens_constant_an_order():
 def test_the_error_stated_is_the_error_measured_and_rounding_ends_the_gain(order):
     made = exponential_partial(order)
     assert order > 12 or made.error == pytest.approx(sup_error(made), rel=0.02)
-    assert made.error < 2 * (HALPHEN**-order + np.finfo(float).eps * np.sum(np.abs(made.residues)))
+    assert made.error < 2 * (
+        HALPHEN**-order + np.finfo(float).eps * np.sum(np.abs(made.residues))
+    )
 
 
 def test_a_wrong_pole_is_caught(monkeypatch):
     def spoilt(order):
         made = exponential_partial(order)
         return (
-            made._replace(poles=made.poles * np.where(np.arange(order // 2) == 0, 1 + 1e-6, 1)) if order == 12 else made
+            made._replace(
+                poles=made.poles * np.where(np.arange(order // 2) == 0, 1 + 1e-6, 1)
+            )
+            if order == 12
+            else made
         )
 
     with pytest.raises(AssertionError):
         check_decay([spoilt(n) for n in ORDERS if n <= 12])
-    jax.clear_caches()  # programs of these shapes may have been compiled with the right poles
+    # programs of these shapes may have been compiled with the right poles
+    jax.clear_caches()
     monkeypatch.setattr(rational, "exponential_partial", spoilt)
     system = (BARRIER, fp.Line(-2.5, 2.5, 63))
     assert np.max(run(system, [0.1, 1.0], Rational(12)).error) > 1e-8
@@ -124,13 +162,20 @@ def exact_solution(shift, excess, up, down, load, ring):
         rows[j][j] += Fraction(shift) + excess[j]
         if ring or j < n - 1:
             k = (j + 1) % n
-            for row, column, value in ((j, j, up[j]), (k, j, -up[j]), (k, k, down[j]), (j, k, -down[j])):
+            for row, column, value in (
+                (j, j, up[j]),
+                (k, j, -up[j]),
+                (k, k, down[j]),
+                (j, k, -down[j]),
+            ):
                 rows[row][column] += value
     for j in range(n):
         rows[j] = [value / rows[j][j] for value in rows[j]]
         for k in range(n):
             if k != j:
-                rows[k] = [a - rows[k][j] * b for a, b in zip(rows[k], rows[j], strict=True)]
+                rows[k] = [
+                    a - rows[k][j] * b for a, b in zip(rows[k], rows[j], strict=True)
+                ]
     return np.array([float(row[-1]) for row in rows])
 
 
@@ -154,7 +199,10 @@ def test_it_agrees_with_the_dense_exponential_at_every_time(name):
     times = TIMES[:3] if name == "force, absorbing" else TIMES  # nothing is left later
     truth, taken = (run(system, times, method) for method in (fp.Dense(), Rational()))
     off = distance(system[1], taken.field, truth.field)
-    assert np.all(off <= taken.error + rounding_of_dense(system, times)), (off, taken.error)
+    assert np.all(off <= taken.error + rounding_of_dense(system, times)), (
+        off,
+        taken.error,
+    )
     assert np.all(taken.error < 1e-11)
 
 
@@ -164,8 +212,13 @@ def test_each_tolerance_takes_its_order_and_the_error_bounds_what_is_lost(name, 
     system = SYSTEMS[name]
     order = choose_order(tol, jnp.float64)
     assert order == {1e-4: 10, 1e-6: 12, 1e-8: 14, 1e-12: 14}[tol]
-    truth, taken = (run(system, TIMES, method) for method in (fp.Dense(), Rational(order)))
-    off, slack = distance(system[1], taken.field, truth.field), rounding_of_dense(system, TIMES)
+    truth, taken = (
+        run(system, TIMES, method) for method in (fp.Dense(), Rational(order))
+    )
+    off, slack = (
+        distance(system[1], taken.field, truth.field),
+        rounding_of_dense(system, TIMES),
+    )
     assert np.all(off <= taken.error + slack)
     assert np.all(taken.error <= 100 * off + 100 * slack)
     assert np.all(taken.error[:4] <= max(tol, 1e-11))
@@ -180,14 +233,20 @@ def test_a_start_far_from_the_stationary_density_is_seen_in_the_error(order):
     ]
     for equation, axis, share in cases:
         grid, times = fp.Grid(axis), [1e-3, 0.1, 0.5, 4.0]
-        start = grid.density(lambda x: 1.0 + 0 * x[0]) if share is None else spot(grid, share)
+        start = (
+            grid.density(lambda x: 1.0 + 0 * x[0])
+            if share is None
+            else spot(grid, share)
+        )
         truth = run((equation, axis), times, fp.Uniformization(), start).field
         taken = run((equation, axis), times, Rational(order), start)
         off = distance(axis, taken.field, truth)
         assert np.all((off <= taken.error) | (taken.error > 0.1)), (off, taken.error)
 
 
-@pytest.mark.parametrize("name", ["line", "periodic", "legendre", "force", "diffusion of x"])
+@pytest.mark.parametrize(
+    "name", ["line", "periodic", "legendre", "force", "diffusion of x"]
+)
 def test_mass_and_the_stationary_density_are_kept_at_any_time(name):
     equation, axis = SYSTEMS[name]
     times = [1e-6, 1.0, 1e6, 1e12]
@@ -200,7 +259,9 @@ def test_mass_and_the_stationary_density_are_kept_at_any_time(name):
     assert np.max(distance(axis, still, stationary)) < 1e-14
     assert distance(axis, taken.field[-1], stationary) < 1e-13
     flux = prepared.operator.generator(stationary)
-    assert np.max(np.abs(flux)) < 1e-13 * float(jnp.max(prepared.operator.exit_rates * stationary))
+    assert np.max(np.abs(flux)) < 1e-13 * float(
+        jnp.max(prepared.operator.exit_rates * stationary)
+    )
 
 
 def test_what_survives_between_walls_keeps_its_digits_at_late_times():
@@ -219,7 +280,9 @@ def test_any_time_has_one_price():
 @pytest.mark.parametrize("name", WAVES)
 def test_waves_in_wells_of_negative_energy_agree_with_the_dense_exponential(name):
     times = [1e-4, 0.1, 1.0, 10.0]
-    truth, taken = (run(WAVES[name], times, method) for method in (fp.Dense(), Rational()))
+    truth, taken = (
+        run(WAVES[name], times, method) for method in (fp.Dense(), Rational())
+    )
     off = distance(WAVES[name][1], taken.field, truth.field)
     assert np.all(off <= taken.error + rounding_of_dense(WAVES[name], times))
     assert np.all(taken.error < 1e-11)
@@ -246,14 +309,23 @@ def stiffened(name):
         "periodic": lambda a: fp.FokkerPlanck(lambda x: a * jnp.cos(x[0])),
         "well": lambda a: fp.Schrodinger(lambda x: a * x[0] ** 2 - 3),
     }
-    axes = {"absorbing": fp.Absorbing(-2.0, 2.0, 24), "periodic": fp.Periodic(0.0, 2 * np.pi, 24)}
+    axes = {
+        "absorbing": fp.Absorbing(-2.0, 2.0, 24),
+        "periodic": fp.Periodic(0.0, 2 * np.pi, 24),
+    }
     grid = fp.Grid(axes.get(name, fp.Line(-4.0, 4.0, 24)))
 
     def number(a, t):
         operator = build(equations[name](a), grid)
-        prepared = Rational().prepare(operator, Picture.WAVE if name == "well" else Picture.DENSITY)
+        prepared = Rational().prepare(
+            operator, Picture.WAVE if name == "well" else Picture.DENSITY
+        )
         start = spot(grid, width=0.7 + a / 10)
-        after = Rational().apply(prepared, start, jnp.stack([t, 3 * t]), jnp.asarray(1e-10), 0.0).field
+        after = (
+            Rational()
+            .apply(prepared, start, jnp.stack([t, 3 * t]), jnp.asarray(1e-10), 0.0)
+            .field
+        )
         return jnp.sum(after * jnp.cos(grid.nodes[0]))
 
     return number
@@ -264,10 +336,16 @@ def test_both_derivatives_are_those_of_finite_differences(name):
     number = stiffened(name)
     at, turn, step = (jnp.asarray(1.1), jnp.asarray(0.4)), (1.0, 0.7), 1e-4
     reverse = jax.jit(jax.grad(number, (0, 1)))(*at)
-    forward = jax.jit(lambda at: jax.jvp(number, at, tuple(map(jnp.asarray, turn)))[1])(at)
+    forward = jax.jit(lambda at: jax.jvp(number, at, tuple(map(jnp.asarray, turn)))[1])(
+        at
+    )
     along = jax.jit(lambda h: number(at[0] + h * turn[0], at[1] + h * turn[1]))
-    difference = (8 * (along(step) - along(-step)) - (along(2 * step) - along(-2 * step))) / (12 * step)
-    assert float(reverse[0] * turn[0] + reverse[1] * turn[1]) == pytest.approx(float(difference), rel=1e-8)
+    difference = (
+        8 * (along(step) - along(-step)) - (along(2 * step) - along(-2 * step))
+    ) / (12 * step)
+    assert float(reverse[0] * turn[0] + reverse[1] * turn[1]) == pytest.approx(
+        float(difference), rel=1e-8
+    )
     assert float(forward) == pytest.approx(float(difference), rel=1e-8)
 
 
@@ -285,7 +363,9 @@ def test_starts_and_rates_go_through_vmap():
         ).field
     )
     both = jax.vmap(one)(jnp.asarray([2.0, 3.0]), starts)
-    apart = jnp.stack([one(depth, start) for depth, start in zip((2.0, 3.0), starts, strict=True)])
+    apart = jnp.stack(
+        [one(depth, start) for depth, start in zip((2.0, 3.0), starts, strict=True)]
+    )
     assert np.max(np.abs(both - apart)) < 1e-13
 
 
@@ -296,11 +376,20 @@ def test_single_precision_reaches_its_own_floor(name):
     truth = run(SYSTEMS[name], times, Rational()).field
     operator = build(equation, grid, jnp.float32)
     numbers = (spot(grid), times, jnp.asarray(1e-5))
-    taken = advance(Rational(), operator, Picture.DENSITY, *(number.astype(jnp.float32) for number in numbers))
+    taken = advance(
+        Rational(),
+        operator,
+        Picture.DENSITY,
+        *(number.astype(jnp.float32) for number in numbers),
+    )
     assert taken.field.dtype == taken.error.dtype == jnp.float32
     alive = np.asarray(jnp.sum(truth, axis=1)) > 1e-30
     off = distance(axis, np.asarray(taken.field, float), np.asarray(truth))[alive]
-    rates = 1e-6 * np.asarray(times)[alive] * float(jnp.max(operator.exit_rates)) if name == "absorbing" else 0
+    rates = (
+        1e-6 * np.asarray(times)[alive] * float(jnp.max(operator.exit_rates))
+        if name == "absorbing"
+        else 0
+    )
     assert np.all(off <= np.asarray(taken.error)[alive] + 2e-5 + rates)
     assert np.all(np.isfinite(taken.field))
     assert np.max(taken.error) < 2e-5
@@ -319,8 +408,15 @@ def test_it_lowers_for_accelerators(name, platform):
     equation, axis = SYSTEMS[name]
     grid = fp.Grid(axis)
     prepared = Rational().prepare(build(equation, grid, jnp.float32), Picture.DENSITY)
-    solve = jax.jit(lambda prepared, field, times, tol: Rational().apply(prepared, field, times, tol, 0.0).field)
-    numbers = [number.astype(jnp.float32) for number in (spot(grid), jnp.ones(2), jnp.asarray(1e-5))]
+    solve = jax.jit(
+        lambda prepared, field, times, tol: (
+            Rational().apply(prepared, field, times, tol, 0.0).field
+        )
+    )
+    numbers = [
+        number.astype(jnp.float32)
+        for number in (spot(grid), jnp.ones(2), jnp.asarray(1e-5))
+    ]
     exported = jax.export.export(solve, platforms=[platform])(prepared, *numbers)
     assert exported.platforms == (platform,)
     assert "while" not in exported.mlir_module()  # no sweep of n steps
@@ -330,7 +426,9 @@ def test_it_lowers_for_accelerators(name, platform):
 def test_what_accelerators_run_agrees_with_what_a_processor_runs(name, monkeypatch):
     system = (SYSTEMS[name][0], type(SYSTEMS[name][1])(-3.0, 2 * np.pi - 3, 45))
     swept = run(system, TIMES, Rational())
-    monkeypatch.setattr(jax.lax, "platform_dependent", lambda *args, cpu, default: default(*args))
+    monkeypatch.setattr(
+        jax.lax, "platform_dependent", lambda *args, cpu, default: default(*args)
+    )
     jax.clear_caches()
     folded = run(system, TIMES, Rational())
     assert np.max(distance(system[1], folded.field, swept.field)) < 1e-12
@@ -341,13 +439,34 @@ def test_what_cannot_be_done_is_refused():
     line, ring = fp.Grid(fp.Line(-2.0, 2.0, 8)), fp.Grid(fp.Periodic(0.0, 1.0, 8))
     pushed = fp.FokkerPlanck(force=lambda x: 1.0 + 0 * x)
     made = fp.Spectral().build(BARRIER, line, 0.0, float, True)
-    refused(lambda: Rational().prepare(build(fp.FokkerPlanck(fp.Harmonic()), plane), Picture.DENSITY), "one axis")
-    refused(lambda: Rational().prepare(made, Picture.DENSITY), "finite-volume", "Chebyshev")
-    refused(lambda: Rational().prepare(build(pushed, ring), Picture.DENSITY), "complex", "Uniformization")
-    refused(lambda: Rational().prepare(build(BARRIER, line), Picture.GIBBS_WAVE), "density")
+    refused(
+        lambda: Rational().prepare(
+            build(fp.FokkerPlanck(fp.Harmonic()), plane), Picture.DENSITY
+        ),
+        "one axis",
+    )
+    refused(
+        lambda: Rational().prepare(made, Picture.DENSITY), "finite-volume", "Chebyshev"
+    )
+    refused(
+        lambda: Rational().prepare(build(pushed, ring), Picture.DENSITY),
+        "complex",
+        "Uniformization",
+    )
+    refused(
+        lambda: Rational().prepare(build(BARRIER, line), Picture.GIBBS_WAVE), "density"
+    )
     refused(lambda: Rational(5), "Rational.order", "even")
-    prepared = Rational().prepare(build(fp.Schrodinger(fp.Harmonic()), line), Picture.WAVE)
-    refused(lambda: Rational().apply(prepared, spot(line), jnp.ones(1), jnp.asarray(1e-8), 0.3), "wick", "Chebyshev")
+    prepared = Rational().prepare(
+        build(fp.Schrodinger(fp.Harmonic()), line), Picture.WAVE
+    )
+    refused(
+        lambda: Rational().apply(
+            prepared, spot(line), jnp.ones(1), jnp.asarray(1e-8), 0.3
+        ),
+        "wick",
+        "Chebyshev",
+    )
 
 
 def test_poles_are_computed_once_and_cannot_be_changed():

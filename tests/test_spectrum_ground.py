@@ -1,4 +1,6 @@
-"""The ground state alone: exact oscillators, a finer grid, wells that almost tie, and second calls."""
+"""The ground state alone: exact oscillators, a finer grid, wells that almost tie, and
+second calls.
+"""
 
 import dataclasses
 import os
@@ -30,7 +32,12 @@ def tilted(x, size=1.0):
 def unequal(x):
     """A narrow deep well that holds a higher level than a wide shallow one beside it."""
     narrow, wide = jnp.sum((x - 1.5) ** 2), jnp.sum((x + 1.5) ** 2)
-    return 8.0 - 8.0 * jnp.exp(-narrow / 0.3) - 7.0 * jnp.exp(-wide / 2.0) + 0.05 * jnp.sum(x**2)
+    return (
+        8.0
+        - 8.0 * jnp.exp(-narrow / 0.3)
+        - 7.0 * jnp.exp(-wide / 2.0)
+        + 0.05 * jnp.sum(x**2)
+    )
 
 
 def ground_level(potential, grid, **options):
@@ -41,7 +48,10 @@ def check_against_a_finer_grid(potential, slack=1e-8):
     wide = fp.Grid(fp.Line(-3.2, 3.2, 64), fp.Line(-4.2, 4.2, 48))
     fine, coarse = ground_level(tilted, wide), ground_level(potential, COARSE)
     check_close(coarse.values, fine.values, slack, "the level")
-    assert float(coarse.residuals[0]) < 1e-9 and float(coarse.error_parts["algebra"][0]) < 1e-9
+    assert (
+        float(coarse.residuals[0]) < 1e-9
+        and float(coarse.error_parts["algebra"][0]) < 1e-9
+    )
     assert abs(float(COARSE.integrate(coarse.vectors[0] ** 2)) - 1) < 1e-13
 
 
@@ -57,7 +67,9 @@ def test_a_well_deeper_by_a_ten_millionth_is_told_apart():
 
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_coupled_oscillators_have_their_exact_ground_state(d):
-    """H = -Lap / 2 + x.K x / 2 has E_0 = tr sqrt(K) / 2 and psi_0 = exp(-x.sqrt(K) x / 2)."""
+    """H = -Lap / 2 + x.K x / 2 has E_0 = tr sqrt(K) / 2 and psi_0 = exp(-x.sqrt(K) x /
+    2).
+    """
     stiffness = STIFFNESS[:d, :d]
     squares, turn = np.linalg.eigh(stiffness)
     root = turn @ np.diag(np.sqrt(squares)) @ turn.T
@@ -65,16 +77,27 @@ def test_coupled_oscillators_have_their_exact_ground_state(d):
     modes = ground_level(lambda x: x @ jnp.asarray(stiffness) @ x / 2, grid)
     check_close(modes.values, [np.trace(root) / 2], 1e-11, "the level")
     wave = np.exp(-np.einsum("...i,ij,...j", grid.points, root, grid.points) / 2)
-    check_close(modes.vectors[0], wave / np.sqrt(float(grid.integrate(jnp.asarray(wave**2)))), 1e-9, "the wave")
+    check_close(
+        modes.vectors[0],
+        wave / np.sqrt(float(grid.integrate(jnp.asarray(wave**2)))),
+        1e-9,
+        "the wave",
+    )
     assert abs(float(modes.values[0]) - np.trace(root) / 2) <= float(modes.errors[0])
 
 
 COUPLED = {
     "hat": (lambda x: 6 * (x @ x - 1) ** 2, fp.Line(-2.6, 2.6, 22)),
-    "ring": (lambda x: jnp.cos(x[0] - x[1]) + 0.3 * jnp.sin(x[0]), fp.Periodic(0.0, 2 * np.pi, 16)),
+    "ring": (
+        lambda x: jnp.cos(x[0] - x[1]) + 0.3 * jnp.sin(x[0]),
+        fp.Periodic(0.0, 2 * np.pi, 16),
+    ),
     "unequal": (unequal, fp.Line(-4.0, 4.0, 24)),
     "box": (lambda x: 0 * x[0], fp.Absorbing(0.0, 1.0, 12)),
-    "strong": (lambda x: 10 * (x[0] * x[1] - 1) ** 2 + 3 * (x[0] - x[1]) ** 2, fp.Line(-2.6, 2.6, 24)),
+    "strong": (
+        lambda x: 10 * (x[0] * x[1] - 1) ** 2 + 3 * (x[0] - x[1]) ** 2,
+        fp.Line(-2.6, 2.6, 24),
+    ),
 }
 
 
@@ -83,10 +106,15 @@ def test_the_descent_agrees_with_the_whole_matrix(name):
     potential, axis = COUPLED[name]
     grid = fp.Grid(axis, axis)
     many = grid.size // 8 + 1  # levels for which the whole matrix is worth its while
-    whole, alone = fp.spectrum(fp.Schrodinger(potential), grid, many), ground_level(potential, grid)
+    whole, alone = (
+        fp.spectrum(fp.Schrodinger(potential), grid, many),
+        ground_level(potential, grid),
+    )
     assert "matrix" in whole.stats["method"] and "descent" in alone.stats["method"]
     off = abs(float(alone.values[0] - whole.values[0]))
-    assert off <= float(alone.errors[0]) + 1e-12 and off <= 1e-9 * abs(float(whole.values[0]))
+    assert off <= float(alone.errors[0]) + 1e-12 and off <= 1e-9 * abs(
+        float(whole.values[0])
+    )
     overlap = abs(float(grid.integrate(alone.vectors[0] * whole.vectors[0])))
     assert overlap > 1 - 1e-12
 
@@ -94,22 +122,36 @@ def test_the_descent_agrees_with_the_whole_matrix(name):
 @pytest.mark.parametrize("barrier", [10.0, 40.0])
 def test_two_wells_that_almost_tie_share_their_ground_state(barrier):
     grid = fp.Grid(fp.Line(-2.0, 2.0, 32), fp.Line(-3.0, 3.0, 16))
-    potential = lambda x: barrier * (x[0] ** 2 - 1) ** 2 + 2 * x[1] ** 2 + x[0] * x[1] / 2
-    whole, alone = fp.spectrum(fp.Schrodinger(potential), grid, 2), ground_level(potential, grid)
-    assert abs(float(alone.values[0] - whole.values[0])) <= float(alone.error_parts["algebra"][0]) <= 1e-8
+    potential = lambda x: (
+        barrier * (x[0] ** 2 - 1) ** 2 + 2 * x[1] ** 2 + x[0] * x[1] / 2
+    )
+    whole, alone = (
+        fp.spectrum(fp.Schrodinger(potential), grid, 2),
+        ground_level(potential, grid),
+    )
+    assert (
+        abs(float(alone.values[0] - whole.values[0]))
+        <= float(alone.error_parts["algebra"][0])
+        <= 1e-8
+    )
     wave = np.asarray(alone.vectors[0])
     check_close(wave[::-1, ::-1], wave, 1e-6, "the reflected wave")
 
 
 def test_the_ground_state_of_a_process_is_the_root_of_its_gibbs_density():
-    equation, grid = fp.FokkerPlanck(tilted), fp.Grid(fp.Line(-2.8, 2.8, 48), fp.Line(-3.6, 3.6, 34))
+    equation, grid = (
+        fp.FokkerPlanck(tilted),
+        fp.Grid(fp.Line(-2.8, 2.8, 48), fp.Line(-3.6, 3.6, 34)),
+    )
     modes = fp.spectrum(equation, grid, 1)
     check_close(modes.vectors[0] ** 2, equation.gibbs(grid), 1e-7, "the density")
     assert abs(float(modes.values[0])) < 1e-8
 
 
 def test_a_descent_cut_short_is_reported(monkeypatch, fresh_programs):
-    monkeypatch.setattr(ground, "CONSTANTS", dataclasses.replace(ground.CONSTANTS, descent_steps=2))
+    monkeypatch.setattr(
+        ground, "CONSTANTS", dataclasses.replace(ground.CONSTANTS, descent_steps=2)
+    )
     with pytest.raises(NumericalFailure, match="not_converged"):
         ground_level(lambda x: tilted(x), COARSE)
 
@@ -120,8 +162,15 @@ def test_the_level_is_differentiated_compiled_and_mapped():
     value, slope = jax.jit(jax.value_and_grad(f))(a)
     differences = (8 * (f(a + h) - f(a - h)) - (f(a + 2 * h) - f(a - 2 * h))) / (12 * h)
     check_close(slope, differences, 1e-7, "the gradient")
-    check_close(jax.jit(jax.vmap(f))(jnp.stack([a, 1.1])), [value, f(jnp.asarray(1.1))], 1e-12, "the batch")
-    check_close(jax.jvp(f, (a,), (jnp.ones(()),))[1], slope, 1e-9, "the forward derivative")
+    check_close(
+        jax.jit(jax.vmap(f))(jnp.stack([a, 1.1])),
+        [value, f(jnp.asarray(1.1))],
+        1e-12,
+        "the batch",
+    )
+    check_close(
+        jax.jvp(f, (a,), (jnp.ones(()),))[1], slope, 1e-9, "the forward derivative"
+    )
 
 
 @pytest.mark.parametrize("k", [1, 3])
@@ -163,5 +212,11 @@ print("done")
 def test_single_precision():
     root = str(Path(fp.__file__).parents[1])
     environment = {**os.environ, "JAX_ENABLE_X64": "0", "PYTHONPATH": root}
-    run = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment, timeout=100)
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=100,
+    )
     assert run.returncode == 0 and "done" in run.stdout, run.stderr[-2000:]

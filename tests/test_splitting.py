@@ -1,4 +1,6 @@
-"""Splitting: exact on one axis, of order 2 and 4 on more, and its structure at any step."""
+"""Splitting: exact on one axis, of order 2 and 4 on more, and its structure at any
+step.
+"""
 
 import dataclasses
 
@@ -28,7 +30,9 @@ def turn(x):
 
 def pushed(a):
     return fp.FokkerPlanck(
-        lambda x: a * x[0] ** 2 / 2 + jnp.cos(x[1]) * x[0] / 3, a, lambda x: a * jnp.sin(x + x[::-1])
+        lambda x: a * x[0] ** 2 / 2 + jnp.cos(x[1]) * x[0] / 3,
+        a,
+        lambda x: a * jnp.sin(x + x[::-1]),
     )
 
 
@@ -41,7 +45,9 @@ STEEP = lambda force=None: fp.FokkerPlanck(
 
 def march(equation, grid, start, times, method, tol=1e-8, scheme=None, wick=0.0):
     picture = "density" if isinstance(equation, fp.FokkerPlanck) else "wave"
-    problem = discretise(equation, scheme or fp.ScharfetterGummel(), grid, picture, start.dtype, wick)
+    problem = discretise(
+        equation, scheme or fp.ScharfetterGummel(), grid, picture, start.dtype, wick
+    )
     times, tol = jnp.asarray(times, start.dtype), jnp.asarray(tol, start.dtype)
     return compiled(problem, method, start, times, tol)
 
@@ -54,11 +60,20 @@ def errors_by_count(order, grid=GRID, equation=SWIRL):
     """Against Dense, for each of `COUNTS` steps to t = 1."""
     start, method = grid.density(fp.Gaussian([1.0, 0.5], 0.3)), Splitting(order)
     truth = march(equation, grid, start, [1.0], fp.Dense()).values[0]
-    prepared = method.prepare(fp.ScharfetterGummel().build(equation, grid, 0.0, jnp.float64, False), Picture.DENSITY)
+    prepared = method.prepare(
+        fp.ScharfetterGummel().build(equation, grid, 0.0, jnp.float64, False),
+        Picture.DENSITY,
+    )
     masses = prepared.weights * start
     options, rates = prepared.options, prepared.rates
-    run = jax.jit(lambda count: splitting._attempt(options, rates, masses, jnp.ones(()), count).masses)
-    return [float(distance(grid, run(count) / prepared.weights, truth)) for count in COUNTS]
+    run = jax.jit(
+        lambda count: (
+            splitting._attempt(options, rates, masses, jnp.ones(()), count).masses
+        )
+    )
+    return [
+        float(distance(grid, run(count) / prepared.weights, truth)) for count in COUNTS
+    ]
 
 
 @pytest.mark.parametrize("order", [2, 4])
@@ -80,7 +95,11 @@ def test_one_axis_is_exact_in_one_step(name):
     assert float(run.calls) == 2
 
 
-TWO = ["swirl", "oscillator 2-D, rotated", "oscillator 2-D, coupled, diffusion per axis"]
+TWO = [
+    "swirl",
+    "oscillator 2-D, rotated",
+    "oscillator 2-D, coupled, diffusion per axis",
+]
 
 
 @pytest.mark.parametrize("name", [TWO[0], *list(TWO[1:])])
@@ -93,7 +112,11 @@ def test_the_error_reported_is_above_the_true_one_and_near(name, order):
     for tol in (1e-3, 1e-5):
         run = march(system.equation, grid, start, [0.2, 0.6], Splitting(order), tol)
         true = distance(grid, run.values, truth)
-        assert np.all(true <= run.error) and np.all(run.error <= tol) and np.all(np.diff(run.error) > 0)
+        assert (
+            np.all(true <= run.error)
+            and np.all(run.error <= tol)
+            and np.all(np.diff(run.error) > 0)
+        )
         assert true[-1] > run.error[-1] / 40
 
 
@@ -134,7 +157,10 @@ def check_gibbs(equation, grid, order=2, steps=2):
     after = march(equation, grid, still, [1e-3, 1e6], Splitting(order, steps)).values
     for values in after:
         check_close(values, still, 1e-13, "the Gibbs density")
-        assert float(jnp.max(jnp.where(still > 1e-250, jnp.abs(values / still - 1), 0))) < 1e-12
+        assert (
+            float(jnp.max(jnp.where(still > 1e-250, jnp.abs(values / still - 1), 0)))
+            < 1e-12
+        )
 
 
 @pytest.mark.parametrize(("order", "steps"), [(2, 2), pytest.param(4, 4)])
@@ -143,7 +169,8 @@ def test_the_gibbs_density_is_a_fixed_point_down_to_its_tails(order, steps):
 
 
 def test_rounding_that_grows_into_a_rate_is_caught(monkeypatch):
-    jax.clear_caches()  # a program of these shapes may have been compiled with the right function
+    # a program of these shapes may have been compiled with the right function
+    jax.clear_caches()
     monkeypatch.setattr(positive, "_normalised", lambda matrix: matrix)
     with pytest.raises(AssertionError):
         check_gibbs(STEEP(), GRID)
@@ -151,7 +178,10 @@ def test_rounding_that_grows_into_a_rate_is_caught(monkeypatch):
 
 
 def test_a_step_that_is_not_symmetric_is_caught(monkeypatch):
-    one_sided = lambda options, halves, count, u: (lie(halves, count, u), tuple(map(positive.squared, halves)))
+    one_sided = lambda options, halves, count, u: (
+        lie(halves, count, u),
+        tuple(map(positive.squared, halves)),
+    )
     jax.clear_caches()
     monkeypatch.setattr(splitting, "_strang", one_sided)
     errors = errors_by_count(2)
@@ -163,14 +193,23 @@ def test_a_step_that_is_not_symmetric_is_caught(monkeypatch):
 def lie(halves, count, u):
     whole = tuple(map(positive.squared, halves))
     return jax.lax.fori_loop(
-        0, count, lambda k, u: splitting._apply_rows(1, whole[1], splitting._apply_rows(0, whole[0], u)), u
+        0,
+        count,
+        lambda k, u: splitting._apply_rows(
+            1, whole[1], splitting._apply_rows(0, whole[0], u)
+        ),
+        u,
     )
 
 
 def test_three_axes_with_varying_diffusion_and_uneven_cells():
-    grid = fp.Grid(fp.Line(-3.0, 3.0, 7), fp.Legendre(-2.0, 2.0, 6), fp.Absorbing(0.0, 1.0, 5))
+    grid = fp.Grid(
+        fp.Line(-3.0, 3.0, 7), fp.Legendre(-2.0, 2.0, 6), fp.Absorbing(0.0, 1.0, 5)
+    )
     equation = fp.FokkerPlanck(
-        lambda x: x[0] ** 2 / 2 + x[0] * x[1] * x[2], lambda x: 0.3 + 0.1 * jnp.cos(x[0] + x[1]), lambda x: x[::-1]
+        lambda x: x[0] ** 2 / 2 + x[0] * x[1] * x[2],
+        lambda x: 0.3 + 0.1 * jnp.cos(x[0] + x[1]),
+        lambda x: x[::-1],
     )
     start = grid.density(fp.Gaussian([0.5, 0.2, 0.4], 0.2))
     truth = march(equation, grid, start, [0.1], fp.Uniformization()).values
@@ -198,8 +237,15 @@ def test_runs_are_differentiated_compiled_and_mapped():
     plain = jax.jit(f)
     value, slopes = jax.jit(jax.value_and_grad(f, (0, 1)))(*at)
     by_hand = lambda g: (8 * (g(h / 2) - g(-h / 2)) - (g(h) - g(-h))) / (6 * h)
-    check_close(slopes[0], by_hand(lambda e: plain(at[0] + e, at[1])), 1e-8, "the gradient")
-    check_close(slopes[1], by_hand(lambda e: plain(at[0], at[1] + e)), 1e-8, "the gradient in time")
+    check_close(
+        slopes[0], by_hand(lambda e: plain(at[0] + e, at[1])), 1e-8, "the gradient"
+    )
+    check_close(
+        slopes[1],
+        by_hand(lambda e: plain(at[0], at[1] + e)),
+        1e-8,
+        "the gradient in time",
+    )
     forward = lambda a: jax.jvp(lambda a: f(a, at[1]), (a,), (jnp.ones(()),))
     values, slope = jax.jit(jax.vmap(forward))(jnp.stack([at[0], 1.2 * at[0]]))
     check_close(values, (value, plain(1.2 * at[0], at[1])), 1e-13, "the batch")
@@ -223,29 +269,53 @@ def test_what_does_not_apply_is_refused():
     with refused("multiple of the order"):
         Splitting(4, 6)
     with refused("Chebyshev"):
-        march(fp.FokkerPlanck(fp.Harmonic()), TINY, start, [1.0], Splitting(), scheme=fp.Spectral())
+        march(
+            fp.FokkerPlanck(fp.Harmonic()),
+            TINY,
+            start,
+            [1.0],
+            Splitting(),
+            scheme=fp.Spectral(),
+        )
     with refused("imaginary time"):
         march(fp.Schrodinger(fp.Harmonic()), TINY, start, [1.0], Splitting(), wick=0.5)
     with refused("Uniformization"):
-        Splitting().check_grid(fp.Grid(fp.Line(0.0, 1.0, 20000), fp.Line(0.0, 1.0, 20000)))
-    operator = fp.ScharfetterGummel().build(fp.FokkerPlanck(fp.Harmonic()), TINY, 0.0, jnp.float64, True)
+        Splitting().check_grid(
+            fp.Grid(fp.Line(0.0, 1.0, 20000), fp.Line(0.0, 1.0, 20000))
+        )
+    operator = fp.ScharfetterGummel().build(
+        fp.FokkerPlanck(fp.Harmonic()), TINY, 0.0, jnp.float64, True
+    )
     with refused("densities"):
         Splitting().prepare(operator, Picture.GIBBS_WAVE)
 
 
 @pytest.mark.parametrize("order", [2, 4])
 def test_long_steps_of_an_irreversible_process_are_not_trusted(order):
-    """Steps in which each axis relaxes have a false fixed point, 1.8e-3 from the truth, that finer steps share."""
+    """Steps in which each axis relaxes have a false fixed point, 1.8e-3 from the truth,
+    that finer steps share.
+    """
     potential = lambda x: 40 * (x[0] ** 2 - 1) ** 2 + 30 * x[1] ** 4 + 8 * x[0] * x[1]
     equation = fp.FokkerPlanck(potential, force=lambda x: jnp.stack([x[1], -x[0]]))
     grid = fp.Grid(fp.Line(-1.6, 1.6, 20), fp.Line(-1.4, 1.4, 18))
     start, volumes = fp.Gaussian([-1.0, 0.0], 0.02), fp.ScharfetterGummel()
 
     def run(time, method):
-        return fp.evolve(equation, start, [time], grid=grid, scheme=volumes, method=method, tol=1e-5, throw=False)
+        return fp.evolve(
+            equation,
+            start,
+            [time],
+            grid=grid,
+            scheme=volumes,
+            method=method,
+            tol=1e-5,
+            throw=False,
+        )
 
     for time in (1.0, 300.0):
         found, truth = run(time, Splitting(order)), run(time, fp.Uniformization())
         apart = float(grid.integrate(jnp.abs(found.values[0] - truth.values[0])))
         assert apart <= float(found.error[0]), (time, apart, found.error)
-        assert found.result == ("successful" if time == 1.0 else "tolerance_not_reached")
+        assert found.result == (
+            "successful" if time == 1.0 else "tolerance_not_reached"
+        )

@@ -1,4 +1,6 @@
-"""Spectra, rates and reconstructions read a function at every call, and compile nothing heavy for a new one."""
+"""Spectra, rates and reconstructions read a function at every call, and compile nothing
+heavy for a new one.
+"""
 
 import jax.numpy as jnp
 import numpy as np
@@ -54,10 +56,17 @@ def by_attribute():
 
 def by_array():
     strength = np.ones(1)
-    return (lambda x: jnp.asarray(strength)[0] * jnp.sum(x**2) / 2), lambda value: strength.__setitem__(0, value)
+    return (
+        lambda x: jnp.asarray(strength)[0] * jnp.sum(x**2) / 2
+    ), lambda value: strength.__setitem__(0, value)
 
 
-WAYS = {"global": by_global, "closure": by_closure, "attribute": by_attribute, "array": by_array}
+WAYS = {
+    "global": by_global,
+    "closure": by_closure,
+    "attribute": by_attribute,
+    "array": by_array,
+}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -78,12 +87,19 @@ def test_a_potential_that_changed_has_new_rates(way):
     potential, change = WAYS[way]()
     equation = fp.FokkerPlanck(potential)
     left, right = (lambda x: x[0] < -1), (lambda x: x[0] > 1)
-    ask = lambda e: (committor(e, CELLS, left, right), mean_first_passage_time(e, CELLS, right))
+    ask = lambda e: (
+        committor(e, CELLS, left, right),
+        mean_first_passage_time(e, CELLS, right),
+    )
     before = ask(equation)
     change(3.0)
     after, truth = ask(equation), ask(fp.FokkerPlanck(lambda x: 3 * jnp.sum(x**2) / 2))
     for old, new, exact in zip(before, after, truth, strict=True):
-        assert np.max(np.abs(new - exact)) < 1e-12 * np.max(np.abs(exact)) < np.max(np.abs(new - old))
+        assert (
+            np.max(np.abs(new - exact))
+            < 1e-12 * np.max(np.abs(exact))
+            < np.max(np.abs(new - old))
+        )
 
 
 def test_a_set_that_changed_is_another_set():
@@ -93,7 +109,9 @@ def test_a_set_that_changed_is_another_set():
     near = mean_first_passage_time(equation, CELLS, target)
     edge[0] = 1.7
     far = mean_first_passage_time(equation, CELLS, target)
-    assert np.allclose(far, mean_first_passage_time(equation, CELLS, lambda x: x[0] > 1.7), rtol=1e-12)
+    assert np.allclose(
+        far, mean_first_passage_time(equation, CELLS, lambda x: x[0] > 1.7), rtol=1e-12
+    )
     assert float(far[0]) > 1.2 * float(near[0])
 
 
@@ -102,9 +120,13 @@ def test_wells_that_changed_have_another_law():
     equation = fp.FokkerPlanck(lambda x: knob.strength * (x[0] ** 2 - 1) ** 2, 0.1)
     gap = lambda k: np.sqrt(32) / np.pi * k * np.exp(-k / 0.1)
     grid = fp.Grid(fp.Line(-2.0, 2.0, 64))
-    assert float(eyring_kramers(equation, grid).gap) == pytest.approx(gap(1.0), rel=1e-10)
+    assert float(eyring_kramers(equation, grid).gap) == pytest.approx(
+        gap(1.0), rel=1e-10
+    )
     knob.strength = 2.0
-    assert float(eyring_kramers(equation, grid).gap) == pytest.approx(gap(2.0), rel=1e-10)
+    assert float(eyring_kramers(equation, grid).gap) == pytest.approx(
+        gap(2.0), rel=1e-10
+    )
 
 
 def test_a_score_that_changed_has_another_density():
@@ -114,7 +136,9 @@ def test_a_score_that_changed_has_another_density():
     knob.strength = 2.0
     found = reconstruct(score, LINE)
     assert float(found.gap) == pytest.approx(2, abs=1e-6)
-    assert float(LINE.integrate(found.density * LINE.nodes[0] ** 2)) == pytest.approx(0.5, abs=1e-6)
+    assert float(LINE.integrate(found.density * LINE.nodes[0] ** 2)) == pytest.approx(
+        0.5, abs=1e-6
+    )
 
 
 def ridge(a):
@@ -127,7 +151,9 @@ def other(x):
     return x[0] ** 4 / 2 - jnp.cos(2 * x[0]) / 5 + 1.2 * x[1] ** 2 + x[0] * x[1] / 3
 
 
-@pytest.mark.parametrize("solve", [lambda e: fp.spectrum(e, PLANE, 3), lambda e: fp.spectral_gap(e, PLANE)])
+@pytest.mark.parametrize(
+    "solve", [lambda e: fp.spectrum(e, PLANE, 3), lambda e: fp.spectral_gap(e, PLANE)]
+)
 def test_a_second_potential_compiles_its_samples_alone(solve):
     """Programs: none for other numbers, one small one for another formula."""
     equation = lambda potential: fp.FokkerPlanck(potential, 0.5)
@@ -141,33 +167,51 @@ def test_a_second_potential_compiles_its_samples_alone(solve):
 
 
 def test_a_second_small_gap_compiles_its_samples_alone():
-    """A gap of 1e-12 takes the factor and the chain of cells besides, whose samples are small programs too."""
+    """A gap of 1e-12 takes the factor and the chain of cells besides, whose samples are
+    small programs too.
+    """
     grid = fp.Grid(fp.Line(-2.0, 2.0, 64))
     deep = lambda k: lambda x: k * (x[0] ** 2 - 1) ** 2
     fp.spectral_gap(fp.FokkerPlanck(deep(1.0), 0.035), grid)
     with compilations() as numbers:
         fp.spectral_gap(fp.FokkerPlanck(deep(1.1), 0.035), grid)
     with compilations() as formula:
-        fp.spectral_gap(fp.FokkerPlanck(lambda x: (x[0] ** 2 - 1) ** 2 + 0.01 * jnp.sin(x[0]), 0.035), grid)
+        fp.spectral_gap(
+            fp.FokkerPlanck(
+                lambda x: (x[0] ** 2 - 1) ** 2 + 0.01 * jnp.sin(x[0]), 0.035
+            ),
+            grid,
+        )
     assert len(numbers) == 0, numbers
     assert len(formula) <= 3, formula
 
 
 def test_second_rates_and_scores_compile_their_samples_alone():
     left, right = (lambda x: x[0] < -1), (lambda x: x[0] > 1)
-    solve = lambda e: (committor(e, CELLS, left, right), mean_first_passage_time(e, CELLS, right))
+    solve = lambda e: (
+        committor(e, CELLS, left, right),
+        mean_first_passage_time(e, CELLS, right),
+    )
     solve(fp.FokkerPlanck(lambda x: x[0] ** 4))
     with compilations() as formula:
         solve(fp.FokkerPlanck(lambda x: x[0] ** 4 + jnp.sin(x[0])))
-    assert len(formula) <= 4, formula  # on the grid, on its two companions, and between its nodes
+    # on the grid, on its two companions, and between its nodes
+    assert len(formula) <= 4, formula
     reconstruct(lambda x: -x - x**3, LINE)
     with compilations() as formula:
         reconstruct(lambda x: -x - jnp.sinh(x), LINE)
-    assert len(formula) <= 5, formula  # samples on three grids and between nodes, and the score on the nodes
+    # samples on three grids and between nodes, and the score on the nodes
+    assert len(formula) <= 5, formula
 
 
 def test_decisions_are_data():
     modes = fp.spectrum(fp.FokkerPlanck(ridge(1.0), 0.5), PLANE, 3)
     decisions = dict(modes.decisions)
-    assert decisions["scheme"].choice == "Spectral" and decisions["method"].choice == "tensor"
-    assert modes.stats["scheme"] == str(decisions["scheme"]) and "products" in modes.stats["method"]
+    assert (
+        decisions["scheme"].choice == "Spectral"
+        and decisions["method"].choice == "tensor"
+    )
+    assert (
+        modes.stats["scheme"] == str(decisions["scheme"])
+        and "products" in modes.stats["method"]
+    )

@@ -1,7 +1,9 @@
-"""What each method keeps, as the table in README.md says, every cell measured on a small grid.
+"""What each method keeps, as the table in README.md says, every cell measured on a
+small grid.
 
-A batch of starts (a spike in every cell, the Gibbs density, a smooth density) goes through one compiled program a
-method, for any operator and any length of time t; all that is claimed is read from the answers:
+A batch of starts (a spike in every cell, the Gibbs density, a smooth density) goes
+through one compiled program a method, for any operator and any length of time t; all
+that is claimed is read from the answers:
 
     mass         sum_i w_i p_i                                          from every spike, in a steep potential
     positivity   sum_i w_i max(-p_i, 0)                                 the same
@@ -28,7 +30,8 @@ from fpsolve.propagate.rational import choose_order
 from fpsolve.step.interval import integrate_interval_evenly
 from measure import check_order, discretise, generator_matrix, operator
 
-EXACT, ROUNDING, ERROR, SHOWN = "exact", "rounding", "error", "shown"  # how much a claim says, the most first
+# how much a claim says, the most first
+EXACT, ROUNDING, ERROR, SHOWN = "exact", "rounding", "error", "shown"
 TOLERANCE = "tol"  # in place of an order: no steps, or as many as the tolerance takes
 SLOPES = {"1": 0.0, "√t": 0.5, "t": 1.0}
 
@@ -60,12 +63,17 @@ METHODS = {
     "`Uniformization`": fp.Uniformization(),
     "`Dense`": fp.Dense(),
 }
-CLAIMS = {name: Claim(method, *method.keeps("spectral" in name)) for name, method in METHODS.items()}
+CLAIMS = {
+    name: Claim(method, *method.keeps("spectral" in name))
+    for name, method in METHODS.items()
+}
 COLUMNS = ("mass", "positivity", "Gibbs", "symmetry", "order", "calls against t")
 
 
 class Landscape(eqx.Module):
-    """a (x0^2 - 1)^2 + b x1^2 + c x0 x_last, pulled to and fro by d x0 sin(3 t); numbers do not recompile."""
+    """a (x0^2 - 1)^2 + b x1^2 + c x0 x_last, pulled to and fro by d x0 sin(3 t);
+    numbers do not recompile.
+    """
 
     a: jax.Array
     b: jax.Array
@@ -95,9 +103,11 @@ BASIS_PLANE = fp.Grid(fp.Line(-2.2, 2.2, 44), fp.Line(-3.2, 3.2, 28))
 
 
 class Answers(NamedTuple):
-    """Densities `(B, n)` after t, with errors and calls `(B,)`, weights `(n,)` and the Gibbs density `(n,)`.
+    """Densities `(B, n)` after t, with errors and calls `(B,)`, weights `(n,)` and the
+    Gibbs density `(n,)`.
 
-    The last two starts are the Gibbs density and a smooth one; those before are spikes, or on a basis narrow bells.
+    The last two starts are the Gibbs density and a smooth one; those before are spikes,
+    or on a basis narrow bells.
     """
 
     values: np.ndarray
@@ -112,7 +122,11 @@ class Answers(NamedTuple):
 def _compute(method, problem, starts, begin, end, tol):
     """As a run does it, with tails of waves clipped."""
     time_dependent = isinstance(method, fp.Magnus)
-    prepared = None if time_dependent else method.prepare(problem.at(begin, starts.dtype), problem.picture)
+    prepared = (
+        None
+        if time_dependent
+        else method.prepare(problem.at(begin, starts.dtype), problem.picture)
+    )
 
     def one(u):
         u = problem.to_state(u, tol * CONSTANTS.clipping_tol_fraction)
@@ -130,41 +144,69 @@ def _starts(grid, potential, spectral):
     gibbs = fp.FokkerPlanck(LANDSCAPES[potential]).gibbs(grid)
     smooth = grid.density(fp.Gaussian([-0.7] + [0.2] * (grid.ndim - 1), 0.06))
     if spectral:
-        bells = [grid.density(fp.Gaussian([x] + [0.0] * (grid.ndim - 1), 0.04)) for x in (-1.0, 0.0, 0.9)]
-        first = bells + [grid.density(gibbs * (1 + jnp.sin(k * grid.points[..., 0] + k))) for k in (1, 2, 3)]
+        bells = [
+            grid.density(fp.Gaussian([x] + [0.0] * (grid.ndim - 1), 0.04))
+            for x in (-1.0, 0.0, 0.9)
+        ]
+        first = bells + [
+            grid.density(gibbs * (1 + jnp.sin(k * grid.points[..., 0] + k)))
+            for k in (1, 2, 3)
+        ]
     else:
-        first = list((jnp.eye(grid.size) / grid.weights.ravel()).reshape(-1, *grid.shape))
+        first = list(
+            (jnp.eye(grid.size) / grid.weights.ravel()).reshape(-1, *grid.shape)
+        )
     return gibbs, jnp.stack([*first, gibbs, smooth])
 
 
 @cache
 def run(name, grid, potential, t, tol=1e-8, begin=0.0, method=None):
-    """All starts through the method of a row, or another in its place, from `begin` for a time t."""
+    """All starts through the method of a row, or another in its place, from `begin` for
+    a time t.
+    """
     spectral, equation = "spectral" in name, fp.FokkerPlanck(LANDSCAPES[potential])
     method = CLAIMS[name].method if method is None else method
     gibbs, starts = _starts(grid, potential, spectral)
-    scheme, picture = (fp.Spectral(), "wave") if spectral else (fp.ScharfetterGummel(), "density")
+    scheme, picture = (
+        (fp.Spectral(), "wave") if spectral else (fp.ScharfetterGummel(), "density")
+    )
     problem = discretise(equation, scheme, grid, picture)
     begin, end, tol = (jnp.asarray(float(number)) for number in (begin, begin + t, tol))
     values, calls, errors = _compute(method, problem, starts, begin, end, tol)
     flat = lambda u: np.asarray(u).reshape(-1, grid.size)
     weights = np.asarray(grid.weights).ravel()
-    return Answers(flat(values), np.asarray(errors), np.asarray(calls), weights, flat(gibbs)[0], flat(starts))
+    return Answers(
+        flat(values),
+        np.asarray(errors),
+        np.asarray(calls),
+        weights,
+        flat(gibbs)[0],
+        flat(starts),
+    )
 
 
 def allowed(strength, answers):
-    """What a defect may be, for every start: nothing, rounding of the numbers in the answer, the error reported, or
-    what a basis that resolves the start to five digits leaves."""
+    """What a defect may be, for every start: nothing, rounding of the numbers in the
+    answer, the error reported, or what a basis that resolves the start to five digits
+    leaves.
+    """
     size = np.maximum(1, np.abs(answers.values) @ answers.weights)
     rounding = np.maximum(1e-12, np.finfo(float).eps * answers.calls) * size
-    return {EXACT: 0 * size, ROUNDING: rounding, ERROR: rounding + answers.errors, SHOWN: 1e-5 * size}[strength]
+    return {
+        EXACT: 0 * size,
+        ROUNDING: rounding,
+        ERROR: rounding + answers.errors,
+        SHOWN: 1e-5 * size,
+    }[strength]
 
 
 def check(strength, defects, answers, what):
     """Defects within what the strength allows, start by start."""
     most = allowed(strength, answers)[: len(defects)]
     worst = int(np.argmax(defects - most))
-    assert np.all(defects <= most), f"{what} off by {defects[worst]:.1e}; '{strength}' allows {most[worst]:.1e}"
+    assert np.all(defects <= most), (
+        f"{what} off by {defects[worst]:.1e}; '{strength}' allows {most[worst]:.1e}"
+    )
 
 
 def mass_defects(answers):
@@ -181,10 +223,13 @@ def gibbs_defects(answers):
 
 
 def imbalances(answers, spectral):
-    """K_ij pi_j against its transpose, relative to the largest entry. On a basis, where no spike lives, the integrals
-    of g_i p_j(t) with g_j = p_j(0) / pi bounded."""
+    """K_ij pi_j against its transpose, relative to the largest entry. On a basis, where
+    no spike lives, the integrals of g_i p_j(t) with g_j = p_j(0) / pi bounded.
+    """
     if spectral:
-        flow = (answers.starts[3:-2] * (answers.weights / answers.gibbs)) @ answers.values[3:-2].T
+        flow = (
+            answers.starts[3:-2] * (answers.weights / answers.gibbs)
+        ) @ answers.values[3:-2].T
         return np.concatenate([np.zeros(3), np.abs(flow - flow.T).max(1)])
     flow = answers.values[:-2] * answers.gibbs[:, None]
     return np.abs(flow - flow.T).max(1) / np.abs(flow).max()
@@ -202,14 +247,18 @@ def cases():
 
 
 def potentials(name):
-    """Where mass and signs are measured, and where the Gibbs density and the balance are."""
+    """Where mass and signs are measured, and where the Gibbs density and the balance
+    are.
+    """
     if "Magnus" in name:
         return "pulled", "smooth"
     return ("smooth", "smooth") if "spectral" in name else ("steep", "steep")
 
 
 def lengths(name):
-    """Short, middling, long; a Poisson sum in a steep potential takes 1e5 products already at t = 100."""
+    """Short, middling, long; a Poisson sum in a steep potential takes 1e5 products
+    already at t = 100.
+    """
     if "Uniformization" in name:
         return 1e-3, 0.05, 100.0
     if "spectral" in name:  # a bell is not resolved before
@@ -223,10 +272,20 @@ def check_row(claim, name, grid):
     for t in lengths(name):
         answers = run(name, grid, moved, t)
         check(claim.mass, mass_defects(answers), answers, f"mass at t = {t:g}")
-        check(claim.positivity, negative_parts(answers), answers, f"positivity at t = {t:g}")
+        check(
+            claim.positivity,
+            negative_parts(answers),
+            answers,
+            f"positivity at t = {t:g}",
+        )
         answers = run(name, grid, rests, t)
         check(claim.gibbs, gibbs_defects(answers), answers, f"Gibbs at t = {t:g}")
-        check(claim.symmetry, imbalances(answers, "spectral" in name), answers, f"symmetry at t = {t:g}")
+        check(
+            claim.symmetry,
+            imbalances(answers, "spectral" in name),
+            answers,
+            f"symmetry at t = {t:g}",
+        )
 
 
 @pytest.mark.parametrize(("name", "grid"), list(cases()))
@@ -261,18 +320,33 @@ def composed(name, grid, potential, count):
     """K over `TIME` as a product of `count` shorter ones."""
     whole, h = np.eye(grid.size), TIME / count
     for k in range(count):
-        whole = transition(name, grid, potential, h, k * h if "Magnus" in name else 0.0) @ whole
+        whole = (
+            transition(name, grid, potential, h, k * h if "Magnus" in name else 0.0)
+            @ whole
+        )
     return whole
 
 
 def stepping_errors(name):
-    """Relative L1 errors from a start whose sharpest modes have decayed, one for each of `COUNTS`."""
+    """Relative L1 errors from a start whose sharpest modes have decayed, one for each
+    of `COUNTS`.
+    """
     time_dependent = "Magnus" in name
-    grid, potential = PLANE if "Splitting" in name else LINE, "pulled" if time_dependent else "mild"
+    grid, potential = (
+        PLANE if "Splitting" in name else LINE,
+        "pulled" if time_dependent else "mild",
+    )
     start = exactly(grid, WAIT) @ run(name, grid, potential, 1e-3).starts[-1]
-    truth = composed("`Magnus`", grid, potential, 2 * COUNTS[-1]) if time_dependent else exactly(grid, TIME)
+    truth = (
+        composed("`Magnus`", grid, potential, 2 * COUNTS[-1])
+        if time_dependent
+        else exactly(grid, TIME)
+    )
     size = lambda matrix: np.asarray(grid.weights).ravel() @ np.abs(matrix @ start)
-    return [size(composed(name, grid, potential, count) - truth) / size(truth) for count in COUNTS]
+    return [
+        size(composed(name, grid, potential, count) - truth) / size(truth)
+        for count in COUNTS
+    ]
 
 
 @pytest.mark.parametrize("name", STEPPED)
@@ -281,7 +355,11 @@ def test_order(name):
 
 
 TOLERANCES = (1e-3, 1e-5, 1e-7, 1e-9)
-STILL = [name for name, claim in CLAIMS.items() if claim.order == TOLERANCE and "Magnus" not in name]
+STILL = [
+    name
+    for name, claim in CLAIMS.items()
+    if claim.order == TOLERANCE and "Magnus" not in name
+]
 BELL, DENSE = fp.Gaussian(-1.0, 0.04), fp.Dense()
 
 
@@ -298,14 +376,24 @@ def test_tolerance_standing_still(name):
     weights = np.asarray(grid.weights).ravel()
     for tol in TOLERANCES:
         if "Rational" in name:  # whose order is chosen outside programs
-            answers = run(name, grid, potential, TIME, tol, 0.0, fp.Rational(choose_order(tol, jnp.float64)))
+            answers = run(
+                name,
+                grid,
+                potential,
+                TIME,
+                tol,
+                0.0,
+                fp.Rational(choose_order(tol, jnp.float64)),
+            )
         else:
             answers = run(name, grid, potential, TIME, tol)
         if spectral:
             truth = run(name, grid, potential, TIME, 1e-8, 0.0, DENSE).values[-1]
         else:
             truth = exactly(grid, TIME) @ answers.starts[-1]
-        check_tolerance(weights @ np.abs(answers.values[-1] - truth), answers.errors[-1], tol)
+        check_tolerance(
+            weights @ np.abs(answers.values[-1] - truth), answers.errors[-1], tol
+        )
 
 
 @pytest.mark.parametrize(
@@ -313,45 +401,78 @@ def test_tolerance_standing_still(name):
     [("`Magnus`", -1.0), ("`Magnus`, spectral", -1.0), ("`Magnus`, spectral", 0.0)],
 )
 def test_tolerance_on_the_move(name, mean):
-    scheme, grid = (fp.Spectral(), BASIS) if "spectral" in name else (fp.ScharfetterGummel(), LINE)
+    scheme, grid = (
+        (fp.Spectral(), BASIS) if "spectral" in name else (fp.ScharfetterGummel(), LINE)
+    )
     options = {"grid": grid, "scheme": scheme, "method": fp.Magnus(), "throw": False}
     equation, start = fp.FokkerPlanck(LANDSCAPES["pulled"]), fp.Gaussian(mean, 0.04)
     solve = lambda tol: fp.evolve(equation, start, [1.0], tol=tol, **options)
     truth = solve(1e-11).values[0]
     for tol in TOLERANCES:
         solution = solve(tol)
-        check_tolerance(float(grid.integrate(jnp.abs(solution.values[0] - truth))), float(solution.error[0]), tol)
+        check_tolerance(
+            float(grid.integrate(jnp.abs(solution.values[0] - truth))),
+            float(solution.error[0]),
+            tol,
+        )
 
 
 def check_slope(cost, calls, times, slack=0.05):
     slope = np.polyfit(np.log(times), np.log(calls), 1)[0]
-    assert abs(slope - SLOPES[cost]) <= slack, f"calls grow as t^{slope:.2f}, claimed {cost}: {list(calls)}"
+    assert abs(slope - SLOPES[cost]) <= slack, (
+        f"calls grow as t^{slope:.2f}, claimed {cost}: {list(calls)}"
+    )
 
 
-@pytest.mark.parametrize("name", [name for name, claim in CLAIMS.items() if claim.order != TOLERANCE or name in STILL])
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, claim in CLAIMS.items()
+        if claim.order != TOLERANCE or name in STILL
+    ],
+)
 def test_cost(name):
     grid = BASIS if "spectral" in name else PLANE if "Splitting" in name else LINE
     times = (3.0, 10.0, 30.0, 100.0) if "Uniformization" in name else (1e2, 1e3, 1e4)
     potential = "smooth" if "Magnus" in name else potentials(name)[0]
-    check_slope(CLAIMS[name].cost, [run(name, grid, potential, t).calls.max() for t in times], times)
+    check_slope(
+        CLAIMS[name].cost,
+        [run(name, grid, potential, t).calls.max() for t in times],
+        times,
+    )
 
 
 @pytest.mark.parametrize("name", ["`Magnus`", "`Magnus`, spectral"])
 def test_cost_on_the_move(name):
-    scheme, grid = (fp.Spectral(), BASIS) if "spectral" in name else (fp.ScharfetterGummel(), LINE)
+    scheme, grid = (
+        (fp.Spectral(), BASIS) if "spectral" in name else (fp.ScharfetterGummel(), LINE)
+    )
     periods, calls = np.array([8, 16, 32]), []
     for count in periods:  # as much tolerance for each period
         times, tol = np.arange(1, count + 1) * 2 * np.pi / 3, 1e-6 * float(count)
         options = {"grid": grid, "scheme": scheme, "method": fp.Magnus(), "tol": tol}
-        calls.append(fp.evolve(fp.FokkerPlanck(LANDSCAPES["pulled"]), BELL, times, **options).stats["operator_calls"])
+        calls.append(
+            fp.evolve(
+                fp.FokkerPlanck(LANDSCAPES["pulled"]), BELL, times, **options
+            ).stats["operator_calls"]
+        )
     check_slope(CLAIMS[name].cost, calls, periods, 0.1)
 
 
 def rows(text):
     """The table of methods under "## Structure" of a page: name to cells."""
     lines = text.partition("## Structure")[2].partition("\n## ")[0].splitlines()
-    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
-    return tuple(table[0][1:]), {cells[0]: tuple(cells[1:]) for cells in table[1:] if not cells[0].startswith("---")}
+    table = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in lines
+        if line.startswith("| ")
+    ]
+    return tuple(table[0][1:]), {
+        cells[0]: tuple(cells[1:])
+        for cells in table[1:]
+        if not cells[0].startswith("---")
+    }
 
 
 def check_page(text):
@@ -359,7 +480,10 @@ def check_page(text):
     columns, told = rows(text)
     assert columns == COLUMNS, f"the columns are {columns}, and should be {COLUMNS}"
     measured = {name: tuple(claim[1:]) for name, claim in CLAIMS.items()}
-    assert told == measured, f"README.md differs from what is measured in {set(told.items()) ^ set(measured.items())}"
+    assert told == measured, (
+        "README.md differs from what is measured in "
+        f"{set(told.items()) ^ set(measured.items())}"
+    )
     assert list(told) == list(measured)
 
 

@@ -1,4 +1,6 @@
-"""Finite volumes on one axis by LAPACK: the levels of other solvers, true errors, and seconds on thousands of cells."""
+"""Finite volumes on one axis by LAPACK: the levels of other solvers, true errors, and
+seconds on thousands of cells.
+"""
 
 import time
 
@@ -29,7 +31,11 @@ def test_the_modes_are_those_of_the_whole_matrix(axis, kind):
     grid, scheme = fp.Grid(AXES[axis]), fp.ScharfetterGummel()
     equation = kind(quartic)
     host = fp.spectrum(equation, grid, 4, scheme=scheme)
-    traced = jax.jit(lambda a: fp.spectrum(kind(lambda x: a * quartic(x)), grid, 4, scheme=scheme).values)(1.0)
+    traced = jax.jit(
+        lambda a: (
+            fp.spectrum(kind(lambda x: a * quartic(x)), grid, 4, scheme=scheme).values
+        )
+    )(1.0)
     assert "LAPACK" in host.stats["method"]
     check_close(host.values, traced, 1e-11, "levels")
     products = jnp.tensordot(host.vectors * grid.weights, host.vectors, [[1], [1]])
@@ -38,7 +44,9 @@ def test_the_modes_are_those_of_the_whole_matrix(axis, kind):
 
 def test_the_modes_are_eigenvectors_of_the_operator():
     grid = fp.Grid(fp.Reflecting(0.0, 3.0, 50))
-    operator = fp.ScharfetterGummel().build(fp.FokkerPlanck(quartic), grid, 0.0, jnp.float64, True)
+    operator = fp.ScharfetterGummel().build(
+        fp.FokkerPlanck(quartic), grid, 0.0, jnp.float64, True
+    )
     waves = tridiagonal_modes(operator, 3)
     values = grid.integrate(waves * jax.vmap(operator.hamiltonian)(waves))
     rest = jax.vmap(operator.hamiltonian)(waves) - values[:, None] * waves
@@ -52,7 +60,10 @@ def radial(n):
 
 
 def test_a_radial_trap_converges_with_order_two_and_bounds_its_algebra():
-    errors = [np.max(np.abs(np.asarray(radial(n).values) - [0, 2, 4, 6])) for n in (200, 400, 800)]
+    errors = [
+        np.max(np.abs(np.asarray(radial(n).values) - [0, 2, 4, 6]))
+        for n in (200, 400, 800)
+    ]
     assert np.all(np.abs(np.log2(np.divide(errors[:-1], errors[1:])) - 2) < 0.2), errors
     found = radial(800)
     assert np.max(found.error_parts["algebra"]) < 1e-9 and float(found.values[0]) == 0

@@ -1,5 +1,7 @@
-"""The whole error of an evolution: time, nodes, box and start, against exact answers on grids that are too coarse, too
-narrow, or just right. Truth tests: the exact density of an Ornstein-Uhlenbeck process at the nodes."""
+"""The whole error of an evolution: time, nodes, box and start, against exact answers on
+grids that are too coarse, too narrow, or just right. Truth tests: the exact density of
+an Ornstein-Uhlenbeck process at the nodes.
+"""
 
 import dataclasses
 import importlib
@@ -25,12 +27,21 @@ def exact(nodes, t, mean, variance):
     """The density of U = x^2/2, D = 1 from a normal density."""
     mean = mean * np.exp(-t)
     variance = 1 + (variance - 1) * np.exp(-2 * t)
-    return np.exp(-((nodes - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+    return np.exp(-((nodes - mean) ** 2) / (2 * variance)) / np.sqrt(
+        2 * np.pi * variance
+    )
 
 
 def run(grid, mean, variance, times, **options):
     start = fp.Gaussian(mean, variance)
-    return fp.evolve(fp.FokkerPlanck(harmonic), start, times, grid=grid, observables=MEASURES, **options)
+    return fp.evolve(
+        fp.FokkerPlanck(harmonic),
+        start,
+        times,
+        grid=grid,
+        observables=MEASURES,
+        **options,
+    )
 
 
 def true_error(solution, mean, variance):
@@ -46,16 +57,28 @@ def true_error(solution, mean, variance):
 
 @pytest.mark.parametrize(
     ("half", "n", "mean", "variance"),
-    [(2.0, 64, 0.0, 0.2), (3.0, 48, 0.7, 0.3), (6.0, 64, 1.0, 0.5), (6.0, 24, -0.5, 0.4), (9.0, 64, 2.0, 0.1)],
+    [
+        (2.0, 64, 0.0, 0.2),
+        (3.0, 48, 0.7, 0.3),
+        (6.0, 64, 1.0, 0.5),
+        (6.0, 24, -0.5, 0.4),
+        (9.0, 64, 2.0, 0.1),
+    ],
 )
-@pytest.mark.parametrize("scheme", [None, fp.ScharfetterGummel()], ids=["chosen", "volumes"])
+@pytest.mark.parametrize(
+    "scheme", [None, fp.ScharfetterGummel()], ids=["chosen", "volumes"]
+)
 def test_the_reported_error_bounds_the_true_one(half, n, mean, variance, scheme):
-    solution = run(fp.Grid(fp.Line(-half, half, n)), mean, variance, [0.1, 1.0, 5.0], scheme=scheme)
+    solution = run(
+        fp.Grid(fp.Line(-half, half, n)), mean, variance, [0.1, 1.0, 5.0], scheme=scheme
+    )
     true = true_error(solution, mean, variance)
     reported = np.asarray(solution.error)
     assert np.all(true <= 3 * reported + 1e-12), (true, reported)
     parts = solution.errors
-    np.testing.assert_allclose(sum(np.asarray(part) for part in parts.values()), reported, rtol=1e-9)
+    np.testing.assert_allclose(
+        sum(np.asarray(part) for part in parts.values()), reported, rtol=1e-9
+    )
 
 
 def test_a_box_that_is_too_narrow_says_so():
@@ -85,7 +108,12 @@ def test_under_jit_a_start_that_the_nodes_miss_is_part_of_the_error():
 
     @jax.jit
     def solve(variance):
-        found = fp.evolve(fp.FokkerPlanck(harmonic), fp.Gaussian(0.3, variance), [0.01, 1.0], grid=grid)
+        found = fp.evolve(
+            fp.FokkerPlanck(harmonic),
+            fp.Gaussian(0.3, variance),
+            [0.01, 1.0],
+            grid=grid,
+        )
         return found.values, found.error
 
     for variance in (1e-4, 0.5):
@@ -99,27 +127,45 @@ def test_under_jit_a_start_that_the_nodes_miss_is_part_of_the_error():
 # Starts.
 
 
-@pytest.mark.parametrize("axis", [fp.Line(-6.0, 6.0, 64), fp.Reflecting(-6.0, 6.0, 75)], ids=["line", "walls"])
-@pytest.mark.parametrize(("mean", "variance"), [(0.3, 1e-8), (0.3, 1e-4), (-1.234, 0.01)])
+@pytest.mark.parametrize(
+    "axis",
+    [fp.Line(-6.0, 6.0, 64), fp.Reflecting(-6.0, 6.0, 75)],
+    ids=["line", "walls"],
+)
+@pytest.mark.parametrize(
+    ("mean", "variance"), [(0.3, 1e-8), (0.3, 1e-4), (-1.234, 0.01)]
+)
 def test_a_narrow_start_keeps_mass_and_mean(axis, mean, variance):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         solution = run(fp.Grid(axis), mean, variance, [0.05])
     assert abs(float(solution.mass[0]) - 1) < 1e-10
-    assert abs(float(solution.observables["mean"][0]) - mean * np.exp(-0.05)) < 1e-3 * abs(mean)
+    assert abs(
+        float(solution.observables["mean"][0]) - mean * np.exp(-0.05)
+    ) < 1e-3 * abs(mean)
 
 
-@pytest.mark.parametrize("covariance", [[0.02, 0.001], [[0.02, 0.004], [0.004, 0.001]]], ids=["axes", "correlated"])
+@pytest.mark.parametrize(
+    "covariance",
+    [[0.02, 0.001], [[0.02, 0.004], [0.004, 0.001]]],
+    ids=["axes", "correlated"],
+)
 def test_a_narrow_start_in_the_plane_keeps_its_mean(covariance):
     grid = fp.Grid(fp.Line(-2.0, 2.0, 20), fp.Line(-2.0, 2.0, 24))
     density = grid.density(fp.Gaussian([0.31, -0.47], covariance))
     x, y = grid.points[..., 0], grid.points[..., 1]
-    np.testing.assert_allclose([grid.integrate(density * x), grid.integrate(density * y)], [0.31, -0.47], rtol=1e-9)
+    np.testing.assert_allclose(
+        [grid.integrate(density * x), grid.integrate(density * y)],
+        [0.31, -0.47],
+        rtol=1e-9,
+    )
     assert float(jnp.min(density)) >= 0
 
 
 def test_cell_averages_are_those_of_the_density():
-    """On cells that resolve it, the averages are the integrals over the cells, and are not moved."""
+    """On cells that resolve it, the averages are the integrals over the cells, and are
+    not moved.
+    """
     grid = fp.Grid(fp.Line(-6.0, 6.0, 40))
     solution = run(grid, 0.4, 0.8, [0.0], scheme=fp.ScharfetterGummel())
     from scipy.special import ndtr
@@ -130,7 +176,9 @@ def test_cell_averages_are_those_of_the_density():
 
 @pytest.mark.parametrize("size", [1.0, 1e-3, 1e-8])
 def test_cell_averages_of_a_correlated_density_are_integrals(size):
-    """Wide and narrow beside a cell; the density of the cells around the mean by scipy's distribution function."""
+    """Wide and narrow beside a cell; the density of the cells around the mean by
+    scipy's distribution function.
+    """
     from scipy.stats import multivariate_normal
 
     from fpsolve.grid.gaussian_on_grid import cell_averages
@@ -147,7 +195,10 @@ def test_cell_averages_of_a_correlated_density_are_integrals(size):
 
 def test_a_matrix_of_one_entry_is_a_variance():
     axis = fp.Reflecting(-6.0, 6.0, 75)
-    matrix, number = (np.asarray(fp.Grid(axis).density(fp.Gaussian(0.3, c))) for c in ([[1e-12]], 1e-12))
+    matrix, number = (
+        np.asarray(fp.Grid(axis).density(fp.Gaussian(0.3, c)))
+        for c in ([[1e-12]], 1e-12)
+    )
     np.testing.assert_array_equal(matrix, number)
 
 
@@ -162,12 +213,16 @@ def test_a_start_on_a_ring_is_wrapped():
     solution = fp.evolve(fp.FokkerPlanck(), fp.Gaussian(0.1, 0.3), [0.5], grid=grid)
     x = np.asarray(grid.nodes[0])
     k = np.arange(1, 30)[:, None]
-    exact_density = (1 + 2 * np.sum(np.exp(-(k**2) * (0.15 + 0.5)) * np.cos(k * (x - 0.1)), axis=0)) / (2 * np.pi)
+    exact_density = (
+        1 + 2 * np.sum(np.exp(-(k**2) * (0.15 + 0.5)) * np.cos(k * (x - 0.1)), axis=0)
+    ) / (2 * np.pi)
     np.testing.assert_allclose(solution.values[0], exact_density, atol=1e-9)
 
 
 def test_finite_volumes_on_a_ring_of_wells():
-    """Six wells on 96 cells: an error of a few percent, which a dense reference on 1536 cells confirms."""
+    """Six wells on 96 cells: an error of a few percent, which a dense reference on 1536
+    cells confirms.
+    """
     equation = fp.FokkerPlanck(lambda x: 3 * jnp.cos(6 * x[0]))
     start = lambda x: jnp.exp(jnp.cos(x[0] - 1))
     coarse, fine = (
@@ -182,12 +237,16 @@ def test_finite_volumes_on_a_ring_of_wells():
         for n in (96, 1536)
     )
     averages = np.asarray(fine.values[0]).reshape(96, 16).mean(1)
-    true = float(np.sum(np.abs(np.asarray(coarse.values[0]) - averages)) * 2 * np.pi / 96)
+    true = float(
+        np.sum(np.abs(np.asarray(coarse.values[0]) - averages)) * 2 * np.pi / 96
+    )
     assert true <= 3 * float(coarse.error[0]) and float(coarse.error[0]) < 10 * true
 
 
 def test_a_contraction_that_a_full_run_does_not_confirm_is_given_up():
-    """A double well turned by 45 degrees: the mean of the square along its narrow axis is that of an oscillator."""
+    """A double well turned by 45 degrees: the mean of the square along its narrow axis
+    is that of an oscillator.
+    """
     cos = sin = np.sqrt(0.5)
     along = lambda x: cos * x[0] + sin * x[1]
     across = lambda x: cos * x[1] - sin * x[0]
@@ -196,13 +255,18 @@ def test_a_contraction_that_a_full_run_does_not_confirm_is_given_up():
     times = np.array([0.1, 1.0, 20.0])
     start = fp.Gaussian([-cos, -sin], 0.04)
     squares = {"square": lambda x: across(x) ** 2}
-    solution = fp.evolve(equation, start, times, grid=grid, tol=1e-4, observables=squares)
+    solution = fp.evolve(
+        equation, start, times, grid=grid, tol=1e-4, observables=squares
+    )
     assert "did not confirm" in solution.stats["method"]
-    np.testing.assert_allclose(solution.observables["square"], 1 - 0.96 * np.exp(-2 * times), rtol=1e-6)
+    np.testing.assert_allclose(
+        solution.observables["square"], 1 - 0.96 * np.exp(-2 * times), rtol=1e-6
+    )
     assert solution.result == "successful" and float(jnp.max(solution.error)) < 1e-4
 
 
-# Both sides: they agree on every grid, and a second look says how far both are from the truth.
+# Both sides: they agree on every grid, and a second look says how far both are from the
+# truth.
 
 
 def both_sides(half, n, scheme=None, **options):
@@ -226,18 +290,25 @@ def test_the_errors_of_both_sides_bound_the_true_ones(half, n, scheme):
     axis = both.grid.axes[0]
     for t, density, reported in zip(both.times, both.density, both.error, strict=True):
         right = exact(axis.nodes, float(t), 0.7, 0.3)
-        true = np.sum(axis.weights * np.abs(np.asarray(density) - right)) + max(0.0, 1 - np.sum(axis.weights * right))
+        true = np.sum(axis.weights * np.abs(np.asarray(density) - right)) + max(
+            0.0, 1 - np.sum(axis.weights * right)
+        )
         assert true <= 3 * float(reported) + 1e-12
     true = np.abs(np.asarray(both.spectra[1]) - np.arange(6.0))
     assert np.all(true <= 3 * np.asarray(both.level_errors) + 1e-12)
-    np.testing.assert_allclose(sum(np.asarray(part) for part in both.errors.values()), both.error, rtol=1e-9)
+    np.testing.assert_allclose(
+        sum(np.asarray(part) for part in both.errors.values()), both.error, rtol=1e-9
+    )
 
 
 def test_both_sides_agree_to_rounding_on_a_grid_that_is_too_coarse():
     with pytest.warns(fp.AccuracyWarning, match="more nodes"):
         both = both_sides(6.0, 16)
     assert both.holds and float(jnp.max(both.difference)) < 1e-14
-    assert both.result == "grid_too_coarse" and both.record().header["result"] == "grid_too_coarse"
+    assert (
+        both.result == "grid_too_coarse"
+        and both.record().header["result"] == "grid_too_coarse"
+    )
     assert float(both.error[0]) > 1e-2 and float(both.level_errors[1]) > 0.03
 
 
@@ -246,12 +317,17 @@ def test_both_sides_on_a_good_grid_are_not_warned_of():
     assert both.result == "successful" and float(jnp.max(both.error)) < 1e-7
     assert float(jnp.max(both.level_errors[:4])) < 1e-5
     same = fp.evolve(
-        fp.FokkerPlanck(harmonic), fp.Gaussian(0.7, 0.3), [0.1, 1.0], grid=both.grid, scheme=fp.ScharfetterGummel()
+        fp.FokkerPlanck(harmonic),
+        fp.Gaussian(0.7, 0.3),
+        [0.1, 1.0],
+        grid=both.grid,
+        scheme=fp.ScharfetterGummel(),
     )
     volumes = both_sides(8.0, 64, check=False)
     np.testing.assert_allclose(volumes.density, same.values, atol=1e-8)
     assert volumes.stats["check"].startswith("run") and volumes.result == "successful"
-    # One run bounds the error of finite volumes roughly, and by more than a second look does.
+    # One run bounds the error of finite volumes roughly, and by more than a second look
+    # does.
     assert np.all(np.asarray(volumes.error) > np.asarray(same.error))
 
 
@@ -263,44 +339,73 @@ def test_both_sides_in_motion():
     both = fp.correspondence(moving, fp.Gaussian(0.0, 0.5), [1.0], grid=grid)
     mean = (np.sin(1.0) - np.cos(1.0) + np.exp(-1.0)) / 2
     variance = 1 - 0.5 * np.exp(-2.0)
-    right = np.exp(-((grid.axes[0].nodes - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+    right = np.exp(-((grid.axes[0].nodes - mean) ** 2) / (2 * variance)) / np.sqrt(
+        2 * np.pi * variance
+    )
     true = float(np.sum(np.abs(np.asarray(both.density[0]) - right)) * 0.75)
     assert true <= 3 * float(both.error[0]) and float(both.error[0]) < 30 * true
 
 
 def test_a_density_that_grows_in_its_basis_gives_way_to_its_wave() -> None:
     """The wave is not resolved to the tolerance, but the density would err by 0.4."""
-    equation = fp.FokkerPlanck(lambda x: (x[0] ** 2 - 1) ** 2 + x[1] ** 2 * (1 + x[0] ** 2))
+    equation = fp.FokkerPlanck(
+        lambda x: (x[0] ** 2 - 1) ** 2 + x[1] ** 2 * (1 + x[0] ** 2)
+    )
     start, times = fp.Gaussian([-1.0, 0.0], 0.1), [0.1, 1.0]
     grid = fp.Grid(fp.Line(-2.71, 2.655, 24), fp.Line(-3.31, 3.255, 20))
     with pytest.warns(fp.AccuracyWarning):
-        solution = fp.evolve(equation, start, times, grid=grid, scheme=fp.Spectral(), tol=1e-5)
+        solution = fp.evolve(
+            equation, start, times, grid=grid, scheme=fp.Spectral(), tol=1e-5
+        )
     assert "grew" in solution.stats["scheme"]
-    fine = fp.Grid(fp.Line(-2.71, 2.655, 72), fp.Line(-3.31, 3.255, 60))  # each third node is one of `grid`
-    reference = fp.evolve(equation, start, times, grid=fine, scheme=fp.ScharfetterGummel(), check=False)
+    # each third node is one of `grid`
+    fine = fp.Grid(fp.Line(-2.71, 2.655, 72), fp.Line(-3.31, 3.255, 60))
+    reference = fp.evolve(
+        equation, start, times, grid=fine, scheme=fp.ScharfetterGummel(), check=False
+    )
     assert np.allclose(fine.axes[0].nodes[1::3], grid.axes[0].nodes)
-    error = np.asarray(grid.integrate(jnp.abs(solution.values - reference.values[:, 1::3, 1::3])))
+    error = np.asarray(
+        grid.integrate(jnp.abs(solution.values - reference.values[:, 1::3, 1::3]))
+    )
     assert np.all(error < 3 * solution.error + 2e-2)
     assert np.all(solution.error < 1e-3)
 
 
 @pytest.mark.parametrize("moves", [False, True])
 def test_a_start_far_above_an_underflowed_gibbs_density_has_an_error(moves):
-    """p / sqrt(pi) is infinite at t = 0 beyond |x| = 3.7, where p = 1e-30: what is clipped there is no error."""
+    """p / sqrt(pi) is infinite at t = 0 beyond |x| = 3.7, where p = 1e-30: what is
+    clipped there is no error.
+    """
     static = lambda x: 2 * x[0] ** 4
-    equation = fp.FokkerPlanck((lambda x, t: static(x) + 0.1 * t * x[0]) if moves else static, diffusion=0.5)
+    equation = fp.FokkerPlanck(
+        (lambda x, t: static(x) + 0.1 * t * x[0]) if moves else static, diffusion=0.5
+    )
     grid = fp.Grid(fp.Line(-5.0, 5.0, 128))
-    solution = fp.evolve(equation, fp.Gaussian(0.0, 0.1), [0.0, 0.5], grid=grid, scheme=fp.Spectral(), tol=1e-6)
+    solution = fp.evolve(
+        equation,
+        fp.Gaussian(0.0, 0.1),
+        [0.0, 0.5],
+        grid=grid,
+        scheme=fp.Spectral(),
+        tol=1e-6,
+    )
     assert solution.stats["picture"] == "wave" and np.all(solution.error < 1e-6)
     nodes = fp.Grid(fp.Line(-1.5, 1.5, 24))
     start = np.asarray(solution.on(nodes)[0])
-    assert np.allclose(start, np.exp(-(nodes.nodes[0] ** 2) / 0.2) / np.sqrt(0.2 * np.pi), atol=1e-6)
+    assert np.allclose(
+        start, np.exp(-(nodes.nodes[0] ** 2) / 0.2) / np.sqrt(0.2 * np.pi), atol=1e-6
+    )
 
 
-@pytest.mark.parametrize(("axis", "narrow"), [(fp.Line(-4.0, 4.0, 64), True), (fp.Line(-8.0, 8.0, 20), False)])
+@pytest.mark.parametrize(
+    ("axis", "narrow"),
+    [(fp.Line(-4.0, 4.0, 64), True), (fp.Line(-8.0, 8.0, 20), False)],
+)
 def test_a_narrow_box_is_told_from_long_cells(axis, narrow):
     equation = fp.FokkerPlanck(harmonic)
-    attempt = fp.plan(equation, fp.Gaussian(0.0, 0.5), [1.0], grid=fp.Grid(axis), scheme=fp.Spectral())
+    attempt = fp.plan(
+        equation, fp.Gaussian(0.0, 0.5), [1.0], grid=fp.Grid(axis), scheme=fp.Spectral()
+    )
     found = look(attempt, run_plan(attempt), True)
     assert found.compared and found.worst > 1e-6
     assert found.narrow == narrow
@@ -309,9 +414,14 @@ def test_a_narrow_box_is_told_from_long_cells(axis, narrow):
 def test_a_grid_that_is_made_finer_has_a_folder_of_its_own(tmp_path, monkeypatch):
     module = importlib.import_module("fpsolve.solve.evolve")
     # A fit that errs by more than the tolerance.
-    monkeypatch.setattr(module, "CONSTANTS", dataclasses.replace(module.CONSTANTS, fit_fraction=8.0))
+    monkeypatch.setattr(
+        module, "CONSTANTS", dataclasses.replace(module.CONSTANTS, fit_fraction=8.0)
+    )
     equation, start = fp.FokkerPlanck(lambda x: x[0] ** 2 / 2), fp.Gaussian(0.5, 0.3)
-    first, again = (fp.evolve(equation, start, [0.5], tol=1e-6, checkpoint=tmp_path) for _ in range(2))
+    first, again = (
+        fp.evolve(equation, start, [0.5], tol=1e-6, checkpoint=tmp_path)
+        for _ in range(2)
+    )
     assert "made finer" in first.stats["scheme"]
     assert (tmp_path / "finer_1" / "time_000000.npz").exists()
     np.testing.assert_array_equal(again.values, first.values)
@@ -319,7 +429,8 @@ def test_a_grid_that_is_made_finer_has_a_folder_of_its_own(tmp_path, monkeypatch
 
 @pytest.mark.parametrize("count", [8, 40])
 def test_a_start_given_as_an_array_is_compared_from_the_first_moment_on(count):
-    # A well that moves, c = t / 2. Its density at rest has the variance 1/2, and falls behind by (1 - exp(-2 t)) / 4.
+    # A well that moves, c = t / 2. Its density at rest has the variance 1/2, and falls
+    # behind by (1 - exp(-2 t)) / 4.
     grid = fp.Grid(fp.Line(-8.0, 10.0, 96))
     nodes = grid.axes[0].nodes
     gibbs = lambda x: np.exp(-(x**2)) / np.sqrt(np.pi)
@@ -327,19 +438,31 @@ def test_a_start_given_as_an_array_is_compared_from_the_first_moment_on(count):
     times = np.geomspace(3e-3, 3.0, count)
     solution = fp.evolve(equation, jnp.asarray(gibbs(nodes)), times, grid=grid)
     means = times / 2 - (1 - np.exp(-2 * times)) / 4
-    true = np.sum(grid.axes[0].weights * np.abs(np.asarray(solution.values) - gibbs(nodes - means[:, None])), axis=1)
+    true = np.sum(
+        grid.axes[0].weights
+        * np.abs(np.asarray(solution.values) - gibbs(nodes - means[:, None])),
+        axis=1,
+    )
     reported = np.asarray(solution.error)
     assert reported.shape == (count,)
     assert np.all(true <= 3 * reported + 1e-12), (true, reported)
-    # The companion's start has the wave of the run: interpolation of the density alone reports 5e-2 here.
+    # The companion's start has the wave of the run: interpolation of the density alone
+    # reports 5e-2 here.
     assert np.all(reported < 1e-6), reported
 
 
 @pytest.mark.parametrize(
-    "axis", [fp.Periodic(0.0, 2.0, 64), fp.Absorbing(0.0, 2.0, 64), fp.Legendre(0.0, 2.0, 64), fp.Line(-3.0, 5.0, 64)]
+    "axis",
+    [
+        fp.Periodic(0.0, 2.0, 64),
+        fp.Absorbing(0.0, 2.0, 64),
+        fp.Legendre(0.0, 2.0, 64),
+        fp.Line(-3.0, 5.0, 64),
+    ],
 )
 def test_a_smooth_start_has_no_error_of_its_own(axis):
-    # The first waves over a density are compared with dense values: by modes of the axis, which its nodes integrate.
+    # The first waves over a density are compared with dense values: by modes of the
+    # axis, which its nodes integrate.
     length = axis.upper - axis.lower
     shape = {
         "periodic": lambda s: jnp.exp(3 * jnp.cos(2 * jnp.pi * (s - 0.3))),
@@ -349,5 +472,10 @@ def test_a_smooth_start_has_no_error_of_its_own(axis):
     if isinstance(axis, fp.Line):
         shape = lambda s: jnp.exp(-80 * (s - 0.45) ** 2)
     start = lambda x: shape((x[0] - axis.lower) / length)
-    solution = fp.evolve(fp.FokkerPlanck(lambda x: 0.0 * x[0], 0.1), start, [0.05, 0.3], grid=fp.Grid(axis))
+    solution = fp.evolve(
+        fp.FokkerPlanck(lambda x: 0.0 * x[0], 0.1),
+        start,
+        [0.05, 0.3],
+        grid=fp.Grid(axis),
+    )
     assert np.all(np.asarray(solution.errors["start"]) < 1e-8), solution.errors

@@ -1,4 +1,6 @@
-"""Imaginary time from real-time runs (theorem T25): orders, bounds, errors, and what is refused."""
+"""Imaginary time from real-time runs (theorem T25): orders, bounds, errors, and what is
+refused.
+"""
 
 import math
 from typing import Any
@@ -27,7 +29,9 @@ def slope(sizes: list[float], errors: list[float]) -> float:
 
 
 def of_ground(found: Any, exact: float) -> float:
-    """The relative error of the bridge on the ground state, whose image is `exact` times it."""
+    """The relative error of the bridge on the ground state, whose image is `exact`
+    times it.
+    """
     return size(found.values[0] - exact * GROUND) / size(exact * GROUND)
 
 
@@ -43,9 +47,19 @@ def test_a_free_packet_in_real_time() -> None:
         # i d_t psi = -psi'' / 2: the complex width s^2 + i t.
         a = width**2 + 1j * t
         phase = momentum * x - momentum**2 * t / 2
-        return np.sqrt(width / a) * np.exp(-((x - momentum * t) ** 2) / (2 * a) + 1j * phase) / np.pi**0.25
+        return (
+            np.sqrt(width / a)
+            * np.exp(-((x - momentum * t) ** 2) / (2 * a) + 1j * phase)
+            / np.pi**0.25
+        )
 
-    found = fp.evolve(fp.Schrodinger(lambda x: 0 * x[0]), jnp.asarray(packet(0.0)), [time], grid=grid, wick=np.pi / 2)
+    found = fp.evolve(
+        fp.Schrodinger(lambda x: 0 * x[0]),
+        jnp.asarray(packet(0.0)),
+        [time],
+        grid=grid,
+        wick=np.pi / 2,
+    )
     assert np.max(np.abs(np.asarray(found.values[0]) - packet(time))) < 1e-7
 
 
@@ -63,7 +77,12 @@ def test_real_time_is_unitary() -> None:
 
 
 def test_a_negative_angle_is_refused() -> None:
-    refused(lambda: fp.evolve(OSCILLATOR, GROUND, [1.0], grid=GRID, wick=-0.1), "wick", "-0.1", "between 0")
+    refused(
+        lambda: fp.evolve(OSCILLATOR, GROUND, [1.0], grid=GRID, wick=-0.1),
+        "wick",
+        "-0.1",
+        "between 0",
+    )
 
 
 # The Lorentzian bridge.
@@ -71,20 +90,30 @@ def test_a_negative_angle_is_refused() -> None:
 
 @pytest.mark.parametrize("eta_max", [200.0, 800.0])
 def test_a_level_of_zero_loses_the_tail_of_the_kernel(eta_max: float) -> None:
-    found = fp.wick.lorentzian(OSCILLATOR, GROUND, [1.0], grid=GRID, eta_max=eta_max, shift=0.5)
+    found = fp.wick.lorentzian(
+        OSCILLATOR, GROUND, [1.0], grid=GRID, eta_max=eta_max, shift=0.5
+    )
     error = of_ground(found, math.exp(-0.5))
     # 3.2e-3 and 8.0e-4 by the theorem.
     assert abs(error / (2 / math.pi * math.atan(1 / eta_max)) - 1) < 1e-2
-    assert error <= float(found.bound[0]) and error <= 1.1 * float(found.error[0]) < 3 * error
+    assert (
+        error <= float(found.bound[0])
+        and error <= 1.1 * float(found.error[0]) < 3 * error
+    )
 
 
 def test_levels_above_zero_have_order_two() -> None:
     # At these ends of the integral its tail is largest.
     etas = [(2 * n + 1) * math.pi for n in (8, 16, 32, 64)]
-    found = [fp.wick.lorentzian(OSCILLATOR, GROUND, [1.0], grid=GRID, eta_max=eta) for eta in etas]
+    found = [
+        fp.wick.lorentzian(OSCILLATOR, GROUND, [1.0], grid=GRID, eta_max=eta)
+        for eta in etas
+    ]
     errors = [of_ground(run, math.exp(-0.5)) for run in found]
     assert abs(slope(etas, errors) - 2) < 0.15
-    assert all(error <= float(run.bound[0]) for error, run in zip(errors, found, strict=True))
+    assert all(
+        error <= float(run.bound[0]) for error, run in zip(errors, found, strict=True)
+    )
 
 
 def test_a_negative_level_is_refused_and_would_come_back_with_the_wrong_sign() -> None:
@@ -93,8 +122,13 @@ def test_a_negative_level_is_refused_and_would_come_back_with_the_wrong_sign() -
     with pytest.raises(fp.NumericalFailure, match=r"negative_level.*shift"):
         fp.wick.lorentzian(lowered, GROUND, [1.0], grid=GRID)
     wrong = fp.wick.lorentzian(lowered, GROUND, [1.0], grid=GRID, throw=False)
-    assert wrong.result == "negative_level" and abs(float(wrong.lowest_level) + 0.3) < 1e-8
-    assert of_ground(wrong, math.exp(-0.3)) < 1e-2 and of_ground(wrong, math.exp(0.3)) > 0.4
+    assert (
+        wrong.result == "negative_level" and abs(float(wrong.lowest_level) + 0.3) < 1e-8
+    )
+    assert (
+        of_ground(wrong, math.exp(-0.3)) < 1e-2
+        and of_ground(wrong, math.exp(0.3)) > 0.4
+    )
     assert float(wrong.error[0]) > 0.4
     # The cure of the message: a shift at the lowest level.
     right = fp.wick.lorentzian(lowered, GROUND, [1.0], grid=GRID, shift=-0.3)
@@ -106,7 +140,8 @@ def test_a_negative_level_is_refused_and_would_come_back_with_the_wrong_sign() -
 
 @pytest.mark.parametrize(("xi", "order"), [(1.0, 2), (0.0, 1)])
 def test_the_cusp_has_order_two_away_from_it(xi: float, order: int) -> None:
-    # Half-way between two nodes the error of the modes is largest: xi + E tau is (n + 1/2) spacings, or 1/2.
+    # Half-way between two nodes the error of the modes is largest: xi + E tau is (n +
+    # 1/2) spacings, or 1/2.
     sizes = [(2 * n + 1) * math.pi for n in (4, 8, 16, 32)]
     shifts = [0.0 if order == 2 else 0.5 - math.pi / (2 * p) for p in sizes]
     options = {"grid": GRID, "start": "cusp", "xi": xi}
@@ -116,12 +151,19 @@ def test_the_cusp_has_order_two_away_from_it(xi: float, order: int) -> None:
     ]
     errors = [of_ground(run, math.exp(-0.5)) for run in found]
     assert abs(slope(sizes, errors) - order) < 0.2, errors
-    assert all(error <= 2 * float(run.error[0]) for error, run in zip(errors, found, strict=True))
-    assert all(error <= float(run.bound[0]) for error, run in zip(errors, found, strict=True))
+    assert all(
+        error <= 2 * float(run.error[0])
+        for error, run in zip(errors, found, strict=True)
+    )
+    assert all(
+        error <= float(run.bound[0]) for error, run in zip(errors, found, strict=True)
+    )
 
 
 def test_the_smooth_start_is_exact_to_its_tolerance() -> None:
-    found = fp.wick.warped_phase(OSCILLATOR, PACKET, [0.3, 1.0], grid=GRID, tol=1e-7, check=False)
+    found = fp.wick.warped_phase(
+        OSCILLATOR, PACKET, [0.3, 1.0], grid=GRID, tol=1e-7, check=False
+    )
     assert np.max(np.asarray(found.difference)) < 1e-8
     assert np.all(np.asarray(found.difference) <= np.asarray(found.error))
     # Real times up to p_max tau only: some twenty times as long as imaginary time.
@@ -132,11 +174,15 @@ def test_the_two_bridges_and_imaginary_time_agree_on_random_wells() -> None:
     generator = np.random.default_rng(3)
     for _ in range(3):
         a, b, c = generator.uniform(0.2, 1.0, 3)
-        equation = fp.Schrodinger(lambda x, a=a, b=b, c=c: a * x[0] ** 2 + b * jnp.cos(2 * x[0] + c) + 1.5)
+        equation = fp.Schrodinger(
+            lambda x, a=a, b=b, c=c: a * x[0] ** 2 + b * jnp.cos(2 * x[0] + c) + 1.5
+        )
         start = jnp.exp(-((X - c) ** 2))
         for found in (
             fp.wick.lorentzian(equation, start, [0.4, 0.8], grid=GRID, eta_max=60.0),
-            fp.wick.warped_phase(equation, start, [0.4, 0.8], grid=GRID, start="cusp", p_max=60.0),
+            fp.wick.warped_phase(
+                equation, start, [0.4, 0.8], grid=GRID, start="cusp", p_max=60.0
+            ),
             fp.wick.warped_phase(equation, start, [0.4, 0.8], grid=GRID),
         ):
             assert np.all(np.asarray(found.difference) <= np.asarray(found.error))
@@ -144,13 +190,19 @@ def test_the_two_bridges_and_imaginary_time_agree_on_random_wells() -> None:
 
 
 def test_by_products_alone_and_in_a_plane() -> None:
-    """Without a decomposition of H: each step of the real-time run is a complex Chebyshev sum."""
+    """Without a decomposition of H: each step of the real-time run is a complex
+    Chebyshev sum.
+    """
     plane = fp.Grid(fp.Line(-5.0, 5.0, 24), fp.Line(-5.0, 5.0, 24))
     coupled = fp.Schrodinger(lambda x: x @ x / 2 + 0.3 * x[0] * x[1])
     start = lambda x: jnp.exp(-jnp.sum((x - 0.5) ** 2))
-    found = fp.wick.warped_phase(coupled, start, [0.5], grid=plane, method=fp.Chebyshev())
+    found = fp.wick.warped_phase(
+        coupled, start, [0.5], grid=plane, method=fp.Chebyshev()
+    )
     assert float(found.difference[0]) < 1e-9 and found.stats["operator_calls"] > 1000
-    assert float(found.difference[0]) <= float(found.errors["average"][0] + found.errors["time"][0])
+    assert float(found.difference[0]) <= float(
+        found.errors["average"][0] + found.errors["time"][0]
+    )
 
 
 # Cauchy's mean.
@@ -160,8 +212,12 @@ def test_the_mean_over_a_circle_is_the_value_at_its_centre() -> None:
     found = fp.wick.cauchy(OSCILLATOR, jnp.real(PACKET), 1.0, 0.5, grid=GRID, points=32)
     assert found.holds and float(found.difference) < 1e-11
     # Control: of the values at another centre it is not the mean.
-    other = fp.wick.cauchy(OSCILLATOR, jnp.real(PACKET), 1.01, 0.5, grid=GRID, points=32)
-    assert abs(float(jnp.real(found.mean)) / float(other.center) - 1) > 1e4 * float(found.error)
+    other = fp.wick.cauchy(
+        OSCILLATOR, jnp.real(PACKET), 1.01, 0.5, grid=GRID, points=32
+    )
+    assert abs(float(jnp.real(found.mean)) / float(other.center) - 1) > 1e4 * float(
+        found.error
+    )
 
 
 # Transformations, precision, and what is refused.
@@ -170,19 +226,28 @@ def test_the_mean_over_a_circle_is_the_value_at_its_centre() -> None:
 def test_a_bridge_is_compiled_and_differentiated() -> None:
     def value(k: Any) -> Any:
         equation = fp.Schrodinger(lambda x: k * x[0] ** 2 / 2)
-        found = fp.wick.lorentzian(equation, GROUND, [0.5], grid=GRID, steps=256, check=False)
+        found = fp.wick.lorentzian(
+            equation, GROUND, [0.5], grid=GRID, steps=256, check=False
+        )
         return GRID.integrate(found.values[0] * GROUND)
 
     slope, step = jax.jit(jax.grad(value))(1.0), 1e-4
-    assert abs(slope - (value(1 + step) - value(1 - step)) / (2 * step)) < 1e-6 * abs(slope)
+    assert abs(slope - (value(1 + step) - value(1 - step)) / (2 * step)) < 1e-6 * abs(
+        slope
+    )
 
 
 def test_a_record_of_a_bridge_is_saved_and_drawn(tmp_path: Any) -> None:
     found = fp.wick.warped_phase(OSCILLATOR, PACKET, [0.3], grid=GRID, check=False)
     found.save(tmp_path / "bridge.npz")
     loaded = fp.load(tmp_path / "bridge.npz")
-    assert np.array_equal(loaded["reference"], found.reference) and loaded.header["result"] == "successful"
-    assert loaded.plot() is not None and found.to_xarray()["difference"].dims == ("time",)
+    assert (
+        np.array_equal(loaded["reference"], found.reference)
+        and loaded.header["result"] == "successful"
+    )
+    assert loaded.plot() is not None and found.to_xarray()["difference"].dims == (
+        "time",
+    )
 
 
 def test_what_is_no_bridge_is_refused() -> None:
@@ -190,17 +255,31 @@ def test_what_is_no_bridge_is_refused() -> None:
         equation, GROUND, times, grid=GRID, **options
     )
     refused(lambda: ask(fp.FokkerPlanck(fp.Harmonic())), "equation", "Schrödinger")
-    refused(lambda: ask(fp.Schrodinger(lambda x, t: x[0] ** 2 + t)), "equation", "static")
+    refused(
+        lambda: ask(fp.Schrodinger(lambda x, t: x[0] ** 2 + t)), "equation", "static"
+    )
     refused(lambda: ask(times=[0.0, 1.0]), "times", "above zero")
     refused(lambda: ask(eta_max=-1.0), "eta_max", "-1.0", "positive")
     refused(lambda: ask(eta_max=1e9), "eta_max", "real times", "smooth")
     refused(lambda: ask(steps=2.5), "steps", "2.5", "integer")
     refused(lambda: ask(shift=math.nan), "shift", "nan", "finite")
-    warped = lambda **options: fp.wick.warped_phase(OSCILLATOR, GROUND, [1.0], grid=GRID, **options)
+    warped = lambda **options: fp.wick.warped_phase(
+        OSCILLATOR, GROUND, [1.0], grid=GRID, **options
+    )
     refused(lambda: warped(start="sharp"), "start", "'sharp'", "cusp")
     refused(lambda: warped(xi=-1.0), "xi", "-1.0")
-    refused(lambda: fp.wick.cauchy(OSCILLATOR, GROUND, 1.0, 1.5, grid=GRID), "radius", "1.5", "centre")
-    refused(lambda: fp.wick.cauchy(OSCILLATOR, GROUND, 1.0, 0.5, grid=GRID, points=9), "points", "9", "4")
+    refused(
+        lambda: fp.wick.cauchy(OSCILLATOR, GROUND, 1.0, 1.5, grid=GRID),
+        "radius",
+        "1.5",
+        "centre",
+    )
+    refused(
+        lambda: fp.wick.cauchy(OSCILLATOR, GROUND, 1.0, 0.5, grid=GRID, points=9),
+        "points",
+        "9",
+        "4",
+    )
 
 
 def test_too_few_real_times_for_a_tolerance() -> None:

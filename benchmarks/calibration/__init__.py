@@ -1,1 +1,3 @@
-"""Random problems with independent references, for `effectivity.py`. The references use numpy and scipy alone."""
+"""Random problems with independent references, for `effectivity.py`. The references use
+numpy and scipy alone.
+"""

@@ -1,4 +1,6 @@
-"""Closed forms, and integrals of positive functions: further references of `effectivity.py`. No code of fpsolve."""
+"""Closed forms, and integrals of positive functions: further references of
+`effectivity.py`. No code of fpsolve.
+"""
 
 import dataclasses
 import itertools
@@ -26,14 +28,25 @@ class Normal:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         d = len(self.mean)
-        gap = np.reshape(x, (*np.shape(x)[: np.ndim(x) - (np.shape(x)[-1:] == (d,) and d > 1)], d)) - self.mean
+        gap = (
+            np.reshape(
+                x,
+                (*np.shape(x)[: np.ndim(x) - (np.shape(x)[-1:] == (d,) and d > 1)], d),
+            )
+            - self.mean
+        )
         inverse = np.linalg.inv(self.covariance)
         square = np.einsum("...i,ij,...j->...", gap, inverse, gap)
-        return np.exp(-square / 2) / np.sqrt((2 * np.pi) ** d * np.linalg.det(self.covariance))
+        return np.exp(-square / 2) / np.sqrt(
+            (2 * np.pi) ** d * np.linalg.det(self.covariance)
+        )
 
 
-def linear_moments(drift: np.ndarray, noise: np.ndarray, start: Normal, t: float) -> Normal:
-    """At time t for dX = -drift X dt + ..., d/dt C = -drift C - C drift^T + 2 noise; by one matrix exponential.
+def linear_moments(
+    drift: np.ndarray, noise: np.ndarray, start: Normal, t: float
+) -> Normal:
+    """At time t for dX = -drift X dt + ..., d/dt C = -drift C - C drift^T + 2 noise; by
+    one matrix exponential.
 
     **Reference**: Van Loan, IEEE Trans. Automat. Control 23 (1978) 395.
     """
@@ -60,14 +73,18 @@ def driven_moments(
     breaks: Any = (),
     power: Callable[[float, float, float], float] = lambda t, m, v: 0.0,
 ) -> np.ndarray:
-    """Mean, variance and the integral of `power(t, m, v)` at `times`, `(T, 3)`, of a trap k(t) (x - c(t))^2 / 2."""
+    """Mean, variance and the integral of `power(t, m, v)` at `times`, `(T, 3)`, of a
+    trap k(t) (x - c(t))^2 / 2.
+    """
 
     def rate(t: float, y: np.ndarray) -> list[float]:
         m, v, _ = y
         k = stiffness(t)
         return [k * (center(t) - m), 2 * diffusion - 2 * k * v, power(t, m, v)]
 
-    stops = sorted({*map(float, times), *(b for b in map(float, breaks) if 0 < b < max(times))})
+    stops = sorted(
+        {*map(float, times), *(b for b in map(float, breaks) if 0 < b < max(times))}
+    )
     y = np.array([*start, 0.0])
     found = {0.0: y}
     for a, b in itertools.pairwise([0.0, *stops]):
@@ -76,7 +93,13 @@ def driven_moments(
             shift = 1e-13 * (b - a)
             inside = lambda t, y, a=a, b=b, s=shift: rate(min(max(t, a + s), b - s), y)
             y = scipy.integrate.solve_ivp(
-                inside, (a, b), y, "DOP853", rtol=STEP_TOL, atol=1e-14, max_step=(b - a) / 8
+                inside,
+                (a, b),
+                y,
+                "DOP853",
+                rtol=STEP_TOL,
+                atol=1e-14,
+                max_step=(b - a) / 8,
             ).y[:, -1]
         found[b] = y
     return np.array([found[float(t)] for t in times])
@@ -85,8 +108,17 @@ def driven_moments(
 # Heat between walls and on rings
 
 
-def heat(start: Function, length: float, rates: str, diffusion: float, t: float, terms: int = 200) -> Function:
-    """exp(t D d_xx) of a start on [0, length] by its series; `rates` is "reflecting", "absorbing" or "periodic"."""
+def heat(
+    start: Function,
+    length: float,
+    rates: str,
+    diffusion: float,
+    t: float,
+    terms: int = 200,
+) -> Function:
+    """exp(t D d_xx) of a start on [0, length] by its series; `rates` is "reflecting",
+    "absorbing" or "periodic".
+    """
     s, w = np.polynomial.legendre.leggauss(24)
     panels = np.linspace(0, length, 401)
     y = (panels[:-1, None] + np.diff(panels)[:, None] * (s + 1) / 2).ravel()
@@ -101,7 +133,9 @@ def heat(start: Function, length: float, rates: str, diffusion: float, t: float,
     def values(x: np.ndarray) -> np.ndarray:
         phase = np.multiply.outer(x, k)
         flat = masses.sum() / length if rates != "absorbing" else 0.0
-        return flat + keep[0] * np.cos(phase) @ cosines + keep[1] * np.sin(phase) @ sines
+        return (
+            flat + keep[0] * np.cos(phase) @ cosines + keep[1] * np.sin(phase) @ sines
+        )
 
     return values
 
@@ -111,7 +145,9 @@ def heat(start: Function, length: float, rates: str, diffusion: float, t: float,
 
 def sums(rates: Any, count: int) -> np.ndarray:
     """The `count` smallest values of sum_i n_i rates_i; of complex rates, by real part."""
-    reach = [range(1 + int(count * min(np.real(rates)) // np.real(r) + 1)) for r in rates]
+    reach = [
+        range(1 + int(count * min(np.real(rates)) // np.real(r) + 1)) for r in rates
+    ]
     values = np.array([np.dot(n, rates) for n in itertools.product(*reach)])
     return values[np.lexsort((np.imag(values), np.real(values).round(9)))][:count]
 
@@ -125,7 +161,9 @@ def sums_of_levels(levels: Any, count: int) -> np.ndarray:
 
 
 def morse(depth: float, width: float, diffusion: float) -> np.ndarray:
-    """Bound levels of depth (1 - exp(-x / width))^2 under -D d_xx: all below the continuum, at `depth`."""
+    """Bound levels of depth (1 - exp(-x / width))^2 under -D d_xx: all below the
+    continuum, at `depth`.
+    """
     omega = 2 * np.sqrt(depth * diffusion) / width
     n = np.arange(int(np.sqrt(depth / diffusion) * width + 0.5))
     return omega * (n + 0.5) - diffusion / width**2 * (n + 0.5) ** 2
@@ -141,9 +179,11 @@ def poeschl_teller(order: float, width: float, diffusion: float) -> np.ndarray:
 
 
 def gap_by_kernel(elements: Elements, log_w: Function, diffusion: float) -> float:
-    """The gap of a line: 1 / (largest eigenvalue of the inverse of -(J' / w)' in 1 / (w D)), by iteration.
+    """The gap of a line: 1 / (largest eigenvalue of the inverse of -(J' / w)' in 1 / (w
+    D)), by iteration.
 
-    With M the integral of w from the left, J = (1 - M/Z) int_left M r + (M/Z) int_right (Z - M) r solves
+    With M the integral of w from the left, J = (1 - M/Z) int_left M r + (M/Z) int_right
+    (Z - M) r solves
     -(J' / w)' = r; all terms are positive, and each is summed from its nearer end.
     """
     x, q = elements.x, elements.q
@@ -158,7 +198,10 @@ def gap_by_kernel(elements: Elements, log_w: Function, diffusion: float) -> floa
     inverse = np.exp(np.minimum(peak - log_w(x), 600.0)) / diffusion
     for _ in range(400):
         load = j * inverse
-        after = (right * elements.cumulative(left * load) + left * _from_right(elements, right * load)) / z
+        after = (
+            right * elements.cumulative(left * load)
+            + left * _from_right(elements, right * load)
+        ) / z
         new = np.sum(after * j * inverse * q) / np.sum(j * j * inverse * q)
         j = after / after.max()
         if abs(new - value) < 1e-15 * new:
@@ -168,7 +211,9 @@ def gap_by_kernel(elements: Elements, log_w: Function, diffusion: float) -> floa
 
 
 def passage(elements: Elements, log_w: Function, diffusion: Function) -> Function:
-    """The mean time to the right end from x, reflecting at the left end: int_x^b M / (w D)."""
+    """The mean time to the right end from x, reflecting at the left end: int_x^b M / (w
+    D).
+    """
     x = elements.x
     w = np.exp(log_w(x))
     tau = _from_right(elements, elements.cumulative(w) / (w * diffusion(x)))
@@ -176,7 +221,9 @@ def passage(elements: Elements, log_w: Function, diffusion: Function) -> Functio
 
 
 def committor(elements: Elements, log_w: Function, diffusion: Function) -> Function:
-    """The probability to reach the right end before the left one: int_a^x 1 / (w D) over the whole."""
+    """The probability to reach the right end before the left one: int_a^x 1 / (w D)
+    over the whole.
+    """
     x = elements.x
     up = elements.cumulative(np.exp(-log_w(x)) / diffusion(x))
     return _through(elements, up / up[-1, -1])

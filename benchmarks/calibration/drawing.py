@@ -34,14 +34,21 @@ def pick(rng: Random, *choices: Any) -> Any:
 
 
 def times(rng: Random, low: float = 0.02, high: float = 10.0) -> list[float]:
-    """Two times; the second is a power of two times the first, for which a reference squares its matrices."""
+    """Two times; the second is a power of two times the first, for which a reference
+    squares its matrices.
+    """
     first = spread(rng, low, high / 2)
-    return [first, first * 2.0 ** int(rng.integers(1, 1 + max(1, int(np.log2(high / first)))))]
+    return [
+        first,
+        first * 2.0 ** int(rng.integers(1, 1 + max(1, int(np.log2(high / first))))),
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """A unit of length and one of time, in which a problem without units is given to fpsolve."""
+    """A unit of length and one of time, in which a problem without units is given to
+    fpsolve.
+    """
 
     length: float = 1.0
     time: float = 1.0
@@ -71,24 +78,53 @@ class Unit:
 
 def confining(rng: Random) -> Shape:
     """A smooth confining potential."""
-    family = pick(rng, "harmonic", "quartic", "double", "ripple", "sextic", "soft", "asymmetric")
+    family = pick(
+        rng, "harmonic", "quartic", "double", "ripple", "sextic", "soft", "asymmetric"
+    )
     if family == "harmonic":
         k, c = spread(rng, 0.2, 8.0), rng.uniform(-1, 1)
         return Shape(np.array([k / 2, -k * c, 0.0]))
     if family == "quartic":
-        return Shape(np.array([spread(rng, 0.1, 2.0), 0.0, rng.uniform(-0.5, 2.0), rng.uniform(-1, 1), 0.0]))
+        return Shape(
+            np.array(
+                [
+                    spread(rng, 0.1, 2.0),
+                    0.0,
+                    rng.uniform(-0.5, 2.0),
+                    rng.uniform(-1, 1),
+                    0.0,
+                ]
+            )
+        )
     if family == "double":
         h, a = spread(rng, 0.3, 4.0), rng.uniform(0.7, 1.6)
-        return Shape(np.array([h / a**4, 0.0, -2 * h / a**2, rng.uniform(-0.4, 0.4) * h, h]))
+        return Shape(
+            np.array([h / a**4, 0.0, -2 * h / a**2, rng.uniform(-0.4, 0.4) * h, h])
+        )
     if family == "ripple":
         k = spread(rng, 0.3, 4.0)
         return Shape(
-            np.array([k / 2, 0.0, 0.0]), np.array([rng.uniform(0.1, 1.0), rng.uniform(1, 6), rng.uniform(0, 6)])
+            np.array([k / 2, 0.0, 0.0]),
+            np.array([rng.uniform(0.1, 1.0), rng.uniform(1, 6), rng.uniform(0, 6)]),
         )
     if family == "sextic":
-        return Shape(np.array([spread(rng, 0.05, 0.5), 0.0, rng.uniform(-1, 0.5), 0.0, rng.uniform(-1, 1), 0.0, 0.0]))
+        return Shape(
+            np.array(
+                [
+                    spread(rng, 0.05, 0.5),
+                    0.0,
+                    rng.uniform(-1, 0.5),
+                    0.0,
+                    rng.uniform(-1, 1),
+                    0.0,
+                    0.0,
+                ]
+            )
+        )
     if family == "soft":
-        return Shape(np.array([spread(rng, 0.05, 0.5), 0.0, 0.0]), soft=spread(rng, 0.5, 4.0))
+        return Shape(
+            np.array([spread(rng, 0.05, 0.5), 0.0, 0.0]), soft=spread(rng, 0.5, 4.0)
+        )
     b = rng.uniform(-0.8, 0.8)
     return Shape(np.array([0.25, b / 2, rng.uniform(0.2, 1.5) + b**2 / 4, 0.0, 0.0]))
 
@@ -100,16 +136,25 @@ def diffusion(rng: Random, shape: Shape, barrier: float = 12.0) -> float:
     u = shape.u(x)
     inner = x[(u - u.min()) < 30 * d]
     between = u[(x >= inner[0]) & (x <= inner[-1])]
-    climb = np.minimum(np.maximum.accumulate(between), np.maximum.accumulate(between[::-1])[::-1]) - between
+    climb = (
+        np.minimum(
+            np.maximum.accumulate(between), np.maximum.accumulate(between[::-1])[::-1]
+        )
+        - between
+    )
     return float(max(d, climb[(between - u.min()) < 12 * d].max() / barrier))
 
 
 def start(rng: Random, shape: Shape, d: float, width: str = "any") -> Normal:
-    """A Gaussian start in reach of the potential; `width` "narrow" is far narrower than a cell of any given grid."""
+    """A Gaussian start in reach of the potential; `width` "narrow" is far narrower than
+    a cell of any given grid.
+    """
     lower, upper = shape.window(d, 8.0)
     mean = rng.uniform(lower, upper)
     size = upper - lower
-    deviation = size * (spread(rng, 1e-5, 1e-3) if width == "narrow" else spread(rng, 0.015, 0.15))
+    deviation = size * (
+        spread(rng, 1e-5, 1e-3) if width == "narrow" else spread(rng, 0.015, 0.15)
+    )
     # its tails end where a reference still has few elements
     outer = shape.window(d, 60.0)
     deviation = min(deviation, (mean - outer[0]) / 7, (outer[1] - mean) / 7)
@@ -119,12 +164,16 @@ def start(rng: Random, shape: Shape, d: float, width: str = "any") -> Normal:
 def around(normal: Normal, axis: int = 0, reach: float = 7.0) -> tuple[float, float]:
     """The ends of a start along an axis."""
     deviation = np.sqrt(normal.covariance[axis, axis])
-    return float(normal.mean[axis] - reach * deviation), float(normal.mean[axis] + reach * deviation)
+    return float(normal.mean[axis] - reach * deviation), float(
+        normal.mean[axis] + reach * deviation
+    )
 
 
 def knots(normal: Normal, axis: int = 0) -> np.ndarray:
     """Places between which a Gaussian start is smooth."""
-    return normal.mean[axis] + np.sqrt(normal.covariance[axis, axis]) * np.arange(-10, 11, 2)
+    return normal.mean[axis] + np.sqrt(normal.covariance[axis, axis]) * np.arange(
+        -10, 11, 2
+    )
 
 
 def rotation(rng: Random, d: int) -> np.ndarray:
@@ -135,5 +184,9 @@ def rotation(rng: Random, d: int) -> np.ndarray:
 
 
 def spike(normal: Normal, d: float, t: float, axis: int = 0) -> tuple[float, float]:
-    """Where a Gaussian start lies, and about how narrow its density still is at the time t."""
-    return float(normal.mean[axis]), float(np.sqrt(normal.covariance[axis, axis] + 2 * d * t))
+    """Where a Gaussian start lies, and about how narrow its density still is at the
+    time t.
+    """
+    return float(normal.mean[axis]), float(
+        np.sqrt(normal.covariance[axis, axis] + 2 * d * t)
+    )

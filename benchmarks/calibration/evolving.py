@@ -1,4 +1,6 @@
-"""Problems of `fp.evolve`: what is asked, and how its densities are compared with those of a reference."""
+"""Problems of `fp.evolve`: what is asked, and how its densities are compared with those
+of a reference.
+"""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -8,7 +10,8 @@ import numpy as np
 
 from .problem import Claim, Problem, of_error
 
-Reference = Callable[[int], Sequence[Callable[[np.ndarray], np.ndarray]]]  # level 0 or 1 to a density a time
+# level 0 or 1 to a density a time
+Reference = Callable[[int], Sequence[Callable[[np.ndarray], np.ndarray]]]
 CLOSED = 1e-12  # relative rounding of a closed form
 GAUSS = {1: 8, 2: 3, 3: 2}  # points an axis of the average over a cell, by dimension
 
@@ -25,13 +28,19 @@ def same(functions: Callable[[], Sequence[Any]]) -> Reference:
 
 
 def comparison(
-    reference: Reference, keeps: bool, scale: float = 1.0, closed: bool = False, density: bool = True
+    reference: Reference,
+    keeps: bool,
+    scale: float = 1.0,
+    closed: bool = False,
+    density: bool = True,
 ) -> Callable[[Any], Any]:
-    """The relative L1 errors of a solution at the nodes, and the rounding of the reference.
+    """The relative L1 errors of a solution at the nodes, and the rounding of the
+    reference.
 
-    `keeps` says that the mass of the reference is 1, also outside of the box; `density` that the values are one, and
-    `scale` is the unit of length. Values of
-    finite volumes may be read as values of the nodes or as averages of the cells: the reading with less error counts.
+    `keeps` says that the mass of the reference is 1, also outside of the box; `density`
+    that the values are one, and `scale` is the unit of length. Values of
+    finite volumes may be read as values of the nodes or as averages of the cells: the
+    reading with less error counts.
     """
 
     def compare(solution: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -42,7 +51,9 @@ def comparison(
         kept = (keeps, density)
         readings = [_errors(grid, values, fine, coarse, scale, kept, 1)]
         if not solution.scheme.spectral:
-            readings.append(_errors(grid, values, fine, coarse, scale, kept, GAUSS[grid.ndim]))
+            readings.append(
+                _errors(grid, values, fine, coarse, scale, kept, GAUSS[grid.ndim])
+            )
         true = np.min([r[0] for r in readings], axis=0)
         rounding = np.min([r[1] for r in readings], axis=0)
         return true, np.maximum(rounding, CLOSED)
@@ -51,9 +62,17 @@ def comparison(
 
 
 def _errors(
-    grid: Any, values: np.ndarray, fine: Any, coarse: Any, scale: float, kept: tuple[bool, bool], rule: int
+    grid: Any,
+    values: np.ndarray,
+    fine: Any,
+    coarse: Any,
+    scale: float,
+    kept: tuple[bool, bool],
+    rule: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The errors where a reference is averaged over each cell by a Gauss rule of `rule` points an axis."""
+    """The errors where a reference is averaged over each cell by a Gauss rule of `rule`
+    points an axis.
+    """
     weights = np.ones(())
     for axis in grid.axes:
         weights = np.multiply.outer(weights, np.asarray(axis.weights) / scale)
@@ -65,7 +84,10 @@ def _errors(
         total = max(float(np.sum(weights * np.abs(right))), 1.0 if keeps else 0.0)
         true.append(np.sum(weights * np.abs(value * volume - right)) / total)
         rounding.append(
-            np.sum(weights * np.abs(_averages(grid, other, scale, rule) - right)) / total if one is not other else 0.0
+            np.sum(weights * np.abs(_averages(grid, other, scale, rule) - right))
+            / total
+            if one is not other
+            else 0.0
         )
     return np.array(true), np.array(rounding)
 
@@ -78,7 +100,11 @@ def _averages(grid: Any, density: Any, scale: float, rule: int) -> np.ndarray:
             (np.asarray(a.nodes) + np.asarray(a.weights) * s[i] / 2) / scale
             for a, i in zip(grid.axes, index, strict=True)
         ]
-        points = nodes[0] if grid.ndim == 1 else np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1)
+        points = (
+            nodes[0]
+            if grid.ndim == 1
+            else np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1)
+        )
         total = total + density(points) * np.prod(w[list(index)]) / 2**grid.ndim
     return total
 
@@ -101,10 +127,16 @@ def evolve_problem(
     density: bool = True,
     **options: Any,
 ) -> Problem:
-    """A problem of `fp.evolve` with default options, on a given grid or on one fitted to `tol`."""
+    """A problem of `fp.evolve` with default options, on a given grid or on one fitted
+    to `tol`.
+    """
     import fpsolve as fp
 
-    chosen: dict[str, Any] = options | ({} if tol is None else {"tol": tol}) | ({} if grid is None else {"grid": grid})
+    chosen: dict[str, Any] = (
+        options
+        | ({} if tol is None else {"tol": tol})
+        | ({} if grid is None else {"grid": grid})
+    )
     return Problem(
         kind=kind,
         seed=seed,
@@ -115,6 +147,7 @@ def evolve_problem(
         compare=comparison(reference, keeps, scale, closed, density),
         smooth=smooth,
         show=lambda s: (
-            f"{s!r}\n  error {np.asarray(s.error)}, space {s.space_error}, errors {getattr(s, 'errors', None)}"
+            f"{s!r}\n  error {np.asarray(s.error)}, space {s.space_error}, errors "
+            f"{getattr(s, 'errors', None)}"
         ),
     )

@@ -1,4 +1,6 @@
-"""Densities on one axis where something is not smooth or not wide: jumps, kinks, D(x), narrow features."""
+"""Densities on one axis where something is not smooth or not wide: jumps, kinks, D(x),
+narrow features.
+"""
 
 from typing import Any
 
@@ -21,27 +23,52 @@ def jumps(seed: int) -> Problem:
     where = draw.pick(rng, "Periodic", "Reflecting", "Line")
     d, n = draw.spread(rng, 0.2, 2.0), int(draw.pick(rng, 64, 96))
     window = (-4.0, 4.0) if where == "Line" else (0.0, 1.0)
-    places = np.sort(rng.uniform(window[0] * 0.4 + 0.1, window[1] * 0.4 + 0.5 * (where != "Line"), 2))
+    places = np.sort(
+        rng.uniform(window[0] * 0.4 + 0.1, window[1] * 0.4 + 0.5 * (where != "Line"), 2)
+    )
     trait = draw.pick(rng, "steps", "kinks")
-    base = np.array([rng.uniform(0.8, 3.0) * d, 0.0, 0.0]) if where == "Line" else np.zeros(1)
+    base = (
+        np.array([rng.uniform(0.8, 3.0) * d, 0.0, 0.0])
+        if where == "Line"
+        else np.zeros(1)
+    )
     size = rng.uniform(-3, 3) * d
     rows = np.array([[places[0], size], [places[1], -size]])
     slope = rng.uniform(1.0, 6.0) * d / (window[1] - window[0])
     kinked = np.array([[places[0], slope], [places[1], -slope]])
-    if where == "Periodic":  # |x - a| - |x - b| changes by 2 slope (b - a) over the ring: a step at the seam undoes it
+    # |x - a| - |x - b| changes by 2 slope (b - a) over the ring: a step at the seam undoes it
+    if where == "Periodic":
         kinked = np.array([[places[0], slope]])
     shape = Shape(base, steps=rows) if trait == "steps" else Shape(base, kinks=kinked)
-    if where == "Periodic" and trait == "kinks":  # a sawtooth: up to the place, and down again
+    # a sawtooth: up to the place, and down again
+    if where == "Periodic" and trait == "kinks":
         up, down = slope / places[0], slope / (1 - places[0])
-        shape = Shape(np.array([(up - down) / 2, 0.0]), kinks=np.array([[places[0], -(up + down) / 2]]))
+        shape = Shape(
+            np.array([(up - down) / 2, 0.0]),
+            kinks=np.array([[places[0], -(up + down) / 2]]),
+        )
     force = rng.uniform(-3, 3) * d if where == "Periodic" else 0.0
-    middle = (window[0] + window[1]) / 2 + rng.uniform(-0.1, 0.1) * (window[1] - window[0])
-    first = Normal(np.array([middle]), np.array([[(0.05 * (window[1] - window[0])) ** 2]]))
-    ts = [t * (1.0 if where != "Line" else 10.0) / d for t in draw.times(rng, 0.005, 0.5)]
+    middle = (window[0] + window[1]) / 2 + rng.uniform(-0.1, 0.1) * (
+        window[1] - window[0]
+    )
+    first = Normal(
+        np.array([middle]), np.array([[(0.05 * (window[1] - window[0])) ** 2]])
+    )
+    ts = [
+        t * (1.0 if where != "Line" else 10.0) / d for t in draw.times(rng, 0.005, 0.5)
+    ]
 
     def reference(level: int) -> list[Density]:
         near = draw.spike(first, d, ts[0])
-        one = process(shape, d, window, level, periodic=where == "Periodic", force=force, spike=near)
+        one = process(
+            shape,
+            d,
+            window,
+            level,
+            periodic=where == "Periodic",
+            force=force,
+            spike=near,
+        )
         return one.evolve(first, ts, draw.knots(first))
 
     return evolve_problem(
@@ -65,7 +92,11 @@ def diffusions(seed: int) -> Problem:
     rng = draw.random("diffusions", seed)
     form, trait = draw.pick(rng, "flux", "Itô"), draw.pick(rng, "smooth", "jump")
     length, n = rng.uniform(0.8, 3.0), int(draw.pick(rng, 64, 96))
-    low, high, place = draw.spread(rng, 0.2, 1.0), draw.spread(rng, 0.3, 3.0), rng.uniform(0.3, 0.7) * length
+    low, high, place = (
+        draw.spread(rng, 0.2, 1.0),
+        draw.spread(rng, 0.3, 3.0),
+        rng.uniform(0.3, 0.7) * length,
+    )
     shape = Shape(np.array([rng.uniform(-1, 3), rng.uniform(-2, 2), 0.0]))
     numbers = np.array([low, high, place, 0.15 * length])
 
@@ -75,18 +106,30 @@ def diffusions(seed: int) -> Problem:
             return xp.where(x < a[2], a[0], a[1])
         return a[0] + (a[1] - a[0]) * (1 + xp.tanh((x - a[2]) / a[3])) / 2
 
-    first = Normal(np.array([rng.uniform(0.3, 0.7) * length]), np.array([[(0.06 * length) ** 2]]))
+    first = Normal(
+        np.array([rng.uniform(0.3, 0.7) * length]), np.array([[(0.06 * length) ** 2]])
+    )
     ts = [t * length**2 / max(low, high) for t in draw.times(rng, 0.005, 1.0)]
 
     def reference(level: int) -> list[Density]:
         ends = mesh(
-            shape, min(low, high), (0.0, length), (2.5, 1.8)[level], (place,), draw.spike(first, max(low, high), ts[0])
+            shape,
+            min(low, high),
+            (0.0, length),
+            (2.5, 1.8)[level],
+            (place,),
+            draw.spike(first, max(low, high), ts[0]),
         )
         elements = Elements(ends, (10, 12)[level])
         if form == "flux":
             one = Process(elements, np.ones_like, diffusion, lambda x: -shape.du(x))
         else:  # w = 1/D: d_t p = d_x (d_x (D p) - b p)
-            one = Process(elements, lambda x: 1 / diffusion(x), np.ones_like, lambda x: -shape.du(x) / diffusion(x))
+            one = Process(
+                elements,
+                lambda x: 1 / diffusion(x),
+                np.ones_like,
+                lambda x: -shape.du(x) / diffusion(x),
+            )
         return one.evolve(first, ts, draw.knots(first))
 
     slope = np.polyder(shape.poly)
@@ -110,14 +153,20 @@ def diffusions(seed: int) -> Problem:
 
 
 def features(seed: int) -> Problem:
-    """A narrow trap, a narrow barrier, or a small second peak of the start, fitted or on a given grid."""
+    """A narrow trap, a narrow barrier, or a small second peak of the start, fitted or
+    on a given grid.
+    """
     import fpsolve as fp
 
     rng = draw.random("features", seed)
     trait = draw.pick(rng, "trap", "barrier", "second peak")
     k = draw.spread(rng, 0.5, 2.0)
     place, width = rng.uniform(-1.5, 1.5), draw.spread(rng, 3e-4, 3e-2)
-    bump = {"trap": -rng.uniform(3, 9), "barrier": rng.uniform(3, 9), "second peak": 0.0}[trait]
+    bump = {
+        "trap": -rng.uniform(3, 9),
+        "barrier": rng.uniform(3, 9),
+        "second peak": 0.0,
+    }[trait]
     bumps = np.array([[bump, place, width]])
     shape = Shape(np.array([k / 2, 0.0, 0.0]), bumps=bumps if bump else None)
     share = draw.spread(rng, 0.003, 0.1) if trait == "second peak" else 0.0
@@ -128,16 +177,22 @@ def features(seed: int) -> Problem:
     def initial(x: Any, xp: Any = np) -> Any:
         a = xp.asarray(numbers)
         broad = (1 - a[0]) * xp.exp(-((x / a[3]) ** 2) / 2) / a[3]
-        return (broad + a[0] * xp.exp(-(((x - a[1]) / a[2]) ** 2) / 2) / a[2]) / np.sqrt(2 * np.pi)
+        return (
+            broad + a[0] * xp.exp(-(((x - a[1]) / a[2]) ** 2) / 2) / a[2]
+        ) / np.sqrt(2 * np.pi)
 
-    where = np.concatenate([wide * np.arange(-10, 11, 2), far + narrow * np.arange(-10, 11, 2)])
+    where = np.concatenate(
+        [wide * np.arange(-10, 11, 2), far + narrow * np.arange(-10, 11, 2)]
+    )
     ts = draw.times(rng, 0.1, 10.0)
     window = shape.window(1.0, also=(-8 * wide, 8 * wide, far + 1))
     fitted = rng.random() < 0.6
 
     def reference(level: int) -> list[Density]:
         extra = place + width * np.array([-6.0, -3.0, 0.0, 3.0, 6.0]) if bump else ()
-        return process(shape, 1.0, window, level, extra=extra).evolve(initial, ts, where)
+        return process(shape, 1.0, window, level, extra=extra).evolve(
+            initial, ts, where
+        )
 
     import jax.numpy as jnp
 

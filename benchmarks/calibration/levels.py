@@ -32,10 +32,11 @@ def levels_problem(
     smooth: bool = False,
     stationary: bool = False,
 ) -> Problem:
-    """`fp.spectrum` with default options against levels, `reference(0)` the coarser and `reference(1)` the finer.
+    """`fp.spectrum` with default options against levels, `reference(0)` the coarser and
+    `reference(1)` the finer.
 
-    `rounding` is that of the reference beside the difference of both, in the units of the levels; `stationary` says
-    that the lowest level is zero. Errors are absolute.
+    `rounding` is that of the reference beside the difference of both, in the units of
+    the levels; `stationary` says that the lowest level is zero. Errors are absolute.
     """
     import fpsolve as fp
 
@@ -50,12 +51,21 @@ def levels_problem(
         values, right, other = values[:count], right[:count], other[:count]
         floor = rounding + CLOSED * np.abs(right).max()
         if stationary:
-            # The lowest level is known to be zero: what the reference has there is its rounding.
-            floor, right, other = floor + 3 * np.abs(right[0]), np.append(0, right[1:]), np.append(0, other[1:])
+            # The lowest level is known to be zero: what the reference has there is its
+            # rounding.
+            floor, right, other = (
+                floor + 3 * np.abs(right[0]),
+                np.append(0, right[1:]),
+                np.append(0, other[1:]),
+            )
         return np.abs(values - right), np.abs(right - other) + floor
 
     def claim(found: Any) -> Claim:
-        return Claim(found.values, np.asarray(found.errors, float), getattr(found, "result", "successful"))
+        return Claim(
+            found.values,
+            np.asarray(found.errors, float),
+            getattr(found, "result", "successful"),
+        )
 
     return Problem(
         kind=kind,
@@ -67,16 +77,19 @@ def levels_problem(
         compare=compare,
         smooth=smooth,
         show=lambda s: (
-            f"{s!r}\n values {np.asarray(s.values)}\n errors {np.asarray(s.errors)}\n right  {reference(1)[:k]}"
+            f"{s!r}\n values {np.asarray(s.values)}\n errors {np.asarray(s.errors)}\n "
+            f"right  {reference(1)[:k]}"
         ),
     )
 
 
 def matched(values: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """For each of the values the nearest of the right ones that no other value has taken, nearest pairs first.
+    """For each of the values the nearest of the right ones that no other value has
+    taken, nearest pairs first.
 
-    Conjugates have no order, nor have levels of one real part. `right` holds more levels than were asked for, since a
-    coarse grid may damp a mode that turns fast so much that a later one takes its place.
+    Conjugates have no order, nor have levels of one real part. `right` holds more
+    levels than were asked for, since a coarse grid may damp a mode that turns fast so
+    much that a later one takes its place.
     """
     found = np.full(len(values), np.nan, complex)
     left = list(range(len(right)))
@@ -88,11 +101,15 @@ def matched(values: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def process_levels(seed: int) -> Problem:
-    """Rates of a smooth process on a line, given or fitted, between walls or on a ring; n may be too small."""
+    """Rates of a smooth process on a line, given or fitted, between walls or on a ring;
+    n may be too small.
+    """
     import fpsolve as fp
 
     rng = draw.random("levels", seed)
-    where = draw.pick(rng, "Line", "Line", "fitted", "Reflecting", "Absorbing", "Periodic")
+    where = draw.pick(
+        rng, "Line", "Line", "fitted", "Reflecting", "Absorbing", "Periodic"
+    )
     shape, unit = draw.confining(rng), Unit.draw(rng)
     d = draw.diffusion(rng, shape, 20.0)
     window = shape.window(d, 70.0)
@@ -101,15 +118,23 @@ def process_levels(seed: int) -> Problem:
     if where not in ("Line", "fitted"):
         window = box = (0.0, 1.0)
         q = 2 * np.pi * int(rng.integers(1, 7))
-        shape = Shape(wave=np.array([draw.spread(rng, 0.2, 6.0) * d, q, rng.uniform(0, 6)]))
+        shape = Shape(
+            wave=np.array([draw.spread(rng, 0.2, 6.0) * d, q, rng.uniform(0, 6)])
+        )
         kind = {"periodic": where == "Periodic", "closed": (where == "Absorbing",) * 2}
     elif where == "Line" and rng.random() < 0.3:
         box = shape.window(d, draw.spread(rng, 2.0, 14.0))
     n = int(draw.pick(rng, *draw.SIZES[1]))
 
     def reference(level: int) -> np.ndarray:
-        if where in ("Reflecting", "Absorbing"):  # walls: the wave's condition is not that of the density
-            return np.real(np.sort_complex(process(shape, d, window, level, **kind).levels(K))) / unit.time
+        # walls: the wave's condition is not that of the density
+        if where in ("Reflecting", "Absorbing"):
+            return (
+                np.real(
+                    np.sort_complex(process(shape, d, window, level, **kind).levels(K))
+                )
+                / unit.time
+            )
         return rates(shape, d, window, K, level, **kind) / unit.time
 
     return levels_problem(
@@ -127,13 +152,17 @@ def process_levels(seed: int) -> Problem:
 
 
 def wave_levels(seed: int) -> Problem:
-    """Levels of -D d_xx + V: Morse, Poeschl-Teller, polynomials, two wells, in the plane too; given or fitted."""
+    """Levels of -D d_xx + V: Morse, Poeschl-Teller, polynomials, two wells, in the
+    plane too; given or fitted.
+    """
     import jax.numpy as jnp
 
     import fpsolve as fp
 
     rng = draw.random("waves", seed)
-    family = draw.pick(rng, "Morse", "Poeschl-Teller", "polynomial", "two wells", "plane")
+    family = draw.pick(
+        rng, "Morse", "Poeschl-Teller", "polynomial", "two wells", "plane"
+    )
     unit, d = Unit.draw(rng), draw.spread(rng, 0.1, 2.0)
     fitted = rng.random() < 0.4
     n, k, width = int(draw.pick(rng, *draw.SIZES[1])), 4, rng.uniform(0.5, 2.0)
@@ -143,13 +172,18 @@ def wave_levels(seed: int) -> Problem:
     if family == "Morse":
         numbers = np.array([draw.spread(rng, 6.0, 80.0) * d / width**2, width])
         exact = morse(numbers[0], width, d)
-        energy = lambda x: jnp.asarray(numbers)[0] * (1 - jnp.exp(-x[0] / jnp.asarray(numbers)[1])) ** 2
+        energy = lambda x: (
+            jnp.asarray(numbers)[0]
+            * (1 - jnp.exp(-x[0] / jnp.asarray(numbers)[1])) ** 2
+        )
         window = (-2.2 * width, 16.0 * width)
     elif family == "Poeschl-Teller":
         order = rng.uniform(1.2, 6.0)
         numbers = np.array([d * order * (order + 1) / width**2, width])
         exact = poeschl_teller(order, width, d)
-        energy = lambda x: -jnp.asarray(numbers)[0] / jnp.cosh(x[0] / jnp.asarray(numbers)[1]) ** 2
+        energy = lambda x: (
+            -jnp.asarray(numbers)[0] / jnp.cosh(x[0] / jnp.asarray(numbers)[1]) ** 2
+        )
         window = (-16.0 * width, 16.0 * width)
     elif family == "plane":
         shapes = [draw.confining(rng), draw.confining(rng)]
@@ -167,7 +201,17 @@ def wave_levels(seed: int) -> Problem:
         shape = draw.confining(rng)
         if family == "two wells":
             h, a = draw.spread(rng, 1.0, 12.0) * d, rng.uniform(0.8, 2.0)
-            shape = Shape(np.array([h / a**4, 0.0, -2 * h / a**2, draw.pick(rng, 0.0, 1e-6, 0.05) * h, h]))
+            shape = Shape(
+                np.array(
+                    [
+                        h / a**4,
+                        0.0,
+                        -2 * h / a**2,
+                        draw.pick(rng, 0.0, 1e-6, 0.05) * h,
+                        h,
+                    ]
+                )
+            )
         energy = lambda x: shape.u(x[0], jnp)
         shapes, windows = [shape], [wave_window(shape, d, (0.0, 0.0))]
         window = windows[0]
@@ -199,13 +243,17 @@ def wave_levels(seed: int) -> Problem:
 
 
 def gap(seed: int) -> Problem:
-    """`fp.spectral_gap` of two wells, also of exponentially small gaps, against integrals of positive functions."""
+    """`fp.spectral_gap` of two wells, also of exponentially small gaps, against
+    integrals of positive functions.
+    """
     import fpsolve as fp
 
     rng = draw.random("gap", seed)
     unit, d = Unit.draw(rng), draw.spread(rng, 0.1, 2.0)
     h, a = draw.spread(rng, 1.0, 30.0) * d, rng.uniform(0.6, 2.0)
-    shape = Shape(np.array([h / a**4, 0.0, -2 * h / a**2, rng.uniform(-0.3, 0.3) * h, h]))
+    shape = Shape(
+        np.array([h / a**4, 0.0, -2 * h / a**2, rng.uniform(-0.3, 0.3) * h, h])
+    )
     fitted = rng.random() < 0.4
     n = int(draw.pick(rng, *draw.SIZES[1]))
 
@@ -213,12 +261,18 @@ def gap(seed: int) -> Problem:
         values = []
         for budget, order in LEVELS:
             ends = mesh(shape, d, shape.window(d, 70.0), budget / 3)
-            values.append(gap_by_kernel(Elements(ends, order), lambda x: -shape.u(x) / d, d) / unit.time)
+            values.append(
+                gap_by_kernel(Elements(ends, order), lambda x: -shape.u(x) / d, d)
+                / unit.time
+            )
         true = abs(float(found) - values[1]) / values[1]
-        return np.array([true]), np.array([abs(values[1] - values[0]) / values[1] + 1e-11])
+        return np.array([true]), np.array(
+            [abs(values[1] - values[0]) / values[1] + 1e-11]
+        )
 
     def claim(found: Any) -> Claim:
-        # a bare number has no error of its own: it claims the error above which the function warns
+        # a bare number has no error of its own: it claims the error above which the
+        # function warns
         return Claim(float(found), np.array([1e-6]), told=False)
 
     eq = equation(shape, d, unit)

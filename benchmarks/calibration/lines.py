@@ -44,26 +44,34 @@ def axis(kind: str, window: tuple[float, float], n: int, unit: Unit = PLAIN) -> 
 
 
 def line(seed: int) -> Problem:
-    """A smooth potential on a given grid: fine, coarse, too small, with a narrow start or one outside."""
+    """A smooth potential on a given grid: fine, coarse, too small, with a narrow start
+    or one outside.
+    """
     import fpsolve as fp
 
     rng = draw.random("line", seed)
     shape = draw.confining(rng)
     d, unit = draw.diffusion(rng, shape), Unit.draw(rng)
-    trait = draw.pick(rng, "right", "right", "right", "small box", "narrow start", "start outside")
+    trait = draw.pick(
+        rng, "right", "right", "right", "small box", "narrow start", "start outside"
+    )
     first = draw.start(rng, shape, d, "narrow" if trait == "narrow start" else "any")
     window = shape.window(d, 32.0, draw.around(first, reach=7.0))
     if trait == "small box":
         window = shape.window(d, draw.spread(rng, 1.0, 12.0))
     if trait == "start outside":
         size = window[1] - window[0]
-        first = Normal(np.array([window[1] + rng.uniform(0.05, 0.2) * size]), first.covariance)
+        first = Normal(
+            np.array([window[1] + rng.uniform(0.05, 0.2) * size]), first.covariance
+        )
     n = draw.pick(rng, *draw.SIZES[1])
     ts = draw.times(rng)
     grid = fp.Grid(axis("Line", window, n, unit))
     # most of the start lies outside of the box
     outside = not window[0] < first.mean[0] < window[1]
-    problem = _smooth("line", seed, f"{trait}, n {n}{unit}", rng, shape, d, unit, first, ts, grid)
+    problem = _smooth(
+        "line", seed, f"{trait}, n {n}{unit}", rng, shape, d, unit, first, ts, grid
+    )
     return dataclasses.replace(problem, impossible=outside)
 
 
@@ -73,11 +81,31 @@ def line_fitted(seed: int) -> Problem:
     shape = draw.confining(rng)
     d, unit = draw.diffusion(rng, shape), Unit.draw(rng)
     first = draw.start(rng, shape, d)
-    return _smooth("line_fitted", seed, f"fitted{unit}", rng, shape, d, unit, first, draw.times(rng), None)
+    return _smooth(
+        "line_fitted",
+        seed,
+        f"fitted{unit}",
+        rng,
+        shape,
+        d,
+        unit,
+        first,
+        draw.times(rng),
+        None,
+    )
 
 
 def _smooth(
-    kind: str, seed: int, title: str, rng: Random, shape: Shape, d: float, unit: Unit, first: Normal, ts: Any, grid: Any
+    kind: str,
+    seed: int,
+    title: str,
+    rng: Random,
+    shape: Shape,
+    d: float,
+    unit: Unit,
+    first: Normal,
+    ts: Any,
+    grid: Any,
 ) -> Problem:
     window = shape.window(d, also=draw.around(first))
 
@@ -113,13 +141,18 @@ def walls(seed: int) -> Problem:
     ripple = np.array([rng.uniform(0, 1.5) * d, rng.uniform(2, 9), rng.uniform(0, 6)])
     shape = Shape(np.array([curve, tilt, 0.0]), ripple)
     size = window[1]
-    first = Normal(np.array([rng.uniform(0.2, 0.8) * size]), np.array([[(draw.spread(rng, 0.01, 0.3) * size) ** 2]]))
+    first = Normal(
+        np.array([rng.uniform(0.2, 0.8) * size]),
+        np.array([[(draw.spread(rng, 0.01, 0.3) * size) ** 2]]),
+    )
     ts = [t * size**2 / d for t in draw.times(rng, 0.003, 1.0)]
     n = draw.pick(rng, 32, 48) if kind == "Legendre" else draw.pick(rng, 40, 96)
     closed = (kind == "Absorbing",) * 2
 
     def reference(level: int) -> list[Density]:
-        one = process(shape, d, window, level, closed=closed, spike=draw.spike(first, d, ts[0]))
+        one = process(
+            shape, d, window, level, closed=closed, spike=draw.spike(first, d, ts[0])
+        )
         return one.evolve(first, ts, draw.knots(first))
 
     return evolve_problem(
@@ -154,10 +187,21 @@ def ring(seed: int) -> Problem:
     n = int(draw.pick(rng, 49, 64, 96))
 
     def initial(x: Any, xp: Any = np) -> Any:
-        return xp.exp(xp.asarray([sharp])[0] * (xp.cos(2 * np.pi / length * (x - xp.asarray([place])[0])) - 1))
+        return xp.exp(
+            xp.asarray([sharp])[0]
+            * (xp.cos(2 * np.pi / length * (x - xp.asarray([place])[0])) - 1)
+        )
 
     def reference(level: int) -> list[Density]:
-        one = process(shape, d, (0.0, length), level, periodic=True, force=force, extra=(length / 4, length / 2))
+        one = process(
+            shape,
+            d,
+            (0.0, length),
+            level,
+            periodic=True,
+            force=force,
+            extra=(length / 4, length / 2),
+        )
         return one.evolve(initial, ts)
 
     return evolve_problem(

@@ -26,12 +26,16 @@ def drive(trait: str, numbers: np.ndarray, t: Any, xp: Any = np) -> Any:
     if trait == "smooth pulse":
         return a[0] * xp.exp(-(((t - a[1]) / a[2]) ** 2) / 2)
     if trait == "steps":
-        return xp.where(t > a[1], a[0], 0.0) - xp.where(t > a[1] + 3 * a[2], a[0] / 2, 0.0)
+        return xp.where(t > a[1], a[0], 0.0) - xp.where(
+            t > a[1] + 3 * a[2], a[0] / 2, 0.0
+        )
     return xp.where(t > a[1], a[0], 0.0) - xp.where(t > a[1] + a[2], 2 * a[0], 0.0)
 
 
 def trap(seed: int) -> Problem:
-    """A harmonic trap in one or two dimensions whose centre moves: smoothly, in pulses, in steps."""
+    """A harmonic trap in one or two dimensions whose centre moves: smoothly, in pulses,
+    in steps.
+    """
     import jax.numpy as jnp
 
     import fpsolve as fp
@@ -52,11 +56,21 @@ def trap(seed: int) -> Problem:
     numbers = np.array([size, second, third])
     breaks = [at, at + length, at + 3 * length, at - 8 * length, at + 8 * length]
     width = np.sqrt(noise / k)
-    first = Normal(np.full(d, rng.uniform(-1, 1) * width), rng.uniform(0.3, 1.5) * width**2 * np.eye(d))
+    first = Normal(
+        np.full(d, rng.uniform(-1, 1) * width),
+        rng.uniform(0.3, 1.5) * width**2 * np.eye(d),
+    )
 
     def reference() -> list[Normal]:
         begun = (first.mean[0], first.covariance[0, 0])
-        moved = driven_moments(lambda t: k, lambda t: float(drive(trait, numbers, t)), noise, begun, ts, breaks)
+        moved = driven_moments(
+            lambda t: k,
+            lambda t: float(drive(trait, numbers, t)),
+            noise,
+            begun,
+            ts,
+            breaks,
+        )
         still = driven_moments(lambda t: k, lambda t: 0.0, noise, begun, ts)
         normals = []
         for row, rest in zip(moved, still, strict=True):
@@ -65,11 +79,23 @@ def trap(seed: int) -> Problem:
         return normals
 
     fitted = rng.random() < 0.35 and d == 1
-    looks = sorted({*np.linspace(0, ts[1], 11)[1:], *(b for b in breaks if 0 < b < ts[1])})
+    looks = sorted(
+        {*np.linspace(0, ts[1], 11)[1:], *(b for b in breaks if 0 < b < ts[1])}
+    )
     begun = (first.mean[0], 1.0)
-    moved = driven_moments(lambda t: k, lambda t: float(drive(trait, numbers, t)), noise, begun, looks, breaks)[:, 0]
+    moved = driven_moments(
+        lambda t: k,
+        lambda t: float(drive(trait, numbers, t)),
+        noise,
+        begun,
+        looks,
+        breaks,
+    )[:, 0]
     reach = 6.5 * width * 1.25
-    ends = (min(first.mean[0], moved.min(), 0.0) - reach, max(first.mean[0], moved.max(), 0.0) + reach)
+    ends = (
+        min(first.mean[0], moved.min(), 0.0) - reach,
+        max(first.mean[0], moved.max(), 0.0) + reach,
+    )
     if trait == "smooth":
         ends = (-size - reach - abs(first.mean[0]), size + reach + abs(first.mean[0]))
     elif trait == "steps":
@@ -78,11 +104,24 @@ def trap(seed: int) -> Problem:
         ends = (ends[0] - 1.6, ends[1] + 1.6)
     rest = (-reach - abs(first.mean[0]), reach + abs(first.mean[0]))
     n = 64 if d == 2 else 96
-    grid = None if fitted else fp.Grid(*(axis("Line", ends if i == 0 else rest, n if i == 0 else 40) for i in range(d)))
+    grid = (
+        None
+        if fitted
+        else fp.Grid(
+            *(
+                axis("Line", ends if i == 0 else rest, n if i == 0 else 40)
+                for i in range(d)
+            )
+        )
+    )
 
     def energy(x: Any, t: Any) -> Any:
         a = jnp.asarray(np.array([k]))
-        return a[0] * ((x[0] - drive(trait, numbers, t, jnp)) ** 2 + jnp.sum(x[1:] ** 2)) / 2
+        return (
+            a[0]
+            * ((x[0] - drive(trait, numbers, t, jnp)) ** 2 + jnp.sum(x[1:] ** 2))
+            / 2
+        )
 
     return evolve_problem(
         "trap",
@@ -99,7 +138,9 @@ def trap(seed: int) -> Problem:
 
 
 def switched(seed: int) -> Problem:
-    """A potential on a line or on a ring that is switched on and off, or between two strengths: steps in time."""
+    """A potential on a line or on a ring that is switched on and off, or between two
+    strengths: steps in time.
+    """
     import jax.numpy as jnp
 
     import fpsolve as fp
@@ -111,11 +152,30 @@ def switched(seed: int) -> Problem:
     d = max(d, draw.diffusion(rng, shape))
     factor, end = rng.uniform(0.3, 2.5), draw.spread(rng, 0.5, 4.0)
     if periodic:
-        shape = Shape(wave=np.array([rng.uniform(0.5, 3.0) * d, 2 * np.pi * rng.integers(1, 4), rng.uniform(0, 6)]))
-        factor, end = draw.pick(rng, 0.0, rng.uniform(-1, 2)), draw.spread(rng, 0.02, 0.5)
+        shape = Shape(
+            wave=np.array(
+                [
+                    rng.uniform(0.5, 3.0) * d,
+                    2 * np.pi * rng.integers(1, 4),
+                    rng.uniform(0, 6),
+                ]
+            )
+        )
+        factor, end = (
+            draw.pick(rng, 0.0, rng.uniform(-1, 2)),
+            draw.spread(rng, 0.02, 0.5),
+        )
     edges = np.sort(rng.uniform(0.05, 0.95, int(rng.integers(1, 4)))) * end
-    other = Shape(shape.poly * factor, None if shape.wave is None else shape.wave * [factor, 1, 1], shape.soft * factor)
-    first = Normal(np.array([0.5]), np.array([[0.05**2]])) if periodic else draw.start(rng, shape, d)
+    other = Shape(
+        shape.poly * factor,
+        None if shape.wave is None else shape.wave * [factor, 1, 1],
+        shape.soft * factor,
+    )
+    first = (
+        Normal(np.array([0.5]), np.array([[0.05**2]]))
+        if periodic
+        else draw.start(rng, shape, d)
+    )
     low, high = (shape, other) if factor < 1 else (other, shape)
     window = (0.0, 1.0) if periodic else low.window(d, also=draw.around(first))
     box = (0.0, 1.0) if periodic else low.window(d, 32.0, draw.around(first, reach=7.0))
@@ -126,7 +186,9 @@ def switched(seed: int) -> Problem:
         return jnp.where(passed % 2 == 0, 1.0, factor)
 
     def reference(level: int) -> list[Any]:
-        ends = mesh(high, d, window, LEVELS[level][0], spike=draw.spike(first, d, end / 20))
+        ends = mesh(
+            high, d, window, LEVELS[level][0], spike=draw.spike(first, d, end / 20)
+        )
         runs = []
         for one in (shape, other):
             found = process(one, d, window, level, periodic=periodic)
@@ -146,13 +208,19 @@ def switched(seed: int) -> Problem:
         initial=gaussian(first, Unit()),
         times=[end],
         reference=reference,
-        grid=fp.Grid(axis("Periodic" if periodic else "Line", box, 64 if periodic else 96)),
+        grid=fp.Grid(
+            axis("Periodic" if periodic else "Line", box, 64 if periodic else 96)
+        ),
         tol=1e-6,
     )
 
 
-def wave_window(shape: Shape, d: float, also: tuple[float, float], action: float = 26.0) -> tuple[float, float]:
-    """The ends at which slow waves of -D d_xx + V have decayed to exp(-action), and the places `also` lie."""
+def wave_window(
+    shape: Shape, d: float, also: tuple[float, float], action: float = 26.0
+) -> tuple[float, float]:
+    """The ends at which slow waves of -D d_xx + V have decayed to exp(-action), and the
+    places `also` lie.
+    """
     x = np.linspace(-40, 40, 8001)
     v = shape.u(x)
     rate = np.sqrt(np.maximum(v - v.min() - 2, 0) / d) * (x[1] - x[0])
@@ -163,7 +231,9 @@ def wave_window(shape: Shape, d: float, also: tuple[float, float], action: float
 
 
 def wick(seed: int) -> Problem:
-    """exp(-t H) of a wave, between walls, on a ring or on a line; on a line also on a fitted grid."""
+    """exp(-t H) of a wave, between walls, on a ring or on a line; on a line also on a
+    fitted grid.
+    """
     import jax.numpy as jnp
 
     import fpsolve as fp
@@ -175,8 +245,19 @@ def wick(seed: int) -> Problem:
     window = (0.0, rng.uniform(1.0, 3.0))
     if where != "Line":
         amplitude = rng.uniform(0.5, 10.0) * d
-        shape = Shape(wave=np.array([amplitude, 2 * np.pi / window[1] * rng.integers(1, 4), rng.uniform(0, 6)]))
-        center, width = rng.uniform(0.3, 0.7) * window[1], draw.spread(rng, 0.02, 0.06) * window[1]
+        shape = Shape(
+            wave=np.array(
+                [
+                    amplitude,
+                    2 * np.pi / window[1] * rng.integers(1, 4),
+                    rng.uniform(0, 6),
+                ]
+            )
+        )
+        center, width = (
+            rng.uniform(0.3, 0.7) * window[1],
+            draw.spread(rng, 0.02, 0.06) * window[1],
+        )
         ts = [t * window[1] ** 2 / d for t in draw.times(rng, 0.003, 0.3)]
     else:
         center, width = rng.uniform(-1.0, 1.0), draw.spread(rng, 0.1, 0.6)
@@ -191,11 +272,18 @@ def wick(seed: int) -> Problem:
     def reference(level: int) -> list[Any]:
         count = int(30 * (1, 1.3)[level])
         ends = np.unique(
-            np.concatenate([np.linspace(*window, count + 1), np.clip(center + width * np.arange(-8, 9, 2), *window)])
+            np.concatenate(
+                [
+                    np.linspace(*window, count + 1),
+                    np.clip(center + width * np.arange(-8, 9, 2), *window),
+                ]
+            )
         )
         closed = (where == "Absorbing",) * 2
         elements = Elements(ends, LEVELS[level][1], where == "Periodic", closed)
-        return Waves(elements, d, shape.u).evolve(initial, ts, center + width * np.arange(-10, 11, 2))
+        return Waves(elements, d, shape.u).evolve(
+            initial, ts, center + width * np.arange(-10, 11, 2)
+        )
 
     fitted = where == "Line" and rng.random() < 0.4
     n = int(draw.pick(rng, 40, 64, 96))
@@ -203,7 +291,9 @@ def wick(seed: int) -> Problem:
         "wick",
         seed,
         f"{where}, {'fitted' if fitted else f'n {n}'}{unit}",
-        equation=fp.Schrodinger(unit.scaled(lambda x: shape.u(x[0], jnp), 1 / unit.time), d * unit.diffusion),
+        equation=fp.Schrodinger(
+            unit.scaled(lambda x: shape.u(x[0], jnp), 1 / unit.time), d * unit.diffusion
+        ),
         initial=unit.scaled(lambda x: initial(x[0], jnp), 1.0),
         times=[t * unit.time for t in ts],
         reference=reference,

@@ -13,7 +13,9 @@ from .shapes import Shape, process, rates
 
 
 def plane_levels(seed: int) -> Problem:
-    """Rates in the plane and in space: sums in turned axes, and linear drifts; given or fitted."""
+    """Rates in the plane and in space: sums in turned axes, and linear drifts; given or
+    fitted.
+    """
     import jax.numpy as jnp
 
     import fpsolve as fp
@@ -34,7 +36,9 @@ def plane_levels(seed: int) -> Problem:
         return sum(s.u(y[i], jnp) for i, s in enumerate(shapes))
 
     def reference(level: int) -> np.ndarray:
-        return sums_of_levels([rates(s, d, s.window(d, 70.0), 8, level) for s in shapes], 6)
+        return sums_of_levels(
+            [rates(s, d, s.window(d, 70.0), 8, level) for s in shapes], 6
+        )
 
     return levels_problem(
         "plane_levels",
@@ -61,7 +65,12 @@ def irreversible(seed: int) -> Problem:
     if rng.random() < 0.5:
         stiffness, curl = draw.spread(rng, 0.3, 3.0), draw.spread(rng, 0.1, 8.0)
         d, n = draw.spread(rng, 0.2, 2.0), int(draw.pick(rng, 16, 24, 32))
-        matrix = np.array([[stiffness, curl], [-curl * draw.pick(rng, 1.0, 0.5), stiffness * rng.uniform(1, 2)]])
+        matrix = np.array(
+            [
+                [stiffness, curl],
+                [-curl * draw.pick(rng, 1.0, 0.5), stiffness * rng.uniform(1, 2)],
+            ]
+        )
         exact = sums(np.linalg.eigvals(matrix), 24)
         radius = rng.uniform(4.5, 7.0) * np.sqrt(d / stiffness)
         return levels_problem(
@@ -81,7 +90,9 @@ def irreversible(seed: int) -> Problem:
         seed,
         f"ring, n {n}",
         equation=equation(shape, d, PLAIN, force),
-        reference=lambda level: process(shape, d, (0.0, 1.0), level, periodic=True, force=force).levels(3 * K),
+        reference=lambda level: process(
+            shape, d, (0.0, 1.0), level, periodic=True, force=force
+        ).levels(3 * K),
         grid=fp.Grid(axis("Periodic", (0.0, 1.0), n)),
         rounding=1e-10,
     )

@@ -1,4 +1,6 @@
-"""Densities in two and three dimensions: products of answers of one axis in turned axes, and linear drifts."""
+"""Densities in two and three dimensions: products of answers of one axis in turned
+axes, and linear drifts.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,9 +26,14 @@ def product(parts: Any, turn: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     return density
 
 
-def bounds(shapes: Any, ds: Any, firsts: Any, turn: np.ndarray, depth: float = 32.0) -> list[tuple[float, float]]:
+def bounds(
+    shapes: Any, ds: Any, firsts: Any, turn: np.ndarray, depth: float = 32.0
+) -> list[tuple[float, float]]:
     """A box in the given axes around the parts' windows in the turned ones."""
-    ends = [s.window(d, depth, draw.around(f, reach=7.0)) for s, d, f in zip(shapes, ds, firsts, strict=True)]
+    ends = [
+        s.window(d, depth, draw.around(f, reach=7.0))
+        for s, d, f in zip(shapes, ds, firsts, strict=True)
+    ]
     corners = np.array(np.meshgrid(*ends, indexing="ij")).reshape(len(ends), -1)
     # density contours are rounder than a box: a little less than its corners
     turned = turn @ corners
@@ -60,7 +67,10 @@ def separable(kind: str, seed: int, d: int, fitted: bool) -> Problem:
         y = x @ jnp.asarray(turn_values)
         return sum(s.u(y[i], jnp) for i, s in enumerate(shapes))
 
-    windows = [s.window(v, also=draw.around(f)) for s, v, f in zip(shapes, ds, parts, strict=True)]
+    windows = [
+        s.window(v, also=draw.around(f))
+        for s, v, f in zip(shapes, ds, parts, strict=True)
+    ]
 
     def reference(level: int) -> list[Any]:
         found = []
@@ -75,7 +85,9 @@ def separable(kind: str, seed: int, d: int, fitted: bool) -> Problem:
     box = bounds(shapes, ds, parts, turn)
     grid = None if fitted else fp.Grid(*(axis("Line", one, n, unit) for one in box))
     given = np.array(ds) * unit.diffusion if several else diffusion * unit.diffusion
-    words = f"{d}-D, {'turned' if turned else 'straight'}{', D an axis' if several else ''}"
+    words = (
+        f"{d}-D, {'turned' if turned else 'straight'}{', D an axis' if several else ''}"
+    )
     return evolve_problem(
         kind,
         seed,
@@ -92,13 +104,19 @@ def separable(kind: str, seed: int, d: int, fitted: bool) -> Problem:
 
 
 def linear(kind: str, seed: int, fitted: bool) -> Problem:
-    """dX = -A X dt + sqrt(2 D) dW in one to three dimensions: turned and stiff, with a force that turns or without."""
+    """dX = -A X dt + sqrt(2 D) dW in one to three dimensions: turned and stiff, with a
+    force that turns or without.
+    """
     import jax.numpy as jnp
 
     import fpsolve as fp
 
     rng = draw.random(kind, seed)
-    d = int(draw.pick(rng, 1, 2, 2, 2, 3)) if not fitted else int(draw.pick(rng, 1, 2, 2, 3))
+    d = (
+        int(draw.pick(rng, 1, 2, 2, 2, 3))
+        if not fitted
+        else int(draw.pick(rng, 1, 2, 2, 3))
+    )
     unit = Unit.draw(rng)
     ratio = draw.spread(rng, 1.0, 300.0 if d == 2 else 10.0)
     stiff = np.geomspace(1.0, ratio, d) * draw.spread(rng, 0.3, 3.0)
@@ -113,7 +131,9 @@ def linear(kind: str, seed: int, fitted: bool) -> Problem:
         skew = rng.normal(size=(d, d))
         swirl = (skew - skew.T) * draw.spread(rng, 0.1, 5.0)
     noise = np.diag(d_noise)
-    still = linear_moments(matrix + swirl, noise, Normal(np.zeros(d), np.eye(d)), 60.0 / stiff.min())
+    still = linear_moments(
+        matrix + swirl, noise, Normal(np.zeros(d), np.eye(d)), 60.0 / stiff.min()
+    )
     width = np.sqrt(np.diag(still.covariance))
     far = draw.spread(rng, 0.3, 30.0) if rng.random() < 0.3 else rng.uniform(0.0, 3.0)
     direction = rng.normal(size=d)
@@ -124,7 +144,10 @@ def linear(kind: str, seed: int, fitted: bool) -> Problem:
     n = draw.pick(rng, *draw.SIZES[d])
     reach = 7.0 if rng.random() < 0.8 else draw.spread(rng, 2.0, 6.0)
     ends = [
-        (min(-reach * w, m - reach * np.sqrt(share) * w), max(reach * w, m + reach * np.sqrt(share) * w))
+        (
+            min(-reach * w, m - reach * np.sqrt(share) * w),
+            max(reach * w, m + reach * np.sqrt(share) * w),
+        )
         for w, m in zip(width, mean, strict=True)
     ]
     values, skewed = np.array(matrix), np.array(-swirl / unit.time)
@@ -132,15 +155,21 @@ def linear(kind: str, seed: int, fitted: bool) -> Problem:
     force = (lambda x: jnp.asarray(skewed) @ x) if swirl.any() else None
     given = d_noise * unit.diffusion if several else float(d_noise[0] * unit.diffusion)
     grid = None if fitted else fp.Grid(*(axis("Line", end, n, unit) for end in ends))
-    words = f"{d}-D, stiffness {ratio:.2g}, start {far:.2g} widths away{', D an axis' if several else ''}"
+    words = (
+        f"{d}-D, stiffness {ratio:.2g}, start {far:.2g} widths "
+        f"away{', D an axis' if several else ''}"
+    )
     return evolve_problem(
         kind,
         seed,
-        f"{words}{', force' if force else ''}, {'fitted' if fitted else f'n {n}'}{unit}",
+        f"{words}{', force' if force else ''}, "
+        f"{'fitted' if fitted else f'n {n}'}{unit}",
         equation=fp.FokkerPlanck(energy, given, force),
         initial=gaussian(first, unit),
         times=[t * unit.time for t in ts],
-        reference=same(lambda: [linear_moments(matrix + swirl, noise, first, t) for t in ts]),
+        reference=same(
+            lambda: [linear_moments(matrix + swirl, noise, first, t) for t in ts]
+        ),
         grid=grid,
         tol=draw.pick(rng, 1e-4, 1e-6) if fitted else None,
         scale=unit.length,

@@ -1,4 +1,6 @@
-"""`evolve` inside `jit`, and in single precision: float32 arrays here, and processes without double precision."""
+"""`evolve` inside `jit`, and in single precision: float32 arrays here, and processes
+without double precision.
+"""
 
 import dataclasses
 import json
@@ -22,7 +24,9 @@ PATIENCE = 120  # seconds until such a process is stopped: a free choice
 
 
 def jitted(seed: int) -> Problem:
-    """A parameter of the equation is traced: the error comes out of the compiled program."""
+    """A parameter of the equation is traced: the error comes out of the compiled
+    program.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -44,7 +48,12 @@ def jitted(seed: int) -> Problem:
 
     @jax.jit
     def run(diffusion: Any) -> Any:
-        found = fp.evolve(fp.FokkerPlanck(lambda x: shape.u(x[0], jnp), diffusion), initial, ts, grid=grid)
+        found = fp.evolve(
+            fp.FokkerPlanck(lambda x: shape.u(x[0], jnp), diffusion),
+            initial,
+            ts,
+            grid=grid,
+        )
         schemes.append(found.scheme)  # static: known when the program is traced
         return found.values, found.error, found.code
 
@@ -60,7 +69,9 @@ def jitted(seed: int) -> Problem:
             self.result = CODES[int(code)]
 
     def reference(level: int) -> Any:
-        return process(shape, d, window, level, spike=draw.spike(first, d, ts[0])).evolve(first, ts, draw.knots(first))
+        return process(
+            shape, d, window, level, spike=draw.spike(first, d, ts[0])
+        ).evolve(first, ts, draw.knots(first))
 
     return Problem(
         kind="jitted",
@@ -75,24 +86,35 @@ def jitted(seed: int) -> Problem:
 
 
 def single(seed: int) -> Problem:
-    """A start in float32 on a given grid, in a turned harmonic potential or between walls."""
+    """A start in float32 on a given grid, in a turned harmonic potential or between
+    walls.
+    """
     import jax.numpy as jnp
 
     import fpsolve as fp
 
     rng = draw.random("single", seed)
     if rng.random() < 0.4:
-        return _in_single(dataclasses.replace(walls(seed + 7000), kind="single", seed=seed))
+        return _in_single(
+            dataclasses.replace(walls(seed + 7000), kind="single", seed=seed)
+        )
     dims = int(draw.pick(rng, 1, 2))
     stiff, d = (
-        draw.spread(rng, 0.3, 3.0) * np.geomspace(1.0, draw.spread(rng, 1.0, 8.0), dims),
+        draw.spread(rng, 0.3, 3.0)
+        * np.geomspace(1.0, draw.spread(rng, 1.0, 8.0), dims),
         draw.spread(rng, 0.2, 2),
     )
     turn = draw.rotation(rng, dims)
     matrix = turn @ np.diag(stiff) @ turn.T
     width = np.sqrt(d / stiff.min())
-    first = Normal(rng.uniform(-1, 1, dims) * width, draw.spread(rng, 0.05, 1.0) * width**2 * np.eye(dims))
-    n, ts = int(draw.pick(rng, *draw.SIZES[dims])), [t / stiff.min() for t in draw.times(rng, 0.02, 4.0)]
+    first = Normal(
+        rng.uniform(-1, 1, dims) * width,
+        draw.spread(rng, 0.05, 1.0) * width**2 * np.eye(dims),
+    )
+    n, ts = (
+        int(draw.pick(rng, *draw.SIZES[dims])),
+        [t / stiff.min() for t in draw.times(rng, 0.02, 4.0)],
+    )
     reach = draw.pick(rng, 7.0, 7.0, 3.0) * width * 1.3
     grid = fp.Grid(*[axis("Line", (-reach, reach), n)] * dims)
     values = np.array(matrix)
@@ -104,14 +126,18 @@ def single(seed: int) -> Problem:
         equation=fp.FokkerPlanck(lambda x: x @ jnp.asarray(values) @ x / 2, d),
         initial=start,
         times=ts,
-        reference=same(lambda: [linear_moments(matrix, d * np.eye(dims), first, t) for t in ts]),
+        reference=same(
+            lambda: [linear_moments(matrix, d * np.eye(dims), first, t) for t in ts]
+        ),
         grid=grid,
         closed=True,
     )
 
 
 def _in_single(problem: Problem) -> Problem:
-    """The same problem in a process without double precision, whose numbers come back by a file."""
+    """The same problem in a process without double precision, whose numbers come back
+    by a file.
+    """
     return dataclasses.replace(
         problem,
         title=f"{problem.title}, without double precision",
@@ -134,9 +160,19 @@ def _child(seed: int) -> Any:
     import fpsolve as fp
 
     here = Path(__file__).resolve().parent.parent
-    environment = os.environ | {"JAX_ENABLE_X64": "0", "PYTHONPATH": f"{Path(fp.__file__).parent.parent}:{here}"}
+    environment = os.environ | {
+        "JAX_ENABLE_X64": "0",
+        "PYTHONPATH": f"{Path(fp.__file__).parent.parent}:{here}",
+    }
     command = [sys.executable, "-W", "ignore", "-m", "calibration.precision", str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE, check=False)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=PATIENCE,
+        check=False,
+    )
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1])
     row = json.loads(done.stdout.splitlines()[-1])
@@ -156,9 +192,15 @@ def child(seed: int) -> None:
     except (ValueError, fp.NumericalFailure) as error:
         print(json.dumps({"raised": type(error).__name__, "message": str(error)}))
         return
-    row = {"raised": None, "values": np.asarray(found.values).tolist(), "error": np.asarray(found.error).tolist()}
+    row = {
+        "raised": None,
+        "values": np.asarray(found.values).tolist(),
+        "error": np.asarray(found.error).tolist(),
+    }
     row |= {"result": found.result, "spectral": found.scheme.spectral}
-    row |= {"axes": [[type(a).__name__, a.lower, a.upper, a.n] for a in found.grid.axes]}
+    row |= {
+        "axes": [[type(a).__name__, a.lower, a.upper, a.n] for a in found.grid.axes]
+    }
     print(json.dumps(row))
 
 

@@ -8,14 +8,18 @@ from typing import Any
 
 import numpy as np
 
-FACTOR = 3.0  # an error is understated where the true one is larger than this times the reported one: issue 15
+# an error is understated where the true one is larger than this times the reported one:
+# issue 15
+FACTOR = 3.0
 SLOW = 3.0  # seconds of a first call: a free choice
 MESSAGE = 120  # characters of a refusal that are kept
 
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """What an answer says of itself: `reported` (m,) errors, in the units of the errors that `compare` returns."""
+    """What an answer says of itself: `reported` (m,) errors, in the units of the errors
+    that `compare` returns.
+    """
 
     values: Any
     reported: np.ndarray
@@ -25,8 +29,9 @@ class Claim:
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """`ask()` calls fpsolve and returns what `claim` reads; `compare(answer)` returns true errors (m,) and the rounding
-    of the reference (m,), in the same units."""
+    """`ask()` calls fpsolve and returns what `claim` reads; `compare(answer)` returns
+    true errors (m,) and the rounding of the reference (m,), in the same units.
+    """
 
     kind: str
     seed: int
@@ -35,7 +40,8 @@ class Problem:
     ask: Callable[[], Any]
     claim: Callable[[Any], Claim]
     compare: Callable[[Any], tuple[np.ndarray, np.ndarray]]
-    smooth: bool = False  # a smooth confining potential on a fitted grid: it counts for the share answered
+    # a smooth confining potential on a fitted grid: it counts for the share answered
+    smooth: bool = False
     impossible: bool = False  # no answer is right: a refusal is
     show: Callable[[Any], str] = lambda answer: ""  # for --only
 
@@ -48,12 +54,25 @@ def of_error(answer: Any) -> np.ndarray:
 def named(error: BaseException) -> str:
     """The first word of a message that names a code, or the type of the exception."""
     first = str(error).split(":", 1)[0].strip()
-    return first if first.replace("_", "").isalpha() and len(first) < 40 else type(error).__name__
+    return (
+        first
+        if first.replace("_", "").isalpha() and len(first) < 40
+        else type(error).__name__
+    )
 
 
-def solve(problem: Problem, again: bool = True, watch: Callable[[Any], Any] = lambda answer: None) -> dict[str, Any]:
+def solve(
+    problem: Problem,
+    again: bool = True,
+    watch: Callable[[Any], Any] = lambda answer: None,
+) -> dict[str, Any]:
     """The row of a problem: asked, timed and judged; `watch` is given the answer."""
-    row: dict[str, Any] = {"kind": problem.kind, "seed": problem.seed, "title": problem.title, "tol": problem.tol}
+    row: dict[str, Any] = {
+        "kind": problem.kind,
+        "seed": problem.seed,
+        "title": problem.title,
+        "tol": problem.tol,
+    }
     row |= {"smooth": problem.smooth, "impossible": problem.impossible}
     begun = time.perf_counter()
     with warnings.catch_warnings(record=True) as heard:
@@ -74,8 +93,11 @@ def solve(problem: Problem, again: bool = True, watch: Callable[[Any], Any] = la
             problem.claim(problem.ask())
         row |= {"warm_seconds": time.perf_counter() - begun}
     if not claim.told and row["warnings"]:
-        # A number without an error of its own claims nothing where the function has warned.
-        claim = dataclasses.replace(claim, reported=np.full_like(claim.reported, np.nan))
+        # A number without an error of its own claims nothing where the function has
+        # warned.
+        claim = dataclasses.replace(
+            claim, reported=np.full_like(claim.reported, np.nan)
+        )
     true, rounding = problem.compare(answer)
     return row | judge(claim, true, rounding, problem.tol)
 
@@ -88,21 +110,33 @@ def failure(error: BaseException) -> dict[str, Any]:
     code = type(error).__name__
     if isinstance(error, fpsolve.NumericalFailure):
         outcome, code = "failed", named(error)
-    return {"outcome": outcome, "code": code, "message": " ".join(str(error).split())[:MESSAGE], "silent": False}
+    return {
+        "outcome": outcome,
+        "code": code,
+        "message": " ".join(str(error).split())[:MESSAGE],
+        "silent": False,
+    }
 
 
-def judge(claim: Claim, true: np.ndarray, rounding: np.ndarray, tol: float) -> dict[str, Any]:
+def judge(
+    claim: Claim, true: np.ndarray, rounding: np.ndarray, tol: float
+) -> dict[str, Any]:
     """Compare reported and true errors one by one; the worst pair goes into the row."""
     true, reported, rounding = np.broadcast_arrays(
-        np.atleast_1d(true).astype(float), np.atleast_1d(claim.reported).astype(float), np.atleast_1d(rounding)
+        np.atleast_1d(true).astype(float),
+        np.atleast_1d(claim.reported).astype(float),
+        np.atleast_1d(rounding),
     )
     claimed = ~np.isnan(reported)
     # what is not a number is an infinite error
     true = np.where(np.isfinite(true), true, np.inf)
     understated = claimed & (true > FACTOR * np.maximum(reported, rounding))
-    # a true error that the rounding of the reference may explain is not known, and has no ratio
+    # a true error that the rounding of the reference may explain is not known, and has
+    # no ratio
     known = claimed & (true > FACTOR * rounding)
-    ratio = np.where(known, np.maximum(reported, 0.0) / np.maximum(true, 1e-300), np.inf)
+    ratio = np.where(
+        known, np.maximum(reported, 0.0) / np.maximum(true, 1e-300), np.inf
+    )
     worst = int(np.argmin(ratio)) if known.any() else int(np.argmax(true))
     return {
         "outcome": "answered",

@@ -1,4 +1,6 @@
-"""`fp.transport` of harmonic traps, against moments: the work, the free energy, and the distance from equilibrium."""
+"""`fp.transport` of harmonic traps, against moments: the work, the free energy, and the
+distance from equilibrium.
+"""
 
 from typing import Any
 
@@ -39,7 +41,9 @@ def transport(seed: int) -> Problem:
     a, b = 0.0, rng.uniform(-2.5, 2.5)
     numbers = np.zeros(2)
     if trait == "knots":
-        numbers = np.concatenate([[0.0], np.sort(rng.uniform(0, 1, int(rng.integers(3, 7)))), [1.0]])
+        numbers = np.concatenate(
+            [[0.0], np.sort(rng.uniform(0, 1, int(rng.integers(3, 7)))), [1.0]]
+        )
     if trait == "sigmoid":
         numbers = np.array([rng.uniform(0.3, 0.7), draw.spread(rng, 0.01, 0.2)])
     breaks = np.linspace(0, total, len(numbers))[1:-1] if trait == "knots" else []
@@ -51,14 +55,20 @@ def transport(seed: int) -> Problem:
 
     def speed(t: float) -> float:
         h = 1e-5 * total * (numbers[1] if trait == "sigmoid" else 0.01)
-        return (where(min(t + h, total)) - where(max(t - h, 0))) / (min(t + h, total) - max(t - h, 0))
+        return (where(min(t + h, total)) - where(max(t - h, 0))) / (
+            min(t + h, total) - max(t - h, 0)
+        )
 
     if trait == "knots":  # constant between two knots
         slopes = np.diff(numbers) / np.diff(np.linspace(0, total, len(numbers)))
-        speed = lambda t: float(slopes[min(int(t / total * len(slopes)), len(slopes) - 1)])
+        speed = lambda t: float(
+            slopes[min(int(t / total * len(slopes)), len(slopes) - 1)]
+        )
 
     # E (U_1 - U_0) d lambda / dt
-    power = lambda t, m, v: (q * (v + (m - b) ** 2) - k * (v + (m - a) ** 2)) / 2 * speed(t)
+    power = lambda t, m, v: (
+        (q * (v + (m - b) ** 2) - k * (v + (m - a) ** 2)) / 2 * speed(t)
+    )
     stops = sorted([rng.uniform(0.3, 0.9) * total, total])
 
     def reference() -> np.ndarray:
@@ -69,8 +79,15 @@ def transport(seed: int) -> Problem:
             # minima of the mixed potential, and the logarithm of the widths
             lowest = (1 - lam) * k * (c - a) ** 2 / 2 + lam * q * (c - b) ** 2 / 2
             free = lowest + d / 2 * np.log(s / k)
-            x = np.linspace(min(m, c) - 12 * np.sqrt(max(v, d / s)), max(m, c) + 12 * np.sqrt(max(v, d / s)), 40001)
-            p, r = Normal(np.array([m]), np.array([[v]])), Normal(np.array([c]), np.array([[d / s]]))
+            x = np.linspace(
+                min(m, c) - 12 * np.sqrt(max(v, d / s)),
+                max(m, c) + 12 * np.sqrt(max(v, d / s)),
+                40001,
+            )
+            p, r = (
+                Normal(np.array([m]), np.array([[v]])),
+                Normal(np.array([c]), np.array([[d / s]])),
+            )
             rows.append([work, free, np.sum(np.abs(p(x) - r(x))) * (x[1] - x[0]) / 2])
         return np.array(rows).ravel()
 
@@ -83,14 +100,25 @@ def transport(seed: int) -> Problem:
     schedule = fp.schedule.linear(total) if trait == "linear" else plan
 
     def claim(found: Any) -> Claim:
-        values = np.stack([np.asarray(getattr(found, name), float) for name in NAMES], axis=-1).ravel()
+        values = np.stack(
+            [np.asarray(getattr(found, name), float) for name in NAMES], axis=-1
+        ).ravel()
         errors, told = [], True
         for name in NAMES:
             given = own_error(found, name)
             told &= given is not None
             # without an error of its own, a number claims the tolerance of the run
-            errors.append(np.full(2, 1e-8) if given is None else np.broadcast_to(np.asarray(given, float), (2,)))
-        return Claim(values, np.stack(errors, axis=-1).ravel(), getattr(found, "result", "successful"), told)
+            errors.append(
+                np.full(2, 1e-8)
+                if given is None
+                else np.broadcast_to(np.asarray(given, float), (2,))
+            )
+        return Claim(
+            values,
+            np.stack(errors, axis=-1).ravel(),
+            getattr(found, "result", "successful"),
+            told,
+        )
 
     def compare(found: Any) -> tuple[np.ndarray, np.ndarray]:
         right = reference()
@@ -105,7 +133,9 @@ def transport(seed: int) -> Problem:
         ask=lambda: fp.transport(path, schedule, grid=grid, diffusion=d, times=stops),
         claim=claim,
         compare=compare,
-        show=lambda found: f"{NAMES} at two times: {claim(found).values}\n right: {reference()}",
+        show=lambda found: (
+            f"{NAMES} at two times: {claim(found).values}\n right: {reference()}"
+        ),
     )
 
 

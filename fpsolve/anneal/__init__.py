@@ -1,4 +1,6 @@
-"""Transport along paths of potentials: costs, bounds, schedules and counterdiabatic transport."""
+"""Transport along paths of potentials: costs, bounds, schedules and counterdiabatic
+transport.
+"""
 
 from . import schedule as schedule
 from .along import Along as Along

@@ -1,20 +1,24 @@
 """The gap and four costs of moving along a path λ -> U_λ, as functions of λ.
 
-With ell = d_λ log π, f = sqrt(π) ell, s = grad log π, and H = D Hhat of gap Δ, in units of time per unit of λ,
+With ell = d_λ log π, f = sqrt(π) ell, s = grad log π, and H = D Hhat of gap Δ, in units
+of time per unit of λ,
 
     exact        (d)   |H^{-1} f|                     the first-order lag of a slow schedule
     wasserstein  (c)   <f, H^{-1} f>^{1/2}            thermodynamic length, sqrt(E|v|^2 / D)
     bound        (a)   |ell| / Δ                      the adiabatic theorem
     score        (b)   sqrt(D) |d_λ s| / Δ^{3/2}      the same from the score alone: |d_λ s| / Gap(Hhat)^{3/2} / D
 
-are |H^{-1} f|, |H^{-1/2} f|, |f| / Δ and |H^{1/2} f| / Δ^{3/2}, since |H^{1/2} f|^2 = D E|grad ell|^2; so
+are |H^{-1} f|, |H^{-1/2} f|, |f| / Δ and |H^{1/2} f| / Δ^{3/2}, since |H^{1/2} f|^2 = D
+E|grad ell|^2; so
 
     (d)  <=  (c) / sqrt(Δ)  <=  (a)  <=  (b)      at every λ, with equality where f is a mode of rate Δ.
 
-All are interpolated between Chebyshev nodes, in panels that are divided where the path changes quickly or where two
-levels cross (`panels`). Their errors follow from companion grids, at lambdas between those nodes (`along_errors`).
+All are interpolated between Chebyshev nodes, in panels that are divided where the path
+changes quickly or where two levels cross (`panels`). Their errors follow from companion
+grids, at lambdas between those nodes (`along_errors`).
 
-References: theorem T21 of this library; Sivak and Crooks, Phys. Rev. Lett. 108 (2012) 190602 (c).
+References: theorem T21 of this library; Sivak and Crooks, Phys. Rev. Lett. 108 (2012)
+190602 (c).
 """
 
 import warnings
@@ -48,7 +52,8 @@ from .read import ContentCache, content_key, read_path
 
 REMEDY = "Take a wider box or, on a ring and on more than one axis, more nodes."
 
-# The tables of the last paths and their errors: a schedule and the transport that follows it need the same ones.
+# The tables of the last paths and their errors: a schedule and the transport that
+# follows it need the same ones.
 _tables, _errors = ContentCache(), ContentCache()
 
 
@@ -56,10 +61,12 @@ class Along(eqx.Module):
     """The result of `along`.
 
     - `at(lam)`: the gap and the costs; `lambdas` `(M,)`: where they were computed
-    - `errors`: their estimated whole errors at `lambdas`, as `Rates` of `(M,)`, each in the units of its value; NaN
-      where they could not be estimated
-    - `error`: the largest error, relative: of a gap to itself, of a cost to the largest one on the path
-    - `checked`: whether the errors are those of a second look, and not what one run shows
+    - `errors`: their estimated whole errors at `lambdas`, as `Rates` of `(M,)`, each in
+      the units of its value; NaN where they could not be estimated
+    - `error`: the largest error, relative: of a gap to itself, of a cost to the largest
+      one on the path
+    - `checked`: whether the errors are those of a second look, and not what one run
+      shows
     """
 
     panels: Panels
@@ -71,17 +78,21 @@ class Along(eqx.Module):
     @property
     def solved(self) -> bool:
         """Whether it has the costs that need H^{-1}."""
-        # The table has the rows gap, second level, drive, score_drive and, with costs, length and exact.
+        # The table has the rows gap, second level, drive, score_drive and, with costs,
+        # length and exact.
         return self.panels.coefficients.shape[0] > 4
 
     def __repr__(self) -> str:
         return (
-            f"Along: gaps and {'all' if self.solved else 'some'} costs at {len(self.lambdas)} lambdas\n"
-            f"  estimated relative error {largest(self.error)}"
+            f"Along: gaps and {'all' if self.solved else 'some'} costs at "
+            f"{len(self.lambdas)} lambdas\n  estimated relative error "
+            f"{largest(self.error)}"
         )
 
     def at(self, lam: Scalar) -> Rates:
-        """The gap and the costs at λ in [0, 1], of any shape; `jit`, `vmap` and `grad` work."""
+        """The gap and the costs at λ in [0, 1], of any shape; `jit`, `vmap` and `grad`
+        work.
+        """
         # Concrete values are interpolated by numpy, which compiles nothing.
         if is_concrete(self, lam):
             return jax.device_put(rates_of(self.panels.evaluate(np.asarray(lam))[0]))
@@ -89,17 +100,22 @@ class Along(eqx.Module):
 
     def gap_error(self, lam: Scalar) -> Array:
         """The error of the gap at concrete λ, of any shape, between those at `lambdas`."""
-        found = np.interp(np.asarray(lam), np.asarray(self.lambdas), np.asarray(self.errors.gap))
+        found = np.interp(
+            np.asarray(lam), np.asarray(self.lambdas), np.asarray(self.errors.gap)
+        )
         return as_array(found, self.errors.gap.dtype)
 
     def with_slopes(self, lam: np.ndarray) -> tuple[Rates, Rates]:
-        """The values of `at` at concrete λ, and their derivatives in λ, as numpy arrays."""
+        """The values of `at` at concrete λ, and their derivatives in λ, as numpy
+        arrays.
+        """
         values, slopes = self.panels.evaluate(lam)
         gap = values[0]
         gap_slope, _, drive_slope, score_drive_slope, *more = slopes
         wasserstein, exact = more or (None, None)
         rates = rates_of(values)
-        # The quotient rule in a form without drive' / drive: the drive is 0 where a path is constant.
+        # The quotient rule in a form without drive' / drive: the drive is 0 where a
+        # path is constant.
         bound = drive_slope / gap - rates.bound * gap_slope / gap
         score = score_drive_slope / gap**1.5 - 1.5 * rates.score * gap_slope / gap
         return rates, Rates(gap_slope, drive_slope, bound, score, wasserstein, exact)
@@ -107,7 +123,11 @@ class Along(eqx.Module):
 
 def interpolation_tol(grid: Grid) -> float:
     """The `tol` of `along` that schedules and transports use on a grid."""
-    return CONSTANTS.schedule_path_tol if grid.ndim == 1 else CONSTANTS.schedule_path_tol_2d
+    return (
+        CONSTANTS.schedule_path_tol
+        if grid.ndim == 1
+        else CONSTANTS.schedule_path_tol_2d
+    )
 
 
 @full_precision
@@ -122,17 +142,22 @@ def along(
 ) -> Along:
     """The spectral gap and the costs of moving at every λ of a path.
 
-    **Arguments**: `path`, λ in [0, 1] to a potential; `grid` that holds all Gibbs densities on it (on one closed axis
-    only its ends count, and in more dimensions fewer nodes are taken where those suffice); `diffusion` D; `tol`, the
-    relative error of the interpolation, 1e-8; `costs=False` leaves out the two that need H^{-1}; `check` solves on two
-    companion grids as well, between the lambdas of the interpolation, so that `errors` are whole; False takes what one
-    run shows of them, which is a rough guide. **Returns** an `Along`. **Raises** `ValueError`, with the λ, where the
-    path is not confining, where its gap closes, or if it never moves. **Warns** (`fp.AccuracyWarning`) of errors above
-    a tol that was given, or above 1e-2.
+    **Arguments**: `path`, λ in [0, 1] to a potential; `grid` that holds all Gibbs
+    densities on it (on one closed axis only its ends count, and in more dimensions
+    fewer nodes are taken where those suffice); `diffusion` D; `tol`, the relative error
+    of the interpolation, 1e-8; `costs=False` leaves out the two that need H^{-1};
+    `check` solves on two companion grids as well, between the lambdas of the
+    interpolation, so that `errors` are whole; False takes what one run shows of them,
+    which is a rough guide. **Returns** an `Along`. **Raises** `ValueError`, with the λ,
+    where the path is not confining, where its gap closes, or if it never moves.
+    **Warns** (`fp.AccuracyWarning`) of errors above a tol that was given, or above
+    1e-2.
 
-    **Keeps**: the order of the four costs; on one closed axis all digits of a small gap. **Cost**: 20 to 100 lambdas;
-    for each of them some milliseconds on a line, and in two dimensions a gap and a linear solve; three times that with
-    `check`. **Reference**: theorem T21 of this library; Rezakhani et al., Phys. Rev. Lett. 103 (2009) 080502.
+    **Keeps**: the order of the four costs; on one closed axis all digits of a small
+    gap. **Cost**: 20 to 100 lambdas; for each of them some milliseconds on a line, and
+    in two dimensions a gap and a linear solve; three times that with `check`.
+    **Reference**: theorem T21 of this library; Rezakhani et al., Phys. Rev. Lett. 103
+    (2009) 080502.
 
     ```python
     import fpsolve as fp
@@ -142,39 +167,66 @@ def along(
     gap = along(path, grid=fp.Grid(fp.Line(-8.0, 8.0, 64)), tol=1e-6).at(0.5).gap  # 1
     ```
     """
-    found = compute_along(path, grid, diffusion, CONSTANTS.path_tol if tol is None else tol, costs, check)
-    # What one run shows is too rough a guide for a warning. An error that is not known is NaN, and exceeds nothing.
+    found = compute_along(
+        path, grid, diffusion, CONSTANTS.path_tol if tol is None else tol, costs, check
+    )
+    # What one run shows is too rough a guide for a warning. An error that is not known
+    # is NaN, and exceeds nothing.
     limit = CONSTANTS.warned_path_error if tol is None else float(tol)
     if found.checked and float(found.error) > limit:
-        message = f"the relative error of the gap or of a cost is about {float(found.error):.1e}, above {limit:.1e}."
-        # The frames of this function and of its wrapper lie between here and the user's call.
+        message = (
+            "the relative error of the gap or of a cost is about "
+            f"{float(found.error):.1e}, above {limit:.1e}."
+        )
+        # The frames of this function and of its wrapper lie between here and the user's
+        # call.
         warnings.warn(f"{message} {REMEDY}", AccuracyWarning, stacklevel=3)
     return found
 
 
 def compute_along(
-    path: PotentialPath, grid: Any, diffusion: Scalar, tol: Real, costs: bool = True, check: bool = False
+    path: PotentialPath,
+    grid: Any,
+    diffusion: Scalar,
+    tol: Real,
+    costs: bool = True,
+    check: bool = False,
 ) -> Along:
-    """The same for functions that report its errors as their own, or not at all: nothing is warned of."""
+    """The same for functions that report its errors as their own, or not at all:
+    nothing is warned of.
+    """
     if not callable(path):
         raise_value_error(
-            "path", path, "it must be callable, lambda -> potential", "Give fp.Mix(start, end) or a function."
+            "path",
+            path,
+            "it must be callable, lambda -> potential",
+            "Give fp.Mix(start, end) or a function.",
         )
     if not isinstance(grid, Grid):
-        raise_value_error("grid", grid, "it must be a grid", "Give fp.Grid(fp.Line(-5, 5, 128)), say.")
+        raise_value_error(
+            "grid", grid, "it must be a grid", "Give fp.Grid(fp.Line(-5, 5, 128)), say."
+        )
     if not 0 < check_finite_number("tol", tol) < 1:
         raise_value_error("tol", tol, "it must be between 0 and 1", "Give 1e-8, say.")
     for axis in grid.axes:
         if axis.boundary == "absorbing":
             raise_value_error(
-                "grid", grid, "mass is lost on an Absorbing axis, and no Gibbs density stays", "Take fp.Line."
+                "grid",
+                grid,
+                "mass is lost on an Absorbing axis, and no Gibbs density stays",
+                "Take fp.Line.",
             )
     # lambda is the time of this equation.
     equation = FokkerPlanck(Driven(read_path(path, grid.ndim), Identity()), diffusion)
     # The values decide at how many lambdas the path is evaluated.
     if not is_concrete(equation):
-        allowed = "under a transformation of JAX the number of lambdas at which it is computed cannot be chosen"
-        raise_value_error("path", path, allowed, "Call it outside of jit, vmap and grad.")
+        allowed = (
+            "under a transformation of JAX the number of lambdas at which it is "
+            "computed cannot be chosen"
+        )
+        raise_value_error(
+            "path", path, allowed, "Call it outside of jit, vmap and grad."
+        )
     equation.require_reversible(grid, "a path of Gibbs densities")
     # The key holds what the functions compute: a changed closure is another key.
     key = content_key(equation, grid, float(tol), costs)
@@ -185,12 +237,16 @@ def compute_along(
     errors, checked = errors_along(key, computed, check)
     lambdas, panels = computed.lambdas, computed.panels
     error = largest_error(rates_of(panels.evaluate(lambdas)[0]), errors)
-    lambdas, error, errors = jax.device_put((lambdas, np.asarray(error, lambdas.dtype), errors))
+    lambdas, error, errors = jax.device_put(
+        (lambdas, np.asarray(error, lambdas.dtype), errors)
+    )
     return Along(panels, lambdas, error, errors, checked)
 
 
 def errors_along(key: Hashable, computed: Computed, check: bool) -> tuple[Rates, bool]:
-    """The errors by a second look, or what one run shows of them, and whether they are of a second look."""
+    """The errors by a second look, or what one run shows of them, and whether they are
+    of a second look.
+    """
     if not check:
         return single_look(computed), False
     errors = _errors.get(key)
@@ -200,40 +256,60 @@ def errors_along(key: Hashable, computed: Computed, check: bool) -> tuple[Rates,
     return errors, True
 
 
-def _compute(path: PotentialPath, equation: FokkerPlanck, grid: Grid, tol: float, costs: bool) -> Computed:
+def _compute(
+    path: PotentialPath, equation: FokkerPlanck, grid: Grid, tol: float, costs: bool
+) -> Computed:
     """The table of a path after validation; `equation` has λ for its time."""
     edges = path_pieces(equation, grid)
     check_path(path, equation, grid, edges)
     solver = path_solver(equation, grid, costs)
 
-    # `interpolate` controls its own error only; those of the interpolated values are collected here.
+    # `interpolate` controls its own error only; those of the interpolated values are
+    # collected here.
     algebra: dict[float, float] = {}
     seen: dict[float, float] = {}
 
     def rows(lambdas: np.ndarray) -> np.ndarray:
         found = solver.solve(lambdas)
-        algebra.update(zip(lambdas.tolist(), np.asarray(found.costs.error).tolist(), strict=True))
+        algebra.update(
+            zip(lambdas.tolist(), np.asarray(found.costs.error).tolist(), strict=True)
+        )
         seen.update(zip(lambdas.tolist(), found.seen.tolist(), strict=True))
         return _tabulate(path, lambdas, found, costs)
 
-    powers = np.asarray([0.0, 0.0, 1.0, 1.5, 0.0, 0.0])  # as the costs are made of these rows (`rates_of`)
+    # as the costs are made of these rows (`rates_of`)
+    powers = np.asarray([0.0, 0.0, 1.0, 1.5, 0.0, 0.0])
     panels, lambdas = interpolate(rows, tol, edges, powers if costs else powers[:4])
-    of_algebra, of_one_run = (np.asarray([column[lam] for lam in lambdas.tolist()]) for column in (algebra, seen))
+    of_algebra, of_one_run = (
+        np.asarray([column[lam] for lam in lambdas.tolist()])
+        for column in (algebra, seen)
+    )
     return Computed(panels, lambdas, of_algebra, of_one_run, tol, solver)
 
 
 def path_pieces(equation: FokkerPlanck, grid: Grid) -> np.ndarray:
-    """Edges of intervals of λ, the time of `equation`, on which the potential changes smoothly, from 0 to 1."""
+    """Edges of intervals of λ, the time of `equation`, on which the potential changes
+    smoothly, from 0 to 1.
+    """
     points = box_points(grid)
-    return smooth_pieces(lambda lambdas: sample_energies(equation, points, lambdas), np.asarray([0.0, 1.0]))
+    return smooth_pieces(
+        lambda lambdas: sample_energies(equation, points, lambdas),
+        np.asarray([0.0, 1.0]),
+    )
 
 
-def _tabulate(path: PotentialPath, lambdas: np.ndarray, found: Solved, costs: bool) -> np.ndarray:
-    """The table to interpolate, `(R, M)`. A `ValueError` where the gap closes or a cost is not finite."""
+def _tabulate(
+    path: PotentialPath, lambdas: np.ndarray, found: Solved, costs: bool
+) -> np.ndarray:
+    """The table to interpolate, `(R, M)`. A `ValueError` where the gap closes or a cost
+    is not finite.
+    """
     for lam, gap in zip(lambdas, found.gap, strict=True):
         if not (np.isfinite(gap) and gap > CONSTANTS.min_gap):
             cure = "Keep the barrier finite, or end the path before it."
-            raise_value_error("path", path, f"the gap closes at lambda = {lam:.6g}", cure)
+            raise_value_error(
+                "path", path, f"the gap closes at lambda = {lam:.6g}", cure
+            )
     table = table_of(found, costs)
     not_finite = lambdas[~np.all(np.isfinite(table), axis=0)]
     if len(not_finite):
@@ -242,8 +318,15 @@ def _tabulate(path: PotentialPath, lambdas: np.ndarray, found: Solved, costs: bo
     return table
 
 
-def check_path(path: PotentialPath, equation: FokkerPlanck, grid: Grid, edges: np.ndarray | None = None) -> None:
-    """A `ValueError` for a path that does not confine, or never moves; `edges` are those of its smooth pieces."""
+def check_path(
+    path: PotentialPath,
+    equation: FokkerPlanck,
+    grid: Grid,
+    edges: np.ndarray | None = None,
+) -> None:
+    """A `ValueError` for a path that does not confine, or never moves; `edges` are
+    those of its smooth pieces.
+    """
     lambdas = np.linspace(0, 1, CONSTANTS.first_lambdas)
     # The middles of all pieces besides: an excursion of the path may be short.
     if edges is not None and len(edges) > 2:
@@ -251,20 +334,38 @@ def check_path(path: PotentialPath, equation: FokkerPlanck, grid: Grid, edges: n
     speed = 0.0
     for lam, motion in zip(lambdas, motions(equation, grid, lambdas), strict=True):
         found = _confinement(grid, motion)
-        if not np.isfinite(found.peak) or found.boundary > CONSTANTS.max_boundary_density:
+        if (
+            not np.isfinite(found.peak)
+            or found.boundary > CONSTANTS.max_boundary_density
+        ):
             finite = np.isfinite(found.peak)
-            what = "Gibbs density reaches the ends of the box" if finite else "potential is not finite"
+            what = (
+                "Gibbs density reaches the ends of the box"
+                if finite
+                else "potential is not finite"
+            )
             allowed = f"the path is not confining at lambda = {lam:.6g}: its {what}"
-            raise_value_error("path", path, allowed, "Let U rise on every side at every lambda, or widen grid.")
+            raise_value_error(
+                "path",
+                path,
+                allowed,
+                "Let U rise on every side at every lambda, or widen grid.",
+            )
         speed = max(speed, found.drive)
     # A smaller speed is rounding.
     if speed < np.finfo(float).eps:
-        raise_value_error("path", path, "its Gibbs density never moves", "Let the potential depend on lambda.")
+        raise_value_error(
+            "path",
+            path,
+            "its Gibbs density never moves",
+            "Let the potential depend on lambda.",
+        )
 
 
 class Confinement(NamedTuple):
-    """The `peak` of log π up to a constant (NaN if it is finite nowhere), the largest π at the ends of unbounded axes
-    relative to the peak, and `drive` |ell|."""
+    """The `peak` of log π up to a constant (NaN if it is finite nowhere), the largest π
+    at the ends of unbounded axes relative to the peak, and `drive` |ell|.
+    """
 
     peak: float
     boundary: float
@@ -278,7 +379,11 @@ def _confinement(grid: Grid, motion: Motion) -> Confinement:
     if not np.isfinite(peak):
         return Confinement(peak, 0.0, 0.0)
     # Only axes that truncate an unbounded line can lose mass at their ends.
-    ends = [np.max(np.take(log_gibbs, [0, -1], axis=i)) for i, axis in enumerate(grid.axes) if axis.unbounded]
+    ends = [
+        np.max(np.take(log_gibbs, [0, -1], axis=i))
+        for i, axis in enumerate(grid.axes)
+        if axis.unbounded
+    ]
     boundary = float(np.exp(max(ends, default=-np.inf) - peak))
     weights = np.ones(())
     for axis in grid.axes:

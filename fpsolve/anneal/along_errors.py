@@ -1,8 +1,9 @@
 """The errors of the gap and the costs along a path.
 
-A second look solves on two companions of the grid, at lambdas between those of the interpolation: it sees the error in
-space, that of the box, and that of the interpolation. What is compared, and how an error follows from three values, is
-the same as for levels (`solve.level_errors`).
+A second look solves on two companions of the grid, at lambdas between those of the
+interpolation: it sees the error in space, that of the box, and that of the
+interpolation. What is compared, and how an error follows from three values, is the same
+as for levels (`solve.level_errors`).
 """
 
 from typing import NamedTuple
@@ -19,8 +20,8 @@ from .rates import Rates, rates_of
 
 
 class Computed(NamedTuple):
-    """The interpolated table of a path, the lambdas `(M,)` that it was computed at, what one run shows of the errors
-    there, relative, `(M,)`, and the solver.
+    """The interpolated table of a path, the lambdas `(M,)` that it was computed at,
+    what one run shows of the errors there, relative, `(M,)`, and the solver.
 
     - `algebra`: of the algebra, and of the extrapolation of chains
     - `seen`: in space and of the box
@@ -36,8 +37,9 @@ class Computed(NamedTuple):
 
 
 def table_of(found: Solved, solves: bool) -> np.ndarray:
-    """The table to interpolate, `(R, M)`: the gap, the level above it, drive, score_drive and, with `solves`, length
-    and exact."""
+    """The table to interpolate, `(R, M)`: the gap, the level above it, drive,
+    score_drive and, with `solves`, length and exact.
+    """
     rows = [found.gap, found.second, found.costs.drive, found.costs.score_drive]
     if solves:
         rows += [found.costs.length, found.costs.exact]
@@ -51,34 +53,42 @@ def single_look(computed: Computed) -> Rates:
 
 
 def second_look(computed: Computed) -> Rates:
-    """The whole errors `(M,)` at the lambdas of the interpolation, in units of the rates; NaN where they are not known.
+    """The whole errors `(M,)` at the lambdas of the interpolation, in units of the
+    rates; NaN where they are not known.
 
-    **Cost**: twice that of the table, or less; of a long table, two tables of `CONSTANTS.compared_lambdas` rows.
+    **Cost**: twice that of the table, or less; of a long table, two tables of
+    `CONSTANTS.compared_lambdas` rows.
     """
     lambdas, solver = computed.lambdas, computed.solver
     widths = np.diff(lambdas)
-    # A shorter interval is a breakpoint of the path, where a function may have two values.
+    # A shorter interval is a breakpoint of the path, where a function may have two
+    # values.
     wide = widths > CONSTANTS.min_feature
     places = (lambdas[:-1] + PLAN.companion_shift * widths)[wide]
-    # The nodes are dense enough for the interpolation. Errors in space change less with lambda.
+    # The nodes are dense enough for the interpolation. Errors in space change less with
+    # lambda.
     places = places[spread_positions(len(places), CONSTANTS.compared_lambdas)]
     values = _values(computed.panels, places)
     first = solver.companion()
     others = [_companion_values(other, places) for other in (first, first.companion())]
     compare = errors_in_basis if solver.spectral else errors_on_volumes
-    # A new first axis, which is that of the levels: here each number is compared by itself.
+    # A new first axis, which is that of the levels: here each number is compared by
+    # itself.
     between = compare(values[None], *(other[None] for other in others))[0]
 
     # At each lambda the larger one of the errors at the two nearest places.
     after = np.searchsorted(places, lambdas)
-    sides = [between[:, np.clip(index, 0, len(places) - 1)] for index in (after - 1, after)]
+    sides = [
+        between[:, np.clip(index, 0, len(places) - 1)] for index in (after - 1, after)
+    ]
     own = computed.algebra * _values(computed.panels, lambdas)
     return _named(np.maximum(*sides) + own)
 
 
 def largest_error(values: Rates, errors: Rates) -> float:
-    """The largest error: that of a gap is relative to itself, that of a cost to the largest one on the path; NaN where
-    one is not known."""
+    """The largest error: that of a gap is relative to itself, that of a cost to the
+    largest one on the path; NaN where one is not known.
+    """
     worst = [np.max(errors.gap / values.gap)]
     for value, error in zip(values[1:], errors[1:], strict=True):
         if error is not None:

@@ -1,7 +1,8 @@
-"""The nodes that a path needs on a box: as many as the waves sqrt(pi) and sqrt(pi) ell on it have.
+"""The nodes that a path needs on a box: as many as the waves sqrt(pi) and sqrt(pi) ell
+on it have.
 
-A grid to report on is often much finer than one that resolves the waves. A smooth wave is computed on few nodes and
-interpolated to the many without loss.
+A grid to report on is often much finer than one that resolves the waves. A smooth wave
+is computed on few nodes and interpolated to the many without loss.
 """
 
 import numpy as np
@@ -13,39 +14,61 @@ from .constants import CONSTANTS
 from .costs import motion_on
 
 
-def coarsen_grid(equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray, wave_tol: float) -> Grid:
-    """The same box with the nodes that sqrt(pi) and sqrt(pi) ell need at `lambdas` `(M,)`.
+def coarsen_grid(
+    equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray, wave_tol: float
+) -> Grid:
+    """The same box with the nodes that sqrt(pi) and sqrt(pi) ell need at `lambdas`
+    `(M,)`.
 
-    **Arguments**: `equation`, with λ for its time; `wave_tol`, the relative amplitude below which the waves may be cut.
+    **Arguments**: `equation`, with λ for its time; `wave_tol`, the relative amplitude
+    below which the waves may be cut.
     """
-    # All lambdas at once if they fit in memory, else one by one: two sizes, so at most two compiled programs.
+    # All lambdas at once if they fit in memory, else one by one: two sizes, so at most
+    # two compiled programs.
     batch = len(lambdas) if len(lambdas) * grid.size <= CONSTANTS.max_samples else 1
     largest = [np.zeros(axis.n // 2 + 1) for axis in grid.axes]
     for part in lambdas.reshape(-1, batch):
         motion = motion_on(equation, grid, part)
-        for log_gibbs, ell in zip(np.asarray(motion.log_gibbs), np.asarray(motion.ell), strict=True):
+        for log_gibbs, ell in zip(
+            np.asarray(motion.log_gibbs), np.asarray(motion.ell), strict=True
+        ):
             amplitudes = _amplitudes(grid, log_gibbs, ell)
-            largest = [np.maximum(*pair) for pair in zip(largest, amplitudes, strict=True)]
+            largest = [
+                np.maximum(*pair) for pair in zip(largest, amplitudes, strict=True)
+            ]
     axes = []
     for axis, amplitude in zip(grid.axes, largest, strict=True):
-        axes.append(_coarsen_axis(axis, amplitude, wave_tol) if axis.modes == "fourier" else axis)
+        axes.append(
+            _coarsen_axis(axis, amplitude, wave_tol)
+            if axis.modes == "fourier"
+            else axis
+        )
     return Grid(*axes)
 
 
 def _coarsen_axis(axis: Axis, amplitude: np.ndarray, wave_tol: float) -> Axis:
-    """The axis with the nodes that resolve all frequencies of a relevant amplitude `(n // 2 + 1,)`."""
+    """The axis with the nodes that resolve all frequencies of a relevant amplitude
+    `(n // 2 + 1,)`.
+    """
     peak = np.max(amplitude)
-    # A density that is cut off at the ends of its box has a slowly decaying spectrum, which more nodes do not improve:
-    # amplitudes that are comparable with those of the shortest waves are ignored.
+    # A density that is cut off at the ends of its box has a slowly decaying spectrum,
+    # which more nodes do not improve: amplitudes that are comparable with those of the
+    # shortest waves are ignored.
     shortest_waves = amplitude[-(len(amplitude) // CONSTANTS.noise_fraction) :]
     noise = CONSTANTS.noise_factor * np.max(shortest_waves)
-    highest = int(np.max(np.flatnonzero(amplitude >= max(wave_tol * peak, min(noise, peak)))))
+    highest = int(
+        np.max(np.flatnonzero(amplitude >= max(wave_tol * peak, min(noise, peak))))
+    )
     # Two nodes a wave; 4 more, so that a grid is never empty.
     return axis.refine(min(1.0, (2 * CONSTANTS.node_margin * highest + 4) / axis.n))
 
 
-def _amplitudes(grid: Grid, log_gibbs: Array | np.ndarray, ell: Array | np.ndarray) -> list[np.ndarray]:
-    """For each axis the largest amplitude of each frequency `(n_i // 2 + 1,)` in sqrt(pi) and in sqrt(pi) ell."""
+def _amplitudes(
+    grid: Grid, log_gibbs: Array | np.ndarray, ell: Array | np.ndarray
+) -> list[np.ndarray]:
+    """For each axis the largest amplitude of each frequency `(n_i // 2 + 1,)` in
+    sqrt(pi) and in sqrt(pi) ell.
+    """
     root = np.exp((log_gibbs - np.max(log_gibbs)) / 2)
     weights = np.ones(())
     for axis in grid.axes:

@@ -6,15 +6,17 @@
     length       |H^{-1/2} f| = sqrt( int sum_i j_i^2 / (D_i π) ),   div j = -π ell
     exact        |H^{-1} f|   = sqrt( E g^2 ),                       -L* g = ell,  E g = 0
 
-On one closed axis no system is solved: j is the sum of π ell from the nearer end, and g that of -j / (D π). Both are
-computed on finite-volume chains of 128, 256, ... cells and extrapolated, as the gap is. On other grids H^{-1} is
-applied by conjugate gradients in the complement of sqrt(π), preconditioned by the inverse of the separable part of H or
+On one closed axis no system is solved: j is the sum of π ell from the nearer end, and g
+that of -j / (D π). Both are computed on finite-volume chains of 128, 256, ... cells and
+extrapolated, as the gap is. On other grids H^{-1} is applied by conjugate gradients in
+the complement of sqrt(π), preconditioned by the inverse of the separable part of H or
 by multigrid.
 
-The functions of a path are evaluated by `sample_motion`, a small program for each formula. Everything else takes the
-resulting arrays, and is compiled once for a shape.
+The functions of a path are evaluated by `sample_motion`, a small program for each
+formula. Everything else takes the resulting arrays, and is compiled once for a shape.
 
-References: theorems T4 and T21 of this library; Sivak and Crooks, Phys. Rev. Lett. 108 (2012) 190602 (length).
+References: theorems T4 and T21 of this library; Sivak and Crooks, Phys. Rev. Lett. 108
+(2012) 190602 (length).
 """
 
 from typing import Any, NamedTuple
@@ -28,7 +30,13 @@ from ..core.program import quick_program, sampling_program, shape_program
 from ..core.types import AnyArray
 from ..eigen.constants import CONSTANTS as EIGEN
 from ..eigen.inverse import invert
-from ..eigen.supersymmetric_gap import LOG_ZERO, Chain, extrapolate, kernel_gap, partner_kernel
+from ..eigen.supersymmetric_gap import (
+    LOG_ZERO,
+    Chain,
+    extrapolate,
+    kernel_gap,
+    partner_kernel,
+)
 from ..equation import FokkerPlanck
 from ..grid import Axis, Grid, Line, sample_product
 from ..operator import Samples, Scheme
@@ -39,7 +47,8 @@ from .constants import CONSTANTS
 class Costs(NamedTuple):
     """The costs at one λ (scalars) or at M of them, `(M,)`.
 
-    `gap` is 0 where it is not computed together with the norms; `error` estimates the largest relative error.
+    `gap` is 0 where it is not computed together with the norms; `error` estimates the
+    largest relative error.
     """
 
     gap: Any
@@ -51,7 +60,9 @@ class Costs(NamedTuple):
 
 
 class Motion(NamedTuple):
-    """The motion of the Gibbs density at M lambdas, `(M, *shape)`: log π and ell up to constants; D |grad ell|^2."""
+    """The motion of the Gibbs density at M lambdas, `(M, *shape)`: log π and ell up to
+    constants; D |grad ell|^2.
+    """
 
     log_gibbs: Array
     ell: Array
@@ -59,15 +70,23 @@ class Motion(NamedTuple):
 
 
 @sampling_program
-def sample_motion(equation: FokkerPlanck, positions: tuple[Any, ...], origin: Any, lambdas: AnyArray) -> Motion:
-    """The motion at `lambdas` `(M,)`, by differentiation in λ, which is the time of `equation`.
+def sample_motion(
+    equation: FokkerPlanck, positions: tuple[Any, ...], origin: Any, lambdas: AnyArray
+) -> Motion:
+    """The motion at `lambdas` `(M,)`, by differentiation in λ, which is the time of
+    `equation`.
 
-    `positions` are the coordinates along each axis, `origin` is that of the grid (`FokkerPlanck.log_gibbs`).
+    `positions` are the coordinates along each axis, `origin` is that of the grid
+    (`FokkerPlanck.log_gibbs`).
     """
 
     def at(lam: Array) -> Array:
         def speed(x: Array) -> tuple[Array, Array]:
-            return jax.jvp(lambda t: equation.log_gibbs(x, origin, t), (lam,), (jnp.ones_like(lam),))
+            return jax.jvp(
+                lambda t: equation.log_gibbs(x, origin, t),
+                (lam,),
+                (jnp.ones_like(lam),),
+            )
 
         def values(x: Array) -> Array:
             slopes = jax.grad(lambda y: speed(y)[1])(x)
@@ -81,30 +100,52 @@ def sample_motion(equation: FokkerPlanck, positions: tuple[Any, ...], origin: An
 def motion_on(equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray) -> Motion:
     """The motion at the nodes of a grid, `(M, *shape)`."""
     positions = tuple(np.asarray(axis.nodes, float) for axis in grid.axes)
-    return sample_motion(equation, positions, np.asarray([nodes[0] for nodes in positions]), np.asarray(lambdas, float))
+    return sample_motion(
+        equation,
+        positions,
+        np.asarray([nodes[0] for nodes in positions]),
+        np.asarray(lambdas, float),
+    )
 
 
 def line_costs(equation: FokkerPlanck, axis: Axis, lambdas: np.ndarray) -> Costs:
-    """The costs and the gap at `lambdas` `(M,)` between the ends of a closed axis of equal cells.
+    """The costs and the gap at `lambdas` `(M,)` between the ends of a closed axis of
+    equal cells.
 
-    The shortest of the chains has the cells of the axis, and each other one twice as many as the one before.
-    **Keeps**: relative accuracy, however small the gap. **Cost**: some ten products with the kernel of the longest
-    chain, O(n) each; forty where two levels are close.
+    The shortest of the chains has the cells of the axis, and each other one twice as
+    many as the one before. **Keeps**: relative accuracy, however small the gap.
+    **Cost**: some ten products with the kernel of the longest chain, O(n) each; forty
+    where two levels are close.
     """
-    cells = np.asarray([axis.n * (n // CONSTANTS.chain_cells[0]) for n in CONSTANTS.chain_cells])
-    # Rows of one length, whose last node is repeated, so that one compiled program serves the companions of an axis.
+    cells = np.asarray(
+        [axis.n * (n // CONSTANTS.chain_cells[0]) for n in CONSTANTS.chain_cells]
+    )
+    # Rows of one length, whose last node is repeated, so that one compiled program
+    # serves the companions of an axis.
     room = max(cells[-1], CONSTANTS.chain_cells[-1])
-    chains = [np.asarray(Line(axis.lower, axis.upper, int(n)).nodes, float) for n in cells]
-    nodes = np.concatenate([np.pad(chain, (0, room - len(chain)), mode="edge") for chain in chains])
+    chains = [
+        np.asarray(Line(axis.lower, axis.upper, int(n)).nodes, float) for n in cells
+    ]
+    nodes = np.concatenate(
+        [np.pad(chain, (0, room - len(chain)), mode="edge") for chain in chains]
+    )
     # Batches of one size, for any number of lambdas.
     padding = np.full(-len(lambdas) % CONSTANTS.chain_batch, lambdas[-1])
     batches = np.concatenate([lambdas, padding]).reshape(-1, CONSTANTS.chain_batch)
-    rows = [_line_batch(equation, axis.length, cells, nodes, batch) for batch in batches]
-    return Costs(*(np.concatenate(column)[: len(lambdas)] for column in zip(*rows, strict=True)))
+    rows = [
+        _line_batch(equation, axis.length, cells, nodes, batch) for batch in batches
+    ]
+    return Costs(
+        *(np.concatenate(column)[: len(lambdas)] for column in zip(*rows, strict=True))
+    )
 
 
 def _line_batch(
-    equation: FokkerPlanck, length: float, cells: np.ndarray, nodes: np.ndarray, lambdas: np.ndarray
+    equation: FokkerPlanck,
+    length: float,
+    cells: np.ndarray,
+    nodes: np.ndarray,
+    lambdas: np.ndarray,
 ) -> Costs:
     motion = sample_motion(equation, (nodes,), nodes[:1], lambdas)
     arguments = (motion, equation.diffusion, np.asarray(length, float), cells)
@@ -115,29 +156,38 @@ def _line_batch(
     return Costs(*(np.asarray(column) for column in costs))
 
 
-# A quick program: without optimisations it is compiled in 0.2 seconds instead of 1.8, and takes a sixth longer to run
-# (measured).
+# A quick program: without optimisations it is compiled in 0.2 seconds instead of 1.8,
+# and takes a sixth longer to run (measured).
 @quick_program
-def _chain_costs(motion: Motion, diffusion: Any, length: Any, cells: AnyArray, steps: int) -> tuple[Costs, Array]:
+def _chain_costs(
+    motion: Motion, diffusion: Any, length: Any, cells: AnyArray, steps: int
+) -> tuple[Costs, Array]:
     """The costs `(M,)`, and the error of each gap that more Lanczos steps might reduce.
 
-    `motion` is sampled at the nodes of all chains, one chain after the other, each row filled up to one length,
-    `(M, chains * room)`; `cells` `(chains,)` are those that each has.
+    `motion` is sampled at the nodes of all chains, one chain after the other, each row
+    filled up to one length, `(M, chains * room)`; `cells` `(chains,)` are those that
+    each has.
     """
     log_gibbs, ell, steepness = (u.reshape(len(u), len(cells), -1) for u in motion)
     widths = length / cells.astype(log_gibbs.dtype)
     used = jnp.arange(log_gibbs.shape[2]) < cells[:, None]
-    make_chains = jax.vmap(jax.vmap(_make_chain, (0, 0, 0, None)), (0, None, None, None))
+    make_chains = jax.vmap(
+        jax.vmap(_make_chain, (0, 0, 0, None)), (0, None, None, None)
+    )
     chains = make_chains(log_gibbs, used, widths, diffusion)
 
     # The norms, extrapolated to zero cell width.
     norms = jax.vmap(jax.vmap(_chain_norms))(chains, ell, steepness)
     limits, norm_errors = jax.vmap(extrapolate)(norms)
     drive, score_drive, size, exact = jnp.maximum(limits, 0).T
-    norm_error = jnp.max(norm_errors / jnp.maximum(limits, CONSTANTS.min_probability), axis=1)
+    norm_error = jnp.max(
+        norm_errors / jnp.maximum(limits, CONSTANTS.min_probability), axis=1
+    )
 
     # The gap, whose logarithm is extrapolated.
-    log_gap, bound, _ = jax.vmap(jax.vmap(lambda chain: kernel_gap(partner_kernel(chain), steps)))(chains)
+    log_gap, bound, _ = jax.vmap(
+        jax.vmap(lambda chain: kernel_gap(partner_kernel(chain), steps))
+    )(chains)
     log_limit, width_error = jax.vmap(extrapolate)(log_gap)
     gap_error = jnp.max(bound, axis=1)
     error = jnp.maximum(width_error + gap_error, norm_error)
@@ -150,7 +200,8 @@ def _make_chain(log_gibbs: Array, used: Array, width: Array, diffusion: Array) -
     mass = jnp.where(used, mass - jax.scipy.special.logsumexp(mass), LOG_ZERO)
     faces = used[1:]
     log_ratio = jnp.where(faces, log_gibbs[1:] - log_gibbs[:-1], 0)
-    # The products density x rate of the two nodes of a face are equal. That with the larger rate has not underflowed.
+    # The products density x rate of the two nodes of a face are equal. That with the
+    # larger rate has not underflowed.
     lower = jnp.where(log_ratio > 0, mass[:-1], mass[1:]) - jnp.log(width)
     conductance = lower + jnp.log(diffusion / width * bernoulli(-jnp.abs(log_ratio)))
     return Chain(mass, jnp.where(faces, conductance, 0))
@@ -164,31 +215,43 @@ def _chain_norms(chain: Chain, ell: Array, steepness: Array) -> Array:
     differences = _flux_over_conductance(chain, ell)
     g = jnp.append(0, -jnp.cumsum(differences))
     g = g - mean(g)
-    return jnp.sqrt(jnp.stack([mean(ell**2), mean(steepness), mean(ell * g), mean(g**2)]))
+    return jnp.sqrt(
+        jnp.stack([mean(ell**2), mean(steepness), mean(ell * g), mean(g**2)])
+    )
 
 
 def _flux_over_conductance(chain: Chain, ell: Array) -> Array:
     """j / (D π) at the faces."""
     mass = jnp.exp(chain.mass)
-    # The flux is the sum of π ell below a face, or minus that above it. The sum from the nearer end keeps the relative
-    # accuracy in the tails.
+    # The flux is the sum of π ell below a face, or minus that above it. The sum from
+    # the nearer end keeps the relative accuracy in the tails.
     below, above = jnp.cumsum(mass * ell)[:-1], jnp.cumsum((mass * ell)[::-1])[-2::-1]
     nearer_below = jnp.cumsum(mass)[:-1] < 0.5
-    flux, conductance = jnp.where(nearer_below, below, -above), jnp.exp(chain.conductance)
-    # Beyond the cells with a representable mass the ratio has no digits, and no weight in any norm.
-    positive = (mass[:-1] > CONSTANTS.min_probability) & (mass[1:] > CONSTANTS.min_probability)
+    flux, conductance = (
+        jnp.where(nearer_below, below, -above),
+        jnp.exp(chain.conductance),
+    )
+    # Beyond the cells with a representable mass the ratio has no digits, and no weight
+    # in any norm.
+    positive = (mass[:-1] > CONSTANTS.min_probability) & (
+        mass[1:] > CONSTANTS.min_probability
+    )
     return jnp.where(positive, flux / jnp.where(positive, conductance, 1), 0)
 
 
 @shape_program
-def grid_costs(motion: Motion, samples: Samples | None, scheme: Scheme, grid: Grid, solves: bool) -> Costs:
+def grid_costs(
+    motion: Motion, samples: Samples | None, scheme: Scheme, grid: Grid, solves: bool
+) -> Costs:
     """The costs at one λ on a grid of any dimension, without the gap.
 
-    **Arguments**: `motion` at one λ, `(*shape)`; `samples` of the scheme, needed if `solves`; `solves`, whether
-    `length` and `exact` are computed, which are 0 otherwise. **Cost**: some tens of products with H, where H is nearly
-    separable.
+    **Arguments**: `motion` at one λ, `(*shape)`; `samples` of the scheme, needed if
+    `solves`; `solves`, whether `length` and `exact` are computed, which are 0
+    otherwise. **Cost**: some tens of products with H, where H is nearly separable.
     """
-    log_gibbs = motion.log_gibbs - jax.scipy.special.logsumexp(motion.log_gibbs + jnp.log(grid.weights))
+    log_gibbs = motion.log_gibbs - jax.scipy.special.logsumexp(
+        motion.log_gibbs + jnp.log(grid.weights)
+    )
     mean = lambda u: grid.integrate(jnp.exp(log_gibbs) * u)
     ell = motion.ell - mean(motion.ell)
     zero = jnp.zeros((), ell.dtype)
@@ -198,6 +261,9 @@ def grid_costs(motion: Motion, samples: Samples | None, scheme: Scheme, grid: Gr
         operator = scheme.assemble(samples, grid, ell.dtype)
         wave = jnp.exp(log_gibbs / 2) * ell
         solution, error = invert(operator, wave, jnp.exp(log_gibbs / 2))
-        length, exact = jnp.sqrt(grid.integrate(wave * solution)), jnp.sqrt(grid.integrate(solution**2))
+        length, exact = (
+            jnp.sqrt(grid.integrate(wave * solution)),
+            jnp.sqrt(grid.integrate(solution**2)),
+        )
     drive, score_drive = jnp.sqrt(mean(ell**2)), jnp.sqrt(mean(motion.steepness))
     return Costs(zero, drive, score_drive, length, exact, error)

@@ -1,19 +1,24 @@
-"""Counterdiabatic transport: a drift with which the density follows the Gibbs density exactly, at any speed.
+"""Counterdiabatic transport: a drift with which the density follows the Gibbs density
+exactly, at any speed.
 
     d_t p = L_t p - div(v_t p),      d_t pi_t = -div(pi_t v_t)            p = sqrt(pi_t) psi
     d_t psi = -(H_t + G_t) psi,      G = v.grad + (div v) / 2             H symmetric, G antisymmetric
 
-so that only H reduces |psi|^2, and chi2(p | pi_t) <= exp(-2 int gap dt) chi2(0) without an adiabatic term. A step is
+so that only H reduces |psi|^2, and chi2(p | pi_t) <= exp(-2 int gap dt) chi2(0) without
+an adiabatic term. A step is
 
     psi  <-  exp(-h H_1 / 2) U exp(-h H_0 / 2) psi,      U = (1 + h G / 2)^-1 (1 - h G / 2),
 
-with the G of a whole step (`counterdiabatic_step`). A density that starts as the Gibbs density stays it to rounding,
-and any other approaches it no slower than the gap says. The step is symmetric in time and its error a series in h^2,
-which is extrapolated. The length of a step is controlled by the difference of two extrapolations. `strength` multiplies
-v: 1 is exact, 0 plain transport, where the term a/2 of theorem T13, which v cancels, is present.
+with the G of a whole step (`counterdiabatic_step`). A density that starts as the Gibbs
+density stays it to rounding, and any other approaches it no slower than the gap says.
+The step is symmetric in time and its error a series in h^2, which is extrapolated. The
+length of a step is controlled by the difference of two extrapolations. `strength`
+multiplies v: 1 is exact, 0 plain transport, where the term a/2 of theorem T13, which v
+cancels, is present.
 
-References: theorem T20 of this library; Kolodrubetz et al., Phys. Rep. 697 (2017) 1; Li, Quan and Tu, Phys. Rev. E 96
-(2017) 012144 (shortcuts); extrapolation: Hairer, Norsett and Wanner, Solving ODEs I, II.9.
+References: theorem T20 of this library; Kolodrubetz et al., Phys. Rep. 697 (2017) 1;
+Li, Quan and Tu, Phys. Rev. E 96 (2017) 012144 (shortcuts); extrapolation: Hairer,
+Norsett and Wanner, Solving ODEs I, II.9.
 """
 
 import dataclasses
@@ -45,9 +50,12 @@ from .velocity import check_transportable
 class CounterdiabaticResult(eqx.Module):
     """The result of `evolve_counterdiabatic`.
 
-    - `times` `(T,)`; `values` `(T, *shape)` densities; `error` `(T,)` estimated relative L1 error in time
-    - `residual`: the largest |d_t sqrt(pi) + G sqrt(pi)| of any step, relative to the largest of its terms
-    - `calls` of the operator, and `steps` in time; `result`: "successful", or the name of what went wrong
+    - `times` `(T,)`; `values` `(T, *shape)` densities; `error` `(T,)` estimated
+      relative L1 error in time
+    - `residual`: the largest |d_t sqrt(pi) + G sqrt(pi)| of any step, relative to the
+      largest of its terms
+    - `calls` of the operator, and `steps` in time; `result`: "successful", or the name
+      of what went wrong
     """
 
     times: Array
@@ -73,34 +81,44 @@ def evolve_counterdiabatic(
     *,
     strength: Real = 1.0,
 ) -> CounterdiabaticResult:
-    """The density of a process in a time-dependent potential, with the counterdiabatic drift added.
+    """The density of a process in a time-dependent potential, with the counterdiabatic
+    drift added.
 
         d_t p = L_t p - strength div(v_t p),      d_t pi_t = -div(pi_t v_t), v of least energy
 
     **Arguments**
 
-    - `equation`: a time-dependent `fp.FokkerPlanck`, without force and with a constant diffusion
+    - `equation`: a time-dependent `fp.FokkerPlanck`, without force and with a constant
+      diffusion
     - `grid`: of `fp.Line`, `fp.Reflecting` and `fp.Periodic` axes
-    - `density`: the state at t = 0: a function of x `(d,)`, `fp.Gaussian` or an array `(*shape)`
+    - `density`: the state at t = 0: a function of x `(d,)`, `fp.Gaussian` or an array
+      `(*shape)`
     - `times`: `(T,)`, ascending, at least zero
     - `tol`: relative L1 error in time; 1e-8, or 1e-4 in float32
-    - `strength`: factor on v; 1 follows exactly. Far from 1 the wave p / sqrt(pi) may grow so large that rounding
-      spoils it: plain transport is `fp.evolve`
+    - `strength`: factor on v; 1 follows exactly. Far from 1 the wave p / sqrt(pi) may
+      grow so large that rounding spoils it: plain transport is `fp.evolve`
 
-    **Returns** a `CounterdiabaticResult`; a numerical failure is its `result`. **Raises** `ValueError` for invalid
-    arguments, before computing.
+    **Returns** a `CounterdiabaticResult`; a numerical failure is its `result`.
+    **Raises** `ValueError` for invalid arguments, before computing.
 
-    **Keeps**, at strength 1, any speed and any length of steps: mass and the Gibbs density to rounding; chi2(p | pi_t)
-    within its bound by the gap, up to `tol`. Positivity to `tol`. **Cost**: a step takes one exponential of H, one
-    velocity (O(n) on one axis, else some 25 multigrid cycles) and one solve; a start at Gibbs takes one step an output
-    time, any other some hundreds in all. **Reference**: theorem T20; Li, Quan and Tu, Phys. Rev. E 96 (2017) 012144.
+    **Keeps**, at strength 1, any speed and any length of steps: mass and the Gibbs
+    density to rounding; chi2(p | pi_t) within its bound by the gap, up to `tol`.
+    Positivity to `tol`. **Cost**: a step takes one exponential of H, one velocity (O(n)
+    on one axis, else some 25 multigrid cycles) and one solve; a start at Gibbs takes
+    one step an output time, any other some hundreds in all. **Reference**: theorem T20;
+    Li, Quan and Tu, Phys. Rev. E 96 (2017) 012144.
 
     ```python
     import fpsolve as fp
     from fpsolve.anneal.counterdiabatic import evolve_counterdiabatic
 
-    dragged, grid = fp.FokkerPlanck(lambda x, t: (x[0] - 9 * t) ** 2 / 2), fp.Grid(fp.Line(-6.0, 7.0, 64))
-    found = evolve_counterdiabatic(dragged, grid, dragged.gibbs(grid), [0.05, 0.1])  # centred at 0.45 and 0.9
+    dragged, grid = (
+        fp.FokkerPlanck(lambda x, t: (x[0] - 9 * t) ** 2 / 2),
+        fp.Grid(fp.Line(-6.0, 7.0, 64)),
+    )
+    found = evolve_counterdiabatic(
+        dragged, grid, dragged.gibbs(grid), [0.05, 0.1]
+    )  # centred at 0.45 and 0.9
     ```
     """
     equation, grid = check_transportable(equation, grid)
@@ -108,17 +126,23 @@ def evolve_counterdiabatic(
     field = initial_field(equation, grid, density)
     tol = check_tolerance(tol, field.dtype)
     check_finite_number("strength", strength, "Give 1 to follow exactly.")
-    diffusion = np.broadcast_to(np.asarray(equation.diffusion), (grid.ndim,)).astype(field.dtype)
-    process = DrivenProcess(as_array(diffusion, field.dtype), as_array(strength, field.dtype), grid)
+    diffusion = np.broadcast_to(np.asarray(equation.diffusion), (grid.ndim,)).astype(
+        field.dtype
+    )
+    process = DrivenProcess(
+        as_array(diffusion, field.dtype), as_array(strength, field.dtype), grid
+    )
     sampled = SampledProcess(process, equation, field.dtype)
     return _evolve(sampled, field, times.astype(field.dtype), tol)
 
 
 @dataclasses.dataclass
 class _Progress:
-    """The state of a run: the wave and log sqrt(pi) at `time`, the `span` to try next, and totals so far.
+    """The state of a run: the wave and log sqrt(pi) at `time`, the `span` to try next,
+    and totals so far.
 
-    `exhausted` is set when the tolerance cannot be reached: the rest of the run takes one span an output time.
+    `exhausted` is set when the tolerance cannot be reached: the rest of the run takes
+    one span an output time.
     """
 
     time: float
@@ -132,14 +156,19 @@ class _Progress:
     exhausted: bool = False
 
 
-def _evolve(sampled: SampledProcess, field: Array, times: Array, tol: float) -> CounterdiabaticResult:
+def _evolve(
+    sampled: SampledProcess, field: Array, times: Array, tol: float
+) -> CounterdiabaticResult:
     """The run: extrapolation tables, span by span, from output to output."""
     dtype = field.dtype
     total = float(np.asarray(times)[-1])
-    # The wave at t = 0. Its tails are clipped, at a fraction of the tolerance, where p / sqrt(pi) would overflow.
+    # The wave at t = 0. Its tails are clipped, at a fraction of the tolerance, where p
+    # / sqrt(pi) would overflow.
     log_sqrt_pis = sampled.log_sqrt_pis(0.0, 0.0, 1)
     fraction = np.asarray(tol * OPERATOR.clipping_tol_fraction, dtype)
-    wave, clipping_error = initial_wave(sampled.process.grid, field, log_sqrt_pis, fraction)
+    wave, clipping_error = initial_wave(
+        sampled.process.grid, field, log_sqrt_pis, fraction
+    )
     progress = _Progress(
         time=0.0,
         span=total,
@@ -172,19 +201,34 @@ def _evolve(sampled: SampledProcess, field: Array, times: Array, tol: float) -> 
     )
 
 
-def _advance(progress: _Progress, sampled: SampledProcess, target: float, total: float, tol: float) -> None:
-    """One extrapolation table towards the output time `target`: it is accepted or not, and the span adapted."""
+def _advance(
+    progress: _Progress,
+    sampled: SampledProcess,
+    target: float,
+    total: float,
+    tol: float,
+) -> None:
+    """One extrapolation table towards the output time `target`: it is accepted or not,
+    and the span adapted.
+    """
     spans = 1
     if not progress.exhausted:
-        spans = max(1, math.ceil((target - progress.time) / progress.span - CONSTANTS.span_rounding))
+        spans = max(
+            1,
+            math.ceil(
+                (target - progress.time) / progress.span - CONSTANTS.span_rounding
+            ),
+        )
     # Equal spans, about as long as the one to try, that end at the target.
     length = (target - progress.time) / spans
     min_length = CONSTANTS.min_span * total
 
-    # The tolerance is spent evenly over time; the rest of it has been spent on clipping.
+    # The tolerance is spent evenly over time; the rest of it has been spent on
+    # clipping.
     local_tol = tol * (1 - OPERATOR.clipping_tol_fraction) * length / total
     table = _extrapolate(sampled, progress.wave, progress.time, length, local_tol)
-    # A shorter span does not reduce rounding errors: an error of their size is accepted.
+    # A shorter span does not reduce rounding errors: an error of their size is
+    # accepted.
     allowed = max(local_tol, table.rounding)
     progress.calls += table.calls
     progress.steps += table.steps
@@ -198,14 +242,17 @@ def _advance(progress: _Progress, sampled: SampledProcess, target: float, total:
     if accepted:
         progress.wave, progress.log_sqrt_pi = table.wave, table.log_sqrt_pi
         progress.error = progress.error + table.error + table.step_error
-        # The last span ends at the target exactly, which a sum of lengths may miss by rounding.
+        # The last span ends at the target exactly, which a sum of lengths may miss by
+        # rounding.
         progress.time = target if spans == 1 else progress.time + length
 
     # The estimate of the error at a level is of order span^(2 level + 1).
     ratio = CONSTANTS.max_growth
     if table.error > 0:
         ratio = (allowed / table.error) ** (1 / (2 * table.level + 1))
-    factor = min(max(CONSTANTS.step_safety * ratio, CONSTANTS.max_shrink), CONSTANTS.max_growth)
+    factor = min(
+        max(CONSTANTS.step_safety * ratio, CONSTANTS.max_shrink), CONSTANTS.max_growth
+    )
     # A span that was cut short by an output time does not reduce the next one.
     shortest = progress.span if accepted and factor > 1 else min_length
     progress.span = max(length * factor, shortest)
@@ -214,9 +261,11 @@ def _advance(progress: _Progress, sampled: SampledProcess, target: float, total:
 class _TableResult(NamedTuple):
     """The result of an extrapolation table.
 
-    - the extrapolated `wave` with the smallest `error`, its `level`, the size of `rounding` errors in it, and the sum
-      `step_error` of the errors of its steps themselves
-    - of all rows: the largest `residual`, the operator `calls` and the `steps`; log sqrt(pi) at the end of the span
+    - the extrapolated `wave` with the smallest `error`, its `level`, the size of
+      `rounding` errors in it, and the sum `step_error` of the errors of its steps
+      themselves
+    - of all rows: the largest `residual`, the operator `calls` and the `steps`; log
+      sqrt(pi) at the end of the span
     """
 
     wave: AnyArray
@@ -231,11 +280,17 @@ class _TableResult(NamedTuple):
 
 
 def _extrapolate(
-    sampled: SampledProcess, wave: AnyArray, start: float, length: float, local_tol: float
+    sampled: SampledProcess,
+    wave: AnyArray,
+    start: float,
+    length: float,
+    local_tol: float,
 ) -> _TableResult:
-    """The wave after one span: rows of more and more steps, extrapolated in h^2 until two rows agree.
+    """The wave after one span: rows of more and more steps, extrapolated in h^2 until
+    two rows agree.
 
-    One step is enough where exp(-h H) changes nothing at either end: splitting then causes no error.
+    One step is enough where exp(-h H) changes nothing at either end: splitting then
+    causes no error.
     """
     grid, counts = sampled.process.grid, CONSTANTS.extrapolation_counts
     number = lambda value: np.asarray(value, sampled.dtype)
@@ -244,14 +299,20 @@ def _extrapolate(
     residual, calls = 0.0, 0.0
     for level, count in enumerate(counts):
         log_sqrt_pis = sampled.log_sqrt_pis(start, length, count)
-        state = equal_steps(sampled.process, wave, log_sqrt_pis, number(length), np.asarray(count))
+        state = equal_steps(
+            sampled.process, wave, log_sqrt_pis, number(length), np.asarray(count)
+        )
 
         # The row of Neville's scheme.
         row = [np.asarray(state.wave)]
         for j, coarse in enumerate(previous, start=1):
-            row.append(row[-1] + (row[-1] - coarse) / number((count / counts[level - j]) ** 2 - 1))
+            row.append(
+                row[-1]
+                + (row[-1] - coarse) / number((count / counts[level - j]) ** 2 - 1)
+            )
 
-        # The first row has no other to compare with: its error is at most what H did at all.
+        # The first row has no other to compare with: its error is at most what H did at
+        # all.
         reference = previous[-1] if previous else row[-1]
         difference, rounding = _distance(grid, row[-1], reference, log_sqrt_pis[-1])
         error = difference if previous else float(state.relaxed)
@@ -279,15 +340,22 @@ def _extrapolate(
     return best
 
 
-def _distance(grid: Grid, fine: np.ndarray, coarse: np.ndarray, log_sqrt_pi: np.ndarray) -> tuple[float, float]:
-    """The relative L1 distance of two densities, given as waves, and the size of rounding errors in it."""
+def _distance(
+    grid: Grid, fine: np.ndarray, coarse: np.ndarray, log_sqrt_pi: np.ndarray
+) -> tuple[float, float]:
+    """The relative L1 distance of two densities, given as waves, and the size of
+    rounding errors in it.
+    """
     weights = np.ones((), fine.dtype)
     for axis in grid.axes:
         weights = weights[..., None] * axis.weights.astype(fine.dtype)
     # The density is exp(log_sqrt_pi) times the wave.
     measure = weights * np.exp(log_sqrt_pi)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # an overflow is reported as "not_finite"
+    # an overflow is reported as "not_finite"
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         mass = np.sum(measure * np.abs(fine))
         epsilon = CONSTANTS.rounding_factor * np.finfo(fine.dtype).eps
         rounding = epsilon * np.sqrt(np.sum(weights * fine**2))
-        return float(np.sum(measure * np.abs(fine - coarse)) / mass), float(rounding / mass)
+        return float(np.sum(measure * np.abs(fine - coarse)) / mass), float(
+            rounding / mass
+        )

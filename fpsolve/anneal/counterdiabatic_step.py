@@ -2,12 +2,13 @@
 
     psi  <-  exp(-h H_1 / 2) U exp(-h H_0 / 2) psi,      U = (1 + h G / 2)^-1 (1 - h G / 2)
 
-G is that of a whole step (see `velocity`), whose flux takes pi_0 to pi_1 in the time h. With m = sqrt(pi),
+G is that of a whole step (see `velocity`), whose flux takes pi_0 to pi_1 in the time h.
+With m = sqrt(pi),
 
     h G (m_0 + m_1) / 2 = m_0 - m_1   <=>   U m_0 = m_1.
 
-G is antisymmetric, so that U is orthogonal. Both parts keep sqrt(pi), mass and |psi|^2 where the continuum does, at any
-h. Equations and references are in `counterdiabatic`.
+G is antisymmetric, so that U is orthogonal. Both parts keep sqrt(pi), mass and |psi|^2
+where the continuum does, at any h. Equations and references are in `counterdiabatic`.
 """
 
 from typing import Any, NamedTuple
@@ -32,40 +33,62 @@ from .velocity import Velocity, face_velocity
 
 
 class DrivenProcess(eqx.Module):
-    """The diffusion D along each axis `(d,)`, the strength of the counterdiabatic drift, and the grid."""
+    """The diffusion D along each axis `(d,)`, the strength of the counterdiabatic
+    drift, and the grid.
+    """
 
     diffusion: Array
     strength: Array
     grid: Grid = eqx.field(static=True)
 
     def operator(self, log_sqrt_pi: Array) -> EdgeOperator:
-        """The finite-volume operator of the process with this log sqrt(pi) `(*shape)`, which determines it."""
-        # Differences of log pi between neighbours are all that Scharfetter-Gummel rates need.
-        neighbors = (axis.face_neighbors(2 * log_sqrt_pi, i) for i, axis in enumerate(self.grid.axes))
+        """The finite-volume operator of the process with this log sqrt(pi) `(*shape)`,
+        which determines it.
+        """
+        # Differences of log pi between neighbours are all that Scharfetter-Gummel rates
+        # need.
+        neighbors = (
+            axis.face_neighbors(2 * log_sqrt_pi, i)
+            for i, axis in enumerate(self.grid.axes)
+        )
         slopes = tuple(above - below for below, above in neighbors)
         samples = Samples(tuple(self.diffusion), slopes, None, 2 * log_sqrt_pi)
         return ScharfetterGummel().assemble(samples, self.grid, log_sqrt_pi.dtype)
 
     def step_velocity(self, before: Array, after: Array, length: Array) -> Velocity:
-        """The velocity that takes pi_0 to pi_1 in the time `length`, from log sqrt(pi) at both ends."""
-        # m = (m_0 + m_1) / 2 and a = 2 (m_1 - m_0) / (m length), from logarithms: m itself underflows in the tails.
+        """The velocity that takes pi_0 to pi_1 in the time `length`, from log sqrt(pi)
+        at both ends.
+        """
+        # m = (m_0 + m_1) / 2 and a = 2 (m_1 - m_0) / (m length), from logarithms: m
+        # itself underflows in the tails.
         middle = jnp.logaddexp(before, after) - jnp.log(2.0).astype(before.dtype)
         rate = 4 / length * jnp.tanh((after - before) / 2)
-        return Velocity(FlowEdges(self.grid, face_velocity(self.grid, middle, rate), middle), rate)
+        return Velocity(
+            FlowEdges(self.grid, face_velocity(self.grid, middle, rate), middle), rate
+        )
 
 
 class SampledProcess(NamedTuple):
-    """A driven process whose log sqrt(pi) is sampled from its equation, by one program for any number of steps."""
+    """A driven process whose log sqrt(pi) is sampled from its equation, by one program
+    for any number of steps.
+    """
 
     process: DrivenProcess
     equation: FokkerPlanck
     dtype: DType
 
     def log_sqrt_pis(self, start: float, length: float, count: int) -> np.ndarray:
-        """log sqrt(pi) at the ends of `count` equal steps, padded with the last, `(max(counts) + 1, *shape)`."""
+        """log sqrt(pi) at the ends of `count` equal steps, padded with the last,
+        `(max(counts) + 1, *shape)`.
+        """
         padded = np.minimum(np.arange(CONSTANTS.extrapolation_counts[-1] + 1), count)
         times = start + length / count * padded
-        return np.asarray(log_gibbs_at(self.equation, self.process.grid, times), self.dtype) / 2
+        return (
+            np.asarray(
+                log_gibbs_at(self.equation, self.process.grid, times), self.dtype
+            )
+            / 2
+        )
 
 
 class StepState(NamedTuple):
@@ -84,17 +107,31 @@ class StepState(NamedTuple):
 
 
 @quick_program
-def initial_wave(grid: Grid, field: Array, log_sqrt_pis: AnyArray, fraction: Scalar) -> tuple[Array, Array]:
-    """The wave at t = 0 with its tails clipped, and the relative change of the density by the clipping, in L1."""
+def initial_wave(
+    grid: Grid, field: Array, log_sqrt_pis: AnyArray, fraction: Scalar
+) -> tuple[Array, Array]:
+    """The wave at t = 0 with its tails clipped, and the relative change of the density
+    by the clipping, in L1.
+    """
     weights, log_sqrt_pi = grid.weights.astype(field.dtype), log_sqrt_pis[0]
     wave = clip_tails(field, log_sqrt_pi, weights, fraction)
-    change = jnp.sum(weights * jnp.abs(jnp.exp(log_sqrt_pi) * wave - field)) / jnp.sum(weights * field)
+    change = jnp.sum(weights * jnp.abs(jnp.exp(log_sqrt_pi) * wave - field)) / jnp.sum(
+        weights * field
+    )
     return wave, change
 
 
 @long_program
-def equal_steps(process: DrivenProcess, wave: Any, log_sqrt_pis: AnyArray, length: Any, count: AnyArray) -> StepState:
-    """`count` equal steps over the time `length`. Adjacent halves of exp(-h H) are applied as one."""
+def equal_steps(
+    process: DrivenProcess,
+    wave: Any,
+    log_sqrt_pis: AnyArray,
+    length: Any,
+    count: AnyArray,
+) -> StepState:
+    """`count` equal steps over the time `length`. Adjacent halves of exp(-h H) are
+    applied as one.
+    """
     # `count` is traced: one program serves all rows of a table.
     h = length / count
     last_row = CONSTANTS.extrapolation_counts[-1]
@@ -103,7 +140,9 @@ def equal_steps(process: DrivenProcess, wave: Any, log_sqrt_pis: AnyArray, lengt
         log_sqrt_pi = log_sqrt_pis[k]
         relax_time = jnp.where((k == 0) | (k == count), h / 2, h)
         wave, calls, error = _relax(process, state.wave, log_sqrt_pi, relax_time)
-        change = process.grid.integrate(jnp.exp(log_sqrt_pi) * jnp.abs(wave - state.wave))
+        change = process.grid.integrate(
+            jnp.exp(log_sqrt_pi) * jnp.abs(wave - state.wave)
+        )
         state = StepState(
             wave=wave,
             calls=state.calls + calls,
@@ -112,15 +151,21 @@ def equal_steps(process: DrivenProcess, wave: Any, log_sqrt_pis: AnyArray, lengt
             relaxed=state.relaxed + change,
         )
         following = log_sqrt_pis[jnp.minimum(k + 1, last_row)]
-        transport = lambda state: _transport_step(process, state, log_sqrt_pi, following, h)
+        transport = lambda state: _transport_step(
+            process, state, log_sqrt_pi, following, h
+        )
         # After the last half of exp(-h H) no transport follows.
         return jax.lax.cond(k < count, transport, lambda state: state, state)
 
     zero = jnp.zeros((), wave.dtype)
-    return jax.lax.fori_loop(0, count + 1, relax_and_transport, StepState(wave, zero, zero, zero, zero))
+    return jax.lax.fori_loop(
+        0, count + 1, relax_and_transport, StepState(wave, zero, zero, zero, zero)
+    )
 
 
-def _relax(process: DrivenProcess, wave: Array, log_sqrt_pi: Array, length: Array) -> tuple[Array, Array, Array]:
+def _relax(
+    process: DrivenProcess, wave: Array, log_sqrt_pi: Array, length: Array
+) -> tuple[Array, Array, Array]:
     """exp(-h H_t) psi, its operator calls and its own error."""
     operator = process.operator(log_sqrt_pi)
     no_tol = jnp.zeros((), wave.dtype)  # to rounding
@@ -129,25 +174,37 @@ def _relax(process: DrivenProcess, wave: Array, log_sqrt_pi: Array, length: Arra
         prepared = chebyshev.prepare(operator, Picture.GIBBS_WAVE)
         result = chebyshev.apply(prepared, wave, length[None], no_tol, 0.0)
         return result.field[0], result.calls, result.error[0]
-    # On one axis the rational approximation needs only tridiagonal solves, at a cost that does not grow with h |H|.
+    # On one axis the rational approximation needs only tridiagonal solves, at a cost
+    # that does not grow with h |H|.
     rational = Rational()
     prepared = rational.prepare(operator, Picture.DENSITY)
-    result = rational.apply(prepared, jnp.exp(log_sqrt_pi) * wave, length[None], no_tol, 0.0)
-    return divide_by_sqrt_pi(result.field[0], log_sqrt_pi), result.calls, result.error[0]
+    result = rational.apply(
+        prepared, jnp.exp(log_sqrt_pi) * wave, length[None], no_tol, 0.0
+    )
+    return (
+        divide_by_sqrt_pi(result.field[0], log_sqrt_pi),
+        result.calls,
+        result.error[0],
+    )
 
 
-def _transport_step(process: DrivenProcess, state: StepState, before: Array, after: Array, h: Array) -> StepState:
+def _transport_step(
+    process: DrivenProcess, state: StepState, before: Array, after: Array, h: Array
+) -> StepState:
     """U psi, from log sqrt(pi) at both ends of the step."""
     velocity = process.step_velocity(before, after, h)
-    # Without any drift p itself would stay, and psi become (m_0 / m_1) psi. At a strength below 1 it is multiplied by
-    # (m_0 / m_1)^(1 - strength), one half before U and one half after it.
+    # Without any drift p itself would stay, and psi become (m_0 / m_1) psi. At a
+    # strength below 1 it is multiplied by (m_0 / m_1)^(1 - strength), one half before U
+    # and one half after it.
     rescaling = jnp.exp((1 - process.strength) * (before - after) / 2)
     flow, m = velocity.operator, jnp.exp(velocity.operator.log_sqrt_pi)
     wave = state.wave * rescaling
     # (1 + G)^-1 (1 - G) = 2 (1 + G)^-1 - 1, with one solve and no product.
     wave = 2 * _solve_half_step(flow, wave, process.strength * h / 2) - wave
     # By how much d_t m + G m differs from zero, as a density.
-    unbalanced = process.grid.integrate(m * jnp.abs(velocity.rate * m + 2 * flow.wave(m)))
+    unbalanced = process.grid.integrate(
+        m * jnp.abs(velocity.rate * m + 2 * flow.wave(m))
+    )
     return StepState(
         wave=wave * rescaling,
         calls=state.calls + 1,
@@ -166,15 +223,20 @@ def _solve_half_step(flow: FlowEdges, wave: Array, h: Array) -> Array:
     links = h * flow.velocity[0] / (2 * float(axis.weights[0]))
     if axis.boundary == "no_flux":
         return _solve_tridiagonal(links, wave[:, None])[:, 0]
-    # On a ring the last node is eliminated: a tridiagonal system with two right-hand sides is left.
+    # On a ring the last node is eliminated: a tridiagonal system with two right-hand
+    # sides is left.
     corner = jnp.zeros_like(wave[:-1]).at[0].add(-links[-1]).at[-1].add(links[-2])
     solutions = _solve_tridiagonal(links[:-2], jnp.stack([wave[:-1], corner], 1))
-    last = (wave[-1] + jnp.sum(corner * solutions[:, 0])) / (1 + jnp.sum(corner * solutions[:, 1]))
+    last = (wave[-1] + jnp.sum(corner * solutions[:, 0])) / (
+        1 + jnp.sum(corner * solutions[:, 1])
+    )
     return jnp.append(solutions[:, 0] - last * solutions[:, 1], last)
 
 
 def _solve_tridiagonal(links: Array, loads: Array) -> Array:
-    """x with (1 + K) x = loads `(n, k)`; K is antisymmetric with `links` above its diagonal."""
+    """x with (1 + K) x = loads `(n, k)`; K is antisymmetric with `links` above its
+    diagonal.
+    """
     zero = jnp.zeros(1, links.dtype)
     lower, upper = jnp.concatenate([zero, -links]), jnp.concatenate([links, zero])
     return jax.lax.linalg.tridiagonal_solve(lower, jnp.ones_like(upper), upper, loads)
@@ -183,8 +245,9 @@ def _solve_tridiagonal(links: Array, loads: Array) -> Array:
 def _solve_by_gradients(flow: FlowEdges, wave: Array, h: Array) -> Array:
     """(1 + h G)^-1 psi by conjugate gradients for (1 - (h G)^2) y = (1 - h G) psi.
 
-    The matrix is symmetric, with eigenvalues of at least 1. Each solve is for the residual of the last one, of the
-    equation (1 + h G) y = psi itself: conjugate gradients on the squared equation alone lose half of the digits.
+    The matrix is symmetric, with eigenvalues of at least 1. Each solve is for the
+    residual of the last one, of the equation (1 + h G) y = psi itself: conjugate
+    gradients on the squared equation alone lose half of the digits.
     """
     apply_flow = lambda u: h * flow.wave(u)
     norm = jnp.linalg.norm
@@ -192,10 +255,14 @@ def _solve_by_gradients(flow: FlowEdges, wave: Array, h: Array) -> Array:
     # The diagonal of 1 - (h G)^2 as preconditioner.
     diagonal = jnp.ones_like(wave)
     for i, axis in enumerate(flow.grid.axes):
-        squares = axis.node_faces(jnp.square(h * flow.velocity[i] / (2 * float(axis.weights[0]))), i)
+        squares = axis.node_faces(
+            jnp.square(h * flow.velocity[i] / (2 * float(axis.weights[0]))), i
+        )
         diagonal = diagonal + squares[0] + squares[1]
 
-    def refine(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+    def refine(
+        state: tuple[Array, Array, Array, Array],
+    ) -> tuple[Array, Array, Array, Array]:
         y, residual, _, k = state
         correction, _ = jax.scipy.sparse.linalg.cg(
             lambda u: u - apply_flow(apply_flow(u)),
@@ -207,12 +274,21 @@ def _solve_by_gradients(flow: FlowEdges, wave: Array, h: Array) -> Array:
         after = wave - (y + correction) - apply_flow(y + correction)
         better = norm(after) < norm(residual)
         gain = norm(after) / norm(residual)
-        return jnp.where(better, y + correction, y), jnp.where(better, after, residual), gain, k + 1
+        return (
+            jnp.where(better, y + correction, y),
+            jnp.where(better, after, residual),
+            gain,
+            k + 1,
+        )
 
     def unfinished(state: tuple[Array, Array, Array, Array]) -> Array:
         _, residual, gain, k = state
         above_rounding = norm(residual) > 2 * jnp.finfo(wave.dtype).eps * norm(wave)
-        return above_rounding & (gain < CONSTANTS.min_refinement_gain) & (k < CONSTANTS.refinements)
+        return (
+            above_rounding
+            & (gain < CONSTANTS.min_refinement_gain)
+            & (k < CONSTANTS.refinements)
+        )
 
     start = (jnp.zeros_like(wave), wave, jnp.zeros((), wave.dtype), jnp.zeros((), int))
     return jax.lax.while_loop(unfinished, refine, start)[0]

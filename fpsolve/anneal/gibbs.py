@@ -1,4 +1,6 @@
-"""Gibbs densities in a time-dependent potential, by small programs that evaluate its functions (`core.program`)."""
+"""Gibbs densities in a time-dependent potential, by small programs that evaluate its
+functions (`core.program`).
+"""
 
 import jax
 import jax.numpy as jnp
@@ -26,25 +28,35 @@ def log_gibbs_at(equation: FokkerPlanck, grid: Grid, times: Numbers) -> Array:
 
 
 @sampling_program
-def log_sqrt_pi_and_rate(equation: FokkerPlanck, grid: Grid, t: Scalar) -> tuple[Array, Array]:
+def log_sqrt_pi_and_rate(
+    equation: FokkerPlanck, grid: Grid, t: Scalar
+) -> tuple[Array, Array]:
     """log sqrt(pi_t) and d_t log pi_t, `(*shape)`."""
     t = jnp.asarray(t)
-    log_sqrt_pi, change = jax.jvp(lambda s: equation.log_sqrt_pi(grid, s), (t,), (jnp.ones_like(t),))
+    log_sqrt_pi, change = jax.jvp(
+        lambda s: equation.log_sqrt_pi(grid, s), (t,), (jnp.ones_like(t),)
+    )
     return log_sqrt_pi, 2 * change
 
 
 def box_points(grid: Grid) -> np.ndarray:
-    """Irregular points in the box of a grid, `(P, d)`, at which a moving potential is sampled for its features."""
+    """Irregular points in the box of a grid, `(P, d)`, at which a moving potential is
+    sampled for its features.
+    """
     lower = np.asarray([axis.lower for axis in grid.axes])
     upper = np.asarray([axis.upper for axis in grid.axes])
     return irregular_points(lower, upper, CONSTANTS.feature_points)
 
 
-def sample_energies(equation: FokkerPlanck, points: np.ndarray, times: np.ndarray) -> np.ndarray:
+def sample_energies(
+    equation: FokkerPlanck, points: np.ndarray, times: np.ndarray
+) -> np.ndarray:
     """U at `points` `(P, d)` and `times` `(T,)`, `(T, P)`."""
     # Batches of one size, so that one compiled program serves any number of times.
     batch = CONSTANTS.feature_batch
-    padded = np.concatenate([times, np.full(-len(times) % batch, times[-1])]).reshape(-1, batch)
+    padded = np.concatenate([times, np.full(-len(times) % batch, times[-1])]).reshape(
+        -1, batch
+    )
     rows = [np.asarray(_sample_energies(equation, points, part)) for part in padded]
     return np.concatenate(rows)[: len(times)]
 

@@ -1,8 +1,10 @@
-"""One grid for a whole path: a box that holds all its Gibbs densities, with the spacing that the sharpest one needs.
+"""One grid for a whole path: a box that holds all its Gibbs densities, with the spacing
+that the sharpest one needs.
 
     [a, b] = [min_lambda a_lambda, max_lambda b_lambda],     h = min_lambda h_lambda
 
-where [a_lambda, b_lambda] and h_lambda are those of `fp.fit_grid` for the slowest modes, at five lambdas.
+where [a_lambda, b_lambda] and h_lambda are those of `fp.fit_grid` for the slowest
+modes, at five lambdas.
 """
 
 import jax
@@ -17,30 +19,39 @@ from ..grid import Grid
 from .constants import CONSTANTS
 from .read import ContentCache, content_key, read_path
 
-# The grids of the last paths: a schedule and the transport that follows it need the same one.
+# The grids of the last paths: a schedule and the transport that follows it need the
+# same one.
 _cache = ContentCache()
 
 
 def path_grid(path: PotentialPath, diffusion: Scalar, tol: Real) -> Grid:
     """The grid on which a transport along `path` is accurate to about `tol`.
 
-    **Arguments**: `path`, lambda in [0, 1] to a potential; `diffusion`; `tol`, relative. **Returns** an `fp.Grid`.
-    **Raises** `ValueError` where the path does not confine, naming the lambda, or where its axes are of several kinds.
+    **Arguments**: `path`, lambda in [0, 1] to a potential; `diffusion`; `tol`,
+    relative. **Returns** an `fp.Grid`. **Raises** `ValueError` where the path does not
+    confine, naming the lambda, or where its axes are of several kinds.
     """
     read = _read(path, diffusion)
     key = None if read is None else content_key(read, diffusion, tol)
     found = _cache.get(key)
     if found is None:
-        found = _common_grid(path, [_grid_at(path, diffusion, tol, lam) for lam in CONSTANTS.fitted_lambdas])
+        found = _common_grid(
+            path,
+            [_grid_at(path, diffusion, tol, lam) for lam in CONSTANTS.fitted_lambdas],
+        )
         _cache.put(key, found)
     return found
 
 
 def _read(path: PotentialPath, diffusion: Scalar) -> PotentialPath | None:
-    """The path as it is now, in its own dimension; None if it cannot be read, which the first fit then reports."""
+    """The path as it is now, in its own dimension; None if it cannot be read, which the
+    first fit then reports.
+    """
     # One evaluation of the path tells its dimension, which tracing needs.
     try:
-        ndim = dimension(FokkerPlanck(path(jax.device_put(np.zeros(()))), diffusion), None, None, 0.0)
+        ndim = dimension(
+            FokkerPlanck(path(jax.device_put(np.zeros(()))), diffusion), None, None, 0.0
+        )
     except ValueError:
         return None
     return read_path(path, ndim)
@@ -54,8 +65,16 @@ def _common_grid(path: PotentialPath, grids: list[Grid]) -> Grid:
         kinds = {type(axis) for axis in column}
         if len(kinds) > 1:
             cure = "Give grid=, with one kind of axis for all."
-            raise_value_error("path", path, "it is periodic at one lambda and confined at another", cure)
-        lower, upper = min(axis.lower for axis in column), max(axis.upper for axis in column)
+            raise_value_error(
+                "path",
+                path,
+                "it is periodic at one lambda and confined at another",
+                cure,
+            )
+        lower, upper = (
+            min(axis.lower for axis in column),
+            max(axis.upper for axis in column),
+        )
         # The sharpest density of the path sets the spacing of the whole box.
         spacing = min(axis.length / axis.n for axis in column)
         n = int(np.ceil(CONSTANTS.node_density * (upper - lower) / spacing))
@@ -70,4 +89,6 @@ def _grid_at(path: PotentialPath, diffusion: Scalar, tol: Real, lam: float) -> G
         return fit(equation, None, tol, k=CONSTANTS.fitted_modes).grid
     except ValueError as error:
         cure = "Confine every potential of the path, or give grid=."
-        raise_value_error("path", path, f"at lambda = {lam:g} no grid fits: {error}", cure)
+        raise_value_error(
+            "path", path, f"at lambda = {lam:g} no grid fits: {error}", cure
+        )

@@ -2,8 +2,8 @@
 
     d_t psi = -H_t psi + (1/2) d_t log pi_t psi,      psi(0) = sqrt(pi_0)      =>      psi(t) = sqrt(pi_t)
 
-The solution is known at any speed (theorem T13 with kappa = -1). A run with the same tolerance as a transport therefore
-shows the error of that transport.
+The solution is known at any speed (theorem T13 with kappa = -1). A run with the same
+tolerance as a transport therefore shows the error of that transport.
 
 Reference: Jarzynski, Phys. Rev. Lett. 78 (1997) 2690.
 """
@@ -24,16 +24,32 @@ from .gibbs import log_gibbs_at
 
 
 def weights_error(equation: FokkerPlanck, grid: Grid, last: float, tol: float) -> float:
-    """The relative L1 distance of psi sqrt(pi) from pi at time `last`, on a spectral grid.
+    """The relative L1 distance of psi sqrt(pi) from pi at time `last`, on a spectral
+    grid.
 
     **Cost**: about that of the transport.
     """
-    roots = np.exp(np.asarray(log_gibbs_at(equation, grid, np.asarray([0.0, last]))) / 2)
-    # Only the last time is compared. Times between keep the steps short enough for sharp turns of a schedule.
+    roots = np.exp(
+        np.asarray(log_gibbs_at(equation, grid, np.asarray([0.0, last]))) / 2
+    )
+    # Only the last time is compared. Times between keep the steps short enough for
+    # sharp turns of a schedule.
     times = as_array(np.linspace(0.0, last, CONSTANTS.jarzynski_intervals + 1)[1:])
-    path = EvaluatedPath(equation=equation, scheme=Spectral(), places=grid, reversible=True, in_cells=True)
+    path = EvaluatedPath(
+        equation=equation,
+        scheme=Spectral(),
+        places=grid,
+        reversible=True,
+        in_cells=True,
+    )
     problem = Problem(WeightedPath(path, as_array(-1.0)), Picture.WAVE, 0.0)
     method = Magnus(breakpoints=find_breakpoints(equation, grid, last))
-    waves = run_by_interval(problem, method, as_array(roots[0]), times, tol, None, None).values
+    waves = run_by_interval(
+        problem, method, as_array(roots[0]), times, tol, None, None
+    ).values
     product = np.asarray(waves)[-1] * roots[-1]
-    return float(integral(np.abs(product / integral(product, grid, np) - roots[-1] ** 2), grid, np))
+    return float(
+        integral(
+            np.abs(product / integral(product, grid, np) - roots[-1] ** 2), grid, np
+        )
+    )

@@ -1,9 +1,11 @@
-"""How the gap and the costs are computed at given lambdas of a path: the one way for the whole path.
+"""How the gap and the costs are computed at given lambdas of a path: the one way for
+the whole path.
 
     one closed axis     chains of cells between its ends, extrapolated (`costs.line_costs`)
     any other grid      three levels and two linear solves on the grid, in a basis or on finite volumes
 
-The companions of a solver have other cells and, on a line, wider boxes (`plan.companion`).
+The companions of a solver have other cells and, on a line, wider boxes
+(`plan.companion`).
 """
 
 import dataclasses
@@ -31,9 +33,11 @@ from .gibbs import gibbs_density
 class Solved(NamedTuple):
     """What is computed at M lambdas, each `(M,)`.
 
-    - `gap`; `second`: the level above it, or the gap again on one axis, where levels do not cross
+    - `gap`; `second`: the level above it, or the gap again on one axis, where levels do
+      not cross
     - `costs`: with the relative error of the algebra, or of the extrapolation of chains
-    - `seen`: the relative error of the gap in space and of the box as far as one run shows it
+    - `seen`: the relative error of the gap in space and of the box as far as one run
+      shows it
     """
 
     gap: np.ndarray
@@ -46,8 +50,9 @@ class Solved(NamedTuple):
 class PathSolver:
     """The gap and the costs of a path on `grid`; `equation` has λ for its time.
 
-    `scheme` is None where chains of cells are extrapolated, of which the shortest has the nodes of `grid`. `solves`
-    says whether the costs that need H^{-1} are computed on other grids.
+    `scheme` is None where chains of cells are extrapolated, of which the shortest has
+    the nodes of `grid`. `solves` says whether the costs that need H^{-1} are computed
+    on other grids.
     """
 
     equation: FokkerPlanck
@@ -63,7 +68,9 @@ class PathSolver:
     def solve(self, lambdas: np.ndarray) -> Solved:
         """The gap, the level above it and the costs at `lambdas` `(M,)`."""
         if self.scheme is not None:
-            rows = [self._solve_one(self.scheme, *pair) for pair in self._motions(lambdas)]
+            rows = [
+                self._solve_one(self.scheme, *pair) for pair in self._motions(lambdas)
+            ]
             gap, second, costs, seen = zip(*rows, strict=True)
             costs = Costs(*(np.asarray(column) for column in zip(*costs, strict=True)))
             return Solved(np.asarray(gap), np.asarray(second), costs, np.asarray(seen))
@@ -75,8 +82,9 @@ class PathSolver:
         return dataclasses.replace(self, grid=companion(self.grid, self.spectral))
 
     def solve_if_possible(self, lambdas: np.ndarray) -> Solved:
-        """The same as `solve`, with NaN at each λ where nothing is found: functions need not be finite beyond the box
-        that the user gave."""
+        """The same as `solve`, with NaN at each λ where nothing is found: functions
+        need not be finite beyond the box that the user gave.
+        """
         rows = []
         for part in [lambdas] if self.scheme is None else lambdas[:, None]:
             try:
@@ -88,31 +96,53 @@ class PathSolver:
     def _motions(self, lambdas: np.ndarray) -> Iterator[tuple[float, Motion]]:
         yield from zip(lambdas, motions(self.equation, self.grid, lambdas), strict=True)
 
-    def _solve_one(self, scheme: Scheme, lam: Scalar, motion: Motion) -> tuple[float, float, Costs, float]:
+    def _solve_one(
+        self, scheme: Scheme, lam: Scalar, motion: Motion
+    ) -> tuple[float, float, Costs, float]:
         """The entries of `Solved` at one λ."""
         at = jax.device_put(np.asarray(lam))
         # The ground state, the gap, and the level above it, which may cross the gap.
         modes = spectrum(self.equation, self.grid, 3, t=at, scheme=scheme, check=False)
-        levels, algebra = np.asarray(modes.values), np.asarray(modes.error_parts["algebra"])
+        levels, algebra = (
+            np.asarray(modes.values),
+            np.asarray(modes.error_parts["algebra"]),
+        )
         gap, error = float(levels[1]), float(algebra[1])
-        samples = sample_equation(scheme, self.equation, self.grid, at, True) if self.solves else None
-        costs = Costs(*map(float, grid_costs(motion, samples, scheme, self.grid, self.solves)))
+        samples = (
+            sample_equation(scheme, self.equation, self.grid, at, True)
+            if self.solves
+            else None
+        )
+        costs = Costs(
+            *map(float, grid_costs(motion, samples, scheme, self.grid, self.solves))
+        )
         # The relative error of the gap, which all costs contain.
         size = max(gap, error)
         costs = costs._replace(error=max(costs.error, error / size))
         # A gap below its own error counts as closed.
-        return gap if gap > error else 0.0, float(levels[2]), costs, float(modes.errors[1]) / size
+        return (
+            gap if gap > error else 0.0,
+            float(levels[2]),
+            costs,
+            float(modes.errors[1]) / size,
+        )
 
 
 def path_solver(equation: FokkerPlanck, grid: Grid, solves: bool) -> PathSolver:
-    """How the gap and the costs of a path are computed on a grid: by chains of cells on one closed axis, else by a
-    scheme, in a basis on as few nodes as the waves need."""
+    """How the gap and the costs of a path are computed on a grid: by chains of cells on
+    one closed axis, else by a scheme, in a basis on as few nodes as the waves need.
+    """
     axis = grid.axes[0]
     if grid.ndim == 1 and axis.boundary == "no_flux":
         return PathSolver(equation, Grid(_shortest_chain(axis)), None, solves)
     scheme = _path_scheme(equation, grid)
     if scheme.spectral:
-        grid = coarsen_grid(equation, grid, np.asarray(CONSTANTS.fitted_lambdas), CONSTANTS.path_wave_tol)
+        grid = coarsen_grid(
+            equation,
+            grid,
+            np.asarray(CONSTANTS.fitted_lambdas),
+            CONSTANTS.path_wave_tol,
+        )
     return PathSolver(equation, grid, scheme, solves)
 
 
@@ -127,12 +157,21 @@ def _unknown(count: int) -> Solved:
     return Solved(nan, nan, Costs(*[nan] * len(Costs._fields)), nan)
 
 
-def motions(equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray) -> Iterator[Motion]:
+def motions(
+    equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray
+) -> Iterator[Motion]:
     """The motion at each λ in turn, as numpy arrays `(*shape)`."""
-    # Batches of one size, so that one compiled program serves all, and small enough for memory.
-    batch = len(lambdas) if len(lambdas) == CONSTANTS.first_lambdas else CONSTANTS.sample_batch
+    # Batches of one size, so that one compiled program serves all, and small enough for
+    # memory.
+    batch = (
+        len(lambdas)
+        if len(lambdas) == CONSTANTS.first_lambdas
+        else CONSTANTS.sample_batch
+    )
     batch = max(1, min(batch, CONSTANTS.max_samples // grid.size))
-    padded = np.concatenate([lambdas, np.full(-len(lambdas) % batch, lambdas[-1])]).reshape(-1, batch)
+    padded = np.concatenate(
+        [lambdas, np.full(-len(lambdas) % batch, lambdas[-1])]
+    ).reshape(-1, batch)
     for start, part in zip(range(0, len(lambdas), batch), padded, strict=True):
         motion = jax.tree.map(np.asarray, motion_on(equation, grid, part))
         for k in range(min(batch, len(lambdas) - start)):
@@ -140,11 +179,16 @@ def motions(equation: FokkerPlanck, grid: Grid, lambdas: np.ndarray) -> Iterator
 
 
 def _path_scheme(equation: FokkerPlanck, grid: Grid) -> Scheme:
-    """One scheme for the whole path: `Spectral` if it is chosen at the start, in the middle and at the end."""
-    # A change of scheme on the way would be a jump, on which the interpolation would never converge.
+    """One scheme for the whole path: `Spectral` if it is chosen at the start, in the
+    middle and at the end.
+    """
+    # A change of scheme on the way would be a jump, on which the interpolation would
+    # never converge.
     for lam in (0.0, 0.5, 1.0):
         at = jax.device_put(np.asarray(lam))
         start = gibbs_density(equation, grid, at)
-        if not choose_scheme(equation, grid, None, start, at[None], 1e-10).scheme.spectral:
+        if not choose_scheme(
+            equation, grid, None, start, at[None], 1e-10
+        ).scheme.spectral:
             return ScharfetterGummel()
     return Spectral()

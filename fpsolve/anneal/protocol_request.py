@@ -1,4 +1,6 @@
-"""Validation of a protocol: a path and a schedule that may jump, for functions of its work."""
+"""Validation of a protocol: a path and a schedule that may jump, for functions of its
+work.
+"""
 
 from typing import Any, NamedTuple
 
@@ -49,7 +51,10 @@ def check_protocol(
     """The request of these arguments, or a `ValueError`."""
     if not callable(path):
         raise_value_error(
-            "path", path, "it must be callable, lambda -> potential", "Give fp.Mix(start, end) or a function."
+            "path",
+            path,
+            "it must be callable, lambda -> potential",
+            "Give fp.Mix(start, end) or a function.",
         )
     if tol is None:
         in_double = jnp.zeros(()).dtype == jnp.float64
@@ -60,14 +65,26 @@ def check_protocol(
     if grid is None:
         grid = path_grid(path, diffusion, CONSTANTS.learn_grid_tol)
     if not isinstance(grid, Grid):
-        raise_value_error("grid", grid, "it must be a grid", "Give fp.Grid(fp.Line(-5, 5, 128)), say.")
+        raise_value_error(
+            "grid", grid, "it must be a grid", "Give fp.Grid(fp.Line(-5, 5, 128)), say."
+        )
     by_lambda = FokkerPlanck(Driven(read_path(path, grid.ndim), Identity()), diffusion)
     if callable(by_lambda.diffusion) or np.ndim(by_lambda.diffusion):
-        raise_value_error("diffusion", diffusion, "Gibbs densities need one number", "Give D, a number above zero.")
+        raise_value_error(
+            "diffusion",
+            diffusion,
+            "Gibbs densities need one number",
+            "Give D, a number above zero.",
+        )
     schedule = read_schedule(schedule)
     if not is_concrete(by_lambda, schedule, total):
         cure = "Take fp.anneal.staircase.mean_work, which can be traced."
-        raise_value_error("path", "traced", "the steps of the protocol are chosen by their values", cure)
+        raise_value_error(
+            "path",
+            "traced",
+            "the steps of the protocol are chosen by their values",
+            cure,
+        )
     by_lambda.require_reversible(grid, "a path of Gibbs densities")
     check_path(path, by_lambda, grid)
     return ProtocolRequest(by_lambda, schedule, total, grid, float(tol))

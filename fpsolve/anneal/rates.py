@@ -1,4 +1,6 @@
-"""The gap and the four costs of moving along a path, from the functions that are interpolated."""
+"""The gap and the four costs of moving along a path, from the functions that are
+interpolated.
+"""
 
 from typing import Any, NamedTuple
 
@@ -8,8 +10,8 @@ from ..core.types import AnyArray
 class Rates(NamedTuple):
     """The gap Δ of H, `drive` |ell| in L2(π), and the four costs, at λ of any shape.
 
-    A cost is the square root of g; a schedule minimises int g (dλ/dt)^2 dt. `wasserstein` and `exact` are None if they
-    were not computed.
+    A cost is the square root of g; a schedule minimises int g (dλ/dt)^2 dt.
+    `wasserstein` and `exact` are None if they were not computed.
     """
 
     gap: Any
@@ -21,7 +23,9 @@ class Rates(NamedTuple):
 
 
 def rates_of(rows: AnyArray) -> Rates:
-    """The rates from the rows of the interpolated table: gap, second level, drive, score_drive, length, exact."""
+    """The rates from the rows of the interpolated table: gap, second level, drive,
+    score_drive, length, exact.
+    """
     gap, _, drive, score_drive, *more = rows
     wasserstein, exact = more or (None, None)
     return Rates(gap, drive, drive / gap, score_drive / gap**1.5, wasserstein, exact)

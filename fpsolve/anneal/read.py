@@ -1,11 +1,13 @@
-"""Paths and schedules as pytrees: a user's functions are traced at each call, and compared by content.
+"""Paths and schedules as pytrees: a user's functions are traced at each call, and
+compared by content.
 
     path        lambda -> potential        read as  U(x, lambda, t)
     schedule    t -> lambda, with a total  read as  lambda(t)
 
-Every public function of this package starts by reading its arguments (`core.content`). Programs and caches then see the
-operations of a user's function and the numbers that it uses, also those in a closure, and never the function itself. A
-change of any of them is therefore noticed.
+Every public function of this package starts by reading its arguments (`core.content`).
+Programs and caches then see the operations of a user's function and the numbers that it
+uses, also those in a closure, and never the function itself. A change of any of them is
+therefore noticed.
 """
 
 import threading
@@ -66,19 +68,27 @@ class ReadSchedule(eqx.Module):
 
 
 def read_path(path: PotentialPath, ndim: int) -> PotentialPath:
-    """`path` as a pytree, for points of `ndim` coordinates. **Cost**: it is traced once, about a millisecond."""
+    """`path` as a pytree, for points of `ndim` coordinates. **Cost**: it is traced
+    once, about a millisecond.
+    """
     if is_plain(path):
         return path
     # A user's function is traced once, for a point, a lambda and a time.
     point, scalar = _shapes(ndim)
-    return ReadPath(read_function(lambda x, lam, t: as_potential(path(lam))(x, t), point, scalar, scalar))
+    return ReadPath(
+        read_function(
+            lambda x, lam, t: as_potential(path(lam))(x, t), point, scalar, scalar
+        )
+    )
 
 
 def read_schedule(schedule: Any) -> Any:
     """`schedule`, which has a `total`, as a pytree."""
-    # An optimal schedule also holds the path that it was made for, which is not needed to follow it.
+    # An optimal schedule also holds the path that it was made for, which is not needed
+    # to follow it.
     schedule = getattr(schedule, "motion", schedule)
-    # Tables of different paths are padded to one size, so that they share compiled programs.
+    # Tables of different paths are padded to one size, so that they share compiled
+    # programs.
     if isinstance(schedule, Tabulated) and is_concrete(schedule):
         schedule = schedule.padded(CONSTANTS.schedule_pieces)
     if is_plain(schedule):
@@ -88,7 +98,9 @@ def read_schedule(schedule: Any) -> Any:
 
 
 class ReadNoising(eqx.Module):
-    """A noising path from `read_noising`: its methods, as far as it has them, and U_lambda(x) as "energy"."""
+    """A noising path from `read_noising`: its methods, as far as it has them, and
+    U_lambda(x) as "energy".
+    """
 
     methods: dict[str, ReadFunction]
 
@@ -150,13 +162,19 @@ def read_noising(path: object, ndim: int) -> Any:
         "score": (point, scalar),
         "drift": (point, scalar),
     }
-    functions = {name: getattr(path, name) for name in arguments if callable(getattr(path, name, None))}
+    functions = {
+        name: getattr(path, name)
+        for name in arguments
+        if callable(getattr(path, name, None))
+    }
     if callable(path):
         functions["energy"] = lambda x, lam: as_potential(path(lam))(x)
         arguments["energy"] = (point, scalar)
 
     def read(name: str) -> ReadFunction:
-        return read_function(lambda *values: jnp.asarray(functions[name](*values)), *arguments[name])
+        return read_function(
+            lambda *values: jnp.asarray(functions[name](*values)), *arguments[name]
+        )
 
     return ReadNoising({name: read(name) for name in functions})
 
@@ -165,7 +183,9 @@ def read_error(error: Any, ndim: int) -> Formula | None:
     """The error of a score, e(x, lambda), as a pytree; None stays None."""
     if is_plain(error):
         return error
-    return ReadError(read_function(lambda x, lam: jnp.asarray(error(x, lam)), *_shapes(ndim)))
+    return ReadError(
+        read_function(lambda x, lam: jnp.asarray(error(x, lam)), *_shapes(ndim))
+    )
 
 
 def _shapes(ndim: int) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
@@ -175,9 +195,11 @@ def _shapes(ndim: int) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
 
 
 class ContentCache:
-    """An LRU cache of results, whose keys are the content of the arguments (`content_key`).
+    """An LRU cache of results, whose keys are the content of the arguments
+    (`content_key`).
 
-    It is bounded by the bytes of keys and results together, and may be shared between threads.
+    It is bounded by the bytes of keys and results together, and may be shared between
+    threads.
     """
 
     def __init__(self, max_bytes: int | None = None) -> None:
@@ -216,9 +238,11 @@ class ContentCache:
 
 
 def content_key(*read: PyTree) -> Hashable | None:
-    """A key that two calls share only if their arguments have the same content; None if that cannot be compared.
+    """A key that two calls share only if their arguments have the same content; None if
+    that cannot be compared.
 
-    **Arguments**: pytrees without a user's function: those of `read_path` and `read_schedule`, grids, numbers.
+    **Arguments**: pytrees without a user's function: those of `read_path` and
+    `read_schedule`, grids, numbers.
     """
     leaves, structure = jax.tree.flatten(read)
     # A traced value has no content that could be compared.

@@ -1,12 +1,15 @@
-"""The times at which a transport is computed: those to report, and nodes at which its work is integrated.
+"""The times at which a transport is computed: those to report, and nodes at which its
+work is integrated.
 
-Outside of transformations (`RunTimes`) the nodes are evenly spaced, and denser where the potential changes quickly,
-after breakpoints, where a transient decays, and where a first run shows that the work is not accurate yet. No node is
-nearer to a breakpoint than a small margin, so that each lies on a known side.
+Outside of transformations (`RunTimes`) the nodes are evenly spaced, and denser where
+the potential changes quickly, after breakpoints, where a transient decays, and where a
+first run shows that the work is not accurate yet. No node is nearer to a breakpoint
+than a small margin, so that each lies on a known side.
 
-Under a transformation (`TracedTimes`) the number of nodes is fixed. Kinks of the schedule are searched for inside the
-program, in the schedule itself and in its derivatives with respect to its numbers: where knots lie on a straight line,
-it has no kink, and its derivative has.
+Under a transformation (`TracedTimes`) the number of nodes is fixed. Kinks of the
+schedule are searched for inside the program, in the schedule itself and in its
+derivatives with respect to its numbers: where knots lie on a straight line, it has no
+kink, and its derivative has.
 """
 
 import itertools
@@ -34,8 +37,10 @@ from .transport_request import TransportRequest
 class RunTimes(NamedTuple):
     """The times of a run.
 
-    - `times` `(N,)`, ascending from 0; `requested` `(T,)`: the positions of the times to report among them
-    - `nodes` `(M,)`: the positions of the nodes of the work; `stretches` `(M,)`: between which breakpoints each lies
+    - `times` `(N,)`, ascending from 0; `requested` `(T,)`: the positions of the times
+      to report among them
+    - `nodes` `(M,)`: the positions of the nodes of the work; `stretches` `(M,)`:
+      between which breakpoints each lies
     - `breakpoints` `(B,)` with a node beside them
     """
 
@@ -46,52 +51,85 @@ class RunTimes(NamedTuple):
     breakpoints: np.ndarray
 
 
-def time_features(request: TransportRequest, lambdas: np.ndarray) -> tuple[np.ndarray, Features]:
-    """The breakpoints of the potential before the last time `(B,)`, and where it changes quickly; `lambdas` are the
-    edges of the smooth pieces of its path."""
+def time_features(
+    request: TransportRequest, lambdas: np.ndarray
+) -> tuple[np.ndarray, Features]:
+    """The breakpoints of the potential before the last time `(B,)`, and where it
+    changes quickly; `lambdas` are the edges of the smooth pieces of its path.
+    """
     equation, grid = request.equation, request.grid
     last = float(np.asarray(request.times)[-1])
     margin = CONSTANTS.breakpoint_margin * last
     if last == 0:
         return np.zeros(0), Features(lambdas, np.zeros(1), None)
     given = np.asarray(request.breakpoints, float)
-    found = [t for t in find_breakpoints(equation, grid, last) if np.all(np.abs(given - t) > margin)]
+    found = [
+        t
+        for t in find_breakpoints(equation, grid, last)
+        if np.all(np.abs(given - t) > margin)
+    ]
     breakpoints = np.sort(np.concatenate([given, found]))
-    breakpoints = breakpoints[(breakpoints > 2 * margin) & (breakpoints < last - 2 * margin)]
+    breakpoints = breakpoints[
+        (breakpoints > 2 * margin) & (breakpoints < last - 2 * margin)
+    ]
     # Two that are as near as the margin have no node between them.
     breakpoints = breakpoints[np.diff(breakpoints, prepend=-np.inf) > 4 * margin]
 
     points = box_points(grid)
     sample = lambda times: sample_energies(equation, points, times)
     pieces = smooth_pieces(sample, np.concatenate([[0.0], breakpoints, [last]]))
-    return breakpoints, Features(lambdas, pieces, _first_jump(sample, breakpoints, margin, last))
+    return breakpoints, Features(
+        lambdas, pieces, _first_jump(sample, breakpoints, margin, last)
+    )
 
 
 def _first_jump(
-    sample: Callable[[np.ndarray], np.ndarray], breakpoints: np.ndarray, margin: float, last: float
+    sample: Callable[[np.ndarray], np.ndarray],
+    breakpoints: np.ndarray,
+    margin: float,
+    last: float,
 ) -> float | None:
     """The first breakpoint at which the potential itself jumps, or None."""
     if not len(breakpoints):
         return None
-    # Across a kink, and at twice the distance: the difference doubles there, and at a jump it does not.
-    sides = [sample(breakpoints + k * margin) - sample(breakpoints - k * margin) for k in (1, 2)]
-    near, far = (np.max(np.abs(np.where(np.isfinite(side), side, 0)), axis=1) for side in sides)
-    scale = np.max(np.abs(np.nan_to_num(sample(np.asarray([0.0, last])), posinf=0, neginf=0)))
-    jumps = (near > CONSTANTS.jump_share * far) & (near > CONSTANTS.feature_rounding * np.finfo(float).eps * scale)
+    # Across a kink, and at twice the distance: the difference doubles there, and at a
+    # jump it does not.
+    sides = [
+        sample(breakpoints + k * margin) - sample(breakpoints - k * margin)
+        for k in (1, 2)
+    ]
+    near, far = (
+        np.max(np.abs(np.where(np.isfinite(side), side, 0)), axis=1) for side in sides
+    )
+    scale = np.max(
+        np.abs(np.nan_to_num(sample(np.asarray([0.0, last])), posinf=0, neginf=0))
+    )
+    jumps = (near > CONSTANTS.jump_share * far) & (
+        near > CONSTANTS.feature_rounding * np.finfo(float).eps * scale
+    )
     return float(breakpoints[jumps][0]) if np.any(jumps) else None
 
 
 def run_times(
-    request: TransportRequest, breakpoints: np.ndarray, features: Features, fastest: float, extra: np.ndarray
+    request: TransportRequest,
+    breakpoints: np.ndarray,
+    features: Features,
+    fastest: float,
+    extra: np.ndarray,
 ) -> RunTimes:
-    """The times of a run; `fastest` is the largest gap on the path, `extra` `(E,)` are further nodes."""
+    """The times of a run; `fastest` is the largest gap on the path, `extra` `(E,)` are
+    further nodes.
+    """
     requested = np.asarray(request.times, float)
     last = float(requested[-1])
     margin = CONSTANTS.breakpoint_margin * last
-    # On more axes the counterdiabatic run pays for every output time, and a large grid for every density.
+    # On more axes the counterdiabatic run pays for every output time, and a large grid
+    # for every density.
     fits = request.grid.size * CONSTANTS.report_times <= CONSTANTS.max_run_values
     generous = fits and (request.grid.ndim == 1 or not request.counterdiabatic)
-    spacing = float(request.total) / (CONSTANTS.report_times - 1) if generous else np.inf
+    spacing = (
+        float(request.total) / (CONSTANTS.report_times - 1) if generous else np.inf
+    )
 
     nodes: list[np.ndarray] = []
     edges = [0.0, *breakpoints, last]
@@ -99,22 +137,34 @@ def run_times(
         start = a + margin if k > 0 else a
         end = b - margin if k + 2 < len(edges) else b
         if generous:
-            inner = features.times[(features.times > start + margin) & (features.times < end - margin)]
+            inner = features.times[
+                (features.times > start + margin) & (features.times < end - margin)
+            ]
             stretch = _stretch_nodes(np.asarray([start, *inner, end]), spacing, fastest)
         else:
             stretch = np.asarray([start, end])
         more = np.concatenate([extra, requested]) if not generous else extra
-        stretch = np.union1d(stretch, more[(more > start + margin) & (more < end - margin)])
+        stretch = np.union1d(
+            stretch, more[(more > start + margin) & (more < end - margin)]
+        )
         nodes.append(_snapped(stretch, requested, spacing))
     stretches = np.repeat(np.arange(len(nodes)), [len(row) for row in nodes])
     table = np.concatenate(nodes)
     times = np.union1d(table, requested)
-    return RunTimes(times, np.searchsorted(times, requested), np.searchsorted(times, table), stretches, breakpoints)
+    return RunTimes(
+        times,
+        np.searchsorted(times, requested),
+        np.searchsorted(times, table),
+        stretches,
+        breakpoints,
+    )
 
 
 def _stretch_nodes(edges: np.ndarray, spacing: float, fastest: float) -> np.ndarray:
-    """Nodes between two breakpoints, from the first edge to the last: some in each smooth piece, and graded ones at the
-    start, where a transient decays as fast as exp(-fastest t) or faster."""
+    """Nodes between two breakpoints, from the first edge to the last: some in each
+    smooth piece, and graded ones at the start, where a transient decays as fast as
+    exp(-fastest t) or faster.
+    """
     if edges[-1] <= edges[0]:
         return edges[:1]
     rows = []
@@ -131,22 +181,30 @@ def _stretch_nodes(edges: np.ndarray, spacing: float, fastest: float) -> np.ndar
 
 
 def _snapped(nodes: np.ndarray, requested: np.ndarray, spacing: float) -> np.ndarray:
-    """The nodes, of which inner ones with a requested time nearby are moved there: it is computed in any case."""
+    """The nodes, of which inner ones with a requested time nearby are moved there: it
+    is computed in any case.
+    """
     if len(nodes) < 3:
         return nodes
     nearest = requested[np.argmin(np.abs(nodes[:, None] - requested), axis=1)]
     room = np.minimum(np.diff(nodes)[:-1], np.diff(nodes)[1:]) / 4
     moved = nodes.copy()
-    moved[1:-1] = np.where(np.abs(nearest - nodes)[1:-1] <= np.minimum(room, spacing / 4), nearest[1:-1], nodes[1:-1])
+    moved[1:-1] = np.where(
+        np.abs(nearest - nodes)[1:-1] <= np.minimum(room, spacing / 4),
+        nearest[1:-1],
+        nodes[1:-1],
+    )
     return np.unique(moved)
 
 
 class TracedTimes(NamedTuple):
     """The times of a run under a transformation, in P panels with m nodes each.
 
-    - `edges` `(P + 1,)` of the panels, ascending from 0; `times` `(P (m + 1) + 1,)`: each edge and the nodes after it
+    - `edges` `(P + 1,)` of the panels, ascending from 0; `times` `(P (m + 1) + 1,)`:
+      each edge and the nodes after it
     - `requested` `(T,)`: the positions of the times to report among the edges
-    - `jumped`: whether the schedule jumps where no breakpoint was given; `missed`: whether it has more kinks than fit
+    - `jumped`: whether the schedule jumps where no breakpoint was given; `missed`:
+      whether it has more kinks than fit
     """
 
     edges: Array
@@ -165,18 +223,31 @@ def traced_times(request: TransportRequest) -> TracedTimes:
     # Many times to report divide the run finely enough.
     parts = CONSTANTS.traced_panels if len(requested) < CONSTANTS.traced_panels else 1
     even = last * jnp.arange(parts + 1) / parts
-    edges = jnp.sort(jnp.concatenate([even.astype(requested.dtype), requested, given, kinks.astype(requested.dtype)]))
+    edges = jnp.sort(
+        jnp.concatenate(
+            [
+                even.astype(requested.dtype),
+                requested,
+                given,
+                kinks.astype(requested.dtype),
+            ]
+        )
+    )
     # Known edges that coincide to rounding are one: `evolve` takes no times twice.
     rounding = CONSTANTS.time_rounding * jnp.finfo(edges.dtype).eps * last
     if is_concrete(edges):
         host = np.asarray(edges)
-        edges = as_array(host[np.diff(host, prepend=-np.inf) > float(rounding)], edges.dtype)
+        edges = as_array(
+            host[np.diff(host, prepend=-np.inf) > float(rounding)], edges.dtype
+        )
     x = (1 + np.polynomial.legendre.leggauss(traced_nodes(len(edges) - 1))[0]) / 2
     inside = edges[:-1, None] + jnp.diff(edges)[:, None] * np.concatenate([[0.0], x])
     times = jnp.concatenate([inside.ravel(), edges[-1:]])
     # A jump at a breakpoint that was given is dealt with by the method.
     jumped = jumped & (len(request.breakpoints) == 0)
-    return TracedTimes(edges, times, jnp.searchsorted(edges, requested - rounding), jumped, missed)
+    return TracedTimes(
+        edges, times, jnp.searchsorted(edges, requested - rounding), jumped, missed
+    )
 
 
 def traced_nodes(panels: int) -> int:
@@ -187,9 +258,11 @@ def traced_nodes(panels: int) -> int:
 
 @compiled
 def traced_kinks(schedule: Clock, last: Array) -> tuple[Array, Array, Array]:
-    """Times in [0, last] at which the schedule or its derivatives with respect to its numbers have a kink.
+    """Times in [0, last] at which the schedule or its derivatives with respect to its
+    numbers have a kink.
 
-    **Returns** them `(K,)`, filled up with `last`; whether one is a jump of the schedule; whether there are more.
+    **Returns** them `(K,)`, filled up with `last`; whether one is a jump of the
+    schedule; whether there are more.
     """
     arrays, static = eqx.partition(schedule, eqx.is_inexact_array)
     arrays, last = jax.lax.stop_gradient((arrays, last))
@@ -197,13 +270,18 @@ def traced_kinks(schedule: Clock, last: Array) -> tuple[Array, Array, Array]:
     leaves, structure = jax.tree.flatten(arrays)
     directions = []
     for _ in range(CONSTANTS.kink_directions):
-        random = [jnp.asarray(generator.normal(size=leaf.shape), leaf.dtype) for leaf in leaves]
+        random = [
+            jnp.asarray(generator.normal(size=leaf.shape), leaf.dtype)
+            for leaf in leaves
+        ]
         directions.append(jax.tree.unflatten(structure, random))
 
     def rows_at(t: Array) -> Array:
         """The schedule and its derivatives at one time."""
         value = lambda arrays: jnp.asarray(eqx.combine(arrays, static)(t))
-        derivatives = [jax.jvp(value, (arrays,), (direction,))[1] for direction in directions]
+        derivatives = [
+            jax.jvp(value, (arrays,), (direction,))[1] for direction in directions
+        ]
         return jnp.stack([value(arrays), *derivatives])
 
     sample = jax.vmap(rows_at)
@@ -217,26 +295,45 @@ def traced_kinks(schedule: Clock, last: Array) -> tuple[Array, Array, Array]:
 
     # As `step.breakpoints` does: a kink stands out from its neighbours on both sides.
     padded = jnp.pad(second, CONSTANTS.kink_neighbours, mode="edge")
-    at = lambda k: padded[CONSTANTS.kink_neighbours + k : CONSTANTS.kink_neighbours + k + count - 1]
+    at = lambda k: padded[
+        CONSTANTS.kink_neighbours + k : CONSTANTS.kink_neighbours + k + count - 1
+    ]
     distant = jnp.maximum(at(-CONSTANTS.kink_neighbours), at(CONSTANTS.kink_neighbours))
-    likely = (second > CONSTANTS.kink_outstanding * distant + noise) & (second >= at(-1)) & (second > at(1))
-    strength, index = jax.lax.top_k(jnp.where(likely, second, 0), CONSTANTS.traced_kinks)
+    likely = (
+        (second > CONSTANTS.kink_outstanding * distant + noise)
+        & (second >= at(-1))
+        & (second > at(1))
+    )
+    strength, index = jax.lax.top_k(
+        jnp.where(likely, second, 0), CONSTANTS.traced_kinks
+    )
 
     def cut(_: Array, interval: tuple[Array, Array]) -> tuple[Array, Array]:
         """A part of an interval, that with the largest second difference."""
         start, length = interval
-        places = start[:, None] + length[:, None] * jnp.arange(CONSTANTS.kink_cuts + 1) / CONSTANTS.kink_cuts
+        places = (
+            start[:, None]
+            + length[:, None]
+            * jnp.arange(CONSTANTS.kink_cuts + 1)
+            / CONSTANTS.kink_cuts
+        )
         values = jax.vmap(sample)(places) / scale
-        largest = jnp.argmax(jnp.max(jnp.abs(jnp.diff(values, 2, axis=1)), axis=2), axis=1)
+        largest = jnp.argmax(
+            jnp.max(jnp.abs(jnp.diff(values, 2, axis=1)), axis=2), axis=1
+        )
         step = length / CONSTANTS.kink_cuts
         return start + largest * step, 2 * step
 
     start, length = jax.lax.fori_loop(
-        0, CONSTANTS.kink_levels, cut, (times[index], jnp.full(index.shape, 2 * last / count))
+        0,
+        CONSTANTS.kink_levels,
+        cut,
+        (times[index], jnp.full(index.shape, 2 * last / count)),
     )
     kinks = jnp.where(strength > 0, start + length / 2, last)
 
-    # A jump: the schedule differs across the margin by more than its slopes on both sides allow.
+    # A jump: the schedule differs across the margin by more than its slopes on both
+    # sides allow.
     margin = CONSTANTS.breakpoint_margin * last
     value = lambda times: sample(times)[:, 0]
     near = jnp.abs(value(kinks + margin) - value(kinks - margin))

@@ -3,9 +3,10 @@
     d_t p = L_t p,     pi_t = exp(-U_lambda(t) / D) / Z_t,     p = sqrt(pi_t) psi
     d_t psi = -H_t psi - (kappa/2) a_t psi
 
-with a = d_t log pi. kappa = 1 is the Fokker-Planck equation, kappa = 0 pure imaginary time. kappa = -1 gives the
-weights of Jarzynski, for which psi equals sqrt(pi_t) at any speed; the error of a run with kappa = -1 is therefore
-known, and measures the accuracy of the transport (`jarzynski`).
+with a = d_t log pi. kappa = 1 is the Fokker-Planck equation, kappa = 0 pure imaginary
+time. kappa = -1 gives the weights of Jarzynski, for which psi equals sqrt(pi_t) at any
+speed; the error of a run with kappa = -1 is therefore known, and measures the accuracy
+of the transport (`jarzynski`).
 
     d/dt KL(p | pi) = -D I(p | pi) - E_p a        W = int E_p d_t U dt,    (W - dF) / D = KL - KL_0 + entropy produced
 """
@@ -32,7 +33,14 @@ from ..plan.validation import initial_field
 from ..solve.solution import Solution
 from ..step import Magnus
 from .along import Along, compute_along, interpolation_tol, path_pieces
-from .bounds import Bounds, Features, Start, bound_counterdiabatic, bound_transport, follow
+from .bounds import (
+    Bounds,
+    Features,
+    Start,
+    bound_counterdiabatic,
+    bound_transport,
+    follow,
+)
 from .constants import CONSTANTS
 from .distances import (
     chi_square,
@@ -69,47 +77,62 @@ def transport(
     throw: bool = True,
     check: bool = True,
 ) -> Transport:
-    """The density in a potential that moves along a path, its distance from the Gibbs density, and a bound on that.
+    """The density in a potential that moves along a path, its distance from the Gibbs
+    density, and a bound on that.
 
     **Arguments**
 
     - `path`: lambda in [0, 1] to a potential: `fp.Mix`, `fp.Noising`, or any function
-    - `schedule`: t in [0, total] to lambda, from 0 to 1: `fp.schedule.linear(total)`, `fp.schedule.optimal(...)`, or a
-      function with an attribute `total`
+    - `schedule`: t in [0, total] to lambda, from 0 to 1: `fp.schedule.linear(total)`,
+      `fp.schedule.optimal(...)`, or a function with an attribute `total`
     - `grid`: None fits one that holds the Gibbs densities of the whole path
     - `diffusion`: D, one number
-    - `initial`: the state at t = 0, as for `fp.evolve`; None starts from the Gibbs density at lambda = 0
-    - `counterdiabatic`: adds the drift with which p follows pi_t exactly, on finite volumes (theorem T20)
+    - `initial`: the state at t = 0, as for `fp.evolve`; None starts from the Gibbs
+      density at lambda = 0
+    - `counterdiabatic`: adds the drift with which p follows pi_t exactly, on finite
+      volumes (theorem T20)
     - `times`: `(T,)` in [0, total]; None takes 101, evenly spaced
-    - `tol`: relative L1 error in time; 1e-8, or 1e-5 without x64; at least 1e-6 under a transformation if not given
-    - `kappa`: 1, or 0 for pure imaginary time, whose values are |psi|^2 normalised (theorem T14)
-    - `score_error`: eps, where a sampler's score is wrong by at most eps: widens the bound (theorem T17)
+    - `tol`: relative L1 error in time; 1e-8, or 1e-5 without x64; at least 1e-6 under a
+      transformation if not given
+    - `kappa`: 1, or 0 for pure imaginary time, whose values are |psi|^2 normalised
+      (theorem T14)
+    - `score_error`: eps, where a sampler's score is wrong by at most eps: widens the
+      bound (theorem T17)
     - `method`: `fp.Magnus(...)`, or None to have one chosen
-    - `breakpoints`: `(B,)` times in [0, total] at which the schedule has a kink or a jump. Those that a dense sampling
-      shows are found; what lasts less than total / 8192 should be given
-    - `throw`: raise `NumericalFailure` where the error exceeds `tol`; under `jit`, return NaN there
-    - `check`: evolve and compute the gap on companion grids, too, so that the errors of the density and of the gap are
-      whole, as in `fp.evolve` and `fp.along`
+    - `breakpoints`: `(B,)` times in [0, total] at which the schedule has a kink or a
+      jump. Those that a dense sampling shows are found; what lasts less than total /
+      8192 should be given
+    - `throw`: raise `NumericalFailure` where the error exceeds `tol`; under `jit`,
+      return NaN there
+    - `check`: evolve and compute the gap on companion grids, too, so that the errors of
+      the density and of the gap are whole, as in `fp.evolve` and `fp.along`
 
-    **Returns** a `Transport`. **Raises** `ValueError` for a path that does not confine (with the lambda), a schedule
-    that is not monotone from 0 to 1, or any other invalid argument, before evolving; `NumericalFailure` as above.
+    **Returns** a `Transport`. **Raises** `ValueError` for a path that does not confine
+    (with the lambda), a schedule that is not monotone from 0 to 1, or any other invalid
+    argument, before evolving; `NumericalFailure` as above.
 
-    **Keeps**: what `fp.evolve` keeps. `jit`, `vmap` and `grad` reach the values and the distances (with a grid, without
-    the gap and the bound, which are not computed then); they find the kinks of a schedule, also where only its
-    derivative with respect to its knots has them. Times of knots that are differentiated, or jumps, must be given as
-    `breakpoints` there. **Cost**: as `fp.evolve`, and a gap at 20 to 60 lambdas.
+    **Keeps**: what `fp.evolve` keeps. `jit`, `vmap` and `grad` reach the values and the
+    distances (with a grid, without the gap and the bound, which are not computed then);
+    they find the kinks of a schedule, also where only its derivative with respect to
+    its knots has them. Times of knots that are differentiated, or jumps, must be given
+    as `breakpoints` there. **Cost**: as `fp.evolve`, and a gap at 20 to 60 lambdas.
 
-    **Reference**: theorems T13 to T20 of this library; Jarzynski, Phys. Rev. Lett. 78 (1997) 2690.
+    **Reference**: theorems T13 to T20 of this library; Jarzynski, Phys. Rev. Lett. 78
+    (1997) 2690.
 
     ```python
     import fpsolve as fp
 
-    path, grid = fp.Mix(fp.Harmonic(center=-1.0), fp.Harmonic(center=1.0)), fp.Grid(fp.Line(-8.0, 10.0, 96))
+    path, grid = (
+        fp.Mix(fp.Harmonic(center=-1.0), fp.Harmonic(center=1.0)),
+        fp.Grid(fp.Line(-8.0, 10.0, 96)),
+    )
     found = fp.transport(path, fp.schedule.linear(5.0), grid=grid)
     print(found.kl[-1], found.bound[-1], found.bound_by)
     ```
     """
-    # 1. Validation. `along` also checks that the path confines, before anything is evolved.
+    # 1. Validation. `along` also checks that the path confines, before anything is
+    #    evolved.
     request = check_request(
         path,
         schedule,
@@ -129,17 +152,25 @@ def transport(
     equation, grid = request.equation, request.grid
     costs = None
     if request.concrete:
-        costs = compute_along(path, grid, diffusion, interpolation_tol(grid), check=request.check)
-    field = gibbs_density(equation, grid, as_array(0.0)) if initial is None else initial_field(equation, grid, initial)
+        costs = compute_along(
+            path, grid, diffusion, interpolation_tol(grid), check=request.check
+        )
+    field = (
+        gibbs_density(equation, grid, as_array(0.0))
+        if initial is None
+        else initial_field(equation, grid, initial)
+    )
 
-    # 2. The run, to the requested times and others between them, and what is computed from its densities.
+    # 2. The run, to the requested times and others between them, and what is computed
+    #    from its densities.
     bounds = None
     if costs is None:
         computed = _traced_run(request, field)
     else:
         breaks, features = time_features(request, _path_edges(request))
         computed = _adaptive_run(request, field, costs, breaks, features)
-        # 3. The bounds, at all times of the run, so that each is compared with all distances.
+        # 3. The bounds, at all times of the run, so that each is compared with all
+        #    distances.
         if request.kappa == 1:
             bounds = _bounds(request, costs, features, computed)
     series, positions = computed.series, computed.requested
@@ -163,7 +194,9 @@ def transport(
         equation=equation,
         solution=_selected_run(computed, request.times, values),
         residual=computed.residual,
-        number_errors=errors if costs is None else errors | {"gap": costs.gap_error(lambdas)},
+        number_errors=errors
+        if costs is None
+        else errors | {"gap": costs.gap_error(lambdas)},
         tol=request.tol,
         grid=grid,
     )
@@ -181,7 +214,9 @@ class TimeSeries(NamedTuple):
 
 
 class Computed(NamedTuple):
-    """A run and all numbers at its times `(N,)`; `requested` are the positions of the times to report."""
+    """A run and all numbers at its times `(N,)`; `requested` are the positions of the
+    times to report.
+    """
 
     solution: Run
     residual: Array | None
@@ -195,14 +230,22 @@ def _path_edges(request: TransportRequest) -> np.ndarray:
     """Edges of the pieces of the path that are smooth in lambda."""
     driven = request.equation.potential
     assert isinstance(driven, Driven)
-    by_lambda = FokkerPlanck(Driven(driven.path, Identity()), request.equation.diffusion)
+    by_lambda = FokkerPlanck(
+        Driven(driven.path, Identity()), request.equation.diffusion
+    )
     return path_pieces(by_lambda, request.grid)
 
 
 def _adaptive_run(
-    request: TransportRequest, field: Array, costs: Along, breaks: np.ndarray, features: Features
+    request: TransportRequest,
+    field: Array,
+    costs: Along,
+    breaks: np.ndarray,
+    features: Features,
 ) -> Computed:
-    """A run with as many nodes as the work needs for the tolerance: each further run has more of them."""
+    """A run with as many nodes as the work needs for the tolerance: each further run
+    has more of them.
+    """
     places = np.linspace(0, 1, CONSTANTS.first_lambdas)
     fastest = float(np.max(np.asarray(costs.at(places).gap)))
     extra = np.zeros(0)
@@ -216,10 +259,13 @@ def _adaptive_run(
         if not len(doubtful):
             break
         nodes = layout.times[layout.nodes]
-        # Each doubtful interval is divided into four, unevenly at its start, where a transient is fastest.
+        # Each doubtful interval is divided into four, unevenly at its start, where a
+        # transient is fastest.
         lengths = np.diff(nodes)[np.searchsorted(nodes, doubtful)]
         fractions = np.asarray(CONSTANTS.refined_fractions)
-        extra = np.union1d(extra, (doubtful[:, None] + lengths[:, None] * fractions).ravel())
+        extra = np.union1d(
+            extra, (doubtful[:, None] + lengths[:, None] * fractions).ravel()
+        )
         layout = run_times(request, breaks, features, fastest, extra)
         # A run may become too large for memory.
         if len(layout.times) * request.grid.size > CONSTANTS.max_run_values:
@@ -228,8 +274,12 @@ def _adaptive_run(
     return computed
 
 
-def _run_at(request: TransportRequest, field: Array, layout: RunTimes) -> tuple[Computed, np.ndarray]:
-    """A run and its numbers, and the nodes after which its work is not as accurate as the tolerance."""
+def _run_at(
+    request: TransportRequest, field: Array, layout: RunTimes
+) -> tuple[Computed, np.ndarray]:
+    """A run and its numbers, and the nodes after which its work is not as accurate as
+    the tolerance.
+    """
     equation, grid = request.equation, request.grid
     times = as_array(layout.times)
     run = run_transport(request, field, times)
@@ -243,26 +293,39 @@ def _run_at(request: TransportRequest, field: Array, layout: RunTimes) -> tuple[
     jumps = np.zeros(0)
     if len(ends):
         jumps = _jumps(equation, grid, layout, ends, layout.nodes[last_nodes + 1], run)
-    work = work_between(nodes, layout.stretches, host.power[layout.nodes], jumps, layout.times)
+    work = work_between(
+        nodes, layout.stretches, host.power[layout.nodes], jumps, layout.times
+    )
 
     diffusion = float(equation.diffusion)
     free_energy = -diffusion * (host.log_z - host.log_z[0])
     scale = diffusion + np.max(np.abs(work.value)) + np.max(np.abs(free_energy))
-    computed = _conclude(request, layout.times, run, powers, work.value, work.error, layout.requested)
+    computed = _conclude(
+        request, layout.times, run, powers, work.value, work.error, layout.requested
+    )
     return computed, work.doubtful(request.tol * scale)
 
 
 def _jumps(
-    equation: FokkerPlanck, grid: Grid, layout: RunTimes, before: np.ndarray, after: np.ndarray, run: TransportRun
+    equation: FokkerPlanck,
+    grid: Grid,
+    layout: RunTimes,
+    before: np.ndarray,
+    after: np.ndarray,
+    run: TransportRun,
 ) -> np.ndarray:
-    """The work at each breakpoint `(B,)`: E_p (U(b+) - U(b-)), extrapolated to b from both sides."""
+    """The work at each breakpoint `(B,)`: E_p (U(b+) - U(b-)), extrapolated to b from
+    both sides.
+    """
     values = np.asarray(run.solution.values)
     # The density does not jump. It is that of the side before, in both potentials.
     density = as_array(values[before], values.dtype)
     energies = []
     for positions in (before, after):
         moments = layout.times[positions]
-        sides = jax.tree.map(np.asarray, sample_powers(equation, grid, as_array(moments), density))
+        sides = jax.tree.map(
+            np.asarray, sample_powers(equation, grid, as_array(moments), density)
+        )
         energies.append(sides.energy + (layout.breakpoints - moments) * sides.power)
     return energies[1] - energies[0]
 
@@ -274,19 +337,30 @@ def _traced_run(request: TransportRequest, field: Array) -> Computed:
     run = run_transport(request, field, layout.times)
     powers = sample_powers(equation, grid, layout.times, run.solution.values)
     stride = (len(layout.times) - 1) // (len(layout.edges) - 1)
-    work, work_error = traced_work(equation, grid, layout, run.solution.values, powers.power)
+    work, work_error = traced_work(
+        equation, grid, layout, run.solution.values, powers.power
+    )
 
     # From here on the edges alone, among which the requested times are.
     solution = dataclasses.replace(
-        run.solution, values=run.solution.values[::stride], error=run.solution.error[::stride]
+        run.solution,
+        values=run.solution.values[::stride],
+        error=run.solution.error[::stride],
     )
     at_edges = Powers(*(row[::stride] for row in powers))
     computed = _conclude(
-        request, layout.edges, run._replace(solution=solution), at_edges, work, work_error, layout.requested
+        request,
+        layout.edges,
+        run._replace(solution=solution),
+        at_edges,
+        work,
+        work_error,
+        layout.requested,
     )
     if not request.throw:
         return computed
-    # Inside a program nothing can be raised: a run that failed gives NaN, and so do its derivatives.
+    # Inside a program nothing can be raised: a run that failed gives NaN, and so do its
+    # derivatives.
     # What one run shows of the error in space is too rough a guide for this.
     worst_in_time = jnp.max(density_errors(solution)["time"])
     failed = ~(worst_in_time <= request.tol) | layout.jumped
@@ -295,14 +369,25 @@ def _traced_run(request: TransportRequest, field: Array) -> Computed:
         detail = f"estimated error {float(worst_in_time):.1e}, tol {request.tol:.1e}."
         if bool(layout.jumped):
             detail = "the schedule jumps: give the times of its jumps as breakpoints."
-        raise_failure(jnp.asarray(code("tolerance_not_reached")), detail, has_throw=True)
+        raise_failure(
+            jnp.asarray(code("tolerance_not_reached")), detail, has_throw=True
+        )
     factor = jnp.where(failed, jnp.nan, 1.0).astype(solution.values.dtype)
     series = TimeSeries(*(row * factor for row in computed.series))
-    return computed._replace(solution=dataclasses.replace(solution, values=solution.values * factor), series=series)
+    return computed._replace(
+        solution=dataclasses.replace(solution, values=solution.values * factor),
+        series=series,
+    )
 
 
 def _conclude(
-    request: TransportRequest, times: Any, run: TransportRun, powers: Powers, work: Any, work_error: Any, requested: Any
+    request: TransportRequest,
+    times: Any,
+    run: TransportRun,
+    powers: Powers,
+    work: Any,
+    work_error: Any,
+    requested: Any,
 ) -> Computed:
     """Distances, free energy and entropy of a run, and the errors of all numbers."""
     equation, grid, solution = request.equation, request.grid, run.solution
@@ -314,7 +399,9 @@ def _conclude(
     # Concrete values are handled by numpy, which compiles nothing.
     xp = host_module(equation, times, values, powers)
     if xp is np:
-        converted = jax.tree.map(np.asarray, (times, values, error, powers, log_z, other_log_z))
+        converted = jax.tree.map(
+            np.asarray, (times, values, error, powers, log_z, other_log_z)
+        )
         times, values, error, powers, log_z, other_log_z = converted
     diffusion = float(equation.diffusion) if xp is np else equation.diffusion
     log_gibbs = powers.log_gibbs
@@ -323,24 +410,44 @@ def _conclude(
     lost = infidelity(values, log_gibbs, grid, xp)
     free_energy = -diffusion * (log_z - log_z[0])
     entropy = (work - free_energy) / diffusion - (kl - kl[0])
-    series = TimeSeries(kl=kl, tv=tv, infidelity=lost, work=work, free_energy=free_energy, entropy=entropy)
+    series = TimeSeries(
+        kl=kl,
+        tv=tv,
+        infidelity=lost,
+        work=work,
+        free_energy=free_energy,
+        entropy=entropy,
+    )
 
     # The density of Gibbs is as wrong as Z is.
     of_gibbs = xp.abs(log_z - other_log_z)
-    free_energy_error = diffusion * xp.abs((log_z - log_z[0]) - (other_log_z - other_log_z[0]))
-    # The error |dp| of the density changes a mean of f by |dp| times the deviation of f, as far as it is spread evenly.
+    free_energy_error = diffusion * xp.abs(
+        (log_z - log_z[0]) - (other_log_z - other_log_z[0])
+    )
+    # The error |dp| of the density changes a mean of f by |dp| times the deviation of
+    # f, as far as it is spread evenly.
     spent = error * powers.spread
     steps = xp.diff(times)
-    of_density = xp.concatenate([0 * error[:1], xp.cumsum(steps / 2 * (spent[1:] + spent[:-1]))])
+    of_density = xp.concatenate(
+        [0 * error[:1], xp.cumsum(steps / 2 * (spent[1:] + spent[:-1]))]
+    )
     whole_work = work_error + of_density
-    kl_error = error * deviation(values, relative_entropy_slope(values, log_gibbs, xp), grid, xp) + of_gibbs
+    kl_error = (
+        error
+        * deviation(values, relative_entropy_slope(values, log_gibbs, xp), grid, xp)
+        + of_gibbs
+    )
     errors = {
         "kl": kl_error,
-        "tv": error / 2 + of_gibbs / 2 + total_variation_error(values, log_gibbs, grid, xp),
+        "tv": error / 2
+        + of_gibbs / 2
+        + total_variation_error(values, log_gibbs, grid, xp),
         "infidelity": error * xp.sqrt(2 * xp.maximum(lost, 0)) + error**2 + of_gibbs,
         "work": whole_work,
         "free_energy": free_energy_error,
-        "entropy": (whole_work + free_energy_error) / diffusion + kl_error + kl_error[0],
+        "entropy": (whole_work + free_energy_error) / diffusion
+        + kl_error
+        + kl_error[0],
     }
     return Computed(solution, run.residual, powers, series, errors, requested)
 
@@ -350,13 +457,16 @@ def _selected_run(computed: Computed, times: Array, values: AnyArray) -> Run:
     run = computed.solution
     changes: dict[str, Any] = {"error": _select(computed.requested, run.error)}
     if isinstance(run, Solution):
-        changes["errors"] = {name: _select(computed.requested, part) for name, part in run.errors.items()}
+        changes["errors"] = {
+            name: _select(computed.requested, part) for name, part in run.errors.items()
+        }
     return dataclasses.replace(run, times=times, values=values, **changes)
 
 
 def _select(positions: AnyArray, row: AnyArray) -> Array:
     """The entries of `row` `(N, ...)` at the requested times."""
-    # A sharded array stays on its devices. Any other is indexed by numpy: indexing by JAX would compile six programs.
+    # A sharded array stays on its devices. Any other is indexed by numpy: indexing by
+    # JAX would compile six programs.
     host = host_module(positions, row)
     if host is jnp or (isinstance(row, jax.Array) and len(row.sharding.device_set) > 1):
         return row[positions]
@@ -364,24 +474,35 @@ def _select(positions: AnyArray, row: AnyArray) -> Array:
 
 
 def _start(grid: Grid, density: np.ndarray, log_gibbs: np.ndarray) -> Start:
-    """The distances of the state at t = 0, the first time of the run, from the Gibbs density.
+    """The distances of the state at t = 0, the first time of the run, from the Gibbs
+    density.
 
-    They include rounding, as the distances reported at t = 0 do, so that the bounds hold for the reported numbers.
+    They include rounding, as the distances reported at t = 0 do, so that the bounds
+    hold for the reported numbers.
     """
     log_density = np.log(np.maximum(density, np.finfo(density.dtype).tiny))
     log_density = np.where(density > 0, log_density, -np.inf)
-    with np.errstate(invalid="ignore", over="ignore"):  # KL(pi | p) is infinite where p vanishes and pi does not
+    # KL(pi | p) is infinite where p vanishes and pi does not
+    with np.errstate(invalid="ignore", over="ignore"):
         reverse = relative_entropy(np.exp(log_gibbs), log_density, grid, np)
     direct = relative_entropy(density, log_gibbs, grid, np)
     chi2 = chi_square(density, log_gibbs, grid, np)
     return Start(float(direct), float(reverse), float(chi2))
 
 
-def _bounds(request: TransportRequest, costs: Along, features: Features, computed: Computed) -> Bounds:
-    """The bounds on the distances at the requested times, as far as none lies below the distances of the run."""
+def _bounds(
+    request: TransportRequest, costs: Along, features: Features, computed: Computed
+) -> Bounds:
+    """The bounds on the distances at the requested times, as far as none lies below the
+    distances of the run.
+    """
     times = np.asarray(computed.solution.times, float)
     powers = computed.powers
-    start = _start(request.grid, np.asarray(computed.solution.values)[0], np.asarray(powers.log_gibbs)[0])
+    start = _start(
+        request.grid,
+        np.asarray(computed.solution.values)[0],
+        np.asarray(powers.log_gibbs)[0],
+    )
     if request.counterdiabatic:
         found = bound_counterdiabatic(request.schedule, times, costs.at, start)
     else:
@@ -397,4 +518,6 @@ def _bounds(request: TransportRequest, costs: Along, features: Features, compute
             features,
         )
     series, errors = computed.series, computed.errors
-    return found.checked(series.tv, series.kl, (errors["tv"], errors["kl"])).at(computed.requested)
+    return found.checked(series.tv, series.kl, (errors["tv"], errors["kl"])).at(
+        computed.requested
+    )

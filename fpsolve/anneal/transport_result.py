@@ -22,23 +22,30 @@ TRACED = "none: under a transformation no bound is computed"
 
 
 class Transport(Result):
-    """A density that follows a path, at every reported time its distance from the Gibbs density of that time.
+    """A density that follows a path, at every reported time its distance from the Gibbs
+    density of that time.
 
     - `times` `(T,)`; `lambdas` `(T,)`; `values` `(T, *shape)`
-    - `kl`, `tv`, `infidelity` `(T,)`: KL(p | pi), (1/2) int |p - pi|, 1 - (int sqrt(p pi))^2
+    - `kl`, `tv`, `infidelity` `(T,)`: KL(p | pi), (1/2) int |p - pi|, 1 - (int sqrt(p
+      pi))^2
     - `gap` `(T,)`, of H, in units 1/time; None under a transformation
-    - `bound` `(T,)`: a rigorous upper bound on `tv`, infinite where no theorem applies; `bound_by` names the theorem
-      (or says why none); `kl_bound` `(T,)` the bound on `kl` of theorem T16 or T17; `bounds` all of them, by name
-    - `work` `(T,)` done on the system, int E_p d_t U dt; `free_energy` `(T,)` F_t - F_0 = -D log(Z_t / Z_0); `entropy`
-      `(T,)` produced, (work - free_energy) / D - (kl - kl[0]); by Hermite quadrature over 101 times at least (under a
-      transformation over the times reported)
-    - `accuracy`: the relative L1 error of a run for Jarzynski's weights (kappa = -1), whose exact solution is known,
-      with the same tolerance `tol`; None if the run was not in the wave picture. Computed on access, which costs as
-      much as the transport
-    - `residual`: |d_t sqrt(pi) + G sqrt(pi)| relative to its terms, of a counterdiabatic run; None for any other
-    - `equation`: in the time-dependent potential; `solution`: the run itself, with its `error` in time and its `stats`
+    - `bound` `(T,)`: a rigorous upper bound on `tv`, infinite where no theorem applies;
+      `bound_by` names the theorem (or says why none); `kl_bound` `(T,)` the bound on
+      `kl` of theorem T16 or T17; `bounds` all of them, by name
+    - `work` `(T,)` done on the system, int E_p d_t U dt; `free_energy` `(T,)` F_t - F_0
+      = -D log(Z_t / Z_0); `entropy` `(T,)` produced, (work - free_energy) / D - (kl -
+      kl[0]); by Hermite quadrature over 101 times at least (under a transformation over
+      the times reported)
+    - `accuracy`: the relative L1 error of a run for Jarzynski's weights (kappa = -1),
+      whose exact solution is known, with the same tolerance `tol`; None if the run was
+      not in the wave picture. Computed on access, which costs as much as the transport
+    - `residual`: |d_t sqrt(pi) + G sqrt(pi)| relative to its terms, of a
+      counterdiabatic run; None for any other
+    - `equation`: in the time-dependent potential; `solution`: the run itself, with its
+      `error` in time and its `stats`
 
-    Under `jit`, `vmap` and `grad` a run whose error exceeds `tol` gives NaN for all values, unless `throw=False`.
+    Under `jit`, `vmap` and `grad` a run whose error exceeds `tol` gives NaN for all
+    values, unless `throw=False`.
     """
 
     times: Array
@@ -61,7 +68,9 @@ class Transport(Result):
 
     @property
     def bound(self) -> Array:
-        """The smallest of all upper bounds on `tv`, `(T,)`; infinite where there is none."""
+        """The smallest of all upper bounds on `tv`, `(T,)`; infinite where there is
+        none.
+        """
         if self.bounds is None:
             return _infinite(self.times)
         return as_array(self.bounds.best[0])
@@ -80,11 +89,21 @@ class Transport(Result):
 
     @property
     def accuracy(self) -> float | None:
-        """The relative L1 error of Jarzynski's weights at the last time; None if the run was not one of waves."""
+        """The relative L1 error of Jarzynski's weights at the last time; None if the
+        run was not one of waves.
+        """
         run, equation = self.solution, self.equation
-        # Jarzynski's weights are evolved as a spectral wave: they say nothing about another kind of run.
-        in_waves = isinstance(run, Solution) and run.scheme.spectral and run.picture == "wave"
-        if not in_waves or equation is None or not is_concrete(equation, self.times) or float(self.times[-1]) == 0:
+        # Jarzynski's weights are evolved as a spectral wave: they say nothing about
+        # another kind of run.
+        in_waves = (
+            isinstance(run, Solution) and run.scheme.spectral and run.picture == "wave"
+        )
+        if (
+            not in_waves
+            or equation is None
+            or not is_concrete(equation, self.times)
+            or float(self.times[-1]) == 0
+        ):
             return None
         return weights_error(equation, self.grid, float(self.times[-1]), self.tol)
 
@@ -95,16 +114,24 @@ class Transport(Result):
 
     @property
     def errors(self) -> dict[str, Array]:
-        """The parts of `error`, and the absolute errors of all numbers, by name, `(T,)` each."""
+        """The parts of `error`, and the absolute errors of all numbers, by name, `(T,)`
+        each.
+        """
         return density_errors(self.solution) | self.number_errors
 
     @property
     def stats(self) -> dict[str, Any]:
-        """Numbers and words about the run: those of `Solution.stats`, or of a counterdiabatic run."""
+        """Numbers and words about the run: those of `Solution.stats`, or of a
+        counterdiabatic run.
+        """
         if isinstance(self.solution, Solution):
             return self.solution.stats
         residual = None if self.residual is None else float(self.residual)
-        return {"scheme": "ScharfetterGummel", "method": "counterdiabatic steps", "residual": residual}
+        return {
+            "scheme": "ScharfetterGummel",
+            "method": "counterdiabatic steps",
+            "residual": residual,
+        }
 
     def details(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The code of the run, and the theorem that gives the bound."""
@@ -115,14 +142,19 @@ class Transport(Result):
         late("plot").animate(self, path, fps)
 
     def __repr__(self) -> str:
-        ends = f"{float(self.times[-1]):.6g}, {len(self.times)} times" if is_concrete(self.times) else "traced"
+        ends = (
+            f"{float(self.times[-1]):.6g}, {len(self.times)} times"
+            if is_concrete(self.times)
+            else "traced"
+        )
         return f"Transport to t = {ends}, on {self.grid!r}\n  bound by {self.bound_by}"
 
 
 def density_errors(solution: Any) -> dict[str, Array]:
     """The parts of the relative L1 error of the densities of a run, `(T,)` each."""
-    # COMPANION: this is the only place that knows the parts. A run that was compared with one on a companion grid has
-    # all of them as `errors`; any other knows its error in time.
+    # COMPANION: this is the only place that knows the parts. A run that was compared
+    # with one on a companion grid has all of them as `errors`; any other knows its
+    # error in time.
     found = getattr(solution, "errors", None)
     if found is not None:
         return dict(found)

@@ -1,4 +1,6 @@
-"""The time evolution of a transport: plain, in imaginary time, or with the counterdiabatic drift."""
+"""The time evolution of a transport: plain, in imaginary time, or with the
+counterdiabatic drift.
+"""
 
 import dataclasses
 from typing import Any, NamedTuple, TypeAlias
@@ -28,13 +30,17 @@ Run: TypeAlias = Solution | CounterdiabaticResult
 
 
 class TransportRun(NamedTuple):
-    """A run with densities at all its times, and the residual of sqrt(pi) if it was counterdiabatic."""
+    """A run with densities at all its times, and the residual of sqrt(pi) if it was
+    counterdiabatic.
+    """
 
     solution: Run
     residual: Array | None
 
 
-def run_transport(request: TransportRequest, field: Array, times: Array) -> TransportRun:
+def run_transport(
+    request: TransportRequest, field: Array, times: Array
+) -> TransportRun:
     """The evolution of the density `field` `(*shape)` to `times` `(T,)`."""
     if request.counterdiabatic:
         return _run_counterdiabatic(request, field, times)
@@ -47,7 +53,12 @@ def run_transport(request: TransportRequest, field: Array, times: Array) -> Tran
             return TransportRun(solution, None)
     method = _method(request, len(times))
     tol, throw = _tolerance(request)
-    options: dict[str, Any] = {"method": method, "tol": tol, "throw": throw, "check": request.check}
+    options: dict[str, Any] = {
+        "method": method,
+        "tol": tol,
+        "throw": throw,
+        "check": request.check,
+    }
     solution = evolve(request.equation, field, times, grid=request.grid, **options)
     return TransportRun(solution, None)
 
@@ -56,37 +67,60 @@ def _tolerance(request: TransportRequest) -> tuple[float, bool]:
     """The tolerance for `evolve`, and whether it raises an error where it is not met."""
     if request.concrete:
         return request.tol, request.throw
-    # `evolve` gives it to each interval, and the caller compares the error of the whole run with that of the request.
+    # `evolve` gives it to each interval, and the caller compares the error of the whole
+    # run with that of the request.
     least = PLAN.least_tol_units * float(jnp.finfo(jnp.zeros(()).dtype).eps)
     return max(least, CONSTANTS.traced_tol_fraction * request.tol), False
 
 
 def _method(request: TransportRequest, count: int) -> Magnus | None:
-    """The method for a run to `count` output times: that of the request, or None where `evolve` chooses it."""
+    """The method for a run to `count` output times: that of the request, or None where
+    `evolve` chooses it.
+    """
     method: Magnus | None = request.method
     if method is None and not request.concrete:
-        # The number of steps cannot be chosen from an error: the whole run gets a fixed number.
-        method = Magnus(steps=max(CONSTANTS.min_traced_interval, round(CONSTANTS.traced_steps / count)))
+        # The number of steps cannot be chosen from an error: the whole run gets a fixed
+        # number.
+        method = Magnus(
+            steps=max(
+                CONSTANTS.min_traced_interval, round(CONSTANTS.traced_steps / count)
+            )
+        )
     if np.size(request.breakpoints) == 0:
         return method
-    return (Magnus() if method is None else method).with_breakpoints(request.breakpoints)
+    return (Magnus() if method is None else method).with_breakpoints(
+        request.breakpoints
+    )
 
 
-def _run_counterdiabatic(request: TransportRequest, field: Array, times: Array) -> TransportRun:
-    found = evolve_counterdiabatic(request.equation, request.grid, field, times, request.tol)
+def _run_counterdiabatic(
+    request: TransportRequest, field: Array, times: Array
+) -> TransportRun:
+    found = evolve_counterdiabatic(
+        request.equation, request.grid, field, times, request.tol
+    )
     if request.throw and int(found.code) != 0:
         worst = float(np.max(np.asarray(found.error)))
-        raise_failure(found.code, f"estimated error {worst:.1e}, tol {request.tol:.1e}.")
+        raise_failure(
+            found.code, f"estimated error {worst:.1e}, tol {request.tol:.1e}."
+        )
     return TransportRun(found, found.residual)
 
 
-def _run_imaginary_time(request: TransportRequest, field: Array, times: Array) -> Solution:
+def _run_imaginary_time(
+    request: TransportRequest, field: Array, times: Array
+) -> Solution:
     """d_t psi = -H_t psi from sqrt(field), with |psi|^2 of mass 1 as the densities."""
     grid = request.grid
     tol, throw = _tolerance(request)
     equation = request.equation.schrodinger(0.0)
     method = _method(request, len(times))
-    options: dict[str, Any] = {"method": method, "tol": tol, "throw": throw, "check": request.check}
+    options: dict[str, Any] = {
+        "method": method,
+        "tol": tol,
+        "throw": throw,
+        "check": request.check,
+    }
     found = evolve(equation, jnp.sqrt(field), times, grid=grid, **options)
     # Imaginary time does not keep the norm.
     square = jnp.abs(found.values) ** 2
@@ -95,20 +129,27 @@ def _run_imaginary_time(request: TransportRequest, field: Array, times: Array) -
 
 
 def _run_on_coarser_grid(request: TransportRequest, times: Array) -> Solution | None:
-    """The run from the Gibbs density on the nodes that its waves need, interpolated to the grid of the request.
+    """The run from the Gibbs density on the nodes that its waves need, interpolated to
+    the grid of the request.
 
-    None where that grid is not much coarser, or where the result shows that it does not resolve the waves.
+    None where that grid is not much coarser, or where the result shows that it does not
+    resolve the waves.
     """
     grid, tol = request.grid, request.tol
     if not all(axis.modes == "fourier" for axis in grid.axes):
         return None
 
-    # The nodes that the Gibbs densities of the path need, with lambda as the time of the equation.
+    # The nodes that the Gibbs densities of the path need, with lambda as the time of
+    # the equation.
     driven = request.equation.potential
     assert isinstance(driven, Driven)
-    by_lambda = FokkerPlanck(Driven(driven.path, Identity()), request.equation.diffusion)
+    by_lambda = FokkerPlanck(
+        Driven(driven.path, Identity()), request.equation.diffusion
+    )
     lambdas = np.linspace(0, 1, CONSTANTS.coarse_grid_samples)
-    coarse = coarsen_grid(by_lambda, grid, lambdas, CONSTANTS.coarse_grid_tol_fraction * tol)
+    coarse = coarsen_grid(
+        by_lambda, grid, lambdas, CONSTANTS.coarse_grid_tol_fraction * tol
+    )
     if coarse.size > CONSTANTS.coarse_grid_fraction * grid.size:
         return None
 
@@ -126,24 +167,38 @@ def _run_on_coarser_grid(request: TransportRequest, times: Array) -> Solution | 
         throw=False,
         check=False,
     )
-    # A density that lags behind may be sharper than all Gibbs densities of the path: only the result tells.
-    if int(found.code) != 0 or found.picture != "wave" or _largest_aliasing_error(found) > tol:
+    # A density that lags behind may be sharper than all Gibbs densities of the path:
+    # only the result tells.
+    if (
+        int(found.code) != 0
+        or found.picture != "wave"
+        or _largest_aliasing_error(found) > tol
+    ):
         return None
     decisions = dict(found.decisions)
     sizes = " x ".join(map(str, coarse.shape))
-    decisions["method"] = decisions["method"].also(f"on {sizes} nodes, which resolve all its waves")
-    return dataclasses.replace(found, values=found.on(grid), grid=grid, decisions=tuple(decisions.items()))
+    decisions["method"] = decisions["method"].also(
+        f"on {sizes} nodes, which resolve all its waves"
+    )
+    return dataclasses.replace(
+        found, values=found.on(grid), grid=grid, decisions=tuple(decisions.items())
+    )
 
 
 def _largest_aliasing_error(solution: Solution) -> float:
-    """The largest aliasing error of the wave p / sqrt(pi) at any time, in L1 as a density."""
+    """The largest aliasing error of the wave p / sqrt(pi) at any time, in L1 as a
+    density.
+    """
     grid, equation = solution.grid, solution.equation
     assert isinstance(equation, FokkerPlanck)
     ones = np.ones(grid.ndim)
     log_sqrt_pis = np.asarray(log_gibbs_at(equation, grid, solution.times)) / 2
     errors: list[Any] = []
-    with np.errstate(over="ignore", invalid="ignore"):  # an infinite wave has an infinite error
-        for density, log_sqrt_pi in zip(np.asarray(solution.values), log_sqrt_pis, strict=True):
+    # an infinite wave has an infinite error
+    with np.errstate(over="ignore", invalid="ignore"):
+        for density, log_sqrt_pi in zip(
+            np.asarray(solution.values), log_sqrt_pis, strict=True
+        ):
             wave = divide_by_sqrt_pi(density, log_sqrt_pi, np)
             errors.append(aliasing_error(grid, wave, np.exp(log_sqrt_pi), ones, np)[0])
     return float(np.max(errors))

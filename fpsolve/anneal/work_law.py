@@ -2,15 +2,18 @@
 
     p(w) = E δ(W - w) = (1 / 2π) int exp(-i u w) G(u) du,      G(u) = E exp(i u W) = int g(x, u) dx
 
-g is the law of the position together with the tilted work (`staircase`), so that the inverse transform of g itself is
-the joint density of position and work. The frequencies are multiples of 2π / width: p is periodic with this width,
-which is doubled until no mass is near its ends.
+g is the law of the position together with the tilted work (`staircase`), so that the
+inverse transform of g itself is the joint density of position and work. The frequencies
+are multiples of 2π / width: p is periodic with this width, which is doubled until no
+mass is near its ends.
 
-Errors: in time from staircases with K, 2K and 4K steps, of which each two are extrapolated; in space (cells and box
-together) from a companion grid; of the transform from half of the frequencies, and from the mass at the ends.
+Errors: in time from staircases with K, 2K and 4K steps, of which each two are
+extrapolated; in space (cells and box together) from a companion grid; of the transform
+from half of the frequencies, and from the mass at the ends.
 
-References: Mazonka and Jarzynski, cond-mat/9912121 (Gaussian work); Imparato and Peliti, Phys. Rev. E 72 (2005) 046114
-(the joint law); Crooks, Phys. Rev. E 60 (1999) 2721.
+References: Mazonka and Jarzynski, cond-mat/9912121 (Gaussian work); Imparato and
+Peliti, Phys. Rev. E 72 (2005) 046114 (the joint law); Crooks, Phys. Rev. E 60 (1999)
+2721.
 """
 
 import itertools
@@ -58,30 +61,36 @@ def work_law(
     joint: Any = False,
     throw: Any = True,
 ) -> WorkLaw:
-    """The law of the work that is done on a system when its potential follows a path in a finite time.
+    """The law of the work that is done on a system when its potential follows a path in
+    a finite time.
 
         W = int d_t U(X_t, t) dt,     dX = -grad U dt + sqrt(2 D) dW,     X_0 from the Gibbs density of λ = 0
 
     **Arguments**
 
-    - `path`: λ in [0, 1] to a potential; `schedule`: t in [0, total] to λ, from 0 to 1. It may jump at its ends
-      (`fp.schedule.jumping`), and need not increase between them
-    - `grid`: holds all densities; None fits one. Finite volumes are used on it, whose error falls as the square of the
-      cells
+    - `path`: λ in [0, 1] to a potential; `schedule`: t in [0, total] to λ, from 0 to 1.
+      It may jump at its ends (`fp.schedule.jumping`), and need not increase between
+      them
+    - `grid`: holds all densities; None fits one. Finite volumes are used on it, whose
+      error falls as the square of the cells
     - `diffusion`: D, one number
-    - `direction`: "backward" starts from the Gibbs density of λ = 1 and follows the protocol reversed in time
-    - `tol`: relative error in time of mean and variance, and L1 error in time of the density; 1e-6, or 1e-3 without x64
+    - `direction`: "backward" starts from the Gibbs density of λ = 1 and follows the
+      protocol reversed in time
+    - `tol`: relative error in time of mean and variance, and L1 error in time of the
+      density; 1e-6, or 1e-3 without x64
     - `points`: how many values of the work, even; more where the law has a wide range
     - `joint`: also return the joint density of position and work
     - `throw`: raise `NumericalFailure` where `tol` is not met; False returns the result
 
-    **Returns** a `WorkLaw`: `.work` and `.density` `(M,)`, `.mean`, `.variance`, `.free_energy`, `.joint`, `.errors`.
-    **Raises** `ValueError` for invalid arguments and for a work without a spread; `NumericalFailure` as above.
+    **Returns** a `WorkLaw`: `.work` and `.density` `(M,)`, `.mean`, `.variance`,
+    `.free_energy`, `.joint`, `.errors`. **Raises** `ValueError` for invalid arguments
+    and for a work without a spread; `NumericalFailure` as above.
 
-    **Keeps**: the relation of Jarzynski to rounding, on any grid (`.jarzynski`); that of Crooks between the two
-    directions (`fluctuation_relations`). The density may be negative by its error. **Limits**: a law with an atom or an
-    infinite density, as after a jump alone, converges slowly, which `errors["transform"]` says. **Cost**: 7 K + 3 K
-    exponentials for `points` fields, K = 16 to 512.
+    **Keeps**: the relation of Jarzynski to rounding, on any grid (`.jarzynski`); that
+    of Crooks between the two directions (`fluctuation_relations`). The density may be
+    negative by its error. **Limits**: a law with an atom or an infinite density, as
+    after a jump alone, converges slowly, which `errors["transform"]` says. **Cost**: 7
+    K + 3 K exponentials for `points` fields, K = 16 to 512.
 
     **Reference**: Imparato and Peliti, Phys. Rev. E 72 (2005) 046114.
 
@@ -90,7 +99,9 @@ def work_law(
 
     path, grid = fp.path.Moved(fp.Harmonic(), 2.0), fp.Grid(fp.Line(-6.0, 8.0, 64))
     law = fp.work_law(path, fp.schedule.jumping(2.0, 0.25, 0.25), grid=grid, tol=1e-3)
-    print(law.mean, law.variance / 2)  # equal for a moving trap, and 1 for this protocol
+    print(
+        law.mean, law.variance / 2
+    )  # equal for a moving trap, and 1 for this protocol
     ```
     """
     # 1. Validation.
@@ -101,31 +112,50 @@ def work_law(
         raise_value_error("points", points, "it must be even", f"Give {points + 1}.")
     for name, flag in (("joint", joint), ("throw", throw)):
         if not isinstance(flag, bool):
-            raise_value_error(name, flag, "it must be True or False", "Leave it out for the default.")
+            raise_value_error(
+                name, flag, "it must be True or False", "Leave it out for the default."
+            )
     backward = direction == "backward"
 
-    # 2. Mean and variance, in as many steps as they need, and the range of the work that follows from them.
+    # 2. Mean and variance, in as many steps as they need, and the range of the work
+    #    that follows from them.
     runs = _first_runs(request, backward)
     while _moment_error(runs) > request.tol and _may_refine(runs):
         runs = _refined(request, runs, backward)
     best = extrapolate(runs[1].moments, runs[2].moments)
-    if not float(best.variance) > CONSTANTS.least_spread * float(request.diffusion) ** 2:
+    if (
+        not float(best.variance)
+        > CONSTANTS.least_spread * float(request.diffusion) ** 2
+    ):
         cure = "Let the potential move while the system is in it."
-        raise_value_error("schedule", schedule, "its work is the same for all paths of the system", cure)
-    window = Window(float(best.mean), CONSTANTS.work_window * float(np.sqrt(best.variance)), points)
+        raise_value_error(
+            "schedule",
+            schedule,
+            "its work is the same for all paths of the system",
+            cure,
+        )
+    window = Window(
+        float(best.mean), CONSTANTS.work_window * float(np.sqrt(best.variance)), points
+    )
     window = widened(runs[-1].stairs, window, request.tol)
 
     # 3. The density, in as many steps as it needs.
     fields = [tilted_work_fields(run.stairs, window) for run in runs]
-    while density_error(fields, window, request.grid) > request.tol and _may_refine(runs):
+    while density_error(fields, window, request.grid) > request.tol and _may_refine(
+        runs
+    ):
         runs = _refined(request, runs, backward)
         fields = [*fields[1:], tilted_work_fields(runs[-1].stairs, window)]
 
     # 4. The errors, and the result.
     law = _conclude(request, runs, fields, window, joint, direction)
     if throw and int(law.code) != 0:
-        parts = ", ".join(f"{name} {float(error):.1e}" for name, error in law.errors.items())
-        raise_failure(law.code, f"tol {request.tol:.1e}, errors {parts}.", has_throw=True)
+        parts = ", ".join(
+            f"{name} {float(error):.1e}" for name, error in law.errors.items()
+        )
+        raise_failure(
+            law.code, f"tol {request.tol:.1e}, errors {parts}.", has_throw=True
+        )
     return law
 
 
@@ -156,7 +186,9 @@ def _may_refine(runs: list[_Run]) -> bool:
 
 
 def _moment_error(runs: list[_Run]) -> float:
-    """The difference of two extrapolations: of the mean relative to the deviation, and of the variance, relative."""
+    """The difference of two extrapolations: of the mean relative to the deviation, and
+    of the variance, relative.
+    """
     one, two = (extrapolate(a.moments, b.moments) for a, b in itertools.pairwise(runs))
     # Without a spread nothing can be resolved, which is rejected later.
     variance = max(abs(float(two.variance)), np.finfo(float).tiny)
@@ -165,20 +197,31 @@ def _moment_error(runs: list[_Run]) -> float:
 
 
 def _conclude(
-    request: ProtocolRequest, runs: list[_Run], fields: list[np.ndarray], window: Window, joint: bool, direction: str
+    request: ProtocolRequest,
+    runs: list[_Run],
+    fields: list[np.ndarray],
+    window: Window,
+    joint: bool,
+    direction: str,
 ) -> WorkLaw:
     """The result with all its errors."""
     grid, backward = request.grid, direction == "backward"
     finest = runs[-1].stairs
     densities = [work_density(field, window, grid) for field in fields]
     one, density = extrapolate(*densities[:2]), extrapolate(*densities[1:])
-    first, second = (extrapolate(a.moments, b.moments) for a, b in itertools.pairwise(runs))
+    first, second = (
+        extrapolate(a.moments, b.moments) for a, b in itertools.pairwise(runs)
+    )
 
-    # The same on cells sqrt(2) times as long, in a wider box: the difference is about the error in space.
+    # The same on cells sqrt(2) times as long, in a wider box: the difference is about
+    # the error in space.
     elsewhere = request.on(companion(grid, False))
     others = [_run(elsewhere, run.stairs.steps, backward) for run in runs[:2]]
     coarse = extrapolate(others[0].moments, others[1].moments)
-    on_others = [work_density(tilted_work_fields(run.stairs, window), window, elsewhere.grid) for run in others]
+    on_others = [
+        work_density(tilted_work_fields(run.stairs, window), window, elsewhere.grid)
+        for run in others
+    ]
     # The upper half of the frequencies says how much those that are left out would add.
     values = characteristic(fields[-1], grid)
     lower = np.where(np.arange(len(values)) <= len(values) // 2, values, 0)
@@ -192,13 +235,19 @@ def _conclude(
     for name in ("mean", "variance"):
         a, b, c = (float(getattr(moments, name)) for moments in (first, second, coarse))
         numbers[name] = abs(b - a) + abs(c - a)
-    numbers["free_energy"] = abs(float(finest.free_energy) - float(others[0].stairs.free_energy))
+    numbers["free_energy"] = abs(
+        float(finest.free_energy) - float(others[0].stairs.free_energy)
+    )
 
     tilt = np.asarray([-1 / float(request.diffusion) + 0j])
     weighted = tilted_fields(finest, tilt, finest.free_energy)
     joint_density = None
     if joint:
-        joint_density = as_array(extrapolate(*(inverse_transform(field, window.width) for field in fields[1:])))
+        joint_density = as_array(
+            extrapolate(
+                *(inverse_transform(field, window.width) for field in fields[1:])
+            )
+        )
     outcome = "successful" if errors["time"] <= request.tol else "tolerance_not_reached"
     if not np.all(np.isfinite(density)):
         outcome = "not_finite"

@@ -12,10 +12,13 @@ class WorkLaw(eqx.Module):
     """The law of the work W of a protocol.
 
     - `work` `(M,)`, evenly spaced; `density` `(M,)` of W, in units 1 / energy
-    - `mean`, `variance`; `free_energy` F_1 - F_0 (F_0 - F_1 backward), which `mean` exceeds
+    - `mean`, `variance`; `free_energy` F_1 - F_0 (F_0 - F_1 backward), which `mean`
+      exceeds
     - `jarzynski`: E exp(-(W - free_energy) / D), which is 1
-    - `joint` `(M, *shape)`: the joint density of W and the last position; None if it was not asked for
-    - `errors`: parts of the L1 error of `density`, by name: "time", "space" (cells and box) and "transform"
+    - `joint` `(M, *shape)`: the joint density of W and the last position; None if it
+      was not asked for
+    - `errors`: parts of the L1 error of `density`, by name: "time", "space" (cells and
+      box) and "transform"
     - `number_errors`: the absolute errors of mean, variance and free energy
     - `steps` of the finest staircase; `direction`; `result`: the named code of the run
     """
@@ -56,8 +59,16 @@ class WorkLaw(eqx.Module):
         work = np.asarray(self.work)
         # The mass of a cell is at its upper edge.
         sums = np.cumsum(density) / np.sum(density)
-        return np.interp(np.asarray(probabilities), sums, work + (work[1] - work[0]) / 2)
+        return np.interp(
+            np.asarray(probabilities), sums, work + (work[1] - work[0]) / 2
+        )
 
     def __repr__(self) -> str:
-        numbers = f"mean {float(self.mean):.6g}, deviation {float(np.sqrt(self.variance)):.6g}"
-        return f"WorkLaw({self.direction}: {numbers}, free energy {float(self.free_energy):.6g}, on {self.grid!r})"
+        numbers = (
+            f"mean {float(self.mean):.6g}, deviation "
+            f"{float(np.sqrt(self.variance)):.6g}"
+        )
+        return (
+            f"WorkLaw({self.direction}: {numbers}, free energy "
+            f"{float(self.free_energy):.6g}, on {self.grid!r})"
+        )

@@ -2,7 +2,8 @@
 
     p(w) = (1 / 2π) int exp(-i u w) G(u) du,      G(u) = E exp(i u W) = int g(x, u) dx
 
-The frequencies u are multiples of 2π / width: p is periodic with this width, which must hold nearly all of the mass.
+The frequencies u are multiples of 2π / width: p is periodic with this width, which must
+hold nearly all of the mass.
 """
 
 from typing import Any, NamedTuple
@@ -38,9 +39,17 @@ class Window(NamedTuple):
 
 
 def widened(stairs: Staircase, window: Window, tol: float) -> Window:
-    """A window that is wide enough: doubled until hardly any mass is in its outer eighth."""
+    """A window that is wide enough: doubled until hardly any mass is in its outer
+    eighth.
+    """
     for _ in range(CONSTANTS.max_windows):
-        if outer_mass(work_density(tilted_work_fields(stairs, window), window, stairs.grid), window) <= tol:
+        if (
+            outer_mass(
+                work_density(tilted_work_fields(stairs, window), window, stairs.grid),
+                window,
+            )
+            <= tol
+        ):
             return window
         # The spacing is kept, so that the highest frequency stays what it is.
         window = window._replace(width=2 * window.width, points=2 * window.points)
@@ -48,11 +57,15 @@ def widened(stairs: Staircase, window: Window, tol: float) -> Window:
 
 
 def tilted_work_fields(stairs: Staircase, window: Window) -> np.ndarray:
-    """E[exp(i u (W - centre)) δ(X - x)] at the frequencies of a window, `(M / 2 + 1, *shape)`."""
+    """E[exp(i u (W - centre)) δ(X - x)] at the frequencies of a window,
+    `(M / 2 + 1, *shape)`.
+    """
     frequencies = window.frequencies
     # Batches of one size, so that one program serves any window.
     batch = CONSTANTS.tilt_batch
-    padded = np.concatenate([frequencies, np.full(-len(frequencies) % batch, frequencies[-1])])
+    padded = np.concatenate(
+        [frequencies, np.full(-len(frequencies) % batch, frequencies[-1])]
+    )
     rows = []
     for part in np.split(padded, len(padded) // batch):
         rows.append(tilted_fields(stairs, 1j * part, window.centre))
@@ -70,9 +83,11 @@ def work_density(fields: np.ndarray, window: Window, grid: Grid) -> np.ndarray:
 
 
 def inverse_transform(values: np.ndarray, width: float) -> np.ndarray:
-    """(1 / 2π) int exp(-i u w) G(u) du at M values of w evenly in `width` around 0, `(M, ...)`.
+    """(1 / 2π) int exp(-i u w) G(u) du at M values of w evenly in `width` around 0,
+    `(M, ...)`.
 
-    **Arguments**: `values` of G at the frequencies 0, 2π / width, ..., π M / width, `(M / 2 + 1, ...)`.
+    **Arguments**: `values` of G at the frequencies 0, 2π / width, ..., π M / width,
+    `(M / 2 + 1, ...)`.
     """
     count = 2 * (len(values) - 1)
     signs = (-1.0) ** np.arange(len(values))
@@ -98,7 +113,9 @@ def density_error(fields: list[np.ndarray], window: Window, grid: Grid) -> float
 
 
 def extrapolate(coarse: Any, fine: Any) -> Any:
-    """The limit of zero steps from K and 2K of them, entry by entry: the error is a series in h^2."""
+    """The limit of zero steps from K and 2K of them, entry by entry: the error is a
+    series in h^2.
+    """
     if isinstance(coarse, Moments):
         return Moments(*(extrapolate(a, b) for a, b in zip(coarse, fine, strict=True)))
     return np.asarray(fine) + (np.asarray(fine) - np.asarray(coarse)) / 3

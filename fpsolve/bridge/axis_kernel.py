@@ -5,16 +5,18 @@
     HeatKernel   H = -D d^2/dx^2: K is a normal density of variance 2 D t, closed by images at the ends of the axis
     WellKernel   H with a potential term: K = Q exp(-tE) Q^T with the levels E and modes Q of H in a basis
 
-A heat kernel is known by its logarithm, so that nothing underflows. Entries of Q exp(-tE) Q^T have an absolute error of
-some roundings. Smaller ones are found by
+A heat kernel is known by its logarithm, so that nothing underflows. Entries of Q
+exp(-tE) Q^T have an absolute error of some roundings. Smaller ones are found by
 
     exp(-tH) = exp(-hH)^(2^k),      t = 2^k h,
 
-where exp(-hH) is that of finite volumes below its error: sums of positive numbers keep their relative accuracy, and 2^k
-short ways of probability 1e-10 make a long one of 1e-40.
+where exp(-hH) is that of finite volumes below its error: sums of positive numbers keep
+their relative accuracy, and 2^k short ways of probability 1e-10 make a long one of
+1e-40.
 
-Where a kernel is narrower than a cell its sum over nodes is wrong. A heat kernel is then integrated by Gauss-Hermite
-quadrature over polynomials of log f; a kernel in a basis is used as it is, with the error of rounding.
+Where a kernel is narrower than a cell its sum over nodes is wrong. A heat kernel is
+then integrated by Gauss-Hermite quadrature over polynomials of log f; a kernel in a
+basis is used as it is, with the error of rounding.
 """
 
 import abc
@@ -36,7 +38,8 @@ from .stencil import differentiation, interpolation
 
 
 class Entries(eqx.Module):
-    """A kernel of one length: its `matrix` K_ij w_j `(n, n)`, their logarithms, and whether cells resolve it.
+    """A kernel of one length: its `matrix` K_ij w_j `(n, n)`, their logarithms, and
+    whether cells resolve it.
 
     - `spread` the variance 2 D t
     - `noise` the absolute errors of the entries, `(n, n)`, where they matter, else None
@@ -78,7 +81,8 @@ class HeatKernel(AxisKernel):
         spread = jnp.maximum(spread, cell**2 * float(jnp.finfo(spread.dtype).eps))
         logs = _log_heat(axis, spread)
         resolved = spread >= CONSTANTS.least_spread * cell**2
-        # A narrow kernel is divided by its sum over the nodes, so that mass is kept where it must be used.
+        # A narrow kernel is divided by its sum over the nodes, so that mass is kept
+        # where it must be used.
         total = jax.scipy.special.logsumexp(logs, axis=1, keepdims=True)
         if axis.uniform:
             total = _log_lattice_sum(cell, spread)
@@ -86,16 +90,23 @@ class HeatKernel(AxisKernel):
         return Entries(jnp.exp(logs), logs, resolved, spread, None)
 
     def apply(self, entries: Entries, logs: Array) -> Array:
-        """The sum over nodes, or for a narrow kernel the quadrature of a local polynomial."""
-        # Of a field that jumps to zero there is no polynomial. Of one that underflowed there is: its lowest value takes
-        # the place of zero, far from where anything is seen.
+        """The sum over nodes, or for a narrow kernel the quadrature of a local
+        polynomial.
+        """
+        # Of a field that jumps to zero there is no polynomial. Of one that underflowed
+        # there is: its lowest value takes the place of zero, far from where anything is
+        # seen.
         empty = is_empty(logs)
         lowest = jnp.min(jnp.where(empty, jnp.inf, logs))
-        underflowed = lowest < jnp.max(logs) + CONSTANTS.underflow_part * math.log(jnp.finfo(logs.dtype).tiny)
+        underflowed = lowest < jnp.max(logs) + CONSTANTS.underflow_part * math.log(
+            jnp.finfo(logs.dtype).tiny
+        )
         over_nodes = entries.resolved | jnp.any(empty) & ~underflowed
         filled = jnp.where(empty, lowest, logs)
         return jax.lax.cond(
-            over_nodes, lambda: _sum_over_nodes(entries, logs), lambda: self._quadrature(entries, filled)
+            over_nodes,
+            lambda: _sum_over_nodes(entries, logs),
+            lambda: self._quadrature(entries, filled),
         )
 
     def _quadrature(self, entries: Entries, logs: Array) -> Array:
@@ -105,23 +116,32 @@ class HeatKernel(AxisKernel):
         steps = jnp.sqrt(2 * entries.spread) * jnp.asarray(abscissae, logs.dtype)
         targets = _inside(self.axis, (nodes[:, None] + steps).ravel())
         matrix = interpolation(self.axis, targets, CONSTANTS.stencil)
-        # The quadrature is exact for slopes s of log f per deviation up to some 3. Of steeper fields the sum over nodes
-        # is a shifted normal density with no larger error than that of a flat one.
-        slopes = jnp.asarray(differentiation(self.axis, CONSTANTS.difference_nodes), logs.dtype)
-        steepness = jnp.abs(jnp.matmul(logs, slopes.T, precision=EXACTLY)) * jnp.sqrt(entries.spread)
+        # The quadrature is exact for slopes s of log f per deviation up to some 3. Of
+        # steeper fields the sum over nodes is a shifted normal density with no larger
+        # error than that of a flat one.
+        slopes = jnp.asarray(
+            differentiation(self.axis, CONSTANTS.difference_nodes), logs.dtype
+        )
+        steepness = jnp.abs(jnp.matmul(logs, slopes.T, precision=EXACTLY)) * jnp.sqrt(
+            entries.spread
+        )
         values = jnp.matmul(logs, matrix.T, precision=EXACTLY)
         values = values.reshape(*logs.shape, len(weights))
         log_weights = jnp.asarray(np.log(weights / math.sqrt(math.pi)), logs.dtype)
         mean = jax.scipy.special.logsumexp(values + log_weights, axis=-1)
-        return jnp.where(steepness < CONSTANTS.steepest, mean, _sum_over_nodes(entries, logs))
+        return jnp.where(
+            steepness < CONSTANTS.steepest, mean, _sum_over_nodes(entries, logs)
+        )
 
 
 class WellKernel(AxisKernel):
-    """The kernel of H along one axis, from its `levels` `(m,)` and its `modes` `(m, m)`, orthonormal in sqrt(w) u.
+    """The kernel of H along one axis, from its `levels` `(m,)` and its `modes`
+    `(m, m)`, orthonormal in sqrt(w) u.
 
-    A line may have `margin` nodes more at each end than the axis: waves of a wide well do not end where a box does.
-    `rates` `(m, m)` are those of finite volumes, from column to row, and `log_sqrt_pi` `(m,)` the logarithm of the root
-    of their Gibbs masses; None where a wall absorbs.
+    A line may have `margin` nodes more at each end than the axis: waves of a wide well
+    do not end where a box does. `rates` `(m, m)` are those of finite volumes, from
+    column to row, and `log_sqrt_pi` `(m,)` the logarithm of the root of their Gibbs
+    masses; None where a wall absorbs.
     """
 
     diffusion: Array
@@ -145,22 +165,31 @@ class WellKernel(AxisKernel):
         ratio = jnp.maximum(jax.lax.stop_gradient(length / shortest), 1)
         squarings = jnp.floor(jnp.log2(ratio)).astype(int)
         short = length * (0.5**squarings).astype(length.dtype)
-        kernel = jnp.matmul(self.modes * jnp.exp(-short * self.levels), self.modes.T, precision=EXACTLY)
+        kernel = jnp.matmul(
+            self.modes * jnp.exp(-short * self.levels), self.modes.T, precision=EXACTLY
+        )
         largest = jnp.max(jnp.abs(kernel))
         small = jnp.abs(kernel) < CONSTANTS.kept_entries * largest
         kernel = jnp.where(small, self._tails(short), kernel)
         # Ripples that remain below zero are as small.
         kernel = jnp.where(resolved, jnp.maximum(kernel, 0), kernel)
-        kernel = run_loop(squarings, lambda k, _, now: jnp.matmul(now, now, precision=EXACTLY), (), kernel)
+        kernel = run_loop(
+            squarings,
+            lambda k, _, now: jnp.matmul(now, now, precision=EXACTLY),
+            (),
+            kernel,
+        )
         inside = slice(self.margin, self.margin + self.axis.n)
         kernel = kernel[inside]
-        # From the basis sqrt(w) u to values at the nodes. The cells of a line with a margin are equal.
+        # From the basis sqrt(w) u to values at the nodes. The cells of a line with a
+        # margin are equal.
         ratio = jnp.ones((), kernel.dtype)
         if not self.margin:
             sqrt_weights = jnp.sqrt(jnp.asarray(self.axis.weights, kernel.dtype))
             ratio = sqrt_weights / sqrt_weights[:, None]
         matrix = kernel * ratio
-        # A kernel that is not resolved has ripples of both signs, so that what is left of a sum may be rounding.
+        # A kernel that is not resolved has ripples of both signs, so that what is left
+        # of a sum may be rounding.
         rounding = CONSTANTS.noise_roundings * jnp.finfo(kernel.dtype).eps * largest
         noise = jnp.where(resolved | small[inside], 0, rounding) * ratio
         return Entries(
@@ -172,8 +201,10 @@ class WellKernel(AxisKernel):
         )
 
     def _tails(self, length: Array) -> Array:
-        """The kernel of finite volumes in sqrt(w) u, of order two and positive, with the relative accuracy of all
-        entries: P sqrt(pi_j / pi_i), from the side on which P has not underflowed."""
+        """The kernel of finite volumes in sqrt(w) u, of order two and positive, with
+        the relative accuracy of all entries: P sqrt(pi_j / pi_i), from the side on
+        which P has not underflowed.
+        """
         if self.rates is None or self.log_sqrt_pi is None:
             return jnp.zeros_like(self.modes)
         ratio = self.log_sqrt_pi - self.log_sqrt_pi[:, None]
@@ -181,7 +212,9 @@ class WellKernel(AxisKernel):
         return jnp.exp(jnp.maximum(logs, logs.T))
 
     def apply(self, entries: Entries, logs: Array) -> Array:
-        """The product with the matrix; what is below the error of its entries is unknown, and empty."""
+        """The product with the matrix; what is below the error of its entries is
+        unknown, and empty.
+        """
         assert entries.noise is not None
         if self.margin:
             logs = _continued(logs, self.margin, entries.resolved)
@@ -191,10 +224,11 @@ class WellKernel(AxisKernel):
 
 
 def _continued(logs: Array, margin: int, resolved: Array) -> Array:
-    """log f `(..., n)` with `margin` values more at each end: parabolas that do not rise.
+    """log f `(..., n)` with `margin` values more at each end: parabolas that do not
+    rise.
 
-    In a basis the jump of f to zero at the end of a box would be seen everywhere as ripples. A kernel that is resolved
-    has none, and the field is empty there.
+    In a basis the jump of f to zero at the end of a box would be seen everywhere as
+    ripples. A kernel that is resolved has none, and the field is empty there.
     """
     steps = jnp.arange(1, margin + 1, dtype=logs.dtype)
 
@@ -203,7 +237,9 @@ def _continued(logs: Array, margin: int, resolved: Array) -> Array:
         last, slope = ends[..., :1], ends[..., :1] - ends[..., 1:2]
         bend = jnp.minimum(slope - (ends[..., 1:2] - ends[..., 2:3]), 0)
         found = last + jnp.minimum(steps * slope + steps * (steps + 1) / 2 * bend, 0)
-        return jnp.where(resolved | is_empty(jnp.min(ends, axis=-1, keepdims=True)), EMPTY, found)
+        return jnp.where(
+            resolved | is_empty(jnp.min(ends, axis=-1, keepdims=True)), EMPTY, found
+        )
 
     left = jnp.flip(beyond(logs[..., :3]), -1)
     right = beyond(jnp.flip(logs[..., -3:], -1))
@@ -211,20 +247,28 @@ def _continued(logs: Array, margin: int, resolved: Array) -> Array:
 
 
 def _sum_over_nodes(entries: Entries, logs: Array) -> Array:
-    """The product with a matrix of positive entries, by logarithms where numbers underflow."""
+    """The product with a matrix of positive entries, by logarithms where numbers
+    underflow.
+    """
     top, _, image = _scaled_product(entries, logs)
     # A sum that is close to the smallest number has lost digits, or all of its terms.
-    lost = (image < jnp.finfo(logs.dtype).tiny / jnp.finfo(logs.dtype).eps) & ~is_empty(top)
+    lost = (image < jnp.finfo(logs.dtype).tiny / jnp.finfo(logs.dtype).eps) & ~is_empty(
+        top
+    )
 
     def by_logarithms() -> Array:
-        rows = jax.lax.map(lambda row: jax.scipy.special.logsumexp(logs + row, axis=-1), entries.logs)
+        rows = jax.lax.map(
+            lambda row: jax.scipy.special.logsumexp(logs + row, axis=-1), entries.logs
+        )
         return jnp.moveaxis(rows, 0, -1)
 
     return jax.lax.cond(jnp.any(lost), by_logarithms, lambda: top + log_of(image))
 
 
 def _scaled_product(entries: Entries, logs: Array) -> tuple[Array, Array, Array]:
-    """The largest logarithm of each line, the line divided by its exponential, and the product with the matrix."""
+    """The largest logarithm of each line, the line divided by its exponential, and the
+    product with the matrix.
+    """
     top = jnp.max(logs, axis=-1, keepdims=True)
     line = jnp.exp(logs - top)
     return top, line, jnp.matmul(line, entries.matrix.T, precision=EXACTLY)
@@ -244,18 +288,30 @@ def _log_heat(axis: Axis, spread: Array) -> Array:
         turns = period * np.arange(-CONSTANTS.images, CONSTANTS.images + 1)
         distances = [distance + turn for distance in distances for turn in turns]
     terms = jnp.stack([-(distance**2) / (2 * spread) for distance in distances])
-    return jax.scipy.special.logsumexp(terms, axis=0) - jnp.log(2 * math.pi * spread) / 2 + log_weights
+    return (
+        jax.scipy.special.logsumexp(terms, axis=0)
+        - jnp.log(2 * math.pi * spread) / 2
+        + log_weights
+    )
 
 
 def _log_lattice_sum(cell: float, spread: Array) -> Array:
-    """log of the sum of a normal density of variance `spread` over all nodes of a lattice, times the cell."""
+    """log of the sum of a normal density of variance `spread` over all nodes of a
+    lattice, times the cell.
+    """
     places = cell * np.arange(-CONSTANTS.images, CONSTANTS.images + 1)
     terms = -(jnp.asarray(places, spread.dtype) ** 2) / (2 * spread)
-    return jax.scipy.special.logsumexp(terms) - jnp.log(2 * math.pi * spread) / 2 + math.log(cell)
+    return (
+        jax.scipy.special.logsumexp(terms)
+        - jnp.log(2 * math.pi * spread) / 2
+        + math.log(cell)
+    )
 
 
 def _inside(axis: Axis, x: Array) -> Array:
-    """Positions within the box: wrapped on a ring, reflected at walls, and kept at the ends of a line."""
+    """Positions within the box: wrapped on a ring, reflected at walls, and kept at the
+    ends of a line.
+    """
     if axis.boundary == "periodic":
         return axis.lower + (x - axis.lower) % axis.length
     if axis.unbounded:

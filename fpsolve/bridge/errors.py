@@ -1,12 +1,14 @@
-"""The error of a bridge by a second look: the same bridge on two companion grids, with other nodes and other boxes.
+"""The error of a bridge by a second look: the same bridge on two companion grids, with
+other nodes and other boxes.
 
     space       int |p - q|, with q the companion's density at the nodes of p, times a factor where errors fall slowly
     box         the mass that q has beyond the box of p, at each time
     iteration   what is left of Sinkhorn's iteration, how far the ends are from both marginals, the mass of these at
-                places where a wave is unknown, the error of steps in time, and by how much the mass at each time
-                differs from that of the ends
+                places where a wave is unknown, the error of steps in time, and by how
+                much the mass at each time differs from that of the ends
 
-Reference: Roache, Verification and Validation in Computational Science and Engineering (1998), chapter 5.
+Reference: Roache, Verification and Validation in Computational Science and Engineering
+(1998), chapter 5.
 """
 
 from typing import NamedTuple
@@ -29,7 +31,9 @@ from .stencil import interpolation
 
 
 class Errors(NamedTuple):
-    """The parts of the relative L1 error `(T,)`, those of `cost` and `contraction`, and how they were found."""
+    """The parts of the relative L1 error `(T,)`, those of `cost` and `contraction`, and
+    how they were found.
+    """
 
     space: np.ndarray
     box: np.ndarray
@@ -45,16 +49,22 @@ class Errors(NamedTuple):
 
 
 def look(answer: Answer, check: bool) -> Errors:
-    """The error of a bridge; without `check` that of the iteration alone, and NaN for the rest."""
+    """The error of a bridge; without `check` that of the iteration alone, and NaN for
+    the rest.
+    """
     count = len(answer.request.times)
     unknown = np.full(count, np.nan)
     iteration = answer.inconsistency + answer.step_error + mass_drift(answer)
     if not is_concrete(iteration, answer.fields):
         because = "nothing is repeated under a transformation of JAX"
-        return Errors(unknown, unknown, iteration, np.nan, np.nan, Decision("run", because))
+        return Errors(
+            unknown, unknown, iteration, np.nan, np.nan, Decision("run", because)
+        )
     iteration = np.asarray(iteration)
     if not check:
-        return Errors(unknown, unknown, iteration, np.nan, np.nan, Decision("run", "check=False"))
+        return Errors(
+            unknown, unknown, iteration, np.nan, np.nan, Decision("run", "check=False")
+        )
     others: list[Answer] = []
     grid = answer.request.grid
     spectral = answer.reference.scheme.spectral
@@ -63,33 +73,55 @@ def look(answer: Answer, check: bool) -> Errors:
         try:
             other = solve_on(answer.request.on(grid), measure=not others)
         except ValueError:
-            # A function that is not finite beyond the box, or a density that the companion does not hold.
+            # A function that is not finite beyond the box, or a density that the
+            # companion does not hold.
             break
-        # In a wider box the steps may be too long for a steep potential: nothing is learnt from that.
-        left = float(other.inconsistency) + float(other.step_error) + float(np.max(np.asarray(mass_drift(other))))
+        # In a wider box the steps may be too long for a steep potential: nothing is
+        # learnt from that.
+        left = (
+            float(other.inconsistency)
+            + float(other.step_error)
+            + float(np.max(np.asarray(mass_drift(other))))
+        )
         if not left < CONSTANTS.unresolved_error:
             break
         others.append(other)
     if not others:
-        because = "the companion grid could not be solved, so the error in space is not known"
-        return Errors(unknown, unknown, iteration, np.nan, np.nan, Decision("none", because))
+        because = (
+            "the companion grid could not be solved, so the error in space is not known"
+        )
+        return Errors(
+            unknown, unknown, iteration, np.nan, np.nan, Decision("none", because)
+        )
     first = others[0]
     reference = _at_nodes(first, answer.request.grid)
     difference = _difference(answer, reference)
     factor = 1.0
     if len(others) > 1:
         before = _difference(first, _at_nodes(others[1], first.request.grid))
-        ratio = np.minimum(difference / np.maximum(before, np.finfo(float).tiny), CONSTANTS.slowest_convergence)
+        ratio = np.minimum(
+            difference / np.maximum(before, np.finfo(float).tiny),
+            CONSTANTS.slowest_convergence,
+        )
         factor = np.maximum(1, ratio / (1 - ratio))
     cost = abs(float(answer.cost) - float(first.cost)) + float(answer.cost_step_error)
     rate = abs(float(answer.contraction) - float(first.contraction))
     axes = " x ".join(map(repr, first.request.grid.axes))
     decision = Decision("companion", f"compared with {axes}")
-    return Errors(difference * factor, _outside(answer, first, reference), iteration, cost, rate, decision)
+    return Errors(
+        difference * factor,
+        _outside(answer, first, reference),
+        iteration,
+        cost,
+        rate,
+        decision,
+    )
 
 
 def mass_drift(answer: Answer) -> Array:
-    """By how much the mass at each time differs from that of the ends, relative, `(T,)`: no error is smaller."""
+    """By how much the mass at each time differs from that of the ends, relative,
+    `(T,)`: no error is smaller.
+    """
     return _drift_of(answer.request.grid.in_cells, answer.values, answer.mass)
 
 
@@ -104,7 +136,8 @@ def _at_nodes(other: Answer, grid: Grid) -> np.ndarray:
     source = other.request.grid
     if not (grid.uniform and np.all(values > 0)):
         return transferred(source, grid, values, other.reference.scheme.spectral)
-    # log p is smooth where p falls by many orders of magnitude from one node to the next.
+    # log p is smooth where p falls by many orders of magnitude from one node to the
+    # next.
     logs = np.log(values)
     for i, (old, new) in enumerate(zip(source.axes, grid.axes, strict=True)):
         matrix = np.asarray(interpolation(old, as_array(new.nodes), CONSTANTS.stencil))
@@ -116,7 +149,9 @@ def _difference(answer: Answer, reference: np.ndarray) -> np.ndarray:
     """The relative L1 difference `(T,)` of an answer and other values at its nodes."""
     grid = answer.request.grid
     values = np.asarray(answer.values)
-    return grid.integrate_on_host(np.abs(values - reference)) / grid.integrate_on_host(values)
+    return grid.integrate_on_host(np.abs(values - reference)) / grid.integrate_on_host(
+        values
+    )
 
 
 def _outside(answer: Answer, other: Answer, reference: np.ndarray) -> np.ndarray:

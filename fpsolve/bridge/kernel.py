@@ -1,20 +1,24 @@
-"""The two evolutions of a bridge between two times, on fields given by their logarithms.
+"""The two evolutions of a bridge between two times, on fields given by their
+logarithms.
 
     forward    f^(t_1) = U(t_1, t_0) f^(t_0)        d_t f^ = -(H_t + a_t / 2) f^
     backward   f(t_0) = U(t_1, t_0)^T f(t_1)        d_t f = (H_t + a_t / 2) f,      a_t = -(d_t U) / D
 
-The same operator acts in both, as sqrt(pi_t) = exp(-U / 2D) is taken without its norm: then f / sqrt(pi_t) solves the
-backward equation of the process to the last factor. Without a dependence on time a_t is zero and U is symmetric.
+The same operator acts in both, as sqrt(pi_t) = exp(-U / 2D) is taken without its norm:
+then f / sqrt(pi_t) solves the backward equation of the process to the last factor.
+Without a dependence on time a_t is zero and U is symmetric.
 
     ProductKernel   exp(-tH) is a product over the axes, each by the logarithms of its entries
     SplitKernel     exp(-tH) of coupled axes by products over the axes and the coupling, in short steps
     WaveKernel      the same by Chebyshev's expansion, where the coupling is too strong for these
     MovingKernel    a potential that depends on time, by `fp.evolve`
 
-The first two keep the relative accuracy of tails. The others have the error of rounding, or of their tolerance,
-relative to the largest value of a field: what is below is unknown, and empty.
+The first two keep the relative accuracy of tails. The others have the error of
+rounding, or of their tolerance, relative to the largest value of a field: what is below
+is unknown, and empty.
 
-Reference: Léonard, Discrete Contin. Dyn. Syst. 34 (2014) 1533, section 2; theorem T13 of this library for a_t.
+Reference: Léonard, Discrete Contin. Dyn. Syst. 34 (2014) 1533, section 2; theorem T13
+of this library for a_t.
 """
 
 import abc
@@ -41,15 +45,19 @@ from .axis_kernel import AxisKernel, Entries
 from .constants import CONSTANTS
 from .logarithm import log_of
 
-Interval: TypeAlias = tuple[object, ...] | Array  # what the two evolutions between two times share
+# what the two evolutions between two times share
+Interval: TypeAlias = tuple[object, ...] | Array
 Evolution: TypeAlias = Callable[[Array], Array]
 Step: TypeAlias = Callable[[Evolution, Array, Any], tuple[Array, Any]]
 
 
 class Kernel(eqx.Module):
-    """The evolutions of one reference process; abstract. Fields are logarithms `(*shape)`."""
+    """The evolutions of one reference process; abstract. Fields are logarithms
+    `(*shape)`.
+    """
 
-    static: ClassVar[bool]  # whether both evolutions are exp(-tH), which can be used inside a compiled program
+    # whether both evolutions are exp(-tH), which can be used inside a compiled program
+    static: ClassVar[bool]
 
     @abc.abstractmethod
     def between(self, first: Scalar, last: Scalar) -> Interval:
@@ -92,11 +100,13 @@ class SplitSteps(NamedTuple):
 
 
 class SplitKernel(Kernel):
-    """exp(-tH) with H = sum_i H_i + W by Strang's steps: positive, symmetric, and of order two.
+    """exp(-tH) with H = sum_i H_i + W by Strang's steps: positive, symmetric, and of
+    order two.
 
         S(h)^n,      S(h) = e^{-hW/2} prod_i exp(-h H_i) e^{-hW/2},      h = t / n
 
-    `coupling` W `(*shape)`; `rate` the steps in a unit of time, at least one an interval, each divided into `parts`.
+    `coupling` W `(*shape)`; `rate` the steps in a unit of time, at least one an
+    interval, each divided into `parts`.
     """
 
     static: ClassVar[bool] = True
@@ -109,7 +119,9 @@ class SplitKernel(Kernel):
         """The kernels of the axes for one step."""
         length = last - first
         # An interval that was computed may exceed a whole number of steps by rounding.
-        steps = jnp.ceil(self.rate * length * (1 - 4 * jnp.finfo(length.dtype).eps)).astype(int)
+        steps = jnp.ceil(
+            self.rate * length * (1 - 4 * jnp.finfo(length.dtype).eps)
+        ).astype(int)
         count = jnp.maximum(steps, 1) * self.parts
         one = length / count.astype(length.dtype)
         return SplitSteps(tuple(kernel.at(one) for kernel in self.axes), count, one)
@@ -128,10 +140,14 @@ class SplitKernel(Kernel):
         return self.forward(interval, logs)
 
 
-def _along_axes(axes: tuple[AxisKernel, ...], entries: tuple[Entries, ...], logs: Array) -> Array:
+def _along_axes(
+    axes: tuple[AxisKernel, ...], entries: tuple[Entries, ...], logs: Array
+) -> Array:
     """The kernels of all axes, one after the other."""
     for i, (kernel, own) in enumerate(zip(axes, entries, strict=True)):
-        logs = apply_along_axis(i, lambda u, kernel=kernel, own=own: kernel.apply(own, u), logs)
+        logs = apply_along_axis(
+            i, lambda u, kernel=kernel, own=own: kernel.apply(own, u), logs
+        )
     return logs
 
 
@@ -153,7 +169,11 @@ class WaveKernel(Kernel):
         method = Chebyshev(())
         prepared = method.prepare(self.operator, Picture.GIBBS_WAVE)
         found = method.apply(prepared, wave, interval[None], self.tol, 0.0).field[0]
-        noise = CONSTANTS.noise_roundings * jnp.finfo(found.dtype).eps * jnp.max(jnp.abs(wave))
+        noise = (
+            CONSTANTS.noise_roundings
+            * jnp.finfo(found.dtype).eps
+            * jnp.max(jnp.abs(wave))
+        )
         return top + log_of(jnp.where(found > noise, found, 0))
 
     def backward(self, interval: Array, logs: Array) -> Array:
@@ -175,11 +195,14 @@ class ShiftedPotential(Potential):
 
     def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """The value, a scalar."""
-        return self.equation.energy(x, self.origin + self.sign * jnp.asarray(0.0 if t is None else t))
+        return self.equation.energy(
+            x, self.origin + self.sign * jnp.asarray(0.0 if t is None else t)
+        )
 
 
 class MovingKernel(Kernel):
-    """The waves of a time-dependent potential by `fp.evolve`: `equation` is their Schrödinger equation.
+    """The waves of a time-dependent potential by `fp.evolve`: `equation` is their
+    Schrödinger equation.
 
     The backward evolution is the same equation with its time reversed.
     """
@@ -209,11 +232,19 @@ class MovingKernel(Kernel):
             return logs
         host = np.asarray(logs)
         top = np.max(host)
-        wave = np.where(host > top - np.log(np.finfo(host.dtype).max), np.exp(host - top), 0)
+        wave = np.where(
+            host > top - np.log(np.finfo(host.dtype).max), np.exp(host - top), 0
+        )
         shifted = ShiftedPotential(self.equation, as_array(origin), as_array(sign))
         moved: Equation = Schrodinger(shifted, self.equation.diffusion)
         run = evolve(
-            moved, as_array(wave, host.dtype), [length], grid=self.grid, scheme=self.scheme, tol=self.tol, check=False
+            moved,
+            as_array(wave, host.dtype),
+            [length],
+            grid=self.grid,
+            scheme=self.scheme,
+            tol=self.tol,
+            check=False,
         )
         found = np.asarray(run.values[0])
         noise = CONSTANTS.noise_roundings * np.finfo(host.dtype).eps + self.tol
@@ -221,16 +252,21 @@ class MovingKernel(Kernel):
         return top + log_of(as_array(known, host.dtype))
 
 
-def back_and_forth(kernel: Kernel, interval: Interval, step: Step, logs: Array, others: Any) -> tuple[Array, Any]:
+def back_and_forth(
+    kernel: Kernel, interval: Interval, step: Step, logs: Array, others: Any
+) -> tuple[Array, Any]:
     """`step` with the evolution backward, and then with that forward.
 
-    **Arguments**: `step` takes an evolution, the logarithms, and one of the two `others`, a pytree of arrays with a
-    first axis of length 2; it returns new logarithms and a pytree. **Returns** the last logarithms, and both pytrees.
+    **Arguments**: `step` takes an evolution, the logarithms, and one of the two
+    `others`, a pytree of arrays with a first axis of length 2; it returns new
+    logarithms and a pytree. **Returns** the last logarithms, and both pytrees.
     """
     if kernel.static:
         # Both are the same: one step is traced and compiled.
         evolution = functools.partial(kernel.forward, interval)
-        return jax.lax.scan(lambda logs, other: step(evolution, logs, other), logs, others)
+        return jax.lax.scan(
+            lambda logs, other: step(evolution, logs, other), logs, others
+        )
     found = []
     for k, evolution in enumerate((kernel.backward, kernel.forward)):
         other = jax.tree.map(lambda array, k=k: array[k], others)
@@ -239,9 +275,12 @@ def back_and_forth(kernel: Kernel, interval: Interval, step: Step, logs: Array, 
     return logs, jax.tree.map(lambda *both: jnp.stack(both), *found)
 
 
-def to_all(kernel: Kernel, ends: tuple[Scalar, Scalar], times: Array, start: Array, end: Array) -> tuple[Array, Array]:
-    """`start` forward from the first of both `ends` in time, and `end` backward from the last, to all `times`
-    `(T, *shape)`."""
+def to_all(
+    kernel: Kernel, ends: tuple[Scalar, Scalar], times: Array, start: Array, end: Array
+) -> tuple[Array, Array]:
+    """`start` forward from the first of both `ends` in time, and `end` backward from
+    the last, to all `times` `(T, *shape)`.
+    """
     first, last = ends
     if kernel.static:
         lengths = jnp.concatenate([times - first, last - times])
@@ -249,10 +288,17 @@ def to_all(kernel: Kernel, ends: tuple[Scalar, Scalar], times: Array, start: Arr
 
         def image(given: tuple[Array, Array]) -> Array:
             length, is_backward = given
-            return kernel.forward(kernel.between(jnp.zeros_like(length), length), jnp.where(is_backward, end, start))
+            return kernel.forward(
+                kernel.between(jnp.zeros_like(length), length),
+                jnp.where(is_backward, end, start),
+            )
 
         images = jax.lax.map(image, (lengths, is_backward))
         return images[: len(times)], images[len(times) :]
-    forward = [kernel.forward(kernel.between(first, t), start) for t in np.asarray(times)]
-    backward = [kernel.backward(kernel.between(t, last), end) for t in np.asarray(times)]
+    forward = [
+        kernel.forward(kernel.between(first, t), start) for t in np.asarray(times)
+    ]
+    backward = [
+        kernel.backward(kernel.between(t, last), end) for t in np.asarray(times)
+    ]
     return jnp.stack(forward), jnp.stack(backward)

@@ -1,6 +1,8 @@
-"""Fields by their logarithms: what is zero has the logarithm `EMPTY`, a number so low that nothing adds up to it.
+"""Fields by their logarithms: what is zero has the logarithm `EMPTY`, a number so low
+that nothing adds up to it.
 
-A finite number is used in the place of -infinity, so that differences and derivatives of empty fields are numbers.
+A finite number is used in the place of -infinity, so that differences and derivatives
+of empty fields are numbers.
 """
 
 import jax.numpy as jnp

@@ -42,23 +42,48 @@ class Reference(NamedTuple):
 
 def scheme_of(grid: Grid) -> Scheme:
     """A basis where every axis has one, else finite volumes."""
-    return Spectral() if all(axis.modes is not None for axis in grid.axes) else ScharfetterGummel()
+    return (
+        Spectral()
+        if all(axis.modes is not None for axis in grid.axes)
+        else ScharfetterGummel()
+    )
 
 
-def reference_on(equation: FokkerPlanck, grid: Grid, dtype: DType, tol: float, intervals: list[float]) -> Reference:
-    """The kernel of an equation that was read and is reversible; `intervals` are the times between its densities."""
+def reference_on(
+    equation: FokkerPlanck, grid: Grid, dtype: DType, tol: float, intervals: list[float]
+) -> Reference:
+    """The kernel of an equation that was read and is reversible; `intervals` are the
+    times between its densities.
+    """
     scheme = scheme_of(grid)
     if equation.time_dependent:
         least = max(CONSTANTS.moving_tol_fraction * tol, least_tolerance(dtype))
         moving = MovingKernel(equation.schrodinger(), grid, scheme, least)
-        return Reference(moving, scheme, Decision("steps in time", "because the potential depends on time"))
+        return Reference(
+            moving,
+            scheme,
+            Decision("steps in time", "because the potential depends on time"),
+        )
     if _is_separable(equation, grid):
-        kernel = ProductKernel(tuple(_axis_kernel(equation, grid, i, dtype, max(intervals)) for i in range(grid.ndim)))
+        kernel = ProductKernel(
+            tuple(
+                _axis_kernel(equation, grid, i, dtype, max(intervals))
+                for i in range(grid.ndim)
+            )
+        )
         heat = all(isinstance(axis, HeatKernel) for axis in kernel.axes)
-        because = "it has no potential" if heat else "its potential is a sum over the axes"
-        return Reference(kernel, scheme, Decision("kernels of the axes", f"because {because}"))
+        because = (
+            "it has no potential" if heat else "its potential is a sum over the axes"
+        )
+        return Reference(
+            kernel, scheme, Decision("kernels of the axes", f"because {because}")
+        )
     if is_concrete(equation):
-        return Reference(split_kernel(equation, grid, dtype, intervals), scheme, Decision("Strang steps", COUPLED))
+        return Reference(
+            split_kernel(equation, grid, dtype, intervals),
+            scheme,
+            Decision("Strang steps", COUPLED),
+        )
     return wave_reference(equation, grid, dtype)
 
 
@@ -67,18 +92,32 @@ def wave_reference(equation: FokkerPlanck, grid: Grid, dtype: DType) -> Referenc
     scheme = scheme_of(grid)
     operator = SampledEquation(equation, grid, True, None, True).operator(scheme, dtype)
     least = as_array(float(jnp.finfo(dtype).eps), dtype)
-    return Reference(WaveKernel(operator, least), scheme, Decision("Chebyshev", COUPLED))
+    return Reference(
+        WaveKernel(operator, least), scheme, Decision("Chebyshev", COUPLED)
+    )
 
 
-def split_kernel(equation: FokkerPlanck, grid: Grid, dtype: DType, intervals: list[float]) -> SplitKernel:
-    """Coupled axes in steps: H_i is that of a section of U through its least value on the grid."""
+def split_kernel(
+    equation: FokkerPlanck, grid: Grid, dtype: DType, intervals: list[float]
+) -> SplitKernel:
+    """Coupled axes in steps: H_i is that of a section of U through its least value on
+    the grid.
+    """
     energies = np.asarray(_energies(equation, grid))
     place = np.unravel_index(int(np.argmin(energies)), grid.shape)
-    center = as_array([float(axis.nodes[k]) for axis, k in zip(grid.axes, place, strict=True)])
-    axes = tuple(_axis_kernel(equation, grid, i, dtype, max(intervals), center) for i in range(grid.ndim))
+    center = as_array(
+        [float(axis.nodes[k]) for axis, k in zip(grid.axes, place, strict=True)]
+    )
+    axes = tuple(
+        _axis_kernel(equation, grid, i, dtype, max(intervals), center)
+        for i in range(grid.ndim)
+    )
     coupling = _coupling_term(equation, grid, center).astype(dtype)
-    # The finest of three levels takes steps of which the axes resolve the kernels, if that is enough of them.
-    shortest = max(float(kernel.shortest) for kernel in axes if isinstance(kernel, WellKernel))
+    # The finest of three levels takes steps of which the axes resolve the kernels, if
+    # that is enough of them.
+    shortest = max(
+        float(kernel.shortest) for kernel in axes if isinstance(kernel, WellKernel)
+    )
     finest = float(np.clip(max(intervals) / shortest, 4, CONSTANTS.most_steps))
     rate = as_array(int(finest / 4) / max(intervals), dtype)
     return SplitKernel(axes, coupling, rate, as_array(1, int))
@@ -91,12 +130,16 @@ def _energies(equation: FokkerPlanck, grid: Grid) -> Array:
 
 @sampling_program
 def _coupling_term(equation: FokkerPlanck, grid: Grid, center: Array) -> Array:
-    """The potential term of H without those of the sections through the center, `(*shape)`."""
+    """The potential term of H without those of the sections through the center,
+    `(*shape)`.
+    """
 
     def coupling(x: Array) -> Array:
         shifted = jnp.where(jnp.eye(grid.ndim, dtype=bool), x, center.astype(x.dtype))
         own = jax.vmap(lambda y: axis_potential_terms(equation, y, 0.0))(shifted)
-        return jnp.sum(axis_potential_terms(equation, x, 0.0)) - jnp.sum(jnp.diagonal(own))
+        return jnp.sum(axis_potential_terms(equation, x, 0.0)) - jnp.sum(
+            jnp.diagonal(own)
+        )
 
     return grid.sample(coupling)
 
@@ -109,7 +152,10 @@ def _is_separable(equation: FokkerPlanck, grid: Grid) -> bool:
         return False
     energies, coupling = (np.asarray(found) for found in _coupling(equation, grid))
     rounding = np.finfo(energies.dtype).eps * np.max(np.abs(energies))
-    return bool(np.ptp(coupling) <= CONSTANTS.coupling_tolerance * np.ptp(energies) + 8 * rounding)
+    return bool(
+        np.ptp(coupling)
+        <= CONSTANTS.coupling_tolerance * np.ptp(energies) + 8 * rounding
+    )
 
 
 @sampling_program
@@ -125,27 +171,44 @@ def _coupling(equation: FokkerPlanck, grid: Grid) -> tuple[Array, Array]:
 
 
 def _axis_kernel(
-    equation: FokkerPlanck, grid: Grid, i: int, dtype: DType, longest: float, center: Array | None = None
+    equation: FokkerPlanck,
+    grid: Grid,
+    i: int,
+    dtype: DType,
+    longest: float,
+    center: Array | None = None,
 ) -> AxisKernel:
-    """The kernel of the part of H along axis i, through the center or the first node of the other axes."""
+    """The kernel of the part of H along axis i, through the center or the first node of
+    the other axes.
+    """
     axis = grid.axes[i]
     xp = host_module(equation.diffusion)
-    diffusion = as_array(xp.broadcast_to(xp.asarray(equation.diffusion), (grid.ndim,))[i], dtype)
+    diffusion = as_array(
+        xp.broadcast_to(xp.asarray(equation.diffusion), (grid.ndim,))[i], dtype
+    )
     # Walls that absorb have images of both signs, which cancel; there sines are used.
     if equation.potential is None and axis.boundary != "absorbing":
         # In units of the cells, boxes of all sizes share their programs.
-        return HeatKernel(diffusion=scaled(diffusion, 1 / axis.unit**2), axis=axis.in_cells)
+        return HeatKernel(
+            diffusion=scaled(diffusion, 1 / axis.unit**2), axis=axis.in_cells
+        )
     origin = grid.origin if center is None else center
 
     def section(x: Point) -> Array:
         """U along axis i."""
-        return equation.energy(jnp.where(jnp.arange(grid.ndim) == i, x[0], origin.astype(x.dtype)))
+        return equation.energy(
+            jnp.where(jnp.arange(grid.ndim) == i, x[0], origin.astype(x.dtype))
+        )
 
     alone = read_equation(FokkerPlanck(section, diffusion), 1)
     margin = _margin(alone, axis, longest)
     wider = axis
     if margin:
-        wider = Line(axis.lower - margin * axis.unit, axis.upper + margin * axis.unit, axis.n + 2 * margin)
+        wider = Line(
+            axis.lower - margin * axis.unit,
+            axis.upper + margin * axis.unit,
+            axis.n + 2 * margin,
+        )
     check_memory("grid", (wider.n, wider.n), 8, "Take fewer nodes on this axis.")
     line = Grid(wider)
     sampled = SampledEquation(alone, line, True, None, True)
@@ -166,20 +229,33 @@ def _axis_kernel(
 
 
 def _margin(alone: FokkerPlanck, axis: Axis, longest: float) -> int:
-    """The nodes beyond each end of a line on which the potential of one axis is sampled as well.
+    """The nodes beyond each end of a line on which the potential of one axis is sampled
+    as well.
 
-    None where sqrt(pi) has decayed before the ends. Else as many as a path may go and return in the `longest` time.
+    None where sqrt(pi) has decayed before the ends. Else as many as a path may go and
+    return in the `longest` time.
     """
     if not axis.unbounded or not is_concrete(alone):
         return 0
     log_sqrt_pi = np.asarray(_half_log_gibbs(alone, Grid(axis)))
-    if np.max(log_sqrt_pi) - max(log_sqrt_pi[0], log_sqrt_pi[-1]) > CONSTANTS.decayed_wave:
+    if (
+        np.max(log_sqrt_pi) - max(log_sqrt_pi[0], log_sqrt_pi[-1])
+        > CONSTANTS.decayed_wave
+    ):
         return 0
     distance = CONSTANTS.margin_spreads * np.sqrt(2 * float(alone.diffusion) * longest)
     margin = min(int(np.ceil(distance / axis.unit)), CONSTANTS.largest_margin * axis.n)
-    wider = Grid(Line(axis.lower - margin * axis.unit, axis.upper + margin * axis.unit, axis.n + 2 * margin))
+    wider = Grid(
+        Line(
+            axis.lower - margin * axis.unit,
+            axis.upper + margin * axis.unit,
+            axis.n + 2 * margin,
+        )
+    )
     # A potential that is infinite or no number out there has the box that was given.
-    return margin if np.all(np.isfinite(np.asarray(_half_log_gibbs(alone, wider)))) else 0
+    return (
+        margin if np.all(np.isfinite(np.asarray(_half_log_gibbs(alone, wider)))) else 0
+    )
 
 
 @sampling_program
@@ -193,15 +269,20 @@ def _modes(operator: Operator) -> tuple[Array, Array]:
     grid = operator.grid
     dtype = jax.tree.leaves(operator)[0].dtype
     sqrt_weights = jnp.sqrt(grid.weights.astype(dtype)).ravel()
-    matrix = dense(operator.hamiltonian, grid, dtype) * (sqrt_weights[:, None] / sqrt_weights)
+    matrix = dense(operator.hamiltonian, grid, dtype) * (
+        sqrt_weights[:, None] / sqrt_weights
+    )
     levels, modes = jnp.linalg.eigh((matrix + matrix.T) / 2)
-    # H is not negative: a level below zero is rounding, which a long time would amplify.
+    # H is not negative: a level below zero is rounding, which a long time would
+    # amplify.
     return jnp.maximum(levels, 0), modes
 
 
 @quick_program
 def _rates(operator: Operator) -> tuple[Array, Array]:
-    """Rates of mass from the cell of a column to that of a row `(n, n)`, and log sqrt(pi w) `(n,)`."""
+    """Rates of mass from the cell of a column to that of a row `(n, n)`, and log
+    sqrt(pi w) `(n,)`.
+    """
     grid = operator.grid
     dtype = jax.tree.leaves(operator)[0].dtype
     weights = grid.weights.astype(dtype).ravel()
@@ -212,5 +293,7 @@ def _rates(operator: Operator) -> tuple[Array, Array]:
 
 
 def log_amplitude(equation: FokkerPlanck, grid: Grid, t: Scalar) -> Array:
-    """log sqrt(pi_t) without its norm, -U / 2D, `(*shape)`, from differences of U to its least value at t = 0."""
+    """log sqrt(pi_t) without its norm, -U / 2D, `(*shape)`, from differences of U to
+    its least value at t = 0.
+    """
     return equation.log_gibbs_on(grid, t) / 2

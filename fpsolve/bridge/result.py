@@ -14,20 +14,23 @@ from .logarithm import exp_of, is_empty
 
 
 class Bridge(Result):
-    """The process nearest to a reference process that has given densities at given times.
+    """The process nearest to a reference process that has given densities at given
+    times.
 
     - `times` `(T,)`; `values` `(T, *shape)`: its density p = f f^
-    - `forward`, `backward` `(T, *shape)`: the waves f^ and f, scaled alike; `log_forward`, `log_backward` their
-      logarithms, below -5e29 where a wave is zero or unknown
-    - `drift` `(T, *shape, d)`: -grad U + 2 D grad log(f / sqrt(pi)), NaN where f is unknown. At a time of `through` the
-      waves and the drift are those of what follows
+    - `forward`, `backward` `(T, *shape)`: the waves f^ and f, scaled alike;
+      `log_forward`, `log_backward` their logarithms, below -5e29 where a wave is zero
+      or unknown
+    - `drift` `(T, *shape, d)`: -grad U + 2 D grad log(f / sqrt(pi)), NaN where f is
+      unknown. At a time of `through` the waves and the drift are those of what follows
     - `known` `(T, *shape)`: where both waves are above rounding
     - `cost`: KL(P | R), R the reference process from the same start
-    - `iterations`, `residual`: sweeps of Sinkhorn's iteration, the most of one part, and int |p_0 - start| after the
-      last, relative to the mass
-    - `contraction`: the rate of a sweep near the solution, measured; the largest of all parts
-    - `error` `(T,)`: the estimated relative L1 error of `values`, NaN where it could not be estimated; `errors` its
-      parts, "space", "box" and "iteration"
+    - `iterations`, `residual`: sweeps of Sinkhorn's iteration, the most of one part,
+      and int |p_0 - start| after the last, relative to the mass
+    - `contraction`: the rate of a sweep near the solution, measured; the largest of all
+      parts
+    - `error` `(T,)`: the estimated relative L1 error of `values`, NaN where it could
+      not be estimated; `errors` its parts, "space", "box" and "iteration"
     - `result`: "successful", or the name of the failure
     """
 
@@ -78,12 +81,15 @@ class Bridge(Result):
         """Numbers and reasons."""
         traced = not is_concrete(self.numbers)
         numbers: dict[str, Array | float | str] = {
-            name: value if traced else float(value) for name, value in self.numbers.items()
+            name: value if traced else float(value)
+            for name, value in self.numbers.items()
         }
         return numbers | {name: str(decision) for name, decision in self.decisions}
 
     def details(self) -> tuple[dict[str, str | float], dict[str, Array]]:
-        """The code and the numbers of the bridge; its logarithms and the parts of its error."""
+        """The code and the numbers of the bridge; its logarithms and the parts of its
+        error.
+        """
         entries = {
             "result": self.result,
             "cost": float(self.cost),
@@ -92,12 +98,15 @@ class Bridge(Result):
             "residual": float(self.residual),
         }
         logs = {"log_forward": self.log_forward, "log_backward": self.log_backward}
-        return entries, logs | {ERROR_PART + name: part for name, part in self.errors.items()}
+        return entries, logs | {
+            ERROR_PART + name: part for name, part in self.errors.items()
+        }
 
     def __repr__(self) -> str:
         worst = float(jnp.max(self.error))
         return (
-            f"Bridge: {len(self.times)} times on {self.grid!r}\n"
-            f"  cost {float(self.cost):.6g}, {int(self.iterations)} sweeps of rate {float(self.contraction):.5f}, "
-            f"error {worst:.1e}\n  {dict(self.decisions).get('method', '')}"
+            f"Bridge: {len(self.times)} times on {self.grid!r}\n  cost "
+            f"{float(self.cost):.6g}, {int(self.iterations)} sweeps of rate "
+            f"{float(self.contraction):.5f}, error {worst:.1e}\n  "
+            f"{dict(self.decisions).get('method', '')}"
         )

@@ -3,15 +3,17 @@
     f^_0 f_0 = rho_0,      f_0 = U^T f_T
     f_T f^_T = rho_T,      f^_T = U f^_0
 
-One sweep solves the first for f^_0 and then the second for f_T. In the logarithm of f_T it is a contraction, whose rate
-near the solution is the square of the maximal correlation of the two ends,
+One sweep solves the first for f^_0 and then the second for f_T. In the logarithm of f_T
+it is a contraction, whose rate near the solution is the square of the maximal
+correlation of the two ends,
 
     kappa = max_u < u, E_0 E_T u > / < u, u >,      E_T u = E[u(X_T) | X_0],   E_0 v = E[v(X_0) | X_T],
 
-over functions u of mean zero under rho_T. For normal marginals it is (c / (s_0 s_T))^2 (theorem T28).
+over functions u of mean zero under rho_T. For normal marginals it is (c / (s_0 s_T))^2
+(theorem T28).
 
-References: Fortet, J. Math. Pures Appl. 19 (1940) 83; Peyré and Cuturi, Computational Optimal Transport (2019),
-sections 4.2 and 4.4.
+References: Fortet, J. Math. Pures Appl. 19 (1940) 83; Peyré and Cuturi, Computational
+Optimal Transport (2019), sections 4.2 and 4.4.
 """
 
 from collections.abc import Callable
@@ -38,7 +40,8 @@ class Marginals(NamedTuple):
 
 
 class State(NamedTuple):
-    """The two potentials, log f^_0 and log f_T, and how far the last sweep changed them.
+    """The two potentials, log f^_0 and log f_T, and how far the last sweep changed
+    them.
 
     - `residual` int |f^_0 f_0 - rho_0|, with f_T on which the other marginal is exact
     - `previous` that of the sweep before; `sweeps` their number
@@ -58,12 +61,20 @@ class State(NamedTuple):
     @property
     def rate(self) -> Array:
         """The factor by which the last sweep reduced the residual."""
-        rate = self.residual / jnp.maximum(self.previous, jnp.finfo(self.residual.dtype).tiny)
-        return jnp.where(self.sweeps > 2, jnp.minimum(rate, CONSTANTS.slowest_rate), CONSTANTS.slowest_rate)
+        rate = self.residual / jnp.maximum(
+            self.previous, jnp.finfo(self.residual.dtype).tiny
+        )
+        return jnp.where(
+            self.sweeps > 2,
+            jnp.minimum(rate, CONSTANTS.slowest_rate),
+            CONSTANTS.slowest_rate,
+        )
 
     @property
     def remaining(self) -> Array:
-        """What is left of the iteration: r q + r q^2 + ... is r q / (1 - q), and r itself in the marginal."""
+        """What is left of the iteration: r q + r q^2 + ... is r q / (1 - q), and r
+        itself in the marginal.
+        """
         return self.residual / (1 - self.rate)
 
 
@@ -73,23 +84,37 @@ def first_state(marginals: Marginals) -> State:
     infinity = jnp.asarray(jnp.inf, end.dtype)
     zero = jnp.zeros((), int)
     known = jnp.ones((2, *end.shape), bool)
-    return State(jnp.full_like(end, EMPTY), end, infinity, infinity, zero, infinity, zero, known)
+    return State(
+        jnp.full_like(end, EMPTY), end, infinity, infinity, zero, infinity, zero, known
+    )
 
 
-def sweep(kernel: Kernel, interval: Interval, marginals: Marginals, weights: Array, state: State) -> State:
+def sweep(
+    kernel: Kernel,
+    interval: Interval,
+    marginals: Marginals,
+    weights: Array,
+    state: State,
+) -> State:
     """One sweep."""
     logs = jnp.stack([marginals.start, marginals.end])
 
-    def half(evolution: Evolution, potential: Array, given: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
+    def half(
+        evolution: Evolution, potential: Array, given: tuple[Array, Array]
+    ) -> tuple[Array, tuple[Array, Array]]:
         log_density, known = given
         image = evolution(potential)
-        # A place that was below rounding once is left out for good: it would come and go with the rounding.
+        # A place that was below rounding once is left out for good: it would come and
+        # go with the rounding.
         image = jnp.where(known, image, EMPTY)
         other = quotient(log_density, image)
         return other, (other, image)
 
-    end, (potentials, images) = back_and_forth(kernel, interval, half, state.end, (logs, state.known))
-    # No sweep meets a marginal at places that the reference does not reach: they are counted apart.
+    end, (potentials, images) = back_and_forth(
+        kernel, interval, half, state.end, (logs, state.known)
+    )
+    # No sweep meets a marginal at places that the reference does not reach: they are
+    # counted apart.
     missed = jnp.abs(exp_of(product(state.start, images[0])) - exp_of(marginals.start))
     error = jnp.sum(jnp.where(is_empty(images[0]), 0, weights * missed))
     # Before the first sweep there is no f^_0.
@@ -107,12 +132,25 @@ def sweep(kernel: Kernel, interval: Interval, marginals: Marginals, weights: Arr
     )
 
 
-def iterate(kernel: Kernel, first: Array, last: Array, marginals: Marginals, grid: Grid, tol: Array) -> State:
-    """Sweeps until what is left is below `tol`, by one program where the kernel allows it."""
+def iterate(
+    kernel: Kernel,
+    first: Array,
+    last: Array,
+    marginals: Marginals,
+    grid: Grid,
+    tol: Array,
+) -> State:
+    """Sweeps until what is left is below `tol`, by one program where the kernel allows
+    it.
+    """
     if kernel.static:
         if is_concrete(kernel, marginals):
             return _iterate(kernel, first, last, marginals, grid, tol)
-        state = _iterate(*jax.lax.stop_gradient((kernel, first, last, marginals)), grid, jax.lax.stop_gradient(tol))
+        state = _iterate(
+            *jax.lax.stop_gradient((kernel, first, last, marginals)),
+            grid,
+            jax.lax.stop_gradient(tol),
+        )
         return with_derivatives(kernel, first, last, marginals, grid, state)
     interval = kernel.between(first, last)
     weights = grid.weights.astype(marginals.start.dtype)
@@ -124,18 +162,27 @@ def iterate(kernel: Kernel, first: Array, last: Array, marginals: Marginals, gri
 
 def _unfinished(state: State, tol: Array) -> Array:
     # NaN ends the iteration: it is no reason to go on.
-    goes_on = (state.sweeps < CONSTANTS.max_sweeps) & (state.since < CONSTANTS.sweeps_without_progress)
+    goes_on = (state.sweeps < CONSTANTS.max_sweeps) & (
+        state.since < CONSTANTS.sweeps_without_progress
+    )
     return (state.remaining > tol) & goes_on
 
 
 def with_derivatives(
-    kernel: Kernel, first: Array, last: Array, marginals: Marginals, grid: Grid, state: State
+    kernel: Kernel,
+    first: Array,
+    last: Array,
+    marginals: Marginals,
+    grid: Grid,
+    state: State,
 ) -> State:
-    """The same state, with the derivatives of the solution: those of the fixed point u = S(u, parameters),
+    """The same state, with the derivatives of the solution: those of the fixed point u
+    = S(u, parameters),
 
         (1 - d_u S) du = d_parameters S,
 
-    and not those of the sweeps that led to it. A constant in log f_T is free; it is fixed by a mean of zero.
+    and not those of the sweeps that led to it. A constant in log f_T is free; it is
+    fixed by a mean of zero.
     """
     dtype = state.end.dtype
     mass = grid.weights.astype(dtype) * exp_of(jax.lax.stop_gradient(marginals.end))
@@ -161,7 +208,9 @@ def with_derivatives(
         def unfinished(carry: tuple[Array, Array, Array]) -> Array:
             _, change, count = carry
             size = jnp.max(jnp.abs(b))
-            return (jnp.max(jnp.abs(change)) > limit * size) & (count < CONSTANTS.max_sweeps)
+            return (jnp.max(jnp.abs(change)) > limit * size) & (
+                count < CONSTANTS.max_sweeps
+            )
 
         def step(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             x, change, count = carry
@@ -171,14 +220,23 @@ def with_derivatives(
         return jax.lax.while_loop(unfinished, step, (b, b, jnp.zeros((), int)))[0]
 
     right = image - jax.lax.stop_gradient(image)
-    change = jax.lax.custom_linear_solve(lambda u: u - linear(u), right, neumann, neumann)
+    change = jax.lax.custom_linear_solve(
+        lambda u: u - linear(u), right, neumann, neumann
+    )
     end = at + change
     start = quotient(marginals.start, kernel.backward(kernel.between(first, last), end))
     return state._replace(start=start, end=end)
 
 
 @long_program
-def _iterate(kernel: Kernel, first: Array, last: Array, marginals: Marginals, grid: Grid, tol: Array) -> State:
+def _iterate(
+    kernel: Kernel,
+    first: Array,
+    last: Array,
+    marginals: Marginals,
+    grid: Grid,
+    tol: Array,
+) -> State:
     interval = kernel.between(first, last)
     weights = grid.weights.astype(marginals.start.dtype)
     return jax.lax.while_loop(
@@ -196,7 +254,9 @@ class Ends(NamedTuple):
 
 
 class _Power(NamedTuple):
-    """A function u `(*shape)` of the end, its Rayleigh quotient, the one before, and the number of sweeps."""
+    """A function u `(*shape)` of the end, its Rayleigh quotient, the one before, and
+    the number of sweeps.
+    """
 
     function: Array
     rate: Array
@@ -204,11 +264,17 @@ class _Power(NamedTuple):
     sweeps: Array
 
 
-def contraction(kernel: Kernel, first: Array, last: Array, ends: Ends, grid: Grid) -> Array:
-    """The rate of a sweep near the solution: Rayleigh quotients of E_0 E_T, by power iteration."""
+def contraction(
+    kernel: Kernel, first: Array, last: Array, ends: Ends, grid: Grid
+) -> Array:
+    """The rate of a sweep near the solution: Rayleigh quotients of E_0 E_T, by power
+    iteration.
+    """
     if kernel.static:
         if not is_concrete(kernel, ends):
-            kernel, first, last, ends = jax.lax.stop_gradient((kernel, first, last, ends))
+            kernel, first, last, ends = jax.lax.stop_gradient(
+                (kernel, first, last, ends)
+            )
         return _contraction(kernel, first, last, ends, grid)
     interval = kernel.between(first, last)
     power = _first_power(ends, grid)
@@ -218,7 +284,9 @@ def contraction(kernel: Kernel, first: Array, last: Array, ends: Ends, grid: Gri
 
 
 @shape_program
-def _contraction(kernel: Kernel, first: Array, last: Array, ends: Ends, grid: Grid) -> Array:
+def _contraction(
+    kernel: Kernel, first: Array, last: Array, ends: Ends, grid: Grid
+) -> Array:
     interval = kernel.between(first, last)
     return jax.lax.while_loop(
         _power_unfinished,
@@ -228,7 +296,9 @@ def _contraction(kernel: Kernel, first: Array, last: Array, ends: Ends, grid: Gr
 
 
 def _first_power(ends: Ends, grid: Grid) -> _Power:
-    """A function with a part along every mode: no symmetry of the marginals may hide the slowest."""
+    """A function with a part along every mode: no symmetry of the marginals may hide
+    the slowest.
+    """
     dtype = ends.forward.dtype
     function = jnp.zeros(grid.shape, dtype)
     for i, axis in enumerate(grid.axes):
@@ -241,32 +311,49 @@ def _first_power(ends: Ends, grid: Grid) -> _Power:
 
 def _power_unfinished(power: _Power) -> Array:
     change = jnp.abs(power.rate - power.previous)
-    return (power.sweeps < 3) | (change > CONSTANTS.power_tol * power.rate) & (power.sweeps < CONSTANTS.power_sweeps)
+    return (power.sweeps < 3) | (change > CONSTANTS.power_tol * power.rate) & (
+        power.sweeps < CONSTANTS.power_sweeps
+    )
 
 
-def _power_sweep(kernel: Kernel, interval: Interval, ends: Ends, grid: Grid, power: _Power) -> _Power:
-    mass = grid.weights.astype(power.function.dtype) * exp_of(product(ends.forward[1], ends.backward[1]))
+def _power_sweep(
+    kernel: Kernel, interval: Interval, ends: Ends, grid: Grid, power: _Power
+) -> _Power:
+    mass = grid.weights.astype(power.function.dtype) * exp_of(
+        product(ends.forward[1], ends.backward[1])
+    )
     function = power.function - jnp.sum(mass * power.function) / jnp.sum(mass)
     function = function / jnp.sqrt(jnp.sum(mass * function**2) / jnp.sum(mass))
-    # E_T with the potential f_T, whose image is f_0; then E_0 with f^_0, whose image is f^_T.
+    # E_T with the potential f_T, whose image is f_0; then E_0 with f^_0, whose image is
+    # f^_T.
     potentials = jnp.stack([ends.backward[1], ends.forward[0]])
     images = jnp.stack([ends.backward[0], ends.forward[1]])
 
-    def mean(evolution: Evolution, function: Array, given: tuple[Array, Array]) -> tuple[Array, None]:
+    def mean(
+        evolution: Evolution, function: Array, given: tuple[Array, Array]
+    ) -> tuple[Array, None]:
         return _conditional(evolution, *given, function), None
 
     image, _ = back_and_forth(kernel, interval, mean, function, (potentials, images))
     rate = jnp.sum(mass * function * image) / jnp.sum(mass * function**2)
-    return power._replace(function=image, rate=rate, previous=power.rate, sweeps=power.sweeps + 1)
+    return power._replace(
+        function=image, rate=rate, previous=power.rate, sweeps=power.sweeps + 1
+    )
 
 
-def _conditional(evolution: Evolution, potential: Array, image: Array, function: Array) -> Array:
-    """E[u | the other end]: the evolution of f u, divided by that of f; zero where f is empty."""
-    # Logarithms take positive functions: a constant is added before and subtracted after.
+def _conditional(
+    evolution: Evolution, potential: Array, image: Array, function: Array
+) -> Array:
+    """E[u | the other end]: the evolution of f u, divided by that of f; zero where f is
+    empty.
+    """
+    # Logarithms take positive functions: a constant is added before and subtracted
+    # after.
     function = jnp.where(is_empty(potential), 0, function)
     lowest = jnp.min(function)
     shift = jnp.max(function) - 2 * lowest
     mean = evolution(potential + log_of(function + shift))
-    # A mean lies between the least value and the largest, where rounding says otherwise.
+    # A mean lies between the least value and the largest, where rounding says
+    # otherwise.
     found = jnp.clip(exp_of(mean - image) - shift, lowest, jnp.max(function))
     return jnp.where(is_empty(image), 0, found)

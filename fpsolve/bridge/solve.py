@@ -1,11 +1,12 @@
-"""A bridge on one grid: potentials by Sinkhorn's iteration, and from them all fields at the output times.
+"""A bridge on one grid: potentials by Sinkhorn's iteration, and from them all fields at
+the output times.
 
     p = f f^,      drift = -grad U + 2 D grad log(f / sqrt(pi)) = 2 D grad log f
 
     KL(P | R) = int rho_T log(f_T / sqrt(pi_T)) - int rho_0 log(f_0 / sqrt(pi_0)),      R the reference from rho_0
 
-Densities at more than two times divide the bridge into several: given the density at a time, what is before is
-independent of what is after.
+Densities at more than two times divide the bridge into several: given the density at a
+time, what is before is independent of what is after.
 """
 
 import dataclasses
@@ -44,12 +45,14 @@ class Fields(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """A bridge on one grid. `states` and `rates` belong to its parts, one between each density and the next.
+    """A bridge on one grid. `states` and `rates` belong to its parts, one between each
+    density and the next.
 
     - `fields` `(T, *shape)`; `mass` of all densities, in units of the cells
     - `unknown` the largest part of a marginal at places where a wave is unknown
-    - `cost` the relative entropy to the reference; `step_error` of the densities and `cost_step_error`, of
-      steps in time; `mismatch` int |p - rho| at the ends of all parts, relative
+    - `cost` the relative entropy to the reference; `step_error` of the densities and
+      `cost_step_error`, of steps in time; `mismatch` int |p - rho| at the ends of all
+      parts, relative
     """
 
     request: Request
@@ -72,17 +75,23 @@ class Answer:
     @property
     def remaining(self) -> Array:
         """What is left of all iterations, relative to the mass."""
-        return _over(_largest_sum(tuple(state.remaining for state in self.states))[1], self.mass)
+        return _over(
+            _largest_sum(tuple(state.remaining for state in self.states))[1], self.mass
+        )
 
     @property
     def inconsistency(self) -> Array:
-        """How far the result is from a bridge, as far as it shows: the iteration, the ends and the unknown tails."""
+        """How far the result is from a bridge, as far as it shows: the iteration, the
+        ends and the unknown tails.
+        """
         return _largest_sum((self.remaining, self.mismatch, self.unknown))[1]
 
     @property
     def residual(self) -> Array:
         """The largest residual of a part, relative to the mass."""
-        return _over(_largest_sum(tuple(state.residual for state in self.states))[0], self.mass)
+        return _over(
+            _largest_sum(tuple(state.residual for state in self.states))[0], self.mass
+        )
 
     @property
     def contraction(self) -> Array:
@@ -98,11 +107,19 @@ class Answer:
 def solve_on(request: Request, measure: bool = True) -> Answer:
     """The bridge of a request; without `measure` no rates."""
     moments = [marginal.time for marginal in request.marginals]
-    reference = reference_on(request.equation, request.grid, request.dtype, request.tol, list(np.diff(moments)))
+    reference = reference_on(
+        request.equation,
+        request.grid,
+        request.dtype,
+        request.tol,
+        list(np.diff(moments)),
+    )
     kernel = reference.kernel
     if isinstance(kernel, MovingKernel):
         # Both waves of a density are those of a run.
-        return dataclasses.replace(_solve(request, reference, measure), step_error=2 * kernel.tol)
+        return dataclasses.replace(
+            _solve(request, reference, measure), step_error=2 * kernel.tol
+        )
     if not isinstance(kernel, SplitKernel):
         return _solve(request, reference, measure)
     levels = []
@@ -112,19 +129,32 @@ def solve_on(request: Request, measure: bool = True) -> Answer:
     answer = _extrapolated(levels)
     if float(answer.step_error) <= CONSTANTS.largest_split_error:
         return answer
-    other = _solve(request, wave_reference(request.equation, request.grid, request.dtype), measure)
+    other = _solve(
+        request, wave_reference(request.equation, request.grid, request.dtype), measure
+    )
     return other if float(other.inconsistency) < float(answer.step_error) else answer
 
 
 def _extrapolated(levels: list[Answer]) -> Answer:
-    """The bridge for steps of no length, from three solutions with steps h, h/2 and h/4, whose errors are even in h."""
+    """The bridge for steps of no length, from three solutions with steps h, h/2 and
+    h/4, whose errors are even in h.
+    """
     finest = levels[-1]
-    parts = np.searchsorted([m.time for m in finest.request.marginals[1:-1]], finest.request.times, side="right")
+    parts = np.searchsorted(
+        [m.time for m in finest.request.marginals[1:-1]],
+        finest.request.times,
+        side="right",
+    )
     fields, apart = _extrapolated_fields(
-        finest.request.grid.in_cells, tuple(level.fields for level in levels), as_array(parts, int), len(finest.states)
+        finest.request.grid.in_cells,
+        tuple(level.fields for level in levels),
+        as_array(parts, int),
+        len(finest.states),
     )
     numbers = [(level.cost, *level.rates) for level in levels]
-    cost, *rates = (_extrapolated_number(*map(float, same)) for same in zip(*numbers, strict=True))
+    cost, *rates = (
+        _extrapolated_number(*map(float, same)) for same in zip(*numbers, strict=True)
+    )
     step_error = _over(apart, finest.mass)
     dtype = finest.cost.dtype
     return dataclasses.replace(
@@ -140,11 +170,16 @@ def _extrapolated(levels: list[Answer]) -> Answer:
 def _extrapolated_number(first: float, second: float, third: float) -> float:
     """From steps h, h/2 and h/4, as far as these approach each other."""
     before, last = abs(second - first), abs(third - second)
-    # What is not smooth in h, as in tails that the steps do not resolve, is not extrapolated.
+    # What is not smooth in h, as in tails that the steps do not resolve, is not
+    # extrapolated.
     largest = CONSTANTS.same_logarithm * abs(third)
     if not last < min(before, largest):
         return third
-    return _richardson((first, second, third)) if before < largest else (4 * third - second) / 3
+    return (
+        _richardson((first, second, third))
+        if before < largest
+        else (4 * third - second) / 3
+    )
 
 
 def _richardson(values: tuple[Number, Number, Number]) -> Number:
@@ -154,26 +189,38 @@ def _richardson(values: tuple[Number, Number, Number]) -> Number:
 
 
 @quick_program
-def _extrapolated_fields(grid: Grid, levels: tuple[Fields, ...], parts: Array, count: int) -> tuple[Fields, Array]:
-    """Both waves, and the largest difference of the densities of the last two extrapolations. `parts` `(T,)` are the
-    parts of the bridge that the times belong to."""
-    # A factor between both waves is free in each part. It is chosen so that on average they are equal.
+def _extrapolated_fields(
+    grid: Grid, levels: tuple[Fields, ...], parts: Array, count: int
+) -> tuple[Fields, Array]:
+    """Both waves, and the largest difference of the densities of the last two
+    extrapolations. `parts` `(T,)` are the parts of the bridge that the times belong to.
+    """
+    # A factor between both waves is free in each part. It is chosen so that on average
+    # they are equal.
     scaled = []
     for fields in levels:
         known = ~(is_empty(fields.forward) | is_empty(fields.backward))
         density = jnp.where(known, exp_of(product(fields.forward, fields.backward)), 0)
-        excess = grid.integrate(density * jnp.where(known, fields.forward - fields.backward, 0)) / 2
+        excess = (
+            grid.integrate(
+                density * jnp.where(known, fields.forward - fields.backward, 0)
+            )
+            / 2
+        )
         of_part = jax.ops.segment_sum(excess, parts, count)
         times_of_part = jax.ops.segment_sum(jnp.ones_like(excess), parts, count)
         shift = of_part / jnp.maximum(times_of_part, 1) / grid.integrate(density[0])
         shift = shift[parts].reshape(-1, *[1] * grid.ndim)
-        scaled.append(Fields(product(fields.forward, -shift), product(fields.backward, shift)))
+        scaled.append(
+            Fields(product(fields.forward, -shift), product(fields.backward, shift))
+        )
     waves = []
     rougher = []
     for first, second, third in zip(*scaled, strict=True):
         from_three = _richardson((first, second, third))
         from_two = (4 * third - second) / 3
-        # In tails that long steps do not resolve, the first levels are far away, and are left out.
+        # In tails that long steps do not resolve, the first levels are far away, and
+        # are left out.
         two = jnp.abs(third - second) < CONSTANTS.same_logarithm
         three = two & (jnp.abs(second - first) < 4 * CONSTANTS.same_logarithm)
         waves.append(jnp.where(three, from_three, jnp.where(two, from_two, third)))
@@ -183,7 +230,9 @@ def _extrapolated_fields(grid: Grid, levels: tuple[Fields, ...], parts: Array, c
 
 
 def _solve(request: Request, reference: Reference, measure: bool) -> Answer:
-    """The bridge with a kernel. Integrals are sums over cells: all of them are divided by another one."""
+    """The bridge with a kernel. Integrals are sums over cells: all of them are divided
+    by another one.
+    """
     grid, dtype = request.grid.in_cells, request.dtype
     kernel = reference.kernel
     mass = _integral(grid, request.marginals[0].density)
@@ -200,9 +249,16 @@ def _solve(request: Request, reference: Reference, measure: bool) -> Answer:
         state = iterate(kernel, first, last, marginals, grid, tol)
         # A time at which a density is given belongs to the part that begins there.
         is_last = after is request.marginals[-1]
-        chosen = (request.times >= before.time) & ((request.times < after.time) | is_last)
-        at_ends, fields = _fields(kernel, first, last, as_array(request.times[chosen], dtype), state)
-        amplitudes = [_amplitude(request.equation, request.grid, marginal.time, dtype) for marginal in (before, after)]
+        chosen = (request.times >= before.time) & (
+            (request.times < after.time) | is_last
+        )
+        at_ends, fields = _fields(
+            kernel, first, last, as_array(request.times[chosen], dtype), state
+        )
+        amplitudes = [
+            _amplitude(request.equation, request.grid, marginal.time, dtype)
+            for marginal in (before, after)
+        ]
         densities = (before.density, after.density)
         cost, apart, *parts = _numbers(grid, densities, at_ends, tuple(amplitudes))
         _check_reached(request, (before, after), at_ends, parts)
@@ -211,11 +267,25 @@ def _solve(request: Request, reference: Reference, measure: bool) -> Answer:
         costs.append(cost)
         missing += parts
         mismatches.append(apart)
-        rates.append(contraction(kernel, first, last, at_ends, grid) if measure else as_array(np.nan, dtype))
+        rates.append(
+            contraction(kernel, first, last, at_ends, grid)
+            if measure
+            else as_array(np.nan, dtype)
+        )
     joined = pieces[0] if len(pieces) == 1 else _joined(pieces)
     cost, unknown = _largest_sum(tuple(costs))[1], _largest_sum(tuple(missing))[0]
     mismatch = _largest_sum(tuple(mismatches))[1]
-    return Answer(request, reference, joined, mass, tuple(states), tuple(rates), cost, unknown, mismatch)
+    return Answer(
+        request,
+        reference,
+        joined,
+        mass,
+        tuple(states),
+        tuple(rates),
+        cost,
+        unknown,
+        mismatch,
+    )
 
 
 @quick_program
@@ -238,7 +308,8 @@ def _over(number: Array, mass: Array) -> Array:
 @quick_program
 def _joined(pieces: list[Fields]) -> Fields:
     return Fields(
-        jnp.concatenate([piece.forward for piece in pieces]), jnp.concatenate([piece.backward for piece in pieces])
+        jnp.concatenate([piece.forward for piece in pieces]),
+        jnp.concatenate([piece.backward for piece in pieces]),
     )
 
 
@@ -252,23 +323,34 @@ def _densities(fields: Fields) -> Array:
     return exp_of(product(fields.forward, fields.backward))
 
 
-def _fields(kernel: Kernel, first: Array, last: Array, times: Array, state: State) -> tuple[Ends, Fields]:
-    """Both waves at the two ends, where one of each is a potential, and at the times between."""
+def _fields(
+    kernel: Kernel, first: Array, last: Array, times: Array, state: State
+) -> tuple[Ends, Fields]:
+    """Both waves at the two ends, where one of each is a potential, and at the times
+    between.
+    """
     if kernel.static:
         return _fields_by_program(kernel, first, last, times, state)
     return _both_waves(kernel, first, last, times, state)
 
 
 @shape_program
-def _fields_by_program(kernel: Kernel, first: Array, last: Array, times: Array, state: State) -> tuple[Ends, Fields]:
+def _fields_by_program(
+    kernel: Kernel, first: Array, last: Array, times: Array, state: State
+) -> tuple[Ends, Fields]:
     return _both_waves(kernel, first, last, times, state)
 
 
-def _both_waves(kernel: Kernel, first: Array, last: Array, times: Array, state: State) -> tuple[Ends, Fields]:
+def _both_waves(
+    kernel: Kernel, first: Array, last: Array, times: Array, state: State
+) -> tuple[Ends, Fields]:
     all_times = jnp.concatenate([first[None], times, last[None]])
     forward, backward = to_all(kernel, (first, last), all_times, state.start, state.end)
     # At the ends the potentials are known as they are.
-    at_start, at_end = (jnp.reshape(all_times == t, (-1, *[1] * state.start.ndim)) for t in (first, last))
+    at_start, at_end = (
+        jnp.reshape(all_times == t, (-1, *[1] * state.start.ndim))
+        for t in (first, last)
+    )
     forward = jnp.where(at_start, state.start, forward)
     backward = jnp.where(at_end, state.end, backward)
     ends = Ends(forward[jnp.array([0, -1])], backward[jnp.array([0, -1])])
@@ -277,29 +359,48 @@ def _both_waves(kernel: Kernel, first: Array, last: Array, times: Array, state: 
 
 @quick_program
 def _numbers(
-    grid: Grid, densities: tuple[Array, Array], fields: Ends, amplitudes: tuple[Array, ...]
+    grid: Grid,
+    densities: tuple[Array, Array],
+    fields: Ends,
+    amplitudes: tuple[Array, ...],
 ) -> tuple[Array, ...]:
-    """KL(P | R) of one part, how far it is from both marginals, and the parts of both that are not reached from the
-    other above rounding."""
+    """KL(P | R) of one part, how far it is from both marginals, and the parts of both
+    that are not reached from the other above rounding.
+    """
     mass = grid.integrate(densities[0])
     total = jnp.zeros_like(mass)
     apart = jnp.zeros_like(mass)
     missing = []
     signs = (-1, 1)
     reached = (fields.backward[0], fields.forward[1])
-    for k, (sign, density, amplitude, other) in enumerate(zip(signs, densities, amplitudes, reached, strict=True)):
+    for k, (sign, density, amplitude, other) in enumerate(
+        zip(signs, densities, amplitudes, reached, strict=True)
+    ):
         logs = fields.backward[k]
         found = exp_of(product(fields.forward[k], logs))
-        apart = apart + grid.integrate(jnp.where(is_empty(other), 0, jnp.abs(found - density))) / mass
+        apart = (
+            apart
+            + grid.integrate(jnp.where(is_empty(other), 0, jnp.abs(found - density)))
+            / mass
+        )
         known = ~is_empty(logs) & (density > 0)
-        integrand = jnp.where(known, density * (jnp.where(known, logs, 0) - amplitude), 0)
+        integrand = jnp.where(
+            known, density * (jnp.where(known, logs, 0) - amplitude), 0
+        )
         total = total + sign * grid.integrate(integrand)
         missing.append(grid.integrate(jnp.where(is_empty(other), density, 0)) / mass)
     return total / mass, apart, *missing
 
 
-def _check_reached(request: Request, ends: tuple[Marginal, Marginal], fields: Ends, missing: list[Array]) -> None:
-    """Raise `ValueError` where a marginal has mass beyond the reach of the reference, and say where."""
+def _check_reached(
+    request: Request,
+    ends: tuple[Marginal, Marginal],
+    fields: Ends,
+    missing: list[Array],
+) -> None:
+    """Raise `ValueError` where a marginal has mass beyond the reach of the reference,
+    and say where.
+    """
     if not is_concrete(missing):
         return
     for marginal, other, logs, part in zip(
@@ -309,9 +410,18 @@ def _check_reached(request: Request, ends: tuple[Marginal, Marginal], fields: En
             continue
         lost = np.where(np.asarray(logs) < EMPTY / 2, np.asarray(marginal.density), 0)
         index = np.unravel_index(int(np.argmax(lost)), request.grid.shape)
-        x = tuple(round(float(a.nodes[k]), 6) for a, k in zip(request.grid.axes, index, strict=True))
-        allowed = f"a part {float(part):.2g} of its mass is not reached from {other.name} by the reference"
-        cure = "Give densities where the reference process goes, a longer total, or a larger diffusion."
+        x = tuple(
+            round(float(a.nodes[k]), 6)
+            for a, k in zip(request.grid.axes, index, strict=True)
+        )
+        allowed = (
+            f"a part {float(part):.2g} of its mass is not reached from {other.name} by "
+            "the reference"
+        )
+        cure = (
+            "Give densities where the reference process goes, a longer total, or a "
+            "larger diffusion."
+        )
         raise_value_error(f"{marginal.name} at x", x, allowed, cure)
 
 
@@ -329,7 +439,9 @@ def _sampled_amplitude(equation: FokkerPlanck, grid: Grid, t: Array) -> Array:
 
 def drift(request: Request, fields: Fields) -> Array:
     """2 D grad log f `(T, *shape, d)`; NaN where f is unknown."""
-    matrices = tuple(differentiation(axis, CONSTANTS.difference_nodes) for axis in request.grid.axes)
+    matrices = tuple(
+        differentiation(axis, CONSTANTS.difference_nodes) for axis in request.grid.axes
+    )
     diffusion = jnp.broadcast_to(request.equation.diffusion, request.grid.ndim)
     return _drift(fields.backward, matrices, diffusion)
 
@@ -337,12 +449,22 @@ def drift(request: Request, fields: Fields) -> Array:
 @quick_program
 def _drift(logs: Array, matrices: tuple[AnyArray, ...], diffusion: Array) -> Array:
     unknown = is_empty(logs)
-    # Differences of numbers as low as the logarithm of nothing would spoil those of the neighbours.
+    # Differences of numbers as low as the logarithm of nothing would spoil those of the
+    # neighbours.
     logs = jnp.where(unknown, jnp.nan, logs)
     parts = []
     for i, matrix in enumerate(matrices):
         matrix = jnp.asarray(matrix, logs.dtype)
         slope = matmul_along_axis(i, matrix, jnp.nan_to_num(logs), len(matrices))
-        reaches = matmul_along_axis(i, jnp.abs(matrix), unknown.astype(logs.dtype), len(matrices)) > 0
-        parts.append(2 * diffusion[i].astype(logs.dtype) * jnp.where(reaches | unknown, jnp.nan, slope))
+        reaches = (
+            matmul_along_axis(
+                i, jnp.abs(matrix), unknown.astype(logs.dtype), len(matrices)
+            )
+            > 0
+        )
+        parts.append(
+            2
+            * diffusion[i].astype(logs.dtype)
+            * jnp.where(reaches | unknown, jnp.nan, slope)
+        )
     return jnp.stack(parts, axis=-1)

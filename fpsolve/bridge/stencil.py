@@ -1,7 +1,9 @@
-"""Local polynomials along one axis: interpolation and differentiation of log f from the nearest nodes.
+"""Local polynomials along one axis: interpolation and differentiation of log f from the
+nearest nodes.
 
-Polynomials of low degree represent log f well, which is a parabola for a normal density, where f itself may fall by a
-hundred orders of magnitude across the box. What happens at one place does not reach another.
+Polynomials of low degree represent log f well, which is a parabola for a normal
+density, where f itself may fall by a hundred orders of magnitude across the box. What
+happens at one place does not reach another.
 """
 
 import functools
@@ -14,8 +16,9 @@ from ..grid import Axis
 
 
 def interpolation(axis: Axis, targets: Array, width: int) -> Array:
-    """The matrix `(m, n)` from the nodes of an axis to `targets` `(m,)`, which may be traced, by the polynomials
-    through the `width` nodes about each."""
+    """The matrix `(m, n)` from the nodes of an axis to `targets` `(m,)`, which may be
+    traced, by the polynomials through the `width` nodes about each.
+    """
     n = axis.n
     width = min(width, n)
     nodes = jnp.asarray(axis.nodes, targets.dtype)
@@ -31,12 +34,16 @@ def interpolation(axis: Axis, targets: Array, width: int) -> Array:
     below = points[:, :, None] - points[:, None, :]
     weights = jnp.prod(jnp.where(own, 1, above) / jnp.where(own, 1, below), axis=-1)
     rows = jnp.arange(len(targets))[:, None]
-    return jnp.zeros((len(targets), n), targets.dtype).at[rows, columns % n].add(weights)
+    return (
+        jnp.zeros((len(targets), n), targets.dtype).at[rows, columns % n].add(weights)
+    )
 
 
 @functools.lru_cache(maxsize=64)
 def differentiation(axis: Axis, width: int) -> np.ndarray:
-    """The matrix `(n, n)` of d/dx at the nodes, by the polynomials through the `width` nodes about each."""
+    """The matrix `(n, n)` of d/dx at the nodes, by the polynomials through the `width`
+    nodes about each.
+    """
     n, nodes = axis.n, axis.nodes
     width = min(width, n)
     # On a ring an even number of nodes lies to one side more than to the other.
@@ -49,7 +56,8 @@ def differentiation(axis: Axis, width: int) -> np.ndarray:
     matrix = np.zeros((n, n))
     for i in range(n):
         x = points[i] - nodes[i]
-        # Weights c with sum_j c_j x_j^k = (1 if k = 1 else 0), in units of the widest distance.
+        # Weights c with sum_j c_j x_j^k = (1 if k = 1 else 0), in units of the widest
+        # distance.
         unit = np.max(np.abs(x))
         powers = np.vander(x / unit, increasing=True).T
         weights = np.linalg.solve(powers, np.eye(width)[1]) / unit

@@ -1,8 +1,12 @@
-"""The command line: `fpsolve verify`, `run`, `anneal` and `bench`. It parses, calls and prints."""
+"""The command line: `fpsolve verify`, `run`, `anneal` and `bench`. It parses, calls and
+prints.
+"""
 
 
 def main() -> None:
-    """The command `fpsolve`, for scripts that were installed before it moved to `application`."""
+    """The command `fpsolve`, for scripts that were installed before it moved to
+    `application`.
+    """
     from .application import main as run
 
     run()

@@ -5,13 +5,20 @@ from .console import PLAIN_WIDTH, Table, Text, console, new_table
 
 
 def print_certificates(certificates: list[Certificate]) -> None:
-    """Print one row a claim where the line is wide enough, else each claim with its control in a row below it."""
+    """Print one row a claim where the line is wide enough, else each claim with its
+    control in a row below it.
+    """
     from rich.measure import Measurement
 
     screen = console()
     wide = _wide_table(certificates)
     # The width that the table would take if it were not limited.
-    fits = Measurement.get(screen, screen.options.update(max_width=PLAIN_WIDTH), wide).maximum <= screen.width
+    fits = (
+        Measurement.get(
+            screen, screen.options.update(max_width=PLAIN_WIDTH), wide
+        ).maximum
+        <= screen.width
+    )
     screen.print(wide if fits else _narrow_table(certificates))
 
 
@@ -19,16 +26,25 @@ def print_theorems(theorems: list[Theorem]) -> None:
     """Print the name, the kind and the statement of each."""
     table = new_table("claim", "kind", "statement", "control")
     for theorem in theorems:
-        table.add_row(theorem.name, theorem.kind, theorem.statement, theorem.control_name)
+        table.add_row(
+            theorem.name, theorem.kind, theorem.statement, theorem.control_name
+        )
     console().print(table)
 
 
 def summary_line(certificates: list[Certificate], seconds: float) -> str:
     """How many hold and how many controls are refused, and which do not."""
     failing = [c.name for c in certificates if not c.holds]
-    passed = [f"{c.control.name} of {c.name}" for c in certificates if c.control is not None and not c.control.refused]
+    passed = [
+        f"{c.control.name} of {c.name}"
+        for c in certificates
+        if c.control is not None and not c.control.refused
+    ]
     line = f"{len(certificates) - len(failing)} of {len(certificates)} claims hold"
-    line += f", {len(certificates) - len(passed)} of {len(certificates)} controls are refused"
+    line += (
+        f", {len(certificates) - len(passed)} of {len(certificates)} controls are "
+        "refused"
+    )
     line += f", in {seconds:.1f} s"
     line += f"; failing: {', '.join(failing)}" if failing else ""
     line += f"; not refused: {', '.join(passed)}" if passed else ""
@@ -37,12 +53,25 @@ def summary_line(certificates: list[Certificate], seconds: float) -> str:
 
 def _wide_table(certificates: list[Certificate]) -> Table:
     """A claim and its control in one row."""
-    table = new_table("claim", "statement", "left", "right", "margin", "verdict", "control", "left", "right", "verdict")
+    table = new_table(
+        "claim",
+        "statement",
+        "left",
+        "right",
+        "margin",
+        "verdict",
+        "control",
+        "left",
+        "right",
+        "verdict",
+    )
     for c in certificates:
         control = ["", "", "", ""]
         if c.control is not None:
             control = [c.control.name, *_sides(c.control), _control_verdict(c.control)]
-        table.add_row(c.name, c.statement, *_sides(c), f"{c.margin:.3g}", _verdict(c), *control)
+        table.add_row(
+            c.name, c.statement, *_sides(c), f"{c.margin:.3g}", _verdict(c), *control
+        )
     return table
 
 
@@ -50,10 +79,17 @@ def _narrow_table(certificates: list[Certificate]) -> Table:
     """A control in the row below its claim."""
     table = new_table("claim and its control", "left", "right", "margin", "verdict")
     for c in certificates:
-        table.add_row(f"{c.name}: {c.statement}", *_sides(c), f"{c.margin:.3g}", _verdict(c))
+        table.add_row(
+            f"{c.name}: {c.statement}", *_sides(c), f"{c.margin:.3g}", _verdict(c)
+        )
         if c.control is not None:
             text = f"  control {c.control.name}: {c.control.statement}"
-            table.add_row(text, *_sides(c.control), f"{c.control.margin:.3g}", _control_verdict(c.control))
+            table.add_row(
+                text,
+                *_sides(c.control),
+                f"{c.control.margin:.3g}",
+                _control_verdict(c.control),
+            )
         table.add_section()
     return table
 
@@ -74,4 +110,6 @@ def _control_verdict(control: Certificate) -> Text:
     """Whether a control fails, as it must, in green or red."""
     from rich.text import Text
 
-    return Text("refused", "green") if control.refused else Text("NOT refused", "bold red")
+    return (
+        Text("refused", "green") if control.refused else Text("NOT refused", "bold red")
+    )

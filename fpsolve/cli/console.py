@@ -11,11 +11,14 @@ if TYPE_CHECKING:
 else:  # imported where something is printed
     Console = Table = Text = Any
 
-PLAIN_WIDTH = 1000  # columns of a pipe or a file: wider than any row, so that none is folded
+# columns of a pipe or a file: wider than any row, so that none is folded
+PLAIN_WIDTH = 1000
 
 
 def console(error: bool = False) -> Console:
-    """A rich console on standard output or error; without a terminal or COLUMNS, rows are not folded."""
+    """A rich console on standard output or error; without a terminal or COLUMNS, rows
+    are not folded.
+    """
     from rich.console import Console
 
     stream = sys.stderr if error else sys.stdout
@@ -24,7 +27,9 @@ def console(error: bool = False) -> Console:
 
 
 def new_table(*heads: str) -> Table:
-    """An empty table with these heads; text is aligned to the left, numbers to the right."""
+    """An empty table with these heads; text is aligned to the left, numbers to the
+    right.
+    """
     from rich import box
     from rich.table import Table
 
@@ -32,5 +37,7 @@ def new_table(*heads: str) -> Table:
     for head in heads:
         is_text = head in ("statement", "verdict", "control", "by", heads[0])
         may_wrap = head in ("statement", heads[0])
-        table.add_column(head, justify="left" if is_text else "right", no_wrap=not may_wrap)
+        table.add_column(
+            head, justify="left" if is_text else "right", no_wrap=not may_wrap
+        )
     return table

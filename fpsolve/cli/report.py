@@ -1,4 +1,6 @@
-"""The page of `fpsolve verify --report`: every certificate with its evidence, in one HTML file that needs no other."""
+"""The page of `fpsolve verify --report`: every certificate with its evidence, in one
+HTML file that needs no other.
+"""
 
 import platform
 import time
@@ -30,15 +32,19 @@ section td { min-width: 7rem; } section td.number { min-width: 0; }
 """
 
 EVIDENCE = (
-    "A certificate is numerical evidence with a stated error, not a proof. A claim holds where both of its sides were "
-    "measured and its margin is at least zero. The margin is the fraction of what is allowed that is not used: of the "
-    "difference of both sides for an identity, of the difference from the claimed order for an order, of the right "
-    "side for an inequality. The same claim with a broken premise, its control, must be refused."
+    "A certificate is numerical evidence with a stated error, not a proof. A claim "
+    "holds where both of its sides were measured and its margin is at least zero. The "
+    "margin is the fraction of what is allowed that is not used: of the difference of "
+    "both sides for an identity, of the difference from the claimed order for an "
+    "order, of the right side for an inequality. The same claim with a broken premise, "
+    "its control, must be refused."
 )
 
 
 def report_page(certificates: list[Certificate], seconds: float) -> str:
-    """The page as text, about 30 kB a plot. **Raises** `ImportError` without matplotlib."""
+    """The page as text, about 30 kB a plot. **Raises** `ImportError` without
+    matplotlib.
+    """
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
@@ -64,7 +70,13 @@ def _environment() -> list[tuple[str, str]]:
         ("fpsolve", escape(version("fpsolve"))),
         ("jax, jaxlib", escape(f"{jax.__version__}, {version('jaxlib')}")),
         ("numpy", escape(np.__version__)),
-        ("Python", escape(f"{platform.python_version()} on {platform.system()} {platform.machine()}")),
+        (
+            "Python",
+            escape(
+                f"{platform.python_version()} on {platform.system()} "
+                f"{platform.machine()}"
+            ),
+        ),
         ("device", escape(f"{device.platform}, {device.device_kind}")),
         ("precision", "float64"),
         ("written", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())),
@@ -83,9 +95,15 @@ def _table(certificates: list[Certificate]) -> str:
 
 
 def _section(certificate: Certificate) -> str:
-    """One claim: what it says, both of its sides, its control, its picture and its numbers."""
+    """One claim: what it says, both of its sides, its control, its picture and its
+    numbers.
+    """
     c = certificate
-    rows = [("kind", escape(c.kind)), ("hypotheses", escape(c.hypotheses)), ("source", escape(c.source))]
+    rows = [
+        ("kind", escape(c.kind)),
+        ("hypotheses", escape(c.hypotheses)),
+        ("source", escape(c.source)),
+    ]
     seconds = c.seconds + (c.control.seconds if c.control is not None else 0.0)
     rows += [("measured in", f"{seconds:.1f} s")]
     parts = [
@@ -100,14 +118,18 @@ def _section(certificate: Certificate) -> str:
 
 
 def _measured(c: Certificate) -> str:
-    """Both sides, the margin and the verdict, of the claim and of its control beside it."""
+    """Both sides, the margin and the verdict, of the claim and of its control beside
+    it.
+    """
     both = [c] if c.control is None else [c, c.control]
     order = c.kind == "order"
     cells = {
-        "": [escape(c.name)] + ([] if c.control is None else [f"control {escape(c.control.name)}"]),
+        "": [escape(c.name)]
+        + ([] if c.control is None else [f"control {escape(c.control.name)}"]),
         "says": [escape(m.statement) for m in both],
         "observed order" if order else "left side": [
-            f"{m.lhs:.4f} ± {m.standard_error:.1g}" if order else f"{m.lhs:.10g}" for m in both
+            f"{m.lhs:.4f} ± {m.standard_error:.1g}" if order else f"{m.lhs:.10g}"
+            for m in both
         ],
         "claimed order" if order else "right side": [f"{m.rhs:.10g}" for m in both],
         "margin": [f"{m.margin:.4g}" for m in both],
@@ -115,7 +137,10 @@ def _measured(c: Certificate) -> str:
     }
     if any(m.failure for m in both):
         cells["not measured"] = [escape(m.failure) for m in both]
-    rows = [f"<tr><th>{word}</th>{''.join(f'<td>{text}</td>' for text in row)}</tr>" for word, row in cells.items()]
+    rows = [
+        f"<tr><th>{word}</th>{''.join(f'<td>{text}</td>' for text in row)}</tr>"
+        for word, row in cells.items()
+    ]
     return f"<table><tbody>{''.join(rows)}</tbody></table>"
 
 
@@ -126,12 +151,21 @@ def _points(c: Certificate) -> str:
     rows = []
     for word, measured in (("claim", c), ("control", c.control)):
         for point in measured.points if measured is not None else ():
-            cells = "".join(f'<td class="number">{value:.8g}</td>' for value in (point.lhs, point.rhs, point.margin))
-            rows.append(f"<tr><td>{word}</td><td>{escape(str(point.at))}</td>{cells}</tr>")
+            cells = "".join(
+                f'<td class="number">{value:.8g}</td>'
+                for value in (point.lhs, point.rhs, point.margin)
+            )
+            rows.append(
+                f"<tr><td>{word}</td><td>{escape(str(point.at))}</td>{cells}</tr>"
+            )
     left, right = ("departure", "fit") if c.kind == "order" else ("left", "right")
-    head = f"<tr><th></th><th>at</th><th>{left}</th><th>{right}</th><th>margin</th></tr>"
+    head = (
+        f"<tr><th></th><th>at</th><th>{left}</th><th>{right}</th><th>margin</th></tr>"
+    )
     table = f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
-    return f'<details><summary>numbers</summary><div class="wide">{table}</div></details>'
+    return (
+        f'<details><summary>numbers</summary><div class="wide">{table}</div></details>'
+    )
 
 
 def _picture(c: Certificate) -> str:
@@ -142,7 +176,11 @@ def _picture(c: Certificate) -> str:
 
 def _definitions(rows: list[tuple[str, str]]) -> str:
     """A list of words and their values, which are HTML already."""
-    return "<dl>" + "".join(f"<dt>{escape(word)}</dt><dd>{value}</dd>" for word, value in rows) + "</dl>"
+    return (
+        "<dl>"
+        + "".join(f"<dt>{escape(word)}</dt><dd>{value}</dd>" for word, value in rows)
+        + "</dl>"
+    )
 
 
 def _anchor(c: Certificate) -> str:
@@ -151,12 +189,22 @@ def _anchor(c: Certificate) -> str:
 
 
 def _verdict(c: Certificate) -> str:
-    return '<span class="good">holds</span>' if c.holds else '<span class="bad">fails</span>'
+    return (
+        '<span class="good">holds</span>'
+        if c.holds
+        else '<span class="bad">fails</span>'
+    )
 
 
 def _refusal(control: Certificate) -> str:
-    return '<span class="good">refused</span>' if control.refused else '<span class="bad">not refused</span>'
+    return (
+        '<span class="good">refused</span>'
+        if control.refused
+        else '<span class="bad">not refused</span>'
+    )
 
 
 def _control_verdict(c: Certificate) -> str:
-    return "" if c.control is None else f"{escape(c.control.name)} {_refusal(c.control)}"
+    return (
+        "" if c.control is None else f"{escape(c.control.name)} {_refusal(c.control)}"
+    )

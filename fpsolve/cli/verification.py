@@ -1,4 +1,6 @@
-"""`fpsolve verify`: measure theorems, print their table, write their JSON and their page."""
+"""`fpsolve verify`: measure theorems, print their table, write their JSON and their
+page.
+"""
 
 import contextlib
 import json
@@ -30,14 +32,18 @@ def verify_all(
     json_file: Path | None,
     report: Path | None,
 ) -> int:
-    """Measure the claims named in `only`, or all of them; print their table, write their JSON and their page."""
+    """Measure the claims named in `only`, or all of them; print their table, write
+    their JSON and their page.
+    """
     chosen = _chosen(only, theorems() if file is None else read_theorems(file))
     if list_only:
         print_theorems(chosen)
         return 0
     # A page needs matplotlib: without it nothing is measured.
     if report is not None and find_spec("matplotlib") is None:
-        raise ImportError('--report: matplotlib is not installed: pip install "fpsolve[plot]"')
+        raise ImportError(
+            '--report: matplotlib is not installed: pip install "fpsolve[plot]"'
+        )
     begun = time.perf_counter()
     certificates = _measure_all(chosen, file, measure)
     seconds = time.perf_counter() - begun
@@ -56,10 +62,12 @@ def verify_all(
 def _measure_all(
     chosen: list[Theorem], file: Path | None, measure: Callable[[Theorem], Certificate]
 ) -> list[Certificate]:
-    """The certificates in the order of `chosen`; those of the library in several processes.
+    """The certificates in the order of `chosen`; those of the library in several
+    processes.
 
-    Most of the time is compilation, of which a process does one after the other. Threads would not do: with two
-    threads on two cores, XLA can wait without end for a task that no worker has.
+    Most of the time is compilation, of which a process does one after the other.
+    Threads would not do: with two threads on two cores, XLA can wait without end for a
+    task that no worker has.
     """
     # By place, since theorems of a user's file may have the same name.
     found: dict[int, Certificate] = {}
@@ -70,21 +78,38 @@ def _measure_all(
         if workers == 1:
             measured = ((i, measure(theorem)) for i, theorem in enumerate(chosen))
         else:
-            context = multiprocessing.get_context("spawn")  # a process that JAX has started threads in must not fork
+            # a process that JAX has started threads in must not fork
+            context = multiprocessing.get_context("spawn")
             arguments = (jax.config.values["jax_enable_compilation_cache"],)
-            pool = stack.enter_context(ProcessPoolExecutor(workers, context, _start_worker, arguments))
-            places = {pool.submit(_measure_by_name, theorem.name, measure): i for i, theorem in enumerate(chosen)}
-            measured = ((places[future], future.result()) for future in as_completed(places))
+            pool = stack.enter_context(
+                ProcessPoolExecutor(workers, context, _start_worker, arguments)
+            )
+            places = {
+                pool.submit(_measure_by_name, theorem.name, measure): i
+                for i, theorem in enumerate(chosen)
+            }
+            measured = (
+                (places[future], future.result()) for future in as_completed(places)
+            )
         for i, certificate in measured:
             found[i] = certificate
-            status.update(f"{len(found)} of {len(chosen)}  {certificate.name}: {certificate.statement}")
+            status.update(
+                f"{len(found)} of {len(chosen)}  {certificate.name}: "
+                f"{certificate.statement}"
+            )
     return [found[i] for i in range(len(chosen))]
 
 
 def _workers(count: int) -> int:
-    """As many as there are cores for this process, at most four: each holds programs and matrices of its own. One where
-    starting others, which takes some seconds, would not pay."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """As many as there are cores for this process, at most four: each holds programs
+    and matrices of its own. One where starting others, which takes some seconds, would
+    not pay.
+    """
+    cores = (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1
+    )
     return min(4, cores) if count > 4 else 1
 
 
@@ -95,8 +120,12 @@ def _start_worker(caches_programs: bool) -> None:
     cache_of_command()
 
 
-def _measure_by_name(name: str, measure: Callable[[Theorem], Certificate]) -> Certificate:
-    """The certificate of a theorem of the library, whose function cannot be sent to another process."""
+def _measure_by_name(
+    name: str, measure: Callable[[Theorem], Certificate]
+) -> Certificate:
+    """The certificate of a theorem of the library, whose function cannot be sent to
+    another process.
+    """
     return measure(next(theorem for theorem in theorems() if theorem.name == name))
 
 
@@ -106,13 +135,24 @@ def _chosen(only: tuple[str, ...], known: tuple[Theorem, ...]) -> list[Theorem]:
     for name in only:
         if name not in names:
             cure = f"Did you mean {nearest(name, names)!r}?"
-            raise_value_error("--only", name, f"it must be one of {', '.join(names)}", cure)
+            raise_value_error(
+                "--only", name, f"it must be one of {', '.join(names)}", cure
+            )
     return [theorem for theorem in known if not only or theorem.name in only]
 
 
 def read_theorems(path: Path) -> tuple[Theorem, ...]:
-    """The theorems that a Python file makes. **Raises** `ValueError` where it makes none."""
-    found = tuple(value for value in run_python(path).values() if isinstance(value, Theorem))
+    """The theorems that a Python file makes. **Raises** `ValueError` where it makes
+    none.
+    """
+    found = tuple(
+        value for value in run_python(path).values() if isinstance(value, Theorem)
+    )
     if not found:
-        raise_value_error("--file", str(path), "it makes no theorem", "Make one with @fp.claim(...) at the top level.")
+        raise_value_error(
+            "--file",
+            str(path),
+            "it makes no theorem",
+            "Make one with @fp.claim(...) at the top level.",
+        )
     return found

@@ -1,1 +1,3 @@
-"""What every package uses: validation of arguments, result codes, loops, compiled programs, operations on one axis."""
+"""What every package uses: validation of arguments, result codes, loops, compiled
+programs, operations on one axis.
+"""

@@ -1,7 +1,8 @@
 """Operations along one axis of an n-dimensional array: of a function, and of a matrix.
 
-Every operator of the library is one-dimensional and written for the last axis. These two functions apply it along any
-axis of an array, so that the same code serves one, two, three and four dimensions.
+Every operator of the library is one-dimensional and written for the last axis. These
+two functions apply it along any axis of an array, so that the same code serves one,
+two, three and four dimensions.
 """
 
 import math
@@ -14,11 +15,14 @@ from jaxtyping import Array
 from .machine import EXACTLY, on_processor
 
 
-def apply_along_axis(axis: int, f: Callable[[Array], Array], u: Array, ndim: int | None = None) -> Array:
+def apply_along_axis(
+    axis: int, f: Callable[[Array], Array], u: Array, ndim: int | None = None
+) -> Array:
     """Apply `f`, which acts on the last axis, along `axis` of `u`.
 
-    **Arguments**: `axis` counts within the last `ndim` axes of `u` (all of them when `ndim` is None); `f` maps
-    `(..., n)` to `(..., m)`. **Returns** `u` with length `n` replaced by `m` on that axis.
+    **Arguments**: `axis` counts within the last `ndim` axes of `u` (all of them when
+    `ndim` is None); `f` maps `(..., n)` to `(..., m)`. **Returns** `u` with length `n`
+    replaced by `m` on that axis.
 
     ```python
     import jax.numpy as jnp
@@ -33,23 +37,29 @@ def apply_along_axis(axis: int, f: Callable[[Array], Array], u: Array, ndim: int
     return jnp.moveaxis(f(jnp.moveaxis(u, position, -1)), -1, position)
 
 
-def matmul_along_axis(axis: int, matrix: Array, u: Array, ndim: int | None = None) -> Array:
+def matmul_along_axis(
+    axis: int, matrix: Array, u: Array, ndim: int | None = None
+) -> Array:
     """`matrix` `(m, n)` times `u` along `axis`, counted as in `apply_along_axis`.
 
     It is one matrix product on a reshaped array, without a transposition of the array.
     """
-    # With a real matrix, the real and the imaginary part are multiplied separately. This is several times faster on a
-    # CPU than a complex product, which would first convert the matrix.
+    # With a real matrix, the real and the imaginary part are multiplied separately.
+    # This is several times faster on a CPU than a complex product, which would first
+    # convert the matrix.
     if jnp.iscomplexobj(u) and not jnp.iscomplexobj(matrix):
         return jax.lax.complex(
-            matmul_along_axis(axis, matrix, u.real, ndim), matmul_along_axis(axis, matrix, u.imag, ndim)
+            matmul_along_axis(axis, matrix, u.real, ndim),
+            matmul_along_axis(axis, matrix, u.imag, ndim),
         )
     position = axis if ndim is None else u.ndim - ndim + axis
     shape = u.shape
     n = matrix.shape[1]
     # The last axis: the array is a matrix of rows of length n.
     if position == u.ndim - 1:
-        return jnp.matmul(u.reshape(-1, n), matrix.T, precision=EXACTLY).reshape(*shape[:-1], -1)
+        return jnp.matmul(u.reshape(-1, n), matrix.T, precision=EXACTLY).reshape(
+            *shape[:-1], -1
+        )
     # The first axis: the array is a matrix with n rows.
     if math.prod(shape[:position]) == 1:
         image = jnp.matmul(matrix, u.reshape(n, -1), precision=EXACTLY)
@@ -60,9 +70,10 @@ def matmul_along_axis(axis: int, matrix: Array, u: Array, ndim: int | None = Non
     if on_processor() or n > after:
         image = jnp.einsum("mn,bna->bma", matrix, layers, precision=EXACTLY)
     else:
-        # With one shared matrix, XLA transposes the array before and after the product: four passes over the array on
-        # an accelerator. With a copy of the matrix for each layer it makes one pass; the copies are no larger than the
-        # array, since n <= after.
+        # With one shared matrix, XLA transposes the array before and after the product:
+        # four passes over the array on an accelerator. With a copy of the matrix for
+        # each layer it makes one pass; the copies are no larger than the array, since n
+        # <= after.
         copies = jnp.broadcast_to(matrix, (len(layers), *matrix.shape))
         image = jnp.matmul(copies, layers, precision=EXACTLY)
     return image.reshape(*shape[:position], -1, *shape[position + 1 :])

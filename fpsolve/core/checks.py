@@ -1,8 +1,10 @@
-"""Validation of arguments: checks that every public function uses, with one form for all error messages.
+"""Validation of arguments: checks that every public function uses, with one form for
+all error messages.
 
-A message names the argument, shows its value, and says what is allowed and what to do; it is raised before anything is
-computed. Checks examine concrete values only: under `jit`, `vmap` or `grad` a traced value passes, and a problem with
-it is reported at run time by a result code (`core.result`).
+A message names the argument, shows its value, and says what is allowed and what to do;
+it is raised before anything is computed. Checks examine concrete values only: under
+`jit`, `vmap` or `grad` a traced value passes, and a problem with it is reported at run
+time by a result code (`core.result`).
 """
 
 import math
@@ -17,12 +19,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-_MAX_SHOWN = 79  # characters of a value in a message: with its name it is about one line
-_MAX_ENTRIES = 8  # entries of an array that are shown: more do not help to find the mistake
+# characters of a value in a message: with its name it is about one line
+_MAX_SHOWN = 79
+# entries of an array that are shown: more do not help to find the mistake
+_MAX_ENTRIES = 8
 
 
 def raise_value_error(name: str, value: object, allowed: str, cure: str) -> NoReturn:
-    """Raise the `ValueError` of all public functions: name, value, what is allowed, what to do."""
+    """Raise the `ValueError` of all public functions: name, value, what is allowed,
+    what to do.
+    """
     raise ValueError(refusal(name, value, allowed, cure))
 
 
@@ -36,8 +42,12 @@ def is_concrete(*trees: PyTree) -> bool:
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
 
 
-def check_finite_number(name: str, value: object, cure: str = "Give a finite real number.") -> float:
-    """`value` as a Python float. **Raises** `ValueError` unless it is a finite real number."""
+def check_finite_number(
+    name: str, value: object, cure: str = "Give a finite real number."
+) -> float:
+    """`value` as a Python float. **Raises** `ValueError` unless it is a finite real
+    number.
+    """
     array = check_numbers(name, value, "it must be a real number", cure)
     if array.ndim != 0:
         raise_value_error(name, value, "it must be a real number", cure)
@@ -47,13 +57,18 @@ def check_finite_number(name: str, value: object, cure: str = "Give a finite rea
     return number
 
 
-def check_numbers(name: str, value: object, allowed: str, cure: str, waves: bool = False) -> np.ndarray:
-    """`value` as a numpy array. **Raises** `ValueError` unless it holds real numbers; `waves` allows complex ones."""
+def check_numbers(
+    name: str, value: object, allowed: str, cure: str, waves: bool = False
+) -> np.ndarray:
+    """`value` as a numpy array. **Raises** `ValueError` unless it holds real numbers;
+    `waves` allows complex ones.
+    """
     try:
         array = np.asarray(value)
     except (TypeError, ValueError):  # a ragged list, for example
         raise_value_error(name, value, allowed, cure)
-    # `jnp.floating` includes bfloat16 and other types that numpy does not count as floating.
+    # `jnp.floating` includes bfloat16 and other types that numpy does not count as
+    # floating.
     kinds = (jnp.integer, jnp.floating, *([jnp.complexfloating] if waves else []))
     if not any(jnp.issubdtype(array.dtype, kind) for kind in kinds):
         raise_value_error(name, value, allowed, cure)
@@ -61,44 +76,70 @@ def check_numbers(name: str, value: object, allowed: str, cure: str, waves: bool
 
 
 def check_positive(name: str, value: object, cure: str) -> None:
-    """Raise `ValueError` for a number or an array with an entry that is not positive and finite.
+    """Raise `ValueError` for a number or an array with an entry that is not positive
+    and finite.
 
     Traced values pass.
     """
     if not is_concrete(value):
         return
-    array = check_numbers(name, value, "it must be a positive real number or an array of them", cure)
+    array = check_numbers(
+        name, value, "it must be a positive real number or an array of them", cure
+    )
     if not (array.size and np.all(np.isfinite(array)) and np.all(array > 0)):
         raise_value_error(name, value, "every entry must be positive and finite", cure)
 
 
 def check_not_negative(name: str, value: object, cure: str) -> None:
-    """Raise `ValueError` for a number or an array with an entry that is negative or not finite.
+    """Raise `ValueError` for a number or an array with an entry that is negative or not
+    finite.
 
     Traced values pass.
     """
     if not is_concrete(value):
         return
-    array = check_numbers(name, value, "it must be a real number of at least zero, or an array of them", cure)
+    array = check_numbers(
+        name,
+        value,
+        "it must be a real number of at least zero, or an array of them",
+        cure,
+    )
     if not (array.size and np.all(np.isfinite(array)) and np.all(array >= 0)):
-        raise_value_error(name, value, "every entry must be positive or zero, and finite", cure)
+        raise_value_error(
+            name, value, "every entry must be positive or zero, and finite", cure
+        )
 
 
 def check_integer(name: str, value: object, least: int, cure: str) -> int:
-    """`value` as an `int`. **Raises** `ValueError` unless it is an integer of at least `least`.
+    """`value` as an `int`. **Raises** `ValueError` unless it is an integer of at least
+    `least`.
 
-    Booleans and floats are not accepted, although Python counts a boolean as an integer.
+    Booleans and floats are not accepted, although Python counts a boolean as an
+    integer.
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < least:
-        raise_value_error(name, value, f"it must be an integer of at least {least}", cure)
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, numbers.Integral)
+        or int(value) < least
+    ):
+        raise_value_error(
+            name, value, f"it must be an integer of at least {least}", cure
+        )
     return int(value)
 
 
-def check_choice(name: str, value: object, choices: Mapping[str, object] | tuple[str, ...]) -> None:
-    """Raise `ValueError` for a word that is not among `choices`, with the most similar choice as a suggestion."""
+def check_choice(
+    name: str, value: object, choices: Mapping[str, object] | tuple[str, ...]
+) -> None:
+    """Raise `ValueError` for a word that is not among `choices`, with the most similar
+    choice as a suggestion.
+    """
     if value not in choices:
         raise_value_error(
-            name, value, f"it must be one of {', '.join(choices)}", f"Did you mean {nearest(str(value), choices)!r}?"
+            name,
+            value,
+            f"it must be one of {', '.join(choices)}",
+            f"Did you mean {nearest(str(value), choices)!r}?",
         )
 
 
@@ -114,7 +155,9 @@ def nearest(word: str, choices: Mapping[str, object] | tuple[str, ...]) -> str:
 
 def _short(value: object) -> str:
     """`value` in one line."""
-    if isinstance(value, np.ndarray | jax.Array) and (value.size > _MAX_ENTRIES or not is_concrete(value)):
+    if isinstance(value, np.ndarray | jax.Array) and (
+        value.size > _MAX_ENTRIES or not is_concrete(value)
+    ):
         text = f"{value.dtype} array of shape {value.shape}"
     else:
         # Without addresses in memory, which mean nothing to a reader.

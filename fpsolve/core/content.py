@@ -1,18 +1,21 @@
 """Reading a user's function: its jaxpr, traced at every call and compared by content.
 
-A function may depend on more than its arguments: on a global, a closure, an attribute, or an array that was changed in
-place. A cache that is keyed by the identity of the function misses such changes and returns stale numbers. fpsolve
-therefore *reads* every user function at the start of every public call: `read_function` traces it with
+A function may depend on more than its arguments: on a global, a closure, an attribute,
+or an array that was changed in place. A cache that is keyed by the identity of the
+function misses such changes and returns stale numbers. fpsolve therefore *reads* every
+user function at the start of every public call: `read_function` traces it with
 `jax.make_jaxpr`, without computing anything, and splits what it finds into two parts,
 
     f  ->  operations (static, compared by content)  +  constants (array leaves)
 
-The operations are the key of compiled programs (`core.program`); the constants are arguments of these programs. Two
-functions with the same operations therefore share every compiled program, whatever their numbers are, and a change of
-anything that the function depends on is always seen. Functions are never compared by identity.
+The operations are the key of compiled programs (`core.program`); the constants are
+arguments of these programs. Two functions with the same operations therefore share
+every compiled program, whatever their numbers are, and a change of anything that the
+function depends on is always seen. Functions are never compared by identity.
 
-What is traced: every call of a public function traces each user function once (about a millisecond for a formula).
-What is compiled: a program is compiled only when its operations, or the shapes of its arguments, are new.
+What is traced: every call of a public function traces each user function once (about a
+millisecond for a formula). What is compiled: a program is compiled only when its
+operations, or the shapes of its arguments, are new.
 """
 
 from collections.abc import Callable, Hashable
@@ -31,21 +34,27 @@ from .types import AnyArray, Formula, Point
 
 
 class Operations:
-    """The operations of a jaxpr, without its constants. It is hashable; two are equal only if they compute the same.
+    """The operations of a jaxpr, without its constants. It is hashable; two are equal
+    only if they compute the same.
 
-    `jaxpr` is what is evaluated; `structure` is the pytree structure of the result; `key` is the content of the jaxpr
-    as a hashable tree (`_key_of_jaxpr`).
+    `jaxpr` is what is evaluated; `structure` is the pytree structure of the result;
+    `key` is the content of the jaxpr as a hashable tree (`_key_of_jaxpr`).
     """
 
     def __init__(self, jaxpr: jex.Jaxpr, structure: Hashable, key: Hashable):
         self.jaxpr = jaxpr
         self.structure = structure
         self._key = (key, structure)
-        # Keys are deep tuples, and a cache hashes them at each lookup: the hash is computed once.
+        # Keys are deep tuples, and a cache hashes them at each lookup: the hash is
+        # computed once.
         self._hash = hash(self._key)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Operations) and self._hash == other._hash and self._key == other._key
+        return (
+            isinstance(other, Operations)
+            and self._hash == other._hash
+            and self._key == other._key
+        )
 
     def __hash__(self) -> int:
         return self._hash
@@ -55,59 +64,79 @@ class Operations:
 
 
 class ReadFunction(eqx.Module):
-    """A function that was read: a pytree of its constants, callable with arguments of the shapes it was read with."""
+    """A function that was read: a pytree of its constants, callable with arguments of
+    the shapes it was read with.
+    """
 
     constants: tuple[AnyArray, ...]
     operations: Operations = eqx.field(static=True)
 
     def __call__(self, *arguments: AnyArray) -> Any:
         """The function's value. All transformations of JAX apply to it."""
-        # `eval_jaxpr` applies the operations one by one; under `jit` they become part of the surrounding program.
-        values = jax.core.eval_jaxpr(self.operations.jaxpr, self.constants, *jax.tree.leaves(arguments))
-        # A jaxpr returns a constant result as a literal, which is a Python or numpy scalar: make it an array.
-        return jax.tree.unflatten(self.operations.structure, [jnp.asarray(value) for value in values])
+        # `eval_jaxpr` applies the operations one by one; under `jit` they become part
+        # of the surrounding program.
+        values = jax.core.eval_jaxpr(
+            self.operations.jaxpr, self.constants, *jax.tree.leaves(arguments)
+        )
+        # A jaxpr returns a constant result as a literal, which is a Python or numpy
+        # scalar: make it an array.
+        return jax.tree.unflatten(
+            self.operations.structure, [jnp.asarray(value) for value in values]
+        )
 
     def uses(self, argument: int) -> bool:
-        """Whether the value depends on the argument of this number. Each argument must be one array."""
+        """Whether the value depends on the argument of this number. Each argument must
+        be one array.
+        """
         jaxpr = self.operations.jaxpr
         variable = jaxpr.invars[argument]
         used = [atom for equation in jaxpr.eqns for atom in equation.invars]
         return any(atom is variable for atom in (*used, *jaxpr.outvars))
 
 
-def read_function(function: Callable[..., Any], *example: AnyArray | jax.ShapeDtypeStruct) -> ReadFunction:
-    """Trace `function` as it is now, with arguments of the shapes and types of `example`.
+def read_function(
+    function: Callable[..., Any], *example: AnyArray | jax.ShapeDtypeStruct
+) -> ReadFunction:
+    """Trace `function` as it is now, with arguments of the shapes and types of
+    `example`.
 
-    **Arguments**: `example`, arrays. **Returns** a `ReadFunction`. Its leaves are all arrays that `function` uses
-    besides its arguments, traced or not, and its floating-point literals. **Cost**: one tracing, about a millisecond
-    for a formula.
+    **Arguments**: `example`, arrays. **Returns** a `ReadFunction`. Its leaves are all
+    arrays that `function` uses besides its arguments, traced or not, and its
+    floating-point literals. **Cost**: one tracing, about a millisecond for a formula.
     """
 
-    # JAX caches traces by the identity, or the equality, of a function, and would return the old trace of a function
-    # whose global or attribute has changed. This wrapper is a new object at each call, so JAX traces it again.
+    # JAX caches traces by the identity, or the equality, of a function, and would
+    # return the old trace of a function whose global or attribute has changed. This
+    # wrapper is a new object at each call, so JAX traces it again.
     def fresh(*arguments: Array) -> PyTree:
         return function(*arguments)
 
     closed, shape = jax.make_jaxpr(fresh, return_shape=True)(*example)
     constants = [
-        value if isinstance(value, jax.core.Tracer | jax.Array) else np.asarray(value) for value in closed.consts
+        value if isinstance(value, jax.core.Tracer | jax.Array) else np.asarray(value)
+        for value in closed.consts
     ]
     jaxpr = closed.jaxpr
-    # Literals become constants, so that `lambda x: 2.0 * x` and `lambda x: 3.0 * x` share a program. Under a
-    # transformation of JAX they stay: the surrounding program is compiled with these literals in any case.
+    # Literals become constants, so that `lambda x: 2.0 * x` and `lambda x: 3.0 * x`
+    # share a program. Under a transformation of JAX they stay: the surrounding program
+    # is compiled with these literals in any case.
     if is_concrete(constants):
         jaxpr, numbers = _without_literals(jaxpr)
         constants = [*constants, *numbers]
-    # A function with a derivative rule of its own needs another key, since its jaxpr does not contain the rule.
+    # A function with a derivative rule of its own needs another key, since its jaxpr
+    # does not contain the rule.
     try:
         key = _key_of_jaxpr(jaxpr, follow_rules=False)
     except _DerivativeRule:
         key = _key_with_derivatives(function, example)
-    return ReadFunction(tuple(constants), Operations(jaxpr, jax.tree.structure(shape), key))
+    return ReadFunction(
+        tuple(constants), Operations(jaxpr, jax.tree.structure(shape), key)
+    )
 
 
 def _without_literals(jaxpr: jex.Jaxpr) -> tuple[jex.Jaxpr, list[np.ndarray]]:
-    """The same jaxpr with its floating-point scalars as additional constants, and the values of these scalars.
+    """The same jaxpr with its floating-point scalars as additional constants, and the
+    values of these scalars.
 
     Integers, and literals inside a loop or an inner call, stay where they are.
     """
@@ -118,7 +147,9 @@ def _without_literals(jaxpr: jex.Jaxpr) -> tuple[jex.Jaxpr, list[np.ndarray]]:
         return jnp.issubdtype(np.asarray(atom.val).dtype, jnp.floating)
 
     atoms: list[Any] = [atom for equation in jaxpr.eqns for atom in equation.invars]
-    numbers = [np.asarray(atom.val, atom.aval.dtype) for atom in atoms if is_number(atom)]
+    numbers = [
+        np.asarray(atom.val, atom.aval.dtype) for atom in atoms if is_number(atom)
+    ]
     if not numbers:
         return jaxpr, numbers
     # A jaxpr of the identity provides new variables of the right types.
@@ -127,35 +158,48 @@ def _without_literals(jaxpr: jex.Jaxpr) -> tuple[jex.Jaxpr, list[np.ndarray]]:
     added = []
     equations = []
     for equation in jaxpr.eqns:
-        inputs = [next(variables) if is_number(atom) else atom for atom in equation.invars]
-        added += [new for new, old in zip(inputs, equation.invars, strict=True) if new is not old]
+        inputs = [
+            next(variables) if is_number(atom) else atom for atom in equation.invars
+        ]
+        added += [
+            new
+            for new, old in zip(inputs, equation.invars, strict=True)
+            if new is not old
+        ]
         equations.append(equation.replace(invars=inputs))
     return jaxpr.replace(constvars=[*jaxpr.constvars, *added], eqns=equations), numbers
 
 
 class _DerivativeRule(Exception):
-    """Raised for a function with a derivative rule of its own, which a jaxpr holds as an opaque object."""
+    """Raised for a function with a derivative rule of its own, which a jaxpr holds as
+    an opaque object.
+    """
 
 
 def _key_with_derivatives(
     function: Callable[..., Any], example: tuple[AnyArray | jax.ShapeDtypeStruct, ...]
 ) -> Hashable:
-    """The key of a function with a custom derivative rule: the content of its value and first two derivatives.
+    """The key of a function with a custom derivative rule: the content of its value and
+    first two derivatives.
 
-    Two functions may have equal values and different rules, and the rules cannot be compared. Tracing the derivatives
-    runs the rules, so that the jaxpr of the second derivative contains what they compute.
+    Two functions may have equal values and different rules, and the rules cannot be
+    compared. Tracing the derivatives runs the rules, so that the jaxpr of the second
+    derivative contains what they compute.
     """
 
     def first_derivative(*arguments: Array) -> PyTree:
         return jax.jvp(function, arguments, tuple(jnp.ones_like(a) for a in arguments))
 
     def second_derivative(*arguments: Array) -> PyTree:
-        return jax.jvp(first_derivative, arguments, tuple(jnp.ones_like(a) for a in arguments))
+        return jax.jvp(
+            first_derivative, arguments, tuple(jnp.ones_like(a) for a in arguments)
+        )
 
     try:
         jaxpr = jax.make_jaxpr(second_derivative)(*example).jaxpr
     except TypeError:
-        # The rule is for reverse mode only. The key equals no other key, so the function is never found in a cache.
+        # The rule is for reverse mode only. The key equals no other key, so the
+        # function is never found in a cache.
         return object()
     return _key_of_jaxpr(jaxpr, follow_rules=True)
 
@@ -163,9 +207,10 @@ def _key_with_derivatives(
 def _key_of_jaxpr(jaxpr: jex.Jaxpr, follow_rules: bool) -> Hashable:
     """A hashable tree that two jaxprs share only if they compute the same.
 
-    Variables are numbered in the order in which they appear, since their identity differs between two tracings.
-    `follow_rules` says what to do with a function that has a derivative rule: compare its value only (True), or raise
-    `_DerivativeRule` (False).
+    Variables are numbered in the order in which they appear, since their identity
+    differs between two tracings. `follow_rules` says what to do with a function that
+    has a derivative rule: compare its value only (True), or raise `_DerivativeRule`
+    (False).
     """
     numbers: dict[jex.Var | jex.Literal, int] = {}
 
@@ -185,17 +230,22 @@ def _key_of_jaxpr(jaxpr: jex.Jaxpr, follow_rules: bool) -> Hashable:
         if primitive in ("custom_jvp_call", "custom_vjp_call"):
             if not follow_rules:
                 raise _DerivativeRule
-            # The other parameters are the rule itself, a function that can be compared by identity only.
+            # The other parameters are the rule itself, a function that can be compared
+            # by identity only.
             parameters = {"call_jaxpr": parameters["call_jaxpr"]}
         elif primitive in ("jit", "pjit"):
-            # The other parameters (name, donation, sharding) do not change what is computed here.
+            # The other parameters (name, donation, sharding) do not change what is
+            # computed here.
             parameters = {"jaxpr": parameters["jaxpr"]}
         # One operation: what it is, its inputs, its parameters, its outputs.
         rows.append(
             (
                 equation.primitive,
                 tuple(atom_key(atom) for atom in equation.invars),
-                tuple((k, _key_of_value(v, follow_rules)) for k, v in sorted(parameters.items())),
+                tuple(
+                    (k, _key_of_value(v, follow_rules))
+                    for k, v in sorted(parameters.items())
+                ),
                 tuple(number(v) for v in equation.outvars),
             )
         )
@@ -205,11 +255,13 @@ def _key_of_jaxpr(jaxpr: jex.Jaxpr, follow_rules: bool) -> Hashable:
 def _key_of_value(value: object, follow_rules: bool) -> Hashable:
     """The key of a parameter of an operation, or of a constant inside one.
 
-    A value that cannot be compared gets the key `object()`, which equals no other key: this costs a compilation, and
-    never returns a wrong program.
+    A value that cannot be compared gets the key `object()`, which equals no other key:
+    this costs a compilation, and never returns a wrong program.
     """
     if isinstance(value, jex.ClosedJaxpr):
-        constants = tuple(_key_of_value(constant, follow_rules) for constant in value.consts)
+        constants = tuple(
+            _key_of_value(constant, follow_rules) for constant in value.consts
+        )
         return _key_of_jaxpr(value.jaxpr, follow_rules), constants
     if isinstance(value, jex.Jaxpr):
         return _key_of_jaxpr(value, follow_rules)
@@ -234,9 +286,14 @@ def _key_of_value(value: object, follow_rules: bool) -> Hashable:
 def is_plain(tree: PyTree) -> bool:
     """Whether a function is a module of fpsolve with nothing but numbers inside.
 
-    Such a function need not be read: all that it depends on are its leaves and its static fields.
+    Such a function need not be read: all that it depends on are its leaves and its
+    static fields.
     """
-    if tree is None or isinstance(tree, bool | int | float | complex | str | Operations) or eqx.is_array(tree):
+    if (
+        tree is None
+        or isinstance(tree, bool | int | float | complex | str | Operations)
+        or eqx.is_array(tree)
+    ):
         return True
     if isinstance(tree, jax.core.Tracer):
         return True
@@ -248,20 +305,30 @@ def is_plain(tree: PyTree) -> bool:
     if not type(tree).__module__.startswith("fpsolve."):
         return False
     if isinstance(tree, eqx.Module):
-        return all(is_plain(getattr(tree, name)) for name in tree.__dataclass_fields__ if hasattr(tree, name))
+        return all(
+            is_plain(getattr(tree, name))
+            for name in tree.__dataclass_fields__
+            if hasattr(tree, name)
+        )
     return False
 
 
 def read_at(function: Formula, ndim: int) -> Formula:
-    """Read a function of one point x `(ndim,)`; a plain module of fpsolve is returned as it is."""
+    """Read a function of one point x `(ndim,)`; a plain module of fpsolve is returned
+    as it is.
+    """
     if is_plain(function):
         return function
-    read = read_function(lambda x: jnp.asarray(function(x)), np.zeros(ndim, jnp.result_type(float)))
+    read = read_function(
+        lambda x: jnp.asarray(function(x)), np.zeros(ndim, jnp.result_type(float))
+    )
     return PointFunction(read)
 
 
 class PointFunction(eqx.Module):
-    """A function of one point that was read. It converts the point to the precision that it was read with."""
+    """A function of one point that was read. It converts the point to the precision
+    that it was read with.
+    """
 
     read: ReadFunction
 

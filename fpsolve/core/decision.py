@@ -6,7 +6,8 @@ from typing import NamedTuple
 class Decision(NamedTuple):
     """One choice that a public function made.
 
-    - `choice`: the name of what was chosen, such as "Spectral"; code compares this field
+    - `choice`: the name of what was chosen, such as "Spectral"; code compares this
+      field
     - `because`: the reason, a clause for the user; no code reads it
     - `numbers`: the quantities that were computed for the choice, by name
     """
@@ -20,4 +21,6 @@ class Decision(NamedTuple):
 
     def also(self, more: str) -> "Decision":
         """The same choice with one more clause."""
-        return self._replace(because=f"{self.because}; {more}" if self.because else more)
+        return self._replace(
+            because=f"{self.because}; {more}" if self.because else more
+        )

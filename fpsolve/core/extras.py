@@ -1,4 +1,6 @@
-"""Optional packages: imported when first needed; if one is missing, the error says how to install it."""
+"""Optional packages: imported when first needed; if one is missing, the error says how
+to install it.
+"""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,7 +8,8 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def extra(name: str, purpose: str) -> Iterator[None]:
-    """A context for imports that belong to the extra `name`. A missing package raises `ImportError` with the command.
+    """A context for imports that belong to the extra `name`. A missing package raises
+    `ImportError` with the command.
 
     ```python
     from fpsolve.core.extras import extra
@@ -19,4 +22,6 @@ def extra(name: str, purpose: str) -> Iterator[None]:
         yield
     except ImportError as error:
         missing = error.name or name
-        raise ImportError(f'{purpose} needs {missing}: pip install "fpsolve[{name}]"', name=error.name) from error
+        raise ImportError(
+            f'{purpose} needs {missing}: pip install "fpsolve[{name}]"', name=error.name
+        ) from error

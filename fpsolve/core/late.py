@@ -1,7 +1,9 @@
-"""Late imports of higher packages by name: `plot` and `io`, which results need for pictures and files.
+"""Late imports of higher packages by name: `plot` and `io`, which results need for
+pictures and files.
 
-Imports in fpsolve go down only, so a result cannot import the package that draws it. The top package `fpsolve`
-registers a loader for each of these packages, and a result gets the package by name when it is drawn or saved.
+Imports in fpsolve go down only, so a result cannot import the package that draws it.
+The top package `fpsolve` registers a loader for each of these packages, and a result
+gets the package by name when it is drawn or saved.
 """
 
 from collections.abc import Callable

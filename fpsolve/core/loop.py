@@ -1,12 +1,14 @@
-"""A loop whose length is known only at run time, differentiable in forward and reverse mode.
+"""A loop whose length is known only at run time, differentiable in forward and reverse
+mode.
 
     u <- body(k, parameters, u),  k = 0 .. count - 1
 
-`jax.lax.fori_loop` with a traced `count` has no reverse mode, and the checkpointed loop of Equinox has no forward mode.
-The tangent of the result is a linear map of the tangents of the inputs, so JAX is given this map once, with both
-directions: forward it is the derivative of the plain loop, backward that of the checkpointed loop. Binomial
-checkpointing stores `CONSTANTS.loop_checkpoints` states, whatever the count is. `jit`, `vmap`, `jvp`, `grad` and their
-compositions all work.
+`jax.lax.fori_loop` with a traced `count` has no reverse mode, and the checkpointed loop
+of Equinox has no forward mode. The tangent of the result is a linear map of the
+tangents of the inputs, so JAX is given this map once, with both directions: forward it
+is the derivative of the plain loop, backward that of the checkpointed loop. Binomial
+checkpointing stores `CONSTANTS.loop_checkpoints` states, whatever the count is. `jit`,
+`vmap`, `jvp`, `grad` and their compositions all work.
 """
 
 from collections.abc import Callable
@@ -23,14 +25,21 @@ from .constants import CONSTANTS
 Tree = TypeVar("Tree")
 
 
-def run_loop(count: Array | int, body: Callable[[Array, Any, Tree], Tree], parameters: PyTree, start: Tree) -> Tree:
+def run_loop(
+    count: Array | int,
+    body: Callable[[Array, Any, Tree], Tree],
+    parameters: PyTree,
+    start: Tree,
+) -> Tree:
     """Run `body(k, parameters, u)` for k below `count`, starting from `start`.
 
-    **Arguments**: `count` an integer, traced or not; `parameters` any pytree, differentiated in its inexact arrays;
-    `start` a pytree of inexact arrays; `body` closes over nothing that is differentiated. **Returns** the last `u`.
-    **Cost**: `count` calls; a derivative costs two to four times that.
+    **Arguments**: `count` an integer, traced or not; `parameters` any pytree,
+    differentiated in its inexact arrays; `start` a pytree of inexact arrays; `body`
+    closes over nothing that is differentiated. **Returns** the last `u`. **Cost**:
+    `count` calls; a derivative costs two to four times that.
     """
-    # Only the inexact arrays are differentiated. The other arrays travel with the count; the rest is static.
+    # Only the inexact arrays are differentiated. The other arrays travel with the
+    # count; the rest is static.
     smooth, rest = eqx.partition(parameters, eqx.is_inexact_array)
     other, static = eqx.partition(rest, eqx.is_array)
 
@@ -52,7 +61,13 @@ def run_loop(count: Array | int, body: Callable[[Array, Any, Tree], Tree], param
 
         first = jnp.zeros((), count.dtype)
         checkpoints = CONSTANTS.loop_checkpoints
-        return eqxi.while_loop(unfinished, step, (first, start), kind="checkpointed", checkpoints=checkpoints)[1]
+        return eqxi.while_loop(
+            unfinished,
+            step,
+            (first, start),
+            kind="checkpointed",
+            checkpoints=checkpoints,
+        )[1]
 
     @jax.custom_jvp
     def loop(whole: tuple[Array, PyTree], smooth: PyTree, start: Tree) -> Tree:
@@ -60,35 +75,50 @@ def run_loop(count: Array | int, body: Callable[[Array, Any, Tree], Tree], param
 
     @loop.defjvp
     def _(primals: Any, tangents: Any) -> Any:
-        # The map below is linear in the tangents but not in the primals. A second derivative would take it for constant
-        # in the primals and be wrong, so it raises an error.
-        whole, *fields = eqxi.nondifferentiable(primals, name="the second derivative of a run")
+        # The map below is linear in the tangents but not in the primals. A second
+        # derivative would take it for constant in the primals and be wrong, so it
+        # raises an error.
+        whole, *fields = eqxi.nondifferentiable(
+            primals, name="the second derivative of a run"
+        )
         fields = tuple(fields)
 
         def forward(tangents: PyTree) -> PyTree:
             return jax.jvp(lambda *fields: plain(whole, *fields), fields, tangents)[1]
 
         def transpose(cotangent: PyTree) -> PyTree:
-            return jax.vjp(lambda *fields: checkpointed(whole, *fields), *fields)[1](cotangent)
+            return jax.vjp(lambda *fields: checkpointed(whole, *fields), *fields)[1](
+                cotangent
+            )
 
         return plain(*primals), linear_map(forward, transpose, tuple(tangents[1:]))
 
     return loop((jnp.asarray(count), other), smooth, start)
 
 
-def linear_map(forward: Callable[[Any], Any], transpose: Callable[[Any], Any], argument: PyTree) -> PyTree:
-    """`forward(argument)`, a linear map whose transpose JAX takes from `transpose` instead of deriving it.
+def linear_map(
+    forward: Callable[[Any], Any], transpose: Callable[[Any], Any], argument: PyTree
+) -> PyTree:
+    """`forward(argument)`, a linear map whose transpose JAX takes from `transpose`
+    instead of deriving it.
 
-    It is written as the linear system [[1, 0], [-F, 1]] (x, y) = (argument, 0), since `jax.lax.custom_linear_solve` is
-    the primitive that keeps a given transpose under `jit`, `vmap`, `jvp` and `vjp` alike. The primitive never applies
-    the matrix that it receives (here the identity), only the two solves.
+    It is written as the linear system [[1, 0], [-F, 1]] (x, y) = (argument, 0), since
+    `jax.lax.custom_linear_solve` is the primitive that keeps a given transpose under
+    `jit`, `vmap`, `jvp` and `vjp` alike. The primitive never applies the matrix that it
+    receives (here the identity), only the two solves.
     """
     shape = jax.eval_shape(forward, argument)
-    # JAX transposes a solve only if every entry of its right-hand side is unknown. The zeros of the second block are
-    # therefore made to depend on the argument by adding 0 times its sum.
-    tie = sum((0 * jnp.real(leaf).sum() for leaf in jax.tree.leaves(argument)), start=jnp.zeros(()))
+    # JAX transposes a solve only if every entry of its right-hand side is unknown. The
+    # zeros of the second block are therefore made to depend on the argument by adding 0
+    # times its sum.
+    tie = sum(
+        (0 * jnp.real(leaf).sum() for leaf in jax.tree.leaves(argument)),
+        start=jnp.zeros(()),
+    )
     tied = jax.tree.map(lambda leaf: leaf + tie.astype(leaf.dtype), argument)
-    zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype) + tie.astype(leaf.dtype), shape)
+    zero = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype) + tie.astype(leaf.dtype), shape
+    )
 
     def add(a: PyTree, b: PyTree) -> PyTree:
         return jax.tree.map(jnp.add, a, b)
@@ -96,10 +126,16 @@ def linear_map(forward: Callable[[Any], Any], transpose: Callable[[Any], Any], a
     def identity(x: PyTree) -> PyTree:
         return x
 
-    def solve(_: Callable[..., PyTree], b: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
+    def solve(
+        _: Callable[..., PyTree], b: tuple[PyTree, PyTree]
+    ) -> tuple[PyTree, PyTree]:
         return b[0], add(b[1], forward(b[0]))
 
-    def transpose_solve(_: Callable[..., PyTree], b: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
+    def transpose_solve(
+        _: Callable[..., PyTree], b: tuple[PyTree, PyTree]
+    ) -> tuple[PyTree, PyTree]:
         return add(b[0], transpose(b[1])), b[1]
 
-    return jax.lax.custom_linear_solve(identity, (tied, zero), solve, transpose_solve)[1]
+    return jax.lax.custom_linear_solve(identity, (tied, zero), solve, transpose_solve)[
+        1
+    ]

@@ -1,16 +1,20 @@
-"""Cost model: how long elementary operations take on this machine. Methods are compared by these numbers.
+"""Cost model: how long elementary operations take on this machine. Methods are compared
+by these numbers.
 
-There are two kinds of machine, one core of a processor and an accelerator, with one set of numbers for each kind. This
-is precise enough, because costs of methods usually differ by factors of ten and more, and because on an accelerator the
-time to start a step dominates. The numbers were measured by `benchmarks/kernels.py` on a processor, and by the rows
-`calibrate-*` of `benchmarks/accelerator.py` on an NVIDIA H200; other accelerators use the same numbers.
+There are two kinds of machine, one core of a processor and an accelerator, with one set
+of numbers for each kind. This is precise enough, because costs of methods usually
+differ by factors of ten and more, and because on an accelerator the time to start a
+step dominates. The numbers were measured by `benchmarks/kernels.py` on a processor, and
+by the rows `calibrate-*` of `benchmarks/accelerator.py` on an NVIDIA H200; other
+accelerators use the same numbers.
 """
 
 import dataclasses
 
 import jax
 
-# The precision of matrix products. With the default an accelerator rounds float32 factors to 10 bits or fewer.
+# The precision of matrix products. With the default an accelerator rounds float32
+# factors to 10 bits or fewer.
 EXACTLY = jax.lax.Precision.HIGHEST
 
 
@@ -21,8 +25,10 @@ class Machine:
     - `start`: start of one product with an operator
     - `operation`: one addition or multiplication in a matrix product
     - `cell`: one cell and axis in a product with a finite-volume operator
-    - `tridiagonal`: the solves of `fp.Rational` for one output time: their start, and each cell
-    - `decomposition`: eigendecomposition of a symmetric n x n matrix: the factors of n and of n³
+    - `tridiagonal`: the solves of `fp.Rational` for one output time: their start, and
+      each cell
+    - `decomposition`: eigendecomposition of a symmetric n x n matrix: the factors of n
+      and of n³
     """
 
     name: str
@@ -57,7 +63,8 @@ ACCELERATOR = Machine(
 def on_processor() -> bool:
     """Whether programs are compiled for an ordinary processor, not for an accelerator.
 
-    It is called in Python while a program is traced, so that only the form for this kind of machine is compiled.
+    It is called in Python while a program is traced, so that only the form for this
+    kind of machine is compiled.
     """
     return jax.default_backend() == "cpu"
 

@@ -10,13 +10,16 @@ from .checks import raise_value_error
 
 
 def check_memory(name: str, shape: tuple[int, ...], arrays: int, cure: str) -> None:
-    """Raise `ValueError` if `arrays` arrays of `shape` in the default precision need more memory than is free now."""
+    """Raise `ValueError` if `arrays` arrays of `shape` in the default precision need
+    more memory than is free now.
+    """
     needed = math.prod(shape) * arrays * jnp.dtype(default_float()).itemsize
     available = available_bytes()
     if needed > available:
         allowed = (
-            f"{arrays} arrays of shape {shape} need {needed:,} bytes ({needed / 2**30:.3g} GiB), "
-            f"and {available:,} bytes ({available / 2**30:.3g} GiB) are available"
+            f"{arrays} arrays of shape {shape} need {needed:,} bytes "
+            f"({needed / 2**30:.3g} GiB), and {available:,} bytes "
+            f"({available / 2**30:.3g} GiB) are available"
         )
         raise_value_error(name, shape, allowed, cure)
 
@@ -29,7 +32,8 @@ def available_bytes() -> int:
     try:
         with open("/proc/meminfo") as lines:
             for line in lines:
-                # MemAvailable counts the caches of files that the kernel can drop; MemFree does not.
+                # MemAvailable counts the caches of files that the kernel can drop;
+                # MemFree does not.
                 if line.startswith("MemAvailable:"):
                     return int(line.split()[1]) * 1024
     except OSError:

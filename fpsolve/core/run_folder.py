@@ -1,4 +1,6 @@
-"""A folder that belongs to one problem: `problem.json` in it says which, so that no other run continues there."""
+"""A folder that belongs to one problem: `problem.json` in it says which, so that no
+other run continues there.
+"""
 
 import json
 import os
@@ -12,20 +14,33 @@ HEADER = "problem.json"
 
 
 def check_folder(folder: FilePath) -> Path:
-    """The folder as a path. **Raises** `ValueError` for what is no path, and for the path of a file."""
+    """The folder as a path. **Raises** `ValueError` for what is no path, and for the
+    path of a file.
+    """
     if not isinstance(folder, str | os.PathLike):
-        raise_value_error("checkpoint", folder, "it must be the path of a folder", 'Give "runs/first", say.')
+        raise_value_error(
+            "checkpoint",
+            folder,
+            "it must be the path of a folder",
+            'Give "runs/first", say.',
+        )
     path = Path(folder)
     if path.exists() and not path.is_dir():
-        raise_value_error("checkpoint", str(folder), "it is a file", "Give a folder, new or of the same call.")
+        raise_value_error(
+            "checkpoint",
+            str(folder),
+            "it is a file",
+            "Give a folder, new or of the same call.",
+        )
     return path
 
 
 def open_run_folder(folder: FilePath, problem: dict[str, str]) -> Path:
-    """The path of a folder whose header is `problem`. A new folder is made and given this header.
+    """The path of a folder whose header is `problem`. A new folder is made and given
+    this header.
 
-    **Arguments**: `problem`, what shapes the answer, by name. **Raises** `ValueError` if the folder holds another
-    problem, with the names in which they differ.
+    **Arguments**: `problem`, what shapes the answer, by name. **Raises** `ValueError`
+    if the folder holds another problem, with the names in which they differ.
     """
     path = check_folder(folder)
     header = path / HEADER
@@ -34,8 +49,15 @@ def open_run_folder(folder: FilePath, problem: dict[str, str]) -> Path:
         write_atomically(header, lambda file: file.write(text.encode()))
         return path
     kept = json.loads(header.read_text())
-    different = sorted(name for name in problem | kept if kept.get(name) != problem.get(name))
+    different = sorted(
+        name for name in problem | kept if kept.get(name) != problem.get(name)
+    )
     if different:
         allowed = f"it holds another problem, which differs in {', '.join(different)}"
-        raise_value_error("checkpoint", str(folder), allowed, "Give an empty folder, or the same call as before.")
+        raise_value_error(
+            "checkpoint",
+            str(folder),
+            allowed,
+            "Give an empty folder, or the same call as before.",
+        )
     return path

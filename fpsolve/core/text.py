@@ -9,7 +9,9 @@ SHOWN = 8  # numbers that are shown of many: a free choice
 
 
 def listed(values: AnyArray, form: str = ".6g") -> str:
-    """The values in words, the first few of many; "traced" inside a transformation of JAX."""
+    """The values in words, the first few of many; "traced" inside a transformation of
+    JAX.
+    """
     if not is_concrete(values):
         return "traced"
     flat = np.asarray(values).ravel()
@@ -18,5 +20,9 @@ def listed(values: AnyArray, form: str = ".6g") -> str:
 
 
 def largest(values: AnyArray) -> str:
-    """The largest value, such as an error; NaN if one is, "traced" inside a transformation of JAX."""
-    return f"{float(np.max(np.asarray(values))):.1e}" if is_concrete(values) else "traced"
+    """The largest value, such as an error; NaN if one is, "traced" inside a
+    transformation of JAX.
+    """
+    return (
+        f"{float(np.max(np.asarray(values))):.1e}" if is_concrete(values) else "traced"
+    )

@@ -1,7 +1,9 @@
-"""Types of the arguments that users give to public functions, and of numbers that may be traced.
+"""Types of the arguments that users give to public functions, and of numbers that may
+be traced.
 
-For a static type checker these names say what is allowed. At run time they are `Any`: the tests can run with a run-time
-type checker, and it must not raise its own error before the public function raises one with a helpful message.
+For a static type checker these names say what is allowed. At run time they are `Any`:
+the tests can run with a run-time type checker, and it must not raise its own error
+before the public function raises one with a helpful message.
 """
 
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -20,19 +22,29 @@ if TYPE_CHECKING:
     Count: TypeAlias = int
     Point: TypeAlias = Array | np.ndarray
     AnyArray: TypeAlias = Array | np.ndarray  # of JAX or numpy
-    Scalar: TypeAlias = float | int | np.number | np.ndarray | Array  # one number, perhaps traced
-    Numbers: TypeAlias = Scalar | Sequence[Scalar] | Sequence[Sequence[Scalar]]  # such as times
+    # one number, perhaps traced
+    Scalar: TypeAlias = float | int | np.number | np.ndarray | Array
+    # such as times
+    Numbers: TypeAlias = Scalar | Sequence[Scalar] | Sequence[Sequence[Scalar]]
     Key: TypeAlias = Array  # of a random generator
-    Time: TypeAlias = Array  # one time: an array or a number of numpy, in a program a traced one
-    SameArray = TypeVar("SameArray", bound=Array | np.ndarray)  # what goes in comes out: of JAX or of numpy
+    # one time: an array or a number of numpy, in a program a traced one
+    Time: TypeAlias = Array
+    # what goes in comes out: of JAX or of numpy
+    SameArray = TypeVar("SameArray", bound=Array | np.ndarray)
     DType: TypeAlias = DTypeLike
     FilePath: TypeAlias = str | os.PathLike[str]
     ArrayModule: TypeAlias = ModuleType  # numpy or jax.numpy
-    Formula: TypeAlias = Callable[..., Any]  # a user's function of a point, f(x) or f(x, t), to a number or an array
-    Clock: TypeAlias = Callable[..., Any]  # a function of time alone, to a number, such as a schedule t -> lambda
+    # a user's function of a point, f(x) or f(x, t), to a number or an array
+    Formula: TypeAlias = Callable[..., Any]
+    # a function of time alone, to a number, such as a schedule t -> lambda
+    Clock: TypeAlias = Callable[..., Any]
     PotentialPath: TypeAlias = Callable[..., Formula]  # lambda -> potential
-    Diffusion: TypeAlias = Scalar | Sequence[float] | Formula  # a number, one for each axis, or a function of x
-    Initial: TypeAlias = Formula | AnyArray  # a density or a wave: a function of x, or its values on the grid
+    # a number, one for each axis, or a function of x
+    Diffusion: TypeAlias = Scalar | Sequence[float] | Formula
+    # a density or a wave: a function of x, or its values on the grid
+    Initial: TypeAlias = Formula | AnyArray
 else:
-    Real = Count = Point = AnyArray = Scalar = Numbers = Key = DType = FilePath = ArrayModule = Any
+    Real = Count = Point = AnyArray = Scalar = Numbers = Key = DType = FilePath = (
+        ArrayModule
+    ) = Any
     Formula = Clock = PotentialPath = Diffusion = Initial = Time = SameArray = Any

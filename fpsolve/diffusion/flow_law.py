@@ -1,17 +1,21 @@
-"""The exact law of DDIM with few steps, in any dimension, and its distance from the data.
+"""The exact law of DDIM with few steps, in any dimension, and its distance from the
+data.
 
 A step without noise is x' = m(x), in y = x / α and κ = σ / α
 
     y' = (κ'/κ) y + (1 - κ'/κ) D(y, κ),     D = E[x_0 | y],     ∇D = Cov[x_0 | y] / κ²
 
-so that ∇m is symmetric and positive: m is the gradient of a convex function, and invertible whatever the length of the
-step. The law q of the sampler that starts from q_1 has therefore a density, with F = m_N ... m_1 all steps,
+so that ∇m is symmetric and positive: m is the gradient of a convex function, and
+invertible whatever the length of the step. The law q of the sampler that starts from
+q_1 has therefore a density, with F = m_N ... m_1 all steps,
 
     log q(F(x)) = log q_1(x) - Σ_k log det ∇m_k,      KL(q | p_0) = ∫ q_1(x) [ log q(F(x)) - log p_0(F(x)) ] dx.
 
-The integral is taken over the start, where q_1 is smooth and known: nothing is sampled or binned.
+The integral is taken over the start, where q_1 is smooth and known: nothing is sampled
+or binned.
 
-References: Song, Meng and Ermon, DDIM (ICLR 2021), equation 12; Efron, J. Amer. Stat. Assoc. 106 (2011) 1602 (∇D).
+References: Song, Meng and Ermon, DDIM (ICLR 2021), equation 12; Efron, J. Amer. Stat.
+Assoc. 106 (2011) 1602 (∇D).
 """
 
 from typing import NamedTuple
@@ -34,8 +38,10 @@ from .types import NoisingPath
 
 
 class Divergence(NamedTuple):
-    """The distances of the law q of a sampler from the data p, scalars: `kl` KL(q|p) and `tv` ½ ∫|q - p|; the errors of
-    both, `kl_error` and `tv_error`, from the nodes of another grid."""
+    """The distances of the law q of a sampler from the data p, scalars: `kl` KL(q|p)
+    and `tv` ½ ∫|q - p|; the errors of both, `kl_error` and `tv_error`, from the nodes
+    of another grid.
+    """
 
     kl: Array
     tv: Array
@@ -49,10 +55,12 @@ def sampler_divergence(
 ) -> Divergence:
     """The distances of the exact law of DDIM from the data, in 1 to 3 dimensions.
 
-    **Arguments**: `path`, an `fp.Noising`; `lambdas` `(N + 1,)`, between which the sampler steps, descending from 1 to
-    0; `grid` of `fp.Line` axes that holds the start of the sampler, at λ = 1; `initial`, the density at λ = 1, a
-    function of x or `fp.Gaussian`; None starts from p_1, so that only the steps cause errors. **Returns** a
-    `Divergence`. **Raises** `ValueError` for steps that do not descend from 1 to 0, or another kind of axis.
+    **Arguments**: `path`, an `fp.Noising`; `lambdas` `(N + 1,)`, between which the
+    sampler steps, descending from 1 to 0; `grid` of `fp.Line` axes that holds the start
+    of the sampler, at λ = 1; `initial`, the density at λ = 1, a function of x or
+    `fp.Gaussian`; None starts from p_1, so that only the steps cause errors.
+    **Returns** a `Divergence`. **Raises** `ValueError` for steps that do not descend
+    from 1 to 0, or another kind of axis.
 
     **Cost**: N scores with their derivatives at each node, twice.
 
@@ -70,13 +78,22 @@ def sampler_divergence(
     """
     lambdas = jnp.asarray(check_lambdas(lambdas), dtype=float)
     if not all(axis.unbounded for axis in grid.axes):
-        raise_value_error("grid", grid, "its axes must be of fp.Line", "Give fp.Grid(fp.Line(-6, 6, 64)), say.")
+        raise_value_error(
+            "grid",
+            grid,
+            "its axes must be of fp.Line",
+            "Give fp.Grid(fp.Line(-6, 6, 64)), say.",
+        )
     read = read_noising(path, grid.ndim)
     found = []
     for places in (grid, companion(grid, True)):
         points = places.points.reshape(-1, grid.ndim)
         weights = jnp.asarray(places.weights).ravel()
-        start = _log_noise(read, points) if initial is None else _log_density(initial, points)
+        start = (
+            _log_noise(read, points)
+            if initial is None
+            else _log_density(initial, points)
+        )
         found.append(_distances(read, lambdas, points, weights, start))
     (kl, tv), (other_kl, other_tv) = found
     return Divergence(kl, tv, jnp.abs(kl - other_kl), jnp.abs(tv - other_tv))
@@ -100,14 +117,18 @@ def _distances(
     path: NoisingPath, lambdas: Array, points: Array, weights: Array, log_start: Array
 ) -> tuple[Array, Array]:
     """KL and TV, scalars, by a quadrature over the start."""
-    moved, log_volume = jax.lax.map(lambda x: _follow(path, lambdas, x), points, batch_size=CONSTANTS.flow_batch)
+    moved, log_volume = jax.lax.map(
+        lambda x: _follow(path, lambdas, x), points, batch_size=CONSTANTS.flow_batch
+    )
     log_data = -jax.vmap(path(jnp.zeros(())))(moved)
     start = jnp.exp(log_start) * weights
     # The quadrature and the truncated tails leave a mass slightly different from 1.
     mass = jnp.sum(start)
     start = start / mass
     # log(q / p) at F(x), where q has mass.
-    log_ratio = jnp.where(start > 0, log_start - log_volume - log_data - jnp.log(mass), 0)
+    log_ratio = jnp.where(
+        start > 0, log_start - log_volume - log_data - jnp.log(mass), 0
+    )
     kl = jnp.sum(start * log_ratio)
     # ½ ∫|q - p| over the image of F, and half of the mass of the data outside of it.
     data = jnp.exp(log_data + log_volume) * weights
@@ -118,9 +139,13 @@ def _distances(
 def _follow(path: NoisingPath, lambdas: Array, x: Array) -> tuple[Array, Array]:
     """F(x) `(d,)` and log det ∇F, a scalar."""
 
-    def step(state: tuple[Array, Array], pair: Array) -> tuple[tuple[Array, Array], None]:
+    def step(
+        state: tuple[Array, Array], pair: Array
+    ) -> tuple[tuple[Array, Array], None]:
         x, log_volume = state
-        mean = lambda x: step_mean(path.alpha(pair), path.sigma(pair), jnp.zeros(()), x, path.score(x, pair[0]))
+        mean = lambda x: step_mean(
+            path.alpha(pair), path.sigma(pair), jnp.zeros(()), x, path.score(x, pair[0])
+        )
         jacobian = jax.jacfwd(mean)(x)
         return (mean(x), log_volume + jnp.linalg.slogdet(jacobian)[1]), None
 

@@ -5,10 +5,11 @@
     mean of f        (1/n) Σ f(Y_i) ± sd(f)/√n
     chi-square       X² = Σ_b (n_b - n P_b)² / (n P_b) over B bins: χ² of B - 1 degrees, n_b counts, P_b bins' mass
 
-Particles and densities share nothing but the drift, so that each is a check of the other.
+Particles and densities share nothing but the drift, so that each is a check of the
+other.
 
-References: theorem T22; Foster, dos Reis and Strange, SIAM J. Numer. Anal. 62 (2024), for the method; Pearson, Phil.
-Mag. 50 (1900) 157.
+References: theorem T22; Foster, dos Reis and Strange, SIAM J. Numer. Anal. 62 (2024),
+for the method; Pearson, Phil. Mag. 50 (1900) 157.
 """
 
 from collections.abc import Callable
@@ -32,14 +33,18 @@ from .generation import ReverseProcess, read_process
 
 
 class Estimate(NamedTuple):
-    """A mean over particles and its standard error, each of the shape of the averaged quantity."""
+    """A mean over particles and its standard error, each of the shape of the averaged
+    quantity.
+    """
 
     value: Array
     error: Array
 
 
 class Agreement(NamedTuple):
-    """Pearson's chi-square of counts against a density, its degrees of freedom, and `chance`, the p-value."""
+    """Pearson's chi-square of counts against a density, its degrees of freedom, and
+    `chance`, the p-value.
+    """
 
     statistic: Array
     degrees: int
@@ -61,25 +66,39 @@ def draw(mixture: GaussianMixture, count: Count, key: Array) -> Array:
     m, d = mixture.means.shape
     # A component for each sample, then a normal variable of its covariance.
     first, second = jax.random.split(key)
-    chosen = jax.random.choice(first, m, (count,), p=mixture.weights / jnp.sum(mixture.weights))
+    chosen = jax.random.choice(
+        first, m, (count,), p=mixture.weights / jnp.sum(mixture.weights)
+    )
     normal = jax.random.normal(second, (count, d))
     if mixture.covariances.ndim == 3:
         factors = jnp.linalg.cholesky(mixture.covariances)[chosen]
         return mixture.means[chosen] + jnp.einsum("nij,nj->ni", factors, normal)
     # One variance a component, or one a component and axis.
-    variances = mixture.covariances[:, None] if mixture.covariances.ndim == 1 else mixture.covariances
-    return mixture.means[chosen] + jnp.sqrt(jnp.broadcast_to(variances, (m, d)))[chosen] * normal
+    variances = (
+        mixture.covariances[:, None]
+        if mixture.covariances.ndim == 1
+        else mixture.covariances
+    )
+    return (
+        mixture.means[chosen]
+        + jnp.sqrt(jnp.broadcast_to(variances, (m, d)))[chosen] * normal
+    )
 
 
-def particles(process: ReverseProcess, start: Array, *, steps: Count = 400, key: Array) -> Array:
-    """Samples at the data end of a reverse process, from samples `start` at the noise end.
+def particles(
+    process: ReverseProcess, start: Array, *, steps: Count = 400, key: Array
+) -> Array:
+    """Samples at the data end of a reverse process, from samples `start` at the noise
+    end.
 
-    **Arguments**: `process`; `start` `(n, d)`, by `draw(path(1.0), n, key)` for one; `steps`, equal in λ; `key`.
+    **Arguments**: `process`; `start` `(n, d)`, by `draw(path(1.0), n, key)` for one;
+    `steps`, equal in λ; `key`.
 
-    **Returns** `(n, d)`. With noise each step is `diffrax.ShARK`, of strong order 3/2 where the noise is additive;
-    without, `diffrax.Heun`, of order 2. **Raises** `ImportError` without diffrax (the extra `sde`); `ValueError` for
-    samples that are not `(n, d)`, or fewer than 1 step. **Cost**: 2 n steps scores; the path of the noise is not
-    kept, so derivatives are taken forwards only.
+    **Returns** `(n, d)`. With noise each step is `diffrax.ShARK`, of strong order 3/2
+    where the noise is additive; without, `diffrax.Heun`, of order 2. **Raises**
+    `ImportError` without diffrax (the extra `sde`); `ValueError` for samples that are
+    not `(n, d)`, or fewer than 1 step. **Cost**: 2 n steps scores; the path of the
+    noise is not kept, so derivatives are taken forwards only.
 
     **Reference**: Foster, dos Reis and Strange, SIAM J. Numer. Anal. 62 (2024).
 
@@ -92,18 +111,26 @@ def particles(process: ReverseProcess, start: Array, *, steps: Count = 400, key:
 
     path = Noising(fp.GaussianMixture([[-1.0], [1.0]], 0.25))
     first, second = jax.random.split(jax.random.key(0))
-    samples = particles(ReverseProcess(path), draw(path(1.0), 100, first), steps=50, key=second)
+    samples = particles(
+        ReverseProcess(path), draw(path(1.0), 100, first), steps=50, key=second
+    )
     ```
     """
     try:
         # Imported late: diffrax is an optional dependency.
         import diffrax
     except ImportError as missing:
-        raise ImportError(f'Particles need {missing.name}: pip install "fpsolve[sde]"', name=missing.name) from missing
+        raise ImportError(
+            f'Particles need {missing.name}: pip install "fpsolve[sde]"',
+            name=missing.name,
+        ) from missing
     check_integer("steps", steps, 1, "Give the number of steps, at least 1.")
     if jnp.ndim(start) != 2:
         raise_value_error(
-            "start.shape", jnp.shape(start), "it must be (n, d), one sample a row", "Give draw(path(1.0), n, key)."
+            "start.shape",
+            jnp.shape(start),
+            "it must be (n, d), one sample a row",
+            "Give draw(path(1.0), n, key).",
         )
     start = jnp.asarray(start)
     process = read_process(process, start.shape[1])
@@ -111,7 +138,8 @@ def particles(process: ReverseProcess, start: Array, *, steps: Count = 400, key:
 
 
 def expectation(samples: Array, f: Callable[[Array], Scalar]) -> Estimate:
-    """The mean of f(x) over independent samples `(n, d)`, n > 1, with its standard error sd(f)/√n.
+    """The mean of f(x) over independent samples `(n, d)`, n > 1, with its standard
+    error sd(f)/√n.
 
     ```python
     import jax
@@ -122,23 +150,30 @@ def expectation(samples: Array, f: Callable[[Array], Scalar]) -> Estimate:
     """
     values = jax.vmap(lambda x: jnp.asarray(f(x)))(samples)
     # ddof=1: the unbiased estimate of the variance.
-    return Estimate(jnp.mean(values, axis=0), jnp.std(values, axis=0, ddof=1) / jnp.sqrt(len(values)))
+    return Estimate(
+        jnp.mean(values, axis=0),
+        jnp.std(values, axis=0, ddof=1) / jnp.sqrt(len(values)),
+    )
 
 
 def histogram(samples: Array, grid: Grid) -> Array:
-    """The number of samples `(n, d)` in each cell of `grid`, `(*shape)`; samples outside of it are not counted."""
+    """The number of samples `(n, d)` in each cell of `grid`, `(*shape)`; samples
+    outside of it are not counted.
+    """
     edges = [axis.edges for axis in grid.axes]
     counts, _ = np.histogramdd(np.asarray(samples), edges)
     return jnp.asarray(counts)
 
 
 def pearson(samples: Array, density: Array, grid: Grid) -> Agreement:
-    """Pearson's test whether samples `(n, d)` are drawn from a density on a grid of `Line`s, by counts in its cells.
+    """Pearson's test whether samples `(n, d)` are drawn from a density on a grid of
+    `Line`s, by counts in its cells.
 
-    The mass of a cell is taken as the density at its node times its weight, whose error is h²/24 p'' relative to the
-    mean of a smooth density over a cell of width h. Neighbouring cells with fewer than 10 expected samples are joined,
-    and the samples outside of the box are joined to the last of them. **Returns** an `Agreement`: a `chance` below 1e-4
-    speaks against the density.
+    The mass of a cell is taken as the density at its node times its weight, whose error
+    is h²/24 p'' relative to the mean of a smooth density over a cell of width h.
+    Neighbouring cells with fewer than 10 expected samples are joined, and the samples
+    outside of the box are joined to the last of them. **Returns** an `Agreement`: a
+    `chance` below 1e-4 speaks against the density.
 
     **Reference**: Pearson, Phil. Mag. 50 (1900) 157.
 
@@ -154,10 +189,16 @@ def pearson(samples: Array, density: Array, grid: Grid) -> Agreement:
     """
     if not all(axis.unbounded for axis in grid.axes):
         raise_value_error(
-            "grid", grid, "cells are counted on axes of fp.Line", "Give fp.Grid(fp.Line(-6, 6, 64)), say."
+            "grid",
+            grid,
+            "cells are counted on axes of fp.Line",
+            "Give fp.Grid(fp.Line(-6, 6, 64)), say.",
         )
-    # Expected and observed numbers in the cells; the last entry is for the outside of the box.
-    expected = np.append(np.ravel(np.asarray(density * grid.weights)), 0.0) * len(samples)
+    # Expected and observed numbers in the cells; the last entry is for the outside of
+    # the box.
+    expected = np.append(np.ravel(np.asarray(density * grid.weights)), 0.0) * len(
+        samples
+    )
     expected[-1] = max(len(samples) - np.sum(expected), 0.0)
     counts = np.ravel(np.asarray(histogram(samples, grid)))
     counts = np.append(counts, len(samples) - np.sum(counts))
@@ -167,24 +208,47 @@ def pearson(samples: Array, density: Array, grid: Grid) -> Agreement:
     statistic = np.sum((counts - expected) ** 2 / expected)
     # The total number of samples is given, which takes one degree of freedom.
     degrees = len(expected) - 1
-    return Agreement(jnp.asarray(statistic), degrees, gammaincc(degrees / 2, jnp.asarray(statistic) / 2))
+    return Agreement(
+        jnp.asarray(statistic),
+        degrees,
+        gammaincc(degrees / 2, jnp.asarray(statistic) / 2),
+    )
 
 
 @compiled
-def _solve(diffrax: ModuleType, process: ReverseProcess, start: Array, steps: int, key: Array, noisy: bool) -> Array:
+def _solve(
+    diffrax: ModuleType,
+    process: ReverseProcess,
+    start: Array,
+    steps: int,
+    key: Array,
+    noisy: bool,
+) -> Array:
     """The samples after `steps` steps of diffrax, `(n, d)`."""
     times = jax.vmap(process.elapsed)(jnp.linspace(1, 0, steps + 1))
-    drift = diffrax.ODETerm(lambda t, y, process: jax.vmap(lambda x: process.drift(x, t))(y))
+    drift = diffrax.ODETerm(
+        lambda t, y, process: jax.vmap(lambda x: process.drift(x, t))(y)
+    )
     terms, solver = drift, diffrax.Heun()
     if noisy:
-        # Steps are fixed and never rejected, so that the Brownian path need not be stored.
+        # Steps are fixed and never rejected, so that the Brownian path need not be
+        # stored.
         shape = jax.ShapeDtypeStruct(start.shape, start.dtype)
-        brownian = diffrax.UnsafeBrownianPath(shape, key, levy_area=diffrax.SpaceTimeLevyArea)
+        brownian = diffrax.UnsafeBrownianPath(
+            shape, key, levy_area=diffrax.SpaceTimeLevyArea
+        )
 
-        def noise(t: Array, y: Array, process: ReverseProcess) -> lx.DiagonalLinearOperator:
-            return lx.DiagonalLinearOperator(jnp.broadcast_to(jnp.sqrt(2 * process.noise), y.shape))
+        def noise(
+            t: Array, y: Array, process: ReverseProcess
+        ) -> lx.DiagonalLinearOperator:
+            return lx.DiagonalLinearOperator(
+                jnp.broadcast_to(jnp.sqrt(2 * process.noise), y.shape)
+            )
 
-        terms, solver = diffrax.MultiTerm(drift, diffrax.ControlTerm(noise, brownian)), diffrax.ShARK()
+        terms, solver = (
+            diffrax.MultiTerm(drift, diffrax.ControlTerm(noise, brownian)),
+            diffrax.ShARK(),
+        )
     solution = diffrax.diffeqsolve(
         terms,
         solver,
@@ -201,7 +265,9 @@ def _solve(diffrax: ModuleType, process: ReverseProcess, start: Array, steps: in
 
 
 def _join_cells(expected: np.ndarray) -> np.ndarray:
-    """The bin of each cell, from the expected numbers `(cells,)`: cells in a row are joined until a bin has enough."""
+    """The bin of each cell, from the expected numbers `(cells,)`: cells in a row are
+    joined until a bin has enough.
+    """
     bins = np.zeros(len(expected), dtype=int)
     filled, number = 0.0, 0
     for i, count in enumerate(expected):

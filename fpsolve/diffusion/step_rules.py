@@ -1,6 +1,8 @@
-"""Step sequences of samplers by rules that know the data: even steps in work, least path KL, harmonic bridges.
+"""Step sequences of samplers by rules that know the data: even steps in work, least
+path KL, harmonic bridges.
 
-In the variable y = x / α with the noise level κ = σ / α, and D(y, κ) = E[x_0 | y] the denoiser,
+In the variable y = x / α with the noise level κ = σ / α, and D(y, κ) = E[x_0 | y] the
+denoiser,
 
     work       even in ∫ σ (E|∂_λ s|²)^½ dλ: the Langevin corrector does the same work in every step
     aligned    least bound of KL for the ancestral sampler,
@@ -8,18 +10,20 @@ In the variable y = x / α with the noise level κ = σ / α, and D(y, κ) = E[x
     tangent    even in arctan(κ / c): least error of Euler steps of the flow for Gaussian data of deviation c
     harmonic   even in the time t of the bridge dX = u dt + dW from 0 to the data, least in E ∫ (|u|² + β_t |X|²) dt / 2
 
-The denoiser of less noise has that of more noise for its conditional mean, so that the mean in KLUB is the difference
-of the mean square errors of denoising, and
+The denoiser of less noise has that of more noise for its conditional mean, so that the
+mean in KLUB is the difference of the mean square errors of denoising, and
 
     KLUB = ½ Σ_i (κ_i^-2 - κ_{i-1}^-2) M(κ_{i-1}) - ∫ κ^-3 M dκ,     M(κ) = E|x_0 - D|² = d κ² - κ⁴ E|∇log p_κ(y)|².
 
-A minimum over all step sequences follows from a table of M, by dynamic programming: nothing is sampled.
+A minimum over all step sequences follows from a table of M, by dynamic programming:
+nothing is sampled.
 
-The bridge has y distributed as data and noise of κ² = φ/χ: with φ'' = βφ, φ(1) = 0, φ'(1) = -1 and χ'' = βχ, χ(0) = 0,
-χ' φ - χ φ' = 1. β = 0 is the Brownian bridge, κ² = (1 - t) / t.
+The bridge has y distributed as data and noise of κ² = φ/χ: with φ'' = βφ, φ(1) = 0,
+φ'(1) = -1 and χ'' = βχ, χ(0) = 0, χ' φ - χ φ' = 1. β = 0 is the Brownian bridge, κ² =
+(1 - t) / t.
 
-References: Williams et al., arXiv 2412.07877 (work); Sabour, Fidler and Kreis, arXiv 2404.14507 (aligned, tangent);
-Chertkov and Behjoo, arXiv 2512.11858 (harmonic).
+References: Williams et al., arXiv 2412.07877 (work); Sabour, Fidler and Kreis, arXiv
+2404.14507 (aligned, tangent); Chertkov and Behjoo, arXiv 2512.11858 (harmonic).
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +35,12 @@ import numpy as np
 from jaxtyping import Array
 
 from ..anneal.read import read_noising
-from ..core.checks import check_integer, check_numbers, check_positive, raise_value_error
+from ..core.checks import (
+    check_integer,
+    check_numbers,
+    check_positive,
+    raise_value_error,
+)
 from ..core.program import sampling_program
 from ..core.types import AnyArray, Count, Real
 from ..grid import Grid
@@ -43,58 +52,78 @@ Steps = Callable[[Amplitudes, Count], Array]
 
 
 class Errors(NamedTuple):
-    """The mean square error of denoising, `error` `(R,)`, at `ratios` κ `(R,)`, ascending."""
+    """The mean square error of denoising, `error` `(R,)`, at `ratios` κ `(R,)`,
+    ascending.
+    """
 
     ratios: np.ndarray
     error: np.ndarray
 
 
 def work_steps(path: NoisingPath, grid: Grid) -> Steps:
-    """Steps of equal work of a Langevin corrector, whose velocity is σ: even in ∫ σ (E|∂_λ s|²)^½ dλ.
+    """Steps of equal work of a Langevin corrector, whose velocity is σ: even in ∫ σ
+    (E|∂_λ s|²)^½ dλ.
 
-    **Arguments**: `path`, an `fp.Noising`; `grid`, that holds the data; its box is widened with the noise. **Returns**
-    a function of path and number of steps, as `linear_steps` is. `fp.schedule.optimal(path, total, cost="work")` is the
-    same as a schedule, and `fp.score.sampled_costs(...).steps("work")` from samples.
+    **Arguments**: `path`, an `fp.Noising`; `grid`, that holds the data; its box is
+    widened with the noise. **Returns** a function of path and number of steps, as
+    `linear_steps` is. `fp.schedule.optimal(path, total,
+    cost="work")` is the same as a schedule, and `fp.score.sampled_costs(...).steps("work")`
+    from samples.
 
-    **Reference**: Williams et al., arXiv 2412.07877, the corrector-optimised cost with v = σ.
+    **Reference**: Williams et al., arXiv 2412.07877, the corrector-optimised cost with
+    v = σ.
 
     ```python
     import fpsolve as fp
     from fpsolve.diffusion.step_rules import work_steps
 
-    path, grid = fp.Noising(fp.GaussianMixture([[-1.0], [1.0]], 0.25)), fp.Grid(fp.Line(-4.0, 4.0, 64))
+    path, grid = (
+        fp.Noising(fp.GaussianMixture([[-1.0], [1.0]], 0.25)),
+        fp.Grid(fp.Line(-4.0, 4.0, 64)),
+    )
     lambdas = work_steps(path, grid)(path, 8)
     ```
     """
-    # Graded towards the data, where σ vanishes. Between these the logarithm of the cost is nearly linear.
+    # Graded towards the data, where σ vanishes. Between these the logarithm of the cost
+    # is nearly linear.
     places = np.linspace(0, 1, CONSTANTS.work_places + 1)[1:] ** 2
     speeds = np.asarray(_score_speeds(read_noising(path, grid.ndim), grid, places))
     log_costs = jnp.asarray(np.log(np.asarray(path.sigma(places)) * np.sqrt(speeds)))
-    return cost_steps(lambda lam: jnp.exp(jnp.interp(lam, jnp.asarray(places), log_costs)))
+    return cost_steps(
+        lambda lam: jnp.exp(jnp.interp(lam, jnp.asarray(places), log_costs))
+    )
 
 
 def aligned_steps(path: NoisingPath, grid: Grid, smallest: Real = 0.002) -> Steps:
-    """The steps of the ancestral sampler with the least bound of KL between κ(1) and `smallest`, then 0.
+    """The steps of the ancestral sampler with the least bound of KL between κ(1) and
+    `smallest`, then 0.
 
-    **Arguments**: `path`, an `fp.Noising`; `grid`, that holds the data; `smallest`, the last σ/α above 0. **Returns** a
-    function of path and number of steps, as `linear_steps` is. **Raises** `ValueError` for a `smallest` that is not
-    positive. **Keeps**: the minimum over all sequences of 800 noise levels. **Cost**: 800 passes over the grid, then
-    N 800² numbers.
+    **Arguments**: `path`, an `fp.Noising`; `grid`, that holds the data; `smallest`, the
+    last σ/α above 0. **Returns** a function of path and number of steps, as
+    `linear_steps` is. **Raises** `ValueError` for a `smallest` that is not positive.
+    **Keeps**: the minimum over all sequences of 800 noise levels. **Cost**: 800 passes
+    over the grid, then N 800² numbers.
 
-    **Reference**: Sabour, Fidler and Kreis, arXiv 2404.14507 (KLUB), with the exact mean in place of samples.
+    **Reference**: Sabour, Fidler and Kreis, arXiv 2404.14507 (KLUB), with the exact
+    mean in place of samples.
 
     ```python
     import fpsolve as fp
     from fpsolve.diffusion.step_rules import aligned_steps
 
-    path, grid = fp.Noising(fp.GaussianMixture([[-1.0], [1.0]], 0.25)), fp.Grid(fp.Line(-4.0, 4.0, 64))
+    path, grid = (
+        fp.Noising(fp.GaussianMixture([[-1.0], [1.0]], 0.25)),
+        fp.Grid(fp.Line(-4.0, 4.0, 64)),
+    )
     lambdas = aligned_steps(path, grid, 0.02)(path, 8)
     ```
     """
     errors = denoising_errors(path, grid, smallest)
 
     def steps_of(path: Amplitudes, steps: Count) -> Array:
-        steps = check_integer("steps", steps, 1, "Give the number of steps, at least 1.")
+        steps = check_integer(
+            "steps", steps, 1, "Give the number of steps, at least 1."
+        )
         if steps == 1:
             return jnp.asarray([1.0, 0.0])
         best = least_path_kl(errors, steps - 1)
@@ -104,10 +133,12 @@ def aligned_steps(path: NoisingPath, grid: Grid, smallest: Real = 0.002) -> Step
 
 
 def tangent_steps(scale: Real) -> Steps:
-    """Steps even in arctan(κ / scale) from κ(1) to 0: best for DDIM and Gaussian data of standard deviation `scale`.
+    """Steps even in arctan(κ / scale) from κ(1) to 0: best for DDIM and Gaussian data
+    of standard deviation `scale`.
 
-    **Arguments**: `scale`, positive. **Returns** a function of path and number of steps, as `linear_steps` is.
-    **Reference**: Sabour, Fidler and Kreis, arXiv 2404.14507 (Gaussian data).
+    **Arguments**: `scale`, positive. **Returns** a function of path and number of
+    steps, as `linear_steps` is. **Reference**: Sabour, Fidler and Kreis, arXiv
+    2404.14507 (Gaussian data).
 
     ```python
     import fpsolve as fp
@@ -119,19 +150,25 @@ def tangent_steps(scale: Real) -> Steps:
     check_positive("scale", scale, "Give the standard deviation of the data.")
 
     def steps_of(path: Amplitudes, steps: Count) -> Array:
-        steps = check_integer("steps", steps, 1, "Give the number of steps, at least 1.")
+        steps = check_integer(
+            "steps", steps, 1, "Give the number of steps, at least 1."
+        )
         largest = jnp.arctan(noise_ratio(path, jnp.ones(())) / scale)
-        return lambdas_at(path, scale * jnp.tan(largest * jnp.linspace(1, 0, steps + 1)))
+        return lambdas_at(
+            path, scale * jnp.tan(largest * jnp.linspace(1, 0, steps + 1))
+        )
 
     return steps_of
 
 
 def harmonic_steps(stiffness: Sequence[float] = (0.0,)) -> Steps:
-    """Steps of equal time of a bridge from 0 to the data with a piecewise constant stiffness.
+    """Steps of equal time of a bridge from 0 to the data with a piecewise constant
+    stiffness.
 
-    **Arguments**: `stiffness` β `(B,)` on B equal pieces of [0, 1], each above -π², below which the bridge diverges.
-    **Returns** a function of path and number of steps, as `linear_steps` is; it starts where the noise level of the
-    bridge is κ(1) of the path. **Raises** `ValueError` for another stiffness.
+    **Arguments**: `stiffness` β `(B,)` on B equal pieces of [0, 1], each above -π²,
+    below which the bridge diverges. **Returns** a function of path and number of steps,
+    as `linear_steps` is; it starts where the noise level of the bridge is κ(1) of the
+    path. **Raises** `ValueError` for another stiffness.
 
     **Reference**: Chertkov and Behjoo, arXiv 2512.11858.
 
@@ -142,17 +179,28 @@ def harmonic_steps(stiffness: Sequence[float] = (0.0,)) -> Steps:
     harmonic_steps((0.0, 4.0))(fp.Noising(fp.GaussianMixture([[0.0]], 0.25)), 4)
     ```
     """
-    beta = np.atleast_1d(check_numbers("stiffness", stiffness, "they must be numbers", "Give (0.0, 4.0), say.")).astype(
-        float
-    )
-    # With every β above -π², φ and χ are positive inside (0, 1), by comparison with sin(π t).
+    beta = np.atleast_1d(
+        check_numbers(
+            "stiffness", stiffness, "they must be numbers", "Give (0.0, 4.0), say."
+        )
+    ).astype(float)
+    # With every β above -π², φ and χ are positive inside (0, 1), by comparison with
+    # sin(π t).
     if beta.ndim != 1 or not np.all(np.isfinite(beta)) or np.any(beta <= -(np.pi**2)):
-        raise_value_error("stiffness", stiffness, "it must be numbers above -π², (B,)", "Give (0.0, 4.0), say.")
+        raise_value_error(
+            "stiffness",
+            stiffness,
+            "it must be numbers above -π², (B,)",
+            "Give (0.0, 4.0), say.",
+        )
 
     def steps_of(path: Amplitudes, steps: Count) -> Array:
-        steps = check_integer("steps", steps, 1, "Give the number of steps, at least 1.")
+        steps = check_integer(
+            "steps", steps, 1, "Give the number of steps, at least 1."
+        )
         largest = float(noise_ratio(path, jnp.ones(())))
-        # The time at which the bridge has the noise level of the start, by bisection: κ falls with t.
+        # The time at which the bridge has the noise level of the start, by bisection: κ
+        # falls with t.
         lower, upper = 0.0, 1.0
         for _ in range(CONSTANTS.bisections):
             middle = (lower + upper) / 2
@@ -167,10 +215,13 @@ def harmonic_steps(stiffness: Sequence[float] = (0.0,)) -> Steps:
 
 
 def bridge_ratio(stiffness: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """κ = (φ/χ)^½ `(T,)` of the bridge with the stiffness `(B,)` on equal pieces, at `times` `(T,)` in (0, 1]."""
+    """κ = (φ/χ)^½ `(T,)` of the bridge with the stiffness `(B,)` on equal pieces, at
+    `times` `(T,)` in (0, 1].
+    """
     count = len(stiffness)
     edges = np.linspace(0, 1, count + 1)
-    # φ and φ' at the edges, from the last to the first; χ and χ' from the first to the last.
+    # φ and φ' at the edges, from the last to the first; χ and χ' from the first to the
+    # last.
     phi = [np.asarray([0.0, -1.0])]
     for beta in stiffness[::-1]:
         phi.insert(0, _propagator(beta, -1 / count) @ phi[0])
@@ -180,7 +231,8 @@ def bridge_ratio(stiffness: np.ndarray, times: np.ndarray) -> np.ndarray:
     ratios = []
     for t in times:
         k = int(np.clip(np.searchsorted(edges, t, side="right") - 1, 0, count - 1))
-        # From the nearer edge of its own kind: φ from above and χ from below, where nothing cancels.
+        # From the nearer edge of its own kind: φ from above and χ from below, where
+        # nothing cancels.
         above = (_propagator(stiffness[k], t - edges[k + 1]) @ phi[k + 1])[0]
         below = (_propagator(stiffness[k], t - edges[k]) @ chi[k])[0]
         ratios.append(np.sqrt(max(above, 0.0) / below) if below > 0 else np.inf)
@@ -190,20 +242,31 @@ def bridge_ratio(stiffness: np.ndarray, times: np.ndarray) -> np.ndarray:
 def _propagator(beta: float, length: float) -> np.ndarray:
     """The map of (f, f') over `length` for f'' = beta f, `(2, 2)`."""
     root = np.sqrt(abs(beta))
-    sine = length if root == 0 else (np.sinh if beta > 0 else np.sin)(root * length) / root
+    sine = (
+        length if root == 0 else (np.sinh if beta > 0 else np.sin)(root * length) / root
+    )
     cosine = (np.cosh if beta > 0 else np.cos)(root * length)
     return np.asarray([[cosine, sine], [beta * sine, cosine]])
 
 
 def denoising_errors(path: NoisingPath, grid: Grid, smallest: Real) -> Errors:
-    """The mean square error of denoising at noise levels from `smallest` to κ(1), even in their logarithm."""
+    """The mean square error of denoising at noise levels from `smallest` to κ(1), even
+    in their logarithm.
+    """
     check_positive("smallest", smallest, "Give 0.002, the choice of EDM.")
     largest = float(noise_ratio(path, jnp.ones(())))
     if not float(smallest) < largest:
         cure = "Give 0.002."
-        raise_value_error("smallest", smallest, f"it must be below sigma/alpha at the end, {largest:.3g}", cure)
+        raise_value_error(
+            "smallest",
+            smallest,
+            f"it must be below sigma/alpha at the end, {largest:.3g}",
+            cure,
+        )
     ratios = np.geomspace(float(smallest), largest, CONSTANTS.noise_levels)
-    lambdas = jnp.clip(lambdas_at(path, jnp.asarray(np.append(ratios[::-1], 0.0)))[:-1][::-1], 0, 1)
+    lambdas = jnp.clip(
+        lambdas_at(path, jnp.asarray(np.append(ratios[::-1], 0.0)))[:-1][::-1], 0, 1
+    )
     squares = np.asarray(_score_squares(read_noising(path, grid.ndim), grid, lambdas))
     alphas = np.asarray(path.alpha(lambdas))
     # The score in y = x / α is α times that in x.
@@ -211,15 +274,21 @@ def denoising_errors(path: NoisingPath, grid: Grid, smallest: Real) -> Errors:
 
 
 def least_path_kl(errors: Errors, steps: int) -> np.ndarray:
-    """The levels `(steps + 1,)`, ascending from the first of `errors` to the last, with the least KLUB."""
+    """The levels `(steps + 1,)`, ascending from the first of `errors` to the last, with
+    the least KLUB.
+    """
     ratios, error = errors
     inverse = 1 / ratios**2
-    # cost[i, j]: a step from level j down to level i < j, without the part that all sequences share.
-    cost = np.where(ratios[:, None] < ratios, (inverse[:, None] - inverse) * error / 2, np.inf)
+    # cost[i, j]: a step from level j down to level i < j, without the part that all
+    # sequences share.
+    cost = np.where(
+        ratios[:, None] < ratios, (inverse[:, None] - inverse) * error / 2, np.inf
+    )
     best = cost[0].copy()
     before: list[np.ndarray] = []
     for _ in range(steps - 1):
-        # best[j] after one more step: over all levels i at which the steps so far may have ended.
+        # best[j] after one more step: over all levels i at which the steps so far may
+        # have ended.
         total = best[:, None] + cost
         before.append(np.argmin(total, axis=0))
         best = np.min(total, axis=0)
@@ -230,18 +299,25 @@ def least_path_kl(errors: Errors, steps: int) -> np.ndarray:
 
 
 def path_kl_bound(errors: Errors, levels: np.ndarray) -> float:
-    """KLUB of the levels κ, ascending `(N + 1,)`: a bound of KL between the laws at the lowest of them."""
+    """KLUB of the levels κ, ascending `(N + 1,)`: a bound of KL between the laws at the
+    lowest of them.
+    """
     ratios, error = errors
     at = np.exp(np.interp(np.log(levels), np.log(ratios), np.log(error)))
     steps = np.sum((1 / levels[:-1] ** 2 - 1 / levels[1:] ** 2) * at[1:]) / 2
     # ∫ M κ^-3 dκ = ∫ M κ^-2 d(log κ), by Simpson's rule in the logarithm.
-    from scipy.integrate import simpson  # imported here, so that `import fpsolve` stays quick
+    # imported here, so that `import fpsolve` stays quick
+    from scipy.integrate import simpson
 
     return float(steps - simpson(error / ratios**2, x=np.log(ratios)))
 
 
-def _on_widened(path: NoisingPath, grid: Grid, lam: Array, f: Callable[[Array], Array]) -> Array:
-    """E f(x) under p_λ, a scalar, by the nodes of a grid that is widened with the noise."""
+def _on_widened(
+    path: NoisingPath, grid: Grid, lam: Array, f: Callable[[Array], Array]
+) -> Array:
+    """E f(x) under p_λ, a scalar, by the nodes of a grid that is widened with the
+    noise.
+    """
     alpha, sigma = path.alpha(lam), path.sigma(lam)
     positions, weights = [], []
     for axis in grid.axes:
@@ -249,7 +325,9 @@ def _on_widened(path: NoisingPath, grid: Grid, lam: Array, f: Callable[[Array], 
         scale = alpha + CONSTANTS.noise_radius * sigma / half
         positions.append(alpha * centre + scale * (jnp.asarray(axis.nodes) - centre))
         weights.append(scale * jnp.asarray(axis.weights))
-    points = jnp.stack(jnp.meshgrid(*positions, indexing="ij"), axis=-1).reshape(-1, grid.ndim)
+    points = jnp.stack(jnp.meshgrid(*positions, indexing="ij"), axis=-1).reshape(
+        -1, grid.ndim
+    )
     mass = weights[0]
     for more in weights[1:]:
         mass = (mass[:, None] * more).ravel()
@@ -260,7 +338,12 @@ def _on_widened(path: NoisingPath, grid: Grid, lam: Array, f: Callable[[Array], 
 @sampling_program
 def _score_squares(path: NoisingPath, grid: Grid, lambdas: Array) -> Array:
     """E|s|² at `lambdas` `(L,)`."""
-    return jax.lax.map(lambda lam: _on_widened(path, grid, lam, lambda x: jnp.sum(path.score(x, lam) ** 2)), lambdas)
+    return jax.lax.map(
+        lambda lam: _on_widened(
+            path, grid, lam, lambda x: jnp.sum(path.score(x, lam) ** 2)
+        ),
+        lambdas,
+    )
 
 
 @sampling_program
@@ -269,7 +352,9 @@ def _score_speeds(path: NoisingPath, grid: Grid, lambdas: AnyArray) -> Array:
 
     def at(lam: Array) -> Array:
         def square(x: Array) -> Array:
-            rate = jax.jvp(lambda lam: path.score(x, lam), (lam,), (jnp.ones_like(lam),))[1]
+            rate = jax.jvp(
+                lambda lam: path.score(x, lam), (lam,), (jnp.ones_like(lam),)
+            )[1]
             return jnp.sum(rate**2)
 
         return _on_widened(path, grid, lam, square)

@@ -1,4 +1,6 @@
-"""Types of the arguments of `diffusion`: precise for a static type checker, `Any` at run time (see `core.types`)."""
+"""Types of the arguments of `diffusion`: precise for a static type checker, `Any` at
+run time (see `core.types`).
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
             ...
 
     class NoisingPath(Amplitudes, Protocol):
-        """A path of potentials from data to noise, with its score and its forward process, such as `fp.Noising`."""
+        """A path of potentials from data to noise, with its score and its forward
+        process, such as `fp.Noising`.
+        """
 
         def __call__(self, lam: Scalar) -> Callable[..., Array]:
             """-log p_λ."""

@@ -1,4 +1,6 @@
-"""Slow modes of an operator: the choice of an eigen-solver, the solvers, and levels with their errors."""
+"""Slow modes of an operator: the choice of an eigen-solver, the solvers, and levels
+with their errors.
+"""
 
 from .levels import Levels as Levels
 from .levels import frozen as frozen

@@ -9,10 +9,15 @@ from ..operator.base import dense
 
 
 def dense_modes(operator: Operator, k: int, dtype: DType) -> Array:
-    """The k lowest modes of H, `(k, *shape)`, orthonormal in the grid's weights. **Cost**: size^3."""
+    """The k lowest modes of H, `(k, *shape)`, orthonormal in the grid's weights.
+    **Cost**: size^3.
+    """
     grid = operator.grid
-    # H is symmetric in the weights; between their roots it is symmetric in the plain dot product, as eigh needs it.
+    # H is symmetric in the weights; between their roots it is symmetric in the plain
+    # dot product, as eigh needs it.
     sqrt_weights = jnp.sqrt(grid.weights.astype(dtype)).ravel()
-    matrix = sqrt_weights[:, None] * dense(operator.hamiltonian, grid, dtype) / sqrt_weights
+    matrix = (
+        sqrt_weights[:, None] * dense(operator.hamiltonian, grid, dtype) / sqrt_weights
+    )
     _, vectors = jnp.linalg.eigh((matrix + matrix.T) / 2)
     return (vectors[:, :k] / sqrt_weights[:, None]).T.reshape(k, *grid.shape)

@@ -1,12 +1,14 @@
-"""The lowest levels of a finite-volume operator: LOBPCG with multigrid, from coarse graphs to fine ones.
+"""The lowest levels of a finite-volume operator: LOBPCG with multigrid, from coarse
+graphs to fine ones.
 
     H psi = E psi,     T = a V-cycle on the graph of the cells,     sqrt(pi) projected out where it is a state
 
-Every level of the multigrid is a chain of the same kind with modes of its own. Those of a coarse one come from its
-whole matrix; each finer level starts from what the coarser one has found, so that the finest takes a few rounds.
+Every level of the multigrid is a chain of the same kind with modes of its own. Those of
+a coarse one come from its whole matrix; each finer level starts from what the coarser
+one has found, so that the finest takes a few rounds.
 
-References: Knyazev, SIAM J. Sci. Comput. 23 (2001) 517; Knyazev and Neymeyr, Electron. Trans. Numer. Anal. 15 (2003)
-38 (multigrid as the preconditioner).
+References: Knyazev, SIAM J. Sci. Comput. 23 (2001) 517; Knyazev and Neymeyr, Electron.
+Trans. Numer. Anal. 15 (2003) 38 (multigrid as the preconditioner).
 """
 
 import jax.numpy as jnp
@@ -18,24 +20,37 @@ from .constants import CONSTANTS
 from .lobpcg import Pairs, lobpcg, scattered
 
 
-def volume_modes(operator: EdgeOperator, k: int, size: int, tol: Array) -> tuple[Pairs, Array]:
-    """The `size` lowest Ritz pairs of H, and the residual that the first `k` were to reach.
+def volume_modes(
+    operator: EdgeOperator, k: int, size: int, tol: Array
+) -> tuple[Pairs, Array]:
+    """The `size` lowest Ritz pairs of H, and the residual that the first `k` were to
+    reach.
 
-    **Arguments**: `operator`, a process with detailed balance, or a Schrödinger operator; `size` above k, the rest
-    being guards; `tol` is that residual in units of the spread of the levels. **Returns** pairs whose vectors `(size,
-    points)` come times the roots of the weights; sqrt(pi) is the first of them where it is a state; `rounds` are those
-    on the grid itself. **Keeps**: jit and vmap; nothing is differentiated. **Cost**: some ten rounds of `size` fields,
-    whatever the grid and the barriers, and eight blocks of memory.
+    **Arguments**: `operator`, a process with detailed balance, or a Schrödinger
+    operator; `size` above k, the rest being guards; `tol` is that residual in units of
+    the spread of the levels. **Returns** pairs whose vectors `(size, points)` come
+    times the roots of the weights; sqrt(pi) is the first of them where it is a state;
+    `rounds` are those on the grid itself. **Keeps**: jit and vmap; nothing is
+    differentiated. **Cost**: some ten rounds of `size` fields, whatever the grid and
+    the barriers, and eight blocks of memory.
     """
     multigrid = wave_multigrid(operator)
-    # sqrt(pi) is the ground state where nothing leaves: it is known, and the iteration is for the other levels.
-    known = operator.potential_term is None and all(axis.boundary != "absorbing" for axis in operator.grid.axes)
+    # sqrt(pi) is the ground state where nothing leaves: it is known, and the iteration
+    # is for the other levels.
+    known = operator.potential_term is None and all(
+        axis.boundary != "absorbing" for axis in operator.grid.axes
+    )
     m = size - known
     wanted = k - known
 
-    # The coarsest graph that still has enough points for m vectors is solved by its whole matrix.
+    # The coarsest graph that still has enough points for m vectors is solved by its
+    # whole matrix.
     coarsest = len(multigrid.levels) - 1
-    while coarsest and multigrid.levels[coarsest].out_rates.size < CONSTANTS.coarsest_points_per_vector * m:
+    while (
+        coarsest
+        and multigrid.levels[coarsest].out_rates.size
+        < CONSTANTS.coarsest_points_per_vector * m
+    ):
         coarsest -= 1
     values, block = _matrix_modes(multigrid, coarsest, m, known)
     ground_level = jnp.zeros((), values.dtype) if known else values[0]
@@ -43,13 +58,22 @@ def volume_modes(operator: EdgeOperator, k: int, size: int, tol: Array) -> tuple
     rounding = CONSTANTS.roundings * jnp.finfo(values.dtype).eps * operator.bounds[1]
     residual_tol = jnp.maximum(tol * spread / size, rounding)
 
-    # From coarse to fine. A few rounds on some of the graphs are cheap, and save rounds on the grid itself. The graph
-    # next to the coarsest is left out: its start comes from a whole matrix.
+    # From coarse to fine. A few rounds on some of the graphs are cheap, and save rounds
+    # on the grid itself. The graph next to the coarsest is left out: its start comes
+    # from a whole matrix.
     for level in reversed(range(coarsest)):
         block = multigrid.prolong(block, level)
         if 0 < level < coarsest - 1 and level % CONSTANTS.levels_between_solves == 0:
             coarse_tol = CONSTANTS.coarse_residual * spread
-            coarse = _refine(multigrid, level, block, wanted, coarse_tol, known, CONSTANTS.coarse_rounds)
+            coarse = _refine(
+                multigrid,
+                level,
+                block,
+                wanted,
+                coarse_tol,
+                known,
+                CONSTANTS.coarse_rounds,
+            )
             block = coarse.vectors.reshape(block.shape)
     pairs = _refine(multigrid, 0, block, wanted, residual_tol, known)
     return _with_ground(multigrid, pairs) if known else pairs, residual_tol
@@ -80,17 +104,29 @@ def _refine(
         return to_rows(multigrid.cycle(to_fields(rows), index))
 
     ground = multigrid.graphs[index].sqrt_mass.reshape(1, -1) if known else None
-    return lobpcg(action, precondition, to_rows(block), max(1, wanted), residual_tol, ground, rounds)
+    return lobpcg(
+        action,
+        precondition,
+        to_rows(block),
+        max(1, wanted),
+        residual_tol,
+        ground,
+        rounds,
+    )
 
 
-def _matrix_modes(multigrid: Multigrid, index: int, m: int, known: bool) -> tuple[Array, Array]:
-    """The m lowest values and modes `(m, *shape)` of a coarse level, but for its ground state where that is known."""
+def _matrix_modes(
+    multigrid: Multigrid, index: int, m: int, known: bool
+) -> tuple[Array, Array]:
+    """The m lowest values and modes `(m, *shape)` of a coarse level, but for its ground
+    state where that is known.
+    """
     level = multigrid.levels[index]
     values, vectors = jnp.linalg.eigh(level.matrix, symmetrize_input=True)
     values = values[known:]
     rows = vectors.T[known:]
-    # A random part, so that modes of a symmetry that the coarse modes do not have are not missed on finer levels. It is
-    # smaller at high levels.
+    # A random part, so that modes of a symmetry that the coarse modes do not have are
+    # not missed on finer levels. It is smaller at high levels.
     scale = values[m - 1] - values[0] + jnp.abs(values[0])
     noise = scattered((m, len(values)), values.dtype)
     noise = CONSTANTS.random_start * noise / (1 + jnp.abs(values - values[0]) / scale)

@@ -1,12 +1,15 @@
-"""The lowest mode alone, of a sum over axes and a potential term: a descent that solves the separable part exactly.
+"""The lowest mode alone, of a sum over axes and a potential term: a descent that solves
+the separable part exactly.
 
     H = sum_i h_i + W + min V,     h_i = T_i + v_i(x_i),     v_i = min over the other axes of V - min V >= 0
     h_i q_a = e_a q_a,     e = a sum of one e_a an axis > 0,     H c = (e + min V) c + Q^T W Q c in the functions q
     x <- the lowest Ritz vector of span {x, r / e, p},     r = H x - theta x,     p the last change of x
 
-r / e undoes the separable part, so that the number of steps depends on how strongly the axes are coupled, and neither
-on the spacing of the nodes nor on the height of the walls. The start exp(-sum_i h_i / e_0) 1 is positive as the ground
-state is, and is not small in any well: no well is missed because the separable part takes it for a shallow one.
+r / e undoes the separable part, so that the number of steps depends on how strongly the
+axes are coupled, and neither on the spacing of the nodes nor on the height of the
+walls. The start exp(-sum_i h_i / e_0) 1 is positive as the ground state is, and is not
+small in any well: no well is missed because the separable part takes it for a shallow
+one.
 
 Reference: Knyazev, SIAM J. Sci. Comput. 23 (2001) 517, with a block of one vector.
 """
@@ -26,7 +29,9 @@ from .tensor import on_axis, transform_all
 
 
 class _State(NamedTuple):
-    """The state between two steps: the quotient `level`, the rows x and p, and their images under H."""
+    """The state between two steps: the quotient `level`, the rows x and p, and their
+    images under H.
+    """
 
     step: Array
     level: Array
@@ -35,32 +40,40 @@ class _State(NamedTuple):
 
 
 def separates(scheme: Scheme, grid: Grid) -> bool:
-    """Whether the operators of a scheme are sums of kinetic matrices and a potential term, on two axes or more, none
-    too long."""
+    """Whether the operators of a scheme are sums of kinetic matrices and a potential
+    term, on two axes or more, none too long.
+    """
     is_sum = scheme.spectral and grid.uniform
     return is_sum and grid.ndim > 1 and max(grid.shape) <= CONSTANTS.longest_dense_axis
 
 
 def ground_mode(operator: Operator, tol: Array, rounding: Array) -> tuple[Array, Array]:
-    """The lowest mode of H, `(1, *shape)`, of unit norm in the grid's weights, and whether it has converged.
+    """The lowest mode of H, `(1, *shape)`, of unit norm in the grid's weights, and
+    whether it has converged.
 
-    **Arguments**: `tol`, the residual |H psi - E psi| to reach, relative to |E| and not below `rounding`, in units of
-    energy. **Cost**: n^3 an axis, then about ten products with H, more where the axes are strongly coupled. Stops after
+    **Arguments**: `tol`, the residual |H psi - E psi| to reach, relative to |E| and not
+    below `rounding`, in units of energy. **Cost**: n^3 an axis, then about ten products
+    with H, more where the axes are strongly coupled. Stops after
     `CONSTANTS.descent_steps`.
     """
     assert isinstance(operator, TensorOperator)
-    # The iteration works on coefficients in the products of the axes' functions, in which r / e is a division.
+    # The iteration works on coefficients in the products of the axes' functions, in
+    # which r / e is a division.
     descent = _Descent(_separate(operator), tol, rounding)
-    end = jax.lax.while_loop(descent.unfinished, descent.step, descent.start(operator.log_sqrt_pi))
+    end = jax.lax.while_loop(
+        descent.unfinished, descent.step, descent.start(operator.log_sqrt_pi)
+    )
     wave = descent.parts.from_products(end.vectors[0].reshape(operator.grid.shape))
-    return (wave / jnp.sqrt(operator.grid.integrate(wave**2)))[None], descent.converged(end)
+    return (wave / jnp.sqrt(operator.grid.integrate(wave**2)))[None], descent.converged(
+        end
+    )
 
 
 class _SeparableParts(NamedTuple):
     """H = sum_i h_i + W + min V in products of the functions of each axis.
 
-    `bases` hold the functions of the axes as columns, `energies` `(*shape)` are e, `coupling` `(*shape)` is W at the
-    nodes, and `bottom` is min V.
+    `bases` hold the functions of the axes as columns, `energies` `(*shape)` are e,
+    `coupling` `(*shape)` is W at the nodes, and `bottom` is min V.
     """
 
     bases: list[Array]
@@ -95,8 +108,12 @@ def _separate(operator: TensorOperator) -> _SeparableParts:
     for i, term in enumerate(operator.terms):
         assert isinstance(term, Kinetic)
         # Minima over the other axes: h_i > 0, so that e can be divided by.
-        own_potential = jnp.min(potential_term, [j for j in range(d) if j != i]) - bottom
-        levels, basis = jnp.linalg.eigh(term.matrix + jnp.diag(own_potential), symmetrize_input=False)
+        own_potential = (
+            jnp.min(potential_term, [j for j in range(d) if j != i]) - bottom
+        )
+        levels, basis = jnp.linalg.eigh(
+            term.matrix + jnp.diag(own_potential), symmetrize_input=False
+        )
         coupling = coupling - on_axis(own_potential, i, d)
         energies = energies + on_axis(levels, i, d)
         bases.append(basis)
@@ -112,13 +129,17 @@ class _Descent:
     rounding: Array
 
     def start(self, log_sqrt_pi: Array | None) -> _State:
-        """sqrt(pi) where it is known; else exp(-sum_i h_i / e_0) 1, a positive function that is wide enough."""
+        """sqrt(pi) where it is known; else exp(-sum_i h_i / e_0) 1, a positive function
+        that is wide enough.
+        """
         energies = self.parts.energies
         if log_sqrt_pi is None:
             ones = self.parts.to_products(jnp.ones(energies.shape, energies.dtype))
             lowest = jnp.min(energies)
             # e_0 may be zero to rounding, where the potential term is flat.
-            scale = jnp.maximum(lowest, jnp.finfo(energies.dtype).eps * jnp.max(energies))
+            scale = jnp.maximum(
+                lowest, jnp.finfo(energies.dtype).eps * jnp.max(energies)
+            )
             x = _unit((jnp.exp((lowest - energies) / scale) * ones).ravel())
         else:
             x = _unit(self.parts.to_products(jnp.exp(log_sqrt_pi)).ravel())
@@ -145,8 +166,12 @@ class _Descent:
         """The lowest Ritz vector of span {x, r / e, p}."""
         energies = self.parts.energies
         x, p = state.vectors
-        # The step r / e, never divided by less than the level itself, and orthogonal to x.
-        step = self.residual(state) / jnp.maximum(energies, state.level - self.parts.bottom).ravel()
+        # The step r / e, never divided by less than the level itself, and orthogonal to
+        # x.
+        step = (
+            self.residual(state)
+            / jnp.maximum(energies, state.level - self.parts.bottom).ravel()
+        )
         step = _unit(step - (x @ step) * x)
         basis = jnp.stack([x, step])
         images = jnp.stack([state.images[0], self.parts.apply(step)])
@@ -160,8 +185,13 @@ class _Descent:
         basis = jnp.concatenate([basis, (p / divisor)[None]])
         images = jnp.concatenate([images, (p_image / divisor)[None]])
 
-        # A zero row gets a diagonal entry above the lowest level, so that the Ritz vector does not use it.
-        matrix = (basis @ images.T).at[2, 2].add(jnp.where(length == 0, jnp.max(energies), 0))
+        # A zero row gets a diagonal entry above the lowest level, so that the Ritz
+        # vector does not use it.
+        matrix = (
+            (basis @ images.T)
+            .at[2, 2]
+            .add(jnp.where(length == 0, jnp.max(energies), 0))
+        )
         levels, mixes = jnp.linalg.eigh(matrix)
         x_mix = mixes[:, 0]
         p_mix = x_mix.at[0].set(0)  # the change of x is what the other two rows add

@@ -20,7 +20,9 @@ from .tensor import Products, separable_axes
 
 
 class _State(NamedTuple):
-    """The state of conjugate gradients: the solution so far, its residual r, the next direction, and <r, T r>."""
+    """The state of conjugate gradients: the solution so far, its residual r, the next
+    direction, and <r, T r>.
+    """
 
     solution: Array
     residual: Array
@@ -30,7 +32,9 @@ class _State(NamedTuple):
 
 
 def invert(operator: Operator, wave: Array, ground: Array) -> tuple[Array, Array]:
-    """H^{-1} `wave` in the complement of `ground`, by conjugate gradients, and the relative residual."""
+    """H^{-1} `wave` in the complement of `ground`, by conjugate gradients, and the
+    relative residual.
+    """
     sqrt_weights = jnp.sqrt(operator.grid.weights).astype(wave.dtype)
     known = (ground * sqrt_weights).ravel()
     known = known / jnp.linalg.norm(known)
@@ -39,9 +43,15 @@ def invert(operator: Operator, wave: Array, ground: Array) -> tuple[Array, Array
     def project(row: Array) -> Array:
         return row - known * jnp.sum(known * row)
 
-    # Every image is projected: H is singular along `ground`, and rounding there would grow without bound.
+    # Every image is projected: H is singular along `ground`, and rounding there would
+    # grow without bound.
     def action(row: Array) -> Array:
-        return project((sqrt_weights * operator.hamiltonian(row.reshape(sqrt_weights.shape) / sqrt_weights)).ravel())
+        return project(
+            (
+                sqrt_weights
+                * operator.hamiltonian(row.reshape(sqrt_weights.shape) / sqrt_weights)
+            ).ravel()
+        )
 
     # The norm of the right side is the unit of all residuals.
     right_side = project((wave * sqrt_weights).ravel())
@@ -63,7 +73,9 @@ def invert(operator: Operator, wave: Array, ground: Array) -> tuple[Array, Array
 
     direction = project(precondition(right_side))
     product = jnp.sum(right_side * direction)
-    start = _State(jnp.zeros_like(right_side), right_side, direction, product, jnp.zeros((), int))
+    start = _State(
+        jnp.zeros_like(right_side), right_side, direction, product, jnp.zeros((), int)
+    )
     end = jax.lax.while_loop(unfinished, iterate, start)
     # The solution is unique in the complement of `ground` only.
     solution = project(end.solution).reshape(sqrt_weights.shape) / sqrt_weights
@@ -71,11 +83,14 @@ def invert(operator: Operator, wave: Array, ground: Array) -> tuple[Array, Array
 
 
 def near_inverse(operator: Operator) -> Callable[[Array], Array]:
-    """Close to H^{-1} on rows of fields times the roots of the weights; symmetric and positive."""
+    """Close to H^{-1} on rows of fields times the roots of the weights; symmetric and
+    positive.
+    """
     if isinstance(operator, TensorOperator):
         products = Products(operator, separable_axes(operator))
         energies = products.energies - jnp.min(products.energies)
-        # The lowest separable level is zero: the next one is added, so that the inverse is finite and positive.
+        # The lowest separable level is zero: the next one is added, so that the inverse
+        # is finite and positive.
         inverse = 1 / (energies + jnp.sort(energies)[1])
 
         def separable_inverse(row: Array) -> Array:

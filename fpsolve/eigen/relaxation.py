@@ -1,18 +1,22 @@
-"""The slowest modes of a process that need not be reversible: complex rates of -L with densities and observables.
+"""The slowest modes of a process that need not be reversible: complex rates of -L with
+densities and observables.
 
     -L r_n = lambda_n r_n,     -L^T f_n = lambda_n f_n,     <f_m, r_n> = int f_m r_n dx = delta_mn   (no conjugate)
     p(t) = sum_n exp(-lambda_n t) <f_n, p_0> r_n,          lambda_0 = 0, r_0 the stationary density, f_0 = 1
 
-L^T, taken in the weights of the grid, is the backward generator. The rates are two-sided Rayleigh quotients
+L^T, taken in the weights of the grid, is the backward generator. The rates are
+two-sided Rayleigh quotients
 
     lambda = <f, -L r> / <f, r>,       d lambda = <f, -dL r> / <f, r>,
 
-whose errors are products of those of f and r. A residual e = -L r - lambda r moves a rate by <f, e> / <f, r>, and
-rounding in L by eps <|f|, |L| |r|> / |<f, r>|: the second number is the condition of the rate, one for a reversible
-process in the norms of its modes and unbounded as two rates and their modes merge (a Jordan block).
+whose errors are products of those of f and r. A residual e = -L r - lambda r moves a
+rate by <f, e> / <f, r>, and rounding in L by eps <|f|, |L| |r|> / |<f, r>|: the second
+number is the condition of the rate, one for a reversible process in the norms of its
+modes and unbounded as two rates and their modes merge (a Jordan block).
 
-References: Risken, The Fokker-Planck Equation (1989), section 6.6; Saad, Numerical Methods for Large Eigenvalue
-Problems (2011), section 3.3; Parlett, Linear Algebra Appl. 10 (1975) 291 (two-sided quotients).
+References: Risken, The Fokker-Planck Equation (1989), section 6.6; Saad, Numerical
+Methods for Large Eigenvalue Problems (2011), section 3.3; Parlett, Linear Algebra Appl.
+10 (1975) 291 (two-sided quotients).
 """
 
 from typing import NamedTuple
@@ -34,11 +38,11 @@ from .resolvent import TwoSidedModes, largest_rate, resolvent_modes, slowest
 class RelaxationModes(NamedTuple):
     """The k slowest modes.
 
-    - `values` `(k,)` complex, by real part, then by the size of the imaginary part, + before -; real parts that agree
-      to the square root of rounding count as equal
+    - `values` `(k,)` complex, by real part, then by the size of the imaginary part, +
+      before -; real parts that agree to the square root of rounding count as equal
     - `vectors` and `observables` `(k, *shape)` complex: r_n and f_n
-    - `residuals` `(k,)`: |L r + lambda r| / |r| in the grid's weights; `errors` `(k,)`: bounds on |error| to first
-      order; `converged` `()`
+    - `residuals` `(k,)`: |L r + lambda r| / |r| in the grid's weights; `errors` `(k,)`:
+      bounds on |error| to first order; `converged` `()`
     """
 
     values: Array
@@ -49,22 +53,29 @@ class RelaxationModes(NamedTuple):
     converged: Array
 
 
-def relaxation_modes(operator: Operator, k: int, tol: Array, dtype: DType) -> RelaxationModes:
+def relaxation_modes(
+    operator: Operator, k: int, tol: Array, dtype: DType
+) -> RelaxationModes:
     """The k eigenvalues of -L with the smallest real parts, and their modes.
 
-    **Arguments**: an `operator` whose generator acts on densities (the flux form of `Spectral`, finite volumes), k at
-    most the number of points; `tol`, the error of a rate relative to its size, or to that of the slowest one above
-    zero. **Returns** `RelaxationModes`; r_0 has mass 1 and f_0 = 1 where no mass leaves; other r_n have unit L1 norm.
-    **Keeps**: complex rates come in conjugate pairs, to rounding; only the k-th may lack its partner, which follows it.
-    `jit`, `vmap`, `grad` and `jvp` reach the values (real and imaginary parts); the modes are not differentiated.
-    **Cost**: some 25 size^3 up to `CONSTANTS.dense_size` points; beyond, for n layers of m nodes across the longest
-    axis, 4 n m^3 for each of a few factorisations, n m^2 numbers, and some ten rounds of 4 (k + 8) solves for finite
-    volumes, four times as many for spectral operators. Needs `eig`, which JAX has on CPU and GPU (there run by the
-    host).
-    **Limits**: beyond `dense_size`, a mode that turns very much faster than it decays may be missed among many that do
-    not (mathematical: nothing cheap bounds how fast modes turn).
+    **Arguments**: an `operator` whose generator acts on densities (the flux form of
+    `Spectral`, finite volumes), k at most the number of points; `tol`, the error of a
+    rate relative to its size, or to that of the slowest one above zero. **Returns**
+    `RelaxationModes`; r_0 has mass 1 and f_0 = 1 where no mass leaves; other r_n have
+    unit L1 norm. **Keeps**: complex rates come in conjugate pairs, to rounding; only
+    the k-th may lack its partner, which follows it. `jit`, `vmap`, `grad` and `jvp`
+    reach the values (real and imaginary parts); the modes are not differentiated.
+    **Cost**: some 25 size^3 up to `CONSTANTS.dense_size` points; beyond, for n layers
+    of m nodes across the longest axis, 4 n m^3 for each of a few factorisations, n m^2
+    numbers, and some ten rounds of 4 (k + 8) solves for finite volumes, four times as
+    many for spectral operators. Needs `eig`, which JAX has on CPU and GPU (there run by
+    the host).
+    **Limits**: beyond `dense_size`, a mode that turns very much faster than it decays
+    may be missed among many that do not (mathematical: nothing cheap bounds how fast
+    modes turn).
     """
-    # Modes of both sides, more of them than wanted, so that a cluster of rates is complete.
+    # Modes of both sides, more of them than wanted, so that a cluster of rates is
+    # complete.
     static = frozen(operator)
     grid = static.grid
     count = min(k + CONSTANTS.spare_modes, grid.size)
@@ -73,26 +84,37 @@ def relaxation_modes(operator: Operator, k: int, tol: Array, dtype: DType) -> Re
     else:
         found = resolvent_modes(static, k, count, tol, dtype)
 
-    # Pairs with <f_m, r_n> = delta_mn, and rates from them by quotients, the only thing that is differentiated.
-    right, left = jax.lax.stop_gradient(_normalised(grid, *_biorthogonal(grid, found, k, tol)))
+    # Pairs with <f_m, r_n> = delta_mn, and rates from them by quotients, the only thing
+    # that is differentiated.
+    right, left = jax.lax.stop_gradient(
+        _normalised(grid, *_biorthogonal(grid, found, k, tol))
+    )
     values = _quotients(operator, right, left)
-    residuals, errors = jax.lax.stop_gradient(_errors(static, jax.lax.stop_gradient(values), right, left))
+    residuals, errors = jax.lax.stop_gradient(
+        _errors(static, jax.lax.stop_gradient(values), right, left)
+    )
 
     # Residuals cannot fall below the rounding of L.
     slowest_above_zero = jnp.abs(found.rates[min(1, count - 1)])
     residual_tol = tol * jnp.maximum(jnp.abs(found.rates), slowest_above_zero)[:k]
-    rounding = CONSTANTS.relaxation_residual_roundings * jnp.finfo(dtype).eps * largest_rate(static)
+    rounding = (
+        CONSTANTS.relaxation_residual_roundings
+        * jnp.finfo(dtype).eps
+        * largest_rate(static)
+    )
     converged = jnp.all(residuals <= jnp.maximum(residual_tol, rounding))
     return RelaxationModes(values, right, left, residuals, errors, converged)
 
 
 def unresolved(grid: Grid, vectors: Array) -> float:
-    """How badly the grid resolves the modes `(k, *shape)`, a scalar: the larger of two numbers.
+    """How badly the grid resolves the modes `(k, *shape)`, a scalar: the larger of two
+    numbers.
 
-    The first is the largest amplitude of a mode in the shortest tenth of the wavelengths, relative to its largest
-    amplitude. The second is how far below zero the stationary density falls, relative to its maximum. A spectral scheme
-    has resolved the process where both are small. Axes of Lobatto nodes are left out of the first number: their modes
-    have no wavelengths. Computed on the host, from concrete modes.
+    The first is the largest amplitude of a mode in the shortest tenth of the
+    wavelengths, relative to its largest amplitude. The second is how far below zero the
+    stationary density falls, relative to its maximum. A spectral scheme has resolved
+    the process where both are small. Axes of Lobatto nodes are left out of the first
+    number: their modes have no wavelengths. Computed on the host, from concrete modes.
     """
     modes = np.asarray(vectors)
     stationary = modes[0].real
@@ -102,11 +124,14 @@ def unresolved(grid: Grid, vectors: Array) -> float:
             continue
         field = modes
         if axis.boundary == "absorbing":
-            # Sines continue as odd functions: only with the mirror image is the field periodic.
+            # Sines continue as odd functions: only with the mirror image is the field
+            # periodic.
             field = np.concatenate([modes, -np.flip(modes, i + 1)], i + 1)
         other_axes = tuple(j for j in range(1, grid.ndim + 1) if j != i + 1)
         amplitudes = np.max(np.abs(np.fft.fft(field, axis=i + 1)), axis=other_axes)
-        short = np.abs(np.fft.fftfreq(amplitudes.shape[1])) > CONSTANTS.shortest_wavelengths
+        short = (
+            np.abs(np.fft.fftfreq(amplitudes.shape[1])) > CONSTANTS.shortest_wavelengths
+        )
         largest_short = np.max(np.where(short, amplitudes, 0), 1)
         defects.append(np.max(largest_short / np.max(amplitudes, 1)))
     # Modes that are not finite count as not resolved at all.
@@ -116,38 +141,55 @@ def unresolved(grid: Grid, vectors: Array) -> float:
 def _matrix_modes(operator: Operator, count: int, dtype: DType) -> TwoSidedModes:
     """The `count` slowest modes from the whole matrix."""
     grid = operator.grid
-    # In rows p sqrt(w) the transpose of L in the weights of the grid is the transpose of the matrix.
+    # In rows p sqrt(w) the transpose of L in the weights of the grid is the transpose
+    # of the matrix.
     sqrt_weights = jnp.sqrt(grid.weights.astype(dtype)).ravel()
-    matrix = -sqrt_weights[:, None] * dense(operator.generator, grid, dtype) / sqrt_weights
+    matrix = (
+        -sqrt_weights[:, None] * dense(operator.generator, grid, dtype) / sqrt_weights
+    )
     values, left, right = jax.lax.linalg.eig(matrix)
     order = slowest(values)[:count]
 
     def as_fields(vectors: Array) -> Array:
         return (vectors[:, order] / sqrt_weights[:, None]).T.reshape(count, *grid.shape)
 
-    # LAPACK's left vectors satisfy u^H M = lambda u^H. The product <f, r> has no conjugate, so that f = conj(u).
-    return TwoSidedModes(values[order], values[order], as_fields(right), as_fields(jnp.conj(left)))
+    # LAPACK's left vectors satisfy u^H M = lambda u^H. The product <f, r> has no
+    # conjugate, so that f = conj(u).
+    return TwoSidedModes(
+        values[order], values[order], as_fields(right), as_fields(jnp.conj(left))
+    )
 
 
-def _biorthogonal(grid: Grid, found: TwoSidedModes, k: int, tol: Array) -> tuple[Array, Array]:
-    """r_n and f_n of the k slowest, with f_m orthogonal to r_n also where their rates agree."""
+def _biorthogonal(
+    grid: Grid, found: TwoSidedModes, k: int, tol: Array
+) -> tuple[Array, Array]:
+    """r_n and f_n of the k slowest, with f_m orthogonal to r_n also where their rates
+    agree.
+    """
 
     def unit(field: Array) -> Array:
         return field / jnp.sqrt(grid.integrate(jnp.abs(field) ** 2))
 
     right = jax.vmap(unit)(found.right)
     left = jax.vmap(unit)(found.left)
-    products = jax.vmap(lambda f: jax.vmap(lambda r: grid.integrate(f * r))(right))(left)
-    # Modes of different rates are orthogonal: what their product holds is rounding, and would only spread errors.
-    # Within a cluster the pseudo-inverse turns the left modes to match the right ones, also if it is defective.
-    same_rate = jnp.maximum(jnp.sqrt(jnp.finfo(products.dtype).eps), tol) * jnp.max(jnp.abs(found.rates))
+    products = jax.vmap(lambda f: jax.vmap(lambda r: grid.integrate(f * r))(right))(
+        left
+    )
+    # Modes of different rates are orthogonal: what their product holds is rounding, and
+    # would only spread errors. Within a cluster the pseudo-inverse turns the left modes
+    # to match the right ones, also if it is defective.
+    same_rate = jnp.maximum(jnp.sqrt(jnp.finfo(products.dtype).eps), tol) * jnp.max(
+        jnp.abs(found.rates)
+    )
     close = jnp.abs(found.backward_rates[:, None] - found.rates) <= same_rate
     products = jnp.where(close, products, 0)
     return right[:k], jnp.tensordot(jnp.linalg.pinv(products)[:k], left, 1)
 
 
 def _quotients(operator: Operator, right: Array, left: Array) -> Array:
-    """<f, -L r> / <f, r>; where f and r are orthogonal to rounding, as in a Jordan block, <r, -L r> / <r, r>."""
+    """<f, -L r> / <f, r>; where f and r are orthogonal to rounding, as in a Jordan
+    block, <r, -L r> / <r, r>.
+    """
     product = jax.vmap(lambda u, v: operator.grid.integrate(u * v))
     left = jnp.where(_orthogonal(operator.grid, right, left), jnp.conj(right), left)
     return product(left, -_images(operator, right)) / product(left, right)
@@ -164,26 +206,40 @@ def _orthogonal(grid: Grid, right: Array, left: Array) -> Array:
     """Whether <f, r> is no larger than its rounding, `(k, *ones)`."""
     product = jax.vmap(lambda u, v: jnp.abs(grid.integrate(u * v)))
     norms = jnp.sqrt(product(right, jnp.conj(right)) * product(left, jnp.conj(left)))
-    orthogonal = product(left, right) <= CONSTANTS.roundings * jnp.finfo(right.dtype).eps * norms
+    orthogonal = (
+        product(left, right) <= CONSTANTS.roundings * jnp.finfo(right.dtype).eps * norms
+    )
     return orthogonal.reshape(-1, *[1] * grid.ndim)
 
 
 def _normalised(grid: Grid, right: Array, left: Array) -> tuple[Array, Array]:
-    """Each r_n of unit L1 norm and positive where it is largest, r_0 of mass 1 where it has one; <f_n, r_n> = 1."""
+    """Each r_n of unit L1 norm and positive where it is largest, r_0 of mass 1 where it
+    has one; <f_n, r_n> = 1.
+    """
     ones = [1] * grid.ndim
-    # An eigenvector has an arbitrary phase: the largest entry is made real and positive.
+    # An eigenvector has an arbitrary phase: the largest entry is made real and
+    # positive.
     flat = right.reshape(len(right), -1)
-    largest = jnp.take_along_axis(flat, jnp.argmax(jnp.abs(flat), axis=1)[:, None], axis=1)
+    largest = jnp.take_along_axis(
+        flat, jnp.argmax(jnp.abs(flat), axis=1)[:, None], axis=1
+    )
     right = (flat * jnp.conj(largest) / jnp.abs(largest)).reshape(right.shape)
-    right = right / jax.vmap(lambda u: grid.integrate(jnp.abs(u)))(right).reshape(-1, *ones)
-    # A positive density of unit L1 norm has mass 1. If r_0 has much less, it changes its sign and is no density.
+    right = right / jax.vmap(lambda u: grid.integrate(jnp.abs(u)))(right).reshape(
+        -1, *ones
+    )
+    # A positive density of unit L1 norm has mass 1. If r_0 has much less, it changes
+    # its sign and is no density.
     mass = grid.integrate(right[0])
     right = right.at[0].divide(jnp.where(jnp.abs(mass) > 0.5, mass, 1))
-    pairing = jax.vmap(lambda f, r: grid.integrate(f * r))(left, right).reshape(-1, *ones)
+    pairing = jax.vmap(lambda f, r: grid.integrate(f * r))(left, right).reshape(
+        -1, *ones
+    )
     return right, left / jnp.where(_orthogonal(grid, right, left), 1, pairing)
 
 
-def _errors(operator: Operator, values: Array, right: Array, left: Array) -> tuple[Array, Array]:
+def _errors(
+    operator: Operator, values: Array, right: Array, left: Array
+) -> tuple[Array, Array]:
     """Residuals, and bounds on the errors of the rates."""
     grid = operator.grid
     epsilon = jnp.finfo(right.dtype).eps
@@ -197,11 +253,20 @@ def _errors(operator: Operator, values: Array, right: Array, left: Array) -> tup
         # |L| |r| in closed form: only the diagonal of L, minus the exit rates, is negative.
         sizes = jnp.abs(right)
         absolute_image = 2 * operator.exit_rates * sizes + operator.generator(sizes)
-        rounding = CONSTANTS.rounding_of_flow * epsilon * jax.vmap(grid.integrate)(jnp.abs(left) * absolute_image)
+        rounding = (
+            CONSTANTS.rounding_of_flow
+            * epsilon
+            * jax.vmap(grid.integrate)(jnp.abs(left) * absolute_image)
+        )
     else:
-        rounding = CONSTANTS.rounding_of_flow * epsilon * largest * norm(left) * norm(right)
+        rounding = (
+            CONSTANTS.rounding_of_flow * epsilon * largest * norm(left) * norm(right)
+        )
 
-    # To first order a residual moves the rate by <f, e>. In a Jordan block of two it moves it by a square root.
+    # To first order a residual moves the rate by <f, e>. In a Jordan block of two it
+    # moves it by a square root.
     first_order = jax.vmap(grid.integrate)(jnp.abs(left * rest)) + rounding
     square_root = jnp.sqrt(largest * (residuals + epsilon * largest))
-    return residuals, jnp.where(_orthogonal(grid, right, left).ravel(), square_root, first_order)
+    return residuals, jnp.where(
+        _orthogonal(grid, right, left).ravel(), square_root, first_order
+    )

@@ -23,9 +23,18 @@ DESCRIPTIONS = {
 }
 
 
-def choose_modes(scheme: Scheme, grid: Grid, k: int, known: bool, factored: bool = False, host: bool = False) -> str:
-    """The name of the solver for k levels; `known` says that the ground state is sqrt(pi), `factored` that H is given
-    by its factors alone, `host` that LAPACK's tridiagonal solver may be called."""
+def choose_modes(
+    scheme: Scheme,
+    grid: Grid,
+    k: int,
+    known: bool,
+    factored: bool = False,
+    host: bool = False,
+) -> str:
+    """The name of the solver for k levels; `known` says that the ground state is
+    sqrt(pi), `factored` that H is given by its factors alone, `host` that LAPACK's
+    tridiagonal solver may be called.
+    """
     few_levels = CONSTANTS.points_per_level * k <= grid.size
     # The ground state alone.
     if k == 1 and known:
@@ -43,11 +52,14 @@ def choose_modes(scheme: Scheme, grid: Grid, k: int, known: bool, factored: bool
     return "multigrid"
 
 
-def lowest_modes(name: str, operator: Operator, k: int, size: int, tol: Array) -> tuple[Array, Array]:
-    """Approximate modes `(m, *shape)`, orthonormal in the grid's weights, and whether the first k have converged.
+def lowest_modes(
+    name: str, operator: Operator, k: int, size: int, tol: Array
+) -> tuple[Array, Array]:
+    """Approximate modes `(m, *shape)`, orthonormal in the grid's weights, and whether
+    the first k have converged.
 
-    **Arguments**: `name` of the solver; `size` at least k, the modes to return where they cost little; `tol` the
-    relative error of the levels.
+    **Arguments**: `name` of the solver; `size` at least k, the modes to return where
+    they cost little; `tol` the relative error of the levels.
     """
     grid = operator.grid
     dtype = tol.dtype
@@ -61,17 +73,21 @@ def lowest_modes(name: str, operator: Operator, k: int, size: int, tol: Array) -
         rounding = CONSTANTS.ground_roundings * jnp.finfo(dtype).eps * largest
         return ground_mode(operator, tol, rounding)
 
-    # Block iterations. The error of a level is the square of its residual: sqrt(tol) is enough.
+    # Block iterations. The error of a level is the square of its residual: sqrt(tol) is
+    # enough.
     if name == "tensor":
         assert isinstance(operator, TensorOperator)
         pairs, residual_tol = tensor_modes(operator, k, size, jnp.sqrt(tol))
     else:
         assert isinstance(operator, EdgeOperator)
         if operator.log_sqrt_pi is None and operator.potential_term is None:
-            # The multigrid needs masses: without a Gibbs density H is taken as equal rates and a potential term.
+            # The multigrid needs masses: without a Gibbs density H is taken as equal
+            # rates and a potential term.
             operator = operator.as_potential_term()
         residual = CONSTANTS.multigrid_tol_factor * jnp.sqrt(tol)
         pairs, residual_tol = volume_modes(operator, k, size, residual)
     sqrt_weights = jnp.sqrt(grid.weights).astype(dtype)
     modes = pairs.vectors.reshape(-1, *grid.shape) / sqrt_weights
-    return modes, jnp.max(pairs.residuals[:k]) <= CONSTANTS.accepted_residual_factor * residual_tol
+    return modes, jnp.max(
+        pairs.residuals[:k]
+    ) <= CONSTANTS.accepted_residual_factor * residual_tol

@@ -1,16 +1,19 @@
-"""The slowest modes of a large process by block Davidson iteration with an inverse, exact or approximate, of s - L.
+"""The slowest modes of a large process by block Davidson iteration with an inverse,
+exact or approximate, of s - L.
 
     M ~ (s - L)^{-1},   K = M (s - L),   M x = mu K x,   lambda = 1/mu - s,
     V = orthonormal basis,   (V^T M V) y = mu (V^T K V) y,   x = V y,   V <- [V, M x - mu K x]
 
-After a few blocks V is restarted from its slowest modes, and s from the largest |lambda| wanted. With the exact inverse
-K = 1, and V is a block Krylov space. The rates with Re lambda < a are those with mu outside a disc, so that a
-polynomial in M separates them from the others. It does so best at s = |lambda|: a smaller shift would prefer rates by
-modulus, and with a larger one all mu would be nearly equal. The block is larger than what is wanted, so that clusters
-of rates are found whole.
+After a few blocks V is restarted from its slowest modes, and s from the largest
+|lambda| wanted. With the exact inverse K = 1, and V is a block Krylov space. The rates
+with Re lambda < a are those with mu outside a disc, so that a polynomial in M separates
+them from the others. It does so best at s = |lambda|: a smaller shift would prefer
+rates by modulus, and with a larger one all mu would be nearly equal. The block is
+larger than what is wanted, so that clusters of rates are found whole.
 
-References: Morgan and Scott, SIAM J. Sci. Stat. Comput. 7 (1986) 817; Stathopoulos and Wu, SIAM J. Sci. Comput. 23
-(2002) 2165 (orthonormal bases from products only); Saad, Numerical Methods for Large Eigenvalue Problems (2011), 8.4.
+References: Morgan and Scott, SIAM J. Sci. Stat. Comput. 7 (1986) 817; Stathopoulos and
+Wu, SIAM J. Sci. Comput. 23 (2002) 2165 (orthonormal bases from products only); Saad,
+Numerical Methods for Large Eigenvalue Problems (2011), 8.4.
 """
 
 import abc
@@ -27,8 +30,9 @@ from .constants import CONSTANTS
 
 
 class ResolventProblem(eqx.Module):
-    """The operator L as the iteration uses it. Rows are real fields `(p, size)`; `exact` says whether M is the inverse
-    of s - L or only close to it."""
+    """The operator L as the iteration uses it. Rows are real fields `(p, size)`;
+    `exact` says whether M is the inverse of s - L or only close to it.
+    """
 
     exact: eqx.AbstractVar[bool]
 
@@ -42,7 +46,9 @@ class ResolventProblem(eqx.Module):
 
 
 class Modes(NamedTuple):
-    """`rates` `(p,)`, `vectors` `(p, size)` of unit norm and `residuals` |L x + lambda x| `(p,)`, slowest first."""
+    """`rates` `(p,)`, `vectors` `(p, size)` of unit norm and `residuals` |L x + lambda
+    x| `(p,)`, slowest first.
+    """
 
     rates: Array
     vectors: Array
@@ -50,14 +56,18 @@ class Modes(NamedTuple):
 
 
 class _InexactImages(NamedTuple):
-    """Images of the basis that are needed where M is not the exact inverse: (s - L) V and K V, `(q p, size)`."""
+    """Images of the basis that are needed where M is not the exact inverse: (s - L) V
+    and K V, `(q p, size)`.
+    """
 
     shifted: Array
     preconditioned: Array
 
 
 class _Space(NamedTuple):
-    """An orthonormal basis V `(q p, size)`, whose rows are zero where it is not filled yet, and M V."""
+    """An orthonormal basis V `(q p, size)`, whose rows are zero where it is not filled
+    yet, and M V.
+    """
 
     basis: Array
     inverted: Array
@@ -65,8 +75,9 @@ class _Space(NamedTuple):
 
 
 class _RitzValues(NamedTuple):
-    """The p slowest Ritz values: `mu` `(p,)` of the pencil (M, K), `rates` `(p,)`, and the coefficients `mixes`
-    `(p, q p)` of their vectors in the basis."""
+    """The p slowest Ritz values: `mu` `(p,)` of the pencil (M, K), `rates` `(p,)`, and
+    the coefficients `mixes` `(p, q p)` of their vectors in the basis.
+    """
 
     mu: Array
     rates: Array
@@ -74,7 +85,9 @@ class _RitzValues(NamedTuple):
 
 
 class _Growth(NamedTuple):
-    """The state of the loop over blocks: the space so far, its slowest modes, and the rows to add next."""
+    """The state of the loop over blocks: the space so far, its slowest modes, and the
+    rows to add next.
+    """
 
     space: _Space
     modes: Modes
@@ -82,8 +95,9 @@ class _Growth(NamedTuple):
 
 
 class _State(NamedTuple):
-    """The state of the loop over rounds. `worst` is the largest residual of a wanted mode in units of its tolerance,
-    `worst_before` the same one round earlier."""
+    """The state of the loop over rounds. `worst` is the largest residual of a wanted
+    mode in units of its tolerance, `worst_before` the same one round earlier.
+    """
 
     round: Array
     shift: Array
@@ -104,16 +118,21 @@ def slow_subspace(
 ) -> tuple[Modes, Array]:
     """The `len(start)` slowest modes, and the last shift.
 
-    **Arguments**: `start` `(p, size)`; the iteration stops when the residuals of the first `wanted` modes are at most
-    `residual_tol(rates)`, or when they are below `rounding` and no longer fall; `order(rates)` is the permutation that
-    sorts rates, slowest first.
+    **Arguments**: `start` `(p, size)`; the iteration stops when the residuals of the
+    first `wanted` modes are at most `residual_tol(rates)`, or when they are below
+    `rounding` and no longer fall; `order(rates)` is the permutation that sorts rates,
+    slowest first.
     """
-    return _Davidson(problem, residual_tol, rounding, wanted, order, *start.shape).run(start, shift)
+    return _Davidson(problem, residual_tol, rounding, wanted, order, *start.shape).run(
+        start, shift
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class _Davidson:
-    """The iteration, with the arguments of `slow_subspace`. The methods stand in the order of the calls."""
+    """The iteration, with the arguments of `slow_subspace`. The methods stand in the
+    order of the calls.
+    """
 
     problem: ResolventProblem
     residual_tol: Callable[[Array], Array]
@@ -130,9 +149,12 @@ class _Davidson:
 
     def run(self, start: Array, shift: Array) -> tuple[Modes, Array]:
         """Rounds from `start` until they have converged."""
-        # The loop needs an M of the right shapes before the first one is factored: it holds zeros, and is not used.
+        # The loop needs an M of the right shapes before the first one is factored: it
+        # holds zeros, and is not used.
         shapes = jax.eval_shape(lambda: self.problem.factor(shift))
-        no_inverse = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        no_inverse = jax.tree.map(
+            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes
+        )
         # Modes are complex throughout the loop, although the start is real.
         modes = Modes(
             rates=_complex(jnp.zeros_like(start[:, 0])),
@@ -140,13 +162,21 @@ class _Davidson:
             residuals=jnp.full_like(start[:, 0], jnp.inf),
         )
         infinite = jnp.full_like(shift, jnp.inf)
-        state = _State(jnp.zeros((), int), shift, no_inverse, modes, worst=infinite, worst_before=infinite)
+        state = _State(
+            jnp.zeros((), int),
+            shift,
+            no_inverse,
+            modes,
+            worst=infinite,
+            worst_before=infinite,
+        )
         end = jax.lax.while_loop(self.unfinished, self.round, state)
         return end.modes, end.shift
 
     def unfinished(self, state: _State) -> Array:
         """Whether another round is needed."""
-        # Residuals at the level of rounding count as stalled when a round does not halve them.
+        # Residuals at the level of rounding count as stalled when a round does not
+        # halve them.
         at_rounding = jnp.max(state.modes.residuals[: self.wanted]) <= self.rounding
         stalled = at_rounding & (state.worst > state.worst_before / 2)
         return (state.round < CONSTANTS.subspace_rounds) & (state.worst > 1) & ~stalled
@@ -154,29 +184,42 @@ class _Davidson:
     def round(self, state: _State) -> _State:
         """Choose the shift, then build a basis from the last modes, block by block."""
         shift, inverse = self.choose_shift(state)
-        empty = jnp.zeros((self.n_blocks * self.n_vectors, self.size), state.modes.residuals.dtype)
+        empty = jnp.zeros(
+            (self.n_blocks * self.n_vectors, self.size), state.modes.residuals.dtype
+        )
         inexact = None if self.problem.exact else _InexactImages(empty, empty)
         first_rows = _real_span(state.modes.rates, state.modes.vectors)
         growth = _Growth(_Space(empty, empty, inexact), state.modes, first_rows)
         # A loop, not a copy for each block: the eigenvalue problem is compiled once.
         extend = lambda k, growth: self.extend(k, growth, inverse, shift)
         modes = jax.lax.fori_loop(0, self.n_blocks, extend, growth).modes
-        worst = jnp.max((modes.residuals / self.residual_tol(modes.rates))[: self.wanted])
+        worst = jnp.max(
+            (modes.residuals / self.residual_tol(modes.rates))[: self.wanted]
+        )
         return _State(state.round + 1, shift, inverse, modes, worst, state.worst)
 
     def choose_shift(self, state: _State) -> tuple[Array, Callable[[Array], Array]]:
-        """The shift of this round, and M at it. M is factored anew only when the rates have left the shift behind."""
+        """The shift of this round, and M at it. M is factored anew only when the rates
+        have left the shift behind.
+        """
         target = jnp.max(jnp.abs(state.modes.rates[: self.wanted]))
         ratio = target / state.shift
         stale = (ratio > CONSTANTS.shift_ratio) | (ratio < 1 / CONSTANTS.shift_ratio)
         refactor = (state.round == 0) | stale
-        # All wanted rates may be zero, as those of the start are: then the shift stays, because s must be positive.
+        # All wanted rates may be zero, as those of the start are: then the shift stays,
+        # because s must be positive.
         shift = jnp.where(refactor & (target > 0), target, state.shift)
-        inverse = jax.lax.cond(refactor, lambda s: self.problem.factor(s), lambda _: state.inverse, shift)
+        inverse = jax.lax.cond(
+            refactor, lambda s: self.problem.factor(s), lambda _: state.inverse, shift
+        )
         return shift, inverse
 
-    def extend(self, k: Array, growth: _Growth, inverse: Callable[[Array], Array], shift: Array) -> _Growth:
-        """Add the new rows to the basis as its block k, and take the slowest modes of the larger space."""
+    def extend(
+        self, k: Array, growth: _Growth, inverse: Callable[[Array], Array], shift: Array
+    ) -> _Growth:
+        """Add the new rows to the basis as its block k, and take the slowest modes of
+        the larger space.
+        """
         rows = _orthonormal(growth.new_rows, growth.space.basis)
         if self.problem.exact:
             inexact = None
@@ -196,25 +239,35 @@ class _Davidson:
         """The slowest modes in a space, and the rows M x - mu K x by which it grows."""
         mu, rates, mixes = self.ritz_values(space, shift)
         if space.inexact is None:
-            # x = M V y is as good a vector as V y, and smoother. (s - L) x is then V y itself.
+            # x = M V y is as good a vector as V y, and smoother. (s - L) x is then V y
+            # itself.
             vectors = mixes @ space.inverted
             images = mixes @ space.basis
             step = vectors - mu[:, None] * images
         else:
             vectors = mixes @ space.basis
             images = mixes @ space.inexact.shifted
-            step = mixes @ space.inverted - mu[:, None] * (mixes @ space.inexact.preconditioned)
-        # Vectors may be zero while the basis is not filled: `tiny` keeps the quotient finite.
-        norms = jnp.linalg.norm(vectors, axis=1)[:, None] + jnp.finfo(space.basis.dtype).tiny
+            step = mixes @ space.inverted - mu[:, None] * (
+                mixes @ space.inexact.preconditioned
+            )
+        # Vectors may be zero while the basis is not filled: `tiny` keeps the quotient
+        # finite.
+        norms = (
+            jnp.linalg.norm(vectors, axis=1)[:, None]
+            + jnp.finfo(space.basis.dtype).tiny
+        )
         residuals = (images - vectors * (rates + shift)[:, None]) / norms
-        return Modes(rates, vectors / norms, jnp.linalg.norm(residuals, axis=1)), _real_span(rates, step)
+        return Modes(
+            rates, vectors / norms, jnp.linalg.norm(residuals, axis=1)
+        ), _real_span(rates, step)
 
     def ritz_values(self, space: _Space, shift: Array) -> _RitzValues:
         """The p slowest Ritz values of the pencil (M, K) in a space."""
         basis, inexact = space.basis, space.inexact
         matrix = basis @ space.inverted.T
         if inexact is not None:
-            # Rows of the basis that are not filled get a one on the diagonal of V^T K V, so that it can be inverted.
+            # Rows of the basis that are not filled get a one on the diagonal of V^T K
+            # V, so that it can be inverted.
             empty = jnp.diag((jnp.sum(basis**2, 1) < 0.5).astype(basis.dtype))
             matrix = jnp.linalg.solve(basis @ inexact.preconditioned.T + empty, matrix)
         mu, mixes = jnp.linalg.eig(matrix)
@@ -223,7 +276,8 @@ class _Davidson:
         sizes = jnp.abs(mu)
         usable = sizes > jnp.finfo(basis.dtype).eps * jnp.max(sizes)
         rates = 1 / jnp.where(usable, mu, 1) - shift
-        # The rates of a process are not negative. A rate near -s comes from a mu that only the projection made.
+        # The rates of a process are not negative. A rate near -s comes from a mu that
+        # only the projection made.
         possible = usable & (rates.real > -shift / 2)
         # The others go behind all possible rates, those with the larger |mu| first.
         largest = jnp.max(jnp.where(possible, jnp.abs(rates), 0))
@@ -238,21 +292,29 @@ def _complex(values: Array) -> Array:
 
 
 def _real_span(rates: Array, rows: Array) -> Array:
-    """Real rows with the same span as conjugate pairs of rows: the real part for one, the imaginary for the other."""
+    """Real rows with the same span as conjugate pairs of rows: the real part for one,
+    the imaginary for the other.
+    """
     return jnp.where(rates.imag[:, None] < 0, rows.imag, rows.real)
 
 
 def _orthonormal(rows: Array, basis: Array) -> Array:
-    """Rows made orthonormal to each other and to the `basis`; zero where they depend on rows that are there."""
+    """Rows made orthonormal to each other and to the `basis`; zero where they depend on
+    rows that are there.
+    """
     epsilon = jnp.finfo(rows.dtype).eps
-    # Two passes: the first leaves sqrt(eps) of nearly dependent rows, the second eps (Stathopoulos and Wu).
+    # Two passes: the first leaves sqrt(eps) of nearly dependent rows, the second eps
+    # (Stathopoulos and Wu).
     for _ in range(CONSTANTS.orthonormal_passes):
         rows = rows - (rows @ basis.T) @ basis
         sizes = jnp.linalg.norm(rows, axis=1, keepdims=True)
         rows = rows / jnp.where(sizes > 0, sizes, 1)
-        # Products of matrices only, which accelerators are good at; dependent directions have eigenvalues near zero.
+        # Products of matrices only, which accelerators are good at; dependent
+        # directions have eigenvalues near zero.
         values, mixes = jnp.linalg.eigh(rows @ rows.T)
         independent = values > epsilon**CONSTANTS.dependent_exponent * values[-1]
-        scales = jnp.where(independent, 1 / jnp.sqrt(jnp.where(independent, values, 1)), 0)
+        scales = jnp.where(
+            independent, 1 / jnp.sqrt(jnp.where(independent, values, 1)), 0
+        )
         rows = (mixes * scales).T @ rows
     return rows

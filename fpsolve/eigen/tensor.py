@@ -1,17 +1,21 @@
-"""The lowest levels in a basis of smooth functions for each axis: LOBPCG among products of the axes' own functions.
+"""The lowest levels in a basis of smooth functions for each axis: LOBPCG among products
+of the axes' own functions.
 
     H = sum_i h_i + W,     h_i = T_i + v_i(x_i),     v_i a mean over the other axes of the potential term
     h_i q_a = e_a q_a,     e = a sum of one e_a an axis,     H c = e c + Q^T W Q c  in products of the q
     T = 1 / (e - e_0 + spread)
 
-first among the lower half of each axis' functions, then among all. T undoes the separable part, so that the number of
-rounds depends on how strongly the axes are coupled, and neither on the spacing of the nodes nor on the height of the
-walls. Half of the functions represent slow modes almost to the accuracy of all nodes, at an eighth of the work in three
-dimensions; a round or two with all functions then correct what they miss. In between, a few random vectors take the
-place of the last guards and are iterated together with the levels found, so that no level is missed because the start
+first among the lower half of each axis' functions, then among all. T undoes the
+separable part, so that the number of rounds depends on how strongly the axes are
+coupled, and neither on the spacing of the nodes nor on the height of the walls. Half of
+the functions represent slow modes almost to the accuracy of all nodes, at an eighth of
+the work in three dimensions; a round or two with all functions then correct what they
+miss. In between, a few random vectors take the place of the last guards and are
+iterated together with the levels found, so that no level is missed because the start
 had none of its symmetry.
 
-References: Bowman, Acc. Chem. Res. 19 (1986) 202 (the separable part); Knyazev, SIAM J. Sci. Comput. 23 (2001) 517.
+References: Bowman, Acc. Chem. Res. 19 (1986) 202 (the separable part); Knyazev, SIAM J.
+Sci. Comput. 23 (2001) 517.
 """
 
 from collections.abc import Callable
@@ -30,7 +34,9 @@ from .lobpcg import Pairs, lobpcg, scattered
 
 
 class AxisFunctions(NamedTuple):
-    """Of an axis: the levels of h_i `(r,)`, its functions as orthonormal columns `(n, r)`, v_i at the nodes `(n,)`."""
+    """Of an axis: the levels of h_i `(r,)`, its functions as orthonormal columns
+    `(n, r)`, v_i at the nodes `(n,)`.
+    """
 
     levels: Array
     columns: Array
@@ -40,11 +46,15 @@ class AxisFunctions(NamedTuple):
     def lower_half(self) -> "AxisFunctions":
         """The lower half of the functions, three of them at least."""
         count = max(3, (len(self.levels) + 1) // 2)
-        return AxisFunctions(self.levels[:count], self.columns[:, :count], self.mean_potential)
+        return AxisFunctions(
+            self.levels[:count], self.columns[:, :count], self.mean_potential
+        )
 
 
 class Products(eqx.Module):
-    """H among the products of some functions of each axis, on rows of coefficients `(m, product of r)`."""
+    """H among the products of some functions of each axis, on rows of coefficients
+    `(m, product of r)`.
+    """
 
     operator: TensorOperator
     axes: tuple[AxisFunctions, ...]
@@ -64,23 +74,33 @@ class Products(eqx.Module):
 
     def to_products(self, fields: Array) -> Array:
         """Q^T u of fields `(m, *shape)` times the roots of the weights."""
-        return transform_all([axis.columns.T for axis in self.axes], fields).reshape(len(fields), -1)
+        return transform_all([axis.columns.T for axis in self.axes], fields).reshape(
+            len(fields), -1
+        )
 
     def from_products(self, rows: Array) -> Array:
         """Q c, `(m, *shape)`."""
-        return transform_all([axis.columns for axis in self.axes], rows.reshape(len(rows), *self.ranks))
+        return transform_all(
+            [axis.columns for axis in self.axes], rows.reshape(len(rows), *self.ranks)
+        )
 
     def action(self, rows: Array) -> Array:
         """H c."""
         if any(isinstance(term, Factor) for term in self.operator.terms):
-            # Drift and diffusion of a factor depend on all axes: nothing is separable, and H itself is applied.
+            # Drift and diffusion of a factor depend on all axes: nothing is separable,
+            # and H itself is applied.
             sqrt_weights = roots_of_weights(self.operator)
-            return self.to_products(sqrt_weights * self.operator.hamiltonian(self.from_products(rows) / sqrt_weights))
+            return self.to_products(
+                sqrt_weights
+                * self.operator.hamiltonian(self.from_products(rows) / sqrt_weights)
+            )
         coupling = self.operator.potential_term
         assert coupling is not None
         for i, axis in enumerate(self.axes):
             coupling = coupling - on_axis(axis.mean_potential, i, len(self.axes))
-        return self.energies * rows + self.to_products(coupling * self.from_products(rows))
+        return self.energies * rows + self.to_products(
+            coupling * self.from_products(rows)
+        )
 
     def preconditioner(self, spread: Array) -> Callable[[Array], Array]:
         """T on rows of coefficients."""
@@ -88,17 +108,30 @@ class Products(eqx.Module):
         return lambda rows: inverse * rows
 
     def solve(self, start: Array, k: int, residual_tol: Array, spread: Array) -> Pairs:
-        """The lowest Ritz pairs from rows of coefficients; the first `k` are to reach `residual_tol`."""
+        """The lowest Ritz pairs from rows of coefficients; the first `k` are to reach
+        `residual_tol`.
+        """
         precondition = self.preconditioner(spread)
-        return lobpcg(self.action, lambda residuals, _: precondition(residuals), start, k, residual_tol)
+        return lobpcg(
+            self.action,
+            lambda residuals, _: precondition(residuals),
+            start,
+            k,
+            residual_tol,
+        )
 
 
-def tensor_modes(operator: TensorOperator, k: int, size: int, tol: Array) -> tuple[Pairs, Array]:
-    """The `size` lowest Ritz pairs of H, and the residual that the first `k` were to reach.
+def tensor_modes(
+    operator: TensorOperator, k: int, size: int, tol: Array
+) -> tuple[Pairs, Array]:
+    """The `size` lowest Ritz pairs of H, and the residual that the first `k` were to
+    reach.
 
-    **Arguments**: `operator`, a sum over axes; `size` at least k, the rest being guards; `tol` is that
-    residual in units of the spacing of the separable levels. Vectors `(size, points)` come times the roots of the
-    weights. **Cost**: n^3 an axis, ten to thirty products of `size` fields
+    **Arguments**: `operator`, a sum over axes; `size` at least k, the rest being
+    guards; `tol` is that
+    residual in units of the spacing of the separable levels. Vectors `(size, points)`
+    come times the roots of the weights. **Cost**: n^3 an axis, ten to thirty products
+    of `size` fields
     among the lower halves, a few among all.
     """
     axes = separable_axes(operator)
@@ -109,26 +142,42 @@ def tensor_modes(operator: TensorOperator, k: int, size: int, tol: Array) -> tup
     energies = half.energies
     lowest, places = jax.lax.top_k(-energies, size)
     # Levels that all agree have no spread; their rounding stands in for it.
-    rounding_of_energies = jnp.finfo(energies.dtype).eps * jnp.max(energies) * len(energies)
+    rounding_of_energies = (
+        jnp.finfo(energies.dtype).eps * jnp.max(energies) * len(energies)
+    )
     spread = jnp.maximum(lowest[0] - lowest[-1], rounding_of_energies)
     residual_tol = jnp.maximum(tol * spread / size, residual_rounding(operator))
     # Random parts are smaller at high energies, where they would only be smoothed away.
-    noise = scattered((size, len(energies)), energies.dtype) / (1 + (energies + lowest[0]) / spread)
-    start = jax.nn.one_hot(places, len(energies), dtype=energies.dtype) + CONSTANTS.random_start * noise
+    noise = scattered((size, len(energies)), energies.dtype) / (
+        1 + (energies + lowest[0]) / spread
+    )
+    start = (
+        jax.nn.one_hot(places, len(energies), dtype=energies.dtype)
+        + CONSTANTS.random_start * noise
+    )
 
     # With half of the functions.
     pairs = half.solve(start, k, CONSTANTS.half_basis_residual * residual_tol, spread)
     found = pairs.vectors
     n_probes = min(CONSTANTS.probe_vectors, size - k)
     if n_probes:
-        # A few random vectors, orthogonal to the levels found, look for what these have missed; they take the place of
-        # the last guards.
+        # A few random vectors, orthogonal to the levels found, look for what these have
+        # missed; they take the place of the last guards.
         precondition = half.preconditioner(spread)
-        probes = davidson(half.action, precondition, noise[:n_probes], found[:k], CONSTANTS.probe_rounds)
+        probes = davidson(
+            half.action,
+            precondition,
+            noise[:n_probes],
+            found[:k],
+            CONSTANTS.probe_rounds,
+        )
         found = jnp.concatenate([found[: size - n_probes], probes])
 
     # With all functions, from what the half has found.
-    added = [(0, all_ranks - half_ranks) for all_ranks, half_ranks in zip(whole.ranks, half.ranks, strict=True)]
+    added = [
+        (0, all_ranks - half_ranks)
+        for all_ranks, half_ranks in zip(whole.ranks, half.ranks, strict=True)
+    ]
     start = jnp.pad(found.reshape(size, *half.ranks), [(0, 0), *added])
     pairs = whole.solve(start.reshape(size, -1), k, residual_tol, spread)
     vectors = whole.from_products(pairs.vectors).reshape(size, -1)
@@ -137,11 +186,15 @@ def tensor_modes(operator: TensorOperator, k: int, size: int, tol: Array) -> tup
 
 
 def separable_axes(operator: TensorOperator) -> tuple[AxisFunctions, ...]:
-    """The functions of every axis, ascending; v_i is a mean weighted by the ground wave, or an estimate of it."""
+    """The functions of every axis, ascending; v_i is a mean weighted by the ground
+    wave, or an estimate of it.
+    """
     wave = _estimated_ground(operator)
     axes = []
     for i in range(operator.grid.ndim):
-        axes.append(_axis_functions(operator, i, _mean_potential(operator, i, wave), wave))
+        axes.append(
+            _axis_functions(operator, i, _mean_potential(operator, i, wave), wave)
+        )
     return tuple(axes)
 
 
@@ -158,11 +211,14 @@ def residual_rounding(operator: TensorOperator) -> Array:
 
 
 def _estimated_ground(operator: TensorOperator) -> Array:
-    """sqrt(pi) where there is one, else an estimate of the ground wave, positive and of any norm, `(*shape)`."""
+    """sqrt(pi) where there is one, else an estimate of the ground wave, positive and of
+    any norm, `(*shape)`.
+    """
     if operator.log_sqrt_pi is not None:
         return jnp.exp(operator.log_sqrt_pi)
     if operator.potential_term is None:
-        # Of factors alone: the wave that they would annihilate if their drift were a gradient.
+        # Of factors alone: the wave that they would annihilate if their drift were a
+        # gradient.
         return jnp.exp(_log_density(operator) / 2)
     # exp(-(V - min V) / 2 e_0): exact in a parabola, of which e_0 is the lowest level.
     above_minimum = operator.potential_term - jnp.min(operator.potential_term)
@@ -170,16 +226,23 @@ def _estimated_ground(operator: TensorOperator) -> Array:
     for i in range(operator.grid.ndim):
         other_axes = [j for j in range(operator.grid.ndim) if j != i]
         own_potential = jnp.min(above_minimum, other_axes)
-        lowest = lowest + _axis_functions(operator, i, own_potential, jnp.ones_like(above_minimum)).levels[0]
+        lowest = (
+            lowest
+            + _axis_functions(
+                operator, i, own_potential, jnp.ones_like(above_minimum)
+            ).levels[0]
+        )
     # e_0 may be zero to rounding, where the potential term is flat.
     rounding = jnp.finfo(above_minimum.dtype).eps * jnp.max(above_minimum)
     return jnp.exp(-above_minimum / (2 * jnp.maximum(lowest, rounding)))
 
 
 def _log_density(operator: TensorOperator) -> Array:
-    """int b/D dx from the middle of the box, axis after axis, `(*shape)`; 0 at its largest.
+    """int b/D dx from the middle of the box, axis after axis, `(*shape)`; 0 at its
+    largest.
 
-    The integral depends on the order of the axes unless the drift is a gradient: it is the mean over which comes first.
+    The integral depends on the order of the axes unless the drift is a gradient: it is
+    the mean over which comes first.
     """
     grid = operator.grid
     d = grid.ndim
@@ -188,11 +251,20 @@ def _log_density(operator: TensorOperator) -> Array:
     for i, axis in enumerate(grid.axes):
         term = operator.terms[i]
         assert isinstance(term, Factor)
-        first_face = (term.drift.shape[i] - axis.n + 1) // 2  # the first face between two nodes
-        steps = jax.lax.slice_in_dim(term.drift / term.diffusion, first_face, first_face + axis.n - 1, axis=i)
-        integral = jnp.cumsum(steps * on_axis(jnp.diff(jnp.asarray(axis.nodes, steps.dtype)), i, d), axis=i)
+        # the first face between two nodes
+        first_face = (term.drift.shape[i] - axis.n + 1) // 2
+        steps = jax.lax.slice_in_dim(
+            term.drift / term.diffusion, first_face, first_face + axis.n - 1, axis=i
+        )
+        integral = jnp.cumsum(
+            steps * on_axis(jnp.diff(jnp.asarray(axis.nodes, steps.dtype)), i, d),
+            axis=i,
+        )
         integral = jnp.pad(integral, [(1, 0) if j == i else (0, 0) for j in range(d)])
-        integrals.append(integral - jax.lax.slice_in_dim(integral, axis.n // 2, axis.n // 2 + 1, axis=i))
+        integrals.append(
+            integral
+            - jax.lax.slice_in_dim(integral, axis.n // 2, axis.n // 2 + 1, axis=i)
+        )
 
     total = jnp.zeros(grid.shape, integrals[0].dtype)
     for first in range(d):
@@ -207,13 +279,21 @@ def _log_density(operator: TensorOperator) -> Array:
     return total - jnp.max(total)
 
 
-def _axis_functions(operator: TensorOperator, i: int, mean_potential: Array, wave: Array) -> AxisFunctions:
-    """The functions of h_i; drift and diffusion of a factor are means weighted by `wave`."""
+def _axis_functions(
+    operator: TensorOperator, i: int, mean_potential: Array, wave: Array
+) -> AxisFunctions:
+    """The functions of h_i; drift and diffusion of a factor are means weighted by
+    `wave`.
+    """
     term = operator.terms[i]
-    sqrt_weights = jnp.sqrt(jnp.asarray(operator.grid.axes[i].weights, mean_potential.dtype))
+    sqrt_weights = jnp.sqrt(
+        jnp.asarray(operator.grid.axes[i].weights, mean_potential.dtype)
+    )
     if isinstance(term, Factor):
         term = _averaged(term, i, wave)
-        columns = term.hamiltonian(jnp.eye(len(sqrt_weights), dtype=sqrt_weights.dtype), 0, 1)
+        columns = term.hamiltonian(
+            jnp.eye(len(sqrt_weights), dtype=sqrt_weights.dtype), 0, 1
+        )
         matrix = sqrt_weights[:, None] * columns.T / sqrt_weights
     else:
         matrix = term.matrix
@@ -229,11 +309,15 @@ def _averaged(term: Factor, i: int, wave: Array) -> Factor:
     def mean(field: Array) -> Array:
         return jnp.sum(field * weights, other_axes) / jnp.sum(weights)
 
-    return eqx.tree_at(lambda t: (t.drift, t.diffusion), term, (mean(term.drift), mean(term.diffusion)))
+    return eqx.tree_at(
+        lambda t: (t.drift, t.diffusion), term, (mean(term.drift), mean(term.diffusion))
+    )
 
 
 def _mean_potential(operator: TensorOperator, i: int, wave: Array) -> Array:
-    """v_i: the mean of the potential term over the other axes, `(n_i,)`; zero where there is none."""
+    """v_i: the mean of the potential term over the other axes, `(n_i,)`; zero where
+    there is none.
+    """
     if operator.potential_term is None:
         return jnp.zeros(operator.grid.shape[i], wave.dtype)
     other_axes = tuple(j for j in range(wave.ndim) if j != i)

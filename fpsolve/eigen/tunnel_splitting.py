@@ -1,14 +1,18 @@
-"""The splitting E_1 - E_0 of a symmetric double well to full relative accuracy, from the kernel of its partner.
+"""The splitting E_1 - E_0 of a symmetric double well to full relative accuracy, from
+the kernel of its partner.
 
     H - E_0 = A^T A,     A = sqrt(D) (d/dx - psi_0' / psi_0),     E_1 - E_0 = the lowest level of A A^T
 
-On a chain of cells of width h, with masses h psi_i^2 and conductances (D / h) psi_i psi_{i+1}, this is exact for the
-matrix of H, and `supersymmetric_gap` takes it from a positive kernel. It needs psi_0 to relative accuracy. The balance
-of the two wells is as sensitive as (change of V) / splitting, so that it is known where symmetry gives it, and not
-otherwise: psi_0 is even, and on one half, with no flux through the centre, its level is far from all others. There the
-recurrence -o psi_{i-1} + (d_i - E) psi_i - o psi_{i+1} = 0 is run from both ends to the maximum, so that it grows.
+On a chain of cells of width h, with masses h psi_i^2 and conductances (D / h) psi_i
+psi_{i+1}, this is exact for the matrix of H, and `supersymmetric_gap` takes it from a
+positive kernel. It needs psi_0 to relative accuracy. The balance of the two wells is as
+sensitive as (change of V) / splitting, so that it is known where symmetry gives it, and
+not otherwise: psi_0 is even, and on one half, with no flux through the centre, its
+level is far from all others. There the recurrence -o psi_{i-1} + (d_i - E) psi_i - o
+psi_{i+1} = 0 is run from both ends to the maximum, so that it grows.
 
-References: Witten, Nucl. Phys. B 188 (1981) 513; Keung, Kovacs and Sukhatme, Phys. Rev. Lett. 60 (1988) 41.
+References: Witten, Nucl. Phys. B 188 (1981) 513; Keung, Kovacs and Sukhatme, Phys. Rev.
+Lett. 60 (1988) 41.
 """
 
 import jax
@@ -27,11 +31,13 @@ from .supersymmetric_gap import Chain, LineGap, chain_gap, extrapolate, padded
 
 
 def tunnel_splitting(equation: Schrodinger, axis: Axis, t: Scalar) -> LineGap | None:
-    """E_1 - E_0 between the ends of an axis, at time t; None for a potential that is symmetric about no point.
+    """E_1 - E_0 between the ends of an axis, at time t; None for a potential that is
+    symmetric about no point.
 
-    **Arguments**: concrete values only. **Returns** a `LineGap`, extrapolated to no spacing; its error is that of the
-    extrapolation, and the change in a box that is a tenth wider. **Cost**: one level of a tridiagonal matrix and some
-    forty products with K for each of the chains, twice.
+    **Arguments**: concrete values only. **Returns** a `LineGap`, extrapolated to no
+    spacing; its error is that of the extrapolation, and the change in a box that is a
+    tenth wider. **Cost**: one level of a tridiagonal matrix and some forty products
+    with K for each of the chains, twice.
     """
     centre = _centre_of_symmetry(equation, axis, t)
     if centre is None:
@@ -44,16 +50,22 @@ def tunnel_splitting(equation: Schrodinger, axis: Axis, t: Scalar) -> LineGap | 
 
 
 def _centre_of_symmetry(equation: Schrodinger, axis: Axis, t: Scalar) -> float | None:
-    """The centre of the box, or else zero, if the potential is symmetric about it to rounding."""
+    """The centre of the box, or else zero, if the potential is symmetric about it to
+    rounding.
+    """
     for centre in ((axis.lower + axis.upper) / 2, 0.0):
         reach = min(axis.upper - centre, centre - axis.lower)
         if not reach > 0:
             continue
-        energy = _sample(equation, Line(centre - reach, centre + reach, CONSTANTS.chain_cells[0]), t)
+        energy = _sample(
+            equation, Line(centre - reach, centre + reach, CONSTANTS.chain_cells[0]), t
+        )
         # The two places of a pair differ by rounding themselves.
         slope = np.max(np.abs(np.gradient(energy)))
         rounding = np.finfo(float).eps * (np.abs(energy) + slope * len(energy))
-        if np.all(np.abs(energy - energy[::-1]) <= CONSTANTS.symmetric_roundings * rounding):
+        if np.all(
+            np.abs(energy - energy[::-1]) <= CONSTANTS.symmetric_roundings * rounding
+        ):
             return centre
     return None
 
@@ -67,7 +79,9 @@ def _sample_on(equation: Schrodinger, grid: Grid, t: Array) -> Array:
     return sample_potential(equation, grid, t)
 
 
-def _splitting(equation: Schrodinger, t: Scalar, centre: float, reach: float) -> LineGap:
+def _splitting(
+    equation: Schrodinger, t: Scalar, centre: float, reach: float
+) -> LineGap:
     diffusion = float(equation.diffusion)
     chains = []
     for n in CONSTANTS.chain_cells:
@@ -94,7 +108,8 @@ def _extrapolated(chains: Chain) -> LineGap:
 
 def _log_ground_state(energy: np.ndarray, hopping: float) -> np.ndarray:
     """log psi_0 on one half, from its inner end outwards."""
-    from scipy.linalg import eigh_tridiagonal  # imported here, because few calls need it
+    # imported here, because few calls need it
+    from scipy.linalg import eigh_tridiagonal
 
     # No flux through either end: one neighbour is missing there.
     diagonal = energy + 2 * hopping
@@ -104,7 +119,8 @@ def _log_ground_state(energy: np.ndarray, hopping: float) -> np.ndarray:
     top = int(np.argmax(np.abs(vectors[:, 0])))
     scaled = (diagonal - values[0]) / hopping
     log_psi = np.zeros(len(energy))
-    # Outwards from the centre, and inwards from the outer end, each as ratios of neighbours.
+    # Outwards from the centre, and inwards from the outer end, each as ratios of
+    # neighbours.
     outwards = np.ones(len(energy))
     for i in range(top):
         outwards[i] = scaled[i] - (1 / outwards[i - 1] if i else 0.0)

@@ -1,4 +1,6 @@
-"""Equations of motion, in terms of points, potentials and forces, independent of any discretisation."""
+"""Equations of motion, in terms of points, potentials and forces, independent of any
+discretisation.
+"""
 
 from typing import TypeAlias
 

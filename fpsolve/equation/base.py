@@ -20,10 +20,14 @@ NO_DENSITY = "it evolves a wave"  # why an equation for waves has no Gibbs densi
 
 
 class Equation(eqx.Module):
-    """An equation in d dimensions, defined by functions of x `(d,)` and t, and by a diffusion; abstract."""
+    """An equation in d dimensions, defined by functions of x `(d,)` and t, and by a
+    diffusion; abstract.
+    """
 
-    evolves_density: ClassVar[bool]  # whether the state is a density, whose mass is conserved, or a wave
-    by_factors: ClassVar[bool]  # whether it is defined by the factors A of H = A^T A, without a potential
+    # whether the state is a density, whose mass is conserved, or a wave
+    evolves_density: ClassVar[bool]
+    # whether it is defined by the factors A of H = A^T A, without a potential
+    by_factors: ClassVar[bool]
     diffusion: eqx.AbstractVar[Any]
 
     @property
@@ -34,7 +38,9 @@ class Equation(eqx.Module):
     @property
     @abc.abstractmethod
     def functions(self) -> dict[str, Callable[[Point, Scalar], Array]]:
-        """The functions of (x, t) that define the equation, by name, without the diffusion."""
+        """The functions of (x, t) that define the equation, by name, without the
+        diffusion.
+        """
 
     @property
     @abc.abstractmethod
@@ -43,23 +49,28 @@ class Equation(eqx.Module):
 
     @abc.abstractmethod
     def irreversible_because(self, grid: Grid, t: Scalar = 0.0) -> str | None:
-        """The reason why there is no Gibbs density on this grid, or None if there is one."""
+        """The reason why there is no Gibbs density on this grid, or None if there is
+        one.
+        """
 
     @property
     def reversible_on_some_grids(self) -> bool:
         """Whether the existence of a Gibbs density depends on the grid.
 
-        This is so for several diffusions, when nothing else excludes a Gibbs density: the potential must then be a sum
-        over the axes, which is tested on the grid.
+        This is so for several diffusions, when nothing else excludes a Gibbs density:
+        the potential must then be a sum over the axes, which is tested on the grid.
         """
         return self.irreversible_anywhere is None and np.ndim(self.diffusion) > 0
 
     def given_at(self, x: Point, t: Scalar = 0.0) -> Array:
         """The values of all `functions` at (x, t), `(m,)`."""
-        return jnp.concatenate([jnp.atleast_1d(function(x, t)) for function in self.functions.values()])
+        return jnp.concatenate(
+            [jnp.atleast_1d(function(x, t)) for function in self.functions.values()]
+        )
 
     def diffusions(self, x: Point) -> Array:
         """The diffusion along each axis at x, `(d,)`."""
-        # A diffusion is one number, one for each axis, or a function that returns either.
+        # A diffusion is one number, one for each axis, or a function that returns
+        # either.
         value = self.diffusion(x) if callable(self.diffusion) else self.diffusion
         return jnp.broadcast_to(jnp.asarray(value, x.dtype), x.shape)

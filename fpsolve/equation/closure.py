@@ -1,9 +1,12 @@
-"""Reading equations: every function of a user is replaced by its operations and its numbers (`core.content`).
+"""Reading equations: every function of a user is replaced by its operations and its
+numbers (`core.content`).
 
-Loops with derivatives of their own, compiled programs and caches see only the leaves and the static fields of an
-equation. What a user's function uses besides x and t (a closure, a global, an attribute, a traced parameter) is
-neither. Every public function therefore starts with `read_equation`, which traces these functions as they are at this
-moment: their numbers become leaves, and their operations become static and are compared by content.
+Loops with derivatives of their own, compiled programs and caches see only the leaves
+and the static fields of an equation. What a user's function uses besides x and t (a
+closure, a global, an attribute, a traced parameter) is neither. Every public function
+therefore starts with `read_equation`, which traces these functions as they are at this
+moment: their numbers become leaves, and their operations become static and are compared
+by content.
 """
 
 import dataclasses
@@ -52,25 +55,34 @@ class ReadVector(eqx.Module):
 
 
 def read_equation(equation: AnyEquation, ndim: int) -> AnyEquation:
-    """The same equation in `ndim` dimensions, with every function of a user read as it is now.
+    """The same equation in `ndim` dimensions, with every function of a user read as it
+    is now.
 
-    Functions that are modules of fpsolve with numbers only (`core.content.is_plain`) stay as they are.
+    Functions that are modules of fpsolve with numbers only (`core.content.is_plain`)
+    stay as they are.
 
     **Cost**: one tracing for each function, about a millisecond for a formula.
     """
     if isinstance(equation, ScoreHamiltonian):
         if is_plain(equation.score):
             return equation
-        score = Field(ReadVector(_read(equation.score, ndim)), equation.time_dependent, "score")
+        score = Field(
+            ReadVector(_read(equation.score, ndim)), equation.time_dependent, "score"
+        )
         return eqx.tree_at(lambda e: e.score, equation, score)
 
     if isinstance(equation, Continuity):
         if is_plain(equation.velocity):
             return equation
-        velocity = Field(ReadVector(_read(equation.velocity, ndim)), equation.time_dependent, "velocity")
+        velocity = Field(
+            ReadVector(_read(equation.velocity, ndim)),
+            equation.time_dependent,
+            "velocity",
+        )
         return eqx.tree_at(lambda e: e.velocity, equation, velocity)
 
-    # `tree_at` replaces one part of an equation without calling its constructor, which would check everything again.
+    # `tree_at` replaces one part of an equation without calling its constructor, which
+    # would check everything again.
     potential: Any = getattr(equation, "potential", None)
     if not is_plain(potential):
         read_potential = ReadPotential(_read(potential, ndim), potential.time_dependent)
@@ -78,7 +90,8 @@ def read_equation(equation: AnyEquation, ndim: int) -> AnyEquation:
 
     diffusion: Diffusion = equation.diffusion
     if callable(diffusion) and not is_plain(diffusion):
-        # A diffusion is a function of x alone; it is read with a time that it does not use, like the others.
+        # A diffusion is a function of x alone; it is read with a time that it does not
+        # use, like the others.
         read_diffusion = ReadVector(_read(lambda x, t: jnp.asarray(diffusion(x)), ndim))
         equation = eqx.tree_at(lambda e: e.diffusion, equation, read_diffusion)
 

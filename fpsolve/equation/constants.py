@@ -5,12 +5,16 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class EquationConstants:
-    """Constants of `equation` that decide answers. Each says where its value comes from."""
+    """Constants of `equation` that decide answers. Each says where its value comes
+    from.
+    """
 
-    # How much a potential that is a sum over axes may seem to couple them, relative to its range on the grid, and in
-    # units of rounding of its largest value.
-    coupling_tolerance: float = 1e-9  # above the rounding errors of float64: a free choice
-    coupling_roundings: float = 64.0  # a free choice, for a formula of so many operations and d + 2 values of it
+    # How much a potential that is a sum over axes may seem to couple them, relative to
+    # its range on the grid, and in units of rounding of its largest value.
+    # above the rounding errors of float64: a free choice
+    coupling_tolerance: float = 1e-9
+    # a free choice, for a formula of so many operations and d + 2 values of it
+    coupling_roundings: float = 64.0
 
 
 CONSTANTS = EquationConstants()

@@ -10,7 +10,9 @@ from ..potential import takes_time
 
 
 class Field(eqx.Module):
-    """A force, a drift or a score. It is called as `field(x, t)`, whether or not the function takes a time."""
+    """A force, a drift or a score. It is called as `field(x, t)`, whether or not the
+    function takes a time.
+    """
 
     function: Formula
     time_dependent: bool = eqx.field(static=True)
@@ -21,20 +23,30 @@ class Field(eqx.Module):
 
     def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """The vector at x, `(d,)`."""
-        value = jnp.asarray(self.function(x, t) if self.time_dependent else self.function(x))
+        value = jnp.asarray(
+            self.function(x, t) if self.time_dependent else self.function(x)
+        )
         # A scalar would broadcast silently to all axes.
         if value.shape != x.shape:
             raise_value_error(
-                self.name, value.shape, f"it must return a vector of shape {x.shape}", "Return one value an axis."
+                self.name,
+                value.shape,
+                f"it must return a vector of shape {x.shape}",
+                "Return one value an axis.",
             )
         return value
 
 
 def as_field(name: str, f: Formula) -> Field:
-    """`f` as a `Field`. **Raises** `ValueError`, with `name` in its message, if `f` is not callable."""
+    """`f` as a `Field`. **Raises** `ValueError`, with `name` in its message, if `f` is
+    not callable.
+    """
     if not callable(f):
         raise_value_error(
-            name, f, "it must be a function of x, or of x and t", "Give lambda x: ..., with x of shape (d,)."
+            name,
+            f,
+            "it must be a function of x, or of x and t",
+            "Give lambda x: ..., with x of shape (d,).",
         )
     # A field keeps its own name, which appears in its messages.
     if isinstance(f, Field):

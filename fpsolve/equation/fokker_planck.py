@@ -2,14 +2,17 @@
 
     d_t p = div( D grad p + (grad U - f) p ),      dX = (-grad U + f) dt + sqrt(2 D) dW
 
-U(x[, t]) is a potential (scalar), f(x[, t]) a force (d components, not necessarily a gradient), and D > 0 a diffusion:
-one number, one for each axis, or a function of x. The mobility is 1, unless a thermal energy kT is given, with which
+U(x[, t]) is a potential (scalar), f(x[, t]) a force (d components, not necessarily a
+gradient), and D > 0 a diffusion: one number, one for each axis, or a function of x. The
+mobility is 1, unless a thermal energy kT is given, with which
 
     d_t p = div( D grad p + (D / kT) (grad U - f) p ),      pi = exp(-U / kT) / Z
 
-so that U may have any unit of energy. All quantities are in units of your own, which must agree.
+so that U may have any unit of energy. All quantities are in units of your own, which
+must agree.
 
-Without force and with constant D it is equivalent to a Schrödinger equation in imaginary time: with
+Without force and with constant D it is equivalent to a Schrödinger equation in
+imaginary time: with
 pi = exp(-U/D) / Z and p = sqrt(pi) psi,
 
     d_t psi = -H psi - (a/2) psi,    H = -D Lap + |grad U|^2 / (4 D) - Lap U / 2,    a = d_t log pi.
@@ -28,8 +31,22 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array
-from ..core.checks import check_not_negative, check_positive, is_concrete, raise_value_error
-from ..core.types import AnyArray, ArrayModule, Diffusion, Formula, Point, Real, SameArray, Scalar
+from ..core.checks import (
+    check_not_negative,
+    check_positive,
+    is_concrete,
+    raise_value_error,
+)
+from ..core.types import (
+    AnyArray,
+    ArrayModule,
+    Diffusion,
+    Formula,
+    Point,
+    Real,
+    SameArray,
+    Scalar,
+)
 from ..grid import Grid, Places
 from ..potential import Potential, Scaled, as_potential, takes_time
 from .base import Equation
@@ -43,25 +60,30 @@ class FokkerPlanck(Equation):
 
     **Arguments**
 
-    - `potential`: `f(x)` or `f(x, t)` to a scalar, x of shape `(d,)`: a function, an Equinox module or an fpsolve
-      potential. It is time-dependent if it has a parameter named `t` or a second required positional parameter.
-    - `diffusion`: a positive number, `(d,)` numbers of which some but not all may be zero, or a function of x that
-      returns either; units length^2 / time. A function may jump, and may vanish at an end, at single points or along an
-      axis. Along an axis without diffusion finite volumes are upwind, of order 1 (`plan.resolution.
-      numerical_diffusion`).
+    - `potential`: `f(x)` or `f(x, t)` to a scalar, x of shape `(d,)`: a function, an
+      Equinox module or an fpsolve potential. It is time-dependent if it has a parameter
+      named `t` or a second required positional parameter.
+    - `diffusion`: a positive number, `(d,)` numbers of which some but not all may be
+      zero, or a function of x that returns either; units length^2 / time. A function
+      may jump, and may vanish at an end, at single points or along an axis. Along an
+      axis without diffusion finite volumes are upwind, of order 1
+      (`plan.resolution. numerical_diffusion`).
     - `force`: `f(x)` or `f(x, t)` to `(d,)`, added to -grad U.
-    - `kT`: a positive number in the units of U. Potential and force are then multiplied by the mobility D / kT, and the
-      Gibbs density is exp(-U/kT). None means kT = D: U and D have the same units, length^2 / time.
+    - `kT`: a positive number in the units of U. Potential and force are then multiplied
+      by the mobility D / kT, and the Gibbs density is exp(-U/kT). None means kT = D: U
+      and D have the same units, length^2 / time.
 
-    **Raises**: `ValueError` for a diffusion that is negative, zero along every axis or not finite, a kT that is not
-    positive and finite, or an argument that is not callable.
+    **Raises**: `ValueError` for a diffusion that is negative, zero along every axis or
+    not finite, a kT that is not positive and finite, or an argument that is not
+    callable.
 
-    **Keeps**: mass, unless a boundary is absorbing; positivity; and, without force and with constant D, the Gibbs
-    density.
+    **Keeps**: mass, unless a boundary is absorbing; positivity; and, without force and
+    with constant D, the Gibbs density.
 
-    **Limits**: with kT and one number D, `potential` and `energy` of the equation are U D / kT. With kT and any other
-    diffusion, the equation has the force D (f - grad U) / kT and no potential: its Gibbs density is known to `gibbs`
-    only, and it is solved like a process that is not reversible. (*convenience*)
+    **Limits**: with kT and one number D, `potential` and `energy` of the equation are U
+    D / kT. With kT and any other diffusion, the equation has the force D (f - grad U) /
+    kT and no potential: its Gibbs density is known to `gibbs` only, and it is solved
+    like a process that is not reversible. (*convenience*)
 
     **Reference**: Risken (1989), eq. 4.94 a.
 
@@ -78,7 +100,8 @@ class FokkerPlanck(Equation):
     diffusion: Any
     force: Field | None
     kT: Array | None
-    # The shape of the diffusion as it was given, before equal entries became one number.
+    # The shape of the diffusion as it was given, before equal entries became one
+    # number.
     given: tuple[int, ...] = eqx.field(static=True)
     # The axes along which the diffusion is zero, where its numbers are known.
     without_diffusion: tuple[int, ...] = eqx.field(static=True)
@@ -96,29 +119,42 @@ class FokkerPlanck(Equation):
         self.diffusion = _diffusion(diffusion)
         self.given = () if callable(diffusion) else np.shape(diffusion)
         known = not callable(diffusion) and is_concrete(diffusion)
-        self.without_diffusion = tuple(map(int, np.flatnonzero(np.asarray(diffusion) == 0))) if known else ()
+        self.without_diffusion = (
+            tuple(map(int, np.flatnonzero(np.asarray(diffusion) == 0))) if known else ()
+        )
         self.kT = None if kT is None else _thermal_energy(kT)
         if self.kT is None:
             return
         if callable(self.diffusion) or self.diffusion.ndim:
             # No potential has the gradient D grad U / kT.
-            moves = any(part is not None and part.time_dependent for part in (self.potential, self.force))
-            self.force = Field(ThermalDrift(self.potential, self.diffusion, self.force, self.kT), moves)
+            moves = any(
+                part is not None and part.time_dependent
+                for part in (self.potential, self.force)
+            )
+            self.force = Field(
+                ThermalDrift(self.potential, self.diffusion, self.force, self.kT), moves
+            )
             self.potential = None
             return
         # One mobility: a process of mobility 1 with U and f multiplied by it.
         mobility = self.diffusion / self.kT
-        self.potential = None if self.potential is None else Scaled(self.potential, mobility)
+        self.potential = (
+            None if self.potential is None else Scaled(self.potential, mobility)
+        )
         if self.force is not None:
-            self.force = Field(ScaledForce(self.force, mobility), self.force.time_dependent)
+            self.force = Field(
+                ScaledForce(self.force, mobility), self.force.time_dependent
+            )
 
     @classmethod
     def ito(cls, drift: Formula, diffusion: Diffusion) -> "FokkerPlanck":
-        """The Itô form dX = b dt + sqrt(2 D(x)) dW, that is d_t p = -div(b p) + sum_i d_i^2 (D_i p).
+        """The Itô form dX = b dt + sqrt(2 D(x)) dW, that is d_t p = -div(b p) + sum_i
+        d_i^2 (D_i p).
 
-        **Arguments**: `drift` b(x[, t]) to `(d,)`; `diffusion` as for the class, which may jump and may vanish at an
-        end or at single points. Finite volumes take b and D as they are. A basis takes the drift of the flux form,
-        f_i = b_i - d_i D_i, which JAX differentiates.
+        **Arguments**: `drift` b(x[, t]) to `(d,)`; `diffusion` as for the class, which
+        may jump and may vanish at an end or at single points. Finite volumes take b and
+        D as they are. A basis takes the drift of the flux form, f_i = b_i - d_i D_i,
+        which JAX differentiates.
 
         ```python
         import jax.numpy as jnp
@@ -129,50 +165,84 @@ class FokkerPlanck(Equation):
         """
         # With a constant diffusion the Itô form and the flux form are the same.
         force = as_field("drift", drift)
-        return cls(None, diffusion, dataclasses.replace(force, ito_form=callable(diffusion)))
+        return cls(
+            None, diffusion, dataclasses.replace(force, ito_form=callable(diffusion))
+        )
 
     @property
     def time_dependent(self) -> bool:
         """Whether the potential or the force depends on time."""
-        return any(part is not None and part.time_dependent for part in (self.potential, self.force))
+        return any(
+            part is not None and part.time_dependent
+            for part in (self.potential, self.force)
+        )
 
     @property
     def ito_form(self) -> bool:
-        """Whether the force is the drift of the Itô form, which with a diffusion that varies is another process."""
+        """Whether the force is the drift of the Itô form, which with a diffusion that
+        varies is another process.
+        """
         return self.force is not None and self.force.ito_form
 
     def energy(self, x: Point, t: Scalar = 0.0) -> Array:
         """U(x, t), a scalar; zero without a potential."""
-        return jnp.zeros((), x.dtype) if self.potential is None else jnp.asarray(self.potential(x, t))
+        return (
+            jnp.zeros((), x.dtype)
+            if self.potential is None
+            else jnp.asarray(self.potential(x, t))
+        )
 
     @property
     def functions(self) -> dict[str, Callable[[Point, Scalar], Array]]:
         """U under the name `potential`, and the `force` if there is one."""
-        potential: dict[str, Callable[[Point, Scalar], Array]] = {"potential": self.energy}
+        potential: dict[str, Callable[[Point, Scalar], Array]] = {
+            "potential": self.energy
+        }
         return potential if self.force is None else {**potential, "force": self.force}
 
     def drift(self, x: Point, t: Scalar = 0.0) -> Array:
-        """The drift of the flux form: -grad U + f, or b_i - d_i D_i of the Itô form, `(d,)`."""
+        """The drift of the flux form: -grad U + f, or b_i - d_i D_i of the Itô form,
+        `(d,)`.
+        """
         drift = -jax.grad(self.energy)(x, t)
         if self.force is not None:
             drift = drift + self.force(x, t)
-        return drift - jnp.diagonal(jax.jacfwd(self.diffusions)(x)) if self.ito_form else drift
+        return (
+            drift - jnp.diagonal(jax.jacfwd(self.diffusions)(x))
+            if self.ito_form
+            else drift
+        )
 
     def irreversible_because(self, grid: Grid, t: Scalar = 0.0) -> str | None:
-        """The reason why this process has no Gibbs density and no wave, or None if it has both.
+        """The reason why this process has no Gibbs density and no wave, or None if it
+        has both.
 
-        With several diffusions the process is reversible only if U is a sum over the axes. This is tested on the grid.
+        With several diffusions the process is reversible only if U is a sum over the
+        axes. This is tested on the grid.
         """
         reason = self.irreversible_anywhere
         if reason is None and self.diffusion.ndim and self.potential is not None:
             # A traced potential has no values that could be compared.
             if not is_concrete(self, t):
-                return "several diffusions under a traced potential cannot be checked for separability"
-            # U minus the sum of its parts along the axes is a constant if U is such a sum.
-            coupling = grid.sample(lambda x: self.energy(x, t) - jnp.sum(self._axis_parts(x, grid.origin, t)))
+                return (
+                    "several diffusions under a traced potential cannot be checked for "
+                    "separability"
+                )
+            # U minus the sum of its parts along the axes is a constant if U is such a
+            # sum.
+            coupling = grid.sample(
+                lambda x: (
+                    self.energy(x, t) - jnp.sum(self._axis_parts(x, grid.origin, t))
+                )
+            )
             energies = np.asarray(grid.sample(lambda x: self.energy(x, t)))
-            # Each value of U has the rounding of the largest, which a constant in U may make larger than its range.
-            rounding = CONSTANTS.coupling_roundings * np.finfo(energies.dtype).eps * np.max(np.abs(energies))
+            # Each value of U has the rounding of the largest, which a constant in U may
+            # make larger than its range.
+            rounding = (
+                CONSTANTS.coupling_roundings
+                * np.finfo(energies.dtype).eps
+                * np.max(np.abs(energies))
+            )
             tolerance = CONSTANTS.coupling_tolerance * np.ptp(energies) + rounding
             if np.ptp(np.asarray(coupling)) > tolerance:
                 return "the diffusion differs between axes that the potential couples"
@@ -185,16 +255,22 @@ class FokkerPlanck(Equation):
             return "the process has a force, which need not be a gradient"
         if callable(self.diffusion):
             return "the diffusion varies with x"
-        return "the diffusion vanishes along an axis" if self.without_diffusion else None
+        return (
+            "the diffusion vanishes along an axis" if self.without_diffusion else None
+        )
 
     def require_reversible(self, grid: Grid, wanted: str, t: Scalar = 0.0) -> None:
-        """Raise `ValueError` if the process has no Gibbs density; `wanted` is what was requested, in words."""
+        """Raise `ValueError` if the process has no Gibbs density; `wanted` is what was
+        requested, in words.
+        """
         _raise_if_irreversible(self, wanted, self.irreversible_because(grid, t))
 
     def log_gibbs(self, x: Point, origin: Array, t: Scalar = 0.0) -> Array:
-        """log pi + constant at x `(d,)`, a scalar: -U/D, or -sum_i U_i / D_i with one diffusion for each axis.
+        """log pi + constant at x `(d,)`, a scalar: -U/D, or -sum_i U_i / D_i with one
+        diffusion for each axis.
 
-        The parts U_i of a sum over axes are found from differences to U at `origin` `(d,)`.
+        The parts U_i of a sum over axes are found from differences to U at `origin`
+        `(d,)`.
         """
         # With one diffusion U need not be a sum over axes.
         if self.diffusion.ndim == 0:
@@ -202,7 +278,8 @@ class FokkerPlanck(Equation):
         return -jnp.sum(self._axis_parts(x, origin, t) / self.diffusions(x))
 
     def _axis_parts(self, x: Point, origin: Array, t: Scalar) -> Array:
-        """U along each axis through `origin`, `(d,)`: U(origin with the coordinate i of x) - U(origin).
+        """U along each axis through `origin`, `(d,)`: U(origin with the coordinate i of
+        x) - U(origin).
 
         If U is a sum over the axes, these are its parts U_i up to constants.
         """
@@ -215,39 +292,54 @@ class FokkerPlanck(Equation):
         return grid.sample(lambda x: self.log_gibbs(x, grid.origin, t))
 
     def log_sqrt_pi(self, grid: Grid, t: Scalar = 0.0) -> Array:
-        """log sqrt(pi) on the grid, `(*shape)`; pi has mass 1 with the weights of the grid."""
+        """log sqrt(pi) on the grid, `(*shape)`; pi has mass 1 with the weights of the
+        grid.
+        """
         log_gibbs = self.log_gibbs_on(grid, t)
-        # Normalise in logarithms: exp(-U/D) may overflow or underflow although pi does not.
+        # Normalise in logarithms: exp(-U/D) may overflow or underflow although pi does
+        # not.
         weights = jnp.log(grid.weights).astype(log_gibbs.dtype)
         return (log_gibbs - jax.scipy.special.logsumexp(log_gibbs + weights)) / 2
 
     def gibbs(self, grid: Grid, t: Scalar = 0.0) -> Array:
-        """The Gibbs density exp(-U/D) / Z on the grid, or exp(-U/kT) / Z where kT was given, `(*shape)`, of mass 1.
+        """The Gibbs density exp(-U/D) / Z on the grid, or exp(-U/kT) / Z where kT was
+        given, `(*shape)`, of mass 1.
 
-        **Raises**: `ValueError` for a process with a force, or with a diffusion that varies in x, or between axes
-        that the potential couples: such a process has no Gibbs density.
+        **Raises**: `ValueError` for a process with a force, or with a diffusion that
+        varies in x, or between axes that the potential couples: such a process has no
+        Gibbs density.
         """
         drift = None if self.force is None else self.force.function
         if isinstance(drift, ThermalDrift) and drift.force is None:
             log_gibbs = grid.sample(lambda x: drift.log_gibbs(x, t))
-            return jnp.exp(log_gibbs - jax.scipy.special.logsumexp(log_gibbs + jnp.log(grid.weights)))
+            return jnp.exp(
+                log_gibbs
+                - jax.scipy.special.logsumexp(log_gibbs + jnp.log(grid.weights))
+            )
         self.require_reversible(grid, "the Gibbs density", t)
         return jnp.exp(2 * self.log_sqrt_pi(grid, t))
 
     def schrodinger(self, kappa: Real = 1.0) -> Schrodinger:
-        """The equivalent Schrödinger equation, with the quantum potential V = |grad U|^2/(4D) - Lap U/2.
+        """The equivalent Schrödinger equation, with the quantum potential V = |grad
+        U|^2/(4D) - Lap U/2.
 
-        For a time-dependent potential the term -(kappa/2) d_t U / D is added: `kappa=1` is the Fokker-Planck equation
-        itself (up to the factor exp(-int <d_t U>/(2D) dt), which `to_density` and a normalisation remove), 0 the
-        imaginary-time Schrödinger equation, -1 annealed importance weights (Jarzynski).
+        For a time-dependent potential the term -(kappa/2) d_t U / D is added: `kappa=1`
+        is the Fokker-Planck equation itself (up to the factor exp(-int <d_t U>/(2D)
+        dt), which `to_density` and a normalisation remove), 0 the imaginary-time
+        Schrödinger equation, -1 annealed importance weights (Jarzynski).
 
-        **Reference**: Risken (1989), section 5.4; for time-dependent potentials theorem T13 of this library.
+        **Reference**: Risken (1989), section 5.4; for time-dependent potentials theorem
+        T13 of this library.
         """
         _raise_if_irreversible(self, "the wave picture", self.irreversible_anywhere)
-        return Schrodinger(QuantumPotential(self, jnp.asarray(kappa, dtype=float)), self.diffusion)
+        return Schrodinger(
+            QuantumPotential(self, jnp.asarray(kappa, dtype=float)), self.diffusion
+        )
 
     def to_wave(self, density: AnyArray, grid: Grid, t: Scalar = 0.0) -> Array:
-        """psi = p / sqrt(pi), `(..., *shape)`; zero where p is zero. **Raises** as `gibbs`."""
+        """psi = p / sqrt(pi), `(..., *shape)`; zero where p is zero. **Raises** as
+        `gibbs`.
+        """
         self.require_reversible(grid, "the wave picture", t)
         return divide_by_sqrt_pi(jnp.asarray(density), self.log_sqrt_pi(grid, t))
 
@@ -278,7 +370,11 @@ class ThermalDrift(eqx.Module):
 
     def log_gibbs(self, x: Point, t: Scalar | None = None) -> Array:
         """-U / kT at (x, t), a scalar."""
-        energy = jnp.zeros((), x.dtype) if self.potential is None else jnp.asarray(self.potential(x, t))
+        energy = (
+            jnp.zeros((), x.dtype)
+            if self.potential is None
+            else jnp.asarray(self.potential(x, t))
+        )
         return -energy / self.kT.astype(x.dtype)
 
     def __call__(self, x: Point, t: Scalar | None = None) -> Array:
@@ -288,26 +384,43 @@ class ThermalDrift(eqx.Module):
             potential = self.potential
             drift = drift - jax.grad(lambda y: jnp.asarray(potential(y, t)))(x)
         diffusion = self.diffusion(x) if callable(self.diffusion) else self.diffusion
-        return drift * jnp.broadcast_to(jnp.asarray(diffusion, x.dtype), x.shape) / self.kT.astype(x.dtype)
+        return (
+            drift
+            * jnp.broadcast_to(jnp.asarray(diffusion, x.dtype), x.shape)
+            / self.kT.astype(x.dtype)
+        )
 
 
-def divide_by_sqrt_pi(density: SameArray, log_sqrt_pi: AnyArray, xp: ArrayModule = jnp) -> SameArray:
+def divide_by_sqrt_pi(
+    density: SameArray, log_sqrt_pi: AnyArray, xp: ArrayModule = jnp
+) -> SameArray:
     """p / sqrt(pi) from log sqrt(pi); `xp` is numpy or jax.numpy."""
-    # In the tails both p and sqrt(pi) underflow to 0, and 0/0 is not a number. Where p is 0 the quotient is set to 0.
-    # The inner `where` keeps an infinite exponential, and thus a NaN, out of derivatives.
+    # In the tails both p and sqrt(pi) underflow to 0, and 0/0 is not a number. Where p
+    # is 0 the quotient is set to 0. The inner `where` keeps an infinite exponential,
+    # and thus a NaN, out of derivatives.
     empty = density == 0
     return xp.where(empty, 0, density * xp.exp(xp.where(empty, 0, -log_sqrt_pi)))
 
 
-def _raise_if_irreversible(equation: FokkerPlanck, wanted: str, reason: str | None) -> None:
+def _raise_if_irreversible(
+    equation: FokkerPlanck, wanted: str, reason: str | None
+) -> None:
     if reason is not None:
-        cure = "Drop the force, make the diffusion one number, or evolve the density, which always works."
-        raise_value_error("equation", equation, f"{wanted} does not exist: {reason}", cure)
+        cure = (
+            "Drop the force, make the diffusion one number, or evolve the density, "
+            "which always works."
+        )
+        raise_value_error(
+            "equation", equation, f"{wanted} does not exist: {reason}", cure
+        )
 
 
 def _thermal_energy(value: Scalar) -> Array:
     """kT as an array. **Raises** `ValueError` unless it is one positive number."""
-    cure = "Give the thermal energy in the units of the potential: 0.593 for kcal/mol at 298 K, say."
+    cure = (
+        "Give the thermal energy in the units of the potential: 0.593 for kcal/mol at "
+        "298 K, say."
+    )
     if callable(value):
         raise_value_error("kT", value, "it must be a positive number", cure)
     check_positive("kT", value, cure)
@@ -318,14 +431,25 @@ def _thermal_energy(value: Scalar) -> Array:
 
 
 def _diffusion(value: Any) -> Array | Formula:
-    """The diffusion as a function or an array. An array with equal entries becomes one number."""
+    """The diffusion as a function or an array. An array with equal entries becomes one
+    number.
+    """
     if callable(value):
         if takes_time(value):
-            cure = "Evolve from time to time, each with lambda x: D(x, t) at the middle of the interval."
-            raise_value_error("diffusion", value, "it may depend on x, and this one depends on time too", cure)
+            cure = (
+                "Evolve from time to time, each with lambda x: D(x, t) at the middle "
+                "of the interval."
+            )
+            raise_value_error(
+                "diffusion",
+                value,
+                "it may depend on x, and this one depends on time too",
+                cure,
+            )
         return value
     cure = "Give a number above zero, one for each axis, or a function of x."
-    # Along some axes the diffusion may vanish, as along the positions of underdamped motion.
+    # Along some axes the diffusion may vanish, as along the positions of underdamped
+    # motion.
     along_axes = is_concrete(value) and np.ndim(value) == 1 and len(value) > 1
     if along_axes:
         check_not_negative("diffusion", value, cure)
@@ -334,11 +458,16 @@ def _diffusion(value: Any) -> Array | Formula:
     array = as_array(value)
     if array.ndim > 1:
         raise_value_error(
-            "diffusion", value, "it must be a number, (d,) numbers, or a function of x", "Give one value for each axis."
+            "diffusion",
+            value,
+            "it must be a number, (d,) numbers, or a function of x",
+            "Give one value for each axis.",
         )
-    # With one number the Gibbs density exists for every potential. A traced array of several entries stays an array,
-    # since its entries cannot be compared.
-    equal = array.shape == (1,) or (is_concrete(array) and np.all(np.asarray(array) == np.asarray(array).flat[0]))
+    # With one number the Gibbs density exists for every potential. A traced array of
+    # several entries stays an array, since its entries cannot be compared.
+    equal = array.shape == (1,) or (
+        is_concrete(array) and np.all(np.asarray(array) == np.asarray(array).flat[0])
+    )
     if not (array.ndim and equal):
         return array
     return as_array(np.asarray(array)[0]) if is_concrete(array) else array[0]

@@ -1,8 +1,10 @@
-"""The Schrödinger equation in imaginary time, in real time, and at any Wick angle between them.
+"""The Schrödinger equation in imaginary time, in real time, and at any Wick angle
+between them.
 
     d_t psi = -exp(i w) H psi,    H = -D Lap + V(x[, t])
 
-w = 0 is imaginary time (the wave relaxes), w = pi/2 real time (i d_t psi = H psi). D = 1/2 means hbar = m = 1.
+w = 0 is imaginary time (the wave relaxes), w = pi/2 real time (i d_t psi = H psi). D =
+1/2 means hbar = m = 1.
 """
 
 from collections.abc import Callable
@@ -23,8 +25,9 @@ from .base import NO_DENSITY, Equation
 class Schrodinger(Equation):
     """The equation of a wave with H = -D Lap + V.
 
-    **Arguments**: `potential` V, `f(x)` or `f(x, t)` to a scalar; `diffusion` D, a positive number or one for
-    each axis (1/2 in units hbar = m = 1). **Raises**: `ValueError` for a diffusion that is not positive and finite.
+    **Arguments**: `potential` V, `f(x)` or `f(x, t)` to a scalar; `diffusion` D, a
+    positive number or one for each axis (1/2 in units hbar = m = 1). **Raises**:
+    `ValueError` for a diffusion that is not positive and finite.
 
     ```python
     import fpsolve as fp
@@ -69,23 +72,31 @@ class Schrodinger(Equation):
 def constant_diffusion(diffusion: Diffusion, hamiltonian: str) -> Array:
     """A positive number, or one for each axis `(d,)`, as an array.
 
-    **Raises** `ValueError` otherwise; the message contains `hamiltonian`, the formula in which the diffusion appears.
+    **Raises** `ValueError` otherwise; the message contains `hamiltonian`, the formula
+    in which the diffusion appears.
     """
     allowed = "it must be a number or (d,) numbers"
     if callable(diffusion):
-        raise_value_error("diffusion", diffusion, allowed, f"{hamiltonian} has constant D.")
-    check_positive("diffusion", diffusion, "Give a number above zero, or one for each axis.")
+        raise_value_error(
+            "diffusion", diffusion, allowed, f"{hamiltonian} has constant D."
+        )
+    check_positive(
+        "diffusion", diffusion, "Give a number above zero, or one for each axis."
+    )
     array = as_array(diffusion)
     if array.ndim > 1:
-        raise_value_error("diffusion", diffusion, allowed, "Give one value for each axis.")
+        raise_value_error(
+            "diffusion", diffusion, allowed, "Give one value for each axis."
+        )
     return array
 
 
 class QuantumPotential(Potential):
     """V = sum_i [ (d_i U)^2 / (4 D_i) - d_i^2 U / 2 ]  -  kappa d_t U / (2 D).
 
-    For a static U the last term is zero, and sqrt(pi) is the ground state of H. The last term is that of a
-    time-dependent U (theorem T13). `equation` is a `FokkerPlanck` without force.
+    For a static U the last term is zero, and sqrt(pi) is the ground state of H. The
+    last term is that of a time-dependent U (theorem T13). `equation` is a
+    `FokkerPlanck` without force.
     """
 
     equation: Any
@@ -102,15 +113,21 @@ class QuantumPotential(Potential):
         if not self.time_dependent:
             return static  # the time may then be None, of which there is no derivative
         time = jnp.asarray(t, x.dtype)
-        rate = jax.jvp(lambda s: self.equation.energy(x, s), (time,), (jnp.ones((), x.dtype),))[1]  # d_t U
-        return static - self.kappa.astype(x.dtype) * rate / (2 * self.equation.diffusion)
+        # d_t U
+        rate = jax.jvp(
+            lambda s: self.equation.energy(x, s), (time,), (jnp.ones((), x.dtype),)
+        )[1]
+        return static - self.kappa.astype(x.dtype) * rate / (
+            2 * self.equation.diffusion
+        )
 
 
 def axis_potential_terms(equation: Any, x: Point, t: Scalar | None) -> Array:
-    """The quantum potential axis by axis, (d_i U)^2 / (4 D_i) - d_i^2 U / 2, `(d,)`; their sum is V.
+    """The quantum potential axis by axis, (d_i U)^2 / (4 D_i) - d_i^2 U / 2, `(d,)`;
+    their sum is V.
 
-    Each coordinate is differentiated alone, in forward mode. On a grid this is many times faster than the gradient of a
-    gradient.
+    Each coordinate is differentiated alone, in forward mode. On a grid this is many
+    times faster than the gradient of a gradient.
     """
     coordinates = list(x)
     diffusions = equation.diffusions(x)
@@ -119,12 +136,16 @@ def axis_potential_terms(equation: Any, x: Point, t: Scalar | None) -> Array:
         """The term of axis i."""
 
         def energy(s: Array) -> Array:
-            return equation.energy(jnp.stack([s if j == i else c for j, c in enumerate(coordinates)]), t)
+            return equation.energy(
+                jnp.stack([s if j == i else c for j, c in enumerate(coordinates)]), t
+            )
 
         def derivative(s: Array) -> Array:
             return jax.jvp(energy, (s,), (jnp.ones_like(s),))[1]
 
-        gradient, curvature = jax.jvp(derivative, (coordinates[i],), (jnp.ones_like(coordinates[i]),))
+        gradient, curvature = jax.jvp(
+            derivative, (coordinates[i],), (jnp.ones_like(coordinates[i]),)
+        )
         return gradient**2 / (4 * diffusions[i]) - curvature / 2
 
     return jnp.stack([axis_term(i) for i in range(len(coordinates))])

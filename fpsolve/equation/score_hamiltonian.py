@@ -1,14 +1,16 @@
-"""The Score Hamiltonian of a vector field, such as a score that was learned from samples.
+"""The Score Hamiltonian of a vector field, such as a score that was learned from
+samples.
 
     H = D sum_i A_i^T A_i,    A_i = d_i - s_i / 2,    formally  H = D ( -Lap + |s|^2 / 4 + (div s) / 2 )
 
-s(x[, t]) is a score: any vector field `(d,)`, with or without curl, which need not be grad log of a density. H is built
-from A alone, so that no divergence of s is computed, and H >= 0 for every s. Its lowest level is a lower bound of the
-score-matching loss,
+s(x[, t]) is a score: any vector field `(d,)`, with or without curl, which need not be
+grad log of a density. H is built from A alone, so that no divergence of s is computed,
+and H >= 0 for every s. Its lowest level is a lower bound of the score-matching loss,
 
     < sqrt q | H | sqrt q > = (D/4) E_q |s - grad log q|^2,      lambda = minimum over q.
 
-The level is zero if and only if s is the score of a density. This density is then the square of the lowest mode.
+The level is zero if and only if s is the score of a density. This density is then the
+square of the lowest mode.
 
 Reference: arXiv 2606.05217; theorems T7 and T8 of this library.
 """
@@ -30,12 +32,15 @@ from .schrodinger import constant_diffusion
 class ScoreHamiltonian(Equation):
     """The equation of a wave with H = D A^T A, A = grad - s/2.
 
-    **Arguments**: `score` s, `f(x)` or `f(x, t)` to `(d,)`, in units 1/length: a function, a network, any callable;
-    `diffusion` D, a positive number or one for each axis (1 in the units of most papers, 1/2 if hbar = m = 1).
-    **Raises**: `ValueError` for a score that is not callable, and for a diffusion that is not positive and finite.
+    **Arguments**: `score` s, `f(x)` or `f(x, t)` to `(d,)`, in units 1/length: a
+    function, a network, any callable; `diffusion` D, a positive number or one for each
+    axis (1 in the units of most papers, 1/2 if hbar = m = 1). **Raises**: `ValueError`
+    for a score that is not callable, and for a diffusion that is not positive and
+    finite.
 
-    **Keeps**: H symmetric and at least zero, in every scheme. **Cost**: on a spectral grid four matrix products for
-    each axis and application. **Reference**: arXiv 2606.05217; theorem T7 of this library.
+    **Keeps**: H symmetric and at least zero, in every scheme. **Cost**: on a spectral
+    grid four matrix products for each axis and application. **Reference**: arXiv
+    2606.05217; theorem T7 of this library.
 
     ```python
     import fpsolve as fp
@@ -76,8 +81,8 @@ class ScoreHamiltonian(Equation):
     def sampler(self) -> FokkerPlanck:
         """The process dX = D s dt + sqrt(2 D) dW that samples by this score.
 
-        Its generator shares the factors A with H. If s has curl, the stationary distribution is not the square of the
-        lowest mode of H (theorems T10 and T11).
+        Its generator shares the factors A with H. If s has curl, the stationary
+        distribution is not the square of the lowest mode of H (theorems T10 and T11).
 
         ```python
         import fpsolve as fp
@@ -86,7 +91,9 @@ class ScoreHamiltonian(Equation):
         ```
         """
         return FokkerPlanck(
-            None, self.diffusion, Field(Drift(self.score, self.diffusion), self.time_dependent, "score")
+            None,
+            self.diffusion,
+            Field(Drift(self.score, self.diffusion), self.time_dependent, "score"),
         )
 
 

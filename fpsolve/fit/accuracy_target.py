@@ -1,4 +1,6 @@
-"""What an answer on one axis is compared by: states at given times, or the lowest levels."""
+"""What an answer on one axis is compared by: states at given times, or the lowest
+levels.
+"""
 
 import dataclasses
 from typing import Any
@@ -12,7 +14,9 @@ from .slice_problem import SliceProblem, SliceStates, relative_distance
 
 @dataclasses.dataclass(frozen=True)
 class AccuracyTarget:
-    """States at `times` `(T,)`, or the `k` lowest levels where `times` is None, to a relative error `tol`."""
+    """States at `times` `(T,)`, or the `k` lowest levels where `times` is None, to a
+    relative error `tol`.
+    """
 
     tol: float
     times: np.ndarray | None
@@ -24,31 +28,48 @@ class AccuracyTarget:
             return problem.solve(axis, self.times, forbid_clipping=True)
         return problem.modes(axis)
 
-    def error(self, problem: SliceProblem, axis: Axis, reference: Any, forbid_clipping: bool = False) -> float:
-        """The relative error of a trial against the `answer` of a reference, the largest over times or levels."""
+    def error(
+        self,
+        problem: SliceProblem,
+        axis: Axis,
+        reference: Any,
+        forbid_clipping: bool = False,
+    ) -> float:
+        """The relative error of a trial against the `answer` of a reference, the
+        largest over times or levels.
+        """
         if self.times is not None:
             trial = problem.solve(axis, self.times, forbid_clipping)
             return float(np.max(relative_distance(trial, reference)))
         # An axis with fewer nodes than levels cannot have them all.
         if axis.n < self.k:
             return np.inf
-        all_exact = reference[0]  # more levels than requested: the third sets the scale of a small gap
+        # more levels than requested: the third sets the scale of a small gap
+        all_exact = reference[0]
         levels, exact = problem.levels(axis)[: self.k], all_exact[: self.k]
         smallest_gap = CONSTANTS.small_gap * all_exact[min(2, len(all_exact) - 1)]
         return level_error(levels, exact, problem.evolves_density, smallest_gap)
 
     def ground_level_error(self, problem: SliceProblem, axis: Axis) -> float:
-        """How far the ground level of a Fokker-Planck equation is from zero, relative to its gap.
+        """How far the ground level of a Fokker-Planck equation is from zero, relative
+        to its gap.
 
-        A kink in U shows here: it makes V singular, and coarse and fine levels may agree on a wrong value.
+        A kink in U shows here: it makes V singular, and coarse and fine levels may
+        agree on a wrong value.
         """
-        if self.times is not None or not problem.evolves_density or axis.boundary == "absorbing":
+        if (
+            self.times is not None
+            or not problem.evolves_density
+            or axis.boundary == "absorbing"
+        ):
             return 0.0
         levels = problem.levels(axis)
         return float(abs(levels[0]) / max(levels[1], CONSTANTS.small_gap * levels[2]))
 
     def envelope(self, answer: Any) -> np.ndarray:
-        """The largest density `(n,)` at each node of an answer, each density relative to its own peak."""
+        """The largest density `(n,)` at each node of an answer, each density relative
+        to its own peak.
+        """
         if not isinstance(answer, SliceStates):
             densities = answer[1][:, : self.k] ** 2
             return np.max(densities / np.max(densities, axis=0), axis=1)
@@ -69,12 +90,18 @@ class AccuracyTarget:
         return np.maximum(peaks, sqrt_pi**2)
 
 
-def level_error(levels: np.ndarray, exact: np.ndarray, evolves_density: bool, smallest_gap: float = 0.0) -> float:
-    """The largest relative error of levels `(k,)`. That of level 0 of a Fokker-Planck equation, which is zero, is
-    relative to the gap.
+def level_error(
+    levels: np.ndarray,
+    exact: np.ndarray,
+    evolves_density: bool,
+    smallest_gap: float = 0.0,
+) -> float:
+    """The largest relative error of levels `(k,)`. That of level 0 of a Fokker-Planck
+    equation, which is zero, is relative to the gap.
 
-    A gap below `smallest_gap` is replaced by it. A run finds small gaps through the factor A, or from a supersymmetric
-    partner, with more digits than the eigenvalues of H have that are compared here.
+    A gap below `smallest_gap` is replaced by it. A run finds small gaps through the
+    factor A, or from a supersymmetric partner, with more digits than the eigenvalues of
+    H have that are compared here.
     """
     scale = np.abs(exact)
     gap = exact[1] - exact[0] if len(exact) > 1 else 1.0
@@ -82,10 +109,14 @@ def level_error(levels: np.ndarray, exact: np.ndarray, evolves_density: bool, sm
         is_ground = np.arange(len(exact)) == 0
         scale = np.maximum(np.where(is_ground, gap, scale), smallest_gap)
     else:
-        # A level of a Schrodinger equation may be near zero, where a relative error has no meaning.
+        # A level of a Schrodinger equation may be near zero, where a relative error has
+        # no meaning.
         spread = exact[-1] - exact[0] if len(exact) > 1 else 0.0
-        scale = np.maximum(scale, max(CONSTANTS.small_gap * gap, CONSTANTS.zero_level * spread))
-    # Of a single level no gap is known; the exact value of the ground level is then 0, and its error is absolute.
+        scale = np.maximum(
+            scale, max(CONSTANTS.small_gap * gap, CONSTANTS.zero_level * spread)
+        )
+    # Of a single level no gap is known; the exact value of the ground level is then 0,
+    # and its error is absolute.
     if evolves_density and len(exact) == 1:
         exact = np.zeros(1)
     return float(np.max(np.abs(levels - exact) / scale))

@@ -1,8 +1,10 @@
-"""Bounding boxes and periods of a function h(x), such as log p, that is known only by its values.
+"""Bounding boxes and periods of a function h(x), such as log p, that is known only by
+its values.
 
-`find_box` finds the smallest box outside of which h stays below max h - depth. It samples h on a coarse product grid,
-doubles the grid on every side where h is still large, verifies the result on a larger box, and then shrinks the box to
-the points where h is large. `period` finds the period of a function on a line.
+`find_box` finds the smallest box outside of which h stays below max h - depth. It
+samples h on a coarse product grid, doubles the grid on every side where h is still
+large, verifies the result on a larger box, and then shrinks the box to the points where
+h is large. `period` finds the period of a function on a line.
 """
 
 from collections.abc import Callable
@@ -15,7 +17,9 @@ Height = Callable[[np.ndarray], np.ndarray]  # points (P, d) to h (P,)
 
 
 class NotConfining(Exception):
-    """`h` does not decrease along `axis`; `rises` says that it increases there, so that the potential is unbounded."""
+    """`h` does not decrease along `axis`; `rises` says that it increases there, so that
+    the potential is unbounded.
+    """
 
     def __init__(self, axis: int, rises: bool):
         self.axis = axis
@@ -23,16 +27,21 @@ class NotConfining(Exception):
 
 
 def find_box(
-    height: Height, lower: np.ndarray, upper: np.ndarray, fixed: np.ndarray, depth: float
+    height: Height,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    fixed: np.ndarray,
+    depth: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bounds `(d,)` of the region where `height` is within `depth` of its maximum.
 
-    `lower`, `upper` `(d,)` are the first box; axes that are `fixed` `(d,)` keep those bounds. **Raises** `NotConfining`
-    where the region does not end.
+    `lower`, `upper` `(d,)` are the first box; axes that are `fixed` `(d,)` keep those
+    bounds. **Raises** `NotConfining` where the region does not end.
     """
     lower, upper, largest = _widen(height, lower, upper, fixed, depth)
 
-    # A coarse grid may miss a second, higher peak further out: look once more, on a box that is longer.
+    # A coarse grid may miss a second, higher peak further out: look once more, on a box
+    # that is longer.
     length = np.where(fixed, 0, upper - lower)
     far_lower = lower - CONSTANTS.outer_scan_growth * length
     far_upper = upper + CONSTANTS.outer_scan_growth * length
@@ -44,9 +53,15 @@ def find_box(
 
 
 def _widen(
-    height: Height, lower: np.ndarray, upper: np.ndarray, fixed: np.ndarray, depth: float
+    height: Height,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    fixed: np.ndarray,
+    depth: float,
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """A box with `height` below its maximum minus `depth` on every face that is free, and that maximum."""
+    """A box with `height` below its maximum minus `depth` on every face that is free,
+    and that maximum.
+    """
     lower, upper = lower.copy(), upper.copy()
     center = (lower + upper) / 2
     while True:
@@ -60,13 +75,18 @@ def _widen(
             if half_width[i] > CONSTANTS.largest_half_width:
                 faces = [np.max(np.take(values, j, axis=i)) for j in (0, -1)]
                 raise NotConfining(i, bool(max(faces) >= largest - 1e-9 * depth))
-        # Each side triples its own distance from the first centre, whatever the other side does.
+        # Each side triples its own distance from the first centre, whatever the other
+        # side does.
         lower = lower - too_high[:, 0] * 2 * (center - lower)
         upper = upper + too_high[:, 1] * 2 * (upper - center)
 
 
 def _narrow(
-    height: Height, lower: np.ndarray, upper: np.ndarray, fixed: np.ndarray, depth: float
+    height: Height,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    fixed: np.ndarray,
+    depth: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The box shrunk to the nodes where `height` is large, and one more on each side.
 
@@ -99,55 +119,88 @@ def product_points(nodes: list[np.ndarray]) -> np.ndarray:
     return np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1).reshape(-1, len(nodes))
 
 
-def _scan(height: Height, lower: np.ndarray, upper: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    """Nodes of a coarse grid on a box, and `height` on it, `(n, ..., n)`; NaN becomes minus infinity."""
+def _scan(
+    height: Height, lower: np.ndarray, upper: np.ndarray
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Nodes of a coarse grid on a box, and `height` on it, `(n, ..., n)`; NaN becomes
+    minus infinity.
+    """
     nodes = coarse_nodes(lower, upper)
     values = height(product_points(nodes)).reshape([len(x) for x in nodes])
     return nodes, np.where(np.isnan(values), -np.inf, values)
 
 
 def _reaches_faces(values: np.ndarray, level: float) -> np.ndarray:
-    """Whether `values` reach `level` on the lower and on the upper face of each axis, `(d, 2)`."""
-    return np.asarray([[np.max(np.take(values, j, axis=i)) >= level for j in (0, -1)] for i in range(values.ndim)])
+    """Whether `values` reach `level` on the lower and on the upper face of each axis,
+    `(d, 2)`.
+    """
+    return np.asarray(
+        [
+            [np.max(np.take(values, j, axis=i)) >= level for j in (0, -1)]
+            for i in range(values.ndim)
+        ]
+    )
 
 
 def period(height: Height) -> float | None:
-    """The least P with h(x + P) = h(x) for x on a line, to rounding; None if there is none, or if h is constant."""
+    """The least P with h(x + P) = h(x) for x on a line, to rounding; None if there is
+    none, or if h is constant.
+    """
     probes = np.random.default_rng(0).uniform(-1, 1, CONSTANTS.period_probes)
     for scale in 2.0 ** np.arange(*CONSTANTS.period_scales):
-        # Scales ascend, so that the first period found is the least and not a multiple of it.
+        # Scales ascend, so that the first period found is the least and not a multiple
+        # of it.
         points = scale * probes
         shifts = scale * np.linspace(0, 2, CONSTANTS.period_shifts + 1)[1:]
         shifted = height(np.add.outer(shifts, points).ravel()).reshape(len(shifts), -1)
         unshifted = height(points)
         size = np.ptp(shifted)
-        # A function that looks constant, or nearly so at the probes, would have every period at this scale.
+        # A function that looks constant, or nearly so at the probes, would have every
+        # period at this scale.
         flat = size <= CONSTANTS.period_tolerance * (1 + np.max(np.abs(shifted)))
         if flat or np.ptp(unshifted) < size / 10:
             continue
         mismatch = np.max(np.abs(shifted - unshifted), axis=1) / size
         middle = mismatch[1:-1]
-        is_minimum = (middle < mismatch[:-2]) & (middle <= mismatch[2:]) & (middle < CONSTANTS.period_mismatch)
-        for candidate in (np.flatnonzero(is_minimum) + 1)[: CONSTANTS.period_candidates]:
-            found = _refine_period(height, points, shifts[candidate], shifts[1] - shifts[0], size)
+        is_minimum = (
+            (middle < mismatch[:-2])
+            & (middle <= mismatch[2:])
+            & (middle < CONSTANTS.period_mismatch)
+        )
+        for candidate in (np.flatnonzero(is_minimum) + 1)[
+            : CONSTANTS.period_candidates
+        ]:
+            found = _refine_period(
+                height, points, shifts[candidate], shifts[1] - shifts[0], size
+            )
             if found is not None:
                 return found
     return None
 
 
-def _refine_period(height: Height, points: np.ndarray, shift: float, step: float, size: float) -> float | None:
-    """The shift near `shift` that leaves h unchanged, by Gauss-Newton; None if it leaves a mismatch.
+def _refine_period(
+    height: Height, points: np.ndarray, shift: float, step: float, size: float
+) -> float | None:
+    """The shift near `shift` that leaves h unchanged, by Gauss-Newton; None if it
+    leaves a mismatch.
 
-    The slope is a central difference; an inexact slope slows the convergence but does not move the limit.
+    The slope is a central difference; an inexact slope slows the convergence but does
+    not move the limit.
     """
     unshifted = height(points)
     small = 1e-5 * step
     for _ in range(30):
         mismatch = height(points + shift) - unshifted
-        slope = (height(points + shift + small) - height(points + shift - small)) / (2 * small)
+        slope = (height(points + shift + small) - height(points + shift - small)) / (
+            2 * small
+        )
         change = (mismatch @ slope) / max(slope @ slope, 1e-300)
         shift = float(shift - change)
         if abs(change) < 1e-15 * shift:
             break
     largest = np.max(np.abs(height(points + shift) - unshifted))
-    return float(shift) if largest < CONSTANTS.period_tolerance * size and shift > 0 else None
+    return (
+        float(shift)
+        if largest < CONSTANTS.period_tolerance * size and shift > 0
+        else None
+    )

@@ -1,12 +1,14 @@
-"""The grid of a density that is evolved as it is, where its wave p / sqrt(pi) would be too large for the precision.
+"""The grid of a density that is evolved as it is, where its wave p / sqrt(pi) would be
+too large for the precision.
 
-A start that is far from its Gibbs density, or wider than it, has no wave. The density itself then takes a Poisson sum
-(`propagate.uniformization`), whose products grow as q t with
+A start that is far from its Gibbs density, or wider than it, has no wave. The density
+itself then takes a Poisson sum (`propagate.uniformization`), whose products grow as q t
+with
 
     q = sum_i ( D_i k_i^2 / 2 + max b_i^2 / (2 D_i) ),      k_i the highest wavenumber of axis i
 
-Its nodes must resolve the start, the Gibbs density, and all between them: of the last, the normal density that follows
-the drift (`gaussian_prediction`) says how narrow it is.
+Its nodes must resolve the start, the Gibbs density, and all between them: of the last,
+the normal density that follows the drift (`gaussian_prediction`) says how narrow it is.
 """
 
 from typing import NamedTuple
@@ -26,7 +28,9 @@ from .whole_grid import NoWave, WholeGrid, first_grid, measure_grid
 
 
 class _Cost(NamedTuple):
-    """What a run would take: the products of its Poisson sum, and the seconds of one processor core."""
+    """What a run would take: the products of its Poisson sum, and the seconds of one
+    processor core.
+    """
 
     products: float
     seconds: float
@@ -40,7 +44,8 @@ def fit_density_grid(
     lower: np.ndarray,
     upper: np.ndarray,
 ) -> tuple[Grid, float]:
-    """A grid in a given box that resolves the density at all times, and what it misses, relative.
+    """A grid in a given box that resolves the density at all times, and what it misses,
+    relative.
 
     **Raises** `NoWave` where a run would take too long.
     """
@@ -48,17 +53,22 @@ def fit_density_grid(
     grid = first_grid(kinds, lower, upper)
     found = measure_grid(sampler, request, grid)
     size = found.size
-    # Nothing is sampled to resolve a normal density: this grid says what a run takes at least.
+    # Nothing is sampled to resolve a normal density: this grid says what a run takes at
+    # least.
     grid = _resolve_prediction(grid, found, request, prediction, allowed)
     for _ in range(CONSTANTS.most_whole_rounds):
         cost = _cost(found, request, grid)
-        if grid.size > CONSTANTS.most_points or cost.seconds > CONSTANTS.longest_advised_seconds:
+        if (
+            grid.size > CONSTANTS.most_points
+            or cost.seconds > CONSTANTS.longest_advised_seconds
+        ):
             raise NoWave(grid, size, *cost)
         found = measure_grid(sampler, request, grid)
         missed = np.maximum(found.defect, found.gibbs_short)
         missed = np.maximum(missed, _missed_between(grid, found, request, prediction))
         finer = _refined(grid, missed, allowed)
-        # Without a Gibbs density a run takes a basis only where its cells are small for the drift.
+        # Without a Gibbs density a run takes a basis only where its cells are small for
+        # the drift.
         if finer == grid and not sampler.reversible and not found.accepts_density():
             finer = grid.refine(CONSTANTS.whole_refinement)
         if finer == grid:
@@ -71,11 +81,17 @@ def fit_density_grid(
 
 
 def _resolve_prediction(
-    grid: Grid, found: WholeGrid, request: FitRequest, prediction: GaussianPrediction | None, allowed: float
+    grid: Grid,
+    found: WholeGrid,
+    request: FitRequest,
+    prediction: GaussianPrediction | None,
+    allowed: float,
 ) -> Grid:
     """The grid, refined until it resolves the normal densities of a prediction."""
     while grid.size <= CONSTANTS.most_points:
-        finer = _refined(grid, _missed_between(grid, found, request, prediction), allowed)
+        finer = _refined(
+            grid, _missed_between(grid, found, request, prediction), allowed
+        )
         if finer == grid:
             break
         grid = finer
@@ -86,32 +102,47 @@ def _refined(grid: Grid, missed: np.ndarray, allowed: float) -> Grid:
     """The grid with more nodes on each axis that misses more than is allowed."""
     axes: list[Axis] = []
     for axis, miss in zip(grid.axes, missed, strict=True):
-        n = axis.n if miss <= allowed else int(np.ceil(CONSTANTS.whole_refinement * axis.n))
+        n = (
+            axis.n
+            if miss <= allowed
+            else int(np.ceil(CONSTANTS.whole_refinement * axis.n))
+        )
         # Odd, as in `fit_grid_by_measures`.
         axes.append(type(axis)(axis.lower, axis.upper, n + 1 - n % 2))
     return Grid(*axes)
 
 
 def _missed_between(
-    grid: Grid, found: WholeGrid, request: FitRequest, prediction: GaussianPrediction | None
+    grid: Grid,
+    found: WholeGrid,
+    request: FitRequest,
+    prediction: GaussianPrediction | None,
 ) -> np.ndarray:
-    """What each axis misses of the normal densities of a prediction, relative, `(d,)`: measured as the start is
-    (`WholeGrid.defect`), since what is not reported yet is still damped."""
+    """What each axis misses of the normal densities of a prediction, relative, `(d,)`:
+    measured as the start is (`WholeGrid.defect`), since what is not reported yet is
+    still damped.
+    """
     missed = np.zeros(grid.ndim)
     if prediction is None:
         return missed
     times = np.zeros(0) if request.times is None else request.times
     first = float(times[times > 0][:1].sum())
-    short = prediction.short_waves(np.asarray([short_wavenumber(axis) for axis in grid.axes]))
+    short = prediction.short_waves(
+        np.asarray([short_wavenumber(axis) for axis in grid.axes])
+    )
     until = np.maximum(first - prediction.times, 0)
     for i, axis in enumerate(grid.axes):
-        damped = short[:, i] * short_wave_damping(found.least_diffusion[i], axis, until, np)
+        damped = short[:, i] * short_wave_damping(
+            found.least_diffusion[i], axis, until, np
+        )
         missed[i] = np.max(np.maximum(short[:, i] ** 2, damped))
     return missed
 
 
 def _cost(found: WholeGrid, request: FitRequest, grid: Grid) -> _Cost:
-    """The cost of a run on a grid, whose drift and diffusion were `found` on this or on a coarser one."""
+    """The cost of a run on a grid, whose drift and diffusion were `found` on this or on
+    a coarser one.
+    """
     if request.times is None:
         return _Cost(0.0, 0.0)
     wavenumbers = np.asarray([np.pi * axis.n / axis.length for axis in grid.axes])
@@ -120,5 +151,8 @@ def _cost(found: WholeGrid, request: FitRequest, grid: Grid) -> _Cost:
     # A small matrix is exponentiated instead.
     if grid.size <= PLAN.largest_matrix:
         return _Cost(products, 0.0)
-    # A flux takes four products of matrices where a kinetic term takes one. Exponentials along the axes may take less.
-    return _Cost(products, min(4 * products * product_time(grid, True), longest_in_basis(grid)))
+    # A flux takes four products of matrices where a kinetic term takes one.
+    # Exponentials along the axes may take less.
+    return _Cost(
+        products, min(4 * products * product_time(grid, True), longest_in_basis(grid))
+    )

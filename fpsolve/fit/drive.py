@@ -1,4 +1,6 @@
-"""A potential that moves: the times at which it is examined, and those at which trial states are compared."""
+"""A potential that moves: the times at which it is examined, and those at which trial
+states are compared.
+"""
 
 import numpy as np
 
@@ -8,21 +10,30 @@ from .sampled_equation import EquationSampler
 
 
 def jittered_times(last: float, count: int) -> np.ndarray:
-    """One random time in each of `count` equal parts of [0, last], ascending: no period of a drive meets them all."""
-    return last * (np.arange(count) + np.random.default_rng(4).uniform(size=count)) / count
+    """One random time in each of `count` equal parts of [0, last], ascending: no period
+    of a drive meets them all.
+    """
+    return (
+        last * (np.arange(count) + np.random.default_rng(4).uniform(size=count)) / count
+    )
 
 
-def fitted_times(sampler: EquationSampler, times: np.ndarray, box: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """The times `(T,)` at which trial states are compared: those requested, or the same parts of a shorter time.
+def fitted_times(
+    sampler: EquationSampler, times: np.ndarray, box: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
+    """The times `(T,)` at which trial states are compared: those requested, or the same
+    parts of a shorter time.
 
-    A trial takes a fixed number of steps. Where a drive turns round more often than they resolve, the states of the
-    first periods stand for all.
+    A trial takes a fixed number of steps. Where a drive turns round more often than
+    they resolve, the states of the first periods stand for all.
     """
     if not sampler.equation.time_dependent or times[-1] <= 0:
         return times
     last = float(times[-1])
     points = wide_points(*box, np.ones(sampler.ndim, bool))[: CONSTANTS.drive_places]
-    energies = sampler.energies_at_times(points, jittered_times(last, CONSTANTS.drive_samples))
+    energies = sampler.energies_at_times(
+        points, jittered_times(last, CONSTANTS.drive_samples)
+    )
     change = np.diff(energies, axis=0)
     # A change by rounding is no turn.
     large = np.abs(change) > CONSTANTS.drive_rounding * np.max(np.abs(energies))

@@ -1,4 +1,6 @@
-"""Which grid for this tolerance: `fp.fit_grid`. The arguments are validated here, and `axes` fits the grid."""
+"""Which grid for this tolerance: `fp.fit_grid`. The arguments are validated here, and
+`axes` fits the grid.
+"""
 
 from typing import Any, NamedTuple
 
@@ -22,7 +24,9 @@ from .whole_grid import NoWave
 
 
 class Fit(NamedTuple):
-    """A grid, the estimated relative error that it makes, and a description of how it was found."""
+    """A grid, the estimated relative error that it makes, and a description of how it
+    was found.
+    """
 
     grid: Grid
     space_error: float
@@ -38,10 +42,12 @@ def fit_grid(
     like: Grid | None = None,
     features: Numbers = (),
 ) -> Grid:
-    """A grid, hardly larger than necessary, on which `fp.Spectral` is accurate to the tolerance `tol`.
+    """A grid, hardly larger than necessary, on which `fp.Spectral` is accurate to the
+    tolerance `tol`.
 
-    With `initial`, the error is the relative L1 error of the density at `times`, or at all times. Without, it is the
-    relative error of the lowest six levels, or of those that lie below the continuum.
+    With `initial`, the error is the relative L1 error of the density at `times`, or at
+    all times. Without, it is the relative error of the lowest six levels, or of those
+    that lie below the continuum.
 
     **Arguments**
 
@@ -49,29 +55,39 @@ def fit_grid(
     - `initial`: a function of x or `fp.Gaussian`, as in `fp.evolve`
     - `tol`: relative error in space
     - `times`: `(T,)`, ascending; required where the potential depends on time
-    - `like`: a grid whose `fp.Periodic`, `fp.Legendre` and `fp.Absorbing` axes are kept, with their bounds and another
-      n; its `fp.Line` axes are fitted anew. Without it, d is the dimension of `initial`, or else the smallest that the
-      functions accept, and an axis along which the potential is periodic and does not confine becomes `fp.Periodic`,
-      one period long
-    - `features`: places, `(m, d)` or in one dimension `(m,)`, where the functions have narrow features: the fit looks
-      there at distances down to 1e-9 of the box. Elsewhere it looks at 100,000 places on an axis, and cannot see what
-      is narrower than their distance
+    - `like`: a grid whose `fp.Periodic`, `fp.Legendre` and `fp.Absorbing` axes are
+      kept, with their bounds and another n; its `fp.Line` axes are fitted anew. Without
+      it, d is the dimension of `initial`, or else the smallest that the functions
+      accept, and an axis along which the potential is periodic and does not confine
+      becomes `fp.Periodic`, one period long
+    - `features`: places, `(m, d)` or in one dimension `(m,)`, where the functions have
+      narrow features: the fit looks there at distances down to 1e-9 of the box.
+      Elsewhere it looks at 100,000 places on an axis, and cannot see what is narrower
+      than their distance
 
-    **Returns** an `fp.Grid`, each axis with a box and a spacing of its own. **Raises** `ValueError` for a potential
-    that is unbounded or does not confine, for a kink (with the tolerance that can be reached), for a feature too narrow
-    for 800 nodes (with its place and width), for levels above the continuum, and for a tolerance below the precision.
-    **Keeps**: the kinds of the axes of `like`. The number of nodes is one of eight an octave, so that fitted grids have
-    few shapes and share compiled programs.
+    **Returns** an `fp.Grid`, each axis with a box and a spacing of its own. **Raises**
+    `ValueError` for a potential that is unbounded or does not confine, for a kink (with
+    the tolerance that can be reached), for a feature too narrow for 800 nodes (with its
+    place and width), for levels above the continuum, and for a tolerance below the
+    precision. **Keeps**: the kinds of the axes of `like`. The number of nodes is one of
+    eight an octave, so that fitted grids have few shapes and share compiled programs.
 
-    **Cost**: some twenty dense solves in one dimension; in more, measures on all points of some twenty grids, or dense
-    solves on slices. In one dimension the error is measured against a finer and wider grid and at 100,000 other places.
-    In more dimensions it is estimated, and the functions are looked at in 100,000 random points.
+    **Cost**: some twenty dense solves in one dimension; in more, measures on all points
+    of some twenty grids, or dense solves on slices. In one dimension the error is
+    measured against a finer and wider grid and at 100,000 other places. In more
+    dimensions it is estimated, and the functions are looked at in 100,000 random
+    points.
     **Reference**: Boyd, Chebyshev and Fourier Spectral Methods (2001), chapter 17.
 
     ```python
     import fpsolve as fp
 
-    grid = fp.fit_grid(fp.FokkerPlanck(fp.DoubleWell(2.0)), fp.Gaussian(-1.0, 0.1), tol=1e-6, times=[0.5, 1.0])
+    grid = fp.fit_grid(
+        fp.FokkerPlanck(fp.DoubleWell(2.0)),
+        fp.Gaussian(-1.0, 0.1),
+        tol=1e-6,
+        times=[0.5, 1.0],
+    )
     ```
     """
     return fit(equation, initial, tol, times, like=like, features=features).grid
@@ -89,9 +105,11 @@ def fit(
     features: Numbers = (),
     may_turn: bool = False,
 ) -> Fit:
-    """As `fit_grid`, with the error and a description; without `initial`, for the `k` lowest levels at the time `t`.
+    """As `fit_grid`, with the error and a description; without `initial`, for the `k`
+    lowest levels at the time `t`.
 
-    **Raises** `Turned`, if it `may_turn`, where other coordinates suit the problem better.
+    **Raises** `Turned`, if it `may_turn`, where other coordinates suit the problem
+    better.
     """
     check_request(equation, initial, times, (tol, t), like)
     tol = check_tolerance(tol, jnp.zeros(()).dtype)
@@ -108,11 +126,17 @@ def fit(
         t=float(t),
         features=check_features(features, ndim, like),
     )
-    # The search stops at the first thing that it cannot fit; the message says what the user can do.
+    # The search stops at the first thing that it cannot fit; the message says what the
+    # user can do.
     try:
         fitted = fit_axes(request, like, ndim, may_turn)
     except (NotConfining, Unresolved, BoxNotFound, Unseen, NoWave) as failure:
         raise_fit_error(failure, equation, tol)
     # A fitted grid may be too large for a run, which is better said here than there.
-    check_memory("tol", fitted.grid.shape, PLAN.run_fields, "Ask for a larger tol, or fewer dimensions.")
+    check_memory(
+        "tol",
+        fitted.grid.shape,
+        PLAN.run_fields,
+        "Ask for a larger tol, or fewer dimensions.",
+    )
     return Fit(fitted.grid, fitted.error, fitted.description)

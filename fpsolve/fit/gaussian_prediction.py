@@ -1,12 +1,14 @@
-"""Prediction of a transient: the mean m and covariance C of a normal density that follows the drift b.
+"""Prediction of a transient: the mean m and covariance C of a normal density that
+follows the drift b.
 
     m' = b(m),     C' = J C + C J^T + 2 D,     J = db/dx at m
 
-This is the extended Kalman filter without measurements. It is exact where the drift is linear. Elsewhere it only
-proposes a box: directions in which J repels are treated as neutral, since a density cannot spread without bound in a
-potential that confines.
+This is the extended Kalman filter without measurements. It is exact where the drift is
+linear. Elsewhere it only proposes a box: directions in which J repels are treated as
+neutral, since a density cannot spread without bound in a potential that confines.
 
-Reference: Jazwinski, Stochastic Processes and Filtering Theory (1970), on the extended Kalman filter.
+Reference: Jazwinski, Stochastic Processes and Filtering Theory (1970), on the extended
+Kalman filter.
 """
 
 from typing import NamedTuple
@@ -19,20 +21,25 @@ from .sampled_equation import EquationSampler
 
 
 class GaussianPrediction(NamedTuple):
-    """Means `(S, d)` and covariances `(S, d, d)` at the times `(S,)`, the first of which is 0."""
+    """Means `(S, d)` and covariances `(S, d, d)` at the times `(S,)`, the first of
+    which is 0.
+    """
 
     times: np.ndarray
     means: np.ndarray
     covariances: np.ndarray
 
     def box(self, depth: float) -> tuple[np.ndarray, np.ndarray]:
-        """The box `(d,)`, `(d,)` outside of which log p is below its maximum minus `depth` at all times."""
+        """The box `(d,)`, `(d,)` outside of which log p is below its maximum minus
+        `depth` at all times.
+        """
         width = np.sqrt(2 * depth * np.einsum("sii->si", self.covariances))
         return np.min(self.means - width, axis=0), np.max(self.means + width, axis=0)
 
     def short_waves(self, wavenumbers: np.ndarray) -> np.ndarray:
-        """The largest Fourier coefficient at a wavenumber `(d,)` along each axis, relative to the largest of all, at
-        every time, `(S, d)`: exp(-k^2 v / 2) with v the variance along one axis where all other coordinates are given.
+        """The largest Fourier coefficient at a wavenumber `(d,)` along each axis,
+        relative to the largest of all, at every time, `(S, d)`: exp(-k^2 v / 2) with v
+        the variance along one axis where all other coordinates are given.
         """
         precisions = np.einsum("sii->si", np.linalg.inv(self.covariances))
         return np.exp(-(wavenumbers**2) / (2 * precisions))
@@ -41,7 +48,8 @@ class GaussianPrediction(NamedTuple):
 def predict_gaussian(
     sampler: EquationSampler, mean: np.ndarray, covariance: np.ndarray, last: float
 ) -> GaussianPrediction:
-    """The mean and covariance from t = 0 to `last`, with the drift linearised anew at each step.
+    """The mean and covariance from t = 0 to `last`, with the drift linearised anew at
+    each step.
 
     The prediction ends early where it is no longer finite.
     """
@@ -51,17 +59,21 @@ def predict_gaussian(
     times, means, covariances = [now], [mean], [covariance]
     for t in _prediction_times() * last:
         length, now = t - now, t
-        drift, jacobian = (part[0] for part in sampler.drift_and_jacobian(mean[None], now))
+        drift, jacobian = (
+            part[0] for part in sampler.drift_and_jacobian(mean[None], now)
+        )
         contracting = _without_growth(jacobian)
 
-        # One exponential of the affine map gives both the decay exp(J h) and the displacement of the mean.
+        # One exponential of the affine map gives both the decay exp(J h) and the
+        # displacement of the mean.
         affine = np.zeros((d + 1, d + 1))
         affine[:d, :d] = contracting * length
         affine[:d, d] = drift * length
         affine = exponential_on_host(affine)
         decay = affine[:d, :d]
 
-        # The stationary covariance S solves J S + S J^T = -2 D, and C relaxes to it: C = S + e^{Jh} (C - S) e^{Jh}^T.
+        # The stationary covariance S solves J S + S J^T = -2 D, and C relaxes to it: C
+        # = S + e^{Jh} (C - S) e^{Jh}^T.
         damped = contracting - CONSTANTS.neutral_damping * identity
         noise = 2 * np.diag(sampler.values(mean[None], now).diffusion[0])
         lyapunov = np.kron(damped, identity) + np.kron(identity, damped)

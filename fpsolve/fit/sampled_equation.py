@@ -2,8 +2,8 @@
 
     U(x, t),   b = -grad U + f,   D_i,   V_i = (d_i U)^2 / (4 D_i) - d_i^2 U / 2
 
-For a Schrodinger equation U is the potential itself, and b and V_i are zero. Every call has the same shape, so a search
-over many grids compiles each program once.
+For a Schrodinger equation U is the potential itself, and b and V_i are zero. Every call
+has the same shape, so a search over many grids compiles each program once.
 """
 
 from collections import OrderedDict
@@ -22,14 +22,17 @@ from ..equation import FokkerPlanck, WithPotential, axis_potential_terms, read_e
 from ..grid import Gaussian, Grid, Line
 from .constants import CONSTANTS
 
-# Points in one call: of all numbers, and of the energy alone, which is sampled on whole grids. They decide no answer;
-# a free choice between padding of short lists and calls for long ones.
+# Points in one call: of all numbers, and of the energy alone, which is sampled on whole
+# grids. They decide no answer; a free choice between padding of short lists and calls
+# for long ones.
 CHUNK_POINTS = 512
 ENERGY_CHUNK_POINTS = 4096
 
 
 class PointValues(NamedTuple):
-    """At `P` points: the energy `(P,)`, and by axis `(P, d)` the drift, the diffusion and the term V_i of V."""
+    """At `P` points: the energy `(P,)`, and by axis `(P, d)` the drift, the diffusion
+    and the term V_i of V.
+    """
 
     energy: np.ndarray
     drift: np.ndarray
@@ -52,13 +55,19 @@ class EquationSampler:
         self._recent: OrderedDict[tuple[bytes, float], PointValues] = OrderedDict()
 
     def values(self, points: np.ndarray, t: float = 0.0) -> PointValues:
-        """All numbers at points `(P, d)`. A trial asks for those of its axis several times: the latest are kept."""
+        """All numbers at points `(P, d)`. A trial asks for those of its axis several
+        times: the latest are kept.
+        """
         key = (points.tobytes(), float(t))
         if key in self._recent:
             self._recent.move_to_end(key)
             return self._recent[key]
         time = jnp.asarray(t, float)
-        found = PointValues(*_in_chunks(lambda x: _point_values(self.equation, x, time), points, CHUNK_POINTS))
+        found = PointValues(
+            *_in_chunks(
+                lambda x: _point_values(self.equation, x, time), points, CHUNK_POINTS
+            )
+        )
         # Those of whole grids are asked for once, and take memory.
         if len(points) <= ENERGY_CHUNK_POINTS:
             self._recent[key] = found
@@ -66,39 +75,62 @@ class EquationSampler:
                 self._recent.popitem(last=False)
         return found
 
-    def reversible_in(self, lower: np.ndarray, upper: np.ndarray, t: float = 0.0) -> bool:
-        """Whether the process is reversible in a box: with several diffusions the potential may couple their axes."""
+    def reversible_in(
+        self, lower: np.ndarray, upper: np.ndarray, t: float = 0.0
+    ) -> bool:
+        """Whether the process is reversible in a box: with several diffusions the
+        potential may couple their axes.
+        """
         if not self.reversible or not isinstance(self.equation, FokkerPlanck):
             return self.reversible
-        axes = (Line(float(a), float(b), CONSTANTS.coupling_nodes) for a, b in zip(lower, upper, strict=True))
+        axes = (
+            Line(float(a), float(b), CONSTANTS.coupling_nodes)
+            for a, b in zip(lower, upper, strict=True)
+        )
         return self.equation.irreversible_because(Grid(*axes), t) is None
 
     def energy(self, points: np.ndarray, t: float = 0.0) -> np.ndarray:
         """U `(P,)` at points `(P, d)`; NaN becomes infinity."""
         time = jnp.asarray(t, float)
-        values = _in_chunks(lambda x: (_energy(self.equation, x, time),), points, ENERGY_CHUNK_POINTS)[0]
+        values = _in_chunks(
+            lambda x: (_energy(self.equation, x, time),), points, ENERGY_CHUNK_POINTS
+        )[0]
         return np.where(np.isnan(values), np.inf, values)
 
     def energies_at_times(self, points: np.ndarray, times: np.ndarray) -> np.ndarray:
         """U `(T, P)` at a few points and many times; what is not finite becomes zero."""
-        values = np.asarray(_energies_at_times(self.equation, jnp.asarray(points), jnp.asarray(times)))
+        values = np.asarray(
+            _energies_at_times(self.equation, jnp.asarray(points), jnp.asarray(times))
+        )
         return np.where(np.isfinite(values), values, 0)
 
     def log_gibbs(self, points: np.ndarray, t: float = 0.0) -> np.ndarray:
-        """log pi + constant `(P,)`; -U / max D where there is no Gibbs density. NaN becomes minus infinity."""
+        """log pi + constant `(P,)`; -U / max D where there is no Gibbs density. NaN
+        becomes minus infinity.
+        """
         time = jnp.asarray(t, float)
         values = _in_chunks(
-            lambda x: (_log_gibbs(self.equation, x, time, self.reversible),), points, ENERGY_CHUNK_POINTS
+            lambda x: (_log_gibbs(self.equation, x, time, self.reversible),),
+            points,
+            ENERGY_CHUNK_POINTS,
         )[0]
         return np.where(np.isnan(values), -np.inf, values)
 
-    def drift_and_jacobian(self, points: np.ndarray, t: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-        """The drift `(P, d)` and its Jacobian `(P, d, d)`; of a Schrodinger equation, those of -grad U."""
+    def drift_and_jacobian(
+        self, points: np.ndarray, t: float = 0.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The drift `(P, d)` and its Jacobian `(P, d, d)`; of a Schrodinger equation,
+        those of -grad U.
+        """
         time = jnp.asarray(t, float)
-        drift, jacobian = _in_chunks(lambda x: _drift_and_jacobian(self.equation, x, time), points, CHUNK_POINTS)
+        drift, jacobian = _in_chunks(
+            lambda x: _drift_and_jacobian(self.equation, x, time), points, CHUNK_POINTS
+        )
         return drift, jacobian
 
-    def slope_and_curvature(self, points: np.ndarray, axis: int, t: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    def slope_and_curvature(
+        self, points: np.ndarray, axis: int, t: float = 0.0
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The first and the second derivative of U along one axis, `(P,)` each."""
         time, direction = jnp.asarray(t, float), jnp.eye(self.ndim)[axis]
         along = lambda x: _slope_and_curvature(self.equation, x, direction, time)
@@ -106,12 +138,20 @@ class EquationSampler:
         return slope, curvature
 
     def log_density(self, points: np.ndarray, t: float = 0.0) -> np.ndarray:
-        """log pi `(P,)` of a Fokker-Planck equation, minus the energy of a Schrodinger equation."""
-        return self.log_gibbs(points, t) if self.evolves_density else -self.energy(points, t)
+        """log pi `(P,)` of a Fokker-Planck equation, minus the energy of a Schrodinger
+        equation.
+        """
+        return (
+            self.log_gibbs(points, t)
+            if self.evolves_density
+            else -self.energy(points, t)
+        )
 
 
 def sample_initial(initial: Formula, points: np.ndarray) -> np.ndarray:
-    """Values of an initial state at points `(P, d)`: log p + constant for `fp.Gaussian`, else the function itself."""
+    """Values of an initial state at points `(P, d)`: log p + constant for
+    `fp.Gaussian`, else the function itself.
+    """
     if isinstance(initial, Gaussian):
         mean, covariance = mean_and_covariance(initial, points.shape[1])
         return log_normal(points, mean, covariance)
@@ -122,14 +162,18 @@ def sample_initial(initial: Formula, points: np.ndarray) -> np.ndarray:
 
 
 def log_initial(initial: Formula, points: np.ndarray) -> np.ndarray:
-    """log p + constant `(P,)` of an initial density; minus infinity where it is not positive."""
+    """log p + constant `(P,)` of an initial density; minus infinity where it is not
+    positive.
+    """
     values = sample_initial(initial, points)
     if isinstance(initial, Gaussian):
         return values
     return np.where(values > 0, np.log(np.where(values > 0, values, 1)), -np.inf)
 
 
-def log_normal(points: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+def log_normal(
+    points: np.ndarray, mean: np.ndarray, covariance: np.ndarray
+) -> np.ndarray:
     """The logarithm of a normal density at points `(P, d)`, up to a constant, `(P,)`."""
     offsets = points - mean
     return -np.einsum("pi,pi->p", offsets, np.linalg.solve(covariance, offsets.T).T) / 2
@@ -138,17 +182,29 @@ def log_normal(points: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> 
 def mean_and_covariance(initial: Gaussian, ndim: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean `(d,)` and covariance `(d, d)` of a Gaussian that may be given by numbers."""
     covariance = np.asarray(initial.covariance, float)
-    matrix = covariance if covariance.ndim == 2 else np.diag(np.broadcast_to(covariance, ndim))
+    matrix = (
+        covariance
+        if covariance.ndim == 2
+        else np.diag(np.broadcast_to(covariance, ndim))
+    )
     return np.broadcast_to(np.asarray(initial.mean, float), ndim), matrix
 
 
-def _in_chunks(f: Callable[[Array], Sequence[Array]], points: np.ndarray, size: int) -> list[np.ndarray]:
-    """f at all points, `size` at a time. The last chunk is padded with its last point, so that all have one shape."""
+def _in_chunks(
+    f: Callable[[Array], Sequence[Array]], points: np.ndarray, size: int
+) -> list[np.ndarray]:
+    """f at all points, `size` at a time. The last chunk is padded with its last point,
+    so that all have one shape.
+    """
     parts = []
     for first in range(0, len(points), size):
         part = points[first : first + size]
-        padded = np.concatenate([part, np.broadcast_to(part[-1:], (size - len(part), part.shape[1]))])
-        parts.append([np.asarray(values)[: len(part)] for values in f(jnp.asarray(padded))])
+        padded = np.concatenate(
+            [part, np.broadcast_to(part[-1:], (size - len(part), part.shape[1]))]
+        )
+        parts.append(
+            [np.asarray(values)[: len(part)] for values in f(jnp.asarray(padded))]
+        )
     return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
 
 
@@ -164,15 +220,21 @@ def _energies_at_times(equation: WithPotential, points: Array, times: Array) -> 
 
 @sampling_program
 def _log_gibbs(equation: Any, points: Array, t: Array, reversible: bool) -> Array:
-    # With several diffusions log pi is found from differences to U at the origin given, which is 0 here.
+    # With several diffusions log pi is found from differences to U at the origin given,
+    # which is 0 here.
     if reversible:
         return jax.vmap(lambda x: equation.log_gibbs(x, jnp.zeros_like(x), t))(points)
-    return jax.vmap(lambda x: -equation.energy(x, t) / jnp.max(equation.diffusions(x)))(points)
+    return jax.vmap(lambda x: -equation.energy(x, t) / jnp.max(equation.diffusions(x)))(
+        points
+    )
 
 
 @sampling_program
-def _point_values(equation: WithPotential, points: Array, t: Array) -> tuple[Array, ...]:
-    # `isinstance` and not `evolves_density`: only a Fokker-Planck equation has a drift, which the types must know.
+def _point_values(
+    equation: WithPotential, points: Array, t: Array
+) -> tuple[Array, ...]:
+    # `isinstance` and not `evolves_density`: only a Fokker-Planck equation has a drift,
+    # which the types must know.
     if not isinstance(equation, FokkerPlanck):
         energy = jax.vmap(lambda x: equation.energy(x, t))(points)
         diffusions = jax.vmap(equation.diffusions)(points)
@@ -180,25 +242,40 @@ def _point_values(equation: WithPotential, points: Array, t: Array) -> tuple[Arr
 
     def at_one_point(x: Array) -> tuple[Array, ...]:
         potential_terms = axis_potential_terms(equation, x, t)
-        return equation.energy(x, t), equation.drift(x, t), equation.diffusions(x), potential_terms
+        return (
+            equation.energy(x, t),
+            equation.drift(x, t),
+            equation.diffusions(x),
+            potential_terms,
+        )
 
     return jax.vmap(at_one_point)(points)
 
 
 @sampling_program
-def _drift_and_jacobian(equation: WithPotential, points: Array, t: Array) -> tuple[Array, Array]:
+def _drift_and_jacobian(
+    equation: WithPotential, points: Array, t: Array
+) -> tuple[Array, Array]:
     def drift(x: Array) -> Array:
-        return equation.drift(x, t) if isinstance(equation, FokkerPlanck) else -jax.grad(equation.energy)(x, t)
+        return (
+            equation.drift(x, t)
+            if isinstance(equation, FokkerPlanck)
+            else -jax.grad(equation.energy)(x, t)
+        )
 
     return jax.vmap(drift)(points), jax.vmap(jax.jacfwd(drift))(points)
 
 
 @sampling_program
-def _slope_and_curvature(equation: WithPotential, points: Array, direction: Array, t: Array) -> tuple[Array, Array]:
+def _slope_and_curvature(
+    equation: WithPotential, points: Array, direction: Array, t: Array
+) -> tuple[Array, Array]:
     def slope(x: Array) -> Array:
         return jax.jvp(lambda y: equation.energy(y, t), (x,), (direction,))[1]
 
-    return jax.vmap(slope)(points), jax.vmap(lambda x: jax.jvp(slope, (x,), (direction,))[1])(points)
+    return jax.vmap(slope)(points), jax.vmap(
+        lambda x: jax.jvp(slope, (x,), (direction,))[1]
+    )(points)
 
 
 @sampling_program

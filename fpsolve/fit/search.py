@@ -1,4 +1,5 @@
-"""The fewest nodes on one axis: first the box, on nodes that trial and reference share, then the spacing.
+"""The fewest nodes on one axis: first the box, on nodes that trial and reference share,
+then the spacing.
 
     box      [a, b] is cut where the envelope max_t p has fallen to exp(-c); the least c whose error is allowed
     nodes    the least n in that box whose error is allowed
@@ -30,7 +31,9 @@ class Unresolved(Exception):
 
 
 class BoxNotFound(Exception):
-    """The envelope had not decayed at the ends of the widest box, which are `lower` and `upper`."""
+    """The envelope had not decayed at the ends of the widest box, which are `lower` and
+    `upper`.
+    """
 
     def __init__(self, lower: float, upper: float):
         self.lower = lower
@@ -38,7 +41,9 @@ class BoxNotFound(Exception):
 
 
 class Reference(NamedTuple):
-    """A resolved answer on a wide and fine axis, and its envelope `(n,)`, the largest density at each node."""
+    """A resolved answer on a wide and fine axis, and its envelope `(n,)`, the largest
+    density at each node.
+    """
 
     axis: Axis
     answer: Any
@@ -46,7 +51,9 @@ class Reference(NamedTuple):
 
 
 class Box(NamedTuple):
-    """The bounds of a box, the depth c to which it reaches, and the error that it makes."""
+    """The bounds of a box, the depth c to which it reaches, and the error that it
+    makes.
+    """
 
     lower: float
     upper: float
@@ -64,8 +71,9 @@ def compute_reference(
 ) -> Reference:
     """A reference whose envelope has decayed at both ends of a `fp.Line`.
 
-    With `features` `(m,)`, which may be empty, the reference has also seen what dense samples of the potential and of
-    the initial state show. **Raises** `BoxNotFound`, `Unresolved`, `Unseen`.
+    With `features` `(m,)`, which may be empty, the reference has also seen what dense
+    samples of the potential and of the initial state show. **Raises** `BoxNotFound`,
+    `Unresolved`, `Unseen`.
     """
     for _ in range(CONSTANTS.most_widenings):
         reference = _refine(target, problem, make, lower, upper, features)
@@ -74,7 +82,10 @@ def compute_reference(
         if not reference.axis.unbounded or not not_decayed.any():
             return reference
         extension = CONSTANTS.widening * (upper - lower)
-        lower, upper = lower - extension * not_decayed[0], upper + extension * not_decayed[1]
+        lower, upper = (
+            lower - extension * not_decayed[0],
+            upper + extension * not_decayed[1],
+        )
     raise BoxNotFound(lower, upper)
 
 
@@ -86,41 +97,60 @@ def _refine(
     upper: float,
     features: np.ndarray | None,
 ) -> Reference:
-    """A reference in one box: each is compared with the coarser one before it, and with dense samples."""
+    """A reference in one box: each is compared with the coarser one before it, and with
+    dense samples.
+    """
     n, sizes, errors = CONSTANTS.first_nodes, [], []
     while True:
         coarse = make(lower, upper, n)
         n = round(CONSTANTS.reference_refinement * n)
         axis = make(lower, upper, n)
         fine = target.answer(problem, axis)
-        error = target.error(problem, coarse, fine, forbid_clipping=True) + target.ground_level_error(problem, coarse)
+        error = target.error(
+            problem, coarse, fine, forbid_clipping=True
+        ) + target.ground_level_error(problem, coarse)
         sizes.append(coarse.n)
         errors.append(error)
-        # Rounding grows with n and may keep errors above the first limit; two in a row show that refining is over.
+        # Rounding grows with n and may keep errors above the first limit; two in a row
+        # show that refining is over.
         small = errors[-1] < CONSTANTS.reference_fraction * target.tol
-        small_twice = len(errors) > 1 and max(errors[-2:]) < CONSTANTS.repeated_reference_fraction * target.tol
+        small_twice = (
+            len(errors) > 1
+            and max(errors[-2:]) < CONSTANTS.repeated_reference_fraction * target.tol
+        )
         if small or small_twice:
             reference = Reference(axis, fine, target.envelope(fine))
             if features is None:
                 return reference
-            missing = overlooked(problem, axis, target.times, features, reference.envelope)
+            missing = overlooked(
+                problem, axis, target.times, features, reference.envelope
+            )
             if missing.size <= CONSTANTS.overlooked_fraction * target.tol:
                 return reference
             # More nodes may see it, if it is not too narrow for all that are allowed.
-            if n > CONSTANTS.most_nodes or missing.width * CONSTANTS.most_nodes < axis.length:
+            if (
+                n > CONSTANTS.most_nodes
+                or missing.width * CONSTANTS.most_nodes < axis.length
+            ):
                 raise missing.failure(axis)
         # More nodes do not help where rounding is all that is left.
         if left_to_rounding(errors):
             raise Unresolved(sizes, errors)
-        # A wave that is divided by one sqrt(pi) and multiplied by the next may blow up; more nodes do not help it.
+        # A wave that is divided by one sqrt(pi) and multiplied by the next may blow up;
+        # more nodes do not help it.
         if problem.time_dependent and error > CONSTANTS.blown_up:
             raise Unresolved(sizes, errors)
         if n > CONSTANTS.most_nodes:
-            # A feature too narrow for the nodes is a truer reason than errors that do not decrease. Where these do, as
-            # at a kink, their order is the reason.
+            # A feature too narrow for the nodes is a truer reason than errors that do
+            # not decrease. Where these do, as at a kink, their order is the reason.
             if features is not None and not _decrease(sizes, errors):
-                missing = overlooked(problem, axis, target.times, features, target.envelope(fine))
-                narrow = missing.width * CONSTANTS.most_nodes < CONSTANTS.cells_in_feature * axis.length
+                missing = overlooked(
+                    problem, axis, target.times, features, target.envelope(fine)
+                )
+                narrow = (
+                    missing.width * CONSTANTS.most_nodes
+                    < CONSTANTS.cells_in_feature * axis.length
+                )
                 if narrow and missing.size > CONSTANTS.overlooked_fraction * target.tol:
                     raise missing.failure(axis)
             raise Unresolved(sizes, errors)
@@ -129,7 +159,11 @@ def _refine(
 def left_to_rounding(errors: Sequence[float]) -> bool:
     """Whether the errors of refined axes are small and no longer decrease."""
     last = list(errors[-3:])
-    return len(last) == 3 and max(last) < CONSTANTS.rounding_error and min(last[1:]) >= last[0]
+    return (
+        len(last) == 3
+        and max(last) < CONSTANTS.rounding_error
+        and min(last[1:]) >= last[0]
+    )
 
 
 def _decrease(sizes: list[int], errors: list[float]) -> bool:
@@ -137,16 +171,22 @@ def _decrease(sizes: list[int], errors: list[float]) -> bool:
     last = min(len(errors), CONSTANTS.errors_of_order)
     logarithms = np.log(np.maximum(errors[-last:], CONSTANTS.smallest_envelope))
     order = -np.polyfit(np.log(sizes[-last:]), logarithms, 1)[0] if last > 1 else 0.0
-    return bool(order > CONSTANTS.algebraic_order and min(errors[-last:]) < CONSTANTS.algebraic_error)
+    return bool(
+        order > CONSTANTS.algebraic_order
+        and min(errors[-last:]) < CONSTANTS.algebraic_error
+    )
 
 
 def fit_box(target: AccuracyTarget, problem: SliceProblem, reference: Reference) -> Box:
-    """The smallest box, cut at edges of the reference's cells, whose error is at most `box_fraction` of the tolerance.
+    """The smallest box, cut at edges of the reference's cells, whose error is at most
+    `box_fraction` of the tolerance.
 
     Trial and reference share their nodes, so that only the box differs.
     """
     axis = reference.axis
-    depth_of_nodes = -np.log(np.maximum(reference.envelope, CONSTANTS.smallest_envelope))
+    depth_of_nodes = -np.log(
+        np.maximum(reference.envelope, CONSTANTS.smallest_envelope)
+    )
     allowed = CONSTANTS.box_fraction * target.tol
     # Only a reference that is itself resolved can demand this of its parts.
     must_resolve = problem.is_resolved(axis, target.times)
@@ -167,8 +207,9 @@ def fit_box(target: AccuracyTarget, problem: SliceProblem, reference: Reference)
             return False
         return not must_resolve or problem.is_resolved(cut(depth), target.times)
 
-    # A time-dependent problem is weighted by pi_t at all times, and all that the box cuts off is an error: there the
-    # envelope itself must have fallen to the error allowed.
+    # A time-dependent problem is weighted by pi_t at all times, and all that the box
+    # cuts off is an error: there the envelope itself must have fallen to the error
+    # allowed.
     least = np.log(1 / allowed) if problem.time_dependent else 1.0
     depth = max(CONSTANTS.first_box_depth * np.log(1 / target.tol), least)
     deepest = float(np.max(depth_of_nodes))
@@ -186,18 +227,31 @@ def fit_box(target: AccuracyTarget, problem: SliceProblem, reference: Reference)
 
 
 def fit_nodes(
-    target: AccuracyTarget, problem: SliceProblem, make: Callable[[int], Axis], reference: Reference, fraction: float
+    target: AccuracyTarget,
+    problem: SliceProblem,
+    make: Callable[[int], Axis],
+    reference: Reference,
+    fraction: float,
 ) -> tuple[int, float]:
-    """The fewest nodes whose error is at most `fraction` of the tolerance, and that error; by bisection."""
+    """The fewest nodes whose error is at most `fraction` of the tolerance, and that
+    error; by bisection.
+    """
     allowed = fraction * target.tol
     box = make(reference.axis.n)
     same_spacing = round(reference.axis.n * box.length / reference.axis.length)
-    # Only a box that is resolved at the spacing of the reference can demand this of a trial.
-    must_resolve = problem.is_resolved(make(max(CONSTANTS.fewest_nodes, same_spacing)), target.times)
+    # Only a box that is resolved at the spacing of the reference can demand this of a
+    # trial.
+    must_resolve = problem.is_resolved(
+        make(max(CONSTANTS.fewest_nodes, same_spacing)), target.times
+    )
 
     def error_of(n: int) -> float:
         found = target.error(problem, make(n), reference.answer)
-        unresolved = found <= allowed and must_resolve and not problem.is_resolved(make(n), target.times)
+        unresolved = (
+            found <= allowed
+            and must_resolve
+            and not problem.is_resolved(make(n), target.times)
+        )
         return np.inf if unresolved else found
 
     low, high = CONSTANTS.fewest_nodes - 1, reference.axis.n
@@ -205,7 +259,8 @@ def fit_nodes(
     while error > allowed and high < CONSTANTS.most_nodes:
         low, high = high, round(CONSTANTS.node_growth * high)
         error = error_of(high)
-    # A bracket of 2 % is narrow enough: one node in fifty costs less than another dense solve.
+    # A bracket of 2 % is narrow enough: one node in fifty costs less than another dense
+    # solve.
     while high - low > max(1, high // 50):
         middle = (low + high) // 2
         found = error_of(middle)

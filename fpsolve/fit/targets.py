@@ -1,7 +1,8 @@
 """One accuracy target for each axis, from the target of the whole problem.
 
-States are compared at the same times on every axis. The lowest k levels of all are, for a separable problem, sums of
-levels of the axes; an axis must resolve as many of its levels as appear in those sums:
+States are compared at the same times on every axis. The lowest k levels of all are, for
+a separable problem, sums of levels of the axes; an axis must resolve as many of its
+levels as appear in those sums:
 
     E_m = sum_i E_{m_i}^{(i)},     k_i = 1 + max m_i over the k lowest E_m
 """
@@ -18,7 +19,8 @@ from .domain import Bounds, Domain, SlicePoint
 
 
 class AxisLevels(NamedTuple):
-    """The lowest levels `(m,)` of one axis, the start of its continuum, and its lowest level that is not bound.
+    """The lowest levels `(m,)` of one axis, the start of its continuum, and its lowest
+    level that is not bound.
 
     The last two are infinite where there is no continuum.
     """
@@ -29,8 +31,9 @@ class AxisLevels(NamedTuple):
 
 
 class CombinedLevels(NamedTuple):
-    """The lowest sums `(m,)` of levels of the axes, above the ground level, and the level number `(m, d)` of each axis
-    in each sum."""
+    """The lowest sums `(m,)` of levels of the axes, above the ground level, and the
+    level number `(m, d)` of each axis in each sum.
+    """
 
     energies: np.ndarray
     level_numbers: np.ndarray
@@ -55,54 +58,78 @@ def axis_targets(
     bound = _count_bound(axes, combined)
     _check_bound(domain, axes, wanted, bound)
     k = min(wanted, bound)
-    return [AccuracyTarget(tol, None, int(np.max(combined.level_numbers[:k, i])) + 1) for i in range(ndim)]
+    return [
+        AccuracyTarget(tol, None, int(np.max(combined.level_numbers[:k, i])) + 1)
+        for i in range(ndim)
+    ]
 
 
-def _axis_levels(domain: Domain, i: int, slice_point: SlicePoint, box: Bounds, wanted: int) -> AxisLevels:
-    """The lowest levels on the slice along axis i: one more than wanted, which may begin the continuum."""
+def _axis_levels(
+    domain: Domain, i: int, slice_point: SlicePoint, box: Bounds, wanted: int
+) -> AxisLevels:
+    """The lowest levels on the slice along axis i: one more than wanted, which may
+    begin the continuum.
+    """
     problem = domain.slice_problem(i, slice_point)
     lower, upper = float(box[0][i]), float(box[1][i])
     kind = domain.kinds[i]
-    levels = problem.levels(kind(lower, upper, CONSTANTS.level_count_nodes))[: wanted + 1]
+    levels = problem.levels(kind(lower, upper, CONSTANTS.level_count_nodes))[
+        : wanted + 1
+    ]
     # Between given bounds there is no continuum.
     if domain.fixed[i]:
         return AxisLevels(levels, np.inf, np.inf)
     start = continuum(problem, lower, upper)
-    return AxisLevels(levels, start, lowest_unbound_level(problem, levels, start, lower, upper))
+    return AxisLevels(
+        levels, start, lowest_unbound_level(problem, levels, start, lower, upper)
+    )
 
 
 def _combine_levels(levels: list[np.ndarray], wanted: int) -> CombinedLevels:
-    """The lowest `wanted` + 1 sums of levels, one axis after another: only the lowest sums of some axes can be part of
-    the lowest sums of more."""
+    """The lowest `wanted` + 1 sums of levels, one axis after another: only the lowest
+    sums of some axes can be part of the lowest sums of more.
+    """
     ndim = len(levels)
     energies, numbers = np.zeros(1), np.zeros((1, ndim), int)
     for i, axis_levels in enumerate(levels):
         energies = np.add.outer(energies, axis_levels - axis_levels[0]).ravel()
         numbers = np.repeat(numbers, len(axis_levels), axis=0)
-        numbers[:, i] = np.tile(np.arange(len(axis_levels)), len(numbers) // len(axis_levels))
+        numbers[:, i] = np.tile(
+            np.arange(len(axis_levels)), len(numbers) // len(axis_levels)
+        )
         lowest = np.argsort(energies, kind="stable")[: wanted + 1]
         energies, numbers = energies[lowest], numbers[lowest]
     return CombinedLevels(energies, numbers)
 
 
 def _count_bound(axes: list[AxisLevels], combined: CombinedLevels) -> int:
-    """How many of the combined levels lie below the lowest unbound one: that of one axis, the others in their ground
-    states."""
+    """How many of the combined levels lie below the lowest unbound one: that of one
+    axis, the others in their ground states.
+    """
     edge = min(axis.lowest_unbound - axis.levels[0] for axis in axes)
     # A level that equals the edge to rounding is the unbound level itself.
-    threshold = edge - CONSTANTS.continuum_rounding * abs(edge) if np.isfinite(edge) else np.inf
+    threshold = (
+        edge - CONSTANTS.continuum_rounding * abs(edge) if np.isfinite(edge) else np.inf
+    )
     return int(np.sum(combined.energies < threshold))
 
 
-def _check_bound(domain: Domain, axes: list[AxisLevels], wanted: int, bound: int) -> None:
-    """Refuse where fewer levels are bound than requested, or too few to define an error."""
+def _check_bound(
+    domain: Domain, axes: list[AxisLevels], wanted: int, bound: int
+) -> None:
+    """Refuse where fewer levels are bound than requested, or too few to define an
+    error.
+    """
     k = domain.request.k
-    # The error of a Fokker-Planck equation is relative to its gap, which takes two levels.
+    # The error of a Fokker-Planck equation is relative to its gap, which takes two
+    # levels.
     fewest = min(wanted, 2 if k is None and domain.sampler.evolves_density else 1)
     if bound >= fewest and (k is None or k <= bound):
         return
     ground = sum(axis.levels[0] for axis in axes)
-    above_ground = min((axis.continuum_start - axis.levels[0] for axis in axes), default=np.inf)
+    above_ground = min(
+        (axis.continuum_start - axis.levels[0] for axis in axes), default=np.inf
+    )
     start = above_ground + ground
     # Rounding of the sum must not be printed as a small number.
     if abs(start) <= 1e-9 * abs(above_ground):
@@ -113,13 +140,19 @@ def _check_bound(domain: Domain, axes: list[AxisLevels], wanted: int, bound: int
     else:
         number = "no levels lie"
         cure = "Deepen the potential, or give like= with walls."
-    raise_value_error("k", wanted, f"{number} below the continuum, which starts at {start:.6g}", cure)
+    raise_value_error(
+        "k", wanted, f"{number} below the continuum, which starts at {start:.6g}", cure
+    )
 
 
-def all_times(domain: Domain, slice_point: SlicePoint, box: Bounds, depth: float) -> np.ndarray:
-    """Times that stand for all times: from far below the fastest relaxation of the axes to beyond the slowest.
+def all_times(
+    domain: Domain, slice_point: SlicePoint, box: Bounds, depth: float
+) -> np.ndarray:
+    """Times that stand for all times: from far below the fastest relaxation of the axes
+    to beyond the slowest.
 
-    A gap is that of H, or for a Fokker-Planck equation the smallest rate of L; both on the slices through one point.
+    A gap is that of H, or for a Fokker-Planck equation the smallest rate of L; both on
+    the slices through one point.
     """
     gaps = []
     for i in range(domain.ndim):
@@ -129,7 +162,8 @@ def all_times(domain: Domain, slice_point: SlicePoint, box: Bounds, depth: float
             lower, upper = domain.slice_interval(i, slice_point.point, depth, problem)
         axis = domain.kinds[i](float(lower), float(upper), CONSTANTS.relaxation_nodes)
         if problem.evolves_density:
-            # L need not be symmetric; of complex rates the real part is the decay. The first is zero.
+            # L need not be symmetric; of complex rates the real part is the decay. The
+            # first is zero.
             rates = np.sort(-np.linalg.eigvals(problem.generator(axis, 0.0)).real)
             gap = rates[1]
         else:

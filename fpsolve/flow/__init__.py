@@ -1,4 +1,5 @@
-"""Flows and waves: flow matching, the fluid of a wave, particles beside it, and what a flow costs: `fp.flow`.
+"""Flows and waves: flow matching, the fluid of a wave, particles beside it, and what a
+flow costs: `fp.flow`.
 
 velocity from samples     fit, VelocityNetwork
 velocity of a wave        madelung, particles

@@ -1,10 +1,12 @@
-"""Conditional flow matching: a velocity that carries a normal density to that of samples.
+"""Conditional flow matching: a velocity that carries a normal density to that of
+samples.
 
     x_t = (1 - (1 - sigma) t) x_0 + t x_1,      x_0 ~ N(0, 1),  x_1 a sample,  t in [0, 1]
     J(v) = E |v(x_t, t) - (x_1 - (1 - sigma) x_0)|^2
 
-The minimum of J over all v is the velocity of the densities of x_t, the marginal E[x_1 - (1 - sigma) x_0 | x_t = x].
-J is not zero there: what is left is the variance of the direction at one place.
+The minimum of J over all v is the velocity of the densities of x_t, the marginal E[x_1
+- (1 - sigma) x_0 | x_t = x]. J is not zero there: what is left is the variance of the
+direction at one place.
 
 Reference: Lipman et al., arXiv 2210.02747, theorem 2 and equations 20 to 23.
 """
@@ -28,7 +30,9 @@ from ..score.samples.validation import check_output, check_samples
 from .constants import CONSTANTS
 
 Model = TypeVar("Model")
-REMEDY = "Lower the rate of the optimiser, or chain it after optax.clip_by_global_norm(1.0)."
+REMEDY = (
+    "Lower the rate of the optimiser, or chain it after optax.clip_by_global_norm(1.0)."
+)
 
 
 class FlowMatching(eqx.Module):
@@ -36,16 +40,23 @@ class FlowMatching(eqx.Module):
 
     sigma: Array
 
-    def __call__(self, model: Callable[[Array, Array], Array], x: Array, key: Array) -> Array:
+    def __call__(
+        self, model: Callable[[Array, Array], Array], x: Array, key: Array
+    ) -> Array:
         """The mean of J over the batch x `(b, d)`."""
         noise_key, time_key, order_key = jax.random.split(key, 3)
         start = jax.random.normal(noise_key, x.shape, x.dtype)
-        # One time in each of b equal parts of [0, 1], in no order: their mean has less variance.
-        even = (jnp.arange(len(x)) + jax.random.uniform(time_key, (len(x),), x.dtype)) / len(x)
+        # One time in each of b equal parts of [0, 1], in no order: their mean has less
+        # variance.
+        even = (
+            jnp.arange(len(x)) + jax.random.uniform(time_key, (len(x),), x.dtype)
+        ) / len(x)
         times = jax.random.permutation(order_key, even)
         return jnp.mean(jax.vmap(lambda *each: self.one(model, *each))(start, x, times))
 
-    def one(self, model: Callable[[Array, Array], Array], start: Array, end: Array, t: Array) -> Array:
+    def one(
+        self, model: Callable[[Array, Array], Array], start: Array, end: Array, t: Array
+    ) -> Array:
         """|v - (x_1 - (1 - sigma) x_0)|^2 for one pair `(d,)` and one time."""
         # The path is straight: its velocity does not depend on t.
         rest = 1 - self.sigma
@@ -64,23 +75,28 @@ def fit(
     ema: Real | None = 0.999,
     progress: bool = False,
 ) -> tuple[Model, np.ndarray]:
-    """The velocity that carries N(0, 1) at t = 0 to the density of samples at t = 1, and its loss at every step.
+    """The velocity that carries N(0, 1) at t = 0 to the density of samples at t = 1,
+    and its loss at every step.
 
     **Arguments**
 
-    - `model`: v(x, t) to `(d,)`: an `fp.flow.VelocityNetwork`, any Equinox module or callable pytree of x and t. Its
-      arrays of floats are trained
-    - `samples`: `(n, d)`; `optimiser`: of optax; `steps`: how many; `key`: of everything random
-    - `batch`: samples a step; `ema`: the parameters returned are a running average of this memory, None for the last
+    - `model`: v(x, t) to `(d,)`: an `fp.flow.VelocityNetwork`, any Equinox module or
+      callable pytree of x and t. Its arrays of floats are trained
+    - `samples`: `(n, d)`; `optimiser`: of optax; `steps`: how many; `key`: of
+      everything random
+    - `batch`: samples a step; `ema`: the parameters returned are a running average of
+      this memory, None for the last
     - `progress`: a bar on the terminal
 
-    **Returns** the model, and `(steps,)` the loss J of each batch. Give the model to `fp.Continuity`: evolved from
-    `fp.Gaussian(0.0, 1.0)` to t = 1 it gives the density of the model, without samples and with its error.
+    **Returns** the model, and `(steps,)` the loss J of each batch. Give the model to
+    `fp.Continuity`: evolved from `fp.Gaussian(0.0, 1.0)` to t = 1 it gives the density
+    of the model, without samples and with its error.
 
-    **Raises** `ValueError` for samples that are not finite, too few or of another shape, a model without a time or
-    whose output is not `(d,)`, an optimiser that is not optax's; `NumericalFailure` when the loss ceases to be finite.
-    **Keeps**: the same key gives the same bits. **Cost**: a step takes `batch` velocities and their gradients.
-    **Reference**: arXiv 2210.02747.
+    **Raises** `ValueError` for samples that are not finite, too few or of another
+    shape, a model without a time or whose output is not `(d,)`, an optimiser that is
+    not optax's; `NumericalFailure` when the loss ceases to be finite. **Keeps**: the
+    same key gives the same bits. **Cost**: a step takes `batch` velocities and their
+    gradients. **Reference**: arXiv 2210.02747.
 
     ```python
     import jax, optax
@@ -88,8 +104,12 @@ def fit(
 
     first, second, third = jax.random.split(jax.random.key(0), 3)
     samples = 2.0 + jax.random.normal(first, (1000, 1))
-    velocity = fp.flow.VelocityNetwork(1, key=second, width=8, depth=1, **fp.score.standardised(samples))
-    velocity, history = fp.flow.fit(velocity, samples, optimiser=optax.adam(1e-3), steps=20, key=third, batch=64)
+    velocity = fp.flow.VelocityNetwork(
+        1, key=second, width=8, depth=1, **fp.score.standardised(samples)
+    )
+    velocity, history = fp.flow.fit(
+        velocity, samples, optimiser=optax.adam(1e-3), steps=20, key=third, batch=64
+    )
     ```
     """
     array = check_samples(samples)
@@ -97,7 +117,12 @@ def fit(
     # What is trained, and a first evaluation of the model.
     function: Any = model
     if not callable(model) or not takes_time(function):
-        raise_value_error("model", model, "it must be a function of x and t", "Give fp.flow.VelocityNetwork(...), say.")
+        raise_value_error(
+            "model",
+            model,
+            "it must be a function of x and t",
+            "Give fp.flow.VelocityNetwork(...), say.",
+        )
     parameters, rest = check_trainable(model)
     dtype = jnp.result_type(*jax.tree.leaves(parameters))
     points = jnp.asarray(array, dtype)
@@ -111,7 +136,17 @@ def fit(
     bar = tqdm(total=steps, unit="step", desc="fit") if progress else None
     while len(losses) < steps:
         count = min(CONSTANTS.steps_at_once, steps - len(losses))
-        state = advance(state, rest, objective, points, key, optimiser, batch, memory, jnp.asarray(count))
+        state = advance(
+            state,
+            rest,
+            objective,
+            points,
+            key,
+            optimiser,
+            batch,
+            memory,
+            jnp.asarray(count),
+        )
         values = np.asarray(state.losses)[:count]
         # After one NaN all parameters are NaN: the rest of the steps would be wasted.
         check_losses(values, len(losses), REMEDY)

@@ -1,12 +1,14 @@
-"""Particles beside a wave: they follow its velocities, and have its density at all times.
+"""Particles beside a wave: they follow its velocities, and have its density at all
+times.
 
     dX = (v + (e/D) u) dt + sqrt(2 e) dW,      v = 2 D Im(grad psi / psi),  u = 2 D Re(grad psi / psi)
 
-e = 0 is the reading of the wave as a flow model (an ordinary differential equation, Bohm's trajectories), e = D is
-Nelson's diffusion. Between the nodes psi is the sum of its waves, between the output times a cubic through four times.
+e = 0 is the reading of the wave as a flow model (an ordinary differential equation,
+Bohm's trajectories), e = D is Nelson's diffusion. Between the nodes psi is the sum of
+its waves, between the output times a cubic through four times.
 
-References: Nelson, Phys. Rev. 150 (1966) 1079; Foster, dos Reis and Strange, SIAM J. Numer. Anal. 62 (2024), for the
-method with noise; theorem T26 of this library.
+References: Nelson, Phys. Rev. 150 (1966) 1079; Foster, dos Reis and Strange, SIAM J.
+Numer. Anal. 62 (2024), for the method with noise; theorem T26 of this library.
 """
 
 from types import ModuleType
@@ -19,7 +21,12 @@ import lineax as lx
 import numpy as np
 from jaxtyping import Array
 
-from ..core.checks import check_finite_number, check_integer, check_numbers, raise_value_error
+from ..core.checks import (
+    check_finite_number,
+    check_integer,
+    check_numbers,
+    raise_value_error,
+)
 from ..core.program import compiled
 from ..core.types import Count, Key, Numbers, Real, Scalar
 from ..equation import Schrodinger
@@ -29,8 +36,9 @@ from .constants import CONSTANTS
 
 
 class WavePath(eqx.Module):
-    """A wave at all times: its Fourier coefficients at the output times `(T,)`, as real and imaginary parts
-    `(T, 2, *shape)`, since diffrax takes real numbers only."""
+    """A wave at all times: its Fourier coefficients at the output times `(T,)`, as real
+    and imaginary parts `(T, 2, *shape)`, since diffrax takes real numbers only.
+    """
 
     coefficients: Array
     times: Array
@@ -38,7 +46,9 @@ class WavePath(eqx.Module):
     grid: Grid = eqx.field(static=True)
 
     def at(self, t: Array) -> Array:
-        """The coefficients at time t, `(*shape)`: the cubic through the four nearest output times."""
+        """The coefficients at time t, `(*shape)`: the cubic through the four nearest
+        output times.
+        """
         count = CONSTANTS.time_nodes
         last = len(self.times) - count
         first = jnp.clip(jnp.searchsorted(self.times, t) - count // 2, 0, last)
@@ -52,7 +62,9 @@ class WavePath(eqx.Module):
         return jax.lax.complex(real, imaginary)
 
     def ratio(self, coefficients: Array, x: Array) -> Array:
-        """grad psi / psi at x `(d,)`, complex; psi is divided by its error where it is smaller than that."""
+        """grad psi / psi at x `(d,)`, complex; psi is divided by its error where it is
+        smaller than that.
+        """
         rows, slopes = [], []
         for i, axis in enumerate(self.grid.axes):
             row = _plane_waves(axis.n, 2 * np.pi / axis.length * (x[i] - axis.nodes[0]))
@@ -62,27 +74,43 @@ class WavePath(eqx.Module):
         value = _contract(coefficients, rows)
         gradient = []
         for i, slope in enumerate(slopes):
-            gradient.append(_contract(coefficients, [slope if j == i else row for j, row in enumerate(rows)]))
-        # Particles are carried away from nodes, where the current is large, but a long step may come near one.
+            gradient.append(
+                _contract(
+                    coefficients,
+                    [slope if j == i else row for j, row in enumerate(rows)],
+                )
+            )
+        # Particles are carried away from nodes, where the current is large, but a long
+        # step may come near one.
         divisor = jnp.maximum(jnp.abs(value), self.floor) ** 2
         return jnp.stack(gradient) * jnp.conj(value) / divisor
 
 
 def particles(
-    solution: Solution, start: Numbers, *, noise: Real = 0.0, steps: Count | None = None, key: Key | None = None
+    solution: Solution,
+    start: Numbers,
+    *,
+    noise: Real = 0.0,
+    steps: Count | None = None,
+    key: Key | None = None,
 ) -> Array:
-    """Particles that follow a wave, at its output times, from samples of its density at the first of them.
+    """Particles that follow a wave, at its output times, from samples of its density at
+    the first of them.
 
     **Arguments**
 
-    - `solution`: of an `fp.Schrodinger` at `wick=pi/2` on axes of `fp.Line` and `fp.Periodic`, at four times or more,
-      which must resolve the phase of psi: the wave is a cubic between them
-    - `start`: `(n, d)`, samples of |psi|^2 at the first time; `noise`: e, 0 for the flow, D for Nelson's diffusion;
-      `key`: of the noise; `steps`: between two output times, 2 if None
+    - `solution`: of an `fp.Schrodinger` at `wick=pi/2` on axes of `fp.Line` and
+      `fp.Periodic`, at four times or more, which must resolve the phase of psi: the
+      wave is a cubic between them
+    - `start`: `(n, d)`, samples of |psi|^2 at the first time; `noise`: e, 0 for the
+      flow, D for Nelson's diffusion; `key`: of the noise; `steps`: between two output
+      times, 2 if None
 
-    **Returns** `(T, n, d)`. **Raises** `ValueError` for another equation, too few times or samples of another shape;
-    `ImportError` with noise and without diffrax (the extra `sde`). **Keeps**: nothing exactly; compare the histogram
-    with the density (`fpsolve.diffusion.particles.pearson`). **Cost**: a sum of all waves for each particle and stage.
+    **Returns** `(T, n, d)`. **Raises** `ValueError` for another equation, too few times
+    or samples of another shape; `ImportError` with noise and without diffrax (the extra
+    `sde`). **Keeps**: nothing exactly; compare the histogram with the density
+    (`fpsolve.diffusion.particles.pearson`). **Cost**: a sum of all waves for each
+    particle and stage.
 
     ```python
     import jax, jax.numpy as jnp
@@ -90,7 +118,7 @@ def particles(
 
     grid = fp.Grid(fp.Line(-10.0, 10.0, 64))
     free = fp.Schrodinger(lambda x: 0.0)
-    packet = jnp.exp(-grid.nodes[0] ** 2 / 4).astype(complex)
+    packet = jnp.exp(-(grid.nodes[0] ** 2) / 4).astype(complex)
     run = fp.evolve(free, packet, jnp.linspace(0.0, 1.0, 9), grid=grid, wick=jnp.pi / 2)
     paths = fp.flow.particles(run, jax.random.normal(jax.random.key(0), (100, 1)))
     ```
@@ -98,33 +126,65 @@ def particles(
     equation = solution.equation
     if not isinstance(equation, Schrodinger):
         allowed = "particles follow the wave of an fp.Schrodinger"
-        raise_value_error("solution.equation", equation, allowed, "Evolve one with wick=math.pi / 2.")
+        raise_value_error(
+            "solution.equation", equation, allowed, "Evolve one with wick=math.pi / 2."
+        )
     if not jnp.iscomplexobj(solution.values):
         allowed = "they are of imaginary time, in which a wave has no velocity"
-        raise_value_error("solution.values", solution.values, allowed, "Evolve it with wick=math.pi / 2.")
+        raise_value_error(
+            "solution.values",
+            solution.values,
+            allowed,
+            "Evolve it with wick=math.pi / 2.",
+        )
     for axis in solution.grid.axes:
         if axis.modes != "fourier":
-            raise_value_error("solution.grid", axis, "waves are summed on Fourier axes", "Use fp.Line or fp.Periodic.")
+            raise_value_error(
+                "solution.grid",
+                axis,
+                "waves are summed on Fourier axes",
+                "Use fp.Line or fp.Periodic.",
+            )
     if len(solution.times) < CONSTANTS.time_nodes:
         allowed = f"a cubic in time takes {CONSTANTS.time_nodes} of them"
-        raise_value_error("solution.times", len(solution.times), allowed, "Evolve to more output times.")
+        raise_value_error(
+            "solution.times",
+            len(solution.times),
+            allowed,
+            "Evolve to more output times.",
+        )
     noise = check_finite_number("noise", noise)
     if noise < 0:
-        raise_value_error("noise", noise, "it must be at least zero", "Give 0, or D of the equation.")
+        raise_value_error(
+            "noise", noise, "it must be at least zero", "Give 0, or D of the equation."
+        )
     if noise > 0 and key is None:
-        raise_value_error("key", None, "particles with noise are random", "Give jax.random.key(0), say.")
+        raise_value_error(
+            "key",
+            None,
+            "particles with noise are random",
+            "Give jax.random.key(0), say.",
+        )
     # The wave between two output times is a cubic: a few steps are as accurate.
-    count = CONSTANTS.particle_steps if steps is None else check_integer("steps", steps, 1, "Give 2, say.")
+    count = (
+        CONSTANTS.particle_steps
+        if steps is None
+        else check_integer("steps", steps, 1, "Give 2, say.")
+    )
     positions = _check_start(start, solution.grid.ndim)
     path = _path_of(solution)
-    diffusion = jnp.broadcast_to(jnp.asarray(equation.diffusion, positions.dtype), (solution.grid.ndim,))
+    diffusion = jnp.broadcast_to(
+        jnp.asarray(equation.diffusion, positions.dtype), (solution.grid.ndim,)
+    )
     if noise == 0:
         return _follow(path, diffusion, positions, count)
     try:
         # Imported late: diffrax is an optional dependency.
         import diffrax
     except ImportError as missing:
-        raise ImportError(f'Noise needs {missing.name}: pip install "fpsolve[sde]"', name=missing.name) from missing
+        raise ImportError(
+            f'Noise needs {missing.name}: pip install "fpsolve[sde]"', name=missing.name
+        ) from missing
     return _diffuse(diffrax, path, diffusion, positions, jnp.asarray(noise), count, key)
 
 
@@ -135,18 +195,24 @@ def _path_of(solution: Solution) -> WavePath:
     coefficients = jnp.fft.fftn(values.astype(complex), axes=axes) / grid.size
     # Where psi is smaller than its error its velocity is unknown, and is kept finite.
     error = np.nan_to_num(np.max(np.asarray(solution.error)))
-    floor = jnp.max(jnp.abs(values)) * (error + CONSTANTS.wave_roundings * jnp.finfo(float).eps)
+    floor = jnp.max(jnp.abs(values)) * (
+        error + CONSTANTS.wave_roundings * jnp.finfo(float).eps
+    )
     # diffrax refuses complex numbers in what its equations depend on.
     parts = jnp.stack([coefficients.real, coefficients.imag], axis=1)
     return WavePath(parts, jnp.asarray(solution.times), floor, grid)
 
 
 def _plane_waves(n: int, phase: Array) -> Array:
-    """e^{i k phase} for the n wavenumbers k of a discrete transform, in its order, `(n,)`."""
+    """e^{i k phase} for the n wavenumbers k of a discrete transform, in its order,
+    `(n,)`.
+    """
     # Waves of opposite k are conjugate: half of the exponentials are enough.
     phases = phase * jnp.arange(n // 2 + 1, dtype=phase.dtype)
     forward = jax.lax.complex(jnp.cos(phases), jnp.sin(phases))
-    return jnp.concatenate([forward[: (n + 1) // 2], jnp.conj(jnp.flip(forward[1 : n // 2 + 1]))])
+    return jnp.concatenate(
+        [forward[: (n + 1) // 2], jnp.conj(jnp.flip(forward[1 : n // 2 + 1]))]
+    )
 
 
 def _contract(coefficients: Array, rows: list[Array]) -> Array:
@@ -163,11 +229,15 @@ def _check_start(start: Numbers, ndim: int) -> Array:
     if array.ndim != 2 or array.shape[1] != ndim:
         raise_value_error("start.shape", array.shape, f"it must be (n, {ndim})", cure)
     if not np.all(np.isfinite(array)):
-        raise_value_error("start", "NaN or infinity", "every sample must be finite", cure)
+        raise_value_error(
+            "start", "NaN or infinity", "every sample must be finite", cure
+        )
     return jnp.asarray(array, float)
 
 
-def _velocity(path: WavePath, diffusion: Array, noise: Scalar, t: Array, positions: Array) -> Array:
+def _velocity(
+    path: WavePath, diffusion: Array, noise: Scalar, t: Array, positions: Array
+) -> Array:
     """v + (e/D) u at positions `(n, d)`."""
     coefficients = path.at(t)
     ratio = jax.vmap(lambda x: path.ratio(coefficients, x))(positions)
@@ -176,8 +246,9 @@ def _velocity(path: WavePath, diffusion: Array, noise: Scalar, t: Array, positio
 
 @compiled
 def _follow(path: WavePath, diffusion: Array, start: Array, steps: int) -> Array:
-    """The particles of the flow at the output times, `(T, n, d)`, by `steps` steps of the classical Runge-Kutta method
-    between two of them."""
+    """The particles of the flow at the output times, `(T, n, d)`, by `steps` steps of
+    the classical Runge-Kutta method between two of them.
+    """
 
     def speed(t: Array, x: Array) -> Array:
         return _velocity(path, diffusion, 0.0, t, x)
@@ -201,15 +272,25 @@ def _follow(path: WavePath, diffusion: Array, start: Array, steps: int) -> Array
 
 @compiled
 def _diffuse(
-    diffrax: ModuleType, path: WavePath, diffusion: Array, start: Array, noise: Array, steps: int, key: Any
+    diffrax: ModuleType,
+    path: WavePath,
+    diffusion: Array,
+    start: Array,
+    noise: Array,
+    steps: int,
+    key: Any,
 ) -> Array:
-    """The particles with noise at the output times, `(T, n, d)`, by `steps` steps of diffrax between two of them."""
+    """The particles with noise at the output times, `(T, n, d)`, by `steps` steps of
+    diffrax between two of them.
+    """
     times = path.times
     inner = times[:-1, None] + jnp.diff(times)[:, None] * jnp.arange(steps) / steps
     places = jnp.append(inner.ravel(), times[-1])
     # Steps are fixed and never rejected, so that the Brownian path need not be stored.
     shape = jax.ShapeDtypeStruct(start.shape, start.dtype)
-    brownian = diffrax.UnsafeBrownianPath(shape, key, levy_area=diffrax.SpaceTimeLevyArea)
+    brownian = diffrax.UnsafeBrownianPath(
+        shape, key, levy_area=diffrax.SpaceTimeLevyArea
+    )
 
     def spread(t: Array, y: Array, path: WavePath) -> lx.DiagonalLinearOperator:
         return lx.DiagonalLinearOperator(jnp.broadcast_to(jnp.sqrt(2 * noise), y.shape))

@@ -1,4 +1,5 @@
-"""One axis of a grid: nodes with quadrature weights, faces between neighbouring nodes, and the boundary.
+"""One axis of a grid: nodes with quadrature weights, faces between neighbouring nodes,
+and the boundary.
 
     nodes   x_0 < x_1 < ... < x_{n-1}           values of fields
     faces   between neighbouring nodes          values of fluxes and derivatives
@@ -9,7 +10,8 @@ The three kinds of boundary differ only in which faces exist:
     periodic   n faces, the last one between the last node and the first
     absorbing  n + 1 faces, the first and the last at walls where the density is zero
 
-Axes are static: frozen, hashable, compared by value. Their arrays are float64 numpy arrays.
+Axes are static: frozen, hashable, compared by value. Their arrays are float64 numpy
+arrays.
 """
 
 import abc
@@ -32,15 +34,19 @@ AnyType = TypeVar("AnyType")
 
 @dataclasses.dataclass(frozen=True)
 class Axis(abc.ABC):
-    """An axis with two bounds, `n` nodes and a kind of boundary; abstract. Lengths are in units of the coordinate."""
+    """An axis with two bounds, `n` nodes and a kind of boundary; abstract. Lengths are
+    in units of the coordinate.
+    """
 
     lower: Real
     upper: Real
     n: Count
     boundary: ClassVar[Boundary]
-    modes: ClassVar[Modes | None]  # the functions of its spectral basis; None if it has no such basis
+    # the functions of its spectral basis; None if it has no such basis
+    modes: ClassVar[Modes | None]
     uniform: ClassVar[bool]  # whether all cells are equal
-    unbounded: ClassVar[bool]  # whether it represents the whole line, so that a density must decay before its ends
+    # whether it represents the whole line, so that a density must decay before its ends
+    unbounded: ClassVar[bool]
 
     def __post_init__(self) -> None:
         name = type(self).__name__
@@ -48,10 +54,16 @@ class Axis(abc.ABC):
         upper = check_finite_number(f"{name}.upper", self.upper)
         if not lower < upper:
             raise_value_error(
-                f"{name}.lower, upper", (lower, upper), "lower must be below upper", "Swap or move the bounds."
+                f"{name}.lower, upper",
+                (lower, upper),
+                "lower must be below upper",
+                "Swap or move the bounds.",
             )
-        n = check_integer(f"{name}.n", self.n, 3, "Give the number of nodes as an integer above 2.")
-        # The dataclass is frozen; its fields are converted once, so that axes with equal numbers compare equal.
+        n = check_integer(
+            f"{name}.n", self.n, 3, "Give the number of nodes as an integer above 2."
+        )
+        # The dataclass is frozen; its fields are converted once, so that axes with
+        # equal numbers compare equal.
         object.__setattr__(self, "lower", lower)
         object.__setattr__(self, "upper", upper)
         object.__setattr__(self, "n", n)
@@ -59,7 +71,9 @@ class Axis(abc.ABC):
     @property
     @abc.abstractmethod
     def cells(self) -> tuple[np.ndarray, np.ndarray]:
-        """Nodes `(n,)` and the quadrature weights `(n,)` of their cells; the weights sum to the length."""
+        """Nodes `(n,)` and the quadrature weights `(n,)` of their cells; the weights
+        sum to the length.
+        """
 
     @property
     def length(self) -> float:
@@ -81,42 +95,56 @@ class Axis(abc.ABC):
         """Ends of the cells, `(n + 1,)`, from lower to upper."""
         return self.lower + np.concatenate([[0.0], np.cumsum(self.weights)])
 
-    # The next five properties and methods describe the faces. `faces`, `spacings`, `endpoints` and the two arrays of
-    # `face_neighbors` all have the length n - 1, n or n + 1 that the boundary gives.
+    # The next five properties and methods describe the faces. `faces`, `spacings`,
+    # `endpoints` and the two arrays of `face_neighbors` all have the length n - 1, n or
+    # n + 1 that the boundary gives.
 
     @property
     def faces(self) -> np.ndarray:
         """Positions of the faces, one for each pair that `face_neighbors` returns."""
-        return {"no_flux": self.edges[1:-1], "periodic": self.edges[1:], "absorbing": self.edges}[self.boundary]
+        return {
+            "no_flux": self.edges[1:-1],
+            "periodic": self.edges[1:],
+            "absorbing": self.edges,
+        }[self.boundary]
 
     @property
     def spacings(self) -> np.ndarray:
         """Distances between the two points on either side of each face."""
         below, above = self.endpoints
-        # On a periodic axis the last face is between the last node and the first, one period further.
+        # On a periodic axis the last face is between the last node and the first, one
+        # period further.
         return np.where(above > below, above - below, above - below + self.length)
 
     @property
     def endpoints(self) -> tuple[np.ndarray, np.ndarray]:
-        """The two points on either side of each face. At an absorbing boundary one of them is the wall itself."""
+        """The two points on either side of each face. At an absorbing boundary one of
+        them is the wall itself.
+        """
         x = self.nodes
         if self.boundary == "periodic":
             return x, np.roll(x, -1)
-        if self.boundary == "absorbing":  # the walls are points of their own, half a cell from the outer nodes
+        # the walls are points of their own, half a cell from the outer nodes
+        if self.boundary == "absorbing":
             x = np.concatenate([[self.lower], x, [self.upper]])
         return x[:-1], x[1:]
 
     def face_neighbors(self, u: Array, axis: int = -1) -> tuple[Array, Array]:
-        """Values below and above each face along `axis` of `u`; zero at an absorbing boundary."""
+        """Values below and above each face along `axis` of `u`; zero at an absorbing
+        boundary.
+        """
         if self.boundary == "periodic":
             return u, jnp.roll(u, -1, axis)
         if self.boundary == "absorbing":  # the density is zero at the walls
             u = _pad(u, axis)
         n = u.shape[axis]
-        return jax.lax.slice_in_dim(u, 0, n - 1, axis=axis), jax.lax.slice_in_dim(u, 1, n, axis=axis)
+        return jax.lax.slice_in_dim(u, 0, n - 1, axis=axis), jax.lax.slice_in_dim(
+            u, 1, n, axis=axis
+        )
 
     def node_faces(self, flux: Array, axis: int = -1) -> tuple[Array, Array]:
-        """Face values below and above each node along `axis`; zero beyond a no-flux boundary.
+        """Face values below and above each node along `axis`; zero beyond a no-flux
+        boundary.
 
         This is the adjoint of `face_neighbors`.
         """
@@ -125,19 +153,24 @@ class Axis(abc.ABC):
         if self.boundary == "no_flux":  # there is no face, and no flux, at the ends
             flux = _pad(flux, axis)
         n = flux.shape[axis]
-        return jax.lax.slice_in_dim(flux, 0, n - 1, axis=axis), jax.lax.slice_in_dim(flux, 1, n, axis=axis)
+        return jax.lax.slice_in_dim(flux, 0, n - 1, axis=axis), jax.lax.slice_in_dim(
+            flux, 1, n, axis=axis
+        )
 
     @property
     def in_cells(self: AnyAxis) -> AnyAxis:
         """The same axis from 0 to n, so that equal cells have length 1.
 
-        Programs that need no positions take this axis, so that they are shared by boxes of all sizes.
+        Programs that need no positions take this axis, so that they are shared by boxes
+        of all sizes.
         """
         return dataclasses.replace(self, lower=0.0, upper=float(self.n))
 
     @property
     def unit(self) -> float:
-        """The length of a cell (all cells being equal), which is the unit of length `in_cells`."""
+        """The length of a cell (all cells being equal), which is the unit of length
+        `in_cells`.
+        """
         return self.length / self.n
 
     def refine(self: AnyAxis, factor: Real = 2) -> AnyAxis:
@@ -154,5 +187,7 @@ def _pad(u: Array, axis: int) -> Array:
 
 
 def register(cls: type[AnyType]) -> type[AnyType]:
-    """Register an axis or a grid as a static pytree: an argument of `jit` that is a constant of the program."""
+    """Register an axis or a grid as a static pytree: an argument of `jit` that is a
+    constant of the program.
+    """
     return jax.tree_util.register_static(cls)

@@ -17,9 +17,10 @@ class Gaussian(eqx.Module):
 
         p(x) = exp( -(x - m)^T C^-1 (x - m) / 2 ) / sqrt( (2 pi)^d det C )
 
-    **Arguments**: `mean` a number (any dimension) or `(d,)`; `covariance` a scalar variance, `(d,)` variances, or a
-    `(d, d)` matrix, symmetric and positive definite. **Raises**: `ValueError` for a variance that is not positive or
-    a matrix that is not symmetric and positive definite.
+    **Arguments**: `mean` a number (any dimension) or `(d,)`; `covariance` a scalar
+    variance, `(d,)` variances, or a `(d, d)` matrix, symmetric and positive definite.
+    **Raises**: `ValueError` for a variance that is not positive or a matrix that is not
+    symmetric and positive definite.
 
     ```python
     import fpsolve as fp
@@ -32,19 +33,34 @@ class Gaussian(eqx.Module):
     covariance: Array
 
     def __init__(self, mean: Numbers, covariance: Numbers):
-        # Values are checked if they are concrete; traced parameters (under grad, vmap) pass.
+        # Values are checked if they are concrete; traced parameters (under grad, vmap)
+        # pass.
         cure = "Give numbers, or arrays of them."
         if is_concrete(mean):
-            mean = check_numbers("Gaussian.mean", mean, "it must hold real numbers", cure)
+            mean = check_numbers(
+                "Gaussian.mean", mean, "it must hold real numbers", cure
+            )
             if not np.all(np.isfinite(mean)):
-                raise_value_error("Gaussian.mean", mean, "every entry must be finite", "Give finite numbers.")
+                raise_value_error(
+                    "Gaussian.mean",
+                    mean,
+                    "every entry must be finite",
+                    "Give finite numbers.",
+                )
         if is_concrete(covariance):
-            covariance = check_numbers("Gaussian.covariance", covariance, "it must hold real numbers", cure)
+            covariance = check_numbers(
+                "Gaussian.covariance", covariance, "it must hold real numbers", cure
+            )
             _check_covariance(covariance)
         self.mean = jnp.asarray(mean, dtype=float)
         self.covariance = jnp.asarray(covariance, dtype=float)
         if self.mean.ndim > 1:
-            raise_value_error("Gaussian.mean", mean, "it must be a number or of shape (d,)", "Flatten it.")
+            raise_value_error(
+                "Gaussian.mean",
+                mean,
+                "it must be a number or of shape (d,)",
+                "Flatten it.",
+            )
 
     def log_density(self, x: Array) -> Array:
         """log p(x) for x of shape `(d,)`; a scalar."""
@@ -52,7 +68,8 @@ class Gaussian(eqx.Module):
         self.check_dimension(d)
         y = x - self.mean.astype(x.dtype)
         covariance = self.covariance.astype(x.dtype)
-        # A solve and a log-determinant instead of an inverse and a determinant, which may overflow or underflow.
+        # A solve and a log-determinant instead of an inverse and a determinant, which
+        # may overflow or underflow.
         if covariance.ndim == 2:
             quadratic = y @ jnp.linalg.solve(covariance, y)
             log_determinant = jnp.linalg.slogdet(covariance)[1]
@@ -65,36 +82,57 @@ class Gaussian(eqx.Module):
     def log_density_at(self, nodes: list[np.ndarray]) -> np.ndarray:
         """log p at all points of a tensor product of positions.
 
-        It is computed by numpy, for concrete parameters only, so that nothing is compiled.
+        It is computed by numpy, for concrete parameters only, so that nothing is
+        compiled.
         """
         d = len(nodes)
         self.check_dimension(d)
         covariance = np.asarray(self.covariance)
-        matrix = covariance if covariance.ndim == 2 else np.diag(np.broadcast_to(covariance, d))
+        matrix = (
+            covariance
+            if covariance.ndim == 2
+            else np.diag(np.broadcast_to(covariance, d))
+        )
         precision = np.linalg.inv(matrix)
         mean = np.broadcast_to(np.asarray(self.mean), d)
-        # The distances from the mean along each axis, in shapes that broadcast to the grid. Only `log_density` has the
-        # size of the grid; an array of all points would be d times as large.
-        delta = [(x - m).reshape(-1, *[1] * (d - 1 - i)) for i, (x, m) in enumerate(zip(nodes, mean, strict=True))]
-        log_density = np.full(tuple(len(x) for x in nodes), np.linalg.slogdet(matrix)[1] + d * math.log(2 * math.pi))
+        # The distances from the mean along each axis, in shapes that broadcast to the
+        # grid. Only `log_density` has the size of the grid; an array of all points
+        # would be d times as large.
+        delta = [
+            (x - m).reshape(-1, *[1] * (d - 1 - i))
+            for i, (x, m) in enumerate(zip(nodes, mean, strict=True))
+        ]
+        log_density = np.full(
+            tuple(len(x) for x in nodes),
+            np.linalg.slogdet(matrix)[1] + d * math.log(2 * math.pi),
+        )
         for i in range(d):
             for j in range(i, d):
                 if precision[i, j] != 0:
                     # An entry off the diagonal of the symmetric matrix counts twice.
-                    log_density += (1 if i == j else 2) * precision[i, j] * delta[i] * delta[j]
+                    log_density += (
+                        (1 if i == j else 2) * precision[i, j] * delta[i] * delta[j]
+                    )
         return -log_density / 2
 
     def variances(self, d: int, xp: ArrayModule = jnp) -> AnyArray:
         """The variance along each of d axes, `(d,)`; `xp` is numpy or jax.numpy."""
         covariance = xp.asarray(self.covariance)
-        return xp.diag(covariance) if covariance.ndim == 2 else xp.broadcast_to(covariance, (d,))
+        return (
+            xp.diag(covariance)
+            if covariance.ndim == 2
+            else xp.broadcast_to(covariance, (d,))
+        )
 
     def check_dimension(self, d: int) -> None:
         """Raise `ValueError` if an array of this density has a dimension other than d."""
         for name, array in (("mean", self.mean), ("covariance", self.covariance)):
             if array.ndim and array.shape[0] != d:
                 raise_value_error(
-                    f"Gaussian.{name}", array.shape, f"its dimension must be that of the grid, {d}", "Give d numbers."
+                    f"Gaussian.{name}",
+                    array.shape,
+                    f"its dimension must be that of the grid, {d}",
+                    "Give d numbers.",
                 )
 
     def __call__(self, x: Array) -> Array:
@@ -103,14 +141,33 @@ class Gaussian(eqx.Module):
 
 
 def _check_covariance(values: np.ndarray) -> None:
-    """Raise `ValueError` unless the values are positive variances or a positive definite matrix."""
+    """Raise `ValueError` unless the values are positive variances or a positive
+    definite matrix.
+    """
     if values.ndim < 2:
-        check_positive("Gaussian.covariance", values, "Give variances (squares of widths) above zero.")
+        check_positive(
+            "Gaussian.covariance",
+            values,
+            "Give variances (squares of widths) above zero.",
+        )
         return
-    square = values.ndim == 2 and values.shape[0] == values.shape[1] and np.all(np.isfinite(values))
+    square = (
+        values.ndim == 2
+        and values.shape[0] == values.shape[1]
+        and np.all(np.isfinite(values))
+    )
     # Relative to the variances, not to the default of `allclose`, an absolute number.
     scale = np.max(np.abs(values), initial=0.0)
-    symmetric = square and np.max(np.abs(values - values.T), initial=0.0) <= CONSTANTS.symmetry_tolerance * scale
+    symmetric = (
+        square
+        and np.max(np.abs(values - values.T), initial=0.0)
+        <= CONSTANTS.symmetry_tolerance * scale
+    )
     if not (symmetric and np.all(np.linalg.eigvalsh(values) > 0)):
         allowed = "a matrix must be (d, d), symmetric and positive definite"
-        raise_value_error("Gaussian.covariance", values, allowed, "Give variances, or a covariance matrix.")
+        raise_value_error(
+            "Gaussian.covariance",
+            values,
+            allowed,
+            "Give variances, or a covariance matrix.",
+        )

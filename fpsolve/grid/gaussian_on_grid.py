@@ -3,9 +3,10 @@
     nodes   p(x_i), normalised on the grid: accurate beyond all orders where the nodes resolve the density
     cells   (1 / h) int p dx over each cell, then moved by the part of a cell by which the mean differs
 
-Averages keep the mass of a density of any width. The second step keeps its mean, which is the middle of a cell for a
-density much narrower than the cell: a part a = |m - m_grid| / h of the mass of each cell goes to the next one, so that
-no value becomes negative. Where the cells resolve the density, a is rounding.
+Averages keep the mass of a density of any width. The second step keeps its mean, which
+is the middle of a cell for a density much narrower than the cell: a part a = |m -
+m_grid| / h of the mass of each cell goes to the next one, so that no value becomes
+negative. Where the cells resolve the density, a is rounding.
 
 On a ring the density is wrapped: it is the sum of its images.
 """
@@ -31,61 +32,84 @@ from .sampling import sample_product
 
 
 def standard_deviations(axes: tuple[Axis, ...], gaussian: Gaussian) -> AnyArray:
-    """The standard deviation along each axis, `(d,)`; numpy's where the density is concrete."""
+    """The standard deviation along each axis, `(d,)`; numpy's where the density is
+    concrete.
+    """
     xp = np if is_concrete(gaussian) else jnp
     return xp.sqrt(gaussian.variances(len(axes), xp))
 
 
 def check_inside(name: str, axes: tuple[Axis, ...], gaussian: Gaussian) -> None:
-    """Raise `ValueError` for a density that lies outside of the box along some axis; traced parameters pass."""
+    """Raise `ValueError` for a density that lies outside of the box along some axis;
+    traced parameters pass.
+    """
     if not is_concrete(gaussian):
         return
     means = np.broadcast_to(np.asarray(gaussian.mean), (len(axes),))
-    for i, (axis, mean, deviation) in enumerate(zip(axes, means, standard_deviations(axes, gaussian), strict=True)):
+    for i, (axis, mean, deviation) in enumerate(
+        zip(axes, means, standard_deviations(axes, gaussian), strict=True)
+    ):
         if axis.boundary == "periodic":
             continue
-        share = scipy.special.ndtr((axis.upper - mean) / deviation) - scipy.special.ndtr(
-            (axis.lower - mean) / deviation
-        )
+        share = scipy.special.ndtr(
+            (axis.upper - mean) / deviation
+        ) - scipy.special.ndtr((axis.lower - mean) / deviation)
         if share < CONSTANTS.least_share:
-            allowed = f"{share:.1g} of it lies in the box along axis {i}, from {axis.lower:g} to {axis.upper:g}"
+            allowed = (
+                f"{share:.1g} of it lies in the box along axis {i}, from {axis.lower:g} "
+                f"to {axis.upper:g}"
+            )
             raise_value_error(
-                name, f"Gaussian(mean {mean:g}, deviation {deviation:g})", allowed, "Move the box, or the density."
+                name,
+                f"Gaussian(mean {mean:g}, deviation {deviation:g})",
+                allowed,
+                "Move the box, or the density.",
             )
 
 
 def node_values(axes: tuple[Axis, ...], gaussian: Gaussian) -> Array:
     """The density at the nodes, `(*shape)`, up to a factor.
 
-    Its largest value is about one, so that a density whose mean is outside of the nodes does not underflow everywhere.
+    Its largest value is about one, so that a density whose mean is outside of the nodes
+    does not underflow everywhere.
     """
     nodes = [axis.nodes for axis in axes]
-    images = [_with_mean(gaussian, len(axes), shift) for shift in _shifts(axes, gaussian)]
+    images = [
+        _with_mean(gaussian, len(axes), shift) for shift in _shifts(axes, gaussian)
+    ]
     if is_concrete(gaussian):
         logs = [image.log_density_at(nodes) for image in images]
         largest = max(np.max(log) for log in logs)
         return as_array(sum(np.exp(log - largest) for log in logs))
     logs = [_sampled_log(image, nodes) for image in images]
-    # The caller divides by the mass, so that the factor cancels and needs no derivative.
+    # The caller divides by the mass, so that the factor cancels and needs no
+    # derivative.
     largest = jax.lax.stop_gradient(jnp.max(jnp.stack([jnp.max(log) for log in logs])))
     return sum((jnp.exp(log - largest) for log in logs), jnp.zeros(()))
 
 
 def _sampled_log(gaussian: Gaussian, nodes: list[np.ndarray]) -> Array:
-    return sample_product(gaussian.log_density, tuple(jnp.asarray(x, dtype=float) for x in nodes))
+    return sample_product(
+        gaussian.log_density, tuple(jnp.asarray(x, dtype=float) for x in nodes)
+    )
 
 
 def _with_mean(gaussian: Gaussian, d: int, shift: AnyArray) -> Gaussian:
     """The density moved by `shift` `(d,)`."""
     if is_concrete(gaussian):
-        # A new `Gaussian` would convert the numbers to arrays of JAX, which inside of `jit` are tracers.
+        # A new `Gaussian` would convert the numbers to arrays of JAX, which inside of
+        # `jit` are tracers.
         mean = np.broadcast_to(np.asarray(gaussian.mean), (d,)) + np.asarray(shift)
         return eqx.tree_at(lambda density: density.mean, gaussian, mean)
-    return Gaussian(jnp.broadcast_to(gaussian.mean, (d,)) + jnp.asarray(shift), gaussian.covariance)
+    return Gaussian(
+        jnp.broadcast_to(gaussian.mean, (d,)) + jnp.asarray(shift), gaussian.covariance
+    )
 
 
 def _shifts(axes: tuple[Axis, ...], gaussian: Gaussian) -> list[AnyArray]:
-    """The shifts `(d,)` of the images of a density on a ring; zero alone where no axis is a ring."""
+    """The shifts `(d,)` of the images of a density on a ring; zero alone where no axis
+    is a ring.
+    """
     concrete = is_concrete(gaussian)
     xp: ArrayModule = np if concrete else jnp
     means = xp.broadcast_to(xp.asarray(gaussian.mean), (len(axes),))
@@ -95,24 +119,32 @@ def _shifts(axes: tuple[Axis, ...], gaussian: Gaussian) -> list[AnyArray]:
         if axis.boundary != "periodic":
             options.append([0.0])
             continue
-        # The mean is moved into the ring; images further away than the tails reach add nothing.
+        # The mean is moved into the ring; images further away than the tails reach add
+        # nothing.
         home = -axis.length * xp.floor((means[i] - axis.lower) / axis.length)
         count = 1
         if concrete:
             reach = CONSTANTS.tail_deviations * deviations[i] / axis.length
             count = min(CONSTANTS.most_images, 1 + int(reach))
         options.append([home + j * axis.length for j in range(-count, count + 1)])
-    return [xp.stack([xp.asarray(s, dtype=float) for s in combination]) for combination in itertools.product(*options)]
+    return [
+        xp.stack([xp.asarray(s, dtype=float) for s in combination])
+        for combination in itertools.product(*options)
+    ]
 
 
 def cell_averages(axes: tuple[Axis, ...], gaussian: Gaussian) -> Array:
-    """The averages over the cells, `(*shape)`, of mass 1 in the box, with the mean of the density.
+    """The averages over the cells, `(*shape)`, of mass 1 in the box, with the mean of
+    the density.
 
-    A covariance with correlations is integrated by Gauss's rule, otherwise the averages are exact.
+    A covariance with correlations is integrated by Gauss's rule, otherwise the averages
+    are exact.
     """
     # Concrete densities are averaged by numpy, so that nothing is compiled.
     xp: ArrayModule = np if is_concrete(gaussian) else jnp
-    average = _by_quadrature if _is_correlated(gaussian, len(axes)) else _product_of_axes
+    average = (
+        _by_quadrature if _is_correlated(gaussian, len(axes)) else _product_of_axes
+    )
     averages = xp.zeros(())
     for shift in _shifts(axes, gaussian):
         averages = averages + average(axes, _with_mean(gaussian, len(axes), shift), xp)
@@ -122,14 +154,20 @@ def cell_averages(axes: tuple[Axis, ...], gaussian: Gaussian) -> Array:
     return as_array(averages / _sum_over(averages, axes))
 
 
-def _product_of_axes(axes: tuple[Axis, ...], gaussian: Gaussian, xp: ArrayModule) -> AnyArray:
+def _product_of_axes(
+    axes: tuple[Axis, ...], gaussian: Gaussian, xp: ArrayModule
+) -> AnyArray:
     """The averages of a density without correlations, exact."""
     means = xp.broadcast_to(xp.asarray(gaussian.mean), (len(axes),))
     deviations = standard_deviations(axes, gaussian)
     averages = xp.ones(())
     for axis, mean, deviation in zip(axes, means, deviations, strict=True):
         edges = (axis.edges - mean) / deviation
-        averages = averages[..., None] * _normal_masses(edges[:-1], edges[1:], xp) / axis.weights
+        averages = (
+            averages[..., None]
+            * _normal_masses(edges[:-1], edges[1:], xp)
+            / axis.weights
+        )
     return averages
 
 
@@ -153,21 +191,32 @@ def _is_correlated(gaussian: Gaussian, d: int) -> bool:
     return bool(np.any(covariance - np.diag(np.diag(covariance))))
 
 
-def _by_quadrature(axes: tuple[Axis, ...], gaussian: Gaussian, xp: ArrayModule) -> AnyArray:
-    """The averages of a density with correlations, by Gauss's rule in the part of each cell that the density reaches.
+def _by_quadrature(
+    axes: tuple[Axis, ...], gaussian: Gaussian, xp: ArrayModule
+) -> AnyArray:
+    """The averages of a density with correlations, by Gauss's rule in the part of each
+    cell that the density reaches.
 
-    A density that is narrow beside a cell is so resolved with as many points as one that is wide.
+    A density that is narrow beside a cell is so resolved with as many points as one
+    that is wide.
     """
     means = xp.broadcast_to(xp.asarray(gaussian.mean), (len(axes),))
     reaches = CONSTANTS.tail_deviations * standard_deviations(axes, gaussian)
-    cells = [_reached_cells(axis, mean, reach) for axis, mean, reach in zip(axes, means, reaches, strict=True)]
+    cells = [
+        _reached_cells(axis, mean, reach)
+        for axis, mean, reach in zip(axes, means, reaches, strict=True)
+    ]
     limits = []
     for axis, mean, reach, cell in zip(axes, means, reaches, cells, strict=True):
         edges = xp.clip(axis.edges, mean - reach, mean + reach)
         limits.append((edges[:-1][cell], edges[1:][cell]))
     abscissae, weights = _composite_rule(_points_per_cell(limits, gaussian))
-    points = [((a + b)[:, None] + (b - a)[:, None] * abscissae).ravel() / 2 for a, b in limits]
-    log_density = gaussian.log_density_at(points) if xp is np else _sampled_log(gaussian, points)
+    points = [
+        ((a + b)[:, None] + (b - a)[:, None] * abscissae).ravel() / 2 for a, b in limits
+    ]
+    log_density = (
+        gaussian.log_density_at(points) if xp is np else _sampled_log(gaussian, points)
+    )
     values = xp.exp(log_density)
     for i, (axis, (a, b), cell) in enumerate(zip(axes, limits, cells, strict=True)):
         shape = (*values.shape[:i], len(a), len(weights), *values.shape[i + 1 :])
@@ -181,7 +230,9 @@ def _by_quadrature(axes: tuple[Axis, ...], gaussian: Gaussian, xp: ArrayModule) 
 
 
 def _reached_cells(axis: Axis, mean: Scalar, reach: Scalar) -> slice:
-    """The cells within `reach` of the mean, at least one; all of them where the density is traced."""
+    """The cells within `reach` of the mean, at least one; all of them where the density
+    is traced.
+    """
     if not is_concrete((mean, reach)):
         return slice(0, axis.n)
     first = int(np.searchsorted(axis.edges, mean - reach, "right")) - 1
@@ -191,33 +242,58 @@ def _reached_cells(axis: Axis, mean: Scalar, reach: Scalar) -> slice:
 
 
 def _composite_rule(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Abscissae and weights on (-1, 1) of at least `count` points, in panels of a moderate number of Gauss points."""
+    """Abscissae and weights on (-1, 1) of at least `count` points, in panels of a
+    moderate number of Gauss points.
+    """
     panels = math.ceil(count / CONSTANTS.points_per_panel)
     abscissae, weights = np.polynomial.legendre.leggauss(math.ceil(count / panels))
     centers = (2 * np.arange(panels) + 1) / panels - 1
-    return (centers[:, None] + abscissae / panels).ravel(), np.tile(weights, panels) / panels
+    return (centers[:, None] + abscissae / panels).ravel(), np.tile(
+        weights, panels
+    ) / panels
 
 
-def _points_per_cell(limits: list[tuple[AnyArray, AnyArray]], gaussian: Gaussian) -> int:
-    """Points a cell and axis that resolve a density with correlations between limits, as far as memory allows."""
-    most = int((CONSTANTS.most_points / math.prod(len(a) for a, _ in limits)) ** (1 / len(limits)))
+def _points_per_cell(
+    limits: list[tuple[AnyArray, AnyArray]], gaussian: Gaussian
+) -> int:
+    """Points a cell and axis that resolve a density with correlations between limits,
+    as far as memory allows.
+    """
+    most = int(
+        (CONSTANTS.most_points / math.prod(len(a) for a, _ in limits))
+        ** (1 / len(limits))
+    )
     if not is_concrete(gaussian):
         return max(1, min(CONSTANTS.default_points, most))
-    narrowest = float(np.sqrt(np.min(np.linalg.eigvalsh(np.asarray(gaussian.covariance)))))
+    narrowest = float(
+        np.sqrt(np.min(np.linalg.eigvalsh(np.asarray(gaussian.covariance))))
+    )
     widest = max(float(np.max(b - a)) for a, b in limits)
-    needed = CONSTANTS.default_points + math.ceil(CONSTANTS.points_per_deviation * widest / narrowest)
+    needed = CONSTANTS.default_points + math.ceil(
+        CONSTANTS.points_per_deviation * widest / narrowest
+    )
     return max(1, min(needed, most))
 
 
-def _with_mean_of(averages: AnyArray, axes: tuple[Axis, ...], i: int, gaussian: Gaussian, xp: ArrayModule) -> AnyArray:
-    """The averages with the mean of the density along axis i: a part of each cell goes to the next one."""
+def _with_mean_of(
+    averages: AnyArray,
+    axes: tuple[Axis, ...],
+    i: int,
+    gaussian: Gaussian,
+    xp: ArrayModule,
+) -> AnyArray:
+    """The averages with the mean of the density along axis i: a part of each cell goes
+    to the next one.
+    """
     axis = axes[i]
     deviation = standard_deviations(axes, gaussian)[i]
     mean = xp.broadcast_to(xp.asarray(gaussian.mean), (len(axes),))[i]
     lower = (axis.lower - mean) / deviation
     upper = (axis.upper - mean) / deviation
     # What the ends of the box cut off has no part in the mean.
-    at_lower, at_upper = (xp.exp(-(y**2) / 2) / math.sqrt(2 * math.pi) for y in (lower, upper))
+    at_lower, at_upper = (
+        xp.exp(-(y**2) / 2) / math.sqrt(2 * math.pi) for y in (lower, upper)
+    )
     target = mean + deviation * (at_lower - at_upper) / _normal_masses(lower, upper, xp)
 
     marginal = xp.moveaxis(averages, i, 0)

@@ -4,8 +4,9 @@ The nodes are -1, 1 and the zeros of P'_{n-1}, mapped to [lower, upper]; the wei
 
     w_j = 2 / (n (n-1) P_{n-1}(x_j)^2),
 
-so that polynomials up to degree 2n - 3 are integrated exactly. The cells [sum_{i<j} w_i, sum_{i<=j} w_i] contain one
-node each (Chebyshev-Markov-Stieltjes inequalities), so finite volumes can use this axis too.
+so that polynomials up to degree 2n - 3 are integrated exactly. The cells [sum_{i<j}
+w_i, sum_{i<=j} w_i] contain one node each (Chebyshev-Markov-Stieltjes inequalities), so
+finite volumes can use this axis too.
 
 Reference: Abramowitz and Stegun, Handbook of Mathematical Functions, 25.4.32.
 """
@@ -24,10 +25,12 @@ from .constants import CONSTANTS
 @register
 @dataclasses.dataclass(frozen=True, repr=False)
 class Legendre(Axis):
-    """Gauss-Lobatto nodes between two no-flux boundaries, with spectral accuracy up to the boundaries.
+    """Gauss-Lobatto nodes between two no-flux boundaries, with spectral accuracy up to
+    the boundaries.
 
-    Arguments and errors are those of `Line`. With `Spectral` the no-flux condition is the natural boundary condition of
-    the weak form, so no row of the matrix is replaced. The largest eigenvalue grows as n^4.
+    Arguments and errors are those of `Line`. With `Spectral` the no-flux condition is
+    the natural boundary condition of the weak form, so no row of the matrix is
+    replaced. The largest eigenvalue grows as n^4.
 
     ```python
     import fpsolve as fp
@@ -51,8 +54,11 @@ class Legendre(Axis):
 # The size of the cache is a free choice.
 @functools.lru_cache(maxsize=64)
 def lobatto(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes `(n,)` and weights `(n,)` of Gauss-Lobatto quadrature on [-1, 1], polished by Newton's method."""
-    # The inner nodes are the zeros of P'_{n-1}. Coefficients of P_{n-1} in the Legendre basis, and of two derivatives:
+    """Nodes `(n,)` and weights `(n,)` of Gauss-Lobatto quadrature on [-1, 1], polished
+    by Newton's method.
+    """
+    # The inner nodes are the zeros of P'_{n-1}. Coefficients of P_{n-1} in the Legendre
+    # basis, and of two derivatives:
     highest = np.zeros(n)
     highest[-1] = 1.0
     slope = legendre.legder(highest)

@@ -1,4 +1,6 @@
-"""`Places`: the nodes of a grid as arrays. One program that samples functions there serves boxes of all sizes."""
+"""`Places`: the nodes of a grid as arrays. One program that samples functions there
+serves boxes of all sizes.
+"""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -12,7 +14,8 @@ from .sampling import sample_product
 
 
 class Places(eqx.Module):
-    """The nodes of a grid, with what sampling at the nodes needs of a `Grid`; the box itself is not known.
+    """The nodes of a grid, with what sampling at the nodes needs of a `Grid`; the box
+    itself is not known.
 
     - `nodes`: d arrays `(n_i,)`
     - `axes`: the axes in units of their cells
@@ -22,7 +25,9 @@ class Places(eqx.Module):
     axes: tuple[Axis, ...] = eqx.field(static=True)
 
     def __init__(self, grid: Grid):
-        self.nodes = tuple(np.asarray(axis.nodes, jnp.result_type(float)) for axis in grid.axes)
+        self.nodes = tuple(
+            np.asarray(axis.nodes, jnp.result_type(float)) for axis in grid.axes
+        )
         self.axes = grid.in_cells.axes
 
     @property

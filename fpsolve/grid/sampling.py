@@ -15,8 +15,8 @@ def product_points(nodes: tuple[Array, ...]) -> Array:
 def sample_product(f: Formula, positions: tuple[Array, ...]) -> Array:
     """`f` at all points of a tensor product of positions: `(*shape, ...)`.
 
-    The coordinates remain separate arguments, one `vmap` for each. An expression of one coordinate is then computed n_i
-    times, and not once for every point of the grid.
+    The coordinates remain separate arguments, one `vmap` for each. An expression of one
+    coordinate is then computed n_i times, and not once for every point of the grid.
     """
     d = len(positions)
 
@@ -24,7 +24,9 @@ def sample_product(f: Formula, positions: tuple[Array, ...]) -> Array:
         return jnp.asarray(f(jnp.stack(coordinates)))
 
     for i in reversed(range(d)):
-        evaluate = jax.vmap(evaluate, in_axes=tuple(0 if j == i else None for j in range(d)))
+        evaluate = jax.vmap(
+            evaluate, in_axes=tuple(0 if j == i else None for j in range(d))
+        )
     return evaluate(*positions)
 
 

@@ -1,4 +1,6 @@
-"""Axes of equal cells: `Line`, `Reflecting`, `Absorbing`, `Periodic`. Nodes are the centres of the cells."""
+"""Axes of equal cells: `Line`, `Reflecting`, `Absorbing`, `Periodic`. Nodes are the
+centres of the cells.
+"""
 
 import dataclasses
 import functools
@@ -10,10 +12,13 @@ from ..core.types import Count, Real
 from .axis import Axis, Boundary, Modes, register
 
 
-# Properties are called often, and the arrays are the same each time. The size of the cache is a free choice.
+# Properties are called often, and the arrays are the same each time. The size of the
+# cache is a free choice.
 @functools.lru_cache(maxsize=256)
 def _equal_cells(lower: Real, upper: Real, n: Count) -> tuple[np.ndarray, np.ndarray]:
-    """Centres `(n,)` and widths `(n,)` of n equal cells, as arrays that cannot be written to."""
+    """Centres `(n,)` and widths `(n,)` of n equal cells, as arrays that cannot be
+    written to.
+    """
     width = (upper - lower) / n
     nodes = lower + width * (np.arange(n) + 0.5)
     weights = np.full(n, width)
@@ -28,7 +33,8 @@ def _cells_of(axis: Axis) -> tuple[np.ndarray, np.ndarray]:
     return _equal_cells(axis.lower, axis.upper, axis.n)
 
 
-# The property `cells` of all axes in this file. Each class assigns it, since no implemented method is overridden here.
+# The property `cells` of all axes in this file. Each class assigns it, since no
+# implemented method is overridden here.
 equal_cells = property(_cells_of)
 
 
@@ -37,11 +43,12 @@ equal_cells = property(_cells_of)
 class Line(Axis):
     """An interval of the real line at whose ends the density has decayed to zero.
 
-    **Arguments**: `lower`, `upper` bounds, in the units of the coordinate; `n` cells, an integer above 2. Choose the
-    interval so that the *wave* sqrt(pi) has decayed too: if sqrt(pi) is 1e-5 at the ends, the error is about 2e-7
-    everywhere.
+    **Arguments**: `lower`, `upper` bounds, in the units of the coordinate; `n` cells,
+    an integer above 2. Choose the interval so that the *wave* sqrt(pi) has decayed too:
+    if sqrt(pi) is 1e-5 at the ends, the error is about 2e-7 everywhere.
 
-    **Raises**: `ValueError` if the bounds are not finite and ordered or `n` is not an integer above 2.
+    **Raises**: `ValueError` if the bounds are not finite and ordered or `n` is not an
+    integer above 2.
 
     **Keeps**: mass, since there is no flux through the boundaries.
 
@@ -62,9 +69,11 @@ class Line(Axis):
 @register
 @dataclasses.dataclass(frozen=True, repr=False)
 class Reflecting(Axis):
-    """Equal cells between two reflecting (no-flux) boundaries: J = 0 at `lower` and `upper`.
+    """Equal cells between two reflecting (no-flux) boundaries: J = 0 at `lower` and
+    `upper`.
 
-    Arguments and errors are those of `Line`. It is for finite volumes; for spectral accuracy use `Legendre`.
+    Arguments and errors are those of `Line`. It is for finite volumes; for spectral
+    accuracy use `Legendre`.
 
     ```python
     import fpsolve as fp
@@ -83,9 +92,11 @@ class Reflecting(Axis):
 @register
 @dataclasses.dataclass(frozen=True, repr=False)
 class Absorbing(Axis):
-    """Equal cells between two absorbing (homogeneous Dirichlet) boundaries: p = 0 at `lower` and `upper`.
+    """Equal cells between two absorbing (homogeneous Dirichlet) boundaries: p = 0 at
+    `lower` and `upper`.
 
-    Arguments and errors are those of `Line`. The mass decreases; the mass at time t is the survival probability.
+    Arguments and errors are those of `Line`. The mass decreases; the mass at time t is
+    the survival probability.
 
     ```python
     import fpsolve as fp
@@ -106,8 +117,8 @@ class Absorbing(Axis):
 class Periodic(Axis):
     """Equal cells on a periodic axis, whose period is upper - lower.
 
-    Arguments and errors are those of `Line`. A potential on it must be periodic. A constant force is not the gradient
-    of a periodic potential; give it as `force`.
+    Arguments and errors are those of `Line`. A potential on it must be periodic. A
+    constant force is not the gradient of a periodic potential; give it as `force`.
 
     ```python
     import fpsolve as fp

@@ -1,4 +1,6 @@
-"""Results in files and datasets. Only this package imports xarray and HDF5, and only when they are first needed."""
+"""Results in files and datasets. Only this package imports xarray and HDF5, and only
+when they are first needed.
+"""
 
 from ..record import Record as Record
 from .dataset import to_xarray as to_xarray

@@ -10,9 +10,10 @@ from .reading import AnyResult, describe
 def to_xarray(result: AnyResult) -> Dataset:
     """A result as an `xarray.Dataset` (with the `io` extra).
 
-    **Arguments**: `result`, of `evolve`, `spectrum`, `correspondence` or `transport`, or a `Record`.
-    **Returns** a dataset with dimensions `time` (or `mode`), `x0`, `x1`, ..., coordinates at the nodes of the grid,
-    every array by name (`values`, `error`, `potential`, ...), and scheme, method, result and statistics as attributes.
+    **Arguments**: `result`, of `evolve`, `spectrum`, `correspondence` or `transport`,
+    or a `Record`. **Returns** a dataset with dimensions `time` (or `mode`), `x0`, `x1`,
+    ..., coordinates at the nodes of the grid, every array by name (`values`, `error`,
+    `potential`, ...), and scheme, method, result and statistics as attributes.
     **Raises** `ImportError` with the command to install xarray.
 
     ```python
@@ -20,7 +21,11 @@ def to_xarray(result: AnyResult) -> Dataset:
     from fpsolve.io import to_xarray
 
     grid = fp.Grid(fp.Line(-3.0, 3.0, 32))
-    data = to_xarray(fp.evolve(fp.FokkerPlanck(fp.Harmonic()), fp.Gaussian(0.5, 0.5), [0.5], grid=grid))
+    data = to_xarray(
+        fp.evolve(
+            fp.FokkerPlanck(fp.Harmonic()), fp.Gaussian(0.5, 0.5), [0.5], grid=grid
+        )
+    )
     ```
     """
     with extra("io", "An xarray dataset"):
@@ -28,24 +33,36 @@ def to_xarray(result: AnyResult) -> Dataset:
         import xarray
     record = describe(result)
     # Nodes are coordinates, times too if there are any; all other arrays are variables.
-    coordinates = {f"x{i}": np.asarray(axis.nodes) for i, axis in enumerate(record.grid.axes)}
+    coordinates = {
+        f"x{i}": np.asarray(axis.nodes) for i, axis in enumerate(record.grid.axes)
+    }
     if "times" in record.arrays:
         coordinates["time"] = record.times
-    variables = {name: (record.dimensions(name), array) for name, array in record.arrays.items() if name != "times"}
+    variables = {
+        name: (record.dimensions(name), array)
+        for name, array in record.arrays.items()
+        if name != "times"
+    }
     header = record.header
     names = ("kind", "fpsolve", "equation", "result", "tolerance", "bound_by")
-    attributes = {name: header[name] for name in names if name in header} | header["stats"]
+    attributes = {name: header[name] for name in names if name in header} | header[
+        "stats"
+    ]
     attributes["grid"] = repr(record.grid)
     return xarray.Dataset(variables, coordinates, attributes)
 
 
 def from_xarray(dataset: Dataset) -> dict[str, np.ndarray]:
-    """The arrays of a dataset that was read back; pairs of real and imaginary parts are joined."""
+    """The arrays of a dataset that was read back; pairs of real and imaginary parts are
+    joined.
+    """
     arrays = {name: dataset[name].to_numpy() for name in dataset.data_vars}
     if "time" in dataset.coords:
         arrays["times"] = dataset["time"].to_numpy()
     # netCDF has no complex numbers: `files` writes them as two real arrays.
-    for name in [name.removesuffix("_imag") for name in arrays if name.endswith("_imag")]:
+    for name in [
+        name.removesuffix("_imag") for name in arrays if name.endswith("_imag")
+    ]:
         if name + "_real" in arrays:
             arrays[name] = arrays.pop(name + "_real") + 1j * arrays.pop(name + "_imag")
     return arrays

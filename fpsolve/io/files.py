@@ -1,6 +1,8 @@
-"""Results on disk: `.npz` with a JSON header, or netCDF. Writing is atomic, and reading needs no pickle.
+"""Results on disk: `.npz` with a JSON header, or netCDF. Writing is atomic, and reading
+needs no pickle.
 
-An `.npz` can be read without this library: `f = numpy.load(path); json.loads(str(f["header"])); f["values"]`.
+An `.npz` can be read without this library: `f = numpy.load(path);
+json.loads(str(f["header"])); f["values"]`.
 """
 
 import json
@@ -23,23 +25,40 @@ from .dataset import from_xarray, to_xarray
 from .reading import AnyResult, check_record, describe
 
 SUFFIXES = (".npz", ".nc")
-# What numpy, json, xarray and `check_record` raise for a file that is damaged or not one of this library.
-UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
+# What numpy, json, xarray and `check_record` raise for a file that is damaged or not
+# one of this library.
+UNREADABLE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def save(result: AnyResult, path: FilePath) -> None:
-    """Write a result to `path`. The write is atomic: a run that is killed leaves the old file, or none.
+    """Write a result to `path`. The write is atomic: a run that is killed leaves the
+    old file, or none.
 
-    **Arguments**: `result`, of `evolve`, `spectrum`, `correspondence` or `transport`, or a `Record`; `path`, a
-    file name that ends in `.npz`, or in `.nc` (netCDF, with the `io` extra). **Raises** `ValueError` for another
-    ending, `ImportError` with the command to install the packages of netCDF.
+    **Arguments**: `result`, of `evolve`, `spectrum`, `correspondence` or `transport`,
+    or a `Record`; `path`, a file name that ends in `.npz`, or in `.nc` (netCDF, with
+    the `io` extra). **Raises** `ValueError` for another ending, `ImportError` with the
+    command to install the packages of netCDF.
 
     ```python
     import fpsolve as fp
     from fpsolve.io import load, save
 
     grid = fp.Grid(fp.Line(-3.0, 3.0, 32))
-    save(fp.evolve(fp.FokkerPlanck(fp.Harmonic()), fp.Gaussian(0.5, 0.5), [0.5], grid=grid), "harmonic.npz")
+    save(
+        fp.evolve(
+            fp.FokkerPlanck(fp.Harmonic()), fp.Gaussian(0.5, 0.5), [0.5], grid=grid
+        ),
+        "harmonic.npz",
+    )
     load("harmonic.npz").values.shape  # (1, 32)
     ```
     """
@@ -50,16 +69,20 @@ def save(result: AnyResult, path: FilePath) -> None:
     else:
         # The dataset is made first: without xarray no file is begun.
         dataset = to_xarray(record)
-        write_atomically(path, lambda file: _write_netcdf(dataset, record, path.parent, file))
+        write_atomically(
+            path, lambda file: _write_netcdf(dataset, record, path.parent, file)
+        )
 
 
 def load(path: FilePath) -> Record:
     """Read what `save` wrote.
 
-    **Arguments**: `path` a `.npz` or `.nc` file. **Returns** a `Record`: `.times`, `.values`, `.grid`, `.header`,
-    `.observables`, `["any array"]`, and the result's own `.plot()`, `.to_xarray()`, `.save(path)`.
+    **Arguments**: `path` a `.npz` or `.nc` file. **Returns** a `Record`: `.times`,
+    `.values`, `.grid`, `.header`, `.observables`, `["any array"]`, and the result's own
+    `.plot()`, `.to_xarray()`, `.save(path)`.
 
-    **Raises** `FileNotFoundError`; `ValueError` for a file that is damaged, not written by `save` or of a newer format.
+    **Raises** `FileNotFoundError`; `ValueError` for a file that is damaged, not written
+    by `save` or of a newer format.
     """
     path = check_path(path)
     if not path.is_file():
@@ -73,7 +96,10 @@ def load(path: FilePath) -> Record:
         return check_record(*_read_netcdf(path))
     except UNREADABLE as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-        message = f"path = {str(path)!r}: it must be a whole fpsolve file, and is not ({reason}). {cure}"
+        message = (
+            f"path = {str(path)!r}: it must be a whole fpsolve file, and is not "
+            f"({reason}). {cure}"
+        )
         raise ValueError(message) from error
 
 
@@ -88,11 +114,20 @@ def check_path(path: FilePath) -> Path:
 
 def _write_npz(record: Record, file: BinaryIO) -> None:
     """The arrays by name, and the header as JSON."""
-    np.savez(file, allow_pickle=False, header=np.array(json.dumps(record.header)), **record.arrays)
+    np.savez(
+        file,
+        allow_pickle=False,
+        header=np.array(json.dumps(record.header)),
+        **record.arrays,
+    )
 
 
-def _write_netcdf(dataset: Dataset, record: Record, folder: Path, file: BinaryIO) -> None:
-    """The dataset with the header as an attribute. netCDF has no complex numbers: they become pairs of real arrays."""
+def _write_netcdf(
+    dataset: Dataset, record: Record, folder: Path, file: BinaryIO
+) -> None:
+    """The dataset with the header as an attribute. netCDF has no complex numbers: they
+    become pairs of real arrays.
+    """
     # Both parts are real variables with the same dimensions.
     split = [name for name in record.arrays if np.iscomplexobj(record.arrays[name])]
     for name in split:

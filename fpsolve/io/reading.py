@@ -13,34 +13,48 @@ if TYPE_CHECKING:
 else:
     AnyResult = Any  # so that `describe` refuses others with its own message
 
-AXES = {kind.__name__: kind for kind in (Line, Reflecting, Absorbing, Periodic, Legendre)}
+AXES = {
+    kind.__name__: kind for kind in (Line, Reflecting, Absorbing, Periodic, Legendre)
+}
 
 
 def describe(result: AnyResult) -> Record:
     """The `Record` of a result; a `Record` is returned as it is.
 
-    **Raises** `ValueError` for anything else, and for a result whose values are traced (inside `jit`, `vmap`, `grad`).
+    **Raises** `ValueError` for anything else, and for a result whose values are traced
+    (inside `jit`, `vmap`, `grad`).
     """
     if isinstance(result, Record):
         return result
     if not isinstance(result, Result):
-        raise_value_error("result", result, "it must be a result of fpsolve", "Give what evolve, spectrum, ... return.")
+        raise_value_error(
+            "result",
+            result,
+            "it must be a result of fpsolve",
+            "Give what evolve, spectrum, ... return.",
+        )
     return result.record()
 
 
 def read_grid(axes: list[dict[str, Any]]) -> Grid:
     """The grid that a header describes."""
-    return Grid(*(AXES[axis["kind"]](axis["lower"], axis["upper"], axis["n"]) for axis in axes))
+    return Grid(
+        *(AXES[axis["kind"]](axis["lower"], axis["upper"], axis["n"]) for axis in axes)
+    )
 
 
 def check_record(arrays: dict[str, np.ndarray], header: Any) -> Record:
-    """A `Record` of the contents of a file. **Raises** `ValueError`, `KeyError` or `TypeError` where these are
-    inconsistent."""
+    """A `Record` of the contents of a file. **Raises** `ValueError`, `KeyError` or
+    `TypeError` where these are inconsistent.
+    """
     # A header of this library, of a format that is known.
     if not isinstance(header, dict) or header.get("format") != "fpsolve":
         raise ValueError("it has no fpsolve header")
     if header["format_version"] > FORMAT_VERSION:
-        raise ValueError(f"it has format {header['format_version']}, and this fpsolve reads up to {FORMAT_VERSION}")
+        raise ValueError(
+            f"it has format {header['format_version']}, and this fpsolve reads up to "
+            f"{FORMAT_VERSION}"
+        )
     record = Record(header["kind"], read_grid(header["grid"]), arrays, header)
     # The first array with a dimension fixes its length; all others must have the same.
     lengths = {f"x{i}": n for i, n in enumerate(record.grid.shape)}
@@ -51,8 +65,13 @@ def check_record(arrays: dict[str, np.ndarray], header: Any) -> Record:
     for name, array in arrays.items():
         names = record.dimensions(name)
         if len(names) != array.ndim:
-            raise ValueError(f"the array {name} has {array.ndim} dimensions, not {len(names)}")
+            raise ValueError(
+                f"the array {name} has {array.ndim} dimensions, not {len(names)}"
+            )
         for dimension, n in zip(names, array.shape, strict=True):
             if lengths.setdefault(dimension, n) != n:
-                raise ValueError(f"the array {name} has length {n} along {dimension}, not {lengths[dimension]}")
+                raise ValueError(
+                    f"the array {name} has length {n} along {dimension}, not "
+                    f"{lengths[dimension]}"
+                )
     return record

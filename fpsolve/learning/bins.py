@@ -2,8 +2,9 @@
 
     X^2 = sum_b (n_b - n p_b)^2 / (n p_b),      P(X^2) = Gamma(k / 2, X^2 / 2) / Gamma(k / 2),   k = bins - 1
 
-The bins end at faces of the grid's cells, so that p_b is a sum over cells. The first axis is cut into slabs of about
-equal mass, each of these along the second axis, and so on. The outermost bins reach to infinity.
+The bins end at faces of the grid's cells, so that p_b is a sum over cells. The first
+axis is cut into slabs of about equal mass, each of these along the second axis, and so
+on. The outermost bins reach to infinity.
 
 Reference: Cochran, Ann. Math. Stat. 23 (1952) 315.
 """
@@ -27,7 +28,9 @@ class Bin(NamedTuple):
 
 
 class ChiSquare(NamedTuple):
-    """The statistic, its degrees of freedom, and the probability of at least this value by chance."""
+    """The statistic, its degrees of freedom, and the probability of at least this value
+    by chance.
+    """
 
     statistic: float
     degrees: int
@@ -45,7 +48,11 @@ def equal_bins(grid: Grid, density: np.ndarray, count: int) -> list[Bin]:
 
 
 def _cut(
-    masses: np.ndarray, edges: list[np.ndarray], parts: int, lower: tuple[float, ...], upper: tuple[float, ...]
+    masses: np.ndarray,
+    edges: list[np.ndarray],
+    parts: int,
+    lower: tuple[float, ...],
+    upper: tuple[float, ...],
 ) -> list[Bin]:
     """Cut along the first axis of `masses`, and each slab along the others."""
     if masses.ndim == 0:
@@ -59,13 +66,25 @@ def _cut(
     found = []
     for first, last in itertools.pairwise(stops):
         slab = np.asarray(np.sum(masses[first:last], axis=0))
-        found += _cut(slab, edges[1:], parts, (*lower, float(edges[0][first])), (*upper, float(edges[0][last])))
+        found += _cut(
+            slab,
+            edges[1:],
+            parts,
+            (*lower, float(edges[0][first])),
+            (*upper, float(edges[0][last])),
+        )
     return found
 
 
 def chi_square(samples: np.ndarray, bins: list[Bin]) -> ChiSquare:
     """The test of samples `(n, d)` against the masses of bins."""
-    counts = np.asarray([np.sum(np.all((samples >= b.lower) & (samples < b.upper), axis=1)) for b in bins], float)
+    counts = np.asarray(
+        [
+            np.sum(np.all((samples >= b.lower) & (samples < b.upper), axis=1))
+            for b in bins
+        ],
+        float,
+    )
     expected = len(samples) * np.asarray([b.mass for b in bins])
     # Bins of few expected samples are joined, since their count is no normal variable.
     small = expected < CONSTANTS.least_count

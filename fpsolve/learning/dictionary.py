@@ -1,11 +1,12 @@
-"""The two roles of an objective: potential V of a Hamiltonian, or Boltzmann energy U of a process.
+"""The two roles of an objective: potential V of a Hamiltonian, or Boltzmann energy U of
+a process.
 
     H = -D Lap + zeta,  H psi_0 = E_0 psi_0          U = -2 D log psi_0  + constant
     zeta - E_0 = V_S[U] = |grad U|^2 / (4 D) - Lap U / 2,       |psi_0|^2 = exp(-U / D) / Z
 
-The dynamics of zeta as a potential is the Fokker-Planck equation of U, level by level: gap and all. zeta itself is not
-U: for zeta = x^2 / 2 the variance of |psi_0|^2 is sqrt(D / 2), and that of exp(-zeta / D) / Z is D. They agree at
-D = 1/2 alone.
+The dynamics of zeta as a potential is the Fokker-Planck equation of U, level by level:
+gap and all. zeta itself is not U: for zeta = x^2 / 2 the variance of |psi_0|^2 is
+sqrt(D / 2), and that of exp(-zeta / D) / Z is D. They agree at D = 1/2 alone.
 
 Reference: theorem T30 of this library; Wang and Maimaitiabudula, arXiv 2407.19890.
 """
@@ -32,10 +33,13 @@ from .constants import CONSTANTS
 class BoltzmannEnergy(eqx.Module):
     """The Boltzmann energy U of an objective that is a potential.
 
-    - `values` `(*shape)`: U = -2 D log(psi_0 / max psi_0), at least zero. Where psi_0 is below 1e-7 of its largest
-      value U is not known; `known` `(*shape)` is False there, and U is continued by its largest known value
-    - `error` `(*shape)`: its estimated error, from other nodes in a wider box; infinity where U is not known
-    - `ground_energy`: E_0; `gap`: E_1 - E_0, that of the Fokker-Planck equation of U too
+    - `values` `(*shape)`: U = -2 D log(psi_0 / max psi_0), at least zero. Where psi_0
+      is below 1e-7 of its largest value U is not known; `known` `(*shape)` is False
+      there, and U is continued by its largest known value
+    - `error` `(*shape)`: its estimated error, from other nodes in a wider box; infinity
+      where U is not known
+    - `ground_energy`: E_0; `gap`: E_1 - E_0, that of the Fokker-Planck equation of U
+      too
     - `density` `(*shape)`: |psi_0|^2 = exp(-U / D) / Z
     """
 
@@ -60,9 +64,11 @@ class BoltzmannEnergy(eqx.Module):
 
 
 class SameState(eqx.Module):
-    """Whether an objective, as a potential, and an energy, as a Boltzmann energy, mean the same density.
+    """Whether an objective, as a potential, and an energy, as a Boltzmann energy, mean
+    the same density.
 
-    - `total_variation` of |psi_0|^2 and exp(-U / D) / Z; `variances` `(2, d)`: of both along each axis
+    - `total_variation` of |psi_0|^2 and exp(-U / D) / Z; `variances` `(2, d)`: of both
+      along each axis
     - `holds`: whether the total variation is at most 1e-3
     """
 
@@ -76,16 +82,21 @@ class SameState(eqx.Module):
 
 
 @full_precision
-def boltzmann_energy(objective: Formula, grid: Grid, diffusion: Real) -> BoltzmannEnergy:
-    """The energy U whose Gibbs density is the ground state of an objective as a potential.
+def boltzmann_energy(
+    objective: Formula, grid: Grid, diffusion: Real
+) -> BoltzmannEnergy:
+    """The energy U whose Gibbs density is the ground state of an objective as a
+    potential.
 
         (-D Lap + zeta) psi_0 = E_0 psi_0,      U = -2 D log psi_0
 
-    **Arguments**: `objective` zeta(x), a function of x `(d,)`; `grid`; `diffusion` D, a positive number. **Returns** a
-    `BoltzmannEnergy`. **Raises** `ValueError` for bad arguments, and what `fp.spectrum` raises.
+    **Arguments**: `objective` zeta(x), a function of x `(d,)`; `grid`; `diffusion` D, a
+    positive number. **Returns** a `BoltzmannEnergy`. **Raises** `ValueError` for bad
+    arguments, and what `fp.spectrum` raises.
 
-    **Keeps**: exp(-U / D) is |psi_0|^2, where U is known. The other direction, from U to zeta - E_0, is
-    `fp.FokkerPlanck(U, D).schrodinger().potential`. **Cost**: two levels on two grids.
+    **Keeps**: exp(-U / D) is |psi_0|^2, where U is known. The other direction, from U
+    to zeta - E_0, is `fp.FokkerPlanck(U, D).schrodinger().potential`. **Cost**: two
+    levels on two grids.
     **Reference**: theorem T30 of this library.
 
     ```python
@@ -101,12 +112,15 @@ def boltzmann_energy(objective: Formula, grid: Grid, diffusion: Real) -> Boltzma
     equation = Schrodinger(objective, number)
     modes = spectrum(equation, grid, 2, check=False)
     spectral = modes.stats["scheme"].startswith("Spectral")
-    # The second look: other nodes in a wider box, which shows what the ends of the box do to the tails of psi_0.
+    # The second look: other nodes in a wider box, which shows what the ends of the box
+    # do to the tails of psi_0.
     beside = companion(grid, spectral)
     other = spectrum(equation, beside, 2, check=False)
     wave = _positive(np.asarray(modes.vectors[0]))
     # The other wave at the nodes of the grid, both relative to their largest values.
-    moved = transferred(beside, grid, _positive(np.asarray(other.vectors[0]))[None], spectral)[0]
+    moved = transferred(
+        beside, grid, _positive(np.asarray(other.vectors[0]))[None], spectral
+    )[0]
     floor = CONSTANTS.negligible_wave * np.max(wave)
     known = (wave > floor) & (moved > floor)
     energy = -2 * number * np.log(np.where(known, wave, 1) / np.max(wave))
@@ -126,14 +140,17 @@ def boltzmann_energy(objective: Formula, grid: Grid, diffusion: Real) -> Boltzma
 
 
 @full_precision
-def same_state(objective: Formula, energy: Formula, grid: Grid, diffusion: Real) -> SameState:
+def same_state(
+    objective: Formula, energy: Formula, grid: Grid, diffusion: Real
+) -> SameState:
     """Whether zeta as a potential and U as a Boltzmann energy mean the same density.
 
         |psi_0|^2 of -D Lap + zeta        exp(-U / D) / Z
 
-    **Arguments**: `objective` zeta and `energy` U, functions of x `(d,)`; `grid`; `diffusion` D. **Returns** a
-    `SameState`, which does not hold for U = zeta unless D = 1/2 and zeta = x^2 / 2 + constant, say. **Raises**
-    `ValueError` for bad arguments. **Cost**: one level.
+    **Arguments**: `objective` zeta and `energy` U, functions of x `(d,)`; `grid`;
+    `diffusion` D. **Returns** a `SameState`, which does not hold for U = zeta unless D
+    = 1/2 and zeta = x^2 / 2 + constant, say. **Raises** `ValueError` for bad arguments.
+    **Cost**: one level.
     **Reference**: theorem T30 of this library.
 
     ```python
@@ -145,7 +162,10 @@ def same_state(objective: Formula, energy: Formula, grid: Grid, diffusion: Real)
     """
     if not callable(energy):
         raise_value_error(
-            "energy", energy, "it must be a function of x", "Give lambda x: ..., or .potential of a result."
+            "energy",
+            energy,
+            "it must be a function of x",
+            "Give lambda x: ..., or .potential of a result.",
         )
     number = check_finite_number("diffusion", diffusion)
     modes = spectrum(Schrodinger(objective, number), grid, 1, check=False)

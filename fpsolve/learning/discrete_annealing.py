@@ -1,13 +1,16 @@
-"""Temperature annealing of finitely many states: the master equation of a Markov chain that is cooled.
+"""Temperature annealing of finitely many states: the master equation of a Markov chain
+that is cooled.
 
     d p_i / dt = sum_j ( w_ij p_j - w_ji p_i ),      w_ij = k_ij / (1 + e^{beta(t) (E_i - E_j)})     from j to i
 
-Heat-bath rates balance in detail for the Gibbs weights softmax(-beta E), the Born weights of the imaginary-time state
-at tau = beta / 2 (`finite_state`). With beta constant the chain relaxes to them; while beta rises it lags behind by
-what the gap of H = -pi^{-1/2} W pi^{1/2} does not let it follow.
+Heat-bath rates balance in detail for the Gibbs weights softmax(-beta E), the Born
+weights of the imaginary-time state at tau = beta / 2 (`finite_state`). With beta
+constant the chain relaxes to them; while beta rises it lags behind by what the gap of H
+= -pi^{-1/2} W pi^{1/2} does not let it follow.
 
-In time: exponentials of W at the midpoints of steps, order 2, on more and more steps until two runs agree to the
-tolerance. Every exponential is a matrix of transition probabilities, so that weights stay positive and of sum 1.
+In time: exponentials of W at the midpoints of steps, order 2, on more and more steps
+until two runs agree to the tolerance. Every exponential is a matrix of transition
+probabilities, so that weights stay positive and of sum 1.
 
 Reference: Hajek, Math. Oper. Res. 13 (1988) 311.
 """
@@ -34,9 +37,12 @@ from .finite_state import check_vector
 class DiscreteAnnealing(eqx.Module):
     """The weights of a chain that is cooled.
 
-    - `times` `(T,)`, `beta` `(T,)`; `values` `(T, n)`: weights; `gibbs` `(T, n)`: softmax(-beta E)
-    - `kl`, `tv` `(T,)`: relative entropy and total variation of the weights from the Gibbs weights
-    - `gap` `(T,)`: the slowest rate at each beta; `ground` `(T,)`: the weight of the lowest states together
+    - `times` `(T,)`, `beta` `(T,)`; `values` `(T, n)`: weights; `gibbs` `(T, n)`:
+      softmax(-beta E)
+    - `kl`, `tv` `(T,)`: relative entropy and total variation of the weights from the
+      Gibbs weights
+    - `gap` `(T,)`: the slowest rate at each beta; `ground` `(T,)`: the weight of the
+      lowest states together
     - `error` `(T,)`: the estimated L1 error of the weights
     - `result`: "successful" or "tolerance_not_reached"
     """
@@ -68,29 +74,36 @@ def anneal(
     tol: Real | None = None,
     throw: bool = True,
 ) -> DiscreteAnnealing:
-    """The weights of a Markov chain on finitely many states while its temperature falls.
+    """The weights of a Markov chain on finitely many states while its temperature
+    falls.
 
         d p_i / dt = sum_j ( w_ij p_j - w_ji p_i ),      w_ij = k_ij / (1 + e^{beta(t) (E_i - E_j)})
 
     **Arguments**
 
-    - `energies` E `(n,)`, n from 2 to 256; `rates` k `(n, n)`, symmetric, at least zero, in units 1 / time: how often a
-      jump is tried. The diagonal is not used
+    - `energies` E `(n,)`, n from 2 to 256; `rates` k `(n, n)`, symmetric, at least
+      zero, in units 1 / time: how often a jump is tried. The diagonal is not used
     - `schedule`: beta(t), a function of time to a number of at least zero
-    - `times` `(T,)`, ascending, at least zero; `initial` weights `(n,)`, the Gibbs weights at t = 0 if None
-    - `tol`: L1 error of the weights, 1e-6 unless given; `throw`: raise unless it is reached
+    - `times` `(T,)`, ascending, at least zero; `initial` weights `(n,)`, the Gibbs
+      weights at t = 0 if None
+    - `tol`: L1 error of the weights, 1e-6 unless given; `throw`: raise unless it is
+      reached
 
-    **Returns** a `DiscreteAnnealing`. **Raises** `ValueError` for bad arguments; `NumericalFailure` where 16384 steps
-    between two times do not reach `tol`. **Keeps**: mass and signs, to rounding; at constant beta the Gibbs weights.
-    **Cost**: some 10 n^3 a step; there are four times as many steps until that changes the weights by less than `tol`.
-    **Reference**: Hajek (1988); theorem T29 of this library.
+    **Returns** a `DiscreteAnnealing`. **Raises** `ValueError` for bad arguments;
+    `NumericalFailure` where 16384 steps between two times do not reach `tol`.
+    **Keeps**: mass and signs, to rounding; at constant beta the Gibbs weights.
+    **Cost**: some 10 n^3 a step; there are four times as many steps until that changes
+    the weights by less than `tol`. **Reference**: Hajek (1988); theorem T29 of this
+    library.
 
     ```python
     import jax.numpy as jnp
     import fpsolve as fp
 
     ring = jnp.roll(jnp.eye(6), 1, 0) + jnp.roll(jnp.eye(6), -1, 0)
-    cooled = fp.learning.anneal([0.0, 1.0, 0.3, 1.2, 0.1, 0.8], ring, lambda t: 0.5 * t, [5.0, 20.0])
+    cooled = fp.learning.anneal(
+        [0.0, 1.0, 0.3, 1.2, 0.1, 0.8], ring, lambda t: 0.5 * t, [5.0, 20.0]
+    )
     cooled.ground, cooled.tv
     ```
     """
@@ -98,14 +111,23 @@ def anneal(
     n = energies.shape[0]
     if n > CONSTANTS.anneal_most_states:
         cure = "Take fewer states, or fp.evolve on a grid."
-        raise_value_error("len(energies)", n, f"at most {CONSTANTS.anneal_most_states} states are allowed", cure)
+        raise_value_error(
+            "len(energies)",
+            n,
+            f"at most {CONSTANTS.anneal_most_states} states are allowed",
+            cure,
+        )
     rates = _check_rates(rates, n)
     times = check_times(times)
     tolerance = check_tolerance(tol, energies.dtype, default=CONSTANTS.anneal_tol)
-    read = read_function(lambda t: jnp.asarray(schedule(t), energies.dtype), np.zeros((), energies.dtype))
+    read = read_function(
+        lambda t: jnp.asarray(schedule(t), energies.dtype), np.zeros((), energies.dtype)
+    )
     weights = _check_initial(initial, n)
     if weights is None:
-        weights = jax.nn.softmax(-_betas(read, jnp.zeros(1, energies.dtype))[0] * energies)
+        weights = jax.nn.softmax(
+            -_betas(read, jnp.zeros(1, energies.dtype))[0] * energies
+        )
     at_times = _betas(read, times)
     _check_betas(at_times)
 
@@ -116,14 +138,24 @@ def anneal(
         steps *= CONSTANTS.anneal_step_factor
         values = _run(energies, rates, read, weights, times, steps)
         # The difference is 15 times the error of the finer run, if it falls by order 2.
-        error = jnp.sum(jnp.abs(values - before), axis=1) / CONSTANTS.anneal_error_divisor
+        error = (
+            jnp.sum(jnp.abs(values - before), axis=1) / CONSTANTS.anneal_error_divisor
+        )
         is_last = not is_concrete(error) or steps >= CONSTANTS.anneal_most_steps
         if is_last or float(jnp.max(error)) <= tolerance:
             break
         before = values
-    code = jnp.where(jnp.max(error) <= tolerance, code_of("successful"), code_of("tolerance_not_reached"))
+    code = jnp.where(
+        jnp.max(error) <= tolerance,
+        code_of("successful"),
+        code_of("tolerance_not_reached"),
+    )
     if throw and is_concrete(code):
-        raise_failure(code, f"estimated error {float(jnp.max(error)):.1e}, tol {tolerance:.1e}.", has_throw=True)
+        raise_failure(
+            code,
+            f"estimated error {float(jnp.max(error)):.1e}, tol {tolerance:.1e}.",
+            has_throw=True,
+        )
     return _result(energies, rates, times, at_times, values, error, code)
 
 
@@ -133,11 +165,21 @@ def _check_rates(rates: Numbers, n: int) -> Array:
     check_not_negative("rates", rates, cure)
     array = as_array(rates)
     if array.shape != (n, n):
-        raise_value_error("rates.shape", array.shape, f"it must be {(n, n)}, as there are {n} energies", cure)
+        raise_value_error(
+            "rates.shape",
+            array.shape,
+            f"it must be {(n, n)}, as there are {n} energies",
+            cure,
+        )
     if is_concrete(array):
         known = np.asarray(array)
         if not np.array_equal(known, known.T):
-            raise_value_error("rates", rates, "they must be symmetric, so that jumps balance in detail", cure)
+            raise_value_error(
+                "rates",
+                rates,
+                "they must be symmetric, so that jumps balance in detail",
+                cure,
+            )
         if not np.any(known[~np.eye(n, dtype=bool)] > 0):
             raise_value_error("rates", rates, "no jump is possible", cure)
     return array
@@ -166,19 +208,30 @@ def _betas(read: ReadFunction, times: Array) -> Array:
 def _check_betas(betas: Array) -> None:
     cure = "Give an inverse temperature of at least zero, such as lambda t: 0.1 * t."
     if betas.ndim != 1:
-        raise_value_error("schedule", betas.shape[1:], "it must return one number", cure)
+        raise_value_error(
+            "schedule", betas.shape[1:], "it must return one number", cure
+        )
     check_not_negative("schedule", betas, cure)
 
 
-def _run(energies: Array, rates: Array, read: ReadFunction, weights: Array, times: Array, steps: int) -> Array:
-    """The weights at all times `(T, n)`, after `steps` steps in each interval. **Raises** `ValueError` for a negative
-    beta."""
+def _run(
+    energies: Array,
+    rates: Array,
+    read: ReadFunction,
+    weights: Array,
+    times: Array,
+    steps: int,
+) -> Array:
+    """The weights at all times `(T, n)`, after `steps` steps in each interval.
+    **Raises** `ValueError` for a negative beta.
+    """
     starts = jnp.concatenate([jnp.zeros(1, times.dtype), times[:-1]])
     parts = (jnp.arange(steps, dtype=times.dtype) + 0.5) / steps
     places = (starts[:, None] + (times - starts)[:, None] * parts).ravel()
     lengths = jnp.repeat((times - starts) / steps, steps)
     block = CONSTANTS.anneal_block
-    # All blocks have one size, so that there is one program: the last is filled up with steps of no length.
+    # All blocks have one size, so that there is one program: the last is filled up with
+    # steps of no length.
     missing = -len(places) % block
     places, lengths = jnp.pad(places, (0, missing)), jnp.pad(lengths, (0, missing))
     states = []
@@ -193,7 +246,9 @@ def _run(energies: Array, rates: Array, read: ReadFunction, weights: Array, time
 
 
 @long_program
-def _steps(energies: Array, rates: Array, betas: Array, lengths: Array, weights: Array) -> Array:
+def _steps(
+    energies: Array, rates: Array, betas: Array, lengths: Array, weights: Array
+) -> Array:
     """The weights after each step of a block, `(block, n)`."""
 
     def step(p: Array, beta_and_length: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -207,23 +262,35 @@ def _steps(energies: Array, rates: Array, betas: Array, lengths: Array, weights:
 
 
 def _jumps(energies: Array, rates: Array, beta: Array) -> Array:
-    """The rates `(n, n)` of jumps, from the column to the row, with a diagonal of zeros."""
+    """The rates `(n, n)` of jumps, from the column to the row, with a diagonal of
+    zeros.
+    """
     jumps = rates * jax.nn.sigmoid(-beta * (energies[:, None] - energies))
     return jumps - jnp.diag(jnp.diag(jumps))
 
 
 @shape_program
 def _result(
-    energies: Array, rates: Array, times: Array, betas: Array, values: Array, error: Array, code: Array
+    energies: Array,
+    rates: Array,
+    times: Array,
+    betas: Array,
+    values: Array,
+    error: Array,
+    code: Array,
 ) -> DiscreteAnnealing:
     log_gibbs = jax.nn.log_softmax(-betas[:, None] * energies, axis=1)
     gibbs = jnp.exp(log_gibbs)
     held = values > 0
-    kl = jnp.sum(jnp.where(held, values * (jnp.log(jnp.where(held, values, 1)) - log_gibbs), 0), axis=1)
+    kl = jnp.sum(
+        jnp.where(held, values * (jnp.log(jnp.where(held, values, 1)) - log_gibbs), 0),
+        axis=1,
+    )
     tv = jnp.sum(jnp.abs(values - gibbs), axis=1) / 2
 
     def gap(beta: Array, log_pi: Array) -> Array:
-        # Detailed balance makes pi^{-1/2} W pi^{1/2} symmetric, with the entries k / (2 cosh(beta (E_i - E_j) / 2)).
+        # Detailed balance makes pi^{-1/2} W pi^{1/2} symmetric, with the entries k / (2
+        # cosh(beta (E_i - E_j) / 2)).
         coupling = rates / (2 * jnp.cosh(beta * (energies[:, None] - energies) / 2))
         leaving = jnp.sum(_jumps(energies, rates, beta), axis=0)
         symmetric = coupling - jnp.diag(jnp.diag(coupling)) - jnp.diag(leaving)
@@ -231,4 +298,6 @@ def _result(
 
     ground = values @ (energies == jnp.min(energies)).astype(values.dtype)
     gaps = jax.vmap(gap)(betas, log_gibbs)
-    return DiscreteAnnealing(times, betas, values, gibbs, kl, tv, gaps, ground, error, code)
+    return DiscreteAnnealing(
+        times, betas, values, gibbs, kl, tv, gaps, ground, error, code
+    )

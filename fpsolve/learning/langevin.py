@@ -1,10 +1,12 @@
-"""The density of a model's parameters under Langevin dynamics: solved on a grid, and sampled by walkers.
+"""The density of a model's parameters under Langevin dynamics: solved on a grid, and
+sampled by walkers.
 
     d theta = -grad U dt + sqrt(2 D) dW,      U(theta) = mean loss over the data
     d_t p = div(p grad U) + D Lap p           p = sqrt(pi) psi,   d_t psi = -H psi
 
-Training by stochastic gradients with noise (SGLD) samples this density, and the wave psi is its image in imaginary
-time. Both are solved on a grid, each with its own samples, and walkers are compared with the density bin by bin.
+Training by stochastic gradients with noise (SGLD) samples this density, and the wave
+psi is its image in imaginary time. Both are solved on a grid, each with its own
+samples, and walkers are compared with the density bin by bin.
 """
 
 from typing import Any
@@ -16,7 +18,13 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import as_array
-from ..core.checks import check_finite_number, check_integer, check_numbers, check_positive, raise_value_error
+from ..core.checks import (
+    check_finite_number,
+    check_integer,
+    check_numbers,
+    check_positive,
+    raise_value_error,
+)
 from ..core.content import ReadFunction
 from ..core.program import full_precision
 from ..core.types import Count, Formula, Key, Numbers, Real
@@ -46,13 +54,16 @@ class FullLoss(eqx.Module):
 class LangevinDensity(eqx.Module):
     """The density of parameters at times, by three roads.
 
-    - `solved`: the `fp.Solution` of the Fokker-Planck equation: `times` `(T,)`, `density` `(T, *shape)`, and `error`
-      `(T,)`, its estimated relative L1 error
-    - `wave` `(T, *shape)`: psi of the Schrödinger image; `difference` `(T,)`: relative L1 distance of p and
-      sqrt(pi) psi. Both are None where the start is so much wider than sqrt(pi) that it has no wave in this precision
+    - `solved`: the `fp.Solution` of the Fokker-Planck equation: `times` `(T,)`,
+      `density` `(T, *shape)`, and `error` `(T,)`, its estimated relative L1 error
+    - `wave` `(T, *shape)`: psi of the Schrödinger image; `difference` `(T,)`: relative
+      L1 distance of p and sqrt(pi) psi. Both are None where the start is so much wider
+      than sqrt(pi) that it has no wave in this precision
     - `positions` `(T, W, d)`: walkers; they and what follows are None without a step
-    - `statistic`, `degrees`, `p_value` `(T,)`: the chi-square test of the walkers against the density
-    - `noise`, `euler`: what the finite step adds to D, relative: by the batches, and by Euler's step
+    - `statistic`, `degrees`, `p_value` `(T,)`: the chi-square test of the walkers
+      against the density
+    - `noise`, `euler`: what the finite step adds to D, relative: by the batches, and by
+      Euler's step
     """
 
     solved: Solution
@@ -102,24 +113,32 @@ def langevin_density(
     key: Key | None = None,
     check: bool = True,
 ) -> LangevinDensity:
-    """The density of parameters under (stochastic gradient) Langevin dynamics on a loss, solved and sampled.
+    """The density of parameters under (stochastic gradient) Langevin dynamics on a
+    loss, solved and sampled.
 
         theta' = theta - h grad loss(theta, batch) + sqrt(2 h D) N       d_t p = div(p grad U) + D Lap p
 
     **Arguments**
 
-    - `loss`: of theta `(d,)` and rows of the data (every array with one more axis in front) to a scalar, a mean over
-      the rows: `lambda theta, rows: jnp.mean((rows[0] @ theta - rows[1]) ** 2)`
+    - `loss`: of theta `(d,)` and rows of the data (every array with one more axis in
+      front) to a scalar, a mean over the rows: `lambda theta, rows: jnp.mean((rows[0] @
+      theta - rows[1]) ** 2)`
     - `data`: an array, or a tuple of arrays, with N rows each
-    - `initial`: an `fp.Gaussian`, from which the walkers start as well; `times` `(T,)`, ascending, above zero
-    - `grid`: of d <= 3 axes; `diffusion` D > 0, the temperature of the noise; `scheme`, `check`: as for `fp.evolve`
-    - `step`: h, at most; None solves the density only. `batch` rows drawn at each step, with replacement; all N without
-      drawing if None; `walkers`: their number; `key`: of `jax.random`, needed with a step
+    - `initial`: an `fp.Gaussian`, from which the walkers start as well; `times` `(T,)`,
+      ascending, above zero
+    - `grid`: of d <= 3 axes; `diffusion` D > 0, the temperature of the noise; `scheme`,
+      `check`: as for `fp.evolve`
+    - `step`: h, at most; None solves the density only. `batch` rows drawn at each step,
+      with replacement; all N without drawing if None; `walkers`: their number; `key`:
+      of `jax.random`, needed with a step
 
-    **Returns** a `LangevinDensity`. **Raises** `ValueError` for bad arguments, and what `fp.evolve` raises.
+    **Returns** a `LangevinDensity`. **Raises** `ValueError` for bad arguments, and what
+    `fp.evolve` raises.
 
-    **Keeps**: mass. The walkers have the density only for h -> 0: read `noise` and `euler`, which should
-    be far below 1. **Cost**: a density and its wave, and t / h gradients of every walker.
+    **Keeps**: mass. The walkers have the density only for h -> 0: read `noise` and
+    `euler`, which should
+    be far below 1. **Cost**: a density and its wave, and t / h gradients of every
+    walker.
     **Reference**: Welling and Teh, ICML 2011; theorems T1 and T29 of this library.
 
     ```python
@@ -130,12 +149,17 @@ def langevin_density(
     rows = (x, jnp.sin(2 * x))
     loss = lambda theta, rows: jnp.mean((jnp.tanh(theta[0] * rows[0]) - rows[1]) ** 2)
     options = {"grid": fp.Grid(fp.Line(-2.0, 4.0, 64)), "diffusion": 0.05}
-    found = fp.learning.langevin_density(loss, rows, fp.Gaussian(0.5, 0.05), [1.0], **options)
+    found = fp.learning.langevin_density(
+        loss, rows, fp.Gaussian(0.5, 0.05), [1.0], **options
+    )
     ```
     """
     if not callable(loss):
         raise_value_error(
-            "loss", loss, "it must be a function of theta and rows of data", "Give lambda theta, rows: ..."
+            "loss",
+            loss,
+            "it must be a function of theta and rows of data",
+            "Give lambda theta, rows: ...",
         )
     data = _check_data(data)
     rows = jax.tree.leaves(data)[0].shape[0]
@@ -143,7 +167,12 @@ def langevin_density(
         cure = "Give fp.Gaussian(mean, variance), from which walkers can be drawn."
         raise_value_error("initial", initial, "it must be an fp.Gaussian", cure)
     if not isinstance(grid, Grid):
-        raise_value_error("grid", grid, "it must be an fp.Grid", "Give fp.Grid(fp.Line(-5, 5, 64)), say.")
+        raise_value_error(
+            "grid",
+            grid,
+            "it must be an fp.Grid",
+            "Give fp.Grid(fp.Line(-5, 5, 64)), say.",
+        )
     check_finite_number("diffusion", diffusion)
     check_positive("diffusion", diffusion, "Give the temperature of the noise.")
     if step is not None:
@@ -151,20 +180,37 @@ def langevin_density(
         check_positive("step", step, "Give 0.01, say, or None for the density alone.")
         walkers = check_integer("walkers", walkers, 100, "Give some thousand walkers.")
         if key is None:
-            raise_value_error("key", key, "walkers need a key of jax.random", "Give jax.random.key(0), say.")
-    size = rows if batch is None else check_integer("batch", batch, 1, f"Give a number up to {rows}, or None.")
+            raise_value_error(
+                "key",
+                key,
+                "walkers need a key of jax.random",
+                "Give jax.random.key(0), say.",
+            )
+    size = (
+        rows
+        if batch is None
+        else check_integer("batch", batch, 1, f"Give a number up to {rows}, or None.")
+    )
     if size > rows:
-        raise_value_error("batch", batch, f"there are {rows} rows", "Give fewer, or None.")
+        raise_value_error(
+            "batch", batch, f"there are {rows} rows", "Give fewer, or None."
+        )
 
     full = _read(loss, grid.ndim, data)
     equation = FokkerPlanck(FullLoss(full, data), diffusion)
     solved = evolve(equation, initial, times, grid=grid, scheme=scheme, check=check)
     wave, difference = _image(equation, initial, solved)
     if step is None:
-        return LangevinDensity(solved, wave, difference, None, None, None, None, None, None)
+        return LangevinDensity(
+            solved, wave, difference, None, None, None, None, None, None
+        )
     _check_mean(loss, full, initial, data, grid.ndim)
     # Rows of another number have another shape, for which the loss is read again.
-    read = full if size == rows else _read(loss, grid.ndim, jax.tree.map(lambda column: column[:size], data))
+    read = (
+        full
+        if size == rows
+        else _read(loss, grid.ndim, jax.tree.map(lambda column: column[:size], data))
+    )
     losses = (full, read)
     found = _walkers(losses, data, initial, solved, float(step), size, walkers, key)
     tests = _tests(solved, np.asarray(found.positions))
@@ -187,12 +233,29 @@ def _check_data(data: Any) -> Any:
     columns = jax.tree.leaves(data)
     if not columns:
         raise_value_error("data", data, "it must hold arrays", cure)
-    arrays = [check_numbers("data", column, "it must hold real numbers", cure) for column in columns]
-    if any(array.ndim == 0 for array in arrays) or len({len(array) for array in arrays}) != 1 or len(arrays[0]) == 0:
-        raise_value_error("data", [array.shape for array in arrays], "its arrays must have equally many rows", cure)
+    arrays = [
+        check_numbers("data", column, "it must hold real numbers", cure)
+        for column in columns
+    ]
+    if (
+        any(array.ndim == 0 for array in arrays)
+        or len({len(array) for array in arrays}) != 1
+        or len(arrays[0]) == 0
+    ):
+        raise_value_error(
+            "data",
+            [array.shape for array in arrays],
+            "its arrays must have equally many rows",
+            cure,
+        )
     for array in arrays:
         if not np.all(np.isfinite(array)):
-            raise_value_error("data", array, "every number must be finite", "Leave out rows with missing values.")
+            raise_value_error(
+                "data",
+                array,
+                "every number must be finite",
+                "Leave out rows with missing values.",
+            )
     converted = [jnp.asarray(array, float) for array in arrays]
     return jax.tree.unflatten(jax.tree.structure(data), converted)
 
@@ -202,19 +265,30 @@ def _read(loss: Formula, dim: int, rows: Any) -> ReadFunction:
     read = read_loss(loss, dim, rows)
     shape = jax.eval_shape(read, jnp.zeros(dim), rows).shape
     if shape != ():
-        raise_value_error("loss", shape, "it must return a scalar", "Take the mean over the rows.")
+        raise_value_error(
+            "loss", shape, "it must return a scalar", "Take the mean over the rows."
+        )
     return read
 
 
-def _check_mean(loss: Formula, full: ReadFunction, initial: Gaussian, data: Any, dim: int) -> None:
-    """Raise `ValueError` for a loss that is no mean over rows: its gradient on a batch would have another size."""
+def _check_mean(
+    loss: Formula, full: ReadFunction, initial: Gaussian, data: Any, dim: int
+) -> None:
+    """Raise `ValueError` for a loss that is no mean over rows: its gradient on a batch
+    would have another size.
+    """
     theta = jnp.broadcast_to(initial.mean, (dim,))
     doubled = jax.tree.map(lambda column: jnp.concatenate([column, column]), data)
     once, twice = float(full(theta, data)), float(jnp.asarray(loss(theta, doubled)))
     rounding = CONSTANTS.mean_roundings * float(jnp.finfo(theta.dtype).eps)
     if not abs(twice - once) <= rounding * max(abs(once), abs(twice)):
-        allowed = f"on every row twice it is {twice / once:.4g} times as large, and must be a mean over the rows"
-        raise_value_error("loss", once, allowed, "Take jnp.mean over the rows, also of a penalty.")
+        allowed = (
+            f"on every row twice it is {twice / once:.4g} times as large, and must be a "
+            "mean over the rows"
+        )
+        raise_value_error(
+            "loss", once, allowed, "Take jnp.mean over the rows, also of a penalty."
+        )
 
 
 def _walkers(
@@ -227,28 +301,40 @@ def _walkers(
     walkers: int,
     key: Any,
 ) -> Walkers:
-    """The walkers at the output times, and the errors of their step at the last; `losses` on all rows, on a batch."""
+    """The walkers at the output times, and the errors of their step at the last;
+    `losses` on all rows, on a batch.
+    """
     full, read = losses
     dim = solved.grid.ndim
     start_key, walk_key, noise_key = jax.random.split(key, 3)
     mean = jnp.broadcast_to(initial.mean, (dim,))
     covariance = initial.covariance
-    matrix = covariance if covariance.ndim == 2 else jnp.diag(jnp.broadcast_to(covariance, (dim,)))
+    matrix = (
+        covariance
+        if covariance.ndim == 2
+        else jnp.diag(jnp.broadcast_to(covariance, (dim,)))
+    )
     start = jax.random.multivariate_normal(start_key, mean, matrix, (walkers,))
     # Steps of equal length from one output time to the next, at most h.
     intervals = np.diff(np.asarray(solved.times), prepend=0.0)
-    counts = np.maximum(np.ceil(intervals / step * (1 - CONSTANTS.step_rounding)).astype(int), 1)
+    counts = np.maximum(
+        np.ceil(intervals / step * (1 - CONSTANTS.step_rounding)).astype(int), 1
+    )
     diffusion = as_array(solved.equation.diffusion)
     lengths = as_array(intervals / counts)
-    positions = walk(read, data, start, lengths, jnp.asarray(counts), diffusion, batch, walk_key)
-    noise, euler = step_errors(full, read, data, positions[-1], as_array(step), diffusion, batch, noise_key)
+    positions = walk(
+        read, data, start, lengths, jnp.asarray(counts), diffusion, batch, walk_key
+    )
+    noise, euler = step_errors(
+        full, read, data, positions[-1], as_array(step), diffusion, batch, noise_key
+    )
     return Walkers(positions, noise, euler)
 
 
 def _tests(solved: Solution, positions: np.ndarray) -> list[ChiSquare]:
     """The chi-square test at every output time."""
-    # Bins end at faces of a finer grid: sums over its cells are the masses of finite volumes, and those of a basis to
-    # the square of a small spacing.
+    # Bins end at faces of a finer grid: sums over its cells are the masses of finite
+    # volumes, and those of a basis to the square of a small spacing.
     finer = solved.grid.refine(CONSTANTS.bin_refinement)
     found = []
     for density, places in zip(np.asarray(solved.on(finer)), positions, strict=True):
@@ -257,19 +343,27 @@ def _tests(solved: Solution, positions: np.ndarray) -> list[ChiSquare]:
     return found
 
 
-def _image(equation: FokkerPlanck, initial: Gaussian, solved: Solution) -> tuple[Array, Array] | tuple[None, None]:
-    """The wave of the Schrödinger image `(T, *shape)`, whose potential is sampled by itself, and the relative L1
-    distance of p and sqrt(pi) psi `(T,)`; None where p / sqrt(pi) of the start cannot be represented."""
+def _image(
+    equation: FokkerPlanck, initial: Gaussian, solved: Solution
+) -> tuple[Array, Array] | tuple[None, None]:
+    """The wave of the Schrödinger image `(T, *shape)`, whose potential is sampled by
+    itself, and the relative L1 distance of p and sqrt(pi) psi `(T,)`; None where p /
+    sqrt(pi) of the start cannot be represented.
+    """
     grid = solved.grid
     read = solved.equation
     assert isinstance(read, FokkerPlanck), "the equation is one"
     log_sqrt_pi = read.log_sqrt_pi(grid)
     density = grid.density(initial)
-    # In its tails a normal density may be far above sqrt(pi), where it is clipped, as in a run of the density.
+    # In its tails a normal density may be far above sqrt(pi), where it is clipped, as
+    # in a run of the density.
     fraction = as_array(CONSTANTS.clipped_mass, density.dtype)
-    start = clip_tails(density, log_sqrt_pi, grid.weights.astype(density.dtype), fraction)
+    start = clip_tails(
+        density, log_sqrt_pi, grid.weights.astype(density.dtype), fraction
+    )
     if solved.scheme.spectral:
-        # A run in a basis has evolved the density itself where the basis does not resolve the wave.
+        # A run in a basis has evolved the density itself where the basis does not
+        # resolve the wave.
         has_wave = solved.picture == "wave"
     else:
         size = float(jnp.sqrt(grid.integrate(start**2)))
@@ -277,6 +371,14 @@ def _image(equation: FokkerPlanck, initial: Gaussian, solved: Solution) -> tuple
     if not has_wave:
         return None, None
     image = equation.schrodinger()
-    wave = evolve(image, start, solved.times, grid=grid, scheme=solved.scheme, check=False, throw=False).values
+    wave = evolve(
+        image,
+        start,
+        solved.times,
+        grid=grid,
+        scheme=solved.scheme,
+        check=False,
+        throw=False,
+    ).values
     apart = grid.integrate(jnp.abs(solved.values - jnp.exp(log_sqrt_pi) * wave))
     return wave, apart / grid.integrate(jnp.abs(solved.values))

@@ -1,9 +1,11 @@
-"""The inner loop of the optimiser: a wave relaxes to the ground state of H = -D Lap + V on sampled values.
+"""The inner loop of the optimiser: a wave relaxes to the ground state of H = -D Lap + V
+on sampled values.
 
     d_tau psi = -(H - <H>) psi,       H from the values of V on cells of a box with reflecting walls
 
-It has relaxed when Var(H) t is small beside <V> - min V: what still decays, decays more slowly than 1 / t. After each
-look the time is doubled. Lengths are measured in cells, so that boxes of all sizes share one program.
+It has relaxed when Var(H) t is small beside <V> - min V: what still decays, decays more
+slowly than 1 / t. After each look the time is doubled. Lengths are measured in cells,
+so that boxes of all sizes share one program.
 """
 
 from typing import NamedTuple
@@ -23,7 +25,9 @@ from .constants import CONSTANTS
 
 
 class Relaxed(NamedTuple):
-    """A wave `(*shape)` of norm 1 over the cells, its energy <H>, Var H, and <V>; the time taken; products with H."""
+    """A wave `(*shape)` of norm 1 over the cells, its energy <H>, Var H, and <V>; the
+    time taken; products with H.
+    """
 
     wave: Array
     energy: Array
@@ -39,15 +43,25 @@ def unit_grid(shape: tuple[int, ...]) -> Grid:
 
 
 @long_program
-def relax(values: Array, diffusion: Array, wave: Array, time: Array, grid: Grid) -> Relaxed:
-    """The wave after relaxation; `diffusion` `(d,)` in cells^2 / time, `time` the first time that is looked at."""
+def relax(
+    values: Array, diffusion: Array, wave: Array, time: Array, grid: Grid
+) -> Relaxed:
+    """The wave after relaxation; `diffusion` `(d,)` in cells^2 / time, `time` the first
+    time that is looked at.
+    """
     dtype = values.dtype
-    # Fluxes of all faces of an axis have one D; without a slope rates are equal both ways.
-    shapes = [tuple(n - (j == i) for j, n in enumerate(grid.shape)) for i in range(grid.ndim)]
-    faces = tuple(jnp.full(shape, diffusion[i], dtype) for i, shape in enumerate(shapes))
+    # Fluxes of all faces of an axis have one D; without a slope rates are equal both
+    # ways.
+    shapes = [
+        tuple(n - (j == i) for j, n in enumerate(grid.shape)) for i in range(grid.ndim)
+    ]
+    faces = tuple(
+        jnp.full(shape, diffusion[i], dtype) for i, shape in enumerate(shapes)
+    )
     samples = Samples(faces, tuple(map(jnp.zeros_like, faces)), values, None)
     operator = ScharfetterGummel().assemble(samples, grid, dtype)
-    # From here on levels are counted from just below the lowest one, so that the wave does not decay to nothing.
+    # From here on levels are counted from just below the lowest one, so that the wave
+    # does not decay to nothing.
     zero_level = lowest_level(operator.hamiltonian, jnp.ones(grid.shape, dtype))
     operator = eqx.tree_at(lambda o: o.potential_term, operator, values - zero_level)
     method = Chebyshev(())
@@ -60,31 +74,45 @@ def relax(values: Array, diffusion: Array, wave: Array, time: Array, grid: Grid)
         image = operator.hamiltonian(wave)
         energy = jnp.sum(wave * image)
         variance = jnp.sum((image - energy * wave) ** 2)
-        return Relaxed(wave, energy, variance, jnp.sum(wave**2 * values), time, products)
+        return Relaxed(
+            wave, energy, variance, jnp.sum(wave**2 * values), time, products
+        )
 
     def advance(state: tuple[Relaxed, Array]) -> tuple[Relaxed, Array]:
         now, looks = state
         # |exp(-s H) psi| >= exp(-s <H>): the norm stays a number.
-        longest = CONSTANTS.largest_decay / jnp.maximum(now.energy, jnp.finfo(dtype).tiny)
+        longest = CONSTANTS.largest_decay / jnp.maximum(
+            now.energy, jnp.finfo(dtype).tiny
+        )
         length = jnp.minimum(jnp.where(looks == 0, time, now.time), longest)
         taken = method.apply(prepared, now.wave, length[None], tol, 0.0)
         # The ground state has no sign; what is below zero is rounding.
         wave = jnp.maximum(taken.field[0], 0)
-        return measured(wave, now.time + length, now.products + taken.calls.astype(dtype)), looks + 1
+        return measured(
+            wave, now.time + length, now.products + taken.calls.astype(dtype)
+        ), looks + 1
 
     def unsettled(state: tuple[Relaxed, Array]) -> Array:
         now, looks = state
         above = now.potential - jnp.min(values)
         moving = now.variance * now.time > CONSTANTS.settled * above
-        is_allowed = (looks < CONSTANTS.most_looks) & (now.time < CONSTANTS.longest_relaxation * time)
+        is_allowed = (looks < CONSTANTS.most_looks) & (
+            now.time < CONSTANTS.longest_relaxation * time
+        )
         return (looks == 0) | (moving & is_allowed)
 
-    found, _ = jax.lax.while_loop(unsettled, advance, (measured(wave, zero, zero), jnp.zeros((), int)))
+    found, _ = jax.lax.while_loop(
+        unsettled, advance, (measured(wave, zero, zero), jnp.zeros((), int))
+    )
     return found._replace(energy=found.energy + zero_level)
 
 
-def born_moments(wave: np.ndarray, nodes: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The mean and the standard deviation `(d,)` of the Born weights of a wave `(*shape)`."""
+def born_moments(
+    wave: np.ndarray, nodes: list[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mean and the standard deviation `(d,)` of the Born weights of a wave
+    `(*shape)`.
+    """
     weights = wave**2
     means, deviations = [], []
     for i, places in enumerate(nodes):

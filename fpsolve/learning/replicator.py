@@ -2,11 +2,12 @@
 
     d p_i / d tau = -2 (E_i(p, tau) - <E>) p_i,      <E> = sum_i p_i E_i
 
-With constant E the Born weights of e^{-tau H} psi obey it, p = softmax(log p(0) - 2 tau E). It is the gradient flow of
-<E> in the Fisher metric. In u = log p + constant it is du_i / d tau = -2 E_i, p = softmax(u), which keeps p >= 0 and
-the mass exactly.
+With constant E the Born weights of e^{-tau H} psi obey it, p = softmax(log p(0) - 2 tau
+E). It is the gradient flow of <E> in the Fisher metric. In u = log p + constant it is
+du_i / d tau = -2 E_i, p = softmax(u), which keeps p >= 0 and the mass exactly.
 
-References: Hofbauer and Sigmund, Bull. Amer. Math. Soc. 40 (2003) 479, equation 3; theorem T29 of this library.
+References: Hofbauer and Sigmund, Bull. Amer. Math. Soc. 40 (2003) 479, equation 3;
+theorem T29 of this library.
 """
 
 import equinox as eqx
@@ -43,19 +44,25 @@ class ReplicatorFlow(eqx.Module):
 
 
 def replicator(
-    energies: Numbers | Formula, initial: Numbers, times: Numbers, *, tol: Real | None = None
+    energies: Numbers | Formula,
+    initial: Numbers,
+    times: Numbers,
+    *,
+    tol: Real | None = None,
 ) -> ReplicatorFlow:
     """The replicator flow d p_i / d tau = -2 (E_i - <E>) p_i.
 
-    **Arguments**: `energies` E, an array `(n,)`, or a function of the weights `(n,)` and tau that returns `(n,)` (then
-    with the `sde` extra); `initial` weights `(n,)` above zero, normalised to 1; `times` `(T,)`, ascending, at least
-    zero; `tol` of the L1 error for a function, 1e-9 unless given. **Returns** a `ReplicatorFlow`. **Raises**
-    `ValueError` for weights that are not positive, and for a function that returns another shape or a value that is not
-    finite.
+    **Arguments**: `energies` E, an array `(n,)`, or a function of the weights `(n,)`
+    and tau that returns `(n,)` (then with the `sde` extra); `initial` weights `(n,)`
+    above zero, normalised to 1; `times` `(T,)`, ascending, at least zero; `tol` of the
+    L1 error for a function, 1e-9 unless given. **Returns** a `ReplicatorFlow`.
+    **Raises** `ValueError` for weights that are not positive, and for a function that
+    returns another shape or a value that is not finite.
 
-    **Keeps**: the sum of the weights and their signs, to rounding. **Cost**: O(T n) for an array, which is solved in
-    closed form; for a function two Runge-Kutta runs (Dopri8 and Tsit5), whose difference is the error.
-    **Reference**: Hofbauer and Sigmund (2003), equation 3.
+    **Keeps**: the sum of the weights and their signs, to rounding. **Cost**: O(T n) for
+    an array, which is solved in closed form; for a function two Runge-Kutta runs
+    (Dopri8 and Tsit5), whose difference is the error. **Reference**: Hofbauer and
+    Sigmund (2003), equation 3.
 
     ```python
     import fpsolve as fp
@@ -72,18 +79,25 @@ def replicator(
     if not callable(energies):
         state = softmax_state(energies, times, initial=jnp.sqrt(weights))
         rows = jnp.broadcast_to(state.energies, state.weights.shape)
-        return ReplicatorFlow(times, state.weights, rows, state.mean, state.variance, state.error)
+        return ReplicatorFlow(
+            times, state.weights, rows, state.mean, state.variance, state.error
+        )
     tolerance = check_tolerance(tol, weights.dtype, default=CONSTANTS.replicator_tol)
     read = _read(energies, weights)
     start = jnp.log(weights / jnp.sum(weights))
-    tolerances = (as_array(tolerance), as_array(CONSTANTS.replicator_second_tol * tolerance))
+    tolerances = (
+        as_array(tolerance),
+        as_array(CONSTANTS.replicator_second_tol * tolerance),
+    )
     first = _integrate(read, start, times, tolerances[1], "Dopri8")
     second = _integrate(read, start, times, tolerances[0], "Tsit5")
     return _flow(read, times, first, second)
 
 
 def _read(energies: Formula, weights: Array) -> ReadFunction:
-    """The function as it is now. **Raises** `ValueError` for another shape or a value that is not finite."""
+    """The function as it is now. **Raises** `ValueError` for another shape or a value
+    that is not finite.
+    """
     shape = weights.shape
     zero = np.zeros((), weights.dtype)
     example = np.full(shape, 1 / shape[0], weights.dtype)
@@ -91,14 +105,20 @@ def _read(energies: Formula, weights: Array) -> ReadFunction:
     first = read(as_array(example), as_array(zero))
     cure = "Return one energy for each weight: lambda p, tau: matrix @ p, say."
     if first.shape != shape:
-        raise_value_error("energies", first.shape, f"the function must return the shape {shape}", cure)
+        raise_value_error(
+            "energies", first.shape, f"the function must return the shape {shape}", cure
+        )
     if is_concrete(first) and not np.all(np.isfinite(np.asarray(first))):
-        raise_value_error("energies", first, "the function must return finite numbers", cure)
+        raise_value_error(
+            "energies", first, "the function must return finite numbers", cure
+        )
     return read
 
 
 @compiled
-def _integrate(read: ReadFunction, start: Array, times: Array, tol: Array, solver: str) -> Array:
+def _integrate(
+    read: ReadFunction, start: Array, times: Array, tol: Array, solver: str
+) -> Array:
     """log weights `(T, n)` up to constants."""
     with extra("sde", "The replicator flow of a function"):
         import diffrax
@@ -126,7 +146,9 @@ def _integrate(read: ReadFunction, start: Array, times: Array, tol: Array, solve
 
 
 @compiled
-def _flow(read: ReadFunction, times: Array, first: Array, second: Array) -> ReplicatorFlow:
+def _flow(
+    read: ReadFunction, times: Array, first: Array, second: Array
+) -> ReplicatorFlow:
     values = jax.nn.softmax(first, axis=1)
     energies = jax.vmap(read)(values, times)
     mean = jnp.sum(values * energies, axis=1)

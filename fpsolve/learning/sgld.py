@@ -2,9 +2,10 @@
 
     theta' = theta - h grad loss(theta, batch) + sqrt(2 h D) N,      N standard normal, batch drawn anew at every step
 
-For h -> 0 the density of theta obeys d_t p = div(p grad U) + D Lap p with U the loss on all data. A finite h adds two
-errors of its order: that of Euler's step, h |Hess U| / 2 of the variance, and the noise of the batches, whose
-covariance C acts as a diffusion h C / 2 beside D.
+For h -> 0 the density of theta obeys d_t p = div(p grad U) + D Lap p with U the loss on
+all data. A finite h adds two errors of its order: that of Euler's step, h |Hess U| / 2
+of the variance, and the noise of the batches, whose covariance C acts as a diffusion h
+C / 2 beside D.
 
 Reference: Welling and Teh, ICML 2011.
 """
@@ -23,9 +24,11 @@ from .constants import CONSTANTS
 
 
 class Walkers(NamedTuple):
-    """Walkers at the output times `(T, W, d)`, and two measures of what a finite step adds.
+    """Walkers at the output times `(T, W, d)`, and two measures of what a finite step
+    adds.
 
-    - `noise`: the largest eigenvalue of h C / 2 in units of D; `euler`: that of h Hess U / 2
+    - `noise`: the largest eigenvalue of h C / 2 in units of D; `euler`: that of h Hess
+      U / 2
     """
 
     positions: Array
@@ -34,16 +37,28 @@ class Walkers(NamedTuple):
 
 
 def read_loss(loss: Formula, dim: int, rows: Any) -> ReadFunction:
-    """The loss of theta `(dim,)` and rows of data of these shapes as it is now (`core.content`)."""
+    """The loss of theta `(dim,)` and rows of data of these shapes as it is now
+    (`core.content`).
+    """
     dtype = jnp.result_type(float)
-    return read_function(lambda theta, rows: jnp.asarray(loss(theta, rows)), np.zeros(dim, dtype), rows)
+    return read_function(
+        lambda theta, rows: jnp.asarray(loss(theta, rows)), np.zeros(dim, dtype), rows
+    )
 
 
 @compiled
 def walk(
-    read: ReadFunction, data: Any, start: Array, lengths: Array, counts: Array, diffusion: Array, batch: int, key: Array
+    read: ReadFunction,
+    data: Any,
+    start: Array,
+    lengths: Array,
+    counts: Array,
+    diffusion: Array,
+    batch: int,
+    key: Array,
 ) -> Array:
-    """Walkers `(T, W, d)` at the ends of T intervals, each of `counts` steps of `lengths`, from `start` `(W, d)`.
+    """Walkers `(T, W, d)` at the ends of T intervals, each of `counts` steps of
+    `lengths`, from `start` `(W, d)`.
 
     Every walker draws batches of its own.
     """
@@ -54,7 +69,9 @@ def walk(
         if batch == size:
             return jax.vmap(lambda x: gradient(x, data))(theta)
         chosen = jax.random.randint(key, (theta.shape[0], batch), 0, size)
-        return jax.vmap(lambda x, rows: gradient(x, jax.tree.map(lambda c: c[rows], data)))(theta, chosen)
+        return jax.vmap(
+            lambda x, rows: gradient(x, jax.tree.map(lambda c: c[rows], data))
+        )(theta, chosen)
 
     def interval(
         carry: tuple[Array, Array], length_and_count: tuple[Array, Array]
@@ -65,7 +82,11 @@ def walk(
             theta, key = state
             key, batch_key, noise_key = jax.random.split(key, 3)
             noise = jax.random.normal(noise_key, theta.shape, theta.dtype)
-            theta = theta - length * gradients(theta, batch_key) + jnp.sqrt(2 * length * diffusion) * noise
+            theta = (
+                theta
+                - length * gradients(theta, batch_key)
+                + jnp.sqrt(2 * length * diffusion) * noise
+            )
             return theta, key
 
         theta, key = jax.lax.fori_loop(0, count, step, carry)
@@ -85,15 +106,18 @@ def step_errors(
     batch: int,
     key: Array,
 ) -> tuple[Array, Array]:
-    """The largest eigenvalues over walkers `(W, d)` of h C / (2 D), C the covariance of a batch's gradient, and of
-    h Hess U / 2."""
+    """The largest eigenvalues over walkers `(W, d)` of h C / (2 D), C the covariance of
+    a batch's gradient, and of h Hess U / 2.
+    """
     size = jax.tree.leaves(data)[0].shape[0]
     gradient = jax.grad(read)
     some = theta[: CONSTANTS.noise_walkers]
 
     def covariance(x: Array, key: Array) -> Array:
         rows = jax.random.randint(key, (CONSTANTS.noise_batches, batch), 0, size)
-        found = jax.vmap(lambda r: gradient(x, jax.tree.map(lambda c: c[r], data)))(rows)
+        found = jax.vmap(lambda r: gradient(x, jax.tree.map(lambda c: c[r], data)))(
+            rows
+        )
         return jnp.atleast_2d(jnp.cov(found, rowvar=False))
 
     keys = jax.random.split(key, some.shape[0])

@@ -2,8 +2,8 @@
 
     x <- x + d,      M d = b - M x approximately, by preconditioned BiCGSTAB
 
-The residual that BiCGSTAB updates by recurrence drifts away from b - M x in rounding. Each restart computes b - M x
-anew, so the result has the residual that it reports.
+The residual that BiCGSTAB updates by recurrence drifts away from b - M x in rounding.
+Each restart computes b - M x anew, so the result has the residual that it reports.
 
 Reference: van der Vorst, SIAM J. Sci. Stat. Comput. 13 (1992) 631.
 """
@@ -23,7 +23,8 @@ class Restarts(NamedTuple):
 
     max_restarts: int
     max_iterations: int  # of BiCGSTAB, in each restart
-    decrease: float  # the solve ends after a restart that leaves more than this part of the residual
+    # the solve ends after a restart that leaves more than this part of the residual
+    decrease: float
 
 
 class _State(NamedTuple):
@@ -45,13 +46,15 @@ def restarted_bicgstab(
     inner_tol: Callable[[Array], Array],
     restarts: Restarts,
 ) -> Array:
-    """x with `norm(b - M x)` at most `tol` times `norm(b)`, or as close as rounding allows.
+    """x with `norm(b - M x)` at most `tol` times `norm(b)`, or as close as rounding
+    allows.
 
     A breakdown leaves the last good iterate, so no entry is ever infinite or NaN.
 
-    **Arguments**: `matrix` is M and `preconditioner` is close to its inverse; `load` is b; `norm` may return one number
-    for each leading axis of b, and the largest relative one counts; `inner_tol` maps the relative size of the residual
-    to the relative tolerance of the next inner solve. **Returns** x, of the shape of b.
+    **Arguments**: `matrix` is M and `preconditioner` is close to its inverse; `load` is
+    b; `norm` may return one number for each leading axis of b, and the largest relative
+    one counts; `inner_tol` maps the relative size of the residual to the relative
+    tolerance of the next inner solve. **Returns** x, of the shape of b.
     """
     load_size = norm(load)
 
@@ -59,7 +62,9 @@ def restarted_bicgstab(
         return jnp.max(norm(residual) / jnp.where(load_size == 0, 1, load_size))
 
     def unfinished(state: _State) -> Array:
-        return (state.size > tol) & (state.count < restarts.max_restarts) & ~state.stalled
+        return (
+            (state.size > tol) & (state.count < restarts.max_restarts) & ~state.stalled
+        )
 
     def restart(state: _State) -> _State:
         change = jax.scipy.sparse.linalg.bicgstab(

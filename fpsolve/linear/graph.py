@@ -1,20 +1,30 @@
-"""The graph of a reversible finite-volume operator, and coarser graphs of the same kind.
+"""The graph of a reversible finite-volume operator, and coarser graphs of the same
+kind.
 
-A finite-volume operator that balances in detail is a graph of nodes with masses m = w pi and with rates r to their
-neighbours along each axis. Coarsening merges pairs of nodes, one axis after the other. Where a pair (a, b) becomes the
-node J and the next pair (a', b') becomes K,
+A finite-volume operator that balances in detail is a graph of nodes with masses m = w
+pi and with rates r to their neighbours along each axis. Coarsening merges pairs of
+nodes, one axis after the other. Where a pair (a, b) becomes the node J and the next
+pair (a', b') becomes K,
 
     m_J = m_a + m_b,       s = m_a / m_J, m_b / m_J                       shares of the mass
     across the axis        r_J = s_a r_a + s_b r_b                        conductances k = m r in parallel
     along the axis         1 / k_JK = s_a / k_ab + 1 / k_ba' + s_b' / k_a'b'       resistances in series, from
-                                                                                   the centre of J's mass to K's
+                                                                                   the
+                                                                                   centre
+                                                                                   of
+                                                                                   J's
+                                                                                   mass
+                                                                                   to
+                                                                                   K's
 
-Where pi is constant, this is half the sum of the edges. With sums alone a barrier that the coarse graph does not
-resolve is wrong by orders of magnitude. Only ratios of masses occur, from the logarithm of pi, so nothing overflows or
-is lost whatever pi spans. Masses of a Schrödinger operator are w.
+Where pi is constant, this is half the sum of the edges. With sums alone a barrier that
+the coarse graph does not resolve is wrong by orders of magnitude. Only ratios of masses
+occur, from the logarithm of pi, so nothing overflows or is lost whatever pi spans.
+Masses of a Schrödinger operator are w.
 
-**Axes** are counted from the end, -d, ..., -1, everywhere in this module and in `multigrid`: as an index of the tuples
-`up`, `down`, `periodic` and `widths`, and as an axis of arrays `(..., *shape)` with any number of leading axes.
+**Axes** are counted from the end, -d, ..., -1, everywhere in this module and in
+`multigrid`: as an index of the tuples `up`, `down`, `periodic` and `widths`, and as an
+axis of arrays `(..., *shape)` with any number of leading axes.
 
 Reference: Braess, Computing 55 (1995) 379 (aggregation, and why half the edges).
 """
@@ -30,11 +40,17 @@ from .constants import CONSTANTS
 
 
 class ReversibleGraph(eqx.Module):
-    """Nodes with masses, rates to their neighbours, and killing rates; each array `(*shape)`."""
+    """Nodes with masses, rates to their neighbours, and killing rates; each array
+    `(*shape)`.
+    """
 
-    up: tuple[Array, ...]  # rates from each node to the next one up, one array an axis; zero where there is none
+    # rates from each node to the next one up, one array an axis; zero where there is
+    # none
+    up: tuple[Array, ...]
     down: tuple[Array, ...]
-    killing: Array  # the rate at which mass leaves for good: walls, clamped neighbours, the potential term
+    # the rate at which mass leaves for good: walls, clamped neighbours, the potential
+    # term
+    killing: Array
     log_mass: Array  # up to a constant; -inf at a node that takes no part
     periodic: tuple[bool, ...] = eqx.field(static=True)
     widths: tuple[float, ...] = eqx.field(static=True)  # of the cells, one an axis
@@ -51,19 +67,23 @@ class ReversibleGraph(eqx.Module):
 
     @property
     def sqrt_mass(self) -> Array:
-        """sqrt(m) of unit norm: the ground state in the wave picture where nothing is killed."""
+        """sqrt(m) of unit norm: the ground state in the wave picture where nothing is
+        killed.
+        """
         # Relative to the largest mass, so that the exponential does not overflow.
         sqrt_mass = jnp.exp((self.log_mass - jnp.max(self.log_mass)) / 2)
         return sqrt_mass / jnp.linalg.norm(sqrt_mass)
 
 
 def graph_of(operator: EdgeOperator, clamped: Array | None = None) -> ReversibleGraph:
-    """The graph of an operator. Nodes where `clamped` is true are taken out, and their neighbours' rates to them
-    become killing rates."""
+    """The graph of an operator. Nodes where `clamped` is true are taken out, and their
+    neighbours' rates to them become killing rates.
+    """
     grid, d, dtype = operator.grid, operator.grid.ndim, operator.up[0].dtype
     killing = jnp.zeros(grid.shape, dtype)
     if operator.potential_term is not None:
-        # Killing rates are at least zero; the shift by the lowest value shifts all levels by the same number.
+        # Killing rates are at least zero; the shift by the lowest value shifts all
+        # levels by the same number.
         killing = operator.potential_term - jnp.min(operator.potential_term)
     log_mass = jnp.log(grid.weights.astype(dtype))
     if operator.log_sqrt_pi is not None:
@@ -75,7 +95,11 @@ def graph_of(operator: EdgeOperator, clamped: Array | None = None) -> Reversible
         if clamped is not None:
             clamped_above = next_value(clamped, axis, periodic[axis])
             clamped_below = previous_value(clamped, axis, periodic[axis])
-            killing = killing + jnp.where(clamped_above, upward, 0) + jnp.where(clamped_below, downward, 0)
+            killing = (
+                killing
+                + jnp.where(clamped_above, upward, 0)
+                + jnp.where(clamped_below, downward, 0)
+            )
             upward = jnp.where(clamped | clamped_above, 0, upward)
             downward = jnp.where(clamped | clamped_below, 0, downward)
         up.append(upward)
@@ -88,8 +112,9 @@ def graph_of(operator: EdgeOperator, clamped: Array | None = None) -> Reversible
 
 
 def _rates_of_nodes(operator: EdgeOperator, axis: int) -> tuple[Array, Array]:
-    """The rates up and down from each node along an axis, from the rates across faces. At a wall the rate is that at
-    which it absorbs; at a no-flux end it is zero."""
+    """The rates up and down from each node along an axis, from the rates across faces.
+    At a wall the rate is that at which it absorbs; at a no-flux end it is zero.
+    """
     grid_axis = operator.grid.axes[axis]
     upward, downward = operator.up[axis], operator.down[axis]
     if grid_axis.boundary == "no_flux":
@@ -104,36 +129,56 @@ def _rates_of_nodes(operator: EdgeOperator, axis: int) -> tuple[Array, Array]:
     return upward / weights, downward / weights
 
 
-def coarsened(graph: ReversibleGraph) -> tuple[tuple[ReversibleGraph, ...], tuple[Array, ...]]:
-    """All graphs from fine to coarse, and for each but the coarsest the share of every node in the mass of the node
-    that it is merged into."""
+def coarsened(
+    graph: ReversibleGraph,
+) -> tuple[tuple[ReversibleGraph, ...], tuple[Array, ...]]:
+    """All graphs from fine to coarse, and for each but the coarsest the share of every
+    node in the mass of the node that it is merged into.
+    """
     graphs, shares = [graph], []
-    while graph.killing.size > CONSTANTS.direct_size and (axes := _axes_to_merge(graph)):
+    while graph.killing.size > CONSTANTS.direct_size and (
+        axes := _axes_to_merge(graph)
+    ):
         fine = graph
         for axis in axes:
             graph = merge_pairs(graph, axis)
         parent_log_mass = graph.log_mass
         for axis in axes:
             parent_log_mass = spread_to_pairs(parent_log_mass, axis, fine.shape[axis])
-        shares.append(jnp.where(fine.log_mass > -jnp.inf, jnp.exp(fine.log_mass - parent_log_mass), 0))
+        shares.append(
+            jnp.where(
+                fine.log_mass > -jnp.inf, jnp.exp(fine.log_mass - parent_log_mass), 0
+            )
+        )
         graphs.append(graph)
     return tuple(graphs), tuple(shares)
 
 
 def _axes_to_merge(graph: ReversibleGraph) -> list[int]:
-    """The axes with the narrowest cells. Point smoothers damp errors only along axes with strong couplings, which are
-    those with narrow cells, so only these may be coarsened."""
-    long_axes = [axis for axis in graph.axes if graph.shape[axis] >= CONSTANTS.min_axis_nodes]
+    """The axes with the narrowest cells. Point smoothers damp errors only along axes
+    with strong couplings, which are those with narrow cells, so only these may be
+    coarsened.
+    """
+    long_axes = [
+        axis for axis in graph.axes if graph.shape[axis] >= CONSTANTS.min_axis_nodes
+    ]
     narrowest = min((graph.widths[axis] for axis in long_axes), default=0.0)
-    return [axis for axis in long_axes if graph.widths[axis] <= (1 + CONSTANTS.width_margin) * narrowest]
+    return [
+        axis
+        for axis in long_axes
+        if graph.widths[axis] <= (1 + CONSTANTS.width_margin) * narrowest
+    ]
 
 
 def merge_pairs(graph: ReversibleGraph, axis: int) -> ReversibleGraph:
-    """Merge the nodes 2J and 2J + 1 along an axis into the node J. The last node of an odd number stays alone."""
+    """Merge the nodes 2J and 2J + 1 along an axis into the node J. The last node of an
+    odd number stays alone.
+    """
     periodic, n = graph.periodic[axis], graph.shape[axis]
 
-    # Shares of the mass. A sigmoid of the difference of the logarithms forms no mass, so none over- or underflows. Two
-    # empty nodes share equally; the difference of their logarithms would be NaN.
+    # Shares of the mass. A sigmoid of the difference of the logarithms forms no mass,
+    # so none over- or underflows. Two empty nodes share equally; the difference of
+    # their logarithms would be NaN.
     log_mass_a, log_mass_b = pairs(graph.log_mass, axis, -jnp.inf)
     difference = jnp.where(log_mass_a == log_mass_b, 0, log_mass_a - log_mass_b)
     share_a, share_b = jax.nn.sigmoid(difference), jax.nn.sigmoid(-difference)
@@ -142,17 +187,19 @@ def merge_pairs(graph: ReversibleGraph, axis: int) -> ReversibleGraph:
         a, b = pairs(u, axis)
         return share_a * a + share_b * b
 
-    # Rates from a pair to the next ones as if its inside had no resistance: the upper node b gives up, the lower node
-    # a gives down. A node that stays alone gives both.
+    # Rates from a pair to the next ones as if its inside had no resistance: the upper
+    # node b gives up, the lower node a gives down. A node that stays alone gives both.
     up_a, up_b = pairs(graph.up[axis], axis)
     down_a, down_b = pairs(graph.down[axis], axis)
     number = np.arange(len(range(0, n, 2))).reshape(-1, *[1] * (-axis - 1))
-    alone = number == n // 2  # true for the last of an odd number, and never for an even number
+    # true for the last of an odd number, and never for an even number
+    alone = number == n // 2
     upward = jnp.where(alone, up_a, share_b * up_b)
     downward = share_a * down_a
 
-    # Resistances inside a pair, from the centre of its mass to its upper and to its lower end, relative to that of the
-    # edge to the next pair: (s_a / k_ab) k_ba' and (s_b' / k_a'b') k_ba'. A share of zero has no mass to be far from.
+    # Resistances inside a pair, from the centre of its mass to its upper and to its
+    # lower end, relative to that of the edge to the next pair: (s_a / k_ab) k_ba' and
+    # (s_b' / k_a'b') k_ba'. A share of zero has no mass to be far from.
     to_upper_end = jnp.where(alone | (share_a == 0), 0, _ratio(upward, up_a))
     to_lower_end = jnp.where(share_b == 0, 0, _ratio(downward, down_b))
 
@@ -160,16 +207,31 @@ def merge_pairs(graph: ReversibleGraph, axis: int) -> ReversibleGraph:
     up = [mean(u) for u in graph.up]
     down = [mean(u) for u in graph.down]
     up[axis] = upward / (1 + to_upper_end + next_value(to_lower_end, axis, periodic))
-    down[axis] = downward / (1 + to_lower_end + previous_value(to_upper_end, axis, periodic))
+    down[axis] = downward / (
+        1 + to_lower_end + previous_value(to_upper_end, axis, periodic)
+    )
     widths = list(graph.widths)
     widths[axis] = 2 * widths[axis]
     log_mass = jnp.logaddexp(log_mass_a, log_mass_b)
-    return ReversibleGraph(tuple(up), tuple(down), mean(graph.killing), log_mass, graph.periodic, tuple(widths))
+    return ReversibleGraph(
+        tuple(up),
+        tuple(down),
+        mean(graph.killing),
+        log_mass,
+        graph.periodic,
+        tuple(widths),
+    )
 
 
 def _ratio(a: Array, b: Array) -> Array:
-    """a / b for numbers >= 0; a large finite number where b alone is zero, because infinity would give NaN later."""
-    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1), jnp.where(a > 0, jnp.finfo(a.dtype).max / 4, 0))
+    """a / b for numbers >= 0; a large finite number where b alone is zero, because
+    infinity would give NaN later.
+    """
+    return jnp.where(
+        b > 0,
+        a / jnp.where(b > 0, b, 1),
+        jnp.where(a > 0, jnp.finfo(a.dtype).max / 4, 0),
+    )
 
 
 def next_value(u: Array, axis: int, periodic: bool) -> Array:
@@ -187,7 +249,9 @@ def previous_value(u: Array, axis: int, periodic: bool) -> Array:
 
 
 def pairs(u: Array, axis: int, fill: float = 0.0) -> tuple[Array, Array]:
-    """The first and the second of each pair along an axis; `fill` where the last has no second."""
+    """The first and the second of each pair along an axis; `fill` where the last has no
+    second.
+    """
     n = u.shape[axis]
     first = jax.lax.slice_in_dim(u, 0, n, 2, axis)
     second = jax.lax.slice_in_dim(u, 1, n, 2, axis)

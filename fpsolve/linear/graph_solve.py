@@ -1,9 +1,11 @@
-"""The backward equation on the graph of a reversible finite-volume operator, by multigrid.
+"""The backward equation on the graph of a reversible finite-volume operator, by
+multigrid.
 
     -L* f = load,      (-L* f)_j = sum_k r_jk (f_j - f_k),      f = values on the clamped nodes, f = 0 on open walls
 
-Conjugate gradients in the masses, with a V-cycle as preconditioner, find f where mass is. Their norm does not see
-nodes that have next to no mass, so cycles alone follow, which correct the error in the largest norm.
+Conjugate gradients in the masses, with a V-cycle as preconditioner, find f where mass
+is. Their norm does not see nodes that have next to no mass, so cycles alone follow,
+which correct the error in the largest norm.
 """
 
 from typing import NamedTuple
@@ -19,8 +21,9 @@ from .multigrid import Multigrid, value_multigrid
 
 
 class GraphSolution(NamedTuple):
-    """`values` `(*shape)`; `error`, the change that one more cycle would make, largest over the nodes and relative to
-    the largest value; `iterations`."""
+    """`values` `(*shape)`; `error`, the change that one more cycle would make, largest
+    over the nodes and relative to the largest value; `iterations`.
+    """
 
     values: Array
     error: Array
@@ -38,16 +41,21 @@ class _ConjugateGradients(NamedTuple):
     count: Array
 
 
-def solve_graph(operator: EdgeOperator, load: Array, clamped: Array, values: Array, tol: Array) -> GraphSolution:
-    """f with -L* f = load on the nodes that are not clamped and f = values on those that are.
+def solve_graph(
+    operator: EdgeOperator, load: Array, clamped: Array, values: Array, tol: Array
+) -> GraphSolution:
+    """f with -L* f = load on the nodes that are not clamped and f = values on those
+    that are.
 
-    (-L* f)_j = sum_k r_jk (f_j - f_k) is the backward generator; at an open end f = 0 on the wall.
+    (-L* f)_j = sum_k r_jk (f_j - f_k) is the backward generator; at an open end f = 0
+    on the wall.
 
-    **Arguments**: `operator`, one that balances in detail, without a potential term; `load` and `values` `(*shape)`;
-    `clamped` `(*shape)` of booleans, at least one of them true unless an axis is absorbing; `tol`, the relative error
-    that is requested.
-    **Returns** a `GraphSolution`. **Keeps**: jit and vmap; not differentiated. **Cost**: some ten to twenty cycles
-    whatever the size of the grid and the height of the barriers.
+    **Arguments**: `operator`, one that balances in detail, without a potential term;
+    `load` and `values` `(*shape)`; `clamped` `(*shape)` of booleans, at least one of
+    them true unless an axis is absorbing; `tol`, the relative error that is requested.
+    **Returns** a `GraphSolution`. **Keeps**: jit and vmap; not differentiated.
+    **Cost**: some ten to twenty cycles whatever the size of the grid and the height of
+    the barriers.
 
     ```python
     import jax.numpy as jnp
@@ -55,17 +63,24 @@ def solve_graph(operator: EdgeOperator, load: Array, clamped: Array, values: Arr
     from fpsolve.linear.graph_solve import solve_graph
 
     axis = fp.Absorbing(-1.0, 1.0, 64)
-    operator = fp.ScharfetterGummel().build(fp.FokkerPlanck(fp.Harmonic()), fp.Grid(axis), 0.0, float, True)
-    times = solve_graph(operator, jnp.ones(64), jnp.zeros(64, bool), jnp.zeros(64), jnp.asarray(1e-5)).values
+    operator = fp.ScharfetterGummel().build(
+        fp.FokkerPlanck(fp.Harmonic()), fp.Grid(axis), 0.0, float, True
+    )
+    times = solve_graph(
+        operator, jnp.ones(64), jnp.zeros(64, bool), jnp.zeros(64), jnp.asarray(1e-5)
+    ).values
     ```
     """
-    # The clamped values move to the load, so that the unknown part is zero on the clamped nodes.
+    # The clamped values move to the load, so that the unknown part is zero on the
+    # clamped nodes.
     graph = graph_of(operator, clamped)
     fixed = jnp.where(clamped, values, 0)
     load = jnp.where(clamped, 0, _with_inflow(operator, load, fixed))
     multigrid = value_multigrid(graph)
     tol = jnp.maximum(tol, CONSTANTS.solve_roundings * jnp.finfo(load.dtype).eps)
-    x, gradient_steps = _by_conjugate_gradients(multigrid, graph.sqrt_mass**2, load, tol)
+    x, gradient_steps = _by_conjugate_gradients(
+        multigrid, graph.sqrt_mass**2, load, tol
+    )
     # x is zero on the clamped nodes, which may hold the largest values.
     x, correction, iterations = _by_cycles(multigrid, load, x, gradient_steps, tol)
     size = jnp.maximum(_largest(x), _largest(fixed))
@@ -77,12 +92,16 @@ def _with_inflow(operator: EdgeOperator, load: Array, fixed: Array) -> Array:
     graph = graph_of(operator)  # with the rates to and from the clamped nodes
     for axis in graph.axes:
         from_above = graph.up[axis] * next_value(fixed, axis, graph.periodic[axis])
-        from_below = graph.down[axis] * previous_value(fixed, axis, graph.periodic[axis])
+        from_below = graph.down[axis] * previous_value(
+            fixed, axis, graph.periodic[axis]
+        )
         load = load + (from_above + from_below)
     return load
 
 
-def _by_conjugate_gradients(multigrid: Multigrid, masses: Array, load: Array, tol: Array) -> tuple[Array, Array]:
+def _by_conjugate_gradients(
+    multigrid: Multigrid, masses: Array, load: Array, tol: Array
+) -> tuple[Array, Array]:
     """x in the norm of the masses, from zero, and the number of steps."""
     apply = multigrid.levels[0].apply
     product = lambda u, v: jnp.sum(masses * u * v)
@@ -91,7 +110,8 @@ def _by_conjugate_gradients(multigrid: Multigrid, masses: Array, load: Array, to
 
     def unfinished(state: _ConjugateGradients) -> Array:
         too_far = _is_far(state.x, state.correction, tol)
-        # The correction alone may look large on nodes without mass, which this norm cannot improve.
+        # The correction alone may look large on nodes without mass, which this norm
+        # cannot improve.
         improvable = state.energy > (tol / CONSTANTS.energy_safety) ** 2 * first_energy
         return too_far & improvable & (state.count < CONSTANTS.max_multigrid_iterations)
 
@@ -110,25 +130,40 @@ def _by_conjugate_gradients(multigrid: Multigrid, masses: Array, load: Array, to
             count=state.count + 1,
         )
 
-    start = _ConjugateGradients(jnp.zeros_like(load), load, correction, correction, first_energy, jnp.zeros((), int))
+    start = _ConjugateGradients(
+        jnp.zeros_like(load),
+        load,
+        correction,
+        correction,
+        first_energy,
+        jnp.zeros((), int),
+    )
     end = jax.lax.while_loop(unfinished, step, start)
     return end.x, end.count
 
 
-def _by_cycles(multigrid: Multigrid, load: Array, x: Array, count: Array, tol: Array) -> tuple[Array, Array, Array]:
-    """x after further cycles, the correction of one more, and the number of iterations, which goes on from `count`."""
+def _by_cycles(
+    multigrid: Multigrid, load: Array, x: Array, count: Array, tol: Array
+) -> tuple[Array, Array, Array]:
+    """x after further cycles, the correction of one more, and the number of iterations,
+    which goes on from `count`.
+    """
     apply = multigrid.levels[0].apply
 
     def unfinished(state: tuple[Array, Array, Array]) -> Array:
         x, correction, count = state
-        return _is_far(x, correction, tol) & (count < CONSTANTS.max_multigrid_iterations)
+        return _is_far(x, correction, tol) & (
+            count < CONSTANTS.max_multigrid_iterations
+        )
 
     def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         x, correction, count = state
         x = x + correction
         return x, multigrid.cycle(load - apply(x)), count + 1
 
-    return jax.lax.while_loop(unfinished, step, (x, multigrid.cycle(load - apply(x)), count))
+    return jax.lax.while_loop(
+        unfinished, step, (x, multigrid.cycle(load - apply(x)), count)
+    )
 
 
 def _is_far(x: Array, correction: Array, tol: Array) -> Array:

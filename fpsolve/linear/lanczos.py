@@ -15,29 +15,42 @@ from .constants import CONSTANTS
 
 
 def lowest_level(action: Callable[[Array], Array], weights: Array) -> Array:
-    """The Ritz value less its residual after a fixed number of steps: close to the lowest level, seldom above it.
+    """The Ritz value less its residual after a fixed number of steps: close to the
+    lowest level, seldom above it.
 
-    **Arguments**: `action` maps fields `(*shape)` to H times them, symmetric in `weights` `(*shape)`. **Returns** a
-    scalar; not differentiated. It scales an expansion and need not be exact: what lies slightly below it is still
-    expanded to full accuracy. **Cost**: `CONSTANTS.lanczos_steps` applications.
+    **Arguments**: `action` maps fields `(*shape)` to H times them, symmetric in
+    `weights` `(*shape)`. **Returns** a scalar; not differentiated. It scales an
+    expansion and need not be exact: what lies slightly below it is still expanded to
+    full accuracy. **Cost**: `CONSTANTS.lanczos_steps` applications.
     """
-    # A random start has a part of every mode; a fixed key makes the answer the same in every run.
-    start = jax.random.normal(jax.random.key(0), weights.shape, weights.dtype) / jnp.sqrt(weights)
+    # A random start has a part of every mode; a fixed key makes the answer the same in
+    # every run.
+    start = jax.random.normal(
+        jax.random.key(0), weights.shape, weights.dtype
+    ) / jnp.sqrt(weights)
     product = lambda u, v: jnp.sum(weights * u * v)
 
-    def step(state: tuple[Array, Array, Array], _: None) -> tuple[tuple[Array, Array, Array], tuple[Array, Array]]:
+    def step(
+        state: tuple[Array, Array, Array], _: None
+    ) -> tuple[tuple[Array, Array, Array], tuple[Array, Array]]:
         previous, current, coupling = state
         following = action(current) - coupling * previous
         diagonal = product(current, following)
         following = following - diagonal * current
         size = jnp.sqrt(product(following, following))
-        # A size of zero means that the Krylov space is complete: the remaining vectors are zero.
-        return (current, following / jnp.where(size == 0, 1, size), size), (diagonal, size)
+        # A size of zero means that the Krylov space is complete: the remaining vectors
+        # are zero.
+        return (current, following / jnp.where(size == 0, 1, size), size), (
+            diagonal,
+            size,
+        )
 
     first = start / jnp.sqrt(product(start, start))
     state = (jnp.zeros_like(first), first, jnp.zeros((), first.dtype))
     _, (diagonal, couplings) = jax.lax.scan(step, state, None, CONSTANTS.lanczos_steps)
-    tridiagonal = jnp.diag(diagonal) + jnp.diag(couplings[:-1], 1) + jnp.diag(couplings[:-1], -1)
+    tridiagonal = (
+        jnp.diag(diagonal) + jnp.diag(couplings[:-1], 1) + jnp.diag(couplings[:-1], -1)
+    )
     values, vectors = jnp.linalg.eigh(tridiagonal)
     # The residual |b_k y_k| bounds the distance of the Ritz value from some level.
     return jax.lax.stop_gradient(values[0] - jnp.abs(couplings[-1] * vectors[-1, 0]))

@@ -1,6 +1,7 @@
 """exp(sQ) of a Markov chain, by arithmetic on non-negative numbers only.
 
-`rates[i, j]` is the rate at which mass moves from node j to node i, so Q removes it from j and adds it to i,
+`rates[i, j]` is the rate at which mass moves from node j to node i, so Q removes it
+from j and adds it to i,
 
     Q = rates - diag(out_rates),     out_rates_j = sum_i rates[i, j].
 
@@ -8,12 +9,15 @@ With q the largest of `out_rates`, P = 1 + Q/q, s = 2^k r and q r <= 1/2,
 
     exp(rQ) = e^{-qr} sum_l (qr P)^l / l!,      exp(sQ) = exp(rQ)^(2^k) by k squarings,
 
-where no number is negative, so nothing cancels and every entry keeps its relative accuracy. The sum, to l = 15, is
-a polynomial in P^4 with polynomials in P below P^4 for coefficients: six products. Columns sum to one; dividing by
-their sum after each squaring keeps the rounding of the large entries (mass that stays) from growing into a rate.
+where no number is negative, so nothing cancels and every entry keeps its relative
+accuracy. The sum, to l = 15, is a polynomial in P^4 with polynomials in P below P^4 for
+coefficients: six products. Columns sum to one; dividing by their sum after each
+squaring keeps the rounding of the large entries (mass that stays) from growing into a
+rate.
 
-References: Paterson and Stockmeyer, SIAM J. Comput. 2 (1973) 60; relative accuracy of squaring non-negative
-exponentials: Shao, Gao and Xue, SIAM J. Matrix Anal. Appl. 35 (2014) 1122.
+References: Paterson and Stockmeyer, SIAM J. Comput. 2 (1973) 60; relative accuracy of
+squaring non-negative exponentials: Shao, Gao and Xue, SIAM J. Matrix Anal. Appl. 35
+(2014) 1122.
 """
 
 import jax
@@ -27,15 +31,21 @@ from .matrix_exponential import full_product, taylor_polynomial
 
 def doublings(rates: Array, length: Array) -> Array:
     """The number k of squarings that exp(length Q) takes."""
-    size = jax.lax.stop_gradient(jnp.max(jnp.sum(rates, axis=-2)) * length) / CONSTANTS.taylor_radius
-    return jnp.clip(jnp.ceil(jnp.log2(jnp.maximum(size, 1))), 0, CONSTANTS.max_squarings).astype(int)
+    size = (
+        jax.lax.stop_gradient(jnp.max(jnp.sum(rates, axis=-2)) * length)
+        / CONSTANTS.taylor_radius
+    )
+    return jnp.clip(
+        jnp.ceil(jnp.log2(jnp.maximum(size, 1))), 0, CONSTANTS.max_squarings
+    ).astype(int)
 
 
 def transition(rates: Array, length: Array) -> Array:
-    """exp(length Q) `(..., n, n)`, its columns summing to one, for `rates` `(..., n, n)` with a diagonal of zeros.
+    """exp(length Q) `(..., n, n)`, its columns summing to one, for `rates`
+    `(..., n, n)` with a diagonal of zeros.
 
-    **Keeps**: entries at least zero, exactly; the null vector of Q to rounding, whatever the length. **Cost**: 6 +
-    log2(2 q length) products of matrices.
+    **Keeps**: entries at least zero, exactly; the null vector of Q to rounding,
+    whatever the length. **Cost**: 6 + log2(2 q length) products of matrices.
     """
     count = doublings(rates, length)
     start = _taylor(rates, length * (0.5**count).astype(length.dtype))
@@ -51,9 +61,12 @@ def _taylor(rates: Array, length: Array) -> Array:
     """exp(length Q) where q length is at most `CONSTANTS.taylor_radius`."""
     out_rates = jnp.sum(rates, axis=-2)
     one = jnp.eye(rates.shape[-1], dtype=rates.dtype)
-    # Any q at least as large as all out-rates gives the same exponential, so its derivative is zero. The smallest
-    # normal number keeps q positive where all rates are zero.
-    rate = jax.lax.stop_gradient(jnp.maximum(jnp.max(out_rates), jnp.finfo(rates.dtype).tiny))
+    # Any q at least as large as all out-rates gives the same exponential, so its
+    # derivative is zero. The smallest normal number keeps q positive where all rates
+    # are zero.
+    rate = jax.lax.stop_gradient(
+        jnp.maximum(jnp.max(out_rates), jnp.finfo(rates.dtype).tiny)
+    )
     stay = (1 - out_rates / rate)[..., None, :] * one
     first = (rate * length) * (rates / rate + stay)
 

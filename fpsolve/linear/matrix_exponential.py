@@ -1,9 +1,11 @@
-"""exp(sA) of small matrices of any kind, many at once, by scaling and squaring of a Taylor polynomial.
+"""exp(sA) of small matrices of any kind, many at once, by scaling and squaring of a
+Taylor polynomial.
 
     exp(sA) = exp(2^-k s A)^(2^k),      |2^-k s A| <= 1/2,      sum_l (2^-k s A)^l / l!  to l = 15
 
-All matrices take the same number of squarings, so that nothing depends on the numbers of one of them. The exponential
-of Markov chains keeps more (`markov_expm`). Scaling and squaring loses digits in proportion to the norm of sA.
+All matrices take the same number of squarings, so that nothing depends on the numbers
+of one of them. The exponential of Markov chains keeps more (`markov_expm`). Scaling and
+squaring loses digits in proportion to the norm of sA.
 
 Reference: Moler and Van Loan, SIAM Review 45 (2003) 3, methods 1 and 3.
 """
@@ -31,15 +33,18 @@ def exponential(matrix: Array, length: Array) -> Array:
     count = jnp.clip(count, 0, CONSTANTS.max_squarings).astype(int)
     small = matrix * (length * (0.5**count).astype(length.dtype))
 
-    return run_loop(count, lambda k, _, now: full_product(now, now), (), taylor_polynomial(small))
+    return run_loop(
+        count, lambda k, _, now: full_product(now, now), (), taylor_polynomial(small)
+    )
 
 
 def exponential_on_host(matrix: np.ndarray) -> np.ndarray:
     """exp(matrix) `(n, n)` by numpy; NaN where the matrix is not finite.
 
-    scipy has this function, but brings a second copy of OpenBLAS. The threads of each copy wait in busy loops for some
-    milliseconds after a product, so that a search that calls both in turn takes four times as long on two cores.
-    **Cost**: that of `exponential`.
+    scipy has this function, but brings a second copy of OpenBLAS. The threads of each
+    copy wait in busy loops for some milliseconds after a product, so that a search that
+    calls both in turn takes four times as long on two cores. **Cost**: that of
+    `exponential`.
     """
     norm = float(np.linalg.norm(matrix, 1))
     if not math.isfinite(norm):
@@ -52,7 +57,9 @@ def exponential_on_host(matrix: np.ndarray) -> np.ndarray:
 
 
 def taylor_polynomial(matrix: Any) -> Any:
-    """sum_l A^l / l! `(..., n, n)` to l = 4 `taylor_blocks` - 1, by six products (Paterson and Stockmeyer)."""
+    """sum_l A^l / l! `(..., n, n)` to l = 4 `taylor_blocks` - 1, by six products
+    (Paterson and Stockmeyer).
+    """
     # Horner's rule in the fourth power, with polynomials of degree 3 as coefficients.
     second = full_product(matrix, matrix)
     xp = np if isinstance(matrix, np.ndarray) else jnp
@@ -63,12 +70,16 @@ def taylor_polynomial(matrix: Any) -> Any:
     blocks = CONSTANTS.taylor_blocks
     for block in reversed(range(blocks)):
         total = full_product(fourth, total) if block < blocks - 1 else total
-        total = total + sum(power / math.factorial(4 * block + k) for k, power in enumerate(powers))
+        total = total + sum(
+            power / math.factorial(4 * block + k) for k, power in enumerate(powers)
+        )
     return total
 
 
 def full_product(a: Any, b: Any) -> Any:
-    """In full precision: accelerators would round the factors, and squarings would amplify that."""
+    """In full precision: accelerators would round the factors, and squarings would
+    amplify that.
+    """
     if isinstance(a, np.ndarray):
         return a @ b
     return jnp.matmul(a, b, precision=EXACTLY)

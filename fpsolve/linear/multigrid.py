@@ -1,19 +1,23 @@
-"""Multigrid on the graph of a reversible finite-volume operator: every level is a graph of the same kind.
+"""Multigrid on the graph of a reversible finite-volume operator: every level is a graph
+of the same kind.
 
-The operator acts on values f (observables) or, symmetrically, on waves psi = sqrt(m) f, with masses m and rates r,
+The operator acts on values f (observables) or, symmetrically, on waves psi = sqrt(m) f,
+with masses m and rates r,
 
     F f = out f - sum_k r_jk f_k,      A psi = out psi - sum_k sqrt(r_jk r_kj) psi_k,      F 1 = A sqrt(m) = 0,
 
-where `out` is the sum of all rates from a node and of its killing rate. Between the levels
+where `out` is the sum of all rates from a node and of its killing rate. Between the
+levels
 
     corrections      f_a = f_b = f_J for the pair (a, b) that is merged into J
     residuals        that of J is the mean, by shares of the mass, of those of a and b
 
-and the wave picture takes the square roots of the shares for both. The smoother is Chebyshev's polynomial of the fourth
-kind in the operator over its diagonal, whose spectrum lies in [0, 2]. `graph` coarsens, and says how axes are counted.
+and the wave picture takes the square roots of the shares for both. The smoother is
+Chebyshev's polynomial of the fourth kind in the operator over its diagonal, whose
+spectrum lies in [0, 2]. `graph` coarsens, and says how axes are counted.
 
-References: Trottenberg, Oosterlee and Schüller, Multigrid (2001); Lottes, Numer. Linear Algebra Appl. 30 (2023) e2518
-(the smoother).
+References: Trottenberg, Oosterlee and Schüller, Multigrid (2001); Lottes, Numer. Linear
+Algebra Appl. 30 (2023) e2518 (the smoother).
 """
 
 import equinox as eqx
@@ -24,17 +28,27 @@ from jaxtyping import Array
 from ..core.machine import EXACTLY
 from ..operator import EdgeOperator
 from .constants import CONSTANTS
-from .graph import ReversibleGraph, coarsened, graph_of, next_value, pairs, previous_value, spread_to_pairs
+from .graph import (
+    ReversibleGraph,
+    coarsened,
+    graph_of,
+    next_value,
+    pairs,
+    previous_value,
+    spread_to_pairs,
+)
 
-# The smoother, Lottes (2023), derived there: it starts with z = 2 r / (3 out), and each pair (a, b) is a further step
-# z <- a z + b r / out. The last pair only updates the residual.
+# The smoother, Lottes (2023), derived there: it starts with z = 2 r / (3 out), and each
+# pair (a, b) is a further step z <- a z + b r / out. The last pair only updates the
+# residual.
 FIRST_STEP = 2 / 3
 FURTHER_STEPS = ((1 / 5, 6 / 5), (0.0, 0.0))
 
 
 class Level(eqx.Module):
-    """F or A on one level: its diagonal `out_rates`, the inverse of that, and the couplings to the next node up
-    (`above`) and down (`below`), one array an axis."""
+    """F or A on one level: its diagonal `out_rates`, the inverse of that, and the
+    couplings to the next node up (`above`) and down (`below`), one array an axis.
+    """
 
     out_rates: Array
     inverse: Array
@@ -52,7 +66,9 @@ class Level(eqx.Module):
         answer = self.out_rates * field
         for axis in self.axes:
             from_above = self.above[axis] * next_value(field, axis, self.periodic[axis])
-            from_below = self.below[axis] * previous_value(field, axis, self.periodic[axis])
+            from_below = self.below[axis] * previous_value(
+                field, axis, self.periodic[axis]
+            )
             answer = answer - from_above - from_below
         return answer
 
@@ -66,8 +82,11 @@ class Level(eqx.Module):
     def smooth(self, load: Array) -> tuple[Array, Array]:
         """An approximate solution for `load`, from zero, and its residual."""
 
-        # A loop and not straight code: XLA would fuse the steps, and compute the earlier ones again for each neighbour.
-        def step(state: tuple[Array, Array, Array], numbers: Array) -> tuple[tuple[Array, Array, Array], None]:
+        # A loop and not straight code: XLA would fuse the steps, and compute the
+        # earlier ones again for each neighbour.
+        def step(
+            state: tuple[Array, Array, Array], numbers: Array
+        ) -> tuple[tuple[Array, Array, Array], None]:
             x, residual, z = state
             residual = residual - self.apply(z)
             z = numbers[0] * z + numbers[1] * (self.inverse * residual)
@@ -79,7 +98,9 @@ class Level(eqx.Module):
 
 
 class Multigrid(eqx.Module):
-    """Levels from fine to coarse; between them, weights for corrections and for residuals."""
+    """Levels from fine to coarse; between them, weights for corrections and for
+    residuals.
+    """
 
     graphs: tuple[ReversibleGraph, ...]
     levels: tuple[Level, ...]
@@ -88,19 +109,26 @@ class Multigrid(eqx.Module):
     bottom_inverse: Array  # of the coarsest level, (size, size)
 
     def cycle(self, load: Array, level: int = 0) -> Array:
-        """Close to the inverse of `levels[level]` times `load` `(..., *shape)`: one V-cycle.
+        """Close to the inverse of `levels[level]` times `load` `(..., *shape)`: one
+        V-cycle.
 
-        **Keeps**: in the wave picture, symmetric and positive (on the complement of sqrt(m) where nothing is killed).
-        **Cost**: about eight applications of the operator.
+        **Keeps**: in the wave picture, symmetric and positive (on the complement of
+        sqrt(m) where nothing is killed). **Cost**: about eight applications of the
+        operator.
         """
         now = self.levels[level]
         if level == len(self.levels) - 1:
             flat = load.reshape(*load.shape[: load.ndim - len(now.axes)], -1)
-            return jnp.matmul(flat, self.bottom_inverse.T, precision=EXACTLY).reshape(load.shape)
-        # Smooth, correct from the level below, and smooth again: the same smoother before and after keeps the cycle
-        # symmetric, as conjugate gradients and LOBPCG need.
+            return jnp.matmul(flat, self.bottom_inverse.T, precision=EXACTLY).reshape(
+                load.shape
+            )
+        # Smooth, correct from the level below, and smooth again: the same smoother
+        # before and after keeps the cycle symmetric, as conjugate gradients and LOBPCG
+        # need.
         x, residual = now.smooth(load)
-        x = x + self.prolong(self.cycle(self.restrict(residual, level), level + 1), level)
+        x = x + self.prolong(
+            self.cycle(self.restrict(residual, level), level + 1), level
+        )
         return x + now.smooth(load - now.apply(x))[0]
 
     def prolong(self, coarse: Array, level: int) -> Array:
@@ -122,38 +150,64 @@ class Multigrid(eqx.Module):
 
 
 def wave_multigrid(operator: EdgeOperator) -> Multigrid:
-    """Multigrid for w^(1/2) H w^(-1/2), w the weights; a potential term is shifted so that its lowest value is zero.
+    """Multigrid for w^(1/2) H w^(-1/2), w the weights; a potential term is shifted so
+    that its lowest value is zero.
 
-    **Arguments**: `operator`, a process that balances in detail or a Schrödinger operator. **Cost**: 2 d + 6 fields.
+    **Arguments**: `operator`, a process that balances in detail or a Schrödinger
+    operator. **Cost**: 2 d + 6 fields.
     """
     graphs, shares = coarsened(graph_of(operator))
     levels = tuple(_wave_level(graph) for graph in graphs)
     conserves_mass = operator.potential_term is None and not operator.grid.absorbs
     roots = tuple(jnp.sqrt(share) for share in shares)
-    return Multigrid(graphs, levels, roots, roots, _bottom_inverse(graphs[-1], levels[-1], conserves_mass))
+    return Multigrid(
+        graphs,
+        levels,
+        roots,
+        roots,
+        _bottom_inverse(graphs[-1], levels[-1], conserves_mass),
+    )
 
 
 def _wave_level(graph: ReversibleGraph) -> Level:
-    """A on one graph. The two rates of an edge are square-rooted one by one, because their product may overflow."""
+    """A on one graph. The two rates of an edge are square-rooted one by one, because
+    their product may overflow.
+    """
     above, below = [], []
     for axis in graph.axes:
         periodic = graph.periodic[axis]
-        coupling = jnp.sqrt(graph.up[axis]) * jnp.sqrt(next_value(graph.down[axis], axis, periodic))
+        coupling = jnp.sqrt(graph.up[axis]) * jnp.sqrt(
+            next_value(graph.down[axis], axis, periodic)
+        )
         above.append(coupling)
         below.append(previous_value(coupling, axis, periodic))
     return make_level(graph, tuple(above), tuple(below))
 
 
-def _bottom_inverse(graph: ReversibleGraph, level: Level, conserves_mass: bool) -> Array:
-    """The inverse of A on the coarsest graph; where mass is conserved, on the complement of its null vector sqrt(m)."""
+def _bottom_inverse(
+    graph: ReversibleGraph, level: Level, conserves_mass: bool
+) -> Array:
+    """The inverse of A on the coarsest graph; where mass is conserved, on the
+    complement of its null vector sqrt(m).
+    """
     matrix, ground = level.matrix, graph.sqrt_mass.ravel()
     null = jnp.outer(ground, ground) if conserves_mass else jnp.zeros_like(matrix)
-    # The null vector is raised to the top of the spectrum and projected out of the eigenvectors, so no eigenvalue is
-    # zero. Eigenvalues below rounding are raised to it.
-    values, vectors = jnp.linalg.eigh(matrix + jnp.max(level.out_rates) * null, symmetrize_input=True)
-    rounding = CONSTANTS.bottom_roundings * len(values) * jnp.finfo(values.dtype).eps * jnp.max(values)
+    # The null vector is raised to the top of the spectrum and projected out of the
+    # eigenvectors, so no eigenvalue is zero. Eigenvalues below rounding are raised to
+    # it.
+    values, vectors = jnp.linalg.eigh(
+        matrix + jnp.max(level.out_rates) * null, symmetrize_input=True
+    )
+    rounding = (
+        CONSTANTS.bottom_roundings
+        * len(values)
+        * jnp.finfo(values.dtype).eps
+        * jnp.max(values)
+    )
     projected = vectors - jnp.matmul(null, vectors, precision=EXACTLY)
-    return jnp.matmul(projected / jnp.maximum(values, rounding), projected.T, precision=EXACTLY)
+    return jnp.matmul(
+        projected / jnp.maximum(values, rounding), projected.T, precision=EXACTLY
+    )
 
 
 def value_multigrid(graph: ReversibleGraph) -> Multigrid:
@@ -161,14 +215,23 @@ def value_multigrid(graph: ReversibleGraph) -> Multigrid:
     graphs, shares = coarsened(graph)
     levels = tuple(make_level(one, one.up, one.down) for one in graphs)
     matrix = levels[-1].matrix
-    # Nodes that take no part have empty rows, and ones on the diagonal keep the matrix regular.
+    # Nodes that take no part have empty rows, and ones on the diagonal keep the matrix
+    # regular.
     empty = levels[-1].out_rates.ravel() == 0
     bottom_inverse = jnp.linalg.inv(matrix + jnp.diag(empty.astype(matrix.dtype)))
     takes_part = tuple((share > 0).astype(share.dtype) for share in shares)
     return Multigrid(graphs, levels, takes_part, shares, bottom_inverse)
 
 
-def make_level(graph: ReversibleGraph, above: tuple[Array, ...], below: tuple[Array, ...]) -> Level:
+def make_level(
+    graph: ReversibleGraph, above: tuple[Array, ...], below: tuple[Array, ...]
+) -> Level:
     """A level with the couplings `above` and `below`, and the diagonal of the graph."""
     out_rates = sum((*graph.up, *graph.down), start=graph.killing)
-    return Level(out_rates, 1 / jnp.where(out_rates > 0, out_rates, 1), above, below, graph.periodic)
+    return Level(
+        out_rates,
+        1 / jnp.where(out_rates > 0, out_rates, 1),
+        above,
+        below,
+        graph.periodic,
+    )

@@ -2,8 +2,8 @@
 
     x_j = load_j + factor_j x_{j-1},      or with `reverse`      x_j = load_j + factor_j x_{j+1}
 
-The recurrence runs along the last axis. Where all factors and loads are non-negative, so is x, and every entry of x
-keeps its relative accuracy: nothing is subtracted.
+The recurrence runs along the last axis. Where all factors and loads are non-negative,
+so is x, and every entry of x keeps its relative accuracy: nothing is subtracted.
 
 Reference: Blelloch, Prefix sums and their applications (1990), section 1.4.
 """
@@ -19,8 +19,9 @@ from jaxtyping import Array
 def solve_recurrence(factors: Array, loads: Array, reverse: bool = False) -> Array:
     """x `(..., n)` for non-negative `factors` and `loads` of one shape `(..., n)`.
 
-    The first factor, or the last one with `reverse`, multiplies nothing. **Cost**: on a CPU one loop of n steps, which
-    does the least work; elsewhere a tree of depth log2 n, because n kernels one after the other would be slower.
+    The first factor, or the last one with `reverse`, multiplies nothing. **Cost**: on a
+    CPU one loop of n steps, which does the least work; elsewhere a tree of depth log2
+    n, because n kernels one after the other would be slower.
     """
     return jax.lax.platform_dependent(
         factors,
@@ -45,13 +46,18 @@ def recurrence_by_scan(factors: Array, loads: Array, reverse: bool = False) -> A
 
 def recurrence_by_tree(factors: Array, loads: Array, reverse: bool = False) -> Array:
     """x by composing the affine maps x -> load + factor x in a tree."""
-    # A product of many factors may overflow where the value that it multiplies has underflowed to zero. The largest
-    # finite number in its place gives zero there, and infinity would give NaN.
+    # A product of many factors may overflow where the value that it multiplies has
+    # underflowed to zero. The largest finite number in its place gives zero there, and
+    # infinity would give NaN.
     largest = jnp.finfo(loads.dtype).max
 
-    def compose(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
+    def compose(
+        first: tuple[Array, Array], second: tuple[Array, Array]
+    ) -> tuple[Array, Array]:
         factor = jnp.minimum(second[0] * first[0], largest)
         load = second[0] * first[1] + second[1]
         return factor, load
 
-    return jax.lax.associative_scan(compose, (factors, loads), reverse=reverse, axis=loads.ndim - 1)[1]
+    return jax.lax.associative_scan(
+        compose, (factors, loads), reverse=reverse, axis=loads.ndim - 1
+    )[1]

@@ -2,13 +2,15 @@
 
     (1 - h L) x = b,      M = 1 - h L
 
-M is an M-matrix whose columns sum to at least 1, so M^{-1} >= 0 and |x - M^{-1} b| <= |b - M x| in L1: a residual
-measured in the density bounds the error of the density. One axis is solved directly (`tridiagonal`). More axes take
-BiCGSTAB with one sweep of line Gauss-Seidel as preconditioner (`bicgstab`, `line_sweep`). Where a non-negative x is
-required, further sweeps start from max(x, 0): each iterate of a sweep that starts at x >= 0 is non-negative.
+M is an M-matrix whose columns sum to at least 1, so M^{-1} >= 0 and |x - M^{-1} b| <=
+|b - M x| in L1: a residual measured in the density bounds the error of the density. One
+axis is solved directly (`tridiagonal`). More axes take BiCGSTAB with one sweep of line
+Gauss-Seidel as preconditioner (`bicgstab`, `line_sweep`). Where a non-negative x is
+required, further sweeps start from max(x, 0): each iterate of a sweep that starts at x
+>= 0 is non-negative.
 
-References: van der Vorst, SIAM J. Sci. Stat. Comput. 13 (1992) 631; regular splittings: Varga, Matrix Iterative
-Analysis (1962), section 3.6.
+References: van der Vorst, SIAM J. Sci. Stat. Comput. 13 (1992) 631; regular splittings:
+Varga, Matrix Iterative Analysis (1962), section 3.6.
 """
 
 from collections.abc import Callable
@@ -37,11 +39,12 @@ class Resolvent(eqx.Module):
         return field - self.line_sweep.h * self.operator.generator(field)
 
     def solve(self, field: Array, tol: Array) -> Array:
-        """x with a residual of relative L1 norm `tol`, or as small as rounding allows; `(..., *shape)`, leading axes
-        are a batch.
+        """x with a residual of relative L1 norm `tol`, or as small as rounding allows;
+        `(..., *shape)`, leading axes are a batch.
 
-        **Keeps**: mass, by construction (one axis) or by one correction along |x|, which for x >= 0 is a positive
-        factor; positivity exactly on one axis, or where built `positive`. Differentiable in h, L and the field.
+        **Keeps**: mass, by construction (one axis) or by one correction along |x|,
+        which for x >= 0 is a positive factor; positivity exactly on one axis, or where
+        built `positive`. Differentiable in h, L and the field.
         """
         if self._direct:
             factors = self.line_sweep.factors[0]
@@ -50,42 +53,61 @@ class Resolvent(eqx.Module):
         else:
             tol = jnp.maximum(tol, self.smallest_tol)
             forward = lambda matrix, b: self._iterate(matrix, b, tol)
-            # The residual of the transposed system is measured in the norm that is dual to L1.
-            backward = lambda matrix, b: _krylov(matrix, self.line_sweep.sweep_transposed, b, tol, self._dual_norm)
+            # The residual of the transposed system is measured in the norm that is dual
+            # to L1.
+            backward = lambda matrix, b: _krylov(
+                matrix, self.line_sweep.sweep_transposed, b, tol, self._dual_norm
+            )
         return jax.lax.custom_linear_solve(self.matrix, field, forward, backward)
 
     def residual(self, field: Array, x: Array) -> Array:
-        """The L1 norm of b - M x in the grid's weights, `(...)`: it bounds the error of x. Zero on one axis."""
+        """The L1 norm of b - M x in the grid's weights, `(...)`: it bounds the error of
+        x. Zero on one axis.
+        """
         if self._direct:
             return jnp.zeros(field.shape[: field.ndim - 1], field.dtype)
         return self._norm(jax.lax.stop_gradient(field - self.matrix(x)))
 
     def _iterate(self, matrix: Callable[[Array], Array], b: Array, tol: Array) -> Array:
-        x = _krylov(matrix, lambda u: self.line_sweep.sweep(u, jnp.zeros_like(u)), b, tol, self._norm)
+        x = _krylov(
+            matrix,
+            lambda u: self.line_sweep.sweep(u, jnp.zeros_like(u)),
+            b,
+            tol,
+            self._norm,
+        )
         if self.positive:
             x = self._sweep_until(matrix, b, jnp.maximum(x, 0), tol)
         return self._conserve_mass(b, x)
 
-    def _sweep_until(self, matrix: Callable[[Array], Array], b: Array, x: Array, tol: Array) -> Array:
+    def _sweep_until(
+        self, matrix: Callable[[Array], Array], b: Array, x: Array, tol: Array
+    ) -> Array:
         """Sweeps from x >= 0 until the residual is at most `tol`, at least one."""
         size = self._norm(b)
 
         def unfinished(state: tuple[Array, Array]) -> Array:
             x, count = state
-            return jnp.any(self._norm(b - matrix(x)) > tol * size) & (count < CONSTANTS.max_sweeps)
+            return jnp.any(self._norm(b - matrix(x)) > tol * size) & (
+                count < CONSTANTS.max_sweeps
+            )
 
         def again(state: tuple[Array, Array]) -> tuple[Array, Array]:
             x, count = state
             return self.line_sweep.sweep(b, x), count + 1
 
-        return jax.lax.while_loop(unfinished, again, (self.line_sweep.sweep(b, x), jnp.zeros((), int)))[0]
+        return jax.lax.while_loop(
+            unfinished, again, (self.line_sweep.sweep(b, x), jnp.zeros((), int))
+        )[0]
 
     def _conserve_mass(self, b: Array, x: Array) -> Array:
         """Move x along |x| until the residual sums to zero."""
         total = lambda u: jnp.sum(u * self._weights, axis=self._axes, keepdims=True)
         size = jnp.abs(x)
         gain = total(self.column_sums * size)
-        return x + (total(b) - total(self.column_sums * x)) * size / jnp.where(gain > 0, gain, 1)
+        return x + (total(b) - total(self.column_sums * x)) * size / jnp.where(
+            gain > 0, gain, 1
+        )
 
     @property
     def operator(self) -> EdgeOperator:
@@ -119,24 +141,52 @@ def factor_resolvent(operator: EdgeOperator, h: Array, positive: bool) -> Resolv
     grid, fixed_h = operator.grid, jax.lax.stop_gradient(h)
     column_sums = jnp.ones(grid.shape, operator.up[0].dtype)
     if operator.potential_term is not None:
-        column_sums = column_sums + fixed_h * jax.lax.stop_gradient(operator.potential_term)
+        column_sums = column_sums + fixed_h * jax.lax.stop_gradient(
+            operator.potential_term
+        )
     line_sweep = factor_line_sweep(operator, h, column_sums)
     # The terms of M x are as large as its diagonal, and so is their rounding.
-    diagonal = sum((fixed_h * axis_out_rates(operator, i) for i in range(grid.ndim)), start=column_sums)
-    smallest_tol = CONSTANTS.residual_roundings * jnp.finfo(column_sums.dtype).eps * jnp.max(diagonal)
-    # What walls absorb leaves M too. It is no part of `column_sums` above, because `factor_tridiagonal` adds it itself.
+    diagonal = sum(
+        (fixed_h * axis_out_rates(operator, i) for i in range(grid.ndim)),
+        start=column_sums,
+    )
+    smallest_tol = (
+        CONSTANTS.residual_roundings
+        * jnp.finfo(column_sums.dtype).eps
+        * jnp.max(diagonal)
+    )
+    # What walls absorb leaves M too. It is no part of `column_sums` above, because
+    # `factor_tridiagonal` adds it itself.
     absorbed = (fixed_h * _absorption_rates(operator, i) for i in range(grid.ndim))
-    return Resolvent(line_sweep, sum(absorbed, start=column_sums), smallest_tol, positive)
+    return Resolvent(
+        line_sweep, sum(absorbed, start=column_sums), smallest_tol, positive
+    )
 
 
 def _absorption_rates(operator: EdgeOperator, i: int) -> Array:
-    """The rate at which the walls of axis i absorb mass from each node, `(*shape)`; not differentiated."""
-    rates, position = jnp.zeros(operator.grid.shape, operator.up[i].dtype), i - operator.grid.ndim
+    """The rate at which the walls of axis i absorb mass from each node, `(*shape)`; not
+    differentiated.
+    """
+    rates, position = (
+        jnp.zeros(operator.grid.shape, operator.up[i].dtype),
+        i - operator.grid.ndim,
+    )
     if operator.grid.axes[i].boundary != "absorbing":
         return rates
-    up, down = (jnp.moveaxis(jax.lax.stop_gradient(u[i]), i, -1) for u in (operator.up, operator.down))
-    walls = jnp.moveaxis(rates, i, -1).at[..., 0].add(down[..., 0]).at[..., -1].add(up[..., -1])
-    return jnp.moveaxis(walls, -1, position) / operator.grid.axis_weights(i, operator.up[i].dtype)
+    up, down = (
+        jnp.moveaxis(jax.lax.stop_gradient(u[i]), i, -1)
+        for u in (operator.up, operator.down)
+    )
+    walls = (
+        jnp.moveaxis(rates, i, -1)
+        .at[..., 0]
+        .add(down[..., 0])
+        .at[..., -1]
+        .add(up[..., -1])
+    )
+    return jnp.moveaxis(walls, -1, position) / operator.grid.axis_weights(
+        i, operator.up[i].dtype
+    )
 
 
 def _krylov(
@@ -149,7 +199,13 @@ def _krylov(
     def inner_tol(size: Array) -> Array:
         # The inner solve aims at what is still missing, but not below rounding.
         tightest = jnp.finfo(b.dtype).eps * CONSTANTS.inner_roundings
-        return jnp.clip(tol / size / CONSTANTS.inner_safety, tightest, CONSTANTS.loosest_inner_tol)
+        return jnp.clip(
+            tol / size / CONSTANTS.inner_safety, tightest, CONSTANTS.loosest_inner_tol
+        )
 
-    restarts = Restarts(CONSTANTS.resolvent_restarts, CONSTANTS.resolvent_iterations, CONSTANTS.resolvent_decrease)
+    restarts = Restarts(
+        CONSTANTS.resolvent_restarts,
+        CONSTANTS.resolvent_iterations,
+        CONSTANTS.resolvent_decrease,
+    )
     return restarted_bicgstab(matrix, preconditioner, b, tol, norm, inner_tol, restarts)

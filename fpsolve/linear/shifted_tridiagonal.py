@@ -1,17 +1,22 @@
-"""Shifted tridiagonal and cyclic systems of a birth-death chain, for many shifts, solved without a subtraction.
+"""Shifted tridiagonal and cyclic systems of a birth-death chain, for many shifts,
+solved without a subtraction.
 
-    (shift + killing_j + up_j + down_{j-1}) x_j - up_{j-1} x_{j-1} - down_j x_{j+1} = load_j
+    (shift + killing_j + up_j + down_{j-1}) x_j - up_{j-1} x_{j-1} - down_j x_{j+1} =
+    load_j
 
-Column j sums to shift + killing_j: the rate at which mass leaves the chain from node j. Nodes are eliminated one after
-the other, as states of a Markov chain are censored. The killing rate s of a node and its load pass to its neighbours,
+Column j sums to shift + killing_j: the rate at which mass leaves the chain from node j.
+Nodes are eliminated one after the other, as states of a Markov chain are censored. The
+killing rate s of a node and its load pass to its neighbours,
 
     pivot = s_j + up_j,  s_{j+1} = shift + killing_{j+1} + down_j s_j / pivot,  y_{j+1} = load_{j+1} + up_j y_j / pivot,
 
-so the diagonal, in which rounding would lose the slow modes, is never formed: every term is a sum of numbers within the
-sector between the positive axis and the shift. A chain that leaves a node at the rate 1e6 and a shift of 1e-12 keep
-all their digits. On a ring the last node stays coupled to the current one and is eliminated last.
+so the diagonal, in which rounding would lose the slow modes, is never formed: every
+term is a sum of numbers within the sector between the positive axis and the shift. A
+chain that leaves a node at the rate 1e6 and a shift of 1e-12 keep all their digits. On
+a ring the last node stays coupled to the current one and is eliminated last.
 
-References: Grassmann, Taksar and Heyman, Oper. Res. 33 (1985) 1107; O'Cinneide, Numer. Math. 65 (1993) 109.
+References: Grassmann, Taksar and Heyman, Oper. Res. 33 (1985) 1107; O'Cinneide, Numer.
+Math. 65 (1993) 109.
 """
 
 from typing import NamedTuple
@@ -24,8 +29,9 @@ from .constants import CONSTANTS
 
 
 class _RingState(NamedTuple):
-    """The forward elimination on a ring between two nodes, each `(K,)`: what has passed to the next node and to the
-    last one."""
+    """The forward elimination on a ring between two nodes, each `(K,)`: what has passed
+    to the next node and to the last one.
+    """
 
     killing: Array  # to the next node
     load: Array
@@ -35,21 +41,33 @@ class _RingState(NamedTuple):
     last_load: Array
 
 
-def solve_shifted(shift: Array, killing: Array, up: Array, down: Array, load: Array, ring: bool) -> Array:
+def solve_shifted(
+    shift: Array, killing: Array, up: Array, down: Array, load: Array, ring: bool
+) -> Array:
     """x `(n, K)` for each shift.
 
-    **Arguments**: `shift` `(K,)`, real or complex; `killing` and `load` `(n,)`; `up[j]` `(n,)` the rate from node j to
-    j + 1, `down[j]` that from j + 1 back; their last entries couple the last node to the first on a `ring` and are
-    not read otherwise. **Keeps**: each solution to a relative accuracy of a few roundings where shift + killing has a
-    positive real part, whatever the ratio of the rates. **Cost**: O(n K); on a CPU two loops along the chain, on an
-    accelerator log2 n levels of odd-even elimination, which costs a few times more work.
+    **Arguments**: `shift` `(K,)`, real or complex; `killing` and `load` `(n,)`; `up[j]`
+    `(n,)` the rate from node j to j + 1, `down[j]` that from j + 1 back; their last
+    entries couple the last node to the first on a `ring` and are not read otherwise.
+    **Keeps**: each solution to a relative accuracy of a few roundings where shift +
+    killing has a positive real part, whatever the ratio of the rates. **Cost**: O(n K);
+    on a CPU two loops along the chain, on an accelerator log2 n levels of odd-even
+    elimination, which costs a few times more work.
     """
-    by_loop, by_reduction = (_loop_ring, _reduction_ring) if ring else (_loop_line, _reduction_line)
-    return jax.lax.platform_dependent(shift, killing, up, down, load, cpu=by_loop, default=by_reduction)
+    by_loop, by_reduction = (
+        (_loop_ring, _reduction_ring) if ring else (_loop_line, _reduction_line)
+    )
+    return jax.lax.platform_dependent(
+        shift, killing, up, down, load, cpu=by_loop, default=by_reduction
+    )
 
 
-def _loop_line(shift: Array, killing: Array, up: Array, down: Array, load: Array) -> Array:
-    def forward(state: tuple[Array, Array], node: tuple[Array, ...]) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+def _loop_line(
+    shift: Array, killing: Array, up: Array, down: Array, load: Array
+) -> Array:
+    def forward(
+        state: tuple[Array, Array], node: tuple[Array, ...]
+    ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         s, y = state
         killing, up, down, load = node
         s = s + (shift + killing)
@@ -68,8 +86,12 @@ def _loop_line(shift: Array, killing: Array, up: Array, down: Array, load: Array
     return jax.lax.scan(backward, zero, (inverse, y, down), reverse=True)[1]
 
 
-def _loop_ring(shift: Array, killing: Array, up: Array, down: Array, load: Array) -> Array:
-    def forward(state: _RingState, node: tuple[Array, ...]) -> tuple[_RingState, tuple[Array, Array, Array]]:
+def _loop_ring(
+    shift: Array, killing: Array, up: Array, down: Array, load: Array
+) -> Array:
+    def forward(
+        state: _RingState, node: tuple[Array, ...]
+    ) -> tuple[_RingState, tuple[Array, Array, Array]]:
         killing, up, down, load = node
         s = state.killing + (shift + killing)
         y = state.load + load
@@ -84,7 +106,9 @@ def _loop_ring(shift: Array, killing: Array, up: Array, down: Array, load: Array
         )
         return after, (inverse, y, state.from_last)
 
-    def backward(after: tuple[Array, Array], node: tuple[Array, ...]) -> tuple[tuple[Array, Array], Array]:
+    def backward(
+        after: tuple[Array, Array], node: tuple[Array, ...]
+    ) -> tuple[tuple[Array, Array], Array]:
         next_x, last = after
         inverse, y, from_last, down = node
         x = (y + down * next_x + from_last * last) * inverse
@@ -94,25 +118,37 @@ def _loop_ring(shift: Array, killing: Array, up: Array, down: Array, load: Array
     start = _RingState(zero, zero, zero + down[-1], zero + up[-1], zero, zero)
     nodes = (killing[:-1], up[:-1], down[:-1], load[:-1])
     end, (inverse, loads, from_last) = jax.lax.scan(forward, start, nodes)
-    last = (load[-1] + end.load + end.last_load) / (shift + killing[-1] + end.killing + end.last_killing)
-    x = jax.lax.scan(backward, (last, last), (inverse, loads, from_last, down[:-1]), reverse=True)[1]
+    last = (load[-1] + end.load + end.last_load) / (
+        shift + killing[-1] + end.killing + end.last_killing
+    )
+    x = jax.lax.scan(
+        backward, (last, last), (inverse, loads, from_last, down[:-1]), reverse=True
+    )[1]
     return jnp.concatenate([x, last[None]])
 
 
-def _reduction_line(shift: Array, killing: Array, up: Array, down: Array, load: Array) -> Array:
+def _reduction_line(
+    shift: Array, killing: Array, up: Array, down: Array, load: Array
+) -> Array:
     """A line is a ring whose last coupling is zero."""
     return _reduction_ring(shift, killing, up.at[-1].set(0), down.at[-1].set(0), load)
 
 
-def _reduction_ring(shift: Array, killing: Array, up: Array, down: Array, load: Array) -> Array:
+def _reduction_ring(
+    shift: Array, killing: Array, up: Array, down: Array, load: Array
+) -> Array:
     for_each_shift = lambda u: jnp.zeros_like(shift) + u[:, None]
     return _reduce(
-        shift + killing[:, None], for_each_shift(up), for_each_shift(jnp.roll(down, 1)), for_each_shift(load)
+        shift + killing[:, None],
+        for_each_shift(up),
+        for_each_shift(jnp.roll(down, 1)),
+        for_each_shift(load),
     )
 
 
 def _reduce(s: Array, up: Array, down: Array, load: Array) -> Array:
-    """Odd-even elimination on a ring: eliminate every second node, solve for the others, then fill in.
+    """Odd-even elimination on a ring: eliminate every second node, solve for the
+    others, then fill in.
 
     `s` is the killing rate with the shift; here `down[j]` leads from node j to j - 1.
     """
@@ -123,15 +159,16 @@ def _reduce(s: Array, up: Array, down: Array, load: Array) -> Array:
     s, up, down, load = (u[0::2] for u in (s, up, down, load))
     inverse = 1 / (s_odd + up_odd + down_odd)
 
-    # `above` and `below` give each even node the value of the odd node above and below it, `next_even` each odd node
-    # that of the even node above it.
+    # `above` and `below` give each even node the value of the odd node above and below
+    # it, `next_even` each odd node that of the even node above it.
     if n % 2 == 0:
         above = lambda u: u
         below = lambda u: jnp.roll(u, 1, 0)
         next_even = lambda u: jnp.roll(u, -1, 0)
         direct_up, direct_down = 0.0, 0.0
     else:
-        # The last and the first node are both even: they are coupled directly, with no odd node between them.
+        # The last and the first node are both even: they are coupled directly, with no
+        # odd node between them.
         zero = jnp.zeros_like(s_odd[:1])
         above = lambda u: jnp.concatenate([u, zero])
         below = lambda u: jnp.concatenate([zero, u])
@@ -155,7 +192,8 @@ def _reduce(s: Array, up: Array, down: Array, load: Array) -> Array:
 
 
 def lowest_decay(killing: Array, up: Array, down: Array, ring: bool) -> Array:
-    """The lowest level of the chain's matrix M (shift 0) from below, by Noda's iteration; not differentiated.
+    """The lowest level of the chain's matrix M (shift 0) from below, by Noda's
+    iteration; not differentiated.
 
         x' = (M - level)^-1 x,      level' = level + min_j x_j / x'_j <= lowest level,      quadratically convergent
 
@@ -166,16 +204,26 @@ def lowest_decay(killing: Array, up: Array, down: Array, ring: bool) -> Array:
     unit = jnp.mean(up + down) / n**2  # about the spacing of the lowest levels
     epsilon = jnp.finfo(killing.dtype).eps
 
-    def improve(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+    def improve(
+        state: tuple[Array, Array, Array, Array],
+    ) -> tuple[Array, Array, Array, Array]:
         level, x, _, count = state
         after = solve_shifted(-level[None], killing, up, down, x, ring)[:, 0]
-        # Rounding may put the level a little above the lowest one. Then x' has no definite sign, and it is not used.
+        # Rounding may put the level a little above the lowest one. Then x' has no
+        # definite sign, and it is not used.
         valid = jnp.all(after >= 0) & jnp.all(jnp.isfinite(after)) & jnp.any(after > 0)
         # Entries that have all but underflowed have too few digits for a ratio.
-        accurate = after > jnp.finfo(x.dtype).tiny * CONSTANTS.noda_smallest_entry * jnp.max(after)
+        accurate = after > jnp.finfo(
+            x.dtype
+        ).tiny * CONSTANTS.noda_smallest_entry * jnp.max(after)
         rise = jnp.min(jnp.where(accurate, x / jnp.where(accurate, after, 1), jnp.inf))
         rise = jnp.where(valid, rise, 0)
-        return level + rise, jnp.where(valid, after / jnp.max(after), x), rise, count + 1
+        return (
+            level + rise,
+            jnp.where(valid, after / jnp.max(after), x),
+            rise,
+            count + 1,
+        )
 
     def unfinished(state: tuple[Array, Array, Array, Array]) -> Array:
         level, _, rise, count = state

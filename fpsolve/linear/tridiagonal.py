@@ -1,19 +1,23 @@
-"""Tridiagonal systems along one axis of a finite-volume operator, factored once and solved without a subtraction.
+"""Tridiagonal systems along one axis of a finite-volume operator, factored once and
+solved without a subtraction.
 
     (s - h L_i) x = b,      L_i the part of L along axis i,   s > 0 the column sums of the matrix (in mass per cell)
 
-All lines of nodes along axis i are independent systems. Each matrix is tridiagonal (cyclic on a ring) with a positive
-diagonal d and non-positive couplings -up (to the node above) and -down (to the node below). Elimination from the first
-node to the last, with column sums s' in the place of diagonals,
+All lines of nodes along axis i are independent systems. Each matrix is tridiagonal
+(cyclic on a ring) with a positive diagonal d and non-positive couplings -up (to the
+node above) and -down (to the node below). Elimination from the first node to the last,
+with column sums s' in the place of diagonals,
 
     d_j = s'_j + up_j,        s'_{j+1} = s_{j+1} + down_j s'_j / d_j,
     y_{j+1} = b_{j+1} + (up_j / d_j) y_j,      x_j = (y_j + down_j x_{j+1}) / d_j,
 
-adds, multiplies and divides non-negative numbers only. So b >= 0 gives x >= 0 exactly, every entry keeps its relative
-accuracy whatever h is, and mass and the stationary density are kept to rounding, where ordinary elimination loses
-the digits of h |L|. On a ring the last node is eliminated last; its pivot is a sum of the same kind.
+adds, multiplies and divides non-negative numbers only. So b >= 0 gives x >= 0 exactly,
+every entry keeps its relative accuracy whatever h is, and mass and the stationary
+density are kept to rounding, where ordinary elimination loses the digits of h |L|. On a
+ring the last node is eliminated last; its pivot is a sum of the same kind.
 
-References: Grassmann, Taksar and Heyman, Oper. Res. 33 (1985) 1107; Alfa, Xue and Ye, Math. Comp. 71 (2002) 217.
+References: Grassmann, Taksar and Heyman, Oper. Res. 33 (1985) 1107; Alfa, Xue and Ye,
+Math. Comp. 71 (2002) 217.
 """
 
 from typing import NamedTuple
@@ -28,8 +32,9 @@ from .recurrence import solve_recurrence
 
 
 class RingCorner(NamedTuple):
-    """The last node of a ring against the n - 1 others, whose matrix is T. Each array is `(..., n - 1)`, `pivot` is
-    `(...)`."""
+    """The last node of a ring against the n - 1 others, whose matrix is T. Each array
+    is `(..., n - 1)`, `pivot` is `(...)`.
+    """
 
     to_last: Array  # couplings from the others to the last node
     from_last: Array  # couplings from the last node to the others
@@ -39,10 +44,11 @@ class RingCorner(NamedTuple):
 
 
 class TridiagonalFactors(eqx.Module):
-    """The factors of s - h L_i for all lines along axis i. `factor_tridiagonal` builds them.
+    """The factors of s - h L_i for all lines along axis i. `factor_tridiagonal` builds
+    them.
 
-    Arrays have the axis last; `up` and `down` are the couplings h L_i in mass, and `corner` is None unless the axis is
-    a ring.
+    Arrays have the axis last; `up` and `down` are the couplings h L_i in mass, and
+    `corner` is None unless the axis is a ring.
     """
 
     weights: Array
@@ -59,7 +65,9 @@ class TridiagonalFactors(eqx.Module):
             mass = _eliminate(self.pivots, self.up, self.down, load)
         else:
             others = _eliminate(self.pivots, self.up, self.down, load[..., :-1])
-            last = (load[..., -1] + jnp.sum(self.corner.to_last * others, -1)) / self.corner.pivot
+            last = (
+                load[..., -1] + jnp.sum(self.corner.to_last * others, -1)
+            ) / self.corner.pivot
             mass = _append(others + last[..., None] * self.corner.response, last)
         return jnp.moveaxis(mass / self.weights, -1, self.axis)
 
@@ -69,14 +77,23 @@ class TridiagonalFactors(eqx.Module):
         if self.corner is None:
             x = _eliminate_transposed(self.pivots, self.up, self.down, load)
         else:
-            others = _eliminate_transposed(self.pivots, self.up, self.down, load[..., :-1])
-            last = (load[..., -1] + jnp.sum(self.corner.from_last * others, -1)) / self.corner.pivot
-            x = _append(others + last[..., None] * self.corner.transposed_response, last)
+            others = _eliminate_transposed(
+                self.pivots, self.up, self.down, load[..., :-1]
+            )
+            last = (
+                load[..., -1] + jnp.sum(self.corner.from_last * others, -1)
+            ) / self.corner.pivot
+            x = _append(
+                others + last[..., None] * self.corner.transposed_response, last
+            )
         return jnp.moveaxis(self.weights * x, -1, self.axis)
 
 
-def factor_tridiagonal(operator: EdgeOperator, i: int, h: Array, column_sums: Array) -> TridiagonalFactors:
-    """Factor s - h L_i along axis i, without the potential term; `column_sums` s `(*shape)` is positive.
+def factor_tridiagonal(
+    operator: EdgeOperator, i: int, h: Array, column_sums: Array
+) -> TridiagonalFactors:
+    """Factor s - h L_i along axis i, without the potential term; `column_sums` s
+    `(*shape)` is positive.
 
     **Cost**: a recurrence along the axis, and three fields. Not differentiated.
     """
@@ -87,7 +104,8 @@ def factor_tridiagonal(operator: EdgeOperator, i: int, h: Array, column_sums: Ar
     h = jax.lax.stop_gradient(h)
     weights = jnp.asarray(axis.weights, up.dtype)
     sums = last_axis(jnp.broadcast_to(column_sums, grid.shape))
-    # What a wall absorbs leaves the system, so it is part of the column sum and not a coupling.
+    # What a wall absorbs leaves the system, so it is part of the column sum and not a
+    # coupling.
     if axis.boundary == "absorbing":
         sums = sums.at[..., 0].add(h * down[..., 0] / weights[0])
         sums = sums.at[..., -1].add(h * up[..., -1] / weights[-1])
@@ -95,26 +113,35 @@ def factor_tridiagonal(operator: EdgeOperator, i: int, h: Array, column_sums: Ar
     if axis.boundary != "periodic":
         up = h * up / weights[:-1]
         down = h * down / weights[1:]
-        return TridiagonalFactors(weights, _pivots(sums, up, down), up, down, None, i - grid.ndim)
+        return TridiagonalFactors(
+            weights, _pivots(sums, up, down), up, down, None, i - grid.ndim
+        )
     return _factor_ring(up, down, weights, sums, h, i - grid.ndim)
 
 
-def _factor_ring(up: Array, down: Array, weights: Array, sums: Array, h: Array, axis: int) -> TridiagonalFactors:
-    """The factors for a ring: those of the first n - 1 nodes, and the last node as a `RingCorner`."""
+def _factor_ring(
+    up: Array, down: Array, weights: Array, sums: Array, h: Array, axis: int
+) -> TridiagonalFactors:
+    """The factors for a ring: those of the first n - 1 nodes, and the last node as a
+    `RingCorner`.
+    """
     # The last face joins the last node, below it, to the first node, above it.
     first_to_last = h * down[..., -1] / weights[0]
     last_to_first = h * up[..., -1] / weights[-1]
     up = h * up[..., :-1] / weights[:-1]
     down = h * down[..., :-1] / weights[1:]
-    at_ends = lambda first, end: jnp.zeros_like(up).at[..., 0].add(first).at[..., -1].add(end)
+    at_ends = lambda first, end: (
+        jnp.zeros_like(up).at[..., 0].add(first).at[..., -1].add(end)
+    )
     to_last = at_ends(first_to_last, up[..., -1])
     from_last = at_ends(last_to_first, down[..., -1])
     up, down = up[..., :-1], down[..., :-1]
     pivots = _pivots(sums[..., :-1] + to_last, up, down)
     response = _eliminate(pivots, up, down, from_last)
     transposed_response = _eliminate_transposed(pivots, up, down, to_last)
-    # The diagonal of the last node minus what comes back from the others cancels. The column sums that its mass meets
-    # on its way are the same number as a sum of positive terms.
+    # The diagonal of the last node minus what comes back from the others cancels. The
+    # column sums that its mass meets on its way are the same number as a sum of
+    # positive terms.
     pivot = sums[..., -1] + jnp.sum(sums[..., :-1] * response, -1)
     corner = RingCorner(to_last, from_last, response, transposed_response, pivot)
     return TridiagonalFactors(weights, pivots, up, down, corner, axis)
@@ -122,28 +149,38 @@ def _factor_ring(up: Array, down: Array, weights: Array, sums: Array, h: Array, 
 
 def _pivots(sums: Array, up: Array, down: Array) -> Array:
     """d_j = s'_j + up_j, `(..., n)`."""
-    eliminated = jax.lax.platform_dependent(sums, up, down, cpu=column_sums_by_scan, default=column_sums_by_tree)
+    eliminated = jax.lax.platform_dependent(
+        sums, up, down, cpu=column_sums_by_scan, default=column_sums_by_tree
+    )
     return eliminated + _pad_last(up)
 
 
 def column_sums_by_scan(sums: Array, up: Array, down: Array) -> Array:
     """The column sums s' `(..., n)` in the course of the elimination, by a loop."""
 
-    def step(eliminated: Array, entry: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+    def step(
+        eliminated: Array, entry: tuple[Array, Array, Array]
+    ) -> tuple[Array, Array]:
         own, up, down = entry
         eliminated = own + down * (eliminated / (eliminated + up))
         return eliminated, eliminated
 
     axis_first = lambda u: jnp.moveaxis(u, -1, 0)
     later = (axis_first(sums[..., 1:]), axis_first(up), axis_first(down))
-    return jnp.concatenate([sums[..., :1], jnp.moveaxis(jax.lax.scan(step, sums[..., 0], later)[1], 0, -1)], -1)
+    return jnp.concatenate(
+        [
+            sums[..., :1],
+            jnp.moveaxis(jax.lax.scan(step, sums[..., 0], later)[1], 0, -1),
+        ],
+        -1,
+    )
 
 
 def column_sums_by_tree(sums: Array, up: Array, down: Array) -> Array:
     """The same in a tree of depth log2 n, for accelerators.
 
-    The map from s'_j to s'_{j+1} is a quotient of linear forms with positive coefficients. Such maps are composed as
-    products of 2 x 2 matrices.
+    The map from s'_j to s'_{j+1} is a quotient of linear forms with positive
+    coefficients. Such maps are composed as products of 2 x 2 matrices.
     """
     start, later = sums[..., :1], sums[..., 1:]
     maps = jnp.stack([later + down, later * up, jnp.ones_like(up), up])
@@ -151,8 +188,11 @@ def column_sums_by_tree(sums: Array, up: Array, down: Array) -> Array:
     def compose(first: Array, second: Array) -> Array:
         a, b, c, d = second
         e, f, g, k = first
-        product = jnp.stack([a * e + b * g, a * f + b * k, c * e + d * g, c * f + d * k])
-        return product / jnp.max(product, 0)  # a common factor changes no quotient, and products would overflow
+        product = jnp.stack(
+            [a * e + b * g, a * f + b * k, c * e + d * g, c * f + d * k]
+        )
+        # a common factor changes no quotient, and products would overflow
+        return product / jnp.max(product, 0)
 
     a, b, c, d = jax.lax.associative_scan(compose, maps / jnp.max(maps, 0), axis=-1)
     return jnp.concatenate([start, (a * start + b) / (c * start + d)], -1)
@@ -161,11 +201,15 @@ def column_sums_by_tree(sums: Array, up: Array, down: Array) -> Array:
 def _eliminate(pivots: Array, up: Array, down: Array, load: Array) -> Array:
     """x `(..., n)` from b: forward elimination, then back substitution."""
     y = solve_recurrence(_like(load, _pad_first(up / pivots[..., :-1])), load)
-    return solve_recurrence(_like(load, _pad_last(down / pivots[..., :-1])), y / pivots, reverse=True)
+    return solve_recurrence(
+        _like(load, _pad_last(down / pivots[..., :-1])), y / pivots, reverse=True
+    )
 
 
 def _eliminate_transposed(pivots: Array, up: Array, down: Array, load: Array) -> Array:
-    """The same for the transposed matrix, which has `up` and `down` exchanged and the same pivots."""
+    """The same for the transposed matrix, which has `up` and `down` exchanged and the
+    same pivots.
+    """
     return _eliminate(pivots, down, up, load)
 
 

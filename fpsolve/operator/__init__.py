@@ -1,4 +1,6 @@
-"""An equation on a grid as an operator: H = sum_i A_i^T A_i, and L. By finite volumes or in a spectral basis."""
+"""An equation on a grid as an operator: H = sum_i A_i^T A_i, and L. By finite volumes
+or in a spectral basis.
+"""
 
 from .base import Operator as Operator
 from .base import Samples as Samples

@@ -1,14 +1,16 @@
-"""How well an axis resolves a wave: its short waves, and the coupling of the two ends of a box.
+"""How well an axis resolves a wave: its short waves, and the coupling of the two ends
+of a box.
 
     aliasing error     the shortest tenth of the frequencies of psi, times sqrt(pi): the nodes cannot tell them from
                        longer waves
     wrap-around error  psi at one end of a box times sqrt(pi) at the other end: a Fourier basis joins the two ends
 
-Both in L1 as a density. Where p is wider than sqrt(pi), psi = p / sqrt(pi) grows towards the ends of the box, and both
-errors are those of the wave although the density has none.
+Both in L1 as a density. Where p is wider than sqrt(pi), psi = p / sqrt(pi) grows
+towards the ends of the box, and both errors are those of the wave although the density
+has none.
 
-Every function takes the array module `xp`, numpy on the host or jax.numpy in a program: a fit and a run use the same
-estimates.
+Every function takes the array module `xp`, numpy on the host or jax.numpy in a program:
+a fit and a run use the same estimates.
 """
 
 from collections.abc import Sequence
@@ -23,38 +25,57 @@ from .constants import CONSTANTS
 
 
 def aliasing_error(
-    grid: Grid, wave: Any, sqrt_pi: AnyArray, damping: Sequence[Scalar] | AnyArray, xp: ArrayModule = jnp
+    grid: Grid,
+    wave: Any,
+    sqrt_pi: AnyArray,
+    damping: Sequence[Scalar] | AnyArray,
+    xp: ArrayModule = jnp,
 ) -> tuple[Scalar, Scalar]:
-    """The errors of a wave `(*shape)` and of its density sqrt(pi) psi, each in L1; `damping` `(d,)` is the factor by
-    which diffusion has reduced the shortest tenth along each axis at the first reported time."""
+    """The errors of a wave `(*shape)` and of its density sqrt(pi) psi, each in L1;
+    `damping` `(d,)` is the factor by which diffusion has reduced the shortest tenth
+    along each axis at the first reported time.
+    """
     density = sqrt_pi * wave
     of_wave = of_density = xp.zeros((), wave.real.dtype)
     for i, axis in enumerate(grid.axes):
-        # Waves on equal cells are aliased. The highest polynomials of a Legendre axis are not mixed with others.
+        # Waves on equal cells are aliased. The highest polynomials of a Legendre axis
+        # are not mixed with others.
         if axis.uniform:
             short = xp.abs(short_part(wave, axis, i, xp) * sqrt_pi)
             of_wave = of_wave + damping[i] * _integral(grid, short, xp)
-            of_density = of_density + damping[i] * _integral(grid, xp.abs(short_part(density, axis, i, xp)), xp)
-        # The wave at each end reaches the other end, because a Fourier basis joins them. Its value counts as if it
-        # filled the length of the box.
+            of_density = of_density + damping[i] * _integral(
+                grid, xp.abs(short_part(density, axis, i, xp)), xp
+            )
+        # The wave at each end reaches the other end, because a Fourier basis joins
+        # them. Its value counts as if it filled the length of the box.
         if axis.unbounded:
             ends = xp.asarray([0, axis.n - 1])
             section = xp.take(_weights(grid, wave, xp), ends, axis=i) * axis.n
             wave_ends = xp.take(wave, ends, axis=i)
             opposite_sqrt_pi = xp.flip(xp.take(sqrt_pi, ends, axis=i), i)
             of_wave = of_wave + xp.sum(section * xp.abs(wave_ends * opposite_sqrt_pi))
-            of_density = of_density + xp.sum(section * xp.abs(xp.take(density, ends, axis=i)))
+            of_density = of_density + xp.sum(
+                section * xp.abs(xp.take(density, ends, axis=i))
+            )
     return of_wave, of_density
 
 
-def short_wave_fraction(field: AnyArray, axis: Axis, i: int, xp: ArrayModule = jnp) -> AnyArray:
-    """The largest coefficient of the shortest tenth along axis i, relative to the largest of all."""
+def short_wave_fraction(
+    field: AnyArray, axis: Axis, i: int, xp: ArrayModule = jnp
+) -> AnyArray:
+    """The largest coefficient of the shortest tenth along axis i, relative to the
+    largest of all.
+    """
     spectrum, short = frequencies(field, axis, i, xp)
     return xp.max(xp.abs(xp.where(short, spectrum, 0))) / xp.max(xp.abs(spectrum))
 
 
-def short_wave_damping(diffusion: Scalar, axis: Axis, t: Scalar, xp: ArrayModule = jnp) -> AnyArray:
-    """The factor by which diffusion reduces the shortest tenth along an axis in a time t."""
+def short_wave_damping(
+    diffusion: Scalar, axis: Axis, t: Scalar, xp: ArrayModule = jnp
+) -> AnyArray:
+    """The factor by which diffusion reduces the shortest tenth along an axis in a time
+    t.
+    """
     return xp.exp(-diffusion * short_wavenumber(axis) ** 2 * t)
 
 
@@ -63,12 +84,20 @@ def short_wavenumber(axis: Axis) -> float:
     return 2 * _short_wave_frequency() * np.pi * axis.n / axis.length
 
 
-def frequencies(field: AnyArray, axis: Axis, i: int, xp: ArrayModule = jnp) -> tuple[AnyArray, np.ndarray]:
-    """The Fourier coefficients along axis i, and which of them belong to the shortest tenth.
+def frequencies(
+    field: AnyArray, axis: Axis, i: int, xp: ArrayModule = jnp
+) -> tuple[AnyArray, np.ndarray]:
+    """The Fourier coefficients along axis i, and which of them belong to the shortest
+    tenth.
 
-    A field between absorbing walls is a sum of sines. It is continued as an odd function, which is periodic and smooth.
+    A field between absorbing walls is a sum of sines. It is continued as an odd
+    function, which is periodic and smooth.
     """
-    periodic = xp.concatenate([field, -xp.flip(field, i)], i) if axis.boundary == "absorbing" else field
+    periodic = (
+        xp.concatenate([field, -xp.flip(field, i)], i)
+        if axis.boundary == "absorbing"
+        else field
+    )
     short = np.abs(np.fft.fftfreq(periodic.shape[i])) > _short_wave_frequency()
     return xp.fft.fft(periodic, axis=i), short.reshape(-1, *[1] * (field.ndim - 1 - i))
 
@@ -79,16 +108,22 @@ def short_part(field: AnyArray, axis: Axis, i: int, xp: ArrayModule = jnp) -> An
     part = xp.fft.ifft(xp.where(short, spectrum, 0), axis=i)
     part = part if xp.iscomplexobj(field) else part.real
     # Only the first half of an odd continuation is the field.
-    return part[tuple(slice(axis.n) if j == i else slice(None) for j in range(field.ndim))]
+    return part[
+        tuple(slice(axis.n) if j == i else slice(None) for j in range(field.ndim))
+    ]
 
 
 def _short_wave_frequency() -> float:
-    """The lowest frequency of the shortest tenth, in units of the sampling frequency, of which half is the highest."""
+    """The lowest frequency of the shortest tenth, in units of the sampling frequency,
+    of which half is the highest.
+    """
     return 0.5 - CONSTANTS.short_wave_band
 
 
 def _weights(grid: Grid, like: Any, xp: ArrayModule) -> AnyArray:
-    """The quadrature weights `(*shape)` as an array of `xp`, in the precision of `like`."""
+    """The quadrature weights `(*shape)` as an array of `xp`, in the precision of
+    `like`.
+    """
     weights = xp.ones((), like.real.dtype)
     for axis in grid.axes:
         weights = weights[..., None] * xp.asarray(axis.weights, dtype=like.real.dtype)

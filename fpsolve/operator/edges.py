@@ -6,10 +6,12 @@ Mass flows through the face between the node below it and the node above it,
     A psi = sqrt(down) psi_above - sqrt(up) psi_below,      H = sum_i A_i^T A_i,
     (H psi)_j = r_j psi_j - sum_k c_jk psi_k / w_j,      c = sqrt(up down),   r the rate at which mass leaves a node.
 
-Whatever the rates, L conserves mass and positivity and H is symmetric and at least zero. If they balance in detail,
-up pi_below = down pi_above, then A sqrt(pi) = 0 and L = -sqrt(pi) H / sqrt(pi) exactly (theorem T2).
+Whatever the rates, L conserves mass and positivity and H is symmetric and at least
+zero. If they balance in detail, up pi_below = down pi_above, then A sqrt(pi) = 0 and L
+= -sqrt(pi) H / sqrt(pi) exactly (theorem T2).
 
-Neighbours are padded slices: XLA fuses those into one pass over memory, but not `roll` or `concatenate`.
+Neighbours are padded slices: XLA fuses those into one pass over memory, but not `roll`
+or `concatenate`.
 """
 
 from typing import ClassVar, NamedTuple
@@ -24,17 +26,19 @@ from .base import Operator
 
 
 class EdgeOperator(Operator):
-    """Rates `up` and `down` across the faces of each axis, and the potential term at the nodes.
+    """Rates `up` and `down` across the faces of each axis, and the potential term at
+    the nodes.
 
-    The rates are times the width of the cell that mass leaves, so they have units of length / time: D / spacing is a
-    factor of both.
+    The rates are times the width of the cell that mass leaves, so they have units of
+    length / time: D / spacing is a factor of both.
 
-    `couplings` sqrt(up down) on the faces and `out_rates`, the exit rates without the potential term, follow from the
-    rates and are computed once.
+    `couplings` sqrt(up down) on the faces and `out_rates`, the exit rates without the
+    potential term, follow from the rates and are computed once.
 
-    **Keeps**: mass exactly (columns of L sum to zero) unless an axis is absorbing; positivity of exp(tL); the Gibbs
-    density where rates balance in detail. **Cost**: one pass over memory; L reads 2 d arrays and the field, H reads
-    d + 1 and the field, and either writes one.
+    **Keeps**: mass exactly (columns of L sum to zero) unless an axis is absorbing;
+    positivity of exp(tL); the Gibbs density where rates balance in detail. **Cost**:
+    one pass over memory; L reads 2 d arrays and the field, H reads d + 1 and the field,
+    and either writes one.
     """
 
     positive: ClassVar[bool] = True
@@ -61,7 +65,9 @@ class EdgeOperator(Operator):
         self.potential_term = potential_term
         self.log_sqrt_pi = log_sqrt_pi
         # Two square roots, because the product of the rates may overflow or underflow.
-        self.couplings = tuple(jnp.sqrt(a) * jnp.sqrt(b) for a, b in zip(up, down, strict=True))
+        self.couplings = tuple(
+            jnp.sqrt(a) * jnp.sqrt(b) for a, b in zip(up, down, strict=True)
+        )
         self.out_rates = jnp.zeros(grid.shape, up[0].dtype)
         for i in range(grid.ndim):
             self.out_rates = self.out_rates + self._sum_over_faces(i, down[i], up[i])
@@ -71,7 +77,9 @@ class EdgeOperator(Operator):
         factors = []
         for i, axis in enumerate(self.grid.axes):
             below, above = axis.face_neighbors(wave, i - self.grid.ndim)
-            factors.append(jnp.sqrt(self.down[i]) * above - jnp.sqrt(self.up[i]) * below)
+            factors.append(
+                jnp.sqrt(self.down[i]) * above - jnp.sqrt(self.up[i]) * below
+            )
         return tuple(factors)
 
     def face_weights(self, i: int) -> Array:
@@ -83,22 +91,32 @@ class EdgeOperator(Operator):
         answer = self.exit_rates * wave
         for i in range(self.grid.ndim):
             part = self._slices(i)
-            # On a wall the wave is zero, so its faces couple nothing; their rates are on the diagonal.
+            # On a wall the wave is zero, so its faces couple nothing; their rates are
+            # on the diagonal.
             for run in _face_runs(self.grid.axes[i]):
                 coupling = part.cut(self.couplings[i], run.face, run.count)
-                from_below = part.pad(coupling * part.cut(wave, run.below, run.count), run.above)
-                from_above = part.pad(coupling * part.cut(wave, run.above, run.count), run.below)
+                from_below = part.pad(
+                    coupling * part.cut(wave, run.below, run.count), run.above
+                )
+                from_above = part.pad(
+                    coupling * part.cut(wave, run.above, run.count), run.below
+                )
                 coupled = from_below + from_above
                 answer = answer - coupled * self._inverse_weights(i, coupled)
         return answer
 
     def generator(self, density: Array) -> Array:
         """L p = -div F - V p."""
-        # An accelerator would write a flux that is used twice to memory and read it back. There it is computed once for
-        # each of its two nodes, from the same numbers: one pass over memory, not two. A processor would take twice as
-        # long that way.
+        # An accelerator would write a flux that is used twice to memory and read it
+        # back. There it is computed once for each of its two nodes, from the same
+        # numbers: one pass over memory, not two. A processor would take twice as long
+        # that way.
         compute_flux_once = on_processor()
-        answer = jnp.zeros_like(density) if self.potential_term is None else -self.potential_term * density
+        answer = (
+            jnp.zeros_like(density)
+            if self.potential_term is None
+            else -self.potential_term * density
+        )
         for i, axis in enumerate(self.grid.axes):
             part = self._slices(i)
             gain = jnp.zeros_like(density)
@@ -118,24 +136,43 @@ class EdgeOperator(Operator):
                     downward = part.pad(down, run.below) * part.pad(p_above, run.below)
                     out_of_below = upward - downward
                     gain = gain + into_above - out_of_below
-            # Behind a wall the density is zero: mass leaves through it, and none enters.
+            # Behind a wall the density is zero: mass leaves through it, and none
+            # enters.
             if axis.boundary == "absorbing":
-                through_lower_wall = part.cut(self.down[i], 0, 1) * part.cut(density, 0, 1)
-                through_upper_wall = part.cut(self.up[i], axis.n, 1) * part.cut(density, axis.n - 1, 1)
+                through_lower_wall = part.cut(self.down[i], 0, 1) * part.cut(
+                    density, 0, 1
+                )
+                through_upper_wall = part.cut(self.up[i], axis.n, 1) * part.cut(
+                    density, axis.n - 1, 1
+                )
                 gain = gain - part.pad(through_lower_wall, 0)
                 gain = gain - part.pad(through_upper_wall, axis.n - 1)
             answer = answer + gain * self._inverse_weights(i, gain)
         return answer
 
     def as_potential_term(self) -> "EdgeOperator":
-        """The same H with equal rates both ways, namely the couplings, and the rest of the diagonal as V."""
+        """The same H with equal rates both ways, namely the couplings, and the rest of
+        the diagonal as V.
+        """
         bare = EdgeOperator(self.grid, self.couplings, self.couplings, None, None)
-        return EdgeOperator(self.grid, self.couplings, self.couplings, self.exit_rates - bare.out_rates, None)
+        return EdgeOperator(
+            self.grid,
+            self.couplings,
+            self.couplings,
+            self.exit_rates - bare.out_rates,
+            None,
+        )
 
     @property
     def exit_rates(self) -> Array:
-        """The rate at which mass leaves each node, `(*shape)`: minus the diagonal of L, and the diagonal of H."""
-        return self.out_rates if self.potential_term is None else self.out_rates + self.potential_term
+        """The rate at which mass leaves each node, `(*shape)`: minus the diagonal of L,
+        and the diagonal of H.
+        """
+        return (
+            self.out_rates
+            if self.potential_term is None
+            else self.out_rates + self.potential_term
+        )
 
     @property
     def is_factored(self) -> bool:
@@ -149,8 +186,9 @@ class EdgeOperator(Operator):
 
     @property
     def bounds(self) -> tuple[Array, Array]:
-        """Zero, or the lowest value of the potential term, because H - V = A^T A >= 0; and Gershgorin's upper bound
-        for a matrix with the couplings -sqrt(up down)."""
+        """Zero, or the lowest value of the potential term, because H - V = A^T A >= 0;
+        and Gershgorin's upper bound for a matrix with the couplings -sqrt(up down).
+        """
         row_sums = self.exit_rates
         for i, coupling in enumerate(self.couplings):
             row_sums = row_sums + self._sum_over_faces(i, coupling, coupling)
@@ -159,7 +197,9 @@ class EdgeOperator(Operator):
         return jnp.min(self.potential_term), jnp.max(row_sums)
 
     def _sum_over_faces(self, i: int, lower: Array, upper: Array) -> Array:
-        """`lower` at the face below each node plus `upper` at the face above it, per width of its cell, `(*shape)`."""
+        """`lower` at the face below each node plus `upper` at the face above it, per
+        width of its cell, `(*shape)`.
+        """
         axis, part = self.grid.axes[i], self._slices(i)
         sums = jnp.zeros(self.grid.shape, lower.dtype)
         for run in _face_runs(axis):
@@ -180,7 +220,9 @@ class EdgeOperator(Operator):
 
 
 class _AxisSlices(NamedTuple):
-    """Parts of fields `(..., *shape)` along one axis, which is counted from the end, below zero; it has n nodes."""
+    """Parts of fields `(..., *shape)` along one axis, which is counted from the end,
+    below zero; it has n nodes.
+    """
 
     n: int
     axis: int
@@ -206,8 +248,10 @@ class _FaceRun(NamedTuple):
 
 
 def _face_runs(axis: Axis) -> list[_FaceRun]:
-    """All faces of an axis with a node on both sides. The first face of an absorbing axis lies on a wall; the last
-    face of a periodic axis joins the last node to the first."""
+    """All faces of an axis with a node on both sides. The first face of an absorbing
+    axis lies on a wall; the last face of a periodic axis joins the last node to the
+    first.
+    """
     first_face = 1 if axis.boundary == "absorbing" else 0
     inner = _FaceRun(face=first_face, below=0, above=1, count=axis.n - 1)
     if axis.boundary != "periodic":

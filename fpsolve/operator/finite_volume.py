@@ -1,15 +1,18 @@
-"""Two finite-volume schemes that differ in one function: how the rates across a face follow from the change of log pi.
+"""Two finite-volume schemes that differ in one function: how the rates across a face
+follow from the change of log pi.
 
-With P = log pi_above - log pi_below = int b / D dx from node to node (b the drift), h their distance, and
+With P = log pi_above - log pi_below = int b / D dx from node to node (b the drift), h
+their distance, and
 z / (e^z - 1) = B(z),
 
     Scharfetter-Gummel   up = (D / h) B(-P),      down = (D / h) B(P)        flux exact for constant b and flux
     square root          up = (D / h) e^{P/2},    down = (D / h) e^{-P/2}    H is the lattice Laplacian + a potential
 
-Both balance in detail, up / down = e^P, so exp(-U/D) on the nodes is the exact discrete Gibbs density.
+Both balance in detail, up / down = e^P, so exp(-U/D) on the nodes is the exact discrete
+Gibbs density.
 
-References: Scharfetter and Gummel, IEEE Trans. Electron Devices 16 (1969) 64; Chang and Cooper, J. Comput. Phys. 6
-(1970) 1; square-root rates: theorem T2 of this library.
+References: Scharfetter and Gummel, IEEE Trans. Electron Devices 16 (1969) 64; Chang and
+Cooper, J. Comput. Phys. 6 (1970) 1; square-root rates: theorem T2 of this library.
 """
 
 from collections.abc import Callable
@@ -29,18 +32,29 @@ from .volume_samples import sample_process
 
 
 class ScharfetterGummel(Scheme):
-    """Finite volumes with exponentially fitted fluxes: any drift, any ends, any dimension.
+    """Finite volumes with exponentially fitted fluxes: any drift, any ends, any
+    dimension.
 
-    **Keeps**: mass, to rounding, unless an axis absorbs; positivity of exp(tL), for every drift; the Gibbs density,
-    to rounding, when there is one; the largest eigenvalue stays moderate however steep the potential. With a force L
-    is not symmetric and has no Gibbs density: mass and positivity survive. **Order**: 2 in the cell width.
-    **Cost**: an application reads 2 d arrays.
+    **Keeps**: mass, to rounding, unless an axis absorbs; positivity of exp(tL), for
+    every drift; the Gibbs density, to rounding, when there is one; the largest
+    eigenvalue stays moderate however steep the potential. With a force L is not
+    symmetric and has no Gibbs density: mass and positivity survive. **Order**: 2 in the
+    cell width. **Cost**: an application reads 2 d arrays.
 
     ```python
     import fpsolve as fp
 
-    equation, grid = fp.FokkerPlanck(force=lambda x: 1.0 + 0 * x), fp.Grid(fp.Periodic(0, 1, 64))
-    solution = fp.evolve(equation, fp.Gaussian(0.5, 0.01), [0.1], grid=grid, scheme=fp.ScharfetterGummel())
+    equation, grid = (
+        fp.FokkerPlanck(force=lambda x: 1.0 + 0 * x),
+        fp.Grid(fp.Periodic(0, 1, 64)),
+    )
+    solution = fp.evolve(
+        equation,
+        fp.Gaussian(0.5, 0.01),
+        [0.1],
+        grid=grid,
+        scheme=fp.ScharfetterGummel(),
+    )
     ```
     """
 
@@ -49,11 +63,15 @@ class ScharfetterGummel(Scheme):
     def check(self, equation: Equation, grid: Grid) -> None:
         """Every equation and every grid is supported."""
 
-    def sample(self, equation: Equation, grid: Grid, t: Scalar, reversible: bool) -> Samples:
+    def sample(
+        self, equation: Equation, grid: Grid, t: Scalar, reversible: bool
+    ) -> Samples:
         """D and the change of log pi on the faces, V and log pi at the nodes."""
         return _sample(equation, grid, t, reversible, resolve_jumps=True)[0]
 
-    def sample_smooth(self, equation: Equation, grid: Grid, t: Scalar, reversible: bool) -> tuple[Samples, Array]:
+    def sample_smooth(
+        self, equation: Equation, grid: Grid, t: Scalar, reversible: bool
+    ) -> tuple[Samples, Array]:
         """`sample` for functions that do not jump, and whether one does."""
         return _sample(equation, grid, t, reversible, resolve_jumps=False)
 
@@ -63,10 +81,12 @@ class ScharfetterGummel(Scheme):
 
 
 class SquareRoot(Scheme):
-    """Square-root rates: H is the standard 3/5/7-point Laplacian plus D (Lap_h sqrt pi) / sqrt pi, exactly.
+    """Square-root rates: H is the standard 3/5/7-point Laplacian plus D (Lap_h sqrt pi)
+    / sqrt pi, exactly.
 
-    **Keeps**: what `ScharfetterGummel` keeps. **Order**: 2. **Limits**: potentials only (the rule needs pi); rates
-    grow as exp(P / 2) from node to node, so a steep wall makes the largest eigenvalue enormous.
+    **Keeps**: what `ScharfetterGummel` keeps. **Order**: 2. **Limits**: potentials only
+    (the rule needs pi); rates grow as exp(P / 2) from node to node, so a steep wall
+    makes the largest eigenvalue enormous.
 
     ```python
     import fpsolve as fp
@@ -82,13 +102,22 @@ class SquareRoot(Scheme):
         """Raise `ValueError` for an equation without a potential."""
         if equation.by_factors or "force" in equation.functions:
             cure = "Use fp.ScharfetterGummel(), which takes any drift."
-            raise_value_error("scheme", self, "square-root rates need a potential, not a force or a score", cure)
+            raise_value_error(
+                "scheme",
+                self,
+                "square-root rates need a potential, not a force or a score",
+                cure,
+            )
 
-    def sample(self, equation: Equation, grid: Grid, t: Scalar, reversible: bool) -> Samples:
+    def sample(
+        self, equation: Equation, grid: Grid, t: Scalar, reversible: bool
+    ) -> Samples:
         """D and the change of log pi on the faces, V and log pi at the nodes."""
         return _sample(equation, grid, t, reversible, resolve_jumps=True)[0]
 
-    def sample_smooth(self, equation: Equation, grid: Grid, t: Scalar, reversible: bool) -> tuple[Samples, Array]:
+    def sample_smooth(
+        self, equation: Equation, grid: Grid, t: Scalar, reversible: bool
+    ) -> tuple[Samples, Array]:
         """`sample` for functions that do not jump, and whether one does."""
         return _sample(equation, grid, t, reversible, resolve_jumps=False)
 
@@ -97,10 +126,12 @@ class SquareRoot(Scheme):
         return _assemble(lambda z: jnp.exp(-z / 2), samples, grid, dtype)
 
 
-def _sample(equation: Equation, grid: Grid, t: Scalar, reversible: bool, resolve_jumps: bool) -> tuple[Samples, Array]:
+def _sample(
+    equation: Equation, grid: Grid, t: Scalar, reversible: bool, resolve_jumps: bool
+) -> tuple[Samples, Array]:
     no = jnp.zeros((), bool)
-    # A score Hamiltonian is sampled as the process whose drift is the score, which has no known Gibbs density. In a
-    # score no jumps are looked for.
+    # A score Hamiltonian is sampled as the process whose drift is the score, which has
+    # no known Gibbs density. In a score no jumps are looked for.
     if isinstance(equation, ScoreHamiltonian):
         process = equation.sampler()
         if callable(process.diffusion):
@@ -110,12 +141,22 @@ def _sample(equation: Equation, grid: Grid, t: Scalar, reversible: bool, resolve
         return sample_process(equation, grid, t, reversible, resolve_jumps)
     # The kinetic energy alone: equal rates both ways.
     diffusions = tuple(
-        sample_product(lambda x, i=i: equation.diffusions(x)[i], _face_positions(grid, i)) for i in range(grid.ndim)
+        sample_product(
+            lambda x, i=i: equation.diffusions(x)[i], _face_positions(grid, i)
+        )
+        for i in range(grid.ndim)
     )
-    return Samples(diffusions, tuple(map(jnp.zeros_like, diffusions)), sample_potential(equation, grid, t), None), no
+    return Samples(
+        diffusions,
+        tuple(map(jnp.zeros_like, diffusions)),
+        sample_potential(equation, grid, t),
+        None,
+    ), no
 
 
-def _assemble(rate: Callable[[Array], Array], samples: Samples, grid: Grid, dtype: DType) -> EdgeOperator:
+def _assemble(
+    rate: Callable[[Array], Array], samples: Samples, grid: Grid, dtype: DType
+) -> EdgeOperator:
     up, down = [], []
     for i, axis in enumerate(grid.axes):
         scale = samples.diffusion[i] / grid.along_axis(i, axis.spacings)
@@ -123,10 +164,20 @@ def _assemble(rate: Callable[[Array], Array], samples: Samples, grid: Grid, dtyp
         assert slope is not None, "finite volumes sample a slope on every axis"
         up.append((scale * rate(-slope)).astype(dtype))
         down.append((scale * rate(slope)).astype(dtype))
-    potential_term = None if samples.potential_term is None else samples.potential_term.astype(dtype)
-    log_sqrt_pi = None if samples.log_gibbs is None else log_sqrt_pi_of(samples.log_gibbs, grid).astype(dtype)
+    potential_term = (
+        None if samples.potential_term is None else samples.potential_term.astype(dtype)
+    )
+    log_sqrt_pi = (
+        None
+        if samples.log_gibbs is None
+        else log_sqrt_pi_of(samples.log_gibbs, grid).astype(dtype)
+    )
     return EdgeOperator(
-        grid=grid, up=tuple(up), down=tuple(down), potential_term=potential_term, log_sqrt_pi=log_sqrt_pi
+        grid=grid,
+        up=tuple(up),
+        down=tuple(down),
+        potential_term=potential_term,
+        log_sqrt_pi=log_sqrt_pi,
     )
 
 

@@ -1,14 +1,16 @@
-"""The continuity Hamiltonian on finite volumes: transport along a velocity, antisymmetric to rounding.
+"""The continuity Hamiltonian on finite volumes: transport along a velocity,
+antisymmetric to rounding.
 
     d_t psi = -G psi,      G = v.grad + (div v) / 2,      (G psi)_j = (v_+ psi_{j+1} - v_- psi_{j-1}) / (2 w_j)
 
-summed over the axes, with v on the faces between nodes and w the cell's width. <phi, G psi> = -<G phi, psi> in the
-grid's weights, whatever v: |psi|^2 is conserved. For psi = p / sqrt(pi), with sqrt(pi) G psi - psi d_t sqrt(pi) = div J
-the flux of p is
+summed over the axes, with v on the faces between nodes and w the cell's width. <phi, G
+psi> = -<G phi, psi> in the grid's weights, whatever v: |psi|^2 is conserved. For psi =
+p / sqrt(pi), with sqrt(pi) G psi - psi d_t sqrt(pi) = div J the flux of p is
 
     J = v sqrt(pi pi_+) (r + r_+) / 2,      r = p / pi,
 
-which for p = pi is J* = v sqrt(pi pi_+). If d_t pi = -div J*, then d_t sqrt(pi) + G sqrt(pi) = 0 exactly.
+which for p = pi is J* = v sqrt(pi pi_+). If d_t pi = -div J*, then d_t sqrt(pi) + G
+sqrt(pi) = 0 exactly.
 
 Reference: theorems T20 and T27 of this library.
 """
@@ -23,12 +25,14 @@ from ..grid import Grid
 
 
 class FlowEdges(eqx.Module):
-    """The velocity across the faces of each axis, and log sqrt(pi) `(*shape)`, where the wave is p / sqrt(pi).
+    """The velocity across the faces of each axis, and log sqrt(pi) `(*shape)`, where
+    the wave is p / sqrt(pi).
 
-    `velocity` holds one array an axis, with the faces of `Axis.face_neighbors` in the place of the nodes; its units are
-    length / time.
+    `velocity` holds one array an axis, with the faces of `Axis.face_neighbors` in the
+    place of the nodes; its units are length / time.
 
-    **Keeps**: |psi|^2 in the grid's weights, mass, to rounding. **Cost**: one pass over memory, d + 1 arrays.
+    **Keeps**: |psi|^2 in the grid's weights, mass, to rounding. **Cost**: one pass over
+    memory, d + 1 arrays.
 
     ```python
     import jax.numpy as jnp
@@ -50,11 +54,13 @@ class FlowEdges(eqx.Module):
         for i, axis in enumerate(self.grid.axes):
             position = i - self.grid.ndim
             below, above = axis.face_neighbors(wave, position)
-            # v_+ psi_{j+1} and v_- psi_{j-1}: each node takes from its neighbours and not from itself, which makes G
-            # antisymmetric for every v.
+            # v_+ psi_{j+1} and v_- psi_{j-1}: each node takes from its neighbours and
+            # not from itself, which makes G antisymmetric for every v.
             from_below = axis.node_faces(self.velocity[i] * below, position)[0]
             from_above = axis.node_faces(self.velocity[i] * above, position)[1]
-            answer = answer + (from_above - from_below) * self._inverse_weights(i, wave) / 2
+            answer = (
+                answer + (from_above - from_below) * self._inverse_weights(i, wave) / 2
+            )
         return answer
 
     def density(self, density: Array) -> Array:
@@ -73,7 +79,8 @@ class FlowEdges(eqx.Module):
             position = i - self.grid.ndim
             below, above = axis.face_neighbors(density, position)
             log_below, log_above = axis.face_neighbors(self.log_sqrt_pi, position)
-            # v sqrt(pi pi_+) (p / pi + p_+ / pi_+) / 2 from ratios of neighbours, which neither over- nor underflow.
+            # v sqrt(pi pi_+) (p / pi + p_+ / pi_+) / 2 from ratios of neighbours, which
+            # neither over- nor underflow.
             from_below = below * jnp.exp(log_above - log_below)
             from_above = above * jnp.exp(log_below - log_above)
             fluxes.append(self.velocity[i] * (from_below + from_above) / 2)

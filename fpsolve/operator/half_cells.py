@@ -1,4 +1,6 @@
-"""Positions and values at the ends of halves of cells, at nodes and at faces along one axis."""
+"""Positions and values at the ends of halves of cells, at nodes and at faces along one
+axis.
+"""
 
 from typing import Any
 
@@ -29,32 +31,43 @@ def ends_of_halves(axis: Axis) -> np.ndarray:
 
 
 def moved_inside(axis: Axis, coordinates: Any) -> Any:
-    """Coordinates, with those at an end that is no point of the grid moved inside: U and f may be infinite there.
+    """Coordinates, with those at an end that is no point of the grid moved inside: U
+    and f may be infinite there.
 
-    A distance from a centre has the potential -(d - 1) D log r and the force (d - 1) D / r.
+    A distance from a centre has the potential -(d - 1) D log r and the force (d - 1) D
+    / r.
     """
     if axis.boundary != "no_flux":
         return coordinates
     first, last = np.minimum(
-        CONSTANTS.inset * axis.weights[[0, -1]], [axis.nodes[0] - axis.lower, axis.upper - axis.nodes[-1]]
+        CONSTANTS.inset * axis.weights[[0, -1]],
+        [axis.nodes[0] - axis.lower, axis.upper - axis.nodes[-1]],
     )
     return coordinates.clip(axis.lower + first, axis.upper - last)
 
 
 def every_second(values: Array, axis: int, first: int) -> Array:
-    """Every second entry along an axis, from `first`: of halves of cells, the lower (0) or the upper ones (1)."""
+    """Every second entry along an axis, from `first`: of halves of cells, the lower (0)
+    or the upper ones (1).
+    """
     return jax.lax.slice_in_dim(values, first, values.shape[axis], 2, axis)
 
 
-def on_faces(axis: Axis, i: int, below: Array, above: Array, outside: Scalar) -> tuple[Array, Array]:
-    """Values `(*shape)` of nodes at the faces above them and at the faces below them; `outside` beyond a wall."""
+def on_faces(
+    axis: Axis, i: int, below: Array, above: Array, outside: Scalar
+) -> tuple[Array, Array]:
+    """Values `(*shape)` of nodes at the faces above them and at the faces below them;
+    `outside` beyond a wall.
+    """
     if axis.boundary == "periodic":
         return below, jnp.roll(above, -1, i)
     if axis.boundary == "absorbing":
         edge = jnp.full_like(jax.lax.slice_in_dim(below, 0, 1, axis=i), outside)
         return jnp.concatenate([edge, below], i), jnp.concatenate([above, edge], i)
     n = axis.n
-    return jax.lax.slice_in_dim(below, 0, n - 1, axis=i), jax.lax.slice_in_dim(above, 1, n, axis=i)
+    return jax.lax.slice_in_dim(below, 0, n - 1, axis=i), jax.lax.slice_in_dim(
+        above, 1, n, axis=i
+    )
 
 
 def inner_faces(axis: Axis, i: int, edges: Array) -> Array:
@@ -72,4 +85,6 @@ def inner_faces(axis: Axis, i: int, edges: Array) -> Array:
 def halves_touching(zero: Array, i: int) -> Array:
     """The halves of cells of which an end is a zero of D."""
     count = zero.shape[i]
-    return jax.lax.slice_in_dim(zero, 0, count - 1, axis=i) | jax.lax.slice_in_dim(zero, 1, count, axis=i)
+    return jax.lax.slice_in_dim(zero, 0, count - 1, axis=i) | jax.lax.slice_in_dim(
+        zero, 1, count, axis=i
+    )

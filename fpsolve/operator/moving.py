@@ -1,11 +1,12 @@
-"""Operators that depend on time, on one grid: the samples of a scheme at any time of an interval.
+"""Operators that depend on time, on one grid: the samples of a scheme at any time of an
+interval.
 
     EvaluatedPath   calls the equation's functions, which are traced into each program that uses it
     ExpandedPath    a Chebyshev expansion in time of the samples: only arrays
     WeightedPath    either of the two, with a multiple of d_t log pi_t added to the potential term (theorem T13)
 
-Programs that step in time take any of them. Those that take an expansion depend on shapes alone, so they are compiled
-once for all potentials.
+Programs that step in time take any of them. Those that take an expansion depend on
+shapes alone, so they are compiled once for all potentials.
 """
 
 import abc
@@ -44,12 +45,16 @@ class OperatorPath(eqx.Module):
 
     @abc.abstractmethod
     def expanded(self, start: float, end: float) -> "OperatorPath | None":
-        """The same as arrays on [start, end]; None where an expansion of fixed length does not converge there."""
+        """The same as arrays on [start, end]; None where an expansion of fixed length
+        does not converge there.
+        """
 
     @property
     @abc.abstractmethod
     def axiswise(self) -> bool:
-        """Whether H is a sum of kinetic matrices, one an axis, and a potential term, without factors."""
+        """Whether H is a sum of kinetic matrices, one an axis, and a potential term,
+        without factors.
+        """
 
     def at(self, t: Scalar, dtype: DType) -> Operator:
         """The operator at time t."""
@@ -67,7 +72,9 @@ class OperatorPath(eqx.Module):
 
 
 class EvaluatedPath(OperatorPath):
-    """The functions themselves, sampled on `places`; with `in_cells` the operators are those on `places.in_cells`."""
+    """The functions themselves, sampled on `places`; with `in_cells` the operators are
+    those on `places.in_cells`.
+    """
 
     equation: Equation
     scheme: Scheme
@@ -75,7 +82,14 @@ class EvaluatedPath(OperatorPath):
     grid: Grid = eqx.field(static=True)
     reversible: bool = eqx.field(static=True)
 
-    def __init__(self, equation: Equation, scheme: Scheme, places: Grid, reversible: bool, in_cells: bool = False):
+    def __init__(
+        self,
+        equation: Equation,
+        scheme: Scheme,
+        places: Grid,
+        reversible: bool,
+        in_cells: bool = False,
+    ):
         self.equation = equation
         self.scheme = scheme
         self.places = places
@@ -84,16 +98,24 @@ class EvaluatedPath(OperatorPath):
 
     @property
     def axiswise(self) -> bool:
-        """Whether the scheme uses the exact quantum potential on every axis, or the wave has a potential of its own."""
+        """Whether the scheme uses the exact quantum potential on every axis, or the
+        wave has a potential of its own.
+        """
         if not self.scheme.spectral or self.equation.by_factors:
             return False
         # A Legendre axis keeps its factor, because its no-flux ends need it.
-        return not self.equation.evolves_density or (self.reversible and self.grid.uniform)
+        return not self.equation.evolves_density or (
+            self.reversible and self.grid.uniform
+        )
 
     def samples(self, t: Scalar) -> Samples:
         """The functions at time t."""
         samples = self.scheme.sample(self.equation, self.places, t, self.reversible)
-        return samples if self.grid == self.places else in_units(self.scheme, samples, self.places.units)
+        return (
+            samples
+            if self.grid == self.places
+            else in_units(self.scheme, samples, self.places.units)
+        )
 
     def expanded(self, start: float, end: float) -> "ExpandedPath | None":
         """The expansion of the functions (`expand`)."""
@@ -103,9 +125,9 @@ class EvaluatedPath(OperatorPath):
 class ExpandedPath(OperatorPath):
     """Chebyshev expansions on [start, end].
 
-    `coefficients` are `Samples` whose arrays have the terms as their first axis; those of the diffusion only where
-    `diffusion_varies`. They are expansions in t, or, where there is a `clock`, in lambda = clock(t). A clock is a
-    schedule of arrays.
+    `coefficients` are `Samples` whose arrays have the terms as their first axis; those
+    of the diffusion only where `diffusion_varies`. They are expansions in t, or, where
+    there is a `clock`, in lambda = clock(t). A clock is a schedule of arrays.
     """
 
     coefficients: Samples
@@ -126,7 +148,9 @@ class ExpandedPath(OperatorPath):
         t = jnp.asarray(t)
         if self.clock is not None:
             t = self.clock(t).astype(t.dtype)
-        s = (2 * t - (self.start + self.end).astype(t.dtype)) / (self.end - self.start).astype(t.dtype)
+        s = (2 * t - (self.start + self.end).astype(t.dtype)) / (
+            self.end - self.start
+        ).astype(t.dtype)
         row = _chebyshev_polynomials(s)
         expanded = lambda leaf: jnp.tensordot(row.astype(leaf.dtype), leaf, 1)
         return _map_time_dependent(expanded, self.coefficients, self.diffusion_varies)
@@ -139,7 +163,8 @@ class ExpandedPath(OperatorPath):
 class WeightedPath(OperatorPath):
     """The waves of theorem T13: H_t + (kappa/2) d_t log pi_t, with pi_t of mass 1.
 
-    kappa = 0 is H itself. With kappa = -1 (the weights of Jarzynski) sqrt(pi_t) solves the equation exactly.
+    kappa = 0 is H itself. With kappa = -1 (the weights of Jarzynski) sqrt(pi_t) solves
+    the equation exactly.
     """
 
     path: OperatorPath
@@ -159,14 +184,21 @@ class WeightedPath(OperatorPath):
         return self.path.axiswise
 
     def samples(self, t: Scalar) -> Samples:
-        """The samples at time t with (kappa/2) d_t log pi_t added to the potential term, without a Gibbs density."""
+        """The samples at time t with (kappa/2) d_t log pi_t added to the potential
+        term, without a Gibbs density.
+        """
         t = jnp.asarray(t)
         samples = self.path.samples(t)
         assert samples.potential_term is not None, "a wave has a potential term"
-        # d_t log sqrt(pi) = (d_t log pi) / 2, by forward differentiation of the whole path in time.
+        # d_t log sqrt(pi) = (d_t log pi) / 2, by forward differentiation of the whole
+        # path in time.
         half_rate = jax.jvp(self.path.log_sqrt_pi, (t,), (jnp.ones_like(t),))[1]
-        potential_term = samples.potential_term + self.kappa.astype(half_rate.dtype) * half_rate
-        return dataclasses.replace(samples, potential_term=potential_term, log_gibbs=None)
+        potential_term = (
+            samples.potential_term + self.kappa.astype(half_rate.dtype) * half_rate
+        )
+        return dataclasses.replace(
+            samples, potential_term=potential_term, log_gibbs=None
+        )
 
     def expanded(self, start: float, end: float) -> "WeightedPath | None":
         """The same for an expansion of the path."""
@@ -177,8 +209,9 @@ class WeightedPath(OperatorPath):
 def _chebyshev_polynomials(s: Array) -> Array:
     """T_0(s), T_1(s), ... `(expansion_terms,)` for one number s in [-1, 1].
 
-    All polynomials T_{m+j} = 2 T_m T_j - T_{m-j} with j <= m at once: five operations on arrays instead of thirty on
-    numbers, which are quicker to compile. The derivative of arccos in cos(k arccos s) is infinite at the ends.
+    All polynomials T_{m+j} = 2 T_m T_j - T_{m-j} with j <= m at once: five operations
+    on arrays instead of thirty on numbers, which are quicker to compile. The derivative
+    of arccos in cos(k arccos s) is infinite at the ends.
     """
     row = jnp.stack([jnp.ones_like(s), s])
     while len(row) < CONSTANTS.expansion_terms:
@@ -187,22 +220,33 @@ def _chebyshev_polynomials(s: Array) -> Array:
 
 
 def expand(path: EvaluatedPath, start: float, end: float) -> ExpandedPath | None:
-    """The expansion of a path on [start, end], or None where it does not converge to rounding.
+    """The expansion of a path on [start, end], or None where it does not converge to
+    rounding.
 
-    The functions are evaluated by one small program at Chebyshev nodes inside the interval, so a jump at an end does no
-    harm, and at other times, where the sum must agree with them. **Cost**: 39 evaluations at all nodes and faces.
+    The functions are evaluated by one small program at Chebyshev nodes inside the
+    interval, so a jump at an end does no harm, and at other times, where the sum must
+    agree with them. **Cost**: 39 evaluations at all nodes and faces.
     """
     path, start, end, clock = _in_lambda(path, start, end)
 
-    # Sample at the Chebyshev nodes and at further times for the check. Multiples of the golden ratio are spread evenly
-    # over the interval and meet no Chebyshev node.
+    # Sample at the Chebyshev nodes and at further times for the check. Multiples of the
+    # golden ratio are spread evenly over the interval and meet no Chebyshev node.
     terms = CONSTANTS.expansion_terms
     angles = np.pi * (np.arange(terms) + 0.5) / terms
-    checks = 2 * np.modf(np.arange(1, CONSTANTS.expansion_checks + 1) * (np.sqrt(5) - 1) / 2)[0] - 1
-    times = (start + end) / 2 + (end - start) / 2 * np.concatenate([np.cos(angles), checks])
+    checks = (
+        2
+        * np.modf(np.arange(1, CONSTANTS.expansion_checks + 1) * (np.sqrt(5) - 1) / 2)[
+            0
+        ]
+        - 1
+    )
+    times = (start + end) / 2 + (end - start) / 2 * np.concatenate(
+        [np.cos(angles), checks]
+    )
     sampled = sample_times(path, times)
 
-    # The discrete cosine transform from values at the nodes to coefficients, and the polynomials at the checks.
+    # The discrete cosine transform from values at the nodes to coefficients, and the
+    # polynomials at the checks.
     transform = 2 / terms * np.cos(np.multiply.outer(np.arange(terms), angles))
     transform[0] /= 2
     at_checks = np.cos(np.multiply.outer(np.arccos(checks), np.arange(terms)))
@@ -213,21 +257,28 @@ def expand(path: EvaluatedPath, start: float, end: float) -> ExpandedPath | None
         flat = np.asarray(values).reshape(len(values), -1)
         coefficients = transform @ flat[:terms]
         errors = np.abs(at_checks @ coefficients - flat[terms:])
-        # Each point is compared with its own largest value over time, because where a potential is steep its rounding
-        # is larger. Values below the rounding of the largest one are compared with that.
+        # Each point is compared with its own largest value over time, because where a
+        # potential is steep its rounding is larger. Values below the rounding of the
+        # largest one are compared with that.
         largest = np.max(np.abs(flat), axis=0) + np.finfo(flat.dtype).tiny
         size = np.maximum(largest, np.max(np.abs(flat)) * np.finfo(flat.dtype).eps)
         allowed = CONSTANTS.expansion_roundings * np.finfo(flat.dtype).eps * size
         converged &= bool(np.all(np.isfinite(flat)) and np.all(errors <= allowed))
         return as_array(coefficients.reshape(terms, *values.shape[1:]))
 
-    # The D of fitted rates depends on the drift too, where D varies in space. Elsewhere it stands still.
-    varies = any(bool(np.any(np.diff(np.asarray(values), axis=0))) for values in sampled.diffusion)
+    # The D of fitted rates depends on the drift too, where D varies in space. Elsewhere
+    # it stands still.
+    varies = any(
+        bool(np.any(np.diff(np.asarray(values), axis=0)))
+        for values in sampled.diffusion
+    )
     coefficients = _map_time_dependent(expand_values, sampled, varies)
     if not converged:
         return None
     if not varies:
-        diffusion = tuple(as_array(np.asarray(values)[0]) for values in sampled.diffusion)
+        diffusion = tuple(
+            as_array(np.asarray(values)[0]) for values in sampled.diffusion
+        )
         coefficients = dataclasses.replace(coefficients, diffusion=diffusion)
     return ExpandedPath(
         coefficients=coefficients,
@@ -240,25 +291,40 @@ def expand(path: EvaluatedPath, start: float, end: float) -> ExpandedPath | None
     )
 
 
-def _in_lambda(path: EvaluatedPath, start: float, end: float) -> tuple[EvaluatedPath, float, float, Clock | None]:
-    """The same path as a function of lambda, where a schedule of arrays drives the potential; the ends in lambda, and
-    the schedule as clock. Elsewhere the path itself, its ends and None.
+def _in_lambda(
+    path: EvaluatedPath, start: float, end: float
+) -> tuple[EvaluatedPath, float, float, Clock | None]:
+    """The same path as a function of lambda, where a schedule of arrays drives the
+    potential; the ends in lambda, and the schedule as clock. Elsewhere the path itself,
+    its ends and None.
 
-    In lambda the path is smooth, where in time the schedule may have hundreds of pieces.
+    In lambda the path is smooth, where in time the schedule may have hundreds of
+    pieces.
     """
     equation = path.equation
     potential = getattr(equation, "potential", None)
     if not (isinstance(potential, Driven) and is_plain(potential.schedule)):
         return path, start, end, None
-    # A force, or potentials that depend on time by themselves, are not functions of lambda alone.
-    if getattr(equation, "force", None) is not None or _has_time_dependent_potentials(potential.path):
+    # A force, or potentials that depend on time by themselves, are not functions of
+    # lambda alone.
+    if getattr(equation, "force", None) is not None or _has_time_dependent_potentials(
+        potential.path
+    ):
         return path, start, end, None
-    lambdas = np.asarray(_evaluate_schedule(potential.schedule, np.asarray([start, end])))
+    lambdas = np.asarray(
+        _evaluate_schedule(potential.schedule, np.asarray([start, end]))
+    )
     low, high = float(np.min(lambdas)), float(np.max(lambdas))
-    # Where the schedule rests, the range is widened, because an expansion divides by its length.
+    # Where the schedule rests, the range is widened, because an expansion divides by
+    # its length.
     high = low + max(high - low, CONSTANTS.min_schedule_range * max(1.0, abs(low)))
     by_lambda = Driven(potential.path, Identity())
-    return eqx.tree_at(lambda p: p.equation.potential, path, by_lambda), low, high, potential.schedule
+    return (
+        eqx.tree_at(lambda p: p.equation.potential, path, by_lambda),
+        low,
+        high,
+        potential.schedule,
+    )
 
 
 @quick_program
@@ -274,7 +340,8 @@ def _has_time_dependent_potentials(path: PotentialPath) -> bool:
     def record(lam: Array) -> None:
         found.append(as_potential(path(lam)).time_dependent)
 
-    # Traced with an abstract lambda: nothing is computed, because only the kind of the potential matters.
+    # Traced with an abstract lambda: nothing is computed, because only the kind of the
+    # potential matters.
     jax.eval_shape(record, jax.ShapeDtypeStruct((), float))
     return found[0]
 
@@ -285,8 +352,14 @@ def sample_times(path: EvaluatedPath, times: Numbers) -> Samples:
     return jax.lax.map(path.samples, times)
 
 
-def _map_time_dependent(f: Callable[[Array], Array], samples: Samples, diffusion_varies: bool) -> Samples:
+def _map_time_dependent(
+    f: Callable[[Array], Array], samples: Samples, diffusion_varies: bool
+) -> Samples:
     """f of every array that depends on time: the diffusion only if it varies."""
-    slope, potential_term, log_gibbs = jax.tree.map(f, (samples.slope, samples.potential_term, samples.log_gibbs))
-    diffusion = jax.tree.map(f, samples.diffusion) if diffusion_varies else samples.diffusion
+    slope, potential_term, log_gibbs = jax.tree.map(
+        f, (samples.slope, samples.potential_term, samples.log_gibbs)
+    )
+    diffusion = (
+        jax.tree.map(f, samples.diffusion) if diffusion_varies else samples.diffusion
+    )
     return Samples(diffusion, slope, potential_term, log_gibbs)

@@ -1,12 +1,15 @@
-"""The generator of a flow on a grid, an antisymmetric matrix: G psi = (v.grad + (div v) / 2) psi.
+"""The generator of a flow on a grid, an antisymmetric matrix: G psi = (v.grad + (div v)
+/ 2) psi.
 
     G = 1/2 sum_i ( V_i D_i + D_i V_i )
 
-V_i multiplies by the velocity at the nodes, and D_i is the antisymmetric derivative of the Fourier basis at the nodes:
-G is antisymmetric on every grid, so that exp(-t G) is orthogonal and the norm of psi is constant. No divergence of v is
-computed: in the continuum (V D + D V)/2 = v D + (div v)/2.
+V_i multiplies by the velocity at the nodes, and D_i is the antisymmetric derivative of
+the Fourier basis at the nodes: G is antisymmetric on every grid, so that exp(-t G) is
+orthogonal and the norm of psi is constant. No divergence of v is computed: in the
+continuum (V D + D V)/2 = v D + (div v)/2.
 
-For v = grad phi, G = -[K, phi] with K = -(1/2) sum_i D_i^2; on a grid the two differ by aliasing (`commutator`).
+For v = grad phi, G = -[K, phi] with K = -(1/2) sum_i D_i^2; on a grid the two differ by
+aliasing (`commutator`).
 
 Reference: arXiv 2510.08462, the Fourier-collocation form; theorem T27.
 """
@@ -28,7 +31,8 @@ from .constants import CONSTANTS
 
 
 class SkewOperator(eqx.Module):
-    """G of a velocity `(d, *shape)` at the nodes of a grid of `Line` and `Periodic` axes.
+    """G of a velocity `(d, *shape)` at the nodes of a grid of `Line` and `Periodic`
+    axes.
 
     **Keeps**: antisymmetry to rounding. **Cost**: two derivatives an axis.
     """
@@ -48,14 +52,20 @@ class SkewOperator(eqx.Module):
 
     @property
     def largest(self) -> Array:
-        """A bound of the norm of G: the sum over the axes of the largest speed times the largest wavenumber."""
+        """A bound of the norm of G: the sum over the axes of the largest speed times
+        the largest wavenumber.
+        """
         speeds = jnp.max(jnp.abs(self.velocity.reshape(self.grid.ndim, -1)), axis=1)
-        wavenumbers = jnp.asarray([largest_wavenumber(axis) for axis in self.grid.axes], speeds.dtype)
+        wavenumbers = jnp.asarray(
+            [largest_wavenumber(axis) for axis in self.grid.axes], speeds.dtype
+        )
         return jnp.sum(speeds * wavenumbers)
 
 
 def commutator(grid: Grid, potential: Array, wave: Array) -> Array:
-    """-[K, phi] psi, which is G psi for v = grad phi, from phi and psi at the nodes, both `(*shape)`."""
+    """-[K, phi] psi, which is G psi for v = grad phi, from phi and psi at the nodes,
+    both `(*shape)`.
+    """
     return potential * _kinetic(grid, wave) - _kinetic(grid, potential * wave)
 
 
@@ -71,22 +81,29 @@ def _kinetic(grid: Grid, wave: Array) -> Array:
 
 def derivative(axis: Axis, i: int, wave: Array, ndim: int | None = None) -> Array:
     """D psi along axis i of the last `ndim` axes, for a real or a complex wave."""
-    least = CONSTANTS.fourier_min_nodes.get((jax.default_backend(), jnp.finfo(wave.dtype).bits))
+    least = CONSTANTS.fourier_min_nodes.get(
+        (jax.default_backend(), jnp.finfo(wave.dtype).bits)
+    )
     # A complex wave, and machines on which nothing was measured, take the matrix.
     if least is not None and axis.n >= least and not jnp.iscomplexobj(wave):
         return apply_along_axis(i, lambda u: _by_transform(axis, u), wave, ndim)
-    return matmul_along_axis(i, jnp.asarray(derivative_matrix(axis), wave.real.dtype), wave, ndim)
+    return matmul_along_axis(
+        i, jnp.asarray(derivative_matrix(axis), wave.real.dtype), wave, ndim
+    )
 
 
 def largest_wavenumber(axis: Axis) -> float:
-    """The largest wavenumber of D. The highest wave of an even number of nodes has none: D maps it to zero."""
+    """The largest wavenumber of D. The highest wave of an even number of nodes has
+    none: D maps it to zero.
+    """
     return 2 * np.pi / axis.length * ((axis.n - 1) // 2)
 
 
 @functools.lru_cache(maxsize=64)
 def derivative_matrix(axis: Axis) -> np.ndarray:
     """D, `(n, n)`, antisymmetric to the last bit."""
-    # The matrix of the basis is antisymmetric to rounding; the difference of the two halves is exactly so.
+    # The matrix of the basis is antisymmetric to rounding; the difference of the two
+    # halves is exactly so.
     matrix = evaluate(axis, axis.nodes)[0]
     return (matrix - matrix.T) / 2
 
@@ -96,7 +113,10 @@ def check_skew(grid: Grid) -> None:
     for axis in grid.axes:
         if axis.modes != "fourier":
             cure = "Use fp.Line, on which the density must decay, or fp.Periodic."
-            allowed = "a flow is evolved on axes without walls, where the matrix of a derivative is antisymmetric"
+            allowed = (
+                "a flow is evolved on axes without walls, where the matrix of a "
+                "derivative is antisymmetric"
+            )
             raise_value_error("grid", axis, allowed, cure)
 
 
@@ -104,7 +124,8 @@ def _by_transform(axis: Axis, wave: Array) -> Array:
     """D along the last axis by the fast Fourier transform of real numbers."""
     n = axis.n
     wavenumbers = 2 * np.pi / axis.length * np.arange(n // 2 + 1)
-    # The derivative of the highest wave of an even number of nodes vanishes at all nodes.
+    # The derivative of the highest wave of an even number of nodes vanishes at all
+    # nodes.
     if n % 2 == 0:
         wavenumbers[-1] = 0.0
     symbol: Any = 1j * jnp.asarray(wavenumbers, wave.dtype)

@@ -1,12 +1,15 @@
-"""`Spectral`: smooth bases on every axis; errors decrease faster than any power of the spacing.
+"""`Spectral`: smooth bases on every axis; errors decrease faster than any power of the
+spacing.
 
-In the wave picture a potential is represented by the exact quantum potential, axis by axis,
+In the wave picture a potential is represented by the exact quantum potential, axis by
+axis,
 
     V_i = (d_i U)^2 / (4 D) - d_i^2 U / 2,
 
-which for the same nodes is more accurate than the factors and four times cheaper. A `Legendre` axis keeps the factor
-A = sqrt(D) (d - b/(2D)), whose natural ends let no flux through. In the density picture every axis takes the flux
-J = b p - D dp/dx, for any drift.
+which for the same nodes is more accurate than the factors and four times cheaper. A
+`Legendre` axis keeps the factor A = sqrt(D) (d - b/(2D)), whose natural ends let no
+flux through. In the density picture every axis takes the flux J = b p - D dp/dx, for
+any drift.
 """
 
 from typing import Any, ClassVar
@@ -28,12 +31,14 @@ from .tensor import Factor, FourierKinetic, Kinetic, MatrixKinetic, TensorOperat
 
 
 class Spectral(Scheme):
-    """Fourier on `Line` and `Periodic`, sines on `Absorbing`, Legendre polynomials on `Legendre`; kinds may be mixed.
+    """Fourier on `Line` and `Periodic`, sines on `Absorbing`, Legendre polynomials on
+    `Legendre`; kinds may be mixed.
 
-    **Keeps**: H symmetric to rounding; mass and the Gibbs density to the accuracy of the basis (`stats["mass_drift"]`);
-    in the density picture mass to rounding. Positivity only to the accuracy of the basis. **Order**: spectral for
-    smooth potentials, algebraic for a kink. **Cost**: one dense product an axis, n multiplications a point, or an FFT
-    where that was measured to be faster.
+    **Keeps**: H symmetric to rounding; mass and the Gibbs density to the accuracy of
+    the basis (`stats["mass_drift"]`); in the density picture mass to rounding.
+    Positivity only to the accuracy of the basis. **Order**: spectral for smooth
+    potentials, algebraic for a kink. **Cost**: one dense product an axis, n
+    multiplications a point, or an FFT where that was measured to be faster.
     **Raises**: `ValueError` on a `Reflecting` axis.
 
     ```python
@@ -48,21 +53,35 @@ class Spectral(Scheme):
     samples_nodes: ClassVar[bool] = True
 
     def check(self, equation: Equation, grid: Grid) -> None:
-        """Raise `ValueError` for an axis that has no basis, and for a diffusion that vanishes."""
+        """Raise `ValueError` for an axis that has no basis, and for a diffusion that
+        vanishes.
+        """
         for axis in grid.axes:
             check_axis(axis)
         diffusion = equation.diffusion
         # Numbers are examined by numpy; only a function is sampled, by a program.
         given_by_numbers = not callable(diffusion)
         if is_concrete(equation) and bool(
-            np.any(np.asarray(diffusion) <= 0) if given_by_numbers else _vanishes(equation, grid)
+            np.any(np.asarray(diffusion) <= 0)
+            if given_by_numbers
+            else _vanishes(equation, grid)
         ):
             cure = "Use fp.ScharfetterGummel(), which takes any diffusion."
-            raise_value_error("scheme", self, "the diffusion vanishes at a face, and a basis divides by it", cure)
+            raise_value_error(
+                "scheme",
+                self,
+                "the diffusion vanishes at a face, and a basis divides by it",
+                cure,
+            )
 
-    def sample(self, equation: Equation, grid: Any, t: Scalar, reversible: bool) -> Samples:
-        """The quantum potential and log pi at the nodes where sqrt(pi) exists, else D and the drift at the faces."""
-        # A score Hamiltonian is sampled as the process whose drift is the score, which has no known Gibbs density.
+    def sample(
+        self, equation: Equation, grid: Any, t: Scalar, reversible: bool
+    ) -> Samples:
+        """The quantum potential and log pi at the nodes where sqrt(pi) exists, else D
+        and the drift at the faces.
+        """
+        # A score Hamiltonian is sampled as the process whose drift is the score, which
+        # has no known Gibbs density.
         if isinstance(equation, ScoreHamiltonian):
             return self.sample(equation.sampler(), grid, t, False)
         # Kinetic terms need a constant D, so its value at any point serves.
@@ -71,16 +90,29 @@ class Spectral(Scheme):
             potential_term = sample_potential(equation, grid, t)
             return Samples(tuple(diffusions), (None,) * grid.ndim, potential_term, None)
 
-        # A Legendre axis keeps its factor: only the factor's natural ends let no flux through. Every other axis of a
-        # reversible process is represented by its part of the quantum potential.
+        # A Legendre axis keeps its factor: only the factor's natural ends let no flux
+        # through. Every other axis of a reversible process is represented by its part
+        # of the quantum potential.
         factored = [not reversible or not axis.uniform for axis in grid.axes]
-        faces = [_at_faces(equation, grid, i, t) if factored[i] else (diffusions[i], None) for i in range(grid.ndim)]
+        faces = [
+            _at_faces(equation, grid, i, t) if factored[i] else (diffusions[i], None)
+            for i in range(grid.ndim)
+        ]
         potential_term = None
         if not all(factored):
             exact = np.logical_not(factored)
-            potential_term = grid.sample(lambda x: jnp.sum(jnp.where(exact, axis_potential_terms(equation, x, t), 0)))
+            potential_term = grid.sample(
+                lambda x: jnp.sum(
+                    jnp.where(exact, axis_potential_terms(equation, x, t), 0)
+                )
+            )
         diffusion, slope = zip(*faces, strict=True)
-        return Samples(diffusion, slope, potential_term, equation.log_gibbs_on(grid, t) if reversible else None)
+        return Samples(
+            diffusion,
+            slope,
+            potential_term,
+            equation.log_gibbs_on(grid, t) if reversible else None,
+        )
 
     def assemble(self, samples: Samples, grid: Grid, dtype: DType) -> TensorOperator:
         """A kinetic matrix or a factor for each axis."""
@@ -88,11 +120,26 @@ class Spectral(Scheme):
             _kinetic(grid.axes[i], diffusion, dtype)
             if slope is None
             else _factor(grid.axes[i], diffusion, slope, dtype)
-            for i, (diffusion, slope) in enumerate(zip(samples.diffusion, samples.slope, strict=True))
+            for i, (diffusion, slope) in enumerate(
+                zip(samples.diffusion, samples.slope, strict=True)
+            )
         )
-        potential_term = None if samples.potential_term is None else samples.potential_term.astype(dtype)
-        log_sqrt_pi = None if samples.log_gibbs is None else log_sqrt_pi_of(samples.log_gibbs, grid).astype(dtype)
-        return TensorOperator(grid=grid, terms=terms, potential_term=potential_term, log_sqrt_pi=log_sqrt_pi)
+        potential_term = (
+            None
+            if samples.potential_term is None
+            else samples.potential_term.astype(dtype)
+        )
+        log_sqrt_pi = (
+            None
+            if samples.log_gibbs is None
+            else log_sqrt_pi_of(samples.log_gibbs, grid).astype(dtype)
+        )
+        return TensorOperator(
+            grid=grid,
+            terms=terms,
+            potential_term=potential_term,
+            log_sqrt_pi=log_sqrt_pi,
+        )
 
 
 @sampling_program
@@ -101,7 +148,9 @@ def _vanishes(equation: Equation, grid: Grid) -> Array:
     least = []
     for i in range(grid.ndim):
         positions = _face_positions(grid, i)
-        least.append(jnp.min(sample_product(lambda x, i=i: equation.diffusions(x)[i], positions)))
+        least.append(
+            jnp.min(sample_product(lambda x, i=i: equation.diffusions(x)[i], positions))
+        )
     return jnp.min(jnp.stack(least)) <= 0
 
 
@@ -111,12 +160,19 @@ def _kinetic(axis: Axis, diffusion: Array, dtype: DType) -> Kinetic:
     measured = CONSTANTS.sines_min_nodes if odd else CONSTANTS.fourier_min_nodes
     machine = jax.default_backend(), jnp.finfo(dtype).bits
     if axis.uniform and axis.n >= measured.get(machine, CONSTANTS.unmeasured_min_nodes):
-        return FourierKinetic((diffusion * jnp.asarray(wavenumbers(axis)) ** 2).astype(dtype), axis.n, odd)
+        return FourierKinetic(
+            (diffusion * jnp.asarray(wavenumbers(axis)) ** 2).astype(dtype), axis.n, odd
+        )
     matrix = diffusion * jnp.asarray(basis(axis).kinetic(axis))
-    return MatrixKinetic(matrix.astype(dtype), (diffusion * basis(axis).derivative_norm ** 2).astype(dtype))
+    return MatrixKinetic(
+        matrix.astype(dtype),
+        (diffusion * basis(axis).derivative_norm ** 2).astype(dtype),
+    )
 
 
-def _at_faces(equation: FokkerPlanck, grid: Grid, i: int, t: Scalar) -> tuple[Array, Array]:
+def _at_faces(
+    equation: FokkerPlanck, grid: Grid, i: int, t: Scalar
+) -> tuple[Array, Array]:
     """D_i and the drift b_i at the faces of axis i."""
     positions = _face_positions(grid, i)
     diffusion = sample_product(lambda x: equation.diffusions(x)[i], positions)
@@ -124,9 +180,14 @@ def _at_faces(equation: FokkerPlanck, grid: Grid, i: int, t: Scalar) -> tuple[Ar
 
 
 def _face_positions(grid: Grid, i: int) -> tuple[Array, ...]:
-    """The nodes of all axes, with the faces of the basis in the place of those of axis i."""
+    """The nodes of all axes, with the faces of the basis in the place of those of axis
+    i.
+    """
     faces = basis(grid.axes[i]).faces
-    return tuple(jnp.asarray(faces if j == i else a.nodes, dtype=float) for j, a in enumerate(grid.axes))
+    return tuple(
+        jnp.asarray(faces if j == i else a.nodes, dtype=float)
+        for j, a in enumerate(grid.axes)
+    )
 
 
 def _factor(axis: Axis, diffusion: Array, drift: Array, dtype: DType) -> Factor:
@@ -134,7 +195,9 @@ def _factor(axis: Axis, diffusion: Array, drift: Array, dtype: DType) -> Factor:
     own = basis(axis)
     # The norm of A is at most that of its two terms together.
     derivative_norm = jnp.sqrt(jnp.max(diffusion)) * own.derivative_norm
-    drift_norm = jnp.max(jnp.abs(drift) / jnp.sqrt(diffusion)) * own.interpolation_norm / 2
+    drift_norm = (
+        jnp.max(jnp.abs(drift) / jnp.sqrt(diffusion)) * own.interpolation_norm / 2
+    )
     largest = (derivative_norm + drift_norm) ** 2
     # D k^2 / 2 + b^2 / (2 D), for the highest wavenumber k.
     poisson_rate = derivative_norm**2 / 2 + 2 * drift_norm**2

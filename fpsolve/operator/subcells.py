@@ -1,23 +1,28 @@
 """Integrals over halves of cells, for functions that jump or vanish between nodes.
 
-Along one axis the drift b = -U' + f and D define Phi, with dPhi = (dU - f dx) / D. With sigma = 1 and tau = 1 / D in
-the flux form J = b p - D p', and sigma = 1 / D and tau = 1 in the Ito form J = b p - (D p)', the flux is
+Along one axis the drift b = -U' + f and D define Phi, with dPhi = (dU - f dx) / D. With
+sigma = 1 and tau = 1 / D in the flux form J = b p - D p', and sigma = 1 / D and tau = 1
+in the Ito form J = b p - (D p)', the flux is
 
     J = -(1 / tau) e^{-Phi} d/dx ( e^{Phi} p / sigma ),
 
-so that two nodes with a constant flux between them, and with e^{Phi} p / sigma constant in each cell, have the rates
+so that two nodes with a constant flux between them, and with e^{Phi} p / sigma constant
+in each cell, have the rates
 
     up_j = 1 / (M_j R_j),
     M_j = int_cell sigma e^{-(Phi - Phi_j)} dx,    R_j = int_{x_j}^{x_j+1} tau e^{Phi - Phi_j} dx.
 
-M is the mass of the cell (the speed measure of Feller), R the resistance between nodes (his scale function). Both are
-sums over halves of cells. A half is divided where a function changes most, again and again, so that a jump lies in one
-piece of negligible width; in each piece D is linear, b constant, and the integrals are exact. Where D vanishes at the
-end of a half, D and e^{Phi} are powers of the distance to it, and the integrals converge or diverge by the exponents,
-as in Feller's classification of ends: a cell whose mass diverges keeps what enters it.
+M is the mass of the cell (the speed measure of Feller), R the resistance between nodes
+(his scale function). Both are sums over halves of cells. A half is divided where a
+function changes most, again and again, so that a jump lies in one piece of negligible
+width; in each piece D is linear, b constant, and the integrals are exact. Where D
+vanishes at the end of a half, D and e^{Phi} are powers of the distance to it, and the
+integrals converge or diverge by the exponents, as in Feller's classification of ends: a
+cell whose mass diverges keeps what enters it.
 
-References: Feller, Ann. Math. 55 (1952) 468; Wang, Peskin and Elston, J. Theor. Biol. 221 (2003) 491; Latorre, Metzner,
-Hartmann and Schütte, Commun. Math. Sci. 9 (2011) 1051.
+References: Feller, Ann. Math. 55 (1952) 468; Wang, Peskin and Elston, J. Theor. Biol.
+221 (2003) 491; Latorre, Metzner, Hartmann and Schütte, Commun. Math. Sci. 9 (2011)
+1051.
 """
 
 from collections.abc import Callable
@@ -41,7 +46,8 @@ class Values(NamedTuple):
 class Halves(NamedTuple):
     """Integrals over halves of cells, all relative to Phi at the node of the cell.
 
-    - `log_mass`, `log_resistance`: the logarithms of int sigma e^{-Phi} dx and int tau e^{Phi} dx
+    - `log_mass`, `log_resistance`: the logarithms of int sigma e^{-Phi} dx and int tau
+      e^{Phi} dx
     - `rise`: Phi at the edge minus Phi at the node
     """
 
@@ -54,7 +60,9 @@ Evaluate: TypeAlias = Callable[[Array], Values]
 
 
 class _Piece(NamedTuple):
-    """Integrals over a part of a half, relative to Phi at one of its ends; `rise` is Phi above minus Phi below."""
+    """Integrals over a part of a half, relative to Phi at one of its ends; `rise` is
+    Phi above minus Phi below.
+    """
 
     log_mass: Array
     log_resistance: Array
@@ -62,10 +70,11 @@ class _Piece(NamedTuple):
 
 
 class _Bisection(NamedTuple):
-    """The part that is left, from `start`, with the values at its ends, and what was cut off below and above it.
+    """The part that is left, from `start`, with the values at its ends, and what was
+    cut off below and above it.
 
-    The integrals of the part below are relative to Phi at the lower end of the half, those of the part above to Phi at
-    its upper end.
+    The integrals of the part below are relative to Phi at the lower end of the half,
+    those of the part above to Phi at its upper end.
     """
 
     start: Array
@@ -77,65 +86,105 @@ class _Bisection(NamedTuple):
 
 
 def bernoulli(z: Array) -> Array:
-    """B(z) = z / (e^z - 1), to rounding for every z and differentiable everywhere; B(0) = 1."""
-    # B(z) = B(-|z|) e^{-max(z, 0)}: nothing in B(-|z|) = |z| / (1 - e^{-|z|}) overflows.
+    """B(z) = z / (e^z - 1), to rounding for every z and differentiable everywhere; B(0)
+    = 1.
+    """
+    # B(z) = B(-|z|) e^{-max(z, 0)}: nothing in B(-|z|) = |z| / (1 - e^{-|z|})
+    # overflows.
     size = jnp.abs(z)
     small = size < CONSTANTS.bernoulli_series_below
-    # The quotient is 0 / 0 at zero. The `where` inside it keeps its derivative finite there, as JAX differentiates both
-    # branches of the outer one.
+    # The quotient is 0 / 0 at zero. The `where` inside it keeps its derivative finite
+    # there, as JAX differentiates both branches of the outer one.
     safe = jnp.where(small, 1, size)
     series = 1 + size / 2 + size**2 / 12 - size**4 / 720 + size**6 / 30240
-    return jnp.where(small, series, safe / -jnp.expm1(-safe)) * jnp.exp(-jnp.maximum(z, 0))
+    return jnp.where(small, series, safe / -jnp.expm1(-safe)) * jnp.exp(
+        -jnp.maximum(z, 0)
+    )
 
 
 def log_mean_exp(z: Array) -> Array:
-    """log of the mean of e^{z s} over 0 < s < 1, that is log((e^z - 1) / z), for every z."""
+    """log of the mean of e^{z s} over 0 < s < 1, that is log((e^z - 1) / z), for every
+    z.
+    """
     return jnp.maximum(z, 0) - jnp.log(bernoulli(-jnp.abs(z)))
 
 
 def changes(values: Array, axis: int) -> Array:
-    """Where a function changes between two successive samples by far more than beside them; at each difference.
+    """Where a function changes between two successive samples by far more than beside
+    them; at each difference.
 
-    A smooth function that the samples resolve changes by about the mean of both neighbouring changes.
+    A smooth function that the samples resolve changes by about the mean of both
+    neighbouring changes.
     """
     size = jnp.abs(jnp.diff(values, axis=axis))
     zero = jnp.zeros_like(jax.lax.slice_in_dim(size, 0, 1, axis=axis))
     count = size.shape[axis]
-    before = jnp.concatenate([zero, jax.lax.slice_in_dim(size, 0, count - 1, axis=axis)], axis)
-    after = jnp.concatenate([jax.lax.slice_in_dim(size, 1, count, axis=axis), zero], axis)
+    before = jnp.concatenate(
+        [zero, jax.lax.slice_in_dim(size, 0, count - 1, axis=axis)], axis
+    )
+    after = jnp.concatenate(
+        [jax.lax.slice_in_dim(size, 1, count, axis=axis), zero], axis
+    )
     # Samples at both ends of a row have one neighbour, which counts twice.
     index = jnp.arange(count).reshape(-1, *[1] * (values.ndim - 1 - axis))
     beside = jnp.where((index == 0) | (index == count - 1), 2, 1) * (before + after)
-    rounding = CONSTANTS.jump_roundings * jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values))
+    rounding = (
+        CONSTANTS.jump_roundings
+        * jnp.finfo(values.dtype).eps
+        * jnp.max(jnp.abs(values))
+    )
     return size > CONSTANTS.jump_ratio * beside + rounding
 
 
 def integrate_halves(
-    evaluate: Evaluate, start: Array, width: Array, upper_half: Array, levels: int, ito: bool
+    evaluate: Evaluate,
+    start: Array,
+    width: Array,
+    upper_half: Array,
+    levels: int,
+    ito: bool,
 ) -> Halves:
-    """The integrals over halves of cells that begin at `start` and have the length `width`, each of one shape.
+    """The integrals over halves of cells that begin at `start` and have the length
+    `width`, each of one shape.
 
-    `evaluate` gives the functions at coordinates along the axis; `upper_half` says whether the half lies above its
-    node, and `levels` how often it is divided. **Cost**: `levels` + 3 evaluations.
+    `evaluate` gives the functions at coordinates along the axis; `upper_half` says
+    whether the half lies above its node, and `levels` how often it is divided.
+    **Cost**: `levels` + 3 evaluations.
     """
     lower, upper = evaluate(start), evaluate(start + width)
-    empty = _Piece(jnp.full(start.shape, -jnp.inf), jnp.full(start.shape, -jnp.inf), jnp.zeros(start.shape))
+    empty = _Piece(
+        jnp.full(start.shape, -jnp.inf),
+        jnp.full(start.shape, -jnp.inf),
+        jnp.zeros(start.shape),
+    )
     state = _Bisection(start, width, lower, upper, empty, empty)
     if levels:
-        state, _ = jax.lax.scan(lambda state, _: (_bisect(evaluate, state, ito), None), state, None, length=levels)
+        state, _ = jax.lax.scan(
+            lambda state, _: (_bisect(evaluate, state, ito), None),
+            state,
+            None,
+            length=levels,
+        )
     inner_lower, inner_upper = _innermost(evaluate, state, ito)
 
-    # The three parts, relative to the node: the upper end of a lower half, the lower end of an upper one. A part that
-    # is empty has the logarithm -inf and must not meet an infinite rise.
+    # The three parts, relative to the node: the upper end of a lower half, the lower
+    # end of an upper one. A part that is empty has the logarithm -inf and must not meet
+    # an infinite rise.
     def add(part: Array, shift: Array) -> Array:
-        return jnp.where(part == -jnp.inf, -jnp.inf, part + jnp.where(part == -jnp.inf, 0, shift))
+        return jnp.where(
+            part == -jnp.inf, -jnp.inf, part + jnp.where(part == -jnp.inf, 0, shift)
+        )
 
     below, above = state.below, state.above
     to_lower = below.rise
     to_upper = above.rise
     through = inner_lower.rise
     from_upper = _Piece(
-        _add3(add(below.log_mass, to_lower + through + to_upper), add(inner_upper.log_mass, to_upper), above.log_mass),
+        _add3(
+            add(below.log_mass, to_lower + through + to_upper),
+            add(inner_upper.log_mass, to_upper),
+            above.log_mass,
+        ),
         _add3(
             add(below.log_resistance, -(to_lower + through + to_upper)),
             add(inner_upper.log_resistance, -to_upper),
@@ -145,7 +194,9 @@ def integrate_halves(
     )
     from_lower = _Piece(
         _add3(
-            below.log_mass, add(inner_lower.log_mass, -to_lower), add(above.log_mass, -(to_lower + through + to_upper))
+            below.log_mass,
+            add(inner_lower.log_mass, -to_lower),
+            add(above.log_mass, -(to_lower + through + to_upper)),
         ),
         _add3(
             below.log_resistance,
@@ -154,7 +205,9 @@ def integrate_halves(
         ),
         to_lower + through + to_upper,
     )
-    chosen = jax.tree.map(lambda a, b: jnp.where(upper_half, a, b), from_lower, from_upper)
+    chosen = jax.tree.map(
+        lambda a, b: jnp.where(upper_half, a, b), from_lower, from_upper
+    )
     return Halves(*chosen)
 
 
@@ -162,16 +215,23 @@ def _add3(a: Array, b: Array, c: Array) -> Array:
     """log(e^a + e^b + e^c), where parts may be -inf or +inf, with finite derivatives."""
     largest = jax.lax.stop_gradient(jnp.maximum(jnp.maximum(a, b), c))
     shift = jnp.where(jnp.isfinite(largest), largest, 0)
-    terms = [jnp.where(x == -jnp.inf, 0, jnp.exp(jnp.where(x == -jnp.inf, 0, x - shift))) for x in (a, b, c)]
+    terms = [
+        jnp.where(x == -jnp.inf, 0, jnp.exp(jnp.where(x == -jnp.inf, 0, x - shift)))
+        for x in (a, b, c)
+    ]
     return jnp.log(sum(terms)) + shift
 
 
 def _bisect(evaluate: Evaluate, state: _Bisection, ito: bool) -> _Bisection:
-    """Keep the half of what is left in which the functions change more, and cut off the other."""
+    """Keep the half of what is left in which the functions change more, and cut off the
+    other.
+    """
     half = state.width / 2
     middle = state.start + half
     values = evaluate(middle)
-    keeps_lower = jax.lax.stop_gradient(_change(state.lower, values, half) >= _change(values, state.upper, half))
+    keeps_lower = jax.lax.stop_gradient(
+        _change(state.lower, values, half) >= _change(values, state.upper, half)
+    )
 
     pick = lambda a, b: jax.tree.map(lambda x, y: jnp.where(keeps_lower, x, y), a, b)
     cut = _piece(pick(values, state.lower), pick(state.upper, values), half, ito)
@@ -198,15 +258,23 @@ def _bisect(evaluate: Evaluate, state: _Bisection, ito: bool) -> _Bisection:
 
 
 def _change(a: Values, b: Values, width: Array) -> Array:
-    """How much the functions change from a to b, without units: dU / D, d log D, and (df) width / D."""
-    # Beside an end where D vanishes its logarithm changes without bound, which is what is looked for.
+    """How much the functions change from a to b, without units: dU / D, d log D, and
+    (df) width / D.
+    """
+    # Beside an end where D vanishes its logarithm changes without bound, which is what
+    # is looked for.
     least = jnp.minimum(a.diffusion, b.diffusion)
     mean = (a.diffusion + b.diffusion) / 2
     safe = jnp.where(mean > 0, mean, 1)
     of_diffusion = jnp.where(
-        least > 0, jnp.abs(jnp.log(_positive(b.diffusion) / _positive(a.diffusion))), jnp.where(mean > 0, jnp.inf, 0)
+        least > 0,
+        jnp.abs(jnp.log(_positive(b.diffusion) / _positive(a.diffusion))),
+        jnp.where(mean > 0, jnp.inf, 0),
     )
-    return of_diffusion + (jnp.abs(b.energy - a.energy) + jnp.abs(b.force - a.force) * width) / safe
+    return (
+        of_diffusion
+        + (jnp.abs(b.energy - a.energy) + jnp.abs(b.force - a.force) * width) / safe
+    )
 
 
 def _positive(value: Array) -> Array:
@@ -214,55 +282,83 @@ def _positive(value: Array) -> Array:
 
 
 def _piece(lower: Values, upper: Values, width: Array, ito: bool) -> _Piece:
-    """The integrals over a piece in which D is linear and b constant, relative to its lower end; exact."""
+    """The integrals over a piece in which D is linear and b constant, relative to its
+    lower end; exact.
+    """
     # A node on a wall has a half without width, whose integrals are zero.
     empty = width == 0
     width = jnp.where(empty, 1, width)
-    # A piece that touches a zero of D is never used, but it is computed; one stands for the zero.
+    # A piece that touches a zero of D is never used, but it is computed; one stands for
+    # the zero.
     at_lower, at_upper = _positive(lower.diffusion), _positive(upper.diffusion)
     log_ratio = jnp.log(at_upper / at_lower)
     # theta = int dx / D. As a function of theta, D and e^{Phi} are exponentials.
     theta = width * bernoulli(log_ratio) / at_lower
-    rise = jnp.where(empty, 0, theta * ((upper.energy - lower.energy) / width - (lower.force + upper.force) / 2))
+    rise = jnp.where(
+        empty,
+        0,
+        theta
+        * ((upper.energy - lower.energy) / width - (lower.force + upper.force) / 2),
+    )
     if ito:
         log_mass = jnp.log(theta) + log_mean_exp(-rise)
         log_resistance = jnp.log(theta * at_lower) + log_mean_exp(rise + log_ratio)
     else:
         log_mass = jnp.log(theta * at_lower) + log_mean_exp(log_ratio - rise)
         log_resistance = jnp.log(theta) + log_mean_exp(rise)
-    return _Piece(jnp.where(empty, -jnp.inf, log_mass), jnp.where(empty, -jnp.inf, log_resistance), rise)
+    return _Piece(
+        jnp.where(empty, -jnp.inf, log_mass),
+        jnp.where(empty, -jnp.inf, log_resistance),
+        rise,
+    )
 
 
-def _innermost(evaluate: Evaluate, state: _Bisection, ito: bool) -> tuple[_Piece, _Piece]:
+def _innermost(
+    evaluate: Evaluate, state: _Bisection, ito: bool
+) -> tuple[_Piece, _Piece]:
     """The integrals over the last piece, relative to its lower and to its upper end."""
     lower, upper, width = state.lower, state.upper, state.width
     plain = _piece(lower, upper, width, ito)
-    from_upper = _Piece(plain.log_mass + plain.rise, plain.log_resistance - plain.rise, plain.rise)
+    from_upper = _Piece(
+        plain.log_mass + plain.rise, plain.log_resistance - plain.rise, plain.rise
+    )
     middle = evaluate(state.start + width / 2)
     zero_below = (lower.diffusion == 0) & (upper.diffusion > 0)
     zero_above = (upper.diffusion == 0) & (lower.diffusion > 0)
-    # Relative to the end at which D does not vanish. The rise to the other one may be infinite and is not used.
+    # Relative to the end at which D does not vanish. The rise to the other one may be
+    # infinite and is not used.
     tail_below = _tail(upper, middle, width, upper.force, ito)
     tail_above = _tail(lower, middle, width, -lower.force, ito)
     choose = lambda where, a, b: jax.tree.map(lambda x, y: jnp.where(where, x, y), a, b)
-    return choose(zero_above, tail_above, plain), choose(zero_below, tail_below, from_upper)
+    return choose(zero_above, tail_above, plain), choose(
+        zero_below, tail_below, from_upper
+    )
 
 
-def _tail(end: Values, middle: Values, width: Array, outward: Array, ito: bool) -> _Piece:
-    """The integrals between a zero of D and `end`, a `width` away; `outward` is the drift away from the zero.
+def _tail(
+    end: Values, middle: Values, width: Array, outward: Array, ito: bool
+) -> _Piece:
+    """The integrals between a zero of D and `end`, a `width` away; `outward` is the
+    drift away from the zero.
 
-    D ~ x^g and e^{-Phi} ~ x^q at the distance x. An integral whose exponent is not above -1 diverges.
+    D ~ x^g and e^{-Phi} ~ x^q at the distance x. An integral whose exponent is not
+    above -1 diverges.
     """
-    # The exponents from the two outer values; the energy of a potential changes little over so short a piece.
+    # The exponents from the two outer values; the energy of a potential changes little
+    # over so short a piece.
     diffusion = _positive(end.diffusion)
     g = jnp.log2(diffusion / _positive(middle.diffusion))
     q = outward * width / diffusion
 
     def log_integral(exponent: Array) -> Array:
         converges = exponent + 1 > CONSTANTS.least_exponent
-        return jnp.where(converges, jnp.log(width / jnp.where(converges, exponent + 1, 1)), jnp.inf)
+        return jnp.where(
+            converges, jnp.log(width / jnp.where(converges, exponent + 1, 1)), jnp.inf
+        )
 
     log_end = jnp.log(diffusion)
     if ito:
-        return _Piece(log_integral(q - g) - log_end, log_integral(-q), jnp.zeros_like(q))
+        return _Piece(
+            log_integral(q - g) - log_end, log_integral(-q), jnp.zeros_like(q)
+        )
     return _Piece(log_integral(q), log_integral(-q - g) - log_end, jnp.zeros_like(q))

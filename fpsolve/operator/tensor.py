@@ -4,9 +4,10 @@
     h_i either   Kinetic   D_i W^-1 G^T V G                        (with the exact quantum potential as potential term)
     or           Factor    A^T A,  A = sqrt(D) (G - b/(2D) M)      (drift b at the faces)
 
-G differentiates and M interpolates from nodes to faces; W are the weights of the nodes, and V those of the faces. A
-`Factor` needs the drift only, never its divergence, and has a flux: J = b M p - D G p, L p = W^-1 G^T V J. The columns
-of this L sum to zero because G differentiates constants to zero.
+G differentiates and M interpolates from nodes to faces; W are the weights of the nodes,
+and V those of the faces. A `Factor` needs the drift only, never its divergence, and has
+a flux: J = b M p - D G p, L p = W^-1 G^T V J. The columns of this L sum to zero because
+G differentiates constants to zero.
 """
 
 import abc
@@ -41,7 +42,9 @@ class Kinetic(eqx.Module):
 
 
 class MatrixKinetic(Kinetic):
-    """The kinetic term by its matrix, whose `entries` are `(n, n)`: n multiplications a point."""
+    """The kinetic term by its matrix, whose `entries` are `(n, n)`: n multiplications a
+    point.
+    """
 
     entries: Array
     highest: Array
@@ -62,10 +65,11 @@ class MatrixKinetic(Kinetic):
 
 
 class FourierKinetic(Kinetic):
-    """The kinetic term by the fast Fourier transform: `symbol` is D k^2, its eigenvalue on each mode from the constant
-    up; `n` is the number of nodes.
+    """The kinetic term by the fast Fourier transform: `symbol` is D k^2, its eigenvalue
+    on each mode from the constant up; `n` is the number of nodes.
 
-    A wave that vanishes at both walls is continued as an `odd` function, which is periodic with twice the length.
+    A wave that vanishes at both walls is continued as an `odd` function, which is
+    periodic with twice the length.
     """
 
     symbol: Array
@@ -80,14 +84,19 @@ class FourierKinetic(Kinetic):
     @property
     def matrix(self) -> Array:
         """The matrix, computed at each call."""
-        # The entries of a periodic kinetic term depend on the distance of two nodes alone; each node of an odd wave has
-        # an image of the opposite sign behind the wall. The transform of the identity would be simpler, but XLA gives
-        # the identity a layout that its own FFT does not support.
+        # The entries of a periodic kinetic term depend on the distance of two nodes
+        # alone; each node of an odd wave has an image of the opposite sign behind the
+        # wall. The transform of the identity would be simpler, but XLA gives the
+        # identity a layout that its own FFT does not support.
         length = 2 * self.n if self.odd else self.n
         by_distance = jnp.fft.irfft(self.symbol, length)
         node = jnp.arange(self.n)
         entries = by_distance[(node[:, None] - node) % length]
-        return entries - by_distance[(node[:, None] + node + 1) % length] if self.odd else entries
+        return (
+            entries - by_distance[(node[:, None] + node + 1) % length]
+            if self.odd
+            else entries
+        )
 
     def hamiltonian(self, wave: Array, axis: int, ndim: int) -> Array:
         """-D d^2 psi / dx_i^2."""
@@ -98,8 +107,11 @@ class FourierKinetic(Kinetic):
         periodic = jnp.concatenate([u, -jnp.flip(u, -1)], axis=-1) if self.odd else u
         length = periodic.shape[-1]
         if jnp.iscomplexobj(periodic):
-            # The complex transform has negative frequencies as well, with the same symbol.
-            symbol = jnp.concatenate([self.symbol, self.symbol[1 : (length + 1) // 2][::-1]])
+            # The complex transform has negative frequencies as well, with the same
+            # symbol.
+            symbol = jnp.concatenate(
+                [self.symbol, self.symbol[1 : (length + 1) // 2][::-1]]
+            )
             image = jnp.fft.ifft(symbol * jnp.fft.fft(periodic))
         else:
             # The transform of real numbers takes half of the work.
@@ -108,9 +120,11 @@ class FourierKinetic(Kinetic):
 
 
 class Factor(eqx.Module):
-    """A = sqrt(D) (G - b/(2D) M) along one axis. A^T A is symmetric in the weights, whatever the drift.
+    """A = sqrt(D) (G - b/(2D) M) along one axis. A^T A is symmetric in the weights,
+    whatever the drift.
 
-    `derivative` G and `interpolation` M are `(m, n)`; `diffusion` and `drift` are at the faces of this axis, `(..., m,
+    `derivative` G and `interpolation` M are `(m, n)`; `diffusion` and `drift` are at
+    the faces of this axis, `(..., m,
     ...)`; `largest` bounds the largest eigenvalue of A^T A, and `poisson_rate` is q of `largest_rate`.
     """
 
@@ -126,7 +140,9 @@ class Factor(eqx.Module):
     def apply(self, wave: Array, axis: int, ndim: int) -> Array:
         """A psi on the faces of this axis."""
         slope, value = self.faces(wave, axis, ndim)
-        return jnp.sqrt(self.diffusion) * (slope - self.drift / (2 * self.diffusion) * value)
+        return jnp.sqrt(self.diffusion) * (
+            slope - self.drift / (2 * self.diffusion) * value
+        )
 
     def hamiltonian(self, wave: Array, axis: int, ndim: int) -> Array:
         """A^T A psi."""
@@ -141,28 +157,43 @@ class Factor(eqx.Module):
 
     def generator(self, density: Array, axis: int, ndim: int) -> Array:
         """-dJ/dx_i with J = b p - D dp/dx_i, in the weak form."""
-        # The flux itself, and not sqrt(pi) A^T A / sqrt(pi): the drift may have no potential, and mass is kept exactly.
+        # The flux itself, and not sqrt(pi) A^T A / sqrt(pi): the drift may have no
+        # potential, and mass is kept exactly.
         slope, value = self.faces(density, axis, ndim)
-        return self._adjoint_of(self.derivative, self.drift * value - self.diffusion * slope, axis, ndim)
+        return self._adjoint_of(
+            self.derivative, self.drift * value - self.diffusion * slope, axis, ndim
+        )
 
     def faces(self, u: Array, axis: int, ndim: int) -> tuple[Array, Array]:
         """du/dx and u on the faces of this axis."""
-        return matmul_along_axis(axis, self.derivative, u, ndim), matmul_along_axis(axis, self.interpolation, u, ndim)
+        return matmul_along_axis(axis, self.derivative, u, ndim), matmul_along_axis(
+            axis, self.interpolation, u, ndim
+        )
 
     def _adjoint_of(self, matrix: Array, faces: Array, axis: int, ndim: int) -> Array:
-        """W^-1 matrix^T V of a field on the faces: the transpose in the weights of nodes and faces."""
-        return apply_along_axis(axis, lambda v: ((v * self.face_weights) @ matrix) / self.node_weights, faces, ndim)
+        """W^-1 matrix^T V of a field on the faces: the transpose in the weights of
+        nodes and faces.
+        """
+        return apply_along_axis(
+            axis,
+            lambda v: ((v * self.face_weights) @ matrix) / self.node_weights,
+            faces,
+            ndim,
+        )
 
 
 class TensorOperator(Operator):
-    """A sum over axes of `Kinetic` or `Factor` terms, plus a potential term at the nodes.
+    """A sum over axes of `Kinetic` or `Factor` terms, plus a potential term at the
+    nodes.
 
-    `contraction` is the same operator in a smaller basis, or None (`propagate/contraction.py`). `counterpart` is the
-    same reversible process in the other of its two forms, or None where no method needs it: factors without sqrt(pi)
+    `contraction` is the same operator in a smaller basis, or None
+    (`propagate/contraction.py`). `counterpart` is the same reversible process in the
+    other of its two forms, or None where no method needs it: factors without sqrt(pi)
     beside H with the exact potential term, and the reverse (`propagate/dense.py`).
 
-    **Keeps**: H symmetric; H >= 0 for factors; mass in the flux form exactly, in the wave picture to the accuracy of
-    the space. **Cost**: n multiplications a point and axis for `Kinetic` (or an FFT), four times that for `Factor`.
+    **Keeps**: H symmetric; H >= 0 for factors; mass in the flux form exactly, in the
+    wave picture to the accuracy of the space. **Cost**: n multiplications a point and
+    axis for `Kinetic` (or an FFT), four times that for `Factor`.
     """
 
     grid: Grid
@@ -179,12 +210,15 @@ class TensorOperator(Operator):
 
     @property
     def largest_rate(self) -> Array:
-        """The least q with |1 + L / q| <= 1: half the highest level, and more where the drift is strong.
+        """The least q with |1 + L / q| <= 1: half the highest level, and more where the
+        drift is strong.
 
-        On a wave of wavenumber k and with the drift b of one place, L is -D k^2 + i b k, and |1 + L / q| <= 1 asks for
-        q >= D k^2 / 2 + b^2 / (2 D), summed over the axes.
+        On a wave of wavenumber k and with the drift b of one place, L is -D k^2 + i b
+        k, and |1 + L / q| <= 1 asks for q >= D k^2 / 2 + b^2 / (2 D), summed over the
+        axes.
         """
-        # By Gershgorin, the highest level of finite volumes is at most twice the largest exit rate.
+        # By Gershgorin, the highest level of finite volumes is at most twice the
+        # largest exit rate.
         half_highest = self.bounds[1] / 2
         if self.log_sqrt_pi is not None or not self.is_factored:
             return half_highest
@@ -193,7 +227,10 @@ class TensorOperator(Operator):
 
     def factor(self, wave: Array) -> tuple[Array, ...]:
         """A_i psi on the faces of each axis i; every term must be a `Factor`."""
-        return tuple(self._factor(i).apply(wave, i, self.grid.ndim) for i in range(self.grid.ndim))
+        return tuple(
+            self._factor(i).apply(wave, i, self.grid.ndim)
+            for i in range(self.grid.ndim)
+        )
 
     def face_weights(self, i: int) -> Array:
         """The weights of the faces of axis i, `(m_i,)`."""
@@ -201,16 +238,24 @@ class TensorOperator(Operator):
 
     def hamiltonian(self, wave: Array) -> Array:
         """H psi: the sum of all h_i psi, and the potential term times psi."""
-        answer = jnp.zeros_like(wave) if self.potential_term is None else self.potential_term * wave
+        answer = (
+            jnp.zeros_like(wave)
+            if self.potential_term is None
+            else self.potential_term * wave
+        )
         for i, term in enumerate(self.terms):
             answer = answer + term.hamiltonian(wave, i, self.grid.ndim)
         return answer
 
     def generator(self, density: Array) -> Array:
-        """L p: -sqrt(pi) H p / sqrt(pi) where sqrt(pi) is known, else the divergence of the flux."""
+        """L p: -sqrt(pi) H p / sqrt(pi) where sqrt(pi) is known, else the divergence of
+        the flux.
+        """
         # A kinetic term has no flux, so L is known only through H.
         if self.log_sqrt_pi is not None:
-            return -jnp.exp(self.log_sqrt_pi) * self.hamiltonian(divide_by_sqrt_pi(density, self.log_sqrt_pi))
+            return -jnp.exp(self.log_sqrt_pi) * self.hamiltonian(
+                divide_by_sqrt_pi(density, self.log_sqrt_pi)
+            )
         answer = jnp.zeros_like(density)
         for i in range(self.grid.ndim):
             answer = answer + self._factor(i).generator(density, i, self.grid.ndim)
@@ -218,12 +263,19 @@ class TensorOperator(Operator):
 
     @property
     def bounds(self) -> tuple[Array, Array]:
-        """A lower and an upper bound: the terms are at least zero, and their largest eigenvalues add up."""
+        """A lower and an upper bound: the terms are at least zero, and their largest
+        eigenvalues add up.
+        """
         largest = jnp.sum(jnp.stack([term.largest for term in self.terms]))
         if self.potential_term is None:
             return jnp.zeros_like(largest), largest
-        # The ground state sqrt(pi) of a process has the level zero, although its potential term may be negative.
-        lowest = jnp.zeros_like(largest) if self.log_sqrt_pi is not None else jnp.min(self.potential_term)
+        # The ground state sqrt(pi) of a process has the level zero, although its
+        # potential term may be negative.
+        lowest = (
+            jnp.zeros_like(largest)
+            if self.log_sqrt_pi is not None
+            else jnp.min(self.potential_term)
+        )
         return lowest, largest + jnp.max(self.potential_term)
 
     def _factor(self, i: int) -> Factor:

@@ -1,9 +1,11 @@
-"""Paths λ -> U_λ between potentials, and potentials driven along a path by a schedule t -> λ.
+"""Paths λ -> U_λ between potentials, and potentials driven along a path by a schedule t
+-> λ.
 
 Mix:     U_λ = (1 - λ) U₀ + λ U₁
 Driven:  U(x, t) = U_λ(t)(x)
 
-Any function λ -> potential is a path. `reverse`, `reparametrise` and `concatenate` make new paths from paths.
+Any function λ -> potential is a path. `reverse`, `reparametrise` and `concatenate` make
+new paths from paths.
 """
 
 from typing import Any
@@ -24,10 +26,11 @@ __all__ = ["Driven", "Mix", "concatenate", "reparametrise", "reverse"]
 class Mix(eqx.Module):
     """The straight path from one potential to another: λ -> (1 - λ) start + λ end.
 
-    The Gibbs density of `Mix(U, V)(λ)` is the geometric mean of those of U and V, normalised.
+    The Gibbs density of `Mix(U, V)(λ)` is the geometric mean of those of U and V,
+    normalised.
 
-    **Arguments**: `start`, `end` potentials or callables f(x), f(x, t). **Returns**, when called with a number λ
-    (traced or not, usually in [0, 1]), a potential.
+    **Arguments**: `start`, `end` potentials or callables f(x), f(x, t). **Returns**,
+    when called with a number λ (traced or not, usually in [0, 1]), a potential.
 
     ```python
     import jax.numpy as jnp
@@ -51,7 +54,9 @@ class Mix(eqx.Module):
         return Sum(Scaled(self.start, 1 - weight), Scaled(self.end, weight))
 
     def driven(self, schedule: Clock) -> "Driven":
-        """The time-dependent potential that follows `schedule`, t -> λ, along this path."""
+        """The time-dependent potential that follows `schedule`, t -> λ, along this
+        path.
+        """
         return Driven(self, schedule)
 
 
@@ -66,9 +71,10 @@ class Identity(eqx.Module):
 class Driven(Potential):
     """U(x, t) = path(schedule(t))(x): a time-dependent potential that follows a path.
 
-    **Arguments**: `path` maps λ to a potential or a callable (`Mix`, or any function); `schedule` maps t to λ. If
-    they are Equinox modules, their array leaves stay leaves. If the potentials on the path are themselves
-    time-dependent, they are evaluated at the same t.
+    **Arguments**: `path` maps λ to a potential or a callable (`Mix`, or any function);
+    `schedule` maps t to λ. If they are Equinox modules, their array leaves stay leaves.
+    If the potentials on the path are themselves time-dependent, they are evaluated at
+    the same t.
 
     **Raises** `ValueError` when either is not callable; when called, if no t is given.
 
@@ -77,7 +83,9 @@ class Driven(Potential):
     from fpsolve.path import Driven
     from fpsolve.potential import Harmonic
 
-    Driven(lambda lam: Harmonic(center=lam), lambda t: jnp.sin(t))(jnp.ones(1), 0.0)  # 0.5
+    Driven(lambda lam: Harmonic(center=lam), lambda t: jnp.sin(t))(
+        jnp.ones(1), 0.0
+    )  # 0.5
     ```
     """
 
@@ -87,11 +95,17 @@ class Driven(Potential):
     def __init__(self, path: PotentialPath, schedule: Clock):
         if not callable(path):
             raise_value_error(
-                "path", path, "it must be callable, lambda -> potential", "Give fp.Mix(start, end) or a function."
+                "path",
+                path,
+                "it must be callable, lambda -> potential",
+                "Give fp.Mix(start, end) or a function.",
             )
         if not callable(schedule):
             raise_value_error(
-                "schedule", schedule, "it must be callable, t -> lambda", "Give a function: lambda t: t / total."
+                "schedule",
+                schedule,
+                "it must be callable, t -> lambda",
+                "Give a function: lambda t: t / total.",
             )
         self.path = path
         self.schedule = schedule
@@ -104,6 +118,12 @@ class Driven(Potential):
     def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """path(schedule(t))(x), a scalar, at the point x of shape (d,)."""
         if t is None:
-            raise_value_error("t", t, "this potential is time-dependent and needs a time", "Give t, a number.")
-        # A path may return any callable, so its value is wrapped at each call; this happens while tracing only.
+            raise_value_error(
+                "t",
+                t,
+                "this potential is time-dependent and needs a time",
+                "Give t, a number.",
+            )
+        # A path may return any callable, so its value is wrapped at each call; this
+        # happens while tracing only.
         return as_potential(self.path(self.schedule(t)))(x, t)

@@ -1,10 +1,12 @@
-"""Paths of translated and dilated potentials, for which the exact transport velocity is known:
+"""Paths of translated and dilated potentials, for which the exact transport velocity is
+known:
 
 Moved:      U_λ(x) = U(x - a(λ))    Gibbs density π(x - a)          v(x) = a'(λ)
 Stretched:  U_λ(x) = U(x / l(λ))    Gibbs density π(x / l) / l^d    v(x) = x l'(λ) / l(λ)
 
-v is the velocity per unit λ that transports the Gibbs density along the path: d_λ π_λ = -div(π_λ v). Products and
-quotients of vectors are taken axis by axis. Reference: Patra and Jarzynski, New J. Phys. 19 (2017) 125009.
+v is the velocity per unit λ that transports the Gibbs density along the path: d_λ π_λ =
+-div(π_λ v). Products and quotients of vectors are taken axis by axis. Reference: Patra
+and Jarzynski, New J. Phys. 19 (2017) 125009.
 """
 
 from collections.abc import Callable
@@ -24,10 +26,12 @@ from .parameter import as_lambda
 class Moved(eqx.Module):
     """A potential that is translated without change of shape: λ -> U(x - a(λ)).
 
-    **Arguments**: `potential` U, a potential or a callable; `displacement` a number or (d,), for a(λ) = λ times it, or
-    a function λ -> a(λ) of these shapes. **Returns**, when called with a number λ, a potential.
+    **Arguments**: `potential` U, a potential or a callable; `displacement` a number or
+    (d,), for a(λ) = λ times it, or a function λ -> a(λ) of these shapes. **Returns**,
+    when called with a number λ, a potential.
 
-    **Raises** `ValueError` for a displacement of another shape or not finite; when called, unless λ is a number.
+    **Raises** `ValueError` for a displacement of another shape or not finite; when
+    called, unless λ is a number.
 
     **Keeps**: the gap and every other rate, along the whole path. **Cost**: that of U.
 
@@ -45,8 +49,13 @@ class Moved(eqx.Module):
 
     def __init__(self, potential: Formula, displacement: Value | Callable[..., Any]):
         self.potential = as_potential(potential)
-        self.displacement = displacement if callable(displacement) else as_leaf("displacement", displacement, (0, 1))
-        self._at(0.0)  # raises an error now if a function returns something of another shape
+        self.displacement = (
+            displacement
+            if callable(displacement)
+            else as_leaf("displacement", displacement, (0, 1))
+        )
+        # raises an error now if a function returns something of another shape
+        self._at(0.0)
 
     def _at(self, lam: Value) -> Array:
         """a(λ)."""
@@ -59,7 +68,9 @@ class Moved(eqx.Module):
         return Shifted(self.potential, self._at(as_lambda(lam)))
 
     def velocity(self, x: Point, lam: Value) -> Array:
-        """v = a'(λ), (d,), at the point x of shape (d,): the drift per unit λ that transports the density exactly."""
+        """v = a'(λ), (d,), at the point x of shape (d,): the drift per unit λ that
+        transports the density exactly.
+        """
         lam = as_lambda(lam)
         rate = jax.jvp(self._at, (lam,), (jnp.ones_like(lam),))[1]  # a'(λ)
         _check_sizes(x, rate, "displacement")
@@ -69,14 +80,16 @@ class Moved(eqx.Module):
 class Stretched(eqx.Module):
     """A potential that is dilated about the origin: λ -> U(x / l(λ)).
 
-    **Arguments**: `potential` U, a potential or a callable; `factor` l(1), a positive number or (d,) per axis, for
-    l(λ) = factor^λ, or a function λ -> l(λ) of these shapes. **Returns**, when called with a
+    **Arguments**: `potential` U, a potential or a callable; `factor` l(1), a positive
+    number or (d,) per axis, for l(λ) = factor^λ, or a function λ -> l(λ) of these
+    shapes. **Returns**, when called with a
     number λ, a potential.
 
-    **Raises** `ValueError` for concrete factors that are not positive; when called, unless λ is a number.
+    **Raises** `ValueError` for concrete factors that are not positive; when called,
+    unless λ is a number.
 
-    **Keeps**: the values of U, hence its barriers. If l is one number, the rates are those of U divided by l².
-    **Cost**: that of U.
+    **Keeps**: the values of U, hence its barriers. If l is one number, the rates are
+    those of U divided by l². **Cost**: that of U.
 
     ```python
     import jax.numpy as jnp
@@ -92,21 +105,29 @@ class Stretched(eqx.Module):
 
     def __init__(self, potential: Formula, factor: Value | Callable[..., Any]):
         self.potential = as_potential(potential)
-        self.factor = factor if callable(factor) else as_leaf("factor", factor, (0, 1), positive=True)
-        self._at(0.0)  # raises an error now if a function returns something of another shape
+        self.factor = (
+            factor
+            if callable(factor)
+            else as_leaf("factor", factor, (0, 1), positive=True)
+        )
+        # raises an error now if a function returns something of another shape
+        self._at(0.0)
 
     def _at(self, lam: Value) -> Array:
         """l(λ)."""
         if callable(self.factor):
             return as_leaf("factor", self.factor(lam), (0, 1), positive=True)
-        return jnp.exp(lam * jnp.log(self.factor))  # factor^λ, in a form that has derivatives in both
+        # factor^λ, in a form that has derivatives in both
+        return jnp.exp(lam * jnp.log(self.factor))
 
     def __call__(self, lam: Value) -> Potential:
         """The potential U(x / l(λ))."""
         return Dilated(self.potential, self._at(as_lambda(lam)))
 
     def velocity(self, x: Point, lam: Value) -> Array:
-        """v = x l'(λ) / l(λ), (d,), at x of shape (d,): the drift per unit λ that transports the density exactly."""
+        """v = x l'(λ) / l(λ), (d,), at x of shape (d,): the drift per unit λ that
+        transports the density exactly.
+        """
         lam = as_lambda(lam)
         # l(λ) and l'(λ)
         width, rate = jax.jvp(self._at, (lam,), (jnp.ones_like(lam),))
@@ -117,7 +138,8 @@ class Stretched(eqx.Module):
 class Shifted(Potential):
     """U(x - a, t): a potential translated by a.
 
-    **Arguments**: `potential` U, a potential or a callable; `displacement` a, a number or (d,).
+    **Arguments**: `potential` U, a potential or a callable; `displacement` a, a number
+    or (d,).
 
     ```python
     import jax.numpy as jnp
@@ -149,7 +171,8 @@ class Shifted(Potential):
 class Dilated(Potential):
     """U(x / l, t): a potential l times as wide.
 
-    **Arguments**: `potential` U, a potential or a callable; `factor` l, a positive number or (d,) per axis.
+    **Arguments**: `potential` U, a potential or a callable; `factor` l, a positive
+    number or (d,) per axis.
 
     ```python
     import jax.numpy as jnp

@@ -16,16 +16,20 @@ from .parameter import as_lambda
 
 
 class Tempering(eqx.Module):
-    """A potential that is cooled or heated: λ -> β(λ) U, with log β linear in λ from log `start` to log `end`.
+    """A potential that is cooled or heated: λ -> β(λ) U, with log β linear in λ from
+    log `start` to log `end`.
 
-    **Arguments**: `potential` U, a potential or a callable; `start` and `end` the inverse temperatures β at λ = 0 and
-    1, positive numbers: from 0.1 to 1 it cools from ten times the temperature. **Returns**, when called with a number
-    λ, a potential, which is time-dependent if U is.
+    **Arguments**: `potential` U, a potential or a callable; `start` and `end` the
+    inverse temperatures β at λ = 0 and 1, positive numbers: from 0.1 to 1 it cools from
+    ten times the temperature. **Returns**, when called with a number λ, a potential,
+    which is time-dependent if U is.
 
-    **Raises** `ValueError` for inverse temperatures that are not positive; when called, unless λ is a number.
+    **Raises** `ValueError` for inverse temperatures that are not positive; when called,
+    unless λ is a number.
 
-    **Keeps**: the positions of the wells; U_0 = start U exactly, U_1 = end U to rounding. **Cost**: that of U.
-    **Reference**: Kirkpatrick, Gelatt and Vecchi, Science 220 (1983) 671; linear in log β as in parallel tempering.
+    **Keeps**: the positions of the wells; U_0 = start U exactly, U_1 = end U to
+    rounding. **Cost**: that of U. **Reference**: Kirkpatrick, Gelatt and Vecchi,
+    Science 220 (1983) 671; linear in log β as in parallel tempering.
 
     ```python
     import jax.numpy as jnp

@@ -1,4 +1,6 @@
-"""Planning: validation, the choice of scheme and method, and what to try next. Printed by `fp.plan`."""
+"""Planning: validation, the choice of scheme and method, and what to try next. Printed
+by `fp.plan`.
+"""
 
 from .method_choice import check_method as check_method
 from .method_choice import choose_method as choose_method

@@ -8,7 +8,8 @@ from ..core.arrays import as_array, host_module
 
 
 class ErrorParts(NamedTuple):
-    """Estimated relative L1 errors `(T,)` of the densities or waves at the output times.
+    """Estimated relative L1 errors `(T,)` of the densities or waves at the output
+    times.
 
     - `time`: of the method in time
     - `space`: of the nodes

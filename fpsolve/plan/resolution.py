@@ -33,12 +33,15 @@ from .constants import CONSTANTS
 
 
 class Resolution(NamedTuple):
-    """How a spectral operator with a Gibbs density resolves an initial density. All fields are scalars.
+    """How a spectral operator with a Gibbs density resolves an initial density. All
+    fields are scalars.
 
     - `size`: the norm of the clipped wave
     - `clipped`: whether its tails were clipped
-    - `wave_error`, `density_error`: the aliasing errors of the wave and of its density, in L1
-    - `leak`: the rate at which the Gibbs density is lost, relative to that of relaxation in its wells
+    - `wave_error`, `density_error`: the aliasing errors of the wave and of its density,
+      in L1
+    - `leak`: the rate at which the Gibbs density is lost, relative to that of
+      relaxation in its wells
     - `defect`: what the basis misses of the initial density, relative
     """
 
@@ -51,24 +54,38 @@ class Resolution(NamedTuple):
 
 
 @quick_program
-def measure(operator: Operator, diffusion: AnyArray, field: Array, fraction: Scalar, first: Scalar) -> Resolution:
+def measure(
+    operator: Operator,
+    diffusion: AnyArray,
+    field: Array,
+    fraction: Scalar,
+    first: Scalar,
+) -> Resolution:
     """The resolution of an initial density `field` `(*shape)`.
 
-    `diffusion` `(d,)` is the least on each axis, `fraction` the part of the mass that clipping may cost, and `first`
-    the first time after t = 0 that is reported: until then diffusion damps short waves.
+    `diffusion` `(d,)` is the least on each axis, `fraction` the part of the mass that
+    clipping may cost, and `first` the first time after t = 0 that is reported: until
+    then diffusion damps short waves.
     """
     grid, log_sqrt_pi = operator.grid, operator.log_sqrt_pi
     # The wave as a run would evolve it, and what the grid makes of it.
     weights = grid.weights.astype(field.dtype)
     wave = clip_tails(field, log_sqrt_pi, weights, fraction)
-    damping = [short_wave_damping(diffusion[i], axis, first) for i, axis in enumerate(grid.axes)]
-    wave_error, density_error = aliasing_error(grid, wave, jnp.exp(log_sqrt_pi), damping)
-    # The defect, over the uniform axes: the coefficients of polynomials are not aliased.
+    damping = [
+        short_wave_damping(diffusion[i], axis, first)
+        for i, axis in enumerate(grid.axes)
+    ]
+    wave_error, density_error = aliasing_error(
+        grid, wave, jnp.exp(log_sqrt_pi), damping
+    )
+    # The defect, over the uniform axes: the coefficients of polynomials are not
+    # aliased.
     defect = jnp.zeros((), field.dtype)
     for i, axis in enumerate(grid.axes):
         if axis.uniform:
             short = short_wave_fraction(field, axis, i)
-            # Frequencies beyond those of the grid have about the square of the amplitude of its highest ones.
+            # Frequencies beyond those of the grid have about the square of the
+            # amplitude of its highest ones.
             defect = jnp.maximum(defect, jnp.maximum(short**2, short * damping[i]))
     return Resolution(
         size=jnp.sqrt(grid.integrate(wave**2)),
@@ -83,9 +100,12 @@ def measure(operator: Operator, diffusion: AnyArray, field: Array, fraction: Sca
 
 @quick_program
 def gibbs_leak(operator: Operator) -> Array:
-    """The rate at which the basis loses the Gibbs density, 1 / time; zero where absorbing ends lose mass anyway."""
+    """The rate at which the basis loses the Gibbs density, 1 / time; zero where
+    absorbing ends lose mass anyway.
+    """
     if operator.grid.absorbs:
-        return jnp.zeros((), operator.log_sqrt_pi.dtype)  # sqrt(pi) is not stationary with absorbing ends
+        # sqrt(pi) is not stationary with absorbing ends
+        return jnp.zeros((), operator.log_sqrt_pi.dtype)
     sqrt_pi = jnp.exp(operator.log_sqrt_pi)
     leak = operator.grid.integrate(sqrt_pi * jnp.abs(operator.hamiltonian(sqrt_pi)))
     return jnp.where(jnp.isfinite(leak), leak, jnp.inf)
@@ -93,20 +113,27 @@ def gibbs_leak(operator: Operator) -> Array:
 
 @quick_program
 def relative_leak(operator: Operator, diffusion: AnyArray) -> Array:
-    """`gibbs_leak` relative to the rate of relaxation in the wells; `diffusion` `(d,)` is the least on each axis."""
-    return gibbs_leak(operator) / relaxation_rate(jnp.exp(operator.log_sqrt_pi), diffusion, operator.grid)
+    """`gibbs_leak` relative to the rate of relaxation in the wells; `diffusion` `(d,)`
+    is the least on each axis.
+    """
+    return gibbs_leak(operator) / relaxation_rate(
+        jnp.exp(operator.log_sqrt_pi), diffusion, operator.grid
+    )
 
 
 def relaxation_rate(sqrt_pi: Array, diffusion: AnyArray, grid: Grid) -> Array:
-    """A rate at which densities relax in the wells of pi, 1 / time: sum_i D_i ( E (d_i log pi)^2 + (2 pi / L_i)^2 ).
+    """A rate at which densities relax in the wells of pi, 1 / time: sum_i D_i ( E (d_i
+    log pi)^2 + (2 pi / L_i)^2 ).
 
-    It is k for U = k x^2 / 2, and the rate of the slowest wave on a ring where U is constant.
+    It is k for U = k x^2 / 2, and the rate of the slowest wave on a ring where U is
+    constant.
     """
     rate = jnp.zeros((), sqrt_pi.dtype)
     for i, axis in enumerate(grid.axes):
         below, above = axis.face_neighbors(sqrt_pi, i)
         spacings = jnp.asarray(axis.spacings, sqrt_pi.dtype)
-        # Fisher's information by differences, 4 int |d_i sqrt(pi)|^2: axis i first, and then one axis after another.
+        # Fisher's information by differences, 4 int |d_i sqrt(pi)|^2: axis i first, and
+        # then one axis after another.
         information = 4 * jnp.tensordot(1 / spacings, (above - below) ** 2, axes=(0, i))
         for other in reversed([a for j, a in enumerate(grid.axes) if j != i]):
             information = information @ jnp.asarray(other.weights, sqrt_pi.dtype)
@@ -114,11 +141,15 @@ def relaxation_rate(sqrt_pi: Array, diffusion: AnyArray, grid: Grid) -> Array:
     return rate
 
 
-def is_wave_representable(size: float, dtype: DType, tol: float, clipped: bool = False) -> bool:
-    """Whether p / sqrt(pi), whose norm is `size`, can be evolved in a precision to a tolerance.
+def is_wave_representable(
+    size: float, dtype: DType, tol: float, clipped: bool = False
+) -> bool:
+    """Whether p / sqrt(pi), whose norm is `size`, can be evolved in a precision to a
+    tolerance.
 
-    Its rounding must stay below the tolerance. Of a wave that is not clipped it must also stay below half of the
-    digits: a larger one is not resolved by the grid either. Whether a `clipped` one is resolved is measured.
+    Its rounding must stay below the tolerance. Of a wave that is not clipped it must
+    also stay below half of the digits: a larger one is not resolved by the grid either.
+    Whether a `clipped` one is resolved is measured.
     """
     epsilon = float(jnp.finfo(dtype).eps)
     rounding = CONSTANTS.wave_rounding_units * epsilon * size
@@ -128,9 +159,15 @@ def is_wave_representable(size: float, dtype: DType, tol: float, clipped: bool =
     return bool(np.isfinite(size)) and rounding < limit
 
 
-def wave_resolved(clipped: Scalar, wave_error: Scalar, density_error: Scalar, tol: float) -> bool:
-    """Whether a clipped wave aliases no more than the tolerance, or not much more than the density itself does."""
-    return not bool(clipped) or float(wave_error) <= max(tol, OPERATOR.aliasing_excess * float(density_error))
+def wave_resolved(
+    clipped: Scalar, wave_error: Scalar, density_error: Scalar, tol: float
+) -> bool:
+    """Whether a clipped wave aliases no more than the tolerance, or not much more than
+    the density itself does.
+    """
+    return not bool(clipped) or float(wave_error) <= max(
+        tol, OPERATOR.aliasing_excess * float(density_error)
+    )
 
 
 @quick_program
@@ -147,40 +184,54 @@ def rates(operator: Operator) -> tuple[Array, Array]:
 
 @quick_program
 def largest_short_fraction(field: Array, grid: Grid) -> Array:
-    """The largest relative coefficient of the shortest tenth of the wavelengths, over all uniform axes."""
-    fractions = [short_wave_fraction(field, axis, i) for i, axis in enumerate(grid.axes) if axis.uniform]
+    """The largest relative coefficient of the shortest tenth of the wavelengths, over
+    all uniform axes.
+    """
+    fractions = [
+        short_wave_fraction(field, axis, i)
+        for i, axis in enumerate(grid.axes)
+        if axis.uniform
+    ]
     return jnp.max(jnp.stack([jnp.zeros((), field.dtype), *fractions]))
 
 
 @sampling_program
 def largest_peclet(equation: FokkerPlanck, grid: Grid) -> Array:
-    """The largest Peclet number |b_i| h_i / D_i of a cell; infinity where there is drift without diffusion."""
+    """The largest Peclet number |b_i| h_i / D_i of a cell; infinity where there is
+    drift without diffusion.
+    """
     return jnp.max(_peclet_numbers(equation, grid, 0.0))
 
 
 @sampling_program
 def numerical_diffusion(equation: FokkerPlanck, grid: Grid, t: Scalar = 0.0) -> Array:
-    """The diffusion that the fluxes of Scharfetter-Gummel add along each axis, `(*shape, d)`, in units of diffusion:
+    """The diffusion that the fluxes of Scharfetter-Gummel add along each axis,
+    `(*shape, d)`, in units of diffusion:
 
         D (z coth z - 1),      z = |b| h / (2 D)
 
-    with the Peclet number 2 z of the cell: D z^2 / 3 for a small one, which is of second order, and |b| h / 2 for a
-    large one or without diffusion, where the fluxes are upwind and of first order. Relative to `equation.diffusions` it
-    is the error of the fluxes. It needs no second run, and may be used inside `jit`, `vmap` and `grad`.
+    with the Peclet number 2 z of the cell: D z^2 / 3 for a small one, which is of
+    second order, and |b| h / 2 for a large one or without diffusion, where the fluxes
+    are upwind and of first order. Relative to `equation.diffusions` it is the error of
+    the fluxes. It needs no second run, and may be used inside `jit`, `vmap` and `grad`.
 
-    **Cost**: one evaluation of the drift at each node. **Reference**: Scharfetter and Gummel (1969).
+    **Cost**: one evaluation of the drift at each node. **Reference**: Scharfetter and
+    Gummel (1969).
 
     ```python
     import fpsolve as fp
     from fpsolve.plan.resolution import numerical_diffusion
 
     equation = fp.FokkerPlanck(diffusion=[0.0, 1.0], force=lambda x: x[::-1])
-    added = numerical_diffusion(equation, fp.Grid(fp.Line(-4, 4, 32), fp.Line(-4, 4, 32)))
+    added = numerical_diffusion(
+        equation, fp.Grid(fp.Line(-4, 4, 32), fp.Line(-4, 4, 32))
+    )
     ```
     """
     diffusion = grid.sample(equation.diffusions)
     z = _peclet_numbers(equation, grid, t) / 2
-    # z coth z - 1 = 2 z / (1 - e^{-2z}) - z - 1. For small z its digits cancel, and z^2 / 3 - z^4 / 45 is as good.
+    # z coth z - 1 = 2 z / (1 - e^{-2z}) - z - 1. For small z its digits cancel, and z^2
+    # / 3 - z^4 / 45 is as good.
     small = z < CONSTANTS.small_peclet
     moderate = jnp.where(small | ~jnp.isfinite(z), 1.0, z)
     excess = jnp.where(small, z**2 / 3 - z**4 / 45, moderate / jnp.tanh(moderate) - 1)
@@ -190,32 +241,47 @@ def numerical_diffusion(equation: FokkerPlanck, grid: Grid, t: Scalar = 0.0) -> 
 
 
 def _peclet_numbers(equation: FokkerPlanck, grid: Grid, t: Scalar) -> Array:
-    """|b_i| h_i / D_i at every node, `(*shape, d)`: zero without drift, infinity with drift but without diffusion."""
+    """|b_i| h_i / D_i at every node, `(*shape, d)`: zero without drift, infinity with
+    drift but without diffusion.
+    """
     diffusion = grid.sample(equation.diffusions)
     widths = jnp.asarray([axis.length / axis.n for axis in grid.axes])
     # The drift is compared with the diffusion cell by cell, since either may vary in x.
     work = jnp.abs(_upwinded_drift(equation, grid, t)) * widths
     without = diffusion <= 0
-    return jnp.where(without, jnp.where(work > 0, jnp.inf, 0), work / jnp.where(without, 1, diffusion))
+    return jnp.where(
+        without,
+        jnp.where(work > 0, jnp.inf, 0),
+        work / jnp.where(without, 1, diffusion),
+    )
 
 
 def _upwinded_drift(equation: FokkerPlanck, grid: Grid, t: Scalar) -> Array:
-    """The drift in the fluxes of finite volumes, `(*shape, d)`: -grad U + f, with the b of the Ito form as it is."""
+    """The drift in the fluxes of finite volumes, `(*shape, d)`: -grad U + f, with the b
+    of the Ito form as it is.
+    """
 
     def drift(x: Array) -> Array:
-        gradient = jnp.zeros_like(x) if equation.potential is None else jax.grad(equation.energy)(x, t)
+        gradient = (
+            jnp.zeros_like(x)
+            if equation.potential is None
+            else jax.grad(equation.energy)(x, t)
+        )
         return -gradient if equation.force is None else equation.force(x, t) - gradient
 
     return grid.sample(drift)
 
 
 def why_no_basis(equation: Equation, grid: Grid, t: Scalar = 0.0) -> str | None:
-    """Why no basis can represent a process that is not reversible, as far as its numbers are known: a diffusion that
-    vanishes, or a function that has a jump or a kink between nodes, of which its derivatives at nodes show nothing."""
+    """Why no basis can represent a process that is not reversible, as far as its
+    numbers are known: a diffusion that vanishes, or a function that has a jump or a
+    kink between nodes, of which its derivatives at nodes show nothing.
+    """
     assert isinstance(equation, FokkerPlanck), "only a process is tested"
     if equation.without_diffusion:
         return "the diffusion vanishes along an axis"
-    # A function that is traced cannot be examined; if only the rest is, the diffusion alone is.
+    # A function that is traced cannot be examined; if only the rest is, the diffusion
+    # alone is.
     if not is_concrete(equation, t):
         if not callable(equation.diffusion) or not is_concrete(equation.diffusion):
             return None
@@ -227,21 +293,34 @@ def why_no_basis(equation: Equation, grid: Grid, t: Scalar = 0.0) -> str | None:
 
 
 @sampling_program
-def _irregularities(equation: FokkerPlanck, grid: Grid, t: Scalar) -> tuple[Array, Array]:
-    """Whether the diffusion vanishes somewhere, and whether a function jumps, or U or D has a kink, between nodes."""
+def _irregularities(
+    equation: FokkerPlanck, grid: Grid, t: Scalar
+) -> tuple[Array, Array]:
+    """Whether the diffusion vanishes somewhere, and whether a function jumps, or U or D
+    has a kink, between nodes.
+    """
     vanishes, jumps = jnp.zeros((), bool), jnp.zeros((), bool)
     for i, axis in enumerate(grid.axes):
         below, lengths = axis.endpoints[0], axis.spacings
 
         def places(x: np.ndarray, i: int = i, axis: Axis = axis) -> tuple[Array, ...]:
-            """The nodes of all axes, with x in the place of those of axis i; beyond the end of a ring at its start."""
+            """The nodes of all axes, with x in the place of those of axis i; beyond the
+            end of a ring at its start.
+            """
             if axis.boundary == "periodic":
                 x = np.where(x > axis.upper, x - axis.length, x)
-            return tuple(jnp.asarray(x if j == i else a.nodes, dtype=float) for j, a in enumerate(grid.axes))
+            return tuple(
+                jnp.asarray(x if j == i else a.nodes, dtype=float)
+                for j, a in enumerate(grid.axes)
+            )
 
         diffusion = lambda x, i=i: equation.diffusions(x)[i]
         scale = sample_product(diffusion, places(below + lengths / 2))
-        vanishes = vanishes | jnp.any(scale <= 0) | jnp.any(sample_product(diffusion, places(axis.edges)) <= 0)
+        vanishes = (
+            vanishes
+            | jnp.any(scale <= 0)
+            | jnp.any(sample_product(diffusion, places(axis.edges)) <= 0)
+        )
         functions = []
         if equation.potential is not None:
             functions.append(lambda x: equation.energy(x, t))
@@ -249,20 +328,31 @@ def _irregularities(equation: FokkerPlanck, grid: Grid, t: Scalar) -> tuple[Arra
             functions.append(diffusion)
         for function in functions:
             misses = _misses(function, grid, i, places)
-            jumps = jumps | jnp.any(misses > CONSTANTS.largest_defect * jnp.where(scale > 0, scale, jnp.inf))
+            jumps = jumps | jnp.any(
+                misses > CONSTANTS.largest_defect * jnp.where(scale > 0, scale, jnp.inf)
+            )
         if (force := equation.force) is not None:
             ends = np.sort(np.concatenate([axis.nodes, below + lengths / 2]))
-            jumps = jumps | jnp.any(changes(sample_product(lambda x, i=i, f=force: f(x, t)[i], places(ends)), i))
+            jumps = jumps | jnp.any(
+                changes(
+                    sample_product(lambda x, i=i, f=force: f(x, t)[i], places(ends)), i
+                )
+            )
     return vanishes, jumps
 
 
-def _misses(function: Formula, grid: Grid, i: int, places: Callable[[np.ndarray], tuple[Array, ...]]) -> Array:
-    """By how much the derivatives of a function miss its differences between nodes along axis i; zero where that is
-    little relative to its changes nearby.
+def _misses(
+    function: Formula,
+    grid: Grid,
+    i: int,
+    places: Callable[[np.ndarray], tuple[Array, ...]],
+) -> Array:
+    """By how much the derivatives of a function miss its differences between nodes
+    along axis i; zero where that is little relative to its changes nearby.
 
-    Two tests: the integral of the derivative against the difference, and the cubic of values and derivatives at both
-    ends against the value in the middle. A kink in the middle passes the first, one that Gauss' points straddle the
-    second.
+    Two tests: the integral of the derivative against the difference, and the cubic of
+    values and derivatives at both ends against the value in the middle. A kink in the
+    middle passes the first, one that Gauss' points straddle the second.
     """
 
     def with_slope(x: Array) -> tuple[Array, Array]:
@@ -273,24 +363,40 @@ def _misses(function: Formula, grid: Grid, i: int, places: Callable[[np.ndarray]
     below, spacings = axis.endpoints[0], axis.spacings
     lengths = grid.along_axis(i, spacings)
     sampled = lambda part: _sample_pair(with_slope, places(below + part * spacings))
-    (value_a, slope_a), (value_m, slope_m), (value_b, slope_b) = sampled(0.0), sampled(0.5), sampled(1.0)
-    slope_l, slope_r = sampled(0.5 - np.sqrt(3 / 20))[1], sampled(0.5 + np.sqrt(3 / 20))[1]
+    (value_a, slope_a), (value_m, slope_m), (value_b, slope_b) = (
+        sampled(0.0),
+        sampled(0.5),
+        sampled(1.0),
+    )
+    slope_l, slope_r = (
+        sampled(0.5 - np.sqrt(3 / 20))[1],
+        sampled(0.5 + np.sqrt(3 / 20))[1],
+    )
     integral = lengths * (5 * slope_l + 8 * slope_m + 5 * slope_r) / 18
     cubic = (value_a + value_b) / 2 + lengths * (slope_a - slope_b) / 8
-    missed = jnp.maximum(jnp.abs(value_b - value_a - integral), jnp.abs(value_m - cubic))
+    missed = jnp.maximum(
+        jnp.abs(value_b - value_a - integral), jnp.abs(value_m - cubic)
+    )
     # The changes in the interval and in its two neighbours.
-    size = jnp.maximum(jnp.abs(value_b - value_a), lengths * jnp.maximum(jnp.abs(slope_a), jnp.abs(slope_b)))
+    size = jnp.maximum(
+        jnp.abs(value_b - value_a),
+        lengths * jnp.maximum(jnp.abs(slope_a), jnp.abs(slope_b)),
+    )
     nearby = jnp.maximum(size, jnp.maximum(jnp.roll(size, 1, i), jnp.roll(size, -1, i)))
     return jnp.where(missed > CONSTANTS.largest_missed_change * nearby, missed, 0)
 
 
-def _sample_pair(function: Callable[[Array], tuple[Array, Array]], positions: tuple[Array, ...]) -> tuple[Array, Array]:
+def _sample_pair(
+    function: Callable[[Array], tuple[Array, Array]], positions: tuple[Array, ...]
+) -> tuple[Array, Array]:
     both = sample_product(lambda x: jnp.stack(function(x)), positions)
     return both[..., 0], both[..., 1]
 
 
 def is_resolved(grid: Grid, values: Array) -> bool:
-    """Whether densities `(T, *shape)` that were evolved in a basis are smooth, and negative by rounding only."""
+    """Whether densities `(T, *shape)` that were evolved in a basis are smooth, and
+    negative by rounding only.
+    """
     short, lowest = _roughness(values, grid)
     limit = CONSTANTS.largest_defect
     return float(short) < limit and float(lowest) > -limit
@@ -298,6 +404,12 @@ def is_resolved(grid: Grid, values: Array) -> bool:
 
 @quick_program
 def _roughness(values: Array, grid: Grid) -> tuple[Array, Array]:
-    """The largest short-wave fraction of densities `(T, *shape)`, and their least value relative to their peaks."""
-    lowest = jnp.min(values / jnp.max(values, axis=tuple(range(1, values.ndim)), keepdims=True))
-    return jnp.max(jax.vmap(lambda density: largest_short_fraction(density, grid))(values)), lowest
+    """The largest short-wave fraction of densities `(T, *shape)`, and their least value
+    relative to their peaks.
+    """
+    lowest = jnp.min(
+        values / jnp.max(values, axis=tuple(range(1, values.ndim)), keepdims=True)
+    )
+    return jnp.max(
+        jax.vmap(lambda density: largest_short_fraction(density, grid))(values)
+    ), lowest

@@ -4,7 +4,8 @@
     time-dependent problem                      interval by interval, with steps controlled from the host
     time-dependent problem, under jit, grad     a fixed number of steps in each interval, inside one program
 
-A static problem is also run interval by interval where progress is shown or states are stored.
+A static problem is also run interval by interval where progress is shown or states are
+stored.
 """
 
 from collections.abc import Callable
@@ -22,28 +23,72 @@ from ..core.types import Scalar
 from ..grid import Grid
 from ..propagate import Picture, Propagator
 from ..step import Magnus, Problem
-from ..step.trajectory import Checkpoint, ProgressBar, Trajectory, run_by_interval, run_moving, run_static
+from ..step.trajectory import (
+    Checkpoint,
+    ProgressBar,
+    Trajectory,
+    run_by_interval,
+    run_moving,
+    run_static,
+)
 from .plan import Outcome, Plan
 
 
-def run(plan: Plan, bar: ProgressBar | None = None, saved: Checkpoint | None = None) -> Outcome:
-    """The outcome of a plan. `bar` shows the progress on the terminal, `saved` stores the states in a folder."""
-    request, problem, method, field = plan.request, plan.problem, plan.method, plan.start
+def run(
+    plan: Plan, bar: ProgressBar | None = None, saved: Checkpoint | None = None
+) -> Outcome:
+    """The outcome of a plan. `bar` shows the progress on the terminal, `saved` stores
+    the states in a folder.
+    """
+    request, problem, method, field = (
+        plan.request,
+        plan.problem,
+        plan.method,
+        plan.start,
+    )
     times, tol, dtype = request.times, request.tol, real_dtype(field)
-    # A density given as a function was normalised by the basis: that state is returned at t = 0.
+    # A density given as a function was normalised by the basis: that state is returned
+    # at t = 0.
     given = request.given if field is request.field else plan.field
     start = _Start(field, given, as_array(request.sampled.scale, dtype))
-    # Steps whose length depends on their error, progress and storage need the host between them.
+    # Steps whose length depends on their error, progress and storage need the host
+    # between them.
     concrete = is_concrete(problem, method, field, times)
-    if concrete and (isinstance(method, Magnus) or saved is not None or bar is not None):
+    if concrete and (
+        isinstance(method, Magnus) or saved is not None or bar is not None
+    ):
         trajectory = run_by_interval(problem, method, field, times, tol, bar, saved)
-        return Outcome(*_conclude(problem.grid, problem.picture, trajectory, start, times, as_array(tol), plan.fault))
+        return Outcome(
+            *_conclude(
+                problem.grid,
+                problem.picture,
+                trajectory,
+                start,
+                times,
+                as_array(tol),
+                plan.fault,
+            )
+        )
     if isinstance(method, Magnus):
         trajectory = run_moving(problem, method, field, times, tol)
-        return Outcome(*conclude(problem.grid, problem.picture, trajectory, start, times, tol, plan.fault))
+        return Outcome(
+            *conclude(
+                problem.grid, problem.picture, trajectory, start, times, tol, plan.fault
+            )
+        )
     # No time is estimated under a transformation.
     seconds = np.inf if plan.seconds is None else plan.seconds
-    return Outcome(*_run_static(problem, method, start, times, as_array(tol, dtype), plan.fault, seconds=seconds))
+    return Outcome(
+        *_run_static(
+            problem,
+            method,
+            start,
+            times,
+            as_array(tol, dtype),
+            plan.fault,
+            seconds=seconds,
+        )
+    )
 
 
 def run_accepted(
@@ -57,8 +102,13 @@ def run_accepted(
     best_plan, best_outcome = first, None
     while attempt is not None:
         outcome = run_one(attempt)
-        # A plan that is no alternative but a correction replaces the one before it, whatever its error.
-        if best_outcome is None or not attempt.compared or outcome.worst < best_outcome.worst:
+        # A plan that is no alternative but a correction replaces the one before it,
+        # whatever its error.
+        if (
+            best_outcome is None
+            or not attempt.compared
+            or outcome.worst < best_outcome.worst
+        ):
             best_plan, best_outcome = attempt, outcome
         attempt = attempt.fallback(outcome)
         if attempt is not None and not may_try(attempt):
@@ -72,8 +122,9 @@ Fields: TypeAlias = tuple[Array, Array, dict[str, Array], Array]
 
 
 class _Start(NamedTuple):
-    """The state at t = 0: `field` in the units of the grid that is solved on, `given` in the user's, and their ratio
-    `scale`."""
+    """The state at t = 0: `field` in the units of the grid that is solved on, `given`
+    in the user's, and their ratio `scale`.
+    """
 
     field: Array
     given: Array
@@ -81,28 +132,48 @@ class _Start(NamedTuple):
 
 
 @run_program
-def _run_static(problem: Problem, method: Propagator, start: _Start, times: Array, tol: Array, fault: str) -> Fields:
+def _run_static(
+    problem: Problem,
+    method: Propagator,
+    start: _Start,
+    times: Array,
+    tol: Array,
+    fault: str,
+) -> Fields:
     """A static problem: from its state at t = 0 to the fields of an `Outcome`."""
-    trajectory = run_static(problem, method, start.field, times.astype(real_dtype(start.field)), tol)
+    trajectory = run_static(
+        problem, method, start.field, times.astype(real_dtype(start.field)), tol
+    )
     return conclude(problem.grid, problem.picture, trajectory, start, times, tol, fault)
 
 
 def conclude(
-    grid: Grid, picture: Picture, trajectory: Trajectory, start: _Start, times: Array, tol: Scalar, fault: str
+    grid: Grid,
+    picture: Picture,
+    trajectory: Trajectory,
+    start: _Start,
+    times: Array,
+    tol: Scalar,
+    fault: str,
 ) -> Fields:
-    """The fields of an `Outcome`: values in the user's units, errors, numbers for `stats`, and the result code."""
-    # The state at t = 0 is returned bit for bit as it was given: scaling back and forth would round it.
+    """The fields of an `Outcome`: values in the user's units, errors, numbers for
+    `stats`, and the result code.
+    """
+    # The state at t = 0 is returned bit for bit as it was given: scaling back and forth
+    # would round it.
     first = (times == 0).reshape(-1, *[1] * grid.ndim)
     values = jnp.where(first, start.given, trajectory.values / start.scale)
     numbers = {"operator_calls": trajectory.calls}
     if picture is not Picture.WAVE:
-        # Invariants of a density, as they came out: the user sees how well they were kept.
+        # Invariants of a density, as they came out: the user sees how well they were
+        # kept.
         mass = grid.integrate(jnp.where(first, start.field, trajectory.values))
         numbers |= {
             "mass_drift": jnp.max(jnp.abs(mass - grid.integrate(start.field))),
             "min_density": jnp.min(values),
         }
-    # The first failure counts: an error that is no number must not be reported as a missed tolerance.
+    # The first failure counts: an error that is no number must not be reported as a
+    # missed tolerance.
     failure = first_failure(
         ("not_finite", ~jnp.all(jnp.isfinite(values))),
         (fault, jnp.max(trajectory.error) > tol),
@@ -118,16 +189,24 @@ def expectations(plan: Plan, values: Array) -> dict[str, Array]:
     grid, picture = plan.problem.grid, plan.problem.picture
     scale = as_array(plan.request.sampled.scale, real_dtype(values))
     observables = plan.request.observables.items()
-    return {name: _expectation(sampled, values, scale, grid, picture) for name, sampled in observables}
+    return {
+        name: _expectation(sampled, values, scale, grid, picture)
+        for name, sampled in observables
+    }
 
 
 @quick_program
-def _expectation(sampled: Array, values: Array, scale: Array, grid: Grid, picture: Picture) -> Array:
+def _expectation(
+    sampled: Array, values: Array, scale: Array, grid: Grid, picture: Picture
+) -> Array:
     weights = scale * values
     if picture is Picture.WAVE:
-        # In imaginary time the norm of a wave decays; expectations are those of the normalised wave.
+        # In imaginary time the norm of a wave decays; expectations are those of the
+        # normalised wave.
         weights = jnp.abs(values) ** 2
         weights = weights / grid.integrate(weights)[(..., *[None] * grid.ndim)]
     flat = (weights * grid.weights.astype(weights.dtype)).reshape(weights.shape[0], -1)
     sampled = sampled.astype(weights.dtype)
-    return (flat @ sampled.reshape(grid.size, -1)).reshape(weights.shape[0], *sampled.shape[grid.ndim :])
+    return (flat @ sampled.reshape(grid.size, -1)).reshape(
+        weights.shape[0], *sampled.shape[grid.ndim :]
+    )

@@ -4,8 +4,9 @@
     Spectral       where the grid has a basis on every axis that resolves sqrt(pi) and the initial density
     otherwise      ScharfetterGummel, which is stable and positive on every grid
 
-What the basis resolves is measured on the grid at hand before anything is evolved (`resolution`). Under a
-transformation of JAX nothing can be measured, and the choice rests on shapes alone.
+What the basis resolves is measured on the grid at hand before anything is evolved
+(`resolution`). Under a transformation of JAX nothing can be measured, and the choice
+rests on shapes alone.
 """
 
 import math
@@ -54,9 +55,10 @@ from .validation import check_kinds
 class SampledEquation:
     """An equation on a grid, sampled once for each scheme that is tried.
 
-    Its functions are sampled on `grid`. Operators are built on `solved`: the same grid or, with `in_cells`, the grid in
-    units of its cells, so that one compiled program serves boxes of all sizes. `known` are samples taken before, by
-    scheme class, time, and whether they use sqrt(pi).
+    Its functions are sampled on `grid`. Operators are built on `solved`: the same grid
+    or, with `in_cells`, the grid in units of its cells, so that one compiled program
+    serves boxes of all sizes. `known` are samples taken before, by scheme class, time,
+    and whether they use sqrt(pi).
     """
 
     def __init__(
@@ -82,24 +84,37 @@ class SampledEquation:
 
     @property
     def scale(self) -> float:
-        """The factor from the user's units to those of `solved`: a density becomes the mass of each cell, and the
-        square of a wave does."""
+        """The factor from the user's units to those of `solved`: a density becomes the
+        mass of each cell, and the square of a wave does.
+        """
         return self.cell if self.equation.evolves_density else math.sqrt(self.cell)
 
     def samples(self, scheme: Scheme, t: Scalar = 0.0, flux: bool = False) -> Samples:
-        """The samples that a scheme needs at time t; with `flux`, those of the flux form, without sqrt(pi)."""
+        """The samples that a scheme needs at time t; with `flux`, those of the flux
+        form, without sqrt(pi).
+        """
         reversible = self.reversible and not flux
         if not is_concrete(self.equation, t):
             return scheme.sample(self.equation, self.grid, t, reversible)
         key = (type(scheme), float(t), reversible)
         if key not in self._known:
             places = places_of(self.grid, scheme, self.equation, reversible)
-            self._known[key] = sample_equation(scheme, self.equation, places, as_array(t), reversible)
+            self._known[key] = sample_equation(
+                scheme, self.equation, places, as_array(t), reversible
+            )
         return self._known[key]
 
-    def operator(self, scheme: Scheme, dtype: DType, t: Scalar = 0.0, flux: bool = False) -> Operator:
+    def operator(
+        self, scheme: Scheme, dtype: DType, t: Scalar = 0.0, flux: bool = False
+    ) -> Operator:
         """The operator of a scheme at time t, on the grid `solved`."""
-        return _assemble(scheme, self.samples(scheme, t, flux), as_array(self.units), self.solved, dtype)
+        return _assemble(
+            scheme,
+            self.samples(scheme, t, flux),
+            as_array(self.units),
+            self.solved,
+            dtype,
+        )
 
     def path(self, scheme: Scheme, flux: bool = False) -> EvaluatedPath:
         """The operators of a scheme at all times."""
@@ -113,7 +128,9 @@ class SampledEquation:
 
 
 @quick_program
-def _assemble(scheme: Scheme, samples: Samples, units: Array, grid: Grid, dtype: DType) -> Operator:
+def _assemble(
+    scheme: Scheme, samples: Samples, units: Array, grid: Grid, dtype: DType
+) -> Operator:
     return scheme.assemble(in_units(scheme, samples, tuple(units)), grid, dtype)
 
 
@@ -127,7 +144,8 @@ class SchemeChoice(NamedTuple):
 
     - `reversible`: whether the operator is symmetric in the picture of the run
     - `wave_representable`: whether p / sqrt(pi) of the initial density can be evolved
-    - `provisional`: whether the density is tried in a basis, so that the result must be checked afterwards
+    - `provisional`: whether the density is tried in a basis, so that the result must be
+      checked afterwards
     - `wave_in_range`: whether p / sqrt(pi) keeps its digits, be it resolved or not
     """
 
@@ -155,7 +173,8 @@ def choose_scheme(
     method: Propagator | Magnus | None = None,
     sampled: SampledEquation | None = None,
 ) -> SchemeChoice:
-    """The scheme that was given, checked, or the one that suits; with the picture to run in.
+    """The scheme that was given, checked, or the one that suits; with the picture to
+    run in.
 
     `method` may be None; one that needs rates between cells decides the scheme.
     """
@@ -176,9 +195,13 @@ def choose_scheme(
     if scheme is not None:
         found = _Found(scheme, "as requested")
     elif needs_rates(method):
-        found = _Found(ScharfetterGummel(), "because the method needs rates between cells")
+        found = _Found(
+            ScharfetterGummel(), "because the method needs rates between cells"
+        )
     else:
-        found = _suitable_scheme(sampled, reversible, representable, defect, field, times)
+        found = _suitable_scheme(
+            sampled, reversible, representable, defect, field, times
+        )
     numbers = (("defect", defect),) if scheme is None else ()
     decision = Decision(type(found.scheme).__name__, found.because, numbers)
 
@@ -187,16 +210,34 @@ def choose_scheme(
         return SchemeChoice(found.scheme, decision, Picture.WAVE, False, True)
     if found.scheme.spectral:
         if reversible and not representable:
-            decision = decision.also("the initial density is too wide for its wave, so the density itself is evolved")
+            decision = decision.also(
+                "the initial density is too wide for its wave, so the density itself "
+                "is evolved"
+            )
         picture = Picture.GIBBS_WAVE if representable else Picture.DENSITY
-        return SchemeChoice(found.scheme, decision, picture, representable, representable, found.provisional, in_range)
-    # Finite volumes evolve the density; that their operator is symmetric in other variables serves the methods.
-    representable = reversible and _representable_on_cells(sampled, found.scheme, field, tol)
-    return SchemeChoice(found.scheme, decision, Picture.DENSITY, reversible, representable)
+        return SchemeChoice(
+            found.scheme,
+            decision,
+            picture,
+            representable,
+            representable,
+            found.provisional,
+            in_range,
+        )
+    # Finite volumes evolve the density; that their operator is symmetric in other
+    # variables serves the methods.
+    representable = reversible and _representable_on_cells(
+        sampled, found.scheme, field, tol
+    )
+    return SchemeChoice(
+        found.scheme, decision, Picture.DENSITY, reversible, representable
+    )
 
 
 def check_scheme(scheme: Scheme, equation: Equation, grid: Grid) -> None:
-    """Raise `ValueError` unless `scheme` is a scheme that supports this equation on this grid."""
+    """Raise `ValueError` unless `scheme` is a scheme that supports this equation on
+    this grid.
+    """
     check_kinds(equation, scheme)
     scheme.check(equation, grid)
 
@@ -216,15 +257,21 @@ def first_time(times: AnyArray) -> np.number:
 
 
 def may_be_spectral(scheme: Scheme | None, grid: Grid) -> bool:
-    """Whether `scheme` is spectral or, where it is None, whether a spectral scheme may be chosen."""
+    """Whether `scheme` is spectral or, where it is None, whether a spectral scheme may
+    be chosen.
+    """
     return has_basis(grid) if scheme is None else scheme.spectral
 
 
-def _measure_basis(sampled: SampledEquation, field: Array, times: Array, tol: float) -> tuple[bool, bool, float]:
-    """Whether the wave of the initial density keeps its digits, whether it can be evolved in a basis, and the larger of
-    the defects of the basis in sqrt(pi) and in the initial density.
+def _measure_basis(
+    sampled: SampledEquation, field: Array, times: Array, tol: float
+) -> tuple[bool, bool, float]:
+    """Whether the wave of the initial density keeps its digits, whether it can be
+    evolved in a basis, and the larger of the defects of the basis in sqrt(pi) and in
+    the initial density.
 
-    Under a transformation nothing can be measured, and a basis is taken to resolve everything.
+    Under a transformation nothing can be measured, and a basis is taken to resolve
+    everything.
     """
     equation = sampled.equation
     if not is_concrete(equation, field, times):
@@ -232,29 +279,46 @@ def _measure_basis(sampled: SampledEquation, field: Array, times: Array, tol: fl
     operator = sampled.operator(Spectral(), field.dtype)
     # The least diffusion of each axis, in the units of the grid that is solved on.
     diffusions = zip(sampled.samples(Spectral()).diffusion, sampled.units, strict=True)
-    least_diffusion = np.asarray([np.min(np.asarray(d)) / unit**2 for d, unit in diffusions], field.dtype)
+    least_diffusion = np.asarray(
+        [np.min(np.asarray(d)) / unit**2 for d, unit in diffusions], field.dtype
+    )
     fraction = as_array(tol * OPERATOR.clipping_tol_fraction, field.dtype)
     found = measure(operator, least_diffusion, field, fraction, first_time(times))
     resolved = wave_resolved(found.clipped, found.wave_error, found.density_error, tol)
-    in_range = is_wave_representable(float(found.size), field.dtype, tol, bool(found.clipped))
+    in_range = is_wave_representable(
+        float(found.size), field.dtype, tol, bool(found.clipped)
+    )
     defect = max(float(found.defect), float(found.leak))
     if equation.time_dependent:
         # The Gibbs density changes: it must be resolved later, too.
         last = float(np.asarray(times)[-1])
         for t in (last / 2, last):
-            defect = max(defect, float(relative_leak(sampled.operator(Spectral(), field.dtype, t), least_diffusion)))
+            defect = max(
+                defect,
+                float(
+                    relative_leak(
+                        sampled.operator(Spectral(), field.dtype, t), least_diffusion
+                    )
+                ),
+            )
     return in_range, in_range and resolved, defect
 
 
-def _representable_on_cells(sampled: SampledEquation, scheme: Scheme, field: Array, tol: float) -> bool:
-    """Whether p / sqrt(pi) of the initial density can be evolved on cells; taken for granted where it is traced."""
+def _representable_on_cells(
+    sampled: SampledEquation, scheme: Scheme, field: Array, tol: float
+) -> bool:
+    """Whether p / sqrt(pi) of the initial density can be evolved on cells; taken for
+    granted where it is traced.
+    """
     if not is_concrete(sampled.equation, field):
         return True
     log_gibbs = sampled.samples(scheme).log_gibbs
     if log_gibbs is None:  # a scheme that does not use the Gibbs density
         return False
     log_sqrt_pi = _normalised_log_sqrt_pi(log_gibbs, sampled.solved, field.dtype)
-    return is_wave_representable(float(wave_size(log_sqrt_pi, field, sampled.solved)), field.dtype, tol)
+    return is_wave_representable(
+        float(wave_size(log_sqrt_pi, field, sampled.solved)), field.dtype, tol
+    )
 
 
 class _Found(NamedTuple):
@@ -266,50 +330,84 @@ class _Found(NamedTuple):
 
 
 def _suitable_scheme(
-    sampled: SampledEquation, reversible: bool, representable: bool, defect: float, field: Array, times: Array
+    sampled: SampledEquation,
+    reversible: bool,
+    representable: bool,
+    defect: float,
+    field: Array,
+    times: Array,
 ) -> _Found:
-    """The scheme that suits: a basis where it resolves the problem, finite volumes elsewhere."""
+    """The scheme that suits: a basis where it resolves the problem, finite volumes
+    elsewhere.
+    """
     equation, grid, volumes = sampled.equation, sampled.grid, ScharfetterGummel()
     if _lacks_basis(grid):
         return _Found(volumes, "because an axis is Reflecting")
     if max(grid.shape) > CONSTANTS.largest_spectral_axis:
-        return _Found(volumes, f"because an axis has more than {CONSTANTS.largest_spectral_axis} nodes")
+        return _Found(
+            volumes,
+            f"because an axis has more than {CONSTANTS.largest_spectral_axis} nodes",
+        )
     has_basis_everywhere = "because the grid has a basis on every axis"
     if not equation.evolves_density:
         return _Found(Spectral(), has_basis_everywhere)
 
-    # No wave: the density itself may still be tried in a basis, and is checked afterwards.
+    # No wave: the density itself may still be tried in a basis, and is checked
+    # afterwards.
     if not reversible or not representable:
-        why = "the initial density is too wide for its wave" if reversible else "the process is not reversible"
+        why = (
+            "the initial density is too wide for its wave"
+            if reversible
+            else "the process is not reversible"
+        )
         if not reversible and (reason := why_no_basis(equation, grid)) is not None:
             return _Found(volumes, f"because {reason}")
         if _may_evolve_density_in_basis(sampled, field, times):
-            resolved = "because the grid resolves the initial density and the densities that follow from it"
+            resolved = (
+                "because the grid resolves the initial density and the densities that "
+                "follow from it"
+            )
             return _Found(Spectral(), f"{resolved} (not as a wave: {why})", True)
         return _Found(volumes, f"because {why}")
 
     # A wave: the basis must resolve sqrt(pi) and the initial density.
     if not is_concrete(equation, field, times):
-        return _Found(Spectral(), f"{has_basis_everywhere} (nothing could be measured under a transformation)")
+        return _Found(
+            Spectral(),
+            f"{has_basis_everywhere} (nothing could be measured under a "
+            "transformation)",
+        )
     if defect < CONSTANTS.largest_defect:
-        return _Found(Spectral(), f"because the grid resolves sqrt(pi) and the initial density to {defect:.0e}")
-    why = f"because Spectral resolves sqrt(pi) and the initial density only to {defect:.0e} on this grid"
+        return _Found(
+            Spectral(),
+            "because the grid resolves sqrt(pi) and the initial density to "
+            f"{defect:.0e}",
+        )
+    why = (
+        "because Spectral resolves sqrt(pi) and the initial density only to "
+        f"{defect:.0e} on this grid"
+    )
     return _Found(volumes, why)
 
 
-def _may_evolve_density_in_basis(sampled: SampledEquation, field: Array, times: Array) -> bool:
+def _may_evolve_density_in_basis(
+    sampled: SampledEquation, field: Array, times: Array
+) -> bool:
     """Whether the density itself may be tried in a basis.
 
-    The basis must resolve the initial density, and either the Peclet number of every cell is moderate, or there is one
-    axis with a small matrix. In more dimensions a strong drift carries density out at one end of a periodic basis and
-    in at the other.
+    The basis must resolve the initial density, and either the Peclet number of every
+    cell is moderate, or there is one axis with a small matrix. In more dimensions a
+    strong drift carries density out at one end of a periodic basis and in at the other.
     """
     equation, grid = sampled.equation, sampled.grid
     assert isinstance(equation, FokkerPlanck), "a wave has no drift"
     if equation.time_dependent or not is_concrete(equation, field, times):
         return False
     # Written with `not`, so that NaN is rejected.
-    if not float(largest_short_fraction(field, sampled.solved)) < CONSTANTS.largest_defect:
+    if (
+        not float(largest_short_fraction(field, sampled.solved))
+        < CONSTANTS.largest_defect
+    ):
         return False
     if grid.ndim == 1 and grid.size <= CONSTANTS.largest_matrix:
         return True

@@ -1,14 +1,16 @@
-"""The error in space as far as one run shows it: for transformations of JAX, and where no second run is wanted.
+"""The error in space as far as one run shows it: for transformations of JAX, and where
+no second run is wanted.
 
     space   in a basis: the share of the shortest waves at each output time, and the rate at which the Gibbs density is
-            lost, times t; on finite volumes: |p_{i-1} - 2 p_i + p_{i+1}| in L1, which bounds an error of second order
+            lost, times t; on finite volumes: |p_{i-1} - 2 p_i + p_{i+1}| in L1, which
+            bounds an error of second order
     box     the most that has been beyond the ends of each line so far, by the decay of the state towards them, or that
             has come back at the other end
     start   the share of the shortest waves in the initial state, damped by diffusion until t; and what a wrong
             variance dv of a Gaussian start leaves, dv / 2 |d_xx p| in L1
 
-Everything is computed from arrays that the run holds, so that it works inside `jit`, `vmap` and `grad`. Two runs on
-different grids say more (`solve.second_look`).
+Everything is computed from arrays that the run holds, so that it works inside `jit`,
+`vmap` and `grad`. Two runs on different grids say more (`solve.second_look`).
 """
 
 import jax
@@ -35,22 +37,41 @@ from .resolution import gibbs_leak
 def single_look(plan: Plan, outcome: Outcome) -> ErrorParts:
     """The parts of the error of a run that the run itself shows, without derivatives."""
     operator = plan.problem.operator
-    # A moving problem is represented by its operator at t = 0: its diffusion and its scheme do not change.
+    # A moving problem is represented by its operator at t = 0: its diffusion and its
+    # scheme do not change.
     samples = plan.request.sampled.samples(plan.scheme)
     units = plan.request.sampled.units
-    diffusion = [jnp.min(jnp.asarray(d)) / unit**2 for d, unit in zip(samples.diffusion, units, strict=True)]
+    diffusion = [
+        jnp.min(jnp.asarray(d)) / unit**2
+        for d, unit in zip(samples.diffusion, units, strict=True)
+    ]
     static = None if isinstance(operator, OperatorPath) else operator
     scale = jnp.asarray(plan.request.sampled.scale, real_dtype(plan.start))
     # What clipping the tails of the initial wave may cost, as in the run.
     fraction = jnp.asarray(plan.tol * OPERATOR.clipping_tol_fraction, scale.dtype)
     wrong_variance = jnp.asarray(plan.request.wrong_variance, scale.dtype)
-    run = (static, outcome.values * scale, plan.start, plan.times, jnp.stack(diffusion), outcome.error)
-    # Waves of twice the wavenumber look like a constant on the nodes. Their amplitude is the square of that of the
-    # shortest waves where coefficients fall exponentially, as those of a smooth function. It is the fourth power
-    # for a Gaussian, but less for its quotient by sqrt(pi) (measured: 3.6), and the third is taken.
+    run = (
+        static,
+        outcome.values * scale,
+        plan.start,
+        plan.times,
+        jnp.stack(diffusion),
+        outcome.error,
+    )
+    # Waves of twice the wavenumber look like a constant on the nodes. Their amplitude
+    # is the square of that of the shortest waves where coefficients fall exponentially,
+    # as those of a smooth function. It is the fourth power for a Gaussian, but less for
+    # its quotient by sqrt(pi) (measured: 3.6), and the third is taken.
     power = 3 if isinstance(plan.request.initial, Gaussian) else 2
-    static_arguments = (plan.problem.grid, plan.problem.picture, plan.scheme.spectral, power)
-    return jax.lax.stop_gradient(_measure(*run, fraction, wrong_variance, *static_arguments))
+    static_arguments = (
+        plan.problem.grid,
+        plan.problem.picture,
+        plan.scheme.spectral,
+        power,
+    )
+    return jax.lax.stop_gradient(
+        _measure(*run, fraction, wrong_variance, *static_arguments)
+    )
 
 
 @quick_program
@@ -76,17 +97,30 @@ def _measure(
         evolved = divide_by_sqrt_pi(values, operator.log_sqrt_pi)
         weights = grid.weights.astype(start.dtype)
         evolved_start = clip_tails(start, operator.log_sqrt_pi, weights, fraction)
-        carried = jax.vmap(lambda wave: _carried_around(grid, wave, jnp.exp(operator.log_sqrt_pi)))
-        misplaced = misplaced + jnp.maximum(carried(evolved), carried(evolved_start[None]))
+        carried = jax.vmap(
+            lambda wave: _carried_around(grid, wave, jnp.exp(operator.log_sqrt_pi))
+        )
+        misplaced = misplaced + jnp.maximum(
+            carried(evolved), carried(evolved_start[None])
+        )
 
-    # What is missing beyond the box is too much inside, and what was missing once is in other places later.
+    # What is missing beyond the box is too much inside, and what was missing once is in
+    # other places later.
     box = 2 * jax.lax.cummax(misplaced)
-    space = jax.vmap(lambda state: _short_waves(grid, state) if spectral else _roughness(grid, state))(evolved)
+    space = jax.vmap(
+        lambda state: _short_waves(grid, state) if spectral else _roughness(grid, state)
+    )(evolved)
     if grid.absorbs:
-        # A rate that errs by a part of itself makes what is left err by that part of log(start / left).
+        # A rate that errs by a part of itself makes what is left err by that part of
+        # log(start / left).
         start_mass = grid.integrate(jnp.abs(start))
         left = jax.vmap(grid.integrate)(jnp.abs(values))
-        space = space * (1 + jnp.log(jnp.maximum(start_mass / jnp.where(left > 0, left, start_mass), 1)))
+        space = space * (
+            1
+            + jnp.log(
+                jnp.maximum(start_mass / jnp.where(left > 0, left, start_mass), 1)
+            )
+        )
     if not spectral:
         return ErrorParts(time_error, space, box, jnp.zeros_like(space))
 
@@ -96,16 +130,22 @@ def _measure(
     for i, axis in enumerate(grid.axes):
         if axis.uniform:
             short = short_wave_fraction(evolved_start, axis, i)
-            damping = jax.vmap(lambda t, i=i, axis=axis: short_wave_damping(diffusion[i], axis, t))(times)
+            damping = jax.vmap(
+                lambda t, i=i, axis=axis: short_wave_damping(diffusion[i], axis, t)
+            )(times)
             # What looks like long waves is not damped.
             start_error = start_error + short * damping + short**power
-            bent = jax.vmap(lambda state, i=i: _second_differences(grid, state, i))(values)
+            bent = jax.vmap(lambda state, i=i: _second_differences(grid, state, i))(
+                values
+            )
             start_error = start_error + wrong_variance[i] / 2 * bent
     return ErrorParts(time_error, space, box, start_error)
 
 
 def _short_waves(grid: Grid, state: Array) -> Array:
-    """The sum over the uniform axes of the relative amplitude of the shortest tenth of the wavelengths."""
+    """The sum over the uniform axes of the relative amplitude of the shortest tenth of
+    the wavelengths.
+    """
     total = jnp.zeros((), state.real.dtype)
     for i, axis in enumerate(grid.axes):
         if axis.uniform:
@@ -114,28 +154,40 @@ def _short_waves(grid: Grid, state: Array) -> Array:
 
 
 def _roughness(grid: Grid, state: Array) -> Array:
-    """The L1 norm of the second differences along all axes, relative to that of the state `(*shape)`."""
-    total = sum((_second_differences(grid, state, i) for i in range(grid.ndim)), jnp.zeros(()))
+    """The L1 norm of the second differences along all axes, relative to that of the
+    state `(*shape)`.
+    """
+    total = sum(
+        (_second_differences(grid, state, i) for i in range(grid.ndim)), jnp.zeros(())
+    )
     return CONSTANTS.roughness_factor * total
 
 
 def _second_differences(grid: Grid, state: Array, i: int) -> Array:
-    """The L1 norm of the second differences along axis i, relative to that of the state `(*shape)`."""
-    below, above = jnp.take(state, jnp.array([0]), i), jnp.take(state, jnp.array([-1]), i)
+    """The L1 norm of the second differences along axis i, relative to that of the state
+    `(*shape)`.
+    """
+    below, above = (
+        jnp.take(state, jnp.array([0]), i),
+        jnp.take(state, jnp.array([-1]), i),
+    )
     if grid.axes[i].boundary == "periodic":
         below, above = above, below
     elif grid.axes[i].boundary == "absorbing":
         # Odd about the walls, where the density is zero.
         below, above = -below, -above
     padded = jnp.concatenate([below, state, above], i)
-    return grid.integrate(jnp.abs(jnp.diff(padded, 2, axis=i))) / grid.integrate(jnp.abs(state))
+    return grid.integrate(jnp.abs(jnp.diff(padded, 2, axis=i))) / grid.integrate(
+        jnp.abs(state)
+    )
 
 
 def _carried_around(grid: Grid, wave: Array, sqrt_pi: Array) -> Array:
-    """The part of the mass that a `wave` `(*shape)` carries from one end of a line to the other, for all lines.
+    """The part of the mass that a `wave` `(*shape)` carries from one end of a line to
+    the other, for all lines.
 
-    The functions of the basis join the ends. Where a wave has not decayed at one end, it enters at the other, at most
-    as far as sqrt(pi) decays there.
+    The functions of the basis join the ends. Where a wave has not decayed at one end,
+    it enters at the other, at most as far as sqrt(pi) decays there.
     """
     mass = grid.weights.astype(wave.dtype) * sqrt_pi * jnp.abs(wave)
     total = jnp.zeros((), mass.dtype)
@@ -143,15 +195,21 @@ def _carried_around(grid: Grid, wave: Array, sqrt_pi: Array) -> Array:
         if axis.unbounded:
             # The axis last, the others as rows.
             columns = jnp.abs(wave), sqrt_pi, jnp.broadcast_to(grid.weights, wave.shape)
-            waves, gibbs, weights = (jnp.moveaxis(u, i, -1).reshape(-1, axis.n) for u in columns)
+            waves, gibbs, weights = (
+                jnp.moveaxis(u, i, -1).reshape(-1, axis.n) for u in columns
+            )
             to_first, to_last = _tails(gibbs, jnp), _tails(jnp.flip(gibbs, 1), jnp)
-            total = total + jnp.sum(weights[:, 0] * (waves[:, -1] * to_first + waves[:, 0] * to_last))
+            total = total + jnp.sum(
+                weights[:, 0] * (waves[:, -1] * to_first + waves[:, 0] * to_last)
+            )
     return total / jnp.sum(mass)
 
 
 def tails_beyond(grid: Grid, densities: SameArray, xp: ArrayModule = jnp) -> SameArray:
-    """The masses that exponential continuations of densities `(T, *shape)` have beyond the ends of the lines, relative
-    to those of the densities, `(T,)`. `xp` is numpy on the host or jax.numpy in a program."""
+    """The masses that exponential continuations of densities `(T, *shape)` have beyond
+    the ends of the lines, relative to those of the densities, `(T,)`. `xp` is numpy on
+    the host or jax.numpy in a program.
+    """
     total = xp.zeros(len(densities), densities.dtype)
     for i, axis in enumerate(grid.axes):
         if axis.unbounded:
@@ -163,15 +221,18 @@ def tails_beyond(grid: Grid, densities: SameArray, xp: ArrayModule = jnp) -> Sam
 
 
 def _tails(marginals: SameArray, xp: ArrayModule) -> SameArray:
-    """The masses `(T,)` beyond the first node of marginal densities `(T, n)`, in units of their cells.
+    """The masses `(T,)` beyond the first node of marginal densities `(T, n)`, in units
+    of their cells.
 
     They are continued with the decay that they have over their outer part.
     """
-    # Basis functions of a line join its ends, and walls distort the outermost cells: the decay is taken over an eighth.
+    # Basis functions of a line join its ends, and walls distort the outermost cells:
+    # the decay is taken over an eighth.
     n = marginals.shape[1]
     inner = max(1, n // 8)
     first, second = marginals[:, 0], marginals[:, inner]
     ratio = xp.where(second > 0, first / xp.where(second > 0, second, 1), 0)
     rate = -xp.log(xp.clip(ratio, np.finfo(marginals.dtype).tiny, 1)) / inner
-    # Where the density does not fall towards the end, it is continued over the length of another box.
+    # Where the density does not fall towards the end, it is continued over the length
+    # of another box.
     return first * xp.where(rate * n > 1, 1 / xp.where(rate > 0, rate, 1), n)

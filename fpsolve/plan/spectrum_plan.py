@@ -1,7 +1,8 @@
-"""Planning of `fp.spectrum`: the validated request, the scheme and the solver that suit, and what to try next.
+"""Planning of `fp.spectrum`: the validated request, the scheme and the solver that
+suit, and what to try next.
 
-`first_candidate` is a scheme with a solver and a number of levels; `next_candidate` examines what it found, and gives
-another candidate or None.
+`first_candidate` is a scheme with a solver and a number of levels; `next_candidate`
+examines what it found, and gives another candidate or None.
 """
 
 import dataclasses
@@ -31,7 +32,8 @@ from .validation import check_and_sample, check_kinds, check_tolerance
 
 @dataclasses.dataclass(frozen=True)
 class ModesRequest:
-    """A validated request: the equation on its grid at time `t`, and `k` levels to a relative error `tol`.
+    """A validated request: the equation on its grid at time `t`, and `k` levels to a
+    relative error `tol`.
 
     `scheme` is the one given, or None; `dtype` is the precision.
     """
@@ -61,13 +63,18 @@ class ModesRequest:
 
     @property
     def concrete(self) -> bool:
-        """Whether no number of the equation is traced by JAX, so that values may be examined."""
+        """Whether no number of the equation is traced by JAX, so that values may be
+        examined.
+        """
         return is_concrete(self.equation, self.t)
 
 
-def validate_modes(equation: Any, grid: Any, k: Any, t: Scalar, scheme: Any, tol: Real | None) -> ModesRequest:
-    """The request, or a `ValueError` that names the argument. The functions of the equation are sampled on the way, for
-    the scheme that will most likely be chosen."""
+def validate_modes(
+    equation: Any, grid: Any, k: Any, t: Scalar, scheme: Any, tol: Real | None
+) -> ModesRequest:
+    """The request, or a `ValueError` that names the argument. The functions of the
+    equation are sampled on the way, for the scheme that will most likely be chosen.
+    """
     check_kinds(equation, scheme)
     likely = _likely_scheme(equation, grid, scheme)
     equation, grid, samples = check_and_sample(equation, grid, likely, t)
@@ -76,25 +83,33 @@ def validate_modes(equation: Any, grid: Any, k: Any, t: Scalar, scheme: Any, tol
         allowed = f"the grid has only {grid.size} points, and as many levels"
         raise_value_error("k", k, allowed, "Ask for fewer, or refine the grid.")
     fields = CONSTANTS.fields_per_level * k + CONSTANTS.solver_fields
-    check_memory("grid", grid.shape, fields, "Take fewer nodes on some axis, or fewer levels.")
+    check_memory(
+        "grid", grid.shape, fields, "Take fewer nodes on some axis, or fewer levels."
+    )
     dtype = jnp.result_type(float)
     double = dtype == jnp.float64
-    default_tol = CONSTANTS.default_level_tol if double else CONSTANTS.default_level_tol_single
+    default_tol = (
+        CONSTANTS.default_level_tol if double else CONSTANTS.default_level_tol_single
+    )
     has_tol = tol is not None
     tol = check_tolerance(tol, dtype, default=default_tol)
-    # Whether the process is reversible may depend on the grid: with several diffusions U must be a sum over axes there.
+    # Whether the process is reversible may depend on the grid: with several diffusions
+    # U must be a sum over axes there.
     reversible = equation.irreversible_because(grid, t) is None
     if scheme is not None:
         check_scheme(scheme, equation, grid)
     known = None if samples is None else {(type(likely), float(t), reversible): samples}
-    # The operator of a score stays in the user's units, because what is computed from its modes is in those units.
+    # The operator of a score stays in the user's units, because what is computed from
+    # its modes is in those units.
     in_cells = may_be_in_cells(scheme) and not equation.by_factors
     sampled = SampledEquation(equation, grid, reversible, known, in_cells)
     return ModesRequest(sampled, as_array(t), k, scheme, tol, dtype, has_tol)
 
 
 def _likely_scheme(equation: Any, grid: Any, scheme: Any) -> Scheme | None:
-    """The scheme that will most likely be chosen; the program that validates also samples for it."""
+    """The scheme that will most likely be chosen; the program that validates also
+    samples for it.
+    """
     # With several diffusions the existence of a Gibbs density must be tested first.
     if not isinstance(grid, Grid) or equation.reversible_on_some_grids:
         return None
@@ -105,7 +120,9 @@ def _likely_scheme(equation: Any, grid: Any, scheme: Any) -> Scheme | None:
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A scheme and a solver to try; `size` levels are computed, at least the k requested."""
+    """A scheme and a solver to try; `size` levels are computed, at least the k
+    requested.
+    """
 
     request: ModesRequest
     scheme: Scheme
@@ -116,7 +133,9 @@ class Candidate:
     @property
     def operator(self) -> Operator:
         """H; or L in the flux form, where the process is not reversible."""
-        return self.request.sampled.operator(self.scheme, self.request.dtype, self.request.t)
+        return self.request.sampled.operator(
+            self.scheme, self.request.dtype, self.request.t
+        )
 
     @property
     def factored(self) -> Operator | None:
@@ -124,14 +143,16 @@ class Candidate:
         request = self.request
         if not request.evolves_density and not request.equation.by_factors:
             return None
-        # With absorbing ends the basis is sines. A maps them to functions that are no sines, since the drift need not
-        # vanish at the ends.
+        # With absorbing ends the basis is sines. A maps them to functions that are no
+        # sines, since the drift need not vanish at the ends.
         if request.evolves_density and self.scheme.spectral and request.grid.absorbs:
             return None
         operator = self.operator
         if operator.is_factored:
             return operator
-        return request.sampled.operator(self.scheme, request.dtype, request.t, flux=True)
+        return request.sampled.operator(
+            self.scheme, request.dtype, request.t, flux=True
+        )
 
 
 class Outcome(NamedTuple):
@@ -141,7 +162,8 @@ class Outcome(NamedTuple):
     - `waves`: all eigenfunctions computed
     - `left`: left eigenfunctions, where the process is not reversible
     - `converged`: whether the solver converged
-    - `cut`: whether the k-th level may belong to a cluster of which some levels were not computed
+    - `cut`: whether the k-th level may belong to a cluster of which some levels were
+      not computed
     - `imprecise`: whether rounding leaves too few digits of the gap
     - `tiny`: whether the gap is small relative to the next level
     """
@@ -161,12 +183,23 @@ def first_candidate(request: ModesRequest) -> Candidate:
     # Without a Gibbs density L is not symmetric: complex rates, by their own solver.
     if request.evolves_density and not request.sampled.reversible:
         if jax.default_backend() == "tpu":
-            allowed = "the process is not reversible, and JAX has no eigenvalues of such matrices on a TPU"
-            cure = 'Call jax.config.update("jax_platforms", "cpu") before anything else.'
+            allowed = (
+                "the process is not reversible, and JAX has no eigenvalues of such "
+                "matrices on a TPU"
+            )
+            cure = (
+                'Call jax.config.update("jax_platforms", "cpu") before anything else.'
+            )
             raise_value_error("equation", request.equation, allowed, cure)
         if grid.size > EIGEN.dense_size:
-            # The factors of a block tridiagonal matrix, whose blocks are the layers across the longest axis.
-            check_memory("grid", (grid.size, grid.size // max(grid.shape)), 4, "Take fewer nodes on some axis.")
+            # The factors of a block tridiagonal matrix, whose blocks are the layers
+            # across the longest axis.
+            check_memory(
+                "grid",
+                (grid.size, grid.size // max(grid.shape)),
+                4,
+                "Take fewer nodes on some axis.",
+            )
         return Candidate(request, *_scheme_for_rates(request), "relaxation", k)
     scheme, decision = _choose_scheme(request)
     return Candidate(request, scheme, decision, *_choose_solver(request, scheme))
@@ -177,38 +210,69 @@ def _choose_solver(request: ModesRequest, scheme: Scheme) -> tuple[str, int]:
     grid, k = request.grid, request.k
     ground_state_known = request.evolves_density and not grid.absorbs
     host = on_host(grid, request.equation, request.t)
-    solver = choose_modes(scheme, grid, k, ground_state_known, request.equation.by_factors, host)
-    # These two solvers compute exactly the levels requested; a block iteration needs guard levels.
-    size = k if solver in ("known", "ground") else min(grid.size, k + max(CONSTANTS.guard_levels, k // 2))
+    solver = choose_modes(
+        scheme, grid, k, ground_state_known, request.equation.by_factors, host
+    )
+    # These two solvers compute exactly the levels requested; a block iteration needs
+    # guard levels.
+    size = (
+        k
+        if solver in ("known", "ground")
+        else min(grid.size, k + max(CONSTANTS.guard_levels, k // 2))
+    )
     return solver, size
 
 
 def candidate_on(tried: Candidate, grid: Grid, k: int) -> Candidate:
-    """The same question on another grid, with the same scheme, for k levels or as many as that grid has."""
+    """The same question on another grid, with the same scheme, for k levels or as many
+    as that grid has.
+    """
     asked = tried.request
-    # No new validation: what must hold on the grid of the user, such as a period, was tested there.
-    sampled = SampledEquation(asked.equation, grid, asked.sampled.reversible, in_cells=asked.sampled.in_cells)
+    # No new validation: what must hold on the grid of the user, such as a period, was
+    # tested there.
+    sampled = SampledEquation(
+        asked.equation, grid, asked.sampled.reversible, in_cells=asked.sampled.in_cells
+    )
     request = dataclasses.replace(asked, sampled=sampled, k=min(k, grid.size))
     if tried.solver == "relaxation":
         return Candidate(request, tried.scheme, tried.decision, tried.solver, request.k)
-    return Candidate(request, tried.scheme, tried.decision, *_choose_solver(request, tried.scheme))
+    return Candidate(
+        request, tried.scheme, tried.decision, *_choose_solver(request, tried.scheme)
+    )
 
 
 def _choose_scheme(request: ModesRequest) -> tuple[Scheme, Decision]:
-    """The scheme that was given, or the one that resolves the Gibbs density where it is concrete."""
+    """The scheme that was given, or the one that resolves the Gibbs density where it is
+    concrete.
+    """
     if request.scheme is not None:
         return request.scheme, Decision(type(request.scheme).__name__, "as requested")
-    # The Gibbs density takes the place of the initial density; where it cannot be examined, a constant does.
+    # The Gibbs density takes the place of the initial density; where it cannot be
+    # examined, a constant does.
     grid, density = request.grid, as_array(np.ones(request.grid.shape), request.dtype)
     if request.evolves_density and request.concrete and has_basis(grid):
         density = _gibbs(request)
-    times = jnp.reshape(request.t, 1) if not is_concrete(request.t) else as_array(np.reshape(request.t, 1))
-    chosen = choose_scheme(request.equation, grid, None, density, times, request.tol, sampled=request.sampled)
+    times = (
+        jnp.reshape(request.t, 1)
+        if not is_concrete(request.t)
+        else as_array(np.reshape(request.t, 1))
+    )
+    chosen = choose_scheme(
+        request.equation,
+        grid,
+        None,
+        density,
+        times,
+        request.tol,
+        sampled=request.sampled,
+    )
     return chosen.scheme, chosen.decision
 
 
 def _gibbs(request: ModesRequest) -> Array:
-    """The Gibbs density `(*shape)` on the grid that is solved on, computed on the host: it takes no program."""
+    """The Gibbs density `(*shape)` on the grid that is solved on, computed on the host:
+    it takes no program.
+    """
     log_gibbs = np.asarray(request.sampled.samples(Spectral(), request.t).log_gibbs)
     density = np.exp(log_gibbs - np.max(log_gibbs))  # at most 1, against overflow
     mass = density
@@ -218,29 +282,42 @@ def _gibbs(request: ModesRequest) -> Array:
 
 
 def _scheme_for_rates(request: ModesRequest) -> tuple[Scheme, Decision]:
-    """The scheme for a process that is not reversible: `Spectral` wherever there is a basis. `next_candidate` tests
-    afterwards whether the basis resolved the stationary density."""
+    """The scheme for a process that is not reversible: `Spectral` wherever there is a
+    basis. `next_candidate` tests afterwards whether the basis resolved the stationary
+    density.
+    """
     if request.scheme is not None:
         return request.scheme, Decision(type(request.scheme).__name__, "as requested")
     if not has_basis(request.grid):
-        because = f"because an axis is Reflecting or has more than {CONSTANTS.largest_spectral_axis} nodes"
+        because = (
+            "because an axis is Reflecting or has more than "
+            f"{CONSTANTS.largest_spectral_axis} nodes"
+        )
         return ScharfetterGummel(), Decision(ScharfetterGummel.__name__, because)
     if (reason := why_no_basis(request.equation, request.grid, request.t)) is not None:
-        return ScharfetterGummel(), Decision(ScharfetterGummel.__name__, f"because {reason}")
-    return Spectral(), Decision(Spectral.__name__, "because the grid has a basis on every axis")
+        return ScharfetterGummel(), Decision(
+            ScharfetterGummel.__name__, f"because {reason}"
+        )
+    return Spectral(), Decision(
+        Spectral.__name__, "because the grid has a basis on every axis"
+    )
 
 
 def next_candidate(tried: Candidate, outcome: Outcome) -> Candidate | None:
     """What to try after a concrete outcome, or None where it is accepted."""
     request = tried.request
-    # Not reversible: only the result shows whether a basis resolved the stationary density.
+    # Not reversible: only the result shows whether a basis resolved the stationary
+    # density.
     if tried.solver == "relaxation":
         if request.scheme is not None or not tried.scheme.spectral:
             return None
         defect = unresolved(request.grid, outcome.levels.vectors)
         if defect <= CONSTANTS.largest_defect:
             return None
-        because = f"because Spectral resolves the stationary density only to {defect:.0e} on this grid"
+        because = (
+            f"because Spectral resolves the stationary density only to {defect:.0e} on "
+            "this grid"
+        )
         decision = Decision(ScharfetterGummel.__name__, because, (("defect", defect),))
         return dataclasses.replace(tried, scheme=ScharfetterGummel(), decision=decision)
     # A cluster of levels may be incomplete: compute twice as many.

@@ -1,4 +1,6 @@
-"""Plots of results. Only this package imports matplotlib, and only when a plot is first drawn."""
+"""Plots of results. Only this package imports matplotlib, and only when a plot is first
+drawn.
+"""
 
 from collections.abc import Callable
 

@@ -1,7 +1,8 @@
 """An animation of a density: one frame a time. The file is written atomically.
 
-One dimension: the density (filled) and the Gibbs density (dashed) over the potential. Two: a map, with lines of equal
-Gibbs density. More: the marginal density along the first axis.
+One dimension: the density (filled) and the Gibbs density (dashed) over the potential.
+Two: a map, with lines of equal Gibbs density. More: the marginal density along the
+first axis.
 """
 
 import shutil
@@ -20,7 +21,15 @@ from ..core.types import Count, FilePath
 from ..io.reading import AnyResult, describe
 from ..record.types import Figure
 from .panels import VISIBLE, coordinate, marginal, new_figure
-from .transport import BLUE, DensitySeries, density_series, draw_cells, draw_levels, extent, gibbs_and_potential
+from .transport import (
+    BLUE,
+    DensitySeries,
+    density_series,
+    draw_cells,
+    draw_levels,
+    extent,
+    gibbs_and_potential,
+)
 
 MOST_FPS = 50  # frames a second; viewers show a faster GIF slowly
 DPI = 100
@@ -29,28 +38,44 @@ DPI = 100
 def animate(result: AnyResult, path: FilePath, fps: Count = 15) -> None:
     """Write an animation of the density to `path`.
 
-    **Arguments**: `result`, of `transport` or `evolve`, or a `Record` of the latter; `path` a file name that
-    ends in `.gif`; `fps` frames a second, one frame for each time of the result, at most 50. A complex wave is shown as
+    **Arguments**: `result`, of `transport` or `evolve`, or a `Record` of the latter;
+    `path` a file name that ends in `.gif`; `fps` frames a second, one frame for each
+    time of the result, at most 50. A complex wave is shown as
     |psi|^2. **Raises** `ValueError` for another ending, `fps` out of range or a result of another kind, `ImportError`
     with the command to install matplotlib.
 
-    **Keeps**: an existing file, until the new one is complete. **Cost**: about a tenth of a second a frame.
+    **Keeps**: an existing file, until the new one is complete. **Cost**: about a tenth
+    of a second a frame.
 
     ```python
     import fpsolve as fp
     from fpsolve.plot import animate
 
     grid = fp.Grid(fp.Line(-3.0, 3.0, 32))
-    animate(fp.evolve(fp.FokkerPlanck(fp.Harmonic()), fp.Gaussian(0.5, 0.5), [0.1, 0.5], grid=grid), "film.gif")
+    animate(
+        fp.evolve(
+            fp.FokkerPlanck(fp.Harmonic()), fp.Gaussian(0.5, 0.5), [0.1, 0.5], grid=grid
+        ),
+        "film.gif",
+    )
     ```
     """
     path = Path(path)
     if path.suffix != ".gif":
-        raise_value_error("path", str(path), "it must end in .gif", "Name the file density.gif, say.")
+        raise_value_error(
+            "path", str(path), "it must end in .gif", "Name the file density.gif, say."
+        )
     if check_integer("fps", fps, 1, "Give the frames a second.") > MOST_FPS:
-        raise_value_error("fps", fps, f"it must be at most {MOST_FPS}", "Give the frames a second: 15.")
+        raise_value_error(
+            "fps",
+            fps,
+            f"it must be at most {MOST_FPS}",
+            "Give the frames a second: 15.",
+        )
     shown, label = _frames_of(result)
-    write_atomically(path, lambda file: _write(shown, label, int(fps), path.parent, file))
+    write_atomically(
+        path, lambda file: _write(shown, label, int(fps), path.parent, file)
+    )
 
 
 def _frames_of(result: AnyResult) -> tuple[DensitySeries, str]:
@@ -60,27 +85,36 @@ def _frames_of(result: AnyResult) -> tuple[DensitySeries, str]:
     record = describe(result)
     if record.kind != "Solution":
         cure = "Give what fp.transport returned, say."
-        raise_value_error("result", record.kind, "it must be a Transport or a Solution", cure)
+        raise_value_error(
+            "result", record.kind, "it must be a Transport or a Solution", cure
+        )
     values = record.values
     label = "density p" if record.header["process"] else "wave ψ"
     if np.iscomplexobj(values):
         values = np.abs(values) ** 2
         label = "density |ψ|²"
     # A record of a file has no equation, and so no Gibbs density.
-    gibbs, _ = gibbs_and_potential(getattr(result, "equation", None), record.grid, record.times)
+    gibbs, _ = gibbs_and_potential(
+        getattr(result, "equation", None), record.grid, record.times
+    )
     potential = record.arrays.get("potential")
     potential = None if potential is None else np.broadcast_to(potential, values.shape)
-    return DensitySeries(record.grid, record.times, None, values, gibbs, potential), label
+    return DensitySeries(
+        record.grid, record.times, None, values, gibbs, potential
+    ), label
 
 
-def _write(shown: DensitySeries, label: str, fps: int, folder: Path, file: BinaryIO) -> None:
+def _write(
+    shown: DensitySeries, label: str, fps: int, folder: Path, file: BinaryIO
+) -> None:
     """Write all frames to an open file."""
     with extra("plot", "An animation"):
         from matplotlib.animation import PillowWriter
     make_figure = _map if shown.grid.ndim == 2 else _line
     figure, show = make_figure(shown, label)
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once: else the panels would move between frames
+    # laid out once: else the panels would move between frames
+    figure.set_layout_engine("none")
     writer = PillowWriter(fps=fps)
     # The writer needs a file with a name, and `file` is an open stream.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".film.") as scratch:
@@ -94,31 +128,51 @@ def _write(shown: DensitySeries, label: str, fps: int, folder: Path, file: Binar
 
 
 def _line(shown: DensitySeries, label: str) -> tuple[Figure, Callable[[int], None]]:
-    """The figure, and a function that shows its k-th frame: a line over the first coordinate."""
+    """The figure, and a function that shows its k-th frame: a line over the first
+    coordinate.
+    """
     grid = shown.grid
     one_axis = grid.ndim == 1
     potential = shown.potential if one_axis else None
     x = grid.axes[0].nodes
     lines = [marginal(grid, field, 0) for field in shown.values]
-    gibbs = [] if shown.gibbs is None else [marginal(grid, field, 0) for field in shown.gibbs]
+    gibbs = (
+        []
+        if shown.gibbs is None
+        else [marginal(grid, field, 0) for field in shown.gibbs]
+    )
     # The potential is drawn in one dimension only.
     below = potential is not None
     figure = new_figure(6.4, 4.4 if below else 3.4)
-    panels = figure.subplots(1 + below, 1, sharex=True, height_ratios=[3, 1][: 1 + below], squeeze=False)[:, 0]
+    panels = figure.subplots(
+        1 + below, 1, sharex=True, height_ratios=[3, 1][: 1 + below], squeeze=False
+    )[:, 0]
     # Limits of all frames: the axes do not change in time.
     top = float(np.max([*lines, *gibbs]))
     bottom = min(0.0, float(np.min(lines)))
-    panels[0].set(ylim=(1.05 * bottom, 1.05 * top), ylabel=label if one_axis else f"marginal {label}")
+    panels[0].set(
+        ylim=(1.05 * bottom, 1.05 * top),
+        ylabel=label if one_axis else f"marginal {label}",
+    )
     panels[-1].set(xlabel=coordinate(0, grid.ndim), xlim=extent(shown)[0])
     title = panels[0].set_title(shown.label(0), loc="left", fontsize="medium")
     area = panels[0].fill_between(x, lines[0], color=BLUE, alpha=0.35, lw=0)
     updated = [(panels[0].plot(x, lines[0], color=BLUE, lw=1.6)[0], lines)]
     if gibbs:
-        dashed = panels[0].plot(x, gibbs[0], color="black", lw=1.2, ls=(0, (4, 2)), label="Gibbs density")
-        panels[0].legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, borderaxespad=0.2)
+        dashed = panels[0].plot(
+            x, gibbs[0], color="black", lw=1.2, ls=(0, (4, 2)), label="Gibbs density"
+        )
+        panels[0].legend(
+            loc="lower right",
+            bbox_to_anchor=(1.0, 1.0),
+            frameon=False,
+            borderaxespad=0.2,
+        )
         updated.append((dashed[0], gibbs))
     if potential is not None:
-        updated.append((panels[1].plot(x, potential[0], color="0.35", lw=1.4)[0], list(potential)))
+        updated.append(
+            (panels[1].plot(x, potential[0], color="0.35", lw=1.4)[0], list(potential))
+        )
         visible = shown.values > VISIBLE * np.max(shown.values, axis=1, keepdims=True)
         low = float(np.min(potential))
         high = float(np.max(potential[visible]))
@@ -140,10 +194,15 @@ def _map(shown: DensitySeries, label: str) -> tuple[Figure, Callable[[int], None
     """The figure, and a function that shows its k-th frame: a map of two coordinates."""
     figure = new_figure(5.4, 4.4)
     panel = figure.subplots()
-    # A wave with a sign has colours symmetric about zero; small negative values of a density do not count.
+    # A wave with a sign has colours symmetric about zero; small negative values of a
+    # density do not count.
     signed = float(np.min(shown.values)) < -1e-3 * float(np.max(shown.values))
     top = float(np.max(np.abs(shown.values) if signed else shown.values))
-    style = {"cmap": "RdBu_r" if signed else "viridis", "vmin": -top if signed else 0.0, "vmax": top}
+    style = {
+        "cmap": "RdBu_r" if signed else "viridis",
+        "vmin": -top if signed else 0.0,
+        "vmax": top,
+    }
     cells = draw_cells(panel, shown.grid, shown.values[0], **style)
     across, up = extent(shown)
     text = label if shown.gibbs is None else f"{label};  lines: Gibbs density"
@@ -154,7 +213,8 @@ def _map(shown: DensitySeries, label: str) -> tuple[Figure, Callable[[int], None
     def show(k: int) -> None:
         title.set_text(shown.label(k))
         cells.set_array(shown.values[k].T)
-        # The first collection is the cells; contours cannot be updated, and are drawn anew.
+        # The first collection is the cells; contours cannot be updated, and are drawn
+        # anew.
         for lines in panel.collections[1:]:
             lines.remove()
         if shown.gibbs is not None:

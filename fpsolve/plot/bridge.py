@@ -26,8 +26,9 @@ ARROWS = 14  # along each axis of a map
 def plot_bridge(bridge: AnyResult) -> Figure:
     """A matplotlib figure of a `Bridge` or its `Record`.
 
-    One dimension: the densities at up to eight times, and below them the drift where they are visible. Two: up to four
-    maps with arrows of the drift. More: the marginal densities along each axis.
+    One dimension: the densities at up to eight times, and below them the drift where
+    they are visible. Two: up to four maps with arrows of the drift. More: the marginal
+    densities along each axis.
     **Raises** `ImportError` with the command to install matplotlib.
 
     ```python
@@ -71,11 +72,17 @@ def _maps(record: Record) -> Figure:
     figure, panels = grid_of_panels(len(indices))
     strides = [max(1, n // ARROWS) for n in record.grid.shape]
     places = tuple(slice(stride // 2, None, stride) for stride in strides)
-    nodes = [axis.nodes[place] for axis, place in zip(record.grid.axes, places, strict=True)]
+    nodes = [
+        axis.nodes[place] for axis, place in zip(record.grid.axes, places, strict=True)
+    ]
     for panel, k in zip(panels, indices, strict=True):
         density = record.values[k]
         draw_map(figure, panel, record.grid, density, "density p", cmap="viridis")
-        arrows = np.where(density[..., None] > VISIBLE * density.max(), record["drift"][k], np.nan)[places]
-        panel.quiver(*nodes, arrows[..., 0].T, arrows[..., 1].T, color="white", alpha=0.7)
+        arrows = np.where(
+            density[..., None] > VISIBLE * density.max(), record["drift"][k], np.nan
+        )[places]
+        panel.quiver(
+            *nodes, arrows[..., 0].T, arrows[..., 1].T, color="white", alpha=0.7
+        )
         panel.set_title(label_time(record.times[k]))
     return figure

@@ -1,4 +1,6 @@
-"""The plot of a certificate: what was measured of a claim, beside what was measured of its control."""
+"""The plot of a certificate: what was measured of a claim, beside what was measured of
+its control.
+"""
 
 from typing import Any
 
@@ -7,15 +9,16 @@ import numpy as np
 from ..record.types import Axes, Figure
 from .panels import new_figure
 
-CLAIM, CONTROL, LIMIT = "#0b5394", "#b45f06", "#666666"  # blue, orange, grey: apart in every kind of colour blindness
+# blue, orange, grey: apart in every kind of colour blindness
+CLAIM, CONTROL, LIMIT = "#0b5394", "#b45f06", "#666666"
 
 
 def plot_certificate(certificate: Any) -> Figure | None:
     """A matplotlib figure of a `Certificate` with at least two points, else None.
 
-    Order: the departure at every size, with the fitted power. Identity: |lhs - rhs| at every value of the sweep.
-    Inequality: lhs / rhs at every value, with the limit 1. The control stands beside it. Every number is one of
-    `certificate.points`.
+    Order: the departure at every size, with the fitted power. Identity: |lhs - rhs| at
+    every value of the sweep. Inequality: lhs / rhs at every value, with the limit 1.
+    The control stands beside it. Every number is one of `certificate.points`.
     **Raises** `ImportError` with the command to install matplotlib.
 
     ```python
@@ -46,9 +49,18 @@ def plot_certificate(certificate: Any) -> Figure | None:
 def _departures(panel: Axes, measured: Any, colour: str) -> None:
     """The departures over the sizes, and the fitted power."""
     sizes = [point.at for point in measured.points]
-    panel.loglog(sizes, [point.lhs for point in measured.points], "o", color=colour, ms=5)
+    panel.loglog(
+        sizes, [point.lhs for point in measured.points], "o", color=colour, ms=5
+    )
     label = f"order {measured.lhs:.3f} ± {measured.standard_error:.1g}"
-    panel.loglog(sizes, [point.rhs for point in measured.points], "-", color=LIMIT, lw=1, label=label)
+    panel.loglog(
+        sizes,
+        [point.rhs for point in measured.points],
+        "-",
+        color=LIMIT,
+        lw=1,
+        label=label,
+    )
     panel.set_xticks(sizes, [str(size) for size in sizes], minor=False)
     panel.set_xticks([], minor=True)
     panel.set_xlabel("size")
@@ -67,13 +79,22 @@ def _sweep(panel: Axes, measured: Any, colour: str) -> None:
         panel.set_xticks(positions, [str(value) for value in values])
     panel.set_xlabel("value of the sweep")
     if measured.kind == "inequality":
-        panel.plot(positions, left / np.where(right == 0, np.nan, right), "o", color=colour, ms=5)
+        panel.plot(
+            positions,
+            left / np.where(right == 0, np.nan, right),
+            "o",
+            color=colour,
+            ms=5,
+        )
         panel.axhline(1.0, color=LIMIT, lw=1, label="limit")
         panel.set_ylim(bottom=0)
         panel.set_ylabel("left / right")
         panel.legend(frameon=False, fontsize="small")
         return
-    # A difference of exactly zero has no logarithm. It is drawn at the rounding of the right side.
+    # A difference of exactly zero has no logarithm. It is drawn at the rounding of the
+    # right side.
     least = np.finfo(float).eps * np.maximum(np.abs(right), np.finfo(float).tiny)
-    panel.semilogy(positions, np.maximum(np.abs(left - right), least), "o", color=colour, ms=5)
+    panel.semilogy(
+        positions, np.maximum(np.abs(left - right), least), "o", color=colour, ms=5
+    )
     panel.set_ylabel("|left - right|")

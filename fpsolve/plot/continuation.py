@@ -11,17 +11,20 @@ MOST_TIMES = 5  # waves drawn: more cannot be told apart
 
 
 def plot_continuation(continuation: AnyResult) -> Figure:
-    """A matplotlib figure of an `fp.wick.Continuation` or its `Record`: waves on a line, and errors over time.
+    """A matplotlib figure of an `fp.wick.Continuation` or its `Record`: waves on a
+    line, and errors over time.
 
-    Lines are the average of real-time states, dots the run in imaginary time. In more dimensions the errors alone are
-    drawn.
+    Lines are the average of real-time states, dots the run in imaginary time. In more
+    dimensions the errors alone are drawn.
 
     ```python
     import fpsolve as fp
 
     grid = fp.Grid(fp.Line(-7.0, 7.0, 32))
     oscillator = fp.Schrodinger(lambda x: x[0] ** 2 / 2)
-    figure = fp.wick.warped_phase(oscillator, fp.Gaussian(0.5, 0.5), [0.5, 1.0], grid=grid).plot()
+    figure = fp.wick.warped_phase(
+        oscillator, fp.Gaussian(0.5, 0.5), [0.5, 1.0], grid=grid
+    ).plot()
     ```
     """
     record = describe(continuation)
@@ -39,7 +42,13 @@ def _draw_waves(panel: Axes, record: Record) -> None:
     x = record.grid.axes[0].nodes
     indices = choose_times(len(record.times), MOST_TIMES)
     for k, colour in zip(indices, colours(len(indices)), strict=True):
-        panel.plot(x, np.real(record.values[k]), color=colour, lw=1.2, label=label_time(record.times[k]))
+        panel.plot(
+            x,
+            np.real(record.values[k]),
+            color=colour,
+            lw=1.2,
+            label=label_time(record.times[k]),
+        )
         panel.plot(x, np.real(record["reference"][k]), ".", color=colour, ms=3)
     panel.set_xlabel(coordinate(0, 1))
     panel.set_ylabel("wave")
@@ -47,11 +56,31 @@ def _draw_waves(panel: Axes, record: Record) -> None:
 
 
 def _draw_errors(panel: Axes, record: Record) -> None:
-    """The difference of the two runs, and the error with its part from the average, over time."""
+    """The difference of the two runs, and the error with its part from the average,
+    over time.
+    """
     tiny = np.finfo(float).tiny
-    panel.semilogy(record.times, np.maximum(record["difference"], tiny), "o-", color="0.2", label="difference")
-    panel.semilogy(record.times, np.maximum(record["error"], tiny), "s--", color="0.5", label="error")
-    panel.semilogy(record.times, np.maximum(record[ERROR_PART + "average"], tiny), ":", color="0.5", label="average")
+    panel.semilogy(
+        record.times,
+        np.maximum(record["difference"], tiny),
+        "o-",
+        color="0.2",
+        label="difference",
+    )
+    panel.semilogy(
+        record.times,
+        np.maximum(record["error"], tiny),
+        "s--",
+        color="0.5",
+        label="error",
+    )
+    panel.semilogy(
+        record.times,
+        np.maximum(record[ERROR_PART + "average"], tiny),
+        ":",
+        color="0.5",
+        label="average",
+    )
     panel.set_xlabel("imaginary time")
     panel.set_ylabel("relative error")
     panel.legend(frameon=False, fontsize=8)

@@ -1,4 +1,6 @@
-"""The plot of the correspondence: p and sqrt(pi) psi in one panel, and their difference."""
+"""The plot of the correspondence: p and sqrt(pi) psi in one panel, and their
+difference.
+"""
 
 import numpy as np
 
@@ -25,9 +27,10 @@ FLOOR = 1e-3  # of one rounding: smaller differences are drawn as this
 def plot_correspondence(correspondence: AnyResult) -> Figure:
     """A matplotlib figure of a `Correspondence` or its `Record`.
 
-    One dimension: p (filled) and sqrt(pi) psi (dashed) at up to eight times; below, their difference on a logarithmic
-    scale beside one rounding of the largest density. Two: maps of both and of the difference at the last time. More:
-    the marginals along the first axis.
+    One dimension: p (filled) and sqrt(pi) psi (dashed) at up to eight times; below,
+    their difference on a logarithmic scale beside one rounding of the largest density.
+    Two: maps of both and of the difference at the last time. More: the marginals along
+    the first axis.
     **Raises** `ImportError` with the command to install matplotlib.
 
     ```python
@@ -36,7 +39,9 @@ def plot_correspondence(correspondence: AnyResult) -> Figure:
 
     grid = fp.Grid(fp.Line(-2.5, 2.5, 48))
     equation = fp.FokkerPlanck(fp.DoubleWell(2.0))
-    figure = plot_correspondence(fp.correspondence(equation, fp.Gaussian(-1.0, 0.05), [0.1, 1.0], grid=grid))
+    figure = plot_correspondence(
+        fp.correspondence(equation, fp.Gaussian(-1.0, 0.05), [0.1, 1.0], grid=grid)
+    )
     ```
     """
     record = describe(correspondence)
@@ -47,8 +52,12 @@ def plot_correspondence(correspondence: AnyResult) -> Figure:
 
 
 def _difference(density: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """|p - sqrt(pi) psi|, at least far below rounding: where both agree to the bit there would be no logarithm."""
-    return np.maximum(np.abs(density - image), FLOOR * _rounding(density, density.dtype))
+    """|p - sqrt(pi) psi|, at least far below rounding: where both agree to the bit
+    there would be no logarithm.
+    """
+    return np.maximum(
+        np.abs(density - image), FLOOR * _rounding(density, density.dtype)
+    )
 
 
 def _rounding(density: np.ndarray, dtype: np.dtype) -> float:
@@ -66,20 +75,47 @@ def _lines(record: Record, density: np.ndarray, image: np.ndarray) -> Figure:
     from_wave = np.stack([marginal(grid, image[k], 0) for k in indices])
     figure = new_figure(WIDTH, 4.6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
-    # p is filled and wide, sqrt(pi) psi a thin dashed line on top: both can be seen where they agree.
+    # p is filled and wide, sqrt(pi) psi a thin dashed line on top: both can be seen
+    # where they agree.
     for k, index in enumerate(indices):
         above.fill_between(x, p[k], color=shades[k], alpha=0.25, lw=0)
-        above.plot(x, p[k], color=shades[k], alpha=0.6, lw=2.6, label=f"p, {label_time(record.times[index])}")
+        above.plot(
+            x,
+            p[k],
+            color=shades[k],
+            alpha=0.6,
+            lw=2.6,
+            label=f"p, {label_time(record.times[index])}",
+        )
     for k, shade in enumerate(shades):
         label = "√π ψ, each time" if k == 0 else None
         above.plot(x, from_wave[k], color="black", lw=1.1, ls=(0, (4, 3)), label=label)
-        below.plot(x, np.abs(p[k] - from_wave[k]), color=shade, ls="none", marker="o", ms=2.2, mew=0)
+        below.plot(
+            x,
+            np.abs(p[k] - from_wave[k]),
+            color=shade,
+            ls="none",
+            marker="o",
+            ms=2.2,
+            mew=0,
+        )
     rounding = _rounding(p, density.dtype)
     # The axis ends at the differences, and shows one rounding in any case.
     top = 10 * max(float(np.max(np.abs(p - from_wave))), rounding)
     below.axhline(rounding, color="0.6", lw=0.8, zorder=0)
-    below.annotate("rounding", (1.01, rounding), xycoords=("axes fraction", "data"), color="0.4", va="center")
-    below.set(yscale="log", ylim=(FLOOR * rounding, top), xlabel=coordinate(0, grid.ndim), ylabel="|p − √π ψ|")
+    below.annotate(
+        "rounding",
+        (1.01, rounding),
+        xycoords=("axes fraction", "data"),
+        color="0.4",
+        va="center",
+    )
+    below.set(
+        yscale="log",
+        ylim=(FLOOR * rounding, top),
+        xlabel=coordinate(0, grid.ndim),
+        ylabel="|p − √π ψ|",
+    )
     above.set(ylabel="density" if grid.ndim == 1 else "marginal density")
     above.set(xlim=(grid.axes[0].lower, grid.axes[0].upper))
     # A density starts at zero; one with small negative values shows these.
@@ -95,12 +131,21 @@ def _maps(record: Record, density: np.ndarray, image: np.ndarray) -> Figure:
     figure = new_figure(12.0, 3.6)
     panels = figure.subplots(1, 3)
     potential = record.arrays.get("potential")
-    for panel, field, label in zip(panels, (density, image), ("p", "√π ψ"), strict=False):
+    for panel, field, label in zip(
+        panels, (density, image), ("p", "√π ψ"), strict=False
+    ):
         draw_map(figure, panel, record.grid, field[-1], label, cmap="viridis")
         if potential is not None:
-            draw_contours(panel, record.grid, potential if potential.ndim == 2 else potential[-1], density)
+            draw_contours(
+                panel,
+                record.grid,
+                potential if potential.ndim == 2 else potential[-1],
+                density,
+            )
         panel.set_title(f"{label}, {label_time(record.times[-1])}")
     difference = np.log10(_difference(density[-1], image[-1]))
-    draw_map(figure, panels[2], record.grid, difference, "log₁₀ |p − √π ψ|", cmap="magma")
+    draw_map(
+        figure, panels[2], record.grid, difference, "log₁₀ |p − √π ψ|", cmap="magma"
+    )
     panels[2].set_title("difference")
     return figure

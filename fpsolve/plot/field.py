@@ -23,7 +23,12 @@ def plot_field(field: Record) -> Figure:
     values, error = np.asarray(field["values"]), np.asarray(field["error"])
     label = field.header["stats"]["name"]
     if grid.ndim > 2:
-        raise_value_error("grid", grid.ndim, "fields are drawn in one or two dimensions", "Take a section of .values.")
+        raise_value_error(
+            "grid",
+            grid.ndim,
+            "fields are drawn in one or two dimensions",
+            "Take a section of .values.",
+        )
     figure, panels = grid_of_panels(1)
     if grid.ndim == 2:
         draw_map(figure, panels[0], grid, values, label)

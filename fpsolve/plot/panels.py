@@ -1,4 +1,6 @@
-"""Parts of plots: lines over one coordinate, maps over two, colours that are ordered in time."""
+"""Parts of plots: lines over one coordinate, maps over two, colours that are ordered in
+time.
+"""
 
 import functools
 import io
@@ -19,11 +21,14 @@ VISIBLE = 1e-3  # of its largest value: a field below this is not seen
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty `matplotlib.figure.Figure`, in inches, laid out without overlaps; notebooks show it."""
+    """An empty `matplotlib.figure.Figure`, in inches, laid out without overlaps;
+    notebooks show it.
+    """
     with extra("plot", "A picture"):
         from matplotlib.figure import Figure
     figure = Figure(figsize=(width, height), layout="constrained")
-    # IPython shows an object by this method, which a figure without pyplot does not have.
+    # IPython shows an object by this method, which a figure without pyplot does not
+    # have.
     figure.__dict__["_repr_png_"] = functools.partial(png, figure)
     return figure
 
@@ -36,7 +41,9 @@ def png(figure: Figure) -> bytes:
 
 
 def svg(figure: Figure, name: str) -> str:
-    """The figure as SVG for a page, with text that can be searched, and with identifiers made from `name`."""
+    """The figure as SVG for a page, with text that can be searched, and with
+    identifiers made from `name`.
+    """
     with extra("plot", "A picture"):
         import matplotlib
     file = io.StringIO()
@@ -47,7 +54,9 @@ def svg(figure: Figure, name: str) -> str:
 
 
 def colours(count: int) -> list[np.ndarray]:
-    """`count` colours from dark to light, ordered also in grey; the palest are left out."""
+    """`count` colours from dark to light, ordered also in grey; the palest are left
+    out.
+    """
     with extra("plot", "A picture"):
         import matplotlib
     # 0.87: beyond this the yellow of the map is too pale on white.
@@ -55,13 +64,19 @@ def colours(count: int) -> list[np.ndarray]:
 
 
 def choose_times(count: int, most: int) -> np.ndarray:
-    """At most `most` indices of `count` times, evenly spread, with the first and the last."""
+    """At most `most` indices of `count` times, evenly spread, with the first and the
+    last.
+    """
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
 def coordinate(i: int, ndim: int) -> str:
     """The label of a coordinate: x on a line, else x₀, x₁, ... as in the code."""
-    return "x" if ndim == 1 else "x" + "".join("₀₁₂₃₄₅₆₇₈₉"[int(digit)] for digit in str(i))
+    return (
+        "x"
+        if ndim == 1
+        else "x" + "".join("₀₁₂₃₄₅₆₇₈₉"[int(digit)] for digit in str(i))
+    )
 
 
 def marginal(grid: Grid, field: np.ndarray, i: int) -> np.ndarray:
@@ -79,7 +94,9 @@ def label_time(t: Scalar) -> str:
 
 
 def potential_range(potential: np.ndarray, fields: np.ndarray) -> tuple[float, float]:
-    """The least potential, and the highest where any field is above a thousandth of its largest value."""
+    """The least potential, and the highest where any field is above a thousandth of its
+    largest value.
+    """
     space = potential.shape[-fields.ndim + 1 :]
     size = np.abs(np.nan_to_num(fields)).reshape(-1, *space).max(axis=0)
     visible = np.isfinite(potential)
@@ -88,9 +105,12 @@ def potential_range(potential: np.ndarray, fields: np.ndarray) -> tuple[float, f
     return float(np.min(potential)), float(np.max(potential[visible]))
 
 
-def draw_potential(panel: Axes, record: Record, indices: np.ndarray, fields: np.ndarray) -> None:
-    """The potential in a panel below the densities, up to where these are visible; one line a time if it depends on
-    time."""
+def draw_potential(
+    panel: Axes, record: Record, indices: np.ndarray, fields: np.ndarray
+) -> None:
+    """The potential in a panel below the densities, up to where these are visible; one
+    line a time if it depends on time.
+    """
     potential = record["potential"]
     x = record.grid.axes[0].nodes
     low, high = potential_range(potential, fields)
@@ -104,10 +124,16 @@ def draw_potential(panel: Axes, record: Record, indices: np.ndarray, fields: np.
     panel.set_ylabel("potential U")
 
 
-def draw_map(figure: Figure, panel: Axes, grid: Grid, field: np.ndarray, label: str, **style: Any) -> None:
-    """A field over two axes as coloured cells, each with its true edges, and a colour bar."""
+def draw_map(
+    figure: Figure, panel: Axes, grid: Grid, field: np.ndarray, label: str, **style: Any
+) -> None:
+    """A field over two axes as coloured cells, each with its true edges, and a colour
+    bar.
+    """
     edges = [axis.edges for axis in grid.axes]
-    cells = panel.pcolormesh(edges[0], edges[1], field.T, shading="flat", rasterized=True, **style)
+    cells = panel.pcolormesh(
+        edges[0], edges[1], field.T, shading="flat", rasterized=True, **style
+    )
     figure.colorbar(cells, ax=panel, label=label, shrink=0.9)
     # Equal scales, unless the box is so narrow that its panel would be.
     ratio = grid.axes[0].length / grid.axes[1].length
@@ -116,17 +142,33 @@ def draw_map(figure: Figure, panel: Axes, grid: Grid, field: np.ndarray, label: 
     panel.set_ylabel(coordinate(1, 2))
 
 
-def draw_contours(panel: Axes, grid: Grid, potential: np.ndarray, fields: np.ndarray, colour: str = "white") -> None:
+def draw_contours(
+    panel: Axes,
+    grid: Grid,
+    potential: np.ndarray,
+    fields: np.ndarray,
+    colour: str = "white",
+) -> None:
     """Lines of equal potential, up to where the fields `(T, *shape)` are visible."""
     low, high = potential_range(potential, fields)
     # A constant potential has no contours.
     if high > low:
         levels = np.linspace(low, high, 9)[1:]
         nodes = [axis.nodes for axis in grid.axes]
-        panel.contour(*nodes, potential.T, levels=levels, colors=colour, linewidths=0.6, alpha=0.6, linestyles="solid")
+        panel.contour(
+            *nodes,
+            potential.T,
+            levels=levels,
+            colors=colour,
+            linewidths=0.6,
+            alpha=0.6,
+            linestyles="solid",
+        )
 
 
-def grid_of_panels(count: int, width: float = 4.0, height: float = 3.3) -> tuple[Figure, list[Axes]]:
+def grid_of_panels(
+    count: int, width: float = 4.0, height: float = 3.3
+) -> tuple[Figure, list[Axes]]:
     """A figure with `count` panels, at most two a row, and the panels in reading order."""
     # Spare panels in the last row are removed.
     columns = min(count, 2)

@@ -16,14 +16,17 @@ MOST_SAMPLES = 4000  # points of a scatter plot
 
 
 def plot_reconstruction(found: Reconstruction) -> Figure:
-    """A matplotlib figure of a `Reconstruction`: density and slowest observable, on a line, or as maps of two axes; in
-    more dimensions the marginal along the first. **Raises** `ImportError` with the command to install matplotlib.
+    """A matplotlib figure of a `Reconstruction`: density and slowest observable, on a
+    line, or as maps of two axes; in more dimensions the marginal along the first.
+    **Raises** `ImportError` with the command to install matplotlib.
 
     ```python
     import fpsolve as fp
     from fpsolve.plot import plot_reconstruction
 
-    figure = plot_reconstruction(fp.score.reconstruct(lambda x: x - x**3, fp.Grid(fp.Line(-4.0, 4.0, 48))))
+    figure = plot_reconstruction(
+        fp.score.reconstruct(lambda x: x - x**3, fp.Grid(fp.Line(-4.0, 4.0, 48)))
+    )
     ```
     """
     figure = new_figure(8.6, 3.4)
@@ -31,10 +34,21 @@ def plot_reconstruction(found: Reconstruction) -> Figure:
     _density(figure, left, found)
     grid = found.grid
     observable = _slowest(found)
-    right.set_title(f"slowest observable, gap {float(found.gap):.4g}", fontsize="medium")
+    right.set_title(
+        f"slowest observable, gap {float(found.gap):.4g}", fontsize="medium"
+    )
     if grid.ndim == 2:
         size = float(np.nanmax(np.abs(observable)))
-        draw_map(figure, right, grid, observable, "ψ₁ / ψ₀", cmap="RdBu_r", vmin=-size, vmax=size)
+        draw_map(
+            figure,
+            right,
+            grid,
+            observable,
+            "ψ₁ / ψ₀",
+            cmap="RdBu_r",
+            vmin=-size,
+            vmax=size,
+        )
         _zoom(right, found)
     else:
         x = grid.axes[0].nodes
@@ -42,8 +56,16 @@ def plot_reconstruction(found: Reconstruction) -> Figure:
         if grid.ndim > 1:
             # The conditional mean of the observable, given the first coordinate.
             mass = marginal(grid, np.asarray(found.density), 0)
-            observable = marginal(grid, np.nan_to_num(observable) * np.asarray(found.density), 0) / mass
-        right.plot(x, np.where(mass > 1e-6 * mass.max(), observable, np.nan), color="C3", lw=1.6)
+            observable = (
+                marginal(grid, np.nan_to_num(observable) * np.asarray(found.density), 0)
+                / mass
+            )
+        right.plot(
+            x,
+            np.where(mass > 1e-6 * mass.max(), observable, np.nan),
+            color="C3",
+            lw=1.6,
+        )
         right.axhline(0, color="0.8", lw=0.8, zorder=0)
         right.set_xlabel(coordinate(0, grid.ndim))
         right.set_ylabel("ψ₁ / ψ₀")
@@ -51,8 +73,10 @@ def plot_reconstruction(found: Reconstruction) -> Figure:
 
 
 def plot_diagnosis(diagnosis: Any) -> Figure:
-    """A matplotlib figure of a `Diagnosis`: the samples coloured by the slowest observable, the density of the
-    score (where there is a grid), gap and steps along the path (where there is one)."""
+    """A matplotlib figure of a `Diagnosis`: the samples coloured by the slowest
+    observable, the density of the score (where there is a grid), gap and steps along
+    the path (where there is one).
+    """
     found = diagnosis.reconstruction
     costs = diagnosis.costs
     # One panel for the samples, one for the density, one for the path.
@@ -63,24 +87,36 @@ def plot_diagnosis(diagnosis: Any) -> Figure:
     if costs is not None:
         panel = panels[-1]
         lambdas = np.asarray(costs.lambdas)
-        panel.errorbar(lambdas, np.asarray(costs.gap), yerr=np.asarray(costs.gap_error), fmt="o-", ms=3.5, capsize=2)
+        panel.errorbar(
+            lambdas,
+            np.asarray(costs.gap),
+            yerr=np.asarray(costs.gap_error),
+            fmt="o-",
+            ms=3.5,
+            capsize=2,
+        )
         panel.set_yscale("log")
         panel.set_xlabel("place on the path λ (0 data, 1 noise)")
         panel.set_ylabel("gap (1 / time)")
         for lam in np.asarray(diagnosis.lambdas):
             panel.axvline(lam, color="C3", lw=0.8, alpha=0.6)
-        panel.set_title(f"gap, and {len(diagnosis.lambdas) - 1} steps (red)", fontsize="medium")
+        panel.set_title(
+            f"gap, and {len(diagnosis.lambdas) - 1} steps (red)", fontsize="medium"
+        )
     return figure
 
 
 def _samples(figure: Figure, panel: Axes, diagnosis: Any) -> None:
-    """The samples, coloured by the observable. In more than two dimensions they are projected on the line between the
-    two ends and on the direction of largest variance across it."""
+    """The samples, coloured by the observable. In more than two dimensions they are
+    projected on the line between the two ends and on the direction of largest variance
+    across it.
+    """
     x = np.asarray(diagnosis.samples)
     f = np.asarray(diagnosis.observable)
     # Evenly chosen: more points hide each other and make the file large.
     chosen = np.linspace(0, len(x) - 1, min(len(x), MOST_SAMPLES)).astype(int)
-    size = float(np.quantile(np.abs(f), 0.99))  # a few extreme values would make all others pale
+    # a few extreme values would make all others pale
+    size = float(np.quantile(np.abs(f), 0.99))
     if x.shape[1] == 1:
         panel.plot(x[chosen, 0], f[chosen], ".", ms=2, color="C0")
         panel.set_xlabel("x")
@@ -92,13 +128,22 @@ def _samples(figure: Figure, panel: Axes, diagnosis: Any) -> None:
     else:
         ends = np.asarray(diagnosis.ends)
         along = (ends[1] - ends[0]) / np.linalg.norm(ends[1] - ends[0])
-        # The largest variance across the line is the first singular vector of what is orthogonal to it.
+        # The largest variance across the line is the first singular vector of what is
+        # orthogonal to it.
         rest = x - x.mean(0)
         rest = rest - np.outer(rest @ along, along)
         across = np.linalg.svd(rest[chosen], full_matrices=False)[2][0]
         places = np.stack([x @ along, x @ across], 1)
         names = ("from end to end", "widest across")
-    dots = panel.scatter(*places[chosen].T, c=f[chosen], s=3, cmap="RdBu_r", vmin=-size, vmax=size, rasterized=True)
+    dots = panel.scatter(
+        *places[chosen].T,
+        c=f[chosen],
+        s=3,
+        cmap="RdBu_r",
+        vmin=-size,
+        vmax=size,
+        rasterized=True,
+    )
     figure.colorbar(dots, ax=panel, label="slowest observable", shrink=0.9)
     panel.set_xlabel(names[0])
     panel.set_ylabel(names[1])
@@ -116,7 +161,13 @@ def _density(figure: Figure, panel: Axes, found: Reconstruction) -> None:
         _zoom(panel, found)
         return
     x = grid.axes[0].nodes
-    panel.fill_between(x, density if grid.ndim == 1 else marginal(grid, density, 0), color="C0", alpha=0.5, lw=0)
+    panel.fill_between(
+        x,
+        density if grid.ndim == 1 else marginal(grid, density, 0),
+        color="C0",
+        alpha=0.5,
+        lw=0,
+    )
     panel.set_xlabel(coordinate(0, grid.ndim))
     panel.set_ylabel("density ρ" if grid.ndim == 1 else "marginal of ρ")
     panel.set_ylim(bottom=0)

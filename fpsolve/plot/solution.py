@@ -25,8 +25,9 @@ from .panels import (
 def plot_solution(solution: AnyResult) -> Figure:
     """A matplotlib figure of a `Solution` or its `Record`.
 
-    One dimension: the densities at up to eight times over the potential. Two: up to four maps with lines of equal
-    potential. More: the marginal densities along each axis. A complex wave is drawn as |psi|^2.
+    One dimension: the densities at up to eight times over the potential. Two: up to
+    four maps with lines of equal potential. More: the marginal densities along each
+    axis. A complex wave is drawn as |psi|^2.
     **Raises** `ImportError` with the command to install matplotlib.
 
     ```python
@@ -34,7 +35,11 @@ def plot_solution(solution: AnyResult) -> Figure:
     from fpsolve.plot import plot_solution
 
     grid = fp.Grid(fp.Line(-3.0, 3.0, 32))
-    figure = plot_solution(fp.evolve(fp.FokkerPlanck(fp.Harmonic()), fp.Gaussian(0.5, 0.5), [0.5], grid=grid))
+    figure = plot_solution(
+        fp.evolve(
+            fp.FokkerPlanck(fp.Harmonic()), fp.Gaussian(0.5, 0.5), [0.5], grid=grid
+        )
+    )
     ```
     """
     record = describe(solution)
@@ -55,12 +60,17 @@ def _lines(record: Record, fields: np.ndarray, label: str) -> Figure:
     """One line a time, with the potential in a panel below."""
     indices = choose_times(len(fields), MOST_LINES)
     x = record.grid.axes[0].nodes
-    # A wave of a Schrödinger equation, or a process with a force only, may have no potential.
+    # A wave of a Schrödinger equation, or a process with a force only, may have no
+    # potential.
     below = "potential" in record.arrays
     figure = new_figure(WIDTH, 4.6 if below else 3.6)
-    panels = figure.subplots(1 + below, 1, sharex=True, height_ratios=[3, 1][: 1 + below], squeeze=False)[:, 0]
+    panels = figure.subplots(
+        1 + below, 1, sharex=True, height_ratios=[3, 1][: 1 + below], squeeze=False
+    )[:, 0]
     for k, colour in zip(indices, colours(len(indices)), strict=True):
-        panels[0].plot(x, fields[k], color=colour, lw=1.8, label=label_time(record.times[k]))
+        panels[0].plot(
+            x, fields[k], color=colour, lw=1.8, label=label_time(record.times[k])
+        )
     panels[0].set_ylabel(label)
     panels[0].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     if below:
@@ -80,7 +90,12 @@ def _maps(record: Record, fields: np.ndarray, label: str) -> Figure:
         if "potential" in record.arrays:
             potential = record["potential"]
             # One potential for all times, or one a time if it depends on time.
-            draw_contours(panel, record.grid, potential if potential.ndim == 2 else potential[k], fields)
+            draw_contours(
+                panel,
+                record.grid,
+                potential if potential.ndim == 2 else potential[k],
+                fields,
+            )
     return figure
 
 
@@ -92,7 +107,12 @@ def _marginals(record: Record, fields: np.ndarray, label: str) -> Figure:
     for i, panel in enumerate(panels):
         for k, colour in zip(indices, colours(len(indices)), strict=True):
             density = marginal(grid, fields[k], i)
-            panel.plot(grid.axes[i].nodes, density, color=colour, label=label_time(record.times[k]))
+            panel.plot(
+                grid.axes[i].nodes,
+                density,
+                color=colour,
+                label=label_time(record.times[k]),
+            )
         panel.set_xlabel(coordinate(i, grid.ndim))
         panel.set_ylabel(f"marginal {label}")
         panel.set_xlim(grid.axes[i].lower, grid.axes[i].upper)

@@ -21,15 +21,20 @@ from .panels import (
 def plot_spectrum(spectrum: AnyResult) -> Figure:
     """A matplotlib figure of a `Spectrum` or its `Record`.
 
-    Beside the levels: in one dimension the modes, in two up to four of them as maps, in more the marginals of psi^2
-    along the first axis. Complex rates are drawn in the complex plane, with the real parts of their modes. **Raises**
-    `ImportError` with the command to install matplotlib.
+    Beside the levels: in one dimension the modes, in two up to four of them as maps, in
+    more the marginals of psi^2 along the first axis. Complex rates are drawn in the
+    complex plane, with the real parts of their modes. **Raises** `ImportError` with the
+    command to install matplotlib.
 
     ```python
     import fpsolve as fp
     from fpsolve.plot import plot_spectrum
 
-    figure = plot_spectrum(fp.spectrum(fp.FokkerPlanck(fp.DoubleWell(3.0)), fp.Grid(fp.Line(-2.5, 2.5, 48)), 4))
+    figure = plot_spectrum(
+        fp.spectrum(
+            fp.FokkerPlanck(fp.DoubleWell(3.0)), fp.Grid(fp.Line(-2.5, 2.5, 48)), 4
+        )
+    )
     ```
     """
     record = describe(spectrum)
@@ -40,10 +45,17 @@ def plot_spectrum(spectrum: AnyResult) -> Figure:
     _levels(levels, record)
     grid = record.grid
     x = grid.axes[0].nodes
-    # Modes of a process with a current are complex; their real parts show where they live.
+    # Modes of a process with a current are complex; their real parts show where they
+    # live.
     shown = np.real(record["vectors"][:MOST_LINES])
     for k, (mode, colour) in enumerate(zip(shown, colours(len(shown)), strict=True)):
-        modes.plot(x, mode if grid.ndim == 1 else marginal(grid, mode**2, 0), color=colour, lw=1.6, label=f"k = {k}")
+        modes.plot(
+            x,
+            mode if grid.ndim == 1 else marginal(grid, mode**2, 0),
+            color=colour,
+            lw=1.6,
+            label=f"k = {k}",
+        )
     modes.set_xlabel(coordinate(0, grid.ndim))
     modes.set_ylabel("mode ψₖ" if grid.ndim == 1 else "marginal of ψₖ²")
     modes.set_xlim(grid.axes[0].lower, grid.axes[0].upper)
@@ -62,7 +74,15 @@ def _levels(panel: Axes, record: Record) -> None:
         if len(values) > 1:
             panel.set_title(f"gap Re λ₁ = {np.real(values[1]):.6g}", fontsize="medium")
         return
-    panel.errorbar(np.arange(len(values)), values, yerr=record["errors"], fmt="o", ms=5, capsize=2, color="C0")
+    panel.errorbar(
+        np.arange(len(values)),
+        values,
+        yerr=record["errors"],
+        fmt="o",
+        ms=5,
+        capsize=2,
+        color="C0",
+    )
     # At most ten ticks, at integers.
     panel.set_xticks(choose_times(len(values), 10))
     panel.set_xlabel("k")
@@ -86,8 +106,12 @@ def _maps(record: Record) -> Figure:
     for k, (panel, mode) in enumerate(zip(panels, shown, strict=False)):
         # Colours symmetric about zero: the node line of a mode is white.
         size = float(np.max(np.abs(mode)))
-        draw_map(right, panel, record.grid, mode, "", cmap="RdBu_r", vmin=-size, vmax=size)
+        draw_map(
+            right, panel, record.grid, mode, "", cmap="RdBu_r", vmin=-size, vmax=size
+        )
         panel.set_title(f"mode ψ{'₀₁₂₃'[k]}", fontsize="medium")
         if "potential" in record.arrays:
-            draw_contours(panel, record.grid, record["potential"], record["vectors"], "0.3")
+            draw_contours(
+                panel, record.grid, record["potential"], record["vectors"], "0.3"
+            )
     return figure

@@ -1,4 +1,6 @@
-"""Potentials: a small library, sums and multiples, interpolated data, and any function of a user."""
+"""Potentials: a small library, sums and multiples, interpolated data, and any function
+of a user.
+"""
 
 from .base import Constant as Constant
 from .base import Function as Function

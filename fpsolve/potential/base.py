@@ -1,8 +1,10 @@
-"""Potentials: functions U(x) or U(x, t) of one point x of shape (d,) with a scalar value, their sums and multiples.
+"""Potentials: functions U(x) or U(x, t) of one point x of shape (d,) with a scalar
+value, their sums and multiples.
 
     dX = -∇U(X, t) dt + √(2D) dW,      Gibbs density exp(-U/D)/Z
 
-A callable is enough: `as_potential` wraps it. All quantities are nondimensional unless you use units of your own.
+A callable is enough: `as_potential` wraps it. All quantities are nondimensional unless
+you use units of your own.
 """
 
 import abc
@@ -25,10 +27,13 @@ from .leaves import Value, as_leaf
 
 
 class Potential(eqx.Module):
-    """A scalar field U(x, t) with parameters; abstract. Potentials add, subtract and scale.
+    """A scalar field U(x, t) with parameters; abstract. Potentials add, subtract and
+    scale.
 
-    A subclass defines `__call__(x, t=None)` for x of shape (d,), and the property `time_dependent`.
-    `U + V`, `U - V`, `U + 3.0`, `-U`, `2 * U`, `U / 2` are potentials again; V may be any callable potential.
+    A subclass defines `__call__(x, t=None)` for x of shape (d,), and the property
+    `time_dependent`.
+    `U + V`, `U - V`, `U + 3.0`, `-U`, `2 * U`, `U / 2` are potentials again; V may be
+    any callable potential.
 
     ```python
     from fpsolve.potential import DoubleWell, Harmonic
@@ -37,7 +42,8 @@ class Potential(eqx.Module):
     ```
     """
 
-    __array_ufunc__ = None  # `np.float64(2.0) * U` then calls `U.__rmul__` instead of numpy's product
+    # `np.float64(2.0) * U` then calls `U.__rmul__` instead of numpy's product
+    __array_ufunc__ = None
 
     @abc.abstractmethod
     def __call__(self, x: Point, t: Scalar | None = None) -> Array:
@@ -74,7 +80,9 @@ class Potential(eqx.Module):
 
 
 class StaticPotential(Potential):
-    """A potential that does not depend on time; abstract. A subclass defines `__call__` only."""
+    """A potential that does not depend on time; abstract. A subclass defines `__call__`
+    only.
+    """
 
     @property
     def time_dependent(self) -> bool:
@@ -83,13 +91,16 @@ class StaticPotential(Potential):
 
 
 class Function(Potential):
-    """Any callable f(x) or f(x, t) as a potential. If it is an Equinox module, its array leaves stay leaves.
+    """Any callable f(x) or f(x, t) as a potential. If it is an Equinox module, its
+    array leaves stay leaves.
 
-    **Arguments**: `function` maps x of shape (d,), and a time if it takes one (see `takes_time`), to a scalar. The
-    arguments bound by a `functools.partial` become leaves, so that a sweep over them does not compile again.
+    **Arguments**: `function` maps x of shape (d,), and a time if it takes one (see
+    `takes_time`), to a scalar. The arguments bound by a `functools.partial` become
+    leaves, so that a sweep over them does not compile again.
 
-    **Raises** `ValueError` when `function` is not callable or needs arguments other than x and t; when called, if it
-    is time-dependent and no t is given, or if its value is not a scalar.
+    **Raises** `ValueError` when `function` is not callable or needs arguments other
+    than x and t; when called, if it is time-dependent and no t is given, or if its
+    value is not a scalar.
 
     ```python
     import jax.numpy as jnp
@@ -105,12 +116,18 @@ class Function(Potential):
     def __init__(self, function: Formula):
         if not callable(function):
             raise_value_error(
-                "potential", function, "it must be callable, f(x) or f(x, t)", "Give a function of x of shape (d,)."
+                "potential",
+                function,
+                "it must be callable, f(x) or f(x, t)",
+                "Give a function of x of shape (d,).",
             )
         self.time = _time(function)
         _check_signature(function, self.time)
-        # JAX's `Partial` is a pytree, whose leaves are the bound arguments; that of `functools` is an opaque object.
-        if isinstance(function, functools.partial) and not isinstance(function, Partial):
+        # JAX's `Partial` is a pytree, whose leaves are the bound arguments; that of
+        # `functools` is an opaque object.
+        if isinstance(function, functools.partial) and not isinstance(
+            function, Partial
+        ):
             function = Partial(function.func, *function.args, **function.keywords)
         self.function = function
 
@@ -121,9 +138,15 @@ class Function(Potential):
 
     def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """f(x) or f(x, t), a scalar, at the point x of shape (d,)."""
-        # Without this check, `None` would reach the user's function and fail there with an unclear message.
+        # Without this check, `None` would reach the user's function and fail there with
+        # an unclear message.
         if self.time_dependent and t is None:
-            raise_value_error("t", t, "this potential is time-dependent and needs a time", "Give t, a number.")
+            raise_value_error(
+                "t",
+                t,
+                "this potential is time-dependent and needs a time",
+                "Give t, a number.",
+            )
         if self.time == "none":
             value = self.function(x)
         elif self.time == "position":
@@ -132,9 +155,14 @@ class Function(Potential):
             value = self.function(x, t=t)
         # The usual mistake is x ** 2, of shape (d,). It would broadcast silently.
         if jnp.shape(value) != ():
-            cure = "Reduce over the coordinates: x[0] ** 2 or jnp.sum(x ** 2), not x ** 2."
+            cure = (
+                "Reduce over the coordinates: x[0] ** 2 or jnp.sum(x ** 2), not x ** 2."
+            )
             raise_value_error(
-                "potential", self.function, f"its value must be a scalar, not of shape {jnp.shape(value)}", cure
+                "potential",
+                self.function,
+                f"its value must be a scalar, not of shape {jnp.shape(value)}",
+                cure,
             )
         return jnp.asarray(value)
 
@@ -142,7 +170,8 @@ class Function(Potential):
 def as_potential(f: Any) -> Potential:
     """`f` as a potential: `f` itself if it is one, else `Function(f)`.
 
-    **Raises** `ValueError` when `f` is not callable, or needs arguments other than x and t.
+    **Raises** `ValueError` when `f` is not callable, or needs arguments other than x
+    and t.
 
     ```python
     from fpsolve.potential import as_potential
@@ -154,16 +183,22 @@ def as_potential(f: Any) -> Potential:
 
 
 def takes_time(f: Callable[..., object]) -> bool:
-    """Whether `f` is time-dependent: it has a parameter named t, or a second required positional parameter.
+    """Whether `f` is time-dependent: it has a parameter named t, or a second required
+    positional parameter.
 
-    The first parameter is the point, whatever its name. A second parameter with a default value (`lambda x, a=a: ...`)
-    is not a time unless it is named t. `functools.partial(f, t=1.0)` is static, and so is a callable whose signature
-    cannot be inspected. If `f` has an attribute `time_dependent` that is a boolean, its value is the answer.
+    The first parameter is the point, whatever its name. A second parameter with a
+    default value (`lambda x, a=a: ...`) is not a time unless it is named t.
+    `functools.partial(f, t=1.0)` is static, and so is a callable whose signature cannot
+    be inspected. If `f` has an attribute `time_dependent` that is a boolean, its value
+    is the answer.
 
     ```python
     from fpsolve.potential import takes_time
 
-    takes_time(lambda x, t: x[0] * t), takes_time(lambda x, a=2.0: a * x[0])  # True, False
+    (
+        takes_time(lambda x, t: x[0] * t),
+        takes_time(lambda x, a=2.0: a * x[0]),
+    )  # True, False
     ```
     """
     stated = stated_time_dependence(f)
@@ -181,45 +216,72 @@ def stated_time_dependence(f: object) -> bool | None:
 
 
 def _time(f: Callable[..., object]) -> Literal["none", "position", "keyword"]:
-    """How f takes the time: not at all, as its second positional argument, or as the keyword t."""
+    """How f takes the time: not at all, as its second positional argument, or as the
+    keyword t.
+    """
     signature = _signature(f)
     if signature is None:
         return "none"
     # A keyword that a `partial` binds is still in its signature, with a default value.
     bound = f.keywords if isinstance(f, functools.partial) else {}
-    positional_kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    positional_kinds = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    )
     named_kinds = (*positional_kinds, inspect.Parameter.KEYWORD_ONLY)
     parameters = list(signature.parameters.values())
     second = [p for p in parameters if p.kind in positional_kinds][1:2]
-    named = [p for p in parameters[1:] if p.name == "t" and p.name not in bound and p.kind in named_kinds]
-    # A parameter named t is the time. Without one, a second positional parameter is, unless it has a default value.
+    named = [
+        p
+        for p in parameters[1:]
+        if p.name == "t" and p.name not in bound and p.kind in named_kinds
+    ]
+    # A parameter named t is the time. Without one, a second positional parameter is,
+    # unless it has a default value.
     if named:
         return "position" if second == named else "keyword"
-    return "position" if second and second[0].default is inspect.Parameter.empty else "none"
+    return (
+        "position"
+        if second and second[0].default is inspect.Parameter.empty
+        else "none"
+    )
 
 
 def _check_signature(f: Callable[..., object], time: str) -> None:
-    """Raise `ValueError` for a callable that needs more arguments than x, and t if it takes one."""
+    """Raise `ValueError` for a callable that needs more arguments than x, and t if it
+    takes one.
+    """
     signature = _signature(f)
     if signature is None:
         return
     name = f"potential{signature}"
     if time != "none" and next(iter(signature.parameters)) == "t":
         raise_value_error(
-            name, f, "the point must be the first argument, f(x, t), and here t is", "Swap the two arguments."
+            name,
+            f,
+            "the point must be the first argument, f(x, t), and here t is",
+            "Swap the two arguments.",
         )
-    # Bind the arguments that fpsolve will pass; `bind` raises an error for a missing or surplus one.
+    # Bind the arguments that fpsolve will pass; `bind` raises an error for a missing or
+    # surplus one.
     positions = (None, None) if time == "position" else (None,)
     keywords = {"t": None} if time == "keyword" else {}
     try:
         signature.bind(*positions, **keywords)
     except TypeError as error:
-        cure = "Bind the other arguments, with functools.partial or as defaults: lambda x, a=a: ..."
-        raise_value_error(name, f, f"it must be called as f(x) or f(x, t) ({error})", cure)
+        cure = (
+            "Bind the other arguments, with functools.partial or as defaults: lambda "
+            "x, a=a: ..."
+        )
+        raise_value_error(
+            name, f, f"it must be called as f(x) or f(x, t) ({error})", cure
+        )
 
 
 def _signature(f: Callable[..., object]) -> inspect.Signature | None:
-    """The signature of f, or None for a callable without one, such as some built-in functions."""
+    """The signature of f, or None for a callable without one, such as some built-in
+    functions.
+    """
     try:
         return inspect.signature(f)
     except (TypeError, ValueError):
@@ -252,7 +314,8 @@ class Constant(StaticPotential):
 class Sum(Potential):
     """U(x, t) = Σᵢ Uᵢ(x, t), written `U + V`. Nested sums are flattened.
 
-    **Arguments**: `parts` potentials, callables f(x) or f(x, t), or numbers. **Cost**: that of the parts.
+    **Arguments**: `parts` potentials, callables f(x) or f(x, t), or numbers. **Cost**:
+    that of the parts.
 
     ```python
     import jax.numpy as jnp
@@ -267,11 +330,19 @@ class Sum(Potential):
     def __init__(self, *parts: Formula | Scalar):
         if not parts:
             raise_value_error(
-                "parts", parts, "a sum needs at least one potential", "Give Constant(0.0) for no potential."
+                "parts",
+                parts,
+                "a sum needs at least one potential",
+                "Give Constant(0.0) for no potential.",
             )
-        # Flattening keeps the pytree of a long sum, U + V + W + ..., flat instead of deeply nested.
+        # Flattening keeps the pytree of a long sum, U + V + W + ..., flat instead of
+        # deeply nested.
         terms = [as_term(part) for part in parts]
-        self.parts = tuple(leaf for term in terms for leaf in (term.parts if isinstance(term, Sum) else (term,)))
+        self.parts = tuple(
+            leaf
+            for term in terms
+            for leaf in (term.parts if isinstance(term, Sum) else (term,))
+        )
 
     @property
     def time_dependent(self) -> bool:
@@ -280,7 +351,8 @@ class Sum(Potential):
 
     def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """Σᵢ Uᵢ(x, t), a scalar, at the point x of shape (d,)."""
-        # The sum starts with the first value, since starting with the integer 0 would add one operation.
+        # The sum starts with the first value, since starting with the integer 0 would
+        # add one operation.
         first, *rest = (part(x, t) for part in self.parts)
         return sum(rest, start=first)
 
@@ -288,7 +360,8 @@ class Sum(Potential):
 class Scaled(Potential):
     """U(x, t) = c V(x, t), written `c * V`.
 
-    **Arguments**: `potential` V, a potential or a callable; `factor` c, a number, of either sign.
+    **Arguments**: `potential` V, a potential or a callable; `factor` c, a number, of
+    either sign.
 
     ```python
     import jax.numpy as jnp

@@ -1,6 +1,8 @@
-"""The Müller-Brown surface, a standard test for reaction paths: three minima, two saddles, no symmetry.
+"""The Müller-Brown surface, a standard test for reaction paths: three minima, two
+saddles, no symmetry.
 
-U(x, y) = s Σ_{k=1..4} A_k exp( a_k (x - x_k)² + b_k (x - x_k)(y - y_k) + c_k (y - y_k)² )
+U(x, y) = s Σ_{k=1..4} A_k exp( a_k (x - x_k)² + b_k (x - x_k)(y - y_k) + c_k (y - y_k)²
+)
 """
 
 import jax.numpy as jnp
@@ -23,14 +25,18 @@ _y = np.array([0.0, 0.5, 1.5, 1.0])
 class MullerBrown(StaticPotential):
     """The Müller-Brown surface times `scale`; d = 2.
 
-    Minima at scale 1: U(-0.5582, 1.4417) = -146.70, U(0.6235, 0.0280) = -108.17, U(-0.0500, 0.4667) = -80.77.
-    Saddles: U(-0.8220, 0.6243) = -40.66, U(0.2125, 0.2930) = -72.25. Usual boxes: [-1.5, 1.2] x [-0.2, 2].
+    Minima at scale 1: U(-0.5582, 1.4417) = -146.70, U(0.6235, 0.0280) = -108.17,
+    U(-0.0500, 0.4667) = -80.77. Saddles: U(-0.8220, 0.6243) = -40.66, U(0.2125, 0.2930)
+    = -72.25. Usual boxes: [-1.5, 1.2] x [-0.2, 2].
 
-    **Arguments**: `scale` s, a positive number; 0.05 makes the barriers a few times D at D = 1.
+    **Arguments**: `scale` s, a positive number; 0.05 makes the barriers a few times D
+    at D = 1.
 
-    **Raises** `ValueError` for a scale that is not positive, and when called with x of a shape other than (2,).
+    **Raises** `ValueError` for a scale that is not positive, and when called with x of
+    a shape other than (2,).
 
-    **Limits**, *mathematical*: far from the wells U grows like exp(|x|²) and overflows, in float32 at |x| about 10.
+    **Limits**, *mathematical*: far from the wells U grows like exp(|x|²) and overflows,
+    in float32 at |x| about 10.
 
     **Reference**: K. Müller and L. D. Brown, Theor. Chim. Acta 53, 75 (1979).
 
@@ -50,9 +56,12 @@ class MullerBrown(StaticPotential):
     def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """U(x), a scalar, at the point x of shape (2,)."""
         check_point(x, 2, "because the Müller-Brown surface is two-dimensional")
-        # The parameters are float64 numpy arrays; without the conversion they would promote a float32 point.
+        # The parameters are float64 numpy arrays; without the conversion they would
+        # promote a float32 point.
         dtype = jnp.result_type(x, self.scale)
         u = x[0] - jnp.asarray(_x, dtype)
         v = x[1] - jnp.asarray(_y, dtype)
-        exponent = _a.astype(dtype) * u**2 + _b.astype(dtype) * u * v + _c.astype(dtype) * v**2
+        exponent = (
+            _a.astype(dtype) * u**2 + _b.astype(dtype) * u * v + _c.astype(dtype) * v**2
+        )
         return self.scale * jnp.sum(_A.astype(dtype) * jnp.exp(exponent))

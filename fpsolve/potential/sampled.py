@@ -2,8 +2,9 @@
 
     U(x) = Σ_{j₁..j_d} c_{j₁..j_d} Πᵢ B_{jᵢ}(xᵢ),   U(nodes) = values
 
-The ends of an axis are not-a-knot, and those of a ring are joined. U is twice continuously differentiable, exact for
-cubic polynomials in each coordinate of an axis with ends, and has the error O(h⁴) for smooth data.
+The ends of an axis are not-a-knot, and those of a ring are joined. U is twice
+continuously differentiable, exact for cubic polynomials in each coordinate of an axis
+with ends, and has the error O(h⁴) for smooth data.
 """
 
 import functools
@@ -16,7 +17,12 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.arrays import host_module
-from ..core.checks import check_finite_number, check_positive, is_concrete, raise_value_error
+from ..core.checks import (
+    check_finite_number,
+    check_positive,
+    is_concrete,
+    raise_value_error,
+)
 from ..core.types import AnyArray, Numbers, Point, Scalar
 from .base import StaticPotential
 from .constants import CONSTANTS
@@ -28,31 +34,37 @@ Smooth: TypeAlias = Numbers | str | None
 
 
 class Sampled(StaticPotential):
-    """A potential that is given by its values on a tensor grid, and interpolated by cubic splines.
+    """A potential that is given by its values on a tensor grid, and interpolated by
+    cubic splines.
 
     **Arguments**
 
-    - `grid`: d ascending 1-D arrays of at least four nodes each; for d = 1 the array alone, which may be a column of a
-      table (a pandas `Series`, say); or anything with such `.nodes` (an `fp.Grid`, whose periodic axes are rings here).
-    - `values` `(*shape)`: the potential at the nodes, in units of energy. They may be traced.
-    - `period`: the length of the ring, or one for each axis with None for an axis with ends. The last node may be the
-      first one again, a period further.
-    - `smooth`: for noisy values. A number or, on one axis, an array: their standard errors, by which a smoothing spline
-      is chosen. `"gcv"` (or True): errors that are equal and unknown; generalised cross-validation finds them.
-      None: interpolation.
+    - `grid`: d ascending 1-D arrays of at least four nodes each; for d = 1 the array
+      alone, which may be a column of a table (a pandas `Series`, say); or anything with
+      such `.nodes` (an `fp.Grid`, whose periodic axes are rings here).
+    - `values` `(*shape)`: the potential at the nodes, in units of energy. They may be
+      traced.
+    - `period`: the length of the ring, or one for each axis with None for an axis with
+      ends. The last node may be the first one again, a period further.
+    - `smooth`: for noisy values. A number or, on one axis, an array: their standard
+      errors, by which a smoothing spline is chosen. `"gcv"` (or True): errors that are
+      equal and unknown; generalised cross-validation finds them. None: interpolation.
 
-    **Raises** `ValueError` for nodes that are not ascending, too few, traced or longer than the period, for values of
-    another shape or not finite, and for ends of a ring that differ; when called, for x of a shape other than (d,).
+    **Raises** `ValueError` for nodes that are not ascending, too few, traced or longer
+    than the period, for values of another shape or not finite, and for ends of a ring
+    that differ; when called, for x of a shape other than (d,).
 
-    **Keeps**: the values at the nodes, to rounding, unless they are smoothed; two continuous derivatives, across the
-    ends of a ring too. **Cost**: 4^d multiplications per point; smoothing once, n³ for each axis of n nodes.
+    **Keeps**: the values at the nodes, to rounding, unless they are smoothed; two
+    continuous derivatives, across the ends of a ring too. **Cost**: 4^d multiplications
+    per point; smoothing once, n³ for each axis of n nodes.
 
-    **Limits**, *convenience*: outside of the nodes of an axis with ends the polynomials of the ends are continued. They
-    are cubic in each coordinate and may decrease to -∞, so keep the box within the data. Smoothing takes the errors of
-    different nodes to be independent, and follows nothing narrower than 1/512 of an axis.
+    **Limits**, *convenience*: outside of the nodes of an axis with ends the polynomials
+    of the ends are continued. They are cubic in each coordinate and may decrease to -∞,
+    so keep the box within the data. Smoothing takes the errors of different nodes to be
+    independent, and follows nothing narrower than 1/512 of an axis.
 
-    **Reference**: C. de Boor, A Practical Guide to Splines, Springer (1978), chapters 4, 10 and 17; for smoothing,
-    Craven and Wahba, Numer. Math. 31 (1979) 377.
+    **Reference**: C. de Boor, A Practical Guide to Splines, Springer (1978), chapters
+    4, 10 and 17; for smoothing, Craven and Wahba, Numer. Math. 31 (1979) 377.
 
     ```python
     import jax.numpy as jnp
@@ -67,17 +79,31 @@ class Sampled(StaticPotential):
     coefficients: Array
     closed: tuple[bool, ...] = eqx.field(static=True)  # which axes are rings
 
-    def __init__(self, grid: Any, values: Value, *, period: Period = None, smooth: Smooth = None):
-        # Under a user's `jit` the nodes of a grid would be traced; this context keeps them concrete.
+    def __init__(
+        self, grid: Any, values: Value, *, period: Period = None, smooth: Smooth = None
+    ):
+        # Under a user's `jit` the nodes of a grid would be traced; this context keeps
+        # them concrete.
         with jax.ensure_compile_time_eval():
             nodes = _nodes(getattr(grid, "nodes", grid))
         shape = tuple(len(axis) for axis in nodes)
-        data = as_leaf("values", values, (len(nodes),), cure="Give one finite real number for each node, (*shape).")
+        data = as_leaf(
+            "values",
+            values,
+            (len(nodes),),
+            cure="Give one finite real number for each node, (*shape).",
+        )
         if data.shape != shape:
             raise_value_error(
-                "values", values, f"its shape is {data.shape}, it must be {shape}", "Give one value for each node."
+                "values",
+                values,
+                f"its shape is {data.shape}, it must be {shape}",
+                "Give one value for each node.",
             )
-        axes = [_TableAxis(*axis) for axis in zip(nodes, _periods(grid, period, len(nodes)), strict=True)]
+        axes = [
+            _TableAxis(*axis)
+            for axis in zip(nodes, _periods(grid, period, len(nodes)), strict=True)
+        ]
         weights = _weights(smooth, shape)
 
         # Concrete values are fitted on the host, which compiles nothing.
@@ -87,22 +113,30 @@ class Sampled(StaticPotential):
                 table, weights[i] = _join_ends(table, weights[i], i, smooth)
                 axes[i] = _TableAxis(axis.nodes[:-1], axis.period)
         if _is_smoothed(smooth):
-            axes, table = _smooth(axes, table, weights, known_errors=not _is_unknown(smooth))
-        # The spline is linear in its values: traced values are multiplied by the splines of the unit vectors.
+            axes, table = _smooth(
+                axes, table, weights, known_errors=not _is_unknown(smooth)
+            )
+        # The spline is linear in its values: traced values are multiplied by the
+        # splines of the unit vectors.
         if is_concrete(values):
             for i, axis in enumerate(axes):
                 table = np.moveaxis(_spline(axis, np.moveaxis(table, i, 0)).c, 0, i)
         else:
-            table = along_axes([_spline(axis, np.eye(len(axis.nodes))).c for axis in axes], table)
+            table = along_axes(
+                [_spline(axis, np.eye(len(axis.nodes))).c for axis in axes], table
+            )
 
         self.coefficients = jnp.asarray(table, data.dtype)
-        self.knots = tuple(jnp.asarray(_spline(axis, axis.nodes).t, data.dtype) for axis in axes)
+        self.knots = tuple(
+            jnp.asarray(_spline(axis, axis.nodes).t, data.dtype) for axis in axes
+        )
         self.closed = tuple(axis.period is not None for axis in axes)
 
     def __call__(self, x: Point, t: Scalar | None = None) -> Array:
         """U(x), a scalar, at the point x of shape (d,)."""
         check_point(x, len(self.knots), "as the grid has it")
-        # At each point four splines per axis are not zero: take their coefficients and contract axis by axis.
+        # At each point four splines per axis are not zero: take their coefficients and
+        # contract axis by axis.
         first = []
         weights = []
         for i, (knots, closed) in enumerate(zip(self.knots, self.closed, strict=True)):
@@ -125,40 +159,68 @@ class _TableAxis(NamedTuple):
 
 def _nodes(nodes: Any) -> tuple[np.ndarray, ...]:
     """The nodes as numpy arrays, checked."""
-    cure = "Give a tuple of d ascending arrays, one for each axis, or a grid: Sampled((x, y), values)."
+    cure = (
+        "Give a tuple of d ascending arrays, one for each axis, or a grid: Sampled((x, "
+        "y), values)."
+    )
     if not is_concrete(nodes):
         raise_value_error(
-            "grid", nodes, "the nodes must be concrete when the potential is made, and these are traced", cure
+            "grid",
+            nodes,
+            "the nodes must be concrete when the potential is made, and these are "
+            "traced",
+            cure,
         )
     # One array, a column of a table or a list of numbers is the only axis.
     several = isinstance(nodes, tuple | list) and any(np.ndim(axis) for axis in nodes)
     axes = tuple(nodes) if several else (nodes,)
     if (not several and np.ndim(nodes) != 1) or np.size(axes[0]) == 0:
-        raise_value_error("grid", nodes, "it must be a grid, a 1-D array, or a tuple of 1-D arrays", cure)
+        raise_value_error(
+            "grid",
+            nodes,
+            "it must be a grid, a 1-D array, or a tuple of 1-D arrays",
+            cure,
+        )
     for i, axis in enumerate(axes):
         as_leaf(f"grid nodes of axis {i}", axis, (1,), cure=cure)
         if len(axis) < 4:
             raise_value_error(
-                f"grid nodes of axis {i}", axis, "a cubic spline needs at least four", "Sample more points."
+                f"grid nodes of axis {i}",
+                axis,
+                "a cubic spline needs at least four",
+                "Sample more points.",
             )
         if np.any(np.asarray(axis)[1:] <= np.asarray(axis)[:-1]):
             raise_value_error(
-                f"grid nodes of axis {i}", axis, "they must be strictly ascending", "Sort them, without repeats."
+                f"grid nodes of axis {i}",
+                axis,
+                "they must be strictly ascending",
+                "Sort them, without repeats.",
             )
     return tuple(np.asarray(axis, dtype=float) for axis in axes)
 
 
 def _periods(grid: Any, period: Period, d: int) -> tuple[float | None, ...]:
-    """The length of each axis that is a ring, and None for the others: as given, or as the grid has them."""
+    """The length of each axis that is a ring, and None for the others: as given, or as
+    the grid has them.
+    """
     if period is None:
         axes: Any = getattr(grid, "axes", (None,) * d)
-        return tuple(axis.length if getattr(axis, "boundary", "") == "periodic" else None for axis in axes)
+        return tuple(
+            axis.length if getattr(axis, "boundary", "") == "periodic" else None
+            for axis in axes
+        )
     given = tuple(period) if isinstance(period, tuple | list) else (period,)
-    cure = "Give the length of the ring, or one for each axis with None for an axis with ends."
+    cure = (
+        "Give the length of the ring, or one for each axis with None for an axis with "
+        "ends."
+    )
     if len(given) != d:
         raise_value_error("period", period, f"the table has {d} axes", cure)
     if not is_concrete(given):
-        raise_value_error("period", period, "it must be concrete when the potential is made", cure)
+        raise_value_error(
+            "period", period, "it must be concrete when the potential is made", cure
+        )
     for one in given:
         if one is not None:
             check_positive("period", one, cure)
@@ -167,31 +229,53 @@ def _periods(grid: Any, period: Period, d: int) -> tuple[float | None, ...]:
 
 
 def _ends_at_its_start(axis: _TableAxis, i: int) -> bool:
-    """Whether the last node of a ring is its first one again. **Raises** `ValueError` for nodes beyond that."""
+    """Whether the last node of a ring is its first one again. **Raises** `ValueError`
+    for nodes beyond that.
+    """
     if axis.period is None:
         return False
     beyond = axis.nodes[-1] - axis.nodes[0] - axis.period
     slack = CONSTANTS.same_node * axis.period / len(axis.nodes)
     if beyond > slack:
         allowed = f"they must lie within one period, {axis.period:g}"
-        raise_value_error(f"grid nodes of axis {i}", axis.nodes, allowed, "Give the whole length of the ring.")
+        raise_value_error(
+            f"grid nodes of axis {i}",
+            axis.nodes,
+            allowed,
+            "Give the whole length of the ring.",
+        )
     return bool(beyond > -slack)
 
 
-def _join_ends(table: AnyArray, weights: np.ndarray, i: int, smooth: Smooth) -> tuple[AnyArray, np.ndarray]:
-    """The table and the weights of axis i without its last node, which is the first one again: their mean."""
+def _join_ends(
+    table: AnyArray, weights: np.ndarray, i: int, smooth: Smooth
+) -> tuple[AnyArray, np.ndarray]:
+    """The table and the weights of axis i without its last node, which is the first one
+    again: their mean.
+    """
     xp = host_module(table)
     first = xp.take(table, 0, axis=i)
     last = xp.take(table, -1, axis=i)
-    # Without noise both rows are the same; there is no spline through two values at one place.
+    # Without noise both rows are the same; there is no spline through two values at one
+    # place.
     if is_concrete(table) and not _is_smoothed(smooth):
         difference = np.max(np.abs(last - first))
         if difference > CONSTANTS.symmetry_tolerance * np.ptp(table):
-            allowed = f"both ends of the ring of axis {i} are one place, and their values differ by this much"
-            raise_value_error("values", float(difference), allowed, "Drop one of them, or give smooth= for noisy data.")
+            allowed = (
+                f"both ends of the ring of axis {i} are one place, and their values "
+                "differ by this much"
+            )
+            raise_value_error(
+                "values",
+                float(difference),
+                allowed,
+                "Drop one of them, or give smooth= for noisy data.",
+            )
     mean = (weights[0] * first + weights[-1] * last) / (weights[0] + weights[-1])
     rest = xp.take(table, np.arange(1, table.shape[i] - 1), axis=i)
-    return xp.concatenate([xp.expand_dims(mean, i), rest], axis=i), np.r_[weights[0] + weights[-1], weights[1:-1]]
+    return xp.concatenate([xp.expand_dims(mean, i), rest], axis=i), np.r_[
+        weights[0] + weights[-1], weights[1:-1]
+    ]
 
 
 def _is_smoothed(smooth: Smooth) -> bool:
@@ -204,79 +288,135 @@ def _is_unknown(smooth: Smooth) -> bool:
 
 
 def _weights(smooth: Smooth, shape: tuple[int, ...]) -> list[np.ndarray]:
-    """The weights 1/σ² of the values as a product of one array for each axis; ones where the errors are not known."""
+    """The weights 1/σ² of the values as a product of one array for each axis; ones
+    where the errors are not known.
+    """
     weights = [np.ones(n) for n in shape]
     if not _is_smoothed(smooth):
         return weights
     cure = 'Give the standard error of the values, one for each value of a table of one axis, or "gcv".'
     if _is_unknown(smooth):
         if smooth not in (True, "gcv"):
-            raise_value_error("smooth", smooth, "it must be standard errors or the word gcv", cure)
+            raise_value_error(
+                "smooth", smooth, "it must be standard errors or the word gcv", cure
+            )
         return weights
     if not is_concrete(smooth):
-        raise_value_error("smooth", smooth, "it must be concrete when the potential is made", cure)
+        raise_value_error(
+            "smooth", smooth, "it must be concrete when the potential is made", cure
+        )
     check_positive("smooth", smooth, cure)
     errors = np.asarray(smooth, dtype=float)
     if errors.ndim and errors.shape != shape:
-        raise_value_error("smooth", smooth, f"its shape is {errors.shape}, it must be () or {shape}", cure)
+        raise_value_error(
+            "smooth",
+            smooth,
+            f"its shape is {errors.shape}, it must be () or {shape}",
+            cure,
+        )
     if errors.ndim > 1 and np.ptp(errors):
-        raise_value_error("smooth", smooth, "on several axes all values must have the same error", "Give one number.")
-    weights[0] = np.broadcast_to((errors if errors.ndim < 2 else errors.flat[0]) ** -2.0, shape[:1])
+        raise_value_error(
+            "smooth",
+            smooth,
+            "on several axes all values must have the same error",
+            "Give one number.",
+        )
+    weights[0] = np.broadcast_to(
+        (errors if errors.ndim < 2 else errors.flat[0]) ** -2.0, shape[:1]
+    )
     return weights
 
 
 def _smooth(
-    axes: list[_TableAxis], table: AnyArray, weights: list[np.ndarray], known_errors: bool
+    axes: list[_TableAxis],
+    table: AnyArray,
+    weights: list[np.ndarray],
+    known_errors: bool,
 ) -> tuple[list[_TableAxis], AnyArray]:
     """The knots of a smoothing spline and its values there."""
-    knots = [_TableAxis(axis.nodes[_chosen(len(axis.nodes), axis.period)], axis.period) for axis in axes]
+    knots = [
+        _TableAxis(axis.nodes[_chosen(len(axis.nodes), axis.period)], axis.period)
+        for axis in axes
+    ]
     smoothers: list[AxisSmoother] = []
     for axis, coarse, of_axis in zip(axes, knots, weights, strict=True):
         spline = _spline(coarse, np.eye(len(coarse.nodes)))
-        breaks = coarse.nodes if axis.period is None else np.r_[coarse.nodes, coarse.nodes[0] + axis.period]
+        breaks = (
+            coarse.nodes
+            if axis.period is None
+            else np.r_[coarse.nodes, coarse.nodes[0] + axis.period]
+        )
         curvature = spline.derivative(2)(breaks)
         smoothers.append(
-            axis_smoother(spline(axis.nodes), curvature, np.diff(breaks), of_axis, axis.period is not None)
+            axis_smoother(
+                spline(axis.nodes),
+                curvature,
+                np.diff(breaks),
+                of_axis,
+                axis.period is not None,
+            )
         )
     product = functools.reduce(lambda u, v: u[..., None] * v, weights)
     return knots, smooth_values(table, product, smoothers, known_errors)
 
 
 def _chosen(n: int, period: float | None) -> np.ndarray:
-    """Which of n nodes are knots: all up to a number, beyond it so many at even distances, the ends included."""
+    """Which of n nodes are knots: all up to a number, beyond it so many at even
+    distances, the ends included.
+    """
     if n <= CONSTANTS.most_knots:
         return np.arange(n)
-    return np.linspace(0, n if period else n - 1, CONSTANTS.most_knots, endpoint=period is None).round().astype(int)
+    return (
+        np.linspace(
+            0, n if period else n - 1, CONSTANTS.most_knots, endpoint=period is None
+        )
+        .round()
+        .astype(int)
+    )
 
 
 def _spline(axis: _TableAxis, values: np.ndarray) -> Any:
-    """The cubic spline of scipy through `values` `(n, ...)` at the nodes: a banded solve."""
-    from scipy.interpolate import make_interp_spline  # scipy is a dependency of JAX; this part of it is slow to import
+    """The cubic spline of scipy through `values` `(n, ...)` at the nodes: a banded
+    solve.
+    """
+    # scipy is a dependency of JAX; this part of it is slow to import
+    from scipy.interpolate import make_interp_spline
 
     if axis.period is None:
         return make_interp_spline(axis.nodes, values, k=3)
     closed = np.r_[axis.nodes, axis.nodes[0] + axis.period]
-    return make_interp_spline(closed, np.concatenate([values, values[:1]]), k=3, bc_type="periodic")
+    return make_interp_spline(
+        closed, np.concatenate([values, values[:1]]), k=3, bc_type="periodic"
+    )
 
 
 def _into_ring(x: Array, knots: Array) -> Array:
-    """The place x of a ring in its first period, from the fourth knot to the last but three."""
+    """The place x of a ring in its first period, from the fourth knot to the last but
+    three.
+    """
     period = knots[-4] - knots[3]
     return x - period * jnp.floor((x - knots[3]) / period)
 
 
 def _basis(knots: Array, x: Point) -> tuple[Array, Array]:
-    """The index of the first of the four cubic B-splines that are not zero at x, and the values (4,) of all four.
+    """The index of the first of the four cubic B-splines that are not zero at x, and
+    the values (4,) of all four.
 
-    The values come from de Boor's recurrence, in which each degree is a weighted sum of two splines of the degree
-    below. Outside of the nodes the first or the last interval is used, which continues its polynomial.
+    The values come from de Boor's recurrence, in which each degree is a weighted sum of
+    two splines of the degree below. Outside of the nodes the first or the last interval
+    is used, which continues its polynomial.
     """
-    # Three knots at either end lie outside, or at the ends: the intervals are are numbered from 3 to len(knots) - 5.
-    interval = jnp.clip(jnp.searchsorted(knots, x, side="right") - 1, 3, knots.shape[0] - 5)
-    near = jax.lax.dynamic_slice(knots, (interval - 2,), (6,))  # the six knots on which the four splines depend
+    # Three knots at either end lie outside, or at the ends: the intervals are are
+    # numbered from 3 to len(knots) - 5.
+    interval = jnp.clip(
+        jnp.searchsorted(knots, x, side="right") - 1, 3, knots.shape[0] - 5
+    )
+    # the six knots on which the four splines depend
+    near = jax.lax.dynamic_slice(knots, (interval - 2,), (6,))
     splines = [jnp.ones_like(x)]
     for degree in (1, 2, 3):
-        # Each spline of the lower degree contributes to two of the higher degree, its own number and the next.
+        # Each spline of the lower degree contributes to two of the higher degree, its
+        # own number and the next.
         to_next = jnp.zeros_like(x)
         raised = []
         for r, spline in enumerate(splines):

@@ -1,11 +1,15 @@
-"""Implicit steps of lengths that are chosen by their error: the control, the sweeps, and the replay for derivatives.
+"""Implicit steps of lengths that are chosen by their error: the control, the sweeps,
+and the replay for derivatives.
 
-A double step compares two steps of h / 2 with one of h. The difference estimates its local error, from which the next
-h is computed. The signed local errors are propagated with the field, e <- R(hL) e + new, so the error that is reported
-is what the dynamics leaves of them. Where it is above the tolerance, the whole run is swept again with a smaller local
-tolerance. For derivatives the steps that were taken are replayed: their lengths are constants.
+A double step compares two steps of h / 2 with one of h. The difference estimates its
+local error, from which the next h is computed. The signed local errors are propagated
+with the field, e <- R(hL) e + new, so the error that is reported is what the dynamics
+leaves of them. Where it is above the tolerance, the whole run is swept again with a
+smaller local tolerance. For derivatives the steps that were taken are replayed: their
+lengths are constants.
 
-Reference: Hairer and Wanner, Solving ODEs II, IV.2 (control) and IV.8 (error estimates of stiff problems).
+Reference: Hairer and Wanner, Solving ODEs II, IV.2 (control) and IV.8 (error estimates
+of stiff problems).
 """
 
 from typing import Any, NamedTuple
@@ -22,10 +26,13 @@ from .implicit_steps import Prepared, Run, resolvent_of, step, two_steps
 class _State(NamedTuple):
     """Where a run stands within an interval between two output times.
 
-    - `field`; `error`, its signed estimate `(*shape)`; `residual`, the sum of the bounds of all residuals
+    - `field`; `error`, its signed estimate `(*shape)`; `residual`, the sum of the
+      bounds of all residuals
     - `t`, the time in the interval; `h`, the length of the double step to try next
-    - `last_error`: the local error of the last accepted double step, in units of the local tolerance
-    - `tried` and `count`: double steps tried, and accepted; `fractions`, the lengths of the latter
+    - `last_error`: the local error of the last accepted double step, in units of the
+      local tolerance
+    - `tried` and `count`: double steps tried, and accepted; `fractions`, the lengths of
+      the latter
     """
 
     field: Array
@@ -48,7 +55,9 @@ class _Sweep(NamedTuple):
 
 
 class _DoubleStep(NamedTuple):
-    """The field after two steps of h / 2, the signed error there, its new part, and the residuals' bound."""
+    """The field after two steps of h / 2, the signed error there, its new part, and the
+    residuals' bound.
+    """
 
     field: Array
     error: Array
@@ -57,29 +66,42 @@ class _DoubleStep(NamedTuple):
 
 
 @jax.custom_jvp
-def adaptive_run(prepared: Prepared, stationary: Array, field: Array, lengths: Array, tol: Array) -> Run:
-    """Sweeps over all lengths with a smaller local tolerance each, until the error at the end is below `tol`.
+def adaptive_run(
+    prepared: Prepared, stationary: Array, field: Array, lengths: Array, tol: Array
+) -> Run:
+    """Sweeps over all lengths with a smaller local tolerance each, until the error at
+    the end is below `tol`.
 
-    **Arguments**: `stationary`, the part of the density that is left out of `field`; errors are relative to both.
+    **Arguments**: `stationary`, the part of the density that is left out of `field`;
+    errors are relative to both.
     """
     least = CONSTANTS.local_tol_rounding * jnp.finfo(field.dtype).eps
     order = prepared.order
     local_tol = jnp.maximum(CONSTANTS.local_tol_factor * tol ** (1 + 1 / order), least)
 
     def largest_error(run: Run) -> Array:
-        return jnp.max(run.error / jax.vmap(lambda u: prepared.norm(stationary + u))(run.field))
+        return jnp.max(
+            run.error / jax.vmap(lambda u: prepared.norm(stationary + u))(run.field)
+        )
 
     def unfinished(now: _Sweep) -> Array:
         too_large = largest_error(now.run) > tol
-        return (now.count == 0) | (too_large & (now.count < CONSTANTS.max_sweeps) & (now.local_tol > least))
+        return (now.count == 0) | (
+            too_large & (now.count < CONSTANTS.max_sweeps) & (now.local_tol > least)
+        )
 
     def another(now: _Sweep) -> _Sweep:
         # The global error is proportional to local_tol^(order / (order + 1)).
-        change = jnp.clip(CONSTANTS.sweep_target * tol / largest_error(now.run), *CONSTANTS.sweep_factors)
+        change = jnp.clip(
+            CONSTANTS.sweep_target * tol / largest_error(now.run),
+            *CONSTANTS.sweep_factors,
+        )
         smaller = jnp.maximum(now.local_tol * change ** (1 + 1 / order), least)
         local_tol = jnp.where(now.count == 0, now.local_tol, smaller)
         run = _sweep(prepared, stationary, field, lengths, local_tol)
-        return _Sweep(run._replace(calls=run.calls + now.run.calls), local_tol, now.count + 1)
+        return _Sweep(
+            run._replace(calls=run.calls + now.run.calls), local_tol, now.count + 1
+        )
 
     zeros = jnp.zeros(lengths.shape, field.dtype)
     nothing = Run(
@@ -89,7 +111,9 @@ def adaptive_run(prepared: Prepared, stationary: Array, field: Array, lengths: A
         fractions=jnp.zeros((len(zeros), CONSTANTS.max_double_steps), field.dtype),
         count=zeros,
     )
-    return jax.lax.while_loop(unfinished, another, _Sweep(nothing, local_tol, jnp.zeros((), int))).run
+    return jax.lax.while_loop(
+        unfinished, another, _Sweep(nothing, local_tol, jnp.zeros((), int))
+    ).run
 
 
 @adaptive_run.defjvp
@@ -100,19 +124,31 @@ def _(primals: Any, tangents: Any) -> Any:
     def replayed(prepared: Prepared, field: Array, lengths: Array) -> Array:
         return _replay(prepared, field, lengths, run.fractions, run.count, tol)
 
-    change = jax.jvp(replayed, (prepared, field, lengths), (tangents[0], tangents[2], tangents[3]))[1]
+    change = jax.jvp(
+        replayed, (prepared, field, lengths), (tangents[0], tangents[2], tangents[3])
+    )[1]
     return run, jax.tree.map(jnp.zeros_like, run)._replace(field=change)
 
 
-def _sweep(prepared: Prepared, stationary: Array, field: Array, lengths: Array, local_tol: Array) -> Run:
+def _sweep(
+    prepared: Prepared,
+    stationary: Array,
+    field: Array,
+    lengths: Array,
+    local_tol: Array,
+) -> Run:
     """A run to all lengths with local errors of relative size `local_tol`."""
     order = prepared.order
     dtype = field.dtype
     zero = jnp.zeros((), dtype)
-    # The lengths are recorded in arrays of fixed size, so that a second program can replay them.
+    # The lengths are recorded in arrays of fixed size, so that a second program can
+    # replay them.
     no_fractions = jnp.zeros((CONSTANTS.max_double_steps,), dtype)
-    # The first length: its local error is local_tol if the field changes by its own size in 1 / slope.
-    slope = prepared.norm(prepared.operator.generator(field)) / prepared.norm(stationary + field)
+    # The first length: its local error is local_tol if the field changes by its own
+    # size in 1 / slope.
+    slope = prepared.norm(prepared.operator.generator(field)) / prepared.norm(
+        stationary + field
+    )
     first = local_tol ** (1 / (order + 1)) / jnp.where(slope > 0, slope, 1)
 
     def interval(now: _State, length: Array) -> tuple[_State, Run]:
@@ -124,7 +160,9 @@ def _sweep(prepared: Prepared, stationary: Array, field: Array, lengths: Array, 
         )
         error = prepared.norm(end.error) + end.residual
         # Three steps of `order` resolvents each for a double step.
-        return end, Run(end.field, error, 3 * order * end.tried, end.fractions, end.count)
+        return end, Run(
+            end.field, error, 3 * order * end.tried, end.fractions, end.count
+        )
 
     start = _State(
         field=field,
@@ -140,27 +178,39 @@ def _sweep(prepared: Prepared, stationary: Array, field: Array, lengths: Array, 
     return jax.lax.scan(interval, start, jnp.diff(lengths, prepend=0.0))[1]
 
 
-def _attempt(prepared: Prepared, stationary: Array, local_tol: Array, length: Array, now: _State) -> _State:
-    """Try one double step; accept it if its local error is small, and compute the next h."""
+def _attempt(
+    prepared: Prepared, stationary: Array, local_tol: Array, length: Array, now: _State
+) -> _State:
+    """Try one double step; accept it if its local error is small, and compute the next
+    h.
+    """
     remaining = length - now.t
-    # The last double step that there is room for in `fractions` takes the whole rest, whatever its error.
+    # The last double step that there is room for in `fractions` takes the whole rest,
+    # whatever its error.
     forced = now.count >= CONSTANTS.max_double_steps - 1
     last = forced | (now.h >= remaining * (1 - CONSTANTS.last_step_slack))
     h = jnp.where(last, remaining, jnp.minimum(now.h, remaining))
     residual_tol = CONSTANTS.residual_fraction * local_tol + 2 * jnp.finfo(h.dtype).eps
     taken = _double_step(prepared, now, h, residual_tol)
 
-    # The local error in units of the local tolerance, within limits that keep its powers finite.
-    size = prepared.norm(taken.new_error) / (prepared.norm(stationary + taken.field) * local_tol)
+    # The local error in units of the local tolerance, within limits that keep its
+    # powers finite.
+    size = prepared.norm(taken.new_error) / (
+        prepared.norm(stationary + taken.field) * local_tol
+    )
     largest = CONSTANTS.largest_error
-    size = jnp.where(jnp.isfinite(size), jnp.maximum(size, CONSTANTS.smallest_error), largest)
+    size = jnp.where(
+        jnp.isfinite(size), jnp.maximum(size, CONSTANTS.smallest_error), largest
+    )
 
-    # A step at the resolution of time cannot be made shorter, and the number of attempts is limited.
+    # A step at the resolution of time cannot be made shorter, and the number of
+    # attempts is limited.
     too_many = now.tried >= 2 * CONSTANTS.max_double_steps
     shortest = h <= 4 * jnp.finfo(h.dtype).eps * length
     accepted = (size <= CONSTANTS.accepted_error) | forced | too_many | shortest
     factor = _next_factor(size, now.last_error, accepted, prepared.order)
-    # A last step may have been cut short by the output time. The next interval goes on with the longer length.
+    # A last step may have been cut short by the output time. The next interval goes on
+    # with the longer length.
     proposed = jnp.where(accepted & last, jnp.maximum(now.h, h * factor), h * factor)
 
     after = _State(
@@ -178,26 +228,38 @@ def _attempt(prepared: Prepared, stationary: Array, local_tol: Array, length: Ar
     return jax.tree.map(lambda new, old: jnp.where(accepted, new, old), after, rejected)
 
 
-def _double_step(prepared: Prepared, now: _State, h: Array, residual_tol: Array) -> _DoubleStep:
+def _double_step(
+    prepared: Prepared, now: _State, h: Array, residual_tol: Array
+) -> _DoubleStep:
     """Two steps of h / 2, and one of h for the error."""
     order = prepared.order
     half = resolvent_of(prepared, h / 2)
     fine = two_steps(half, order, now.field, residual_tol)
-    # The error so far evolves like the field, and one longer step is accurate enough for it: both as one batch.
-    (coarse, error), _ = step(resolvent_of(prepared, h), order, jnp.stack([now.field, now.error]), residual_tol)
+    # The error so far evolves like the field, and one longer step is accurate enough
+    # for it: both as one batch.
+    (coarse, error), _ = step(
+        resolvent_of(prepared, h),
+        order,
+        jnp.stack([now.field, now.error]),
+        residual_tol,
+    )
     new_error = (fine.field - coarse) / (2**order - 1)
     return _DoubleStep(fine.field, error + new_error, new_error, fine.residual)
 
 
 def _next_factor(size: Array, last_size: Array, accepted: Array, order: int) -> Array:
-    """The factor from h to the next one, for local errors in units of the local tolerance.
+    """The factor from h to the next one, for local errors in units of the local
+    tolerance.
 
-    Proportional-integral control after an accepted step: the error before it damps the oscillations of h that stiff
-    problems show. After a rejected one the error alone decides.
+    Proportional-integral control after an accepted step: the error before it damps the
+    oscillations of h that stiff problems show. After a rejected one the error alone
+    decides.
     """
     proportional = CONSTANTS.proportional_exponent / (order + 1)
     integral = CONSTANTS.integral_exponent / (order + 1)
-    after_accepted = CONSTANTS.step_safety * size ** (-proportional) * last_size**integral
+    after_accepted = (
+        CONSTANTS.step_safety * size ** (-proportional) * last_size**integral
+    )
     after_rejected = CONSTANTS.step_safety * size ** (-1 / (order + 1))
     return jnp.where(
         accepted,
@@ -206,21 +268,36 @@ def _next_factor(size: Array, last_size: Array, accepted: Array, order: int) -> 
     )
 
 
-def _replay(prepared: Prepared, field: Array, lengths: Array, fractions: Array, count: Array, tol: Array) -> Array:
-    """The fields at all lengths by the same steps once more, as a program that can be differentiated."""
+def _replay(
+    prepared: Prepared,
+    field: Array,
+    lengths: Array,
+    fractions: Array,
+    count: Array,
+    tol: Array,
+) -> Array:
+    """The fields at all lengths by the same steps once more, as a program that can be
+    differentiated.
+    """
     order = prepared.order
     # The residual tolerance of the first sweep, whatever was needed in later ones.
     first = CONSTANTS.residual_fraction * CONSTANTS.local_tol_factor
     residual_tol = first * tol ** (1 + 1 / order) + 2 * jnp.finfo(field.dtype).eps
 
-    def body(k: Array, parameters: tuple[Prepared, Array, Array, Array], u: Array) -> Array:
+    def body(
+        k: Array, parameters: tuple[Prepared, Array, Array, Array], u: Array
+    ) -> Array:
         prepared, fractions, length, residual_tol = parameters
         half = resolvent_of(prepared, fractions[k] * length / 2)
         return two_steps(half, order, u, residual_tol).field
 
     def interval(u: Array, given: tuple[Array, Array, Array]) -> tuple[Array, Array]:
         length, fractions, count = given
-        u = run_loop(count.astype(int), body, (prepared, fractions, length, residual_tol), u)
+        u = run_loop(
+            count.astype(int), body, (prepared, fractions, length, residual_tol), u
+        )
         return u, u
 
-    return jax.lax.scan(interval, field, (jnp.diff(lengths, prepend=0.0), fractions, count))[1]
+    return jax.lax.scan(
+        interval, field, (jnp.diff(lengths, prepend=0.0), fractions, count)
+    )[1]

@@ -1,12 +1,15 @@
-"""`fp.Chebyshev`: the Chebyshev expansion of the exponential: exact in time, for symmetric H, in any dimension.
+"""`fp.Chebyshev`: the Chebyshev expansion of the exponential: exact in time, for
+symmetric H, in any dimension.
 
     exp(-s H) = e^{-s lo} sum_k c_k T_k(X),      X = 1 - 2 (H - lo) / (hi - lo),      z = s (hi - lo) / 2
 
-c_k falls like exp(-k^2 / 2z), so the number of products grows as the square root of s |H|, not as s |H|. The sums are
-in `chebyshev_expansion.py`. If mass is conserved, the null vector sqrt(pi) is known: it is split off and only the rest
-is expanded, so that mass and the Gibbs density are kept to rounding at any time.
+c_k falls like exp(-k^2 / 2z), so the number of products grows as the square root of s
+|H|, not as s |H|. The sums are in `chebyshev_expansion.py`. If mass is conserved, the
+null vector sqrt(pi) is known: it is split off and only the rest is expanded, so that
+mass and the Gibbs density are kept to rounding at any time.
 
-References: Tal-Ezer and Kosloff, J. Chem. Phys. 81 (1984) 3967; Bergamaschi and Vianello (2000).
+References: Tal-Ezer and Kosloff, J. Chem. Phys. 81 (1984) 3967; Bergamaschi and
+Vianello (2000).
 """
 
 import math
@@ -44,25 +47,34 @@ class Chebyshev(Propagator):
 
     For reversible Fokker-Planck equations and Schrödinger equations.
 
-    **Arguments**: `ranks`, how many functions of each axis a spectral wave is expanded in (see `contraction.py`); None
-    chooses them by the error of those left out, and `()` keeps the full basis; `stretch`, a factor on the width of the
-    spectrum.
+    **Arguments**: `ranks`, how many functions of each axis a spectral wave is expanded
+    in (see `contraction.py`); None chooses them by the error of those left out, and
+    `()` keeps the full basis; `stretch`, a factor on the width of the spectrum.
 
-    **Keeps**: mass and the Gibbs density to rounding; positivity to rounding on finite volumes, elsewhere to the
-    accuracy of the space. **Error**: the truncation, bounded in the wave's norm, times |p / sqrt(pi)| (= sqrt(1 +
-    chi2)), plus as much rounding; both times the growth of the last polynomial where a level lies outside of
-    the bounds, and infinite where it grows by more than 1 / sqrt(rounding).
+    **Keeps**: mass and the Gibbs density to rounding; positivity to rounding on finite
+    volumes, elsewhere to the accuracy of the space. **Error**: the truncation, bounded
+    in the wave's norm, times |p / sqrt(pi)| (= sqrt(1 + chi2)), plus as much rounding;
+    both times the growth of the last polynomial where a level lies outside of the
+    bounds, and infinite where it grows by more than 1 / sqrt(rounding).
 
-    **Cost**: about sqrt(2 s |H| log(1/tol)) products, with s the longest of up to eight times that share a recurrence.
-    Four fields beside the operator for one time; for several, three and one for each.
+    **Cost**: about sqrt(2 s |H| log(1/tol)) products, with s the longest of up to eight
+    times that share a recurrence. Four fields beside the operator for one time; for
+    several, three and one for each.
 
-    **Raises**: `ValueError` for a Fokker-Planck equation with a force, whose spectrum is not real.
+    **Raises**: `ValueError` for a Fokker-Planck equation with a force, whose spectrum
+    is not real.
 
     ```python
     import fpsolve as fp
 
     grid = fp.Grid(fp.Line(-6.0, 6.0, 48))
-    solution = fp.evolve(fp.FokkerPlanck(fp.Harmonic()), fp.Gaussian(1.0, 0.5), [1.0], grid=grid, method=fp.Chebyshev())
+    solution = fp.evolve(
+        fp.FokkerPlanck(fp.Harmonic()),
+        fp.Gaussian(1.0, 0.5),
+        [1.0],
+        grid=grid,
+        method=fp.Chebyshev(),
+    )
     ```
     """
 
@@ -73,9 +85,20 @@ class Chebyshev(Propagator):
         if ranks is not None:
             cure = "Give (24, 16), say, or () for all of them, or None."
             if not isinstance(ranks, tuple | list):
-                raise_value_error("Chebyshev.ranks", ranks, "it must hold a number of functions for each axis", cure)
-            ranks = tuple(check_integer("Chebyshev.ranks", rank, 1, cure) for rank in ranks)
-        check_positive("Chebyshev.stretch", stretch, "Give 1.0, or more where the bounds are too narrow.")
+                raise_value_error(
+                    "Chebyshev.ranks",
+                    ranks,
+                    "it must hold a number of functions for each axis",
+                    cure,
+                )
+            ranks = tuple(
+                check_integer("Chebyshev.ranks", rank, 1, cure) for rank in ranks
+            )
+        check_positive(
+            "Chebyshev.stretch",
+            stretch,
+            "Give 1.0, or more where the bounds are too narrow.",
+        )
         self.ranks, self.stretch = ranks, float(stretch)
 
     def unsupported(self, kind: ProblemKind) -> Reason | None:
@@ -83,9 +106,14 @@ class Chebyshev(Propagator):
         if kind.fokker_planck and not kind.reversible:
             others = "fp.Uniformization(), fp.Implicit(), fp.Splitting() or fp.Dense()"
             line = ", or fp.Rational() on a line" if kind.grid.ndim == 1 else ""
-            because = "Chebyshev needs a symmetric H, and there is none, or the start is too wide for its wave"
+            because = (
+                "Chebyshev needs a symmetric H, and there is none, or the start is too "
+                "wide for its wave"
+            )
             return Reason(because, f"Give {others}{line}.")
-        cure = "Give one number an axis, at most its nodes, or None to have them chosen."
+        cure = (
+            "Give one number an axis, at most its nodes, or None to have them chosen."
+        )
         if self.ranks and len(self.ranks) != kind.grid.ndim:
             because = f"it must hold one number an axis, {kind.grid.ndim} in all"
             return Reason(because, cure, "method.ranks")
@@ -100,63 +128,101 @@ class Chebyshev(Propagator):
         return products * product_time(kind.grid, kind.spectral)
 
     def keeps(self, spectral: bool) -> Keeps:
-        """Mass and the Gibbs density to rounding; positivity to rounding on finite volumes."""
+        """Mass and the Gibbs density to rounding; positivity to rounding on finite
+        volumes.
+        """
         positivity = "shown" if spectral else "rounding"
         return Keeps("rounding", positivity, "rounding", "rounding", "tol", "√t")
 
     def prepare(self, operator: Operator, picture: Picture) -> Prepared:
         """Bounds of the spectrum: those of the operator.
 
-        The upper one is some 2 % too high on finite volumes and 15 % in a spectral basis. A Lanczos iteration would
-        take more products than a tighter bound saves, and its estimate may be too low: the recurrence then diverges.
+        The upper one is some 2 % too high on finite volumes and 15 % in a spectral
+        basis. A Lanczos iteration would take more products than a tighter bound saves,
+        and its estimate may be too low: the recurrence then diverges.
         """
-        contraction = operator.contraction if isinstance(operator, TensorOperator) else None
+        contraction = (
+            operator.contraction if isinstance(operator, TensorOperator) else None
+        )
         if contraction is not None and picture != Picture.DENSITY:
             highest = jax.lax.stop_gradient(contraction.highest)
-            return Prepared(operator, jnp.zeros_like(highest), highest, contraction, picture)
+            return Prepared(
+                operator, jnp.zeros_like(highest), highest, contraction, picture
+            )
         lowest, highest = operator.bounds
         highest = lowest + self.stretch * (highest - lowest)
-        return Prepared(operator, jax.lax.stop_gradient(lowest), jax.lax.stop_gradient(highest), None, picture)
+        return Prepared(
+            operator,
+            jax.lax.stop_gradient(lowest),
+            jax.lax.stop_gradient(highest),
+            None,
+            picture,
+        )
 
-    def apply(self, prepared: Prepared, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
-        """One recurrence for each group of lengths; the next group starts from the last length of the one before."""
-        # At another Wick angle the number of terms depends on each length, and they cannot share one recurrence.
+    def apply(
+        self, prepared: Prepared, field: Array, lengths: Array, tol: Array, wick: float
+    ) -> Step:
+        """One recurrence for each group of lengths; the next group starts from the last
+        length of the one before.
+        """
+        # At another Wick angle the number of terms depends on each length, and they
+        # cannot share one recurrence.
         if wick != 0:
-            return in_turn(lambda u, length: _rotated(prepared, u, length, tol, wick), field, lengths)
+            return in_turn(
+                lambda u, length: _rotated(prepared, u, length, tol, wick),
+                field,
+                lengths,
+            )
         size = CONSTANTS.times_together
         if len(lengths) <= size:
             return _propagate(prepared, field, lengths, tol, wick)
-        # All groups have one size, so that there is one program: the last is filled up with its last length.
+        # All groups have one size, so that there is one program: the last is filled up
+        # with its last length.
         groups = -(-len(lengths) // size)
-        padded = jnp.concatenate([lengths, jnp.broadcast_to(lengths[-1], (groups * size - len(lengths),))])
+        padded = jnp.concatenate(
+            [lengths, jnp.broadcast_to(lengths[-1], (groups * size - len(lengths),))]
+        )
 
-        def group(carry: tuple[Array, Array, Array], lengths: Array) -> tuple[tuple[Array, Array, Array], Step]:
+        def group(
+            carry: tuple[Array, Array, Array], lengths: Array
+        ) -> tuple[tuple[Array, Array, Array], Step]:
             field, start, error = carry
             taken = _propagate(prepared, field, lengths - start, tol, wick)
             taken = taken._replace(error=error + taken.error)
             return (taken.field[-1], lengths[-1], taken.error[-1]), taken
 
         zero = jnp.zeros((), lengths.dtype)
-        _, steps = jax.lax.scan(group, (field, zero, zero), padded.reshape(groups, size))
+        _, steps = jax.lax.scan(
+            group, (field, zero, zero), padded.reshape(groups, size)
+        )
 
         def without_groups(u: Array) -> Array:
             return u.reshape(-1, *u.shape[2:])[: len(lengths)]
 
-        return Step(without_groups(steps.field), jnp.sum(steps.calls), without_groups(steps.error))
+        return Step(
+            without_groups(steps.field),
+            jnp.sum(steps.calls),
+            without_groups(steps.error),
+        )
 
 
-def _rotated(prepared: Prepared, field: Array, length: Array, tol: Array, wick: float) -> Step:
+def _rotated(
+    prepared: Prepared, field: Array, length: Array, tol: Array, wick: float
+) -> Step:
     """One length at a Wick angle."""
     taken = _propagate(prepared, field, length[None], tol, wick)
     return Step(taken.field[0], taken.calls, taken.error[0])
 
 
-def _propagate(prepared: Prepared, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
+def _propagate(
+    prepared: Prepared, field: Array, lengths: Array, tol: Array, wick: float
+) -> Step:
     """All lengths by one recurrence, and their errors."""
     operator = prepared.operator
     stationary, rest = split_stationary(operator, prepared.picture, field)
-    # Without a stationary state the lowest level may be anywhere: the terms of the sum would cancel where it is far
-    # above the bound, and e^{-s lo} must not underflow before the rest does. Oscillations do not decay.
+    # Without a stationary state the lowest level may be anywhere: the terms of the sum
+    # would cancel where it is far above the bound, and e^{-s lo} must not underflow
+    # before the rest does. Oscillations do not decay.
     if not has_stationary_state(operator):
         prepared = with_lowest_level(prepared, rest, lengths[-1] * math.cos(wick))
     size = prepared.norm(rest)
@@ -164,7 +230,8 @@ def _propagate(prepared: Prepared, field: Array, lengths: Array, tol: Array, wic
     smallest = epsilon * CONSTANTS.min_truncation
     amplified = CONSTANTS.truncation_divisor * jnp.maximum(size, 1)
     truncation = jnp.clip(tol / amplified, smallest, CONSTANTS.max_truncation)
-    # Positivity is worth the few terms that it costs, and so are the digits of a field that decays.
+    # Positivity is worth the few terms that it costs, and so are the digits of a field
+    # that decays.
     if operator.positive or not has_stationary_state(operator):
         truncation = smallest * jnp.ones_like(truncation)
 
@@ -184,10 +251,11 @@ def _propagate(prepared: Prepared, field: Array, lengths: Array, tol: Array, wic
     # Rounding puts a little of the stationary part back into the rest.
     rest = jax.vmap(lambda u: split_stationary(operator, prepared.picture, u)[1])(rest)
 
-    # T_k(X) field grows exponentially if a level lies outside of the bounds, and so do what is left out and rounding.
+    # T_k(X) field grows exponentially if a level lies outside of the bounds, and so do
+    # what is left out and rounding.
     grown = jnp.maximum(1, expansion.growth)
-    # The truncation, and four roundings (a free choice), in the wave's norm. The rounding of the levels acts on what is
-    # left of the rest.
+    # The truncation, and four roundings (a free choice), in the wave's norm. The
+    # rounding of the levels acts on what is left of the rest.
     left = sizes(operator, prepared.picture, rest)
     units = CONSTANTS.level_error if wick == 0 else CONSTANTS.level_error_rotated
     by_levels = units * epsilon * (prepared.highest - prepared.lowest) * lengths
@@ -196,7 +264,12 @@ def _propagate(prepared: Prepared, field: Array, lengths: Array, tol: Array, wic
     else:
         # The field itself decays: the error is relative to what is left of it.
         decay = jnp.exp(-lengths * jnp.cos(wick) * prepared.lowest)
-        error = (truncation + 4 * epsilon) * grown * size * decay / jnp.where(left > 0, left, 1) + by_levels
-    # Where half of the digits are lost the bounds are wrong: an infinite error makes a plan with wider ones.
+        error = (truncation + 4 * epsilon) * grown * size * decay / jnp.where(
+            left > 0, left, 1
+        ) + by_levels
+    # Where half of the digits are lost the bounds are wrong: an infinite error makes a
+    # plan with wider ones.
     within = expansion.growth <= epsilon**-0.5
-    return Step(stationary + rest, expansion.calls, jnp.where(within, error + missing, jnp.inf))
+    return Step(
+        stationary + rest, expansion.calls, jnp.where(within, error + missing, jnp.inf)
+    )

@@ -1,4 +1,5 @@
-"""Chebyshev sums of the exponential: coefficients, the number of terms, and the two recurrences.
+"""Chebyshev sums of the exponential: coefficients, the number of terms, and the two
+recurrences.
 
 With H scaled to X = 1 - 2 (H - lo) / (hi - lo) on [-1, 1] and z = s (hi - lo) / 2,
 
@@ -6,11 +7,13 @@ With H scaled to X = 1 - 2 (H - lo) / (hi - lo) on [-1, 1] and z = s (hi - lo) /
     T_{k+1} = 2 X T_k - T_{k-1}                       many lengths s: one recurrence, a sum each
     b_k = c_k + 2 X b_{k+1} - b_{k+2}                 one length: Clenshaw's recurrence, which needs no sum
 
-The coefficients come from the integral e^{-z} I_k(z) = (1/pi) int_0^pi e^{-z (1 - cos u)} cos(k u) du by the midpoint
-rule, which here is accurate to rounding for every z and k. Both recurrences take two steps a turn, so that each field
-is overwritten in place and a product costs one pass over memory.
+The coefficients come from the integral e^{-z} I_k(z) = (1/pi) int_0^pi e^{-z (1 - cos
+u)} cos(k u) du by the midpoint rule, which here is accurate to rounding for every z and
+k. Both recurrences take two steps a turn, so that each field is overwritten in place
+and a product costs one pass over memory.
 
-References: Tal-Ezer and Kosloff, J. Chem. Phys. 81 (1984) 3967; Clenshaw, Math. Comp. 9 (1955) 118.
+References: Tal-Ezer and Kosloff, J. Chem. Phys. 81 (1984) 3967; Clenshaw, Math. Comp. 9
+(1955) 118.
 """
 
 from typing import NamedTuple
@@ -39,22 +42,33 @@ class Prepared(eqx.Module):
     picture: Picture = eqx.field(static=True)
 
     def product(self, field: Array) -> Array:
-        """H times a field in its picture, or H_c times its coefficients in the smaller basis."""
+        """H times a field in its picture, or H_c times its coefficients in the smaller
+        basis.
+        """
         if self.contraction is not None:
             return self.contraction.hamiltonian(field)
-        return -self.operator.generator(field) if self.picture == Picture.DENSITY else self.operator.hamiltonian(field)
+        return (
+            -self.operator.generator(field)
+            if self.picture == Picture.DENSITY
+            else self.operator.hamiltonian(field)
+        )
 
     def norm(self, field: Array) -> Array:
-        """The norm of the wave of a field in the grid's weights, to which errors are relative; a constant to
-        derivatives."""
+        """The norm of the wave of a field in the grid's weights, to which errors are
+        relative; a constant to derivatives.
+        """
         # A smaller basis is orthonormal, and its axes have equal weights.
         if self.contraction is not None:
             weight = node_weights(self.operator).ravel()[0]
             return jax.lax.stop_gradient(jnp.sqrt(weight) * jnp.linalg.norm(field))
-        return norm_in_range(jax.lax.stop_gradient(field), lambda u: self.scalar_product(u, u))
+        return norm_in_range(
+            jax.lax.stop_gradient(field), lambda u: self.scalar_product(u, u)
+        )
 
     def scalar_product(self, a: Array, b: Array) -> Array:
-        """The scalar product of the waves of two fields of all nodes, in the grid's weights."""
+        """The scalar product of the waves of two fields of all nodes, in the grid's
+        weights.
+        """
         log_sqrt_pi, weights = self.operator.log_sqrt_pi, node_weights(self.operator)
         if self.picture == Picture.DENSITY and log_sqrt_pi is not None:
             a, b = divide_by_sqrt_pi(a, log_sqrt_pi), divide_by_sqrt_pi(b, log_sqrt_pi)
@@ -62,9 +76,11 @@ class Prepared(eqx.Module):
 
 
 class Expansion(NamedTuple):
-    """The fields of all lengths `(T, *shape)`, the products taken, and the growth |T_k(X) u| / |u| of the last term.
+    """The fields of all lengths `(T, *shape)`, the products taken, and the growth
+    |T_k(X) u| / |u| of the last term.
 
-    The growth exceeds 1 where a level lies outside of the bounds. It is 0 if it is not known.
+    The growth exceeds 1 where a level lies outside of the bounds. It is 0 if it is not
+    known.
     """
 
     fields: Array
@@ -75,8 +91,10 @@ class Expansion(NamedTuple):
 class _Coefficients(NamedTuple):
     """What the coefficients are computed from.
 
-    - `angles` `(T, nodes)` and `weights` `(T, nodes)`: nodes of the integral and the values of e^{-z (1 - cos u)} there
-    - `counts` `(T,)`: terms of each length; `blocks`: of all lengths, in blocks of terms
+    - `angles` `(T, nodes)` and `weights` `(T, nodes)`: nodes of the integral and the
+      values of e^{-z (1 - cos u)} there
+    - `counts` `(T,)`: terms of each length; `blocks`: of all lengths, in blocks of
+      terms
     """
 
     angles: Array
@@ -85,50 +103,78 @@ class _Coefficients(NamedTuple):
     blocks: Array
 
 
-def expand(prepared: Prepared, field: Array, lengths: Array, truncation: Array) -> Expansion:
+def expand(
+    prepared: Prepared, field: Array, lengths: Array, truncation: Array
+) -> Expansion:
     """exp(-s H) times a field for all lengths, in imaginary time."""
     nodes = CONSTANTS.coefficient_nodes
     window = CONSTANTS.coefficient_window
     z = lengths * (prepared.highest - prepared.lowest) / 2
-    # For a large z the integrand e^{-2 z sin^2(u/2)} is narrow: only the angles where it is above rounding are used.
-    end = 2 * jax.lax.stop_gradient(jnp.arcsin(jnp.sqrt(jnp.minimum(1.0, window / jnp.maximum(z, window)))))
+    # For a large z the integrand e^{-2 z sin^2(u/2)} is narrow: only the angles where
+    # it is above rounding are used.
+    end = 2 * jax.lax.stop_gradient(
+        jnp.arcsin(jnp.sqrt(jnp.minimum(1.0, window / jnp.maximum(z, window))))
+    )
     angles = end[:, None] * (jnp.arange(nodes) + 0.5).astype(field.real.dtype) / nodes
-    weights = end[:, None] / (nodes * jnp.pi) * jnp.exp(-2 * z[:, None] * jnp.sin(angles / 2) ** 2)
-    # Terms beyond the counts are set to zero: for a large k the nodes of the integral would alias to a small k.
+    weights = (
+        end[:, None]
+        / (nodes * jnp.pi)
+        * jnp.exp(-2 * z[:, None] * jnp.sin(angles / 2) ** 2)
+    )
+    # Terms beyond the counts are set to zero: for a large k the nodes of the integral
+    # would alias to a small k.
     counts = _terms(z, truncation)
     block = CONSTANTS.block
     coefficients = _Coefficients(angles, weights, counts, -(-jnp.max(counts) // block))
-    # Clenshaw's recurrence saves the sum of a single length. It never forms T_k, which would show bounds of the
-    # spectrum that are too narrow; those of finite volumes never are, where the lowest level is known.
-    if prepared.operator.positive and has_stationary_state(prepared.operator) and len(lengths) == 1:
+    # Clenshaw's recurrence saves the sum of a single length. It never forms T_k, which
+    # would show bounds of the spectrum that are too narrow; those of finite volumes
+    # never are, where the lowest level is known.
+    if (
+        prepared.operator.positive
+        and has_stationary_state(prepared.operator)
+        and len(lengths) == 1
+    ):
         total = _clenshaw(prepared, field, coefficients)
         growth = jnp.zeros((), field.real.dtype)
     else:
         total, growth = _sums(prepared, field, coefficients)
     decay = jnp.exp(-lengths * prepared.lowest).reshape(-1, *[1] * field.ndim)
-    return Expansion(decay * total, (coefficients.blocks * block).astype(field.real.dtype), growth)
+    return Expansion(
+        decay * total, (coefficients.blocks * block).astype(field.real.dtype), growth
+    )
 
 
-def expand_rotated(prepared: Prepared, field: Array, length: Array, truncation: Array, wick: float) -> Expansion:
+def expand_rotated(
+    prepared: Prepared, field: Array, length: Array, truncation: Array, wick: float
+) -> Expansion:
     """exp(-s e^{iw} H) times a field for one length, at any Wick angle w."""
     nodes = CONSTANTS.wick_nodes
     block = CONSTANTS.block
     rotation = jnp.exp(1j * wick).astype(jnp.result_type(field, jnp.complex64))
     size = length * (prepared.highest - prepared.lowest) / 2
-    # The integrand oscillates |z| times, so long times are cut into pieces that the nodes resolve.
-    pieces = jnp.maximum(1, jnp.ceil(jax.lax.stop_gradient(size) / CONSTANTS.wick_size)).astype(int)
+    # The integrand oscillates |z| times, so long times are cut into pieces that the
+    # nodes resolve.
+    pieces = jnp.maximum(
+        1, jnp.ceil(jax.lax.stop_gradient(size) / CONSTANTS.wick_size)
+    ).astype(int)
     z = rotation * size / pieces
     angles = jnp.pi * (jnp.arange(nodes) + 0.5).astype(field.real.dtype) / nodes
     weights = jnp.exp(-2 * z * jnp.sin(angles / 2) ** 2) / nodes
     # Beyond k = |z| the coefficients of an oscillation fall faster than exponentially.
     terms = abs(jax.lax.stop_gradient(z))
-    terms = terms + CONSTANTS.wick_airy_widths * terms ** (1 / 3) + CONSTANTS.wick_extra_terms
+    terms = (
+        terms
+        + CONSTANTS.wick_airy_widths * terms ** (1 / 3)
+        + CONSTANTS.wick_extra_terms
+    )
     blocks = terms.astype(int) // block + 1
     counts = (blocks * block)[None]
     factor = jnp.exp(-rotation * length * prepared.lowest / pieces)
 
     def piece(
-        k: Array, parameters: tuple[Prepared, Array, Array, Array, Array, Array], carry: tuple[Array, Array]
+        k: Array,
+        parameters: tuple[Prepared, Array, Array, Array, Array, Array],
+        carry: tuple[Array, Array],
     ) -> tuple[Array, Array]:
         prepared, angles, weights, factor, counts, blocks = parameters
         coefficients = _Coefficients(angles[None], weights[None], counts, blocks)
@@ -136,28 +182,49 @@ def expand_rotated(prepared: Prepared, field: Array, length: Array, truncation: 
         return factor * total[0], jnp.maximum(carry[1], growth)
 
     field = field.astype(rotation.dtype)
-    # The counts depend on the levels, which a derivative may trace: the body takes them as arguments.
+    # The counts depend on the levels, which a derivative may trace: the body takes them
+    # as arguments.
     parameters = (prepared, angles, weights, factor, counts, blocks)
-    total, growth = run_loop(pieces, piece, parameters, (field, jnp.zeros((), field.real.dtype)))
-    return Expansion(total[None], (pieces * blocks * block).astype(angles.dtype), growth)
+    total, growth = run_loop(
+        pieces, piece, parameters, (field, jnp.zeros((), field.real.dtype))
+    )
+    return Expansion(
+        total[None], (pieces * blocks * block).astype(angles.dtype), growth
+    )
 
 
 def _action(prepared: Prepared, field: Array) -> Array:
     """X times the field, X = 1 - 2 (H - lo) / (hi - lo), in its picture."""
-    return field - 2 / (prepared.highest - prepared.lowest) * (prepared.product(field) - prepared.lowest * field)
+    return field - 2 / (prepared.highest - prepared.lowest) * (
+        prepared.product(field) - prepared.lowest * field
+    )
 
 
 def _block_of(coefficients: _Coefficients, start: Array) -> Array:
-    """c_k for one block of values of k from `start`, `(block, T)`; zero beyond the counts."""
+    """c_k for one block of values of k from `start`, `(block, T)`; zero beyond the
+    counts.
+    """
     k = start + jnp.arange(CONSTANTS.block)
-    values = jnp.einsum("tj,ktj->kt", coefficients.weights, jnp.cos(k[:, None, None] * coefficients.angles))
-    return jnp.where(k[:, None] < coefficients.counts, jnp.where(k == 0, 1, 2)[:, None] * values, 0)
+    values = jnp.einsum(
+        "tj,ktj->kt",
+        coefficients.weights,
+        jnp.cos(k[:, None, None] * coefficients.angles),
+    )
+    return jnp.where(
+        k[:, None] < coefficients.counts, jnp.where(k == 0, 1, 2)[:, None] * values, 0
+    )
 
 
-def _sums(prepared: Prepared, field: Array, coefficients: _Coefficients) -> tuple[Array, Array]:
-    """sum_k c_k T_k(X) field for every length `(T, *shape)`, and the growth of the last T_k(X) field."""
+def _sums(
+    prepared: Prepared, field: Array, coefficients: _Coefficients
+) -> tuple[Array, Array]:
+    """sum_k c_k T_k(X) field for every length `(T, *shape)`, and the growth of the last
+    T_k(X) field.
+    """
 
-    def block(j: Array, parameters: tuple[Prepared, _Coefficients], carry: tuple[Array, ...]) -> tuple[Array, ...]:
+    def block(
+        j: Array, parameters: tuple[Prepared, _Coefficients], carry: tuple[Array, ...]
+    ) -> tuple[Array, ...]:
         prepared, coefficients = parameters
         c = _block_of(coefficients, CONSTANTS.block * j)
 
@@ -170,10 +237,15 @@ def _sums(prepared: Prepared, field: Array, coefficients: _Coefficients) -> tupl
 
         return jax.lax.fori_loop(0, CONSTANTS.block // 2, two_steps, carry)
 
-    total = jnp.zeros((len(coefficients.angles), *field.shape), jnp.result_type(field, coefficients.weights))
+    total = jnp.zeros(
+        (len(coefficients.angles), *field.shape),
+        jnp.result_type(field, coefficients.weights),
+    )
     # T_{-1} = T_1 = X starts the recurrence.
     start = (_action(prepared, field), field, total)
-    last, _, total = run_loop(coefficients.blocks, block, (prepared, coefficients), start)
+    last, _, total = run_loop(
+        coefficients.blocks, block, (prepared, coefficients), start
+    )
     size = prepared.norm(field)
     return total, prepared.norm(last) / jnp.where(size > 0, size, 1)
 
@@ -183,7 +255,9 @@ def _clenshaw(prepared: Prepared, field: Array, coefficients: _Coefficients) -> 
     size = CONSTANTS.block
 
     def block(
-        j: Array, parameters: tuple[Prepared, Array, _Coefficients], carry: tuple[Array, Array]
+        j: Array,
+        parameters: tuple[Prepared, Array, _Coefficients],
+        carry: tuple[Array, Array],
     ) -> tuple[Array, Array]:
         prepared, field, coefficients = parameters
         lowest = size * (coefficients.blocks - 1 - j)
@@ -194,22 +268,28 @@ def _clenshaw(prepared: Prepared, field: Array, coefficients: _Coefficients) -> 
             beyond = c[size - 1 - 2 * k] * field + 2 * _action(prepared, ahead) - beyond
             # The last step gives b_0 - X b_1, which is the sum, instead of b_0.
             twice = jnp.where(lowest + size - 2 - 2 * k == 0, 1, 2)
-            ahead = c[size - 2 - 2 * k] * field + twice * _action(prepared, beyond) - ahead
+            ahead = (
+                c[size - 2 - 2 * k] * field + twice * _action(prepared, beyond) - ahead
+            )
             return beyond, ahead
 
         return jax.lax.fori_loop(0, size // 2, two_steps, carry)
 
     zero = jnp.zeros_like(field)
-    return run_loop(coefficients.blocks, block, (prepared, field, coefficients), (zero, zero))[1][None]
+    return run_loop(
+        coefficients.blocks, block, (prepared, field, coefficients), (zero, zero)
+    )[1][None]
 
 
 def _terms(z: Array, truncation: Array) -> Array:
-    """The least k at which e^{-z} I_k(z), about exp( sqrt(z^2 + k^2) - z - k asinh(k / z) ), is below `truncation`."""
+    """The least k at which e^{-z} I_k(z), about exp( sqrt(z^2 + k^2) - z - k asinh(k /
+    z) ), is below `truncation`.
+    """
     # At z = 0 one term is enough, and the quotients below must stay finite.
     z = jnp.maximum(jax.lax.stop_gradient(z), jnp.finfo(z.dtype).tiny ** 0.5)
     exponent = -jnp.log(jax.lax.stop_gradient(truncation))
-    # The start lies beyond the root. The exponent is convex, so that Newton's iteration comes down to the root from
-    # there without passing it.
+    # The start lies beyond the root. The exponent is convex, so that Newton's iteration
+    # comes down to the root from there without passing it.
     k = jnp.sqrt(2 * z * exponent) + exponent
 
     def newton(_: Array, k: Array) -> Array:

@@ -1,14 +1,17 @@
-"""A smaller basis for slow waves: the lowest functions of each axis, and the points at which they are localised.
+"""A smaller basis for slow waves: the lowest functions of each axis, and the points at
+which they are localised.
 
     H = sum_i h_i + W,     h_i = T_i + v_i(x_i),     v_i the mean of V over the other axes, weighted by sqrt(pi)
     h_i q_a = e_a q_a,     rotations of the lowest k_i of them that make x_i diagonal: points X_i, functions B_i
     H_c = sum_i B_i^T h_i B_i + W(X),     psi = B c
 
-k_i functions replace n_i nodes, and the highest level falls from that of the steepest wall to about the sum of the
-highest e_a kept. What H_c misses of H psi is measured at the end, and turned into an error by the first order of
-perturbation theory with sum_i h_i in the place of H.
+k_i functions replace n_i nodes, and the highest level falls from that of the steepest
+wall to about the sum of the highest e_a kept. What H_c misses of H psi is measured at
+the end, and turned into an error by the first order of perturbation theory with sum_i
+h_i in the place of H.
 
-References: Bacic and Light, Annu. Rev. Phys. Chem. 40 (1989) 469; Echave and Clary, Chem. Phys. Lett. 190 (1992) 225.
+References: Bacic and Light, Annu. Rev. Phys. Chem. 40 (1989) 469; Echave and Clary,
+Chem. Phys. Lett. 190 (1992) 225.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,11 +33,15 @@ from .base import Picture, node_weights, split_stationary
 from .constants import CONSTANTS
 
 # A function that evaluates V on products of positions, one array for each product.
-SamplePotentialTerms: TypeAlias = Callable[[tuple[tuple[Array, ...], ...]], tuple[Array, ...]]
+SamplePotentialTerms: TypeAlias = Callable[
+    [tuple[tuple[Array, ...], ...]], tuple[Array, ...]
+]
 
 
 class Axis(NamedTuple):
-    """One axis: all functions of h_i `(n, n)` in columns, their energies `(n,)`, and v_i at the nodes `(n,)`."""
+    """One axis: all functions of h_i `(n, n)` in columns, their energies `(n,)`, and
+    v_i at the nodes `(n,)`.
+    """
 
     functions: Array
     energies: Array
@@ -42,8 +49,10 @@ class Axis(NamedTuple):
 
 
 class _Bases(NamedTuple):
-    """For each axis: its own problem, B_i `(n_i, k_i)`, B_i^T h_i B_i `(k_i, k_i)`, the points X_i `(k_i,)`, and the
-    product of X_i with the few nodes of each other axis over which means are taken."""
+    """For each axis: its own problem, B_i `(n_i, k_i)`, B_i^T h_i B_i `(k_i, k_i)`, the
+    points X_i `(k_i,)`, and the product of X_i with the few nodes of each other axis
+    over which means are taken.
+    """
 
     axes: tuple[Axis, ...]
     bases: tuple[Array, ...]
@@ -53,7 +62,9 @@ class _Bases(NamedTuple):
 
 
 class RankErrors(NamedTuple):
-    """For one axis: the `ranks` to choose from `(m,)`, the L1 `error` of each, and the highest `energy` it keeps."""
+    """For one axis: the `ranks` to choose from `(m,)`, the L1 `error` of each, and the
+    highest `energy` it keeps.
+    """
 
     ranks: Array
     error: Array
@@ -63,8 +74,10 @@ class RankErrors(NamedTuple):
 class Contraction(eqx.Module):
     """H_c, and what its error is estimated by.
 
-    - `bases`, B_i `(n_i, k_i)`; `matrices`, B_i^T h_i B_i `(k_i, k_i)`; `coupling`, W at the points `(*ranks)`
-    - `highest`, an upper bound of the levels of H_c; `axes`, the whole separable problem
+    - `bases`, B_i `(n_i, k_i)`; `matrices`, B_i^T h_i B_i `(k_i, k_i)`; `coupling`, W
+      at the points `(*ranks)`
+    - `highest`, an upper bound of the levels of H_c; `axes`, the whole separable
+      problem
     """
 
     bases: tuple[Array, ...]
@@ -85,11 +98,17 @@ class Contraction(eqx.Module):
         """H_c c."""
         answer = self.coupling * coefficients
         for i, matrix in enumerate(self.matrices):
-            answer = answer + matmul_along_axis(i, matrix, coefficients, len(self.matrices))
+            answer = answer + matmul_along_axis(
+                i, matrix, coefficients, len(self.matrices)
+            )
         return answer
 
-    def error(self, operator: Operator, lost: Array, coefficients: Array, lengths: Array) -> Array:
-        """The estimated L1 errors `(T,)` of the waves B c, `(T, *ranks)`, of a start that `lost` some of its wave."""
+    def error(
+        self, operator: Operator, lost: Array, coefficients: Array, lengths: Array
+    ) -> Array:
+        """The estimated L1 errors `(T,)` of the waves B c, `(T, *ranks)`, of a start
+        that `lost` some of its wave.
+        """
         assert operator.log_sqrt_pi is not None
         # Errors are counted in the density sqrt(pi) psi.
         measure = node_weights(operator) * jnp.exp(operator.log_sqrt_pi)
@@ -98,18 +117,26 @@ class Contraction(eqx.Module):
             return jnp.sum(measure * jnp.abs(wave))
 
         def error_of(c: Array, length: Array) -> Array:
-            # The part of the start outside of the basis decays with the energies of the axes.
+            # The part of the start outside of the basis decays with the energies of the
+            # axes.
             not_started = separable(self.axes, lost, lambda e: jnp.exp(-e * length))
-            # H couples the wave to functions outside of the basis all the time: int_0^s e^{-(s - u) e} du.
+            # H couples the wave to functions outside of the basis all the time: int_0^s
+            # e^{-(s - u) e} du.
             missed = operator.hamiltonian(self.out(c)) - self.out(self.hamiltonian(c))
-            not_coupled = separable(self.axes, missed, lambda e: length / (1 + e * length))
-            return CONSTANTS.contraction_safety * (mass(not_coupled) + mass(not_started))
+            not_coupled = separable(
+                self.axes, missed, lambda e: length / (1 + e * length)
+            )
+            return CONSTANTS.contraction_safety * (
+                mass(not_coupled) + mass(not_started)
+            )
 
         return jax.lax.stop_gradient(jax.vmap(error_of)(coefficients, lengths))
 
 
 def contractible(operator: Operator) -> bool:
-    """Whether an operator with a sqrt(pi), on two axes or more, is a sum of kinetic matrices and a potential term."""
+    """Whether an operator with a sqrt(pi), on two axes or more, is a sum of kinetic
+    matrices and a potential term.
+    """
     return (
         isinstance(operator, TensorOperator)
         and operator.log_sqrt_pi is not None
@@ -124,7 +151,8 @@ def axes_of(operator: TensorOperator) -> tuple[Axis, ...]:
     axes = []
     for i, term in enumerate(operator.terms):
         assert isinstance(term, Kinetic)
-        # With the weights of the stationary wave: where there is no wave, V does not matter.
+        # With the weights of the stationary wave: where there is no wave, V does not
+        # matter.
         potential_term = _mean(operator, i, operator.potential_term)
         energies, functions = jnp.linalg.eigh(term.matrix + jnp.diag(potential_term))
         axes.append(Axis(functions, energies, potential_term))
@@ -139,27 +167,35 @@ def contract(
 ) -> Contraction:
     """H_c with `ranks` functions on the axes, whose nodes are at `nodes`."""
     found = _functions(operator, ranks, nodes)
-    # V at the points, and for each axis V at its points and at a few nodes of the others, for the means v_i there.
+    # V at the points, and for each axis V at its points and at a few nodes of the
+    # others, for the means v_i there.
     potential_terms = sample_potential_terms((found.points, *found.mixed))
-    return _couple(operator, found.axes, found.bases, found.matrices, potential_terms, ranks)
+    return _couple(
+        operator, found.axes, found.bases, found.matrices, potential_terms, ranks
+    )
 
 
 @shape_program
-def _functions(operator: TensorOperator, ranks: tuple[int, ...], nodes: tuple[Array, ...]) -> _Bases:
+def _functions(
+    operator: TensorOperator, ranks: tuple[int, ...], nodes: tuple[Array, ...]
+) -> _Bases:
     """The functions of each axis, and the points of its lowest ones."""
     axes = axes_of(operator)
     dtype = axes[0].energies.dtype
     bases, matrices, points = [], [], []
     for axis, places, rank in zip(axes, nodes, ranks, strict=True):
         low = axis.functions[:, :rank]
-        # Diagonalising x in the lowest functions gives points, and functions that are each localised at one of them.
+        # Diagonalising x in the lowest functions gives points, and functions that are
+        # each localised at one of them.
         x, rotation = jnp.linalg.eigh(low.T @ (places.astype(dtype)[:, None] * low))
         bases.append(low @ rotation)
         matrices.append(rotation.T @ (axis.energies[:rank, None] * rotation))
         points.append(x.astype(nodes[0].dtype))
     few = [x[part] for x, part in zip(nodes, _few_nodes(operator), strict=True)]
     d = len(axes)
-    mixed = tuple(tuple(points[j] if j == i else few[j] for j in range(d)) for i in range(d))
+    mixed = tuple(
+        tuple(points[j] if j == i else few[j] for j in range(d)) for i in range(d)
+    )
     return _Bases(axes, tuple(bases), tuple(matrices), tuple(points), mixed)
 
 
@@ -177,24 +213,35 @@ def _couple(
     dtype = axes[0].energies.dtype
     coupling = potential_terms[0].astype(dtype)
     for i, potential_term in enumerate(potential_terms[1:]):
-        coupling = coupling - _along_axis(_mean(operator, i, potential_term.astype(dtype)), i, d)
-    # Each h_i in the basis is at most its highest energy, and W at most its largest value.
-    highest = sum((axis.energies[rank - 1] for axis, rank in zip(axes, ranks, strict=True)), jnp.max(coupling))
+        coupling = coupling - _along_axis(
+            _mean(operator, i, potential_term.astype(dtype)), i, d
+        )
+    # Each h_i in the basis is at most its highest energy, and W at most its largest
+    # value.
+    highest = sum(
+        (axis.energies[rank - 1] for axis, rank in zip(axes, ranks, strict=True)),
+        jnp.max(coupling),
+    )
     return Contraction(bases, matrices, coupling, highest, axes)
 
 
 @sampling_program
-def sample_potential_terms(equation: Equation, positions: tuple[tuple[Array, ...], ...]) -> tuple[Array, ...]:
-    """The quantum potential of a static Fokker-Planck equation, on products of positions."""
+def sample_potential_terms(
+    equation: Equation, positions: tuple[tuple[Array, ...], ...]
+) -> tuple[Array, ...]:
+    """The quantum potential of a static Fokker-Planck equation, on products of
+    positions.
+    """
     potential_term = QuantumPotential(equation, jnp.ones(()))
     return tuple(sample_product(potential_term, product) for product in positions)
 
 
 def _few_nodes(operator: TensorOperator) -> list[Array]:
-    """For each axis the indices `(mean_nodes,)` of the nodes over which a mean is taken along the other axes.
+    """For each axis the indices `(mean_nodes,)` of the nodes over which a mean is taken
+    along the other axes.
 
-    They are quantiles of sqrt(pi): nodes at equal distances would lie outside of it where the box is wide, and v_i
-    would be that of a slice on which no mass is.
+    They are quantiles of sqrt(pi): nodes at equal distances would lie outside of it
+    where the box is wide, and v_i would be that of a slice on which no mass is.
     """
     assert operator.log_sqrt_pi is not None
     shares = (jnp.arange(CONSTANTS.mean_nodes) + 0.5) / CONSTANTS.mean_nodes
@@ -202,12 +249,16 @@ def _few_nodes(operator: TensorOperator) -> list[Array]:
     for i in range(operator.log_sqrt_pi.ndim):
         others = tuple(j for j in range(operator.log_sqrt_pi.ndim) if j != i)
         below = jnp.cumsum(jnp.sum(jnp.exp(operator.log_sqrt_pi), others))
-        found.append(jnp.clip(jnp.searchsorted(below, shares * below[-1]), 0, len(below) - 1))
+        found.append(
+            jnp.clip(jnp.searchsorted(below, shares * below[-1]), 0, len(below) - 1)
+        )
     return found
 
 
 def _mean(operator: TensorOperator, i: int, values: Array) -> Array:
-    """The mean over the other axes of a potential term on all nodes, or on the few of them, weighted by sqrt(pi)."""
+    """The mean over the other axes of a potential term on all nodes, or on the few of
+    them, weighted by sqrt(pi).
+    """
     assert operator.log_sqrt_pi is not None
     others = tuple(j for j in range(values.ndim) if j != i)
     few = _few_nodes(operator)
@@ -224,26 +275,37 @@ def _along_axis(values: Array, i: int, d: int) -> Array:
     return values.reshape(-1, *[1] * (d - 1 - i))
 
 
-def separable(axes: tuple[Axis, ...], wave: Array, f: Callable[[Array], Array]) -> Array:
-    """f(sum_i h_i) psi, for energies of at least zero, counted from the lowest one if that is positive.
+def separable(
+    axes: tuple[Axis, ...], wave: Array, f: Callable[[Array], Array]
+) -> Array:
+    """f(sum_i h_i) psi, for energies of at least zero, counted from the lowest one if
+    that is positive.
 
-    The lowest level of H is zero. Where the sum of the h_i lies higher, decays would be overestimated.
+    The lowest level of H is zero. Where the sum of the h_i lies higher, decays would be
+    overestimated.
     """
     d = len(axes)
-    energies = sum((_along_axis(axis.energies, i, d) for i, axis in enumerate(axes)), jnp.zeros(()))
+    energies = sum(
+        (_along_axis(axis.energies, i, d) for i, axis in enumerate(axes)), jnp.zeros(())
+    )
     energies = jnp.maximum(energies - jnp.maximum(energies.ravel()[0], 0), 0)
     inside = _all_axes([a.functions.T for a in axes], wave)
     return _all_axes([a.functions for a in axes], f(energies) * inside)
 
 
 def missing(operator: TensorOperator, wave: Array, first: Array) -> list[RankErrors]:
-    """For each axis, the errors of a choice of ranks; `wave` is the state at t = 0, `first` the first output time."""
+    """For each axis, the errors of a choice of ranks; `wave` is the state at t = 0,
+    `first` the first output time.
+    """
     axes = axes_of(operator)
     d = len(axes)
     assert operator.log_sqrt_pi is not None and operator.potential_term is not None
     sqrt_pi = jnp.exp(operator.log_sqrt_pi)
     measure = node_weights(operator) * sqrt_pi
-    separable_potential = sum((_along_axis(axis.potential_term, i, d) for i, axis in enumerate(axes)), jnp.zeros(()))
+    separable_potential = sum(
+        (_along_axis(axis.potential_term, i, d) for i, axis in enumerate(axes)),
+        jnp.zeros(()),
+    )
     coupling = operator.potential_term - separable_potential
 
     def mass(wave: Array) -> Array:
@@ -252,43 +314,67 @@ def missing(operator: TensorOperator, wave: Array, first: Array) -> list[RankErr
     def coupled(wave: Array) -> Array:
         return separable(axes, coupling * wave, lambda e: first / (1 + e * first))
 
-    # What a function outside of the basis would hold at the first time: of the start, and of what W feeds it from the
-    # decayed wave and from sqrt(pi), which the wave approaches.
-    slow = separable(axes, split_stationary(operator, Picture.GIBBS_WAVE, wave)[1], lambda e: jnp.exp(-e * first))
+    # What a function outside of the basis would hold at the first time: of the start,
+    # and of what W feeds it from the decayed wave and from sqrt(pi), which the wave
+    # approaches.
+    slow = separable(
+        axes,
+        split_stationary(operator, Picture.GIBBS_WAVE, wave)[1],
+        lambda e: jnp.exp(-e * first),
+    )
     fed = (slow, coupled(slow), mass(slow) * coupled(sqrt_pi))
     rows = []
     for i, axis in enumerate(axes):
         n = len(axis.energies)
-        # Whatever the h_i foretell, the slow modes must be in the basis: sqrt(pi), and x_i sqrt(pi), which is the
-        # slowest mode of a linear drift.
-        places = _along_axis(jnp.asarray(operator.grid.axes[i].nodes, sqrt_pi.dtype), i, d)
+        # Whatever the h_i foretell, the slow modes must be in the basis: sqrt(pi), and
+        # x_i sqrt(pi), which is the slowest mode of a linear drift.
+        places = _along_axis(
+            jnp.asarray(operator.grid.axes[i].nodes, sqrt_pi.dtype), i, d
+        )
         centred = (places - jnp.sum(measure * sqrt_pi * places)) * sqrt_pi
         fields = (*fed, sqrt_pi, centred / mass(centred))
         ranks = jnp.asarray([*range(CONSTANTS.rank_step, n, CONSTANTS.rank_step), n])
 
         def error_of(
-            rank: Array, i: int = i, axis: Axis = axis, n: int = n, fields: tuple[Array, ...] = fields
+            rank: Array,
+            i: int = i,
+            axis: Axis = axis,
+            n: int = n,
+            fields: tuple[Array, ...] = fields,
         ) -> Array:
             # The projector on the functions beyond the rank.
             high = jnp.where(jnp.arange(n) < rank, 0, axis.functions)
             projector = high @ high.T
-            return sum((mass(matmul_along_axis(i, projector, u)) for u in fields), jnp.zeros(()))
+            return sum(
+                (mass(matmul_along_axis(i, projector, u)) for u in fields),
+                jnp.zeros(()),
+            )
 
-        rows.append(RankErrors(ranks, jax.lax.map(error_of, ranks), axis.energies[ranks - 1]))
+        rows.append(
+            RankErrors(ranks, jax.lax.map(error_of, ranks), axis.energies[ranks - 1])
+        )
     return rows
 
 
-def choose_ranks(rows: list[RankErrors], bound: float, shape: tuple[int, ...], tol: float) -> tuple[int, ...] | None:
-    """The least ranks whose errors are below the tolerance; None if they are not worth the effort.
+def choose_ranks(
+    rows: list[RankErrors], bound: float, shape: tuple[int, ...], tol: float
+) -> tuple[int, ...] | None:
+    """The least ranks whose errors are below the tolerance; None if they are not worth
+    the effort.
 
-    `bound` is that of the spectrum in the full basis: a Chebyshev expansion takes the square root of it in products.
+    `bound` is that of the spectrum in the full basis: a Chebyshev expansion takes the
+    square root of it in products.
     """
     ranks = []
     highest = 0.0
     for tried, error, energy in rows:
         small_enough = np.asarray(error) < tol / CONSTANTS.contraction_margin
         # The first rank that is sufficient, or the full basis of this axis.
-        chosen = int(np.argmax(small_enough)) if small_enough.any() else len(small_enough) - 1
+        chosen = (
+            int(np.argmax(small_enough))
+            if small_enough.any()
+            else len(small_enough) - 1
+        )
         ranks.append(int(tried[chosen]))
         highest += float(energy[chosen])
     # The products of an expansion times the operations of one product.

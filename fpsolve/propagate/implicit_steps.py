@@ -1,14 +1,17 @@
 """One implicit step, and runs of equal steps.
 
-With W = (1 - gamma h L)^{-1}, the resolvent of L, a singly diagonally implicit Runge-Kutta step of s stages on a linear
-equation is a polynomial in W without a constant term,
+With W = (1 - gamma h L)^{-1}, the resolvent of L, a singly diagonally implicit
+Runge-Kutta step of s stages on a linear equation is a polynomial in W without a
+constant term,
 
     R(hL) = sum_{k=1}^{s} c_k W^k,      sum_k c_k (1 - gamma z)^{-k} = 1 + z + ... + z^s / s! + O(z^{s+1}),
 
-of order s if gamma is a root of the last condition, and R(-inf) = 0. For s = 1, gamma = 1: backward Euler, R = W >= 0.
-For s = 2, gamma = 1 - 1 / sqrt 2; for s = 3 the middle root 0.4358... of x^3 - 3 x^2 + 3x/2 - 1/6.
+of order s if gamma is a root of the last condition, and R(-inf) = 0. For s = 1, gamma =
+1: backward Euler, R = W >= 0. For s = 2, gamma = 1 - 1 / sqrt 2; for s = 3 the middle
+root 0.4358... of x^3 - 3 x^2 + 3x/2 - 1/6.
 
-Reference: Hairer and Wanner, Solving ODEs II, IV.6; Alexander, SIAM J. Numer. Anal. 14 (1977) 1006.
+Reference: Hairer and Wanner, Solving ODEs II, IV.6; Alexander, SIAM J. Numer. Anal. 14
+(1977) 1006.
 """
 
 import functools
@@ -29,7 +32,9 @@ from .constants import CONSTANTS
 
 
 class Prepared(eqx.Module):
-    """The operator with a potential term that is at least 0, and `shift`, its lowest value before."""
+    """The operator with a potential term that is at least 0, and `shift`, its lowest
+    value before.
+    """
 
     operator: EdgeOperator
     shift: Array
@@ -37,14 +42,18 @@ class Prepared(eqx.Module):
 
     def norm(self, field: Array) -> Array:
         """The L1 norm in the grid's weights; a constant to derivatives."""
-        return jax.lax.stop_gradient(jnp.sum(jnp.abs(field) * node_weights(self.operator)))
+        return jax.lax.stop_gradient(
+            jnp.sum(jnp.abs(field) * node_weights(self.operator))
+        )
 
 
 class Run(NamedTuple):
     """What a run gives at each of T output times.
 
-    - `field` `(T, *shape)`; `error` `(T,)`, in L1; `calls` `(T,)`, resolvents applied in the interval before
-    - `fractions` `(T, steps)`: the length of each double step, as a fraction of the interval; `count` `(T,)` of them
+    - `field` `(T, *shape)`; `error` `(T,)`, in L1; `calls` `(T,)`, resolvents applied
+      in the interval before
+    - `fractions` `(T, steps)`: the length of each double step, as a fraction of the
+      interval; `count` `(T,)` of them
     """
 
     field: Array
@@ -55,14 +64,18 @@ class Run(NamedTuple):
 
 
 class Stepped(NamedTuple):
-    """The field after a step, and a bound on the L1 error that the residuals of its linear systems make."""
+    """The field after a step, and a bound on the L1 error that the residuals of its
+    linear systems make.
+    """
 
     field: Array
     residual: Array
 
 
 class _Powers(NamedTuple):
-    """W^k field, the sum of c_k W^k field, and the bounds of the residuals' effect on both."""
+    """W^k field, the sum of c_k W^k field, and the bounds of the residuals' effect on
+    both.
+    """
 
     power: Array
     total: Array
@@ -73,25 +86,39 @@ class _Powers(NamedTuple):
 @functools.cache
 def coefficients(order: int) -> tuple[float, tuple[float, ...]]:
     """gamma and c_1 ... c_s."""
-    gamma = {1: 1.0, 2: 1 - math.sqrt(0.5), 3: float(np.sort(np.roots([1, -3, 1.5, -1 / 6]).real)[1])}[order]
+    gamma = {
+        1: 1.0,
+        2: 1 - math.sqrt(0.5),
+        3: float(np.sort(np.roots([1, -3, 1.5, -1 / 6]).real)[1]),
+    }[order]
     # The coefficient of z^m / m! on both sides of the order conditions.
-    rows = [[gamma**m * math.comb(k + m - 1, m) for k in range(1, order + 1)] for m in range(order)]
+    rows = [
+        [gamma**m * math.comb(k + m - 1, m) for k in range(1, order + 1)]
+        for m in range(order)
+    ]
     c = np.linalg.solve(rows, [1 / math.factorial(m) for m in range(order)])
     return gamma, tuple(float(x) for x in c)
 
 
 def resolvent_of(prepared: Prepared, h: Array) -> Resolvent:
     """W for steps of length h; for order 1 one that keeps every sign."""
-    return factor_resolvent(prepared.operator, coefficients(prepared.order)[0] * h, prepared.order == 1)
+    return factor_resolvent(
+        prepared.operator, coefficients(prepared.order)[0] * h, prepared.order == 1
+    )
 
 
-def step(resolvent: Resolvent, order: int, field: Array, residual_tol: Array) -> Stepped:
+def step(
+    resolvent: Resolvent, order: int, field: Array, residual_tol: Array
+) -> Stepped:
     """R(hL) times a field `(..., *shape)`."""
 
     def next_power(now: _Powers, c: Array) -> tuple[_Powers, None]:
         power = resolvent.solve(now.power, residual_tol)
-        # W has L1 norm 1, so a residual passes on to higher powers undiminished at worst.
-        power_residual = now.power_residual + jnp.max(resolvent.residual(now.power, power))
+        # W has L1 norm 1, so a residual passes on to higher powers undiminished at
+        # worst.
+        power_residual = now.power_residual + jnp.max(
+            resolvent.residual(now.power, power)
+        )
         return _Powers(
             power=power,
             total=now.total + c * power,
@@ -106,7 +133,9 @@ def step(resolvent: Resolvent, order: int, field: Array, residual_tol: Array) ->
     return Stepped(last.total, last.total_residual)
 
 
-def two_steps(resolvent: Resolvent, order: int, field: Array, residual_tol: Array) -> Stepped:
+def two_steps(
+    resolvent: Resolvent, order: int, field: Array, residual_tol: Array
+) -> Stepped:
     """R(hL)^2 times a field."""
 
     def another(now: Stepped, _: None) -> tuple[Stepped, None]:
@@ -116,13 +145,21 @@ def two_steps(resolvent: Resolvent, order: int, field: Array, residual_tol: Arra
     return jax.lax.scan(another, Stepped(field, jnp.zeros((), field.dtype)), None, 2)[0]
 
 
-def fixed_run(prepared: Prepared, steps: int, field: Array, lengths: Array, tol: Array) -> Run:
-    """`steps` equal steps to each length, and a second run with half as many, from which the error is known."""
+def fixed_run(
+    prepared: Prepared, steps: int, field: Array, lengths: Array, tol: Array
+) -> Run:
+    """`steps` equal steps to each length, and a second run with half as many, from
+    which the error is known.
+    """
     order = prepared.order
     fewer = (steps + 1) // 2
-    # All residuals together, whose effect the weights c_k enlarge, make a small part of the tolerance.
+    # All residuals together, whose effect the weights c_k enlarge, make a small part of
+    # the tolerance.
     enlarged = sum(abs(c) for c in coefficients(order)[1])
-    residual_tol = tol / (CONSTANTS.fixed_residual_divisor * steps * enlarged) + 2 * jnp.finfo(field.dtype).eps
+    residual_tol = (
+        tol / (CONSTANTS.fixed_residual_divisor * steps * enlarged)
+        + 2 * jnp.finfo(field.dtype).eps
+    )
 
     def body(_: Array, parameters: tuple[Resolvent, Array], now: Stepped) -> Stepped:
         resolvent, residual_tol = parameters
@@ -130,17 +167,30 @@ def fixed_run(prepared: Prepared, steps: int, field: Array, lengths: Array, tol:
         return Stepped(after.field, now.residual + after.residual)
 
     def many_steps(count: int, start: Stepped, length: Array) -> Stepped:
-        return run_loop(count, body, (resolvent_of(prepared, length / count), residual_tol), start)
+        return run_loop(
+            count, body, (resolvent_of(prepared, length / count), residual_tol), start
+        )
 
-    def interval(carry: tuple[Stepped, Stepped], length: Array) -> tuple[tuple[Stepped, Stepped], Run]:
+    def interval(
+        carry: tuple[Stepped, Stepped], length: Array
+    ) -> tuple[tuple[Stepped, Stepped], Run]:
         fine, coarse = carry
         fine = many_steps(steps, fine, length)
-        # The coarse run serves the error alone: a derivative through it would double the cost.
+        # The coarse run serves the error alone: a derivative through it would double
+        # the cost.
         coarse = jax.lax.stop_gradient(many_steps(fewer, coarse, length))
-        # Richardson: the difference is (ratio^order - 1) times the error of the finer run.
-        error = prepared.norm(fine.field - coarse.field) / ((steps / fewer) ** order - 1) + fine.residual
-        count = jnp.where(length > 0, float(order * (steps + fewer)), 0.0).astype(field.dtype)
+        # Richardson: the difference is (ratio^order - 1) times the error of the finer
+        # run.
+        error = (
+            prepared.norm(fine.field - coarse.field) / ((steps / fewer) ** order - 1)
+            + fine.residual
+        )
+        count = jnp.where(length > 0, float(order * (steps + fewer)), 0.0).astype(
+            field.dtype
+        )
         return (fine, coarse), Run(fine.field, error, count, count, count)
 
     start = Stepped(field, jnp.zeros((), field.dtype))
-    return jax.lax.scan(interval, (start, jax.lax.stop_gradient(start)), jnp.diff(lengths, prepend=0.0))[1]
+    return jax.lax.scan(
+        interval, (start, jax.lax.stop_gradient(start)), jnp.diff(lengths, prepend=0.0)
+    )[1]

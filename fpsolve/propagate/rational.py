@@ -1,19 +1,24 @@
-"""`fp.Rational`: the exponential on one axis by the best rational approximation of e^x on x <= 0.
+"""`fp.Rational`: the exponential on one axis by the best rational approximation of e^x
+on x <= 0.
 
     exp(tL) p ~ e^{-t lo} 2 Re sum_k c_k (t (L + lo) - z_k)^-1 p,      |e^x - r(x)| about 2 * 9.28903^-n on x <= 0
 
-z_k and c_k are the n/2 poles and residues of Caratheodory and Fejer in the upper half-plane. Each term is one
-tridiagonal solve without subtractions of large numbers, so slow modes keep their digits at any t |L|. Without a ring, L
-is similar to a symmetric matrix whatever the drift: its rates are in detailed balance, up_j p_j = down_j p_{j+1}, with
-a density p that is known. That stationary part is split off, and only the rest is approximated. Where mass is lost, or
-there is a potential term, `lo` is the lowest level, computed beforehand.
+z_k and c_k are the n/2 poles and residues of Caratheodory and Fejer in the upper
+half-plane. Each term is one tridiagonal solve without subtractions of large numbers, so
+slow modes keep their digits at any t |L|. Without a ring, L is similar to a symmetric
+matrix whatever the drift: its rates are in detailed balance, up_j p_j = down_j p_{j+1},
+with a density p that is known. That stationary part is split off, and only the rest is
+approximated. Where mass is lost, or there is a potential term, `lo` is the lowest
+level, computed beforehand.
 
-The error is measured: r of order n and of order n - 2 are both evaluated, and their difference d times the ratio of
-their errors E on the half-line is the error of the better one. A start far from the stationary density enlarges both,
-by about A = |d| / (E_{n-2} |p|), and the ratio with them; the ratio is taken A^(1/4) times as large, at most 1.
+The error is measured: r of order n and of order n - 2 are both evaluated, and their
+difference d times the ratio of their errors E on the half-line is the error of the
+better one. A start far from the stationary density enlarges both, by about A = |d| /
+(E_{n-2} |p|), and the ratio with them; the ratio is taken A^(1/4) times as large, at
+most 1.
 
-References: Trefethen, Weideman and Schmelzer, BIT Numer. Math. 46 (2006) 653; Cody, Meinardus and Varga, J. Approx.
-Theory 2 (1969) 50.
+References: Trefethen, Weideman and Schmelzer, BIT Numer. Math. 46 (2006) 653; Cody,
+Meinardus and Varga, J. Approx. Theory 2 (1969) 50.
 """
 
 import equinox as eqx
@@ -47,7 +52,8 @@ class _Prepared(eqx.Module):
     """The rates of the axis, and its lowest level.
 
     - `operator`: with log sqrt of its stationary density, where it has one
-    - `killing_rate` `(n,)`: the mass that leaves the axis at each node, per unit of time and mass
+    - `killing_rate` `(n,)`: the mass that leaves the axis at each node, per unit of
+      time and mass
     - `up`, `down` `(n,)`: the rates of mass from each node to the next, and back
     - `lowest`: the lowest level; `ring`: whether the last node is followed by the first
     """
@@ -61,25 +67,34 @@ class _Prepared(eqx.Module):
 
 
 class Rational(Propagator):
-    """exp(tL) p on one axis by a rational approximation: n/2 tridiagonal solves, the same for every t.
+    """exp(tL) p on one axis by a rational approximation: n/2 tridiagonal solves, the
+    same for every t.
 
-    On finite volumes, for densities with any drift and diffusion between two ends; on a ring only without a force (the
-    spectrum is then real). For Schrödinger equations in imaginary time, with any potential.
+    On finite volumes, for densities with any drift and diffusion between two ends; on a
+    ring only without a force (the spectrum is then real). For Schrödinger equations in
+    imaginary time, with any potential.
 
-    **Arguments**: `order` n, even, from 4 to 16. None takes the least that serves `tol`, or where `tol` is traced the
-    best in the precision of the field, 14 or 8.
+    **Arguments**: `order` n, even, from 4 to 16. None takes the least that serves
+    `tol`, or where `tol` is traced the best in the precision of the field, 14 or 8.
 
-    **Keeps**: mass and the stationary density to rounding at any t, 1e12 too; positivity to the size of the error.
+    **Keeps**: mass and the stationary density to rounding at any t, 1e12 too;
+    positivity to the size of the error.
 
-    **Error**: measured, see `Step.error`. **Cost**: about n solves for each output time, O(cells), whatever t; no
-    matrix. **Raises**: `ValueError` in more dimensions, for spectral operators, for a force on a ring, for the wave
-    p / sqrt(pi), and at a Wick angle.
+    **Error**: measured, see `Step.error`. **Cost**: about n solves for each output
+    time, O(cells), whatever t; no matrix. **Raises**: `ValueError` in more dimensions,
+    for spectral operators, for a force on a ring, for the wave p / sqrt(pi), and at a
+    Wick angle.
 
     ```python
     import fpsolve as fp
 
-    equation, grid = fp.FokkerPlanck(fp.DoubleWell(3.0)), fp.Grid(fp.Line(-2.5, 2.5, 400))
-    solution = fp.evolve(equation, fp.Gaussian(-1.0, 0.04), [1.0, 1e6], grid=grid, method=fp.Rational())
+    equation, grid = (
+        fp.FokkerPlanck(fp.DoubleWell(3.0)),
+        fp.Grid(fp.Line(-2.5, 2.5, 400)),
+    )
+    solution = fp.evolve(
+        equation, fp.Gaussian(-1.0, 0.04), [1.0, 1e6], grid=grid, method=fp.Rational()
+    )
     ```
     """
 
@@ -88,21 +103,40 @@ class Rational(Propagator):
     def __check_init__(self) -> None:
         """Raise `ValueError` for an order that is not available."""
         if self.order is not None and self.order not in ORDERS[1:]:
-            raise_value_error("Rational.order", self.order, "it must be even, from 4 to 16", "Give 14, or None.")
+            raise_value_error(
+                "Rational.order",
+                self.order,
+                "it must be even, from 4 to 16",
+                "Give 14, or None.",
+            )
 
     def unsupported(self, kind: ProblemKind) -> Reason | None:
         """More than one axis, a spectral scheme, a Wick angle, or a force on a ring."""
         if kind.grid.ndim > 1:
             others = (
-                "fp.Chebyshev() for a reversible process, fp.Uniformization(), fp.Splitting() or fp.Implicit() for any"
+                "fp.Chebyshev() for a reversible process, fp.Uniformization(), "
+                "fp.Splitting() or fp.Implicit() for any"
             )
-            return Reason(f"Rational takes one axis, and the grid has {kind.grid.ndim}", f"Give {others}.")
+            return Reason(
+                f"Rational takes one axis, and the grid has {kind.grid.ndim}",
+                f"Give {others}.",
+            )
         if reason := no_rates("Rational", kind):
             return reason
-        # On a ring a force drives a current, and the levels are complex: r(x) is accurate on the real axis only.
-        if kind.fokker_planck and not kind.gradient_drift and kind.grid.axes[0].boundary == "periodic":
-            cure = "Give fp.Dense() on a small grid, fp.Uniformization(), fp.Splitting() or fp.Implicit()."
-            return Reason("a drift that is no gradient on a ring makes the spectrum complex", cure)
+        # On a ring a force drives a current, and the levels are complex: r(x) is
+        # accurate on the real axis only.
+        if (
+            kind.fokker_planck
+            and not kind.gradient_drift
+            and kind.grid.axes[0].boundary == "periodic"
+        ):
+            cure = (
+                "Give fp.Dense() on a small grid, fp.Uniformization(), fp.Splitting() "
+                "or fp.Implicit()."
+            )
+            return Reason(
+                "a drift that is no gradient on a ring makes the spectrum complex", cure
+            )
         return None
 
     def cost(self, kind: ProblemKind, work: WorkEstimate) -> float:
@@ -115,27 +149,48 @@ class Rational(Propagator):
         return Keeps("rounding", "error", "rounding", "rounding", "tol", "1")
 
     def prepare(self, operator: Operator, picture: Picture) -> _Prepared:
-        """The rates of the axis, its stationary density, and its lowest level where mass is lost."""
+        """The rates of the axis, its stationary density, and its lowest level where
+        mass is lost.
+        """
         cure = "Give fp.Chebyshev(), or fp.Uniformization() for a force."
         if not isinstance(operator, EdgeOperator) or operator.grid.ndim != 1:
-            raise_value_error("method", self, "Rational needs one axis and a finite-volume scheme", cure)
+            raise_value_error(
+                "method",
+                self,
+                "Rational needs one axis and a finite-volume scheme",
+                cure,
+            )
         if picture != Picture.DENSITY and operator.potential_term is None:
-            raise_value_error("picture", picture, "Rational needs the density picture", cure)
+            raise_value_error(
+                "picture", picture, "Rational needs the density picture", cure
+            )
         (axis,) = operator.grid.axes
         weights = node_weights(operator)
         ring = axis.boundary == "periodic"
         lossy = axis.boundary == "absorbing" or operator.potential_term is not None
         if ring and not lossy and operator.log_sqrt_pi is None:
-            raise_value_error("method", self, "a force round a ring makes the spectrum complex", cure)
+            raise_value_error(
+                "method", self, "a force round a ring makes the spectrum complex", cure
+            )
 
-        # At absorbing ends the first and the last rate lead out of the grid: they are losses of the end nodes.
+        # At absorbing ends the first and the last rate lead out of the grid: they are
+        # losses of the end nodes.
         up, down = operator.up[0], operator.down[0]
-        killing_rate = jnp.zeros_like(weights) if operator.potential_term is None else operator.potential_term
+        killing_rate = (
+            jnp.zeros_like(weights)
+            if operator.potential_term is None
+            else operator.potential_term
+        )
         if axis.boundary == "absorbing":
-            killing_rate = killing_rate.at[0].add(down[0] / weights[0]).at[-1].add(up[-1] / weights[-1])
+            killing_rate = (
+                killing_rate.at[0]
+                .add(down[0] / weights[0])
+                .at[-1]
+                .add(up[-1] / weights[-1])
+            )
             up, down = up[1:-1], down[1:-1]
-        # With a force there is no Gibbs density, but between two ends every drift is in detailed balance with some
-        # density.
+        # With a force there is no Gibbs density, but between two ends every drift is in
+        # detailed balance with some density.
         if not lossy and operator.log_sqrt_pi is None:
             operator = eqx.tree_at(
                 lambda made: made.log_sqrt_pi,
@@ -148,30 +203,53 @@ class Rational(Propagator):
         if not ring:
             up, down = jnp.append(up, 0), jnp.append(down, 0)
         up, down = up / weights, down / jnp.roll(weights, -1)
-        lowest = lowest_decay(killing_rate, up, down, ring) if lossy else jnp.zeros((), weights.dtype)
+        lowest = (
+            lowest_decay(killing_rate, up, down, ring)
+            if lossy
+            else jnp.zeros((), weights.dtype)
+        )
         return _Prepared(operator, killing_rate, up, down, lowest, ring)
 
-    def apply(self, prepared: _Prepared, field: Array, lengths: Array, tol: Array, wick: float) -> Step:
+    def apply(
+        self, prepared: _Prepared, field: Array, lengths: Array, tol: Array, wick: float
+    ) -> Step:
         """Every length from the one field, in one batch of solves."""
         if wick != 0:
-            raise_value_error("wick", wick, "Rational supports imaginary time only", "Give fp.Chebyshev().")
+            raise_value_error(
+                "wick",
+                wick,
+                "Rational supports imaginary time only",
+                "Give fp.Chebyshev().",
+            )
         order = self.order or choose_order(tol, field.real.dtype)
         # The two parts of a complex field are independent in imaginary time.
         if jnp.iscomplexobj(field):
-            real, imaginary = (_approximate(prepared, part, lengths, order) for part in (field.real, field.imag))
-            return Step(real.field + 1j * imaginary.field, real.calls, jnp.maximum(real.error, imaginary.error))
+            real, imaginary = (
+                _approximate(prepared, part, lengths, order)
+                for part in (field.real, field.imag)
+            )
+            return Step(
+                real.field + 1j * imaginary.field,
+                real.calls,
+                jnp.maximum(real.error, imaginary.error),
+            )
         return _approximate(prepared, field, lengths, order)
 
 
 def choose_order(tol: Scalar, dtype: DType) -> int:
-    """The least order whose error is below `tol` for a usual amplification; the best one where `tol` is traced."""
+    """The least order whose error is below `tol` for a usual amplification; the best
+    one where `tol` is traced.
+    """
     double = jnp.finfo(dtype).bits == 64
     best = CONSTANTS.best_order_double if double else CONSTANTS.best_order_single
-    # The order decides the shapes of the program, so a traced tolerance cannot choose it.
+    # The order decides the shapes of the program, so a traced tolerance cannot choose
+    # it.
     if not is_concrete(tol):
         return best
     for order in ORDERS[1:]:
-        if order < best and CONSTANTS.expected_amplification * exponential_partial(order).error <= float(tol):
+        if order < best and CONSTANTS.expected_amplification * exponential_partial(
+            order
+        ).error <= float(tol):
             return order
     return best
 
@@ -182,21 +260,36 @@ def _approximate(prepared: _Prepared, field: Array, lengths: Array, order: int) 
     weights = node_weights(operator)
     stationary, rest = split_stationary(operator, Picture.DENSITY, field)
 
-    # The terms of both orders by one batch of solves `(poles, T, n)`. A length of 0 is replaced by 1, and its answer by
-    # the field at the end.
+    # The terms of both orders by one batch of solves `(poles, T, n)`. A length of 0 is
+    # replaced by 1, and its answer by the field at the end.
     fine, coarse = exponential_partial(order), exponential_partial(order - 2)
     split = len(fine.poles)
     complex_dtype = jnp.result_type(field, jnp.complex64)
     poles = jnp.asarray(np.concatenate([fine.poles, coarse.poles]), complex_dtype)
-    residues = jnp.asarray(np.concatenate([fine.residues, coarse.residues]), complex_dtype)
+    residues = jnp.asarray(
+        np.concatenate([fine.residues, coarse.residues]), complex_dtype
+    )
     safe_lengths = jnp.where(lengths > 0, lengths, 1)
     shifts = (poles[:, None] / safe_lengths - prepared.lowest).ravel()
-    solved = solve_shifted(shifts, prepared.killing_rate, prepared.up, prepared.down, weights * rest, prepared.ring)
-    terms = -2 * residues[:, None] / safe_lengths * solved.reshape(-1, *poles.shape, *safe_lengths.shape)
+    solved = solve_shifted(
+        shifts,
+        prepared.killing_rate,
+        prepared.up,
+        prepared.down,
+        weights * rest,
+        prepared.ring,
+    )
+    terms = (
+        -2
+        * residues[:, None]
+        / safe_lengths
+        * solved.reshape(-1, *poles.shape, *safe_lengths.shape)
+    )
     masses = jnp.sum(terms[:, :split].real, axis=1)
     coarse_masses = jnp.sum(terms[:, split:].real, axis=1)
 
-    # Back to densities. Rounding puts a little of the stationary part back into the rest, and it is removed again.
+    # Back to densities. Rounding puts a little of the stationary part back into the
+    # rest, and it is removed again.
     def with_stationary(u: Array) -> Array:
         return stationary + split_stationary(operator, Picture.DENSITY, u)[1]
 
@@ -207,19 +300,34 @@ def _approximate(prepared: _Prepared, field: Array, lengths: Array, order: int) 
     # The error from the difference of both orders, as in the docstring of the module.
     start = jnp.sum(weights * jnp.abs(rest))
     epsilon = jnp.finfo(field.dtype).eps
-    rounding = CONSTANTS.rational_roundings * epsilon * jnp.sum(jnp.abs(terms[:, :split]), axis=(0, 1))
+    rounding = (
+        CONSTANTS.rational_roundings
+        * epsilon
+        * jnp.sum(jnp.abs(terms[:, :split]), axis=(0, 1))
+    )
     difference = jnp.sum(jnp.abs(masses - coarse_masses), axis=0)
-    amplified = jnp.maximum(difference / jnp.where(start == 0, 1, coarse.error * start), 1)
-    ratio = CONSTANTS.rational_safety * fine.error / coarse.error * amplified**CONSTANTS.amplification_exponent
+    amplified = jnp.maximum(
+        difference / jnp.where(start == 0, 1, coarse.error * start), 1
+    )
+    ratio = (
+        CONSTANTS.rational_safety
+        * fine.error
+        / coarse.error
+        * amplified**CONSTANTS.amplification_exponent
+    )
     ratio = jnp.minimum(ratio, 1)
     size = jnp.sum(weights * jnp.abs(values), axis=1)
-    error = jax.lax.stop_gradient((ratio * difference + rounding) / jnp.where(size == 0, 1, size))
+    error = jax.lax.stop_gradient(
+        (ratio * difference + rounding) / jnp.where(size == 0, 1, size)
+    )
     calls = jnp.asarray(len(poles) * len(lengths), field.dtype)
     return Step(answer, calls, jnp.where(lengths > 0, error, 0))
 
 
 def _log_sqrt_stationary(up: Array, down: Array, weights: Array) -> Array:
-    """log sqrt(pi) of the density in detailed balance, log pi_{j+1} - log pi_j = log up_j - log down_j, of mass 1."""
+    """log sqrt(pi) of the density in detailed balance, log pi_{j+1} - log pi_j = log
+    up_j - log down_j, of mass 1.
+    """
     # A rate may underflow to zero in a steep drift; its logarithm stays finite.
     tiny = jnp.finfo(up.dtype).tiny
     rise = jnp.log(jnp.maximum(up, tiny)) - jnp.log(jnp.maximum(down, tiny))

@@ -4,10 +4,12 @@ With |G| <= R, S = G / R and z = s R,
 
     exp(-s G) = J_0(z) P_0 + 2 sum_k J_k(z) P_k,      P_0 = 1,  P_1 = -S,  P_{k+1} = P_{k-1} - 2 S P_k
 
-P_k = (-i)^k T_k(i S) is a real matrix of norm at most 1. The Bessel functions come from their integral
-J_k(z) = (1/pi) int_0^pi cos(z sin u - k u) du by the midpoint rule, which is accurate to rounding here. Beyond k = z
-they fall faster than exponentially: about z + 12 z^(1/3) products are taken, so that what is left out is below rounding
-and the matrix is orthogonal to rounding.
+P_k = (-i)^k T_k(i S) is a real matrix of norm at most 1. The Bessel functions come from
+their integral
+J_k(z) = (1/pi) int_0^pi cos(z sin u - k u) du by the midpoint rule, which is accurate
+to rounding here. Beyond k = z they fall faster than exponentially: about z + 12 z^(1/3)
+products are taken, so that what is left out is below rounding and the matrix is
+orthogonal to rounding.
 
 Reference: Tal-Ezer and Kosloff, J. Chem. Phys. 81 (1984) 3967.
 """
@@ -33,19 +35,25 @@ class Moved(NamedTuple):
 def skew_exponential(operator: SkewOperator, wave: Array, length: Array) -> Moved:
     """exp(-s G) psi for one length s >= 0, to rounding.
 
-    **Arguments**: `wave` `(*shape)`, real; `length`, a scalar. **Cost**: about z + 12 z^(1/3) products, z = s |G|.
+    **Arguments**: `wave` `(*shape)`, real; `length`, a scalar. **Cost**: about z + 12
+    z^(1/3) products, z = s |G|.
     """
     block = CONSTANTS.block
     # R is only a scale: the result does not depend on it.
     tiny = jnp.finfo(wave.dtype).tiny ** 0.5
     largest = jax.lax.stop_gradient(jnp.maximum(operator.largest, tiny))
     size = length * largest
-    # The integrand oscillates z times, so long times are cut into pieces that the nodes resolve.
-    pieces = jnp.maximum(1, jnp.ceil(jax.lax.stop_gradient(size) / CONSTANTS.wick_size)).astype(int)
+    # The integrand oscillates z times, so long times are cut into pieces that the nodes
+    # resolve.
+    pieces = jnp.maximum(
+        1, jnp.ceil(jax.lax.stop_gradient(size) / CONSTANTS.wick_size)
+    ).astype(int)
     z = size / pieces
     blocks = _terms(z) // block + 1
 
-    def piece(k: Array, parameters: tuple[SkewOperator, Array, Array, Array], wave: Array) -> Array:
+    def piece(
+        k: Array, parameters: tuple[SkewOperator, Array, Array, Array], wave: Array
+    ) -> Array:
         operator, largest, z, blocks = parameters
         return _sum(operator, largest, z, blocks, wave)
 
@@ -61,10 +69,14 @@ class _Recurrence(NamedTuple):
     total: Array
 
 
-def _sum(operator: SkewOperator, largest: Array, z: Array, blocks: Array, wave: Array) -> Array:
+def _sum(
+    operator: SkewOperator, largest: Array, z: Array, blocks: Array, wave: Array
+) -> Array:
     """The sum of `blocks` blocks of terms, applied to a wave."""
 
-    def block(j: Array, parameters: tuple[SkewOperator, Array, Array], carry: _Recurrence) -> _Recurrence:
+    def block(
+        j: Array, parameters: tuple[SkewOperator, Array, Array], carry: _Recurrence
+    ) -> _Recurrence:
         operator, largest, z = parameters
         coefficients = _coefficients(z, CONSTANTS.block * j)
 
@@ -94,10 +106,13 @@ def _coefficients(z: Array, start: Array) -> Array:
 
 
 def _terms(z: Array) -> Array:
-    """The least k at which J_k(z), at most exp( sqrt(k^2 - z^2) - k arccosh(k / z) ), is below rounding."""
+    """The least k at which J_k(z), at most exp( sqrt(k^2 - z^2) - k arccosh(k / z) ),
+    is below rounding.
+    """
     z = jnp.maximum(jax.lax.stop_gradient(z), jnp.finfo(z.dtype).tiny ** 0.5)
     exponent = -jnp.log(jnp.finfo(z.dtype).eps * CONSTANTS.skew_truncation)
-    # The bound is convex in k, so that Newton's iteration comes down to the root from beyond it.
+    # The bound is convex in k, so that Newton's iteration comes down to the root from
+    # beyond it.
     k = z + CONSTANTS.wick_airy_widths * z ** (1 / 3) + CONSTANTS.wick_extra_terms
     for _ in range(CONSTANTS.term_iterations):
         slope = jnp.arccosh(k / z)

@@ -1,6 +1,8 @@
-"""exp(-s H) of a symmetric matrix H, whose small levels come from a factor A of H = A^T A, and its derivatives.
+"""exp(-s H) of a symmetric matrix H, whose small levels come from a factor A of H = A^T
+A, and its derivatives.
 
-An eigenvalue of H errs by eps |H|, a singular value of A by eps |A|: 2 eps sqrt(E |H|) for a small level E.
+An eigenvalue of H errs by eps |H|, a singular value of A by eps |A|: 2 eps sqrt(E |H|)
+for a small level E.
 
 Reference: Daleckii and Krein (1965) for the derivative of a function of a matrix.
 """
@@ -15,8 +17,10 @@ from .constants import CONSTANTS
 
 
 class _Decomposition(NamedTuple):
-    """H = Q diag(E) Q^T: `levels` E `(n,)` with their lower and upper limits `low` and `high`, `vectors` Q `(n, n)`,
-    and which of the levels are `small` `(n,)`: taken from A."""
+    """H = Q diag(E) Q^T: `levels` E `(n,)` with their lower and upper limits `low` and
+    `high`, `vectors` Q `(n, n)`, and which of the levels are `small` `(n,)`: taken from
+    A.
+    """
 
     levels: Array
     low: Array
@@ -25,7 +29,9 @@ class _Decomposition(NamedTuple):
     small: Array
 
 
-def _decompose(matrix: Array, factor: Array | None, ground: Array | None, times: Array) -> _Decomposition:
+def _decompose(
+    matrix: Array, factor: Array | None, ground: Array | None, times: Array
+) -> _Decomposition:
     """Levels and modes of H, the small levels through its factor A where that is known."""
     levels, vectors = jnp.linalg.eigh(matrix)
     epsilon = jnp.finfo(levels.dtype).eps
@@ -36,34 +42,45 @@ def _decompose(matrix: Array, factor: Array | None, ground: Array | None, times:
         return plain
     # Over a short time the rounding of all levels costs no digit that is wanted.
     matters = epsilon * highest * jnp.max(jnp.abs(times)) > CONSTANTS.harmless_rounding
-    return jax.lax.cond(matters, lambda: _with_small_levels(plain, highest, factor, ground), lambda: plain)
+    return jax.lax.cond(
+        matters,
+        lambda: _with_small_levels(plain, highest, factor, ground),
+        lambda: plain,
+    )
 
 
-def _with_small_levels(plain: _Decomposition, highest: Array, factor: Array, ground: Array | None) -> _Decomposition:
+def _with_small_levels(
+    plain: _Decomposition, highest: Array, factor: Array, ground: Array | None
+) -> _Decomposition:
     """The decomposition with its small levels from the singular values of A."""
     levels, low, high, vectors, _ = plain
     epsilon = jnp.finfo(levels.dtype).eps
     count = min(len(levels), CONSTANTS.slow_modes)
     lowest = vectors[:, :count]
-    # The other levels keep what H says: where H holds the exact potential term it is more accurate than A.
+    # The other levels keep what H says: where H holds the exact potential term it is
+    # more accurate than A.
     small = levels[:count] < epsilon / CONSTANTS.level_digits * highest
-    # Rows of their own keep the modes of the other levels out of the rotation of the small ones.
+    # Rows of their own keep the modes of the other levels out of the rotation of the
+    # small ones.
     apart = jnp.diag(jnp.sqrt(jnp.where(small, 0, levels[:count])))
     rows = jnp.concatenate([jnp.where(small, factor @ lowest, 0), apart])
     on_faces, singular, rotation = jnp.linalg.svd(rows, full_matrices=False)
     # Singular values descend, levels ascend; the small ones come first in both.
     on_faces, singular, rotation = on_faces[:, ::-1], singular[::-1], rotation[::-1]
     lowest = lowest @ rotation.T
-    # To first order <phi, A psi> errs by the rounding of A psi, and by what the basis makes of A sqrt(pi), which is
-    # zero: a slow mode is sqrt(pi) with a sign of its own in each well. Where phi is large, between the wells, both
-    # are far smaller than their norms.
+    # To first order <phi, A psi> errs by the rounding of A psi, and by what the basis
+    # makes of A sqrt(pi), which is zero: a slow mode is sqrt(pi) with a sign of its own
+    # in each well. Where phi is large, between the wells, both are far smaller than
+    # their norms.
     missed = epsilon * (jnp.abs(factor) @ jnp.abs(lowest))
     if ground is not None:
         missed = missed + jnp.abs(factor @ ground)[:, None] / jnp.linalg.norm(ground)
     uncertainty = jnp.sum(jnp.abs(on_faces[: len(factor)]) * missed, axis=0)
 
     def with_small(values: Array, all_levels: Array) -> Array:
-        return all_levels.at[:count].set(jnp.where(small, values**2, all_levels[:count]))
+        return all_levels.at[:count].set(
+            jnp.where(small, values**2, all_levels[:count])
+        )
 
     return _Decomposition(
         levels=with_small(singular, levels),
@@ -76,46 +93,66 @@ def _with_small_levels(plain: _Decomposition, highest: Array, factor: Array, gro
 
 @jax.custom_jvp
 def symmetric_exponential(
-    matrix: Array, factor: Array | None, ground: Array | None, times: Array, vector: Array
+    matrix: Array,
+    factor: Array | None,
+    ground: Array | None,
+    times: Array,
+    vector: Array,
 ) -> tuple[Array, Array]:
-    """exp(-t matrix) vector for each of `times` `(T,)`, `(T, n)`, and the norms `(T,)` of its errors; the derivative is
-    finite at equal levels too. `ground` is the null vector of the exact `factor`, where it is known."""
+    """exp(-t matrix) vector for each of `times` `(T,)`, `(T, n)`, and the norms `(T,)`
+    of its errors; the derivative is finite at equal levels too. `ground` is the null
+    vector of the exact `factor`, where it is known.
+    """
     found = _decompose(matrix, factor, ground, times)
     after, lost = _exponentials(found, times, vector)
-    # Where all decays, what is left may be a small part of the vector in a slow mode, which rounding mixes with others.
+    # Where all decays, what is left may be a small part of the vector in a slow mode,
+    # which rounding mixes with others.
     if ground is None:
         lost = lost + _mixed(found, times, found.vectors.T @ vector)
     return after @ found.vectors.T, lost
 
 
 def _mixed(found: _Decomposition, times: Array, inside: Array) -> Array:
-    """The norms `(T,)` of what a rounding of the matrix makes of modes at others, to first order: that of the matrix
-    in its modes times the divided differences of the exponential."""
+    """The norms `(T,)` of what a rounding of the matrix makes of modes at others, to
+    first order: that of the matrix in its modes times the divided differences of the
+    exponential.
+    """
     size = len(found.levels)
-    # A random matrix with independent entries of this size has about the norm of the rounding, eps |H|.
-    entry = jnp.finfo(found.levels.dtype).eps * jnp.max(jnp.abs(found.levels)) / size**0.5
+    # A random matrix with independent entries of this size has about the norm of the
+    # rounding, eps |H|.
+    entry = (
+        jnp.finfo(found.levels.dtype).eps * jnp.max(jnp.abs(found.levels)) / size**0.5
+    )
     gap = found.levels[:, None] - found.levels
     apart = gap != 0
 
     def one(time: Array) -> Array:
         decay = jnp.exp(-time * found.levels)
-        divided = jnp.where(apart, (decay[:, None] - decay) / jnp.where(apart, gap, 1), 0)
+        divided = jnp.where(
+            apart, (decay[:, None] - decay) / jnp.where(apart, gap, 1), 0
+        )
         return entry * jnp.linalg.norm(jnp.abs(divided) * jnp.abs(inside))
 
     return jax.lax.map(one, times)
 
 
-def _exponentials(found: _Decomposition, times: Array, vector: Array) -> tuple[Array, Array]:
-    """The coefficients of the modes at all times `(T, n)`, and the norms `(T,)` of their errors."""
+def _exponentials(
+    found: _Decomposition, times: Array, vector: Array
+) -> tuple[Array, Array]:
+    """The coefficients of the modes at all times `(T, n)`, and the norms `(T,)` of
+    their errors.
+    """
     inside = found.vectors.T @ vector
     decay = jnp.exp(-times[:, None] * found.levels)
-    # What the uncertainty of each level makes of its mode, at the worse of its two limits. Where |t| is that of a
-    # rotated time, the phase errs as much at most.
+    # What the uncertainty of each level makes of its mode, at the worse of its two
+    # limits. Where |t| is that of a rotated time, the phase errs as much at most.
     length, decayed = jnp.abs(times)[:, None], jnp.abs(decay)
     slower = decayed * jnp.expm1(length * (found.levels - found.low))
     faster = -decayed * jnp.expm1(length * (found.levels - found.high))
     # A mode that has decayed in both limits is no number times zero.
-    by_levels = jnp.where(decayed == 0, jnp.exp(-length * found.low), jnp.maximum(slower, faster)) * jnp.abs(inside)
+    by_levels = jnp.where(
+        decayed == 0, jnp.exp(-length * found.low), jnp.maximum(slower, faster)
+    ) * jnp.abs(inside)
     # Eight roundings of the vector, a free choice, in the mode that decays most slowly.
     epsilon = jnp.finfo(found.levels.dtype).eps
     by_rounding = 8 * epsilon * jnp.linalg.norm(vector) * jnp.max(decayed, axis=1)
@@ -124,7 +161,8 @@ def _exponentials(found: _Decomposition, times: Array, vector: Array) -> tuple[A
 
 @symmetric_exponential.defjvp
 def _(primals: Any, tangents: Any) -> Any:
-    # Daleckii-Krein: the derivative is the Hadamard product with divided differences of the exponential.
+    # Daleckii-Krein: the derivative is the Hadamard product with divided differences of
+    # the exponential.
     matrix, factor, ground, times, vector = primals
     d_matrix, d_factor, d_ground, d_times, d_vector = tangents
     found = _decompose(matrix, factor, ground, times)
@@ -132,14 +170,19 @@ def _(primals: Any, tangents: Any) -> Any:
     inside = vectors.T @ vector
     turned = vectors.T @ d_matrix @ vectors
     if factor is not None:
-        # Between two small levels dH = dA^T A + A^T dA. Where psi changes as sqrt(pi) does, by a factor 1 + g, the
-        # terms of dA psi + A g psi are as small as A psi; the change of psi is taken out of the levels again.
+        # Between two small levels dH = dA^T A + A^T dA. Where psi changes as sqrt(pi)
+        # does, by a factor 1 + g, the terms of dA psi + A g psi are as small as A psi;
+        # the change of psi is taken out of the levels again.
         relative = jnp.zeros_like(vector.real)
         if ground is not None:
             relative = d_ground / jnp.maximum(ground, jnp.finfo(ground.dtype).tiny)
         half = ((d_factor + factor * relative) @ vectors).T @ (factor @ vectors)
-        by_psi = (levels[:, None] + levels) * (vectors.T @ (relative[:, None] * vectors))
-        turned = jnp.where(found.small[:, None] & found.small, half + half.T - by_psi, turned)
+        by_psi = (levels[:, None] + levels) * (
+            vectors.T @ (relative[:, None] * vectors)
+        )
+        turned = jnp.where(
+            found.small[:, None] & found.small, half + half.T - by_psi, turned
+        )
     gap = levels[:, None] - levels
 
     def one(time: Array, change: Array) -> Array:
@@ -147,9 +190,15 @@ def _(primals: Any, tangents: Any) -> Any:
         # At equal levels the difference quotient is 0 / 0: there it is the derivative.
         near = jnp.abs(time * gap) < CONSTANTS.equal_levels
         slope = (decay[:, None] - decay) / jnp.where(near, 1, gap)
-        divided = jnp.where(near, -time * jnp.exp(-time * (levels[:, None] + levels) / 2), slope)
+        divided = jnp.where(
+            near, -time * jnp.exp(-time * (levels[:, None] + levels) / 2), slope
+        )
         by_matrix = (divided * turned) @ inside
-        return by_matrix - change * levels * decay * inside + decay * (vectors.T @ d_vector)
+        return (
+            by_matrix
+            - change * levels * decay * inside
+            + decay * (vectors.T @ d_vector)
+        )
 
     after, lost = _exponentials(found, times, vector)
     if ground is None:

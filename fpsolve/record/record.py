@@ -1,4 +1,5 @@
-"""The record of a result: a header and named arrays. Files contain it; datasets and pictures are made from it.
+"""The record of a result: a header and named arrays. Files contain it; datasets and
+pictures are made from it.
 
 Field           values, error
 Solution        times, values, error, error_<part>, potential, observable_<name>
@@ -41,8 +42,8 @@ TRANSPORT_SERIES = (
     "error",
 )
 
-# The dimensions of each array; "*" stands for those of the grid. A static potential or sqrt(pi) has no dimension "time"
-# and is not listed, see `Record.dimensions`.
+# The dimensions of each array; "*" stands for those of the grid. A static potential or
+# sqrt(pi) has no dimension "time" and is not listed, see `Record.dimensions`.
 DIMENSIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "Field": {"values": ("*",), "error": ("*",)},
     "Solution": {"times": ("time",), "values": ("time", "*"), "error": ("time",)},
@@ -78,7 +79,10 @@ DIMENSIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "drift": ("time", "*", "component"),
         "error": ("time",),
     },
-    "Transport": {"values": ("time", "*"), **dict.fromkeys(TRANSPORT_SERIES, ("time",))},
+    "Transport": {
+        "values": ("time", "*"),
+        **dict.fromkeys(TRANSPORT_SERIES, ("time",)),
+    },
 }
 
 
@@ -86,16 +90,19 @@ DIMENSIONS: dict[str, dict[str, tuple[str, ...]]] = {
 class Record:
     """A result as numpy arrays; `fp.load` returns it.
 
-    **Arguments**: `kind`, the name of the result's class, as listed above in this file; `grid` its grid; `arrays` by
-    name, as listed there; `header` everything else, in types that JSON knows: versions, scheme, method, statistics,
-    result, and the equation as text. `record["density"]` is an array; `.times`, `.values` and `.observables` are the
-    most common ones.
+    **Arguments**: `kind`, the name of the result's class, as listed above in this file;
+    `grid` its grid; `arrays` by name, as listed there; `header` everything else, in
+    types that JSON knows: versions, scheme, method, statistics, result, and the
+    equation as text. `record["density"]` is an array; `.times`, `.values` and
+    `.observables` are the most common ones.
 
     ```python
     import fpsolve as fp
 
     grid = fp.Grid(fp.Line(-3.0, 3.0, 32))
-    record = fp.evolve(fp.FokkerPlanck(fp.Harmonic()), fp.Gaussian(0.5, 0.5), [0.5], grid=grid).record()
+    record = fp.evolve(
+        fp.FokkerPlanck(fp.Harmonic()), fp.Gaussian(0.5, 0.5), [0.5], grid=grid
+    ).record()
     ```
     """
 
@@ -107,7 +114,10 @@ class Record:
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self.arrays:
             raise_value_error(
-                "name", name, f"a {self.kind} has the arrays {', '.join(self.arrays)}", "Take one of them."
+                "name",
+                name,
+                f"a {self.kind} has the arrays {', '.join(self.arrays)}",
+                "Take one of them.",
             )
         return self.arrays[name]
 
@@ -124,7 +134,9 @@ class Record:
     @property
     def observables(self) -> dict[str, np.ndarray]:
         """Expectations by name, `(T, ...)`."""
-        return {name: self[OBSERVABLE + name] for name in self.header.get("observables", [])}
+        return {
+            name: self[OBSERVABLE + name] for name in self.header.get("observables", [])
+        }
 
     def dimensions(self, name: str) -> tuple[str, ...]:
         """The names of the dimensions of an array, such as `("time", "x0", "x1")`."""
@@ -132,14 +144,25 @@ class Record:
         space = tuple(f"x{i}" for i in range(self.grid.ndim))
         named = DIMENSIONS[self.kind].get(name)
         if named is None and name.startswith(OBSERVABLE):
-            # An observable may be a vector or a matrix; its own axes are named after it.
-            named = ("time", *(f"{name.removeprefix(OBSERVABLE)}_{i}" for i in range(array.ndim - 1)))
+            # An observable may be a vector or a matrix; its own axes are named after
+            # it.
+            named = (
+                "time",
+                *(
+                    f"{name.removeprefix(OBSERVABLE)}_{i}"
+                    for i in range(array.ndim - 1)
+                ),
+            )
         if named is None and name.startswith(ERROR_PART):
             named = ("time",)
         if named is None:
             # A potential or sqrt(pi): on the grid, or at each time on the grid.
             named = ("*",) if array.ndim == len(space) else ("time", "*")
-        return tuple(dimension for entry in named for dimension in (space if entry == "*" else (entry,)))
+        return tuple(
+            dimension
+            for entry in named
+            for dimension in (space if entry == "*" else (entry,))
+        )
 
     def plot(self) -> Figure:
         """The same matplotlib figure as that of the result (with the `plot` extra)."""

@@ -1,4 +1,6 @@
-"""The base class of all results: a record of their numbers, and files, datasets and pictures made from it."""
+"""The base class of all results: a record of their numbers, and files, datasets and
+pictures made from it.
+"""
 
 import abc
 from importlib.metadata import version
@@ -18,7 +20,9 @@ from .types import Dataset, Figure
 
 
 class Result(eqx.Module):
-    """A result on a grid; abstract. The name of its class is its kind, which determines its arrays (`DIMENSIONS`)."""
+    """A result on a grid; abstract. The name of its class is its kind, which determines
+    its arrays (`DIMENSIONS`).
+    """
 
     equation: eqx.AbstractVar[Equation]
     grid: eqx.AbstractVar[Grid]
@@ -33,14 +37,21 @@ class Result(eqx.Module):
         """Additional contents of the record: entries of the header, and arrays by name."""
 
     def record(self) -> Record:
-        """The result as a header and named numpy arrays, which is also the content of a file.
+        """The result as a header and named numpy arrays, which is also the content of a
+        file.
 
-        **Raises** `ValueError` for a result whose values are traced (inside `jit`, `vmap`, `grad`).
+        **Raises** `ValueError` for a result whose values are traced (inside `jit`,
+        `vmap`, `grad`).
         """
         kind = type(self).__name__
         given = {name: getattr(self, name) for name in DIMENSIONS[kind]}
         if not is_concrete(given):
-            raise_value_error("result", kind, "its values are traced", "Save and plot outside of jit, vmap and grad.")
+            raise_value_error(
+                "result",
+                kind,
+                "its values are traced",
+                "Save and plot outside of jit, vmap and grad.",
+            )
         arrays = {name: np.asarray(array) for name, array in given.items()}
         equation = self.equation
         grid = self.grid
@@ -50,23 +61,37 @@ class Result(eqx.Module):
             "format_version": FORMAT_VERSION,
             "fpsolve": version("fpsolve"),
             "kind": kind,
-            "grid": [{"kind": type(a).__name__, "lower": a.lower, "upper": a.upper, "n": a.n} for a in grid.axes],
+            "grid": [
+                {"kind": type(a).__name__, "lower": a.lower, "upper": a.upper, "n": a.n}
+                for a in grid.axes
+            ],
             "equation": eqx.tree_pformat(equation, short_arrays=False),
             "process": equation.evolves_density,  # the name is part of the file format
             "stats": stats,
             "scheme": stats.get("scheme"),
             "method": stats.get("method"),
         }
-        # A result with output times repeats them in the header, where they can be read without opening the arrays.
+        # A result with output times repeats them in the header, where they can be read
+        # without opening the arrays.
         if "times" in arrays:
-            header |= {"times": arrays["times"].tolist(), "error": arrays["error"].tolist()}
+            header |= {
+                "times": arrays["times"].tolist(),
+                "error": arrays["error"].tolist(),
+            }
         if (potential := _potential(equation, grid, arrays.get("times"))) is not None:
             arrays["potential"] = potential
         entries, more = self.details()
-        return Record(kind, grid, arrays | {name: np.asarray(array) for name, array in more.items()}, header | entries)
+        return Record(
+            kind,
+            grid,
+            arrays | {name: np.asarray(array) for name, array in more.items()},
+            header | entries,
+        )
 
     def save(self, path: FilePath) -> None:
-        """Write to `path`: `.npz` with a JSON header, or `.nc` (netCDF, with the `io` extra), atomically."""
+        """Write to `path`: `.npz` with a JSON header, or `.nc` (netCDF, with the `io`
+        extra), atomically.
+        """
         late("io").save(self, path)
 
     def to_xarray(self) -> Dataset:
@@ -78,12 +103,18 @@ class Result(eqx.Module):
         return late("plot").draw(self)
 
 
-def _potential(equation: Equation, grid: Grid, times: np.ndarray | None) -> np.ndarray | None:
-    """The potential `(*shape)`, or `(T, *shape)` if it is time-dependent; None for an equation without a potential."""
+def _potential(
+    equation: Equation, grid: Grid, times: np.ndarray | None
+) -> np.ndarray | None:
+    """The potential `(*shape)`, or `(T, *shape)` if it is time-dependent; None for an
+    equation without a potential.
+    """
     if getattr(equation, "potential", None) is None:
         return None
     energy = equation.functions["potential"]
     # A result without output times, such as a spectrum, gets the potential at t = 0.
     if not equation.time_dependent or times is None:
         return np.asarray(grid.sample(lambda x: energy(x, jnp.zeros(()))))
-    return np.stack([grid.sample(lambda x, t=t: energy(x, t)) for t in jnp.asarray(times)])
+    return np.stack(
+        [grid.sample(lambda x, t=t: energy(x, t)) for t in jnp.asarray(times)]
+    )

@@ -1,4 +1,6 @@
-"""Names of types of matplotlib and xarray, which are imported only where they are used: they tell the reader which."""
+"""Names of types of matplotlib and xarray, which are imported only where they are used:
+they tell the reader which.
+"""
 
 from typing import Any, TypeAlias
 

@@ -1,4 +1,5 @@
-"""Scores, exact or learned from samples, and the properties of their Score Hamiltonian: `fp.score`.
+"""Scores, exact or learned from samples, and the properties of their Score Hamiltonian:
+`fp.score`.
 
 from a score      reconstruct, as_score, sample, NoisePath, diagnose
 from samples      fit, score_error, EnergyNetwork, VectorNetwork, standardised (`learn`)

@@ -1,12 +1,14 @@
-"""The stationary density of a sampler by a score, and the split of the score into a gradient and a part with curl.
+"""The stationary density of a sampler by a score, and the split of the score into a
+gradient and a part with curl.
 
     s = grad log rho + r,    rho = psi^2,    A = grad - s/2,    B = A + r/2 = grad - (grad log rho)/2,    B psi = 0
     d_t p = -div(s p - grad p),   p = psi phi:     d_t phi = -B^T (B - r) phi               the sampler, as a wave
     B^T B h = B^T (psi r),   h = psi chi:          r = grad chi + w,   div(rho w) = 0       Helmholtz, weighted by rho
 
-B^T B is the Score Hamiltonian of grad log rho. Both systems are solved in the complement of psi, preconditioned by the
-inverse of its separable part. A, B and r live on the faces between nodes, where r = -2 (A psi) / psi. Where psi is
-below rounding this quotient is noise, and r is set to zero there.
+B^T B is the Score Hamiltonian of grad log rho. Both systems are solved in the
+complement of psi, preconditioned by the inverse of its separable part. A, B and r live
+on the faces between nodes, where r = -2 (A psi) / psi. Where psi is below rounding this
+quotient is noise, and r is set to zero there.
 
 Reference: theorems T10 and T11 of this library.
 """
@@ -30,8 +32,10 @@ BATCH = 64  # columns of the full matrix that are formed at a time: bounds the m
 
 
 class Stationary(NamedTuple):
-    """The stationary `density` `(*shape)` of the sampler, the relative `residual` of the system that was solved for it,
-    and the `leak`, the rate in L1 at which the flux of the sampler still changes it."""
+    """The stationary `density` `(*shape)` of the sampler, the relative `residual` of
+    the system that was solved for it, and the `leak`, the rate in L1 at which the flux
+    of the sampler still changes it.
+    """
 
     density: Array
     residual: Array
@@ -39,7 +43,9 @@ class Stationary(NamedTuple):
 
 
 class SamplerFactors(NamedTuple):
-    """The sampler on waves, B^T (B - r): `base` B as an operator, `against` the factors B - r of every axis."""
+    """The sampler on waves, B^T (B - r): `base` B as an operator, `against` the factors
+    B - r of every axis.
+    """
 
     base: TensorOperator
     against: list[Factor]
@@ -49,13 +55,15 @@ class SamplerFactors(NamedTuple):
 def stationary(operator: TensorOperator, wave: Array) -> Stationary:
     """The stationary density of dX = D s dt + sqrt(2 D) dW.
 
-    **Arguments**: `operator` the Score Hamiltonian by factors, `wave` psi its ground mode, of unit norm. **Returns** a
-    `Stationary`. **Keeps**: mass 1. **Cost**: size^3 up to 3072 points; beyond that some tens to hundreds of products
-    with H, more of them where there is more curl.
+    **Arguments**: `operator` the Score Hamiltonian by factors, `wave` psi its ground
+    mode, of unit norm. **Returns** a `Stationary`. **Keeps**: mass 1. **Cost**: size^3
+    up to 3072 points; beyond that some tens to hundreds of products with H, more of
+    them where there is more curl.
     """
     base, against = _sampler_factors(operator, wave)
     grid = operator.grid
-    # Vectors are scaled by the square root of the weights, so that adjoints are transposes.
+    # Vectors are scaled by the square root of the weights, so that adjoints are
+    # transposes.
     sqrt_weights = jnp.sqrt(grid.weights).astype(wave.dtype)
     ground = (wave * sqrt_weights).ravel()
     ground = ground / jnp.linalg.norm(ground)
@@ -70,7 +78,9 @@ def stationary(operator: TensorOperator, wave: Array) -> Stationary:
         answer = jnp.zeros_like(wave)
         for i, (factor, other) in enumerate(zip(base.terms, against, strict=True)):
             assert isinstance(factor, Factor)
-            answer = answer + factor.adjoint(other.apply(field, i, grid.ndim), i, grid.ndim)
+            answer = answer + factor.adjoint(
+                other.apply(field, i, grid.ndim), i, grid.ndim
+            )
         return project((answer * sqrt_weights).ravel())
 
     # phi = psi + rest, with the rest in the complement: action(rest) = -action(psi).
@@ -90,18 +100,26 @@ def stationary(operator: TensorOperator, wave: Array) -> Stationary:
 
 
 def _solve_dense(action: Callable[[Array], Array], ground: Array, b: Array) -> Array:
-    """The solution by the full matrix. psi, which the action maps to the complement, gets an eigenvalue of the size of
-    the others, so that the matrix is regular."""
+    """The solution by the full matrix. psi, which the action maps to the complement,
+    gets an eigenvalue of the size of the others, so that the matrix is regular.
+    """
     n = len(ground)
     matrix = jax.lax.map(action, jnp.eye(n, dtype=ground.dtype), batch_size=BATCH).T
     outer = jnp.outer(ground, ground)
-    return jnp.linalg.solve(matrix - jnp.outer(matrix @ ground, ground) + outer * jnp.trace(matrix) / n, b)
+    return jnp.linalg.solve(
+        matrix - jnp.outer(matrix @ ground, ground) + outer * jnp.trace(matrix) / n, b
+    )
 
 
 def _solve_gmres(
-    action: Callable[[Array], Array], project: Callable[[Array], Array], base: TensorOperator, b: Array
+    action: Callable[[Array], Array],
+    project: Callable[[Array], Array],
+    base: TensorOperator,
+    b: Array,
 ) -> Array:
-    """The solution by restarted GMRES, preconditioned by the inverse of the separable part of B^T B."""
+    """The solution by restarted GMRES, preconditioned by the inverse of the separable
+    part of B^T B.
+    """
     precondition = near_inverse(base)
     rest, _ = jax.scipy.sparse.linalg.gmres(
         lambda u: action(project(u)),
@@ -117,10 +135,12 @@ def _solve_gmres(
 
 @shape_program
 def conservative(operator: TensorOperator, wave: Array, score: Array) -> Array:
-    """The gradient part of a score, orthogonal under rho to the other: the score less w, `(*shape, d)`.
+    """The gradient part of a score, orthogonal under rho to the other: the score less
+    w, `(*shape, d)`.
 
-    **Arguments**: `operator` and `wave` as for `stationary`; `score` on the nodes, `(*shape, d)`, which is returned
-    itself where rho vanishes. **Cost**: some tens of products with H.
+    **Arguments**: `operator` and `wave` as for `stationary`; `score` on the nodes,
+    `(*shape, d)`, which is returned itself where rho vanishes. **Cost**: some tens of
+    products with H.
     """
     base, _ = _sampler_factors(operator, wave)
     grid = operator.grid
@@ -130,17 +150,22 @@ def conservative(operator: TensorOperator, wave: Array, score: Array) -> Array:
     image = jnp.zeros_like(wave)
     for i, (term, free) in enumerate(zip(operator.terms, base.terms, strict=True)):
         assert isinstance(term, Factor) and isinstance(free, Factor)
-        image = image - 2 * free.adjoint(jnp.where(_resolved(term, wave, i), term.apply(wave, i, d), 0), i, d)
+        image = image - 2 * free.adjoint(
+            jnp.where(_resolved(term, wave, i), term.apply(wave, i, d), 0), i, d
+        )
     solution, _ = invert(base, image, wave)
 
-    # grad log rho + grad chi on the nodes, chi = solution / psi, by the derivative of the basis.
+    # grad log rho + grad chi on the nodes, chi = solution / psi, by the derivative of
+    # the basis.
     resolved = wave > _noise_level(wave)
     safe = jnp.where(resolved, wave, 1)
     parts = []
     for i, axis in enumerate(grid.axes):
         derivative = jnp.asarray(evaluate(axis, np.asarray(axis.nodes))[0], wave.dtype)
         log_slope = _differentiate(derivative, wave, i) / safe
-        chi_slope = (_differentiate(derivative, solution, i) - solution * log_slope) / safe
+        chi_slope = (
+            _differentiate(derivative, solution, i) - solution * log_slope
+        ) / safe
         parts.append(jnp.where(resolved, 2 * log_slope + chi_slope, score[..., i]))
     return jnp.stack(parts, axis=-1)
 
@@ -151,7 +176,9 @@ def _differentiate(derivative: Array, field: Array, i: int) -> Array:
 
 
 def _sampler_factors(operator: TensorOperator, wave: Array) -> SamplerFactors:
-    """B as an operator, and the factors B - r. Where psi is below rounding, r = 0 and B = A."""
+    """B as an operator, and the factors B - r. Where psi is below rounding, r = 0 and B
+    = A.
+    """
     base = []
     against = []
     for i, term in enumerate(operator.terms):
@@ -164,7 +191,12 @@ def _sampler_factors(operator: TensorOperator, wave: Array) -> SamplerFactors:
         against.append(eqx.tree_at(lambda t: t.drift, term, 2 * term.drift - drift))
     # Not below the least normal number: the logarithm stays finite where psi is zero.
     log_sqrt_pi = jnp.log(jnp.maximum(jnp.abs(wave), jnp.finfo(wave.dtype).tiny))
-    operator = TensorOperator(grid=operator.grid, terms=tuple(base), potential_term=None, log_sqrt_pi=log_sqrt_pi)
+    operator = TensorOperator(
+        grid=operator.grid,
+        terms=tuple(base),
+        potential_term=None,
+        log_sqrt_pi=log_sqrt_pi,
+    )
     return SamplerFactors(operator, against)
 
 
@@ -174,6 +206,9 @@ def _resolved(term: Factor, wave: Array, i: int) -> Array:
 
 
 def _noise_level(wave: Array) -> Array:
-    """The height of a positive wave below which it is rounding, or ringing of the basis. The most negative value shows
-    how strong the ringing is."""
-    return jnp.maximum(CONSTANTS.noise_floor * jnp.max(wave), CONSTANTS.ringing_factor * jnp.max(-wave))
+    """The height of a positive wave below which it is rounding, or ringing of the
+    basis. The most negative value shows how strong the ringing is.
+    """
+    return jnp.maximum(
+        CONSTANTS.noise_floor * jnp.max(wave), CONSTANTS.ringing_factor * jnp.max(-wave)
+    )

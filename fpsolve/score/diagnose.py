@@ -5,9 +5,10 @@
     ε²         E_p|s - s_p|², the mean squared error on samples of p
     floor      min(1, ε / (2 √(Δ/D)));    TV(p, ρ) <= √( (ε²/4 - λ/D) / (Δ/D) ),  ρ the density of the score  (T8)
 
-In one and two dimensions, or on a given grid, Δ and λ are those of the score. In more dimensions Δ is an upper bound
-on the gap of the samples, λ is not known, and T8 does not apply. The two sides of the slowest observable, f > 0 and
-f < 0, exchange mass most slowly: the bottleneck lies between them.
+In one and two dimensions, or on a given grid, Δ and λ are those of the score. In more
+dimensions Δ is an upper bound on the gap of the samples, λ is not known, and T8 does
+not apply. The two sides of the slowest observable, f > 0 and f < 0, exchange mass most
+slowly: the bottleneck lies between them.
 
 References: arXiv 2606.05217; theorems T5, T7, T8 and T21 of this library.
 """
@@ -38,21 +39,26 @@ from .samples.gap import sampled_gap
 from .samples.validation import check_key, check_samples
 from .types import ScoreModel
 
-TINY = 1e-100  # avoids 0/0 where both modes underflow; far below the square of any mode that matters
+# avoids 0/0 where both modes underflow; far below the square of any mode that matters
+TINY = 1e-100
 
 
 class Diagnosis(eqx.Module):
     """What `diagnose` returns; `print` shows it.
 
-    - `gap` and its standard `gap_error` (0 where it is that of the score on a grid); `gap_is` says which it is
+    - `gap` and its standard `gap_error` (0 where it is that of the score on a grid);
+      `gap_is` says which it is
     - `ground_energy` λ, None where it is not known
-    - `score_error`: ε², with its standard error, and whether it is exact or a lower estimate
+    - `score_error`: ε², with its standard error, and whether it is exact or a lower
+      estimate
     - `most`: ε² and two standard errors; `floor` and `bound` are evaluated with it
-    - `floor` ε/(2 √(Δ/D)), or 1 where that is more than a distance can be; `bound` on TV with λ subtracted, None
-      if the gap is only an upper bound
-    - `ends` `(2, d)`: means of both sides of the slowest observable; `shares` `(2,)`: the fraction of the samples there
+    - `floor` ε/(2 √(Δ/D)), or 1 where that is more than a distance can be; `bound` on
+      TV with λ subtracted, None if the gap is only an upper bound
+    - `ends` `(2, d)`: means of both sides of the slowest observable; `shares` `(2,)`:
+      the fraction of the samples there
     - `observable` `(n,)`: its values at the samples, of mean 0 and variance 1
-    - `lambdas` `(steps + 1,)`: where a sampler should stop, and `costs` along the path; None for a score without time
+    - `lambdas` `(steps + 1,)`: where a sampler should stop, and `costs` along the path;
+      None for a score without time
     - `reconstruction`: the density of the score, where there is a grid
     """
 
@@ -77,33 +83,57 @@ class Diagnosis(eqx.Module):
         error = self.score_error
         at_least = {"exact": "", "lower": "at least "}[error.bound]
         spread = f" ± {_number(self.gap_error)}" if float(self.gap_error) else ""
-        lowest = "not known without a grid" if self.ground_energy is None else _number(self.ground_energy)
+        lowest = (
+            "not known without a grid"
+            if self.ground_energy is None
+            else _number(self.ground_energy)
+        )
         bound = "none: it takes the gap of the score, on a grid"
         if self.bound is not None:
-            condition = ", if the error is no larger than this" if at_least else ", two standard errors included"
-            bound = f"TV <= {_number(self.bound)} at ε² = {_number(self.most)}{condition} (T8)"
+            condition = (
+                ", if the error is no larger than this"
+                if at_least
+                else ", two standard errors included"
+            )
+            bound = (
+                f"TV <= {_number(self.bound)} at ε² = {_number(self.most)}{condition} "
+                "(T8)"
+            )
         floor = f"ε / (2 √gap) = {_number(self.floor)} at ε² = {_number(self.most)}"
         # A total variation is at most 1: a larger quotient says nothing.
         if float(self.floor) >= 1:
-            floor = f"1: at ε² = {_number(self.most)} the quotient ε / (2 √gap) limits no distance"
-        sides = [_describe_side(share, end) for share, end in zip(self.shares, self.ends, strict=True)]
+            floor = (
+                f"1: at ε² = {_number(self.most)} the quotient ε / (2 √gap) limits no "
+                "distance"
+            )
+        sides = [
+            _describe_side(share, end)
+            for share, end in zip(self.shares, self.ends, strict=True)
+        ]
         # Names and values, one line each.
         rows = [
             ("gap", f"{_number(self.gap)}{spread}, {self.gap_is}"),
             ("relaxation time", _number(1 / self.gap)),
             ("ground energy", lowest),
-            ("score error", f"E|s - s_p|² = {at_least}{error.value:.4g} ± {error.error:.2g}"),
+            (
+                "score error",
+                f"E|s - s_p|² = {at_least}{error.value:.4g} ± {error.error:.2g}",
+            ),
             ("floor", floor),
             ("bound", bound),
             ("bottleneck", f"between {sides[0]} and {sides[1]}"),
         ]
         if self.lambdas is not None:
             places = ", ".join(f"{lam:.3f}" for lam in np.asarray(self.lambdas))
-            rows.append(("schedule", f"{len(self.lambdas) - 1} steps at noise λ = {places}"))
+            rows.append(
+                ("schedule", f"{len(self.lambdas) - 1} steps at noise λ = {places}")
+            )
         return "\n".join(f"{name:16s} {text}" for name, text in rows)
 
     def plot(self) -> Figure:
-        """A matplotlib figure: the samples by the slowest observable, the density, the gap along the path."""
+        """A matplotlib figure: the samples by the slowest observable, the density, the
+        gap along the path.
+        """
         return late("plot").draw(self)
 
 
@@ -113,7 +143,9 @@ def _number(value: Scalar) -> str:
 
 
 def _describe_side(fraction: Array, mean: Array) -> str:
-    """One side of a bottleneck: its fraction of the samples and the first coordinates of its mean."""
+    """One side of a bottleneck: its fraction of the samples and the first coordinates
+    of its mean.
+    """
     coordinates = ", ".join(f"{c:.2f}" for c in np.asarray(mean)[:4])
     more = ", ..." if len(mean) > 4 else ""
     return f"{100 * float(fraction):.0f} % about ({coordinates}{more})"
@@ -132,22 +164,27 @@ def diagnose(
     exact: ScoreModel | None = None,
     show: bool = True,
 ) -> Diagnosis:
-    """The gap of a score, its ground energy, its error and a bound on it, its bottleneck, and a schedule to anneal it.
+    """The gap of a score, its ground energy, its error and a bound on it, its
+    bottleneck, and a schedule to anneal it.
 
     **Arguments**
 
     - `score`: s(x) to `(d,)`, a network, a potential; or s(x, λ) along a noising path
     - `samples`: `(n, d)` of the data, preferably not those of the training
     - `key`: of `jax.random`
-    - `grid`: where to reconstruct; None fits one to the samples in one and two dimensions, and takes none in more
-    - `path`: for scores of x and λ, "vp", "ve" or an object with `alpha` and `sigma`; all but the schedule is then
-      computed at the data's end of the path, λ = 0.001
-    - `steps`: of the schedule suggested; `diffusion` D, which sets the unit of time; `exact`: the true score, if known
+    - `grid`: where to reconstruct; None fits one to the samples in one and two
+      dimensions, and takes none in more
+    - `path`: for scores of x and λ, "vp", "ve" or an object with `alpha` and `sigma`;
+      all but the schedule is then computed at the data's end of the path, λ = 0.001
+    - `steps`: of the schedule suggested; `diffusion` D, which sets the unit of time;
+      `exact`: the true score, if known
     - `show`: print the result
 
-    **Returns** a `Diagnosis`. **Raises** `ValueError` for samples, scores and grids that cannot be right, and for a
-    score that does not confine. **Cost**: some `reconstruct` of doubling size or one `sampled_gap`, one `score_error`,
-    and for a schedule ten `sampled_gap`. **Reference**: theorems T5, T7, T8 and T21 of this library.
+    **Returns** a `Diagnosis`. **Raises** `ValueError` for samples, scores and grids
+    that cannot be right, and for a score that does not confine. **Cost**: some
+    `reconstruct` of doubling size or one `sampled_gap`, one `score_error`, and for a
+    schedule ten `sampled_gap`. **Reference**: theorems T5, T7, T8 and T21 of this
+    library.
 
     ```python
     import jax
@@ -165,18 +202,26 @@ def diagnose(
     field = as_score(score)
     if field.time_dependent != (path is not None):
         cure = "Give path= with a score of x and lambda, and none with one of x alone."
-        raise_value_error("path", path, f"the score takes {'a' if path is None else 'no'} place on a path", cure)
+        raise_value_error(
+            "path",
+            path,
+            f"the score takes {'a' if path is None else 'no'} place on a path",
+            cure,
+        )
     if grid is not None and grid.ndim != array.shape[1]:
         allowed = f"the samples have {array.shape[1]} coordinates"
         raise_value_error("grid", grid, allowed, "Give a grid of as many axes.")
     path = None if path is None else as_path(path)
-    static = as_score(ScoreAtData(field)) if isinstance(field, TimeDependentScore) else field
+    static = (
+        as_score(ScoreAtData(field)) if isinstance(field, TimeDependentScore) else field
+    )
     error_key, gap_key, costs_key = jax.random.split(key, 3)
     x = jnp.asarray(array, float)
 
     # The error of the score, its gap, and the function that relaxes slowest.
     error = score_error(static, array, key=error_key, exact=exact)
-    # A grid is affordable in one and two dimensions only; in more the samples give a bound.
+    # A grid is affordable in one and two dimensions only; in more the samples give a
+    # bound.
     if grid is not None or array.shape[1] <= 2:
         gap = _gap_of_score(static, array, x, grid, diffusion)
     else:
@@ -184,9 +229,12 @@ def diagnose(
     observable = gap.observable * _rising_sign(gap.observable, x)
     upper = observable > 0
     fraction = jnp.mean(upper)
-    ends = jnp.stack([jnp.mean(x, axis=0, where=side[:, None]) for side in (~upper, upper)])
+    ends = jnp.stack(
+        [jnp.mean(x, axis=0, where=side[:, None]) for side in (~upper, upper)]
+    )
 
-    # The bounds, at an error that is seldom exceeded: no field has a smaller one than 4 lambda/D (T7).
+    # The bounds, at an error that is seldom exceeded: no field has a smaller one than 4
+    # lambda/D (T7).
     most = jnp.asarray(max(error.value, 0.0) + CONSTANTS.error_deviations * error.error)
     found = gap.reconstruction
     if found is not None:
@@ -233,8 +281,10 @@ class ScoreAtData(eqx.Module):
 
 
 class Gap(NamedTuple):
-    """A gap: its `value` and standard `error`, its `meaning` in words, the `ground_energy` where it is known, the
-    slowest `observable` at the samples `(n,)`, and the `reconstruction` if there is a grid."""
+    """A gap: its `value` and standard `error`, its `meaning` in words, the
+    `ground_energy` where it is known, the slowest `observable` at the samples `(n,)`,
+    and the `reconstruction` if there is a grid.
+    """
 
     value: Array
     error: Array
@@ -245,43 +295,72 @@ class Gap(NamedTuple):
 
 
 def _gap_of_score(
-    score: StaticScore | TimeDependentScore, array: np.ndarray, x: Array, grid: Grid | None, diffusion: Real
+    score: StaticScore | TimeDependentScore,
+    array: np.ndarray,
+    x: Array,
+    grid: Grid | None,
+    diffusion: Real,
 ) -> Gap:
-    """The gap of the Score Hamiltonian, on the given grid or one that is fitted to the samples."""
+    """The gap of the Score Hamiltonian, on the given grid or one that is fitted to the
+    samples.
+    """
     if grid is None:
         found = _reconstruct_fitted(score, array, diffusion)
     else:
         found = reconstruct(score, grid, diffusion=diffusion)
     observable = _slowest_observable(found, x)
-    return Gap(found.gap, jnp.zeros(()), "of the score, on a grid", found.ground_energy, observable, found)
+    return Gap(
+        found.gap,
+        jnp.zeros(()),
+        "of the score, on a grid",
+        found.ground_energy,
+        observable,
+        found,
+    )
 
 
 def _gap_of_samples(array: np.ndarray, x: Array, key: Array, diffusion: Real) -> Gap:
     """An upper bound on the gap of the samples' own density."""
     estimate = sampled_gap(array, key=key, diffusion=diffusion)
     observable = estimate.observable.over(x)
-    return Gap(estimate.value, estimate.error, "an upper bound from the samples", None, observable, None)
+    return Gap(
+        estimate.value,
+        estimate.error,
+        "an upper bound from the samples",
+        None,
+        observable,
+        None,
+    )
 
 
 def _reconstruct_fitted(
     score: StaticScore | TimeDependentScore, samples: np.ndarray, diffusion: Real
 ) -> Reconstruction:
-    """The reconstruction on a box around the samples. The first grid has the spacing that the steepest slope of the
-    score needs; then it is refined until the gap no longer changes."""
+    """The reconstruction on a box around the samples. The first grid has the spacing
+    that the steepest slope of the score needs; then it is refined until the gap no
+    longer changes.
+    """
     margin = CONSTANTS.box_margin * np.std(samples, axis=0)
     lower = np.min(samples, axis=0) - margin
     upper = np.max(samples, axis=0) + margin
     count = min(len(samples), CONSTANTS.slope_points)
-    some = jnp.asarray(samples[np.linspace(0, len(samples) - 1, count).astype(int)], float)
-    # A normal density of variance v has the slope 1/v: its standard deviation is 1/sqrt(slope).
+    some = jnp.asarray(
+        samples[np.linspace(0, len(samples) - 1, count).astype(int)], float
+    )
+    # A normal density of variance v has the slope 1/v: its standard deviation is
+    # 1/sqrt(slope).
     steepest = np.max(np.abs(_slopes(score, some)), axis=0)
     wanted = (upper - lower) * np.sqrt(steepest) / CONSTANTS.node_spacing
-    last = CONSTANTS.axis_nodes_max / CONSTANTS.grid_growth  # a grid beyond this is not refined any more
+    # a grid beyond this is not refined any more
+    last = CONSTANTS.axis_nodes_max / CONSTANTS.grid_growth
     nodes = np.clip(wanted, CONSTANTS.axis_nodes_min, last).round().astype(int)
     # Refine until the gap is stable: its error is then about that of one refinement.
     previous = math.inf
     while True:
-        axes = [Line(float(a), float(b), int(n)) for a, b, n in zip(lower, upper, nodes, strict=True)]
+        axes = [
+            Line(float(a), float(b), int(n))
+            for a, b, n in zip(lower, upper, nodes, strict=True)
+        ]
         found = reconstruct(score, Grid(*axes), diffusion=diffusion)
         gap = float(found.gap)
         if abs(gap - previous) <= CONSTANTS.gap_change * gap or np.max(nodes) > last:
@@ -297,21 +376,33 @@ def _slopes(score: StaticScore | TimeDependentScore, x: Array) -> Array:
 
 
 def _rising_sign(observable: Array, x: Array) -> Array:
-    """The sign with which an observable increases along the coordinate that it is most correlated with."""
-    correlations = (observable - jnp.mean(observable)) @ (x - jnp.mean(x, axis=0)) / jnp.std(x, axis=0)
+    """The sign with which an observable increases along the coordinate that it is most
+    correlated with.
+    """
+    correlations = (
+        (observable - jnp.mean(observable))
+        @ (x - jnp.mean(x, axis=0))
+        / jnp.std(x, axis=0)
+    )
     return jnp.where(correlations[jnp.argmax(jnp.abs(correlations))] < 0, -1.0, 1.0)
 
 
 def _slowest_observable(found: Reconstruction, x: Array) -> Array:
-    """psi_1 / psi_0 at samples `(n, d)`, interpolated linearly, of mean 0 and variance 1 there."""
+    """psi_1 / psi_0 at samples `(n, d)`, interpolated linearly, of mean 0 and variance
+    1 there.
+    """
     ground, slow = found.spectrum.vectors[:2]
-    # Where the density is thin both modes are rounding: the quotient is limited to its range elsewhere.
+    # Where the density is thin both modes are rounding: the quotient is limited to its
+    # range elsewhere.
     dense = ground**2 > CONSTANTS.thin_density * jnp.max(ground**2)
     quotient = slow / jnp.where(dense, ground, 1)
     least = jnp.min(quotient, where=dense, initial=jnp.inf)
     most = jnp.max(quotient, where=dense, initial=-jnp.inf)
     values = jnp.clip(slow * ground / (ground**2 + TINY), least, most)
     # Coordinates in units of nodes, as `map_coordinates` needs them.
-    places = [jnp.interp(x[:, i], nodes, jnp.arange(len(nodes))) for i, nodes in enumerate(found.grid.nodes)]
+    places = [
+        jnp.interp(x[:, i], nodes, jnp.arange(len(nodes)))
+        for i, nodes in enumerate(found.grid.nodes)
+    ]
     values = jax.scipy.ndimage.map_coordinates(values, places, order=1, mode="nearest")
     return (values - jnp.mean(values)) / jnp.std(values)

@@ -20,7 +20,9 @@ from .types import ScoreModel
 
 
 class StaticScore(eqx.Module):
-    """The score x -> s(x) of a model without time; the parameters of the model are its leaves."""
+    """The score x -> s(x) of a model without time; the parameters of the model are its
+    leaves.
+    """
 
     model: ScoreModel
     time_dependent: ClassVar[bool] = False
@@ -31,7 +33,9 @@ class StaticScore(eqx.Module):
 
 
 class TimeDependentScore(eqx.Module):
-    """The score (x, t) -> s(x, t) of a model with time; the parameters of the model are its leaves."""
+    """The score (x, t) -> s(x, t) of a model with time; the parameters of the model are
+    its leaves.
+    """
 
     model: ScoreModel
     time_dependent: ClassVar[bool] = True
@@ -42,12 +46,15 @@ class TimeDependentScore(eqx.Module):
 
 
 def as_score(model: Any) -> StaticScore | TimeDependentScore:
-    """The score of a model as a function of x, or of x and t if the model depends on time.
+    """The score of a model as a function of x, or of x and t if the model depends on
+    time.
 
-    **Arguments**: `model`, with a method `score`, or an `fp.Potential` U whose score is -∇U, or a function x or x, t to
-    the score `(d,)`. Whether it depends on time is what its `time_dependent` says, else its signature. **Returns** a
-    function that takes x `(d,)`, and t where the model depends on time; a score of `as_score` is returned as it is.
-    **Raises** `ValueError` for what cannot be called. **Cost**: one call of the model, or one gradient.
+    **Arguments**: `model`, with a method `score`, or an `fp.Potential` U whose score is
+    -∇U, or a function x or x, t to the score `(d,)`. Whether it depends on time is what
+    its `time_dependent` says, else its signature. **Returns** a function that takes x
+    `(d,)`, and t where the model depends on time; a score of `as_score` is returned as
+    it is. **Raises** `ValueError` for what cannot be called. **Cost**: one call of the
+    model, or one gradient.
 
     ```python
     import jax.numpy as jnp
@@ -63,7 +70,8 @@ def as_score(model: Any) -> StaticScore | TimeDependentScore:
     if not callable(own) and not callable(model):
         allowed = "it must be a function of x, or of x and t"
         raise_value_error("score", model, allowed, "Give lambda x: ..., or a network.")
-    # The signature does not tell for a network: its t has a default and is used only if the network is timed.
+    # The signature does not tell for a network: its t has a default and is used only if
+    # the network is timed.
     time_dependent = stated_time_dependence(model)
     if time_dependent is None:
         time_dependent = takes_time(own if callable(own) else model)

@@ -2,7 +2,8 @@
 
     X_λ = α(λ) X₀ + σ(λ) N,    κ = σ/α,    λ in [0, 1], 0 the data and 1 the noise
 
-Reference: Song et al., Score-based generative modeling through SDEs (ICLR 2021), section 3.4.
+Reference: Song et al., Score-based generative modeling through SDEs (ICLR 2021),
+section 3.4.
 """
 
 from typing import Any
@@ -20,11 +21,13 @@ KINDS = {"vp": VariancePreserving, "ve": VarianceExploding}
 
 
 class NoisePath(eqx.Module):
-    """The path of a diffusion model whose data are known by samples only: α and σ, no density.
+    """The path of a diffusion model whose data are known by samples only: α and σ, no
+    density.
 
-    **Arguments**: `kind`, "vp" (α² + σ² = 1) or "ve" (α = 1); the parameters of that kind as `fp.Noising` takes them:
-    `beta_min`, `beta_max` (0.1 and 20), or `sigma_max` (10; choose it well above the spread of the data). **Raises**
-    `ValueError` for another kind, numbers that are not positive. **Cost**: negligible.
+    **Arguments**: `kind`, "vp" (α² + σ² = 1) or "ve" (α = 1); the parameters of that
+    kind as `fp.Noising` takes them: `beta_min`, `beta_max` (0.1 and 20), or `sigma_max`
+    (10; choose it well above the spread of the data). **Raises** `ValueError` for
+    another kind, numbers that are not positive. **Cost**: negligible.
 
     ```python
     from fpsolve.score.noise_path import NoisePath
@@ -43,7 +46,9 @@ class NoisePath(eqx.Module):
         for name, value in numbers.items():
             if name not in names:
                 allowed = f"kind {kind!r} has no such number"
-                raise_value_error(name, value, allowed, f"Give {' and '.join(names)}, or none.")
+                raise_value_error(
+                    name, value, allowed, f"Give {' and '.join(names)}, or none."
+                )
         self.noise = KINDS[kind](**numbers)
 
     def alpha(self, lam: Value) -> Array:
@@ -56,12 +61,16 @@ class NoisePath(eqx.Module):
 
 
 def as_path(path: Amplitudes | str) -> Amplitudes:
-    """`path` with its `alpha` and `sigma`; "vp" and "ve" stand for `NoisePath`. **Raises** `ValueError` otherwise."""
+    """`path` with its `alpha` and `sigma`; "vp" and "ve" stand for `NoisePath`.
+    **Raises** `ValueError` otherwise.
+    """
     if isinstance(path, str):
         check_choice("path", path, KINDS)
         return NoisePath(path)
     for name in ("alpha", "sigma"):
         if not callable(getattr(path, name, None)):
             allowed = f"it must have a method {name}(lam)"
-            raise_value_error("path", path, allowed, 'Give fp.Noising(mixture), "vp" or "ve".')
+            raise_value_error(
+                "path", path, allowed, 'Give fp.Noising(mixture), "vp" or "ve".'
+            )
     return path

@@ -4,8 +4,9 @@
     < sqrt q | H | sqrt q > = (D/4) E_q |s - grad log q|^2                                     (T7)
     1 - F(p, rho) <= (eps^2 / 4 - lambda/D) / (gap/D),    TV <= sqrt(1 - F),    F = (int sqrt(p rho))^2    (T8)
 
-for any density p and eps^2 = E_p |s - grad log p|^2. lambda = 0 exactly if s is the score of a density, and rho is
-then this density. If s has curl, lambda > 0, and a sampler by s has another stationary density: `stationary`.
+for any density p and eps^2 = E_p |s - grad log p|^2. lambda = 0 exactly if s is the
+score of a density, and rho is then this density. If s has curl, lambda > 0, and a
+sampler by s has another stationary density: `stationary`.
 
 References: arXiv 2606.05217; theorems T7, T8, T10 and T11 of this library.
 """
@@ -40,11 +41,15 @@ class Reconstruction(eqx.Module):
     """What `reconstruct` returns.
 
     - `density` `(*shape)`: rho = psi^2, of mass 1 in the grid's weights
-    - `ground_energy` lambda and `gap` of H, scalars in units 1/time; `spectrum`, the slowest modes with their errors
-    - `bound(eps2)`, `infidelity_bound(eps2)`: bounds that follow from a mean squared error of the score (T8)
+    - `ground_energy` lambda and `gap` of H, scalars in units 1/time; `spectrum`, the
+      slowest modes with their errors
+    - `bound(eps2)`, `infidelity_bound(eps2)`: bounds that follow from a mean squared
+      error of the score (T8)
     - `score_error(density)`: that error for a density on the grid (T7)
-    - `conservative`, `solenoidal` `(*shape, d)`: a gradient and the rest of the score, orthogonal under rho
-    - `stationary` `(*shape)`: the stationary density of dX = D s dt + sqrt(2 D) dW; it is rho only if s has no curl
+    - `conservative`, `solenoidal` `(*shape, d)`: a gradient and the rest of the score,
+      orthogonal under rho
+    - `stationary` `(*shape)`: the stationary density of dX = D s dt + sqrt(2 D) dW; it
+      is rho only if s has no curl
     """
 
     spectrum: Spectrum
@@ -69,7 +74,9 @@ class Reconstruction(eqx.Module):
 
     @property
     def ground_energy(self) -> Array:
-        """lambda: (D/4) times the least mean squared error that this field has as the score of any density."""
+        """lambda: (D/4) times the least mean squared error that this field has as the
+        score of any density.
+        """
         return self.spectrum.values[0]
 
     @property
@@ -79,39 +86,64 @@ class Reconstruction(eqx.Module):
 
     def __repr__(self) -> str:
         return (
-            f"Reconstruction on {self.grid!r}\n  ground energy {listed(self.ground_energy)}, gap {listed(self.gap)}, "
-            f"estimated errors {listed(self.spectrum.errors[:2], '.1e')}"
+            f"Reconstruction on {self.grid!r}\n  ground energy "
+            f"{listed(self.ground_energy)}, gap {listed(self.gap)}, estimated errors "
+            f"{listed(self.spectrum.errors[:2], '.1e')}"
         )
 
     def infidelity_bound(self, eps2: Numbers) -> Array:
-        """An upper bound on 1 - F(p, rho), at most 1, where E_p |s - grad log p|^2 = `eps2`, of any shape.
+        """An upper bound on 1 - F(p, rho), at most 1, where E_p |s - grad log p|^2 =
+        `eps2`, of any shape.
 
-        **Raises** `ValueError` for an error below zero, or below 4 lambda/D, which no density has (T7).
+        **Raises** `ValueError` for an error below zero, or below 4 lambda/D, which no
+        density has (T7).
         """
         diffusion = self.equation.diffusion
         lowest = self.ground_energy / diffusion
         # Traced values cannot be checked; the bound is then clipped.
         if is_concrete(eps2, lowest):
-            error = check_numbers("eps2", eps2, "it must be a mean squared error", "Give E_p |s - grad log p|^2.")
+            error = check_numbers(
+                "eps2",
+                eps2,
+                "it must be a mean squared error",
+                "Give E_p |s - grad log p|^2.",
+            )
             if not np.all(error >= 0):
-                raise_value_error("eps2", eps2, "it must be at least zero", "Give E_p |s - grad log p|^2.")
+                raise_value_error(
+                    "eps2",
+                    eps2,
+                    "it must be at least zero",
+                    "Give E_p |s - grad log p|^2.",
+                )
             slack = CONSTANTS.eps2_slack
-            if not np.all(error >= 4 * float(lowest) * (1 - slack) - slack * float(self.gap)):
-                allowed = f"no density has an error below 4 lambda = {4 * float(lowest):.4g}"
-                raise_value_error("eps2", eps2, allowed, "Measure it over the data, or refine the grid.")
+            if not np.all(
+                error >= 4 * float(lowest) * (1 - slack) - slack * float(self.gap)
+            ):
+                allowed = (
+                    f"no density has an error below 4 lambda = {4 * float(lowest):.4g}"
+                )
+                raise_value_error(
+                    "eps2",
+                    eps2,
+                    allowed,
+                    "Measure it over the data, or refine the grid.",
+                )
         excess = jnp.maximum(jnp.asarray(eps2) / 4 - lowest, 0)
         return jnp.minimum(excess * diffusion / self.gap, 1)
 
     def bound(self, eps2: Numbers) -> Array:
-        """An upper bound on TV(p, rho) where E_p |s - grad log p|^2 = `eps2`: sqrt((eps2/4 - lambda/D) / (gap/D)).
+        """An upper bound on TV(p, rho) where E_p |s - grad log p|^2 = `eps2`:
+        sqrt((eps2/4 - lambda/D) / (gap/D)).
 
         **Raises** as `infidelity_bound`. **Reference**: theorem T8 of this library.
         """
         return jnp.sqrt(self.infidelity_bound(eps2))
 
     def score_error(self, density: AnyArray) -> Array:
-        """E_p |s - grad log p|^2 = 4 <sqrt p|H|sqrt p> / D of densities p `(..., *shape)` on the grid; their scores are
-        not needed (T7). **Raises** `ValueError` for anything but densities."""
+        """E_p |s - grad log p|^2 = 4 <sqrt p|H|sqrt p> / D of densities p
+        `(..., *shape)` on the grid; their scores are not needed (T7). **Raises**
+        `ValueError` for anything but densities.
+        """
         field = jnp.asarray(density)
         # Traced densities cannot be checked.
         if is_concrete(field):
@@ -119,47 +151,79 @@ class Reconstruction(eqx.Module):
                 self.grid.check_density("density", one)
         sqrt_p = jnp.sqrt(jnp.maximum(field, 0))
         # T7, with the norm of p in the denominator: p need not have mass exactly 1.
-        energy = self.grid.integrate(sqrt_p * self.operator.hamiltonian(sqrt_p)) / self.grid.integrate(field)
+        energy = self.grid.integrate(
+            sqrt_p * self.operator.hamiltonian(sqrt_p)
+        ) / self.grid.integrate(field)
         return 4 * energy / self.equation.diffusion
 
     @property
     def conservative(self) -> Array:
-        """The gradient part of s = grad phi + w, div(rho w) = 0, on the nodes `(*shape, d)`. Where rho is below 1e-18
-        of its peak, it is s itself. **Cost**: one elliptic system."""
-        return conservative(self._factored("the parts of a score"), self.spectrum.vectors[0], self.scores)
+        """The gradient part of s = grad phi + w, div(rho w) = 0, on the nodes
+        `(*shape, d)`. Where rho is below 1e-18 of its peak, it is s itself. **Cost**:
+        one elliptic system.
+        """
+        return conservative(
+            self._factored("the parts of a score"),
+            self.spectrum.vectors[0],
+            self.scores,
+        )
 
     @property
     def solenoidal(self) -> Array:
-        """w = s - grad phi, `(*shape, d)`: the part that leaves rho unchanged, div(rho w) = 0."""
+        """w = s - grad phi, `(*shape, d)`: the part that leaves rho unchanged, div(rho
+        w) = 0.
+        """
         return self.scores - self.conservative
 
     @property
     def stationary(self) -> Array:
-        """The stationary density `(*shape)` of sampling by s, of mass 1 (T10, T11). **Raises** `NumericalFailure` if
-        none was found on this grid. **Cost**: one system that is not symmetric, of size^3 up to 3072 points."""
+        """The stationary density `(*shape)` of sampling by s, of mass 1 (T10, T11).
+        **Raises** `NumericalFailure` if none was found on this grid. **Cost**: one
+        system that is not symmetric, of size^3 up to 3072 points.
+        """
         found = stationary(self._factored("a stationary law"), self.spectrum.vectors[0])
         lowest = jnp.min(found.density) / jnp.max(found.density)
         leak = found.leak / self.gap
-        # The system may be solved and still have no positive solution, where the grid is too coarse for the curl.
+        # The system may be solved and still have no positive solution, where the grid
+        # is too coarse for the curl.
         tolerance = CONSTANTS.stationary_leak
-        settled = (found.residual < CONSTANTS.stationary_residual) & (lowest > -tolerance) & (leak < tolerance)
+        settled = (
+            (found.residual < CONSTANTS.stationary_residual)
+            & (lowest > -tolerance)
+            & (leak < tolerance)
+        )
         if is_concrete(settled) and not bool(settled):
             # The three numbers tell which of the conditions failed.
-            detail = f"residual {float(found.residual):.1e}, lowest value {float(lowest):.1e} of the peak, moved by "
+            detail = (
+                f"residual {float(found.residual):.1e}, lowest value "
+                f"{float(lowest):.1e} of the peak, moved by "
+            )
             detail += f"{float(leak):.1e} of its mass in 1/gap."
             raise_failure(jnp.asarray(code("not_settled")), detail)
         return found.density
 
     def plot(self) -> Figure:
-        """A matplotlib figure of the density and the slowest observable (with the `plot` extra)."""
+        """A matplotlib figure of the density and the slowest observable (with the
+        `plot` extra).
+        """
         return late("plot").draw(self)
 
     def _factored(self, wanted: str) -> TensorOperator:
-        """H as factors A of every axis. **Raises** `ValueError` for finite volumes, which have no such factors."""
+        """H as factors A of every axis. **Raises** `ValueError` for finite volumes,
+        which have no such factors.
+        """
         operator = self.operator
-        if not (isinstance(operator, TensorOperator) and all(isinstance(term, Factor) for term in operator.terms)):
+        if not (
+            isinstance(operator, TensorOperator)
+            and all(isinstance(term, Factor) for term in operator.terms)
+        ):
             cure = "Reconstruct on Line, Periodic or Legendre axes, with fp.Spectral()."
-            raise_value_error("scheme", type(operator).__name__, f"{wanted} are computed in smooth bases", cure)
+            raise_value_error(
+                "scheme",
+                type(operator).__name__,
+                f"{wanted} are computed in smooth bases",
+                cure,
+            )
         return operator
 
 
@@ -176,16 +240,19 @@ def reconstruct(
 ) -> Reconstruction:
     """The density of a score: the square of the lowest mode of its Score Hamiltonian.
 
-    **Arguments**: `score` s(x[, t]) to `(d,)`: any callable, a network, a potential (whose score is -grad U), with curl
-    or without; `grid`, large enough for the density; `diffusion` D, one number, which only sets the unit of time;
-    `t`, the time at which a score that depends on time is taken; `scheme` and `check` as in `fp.spectrum`; `k` levels,
-    at least 2.
-    **Returns** a `Reconstruction`. **Raises** `ValueError` for a score of another shape or not finite on the grid (with
-    the place), and where the lowest mode is not small at the ends of a line: the field does not confine.
+    **Arguments**: `score` s(x[, t]) to `(d,)`: any callable, a network, a potential
+    (whose score is -grad U), with curl or without; `grid`, large enough for the
+    density; `diffusion` D, one number, which only sets the unit of time; `t`, the time
+    at which a score that depends on time is taken; `scheme` and `check` as in
+    `fp.spectrum`; `k` levels, at least 2.
+    **Returns** a `Reconstruction`. **Raises** `ValueError` for a score of another shape
+    or not finite on the grid (with the place), and where the lowest mode is not small
+    at the ends of a line: the field does not confine.
 
-    **Keeps**: lambda >= 0; no divergence of the score is taken. `jit`, `vmap` and `grad` apply to lambda, the gap and
-    the bounds; modes, and so the density, are not differentiated. **Cost**: that of `fp.spectrum`.
-    **Reference**: arXiv 2606.05217; theorems T7 and T8 of this library.
+    **Keeps**: lambda >= 0; no divergence of the score is taken. `jit`, `vmap` and
+    `grad` apply to lambda, the gap and the bounds; modes, and so the density, are not
+    differentiated. **Cost**: that of `fp.spectrum`. **Reference**: arXiv 2606.05217;
+    theorems T7 and T8 of this library.
 
     ```python
     import fpsolve as fp
@@ -196,12 +263,19 @@ def reconstruct(
     ```
     """
     if not isinstance(grid, Grid):
-        raise_value_error("grid", grid, "it must be an fp.Grid", "Give fp.Grid(fp.Line(-5, 5, 64)), say.")
+        raise_value_error(
+            "grid",
+            grid,
+            "it must be an fp.Grid",
+            "Give fp.Grid(fp.Line(-5, 5, 64)), say.",
+        )
     field = as_score(score)
     equation = ScoreHamiltonian(field, diffusion)
     if equation.diffusion.ndim:
         allowed = "the bounds of a reconstruction need one number"
-        raise_value_error("diffusion", diffusion, allowed, "Give D, a number above zero.")
+        raise_value_error(
+            "diffusion", diffusion, allowed, "Give D, a number above zero."
+        )
     if k < 2:
         raise_value_error("k", k, "a gap needs two levels", "Give k=2 or more.")
     # The lowest mode is psi, the next one gives the gap.
@@ -210,7 +284,9 @@ def reconstruct(
     _check_confined(found, getattr(field.model, "__name__", type(field.model).__name__))
     warn_of_errors(found, SOLVE.warned_level_error, 2)
     assert isinstance(request.equation, ScoreHamiltonian)
-    return Reconstruction(found, operator, _sample_score(request.equation, grid, request.t))
+    return Reconstruction(
+        found, operator, _sample_score(request.equation, grid, request.t)
+    )
 
 
 @sampling_program
@@ -220,15 +296,26 @@ def _sample_score(equation: ScoreHamiltonian, grid: Grid, t: Array) -> Array:
 
 
 def _check_confined(found: Spectrum, name: str) -> None:
-    """Raise `ValueError` for a field whose lowest mode is not small at the ends of a line."""
+    """Raise `ValueError` for a field whose lowest mode is not small at the ends of a
+    line.
+    """
     if not is_concrete(found.vectors):
         return
-    # The box of a Line stands for the whole line: a density at its ends would go on outside.
+    # The box of a Line stands for the whole line: a density at its ends would go on
+    # outside.
     density = np.asarray(found.vectors[0]) ** 2
     for i, axis in enumerate(found.grid.axes):
         if axis.unbounded:
-            ends = float(np.max(np.take(density, [0, axis.n - 1], axis=i)) / np.max(density))
+            ends = float(
+                np.max(np.take(density, [0, axis.n - 1], axis=i)) / np.max(density)
+            )
             if ends > CONSTANTS.end_density:
-                allowed = f"it does not confine: its lowest mode has {ends:.1e} of its peak at the ends of axis {i}"
-                cure = "There is no ground state. Add a confining tail to the network, or widen the box."
+                allowed = (
+                    f"it does not confine: its lowest mode has {ends:.1e} of its peak "
+                    f"at the ends of axis {i}"
+                )
+                cure = (
+                    "There is no ground state. Add a confining tail to the network, or "
+                    "widen the box."
+                )
                 raise_value_error("score", name, allowed, cure)

@@ -1,4 +1,6 @@
-"""Types of the arguments of `score`: precise for a static type checker, `Any` at run time (see `core.types`)."""
+"""Types of the arguments of `score`: precise for a static type checker, `Any` at run
+time (see `core.types`).
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
             """s, `(d,)`."""
             ...
 
-    ScoreModel: TypeAlias = Callable[..., Any] | HasScore  # a score, a potential or a network: `fields.as_score`
+    # a score, a potential or a network: `fields.as_score`
+    ScoreModel: TypeAlias = Callable[..., Any] | HasScore
 else:
     ScoreModel = Any

@@ -1,1 +1,3 @@
-"""What fpsolve answers for one equation: evolution, levels, the correspondence, and rare events."""
+"""What fpsolve answers for one equation: evolution, levels, the correspondence, and
+rare events.
+"""

@@ -1,13 +1,16 @@
-"""What lies between the nodes of a given grid: narrow features that no run on it or on its companions has sampled.
+"""What lies between the nodes of a given grid: narrow features that no run on it or on
+its companions has sampled.
 
-U / D, the force along each cell in units of D, and log D are sampled at many random points. At the corners of the cell
-around a point their values are known, and what is smooth on the grid stays between them, but for its curvature:
+U / D, the force along each cell in units of D, and log D are sampled at many random
+points. At the corners of the cell around a point their values are known, and what is
+smooth on the grid stays between them, but for its curvature:
 
     e = distance from [min corners - m, max corners + m],     m = second differences / 4 of the samples around
 
-Half of a second difference times 1/4 is what a parabola reaches beyond two samples; m is twice that. Where e > 0 there
-is a trap, a barrier or a jump to and fro. The mass of the cell around it, or the resistance of that cell, is wrong by
-the factor e^e in the part of the cell that the feature takes:
+Half of a second difference times 1/4 is what a parabola reaches beyond two samples; m
+is twice that. Where e > 0 there is a trap, a barrier or a jump to and fro. The mass of
+the cell around it, or the resistance of that cell, is wrong by the factor e^e in the
+part of the cell that the feature takes:
 
     unseen_cell = mean of (e^e - 1) over the points of the cell
 
@@ -34,19 +37,26 @@ from .constants import CONSTANTS
 
 
 def unseen_features(equation: Equation, grid: Grid, times: np.ndarray) -> np.ndarray:
-    """By how much the mass or the resistance of each cell is wrong for what its samples miss, `(*shape)`, relative.
+    """By how much the mass or the resistance of each cell is wrong for what its samples
+    miss, `(*shape)`, relative.
 
-    For a Schrodinger equation it is the mean of what they miss of the potential, a rate. On grids of more than
-    `CONSTANTS.most_looked_at` points random points are too few, and it is zero. The largest of those at the `times`
-    counts. **Cost**: 10^5 evaluations of each function and time.
+    For a Schrodinger equation it is the mean of what they miss of the potential, a
+    rate. On grids of more than `CONSTANTS.most_looked_at` points random points are too
+    few, and it is zero. The largest of those at the `times` counts. **Cost**: 10^5
+    evaluations of each function and time.
     """
     worst = np.zeros(grid.shape)
     if grid.size > CONSTANTS.most_looked_at:
         return worst
     look, cells = _random_places(grid), as_array(grid.units)
     for t in times:
-        sampled = _sample_functions(equation, jnp.asarray(look.every), cells, as_array(t))
-        excess = sum((look.excess(np.asarray(values)) for values in sampled), np.zeros(len(look.points)))
+        sampled = _sample_functions(
+            equation, jnp.asarray(look.every), cells, as_array(t)
+        )
+        excess = sum(
+            (look.excess(np.asarray(values)) for values in sampled),
+            np.zeros(len(look.points)),
+        )
         if equation.evolves_density:
             excess = np.expm1(np.minimum(excess, FIT.largest_exponent))
         worst = np.maximum(worst, look.mean_in_cells(excess))
@@ -54,13 +64,20 @@ def unseen_features(equation: Equation, grid: Grid, times: np.ndarray) -> np.nda
 
 
 def unseen_in_levels(
-    equation: Equation, grid: Grid, t: float, values: np.ndarray, modes: np.ndarray, log_sqrt_pi: np.ndarray | None
+    equation: Equation,
+    grid: Grid,
+    t: float,
+    values: np.ndarray,
+    modes: np.ndarray,
+    log_sqrt_pi: np.ndarray | None,
 ) -> np.ndarray:
-    """The errors `(k,)` of levels by what the samples miss, from the modes `(k, *shape)`.
+    """The errors `(k,)` of levels by what the samples miss, from the modes
+    `(k, *shape)`.
 
-    A level of a Schrodinger equation changes by the mean of the potential, to first order. A rate of a process changes
-    by the shares of the mass psi_k^2 and of the flux pi |grad(psi_k / sqrt(pi))|^2 that lie in the cells; without
-    sqrt(pi) the modes are densities, whose mass counts alone.
+    A level of a Schrodinger equation changes by the mean of the potential, to first
+    order. A rate of a process changes by the shares of the mass psi_k^2 and of the flux
+    pi |grad(psi_k / sqrt(pi))|^2 that lie in the cells; without sqrt(pi) the modes are
+    densities, whose mass counts alone.
     """
     features = unseen_features(equation, grid, np.full(1, t))
     if not np.any(features):
@@ -70,29 +87,43 @@ def unseen_in_levels(
         return share(np.abs(modes) ** 2)
     if log_sqrt_pi is None:
         return np.abs(values) * np.minimum(share(np.abs(modes)), 1)
-    shares = share(np.abs(modes) ** 2) + share(_squared_slopes(grid, modes, np.exp(log_sqrt_pi)))
+    shares = share(np.abs(modes) ** 2) + share(
+        _squared_slopes(grid, modes, np.exp(log_sqrt_pi))
+    )
     return np.abs(values) * np.minimum(shares, 1)
 
 
-def unseen_in_field(equation: FokkerPlanck, grid: Grid, t: float, values: np.ndarray) -> float:
-    """The relative error of a committor or a passage time `(*shape)` by what the samples miss.
+def unseen_in_field(
+    equation: FokkerPlanck, grid: Grid, t: float, values: np.ndarray
+) -> float:
+    """The relative error of a committor or a passage time `(*shape)` by what the
+    samples miss.
 
-    The shares of the flux and of the mass that lie in the cells, as for levels, under e^{-U/D}.
+    The shares of the flux and of the mass that lie in the cells, as for levels, under
+    e^{-U/D}.
     """
     features = unseen_features(equation, grid, np.full(1, t))
     if not np.any(features):
         return 0.0
     log_pi = np.zeros(grid.shape)
     if equation.potential is not None:
-        log_pi = -np.asarray(grid.sample(lambda x: equation.energy(x, t) / jnp.min(equation.diffusions(x))))
+        log_pi = -np.asarray(
+            grid.sample(
+                lambda x: equation.energy(x, t) / jnp.min(equation.diffusions(x))
+            )
+        )
     sqrt_pi = np.exp((log_pi - np.max(log_pi)) / 2)
     finite = np.where(np.isfinite(values), values, 0)
     flux = _squared_slopes(grid, (sqrt_pi * finite)[None], sqrt_pi)[0]
-    return float(min(_share(grid, flux, features) + _share(grid, sqrt_pi**2, features), 1.0))
+    return float(
+        min(_share(grid, flux, features) + _share(grid, sqrt_pi**2, features), 1.0)
+    )
 
 
 def _share(grid: Grid, parts: np.ndarray, features: np.ndarray) -> Any:
-    """The mean of `features` `(*shape)`, weighted by parts `(..., *shape)`; zero where there are none."""
+    """The mean of `features` `(*shape)`, weighted by parts `(..., *shape)`; zero where
+    there are none.
+    """
     total = grid.integrate_on_host(parts)
     return grid.integrate_on_host(parts * features) / np.where(total > 0, total, 1)
 
@@ -109,19 +140,25 @@ def _squared_slopes(grid: Grid, modes: np.ndarray, sqrt_pi: np.ndarray) -> np.nd
 
 
 def unseen_start(initial: Formula, grid: Grid) -> float:
-    """The part of an initial state, relative to its integral, that lies between the nodes and shows at none."""
+    """The part of an initial state, relative to its integral, that lies between the
+    nodes and shows at none.
+    """
     if grid.size > CONSTANTS.most_looked_at:
         return 0.0
     look = _random_places(grid)
-    missed = look.mean_in_cells(look.excess(np.asarray(_sample_size(initial, jnp.asarray(look.every)))))
+    missed = look.mean_in_cells(
+        look.excess(np.asarray(_sample_size(initial, jnp.asarray(look.every))))
+    )
     seen = np.abs(np.asarray(grid.sample(initial)))
     return float(grid.integrate_on_host(missed) / grid.integrate_on_host(seen))
 
 
 def misplaced_start(initial: Formula, grid: Grid, field: np.ndarray) -> float:
-    """How far the means of the first waves over an initial density on one axis differ between its values at the nodes,
-    `field` `(n,)`, and dense ones; a lower bound of the relative error in L1 that is left when all short waves have
-    decayed. Zero on more axes, where points are too few."""
+    """How far the means of the first waves over an initial density on one axis differ
+    between its values at the nodes, `field` `(n,)`, and dense ones; a lower bound of
+    the relative error in L1 that is left when all short waves have decayed. Zero on
+    more axes, where points are too few.
+    """
     if grid.ndim > 1:
         return 0.0
     axis = grid.axes[0]
@@ -133,13 +170,17 @@ def misplaced_start(initial: Formula, grid: Grid, field: np.ndarray) -> float:
         sums = _first_waves(axis, x) @ masses
         return sums[1:] / sums[0]
 
-    difference = np.max(np.abs(means(dense, values) - means(axis.nodes, axis.weights * np.abs(field))))
+    difference = np.max(
+        np.abs(means(dense, values) - means(axis.nodes, axis.weights * np.abs(field)))
+    )
     return float(difference) if np.isfinite(difference) else 0.0
 
 
 def _first_waves(axis: Axis, x: np.ndarray) -> np.ndarray:
-    """The first modes of free diffusion on an axis at positions `x` `(n,)`, the lowest, which is positive, first:
-    `(m, n)`. The nodes integrate a smooth density times each of them to rounding."""
+    """The first modes of free diffusion on an axis at positions `x` `(n,)`, the lowest,
+    which is positive, first: `(m, n)`. The nodes integrate a smooth density times each
+    of them to rounding.
+    """
     orders = np.arange(1, CONSTANTS.compared_means + 1)
     phases = np.pi * np.outer(orders, (x - axis.lower) / axis.length)
     if axis.boundary == "absorbing":
@@ -151,17 +192,23 @@ def _first_waves(axis: Axis, x: np.ndarray) -> np.ndarray:
 
 
 class _RandomPlaces:
-    """Random places in the box of a grid, the positions at which functions are known, and the cells of the places."""
+    """Random places in the box of a grid, the positions at which functions are known,
+    and the cells of the places.
+    """
 
     def __init__(self, grid: Grid):
         self.grid = grid
         self.positions = [_known_positions(axis) for axis in grid.axes]
         known = product_points(self.positions)
-        # Known and random places together are a fixed number, so that programs on them fit all grids.
-        self.points = _random_points(self.positions, max(CONSTANTS.looked_at - len(known), len(known)))
+        # Known and random places together are a fixed number, so that programs on them
+        # fit all grids.
+        self.points = _random_points(
+            self.positions, max(CONSTANTS.looked_at - len(known), len(known))
+        )
         self.every = np.concatenate([known, self.points])
         self.left = [
-            np.clip(np.searchsorted(x, self.points[:, i]) - 1, 0, len(x) - 2) for i, x in enumerate(self.positions)
+            np.clip(np.searchsorted(x, self.points[:, i]) - 1, 0, len(x) - 2)
+            for i, x in enumerate(self.positions)
         ]
 
         cells = [
@@ -175,16 +222,21 @@ class _RandomPlaces:
         grid = self.grid
         total = np.bincount(self.cells, values, grid.size).reshape(grid.shape)
         volumes = grid.weights_on_host
-        # By the number of places that is expected in a cell, so that few of them in a small cell count as few.
+        # By the number of places that is expected in a cell, so that few of them in a
+        # small cell count as few.
         return total / (len(self.points) * volumes / np.sum(volumes))
 
     def excess(self, every: np.ndarray) -> np.ndarray:
-        """How far a function at the places lies outside of its values around them, `(P,)`; `every` are both."""
+        """How far a function at the places lies outside of its values around them,
+        `(P,)`; `every` are both.
+        """
         count = len(every) - len(self.points)
         known = every[:count].reshape([len(x) for x in self.positions])
         values = every[count:]
         corners = corner_values(known, self.left)
-        margin = np.max(corner_values(_second_differences(known), self.left), axis=0) / 4
+        margin = (
+            np.max(corner_values(_second_differences(known), self.left), axis=0) / 4
+        )
         # Infinite values beside infinite corners give NaN, and are no feature.
         with np.errstate(invalid="ignore"):
             above = values - (np.max(corners, axis=0) + margin)
@@ -196,13 +248,17 @@ class _RandomPlaces:
         return np.where(excess > rounding, excess, 0.0)
 
 
-# The places depend on the grid alone. Those of the last few grids are kept, some megabytes each.
+# The places depend on the grid alone. Those of the last few grids are kept, some
+# megabytes each.
 _random_places = functools.lru_cache(maxsize=4)(_RandomPlaces)
 
 
 @sampling_program
-def _sample_functions(equation: Equation, points: Array, cells: Array, t: Array) -> list[Array]:
-    """U / D, the force along each axis over a cell in units of D, and log D at points `(P, d)`; for a wave U alone.
+def _sample_functions(
+    equation: Equation, points: Array, cells: Array, t: Array
+) -> list[Array]:
+    """U / D, the force along each axis over a cell in units of D, and log D at points
+    `(P, d)`; for a wave U alone.
 
     `cells` `(d,)` are the lengths of a cell along each axis.
     """
@@ -214,7 +270,10 @@ def _sample_functions(equation: Equation, points: Array, cells: Array, t: Array)
     diffusions = jnp.where(diffusions > 0, diffusions, 1)
     found = []
     if equation.potential is not None:
-        found.append(sample(lambda x: equation.energy(x, t), points) / jnp.min(diffusions, axis=1))
+        found.append(
+            sample(lambda x: equation.energy(x, t), points)
+            / jnp.min(diffusions, axis=1)
+        )
     if (force := equation.force) is not None:
         found.extend((sample(lambda x: force(x, t), points) * cells / diffusions).T)
     if callable(equation.diffusion):
@@ -229,14 +288,18 @@ def _sample_size(initial: Formula, points: Array) -> Array:
 
 
 def _known_positions(axis: Axis) -> np.ndarray:
-    """The nodes of an axis and both its ends, the latter moved inside by little, where functions may be infinite."""
+    """The nodes of an axis and both its ends, the latter moved inside by little, where
+    functions may be infinite.
+    """
     ends = moved_inside(axis, np.asarray([axis.lower, axis.upper]))
     inner = axis.nodes[(axis.nodes > ends[0]) & (axis.nodes < ends[1])]
     return np.concatenate([ends[:1], inner, ends[1:]])
 
 
 def _random_points(positions: list[np.ndarray], count: int) -> np.ndarray:
-    """Points `(count, d)` in the box of the positions; along one axis one in each of `count` equal parts."""
+    """Points `(count, d)` in the box of the positions; along one axis one in each of
+    `count` equal parts.
+    """
     generator = np.random.default_rng(7)
     d = len(positions)
     unit = generator.uniform(size=(count, d))
@@ -248,7 +311,9 @@ def _random_points(positions: list[np.ndarray], count: int) -> np.ndarray:
 
 
 def _second_differences(values: np.ndarray) -> np.ndarray:
-    """The sum over the axes of |f_{i-1} - 2 f_i + f_{i+1}|, `(*shape)`; at an end that of its neighbour."""
+    """The sum over the axes of |f_{i-1} - 2 f_i + f_{i+1}|, `(*shape)`; at an end that
+    of its neighbour.
+    """
     total = np.zeros(values.shape)
     for i in range(values.ndim):
         with np.errstate(invalid="ignore"):

@@ -1,7 +1,9 @@
-"""A folder in which a run keeps every saved time, so that the same call resumes, to the same bits.
+"""A folder in which a run keeps every saved time, so that the same call resumes, to the
+same bits.
 
-The folder holds `problem.json`, a description of everything that shapes the answer (functions by their values on the
-grid, not by their source text), and one `.npz` a saved time.
+The folder holds `problem.json`, a description of everything that shapes the answer
+(functions by their values on the grid, not by their source text), and one `.npz` a
+saved time.
 """
 
 import hashlib
@@ -23,9 +25,18 @@ from ..step import Magnus
 
 
 class Checkpoint:
-    """The states of one run in one folder. **Raises** `ValueError` if the folder holds another problem."""
+    """The states of one run in one folder. **Raises** `ValueError` if the folder holds
+    another problem.
+    """
 
-    def __init__(self, folder: Path, request: Request, scheme: Scheme, method: Propagator | Magnus, field: Array):
+    def __init__(
+        self,
+        folder: Path,
+        request: Request,
+        scheme: Scheme,
+        method: Propagator | Magnus,
+        field: Array,
+    ):
         self.folder = open_run_folder(folder, _describe(request, scheme, method, field))
 
     def load(self, index: int) -> tuple[Array, float, float, int] | None:
@@ -34,24 +45,42 @@ class Checkpoint:
         if not path.exists():
             return None
         with np.load(path, allow_pickle=False) as kept:
-            return jnp.asarray(kept["state"]), float(kept["calls"]), float(kept["error"]), int(kept["first"])
+            return (
+                jnp.asarray(kept["state"]),
+                float(kept["calls"]),
+                float(kept["error"]),
+                int(kept["first"]),
+            )
 
-    def save(self, index: int, state: Array, calls: float, error: float, first: int) -> None:
+    def save(
+        self, index: int, state: Array, calls: float, error: float, first: int
+    ) -> None:
         """Keep the state at time `index`, unless it is there already."""
-        # Written under another name and renamed: a run that is stopped leaves no half file behind.
+        # Written under another name and renamed: a run that is stopped leaves no half
+        # file behind.
         if not self._path(index).exists():
-            arrays = {"state": np.asarray(state), "calls": calls, "error": error, "first": first}
+            arrays = {
+                "state": np.asarray(state),
+                "calls": calls,
+                "error": error,
+                "first": first,
+            }
             write_atomically(self._path(index), lambda file: np.savez(file, **arrays))
 
     def _path(self, index: int) -> Path:
         return self.folder / f"time_{index:06d}.npz"
 
 
-def _describe(request: Request, scheme: Scheme, method: Propagator | Magnus, field: Array) -> dict[str, str]:
-    """Everything that shapes the answer, by name; arrays and functions as digests of their values."""
+def _describe(
+    request: Request, scheme: Scheme, method: Propagator | Magnus, field: Array
+) -> dict[str, str]:
+    """Everything that shapes the answer, by name; arrays and functions as digests of
+    their values.
+    """
     equation, grid, times = request.equation, request.grid, request.times
 
-    # Functions by their values on the grid, time-dependent ones at the saved times: a change between these is not seen.
+    # Functions by their values on the grid, time-dependent ones at the saved times: a
+    # change between these is not seen.
     points = grid.points.reshape(-1, grid.ndim)
     sample_times = np.asarray(times) if equation.time_dependent else np.zeros(1)
     values = [jax.vmap(equation.diffusions)(points)]
@@ -70,5 +99,9 @@ def _describe(request: Request, scheme: Scheme, method: Propagator | Magnus, fie
 
 
 def _digest(*arrays: AnyArray) -> str:
-    """The bits of some arrays as 16 hexadecimal digits: two problems agree by chance once in 2^64."""
-    return hashlib.sha256(b"".join(np.asarray(array).tobytes() for array in arrays)).hexdigest()[:16]
+    """The bits of some arrays as 16 hexadecimal digits: two problems agree by chance
+    once in 2^64.
+    """
+    return hashlib.sha256(
+        b"".join(np.asarray(array).tobytes() for array in arrays)
+    ).hexdigest()[:16]

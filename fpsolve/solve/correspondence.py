@@ -1,10 +1,12 @@
-"""Both sides together: the density by its generator, the wave by its Hamiltonian, and the difference.
+"""Both sides together: the density by its generator, the wave by its Hamiltonian, and
+the difference.
 
     d_t p = L_t p          d_t psi = -H_t psi - (a_t / 2) psi          p = sqrt(pi_t) psi,   a_t = d_t log pi_t
 
-Both sides use the same grid and, where the potential is time-dependent, take the same steps in time, so that they
-differ by rounding only (theorems T1, T2, T3, T13). They agree on any grid, however coarse: how far both are from the
-truth is seen on companion grids (`second_look`, `level_errors`).
+Both sides use the same grid and, where the potential is time-dependent, take the same
+steps in time, so that they differ by rounding only (theorems T1, T2, T3, T13). They
+agree on any grid, however coarse: how far both are from the truth is seen on companion
+grids (`second_look`, `level_errors`).
 """
 
 import math
@@ -44,15 +46,20 @@ from .spectrum import solve
 class Correspondence(Result):
     """The two sides of one process on one grid.
 
-    - `density` `(T, *shape)`: p by the generator; `wave` `(T, *shape)`: psi by the Hamiltonian
+    - `density` `(T, *shape)`: p by the generator; `wave` `(T, *shape)`: psi by the
+      Hamiltonian
     - `difference` `(T,)`: relative L1 distance of p and sqrt(pi) psi
     - `spectra` `(2, k)`: levels of -L (from its left and right eigenfunctions) and of H
-    - `error` `(T,)`: the whole estimated relative L1 error of p, and of sqrt(pi) psi as well; NaN where it could not be
-      estimated. `errors`: its parts `(T,)`, "time", "space", "box" and "start"
+    - `error` `(T,)`: the whole estimated relative L1 error of p, and of sqrt(pi) psi as
+      well; NaN where it could not be estimated. `errors`: its parts `(T,)`, "time",
+      "space", "box" and "start"
     - `level_errors` `(k,)`: the estimated whole error of each level of H
-    - `tolerance`: the largest allowed `difference`: 1e-11 in float64, or rounding of |p / sqrt(pi)| if that is larger
-    - `holds`: whether differences and spectra agree to it, which they do on grids that are too coarse as well
-    - `result`: "successful", or "grid_too_coarse" where a second look finds an error above 1e-2
+    - `tolerance`: the largest allowed `difference`: 1e-11 in float64, or rounding of |p
+      / sqrt(pi)| if that is larger
+    - `holds`: whether differences and spectra agree to it, which they do on grids that
+      are too coarse as well
+    - `result`: "successful", or "grid_too_coarse" where a second look finds an error
+      above 1e-2
     """
 
     times: Array
@@ -72,13 +79,17 @@ class Correspondence(Result):
     @property
     def holds(self) -> bool:
         """Whether both sides agree."""
-        # All levels are compared in units of the largest one, which their rounding is proportional to.
+        # All levels are compared in units of the largest one, which their rounding is
+        # proportional to.
         spectra = np.asarray(self.spectra)
         tolerance = float(self.tolerance)
         same_density = np.max(np.asarray(self.difference)) <= tolerance
         largest_level = max(1.0, float(np.max(np.abs(spectra))))
         apart = np.max(np.abs(spectra[0] - spectra[1]))
-        return bool(same_density and apart <= CONSTANTS.spectrum_factor * tolerance * largest_level)
+        return bool(
+            same_density
+            and apart <= CONSTANTS.spectrum_factor * tolerance * largest_level
+        )
 
     @property
     def result(self) -> str:
@@ -91,21 +102,37 @@ class Correspondence(Result):
         return {name: str(decision) for name, decision in self.decisions}
 
     def __repr__(self) -> str:
-        holds = ("holds" if self.holds else "does not hold") if is_concrete(self.difference, self.spectra) else "traced"
+        holds = (
+            ("holds" if self.holds else "does not hold")
+            if is_concrete(self.difference, self.spectra)
+            else "traced"
+        )
         return (
-            f"Correspondence: {len(self.times)} times on {self.grid!r}\n"
-            f"  {holds}: densities differ by {largest(self.difference)} at most, {largest(self.tolerance)} is allowed\n"
-            f"  estimated error of the density at most {largest(self.error)}"
+            f"Correspondence: {len(self.times)} times on {self.grid!r}\n  {holds}: "
+            f"densities differ by {largest(self.difference)} at most, "
+            f"{largest(self.tolerance)} is allowed\n  estimated error of the density at "
+            f"most {largest(self.error)}"
         )
 
     def details(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The code and whether it holds; the parts of the error, and `root` = sqrt(pi): `(*shape)`, or `(T, *shape)`
-        where it is time-dependent."""
-        times = jnp.asarray(self.times) if self.equation.time_dependent else jnp.zeros(1)
-        roots = np.stack([jnp.exp(self.equation.log_sqrt_pi(self.grid, t)) for t in times])
-        entries = {"result": self.result, "holds": self.holds, "tolerance": float(self.tolerance)}
+        """The code and whether it holds; the parts of the error, and `root` = sqrt(pi):
+        `(*shape)`, or `(T, *shape)` where it is time-dependent.
+        """
+        times = (
+            jnp.asarray(self.times) if self.equation.time_dependent else jnp.zeros(1)
+        )
+        roots = np.stack(
+            [jnp.exp(self.equation.log_sqrt_pi(self.grid, t)) for t in times]
+        )
+        entries = {
+            "result": self.result,
+            "holds": self.holds,
+            "tolerance": float(self.tolerance),
+        }
         arrays = {"root": roots if self.equation.time_dependent else roots[0]}
-        return entries, arrays | {ERROR_PART + name: part for name, part in self.errors.items()}
+        return entries, arrays | {
+            ERROR_PART + name: part for name, part in self.errors.items()
+        }
 
 
 @full_precision
@@ -120,22 +147,30 @@ def correspondence(
 ) -> Correspondence:
     """Evolve density and wave side by side and measure how exactly p = sqrt(pi) psi.
 
-    **Arguments**: as in `fp.evolve`; `scheme` is finite volumes (`fp.ScharfetterGummel`) unless given. The potential
-    may be time-dependent. `check` solves for the density and the levels on two companion grids as well, so that
-    `error` and `level_errors` are whole; False takes what one run shows of them, which is a rough guide. **Returns** a
-    `Correspondence`. **Raises** `ValueError` for a process without a wave (a force, a diffusion that varies), a start
-    whose wave overflows, and whatever `fp.evolve` rejects. **Warns** (`fp.AccuracyWarning`) of errors of the density
-    above 1e-2.
+    **Arguments**: as in `fp.evolve`; `scheme` is finite volumes
+    (`fp.ScharfetterGummel`) unless given. The potential may be time-dependent. `check`
+    solves for the density and the levels on two companion grids as well, so that
+    `error` and `level_errors` are whole; False takes what one run shows of them, which
+    is a rough guide. **Returns** a `Correspondence`. **Raises** `ValueError` for a
+    process without a wave (a force, a diffusion that varies), a start whose wave
+    overflows, and whatever `fp.evolve` rejects. **Warns** (`fp.AccuracyWarning`) of
+    errors of the density above 1e-2.
 
-    **Keeps**: mass on both sides, to rounding. **Cost**: two evolutions and a spectrum of six levels; two to four
-    times that with `check`, and more where the drift in the wider box of a companion is much stronger.
-    **Reference**: Risken (1989), section 5.4; for time-dependent potentials theorem T13 of this library.
+    **Keeps**: mass on both sides, to rounding. **Cost**: two evolutions and a spectrum
+    of six levels; two to four times that with `check`, and more where the drift in the
+    wider box of a companion is much stronger. **Reference**: Risken (1989), section
+    5.4; for time-dependent potentials theorem T13 of this library.
 
     ```python
     import fpsolve as fp
 
     grid = fp.Grid(fp.Line(-2.5, 2.5, 128))
-    both = fp.correspondence(fp.FokkerPlanck(fp.DoubleWell(2.0)), fp.Gaussian(-1.0, 0.05), [0.1, 1.0], grid=grid)
+    both = fp.correspondence(
+        fp.FokkerPlanck(fp.DoubleWell(2.0)),
+        fp.Gaussian(-1.0, 0.05),
+        [0.1, 1.0],
+        grid=grid,
+    )
     ```
     """
     # 1. Validate: the process needs both sides, and the memory for them.
@@ -146,7 +181,12 @@ def correspondence(
     request = validate(equation, initial, times, grid, scheme, None, None, 0.0, None)
     grid, times = request.grid, request.times
     # Densities and waves at all times, and the fields of two runs and a spectrum.
-    check_memory("grid", grid.shape, 2 * len(times) + 24, "Take fewer nodes on some axis, or fewer times.")
+    check_memory(
+        "grid",
+        grid.shape,
+        2 * len(times) + 24,
+        "Take fewer nodes on some axis, or fewer times.",
+    )
     as_read = request.equation
     assert isinstance(as_read, FokkerPlanck)
     as_read.require_reversible(grid, "the wave picture")
@@ -157,8 +197,13 @@ def correspondence(
     log_sqrt_pi = sampled.operator(scheme, start.dtype).log_sqrt_pi
     size = wave_size(log_sqrt_pi, start, sampled.solved)
     if is_concrete(size) and not np.isfinite(float(size)):
-        cure = "Start from a narrower density, or one nearer to the Gibbs density; fp.evolve takes any start."
-        raise_value_error("initial", float(size), "its wave p / sqrt(pi) overflows", cure)
+        cure = (
+            "Start from a narrower density, or one nearer to the Gibbs density; "
+            "fp.evolve takes any start."
+        )
+        raise_value_error(
+            "initial", float(size), "its wave p / sqrt(pi) overflows", cure
+        )
 
     # 3. Evolve both sides, and compare them.
     cell = sampled.cell
@@ -188,23 +233,42 @@ def correspondence(
         code=_code(found),
         equation=as_read,
         grid=grid,
-        decisions=(("scheme", Decision(type(scheme).__name__)), ("check", found.decision)),
+        decisions=(
+            ("scheme", Decision(type(scheme).__name__)),
+            ("check", found.decision),
+        ),
     )
 
 
 def _plan(request: Request, scheme: Scheme) -> Plan:
-    """The evolution of the density as a plan, which a second look repeats on other grids."""
+    """The evolution of the density as a plan, which a second look repeats on other
+    grids.
+    """
     chosen = request.choose(scheme)
     start = request.start(chosen)
     moving = request.equation.time_dependent
-    operator = request.sampled.path(scheme) if moving else request.sampled.operator(scheme, start.dtype)
+    operator = (
+        request.sampled.path(scheme)
+        if moving
+        else request.sampled.operator(scheme, start.dtype)
+    )
     problem = Problem(operator, chosen.picture, 0.0)
-    return Plan(request, problem, Magnus() if moving else Chebyshev(), start, chosen, {"scheme": chosen.decision})
+    return Plan(
+        request,
+        problem,
+        Magnus() if moving else Chebyshev(),
+        start,
+        chosen,
+        {"scheme": chosen.decision},
+    )
 
 
 def _code(found: Look) -> Array:
-    """The code of the result, with a warning where a second look finds an error that leaves hardly a digit."""
-    # What one run shows is too rough a guide for a code, and all that a traced program knows.
+    """The code of the result, with a warning where a second look finds an error that
+    leaves hardly a digit.
+    """
+    # What one run shows is too rough a guide for a code, and all that a traced program
+    # knows.
     if not found.compared:
         return as_array(code_of("successful"), int)
     # An error that is not known is NaN, and exceeds nothing.
@@ -212,8 +276,11 @@ def _code(found: Look) -> Array:
     if not worst > CONSTANTS.unresolved_error:
         return as_array(code_of("successful"), int)
     detail = f"estimated error {worst:.1e}, above {CONSTANTS.unresolved_error:.1e}."
-    # The frames of this function, of `correspondence` and of its wrapper lie between here and the user's call.
-    warnings.warn(f"{detail} {REMEDIES['grid_too_coarse']}", AccuracyWarning, stacklevel=4)
+    # The frames of this function, of `correspondence` and of its wrapper lie between
+    # here and the user's call.
+    warnings.warn(
+        f"{detail} {REMEDIES['grid_too_coarse']}", AccuracyWarning, stacklevel=4
+    )
     return as_array(code_of("grid_too_coarse"), int)
 
 
@@ -224,25 +291,37 @@ def _difference(sides: BothSides, grid: Grid) -> Array:
     return apart / grid.integrate(jnp.abs(sides.density))
 
 
-def _spectra(sampled: SampledEquation, scheme: Scheme, t: Scalar, check: bool) -> tuple[Array, Array]:
-    """Levels of -L by its right and left eigenfunctions sqrt(pi) psi and psi / sqrt(pi), and levels of H, `(2, k)`;
-    the errors of those of H, `(k,)`."""
+def _spectra(
+    sampled: SampledEquation, scheme: Scheme, t: Scalar, check: bool
+) -> tuple[Array, Array]:
+    """Levels of -L by its right and left eigenfunctions sqrt(pi) psi and psi /
+    sqrt(pi), and levels of H, `(2, k)`; the errors of those of H, `(k,)`.
+    """
     grid = sampled.grid
     levels = min(CONSTANTS.compared_levels, grid.size)
-    modes, _ = solve(validate_modes(sampled.equation, grid, levels, t, scheme, None), check)
+    modes, _ = solve(
+        validate_modes(sampled.equation, grid, levels, t, scheme, None), check
+    )
     # A static operator is the same at all times: at t = 0 it is built already.
     t = t if sampled.equation.time_dependent else 0.0
     operator = sampled.operator(scheme, modes.values.dtype, t)
-    both = _both_levels(operator, modes.values, scaled(modes.vectors, math.sqrt(sampled.cell)))
+    both = _both_levels(
+        operator, modes.values, scaled(modes.vectors, math.sqrt(sampled.cell))
+    )
     return both, modes.errors
 
 
 @quick_program
 def _both_levels(operator: Operator, values: Array, vectors: Array) -> Array:
     log_sqrt_pi = operator.log_sqrt_pi
-    # Where sqrt(pi) is tiny both eigenfunctions are zero to rounding, and 1 / sqrt(pi) would overflow. The limit is the
-    # fourth root of the smallest normal number.
+    # Where sqrt(pi) is tiny both eigenfunctions are zero to rounding, and 1 / sqrt(pi)
+    # would overflow. The limit is the fourth root of the smallest normal number.
     representable = log_sqrt_pi > np.log(np.finfo(values.dtype).tiny) / 4
-    left = jnp.where(representable, jnp.exp(-jnp.where(representable, log_sqrt_pi, 0)), 0) * vectors
+    left = (
+        jnp.where(representable, jnp.exp(-jnp.where(representable, log_sqrt_pi, 0)), 0)
+        * vectors
+    )
     right = jnp.exp(log_sqrt_pi) * vectors
-    return jnp.stack([-operator.grid.integrate(left * jax.vmap(operator.generator)(right)), values])
+    return jnp.stack(
+        [-operator.grid.integrate(left * jax.vmap(operator.generator)(right)), values]
+    )

@@ -20,11 +20,13 @@ from ..record import FORMAT_VERSION, Record
 class Field(NDArrayOperatorsMixin, eqx.Module):
     """Values of a function on a grid, each with its error.
 
-    - `values` `(*shape)`; `error` `(*shape)`, the estimated absolute error of each, NaN where it is not known; `grid`
+    - `values` `(*shape)`; `error` `(*shape)`, the estimated absolute error of each, NaN
+      where it is not known; `grid`
     - `name` what the values are
 
-    A field is used as its values are: indexed, in arithmetic, in functions of numpy and of `jax.numpy`, which all
-    return arrays. `jit`, `vmap` and `grad` take it and return it.
+    A field is used as its values are: indexed, in arithmetic, in functions of numpy and
+    of `jax.numpy`, which all return arrays. `jit`, `vmap` and `grad` take it and return
+    it.
 
     ```python
     import fpsolve as fp
@@ -63,15 +65,22 @@ class Field(NDArrayOperatorsMixin, eqx.Module):
     def __jax_array__(self) -> Array:
         return self.values
 
-    def __array__(self, dtype: DType | None = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(
+        self, dtype: DType | None = None, copy: bool | None = None
+    ) -> np.ndarray:
         array = np.asarray(self.values)
         return array if dtype is None else array.astype(dtype)
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        # A traced field cannot become an array of numpy: the function of the same name of jax.numpy is taken.
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any
+    ) -> Any:
+        # A traced field cannot become an array of numpy: the function of the same name
+        # of jax.numpy is taken.
         if method != "__call__" or options:
             return NotImplemented
-        return getattr(jnp, ufunc.__name__)(*(x.values if isinstance(x, Field) else x for x in inputs))
+        return getattr(jnp, ufunc.__name__)(
+            *(x.values if isinstance(x, Field) else x for x in inputs)
+        )
 
     def __getitem__(self, index: Any) -> Array:
         return self.values[index]
@@ -83,17 +92,27 @@ class Field(NDArrayOperatorsMixin, eqx.Module):
         return iter(self.values)
 
     def __getattr__(self, name: str) -> Any:
-        # Methods of arrays, such as `max` and `sum`. Names with underscores are asked for by Python and JAX themselves,
-        # and `values` while a field is made.
+        # Methods of arrays, such as `max` and `sum`. Names with underscores are asked
+        # for by Python and JAX themselves, and `values` while a field is made.
         if name.startswith("_") or name == "values":
             raise AttributeError(name)
         return getattr(self.values, name)
 
     def record(self) -> Record:
-        """The field as a header and named arrays. **Raises** `ValueError` for traced values."""
+        """The field as a header and named arrays. **Raises** `ValueError` for traced
+        values.
+        """
         if not is_concrete(self.values, self.error):
-            raise_value_error("field", self.name, "its values are traced", "Save and plot outside of jit, vmap, grad.")
-        axes = [{"kind": type(a).__name__, "lower": a.lower, "upper": a.upper, "n": a.n} for a in self.grid.axes]
+            raise_value_error(
+                "field",
+                self.name,
+                "its values are traced",
+                "Save and plot outside of jit, vmap, grad.",
+            )
+        axes = [
+            {"kind": type(a).__name__, "lower": a.lower, "upper": a.upper, "n": a.n}
+            for a in self.grid.axes
+        ]
         header: dict[str, Any] = {
             "format": "fpsolve",
             "format_version": FORMAT_VERSION,
@@ -102,12 +121,21 @@ class Field(NDArrayOperatorsMixin, eqx.Module):
             "grid": axes,
             "stats": {"name": self.name},
         }
-        return Record("Field", self.grid, {"values": np.asarray(self.values), "error": np.asarray(self.error)}, header)
+        return Record(
+            "Field",
+            self.grid,
+            {"values": np.asarray(self.values), "error": np.asarray(self.error)},
+            header,
+        )
 
     def to_xarray(self) -> Any:
-        """An `xarray.Dataset` with the variables `values` and `error` (with the `io` extra)."""
+        """An `xarray.Dataset` with the variables `values` and `error` (with the `io`
+        extra).
+        """
         return late("io").to_xarray(self.record())
 
     def plot(self) -> Any:
-        """A matplotlib figure of the values, on a line with their errors (with the `plot` extra)."""
+        """A matplotlib figure of the values, on a line with their errors (with the
+        `plot` extra).
+        """
         return late("plot").draw(self.record())

@@ -1,12 +1,15 @@
-"""The error of a field of finite volumes by a second look: the same field on two coarser grids with other nodes.
+"""The error of a field of finite volumes by a second look: the same field on two
+coarser grids with other nodes.
 
     error = |u - I u'| / (r^p - 1),     r^p = |I u' - I u''| / |u - I u'| in the mean, p in [1, 2],     r = sqrt(2)
 
-I interpolates by cubic polynomials through four nodes of each axis, whose error h^4 is below that of order h^2. Where
-one of them lies in a set, at whose boundary a field has a kink, the nearest estimate from elsewhere is taken. An error
-is that of the worst node within a few cells, since the difference changes its sign somewhere.
+I interpolates by cubic polynomials through four nodes of each axis, whose error h^4 is
+below that of order h^2. Where one of them lies in a set, at whose boundary a field has
+a kink, the nearest estimate from elsewhere is taken. An error is that of the worst node
+within a few cells, since the difference changes its sign somewhere.
 
-Reference: Roache, Verification and Validation in Computational Science and Engineering (1998), chapter 5.
+Reference: Roache, Verification and Validation in Computational Science and Engineering
+(1998), chapter 5.
 """
 
 from typing import Any, NamedTuple
@@ -25,11 +28,13 @@ class OnCompanion(NamedTuple):
     held: np.ndarray
 
 
-def field_error(grid: Grid, values: np.ndarray, held: np.ndarray, others: list[OnCompanion]) -> np.ndarray:
+def field_error(
+    grid: Grid, values: np.ndarray, held: np.ndarray, others: list[OnCompanion]
+) -> np.ndarray:
     """The error `(*shape)` of `values`, from the fields on two companions, finer first.
 
-    **Returns** zero on the sets, whose values are given; NaN everywhere where a companion has values that are not
-    finite.
+    **Returns** zero on the sets, whose values are given; NaN everywhere where a
+    companion has values that are not finite.
     """
     from scipy import ndimage  # imported here, because few calls need it
 
@@ -45,20 +50,34 @@ def field_error(grid: Grid, values: np.ndarray, held: np.ndarray, others: list[O
     # One order for all nodes: the median of the ratios.
     sizes = near[known]
     ratios = between[known][sizes > 0] / sizes[sizes > 0]
-    lowest, highest = 2 ** (CONSTANTS.lowest_order / 2), 2 ** (CONSTANTS.highest_order / 2)
-    ratio = float(np.clip(np.median(ratios) if len(ratios) else highest, lowest, highest))
+    lowest, highest = (
+        2 ** (CONSTANTS.lowest_order / 2),
+        2 ** (CONSTANTS.highest_order / 2),
+    )
+    ratio = float(
+        np.clip(np.median(ratios) if len(ratios) else highest, lowest, highest)
+    )
     error = np.maximum(near / (ratio - 1), far / CONSTANTS.half_spacing_margin)
 
-    # The nearest known estimate where there is none, and the worst of the neighbourhood.
-    nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+    # The nearest known estimate where there is none, and the worst of the
+    # neighbourhood.
+    nearest = ndimage.distance_transform_edt(
+        ~known, return_distances=False, return_indices=True
+    )
     error = error[tuple(np.asarray(nearest))]
-    modes: Any = ["wrap" if axis.boundary == "periodic" else "nearest" for axis in grid.axes]
+    modes: Any = [
+        "wrap" if axis.boundary == "periodic" else "nearest" for axis in grid.axes
+    ]
     error = ndimage.maximum_filter(error, CONSTANTS.error_window, mode=modes)
     return np.where(held, 0.0, error)
 
 
-def _on_nodes(grid: Grid, other: Grid, values: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A field of another grid at the nodes of `grid`, and where no set takes part in the interpolation."""
+def _on_nodes(
+    grid: Grid, other: Grid, values: np.ndarray, held: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """A field of another grid at the nodes of `grid`, and where no set takes part in
+    the interpolation.
+    """
     touched = held.astype(float)
     for i, (axis, source) in enumerate(zip(grid.axes, other.axes, strict=True)):
         matrix = _cubic(source, axis.nodes)
@@ -68,7 +87,9 @@ def _on_nodes(grid: Grid, other: Grid, values: np.ndarray, held: np.ndarray) -> 
 
 
 def _cubic(axis: Axis, x: np.ndarray) -> np.ndarray:
-    """The matrix `(len(x), n)` that interpolates from the nodes of an axis by the cubic through four of them."""
+    """The matrix `(len(x), n)` that interpolates from the nodes of an axis by the cubic
+    through four of them.
+    """
     nodes, n = axis.nodes, axis.n
     width = min(4, n)
     positions = np.searchsorted(nodes, x) - width // 2
@@ -81,6 +102,8 @@ def _cubic(axis: Axis, x: np.ndarray) -> np.ndarray:
     matrix = np.zeros((len(x), n))
     for j in range(width):
         others = np.delete(points, j, axis=1)
-        weights = np.prod((x[:, None] - others) / (points[:, j : j + 1] - others), axis=1)
+        weights = np.prod(
+            (x[:, None] - others) / (points[:, j : j + 1] - others), axis=1
+        )
         np.add.at(matrix, (np.arange(len(x)), columns[:, j] % n), weights)
     return matrix

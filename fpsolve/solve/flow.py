@@ -1,8 +1,10 @@
-"""The evolution of a density by a velocity: what `fp.evolve` does with an `fp.Continuity`.
+"""The evolution of a density by a velocity: what `fp.evolve` does with an
+`fp.Continuity`.
 
     psi(0) = sqrt(p(0)),   d_t psi = -G psi,   p(t) = psi(t)^2
 
-Density in, density out. G is antisymmetric on the grid, so that the mass of p is kept to rounding, and p >= 0.
+Density in, density out. G is antisymmetric on the grid, so that the mass of p is kept
+to rounding, and p >= 0.
 """
 
 import warnings
@@ -48,7 +50,9 @@ def evolve_flow(
     throw: bool,
     check: bool,
 ) -> Solution:
-    """The `Solution` of a flow. Arguments, results and failures are those of `fp.evolve`."""
+    """The `Solution` of a flow. Arguments, results and failures are those of
+    `fp.evolve`.
+    """
     options = (grid, scheme, method, tol, wick, observables, breakpoints, checkpoint)
     request = validate_flow(equation, initial, times, *options)
     bar = track(request.problem.times, progress)
@@ -60,29 +64,41 @@ def evolve_flow(
     return _solution(request, run, found, tol is not None, throw)
 
 
-def _solution(request: FlowRequest, run: FlowRun, found: FlowLook, has_tol: bool, throw: bool) -> Solution:
-    """The result of a run. **Raises** `NumericalFailure` if it failed and the caller wants to `throw`."""
+def _solution(
+    request: FlowRequest, run: FlowRun, found: FlowLook, has_tol: bool, throw: bool
+) -> Solution:
+    """The result of a run. **Raises** `NumericalFailure` if it failed and the caller
+    wants to `throw`.
+    """
     problem = request.problem
     grid, tol = problem.grid, problem.tol
     values = _with_given(run.waves, request.density, jnp.asarray(problem.times))
-    # The first failure counts: an error that is no number must not be reported as a missed tolerance.
+    # The first failure counts: an error that is no number must not be reported as a
+    # missed tolerance.
     code = first_failure(
         ("not_finite", ~jnp.all(jnp.isfinite(values))),
         ("tolerance_not_reached", jnp.max(run.error) > tol),
     )
-    # Under a transformation of JAX the code cannot be examined: the caller finds it in the result.
+    # Under a transformation of JAX the code cannot be examined: the caller finds it in
+    # the result.
     if is_concrete(code, found.parts):
         if throw and int(code) != 0:
             worst = float(jnp.max(run.error))
-            raise_failure(code, f"estimated error {worst:.1e}, tol {tol:.1e}.", has_throw=True)
-        # Without a requested tolerance the user is told of an error that leaves hardly a digit.
+            raise_failure(
+                code, f"estimated error {worst:.1e}, tol {tol:.1e}.", has_throw=True
+            )
+        # Without a requested tolerance the user is told of an error that leaves hardly
+        # a digit.
         limit = tol if has_tol else max(tol, CONSTANTS.unresolved_error)
         worst = float(np.max(np.asarray(found.parts.whole)))
         if int(code) == 0 and found.compared and worst > limit:
             code = as_array(code_of("grid_too_coarse"), int)
             detail = f"estimated error {worst:.1e}, tol {limit:.1e}."
-            # This function, `evolve_flow`, `evolve` and its wrapper lie between here and the user's call.
-            warnings.warn(f"{detail} {REMEDIES['grid_too_coarse']}", AccuracyWarning, stacklevel=5)
+            # This function, `evolve_flow`, `evolve` and its wrapper lie between here
+            # and the user's call.
+            warnings.warn(
+                f"{detail} {REMEDIES['grid_too_coarse']}", AccuracyWarning, stacklevel=5
+            )
     # Invariants as they came out: the user sees how well they were kept.
     mass = grid.integrate(values)
     numbers = {
@@ -91,7 +107,10 @@ def _solution(request: FlowRequest, run: FlowRun, found: FlowLook, has_tol: bool
         "min_density": jnp.min(values),
     }
     decisions = (
-        ("scheme", Decision("Spectral", "because D of a Fourier basis is antisymmetric")),
+        (
+            "scheme",
+            Decision("Spectral", "because D of a Fourier basis is antisymmetric"),
+        ),
         ("method", run.method),
         ("picture", Decision("wave", "the square root of the density is evolved")),
         ("check", found.decision),
@@ -101,7 +120,10 @@ def _solution(request: FlowRequest, run: FlowRun, found: FlowLook, has_tol: bool
         values=values,
         error=found.parts.whole,
         errors=found.parts.as_dict(),
-        observables={name: _mean(sampled, values, grid) for name, sampled in request.observables.items()},
+        observables={
+            name: _mean(sampled, values, grid)
+            for name, sampled in request.observables.items()
+        },
         numbers=numbers,
         code=code,
         equation=problem.equation,

@@ -1,10 +1,12 @@
-"""The second look at a flow: the same problem on two companion grids, as `second_look` does for densities.
+"""The second look at a flow: the same problem on two companion grids, as `second_look`
+does for densities.
 
     inside     d = int |p - q| over the box, q = chi^2 of the companion's wave chi at the nodes of p
     outside    the mass that q has beyond the ends of the box, and an exponential tail beyond those of its own
 
-The basis of the companion is evaluated for its wave, which it resolves, and not for the density. Where differences fall
-by a ratio r from companion to companion, those still to come add up to d r / (1 - r).
+The basis of the companion is evaluated for its wave, which it resolves, and not for the
+density. Where differences fall by a ratio r from companion to companion, those still to
+come add up to d r / (1 - r).
 """
 
 import dataclasses
@@ -45,19 +47,32 @@ def look_at_flow(request: FlowRequest, run: FlowRun, check: bool) -> FlowLook:
     """The error of a run; with `check` the problem is solved on two companions."""
     if not run.problem.concrete:
         because = "nothing is repeated under a transformation of JAX"
-        return FlowLook(_single_look(run.waves, run.error, run.problem.grid), Decision("run", because))
+        return FlowLook(
+            _single_look(run.waves, run.error, run.problem.grid),
+            Decision("run", because),
+        )
     if not check:
-        return FlowLook(_single_look(run.waves, run.error, run.problem.grid), Decision("run", "check=False"))
+        return FlowLook(
+            _single_look(run.waves, run.error, run.problem.grid),
+            Decision("run", "check=False"),
+        )
     # Two companions: the second shows how fast the differences fall.
     other = _companion_run(request, run)
     if other is None:
         unknown = as_array(np.full(len(run.error), np.nan), run.error.dtype)
-        because = "the companion grid could not be solved, so the error in space is not known"
-        return FlowLook(ErrorParts(run.error, unknown, unknown, unknown), Decision("none", because))
+        because = (
+            "the companion grid could not be solved, so the error in space is not known"
+        )
+        return FlowLook(
+            ErrorParts(run.error, unknown, unknown, unknown), Decision("none", because)
+        )
     parts = _compare(run, other, _companion_run(request, other))
     parts = _with_unseen(request, parts)
     grid = other.problem.grid
-    return FlowLook(parts, Decision("companion", f"compared with {' x '.join(map(repr, grid.axes))}"))
+    return FlowLook(
+        parts,
+        Decision("companion", f"compared with {' x '.join(map(repr, grid.axes))}"),
+    )
 
 
 def _companion_run(request: FlowRequest, run: FlowRun) -> FlowRun | None:
@@ -82,7 +97,9 @@ def _compare(run: FlowRun, other: FlowRun, third: FlowRun | None) -> ErrorParts:
     ratio = np.full(len(difference), slowest)
     if third is not None:
         before = _difference(other, _densities_at_nodes(third, other.problem.grid))
-        ratio = np.minimum(difference / np.maximum(before, np.finfo(before.dtype).tiny), slowest)
+        ratio = np.minimum(
+            difference / np.maximum(before, np.finfo(before.dtype).tiny), slowest
+        )
     inside = difference * np.maximum(1, ratio / (1 - ratio))
     outside = _outside(run, other, reference)
     whole = inside + outside
@@ -95,29 +112,39 @@ def _compare(run: FlowRun, other: FlowRun, third: FlowRun | None) -> ErrorParts:
     at_start = np.concatenate([[0.0], np.asarray(run.problem.times)]) == 0
     space, start = np.where(at_start, 0, space), np.where(at_start, 0, start)
     dtype = run.error.dtype
-    return ErrorParts(run.error, *(as_array(part[1:], dtype) for part in (space, box, start)))
+    return ErrorParts(
+        run.error, *(as_array(part[1:], dtype) for part in (space, box, start))
+    )
 
 
 def _densities_at_nodes(run: FlowRun, grid: Grid) -> np.ndarray:
-    """The densities of a run, that at t = 0 first, at the nodes of another grid, `(1 + T, *shape)`."""
+    """The densities of a run, that at t = 0 first, at the nodes of another grid,
+    `(1 + T, *shape)`.
+    """
     return transferred(run.problem.grid, grid, run.with_start, True) ** 2
 
 
 def _difference(run: FlowRun, reference: np.ndarray) -> np.ndarray:
-    """The relative L1 difference `(1 + T,)` of the densities of a run and others at its nodes."""
+    """The relative L1 difference `(1 + T,)` of the densities of a run and others at its
+    nodes.
+    """
     grid, densities = run.problem.grid, run.with_start**2
-    return grid.integrate_on_host(np.abs(densities - reference)) / grid.integrate_on_host(densities)
+    return grid.integrate_on_host(
+        np.abs(densities - reference)
+    ) / grid.integrate_on_host(densities)
 
 
 def _outside(run: FlowRun, other: FlowRun, reference: np.ndarray) -> np.ndarray:
-    """The relative mass `(1 + T,)` beyond the ends of the lines of `run`; `reference` is that of `other` at its
-    nodes."""
+    """The relative mass `(1 + T,)` beyond the ends of the lines of `run`; `reference`
+    is that of `other` at its nodes.
+    """
     grid, wider = run.problem.grid, other.problem.grid
     if not any(axis.unbounded for axis in grid.axes):
         return np.zeros(len(reference))
     densities = other.with_start**2
     mass = wider.integrate_on_host(densities)
-    # The two integrals agree only to the accuracy of the nodes: a negative difference is no mass.
+    # The two integrals agree only to the accuracy of the nodes: a negative difference
+    # is no mass.
     seen = np.maximum(mass - grid.integrate_on_host(reference), 0)
     return seen / mass + tails_beyond(wider, densities, np)
 
@@ -127,16 +154,21 @@ def _with_unseen(request: FlowRequest, parts: ErrorParts) -> ErrorParts:
     if not callable(request.initial) or isinstance(request.initial, Gaussian):
         return parts
     missed = 2 * unseen_start(request.initial, request.problem.grid)
-    return parts._replace(start=as_array(np.asarray(parts.start) + missed, parts.start.dtype))
+    return parts._replace(
+        start=as_array(np.asarray(parts.start) + missed, parts.start.dtype)
+    )
 
 
 @quick_program
 def _single_look(waves: Array, error: Array, grid: Grid) -> ErrorParts:
-    """What one run shows: the share of the shortest waves, and what lies beyond the ends of the lines."""
+    """What one run shows: the share of the shortest waves, and what lies beyond the
+    ends of the lines.
+    """
     total = jnp.zeros_like(error)
     for i, axis in enumerate(grid.axes):
         shares = [short_wave_fraction(wave, axis, i) for wave in waves]
-        # Waves that the nodes cannot show are about as large as the shortest ones that they do.
+        # Waves that the nodes cannot show are about as large as the shortest ones that
+        # they do.
         total = total + jnp.stack(shares).astype(error.dtype)
     box = 2 * tails_beyond(grid, waves**2)
     return ErrorParts(error, 2 * total, box, jnp.zeros_like(error))

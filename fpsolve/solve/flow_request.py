@@ -32,8 +32,9 @@ from .outflow import check_outflow
 
 @dataclasses.dataclass(frozen=True)
 class FlowRequest:
-    """A problem on the grid of the user, the density at t = 0 as it was given and on the grid, and the samples of the
-    observables by name."""
+    """A problem on the grid of the user, the density at t = 0 as it was given and on
+    the grid, and the samples of the observables by name.
+    """
 
     problem: FlowProblem
     initial: Initial
@@ -56,30 +57,51 @@ def validate_flow(
 ) -> FlowRequest:
     """The request, or a `ValueError` that names the argument."""
     if grid is None:
-        cure = "Give grid=, a box that holds the density, and the square root of its tails, at all times."
-        raise_value_error("grid", None, "a grid is fitted to a potential, and a flow has none", cure)
+        cure = (
+            "Give grid=, a box that holds the density, and the square root of its "
+            "tails, at all times."
+        )
+        raise_value_error(
+            "grid", None, "a grid is fitted to a potential, and a flow has none", cure
+        )
     # The function is read here, as it is now, and examined at t = 0.
     equation, grid, _ = check_and_sample(equation, grid, None)
     check_skew(grid)
     # Options of other equations that have no meaning for a flow.
     if scheme is not None and not isinstance(scheme, Spectral):
         cure = "Give fp.Spectral(), or leave it out."
-        raise_value_error("scheme", scheme, "a flow is antisymmetric in a Fourier basis", cure)
+        raise_value_error(
+            "scheme", scheme, "a flow is antisymmetric in a Fourier basis", cure
+        )
     if method is not None:
-        allowed = "a flow has its own methods, orthogonal exponentials and steps of them"
+        allowed = (
+            "a flow has its own methods, orthogonal exponentials and steps of them"
+        )
         raise_value_error("method", method, allowed, "Leave it out.")
     if checkpoint is not None:
         allowed = "states of a flow are not stored"
-        raise_value_error("checkpoint", checkpoint, allowed, "Leave it out, and save the solution.")
+        raise_value_error(
+            "checkpoint", checkpoint, allowed, "Leave it out, and save the solution."
+        )
     if check_finite_number("wick", wick) != 0:
         allowed = "the wave of a flow is real, in real time"
         raise_value_error("wick", wick, allowed, "Leave it out.")
     times = check_times(times)
-    check_memory("grid", grid.shape, len(times) + PLAN.run_fields, "Take fewer nodes on some axis, or fewer times.")
+    check_memory(
+        "grid",
+        grid.shape,
+        len(times) + PLAN.run_fields,
+        "Take fewer nodes on some axis, or fewer times.",
+    )
     # Intervals are divided in Python, before a program is traced.
     if not is_concrete(breakpoints):
         allowed = "steps of a flow end at known times"
-        raise_value_error("breakpoints", breakpoints, allowed, "Give numbers that do not depend on traced values.")
+        raise_value_error(
+            "breakpoints",
+            breakpoints,
+            allowed,
+            "Give numbers that do not depend on traced values.",
+        )
     known = np.asarray(check_breakpoints(breakpoints, times))
     sampled = sample_observables(observables, grid)
     density = initial_field(equation, grid, initial, tol)
@@ -92,7 +114,8 @@ def validate_flow(
 
 
 def problem_on(request: FlowRequest, grid: Grid, known: FlowProblem) -> FlowProblem:
-    """The problem of a request on another grid; an array is interpolated from the problem `known`.
+    """The problem of a request on another grid; an array is interpolated from the
+    problem `known`.
 
     **Raises** `ValueError` where the velocity or the start is not finite there.
     """
@@ -100,7 +123,8 @@ def problem_on(request: FlowRequest, grid: Grid, known: FlowProblem) -> FlowProb
     if callable(request.initial):
         wave = square_root(initial_field(equation, grid, request.initial))
     else:
-        # The basis resolves the wave, which may then be slightly negative: only its square is a density.
+        # The basis resolves the wave, which may then be slightly negative: only its
+        # square is a density.
         values = transferred(known.grid, grid, np.asarray(known.wave)[None], True)[0]
         wave = jnp.asarray(values, known.wave.dtype)
     return FlowProblem(equation, grid, wave, known.times, known.breakpoints, known.tol)

@@ -1,4 +1,5 @@
-"""One run of a flow: the waves psi = sqrt(p) of a velocity at the output times, on one grid.
+"""One run of a flow: the waves psi = sqrt(p) of a velocity at the output times, on one
+grid.
 
 static velocity                 exp(-t G), exact in time
 moving velocity                 interval by interval, between breakpoints, by steps that the host chooses
@@ -20,12 +21,20 @@ from ..equation import Continuity
 from ..grid import Grid
 from ..step.breakpoints import examine_in_time
 from ..step.constants import CONSTANTS as STEP
-from ..step.skew_steps import Taken, adaptive_interval, run_static, sample_velocity, traced_interval
+from ..step.skew_steps import (
+    Taken,
+    adaptive_interval,
+    run_static,
+    sample_velocity,
+    traced_interval,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class FlowProblem:
-    """A flow on a grid: the equation, whose function was read, the `wave` `(*shape)` at t = 0 and what is requested."""
+    """A flow on a grid: the equation, whose function was read, the `wave` `(*shape)` at
+    t = 0 and what is requested.
+    """
 
     equation: Continuity
     grid: Grid
@@ -42,7 +51,9 @@ class FlowProblem:
 
 @dataclasses.dataclass(frozen=True)
 class FlowRun:
-    """The waves `(T, *shape)`, the estimated errors in time `(T,)` of their densities in L1, and the products."""
+    """The waves `(T, *shape)`, the estimated errors in time `(T,)` of their densities
+    in L1, and the products.
+    """
 
     problem: FlowProblem
     waves: Array
@@ -58,12 +69,15 @@ class FlowRun:
     @property
     def with_start(self) -> np.ndarray:
         """The wave at t = 0, then all others, `(1 + T, *shape)`."""
-        return np.concatenate([np.asarray(self.problem.wave)[None], np.asarray(self.waves)])
+        return np.concatenate(
+            [np.asarray(self.problem.wave)[None], np.asarray(self.waves)]
+        )
 
 
 def run_flow(problem: FlowProblem, bar: Any = None) -> FlowRun:
     """Solve a problem. `bar` shows the progress on the terminal."""
-    # In units of cells: one program serves all boxes of a shape. The wave is then that of the mass of a cell.
+    # In units of cells: one program serves all boxes of a shape. The wave is then that
+    # of the mass of a cell.
     if not problem.equation.time_dependent:
         velocity = sample_velocity(problem.equation, problem.grid, np.zeros(1))[0]
         times = jnp.asarray(problem.times)
@@ -89,18 +103,28 @@ def _run_moving(problem: FlowProblem, bar: Any) -> FlowRun:
             wave = taken.wave
             error, calls = error + taken.error, calls + taken.calls
             # The next interval is compared with half as many steps first.
-            steps, longest = max(STEP.first_skew_steps, taken.steps // 2), max(longest, taken.steps)
+            steps, longest = (
+                max(STEP.first_skew_steps, taken.steps // 2),
+                max(longest, taken.steps),
+            )
         rows.append((wave, error))
         if bar is not None:
             bar.update(1)
     waves, errors = (jnp.stack(column) for column in zip(*rows, strict=True))
-    why = f"because the velocity moves in time; up to {longest} steps of order 6 between two times"
+    why = (
+        f"because the velocity moves in time; up to {longest} steps of order 6 between "
+        "two times"
+    )
     if stops:
         why += f", in parts that end at {stops} further times"
-    return FlowRun(problem, waves, errors + _rounding(calls), calls, Decision("Magnus", why))
+    return FlowRun(
+        problem, waves, errors + _rounding(calls), calls, Decision("Magnus", why)
+    )
 
 
-def _interval(problem: FlowProblem, wave: Array, start: Array, end: Array, steps: int) -> Taken:
+def _interval(
+    problem: FlowProblem, wave: Array, start: Array, end: Array, steps: int
+) -> Taken:
     """One interval between two breakpoints."""
     equation, grid = problem.equation, problem.grid
     if not problem.concrete:
@@ -109,26 +133,34 @@ def _interval(problem: FlowProblem, wave: Array, start: Array, end: Array, steps
         return Taken(wave, jnp.zeros((), wave.dtype), jnp.zeros((), wave.dtype), 0)
     # Errors of intervals add up: each gets its part of the tolerance.
     part = float(end - start) / float(problem.times[-1])
-    return adaptive_interval(equation, grid, wave, float(start), float(end), part * problem.tol, steps)
+    return adaptive_interval(
+        equation, grid, wave, float(start), float(end), part * problem.tol, steps
+    )
 
 
 def _edges(problem: FlowProblem) -> tuple[list[list[Array]], int]:
-    """The ends of the steps in each interval between two output times, breakpoints included; the number of breakpoints
-    and narrow features that were found."""
+    """The ends of the steps in each interval between two output times, breakpoints
+    included; the number of breakpoints and narrow features that were found.
+    """
     times = problem.times
     stops = np.asarray(problem.breakpoints, float)
     found = 0
     # Sampling in time needs concrete numbers; a run to t = 0 has no interval.
     if problem.concrete and float(times[-1]) > 0:
-        features = examine_in_time(problem.equation, problem.grid, np.asarray(times), problem.tol, stops)
+        features = examine_in_time(
+            problem.equation, problem.grid, np.asarray(times), problem.tol, stops
+        )
         new = np.concatenate([features.breakpoints, features.stops])
         found = len(new)
         stops = np.unique(np.concatenate([stops, new]))
     starts = [jnp.zeros_like(times[0]), *times[:-1]]
     edges = []
     for start, end in zip(starts, times, strict=True):
-        # A breakpoint outside of the interval is moved to its nearer end, where the part has no length.
-        inside = [as_array(stop) for stop in stops if _is_inside(float(stop), start, end)]
+        # A breakpoint outside of the interval is moved to its nearer end, where the
+        # part has no length.
+        inside = [
+            as_array(stop) for stop in stops if _is_inside(float(stop), start, end)
+        ]
         edges.append([start, *inside, end])
     return edges, found
 
@@ -140,4 +172,6 @@ def _is_inside(stop: float, start: Array, end: Array) -> bool:
 
 def _rounding(calls: Array) -> Array:
     """The rounding of a wave after some products, in L1 of its density."""
-    return jnp.finfo(calls.dtype).eps * (STEP.skew_roundings[0] + STEP.skew_roundings[1] * calls)
+    return jnp.finfo(calls.dtype).eps * (
+        STEP.skew_roundings[0] + STEP.skew_roundings[1] * calls
+    )

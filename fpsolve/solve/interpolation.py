@@ -1,9 +1,10 @@
 """States of one grid at the nodes of another, to the accuracy of the scheme.
 
-In a basis the functions of the basis are evaluated. A density that was evolved as a wave p / sqrt(pi) is interpolated
-as that wave, which the basis resolves, and sqrt(pi) is evaluated at the new nodes; except at t = 0, where the wave may
-be infinite in tails, unless they are clipped as a run clips them. On finite volumes the new values are the averages of
-a conservative reconstruction.
+In a basis the functions of the basis are evaluated. A density that was evolved as a
+wave p / sqrt(pi) is interpolated as that wave, which the basis resolves, and sqrt(pi)
+is evaluated at the new nodes; except at t = 0, where the wave may be infinite in tails,
+unless they are clipped as a run clips them. On finite volumes the new values are the
+averages of a conservative reconstruction.
 """
 
 from collections.abc import Sequence
@@ -38,41 +39,63 @@ def interpolate(
     as_wave: bool,
     clipped: float | None = None,
 ) -> Array:
-    """Values `(T, *old.shape)` at the nodes of `new`, `(T, *new.shape)`; zero where these lie outside of `old`.
+    """Values `(T, *old.shape)` at the nodes of `new`, `(T, *new.shape)`; zero where
+    these lie outside of `old`.
 
-    **Arguments**: `equation`, read (`core.content`), whose sqrt(pi) is taken at `times` `(T,)`; `spectral`, whether the
-    values are those of a basis; `as_wave`, whether they are densities that were evolved as waves p / sqrt(pi);
-    `clipped`, the part of the mass by which a run clips the waves of all these values, None where it clips none.
+    **Arguments**: `equation`, read (`core.content`), whose sqrt(pi) is taken at `times`
+    `(T,)`; `spectral`, whether the values are those of a basis; `as_wave`, whether they
+    are densities that were evolved as waves p / sqrt(pi); `clipped`, the part of the
+    mass by which a run clips the waves of all these values, None where it clips none.
     """
-    matrices = [_matrix(a, b, spectral) for a, b in zip(old.axes, new.axes, strict=True)]
+    matrices = [
+        _matrix(a, b, spectral) for a, b in zip(old.axes, new.axes, strict=True)
+    ]
     if not (spectral and as_wave):
         if is_concrete(values) and on_processor():
-            return as_array(transferred(old, new, np.asarray(values), spectral), values.dtype)
+            return as_array(
+                transferred(old, new, np.asarray(values), spectral), values.dtype
+            )
         return _apply(matrices, values)
     if is_concrete(equation, values, times) and on_processor():
         return as_array(
-            _waves_on_host(equation, old, new, np.asarray(times), np.asarray(values), clipped), values.dtype
+            _waves_on_host(
+                equation, old, new, np.asarray(times), np.asarray(values), clipped
+            ),
+            values.dtype,
         )
     fraction = None if clipped is None else as_array(clipped, values.dtype)
-    return _through_waves(equation, old, new, matrices, jnp.asarray(times), values, fraction)
+    return _through_waves(
+        equation, old, new, matrices, jnp.asarray(times), values, fraction
+    )
 
 
 def transferred(old: Grid, new: Grid, values: np.ndarray, spectral: bool) -> np.ndarray:
     """Values `(T, *old.shape)` themselves at the nodes of `new`, by numpy."""
     for i, (a, b) in enumerate(zip(old.axes, new.axes, strict=True)):
-        values = np.moveaxis(np.moveaxis(values, 1 + i, -1) @ _matrix(a, b, spectral).T, -1, 1 + i)
+        values = np.moveaxis(
+            np.moveaxis(values, 1 + i, -1) @ _matrix(a, b, spectral).T, -1, 1 + i
+        )
     return values
 
 
 def _waves_on_host(
-    equation: Any, old: Grid, new: Grid, times: np.ndarray, values: np.ndarray, clipped: float | None
+    equation: Any,
+    old: Grid,
+    new: Grid,
+    times: np.ndarray,
+    values: np.ndarray,
+    clipped: float | None,
 ) -> np.ndarray:
-    """`_through_waves` by numpy. Only log pi is sampled by a program, which serves all grids of a shape."""
+    """`_through_waves` by numpy. Only log pi is sampled by a program, which serves all
+    grids of a shape.
+    """
     origin = np.asarray(old.origin)
 
     def log_gibbs(grid: Grid, t: float) -> np.ndarray:
         positions = tuple(np.asarray(axis.nodes, float) for axis in grid.axes)
-        return np.asarray(_sample_log_gibbs(equation, positions, origin, np.asarray(t, float)))
+        return np.asarray(
+            _sample_log_gibbs(equation, positions, origin, np.asarray(t, float))
+        )
 
     def of_static(grid: Grid) -> np.ndarray | None:
         return None if equation.time_dependent else log_gibbs(grid, 0.0)
@@ -83,21 +106,30 @@ def _waves_on_host(
         if t == 0 and clipped is None:
             found[k] = transferred(old, new, values[k][None], True)[0]
             continue
-        before, after = (log_gibbs(g, t) if kept is None else kept for g, kept in zip((old, new), static, strict=True))
+        before, after = (
+            log_gibbs(g, t) if kept is None else kept
+            for g, kept in zip((old, new), static, strict=True)
+        )
         found[k] = moved_as_wave(old, new, before, after, values[k], clipped)
     return found
 
 
 def moved_as_wave(
-    old: Grid, new: Grid, before: np.ndarray, after: np.ndarray, density: np.ndarray, clipped: float | None
+    old: Grid,
+    new: Grid,
+    before: np.ndarray,
+    after: np.ndarray,
+    density: np.ndarray,
+    clipped: float | None,
 ) -> np.ndarray:
     """A density at the nodes of the new grid, by its wave p / sqrt(pi) and by numpy.
 
-    **Arguments**: `before` `(*old.shape)` and `after` `(*new.shape)`, log pi up to the same constant; `clipped` as for
-    `interpolate`.
+    **Arguments**: `before` `(*old.shape)` and `after` `(*new.shape)`, log pi up to the
+    same constant; `clipped` as for `interpolate`.
     """
     weights = old.weights_on_host
-    # The norm of pi on the old grid: on the new one it is the same density, at other points.
+    # The norm of pi on the old grid: on the new one it is the same density, at other
+    # points.
     largest = np.max(before)
     log_z = largest + np.log(np.sum(weights * np.exp(before - largest)))
     log_sqrt_pi = (before - log_z) / 2
@@ -111,13 +143,19 @@ def moved_as_wave(
 
 
 @sampling_program
-def _sample_log_gibbs(equation: Any, positions: tuple[Any, ...], origin: Any, t: Scalar) -> Array:
-    """log pi up to a constant at one time and all points of a product of positions, `(*shape)`."""
+def _sample_log_gibbs(
+    equation: Any, positions: tuple[Any, ...], origin: Any, t: Scalar
+) -> Array:
+    """log pi up to a constant at one time and all points of a product of positions,
+    `(*shape)`.
+    """
     return sample_product(lambda x: equation.log_gibbs(x, origin, t), positions)
 
 
 def _matrix(old: Axis, new: Axis, spectral: bool) -> np.ndarray:
-    """The transfer along one axis. A basis continues beyond the ends of its box, where the state is zero."""
+    """The transfer along one axis. A basis continues beyond the ends of its box, where
+    the state is zero.
+    """
     matrix = transfer(old, new, spectral)
     if not spectral or old.boundary == "periodic":
         return matrix
@@ -130,7 +168,9 @@ def _matrix(old: Axis, new: Axis, spectral: bool) -> np.ndarray:
 @quick_program
 def _apply(matrices: Sequence[AnyArray], values: Array) -> Array:
     for i, matrix in enumerate(matrices):
-        values = matmul_along_axis(i, jnp.asarray(matrix, values.real.dtype), values, len(matrices))
+        values = matmul_along_axis(
+            i, jnp.asarray(matrix, values.real.dtype), values, len(matrices)
+        )
     return values
 
 
@@ -144,25 +184,34 @@ def _through_waves(
     values: Array,
     fraction: Array | None,
 ) -> Array:
-    """Densities of waves at the nodes of the new grid: the waves are interpolated, and sqrt(pi) is evaluated anew."""
+    """Densities of waves at the nodes of the new grid: the waves are interpolated, and
+    sqrt(pi) is evaluated anew.
+    """
 
     def log_gibbs(grid: Grid, t: Scalar) -> Array:
         return grid.sample(lambda x: equation.log_gibbs(x, old.origin, t))
 
     def to_new_nodes(field: Array) -> Array:
         for i, matrix in enumerate(matrices):
-            field = matmul_along_axis(i, jnp.asarray(matrix, field.dtype), field, len(matrices))
+            field = matmul_along_axis(
+                i, jnp.asarray(matrix, field.dtype), field, len(matrices)
+            )
         return field
 
     def densities_at(t: Scalar, densities: Array) -> Array:
         log_sqrt_pi = equation.log_sqrt_pi(old, t)
-        # The norm of pi on the old grid: on the new one it is the same density, at other points.
+        # The norm of pi on the old grid: on the new one it is the same density, at
+        # other points.
         log_z = jnp.max(log_gibbs(old, t)) - 2 * jnp.max(log_sqrt_pi)
         if fraction is None:
             wave = divide_by_sqrt_pi(densities, log_sqrt_pi)
         else:
-            wave = clip_tails(densities, log_sqrt_pi, old.weights.astype(densities.dtype), fraction)
-        return (to_new_nodes(wave) * jnp.exp((log_gibbs(new, t) - log_z) / 2)).astype(values.dtype)
+            wave = clip_tails(
+                densities, log_sqrt_pi, old.weights.astype(densities.dtype), fraction
+            )
+        return (to_new_nodes(wave) * jnp.exp((log_gibbs(new, t) - log_z) / 2)).astype(
+            values.dtype
+        )
 
     # Waves that are clipped are finite at t = 0 as well.
     at_start = ((times == 0) & (fraction is None)).reshape(-1, *[1] * old.ndim)

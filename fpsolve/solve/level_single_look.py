@@ -1,4 +1,5 @@
-"""The error of levels in space and of the box as far as one run shows it: with `check=False`, and inside programs.
+"""The error of levels in space and of the box as far as one run shows it: with
+`check=False`, and inside programs.
 
     basis     sum_i max(D k_i^2) int |short waves of psi along axis i|^2: what the waves beyond the grid, which are
               about as large as its shortest ones, change in the quotient
@@ -33,12 +34,18 @@ class SingleLook(NamedTuple):
 
 
 @shape_program
-def single_look(operator: Operator, values: Array, vectors: Array, left: Array | None) -> SingleLook:
-    """What one run shows of the errors of `values` `(k,)` with their modes `vectors` and left modes `(k, *shape)`.
+def single_look(
+    operator: Operator, values: Array, vectors: Array, left: Array | None
+) -> SingleLook:
+    """What one run shows of the errors of `values` `(k,)` with their modes `vectors`
+    and left modes `(k, *shape)`.
 
-    **Keeps**: nothing is differentiated. **Cost**: a transform of each mode along each axis.
+    **Keeps**: nothing is differentiated. **Cost**: a transform of each mode along each
+    axis.
     """
-    operator, values, vectors, left = jax.lax.stop_gradient((operator, values, vectors, left))
+    operator, values, vectors, left = jax.lax.stop_gradient(
+        (operator, values, vectors, left)
+    )
     grid = operator.grid
     sizes = jnp.abs(values)
     space = jnp.zeros_like(sizes)
@@ -48,21 +55,26 @@ def single_look(operator: Operator, values: Array, vectors: Array, left: Array |
         if isinstance(operator, TensorOperator):
             highest = np.pi**2 * hopping
             share = jnp.sqrt(_short_share(operator, vectors, i))
-            share_left = share if left is None else jnp.sqrt(_short_share(operator, left, i))
+            share_left = (
+                share if left is None else jnp.sqrt(_short_share(operator, left, i))
+            )
             space = space + highest * share * share_left
         else:
             assert isinstance(operator, EdgeOperator)
             space = space + _volume_error(operator, sizes, vectors, i, hopping)
         if axis.unbounded:
             box = box + _end_flux(operator, vectors, i, hopping)
-    return SingleLook(CONSTANTS.single_look_margin * space, CONSTANTS.single_look_margin * box)
+    return SingleLook(
+        CONSTANTS.single_look_margin * space, CONSTANTS.single_look_margin * box
+    )
 
 
 def _hopping(operator: Operator, i: int) -> Array:
     """D / h^2 on axis i, the largest of all cells."""
     if isinstance(operator, TensorOperator):
         axis = operator.grid.axes[i]
-        # The highest level of a uniform axis is D (pi / h)^2; that of Lobatto nodes is n^2 times as large.
+        # The highest level of a uniform axis is D (pi / h)^2; that of Lobatto nodes is
+        # n^2 times as large.
         highest = operator.terms[i].largest / np.pi**2
         return highest if axis.uniform else highest / axis.n**2
     assert isinstance(operator, EdgeOperator)
@@ -80,12 +92,18 @@ def _peclet(up: Array, down: Array) -> Array:
 
 
 def _short_share(operator: Operator, modes: Array, i: int) -> Array:
-    """The part `(k,)` of the norm of each mode that belongs to the shortest tenth of the waves along axis i."""
+    """The part `(k,)` of the norm of each mode that belongs to the shortest tenth of
+    the waves along axis i.
+    """
     grid = operator.grid
     axis = grid.axes[i]
 
     def share(mode: Array) -> Array:
-        short = short_part(mode, axis, i) if axis.uniform else _high_polynomials(mode, axis, i)
+        short = (
+            short_part(mode, axis, i)
+            if axis.uniform
+            else _high_polynomials(mode, axis, i)
+        )
         return grid.integrate(jnp.abs(short) ** 2) / grid.integrate(jnp.abs(mode) ** 2)
 
     return jax.vmap(share)(modes)
@@ -96,11 +114,15 @@ def _high_polynomials(mode: Array, axis: Axis, i: int) -> Array:
     nodes = 2 * (axis.nodes - axis.lower) / axis.length - 1
     polynomials = legendre.legvander(nodes, axis.n - 1)
     high = np.arange(axis.n) >= axis.n - max(2, axis.n // 10)
-    projection = jnp.asarray(polynomials @ (high[:, None] * np.linalg.inv(polynomials)), mode.real.dtype)
+    projection = jnp.asarray(
+        polynomials @ (high[:, None] * np.linalg.inv(polynomials)), mode.real.dtype
+    )
     return jnp.moveaxis(jnp.tensordot(projection, mode, axes=(1, i)), 0, i)
 
 
-def _volume_error(operator: EdgeOperator, sizes: Array, modes: Array, i: int, hopping: Array) -> Array:
+def _volume_error(
+    operator: EdgeOperator, sizes: Array, modes: Array, i: int, hopping: Array
+) -> Array:
     """The error of finite volumes along axis i, `(k,)`."""
     grid = operator.grid
     axis = grid.axes[i]
@@ -110,17 +132,25 @@ def _volume_error(operator: EdgeOperator, sizes: Array, modes: Array, i: int, ho
 
     def of_process(size: Array, mode: Array) -> Array:
         weight = jnp.abs(mode) ** 2
-        drift = CONSTANTS.peclet_error * grid.integrate(weight * at_nodes) / grid.integrate(weight)
+        drift = (
+            CONSTANTS.peclet_error
+            * grid.integrate(weight * at_nodes)
+            / grid.integrate(weight)
+        )
         # A level that is not resolved at all may be wrong by its whole size.
         return size * jnp.minimum(drift + size / (12 * hopping), 1.0)
 
     def of_wave(_: Array, mode: Array) -> Array:
         lower, upper = axis.face_neighbors(mode, i - grid.ndim)
         before, after = axis.node_faces(upper - lower, i - grid.ndim)
-        curvature = grid.integrate(jnp.abs(after - before) ** 2) / grid.integrate(jnp.abs(mode) ** 2)
+        curvature = grid.integrate(jnp.abs(after - before) ** 2) / grid.integrate(
+            jnp.abs(mode) ** 2
+        )
         return hopping / 12 * curvature
 
-    return jax.vmap(of_process if operator.potential_term is None else of_wave)(sizes, modes)
+    return jax.vmap(of_process if operator.potential_term is None else of_wave)(
+        sizes, modes
+    )
 
 
 def _end_flux(operator: Operator, modes: Array, i: int, hopping: Array) -> Array:
@@ -131,9 +161,12 @@ def _end_flux(operator: Operator, modes: Array, i: int, hopping: Array) -> Array
     def flux(mode: Array) -> Array:
         ends = jnp.take(mode, np.array([0, axis.n - 1]), axis=i)
         inside = jnp.take(mode, np.array([1, axis.n - 2]), axis=i)
-        # A mode may have a maximum at an end, where its slope says nothing: its own size bounds it then.
+        # A mode may have a maximum at an end, where its slope says nothing: its own
+        # size bounds it then.
         product = jnp.abs(ends) * jnp.maximum(jnp.abs(ends - inside), jnp.abs(ends))
-        weights = jnp.take(grid.weights, np.array([0, axis.n - 1]), axis=i).astype(product.dtype)
+        weights = jnp.take(grid.weights, np.array([0, axis.n - 1]), axis=i).astype(
+            product.dtype
+        )
         return jnp.sum(weights * product) / grid.integrate(jnp.abs(mode) ** 2)
 
     return hopping * jax.vmap(flux)(modes)

@@ -1,7 +1,9 @@
-"""The modes of one candidate: a scheme, a solver, and the levels that follow from its approximate modes.
+"""The modes of one candidate: a scheme, a solver, and the levels that follow from its
+approximate modes.
 
-`run_candidate` solves with arrays alone. `with_small_gap` computes a gap that is much smaller than the other levels to
-full relative accuracy: through A, H = A^T A, or on a line from the kernel of the supersymmetric partner.
+`run_candidate` solves with arrays alone. `with_small_gap` computes a gap that is much
+smaller than the other levels to full relative accuracy: through A, H = A^T A, or on a
+line from the kernel of the supersymmetric partner.
 """
 
 from typing import NamedTuple
@@ -44,15 +46,26 @@ def run_candidate(candidate: Candidate) -> Outcome:
     evolves_density = request.equation.evolves_density
     if candidate.solver == "relaxation":
         return _relax(operator, request.k, tol)
-    # Levels are taken through A at once where H is A^T A anyway, and where numbers are traced, because then the program
-    # itself must decide. Otherwise A is built only if the digits of H do not suffice (`with_small_gap`).
-    factored = candidate.factored if operator.is_factored or not request.concrete else None
+    # Levels are taken through A at once where H is A^T A anyway, and where numbers are
+    # traced, because then the program itself must decide. Otherwise A is built only if
+    # the digits of H do not suffice (`with_small_gap`).
+    factored = (
+        candidate.factored if operator.is_factored or not request.concrete else None
+    )
     if candidate.solver == "tridiagonal":
         assert isinstance(operator, EdgeOperator)
         waves = tridiagonal_modes(operator, candidate.size)
         found = _Waves(waves, as_array(True, bool))
         return _levels_of(operator, factored, found, request.k, evolves_density)
-    return _solve(operator, factored, candidate.solver, request.k, candidate.size, tol, evolves_density)
+    return _solve(
+        operator,
+        factored,
+        candidate.solver,
+        request.k,
+        candidate.size,
+        tol,
+        evolves_density,
+    )
 
 
 class _Waves(NamedTuple):
@@ -100,15 +113,27 @@ def _solve(
     tol: Array,
     evolves_density: bool,
 ) -> Outcome:
-    """Approximate modes by a solver, and levels from them. Only the levels are differentiated."""
+    """Approximate modes by a solver, and levels from them. Only the levels are
+    differentiated.
+    """
     found = _Waves(*lowest_modes(solver, frozen(operator), k, size, tol))
-    return _outcome(levels(operator, factored, found.waves), found, k, operator, evolves_density)
+    return _outcome(
+        levels(operator, factored, found.waves), found, k, operator, evolves_density
+    )
 
 
 @shape_program
-def _levels_of(operator: Operator, factored: Operator | None, found: _Waves, k: int, evolves_density: bool) -> Outcome:
+def _levels_of(
+    operator: Operator,
+    factored: Operator | None,
+    found: _Waves,
+    k: int,
+    evolves_density: bool,
+) -> Outcome:
     """Levels from modes that were found outside a program."""
-    return _outcome(levels(operator, factored, found.waves), found, k, operator, evolves_density)
+    return _outcome(
+        levels(operator, factored, found.waves), found, k, operator, evolves_density
+    )
 
 
 @shape_program
@@ -116,10 +141,18 @@ def _again_through_factor(
     operator: Operator, factored: Operator, found: _Waves, k: int, evolves_density: bool
 ) -> Outcome:
     """Levels from the same modes, now through A."""
-    return _outcome(levels_through_factor(operator, factored, found.waves), found, k, operator, evolves_density)
+    return _outcome(
+        levels_through_factor(operator, factored, found.waves),
+        found,
+        k,
+        operator,
+        evolves_density,
+    )
 
 
-def _outcome(computed: Levels, found: _Waves, k: int, operator: Operator, evolves_density: bool) -> Outcome:
+def _outcome(
+    computed: Levels, found: _Waves, k: int, operator: Operator, evolves_density: bool
+) -> Outcome:
     """The k wanted of the computed levels, and the flags that decide what happens next."""
     values = computed.values
     no = jnp.zeros((), bool)
@@ -146,8 +179,9 @@ def _outcome(computed: Levels, found: _Waves, k: int, operator: Operator, evolve
 
 
 def with_small_gap(tried: Candidate, outcome: Outcome) -> Outcome:
-    """The same with a gap that has all its digits: through A where H leaves too few, and on a line from the partner
-    kernel where A leaves too few."""
+    """The same with a gap that has all its digits: through A where H leaves too few,
+    and on a line from the partner kernel where A leaves too few.
+    """
     request = tried.request
     evolves_density = request.equation.evolves_density
     if tried.solver == "relaxation" or not evolves_density or request.k < 2:
@@ -157,19 +191,29 @@ def with_small_gap(tried: Candidate, outcome: Outcome) -> Outcome:
         factored = tried.factored
         if factored is not None:
             found = _Waves(outcome.waves, outcome.converged)
-            outcome = _again_through_factor(tried.operator, factored, found, request.k, evolves_density)
+            outcome = _again_through_factor(
+                tried.operator, factored, found, request.k, evolves_density
+            )
 
-    # From the partner kernel, which only a line with no-flux boundaries has. Traced programs decide by `outcome.tiny`.
-    if not is_no_flux_line(request.grid) or (request.concrete and not bool(outcome.tiny)):
+    # From the partner kernel, which only a line with no-flux boundaries has. Traced
+    # programs decide by `outcome.tiny`.
+    if not is_no_flux_line(request.grid) or (
+        request.concrete and not bool(outcome.tiny)
+    ):
         return outcome
     if isinstance(tried.operator, EdgeOperator) and request.scheme is not None:
-        # The user chose these finite volumes: the gap and its mode are those of their own chain.
-        return outcome._replace(levels=_lattice_gap(outcome.levels, outcome.tiny, tried.operator))
+        # The user chose these finite volumes: the gap and its mode are those of their
+        # own chain.
+        return outcome._replace(
+            levels=_lattice_gap(outcome.levels, outcome.tiny, tried.operator)
+        )
     # Where no scheme was given, a small gap is that of the continuum.
     assert isinstance(request.equation, FokkerPlanck)
     axis = request.grid.axes[0]
     samples = sample_line(request.equation, axis, request.t)
-    return outcome._replace(levels=_continuum_gap(outcome.levels, outcome.tiny, samples, axis))
+    return outcome._replace(
+        levels=_continuum_gap(outcome.levels, outcome.tiny, samples, axis)
+    )
 
 
 @shape_program
@@ -186,7 +230,9 @@ def _lattice_gap(found: Levels, tiny: Array, operator: EdgeOperator) -> Levels:
 
 
 @shape_program
-def _continuum_gap(found: Levels, tiny: Array, samples: tuple[Samples, ...], axis: Axis) -> Levels:
+def _continuum_gap(
+    found: Levels, tiny: Array, samples: tuple[Samples, ...], axis: Axis
+) -> Levels:
     """Levels with the gap of the continuum, where it is tiny."""
 
     def replaced() -> Levels:

@@ -1,9 +1,11 @@
-"""Sets of points on a grid: which nodes they hold, and where their boundaries cut the edges between nodes.
+"""Sets of points on a grid: which nodes they hold, and where their boundaries cut the
+edges between nodes.
 
     fraction = |part of the edge outside| / |edge|,      1 where an edge stays outside
 
-A set is a function of x to a boolean, whose boundary is found on each edge by bisection, or an array of booleans, whose
-boundary runs through the outermost nodes that it holds.
+A set is a function of x to a boolean, whose boundary is found on each edge by
+bisection, or an array of booleans, whose boundary runs through the outermost nodes that
+it holds.
 """
 
 from collections.abc import Callable
@@ -25,12 +27,17 @@ from .constants import CONSTANTS
 CURE = "Give lambda x: x[0] < -0.8, say, or an array of booleans of the grid's shape."
 
 
-def read_set(name: str, given: Any, grid: Grid, may_be_empty: bool = False) -> tuple[Array, Formula | None]:
-    """A set as an array of booleans `(*shape)`; and the function that gives it as it is now, or None.
+def read_set(
+    name: str, given: Any, grid: Grid, may_be_empty: bool = False
+) -> tuple[Array, Formula | None]:
+    """A set as an array of booleans `(*shape)`; and the function that gives it as it is
+    now, or None.
 
-    **Raises** `ValueError` for what is no set on this grid, and for one that holds no node, unless it `may_be_empty`.
+    **Raises** `ValueError` for what is no set on this grid, and for one that holds no
+    node, unless it `may_be_empty`.
     """
-    # 1. The nodes that it holds; the function is read now, so that later changes of what it refers to do not count.
+    # 1. The nodes that it holds; the function is read now, so that later changes of
+    #    what it refers to do not count.
     function = None
     if callable(given):
         try:
@@ -38,19 +45,40 @@ def read_set(name: str, given: Any, grid: Grid, may_be_empty: bool = False) -> t
             inside = sample_set(grid, function)
         except jax.errors.TracerBoolConversionError:
             cure = "Join conditions by & and |, not by `and`, `or` and `if`."
-            raise_value_error(name, given, "it must be a function that JAX can trace", cure)
+            raise_value_error(
+                name, given, "it must be a function that JAX can trace", cure
+            )
         except (IndexError, TypeError, ValueError) as error:
-            allowed = f"it must take a point of {grid.ndim} coordinates, and fails there ({error})"
+            allowed = (
+                f"it must take a point of {grid.ndim} coordinates, and fails there "
+                f"({error})"
+            )
             raise_value_error(name, given, allowed, CURE)
     else:
         inside = as_array(given, given.dtype) if hasattr(given, "dtype") else given
-    # 2. Only booleans of the shape of the grid are a set. A traced set cannot be counted.
+    # 2. Only booleans of the shape of the grid are a set. A traced set cannot be
+    #    counted.
     if not hasattr(inside, "dtype") or inside.dtype != bool:
-        raise_value_error(name, given, "it must be a set: a function to a boolean, or an array of booleans", CURE)
+        raise_value_error(
+            name,
+            given,
+            "it must be a set: a function to a boolean, or an array of booleans",
+            CURE,
+        )
     if inside.shape != grid.shape:
-        raise_value_error(f"{name}.shape", inside.shape, f"it must be the grid's shape, {grid.shape}", CURE)
+        raise_value_error(
+            f"{name}.shape",
+            inside.shape,
+            f"it must be the grid's shape, {grid.shape}",
+            CURE,
+        )
     if is_concrete(inside) and not may_be_empty and not np.any(np.asarray(inside)):
-        raise_value_error(name, given, "it holds no node of the grid", "Make it larger, or refine the grid.")
+        raise_value_error(
+            name,
+            given,
+            "it holds no node of the grid",
+            "Make it larger, or refine the grid.",
+        )
     return inside, function
 
 
@@ -61,14 +89,18 @@ def sample_set(grid: Grid, function: Formula) -> Array:
 
 
 def interpolated_set(grid: Grid, inside: Array) -> Formula:
-    """A set that is given by an array on equal cells as a function of x: all nodes next to x are in it."""
+    """A set that is given by an array on equal cells as a function of x: all nodes next
+    to x are in it.
+    """
     table = jnp.asarray(inside, float)
     lower = jnp.asarray([axis.nodes[0] for axis in grid.axes])
     units = jnp.asarray([axis.unit for axis in grid.axes])
 
     def function(x: Array) -> Array:
         place = list(((x - lower) / units)[:, None])
-        nearby = jax.scipy.ndimage.map_coordinates(table, place, order=1, mode="nearest")[0]
+        nearby = jax.scipy.ndimage.map_coordinates(
+            table, place, order=1, mode="nearest"
+        )[0]
         # Below one by more than rounding if any of the nodes is outside.
         return nearby > 1 - CONSTANTS.smallest_fraction
 
@@ -76,13 +108,19 @@ def interpolated_set(grid: Grid, inside: Array) -> Formula:
 
 
 @sampling_program
-def outside_fractions(grid: Grid, sets: tuple[Array, ...], functions: tuple[Formula | None, ...]) -> tuple[Array, ...]:
-    """The part of each edge along each axis that is outside the sets, 1 where it does not enter one. `functions` give
-    the sets as they were read, None where one is an array."""
+def outside_fractions(
+    grid: Grid, sets: tuple[Array, ...], functions: tuple[Formula | None, ...]
+) -> tuple[Array, ...]:
+    """The part of each edge along each axis that is outside the sets, 1 where it does
+    not enter one. `functions` give the sets as they were read, None where one is an
+    array.
+    """
     return tuple(_fractions_along(grid, i, sets, functions) for i in range(grid.ndim))
 
 
-def _fractions_along(grid: Grid, i: int, sets: tuple[Array, ...], functions: tuple[Formula | None, ...]) -> Array:
+def _fractions_along(
+    grid: Grid, i: int, sets: tuple[Array, ...], functions: tuple[Formula | None, ...]
+) -> Array:
     """The same along axis i, `(*faces)`."""
     axis = grid.axes[i]
 
@@ -108,8 +146,9 @@ def _fractions_along(grid: Grid, i: int, sets: tuple[Array, ...], functions: tup
 
 
 def _bisect(inside_at: Callable[[Array], Array], below: Array, shaped: Array) -> Array:
-    """Where on each edge, as a part of it, a set begins or ends: it is `below` at 0 and not at 1. The answer has the
-    shape of `shaped`."""
+    """Where on each edge, as a part of it, a set begins or ends: it is `below` at 0 and
+    not at 1. The answer has the shape of `shaped`.
+    """
 
     def halve(_: Array, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
         first, last = bounds
@@ -117,7 +156,8 @@ def _bisect(inside_at: Callable[[Array], Array], below: Array, shaped: Array) ->
         as_below = inside_at(middle) == below
         return jnp.where(as_below, middle, first), jnp.where(as_below, last, middle)
 
-    # All edges at once, also those that no boundary crosses: their answers are not used.
+    # All edges at once, also those that no boundary crosses: their answers are not
+    # used.
     bounds = (jnp.zeros_like(shaped), jnp.ones_like(shaped))
     first, last = jax.lax.fori_loop(0, CONSTANTS.bisections, halve, bounds)
     return (first + last) / 2

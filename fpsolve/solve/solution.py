@@ -23,13 +23,14 @@ from .interpolation import interpolate
 class Solution(Result):
     """Densities (or waves) at the requested times, each number with its error.
 
-    - `times` `(T,)`; `values` `(T, *shape)`; `error` `(T,)` the whole estimated relative L1 error, NaN where it could
-      not be estimated
+    - `times` `(T,)`; `values` `(T, *shape)`; `error` `(T,)` the whole estimated
+      relative L1 error, NaN where it could not be estimated
     - `errors`: its parts `(T,)`, "time", "space", "box" and "start"
     - `observables` `{name: (T, ...)}`: expectations of the requested functions
-    - `space_error`: the relative error in space that a fitted grid was chosen for; None on a grid that was given
-    - `stats`: the numbers `mass_drift`, `min_density` and `operator_calls`, and the sentences `scheme`, `method` and
-      `picture`, which give reasons
+    - `space_error`: the relative error in space that a fitted grid was chosen for; None
+      on a grid that was given
+    - `stats`: the numbers `mass_drift`, `min_density` and `operator_calls`, and the
+      sentences `scheme`, `method` and `picture`, which give reasons
     - `result`: "successful", or the name of the failure
     """
 
@@ -48,8 +49,12 @@ class Solution(Result):
 
     @property
     def stats(self) -> dict[str, Any]:
-        """Numbers and sentences about the run; numbers are Python floats where they are concrete."""
-        stats: dict[str, Any] = {name: _as_float(value) for name, value in self.numbers.items()}
+        """Numbers and sentences about the run; numbers are Python floats where they are
+        concrete.
+        """
+        stats: dict[str, Any] = {
+            name: _as_float(value) for name, value in self.numbers.items()
+        }
         stats |= {name: str(decision) for name, decision in self.decisions}
         if self.space_error is not None:
             stats["space_error"] = self.space_error
@@ -71,17 +76,29 @@ class Solution(Result):
         return self.grid.integrate(self.values)
 
     def on(self, grid: Any) -> Array:
-        """The values on another grid inside the same box, `(T, *grid.shape)`, to the scheme's own accuracy.
+        """The values on another grid inside the same box, `(T, *grid.shape)`, to the
+        scheme's own accuracy.
 
-        `Spectral` evaluates its basis: for a process it interpolates the wave and multiplies by sqrt(pi) at the new
-        points. Finite volumes return the averages of a conservative cubic reconstruction: mass is kept to rounding
-        where the boxes agree. **Raises**: `ValueError` for another dimension, or a box that is not inside this one.
+        `Spectral` evaluates its basis: for a process it interpolates the wave and
+        multiplies by sqrt(pi) at the new points. Finite volumes return the averages of
+        a conservative cubic reconstruction: mass is kept to rounding where the boxes
+        agree. **Raises**: `ValueError` for another dimension, or a box that is not
+        inside this one.
         """
         _check_inside(self.grid, grid)
         if isinstance(self.equation, Continuity):
-            # The basis resolves the wave sqrt(p) of a flow, whose square has twice its wavenumbers.
+            # The basis resolves the wave sqrt(p) of a flow, whose square has twice its
+            # wavenumbers.
             waves = jnp.sqrt(self.values)
-            moved = interpolate(self.equation, self.grid, grid, self.times, waves, spectral=True, as_wave=False)
+            moved = interpolate(
+                self.equation,
+                self.grid,
+                grid,
+                self.times,
+                waves,
+                spectral=True,
+                as_wave=False,
+            )
             return moved**2
         return interpolate(
             self.equation,
@@ -96,8 +113,12 @@ class Solution(Result):
     def details(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The code of the result; the observables and the parts of the error by name."""
         entries = {"result": self.result, "observables": list(self.observables)}
-        arrays = {OBSERVABLE + name: values for name, values in self.observables.items()}
-        return entries, arrays | {ERROR_PART + name: part for name, part in self.errors.items()}
+        arrays = {
+            OBSERVABLE + name: values for name, values in self.observables.items()
+        }
+        return entries, arrays | {
+            ERROR_PART + name: part for name, part in self.errors.items()
+        }
 
     def animate(self, path: FilePath, fps: int = 15) -> None:
         """Write a film of the density to `path`, a .gif (with the `plot` extra)."""
@@ -109,7 +130,9 @@ class Solution(Result):
             f"Solution: {len(self.times)} times on {self.grid!r}\n"
             f"  {self._ended}, estimated error at most {largest(self.error)}\n"
             f"  {decisions.get('scheme', '')}\n  {decisions.get('method', '')}\n  "
-            + ", ".join(f"{name} {listed(value, '.4g')}" for name, value in self.numbers.items())
+            + ", ".join(
+                f"{name} {listed(value, '.4g')}" for name, value in self.numbers.items()
+            )
         )
 
     @property
@@ -120,7 +143,12 @@ class Solution(Result):
 def _check_inside(old: Grid, new: object) -> None:
     """Raise `ValueError` unless the new grid lies inside the old one."""
     if not isinstance(new, Grid):
-        raise_value_error("grid", new, "it must be an fp.Grid", "Give fp.Grid(fp.Line(-1, 1, 200)), say.")
+        raise_value_error(
+            "grid",
+            new,
+            "it must be an fp.Grid",
+            "Give fp.Grid(fp.Line(-1, 1, 200)), say.",
+        )
     if old.ndim != new.ndim:
         allowed = f"it must have {old.ndim} axes, as the solution has"
         raise_value_error("grid", new, allowed, "Give one axis a dimension.")

@@ -1,8 +1,10 @@
-"""An evolution in turned coordinates x = R y, and its states on a grid of the axes that the user has (`fit.turn`).
+"""An evolution in turned coordinates x = R y, and its states on a grid of the axes that
+the user has (`fit.turn`).
 
     p(x) = q(R^T x),      k_i <= sum_j |R_ij| K_j      with K_j the highest wavenumbers of q
 
-The grid of p resolves every wave that q has. Its values are the series of q at its nodes, by shears (`shears.py`).
+The grid of p resolves every wave that q has. Its values are the series of q at its
+nodes, by shears (`shears.py`).
 """
 
 import dataclasses
@@ -42,17 +44,29 @@ class TurnedFunction(eqx.Module):
 
 
 def turned_arguments(given: dict[str, Any], matrix: np.ndarray) -> dict[str, Any]:
-    """The arguments of `fp.evolve` for the same problem in the coordinates y, x = `matrix` y; for one number D."""
+    """The arguments of `fp.evolve` for the same problem in the coordinates y, x =
+    `matrix` y; for one number D.
+    """
     turn = jnp.asarray(matrix)
-    equation, initial, features = given["equation"], given["initial"], np.asarray(given["features"], float)
-    turned: dict[str, Any] = {"equation": FokkerPlanck(TurnedFunction(equation.potential, turn), equation.diffusion)}
+    equation, initial, features = (
+        given["equation"],
+        given["initial"],
+        np.asarray(given["features"], float),
+    )
+    turned: dict[str, Any] = {
+        "equation": FokkerPlanck(
+            TurnedFunction(equation.potential, turn), equation.diffusion
+        )
+    }
     if isinstance(initial, Gaussian):
         mean, covariance = mean_and_covariance(initial, len(matrix))
         turned["initial"] = Gaussian(matrix.T @ mean, matrix.T @ covariance @ matrix)
     else:
         turned["initial"] = TurnedFunction(initial, turn)
     if given["observables"] is not None:
-        turned["observables"] = {name: TurnedFunction(f, turn) for name, f in given["observables"].items()}
+        turned["observables"] = {
+            name: TurnedFunction(f, turn) for name, f in given["observables"].items()
+        }
     turned["features"] = features @ matrix if features.size else ()
     return given | turned
 
@@ -60,13 +74,20 @@ def turned_arguments(given: dict[str, Any], matrix: np.ndarray) -> dict[str, Any
 def turned_decision(matrix: np.ndarray) -> Decision:
     """The choice of coordinates."""
     rows = "; ".join(", ".join(f"{entry:.4g}" for entry in row) for row in matrix)
-    return Decision("turned", f"solved for y in x = R y, R = [{rows}], along which the density is narrow")
+    return Decision(
+        "turned",
+        f"solved for y in x = R y, R = [{rows}], along which the density is narrow",
+    )
 
 
-def on_given_axes(solution: Solution, equation: Equation, matrix: np.ndarray, tol: float) -> Solution:
-    """A solution in the coordinates y as one of `equation`, with values on a grid of the coordinates x.
+def on_given_axes(
+    solution: Solution, equation: Equation, matrix: np.ndarray, tol: float
+) -> Solution:
+    """A solution in the coordinates y as one of `equation`, with values on a grid of
+    the coordinates x.
 
-    **Raises** `ValueError` for a run that failed, whose values have no wavenumbers, and for too little memory.
+    **Raises** `ValueError` for a run that failed, whose values have no wavenumbers, and
+    for too little memory.
     """
     states = np.asarray(solution.values)
     if not np.all(np.isfinite(states)):
@@ -76,22 +97,39 @@ def on_given_axes(solution: Solution, equation: Equation, matrix: np.ndarray, to
     turned, densities = series.resolved(depth)
     wavenumbers = _wavenumbers(turned, densities, depth)
     grid = _grid_of_axes(turned, densities, wavenumbers, matrix, depth)
-    # One axis after another takes its new coordinate, on nodes that hold the waves of each step.
+    # One axis after another takes its new coordinate, on nodes that hold the waves of
+    # each step.
     steps = shears(matrix)
     finer = _with_wavenumbers(turned, needed_wavenumbers(steps, wavenumbers))
-    check_memory("tol", finer.shape, len(states) + 3, "Ask for a larger tol, or fewer times.")
-    check_memory("tol", grid.shape, len(states) + 2, "Ask for a larger tol, or fewer times.")
+    check_memory(
+        "tol", finer.shape, len(states) + 3, "Ask for a larger tol, or fewer times."
+    )
+    check_memory(
+        "tol", grid.shape, len(states) + 2, "Ask for a larger tol, or fewer times."
+    )
     resampled = transferred(turned, finer, densities, spectral=True)
-    values = np.stack([on_sheared_axes(density, finer, steps, grid) for density in resampled])
-    # What the new grid does not hold, or holds twice, shows in the mass; what the steps miss, at some nodes.
+    values = np.stack(
+        [on_sheared_axes(density, finer, steps, grid) for density in resampled]
+    )
+    # What the new grid does not hold, or holds twice, shows in the mass; what the steps
+    # miss, at some nodes.
     masses = grid.integrate_on_host(values), solution.grid.integrate_on_host(states)
-    lost = np.abs(masses[0] - masses[1]) + _missed(series, grid, values, matrix) + series.oscillation
+    lost = (
+        np.abs(masses[0] - masses[1])
+        + _missed(series, grid, values, matrix)
+        + series.oscillation
+    )
     parts = ErrorParts(**solution.errors)
-    parts = parts._replace(space=as_array(np.asarray(parts.space) + lost, solution.error.dtype))
+    parts = parts._replace(
+        space=as_array(np.asarray(parts.space) + lost, solution.error.dtype)
+    )
     decisions = dict(solution.decisions) | {"coordinates": turned_decision(matrix)}
     if series.is_wave:
-        # In tails the values are as accurate as the peak allows, and their quotients by a small sqrt(pi) are not.
-        decisions["picture"] = Decision("density", "on the axes given; its wave was evolved in turned coordinates")
+        # In tails the values are as accurate as the peak allows, and their quotients by
+        # a small sqrt(pi) are not.
+        decisions["picture"] = Decision(
+            "density", "on the axes given; its wave was evolved in turned coordinates"
+        )
     return dataclasses.replace(
         solution,
         values=as_array(values, solution.values.dtype),
@@ -104,11 +142,13 @@ def on_given_axes(solution: Solution, equation: Equation, matrix: np.ndarray, to
 
 
 class _Series:
-    """The states of a solution as series of a basis: of p, or of p / sqrt(pi)^e times sqrt(pi)^e, known everywhere.
+    """The states of a solution as series of a basis: of p, or of p / sqrt(pi)^e times
+    sqrt(pi)^e, known everywhere.
 
-    A wave p / sqrt(pi) has the fewest waves, but need not decay towards the ends of the box, where p does: its series
-    then has the right values at the nodes, and oscillates between them. Among several exponents e the series with the
-    least `oscillation` `(T,)` is taken, the estimated error between nodes relative to p in L1.
+    A wave p / sqrt(pi) has the fewest waves, but need not decay towards the ends of the
+    box, where p does: its series then has the right values at the nodes, and oscillates
+    between them. Among several exponents e the series with the least `oscillation`
+    `(T,)` is taken, the estimated error between nodes relative to p in L1.
     """
 
     def __init__(self, solution: Solution):
@@ -122,49 +162,73 @@ class _Series:
             self._sampler = EquationSampler(equation, self.grid.ndim)
             log_gibbs = self._log_gibbs(_points(self.grid))
             largest = np.max(log_gibbs)
-            self._log_z = largest + np.log(self.grid.integrate_on_host(np.exp(log_gibbs - largest)))
+            self._log_z = largest + np.log(
+                self.grid.integrate_on_host(np.exp(log_gibbs - largest))
+            )
             for exponent in CONSTANTS.turned_exponents:
                 log_factor = exponent / 2 * (log_gibbs - self._log_z)
                 fields = divide_by_sqrt_pi(self.states, log_factor, np)
                 oscillation = self._oscillation(fields, log_factor)
                 if np.max(oscillation) < np.max(self.oscillation):
-                    self._exponent, self.fields, self.oscillation = exponent, fields, oscillation
+                    self._exponent, self.fields, self.oscillation = (
+                        exponent,
+                        fields,
+                        oscillation,
+                    )
 
     def _oscillation(self, fields: np.ndarray, log_factor: np.ndarray) -> np.ndarray:
-        """The part of the shortest tenth of the waves of `fields` `(T, *shape)`, times exp(log_factor), in L1 relative
-        to the states: as large as what a series misses between the nodes where coefficients fall slowly."""
+        """The part of the shortest tenth of the waves of `fields` `(T, *shape)`, times
+        exp(log_factor), in L1 relative to the states: as large as what a series misses
+        between the nodes where coefficients fall slowly.
+        """
         short = np.zeros_like(fields)
         for i, axis in enumerate(self.grid.axes):
-            short += np.abs(np.stack([short_part(field, axis, i, np) for field in fields]))
+            short += np.abs(
+                np.stack([short_part(field, axis, i, np) for field in fields])
+            )
         whole = self.grid.integrate_on_host(np.abs(self.states))
         return self.grid.integrate_on_host(short * np.exp(log_factor)) / whole
 
     def resolved(self, depth: float) -> tuple[Grid, np.ndarray]:
-        """The densities `(T, *shape)` on a grid of the same box that resolves them to `depth`, a part of their peak."""
+        """The densities `(T, *shape)` on a grid of the same box that resolves them to
+        `depth`, a part of their peak.
+        """
         if self._exponent == 0:
             return self.grid, self.states
         # The wavenumbers of a product are at most the sums of those of its factors.
         factor = self._factor(_points(self.grid))[None]
-        highest = _wavenumbers(self.grid, self.fields, depth) + _wavenumbers(self.grid, factor, depth)
+        highest = _wavenumbers(self.grid, self.fields, depth) + _wavenumbers(
+            self.grid, factor, depth
+        )
         finer = _with_wavenumbers(self.grid, highest)
-        return finer, transferred(self.grid, finer, self.fields, spectral=True) * self._factor(_points(finer))
+        return finer, transferred(
+            self.grid, finer, self.fields, spectral=True
+        ) * self._factor(_points(finer))
 
     def at(self, places: np.ndarray) -> np.ndarray:
         """The states `(T, P)` at places `(P, d)`; zero outside of the box."""
         axes = self.grid.axes
-        lower, upper = np.asarray([axis.lower for axis in axes]), np.asarray([axis.upper for axis in axes])
+        lower, upper = (
+            np.asarray([axis.lower for axis in axes]),
+            np.asarray([axis.upper for axis in axes]),
+        )
         inside = np.flatnonzero(np.all((places >= lower) & (places <= upper), axis=1))
-        # The last axis is summed by a product of matrices, which leaves one field of the other axes for each place.
+        # The last axis is summed by a product of matrices, which leaves one field of
+        # the other axes for each place.
         bases = [evaluate(axis, places[inside, i])[1] for i, axis in enumerate(axes)]
         found = np.tensordot(self.fields, bases[-1], (-1, 1))
         for base in reversed(bases[:-1]):
             found = np.einsum("...np,pn->...p", found, base)
         values = np.zeros((len(self.states), len(places)))
-        values[:, inside] = found if self._exponent == 0 else found * self._factor(places[inside])
+        values[:, inside] = (
+            found if self._exponent == 0 else found * self._factor(places[inside])
+        )
         return values
 
     def _log_gibbs(self, places: np.ndarray) -> np.ndarray:
-        return self._sampler.log_gibbs(places.reshape(-1, self.grid.ndim)).reshape(places.shape[:-1])
+        return self._sampler.log_gibbs(places.reshape(-1, self.grid.ndim)).reshape(
+            places.shape[:-1]
+        )
 
     def _factor(self, places: np.ndarray) -> np.ndarray:
         """sqrt(pi)^e."""
@@ -173,12 +237,15 @@ class _Series:
 
 def _points(grid: Grid) -> np.ndarray:
     """The nodes `(*shape, d)`, by numpy, which compiles nothing."""
-    return product_points([axis.nodes for axis in grid.axes]).reshape(*grid.shape, grid.ndim)
+    return product_points([axis.nodes for axis in grid.axes]).reshape(
+        *grid.shape, grid.ndim
+    )
 
 
 def _wavenumbers(grid: Grid, fields: np.ndarray, depth: float) -> np.ndarray:
-    """The highest wavenumbers `(d,)` along each axis at which fields `(T, *shape)` have a part `depth` of their
-    largest coefficient."""
+    """The highest wavenumbers `(d,)` along each axis at which fields `(T, *shape)` have
+    a part `depth` of their largest coefficient.
+    """
     found = []
     for i, axis in enumerate(grid.axes):
         size = np.moveaxis(np.abs(np.fft.rfft(fields, axis=1 + i)), 1 + i, -1)
@@ -191,28 +258,65 @@ def _wavenumbers(grid: Grid, fields: np.ndarray, depth: float) -> np.ndarray:
 
 def _with_wavenumbers(grid: Grid, wavenumbers: np.ndarray) -> Grid:
     """The grid of the same box that holds waves up to `wavenumbers` `(d,)`."""
-    counts = np.ceil(np.asarray([axis.length for axis in grid.axes]) * wavenumbers / np.pi).astype(int) + 1
-    return Grid(*(Line(axis.lower, axis.upper, int(n)) for axis, n in zip(grid.axes, counts, strict=True)))
+    counts = (
+        np.ceil(
+            np.asarray([axis.length for axis in grid.axes]) * wavenumbers / np.pi
+        ).astype(int)
+        + 1
+    )
+    return Grid(
+        *(
+            Line(axis.lower, axis.upper, int(n))
+            for axis, n in zip(grid.axes, counts, strict=True)
+        )
+    )
 
 
 def _grid_of_axes(
-    turned: Grid, densities: np.ndarray, wavenumbers: np.ndarray, matrix: np.ndarray, depth: float
+    turned: Grid,
+    densities: np.ndarray,
+    wavenumbers: np.ndarray,
+    matrix: np.ndarray,
+    depth: float,
 ) -> Grid:
-    """The grid along the axes of x that holds densities `(T, *turned.shape)` with these wavenumbers."""
-    peaks = np.max(np.abs(densities), axis=tuple(range(1, densities.ndim)), keepdims=True)
+    """The grid along the axes of x that holds densities `(T, *turned.shape)` with these
+    wavenumbers.
+    """
+    peaks = np.max(
+        np.abs(densities), axis=tuple(range(1, densities.ndim)), keepdims=True
+    )
     held = np.any(np.abs(densities) > depth * peaks, axis=0)
     points = _points(turned)[held] @ matrix.T
-    # A cell more on each side, since the nodes of a coarse grid may stop short of the depth.
+    # A cell more on each side, since the nodes of a coarse grid may stop short of the
+    # depth.
     cells = np.abs(matrix) @ np.asarray([axis.length / axis.n for axis in turned.axes])
     lower, upper = np.min(points, axis=0) - cells, np.max(points, axis=0) + cells
-    nodes = np.ceil((upper - lower) * (np.abs(matrix) @ wavenumbers) / np.pi).astype(int)
-    return Grid(*(Line(float(a), float(b), int(n)) for a, b, n in zip(lower, upper, nodes, strict=True)))
+    nodes = np.ceil((upper - lower) * (np.abs(matrix) @ wavenumbers) / np.pi).astype(
+        int
+    )
+    return Grid(
+        *(
+            Line(float(a), float(b), int(n))
+            for a, b, n in zip(lower, upper, nodes, strict=True)
+        )
+    )
 
 
-def _missed(series: _Series, grid: Grid, values: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """The relative difference in L1 `(T,)` of values `(T, *grid.shape)` and the series of the basis, at some nodes."""
-    chosen = np.random.default_rng(0).choice(grid.size, min(grid.size, CONSTANTS.turned_checked), replace=False)
+def _missed(
+    series: _Series, grid: Grid, values: np.ndarray, matrix: np.ndarray
+) -> np.ndarray:
+    """The relative difference in L1 `(T,)` of values `(T, *grid.shape)` and the series
+    of the basis, at some nodes.
+    """
+    chosen = np.random.default_rng(0).choice(
+        grid.size, min(grid.size, CONSTANTS.turned_checked), replace=False
+    )
     right = series.at(_points(grid).reshape(-1, grid.ndim)[chosen] @ matrix)
     weights = grid.weights_on_host.ravel()[chosen]
     difference = np.abs(values.reshape(len(values), -1)[:, chosen] - right) @ weights
-    return difference * grid.size / len(chosen) / series.grid.integrate_on_host(np.abs(series.states))
+    return (
+        difference
+        * grid.size
+        / len(chosen)
+        / series.grid.integrate_on_host(np.abs(series.states))
+    )

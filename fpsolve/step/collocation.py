@@ -1,16 +1,18 @@
-"""Integration of moving waves by collocation in a moving frame: of high order in time, and without stiffness.
+"""Integration of moving waves by collocation in a moving frame: of high order in time,
+and without stiffness.
 
     d_t psi = -e^{iw} (H_t + d_t log sqrt(pi_t)) psi           (theorem T13; a Schrödinger equation has no such term)
             = -e^{iw} (E + W(x, t)) psi,    E = sum_i h_i,  h_i = K_i + v_i(x_i),  W = V + d_t log sqrt(pi) - sum_i v_i
 
-Every step takes E from its middle and diagonalises it (small matrices, one an axis), so that W holds only what changes
-with time and what couples the axes. `collocation_step.py` does one step with n - 1 and with n Gauss points, whose
-errors are of order 2n - 1 and 2n + 1 in its length. Both solutions are integrated to the end of the interval. Their
-distance is the error that is reported, the finer one is returned, and the steps are as long as keeps the distance below
-the tolerance.
+Every step takes E from its middle and diagonalises it (small matrices, one an axis), so
+that W holds only what changes with time and what couples the axes.
+`collocation_step.py` does one step with n - 1 and with n Gauss points, whose errors are
+of order 2n - 1 and 2n + 1 in its length. Both solutions are integrated to the end of
+the interval. Their distance is the error that is reported, the finer one is returned,
+and the steps are as long as keeps the distance below the tolerance.
 
-References: Hochbruck and Ostermann, Acta Numerica 19 (2010) 209, section 2.4; Tal-Ezer, Kosloff and Schaefer, J. Sci.
-Comput. 53 (2012) 211.
+References: Hochbruck and Ostermann, Acta Numerica 19 (2010) 209, section 2.4; Tal-Ezer,
+Kosloff and Schaefer, J. Sci. Comput. 53 (2012) 211.
 """
 
 from typing import NamedTuple
@@ -27,7 +29,9 @@ from .problem import Problem
 
 
 class _Judgement(NamedTuple):
-    """The `error` of both solutions after a step, whether it is `accepted`, and the `factor` for the next length."""
+    """The `error` of both solutions after a step, whether it is `accepted`, and the
+    `factor` for the next length.
+    """
 
     error: Array
     accepted: Array
@@ -35,39 +39,69 @@ class _Judgement(NamedTuple):
 
 
 def integrate_adaptive(
-    problem: Problem, field: Array, start: Time, end: Time, tol: Time, length: Time, ranks: tuple[int, ...]
+    problem: Problem,
+    field: Array,
+    start: Time,
+    end: Time,
+    tol: Time,
+    length: Time,
+    ranks: tuple[int, ...],
 ) -> StepperState:
     """Integrate from `start` to `end` in steps chosen on the way.
 
-    **Arguments**: `tol`, the relative L1 error allowed over the interval; `length`, of the first step; `ranks`, the
-    number of functions of each axis, () for all. **Returns** the last state; its error is infinite where the steps
-    became too many or too short.
+    **Arguments**: `tol`, the relative L1 error allowed over the interval; `length`, of
+    the first step; `ranks`, the number of functions of each axis, () for all.
+    **Returns** the last state; its error is infinite where the steps became too many or
+    too short.
     """
     dtype = field.real.dtype
-    # The step control, the tolerances and the limits of effort are all in proportion to the whole interval.
+    # The step control, the tolerances and the limits of effort are all in proportion to
+    # the whole interval.
     whole = end - start
     epsilon = jnp.finfo(dtype).eps
-    # Below 64 units of rounding of the time, the points of a step are no longer distinct.
+    # Below 64 units of rounding of the time, the points of a step are no longer
+    # distinct.
     shortest = jnp.maximum(64 * epsilon * jnp.abs(end), CONSTANTS.shortest_step * whole)
 
     def unfinished(now: StepperState) -> Array:
         rejected = now.attempts - now.steps
-        # The limits of effort grow with what has been achieved, so a hopeless interval is given up early.
+        # The limits of effort grow with what has been achieved, so a hopeless interval
+        # is given up early.
         passed = jnp.maximum((now.t - start) / whole, CONSTANTS.start_products)
         affordable = now.calls < CONSTANTS.max_products * passed
-        return (now.t < end) & (now.length > shortest) & (rejected < CONSTANTS.max_rejections + now.steps) & affordable
+        return (
+            (now.t < end)
+            & (now.length > shortest)
+            & (rejected < CONSTANTS.max_rejections + now.steps)
+            & affordable
+        )
 
     def attempt(now: StepperState) -> StepperState:
-        # The rest of the interval is divided into equal steps, so that no short one is left at its end.
-        count = jnp.maximum(jnp.ceil((end - now.t) / now.length - CONSTANTS.last_step_slack), 1)
+        # The rest of the interval is divided into equal steps, so that no short one is
+        # left at its end.
+        count = jnp.maximum(
+            jnp.ceil((end - now.t) / now.length - CONSTANTS.last_step_slack), 1
+        )
         length = (end - now.t) / count
         after = jnp.where(count > 1, now.t + length, end)
-        # A small relative error of a wave is a larger one of its density, where the wave has large tails.
+        # A small relative error of a wave is a larger one of its density, where the
+        # wave has large tails.
         amplified = amplification(problem, now.fine, now.t)
         step_tol = tol * length / whole
-        taken = collocation_step(problem, now, length, _residual_tol(step_tol, amplified, dtype), False, ranks)
-        # The error allowed up to `after`: more than in proportion to the time, so that a sharp start is not too costly.
-        allowed = tol * (CONSTANTS.tol_at_start + (1 - CONSTANTS.tol_at_start) * (after - start) / whole)
+        taken = collocation_step(
+            problem,
+            now,
+            length,
+            _residual_tol(step_tol, amplified, dtype),
+            False,
+            ranks,
+        )
+        # The error allowed up to `after`: more than in proportion to the time, so that
+        # a sharp start is not too costly.
+        allowed = tol * (
+            CONSTANTS.tol_at_start
+            + (1 - CONSTANTS.tol_at_start) * (after - start) / whole
+        )
         judged = _judge(problem, now, taken, after, allowed, step_tol, amplified)
 
         def pick(new: Array, old: Array) -> Array:
@@ -94,9 +128,13 @@ def integrate_adaptive(
 
 
 def _residual_tol(step_tol: Array | float, amplified: Array, dtype: DType) -> Array:
-    """The relative residual that an iteration may leave: its error in the density is `amplified` times larger."""
+    """The relative residual that an iteration may leave: its error in the density is
+    `amplified` times larger.
+    """
     return jnp.clip(
-        CONSTANTS.residual_fraction * step_tol / amplified, 2 * jnp.finfo(dtype).eps, CONSTANTS.max_residual_tol
+        CONSTANTS.residual_fraction * step_tol / amplified,
+        2 * jnp.finfo(dtype).eps,
+        CONSTANTS.max_residual_tol,
     )
 
 
@@ -109,39 +147,73 @@ def _judge(
     step_tol: Array | float,
     amplified: Array,
 ) -> _Judgement:
-    """Accept or reject a step that ends at `after`, up to which the error may be `allowed`.
+    """Accept or reject a step that ends at `after`, up to which the error may be
+    `allowed`.
 
-    A step is accepted by what it adds to the error, since the distance of the two solutions includes former steps.
+    A step is accepted by what it adds to the error, since the distance of the two
+    solutions includes former steps.
     """
     error = wave_distance(problem, taken.fine, taken.coarse, after)
-    remaining_tol = jnp.maximum(allowed - now.error - now.missed, step_tol * CONSTANTS.least_step_tol)
-    # Errors of old steps decay, so the distance may become smaller; that is no credit for the step.
+    remaining_tol = jnp.maximum(
+        allowed - now.error - now.missed, step_tol * CONSTANTS.least_step_tol
+    )
+    # Errors of old steps decay, so the distance may become smaller; that is no credit
+    # for the step.
     added = jnp.maximum(error - now.error, 0) + taken.missed
     rounding = CONSTANTS.rounding_units * jnp.finfo(now.fine.real.dtype).eps * amplified
-    accepted = taken.converged & jnp.isfinite(error) & (added <= jnp.maximum(remaining_tol, rounding))
+    accepted = (
+        taken.converged
+        & jnp.isfinite(error)
+        & (added <= jnp.maximum(remaining_tol, rounding))
+    )
 
-    # The length for which the step would add what remains, if its error were of the order that control assumes.
-    counted = jnp.maximum(added, error * CONSTANTS.least_error_fraction + CONSTANTS.least_error_tol * step_tol)
+    # The length for which the step would add what remains, if its error were of the
+    # order that control assumes.
+    counted = jnp.maximum(
+        added,
+        error * CONSTANTS.least_error_fraction + CONSTANTS.least_error_tol * step_tol,
+    )
     factor = (remaining_tol / counted) ** (1 / CONSTANTS.control_order)
-    factor = jnp.clip(CONSTANTS.safety * factor, CONSTANTS.smallest_factor, CONSTANTS.largest_factor)
-    # An iteration that did not converge makes the error meaningless. A field that overflowed has none at all.
+    factor = jnp.clip(
+        CONSTANTS.safety * factor, CONSTANTS.smallest_factor, CONSTANTS.largest_factor
+    )
+    # An iteration that did not converge makes the error meaningless. A field that
+    # overflowed has none at all.
     factor = jnp.where(accepted | taken.converged, factor, CONSTANTS.unconverged_factor)
     factor = jnp.where(jnp.isfinite(error), factor, CONSTANTS.smallest_factor)
     return _Judgement(error, accepted, factor)
 
 
 def integrate_fixed(
-    problem: Problem, field: Array, start: Time, end: Time, count: int, tol: Array | float
+    problem: Problem,
+    field: Array,
+    start: Time,
+    end: Time,
+    count: int,
+    tol: Array | float,
 ) -> StepperState:
-    """Integrate from `start` to `end` in `count` equal steps: traceable, and differentiable in both modes."""
+    """Integrate from `start` to `end` in `count` equal steps: traceable, and
+    differentiable in both modes.
+    """
     length = (end - start) / count
 
     def one_step(now: StepperState, _: None) -> tuple[StepperState, None]:
         amplified = amplification(problem, now.fine, now.t)
-        taken = collocation_step(problem, now, length, _residual_tol(tol / count, amplified, length.dtype), True)
+        taken = collocation_step(
+            problem,
+            now,
+            length,
+            _residual_tol(tol / count, amplified, length.dtype),
+            True,
+        )
         after = now.t + length
-        error = jnp.where(taken.converged, wave_distance(problem, taken.fine, taken.coarse, after), jnp.inf)
-        # Nothing is rejected here. A step whose iteration failed makes the error infinite.
+        error = jnp.where(
+            taken.converged,
+            wave_distance(problem, taken.fine, taken.coarse, after),
+            jnp.inf,
+        )
+        # Nothing is rejected here. A step whose iteration failed makes the error
+        # infinite.
         steps = now.steps + 1
         done = StepperState(
             t=after,
@@ -158,19 +230,28 @@ def integrate_fixed(
         )
         return done, None
 
-    done = jax.lax.scan(one_step, _initial_state(field, start, length), None, length=count)[0]
-    return done._replace(error=done.error + done.missed + _rounding(problem, field, start))
+    done = jax.lax.scan(
+        one_step, _initial_state(field, start, length), None, length=count
+    )[0]
+    return done._replace(
+        error=done.error + done.missed + _rounding(problem, field, start)
+    )
 
 
 def _rounding(problem: Problem, field: Array, start: Array) -> Array:
-    """The relative error that rounding makes, amplified; infinite where the amplification overflows."""
-    # Eight roundings a value over an interval: a free choice, since the number of steps hardly matters.
+    """The relative error that rounding makes, amplified; infinite where the
+    amplification overflows.
+    """
+    # Eight roundings a value over an interval: a free choice, since the number of steps
+    # hardly matters.
     error = 8 * jnp.finfo(field.real.dtype).eps * amplification(problem, field, start)
     return jnp.where(jnp.isfinite(error), error, jnp.inf)
 
 
 def _initial_state(field: Array, start: Array, length: Array) -> StepperState:
-    """The state before the first step: both solutions are the field, which predicts itself."""
+    """The state before the first step: both solutions are the field, which predicts
+    itself.
+    """
     dtype = field.real.dtype
     zero = jnp.zeros((), dtype)
     return StepperState(

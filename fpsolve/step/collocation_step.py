@@ -4,9 +4,10 @@
     W = V + d_t log sqrt(pi) - sum_i v_i
     psi(t_k) = e^{-t_k E} psi(0) - sum_m Q_km(E) g_m,       g_m = W psi at the Gauss points t_m      (w = 0)
 
-The last line, for the points t_k, is a linear system for the fields there; with them it gives the field at the end of
-the step. The system is close to the identity, because E, with the stiff part of H, is integrated exactly. At another
-Wick angle w the times t_k in it are multiplied by e^{iw}.
+The last line, for the points t_k, is a linear system for the fields there; with them it
+gives the field at the end of the step. The system is close to the identity, because E,
+with the stiff part of H, is integrated exactly. At another Wick angle w the times t_k
+in it are multiplied by e^{iw}.
 
 Reference: Hochbruck and Ostermann, Acta Numerica 19 (2010) 209, section 2.4.
 """
@@ -24,9 +25,22 @@ from ..operator import OperatorPath
 from ..propagate.base import Picture
 from .conjugate_residuals import Statistics, solve
 from .constants import CONSTANTS
-from .frame import Frame, apply_matrix, from_frame, keep_lowest, kinetic_matrices, separable_frame, to_frame
+from .frame import (
+    Frame,
+    apply_matrix,
+    from_frame,
+    keep_lowest,
+    kinetic_matrices,
+    separable_frame,
+    to_frame,
+)
 from .gauss_rules import Pair, lagrange, other_rule, pair, tables
-from .moving_wave import amplification, log_sqrt_gibbs, moving_potential_term, wave_measure
+from .moving_wave import (
+    amplification,
+    log_sqrt_gibbs,
+    moving_potential_term,
+    wave_measure,
+)
 from .problem import Problem
 from .ranks import truncation_error
 
@@ -34,11 +48,15 @@ from .ranks import truncation_error
 class StepperState(NamedTuple):
     """Where an integration stands.
 
-    - `t`: the time; `length`: of the step to try next; `last`: of the last step taken, 0 before the first
+    - `t`: the time; `length`: of the step to try next; `last`: of the last step taken,
+      0 before the first
     - `coarse`, `fine`: the fields of the two solutions, `(*shape)`
-    - `stage_values`: the finer solution at the points of the last step `(n, *shape)`, from which the next is predicted
-    - `error`: the distance of the two solutions; `missed`: the sum of errors that they have in common
-    - `calls`: products of one field with H; `steps`: steps taken; `attempts`: steps tried
+    - `stage_values`: the finer solution at the points of the last step `(n, *shape)`,
+      from which the next is predicted
+    - `error`: the distance of the two solutions; `missed`: the sum of errors that they
+      have in common
+    - `calls`: products of one field with H; `steps`: steps taken; `attempts`: steps
+      tried
     """
 
     t: Array
@@ -57,9 +75,11 @@ class StepperState(NamedTuple):
 class CollocationStep(NamedTuple):
     """What one step gives.
 
-    - `coarse`, `fine`: the fields of the two solutions at its end; `stage_values`: the finer one at its points
+    - `coarse`, `fine`: the fields of the two solutions at its end; `stage_values`: the
+      finer one at its points
     - `calls`: products of one field with H
-    - `missed`: relative error that both solutions have in common, and that their distance does not show
+    - `missed`: relative error that both solutions have in common, and that their
+      distance does not show
     - `converged`: whether the linear systems of both were solved
     """
 
@@ -72,7 +92,9 @@ class CollocationStep(NamedTuple):
 
 
 class _Solution(NamedTuple):
-    """One solution of the step: the field at its end, those at its points, and what the iteration took."""
+    """One solution of the step: the field at its end, those at its points, and what the
+    iteration took.
+    """
 
     end: Array
     stage_values: Array
@@ -82,48 +104,83 @@ class _Solution(NamedTuple):
 
 def points_of(dtype: DType) -> int:
     """The number of Gauss points of the finer solution in this precision."""
-    return CONSTANTS.points_double if jnp.finfo(dtype).bits == 64 else CONSTANTS.points_single
+    return (
+        CONSTANTS.points_double
+        if jnp.finfo(dtype).bits == 64
+        else CONSTANTS.points_single
+    )
 
 
 def collocation_step(
-    problem: Problem, now: StepperState, length: Array, residual_tol: Array, traced: bool, ranks: tuple[int, ...] = ()
+    problem: Problem,
+    now: StepperState,
+    length: Array,
+    residual_tol: Array,
+    traced: bool,
+    ranks: tuple[int, ...] = (),
 ) -> CollocationStep:
     """One step of both solutions.
 
-    **Arguments**: `residual_tol`, the relative residual that the iteration of the coarser solution may leave;
-    `traced`, whether the step may be differentiated; `ranks`, how many functions of each axis are used, () for all.
+    **Arguments**: `residual_tol`, the relative residual that the iteration of the
+    coarser solution may leave; `traced`, whether the step may be differentiated;
+    `ranks`, how many functions of each axis are used, () for all.
     """
     dtype = now.fine.real.dtype
     rules = pair(points_of(dtype))
     count = len(rules.onward)
     kinetic = kinetic_matrices(problem, now.t, dtype)
 
-    # The potential term at the points of the coarser rule, of the finer rule, and in the middle of the step.
+    # The potential term at the points of the coarser rule, of the finer rule, and in
+    # the middle of the step.
     offsets = jnp.asarray(np.append(rules.points, 0.5), dtype)
-    potential_terms = jax.vmap(lambda t: moving_potential_term(problem, t, dtype))(now.t + length * offsets)
-    integral = jnp.tensordot(jnp.asarray(rules.weights, dtype), potential_terms[count:-1], 1) * length
+    potential_terms = jax.vmap(lambda t: moving_potential_term(problem, t, dtype))(
+        now.t + length * offsets
+    )
+    integral = (
+        jnp.tensordot(jnp.asarray(rules.weights, dtype), potential_terms[count:-1], 1)
+        * length
+    )
     potential_terms = _lowered_where_absent(potential_terms, now.fine, residual_tol)
 
-    # E from the middle of the step, and W = V + d_t log sqrt(pi) - sum_i v_i at the points of both rules.
-    whole = separable_frame(problem, kinetic, potential_terms[-1], now.fine, now.t + length / 2)
+    # E from the middle of the step, and W = V + d_t log sqrt(pi) - sum_i v_i at the
+    # points of both rules.
+    whole = separable_frame(
+        problem, kinetic, potential_terms[-1], now.fine, now.t + length / 2
+    )
     frame = keep_lowest(whole, ranks)
-    coupling = (potential_terms[:-1] - frame.separable_potential).reshape(2, count, *now.fine.shape)
-    rotation = jnp.exp(1j * problem.wick).astype(now.fine.dtype) if problem.wick else jnp.ones((), dtype)
-    # The frame is a constant to derivatives (those of eigenvectors are infinite at equal levels). What the kinetic
-    # matrices change with a parameter is added to W instead: zero in value, but not in its derivative.
-    tangents = [matrix - jax.lax.stop_gradient(matrix) for matrix in kinetic] if traced else []
+    coupling = (potential_terms[:-1] - frame.separable_potential).reshape(
+        2, count, *now.fine.shape
+    )
+    rotation = (
+        jnp.exp(1j * problem.wick).astype(now.fine.dtype)
+        if problem.wick
+        else jnp.ones((), dtype)
+    )
+    # The frame is a constant to derivatives (those of eigenvectors are infinite at
+    # equal levels). What the kinetic matrices change with a parameter is added to W
+    # instead: zero in value, but not in its derivative.
+    tangents = (
+        [matrix - jax.lax.stop_gradient(matrix) for matrix in kinetic] if traced else []
+    )
 
-    # Both solutions by one scan, so that their common program is compiled once; the coarser one is the first guess
-    # of the finer.
+    # Both solutions by one scan, so that their common program is compiled once; the
+    # coarser one is the first guess of the finer.
     def solve_one(guess: Array, given: tuple[Array, ...]) -> tuple[Array, _Solution]:
         field, coupling, residual_tol, widths, which, powers = given
-        decays, weights = tables(frame.energies, rotation * length, widths, which, powers)
-        solution = _solve_stages(frame, field, coupling, decays, weights, guess, residual_tol, tangents)
-        return jnp.tensordot(jnp.asarray(rules.onward, dtype), solution.stage_values, 1), solution
+        decays, weights = tables(
+            frame.energies, rotation * length, widths, which, powers
+        )
+        solution = _solve_stages(
+            frame, field, coupling, decays, weights, guess, residual_tol, tangents
+        )
+        return jnp.tensordot(
+            jnp.asarray(rules.onward, dtype), solution.stage_values, 1
+        ), solution
 
     # An iteration cannot go below rounding.
     residual_tols = jnp.maximum(
-        residual_tol * jnp.asarray([1.0, CONSTANTS.fine_residual_factor], dtype), 2 * jnp.finfo(dtype).eps
+        residual_tol * jnp.asarray([1.0, CONSTANTS.fine_residual_factor], dtype),
+        2 * jnp.finfo(dtype).eps,
     )
     both = (
         jnp.stack([now.coarse, now.fine]),
@@ -135,21 +192,35 @@ def collocation_step(
     )
     _, solutions = jax.lax.scan(solve_one, _predicted(rules, now, length), both)
 
-    # Errors that the distance of the two solutions does not show: the residual, and functions left out.
+    # Errors that the distance of the two solutions does not show: the residual, and
+    # functions left out.
     missed = solutions.residual[1] * amplification(problem, now.fine, now.t)
     if ranks:
         missed = missed + truncation_error(
-            problem, whole, ranks, now.fine, solutions.end[1], coupling[1, -1], now.t + length, length
+            problem,
+            whole,
+            ranks,
+            now.fine,
+            solutions.end[1],
+            coupling[1, -1],
+            now.t + length,
+            length,
         )
 
-    # Outside of transformations a dense sampling in time has set the ends of steps (`breakpoints.py`).
+    # Outside of transformations a dense sampling in time has set the ends of steps
+    # (`breakpoints.py`).
     if traced:
-        missed = missed + _quadrature_error(problem, now, solutions.end[1], integral, length)
+        missed = missed + _quadrature_error(
+            problem, now, solutions.end[1], integral, length
+        )
 
-    # E was taken relative to its lowest level, and sqrt(pi) without its constant: both factors are restored here.
+    # E was taken relative to its lowest level, and sqrt(pi) without its constant: both
+    # factors are restored here.
     decay = jnp.exp(-rotation * length * frame.lowest)
     if problem.picture is Picture.GIBBS_WAVE:
-        decay = decay * jnp.exp(_log_norm(problem, now.t + length, dtype) - _log_norm(problem, now.t, dtype))
+        decay = decay * jnp.exp(
+            _log_norm(problem, now.t + length, dtype) - _log_norm(problem, now.t, dtype)
+        )
     ends = solutions.end * decay
     if problem.picture is Picture.GIBBS_WAVE and not problem.grid.absorbs:
         ends, lost = _with_mass_restored(problem, now, ends, length)
@@ -160,29 +231,41 @@ def collocation_step(
         stage_values=solutions.stage_values[1] * decay,
         calls=jnp.sum(solutions.calls) * count,
         missed=missed,
-        converged=jnp.all(solutions.residual <= CONSTANTS.residual_slack * residual_tols),
+        converged=jnp.all(
+            solutions.residual <= CONSTANTS.residual_slack * residual_tols
+        ),
     )
 
 
-def _lowered_where_absent(potential_terms: Array, field: Array, residual_tol: Array) -> Array:
-    """The potential terms `(times, *shape)`, cut off at the highest value that they have where there is a wave.
+def _lowered_where_absent(
+    potential_terms: Array, field: Array, residual_tol: Array
+) -> Array:
+    """The potential terms `(times, *shape)`, cut off at the highest value that they
+    have where there is a wave.
 
-    Where there is no wave yet, a potential term of that height keeps it out as well as a higher one. The steep walls
-    of a potential would otherwise dominate W, and the iteration would take many more products.
+    Where there is no wave yet, a potential term of that height keeps it out as well as
+    a higher one. The steep walls of a potential would otherwise dominate W, and the
+    iteration would take many more products.
     """
     size = jnp.abs(jax.lax.stop_gradient(field))
     present = size > CONSTANTS.absent_wave * residual_tol * jnp.max(size)
     space = tuple(range(1, potential_terms.ndim))
-    highest = jnp.max(jnp.where(present, potential_terms, -jnp.inf), space, keepdims=True)
+    highest = jnp.max(
+        jnp.where(present, potential_terms, -jnp.inf), space, keepdims=True
+    )
     return jnp.minimum(potential_terms, highest)
 
 
-def _quadrature_error(problem: Problem, now: StepperState, end: Array, integral: Array, length: Array) -> Array:
-    """The relative L1 error that the potential term's integral over a step makes, `integral` by the finer rule
-    `(*shape)`: its distance from the integral by a rule at other points.
+def _quadrature_error(
+    problem: Problem, now: StepperState, end: Array, integral: Array, length: Array
+) -> Array:
+    """The relative L1 error that the potential term's integral over a step makes,
+    `integral` by the finer rule `(*shape)`: its distance from the integral by a rule at
+    other points.
 
-    Both solutions may miss a pulse between their points, or a jump of sqrt(pi), which they take from its derivative. A
-    wave `end` whose potential term is wrong by delta dt is wrong by the factor exp(-delta dt).
+    Both solutions may miss a pulse between their points, or a jump of sqrt(pi), which
+    they take from its derivative. A wave `end` whose potential term is wrong by delta
+    dt is wrong by the factor exp(-delta dt).
     """
     dtype = now.fine.real.dtype
     points, weights = other_rule(CONSTANTS.check_points)
@@ -199,16 +282,21 @@ def _quadrature_error(problem: Problem, now: StepperState, end: Array, integral:
     mass = wave_measure(problem, now.t + length, dtype) * jnp.abs(end)
     mass = mass / jnp.sum(mass)
     if problem.picture is Picture.GIBBS_WAVE:
-        wrong = wrong - (log_sqrt_gibbs(problem, now.t + length, dtype) - log_sqrt_gibbs(problem, now.t, dtype))
+        wrong = wrong - (
+            log_sqrt_gibbs(problem, now.t + length, dtype)
+            - log_sqrt_gibbs(problem, now.t, dtype)
+        )
         # The same factor everywhere has no effect, since the mass is restored.
         wrong = wrong - jnp.sum(mass * wrong)
     return jax.lax.stop_gradient(jnp.sum(mass * jnp.abs(wrong)))
 
 
 def _predicted(rules: Pair, now: StepperState, length: Array) -> Array:
-    """The fields at the points of the coarser rule as the last step's polynomial predicts them, `(n, *shape)`.
+    """The fields at the points of the coarser rule as the last step's polynomial
+    predicts them, `(n, *shape)`.
 
-    Before the first step, and for a step that is much longer than the last, the polynomial is taken at its end.
+    Before the first step, and for a step that is much longer than the last, the
+    polynomial is taken at its end.
     """
     dtype = now.fine.real.dtype
     # The inner `where` avoids a division by 0, whose derivative would be a NaN.
@@ -221,18 +309,27 @@ def _predicted(rules: Pair, now: StepperState, length: Array) -> Array:
 def _log_norm(problem: Problem, t: Array, dtype: DType) -> Array:
     """log |sqrt(pi_t)| for sqrt(pi_t) as it is within a step, without its constant."""
     log_weights = jnp.log(problem.grid.weights).astype(dtype)
-    return jax.scipy.special.logsumexp(2 * log_sqrt_gibbs(problem, t, dtype) + log_weights) / 2
+    return (
+        jax.scipy.special.logsumexp(2 * log_sqrt_gibbs(problem, t, dtype) + log_weights)
+        / 2
+    )
 
 
-def _with_mass_restored(problem: Problem, now: StepperState, ends: Array, length: Array) -> tuple[Array, Array]:
-    """Both fields with the mass that the step began with, and the part of it that the finer one had lost.
+def _with_mass_restored(
+    problem: Problem, now: StepperState, ends: Array, length: Array
+) -> tuple[Array, Array]:
+    """Both fields with the mass that the step began with, and the part of it that the
+    finer one had lost.
 
-    Mass is conserved. Both solutions lose it alike, so that their distance does not show the loss: it is added to the
-    error, and a multiple of sqrt(pi), which has no effect on anything but the mass, to the fields.
+    Mass is conserved. Both solutions lose it alike, so that their distance does not
+    show the loss: it is added to the error, and a multiple of sqrt(pi), which has no
+    effect on anything but the mass, to the fields.
     """
     dtype = now.fine.real.dtype
     integrate = problem.grid.integrate
-    before, after = (jnp.exp(problem.log_sqrt_pi(t, dtype)) for t in (now.t, now.t + length))
+    before, after = (
+        jnp.exp(problem.log_sqrt_pi(t, dtype)) for t in (now.t, now.t + length)
+    )
     lost = integrate(before * now.fine) - integrate(after * ends)
     ends = ends + jnp.multiply.outer(lost, after)
     return ends, jax.lax.stop_gradient(jnp.abs(lost[1]))
@@ -250,11 +347,12 @@ def _solve_stages(
 ) -> _Solution:
     """The fields at the points of a step and at its end.
 
-    **Arguments**: `coupling`, W at the points `(n, *shape)`; `decays`, exp(-t_k E), and `weights`, Q_km(E), of
-    `gauss_rules.tables`; `guess`, the fields at the points; `tangents`, what to add to H for derivatives alone.
+    **Arguments**: `coupling`, W at the points `(n, *shape)`; `decays`, exp(-t_k E), and
+    `weights`, Q_km(E), of `gauss_rules.tables`; `guess`, the fields at the points;
+    `tangents`, what to add to H for derivatives alone.
 
-    Inside, the points are the second axis, behind the first axis of the grid: matrix products along the axes of the
-    grid then need no transposition.
+    Inside, the points are the second axis, behind the first axis of the grid: matrix
+    products along the axes of the grid then need no transposition.
     """
 
     def points_second(u: Array) -> Array:
@@ -274,19 +372,30 @@ def _solve_stages(
     def product(states: Array) -> Array:
         """The left side of the linear system, psi(t_k) + sum_m Q_km g_m."""
         sources = source(states)
-        rows = [sum(w * sources[:, m] for m, w in enumerate(row)) for row in weights[:-1]]
+        rows = [
+            sum(w * sources[:, m] for m, w in enumerate(row)) for row in weights[:-1]
+        ]
         return states + jnp.stack(rows, 1)
 
-    def solve_forward(product: Callable[[Array], Array], b: Array) -> tuple[Array, Statistics]:
+    def solve_forward(
+        product: Callable[[Array], Array], b: Array
+    ) -> tuple[Array, Statistics]:
         start = to_frame(frame, points_second(jax.lax.stop_gradient(guess)))
         return solve(product, b, start, residual_tol)
 
-    def solve_transposed(product: Callable[[Array], Array], b: Array) -> tuple[Array, Statistics]:
-        # The guess belongs to the forward system; the transposed one is started from its right-hand side.
+    def solve_transposed(
+        product: Callable[[Array], Array], b: Array
+    ) -> tuple[Array, Statistics]:
+        # The guess belongs to the forward system; the transposed one is started from
+        # its right-hand side.
         return solve(product, b, b, residual_tol)
 
     states, statistics = jax.lax.custom_linear_solve(
-        product, points_second(decays[:-1] * state), solve_forward, solve_transposed, has_aux=True
+        product,
+        points_second(decays[:-1] * state),
+        solve_forward,
+        solve_transposed,
+        has_aux=True,
     )
     end = decays[-1] * state - jnp.sum(points_second(weights[-1]) * source(states), 1)
     return _Solution(

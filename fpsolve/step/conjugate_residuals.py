@@ -1,11 +1,14 @@
-"""Conjugate residuals with one direction: a linear system A x = b for an A that need not be symmetric.
+"""Conjugate residuals with one direction: a linear system A x = b for an A that need
+not be symmetric.
 
     direction = r - beta * direction,  beta so that A direction is orthogonal to the last A direction
     x = x + alpha * direction,         alpha so that |b - A x| is smallest
 
-The systems of `collocation` are close to the identity, so a few iterations are enough, and one direction is kept.
+The systems of `collocation` are close to the identity, so a few iterations are enough,
+and one direction is kept.
 
-Reference: Eisenstat, Elman and Schultz, SIAM J. Numer. Anal. 20 (1983) 345, the method Orthomin(1).
+Reference: Eisenstat, Elman and Schultz, SIAM J. Numer. Anal. 20 (1983) 345, the method
+Orthomin(1).
 """
 
 from collections.abc import Callable
@@ -19,14 +22,18 @@ from .constants import CONSTANTS
 
 
 class Statistics(NamedTuple):
-    """What an iteration took: the `calls` of A, and the relative `residual` |b - A x| / |b| that it left."""
+    """What an iteration took: the `calls` of A, and the relative `residual` |b - A x| /
+    |b| that it left.
+    """
 
     calls: Array
     residual: Array
 
 
 class _Iterate(NamedTuple):
-    """x, b - A x, the last direction, A times that direction, and the calls of A so far."""
+    """x, b - A x, the last direction, A times that direction, and the calls of A so
+    far.
+    """
 
     x: Array
     residual: Array
@@ -35,17 +42,22 @@ class _Iterate(NamedTuple):
     calls: Array
 
 
-def solve(product: Callable[[Array], Array], b: Array, guess: Array, residual_tol: Array) -> tuple[Array, Statistics]:
+def solve(
+    product: Callable[[Array], Array], b: Array, guess: Array, residual_tol: Array
+) -> tuple[Array, Statistics]:
     """x with |b - A x| <= residual_tol |b|; `product` applies A.
 
-    The first direction is the guess, so the solution starts from the best multiple of it: a bad guess cannot make
-    the residual larger than that of x = 0. The iteration ends after `CONSTANTS.max_iterations` in any case.
+    The first direction is the guess, so the solution starts from the best multiple of
+    it: a bad guess cannot make the residual larger than that of x = 0. The iteration
+    ends after `CONSTANTS.max_iterations` in any case.
     """
     # Squares are compared, which saves a root in each iteration.
     square_tol = (residual_tol**2) * _square(b)
 
     def unfinished(now: _Iterate) -> Array:
-        return (_square(now.residual) > square_tol) & (now.calls < CONSTANTS.max_iterations)
+        return (_square(now.residual) > square_tol) & (
+            now.calls < CONSTANTS.max_iterations
+        )
 
     def iterate(now: _Iterate) -> _Iterate:
         candidate = jnp.where(now.calls == 0, guess, now.residual)
@@ -64,7 +76,13 @@ def solve(product: Callable[[Array], Array], b: Array, guess: Array, residual_to
         )
 
     zero = jnp.zeros_like(b)
-    start = _Iterate(x=zero, residual=b, direction=zero, image=zero, calls=jnp.zeros((), b.real.dtype))
+    start = _Iterate(
+        x=zero,
+        residual=b,
+        direction=zero,
+        image=zero,
+        calls=jnp.zeros((), b.real.dtype),
+    )
     last = jax.lax.while_loop(unfinished, iterate, start)
     residual = jnp.sqrt(_safe_ratio(_square(last.residual), _square(b)))
     return last.x, Statistics(last.calls, residual)

@@ -1,10 +1,13 @@
-"""The separable part of a moving Hamiltonian: its eigenvectors on each axis, and transforms to and from them.
+"""The separable part of a moving Hamiltonian: its eigenvectors on each axis, and
+transforms to and from them.
 
     E = sum_i h_i,      h_i = K_i + v_i(x_i),      h_i q_a = e_a q_a
 
-K_i is the kinetic matrix of axis i, `(n_i, n_i)`. v_i is the potential term averaged over the other axes, with the
-marginals of sqrt(pi) as weights, or those of |psi| where there is no sqrt(pi). A field `(*shape)` is transformed to its
-coefficients in the products of eigenvectors by one matrix product an axis, in which exp(-t E) is a multiplication.
+K_i is the kinetic matrix of axis i, `(n_i, n_i)`. v_i is the potential term averaged
+over the other axes, with the marginals of sqrt(pi) as weights, or those of |psi| where
+there is no sqrt(pi). A field `(*shape)` is transformed to its coefficients in the
+products of eigenvectors by one matrix product an axis, in which exp(-t E) is a
+multiplication.
 
 Reference: Bacic and Light, Annu. Rev. Phys. Chem. 40 (1989) 469.
 """
@@ -25,8 +28,10 @@ from .problem import Problem
 class Frame(NamedTuple):
     """The eigenvectors of every h_i, and the eigenvalues of their sum.
 
-    - `vectors`: for each axis, eigenvectors in columns `(n_i, n_i)`, or the lowest of them `(n_i, k_i)`
-    - `energies`: the sums of one eigenvalue an axis, above the lowest sum, `(*shape)` or `(*ranks)`
+    - `vectors`: for each axis, eigenvectors in columns `(n_i, n_i)`, or the lowest of
+      them `(n_i, k_i)`
+    - `energies`: the sums of one eigenvalue an axis, above the lowest sum, `(*shape)`
+      or `(*ranks)`
     - `lowest`: the lowest sum
     - `separable_potential`: sum_i v_i, `(*shape)`
     """
@@ -37,37 +42,58 @@ class Frame(NamedTuple):
     separable_potential: Array
 
 
-def separable_frame(problem: Problem, kinetic: list[Array], potential_term: Array, field: Array, t: Array) -> Frame:
-    """The frame of a potential term `(*shape)` at time t; `field` is the state. It is a constant to derivatives."""
+def separable_frame(
+    problem: Problem,
+    kinetic: list[Array],
+    potential_term: Array,
+    field: Array,
+    t: Array,
+) -> Frame:
+    """The frame of a potential term `(*shape)` at time t; `field` is the state. It is a
+    constant to derivatives.
+    """
     weight = (
-        jnp.exp(problem.log_sqrt_pi(t, potential_term.dtype)) * jnp.ones_like(potential_term)
+        jnp.exp(problem.log_sqrt_pi(t, potential_term.dtype))
+        * jnp.ones_like(potential_term)
         if problem.picture is Picture.GIBBS_WAVE
         else jnp.abs(field)
     )
     d = potential_term.ndim
-    # Averages are weighted by where the wave is, so that a wall that it does not reach has no effect on E.
+    # Averages are weighted by where the wave is, so that a wall that it does not reach
+    # has no effect on E.
     marginals = [_marginal(weight, i) for i in range(d)]
     # The mean over all axes.
-    mean = functools.reduce(lambda u, marginal: jnp.tensordot(marginal, u, 1), marginals, potential_term)
+    mean = functools.reduce(
+        lambda u, marginal: jnp.tensordot(marginal, u, 1), marginals, potential_term
+    )
     levels, vectors = [], []
-    separable_potential, energies = jnp.zeros_like(potential_term), jnp.zeros_like(potential_term)
+    separable_potential, energies = (
+        jnp.zeros_like(potential_term),
+        jnp.zeros_like(potential_term),
+    )
     for i, matrix in enumerate(kinetic):
         average = jnp.moveaxis(potential_term, i, -1)
         for marginal in marginals[:i] + marginals[i + 1 :]:
             average = jnp.tensordot(marginal, average, 1)
-        # Every average contains the mean once, so that their sum would contain it d times instead of once.
+        # Every average contains the mean once, so that their sum would contain it d
+        # times instead of once.
         average = average - mean * (d - 1) / d
         small = (matrix + matrix.T) / 2 + jnp.diag(average)
-        # This makes each decomposition depend on the one before it. Under `vmap` XLA would run the batches of two axes
-        # at once, and they would wait for each other on a pool of two threads.
+        # This makes each decomposition depend on the one before it. Under `vmap` XLA
+        # would run the batches of two axes at once, and they would wait for each other
+        # on a pool of two threads.
         small = small + 0 * sum(levels)
-        values, columns = jnp.linalg.eigh(jax.lax.stop_gradient(small), symmetrize_input=False)
+        values, columns = jnp.linalg.eigh(
+            jax.lax.stop_gradient(small), symmetrize_input=False
+        )
         levels.append(values[0])
         vectors.append(columns)
         energies = energies + along_axis(values - values[0], i, d)
         separable_potential = separable_potential + along_axis(average, i, d)
     lowest = sum(levels, jnp.zeros((), potential_term.dtype))
-    return jax.lax.stop_gradient(Frame(tuple(vectors), energies, lowest, separable_potential))
+    return jax.lax.stop_gradient(
+        Frame(tuple(vectors), energies, lowest, separable_potential)
+    )
 
 
 def kinetic_matrices(problem: Problem, t: Scalar, dtype: DType) -> list[Array]:
@@ -100,7 +126,9 @@ def keep_lowest(frame: Frame, ranks: tuple[int, ...]) -> Frame:
 
 
 def to_frame(frame: Frame, fields: Array) -> Array:
-    """The coefficients of fields; the axes of the grid are counted as in `apply_matrix`."""
+    """The coefficients of fields; the axes of the grid are counted as in
+    `apply_matrix`.
+    """
     for i, vectors in enumerate(frame.vectors):
         fields = apply_matrix(vectors.T, fields, i, len(frame.vectors))
     return fields
@@ -114,9 +142,12 @@ def from_frame(frame: Frame, coefficients: Array) -> Array:
 
 
 def apply_matrix(matrix: Array, u: Array, axis: int, ndim: int) -> Array:
-    """A matrix times `u` along an axis of the grid, for fields `(n_1, ..., n_d)` or `(n_1, points, n_2, ..., n_d)`."""
+    """A matrix times `u` along an axis of the grid, for fields `(n_1, ..., n_d)` or
+    `(n_1, points, n_2, ..., n_d)`.
+    """
     position = axis if axis == 0 else axis + u.ndim - ndim
-    # Along the last axis the fields are rows of a matrix already, and no transposition is needed.
+    # Along the last axis the fields are rows of a matrix already, and no transposition
+    # is needed.
     if position == u.ndim - 1 and position > 0:
         return u @ matrix.T
     return jnp.moveaxis(jnp.tensordot(matrix, u, (1, position)), 0, position)

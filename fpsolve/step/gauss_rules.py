@@ -1,4 +1,5 @@
-"""Integrals of exponentials times polynomials over a step, at the Gauss points of a collocation step.
+"""Integrals of exponentials times polynomials over a step, at the Gauss points of a
+collocation step.
 
     Q_km(E) = int_0^{t_k} e^{-(t_k - u) E} l_m(u) du,      l_m the Lagrange polynomials of the points t_m
 
@@ -19,13 +20,18 @@ from ..core.types import SameArray
 from .constants import CONSTANTS
 
 
-def tables(energies: Array, length: Array, widths: Array, which: Array, powers: Array) -> tuple[Array, Array]:
-    """e^{-t_k E} `(n + 1, *shape)` and Q_km(E) `(n + 1, n, *shape)` at the n points of a step and at its end.
+def tables(
+    energies: Array, length: Array, widths: Array, which: Array, powers: Array
+) -> tuple[Array, Array]:
+    """e^{-t_k E} `(n + 1, *shape)` and Q_km(E) `(n + 1, n, *shape)` at the n points of
+    a step and at its end.
 
-    **Arguments**: `energies`, the values of E; `length`, of the step; the rest is one row of a `Pair`.
+    **Arguments**: `energies`, the values of E; `length`, of the step; the rest is one
+    row of a `Pair`.
 
-    From point to point: Q_{k+1} = e^{-d E} Q_k + the integral over the interval d between them, which expanding l_m in
-    powers makes a sum of phi_j(d E), phi_j(z) = int_0^1 e^{-(1-u)z} u^{j-1} / (j-1)! du.
+    From point to point: Q_{k+1} = e^{-d E} Q_k + the integral over the interval d
+    between them, which expanding l_m in powers makes a sum of phi_j(d E), phi_j(z) =
+    int_0^1 e^{-(1-u)z} u^{j-1} / (j-1)! du.
     """
     n = powers.shape[1]
     # The phi functions of every different width once, `(n + 1, widths, *shape)`.
@@ -37,7 +43,10 @@ def tables(energies: Array, length: Array, widths: Array, which: Array, powers: 
         decay, integrals = carry
         interval, powers = given
         phi = phis[:, interval]
-        after = phi[0] * decay, phi[0] * integrals + length * jnp.tensordot(powers, phi[1:], 1)
+        after = (
+            phi[0] * decay,
+            phi[0] * integrals + length * jnp.tensordot(powers, phi[1:], 1),
+        )
         return after, after
 
     start = (jnp.ones_like(phis[0, 0]), jnp.zeros((n, *energies.shape), phis.dtype))
@@ -47,9 +56,11 @@ def tables(energies: Array, length: Array, widths: Array, which: Array, powers: 
 def _phis(z: Array, m: int) -> Array:
     """phi_0 .. phi_m at -z, `(m + 1, *shape)`, by two recurrences.
 
-    Upwards, phi_{j+1} = (1 / j! - phi_j) / z, digits cancel where z is small. Downwards, phi_j = 1 / j! - z phi_{j+1}
-    from a series for phi_m, errors are amplified where z is large. Each is evaluated where it is stable, and at a
-    harmless z elsewhere, so that neither makes an infinity, which would turn derivatives of the `where` into NaNs.
+    Upwards, phi_{j+1} = (1 / j! - phi_j) / z, digits cancel where z is small.
+    Downwards, phi_j = 1 / j! - z phi_{j+1} from a series for phi_m, errors are
+    amplified where z is large. Each is evaluated where it is stable, and at a harmless
+    z elsewhere, so that neither makes an infinity, which would turn derivatives of the
+    `where` into NaNs.
     """
     small = jnp.abs(z) < CONSTANTS.phi_switch
     near = jnp.where(small, z, 0)
@@ -69,24 +80,35 @@ def _phis(z: Array, m: int) -> Array:
         higher = (inverse_factorial - phi) / far
         return higher, higher
 
-    inverse_factorials = jnp.asarray([1 / math.factorial(j) for j in range(m)], near.real.dtype)
+    inverse_factorials = jnp.asarray(
+        [1 / math.factorial(j) for j in range(m)], near.real.dtype
+    )
     below = jax.lax.scan(down, highest, inverse_factorials[::-1])[1][::-1]
     first = jnp.exp(-far)
     above = jax.lax.scan(up, first, inverse_factorials)[1]
-    return jnp.where(small, jnp.concatenate([below, highest[None]]), jnp.concatenate([first[None], above]))
+    return jnp.where(
+        small,
+        jnp.concatenate([below, highest[None]]),
+        jnp.concatenate([first[None], above]),
+    )
 
 
 class Pair(NamedTuple):
-    """Gauss rules on [0, 1] with n - 1 points and with n, in arrays of one shape; the first axis is the rule.
+    """Gauss rules on [0, 1] with n - 1 points and with n, in arrays of one shape; the
+    first axis is the rule.
 
-    The rule of n - 1 points holds its last point twice, with weight zero for the second.
+    The rule of n - 1 points holds its last point twice, with weight zero for the
+    second.
 
     - `points` `(2, n)`
     - `weights` `(n,)`: of the second rule
-    - `widths` `(2, w)`: the different lengths of the intervals between 0, the points and 1, filled up with zeros
+    - `widths` `(2, w)`: the different lengths of the intervals between 0, the points
+      and 1, filled up with zeros
     - `which` `(2, n + 1)`: the index of each interval in `widths`
-    - `powers` `(2, n + 1, n, n)`: width times j! times the coefficient of u^j of l_i on each interval
-    - `onward` `(n, n)`: interpolation from the points of the first rule to those of the second
+    - `powers` `(2, n + 1, n, n)`: width times j! times the coefficient of u^j of l_i on
+      each interval
+    - `onward` `(n, n)`: interpolation from the points of the first rule to those of the
+      second
     """
 
     points: np.ndarray
@@ -108,7 +130,12 @@ def pair(n: int) -> Pair:
     return Pair(
         points=points,
         weights=np.polynomial.legendre.leggauss(n)[1] / 2,
-        widths=np.stack([np.append(rule.widths, np.zeros(longest - len(rule.widths))) for rule in rules]),
+        widths=np.stack(
+            [
+                np.append(rule.widths, np.zeros(longest - len(rule.widths)))
+                for rule in rules
+            ]
+        ),
         which=np.stack([rule.which for rule in rules]),
         powers=np.stack([rule.powers for rule in rules]),
         onward=np.append(np.asarray(lagrange(coarse, fine)), np.zeros((n, 1)), 1),
@@ -117,7 +144,9 @@ def pair(n: int) -> Pair:
 
 @functools.lru_cache(maxsize=16)
 def other_rule(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points `(n,)` and weights `(n,)` of the Gauss rule on [0, 1], whose points are others than those of a `Pair`."""
+    """Points `(n,)` and weights `(n,)` of the Gauss rule on [0, 1], whose points are
+    others than those of a `Pair`.
+    """
     points, weights = np.polynomial.legendre.leggauss(n)
     return (points + 1) / 2, weights / 2
 
@@ -131,26 +160,39 @@ class _Intervals(NamedTuple):
 
 
 def _intervals(points: np.ndarray, distinct: int) -> _Intervals:
-    """The intervals between 0, the points and 1, and the polynomials of the first `distinct` points on them."""
+    """The intervals between 0, the points and 1, and the polynomials of the first
+    `distinct` points on them.
+    """
     edges = np.concatenate([[0.0], points, [1.0]])
     n = len(points)
-    # l_i on each interval, in powers of the fraction u of that interval. The additional point has no polynomial.
+    # l_i on each interval, in powers of the fraction u of that interval. The additional
+    # point has no polynomial.
     powers = np.zeros((n + 1, n, n))
     for k, (left, right) in enumerate(itertools.pairwise(edges)):
         for i in range(distinct):
             row = np.ones(1)
             for other in np.delete(points[:distinct], i):
-                row = np.convolve(row, np.array([left - other, right - left]) / (points[i] - other))
-            powers[k, i, :distinct] = (right - left) * row * [math.factorial(j) for j in range(distinct)]
-    # Gauss rules are symmetric, so half of the widths occur twice. Rounding to 14 digits makes such a pair equal, and
-    # the exponentials of a width are then computed once.
+                row = np.convolve(
+                    row, np.array([left - other, right - left]) / (points[i] - other)
+                )
+            powers[k, i, :distinct] = (
+                (right - left) * row * [math.factorial(j) for j in range(distinct)]
+            )
+    # Gauss rules are symmetric, so half of the widths occur twice. Rounding to 14
+    # digits makes such a pair equal, and the exponentials of a width are then computed
+    # once.
     widths, which = np.unique(np.round(np.diff(edges), 14), return_inverse=True)
     return _Intervals(widths, which, powers)
 
 
 def lagrange(points: np.ndarray, x: SameArray) -> SameArray:
-    """The Lagrange polynomials of `points` `(m,)` at x `(k,)`, an array of numpy or of JAX: a matrix `(k, m)`."""
+    """The Lagrange polynomials of `points` `(m,)` at x `(k,)`, an array of numpy or of
+    JAX: a matrix `(k, m)`.
+    """
     others = [np.delete(points, i) for i in range(len(points))]
-    columns = [math.prod((x - a) / (p - a) for a in rest) for p, rest in zip(points, others, strict=True)]
+    columns = [
+        math.prod((x - a) / (p - a) for a in rest)
+        for p, rest in zip(points, others, strict=True)
+    ]
     stack = np.stack if isinstance(x, np.ndarray) else jnp.stack
     return stack(columns, 1).astype(x.dtype)

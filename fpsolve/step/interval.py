@@ -1,7 +1,9 @@
-"""One interval between two output times of a moving problem, from breakpoint to breakpoint.
+"""One interval between two output times of a moving problem, from breakpoint to
+breakpoint.
 
-A wave on a spectral grid is integrated by collocation, anything else by midpoint steps with extrapolation. No step
-crosses a jump or a kink in time. `Prediction` passes the number of steps on from one interval to the next.
+A wave on a spectral grid is integrated by collocation, anything else by midpoint steps
+with extrapolation. No step crosses a jump or a kink in time. `Prediction` passes the
+number of steps on from one interval to the next.
 """
 
 from typing import NamedTuple
@@ -25,9 +27,11 @@ from .timeline import Timeline, beside_breakpoint
 
 
 class Prediction(NamedTuple):
-    """How many steps the next interval of the same length is likely to take, 0 if unknown, and of which kind.
+    """How many steps the next interval of the same length is likely to take, 0 if
+    unknown, and of which kind.
 
-    `by_midpoints` is set after collocation has failed at length, so that it is not tried again in every interval.
+    `by_midpoints` is set after collocation has failed at length, so that it is not
+    tried again in every interval.
     """
 
     steps: int = 0
@@ -51,7 +55,9 @@ class Prediction(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """The field after an interval, the operator calls, the estimated relative error, and what the next may take."""
+    """The field after an interval, the operator calls, the estimated relative error,
+    and what the next may take.
+    """
 
     field: Array
     calls: Scalar
@@ -60,7 +66,9 @@ class StepResult(NamedTuple):
 
 
 class EvenResult(NamedTuple):
-    """The field after an interval of equal steps, the operator calls, and the estimated relative error."""
+    """The field after an interval of equal steps, the operator calls, and the estimated
+    relative error.
+    """
 
     field: Array
     calls: Array
@@ -68,9 +76,17 @@ class EvenResult(NamedTuple):
 
 
 def integrate_interval(
-    method: Magnus, timeline: Timeline, field: Array, start: Time, end: Time, tol: float, prediction: Prediction
+    method: Magnus,
+    timeline: Timeline,
+    field: Array,
+    start: Time,
+    end: Time,
+    tol: float,
+    prediction: Prediction,
 ) -> StepResult:
-    """Integrate one interval in steps chosen for the tolerance `tol`; times are numbers of numpy."""
+    """Integrate one interval in steps chosen for the tolerance `tol`; times are numbers
+    of numpy.
+    """
     number = field.real.dtype.type
     calls = 0.0
     error = 0.0
@@ -79,11 +95,14 @@ def integrate_interval(
     whole = float(end) - float(start)
     while now < end:
         problem, until = timeline.covering(float(now), float(end))
-        # The end of a stretch may lie below `now` by rounding in the precision of the run.
+        # The end of a stretch may lie below `now` by rounding in the precision of the
+        # run.
         stop = min(number(min(until, float(end))), number(end))
         if stop > now:
             part = float(stop - now) / whole
-            taken = _integrate_part(method, problem, field, now, stop, tol * part, prediction.scaled(part))
+            taken = _integrate_part(
+                method, problem, field, now, stop, tol * part, prediction.scaled(part)
+            )
             field = taken.field
             if part > CONSTANTS.shortest_memory:
                 prediction = taken.prediction.scaled(1 / part)
@@ -94,7 +113,8 @@ def integrate_interval(
             break
         after = timeline.after(until)
         beyond = min(number(after), number(end))
-        # Across a breakpoint the density is the same, but the wave is relative to another sqrt(pi).
+        # Across a breakpoint the density is the same, but the wave is relative to
+        # another sqrt(pi).
         if after > until:
             field = regauge(problem, timeline.covering(after)[0], field, stop, beyond)
         now = beyond
@@ -102,28 +122,46 @@ def integrate_interval(
 
 
 def integrate_interval_evenly(
-    method: Magnus, problem: Problem, field: Array, start: Time, end: Time, tol: Array | float, is_short: bool = False
+    method: Magnus,
+    problem: Problem,
+    field: Array,
+    start: Time,
+    end: Time,
+    tol: Array | float,
+    is_short: bool = False,
 ) -> EvenResult:
-    """Integrate one interval in a number of steps that is known beforehand: what can be traced.
+    """Integrate one interval in a number of steps that is known beforehand: what can be
+    traced.
 
-    `is_short` says that the interval is one of many, which take fewer steps if `method` does not give their number. The
-    breakpoints may be traced, so there is one stretch for each of them and one more; those outside of the interval
-    have length 0.
+    `is_short` says that the interval is one of many, which take fewer steps if `method`
+    does not give their number. The breakpoints may be traced, so there is one stretch
+    for each of them and one more; those outside of the interval have length 0.
     """
     calls = jnp.zeros((), field.real.dtype)
     error = jnp.zeros((), field.real.dtype)
     now = start
-    by_collocation = CONSTANTS.few_steps if is_short else CONSTANTS.traced_collocation_steps
-    by_midpoints = CONSTANTS.few_midpoint_steps if is_short else CONSTANTS.traced_midpoint_steps
+    by_collocation = (
+        CONSTANTS.few_steps if is_short else CONSTANTS.traced_collocation_steps
+    )
+    by_midpoints = (
+        CONSTANTS.few_midpoint_steps if is_short else CONSTANTS.traced_midpoint_steps
+    )
     for k in range(len(method.breakpoints) + 1):
         last = k == len(method.breakpoints)
-        before, after = (end, end) if last else beside_breakpoint(method.breakpoints[k].astype(start.dtype))
+        before, after = (
+            (end, end)
+            if last
+            else beside_breakpoint(method.breakpoints[k].astype(start.dtype))
+        )
         # A breakpoint outside of the interval is moved to its nearer end.
         before = jnp.clip(before, now, end)
         after = jnp.clip(after, now, end)
-        # Without extrapolation the invariants of the exponential are wanted, which collocation does not keep.
+        # Without extrapolation the invariants of the exponential are wanted, which
+        # collocation does not keep.
         if problem.collocated and method.extrapolate:
-            done = integrate_fixed(problem, field, now, before, method.steps or by_collocation, tol)
+            done = integrate_fixed(
+                problem, field, now, before, method.steps or by_collocation, tol
+            )
             field = done.fine
             calls = calls + done.calls
             error = error + done.error
@@ -140,56 +178,98 @@ def integrate_interval_evenly(
 
 
 def _integrate_part(
-    method: Magnus, problem: Problem, field: Array, start: Time, end: Time, tol: float, prediction: Prediction
+    method: Magnus,
+    problem: Problem,
+    field: Array,
+    start: Time,
+    end: Time,
+    tol: float,
+    prediction: Prediction,
 ) -> StepResult:
     """A part of an interval without a breakpoint inside, from `start` to `end`."""
     if method.steps is not None:
-        # The part has no breakpoint: without those of the method the program does not depend on their number.
+        # The part has no breakpoint: without those of the method the program does not
+        # depend on their number.
         unbroken = eqx.tree_at(lambda m: m.breakpoints, method, jnp.zeros(0))
         even = _evenly(unbroken, problem, field, start, end, tol)
         return StepResult(even.field, even.calls, even.error, prediction)
     if not (problem.collocated and method.extrapolate) or prediction.by_midpoints:
         first = prediction.steps if prediction.by_midpoints else 0
-        return by_midpoints(method, problem, field, start, end, tol, max(CONSTANTS.first_steps, first))
+        return by_midpoints(
+            method, problem, field, start, end, tol, max(CONSTANTS.first_steps, first)
+        )
 
     done = _by_collocation(problem, field, start, end, tol, prediction)
     if np.isfinite(float(done.error)):
         steps = max(1, round(float(end - start) / float(done.length)))
         return StepResult(done.fine, done.calls, done.error, Prediction(steps))
-    # Collocation gave up: midpoint steps take this interval, and the next ones too unless the failure was cheap.
+    # Collocation gave up: midpoint steps take this interval, and the next ones too
+    # unless the failure was cheap.
     taken = by_midpoints(method, problem, field, start, end, tol, CONSTANTS.first_steps)
     if float(done.calls) < CONSTANTS.cheap_failure:
-        return taken._replace(calls=float(taken.calls) + float(done.calls), prediction=Prediction())
+        return taken._replace(
+            calls=float(taken.calls) + float(done.calls), prediction=Prediction()
+        )
     return taken
 
 
 def by_midpoints(
-    method: Magnus, problem: Problem, field: Array, start: Time, end: Time, tol: float, first: int
+    method: Magnus,
+    problem: Problem,
+    field: Array,
+    start: Time,
+    end: Time,
+    tol: float,
+    first: int,
 ) -> StepResult:
-    """Midpoint steps with extrapolation, from `first` steps up; midpoint steps are predicted for the next interval."""
+    """Midpoint steps with extrapolation, from `first` steps up; midpoint steps are
+    predicted for the next interval.
+    """
     taken = extrapolate(method, problem, field, start, end, adaptive_levels(first), tol)
     finest = taken.levels[-1] if taken.levels else 0
     steps = max(CONSTANTS.first_steps, finest // CONSTANTS.next_level_divisor)
-    return StepResult(taken.field, taken.calls, taken.error, Prediction(steps, by_midpoints=True))
+    return StepResult(
+        taken.field, taken.calls, taken.error, Prediction(steps, by_midpoints=True)
+    )
 
 
 def _by_collocation(
-    problem: Problem, field: Array, start: Time, end: Time, tol: float, prediction: Prediction
+    problem: Problem,
+    field: Array,
+    start: Time,
+    end: Time,
+    tol: float,
+    prediction: Prediction,
 ) -> StepperState:
-    """Adaptive collocation, in a reduced basis where that saves much and meets the tolerance."""
+    """Adaptive collocation, in a reduced basis where that saves much and meets the
+    tolerance.
+    """
     length = (end - start) / (prediction.steps or CONSTANTS.first_collocation_steps)
     # An array, not a number: every tolerance would else be a program of its own.
     step_tol = np.asarray(tol, field.real.dtype)
     seconds = run_seconds(problem)
     ranks: tuple[int, ...] = ()
-    # On one axis there is nothing to save. Little work is done sooner than a program of other ranks is compiled.
-    little_work = 0 < prediction.steps * problem.grid.size <= CONSTANTS.rank_compile_work
-    if problem.picture is Picture.GIBBS_WAVE and problem.grid.ndim > 1 and not little_work:
-        ranks = choose_ranks(_rank_errors(problem, field, start, end), tol, problem.grid.shape)
-    done = _integrate_adaptive(problem, field, start, end, step_tol, length, ranks, seconds=seconds)
+    # On one axis there is nothing to save. Little work is done sooner than a program of
+    # other ranks is compiled.
+    little_work = (
+        0 < prediction.steps * problem.grid.size <= CONSTANTS.rank_compile_work
+    )
+    if (
+        problem.picture is Picture.GIBBS_WAVE
+        and problem.grid.ndim > 1
+        and not little_work
+    ):
+        ranks = choose_ranks(
+            _rank_errors(problem, field, start, end), tol, problem.grid.shape
+        )
+    done = _integrate_adaptive(
+        problem, field, start, end, step_tol, length, ranks, seconds=seconds
+    )
     # The ranks were chosen by an estimate. The error is measured, and decides.
     if ranks and not float(done.error) < tol:
-        done = _integrate_adaptive(problem, field, start, end, step_tol, length, (), seconds=seconds)
+        done = _integrate_adaptive(
+            problem, field, start, end, step_tol, length, (), seconds=seconds
+        )
     return done
 
 
@@ -199,7 +279,13 @@ _evenly = compiled(integrate_interval_evenly)
 
 
 @quick_program
-def regauge(old: Problem, new: Problem, field: Array, before: Time, after: Time) -> Array:
-    """The density of a state of `old` at time `before`, as a state of `new` at time `after`."""
+def regauge(
+    old: Problem, new: Problem, field: Array, before: Time, after: Time
+) -> Array:
+    """The density of a state of `old` at time `before`, as a state of `new` at time
+    `after`.
+    """
     dtype = field.real.dtype
-    return field * jnp.exp(old.log_sqrt_pi(before, dtype) - new.log_sqrt_pi(after, dtype))
+    return field * jnp.exp(
+        old.log_sqrt_pi(before, dtype) - new.log_sqrt_pi(after, dtype)
+    )

@@ -5,18 +5,21 @@ In either picture (a_t = d_t log pi_t, theorem T13) a step of length s is
     p    <- exp(s L_{t+s/2}) p
     psi  <- sqrt(pi_{t+s/2} / pi_{t+s}) exp(-s H_{t+s/2}) sqrt(pi_t / pi_{t+s/2}) psi,
 
-where the two factors are the extra term exp(-int a/2 dt) integrated exactly. The two lines are the same map in two
-pictures. It is symmetric in time, so its error is a series in s^2, and the table
+where the two factors are the extra term exp(-int a/2 dt) integrated exactly. The two
+lines are the same map in two pictures. It is symmetric in time, so its error is a
+series in s^2, and the table
 
     T_{l,0} = the rule with n 2^l steps,      T_{l,j} = T_{l,j-1} + (T_{l,j-1} - T_{l-1,j-1}) / (4^j - 1)
 
-removes one power of s^2 in each column, or less where the problem is stiff. Levels are added until the best entries of
-two rows agree to the tolerance: the error reported is that of the row *before* the one returned. Since a step of length
-s costs about sqrt(s |H|) products, halving every step costs only sqrt(2) times more. Without extrapolation the finest
-level is returned as it is, with its distance from the one before.
+removes one power of s^2 in each column, or less where the problem is stiff. Levels are
+added until the best entries of two rows agree to the tolerance: the error reported is
+that of the row *before* the one returned. Since a step of length s costs about sqrt(s
+|H|) products, halving every step costs only sqrt(2) times more. Without extrapolation
+the finest level is returned as it is, with its distance from the one before.
 
-References: Magnus, Comm. Pure Appl. Math. 7 (1954) 649; Hochbruck and Lubich, SIAM J. Numer. Anal. 41 (2003) 945;
-extrapolation: Hairer, Norsett and Wanner, Solving ODEs I, II.9.
+References: Magnus, Comm. Pure Appl. Math. 7 (1954) 649; Hochbruck and Lubich, SIAM J.
+Numer. Anal. 41 (2003) 945; extrapolation: Hairer, Norsett and Wanner, Solving ODEs I,
+II.9.
 """
 
 from collections.abc import Sequence
@@ -38,7 +41,9 @@ from .problem import Problem
 
 
 class FixedSteps(NamedTuple):
-    """The field after some steps, the operator calls, and the error of the exponentials themselves."""
+    """The field after some steps, the operator calls, and the error of the exponentials
+    themselves.
+    """
 
     field: Array
     calls: Array
@@ -46,7 +51,9 @@ class FixedSteps(NamedTuple):
 
 
 class Extrapolated(NamedTuple):
-    """The field after an interval, the operator calls, the estimated relative error, and the `levels` (steps each)."""
+    """The field after an interval, the operator calls, the estimated relative error,
+    and the `levels` (steps each).
+    """
 
     field: Array
     calls: Scalar
@@ -55,7 +62,9 @@ class Extrapolated(NamedTuple):
 
 
 class _StepLoop(NamedTuple):
-    """The field, log sqrt(pi) at its time, the operator calls so far, and the largest error of an exponential."""
+    """The field, log sqrt(pi) at its time, the operator calls so far, and the largest
+    error of an exponential.
+    """
 
     field: Array
     log_sqrt_pi: Array
@@ -64,23 +73,34 @@ class _StepLoop(NamedTuple):
 
 
 def fixed_steps(
-    method: Magnus, problem: Problem, field: Array, start: Time, end: Time, count: Array | int
+    method: Magnus,
+    problem: Problem,
+    field: Array,
+    start: Time,
+    end: Time,
+    count: Array | int,
 ) -> FixedSteps:
     """`count` midpoint steps from `start` to `end`."""
     dtype = field.real.dtype
-    # Equal steps: `count` may be traced, since the loop has a length that is known at run time.
+    # Equal steps: `count` may be traced, since the loop has a length that is known at
+    # run time.
     length = (end - start) / count
 
-    def step(k: Array, parameters: tuple[Problem, Time, Time], now: _StepLoop) -> _StepLoop:
+    def step(
+        k: Array, parameters: tuple[Problem, Time, Time], now: _StepLoop
+    ) -> _StepLoop:
         problem, start, length = parameters
         middle = start + (k + 0.5) * length
         log_sqrt_pi_after = problem.log_sqrt_pi(start + (k + 1) * length, dtype)
         operator = problem.at(middle, dtype)
         # The step itself is done relative to sqrt(pi) of its midpoint.
         gibbs_wave = problem.picture is Picture.GIBBS_WAVE
-        log_sqrt_pi_middle = operator.log_sqrt_pi if gibbs_wave else jnp.zeros((), dtype)
+        log_sqrt_pi_middle = (
+            operator.log_sqrt_pi if gibbs_wave else jnp.zeros((), dtype)
+        )
         prepared = method.exponential.prepare(operator, problem.picture)
-        # Tolerance 0: the exponentials are taken to rounding, so that the error is that of the midpoint rule alone.
+        # Tolerance 0: the exponentials are taken to rounding, so that the error is that
+        # of the midpoint rule alone.
         taken = method.exponential.apply(
             prepared,
             now.field * jnp.exp(now.log_sqrt_pi - log_sqrt_pi_middle),
@@ -96,7 +116,12 @@ def fixed_steps(
         )
 
     zero = jnp.zeros((), dtype)
-    first = _StepLoop(field=field, log_sqrt_pi=problem.log_sqrt_pi(start, dtype), calls=zero, error=zero)
+    first = _StepLoop(
+        field=field,
+        log_sqrt_pi=problem.log_sqrt_pi(start, dtype),
+        calls=zero,
+        error=zero,
+    )
     last = run_loop(count, step, (problem, start, length), first)
     # The roundings of the steps add up like a random walk.
     error = last.error * jnp.sqrt(jnp.asarray(count, dtype))
@@ -104,12 +129,19 @@ def fixed_steps(
 
 
 def extrapolate(
-    method: Magnus, problem: Problem, field: Array, start: Scalar, end: Scalar, levels: Sequence[int], tol: float | None
+    method: Magnus,
+    problem: Problem,
+    field: Array,
+    start: Scalar,
+    end: Scalar,
+    levels: Sequence[int],
+    tol: float | None,
 ) -> Extrapolated:
     """Integrate one interval by the extrapolation table.
 
-    **Arguments**: `levels`, the steps of each level; `tol`, the error at which no further level is added, or None to
-    take all levels. **Returns** the entry with the smallest estimated error, or the last one for `tol=None`.
+    **Arguments**: `levels`, the steps of each level; `tol`, the error at which no
+    further level is added, or None to take all levels. **Returns** the entry with the
+    smallest estimated error, or the last one for `tol=None`.
     """
     concrete = is_concrete(problem, field, start, end)
     # Under a transformation the calls are an array, on the host a number.
@@ -119,28 +151,45 @@ def extrapolate(
     measure = _measure(problem, end, field)
     seconds = run_seconds(problem)
     for level, count in enumerate(levels):
-        finest = _fixed_steps(method, problem, field, start, end, np.asarray(count), seconds=seconds)
+        finest = _fixed_steps(
+            method, problem, field, start, end, np.asarray(count), seconds=seconds
+        )
         calls = calls + (float(finest.calls) if concrete else finest.calls)
         # The number of entries that are used of the row above limits the order.
-        row, distance = _next_row(finest.field, row[: CONSTANTS.table_columns], measure, method.extrapolate)
+        row, distance = _next_row(
+            finest.field, row[: CONSTANTS.table_columns], measure, method.extrapolate
+        )
         # One level alone has no error estimate.
         if level == 0:
             continue
-        taken = Extrapolated(row[-1], calls, distance + finest.error, tuple(levels[: level + 1]))
+        taken = Extrapolated(
+            row[-1], calls, distance + finest.error, tuple(levels[: level + 1])
+        )
         if tol is None:
             best = taken
             continue
-        best = taken if float(taken.error) < float(best.error) else best._replace(calls=calls)
+        best = (
+            taken
+            if float(taken.error) < float(best.error)
+            else best._replace(calls=calls)
+        )
         reached = float(best.error) < tol
-        # The error has reached rounding, or is not yet in the region where extrapolation helps.
+        # The error has reached rounding, or is not yet in the region where
+        # extrapolation helps.
         stuck = len(taken.levels) > len(best.levels) + CONSTANTS.levels_without_progress
-        if reached or stuck or float(calls) > CONSTANTS.max_products * CONSTANTS.midpoint_products:
+        if (
+            reached
+            or stuck
+            or float(calls) > CONSTANTS.max_products * CONSTANTS.midpoint_products
+        ):
             break
     return best
 
 
 def run_seconds(problem: Problem) -> float:
-    """The time that a run is assumed to take when its program is compiled. What it takes is seen only on the way."""
+    """The time that a run is assumed to take when its program is compiled. What it
+    takes is seen only on the way.
+    """
     return 0.0 if problem.grid.size <= CONSTANTS.quick_compile_points else np.inf
 
 
@@ -150,7 +199,9 @@ def adaptive_levels(first: int) -> list[int]:
 
 
 def fixed_levels(steps: int) -> list[int]:
-    """Three levels, of which the finest has `steps`: two for the result, and the first to estimate its error."""
+    """Three levels, of which the finest has `steps`: two for the result, and the first
+    to estimate its error.
+    """
     return [max(1, steps // 4), max(2, steps // 2), steps]
 
 
@@ -158,8 +209,12 @@ _fixed_steps = run_program(fixed_steps)
 
 
 @quick_program
-def _next_row(finest: Array, above: list[Array], measure: Array, extrapolate: bool) -> tuple[list[Array], Array]:
-    """A row of the table from the one above it, and the distance of the best entries of both; 0 for the first row."""
+def _next_row(
+    finest: Array, above: list[Array], measure: Array, extrapolate: bool
+) -> tuple[list[Array], Array]:
+    """A row of the table from the one above it, and the distance of the best entries of
+    both; 0 for the first row.
+    """
     row = [finest]
     for j, coarse in enumerate(above if extrapolate else [], start=1):
         row.append(row[-1] + (row[-1] - coarse) / (4**j - 1))
@@ -170,5 +225,7 @@ def _next_row(finest: Array, above: list[Array], measure: Array, extrapolate: bo
 
 @quick_program
 def _measure(problem: Problem, t: Scalar, like: Array) -> Array:
-    """The weights that turn a state at time t into the masses of a density, in the precision of `like`."""
+    """The weights that turn a state at time t into the masses of a density, in the
+    precision of `like`.
+    """
     return wave_measure(problem, jnp.asarray(t), like.real.dtype)

@@ -1,8 +1,10 @@
-"""What the steps of a moving wave need to know at one time: its potential term, its size, and distances.
+"""What the steps of a moving wave need to know at one time: its potential term, its
+size, and distances.
 
     d_t psi = -(H_t + d_t log sqrt(pi_t)) psi,      p = sqrt(pi_t) psi          (theorem T13)
 
-Errors are measured in the density p, as relative L1 distances. A wave of a Schrödinger equation is measured as it is.
+Errors are measured in the density p, as relative L1 distances. A wave of a Schrödinger
+equation is measured as it is.
 """
 
 import jax
@@ -22,25 +24,31 @@ def moving_potential_term(problem: Problem, t: Array, dtype: DType) -> Array:
     assert potential_term is not None, "a wave has a potential term"
     if problem.picture is not Picture.GIBBS_WAVE:
         return potential_term.astype(dtype)
-    # The derivative in time by forward mode: it is exact, and costs one more evaluation.
-    rate = jax.jvp(lambda s: log_sqrt_gibbs(problem, s, dtype), (t,), (jnp.ones_like(t),))[1]
+    # The derivative in time by forward mode: it is exact, and costs one more
+    # evaluation.
+    rate = jax.jvp(
+        lambda s: log_sqrt_gibbs(problem, s, dtype), (t,), (jnp.ones_like(t),)
+    )[1]
     return potential_term.astype(dtype) + rate
 
 
 def log_sqrt_gibbs(problem: Problem, t: Array, dtype: DType) -> Array:
     """log sqrt(pi_t) up to a constant in x, `(*shape)`.
 
-    Within a step the constant is left out: a normalisation at every point of the step would cost a reduction each, and
-    the change of the constant over the whole step is one number.
+    Within a step the constant is left out: a normalisation at every point of the step
+    would cost a reduction each, and the change of the constant over the whole step is
+    one number.
     """
     assert isinstance(problem.operator, OperatorPath)
     return problem.operator.log_gibbs(t).astype(dtype) / 2
 
 
 def amplification(problem: Problem, field: Array, t: Array) -> Array:
-    """|sqrt(pi)| |psi| / |sqrt(pi) psi|_1, the factor from a relative L2 error of a wave to a relative L1 error of p.
+    """|sqrt(pi)| |psi| / |sqrt(pi) psi|_1, the factor from a relative L2 error of a
+    wave to a relative L1 error of p.
 
-    It is sqrt(1 + chi2) for a density, with chi2 its chi-square distance from pi. A constant to derivatives.
+    It is sqrt(1 + chi2) for a density, with chi2 its chi-square distance from pi. A
+    constant to derivatives.
     """
     dtype = field.real.dtype
     weights = problem.grid.weights.astype(dtype)
@@ -49,7 +57,9 @@ def amplification(problem: Problem, field: Array, t: Array) -> Array:
     def norm(u: Array) -> Array:
         return jnp.sqrt(jnp.sum(weights * jnp.abs(u) ** 2))
 
-    return jax.lax.stop_gradient(norm(sqrt_pi) * norm(field) / jnp.sum(weights * sqrt_pi * jnp.abs(field)))
+    return jax.lax.stop_gradient(
+        norm(sqrt_pi) * norm(field) / jnp.sum(weights * sqrt_pi * jnp.abs(field))
+    )
 
 
 def wave_measure(problem: Problem, t: Array, dtype: DType) -> Array:
@@ -58,10 +68,16 @@ def wave_measure(problem: Problem, t: Array, dtype: DType) -> Array:
 
 
 def relative_distance(a: Array, b: Array, measure: Array) -> Array:
-    """The relative L1 distance of two states, with `measure` as weights. A constant to derivatives."""
-    return jax.lax.stop_gradient(jnp.sum(measure * jnp.abs(a - b)) / jnp.sum(measure * jnp.abs(a)))
+    """The relative L1 distance of two states, with `measure` as weights. A constant to
+    derivatives.
+    """
+    return jax.lax.stop_gradient(
+        jnp.sum(measure * jnp.abs(a - b)) / jnp.sum(measure * jnp.abs(a))
+    )
 
 
 def wave_distance(problem: Problem, a: Array, b: Array, t: Array) -> Array:
-    """The relative L1 distance of two states at time t, in the densities that they mean."""
+    """The relative L1 distance of two states at time t, in the densities that they
+    mean.
+    """
     return relative_distance(a, b, wave_measure(problem, t, a.real.dtype))

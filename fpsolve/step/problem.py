@@ -14,10 +14,12 @@ from .constants import CONSTANTS
 
 
 class Problem(eqx.Module):
-    """What stays fixed while a state is integrated: one operator, or one for every time.
+    """What stays fixed while a state is integrated: one operator, or one for every
+    time.
 
-    States are densities (`Picture.DENSITY`), waves p / sqrt(pi_t) relative to the Gibbs density of their own time
-    (`GIBBS_WAVE`), or waves of a Schrödinger equation (`WAVE`).
+    States are densities (`Picture.DENSITY`), waves p / sqrt(pi_t) relative to the Gibbs
+    density of their own time (`GIBBS_WAVE`), or waves of a Schrödinger equation
+    (`WAVE`).
     """
 
     operator: Operator | OperatorPath
@@ -36,7 +38,9 @@ class Problem(eqx.Module):
 
     @property
     def collocated(self) -> bool:
-        """Whether collocation can integrate it: a moving wave whose H is a kinetic matrix for each axis plus V."""
+        """Whether collocation can integrate it: a moving wave whose H is a kinetic
+        matrix for each axis plus V.
+        """
         path = self.operator
         return (
             isinstance(path, OperatorPath)
@@ -49,7 +53,11 @@ class Problem(eqx.Module):
 
     def at(self, t: Scalar, dtype: DType) -> Operator:
         """The operator at time t."""
-        return self.operator.at(t, dtype) if isinstance(self.operator, OperatorPath) else self.operator
+        return (
+            self.operator.at(t, dtype)
+            if isinstance(self.operator, OperatorPath)
+            else self.operator
+        )
 
     def log_sqrt_pi(self, t: Scalar, dtype: DType) -> Array:
         """log sqrt(pi_t) where states are relative to sqrt(pi_t), and 0 elsewhere."""
@@ -60,7 +68,9 @@ class Problem(eqx.Module):
         return self.operator.log_sqrt_pi
 
     def to_state(self, field: Array, fraction: Scalar | None = None) -> Array:
-        """The state at t = 0 of a density or a wave; a `fraction` of the mass may be clipped (`operator.clipping`)."""
+        """The state at t = 0 of a density or a wave; a `fraction` of the mass may be
+        clipped (`operator.clipping`).
+        """
         # At another Wick angle than 0 a wave is complex.
         if self.wick != 0:
             return field.astype(jnp.result_type(field, jnp.complex64))

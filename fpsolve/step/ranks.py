@@ -1,6 +1,8 @@
-"""How many of the lowest functions of each axis a moving wave needs, and what the others would have added.
+"""How many of the lowest functions of each axis a moving wave needs, and what the
+others would have added.
 
-In the frame of `frame.py` a function of energy e that is left out of a step of length s misses
+In the frame of `frame.py` a function of energy e that is left out of a step of length s
+misses
 
     exp(-s e) c                 of its coefficient c at the start of the step
     s / (1 + s e) f             of the rate f at which W = V + d_t log sqrt(pi) - sum_i v_i couples the wave to it
@@ -16,15 +18,26 @@ from jaxtyping import Array
 
 from ..core.types import AnyArray, Time
 from .constants import CONSTANTS
-from .frame import Frame, along_axis, from_frame, kinetic_matrices, separable_frame, to_frame
+from .frame import (
+    Frame,
+    along_axis,
+    from_frame,
+    kinetic_matrices,
+    separable_frame,
+    to_frame,
+)
 from .moving_wave import amplification, moving_potential_term, wave_measure
 from .problem import Problem
 
 
-def rank_errors(problem: Problem, field: Array, start: Time, end: Time) -> tuple[Array, ...]:
-    """For each axis the errors `(n_i,)`, the k-th of which the lowest k functions of that axis would make.
+def rank_errors(
+    problem: Problem, field: Array, start: Time, end: Time
+) -> tuple[Array, ...]:
+    """For each axis the errors `(n_i,)`, the k-th of which the lowest k functions of
+    that axis would make.
 
-    They are predicted from the state at `start`, and from sqrt(pi) at a few times, which the state approaches.
+    They are predicted from the state at `start`, and from sqrt(pi) at a few times,
+    which the state approaches.
     """
     dtype = field.real.dtype
     # The diffusion does not depend on time, so neither do the kinetic matrices.
@@ -42,8 +55,13 @@ def rank_errors(problem: Problem, field: Array, start: Time, end: Time) -> tuple
             length / (1 + z) * jnp.abs(to_frame(frame, coupling)),
         )
         square = sum(part**2 for part in parts)
-        square = square * amplification(problem, state, t) ** 2 / jnp.sum(jnp.abs(state) ** 2)
-        # The error of rank k is the root of the sum of squares over all functions from the k-th on.
+        square = (
+            square
+            * amplification(problem, state, t) ** 2
+            / jnp.sum(jnp.abs(state) ** 2)
+        )
+        # The error of rank k is the root of the sum of squares over all functions from
+        # the k-th on.
         d = field.ndim
         sums = [jnp.sum(square, tuple(j for j in range(d) if j != i)) for i in range(d)]
         return tuple(jnp.sqrt(jnp.cumsum(s[::-1])[::-1]) for s in sums)
@@ -57,18 +75,25 @@ def rank_errors(problem: Problem, field: Array, start: Time, end: Time) -> tuple
     return tuple(jnp.max(jnp.stack(column), 0) for column in zip(*rows, strict=True))
 
 
-def choose_ranks(errors: Sequence[AnyArray], tol: float, shape: tuple[int, ...]) -> tuple[int, ...]:
+def choose_ranks(
+    errors: Sequence[AnyArray], tol: float, shape: tuple[int, ...]
+) -> tuple[int, ...]:
     """The least ranks with errors well below `tol`; () where they would save little."""
     ranks = []
     for n, row in zip(shape, errors, strict=True):
         small_enough = np.flatnonzero(np.asarray(row) < tol / CONSTANTS.rank_safety)
         # Rounding up makes the error smaller, never larger.
-        ranks.append(min(n, _rounded_up(int(small_enough[0]))) if len(small_enough) else n)
-    return tuple(ranks) if np.prod(ranks) < CONSTANTS.rank_saving * np.prod(shape) else ()
+        ranks.append(
+            min(n, _rounded_up(int(small_enough[0]))) if len(small_enough) else n
+        )
+    return (
+        tuple(ranks) if np.prod(ranks) < CONSTANTS.rank_saving * np.prod(shape) else ()
+    )
 
 
 def _rounded_up(rank: int) -> int:
-    """The rank, rounded up to one of a few sizes, two for each factor of 2 and at least 8 (free choices).
+    """The rank, rounded up to one of a few sizes, two for each factor of 2 and at least
+    8 (free choices).
 
     Every tuple of ranks is a program of its own, so few sizes mean few compilations.
     """
@@ -86,18 +111,27 @@ def truncation_error(
     t_end: Array,
     length: Array,
 ) -> Array:
-    """The relative L1 error of a step that the functions beyond `ranks` would have removed.
+    """The relative L1 error of a step that the functions beyond `ranks` would have
+    removed.
 
-    **Arguments**: `frame`, with all functions; `start` and `end`, the field before and after the step; `coupling`, W
-    near its end; `t_end`, its end, and `length`. **Returns** a constant to derivatives.
+    **Arguments**: `frame`, with all functions; `start` and `end`, the field before and
+    after the step; `coupling`, W near its end; `t_end`, its end, and `length`.
+    **Returns** a constant to derivatives.
     """
     d = end.ndim
     z = length * frame.energies
     # A product of functions is left out if it is beyond the rank on any axis.
-    left_out = [along_axis(jnp.arange(n) >= k, i, d) for i, (n, k) in enumerate(zip(end.shape, ranks, strict=True))]
+    left_out = [
+        along_axis(jnp.arange(n) >= k, i, d)
+        for i, (n, k) in enumerate(zip(end.shape, ranks, strict=True))
+    ]
     beyond = functools.reduce(jnp.logical_or, left_out)
-    # W is taken near the end of the step, where the wave has reached what it will couple to.
-    parts = jnp.exp(-z) * to_frame(frame, start), length / (1 + z) * to_frame(frame, coupling * end)
+    # W is taken near the end of the step, where the wave has reached what it will
+    # couple to.
+    parts = (
+        jnp.exp(-z) * to_frame(frame, start),
+        length / (1 + z) * to_frame(frame, coupling * end),
+    )
     measure = wave_measure(problem, t_end, end.real.dtype)
 
     def mass(wave: Array) -> Array:

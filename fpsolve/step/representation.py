@@ -1,4 +1,6 @@
-"""From a state to a field, and the errors of a state on its grid: what clipping removed, and what its nodes alias."""
+"""From a state to a field, and the errors of a state on its grid: what clipping
+removed, and what its nodes alias.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +15,16 @@ from .problem import Problem
 
 
 def clipping_error(problem: Problem, field: Array, state: Array) -> Array:
-    """The relative L1 error that clipping the tails of the start made; 0 where nothing is clipped."""
+    """The relative L1 error that clipping the tails of the start made; 0 where nothing
+    is clipped.
+    """
     if problem.wick != 0 or problem.picture is not Picture.GIBBS_WAVE:
         return jnp.zeros((), field.real.dtype)
     # Back from the state to a density: what is missing there was clipped.
     weights = problem.grid.weights.astype(field.real.dtype)
-    lost = jnp.sum(weights * jnp.abs(problem.to_field(state, 0.0) - field)) / jnp.sum(weights * jnp.abs(field))
+    lost = jnp.sum(weights * jnp.abs(problem.to_field(state, 0.0) - field)) / jnp.sum(
+        weights * jnp.abs(field)
+    )
     return jax.lax.stop_gradient(lost)
 
 
@@ -29,10 +35,11 @@ def report(problem: Problem, state: Array, t: Time) -> tuple[Array, Array]:
 
 
 def boundary_aliasing_error(problem: Problem, state: Array, t: Array) -> Array:
-    """The relative L1 error of a moving wave p / sqrt(pi) on its axes that comes from aliasing.
+    """The relative L1 error of a moving wave p / sqrt(pi) on its axes that comes from
+    aliasing.
 
-    It is 0 unless it is much larger than that of the density and of sqrt(pi) itself: what those two show is an error
-    of the grid, which `plan` examines.
+    It is 0 unless it is much larger than that of the density and of sqrt(pi) itself:
+    what those two show is an error of the grid, which `plan` examines.
     """
     path = problem.operator
     spectral = isinstance(path, OperatorPath) and path.scheme.spectral
@@ -46,5 +53,9 @@ def boundary_aliasing_error(problem: Problem, state: Array, t: Array) -> Array:
     of_stationary_wave, _ = aliasing_error(grid, sqrt_pi, sqrt_pi, undamped)
     error = of_wave / grid.integrate(jnp.abs(sqrt_pi * state))
     return jax.lax.stop_gradient(
-        jnp.where(of_wave > OPERATOR.aliasing_excess * (of_density + of_stationary_wave), error, 0)
+        jnp.where(
+            of_wave > OPERATOR.aliasing_excess * (of_density + of_stationary_wave),
+            error,
+            0,
+        )
     )

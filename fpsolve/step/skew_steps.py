@@ -1,17 +1,21 @@
-"""Waves of a flow in time: d_t psi = -G(t) psi with an antisymmetric G, by orthogonal steps.
+"""Waves of a flow in time: d_t psi = -G(t) psi with an antisymmetric G, by orthogonal
+steps.
 
     static      exp(-t G), to rounding                                              `propagate.skew_exponential`
     moving      the commutator-free Magnus method of order 4 with two Gauss nodes per step,
 
                     M(s) = exp(-s (b G1 + a G2)) exp(-s (a G1 + b G2)),    a, b = 1/4 + r, 1/4 - r,  r = sqrt(3)/6
 
-                and Suzuki's composition to order 6, M(qs)^2 M((1 - 4q)s) M(qs)^2 with q = 1 / (4 - 4^(1/5))
+                and Suzuki's composition to order 6, M(qs)^2 M((1 - 4q)s) M(qs)^2 with q
+                = 1 / (4 - 4^(1/5))
 
-G is linear in the velocity, so that each factor is the exponential of one velocity at the nodes. A product of
-orthogonal matrices is orthogonal: the norm of psi is kept to rounding by steps of every length. The number of steps of
-an interval is doubled until the difference of two answers, extrapolated by the ratio of two differences, is small.
+G is linear in the velocity, so that each factor is the exponential of one velocity at
+the nodes. A product of orthogonal matrices is orthogonal: the norm of psi is kept to
+rounding by steps of every length. The number of steps of an interval is doubled until
+the difference of two answers, extrapolated by the ratio of two differences, is small.
 
-References: Blanes and Moan, Appl. Numer. Math. 56 (2006) 1519; Suzuki, Phys. Lett. A 146 (1990) 319.
+References: Blanes and Moan, Appl. Numer. Math. 56 (2006) 1519; Suzuki, Phys. Lett. A
+146 (1990) 319.
 """
 
 import math
@@ -30,19 +34,24 @@ from ..operator.skew import SkewOperator
 from ..propagate.skew_exponential import Moved, skew_exponential
 from .constants import CONSTANTS
 
-_HALF = math.sqrt(3) / 6  # half of the distance of the two Gauss nodes of a step of length 1
+# half of the distance of the two Gauss nodes of a step of length 1
+_HALF = math.sqrt(3) / 6
 _OUTER = 1 / (4 - 4 ** (1 / 5))  # q, by which errors of order 5 cancel: derived
 _PARTS = np.asarray([_OUTER, _OUTER, 1 - 4 * _OUTER, _OUTER, _OUTER])
 _STARTS = np.concatenate([[0.0], np.cumsum(_PARTS)[:-1]])
 # The times at which a step of length 1 samples the velocity, `(10,)`: two in each part.
-_NODES = (_STARTS[:, None] + _PARTS[:, None] * np.asarray([0.5 - _HALF, 0.5 + _HALF])).ravel()
+_NODES = (
+    _STARTS[:, None] + _PARTS[:, None] * np.asarray([0.5 - _HALF, 0.5 + _HALF])
+).ravel()
 # The weights of the two samples of a part in its two factors, the first factor first.
 _WEIGHTS = np.asarray([[0.25 + _HALF, 0.25 - _HALF], [0.25 - _HALF, 0.25 + _HALF]])
 ORDER = 6
 
 
 class Taken(NamedTuple):
-    """The wave after an interval, the products, the estimated error in L1 of the density, and the number of steps."""
+    """The wave after an interval, the products, the estimated error in L1 of the
+    density, and the number of steps.
+    """
 
     wave: Array
     calls: Array
@@ -51,20 +60,29 @@ class Taken(NamedTuple):
 
 
 @sampling_program
-def sample_velocity(equation: Continuity, grid: Grid, times: Array | np.ndarray) -> Array:
-    """The velocity at the nodes at `times` `(m,)`, in cells of the grid per time: `(m, d, *shape)`."""
+def sample_velocity(
+    equation: Continuity, grid: Grid, times: Array | np.ndarray
+) -> Array:
+    """The velocity at the nodes at `times` `(m,)`, in cells of the grid per time:
+    `(m, d, *shape)`.
+    """
     units = jnp.asarray(grid.units)
 
     def at(t: Array) -> Array:
-        return jnp.moveaxis(grid.sample(lambda x: equation.velocity(x, t) / units.astype(x.dtype)), -1, 0)
+        return jnp.moveaxis(
+            grid.sample(lambda x: equation.velocity(x, t) / units.astype(x.dtype)),
+            -1,
+            0,
+        )
 
     return jax.lax.map(at, jnp.asarray(times))
 
 
 @long_program
 def run_static(velocity: Array, wave: Array, times: Array, grid: Grid) -> Moved:
-    """The waves `(T, *shape)` at `times` by a static velocity `(d, *shape)`, and the products until then `(T,)`; `grid`
-    is in units of its cells."""
+    """The waves `(T, *shape)` at `times` by a static velocity `(d, *shape)`, and the
+    products until then `(T,)`; `grid` is in units of its cells.
+    """
     operator = SkewOperator(velocity.astype(wave.dtype), grid)
 
     def advance(wave: Array, length: Array) -> tuple[Array, Moved]:
@@ -90,17 +108,28 @@ def _steps(velocities: Array, wave: Array, length: Array, grid: Grid) -> Moved:
 
     def step(carry: Moved, sampled: Array) -> tuple[Moved, None]:
         pairs = sampled.astype(dtype).reshape(len(parts), 2, *sampled.shape[1:])
-        # The middle part goes back in time: its sign belongs to the velocity, so that lengths are positive.
+        # The middle part goes back in time: its sign belongs to the velocity, so that
+        # lengths are positive.
         mixed = jnp.einsum("p,fk,pk...->pf...", parts, weights, pairs)
-        return jax.lax.scan(factor, carry, mixed.reshape(2 * len(parts), *sampled.shape[1:]))
+        return jax.lax.scan(
+            factor, carry, mixed.reshape(2 * len(parts), *sampled.shape[1:])
+        )
 
     return jax.lax.scan(step, Moved(wave, jnp.zeros((), dtype)), velocities)[0]
 
 
 def take_steps(
-    equation: Continuity, grid: Grid, wave: Array, start: Array, end: Array, steps: int, together: int
+    equation: Continuity,
+    grid: Grid,
+    wave: Array,
+    start: Array,
+    end: Array,
+    steps: int,
+    together: int,
 ) -> Moved:
-    """`steps` equal steps from `start` to `end`, some of them `together` by one program, which divide their number."""
+    """`steps` equal steps from `start` to `end`, some of them `together` by one
+    program, which divide their number.
+    """
     length = (end - start) / steps
     moved = Moved(wave, jnp.zeros((), wave.dtype))
     for first in range(0, steps, together):
@@ -114,9 +143,17 @@ def take_steps(
 
 
 def adaptive_interval(
-    equation: Continuity, grid: Grid, wave: Array, start: float, end: float, tol: float, first: int
+    equation: Continuity,
+    grid: Grid,
+    wave: Array,
+    start: float,
+    end: float,
+    tol: float,
+    first: int,
 ) -> Taken:
-    """One interval by as many steps as `tol`, the error in L1 of the density, takes; the host chooses them."""
+    """One interval by as many steps as `tol`, the error in L1 of the density, takes;
+    the host chooses them.
+    """
     count = first
     ends = as_array(start), as_array(end)
     # Always as many steps in one program, so that it is compiled once.
@@ -132,18 +169,30 @@ def adaptive_interval(
         apart = float(density_distance(coarse.wave, fine.wave, grid.in_cells))
         # The first difference has nothing to be compared with.
         if before is not None:
-            ratio = float(np.clip(apart / before, CONSTANTS.best_skew_ratio, CONSTANTS.worst_skew_ratio))
+            ratio = float(
+                np.clip(
+                    apart / before,
+                    CONSTANTS.best_skew_ratio,
+                    CONSTANTS.worst_skew_ratio,
+                )
+            )
         before, coarse = apart, fine
         # Where differences do not fall yet, the steps are too long to foresee anything.
-        error = apart * ratio / (1 - ratio) if ratio < CONSTANTS.worst_skew_ratio else apart
+        error = (
+            apart * ratio / (1 - ratio) if ratio < CONSTANTS.worst_skew_ratio else apart
+        )
         # Written with `not`, so that NaN ends the loop; the result code reports it.
         if not error > tol:
             break
     return Taken(coarse.wave, calls, as_array(error), count)
 
 
-def traced_interval(equation: Continuity, grid: Grid, wave: Array, start: Array, end: Array) -> Taken:
-    """One interval by a fixed number of steps, which can be traced; the error is the difference from half as many."""
+def traced_interval(
+    equation: Continuity, grid: Grid, wave: Array, start: Array, end: Array
+) -> Taken:
+    """One interval by a fixed number of steps, which can be traced; the error is the
+    difference from half as many.
+    """
     steps = CONSTANTS.traced_skew_steps
     # Each of the two is one program, which can be differentiated.
     coarse = take_steps(equation, grid, wave, start, end, steps // 2, steps // 2)
@@ -154,9 +203,12 @@ def traced_interval(equation: Continuity, grid: Grid, wave: Array, start: Array,
 
 @quick_program
 def density_distance(first: Array, second: Array, grid: Grid) -> Array:
-    """A bound of the distance in L1 of the densities of two waves: |psi - chi| |psi + chi|, relative to |chi|^2.
+    """A bound of the distance in L1 of the densities of two waves: |psi - chi| |psi +
+    chi|, relative to |chi|^2.
 
     A constant to derivatives.
     """
-    apart = grid.integrate((first - second) ** 2) * grid.integrate((first + second) ** 2)
+    apart = grid.integrate((first - second) ** 2) * grid.integrate(
+        (first + second) ** 2
+    )
     return jax.lax.stop_gradient(jnp.sqrt(apart) / grid.integrate(second**2))

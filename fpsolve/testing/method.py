@@ -1,4 +1,5 @@
-"""`check_method`: does this method advance a state in time as the methods of the library do?
+"""`check_method`: does this method advance a state in time as the methods of the
+library do?
 
 apply(s + t) = apply(s) apply(t),    |apply - exp| <= tol,    d(apply) = the derivative of exp
 """
@@ -52,7 +53,9 @@ def _moving(scale: Scalar) -> FokkerPlanck:
 
 
 class MethodProblem(NamedTuple):
-    """A small problem: its equation as a function of one parameter, grid, scheme and Wick angle."""
+    """A small problem: its equation as a function of one parameter, grid, scheme and
+    Wick angle.
+    """
 
     family: Callable[[Scalar], FokkerPlanck | Schrodinger]
     grid: Grid
@@ -61,26 +64,37 @@ class MethodProblem(NamedTuple):
 
 
 STATIC = {
-    "a reversible process on finite volumes": MethodProblem(_harmonic, LINE, ScharfetterGummel(), 0.0),
-    "a reversible process in a spectral basis": MethodProblem(_harmonic, LINE, Spectral(), 0.0),
+    "a reversible process on finite volumes": MethodProblem(
+        _harmonic, LINE, ScharfetterGummel(), 0.0
+    ),
+    "a reversible process in a spectral basis": MethodProblem(
+        _harmonic, LINE, Spectral(), 0.0
+    ),
     "a process with a force": MethodProblem(_forced, RING, ScharfetterGummel(), 0.0),
     "a wave in imaginary time": MethodProblem(_quantum, LINE, Spectral(), 0.0),
     "a wave in real time": MethodProblem(_quantum, LINE, Spectral(), math.pi / 2),
 }
 TIME_DEPENDENT = {
-    "a moving harmonic potential on finite volumes": MethodProblem(_moving, LONG, ScharfetterGummel(), 0.0),
-    "a moving harmonic potential in a spectral basis": MethodProblem(_moving, LONG, Spectral(), 0.0),
+    "a moving harmonic potential on finite volumes": MethodProblem(
+        _moving, LONG, ScharfetterGummel(), 0.0
+    ),
+    "a moving harmonic potential in a spectral basis": MethodProblem(
+        _moving, LONG, Spectral(), 0.0
+    ),
 }
 
 
 def check_method(method: Any) -> None:
-    """Check a method in time on small problems that it supports: static ones, or time-dependent ones for `fp.Magnus`.
+    """Check a method in time on small problems that it supports: static ones, or
+    time-dependent ones for `fp.Magnus`.
 
-    **Arguments**: `method`, a subclass of `fpsolve.propagate.base.Propagator`, or an `fp.Magnus`. A problem that it
-    rejects with `ValueError` is left out; at least one must be supported. **Raises** `AssertionError` unless the answer
-    agrees with the dense exponential (an extrapolated product of them, where the potential depends on time) within the
-    requested tolerance, the reported error is finite, other steps end in the same state, and the derivative with
-    respect to a parameter of the equation equals that of the reference. **Cost**: seconds.
+    **Arguments**: `method`, a subclass of `fpsolve.propagate.base.Propagator`, or an
+    `fp.Magnus`. A problem that it rejects with `ValueError` is left out; at least one
+    must be supported. **Raises** `AssertionError` unless the answer agrees with the
+    dense exponential (an extrapolated product of them, where the potential depends on
+    time) within the requested tolerance, the reported error is finite, other steps end
+    in the same state, and the derivative with respect to a parameter of the equation
+    equals that of the reference. **Cost**: seconds.
 
     ```python
     import fpsolve as fp
@@ -89,25 +103,53 @@ def check_method(method: Any) -> None:
     check_method(fp.Chebyshev())
     ```
     """
-    require(isinstance(method, Propagator | Magnus), f"{method!r} is no instance of fpsolve.propagate.base.Propagator.")
+    require(
+        isinstance(method, Propagator | Magnus),
+        f"{method!r} is no instance of fpsolve.propagate.base.Propagator.",
+    )
     problems = TIME_DEPENDENT if isinstance(method, Magnus) else STATIC
     names = list(problems)
-    supported = [_check_problem(method, name, problems[name], with_gradient=name == names[0]) for name in names]
-    require(any(supported), f"{method!r} rejects every problem, from {names[0]} to {names[-1]}.")
+    supported = [
+        _check_problem(method, name, problems[name], with_gradient=name == names[0])
+        for name in names
+    ]
+    require(
+        any(supported),
+        f"{method!r} rejects every problem, from {names[0]} to {names[-1]}.",
+    )
 
 
-def _check_problem(method: Propagator | Magnus, name: str, problem: MethodProblem, with_gradient: bool) -> bool:
+def _check_problem(
+    method: Propagator | Magnus, name: str, problem: MethodProblem, with_gradient: bool
+) -> bool:
     """Check a method on one problem, and return whether the method supports it."""
     grid = problem.grid
-    # The reference: the full matrix, whose only error is that of the midpoint rule where the potential depends on time.
+    # The reference: the full matrix, whose only error is that of the midpoint rule
+    # where the potential depends on time.
     reference = Magnus(exponential=Dense()) if isinstance(method, Magnus) else Dense()
 
-    def run(method: Propagator | Magnus, times: list[float], tol: float, scale: Scalar = 1.0) -> Solution:
-        options = {"grid": grid, "scheme": problem.scheme, "wick": problem.wick, "throw": False}
-        return evolve(problem.family(scale), _start(), times, method=method, tol=tol, check=False, **options)
+    def run(
+        method: Propagator | Magnus, times: list[float], tol: float, scale: Scalar = 1.0
+    ) -> Solution:
+        options = {
+            "grid": grid,
+            "scheme": problem.scheme,
+            "wick": problem.wick,
+            "throw": False,
+        }
+        return evolve(
+            problem.family(scale),
+            _start(),
+            times,
+            method=method,
+            tol=tol,
+            check=False,
+            **options,
+        )
 
     time = CONSTANTS.time
-    finest = max(CONSTANTS.fine_tol, 1e3 * rounding())  # in float32 no method reaches 1e-9
+    # in float32 no method reaches 1e-9
+    finest = max(CONSTANTS.fine_tol, 1e3 * rounding())
     times = [0.0, time / 2, time]
     if unless_rejected(lambda: run(method, times, finest)) is None:
         return False
@@ -117,16 +159,34 @@ def _check_problem(method: Propagator | Magnus, name: str, problem: MethodProble
     for tol in (CONSTANTS.coarse_tol, finest):
         solution = run(method, times, tol)
         result = solution.result
-        require(result == "successful", f"The method ends as {result!r} at tol = {tol:.0e}, on {name}.")
+        require(
+            result == "successful",
+            f"The method ends as {result!r} at tol = {tol:.0e}, on {name}.",
+        )
         error = _distance(grid, solution.values[-1], truth[-1])
-        require(error <= CONSTANTS.error_factor * tol, f"The error is {error:.1e} at tol = {tol:.0e}, on {name}.")
-        require(np.all(np.isfinite(solution.error)), f"The error reported at tol = {tol:.0e} is not finite, on {name}.")
+        require(
+            error <= CONSTANTS.error_factor * tol,
+            f"The error is {error:.1e} at tol = {tol:.0e}, on {name}.",
+        )
+        require(
+            np.all(np.isfinite(solution.error)),
+            f"The error reported at tol = {tol:.0e} is not finite, on {name}.",
+        )
 
-    # Steps compose: none of length zero changes the state, and other lengths end in the same state.
+    # Steps compose: none of length zero changes the state, and other lengths end in the
+    # same state.
     unchanged = _distance(grid, solution.values[0], truth[0])
-    require(unchanged <= CONSTANTS.zero_step * rounding(), f"A step of length zero changes the state, on {name}.")
-    difference = _distance(grid, solution.values[-1], run(method, [0.0, time / 5, time], finest).values[-1])
-    message = f"Steps of other lengths end in another state: the difference is {difference:.1e}, on {name}."
+    require(
+        unchanged <= CONSTANTS.zero_step * rounding(),
+        f"A step of length zero changes the state, on {name}.",
+    )
+    difference = _distance(
+        grid, solution.values[-1], run(method, [0.0, time / 5, time], finest).values[-1]
+    )
+    message = (
+        "Steps of other lengths end in another state: the difference is "
+        f"{difference:.1e}, on {name}."
+    )
     require(difference <= CONSTANTS.steps_factor * finest, message)
 
     # One gradient is enough: its program takes longer to compile than all the others.
@@ -135,9 +195,19 @@ def _check_problem(method: Propagator | Magnus, name: str, problem: MethodProble
         def square(scale: Scalar, method: Propagator | Magnus) -> Array:
             return jnp.sum(run(method, times, finest, scale).values[-1] ** 2)
 
-        slopes = [float(jax.grad(lambda scale, one=one: square(scale, one))(1.0)) for one in (method, reference)]
-        message = f"The derivative is {slopes[0]:.6g}, and should be {slopes[1]:.6g}, on {name}."
-        require(abs(slopes[0] - slopes[1]) <= CONSTANTS.derivative * max(1.0, abs(slopes[1])), message)
+        slopes = [
+            float(jax.grad(lambda scale, one=one: square(scale, one))(1.0))
+            for one in (method, reference)
+        ]
+        message = (
+            f"The derivative is {slopes[0]:.6g}, and should be {slopes[1]:.6g}, on "
+            f"{name}."
+        )
+        require(
+            abs(slopes[0] - slopes[1])
+            <= CONSTANTS.derivative * max(1.0, abs(slopes[1])),
+            message,
+        )
     return True
 
 

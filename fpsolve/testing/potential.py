@@ -15,13 +15,19 @@ from .check import require, rounding
 from .constants import CONSTANTS
 
 
-def check_potential(potential: Formula, ndim: int, *, lower: float = -1.0, upper: float = 1.0) -> None:
-    """Check that a potential is a smooth scalar function of x `(ndim,)`, and of t if it takes one.
+def check_potential(
+    potential: Formula, ndim: int, *, lower: float = -1.0, upper: float = 1.0
+) -> None:
+    """Check that a potential is a smooth scalar function of x `(ndim,)`, and of t if it
+    takes one.
 
-    **Arguments**: `potential` as for `fp.FokkerPlanck`; `ndim` the number of coordinates; `lower`, `upper` the box in
-    which it is evaluated, the same for every axis. **Raises** `AssertionError` unless it is finite and scalar in the
-    box, uses no further coordinate, gives the same value twice and under `jit`, and has a gradient that
-    agrees with finite differences and a Laplacian that is finite. **Cost**: some hundred calls.
+    **Arguments**: `potential` as for `fp.FokkerPlanck`; `ndim` the number of
+    coordinates; `lower`, `upper` the box in which it is evaluated, the same for every
+    axis. **Raises** `AssertionError` unless it is finite and scalar in the box, uses no
+    further coordinate, gives the same value twice and under `jit`, and has a gradient
+    that
+    agrees with finite differences and a Laplacian that is finite. **Cost**: some
+    hundred calls.
 
     ```python
     from fpsolve.testing import check_potential
@@ -35,7 +41,9 @@ def check_potential(potential: Formula, ndim: int, *, lower: float = -1.0, upper
     except ValueError as error:
         raise AssertionError(f"The potential is rejected: {error}") from error
     # A fixed key: a check that passes today passes tomorrow.
-    points = jax.random.uniform(jax.random.key(0), (CONSTANTS.points, ndim), minval=lower, maxval=upper)
+    points = jax.random.uniform(
+        jax.random.key(0), (CONSTANTS.points, ndim), minval=lower, maxval=upper
+    )
     # A potential without time is checked once.
     for t in (0.0, 0.5) if equation.time_dependent else (0.0,):
 
@@ -44,9 +52,13 @@ def check_potential(potential: Formula, ndim: int, *, lower: float = -1.0, upper
 
         when = f" at t = {t}" if equation.time_dependent else ""
         values = np.array([energy(x) for x in points])
-        require(np.all(np.isfinite(values)), f"The potential is not finite everywhere in the box{when}.")
+        require(
+            np.all(np.isfinite(values)),
+            f"The potential is not finite everywhere in the box{when}.",
+        )
         close = CONSTANTS.repeated_value * rounding() * (1 + np.max(np.abs(values)))
-        # A function with hidden state, or with Python control flow, differs between these.
+        # A function with hidden state, or with Python control flow, differs between
+        # these.
         repeated = {
             "a second time": [energy(x) for x in points],
             "under jit": [jax.jit(energy)(x) for x in points],
@@ -58,11 +70,17 @@ def check_potential(potential: Formula, ndim: int, *, lower: float = -1.0, upper
         _check_derivatives(energy, points, values, when)
 
 
-def _check_derivatives(energy: Callable[[Array], Array], points: Array, values: np.ndarray, when: str) -> None:
+def _check_derivatives(
+    energy: Callable[[Array], Array], points: Array, values: np.ndarray, when: str
+) -> None:
     """The gradient agrees with central differences, and the Laplacian is finite."""
     gradients = np.array(jax.vmap(jax.grad(energy))(points))
-    require(np.all(np.isfinite(gradients)), f"The gradient of the potential is not finite everywhere in the box{when}.")
-    # Of central differences: the truncation error step² equals the rounding error eps/step.
+    require(
+        np.all(np.isfinite(gradients)),
+        f"The gradient of the potential is not finite everywhere in the box{when}.",
+    )
+    # Of central differences: the truncation error step² equals the rounding error
+    # eps/step.
     step = rounding() ** (1 / 3)
     shifts = step * jnp.eye(points.shape[1])
 
@@ -72,8 +90,14 @@ def _check_derivatives(energy: Callable[[Array], Array], points: Array, values: 
     slopes = jax.vmap(differences)(points)
     size = 1 + np.max(np.abs(values)) + np.max(np.abs(gradients))
     error = float(np.max(np.abs(np.array(slopes) - gradients)))
-    message = f"The gradient of the potential differs from finite differences by {error:.1e}{when}: is it smooth?"
+    message = (
+        "The gradient of the potential differs from finite differences by "
+        f"{error:.1e}{when}: is it smooth?"
+    )
     require(error <= CONSTANTS.difference_error * rounding() ** (2 / 3) * size, message)
     curvatures = jax.vmap(lambda x: jnp.trace(jax.hessian(energy)(x)))(points)
     finite = np.all(np.isfinite(np.array(curvatures)))
-    require(finite, f"The Laplacian of the potential is not finite everywhere in the box{when}.")
+    require(
+        finite,
+        f"The Laplacian of the potential is not finite everywhere in the box{when}.",
+    )

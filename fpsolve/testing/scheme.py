@@ -1,4 +1,5 @@
-"""`check_scheme`: does this scheme make operators with the properties of those of the library?
+"""`check_scheme`: does this scheme make operators with the properties of those of the
+library?
 
 H = H^T >= 0,    H sqrt(pi) = 0,    L = -sqrt(pi) H / sqrt(pi),    mass conserved,    order of at least one
 """
@@ -51,13 +52,16 @@ def _quantum() -> Schrodinger:
 
 
 def check_scheme(scheme: Any) -> None:
-    """Check a scheme on small grids of every kind that it supports, in one and two dimensions.
+    """Check a scheme on small grids of every kind that it supports, in one and two
+    dimensions.
 
-    **Arguments**: `scheme`, a subclass of `fpsolve.operator.Scheme`. A problem that it rejects with `ValueError` is
-    left out; at least one must be supported. **Raises** `AssertionError` unless H is symmetric in the grid's weights
-    and at least zero, its spectrum lies within `bounds`, sqrt(pi) is its ground state to the accuracy of the grid, L is
-    -sqrt(pi) H / sqrt(pi) or conserves mass, operators act on batches, and the error of an Ornstein-Uhlenbeck density
-    falls at least in proportion to the spacing. **Cost**: seconds.
+    **Arguments**: `scheme`, a subclass of `fpsolve.operator.Scheme`. A problem that it
+    rejects with `ValueError` is left out; at least one must be supported. **Raises**
+    `AssertionError` unless H is symmetric in the grid's weights and at least zero, its
+    spectrum lies within `bounds`, sqrt(pi) is its ground state to the accuracy of the
+    grid, L is -sqrt(pi) H / sqrt(pi) or conserves mass, operators act on batches, and
+    the error of an Ornstein-Uhlenbeck density falls at least in proportion to the
+    spacing. **Cost**: seconds.
 
     ```python
     import fpsolve as fp
@@ -66,23 +70,39 @@ def check_scheme(scheme: Any) -> None:
     check_scheme(fp.ScharfetterGummel())
     ```
     """
-    require(isinstance(scheme, Scheme), f"{scheme!r} is no instance of fpsolve.operator.Scheme.")
+    require(
+        isinstance(scheme, Scheme),
+        f"{scheme!r} is no instance of fpsolve.operator.Scheme.",
+    )
     problems = _problems()
-    supported = [_check_problem(scheme, f"on {name}", *problem) for name, problem in problems.items()]
+    supported = [
+        _check_problem(scheme, f"on {name}", *problem)
+        for name, problem in problems.items()
+    ]
     require(any(supported), f"{scheme!r} rejects every problem: {', '.join(problems)}.")
     _check_force(scheme)
     _check_quantum(scheme)
     _check_order(scheme)
 
 
-def _check_problem(scheme: Scheme, where: str, equation: FokkerPlanck, grid: Grid) -> bool:
-    """Check a scheme on one reversible problem, and return whether the scheme supports it."""
+def _check_problem(
+    scheme: Scheme, where: str, equation: FokkerPlanck, grid: Grid
+) -> bool:
+    """Check a scheme on one reversible problem, and return whether the scheme supports
+    it.
+    """
     operator = _operator(scheme, equation, grid, True)
     if operator is None:
         return False
     values = _check_symmetric(operator, where)
-    require(values[0] >= -CONSTANTS.negative_level, f"H has the negative eigenvalue {values[0]:.1e} {where}.")
-    require(operator.log_sqrt_pi is not None, f"log_sqrt_pi is None for a reversible process {where}.")
+    require(
+        values[0] >= -CONSTANTS.negative_level,
+        f"H has the negative eigenvalue {values[0]:.1e} {where}.",
+    )
+    require(
+        operator.log_sqrt_pi is not None,
+        f"log_sqrt_pi is None for a reversible process {where}.",
+    )
     sqrt_pi = jnp.exp(operator.log_sqrt_pi)
     mass = float(grid.integrate(sqrt_pi**2))
     normalised = abs(mass - 1) <= CONSTANTS.rounding_of_sums * rounding()
@@ -98,29 +118,49 @@ def _check_problem(scheme: Scheme, where: str, equation: FokkerPlanck, grid: Gri
     wave = jax.random.uniform(jax.random.key(1), grid.shape, sqrt_pi.dtype)
     by_generator = operator.generator(sqrt_pi * wave)
     by_hamiltonian = -sqrt_pi * operator.hamiltonian(wave)
-    difference = float(jnp.max(jnp.abs(by_generator - by_hamiltonian)) / jnp.max(jnp.abs(by_hamiltonian)))
+    difference = float(
+        jnp.max(jnp.abs(by_generator - by_hamiltonian))
+        / jnp.max(jnp.abs(by_hamiltonian))
+    )
     similar = difference <= CONSTANTS.rounding_of_similarity * rounding()
-    require(similar, f"L is not -sqrt(pi) H / sqrt(pi) {where}: the relative difference is {difference:.1e}.")
+    require(
+        similar,
+        f"L is not -sqrt(pi) H / sqrt(pi) {where}: the relative difference is "
+        f"{difference:.1e}.",
+    )
     _check_batches(operator, wave, where)
     return True
 
 
 def _check_symmetric(operator: Operator, where: str) -> np.ndarray:
-    """Check that H is symmetric and its spectrum within `bounds`, and return its eigenvalues, ascending."""
+    """Check that H is symmetric and its spectrum within `bounds`, and return its
+    eigenvalues, ascending.
+    """
     grid = operator.grid
-    # Symmetric in the weights w of the grid means: sqrt(w) H / sqrt(w) is a symmetric matrix.
+    # Symmetric in the weights w of the grid means: sqrt(w) H / sqrt(w) is a symmetric
+    # matrix.
     sqrt_weights = np.sqrt(np.asarray(grid.weights)).ravel()
     matrix = sqrt_weights[:, None] * np.asarray(_matrix(operator)) / sqrt_weights
     size = np.max(np.abs(matrix))
     difference = float(np.max(np.abs(matrix - matrix.T)) / size)
     symmetric = difference <= CONSTANTS.rounding_of_sums * rounding()
-    require(symmetric, f"H is not symmetric in the weights of the grid {where}: {difference:.1e} of its size.")
+    require(
+        symmetric,
+        f"H is not symmetric in the weights of the grid {where}: {difference:.1e} of "
+        "its size.",
+    )
     values = np.linalg.eigvalsh((matrix + matrix.T) / 2)
     lowest, highest = map(float, operator.bounds)
     slack = CONSTANTS.rounding_of_sums * rounding() * size
-    inside = lowest - slack - CONSTANTS.negative_level <= values[0] and values[-1] <= highest + slack
+    inside = (
+        lowest - slack - CONSTANTS.negative_level <= values[0]
+        and values[-1] <= highest + slack
+    )
     spectrum = f"The spectrum [{values[0]:.3g}, {values[-1]:.3g}]"
-    require(inside, f"{spectrum} is not within bounds [{lowest:.3g}, {highest:.3g}] {where}.")
+    require(
+        inside,
+        f"{spectrum} is not within bounds [{lowest:.3g}, {highest:.3g}] {where}.",
+    )
     return values
 
 
@@ -133,7 +173,10 @@ def _matrix(operator: Operator) -> Array:
 def _check_batches(operator: Operator, field: Array, where: str) -> None:
     """Operators are linear, and act on every field of a stack."""
     stack = jnp.stack([field, 2 * field])
-    for name, action in (("hamiltonian", operator.hamiltonian), ("generator", operator.generator)):
+    for name, action in (
+        ("hamiltonian", operator.hamiltonian),
+        ("generator", operator.generator),
+    ):
         one = action(field)
         size = float(jnp.max(jnp.abs(one)))
         both = action(stack)
@@ -141,7 +184,10 @@ def _check_batches(operator: Operator, field: Array, where: str) -> None:
         if both.shape == stack.shape:
             difference = float(jnp.max(jnp.abs(both - jnp.stack([one, 2 * one]))))
         linear = difference <= CONSTANTS.rounding_of_sums * rounding() * size
-        require(linear, f"{name} does not act on leading axes one by one, linearly, {where}.")
+        require(
+            linear,
+            f"{name} does not act on leading axes one by one, linearly, {where}.",
+        )
 
 
 def _check_force(scheme: Scheme) -> None:
@@ -153,7 +199,10 @@ def _check_force(scheme: Scheme) -> None:
         rate = operator.generator(density)
         lost = float(jnp.abs(grid.integrate(rate)) / grid.integrate(jnp.abs(rate)))
         conserves = lost <= CONSTANTS.rounding_of_sums * rounding()
-        require(conserves, f"L loses mass with a force on a ring: {lost:.1e} of what it transports.")
+        require(
+            conserves,
+            f"L loses mass with a force on a ring: {lost:.1e} of what it transports.",
+        )
 
 
 def _check_quantum(scheme: Scheme) -> None:
@@ -162,12 +211,17 @@ def _check_quantum(scheme: Scheme) -> None:
     if operator is not None:
         values = _check_symmetric(operator, "for a Schrödinger equation")
         close = abs(values[0] - 0.5) <= CONSTANTS.ground_state_defect
-        require(close, f"The oscillator's lowest level is {values[0]:.3f}, and should be 0.5.")
+        require(
+            close,
+            f"The oscillator's lowest level is {values[0]:.3f}, and should be 0.5.",
+        )
 
 
 def _check_order(scheme: Scheme) -> None:
-    """The error falls with the spacing. For dX = -X dt + sqrt(2) dW from N(m, v) the density at time t is
-    N(m e^-t, 1 + (v - 1) e^-2t)."""
+    """The error falls with the spacing. For dX = -X dt + sqrt(2) dW from N(m, v) the
+    density at time t is
+    N(m e^-t, 1 + (v - 1) e^-2t).
+    """
     sizes = CONSTANTS.order_sizes
     errors = []
     for n in sizes:
@@ -175,7 +229,13 @@ def _check_order(scheme: Scheme) -> None:
         start = Gaussian([0.8], 0.6)
 
         def run(grid: Grid = grid, start: Gaussian = start) -> Solution:
-            options = {"grid": grid, "scheme": scheme, "method": Dense(), "throw": False, "check": False}
+            options = {
+                "grid": grid,
+                "scheme": scheme,
+                "method": Dense(),
+                "throw": False,
+                "check": False,
+            }
             return evolve(FokkerPlanck(Harmonic()), start, [0.5], **options)
 
         solution = unless_rejected(run)
@@ -184,18 +244,30 @@ def _check_order(scheme: Scheme) -> None:
         # m = 0.8, v = 0.6, t = 0.5.
         exact = grid.density(Gaussian([0.8 * np.exp(-0.5)], 1 - 0.4 * np.exp(-1.0)))
         errors.append(float(grid.integrate(jnp.abs(solution.values[-1] - exact))))
-    order = -np.polyfit(np.log(sizes), np.log(np.maximum(errors, 1e-300)), 1)[0]  # an error of 0 has no logarithm
+    # an error of 0 has no logarithm
+    order = -np.polyfit(np.log(sizes), np.log(np.maximum(errors, 1e-300)), 1)[0]
     shown = ", ".join(f"{error:.1e}" for error in errors)
     # A spectral scheme is at rounding on every grid, and has no order.
-    fine = errors[-1] <= CONSTANTS.rounding_of_density * rounding() or order >= CONSTANTS.order_min
-    require(fine, f"An Ornstein-Uhlenbeck density converges at order {order:.2f}: errors {shown} on {sizes} nodes.")
+    fine = (
+        errors[-1] <= CONSTANTS.rounding_of_density * rounding()
+        or order >= CONSTANTS.order_min
+    )
+    require(
+        fine,
+        f"An Ornstein-Uhlenbeck density converges at order {order:.2f}: errors {shown} "
+        f"on {sizes} nodes.",
+    )
 
 
-def _operator(scheme: Scheme, equation: Equation, grid: Grid, reversible: bool) -> Operator | None:
+def _operator(
+    scheme: Scheme, equation: Equation, grid: Grid, reversible: bool
+) -> Operator | None:
     """The operator, or None if the scheme rejects the problem."""
 
     def build() -> Operator:
         scheme.check(equation, grid)
-        return eqx.filter_jit(scheme.build)(equation, grid, 0.0, grid.weights.dtype, reversible)
+        return eqx.filter_jit(scheme.build)(
+            equation, grid, 0.0, grid.weights.dtype, reversible
+        )
 
     return unless_rejected(build)

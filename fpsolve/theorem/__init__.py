@@ -1,4 +1,6 @@
-"""Theorems of the library as measurable claims. Each has a control, a false variant for which the claim must fail."""
+"""Theorems of the library as measurable claims. Each has a control, a false variant for
+which the claim must fail.
+"""
 
 from .base import Case as Case
 from .base import Theorem as Theorem

@@ -1,10 +1,12 @@
-"""Driven processes of the theorems T14 to T19: their potentials, their runs, and the chain that a run is exact for.
+"""Driven processes of the theorems T14 to T19: their potentials, their runs, and the
+chain that a run is exact for.
 
     U(x, t) = U_0(x) + λ(t) g(x)      π_t = exp(-U/D)/Z_t      a_t = d_t log π_t = -λ'(t) (g - <g>_π)/D
 
-On cells of finite volumes the density is that of a Markov chain with the rates of Scharfetter and Gummel. A theorem
-about reversible processes holds on this chain without an error of the grid: its gap and its norms are computed here by
-numpy, from the values of U at the nodes alone.
+On cells of finite volumes the density is that of a Markov chain with the rates of
+Scharfetter and Gummel. A theorem about reversible processes holds on this chain without
+an error of the grid: its gap and its norms are computed here by numpy, from the values
+of U at the nodes alone.
 """
 
 from typing import Any, NamedTuple
@@ -25,13 +27,16 @@ from ..step import Magnus
 from .chain import chain_hamiltonian, gibbs
 from .problems import values_on
 
-WELLS = Line(-2.2, 2.2, 64)  # holds the densities of two wells at the diffusions of the theorems
+# holds the densities of two wells at the diffusions of the theorems
+WELLS = Line(-2.2, 2.2, 64)
 
 
 class Tilting(eqx.Module):
-    """U = height (x^2 - 1)^2 - λ(t) (slope tanh 2x + wave cos(wavenumber x + phase)): bounded driving of two wells.
+    """U = height (x^2 - 1)^2 - λ(t) (slope tanh 2x + wave cos(wavenumber x + phase)):
+    bounded driving of two wells.
 
-    All numbers are arrays, so that one compiled program serves every problem. λ is a Bernstein polynomial of degree 3.
+    All numbers are arrays, so that one compiled program serves every problem. λ is a
+    Bernstein polynomial of degree 3.
     """
 
     height: Array
@@ -61,15 +66,18 @@ class Tilting(eqx.Module):
 
     def __call__(self, x: Array, t: Scalar) -> Array:
         """U(x, t) at the point x `(1,)`."""
-        driving = self.slope * jnp.tanh(2 * x[0]) + self.wave * jnp.cos(self.wavenumber * x[0] + self.phase)
+        driving = self.slope * jnp.tanh(2 * x[0]) + self.wave * jnp.cos(
+            self.wavenumber * x[0] + self.phase
+        )
         return self.height * (x[0] ** 2 - 1) ** 2 - self.schedule(t) * driving
 
 
 class Dragged(eqx.Module):
-    """U = stiffness (x - speed t)^2/2 + ridge log cosh(x - ridge_speed t) + tilt x + wave cos(wavenumber x + phase).
+    """U = stiffness (x - speed t)^2/2 + ridge log cosh(x - ridge_speed t) + tilt x +
+    wave cos(wavenumber x + phase).
 
-    The first two terms are convex and move. The others, which do not, stand for D times the integral of an error of the
-    score, and are small.
+    The first two terms are convex and move. The others, which do not, stand for D times
+    the integral of an error of the score, and are small.
     """
 
     stiffness: Array
@@ -106,14 +114,26 @@ class Dragged(eqx.Module):
         """U(x, t) at the point x `(1,)`."""
         # log cosh y without overflow
         y = jnp.abs(x[0] - self.ridge_speed * t)
-        convex = self.stiffness * (x[0] - self.speed * t) ** 2 / 2 + self.ridge * (y + jnp.log1p(jnp.exp(-2 * y)))
-        return convex + self.tilt * x[0] + self.wave * jnp.cos(self.wavenumber * x[0] + self.phase)
+        convex = self.stiffness * (x[0] - self.speed * t) ** 2 / 2 + self.ridge * (
+            y + jnp.log1p(jnp.exp(-2 * y))
+        )
+        return (
+            convex
+            + self.tilt * x[0]
+            + self.wave * jnp.cos(self.wavenumber * x[0] + self.phase)
+        )
 
 
 def evolve_driven(
-    potential: Tilting | Dragged, diffusion: float, start: np.ndarray, times: tuple[float, float], grid: Grid
+    potential: Tilting | Dragged,
+    diffusion: float,
+    start: np.ndarray,
+    times: tuple[float, float],
+    grid: Grid,
 ) -> np.ndarray:
-    """Densities `(2, n)` by finite volumes, in steps of controlled error: the kernel that T14 to T19 test."""
+    """Densities `(2, n)` by finite volumes, in steps of controlled error: the kernel
+    that T14 to T19 test.
+    """
     # Always two times and one method: one compiled program for all of these theorems.
     found = evolve(
         FokkerPlanck(potential, diffusion),
@@ -130,8 +150,10 @@ def evolve_driven(
 
 
 class Chain(NamedTuple):
-    """The chain at L positions λ: `gap` `(L,)`; `drive` |ell|, `lag` |H^-1 ell sqrt(pi)| and `overlap`
-    |<psi_1, ell sqrt(pi)>| `(L,)`; `decrease` max(-ell) `(L,)`, with ell = d_λ log pi."""
+    """The chain at L positions λ: `gap` `(L,)`; `drive` |ell|, `lag` |H^-1 ell
+    sqrt(pi)| and `overlap`
+    |<psi_1, ell sqrt(pi)>| `(L,)`; `decrease` max(-ell) `(L,)`, with ell = d_λ log pi.
+    """
 
     gap: np.ndarray
     drive: np.ndarray
@@ -141,15 +163,20 @@ class Chain(NamedTuple):
 
 
 def chain(potential: Tilting, diffusion: float, grid: Grid, lambdas: Numbers) -> Chain:
-    """The numbers of the chain at `lambdas` `(L,)`, by numpy from the values of U at the nodes."""
+    """The numbers of the chain at `lambdas` `(L,)`, by numpy from the values of U at
+    the nodes.
+    """
     start, driving = driven_energies(potential, grid)
     energy = start + np.asarray(lambdas)[:, None] * driving
     steady = gibbs(energy, diffusion, grid)
     weights = grid.axes[0].weights
     ell = -(driving - (steady @ (weights * driving))[:, None]) / diffusion
-    levels, vectors = np.linalg.eigh(chain_hamiltonian(energy, diffusion, float(weights[0])))
+    levels, vectors = np.linalg.eigh(
+        chain_hamiltonian(energy, diffusion, float(weights[0]))
+    )
     wave = np.sqrt(weights * steady) * ell
-    modes = np.einsum("lij,li->lj", vectors, wave)[:, 1:]  # the ground state has none of it
+    # the ground state has none of it
+    modes = np.einsum("lij,li->lj", vectors, wave)[:, 1:]
     return Chain(
         gap=levels[:, 1],
         drive=np.linalg.norm(wave, axis=1),
@@ -159,7 +186,9 @@ def chain(potential: Tilting, diffusion: float, grid: Grid, lambdas: Numbers) ->
     )
 
 
-def tilted_gibbs(potential: Tilting, diffusion: float, grid: Grid, times: Numbers) -> np.ndarray:
+def tilted_gibbs(
+    potential: Tilting, diffusion: float, grid: Grid, times: Numbers
+) -> np.ndarray:
     """pi_t `(T, n)` at `times` `(T,)`, by numpy."""
     start, driving = driven_energies(potential, grid)
     lam = schedule_at(potential.schedule, np.asarray(times))[0]
@@ -168,7 +197,9 @@ def tilted_gibbs(potential: Tilting, diffusion: float, grid: Grid, times: Number
 
 def driven_energies(potential: Tilting, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """U at λ = 0 and its derivative in λ, `(n,)` each: U is linear in λ."""
-    ends = values_on(grid, potential, np.asarray([0.0, float(potential.schedule.total)]))
+    ends = values_on(
+        grid, potential, np.asarray([0.0, float(potential.schedule.total)])
+    )
     return ends[:, 0], ends[:, 1] - ends[:, 0]
 
 
@@ -176,6 +207,8 @@ def schedule_at(schedule: Bernstein, times: Scalar) -> tuple[Any, Any]:
     """λ and dλ/dt `(M,)` at times in [0, total], by numpy."""
     total = float(schedule.total)
     c0, c1, c2, c3 = np.asarray(schedule.coefficients)
-    cubic = np.polynomial.Polynomial([c0, 3 * (c1 - c0), 3 * (c2 - 2 * c1 + c0), c3 - 3 * c2 + 3 * c1 - c0])
+    cubic = np.polynomial.Polynomial(
+        [c0, 3 * (c1 - c0), 3 * (c2 - 2 * c1 + c0), c3 - 3 * c2 + 3 * c1 - c0]
+    )
     u = np.asarray(times) / total
     return cubic(u), cubic.deriv()(u) / total

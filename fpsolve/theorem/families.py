@@ -1,4 +1,5 @@
-"""Random potentials and densities, for claims about all of them: arrays, so that one program serves every draw.
+"""Random potentials and densities, for claims about all of them: arrays, so that one
+program serves every draw.
 
     U(x) = k x^2/2 + sum_j a_j log cosh(b_j (x - c_j)) + sum_j B_j cos(w_j x + f_j)      U'' >= k without the cosines
     p(x) = sum_j m_j exp(-(x - c_j)^2 / (2 v_j)) / sqrt(2 pi v_j)
@@ -17,10 +18,12 @@ from ..core.types import AnyArray, Numbers
 from ..grid import Axis, Line, Periodic
 from .problems import Function
 
-BOX = Line(-9.0, 9.0, 90)  # where k x^2/4 with k = 0.5 is 10 at its ends: sqrt(pi) of D = 1 is 4e-5 there
+# where k x^2/4 with k = 0.5 is 10 at its ends: sqrt(pi) of D = 1 is 4e-5 there
+BOX = Line(-9.0, 9.0, 90)
 TURN = 2 * np.pi
 RING = Periodic(0.0, TURN, 49)  # odd, so that the highest wave has a derivative
-PLANE = Line(-5.5, 5.5, 30)  # of a plane: a wave exp(-x^2/4) is 5e-4 at its ends, and its square 3e-7
+# of a plane: a wave exp(-x^2/4) is 5e-4 at its ends, and its square 3e-7
+PLANE = Line(-5.5, 5.5, 30)
 TORUS = (Periodic(0.0, TURN, 19), Periodic(0.0, TURN, 19))
 TERMS = 3  # of each sum: a free choice
 
@@ -28,15 +31,22 @@ TERMS = 3  # of each sum: a free choice
 class Landscape(eqx.Module):
     """U(x) as above; at the point x of shape `(1,)`.
 
-    - `stiffness` k; `ramps` `(3, m)`: a, b and c, with a at least zero; `waves` `(3, m)`: B, w and f
+    - `stiffness` k; `ramps` `(3, m)`: a, b and c, with a at least zero; `waves`
+      `(3, m)`: B, w and f
     """
 
     stiffness: Array
     ramps: Array
     waves: Array
 
-    def __init__(self, stiffness: float, ramps: Numbers | None = None, waves: Numbers | None = None):
-        # Absent terms have the amplitude zero: the shapes, and so the programs, are those of all others.
+    def __init__(
+        self,
+        stiffness: float,
+        ramps: Numbers | None = None,
+        waves: Numbers | None = None,
+    ):
+        # Absent terms have the amplitude zero: the shapes, and so the programs, are
+        # those of all others.
         none = np.zeros((3, TERMS))
         self.stiffness = jnp.asarray(float(stiffness))
         self.ramps = jnp.asarray(none if ramps is None else ramps)
@@ -54,7 +64,9 @@ class Landscape(eqx.Module):
 
 
 def random_convex(random: np.random.Generator) -> Landscape:
-    """A convex potential whose curvature is k far away, and between k and some 4 k elsewhere."""
+    """A convex potential whose curvature is k far away, and between k and some 4 k
+    elsewhere.
+    """
     heights = random.uniform(0.3, 1.0, TERMS)
     rates = random.uniform(0.5, 1.2, TERMS)
     centres = random.uniform(-1.5, 1.5, TERMS)
@@ -64,24 +76,44 @@ def random_convex(random: np.random.Generator) -> Landscape:
 def random_waves(random: np.random.Generator, amplitude: float) -> np.ndarray:
     """Cosines of at most this amplitude each, as `Landscape` takes them."""
     amplitudes = amplitude * random.uniform(-1, 1, TERMS)
-    return np.stack([amplitudes, random.uniform(0.5, 2.5, TERMS), random.uniform(0, 2 * np.pi, TERMS)])
+    return np.stack(
+        [
+            amplitudes,
+            random.uniform(0.5, 2.5, TERMS),
+            random.uniform(0, 2 * np.pi, TERMS),
+        ]
+    )
 
 
-def normals(x: np.ndarray, masses: Numbers, means: Numbers, variances: Numbers) -> np.ndarray:
-    """The mixture p at positions `(n,)`, by numpy; masses, means and variances are `(m,)`."""
-    masses, means, variances = (np.asarray(values, float) for values in (masses, means, variances))
+def normals(
+    x: np.ndarray, masses: Numbers, means: Numbers, variances: Numbers
+) -> np.ndarray:
+    """The mixture p at positions `(n,)`, by numpy; masses, means and variances are
+    `(m,)`.
+    """
+    masses, means, variances = (
+        np.asarray(values, float) for values in (masses, means, variances)
+    )
     exponents = -((np.asarray(x)[:, None] - means) ** 2) / (2 * variances)
     return np.exp(exponents) @ (masses / np.sqrt(2 * np.pi * variances))
 
 
 def random_normals(random: np.random.Generator, x: np.ndarray) -> np.ndarray:
-    """A mixture of two normal densities within 1.5 of zero, of variances from 0.3 to 0.8, at positions `(n,)`."""
+    """A mixture of two normal densities within 1.5 of zero, of variances from 0.3 to
+    0.8, at positions `(n,)`.
+    """
     mass = random.uniform(0.2, 0.8)
-    return normals(x, [mass, 1 - mass], random.uniform(-1.5, 1.5, 2), random.uniform(0.3, 0.8, 2))
+    return normals(
+        x, [mass, 1 - mass], random.uniform(-1.5, 1.5, 2), random.uniform(0.3, 0.8, 2)
+    )
 
 
-def entropy(density: np.ndarray, reference: np.ndarray, weights: np.ndarray) -> np.ndarray | np.float64:
-    """KL(p|q) = int p log(p/q) - p + q of densities `(..., n)` by numpy; a density below zero counts as zero."""
+def entropy(
+    density: np.ndarray, reference: np.ndarray, weights: np.ndarray
+) -> np.ndarray | np.float64:
+    """KL(p|q) = int p log(p/q) - p + q of densities `(..., n)` by numpy; a density
+    below zero counts as zero.
+    """
     p = np.maximum(density, 0)
     # 0 log 0 = 0.
     ratio = np.where(p > 0, p, 1) / np.where(p > 0, reference, 1)
@@ -96,13 +128,17 @@ class Derivatives(eqx.Module):
     def __call__(self, x: Array) -> Array:
         """`(2,)`."""
         slope = jax.grad(self.potential)
-        return jnp.append(slope(x), jax.jvp(lambda y: slope(y)[0], (x,), (jnp.ones_like(x),))[1])
+        return jnp.append(
+            slope(x), jax.jvp(lambda y: slope(y)[0], (x,), (jnp.ones_like(x),))[1]
+        )
 
 
 def fourier_kinetic(axis: Axis) -> np.ndarray:
     """-d^2/dx^2 in the Fourier basis of an axis by numpy, `(n, n)`."""
     wavenumbers = 2 * np.pi * np.fft.fftfreq(axis.n, axis.length / axis.n)
-    return np.fft.ifft(wavenumbers[:, None] ** 2 * np.fft.fft(np.eye(axis.n), axis=0), axis=0).real
+    return np.fft.ifft(
+        wavenumbers[:, None] ** 2 * np.fft.fft(np.eye(axis.n), axis=0), axis=0
+    ).real
 
 
 class Score(eqx.Module):
@@ -138,4 +174,6 @@ class Waves(eqx.Module):
         """The sum of two fields."""
         ours = (self.amplitudes, self.wavevectors, self.phases)
         theirs = (other.amplitudes, other.wavevectors, other.phases)
-        return Waves(*(jnp.concatenate(pair) for pair in zip(ours, theirs, strict=True)))
+        return Waves(
+            *(jnp.concatenate(pair) for pair in zip(ours, theirs, strict=True))
+        )

@@ -1,7 +1,8 @@
 """Measure the sides of a theorem where it asks for, and judge them.
 
-An order is the slope of a straight line through the logarithms of departure and size, by least squares, and has the
-standard error of that slope. Of an identity and of an inequality the place with the least margin decides.
+An order is the slope of a straight line through the logarithms of departure and size,
+by least squares, and has the standard error of that slope. Of an identity and of an
+inequality the place with the least margin decides.
 """
 
 import dataclasses
@@ -17,7 +18,9 @@ from .constants import CONSTANTS
 
 
 class Point(NamedTuple):
-    """Both sides at one value of the sweep, or at one size: `lhs` is then the departure, `rhs` that of the fit."""
+    """Both sides at one value of the sweep, or at one size: `lhs` is then the
+    departure, `rhs` that of the fit.
+    """
 
     at: float | str | None
     lhs: float
@@ -26,7 +29,9 @@ class Point(NamedTuple):
 
 
 class Sides(NamedTuple):
-    """Both sides of a claim as arrays of one shape, what is allowed, and what keeps them from being compared."""
+    """Both sides of a claim as arrays of one shape, what is allowed, and what keeps
+    them from being compared.
+    """
 
     lhs: np.ndarray
     rhs: np.ndarray
@@ -38,7 +43,8 @@ class Sides(NamedTuple):
 class Measurement:
     """What was measured of a claim, or of its control.
 
-    - `lhs`, `rhs`, `margin`: of the point that decides; of an order, the observed and the claimed one
+    - `lhs`, `rhs`, `margin`: of the point that decides; of an order, the observed and
+      the claimed one
     - `standard_error`: of an observed order, 0 for other kinds
     - `points`: all of them; `failure`: which side could not be measured, and where
     """
@@ -51,8 +57,17 @@ class Measurement:
     failure: str
 
 
-def measure(theorem: Theorem, *, control: bool, refinement: float, seed: int = 0, quick: bool = False) -> Measurement:
-    """Measure a claim, or its control, at every size or value. **Arguments**: `quick`, at three values at most."""
+def measure(
+    theorem: Theorem,
+    *,
+    control: bool,
+    refinement: float,
+    seed: int = 0,
+    quick: bool = False,
+) -> Measurement:
+    """Measure a claim, or its control, at every size or value. **Arguments**: `quick`,
+    at three values at most.
+    """
     template = Case(control=control, refinement=refinement, seed=seed)
     if theorem.kind == "order":
         return _measure_order(theorem, template)
@@ -64,17 +79,27 @@ def measure(theorem: Theorem, *, control: bool, refinement: float, seed: int = 0
         point, failure = _point(theorem, case)
         points.append(point)
         failures += [failure] * bool(failure)
-    # A point without a margin was not measured. It decides, so that it cannot hide behind the others.
-    worst = min(points, key=lambda point: -math.inf if math.isnan(point.margin) else point.margin)
-    return Measurement(worst.lhs, worst.rhs, worst.margin, 0.0, tuple(points), "; ".join(failures))
+    # A point without a margin was not measured. It decides, so that it cannot hide
+    # behind the others.
+    worst = min(
+        points,
+        key=lambda point: -math.inf if math.isnan(point.margin) else point.margin,
+    )
+    return Measurement(
+        worst.lhs, worst.rhs, worst.margin, 0.0, tuple(points), "; ".join(failures)
+    )
 
 
 def _sweep(theorem: Theorem, quick: bool) -> tuple[Any, ...]:
     """The values at which a claim is measured; one, None, without a sweep."""
-    values = tuple(range(theorem.sweep)) if isinstance(theorem.sweep, int) else theorem.sweep
+    values = (
+        tuple(range(theorem.sweep)) if isinstance(theorem.sweep, int) else theorem.sweep
+    )
     if quick and len(values) > CONSTANTS.quick_values:
         # The first and the last are kept: a tight case stands at an end of its sweep.
-        chosen = np.linspace(0, len(values) - 1, CONSTANTS.quick_values).round().astype(int)
+        chosen = (
+            np.linspace(0, len(values) - 1, CONSTANTS.quick_values).round().astype(int)
+        )
         values = tuple(values[i] for i in chosen)
     return values or (None,)
 
@@ -95,14 +120,24 @@ def _measure_order(theorem: Theorem, template: Case) -> Measurement:
         departures.append(float(np.max(np.abs(lhs - rhs))) / (scale or 1.0))
     observed, error, fitted = fit_order(sizes, departures)
     margin = 1 - abs(observed - theorem.claimed) / theorem.allowed
-    points = tuple(Point(n, d, f, margin) for n, d, f in zip(sizes, departures, fitted, strict=True))
-    return Measurement(observed, theorem.claimed, margin, error, points, "; ".join(failures))
+    points = tuple(
+        Point(n, d, f, margin)
+        for n, d, f in zip(sizes, departures, fitted, strict=True)
+    )
+    return Measurement(
+        observed, theorem.claimed, margin, error, points, "; ".join(failures)
+    )
 
 
-def fit_order(sizes: Sequence[int], departures: Sequence[float]) -> tuple[float, float, tuple[float, ...]]:
-    """The order, its standard error, and the departures `(n,)` that the fitted power of the size gives."""
+def fit_order(
+    sizes: Sequence[int], departures: Sequence[float]
+) -> tuple[float, float, tuple[float, ...]]:
+    """The order, its standard error, and the departures `(n,)` that the fitted power of
+    the size gives.
+    """
     x = np.log(np.asarray(sizes, float))
-    with np.errstate(divide="ignore", invalid="ignore"):  # a departure of zero or NaN makes the order NaN
+    # a departure of zero or NaN makes the order NaN
+    with np.errstate(divide="ignore", invalid="ignore"):
         y = np.log(np.asarray(departures, float))
     if not np.all(np.isfinite(y)):
         return math.nan, math.nan, (math.nan,) * len(x)
@@ -116,7 +151,11 @@ def fit_order(sizes: Sequence[int], departures: Sequence[float]) -> tuple[float,
 def _point(theorem: Theorem, case: Case) -> tuple[Point, str]:
     """The sides of one case at the entry that decides, and what is wrong with them."""
     lhs, rhs, allowed, fault = _sides(theorem, case)
-    at = case.value if isinstance(case.value, int | float | str | None) else repr(case.value)
+    at = (
+        case.value
+        if isinstance(case.value, int | float | str | None)
+        else repr(case.value)
+    )
     if fault:
         where = "" if at is None else f" at {at}"
         return Point(at, math.nan, math.nan, math.nan), f"{fault}{where}"
@@ -125,20 +164,29 @@ def _point(theorem: Theorem, case: Case) -> tuple[Point, str]:
         departures = np.abs(lhs - rhs) / (scale or 1.0)
         margins = 1 - departures / allowed
     else:
-        with np.errstate(divide="ignore", invalid="ignore"):  # 0 <= 0 holds, without any margin
+        # 0 <= 0 holds, without any margin
+        with np.errstate(divide="ignore", invalid="ignore"):
             ratios = np.where(rhs == 0, np.where(lhs == 0, 1.0, np.inf), lhs / rhs)
         margins = 1 - ratios / (1 + allowed)
     worst = np.unravel_index(int(np.argmin(margins)), margins.shape)
     to_real = np.abs if np.iscomplexobj(lhs) or np.iscomplexobj(rhs) else np.asarray
-    return Point(at, float(to_real(lhs)[worst]), float(to_real(rhs)[worst]), float(margins[worst])), ""
+    return Point(
+        at,
+        float(to_real(lhs)[worst]),
+        float(to_real(rhs)[worst]),
+        float(margins[worst]),
+    ), ""
 
 
 def _sides(theorem: Theorem, case: Case) -> Sides:
     """Both sides of one case."""
     try:
         found = theorem.sides(case, **theorem.problem)
-    except NumericalFailure as failure:  # a run that failed by name: neither side was measured
-        return Sides(np.empty(0), np.empty(0), theorem.allowed, f"a run failed: {failure}")
+    # a run that failed by name: neither side was measured
+    except NumericalFailure as failure:
+        return Sides(
+            np.empty(0), np.empty(0), theorem.allowed, f"a run failed: {failure}"
+        )
     if not isinstance(found, tuple) or len(found) not in (2, 3):
         message = f"{theorem.name}: its function returned {found!r}."
         raise TypeError(f"{message} Return lhs, rhs, and if it varies what is allowed.")
@@ -146,7 +194,8 @@ def _sides(theorem: Theorem, case: Case) -> Sides:
     lhs, rhs = np.asarray(found[0]), np.asarray(found[1])
     fault = _fault(lhs, rhs, theorem.kind == "inequality")
     if not fault:
-        lhs, rhs = np.broadcast_arrays(lhs, rhs)  # one number stands for every entry of the other side
+        # one number stands for every entry of the other side
+        lhs, rhs = np.broadcast_arrays(lhs, rhs)
     return Sides(lhs, rhs, allowed, fault)
 
 

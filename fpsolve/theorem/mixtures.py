@@ -1,4 +1,6 @@
-"""Mixtures of two normal densities under noise: their marginals by numpy, and the library's reverse process of them."""
+"""Mixtures of two normal densities under noise: their marginals by numpy, and the
+library's reverse process of them.
+"""
 
 import equinox as eqx
 import jax
@@ -16,11 +18,14 @@ from ..potential import GaussianMixture
 from .base import Case
 from .constants import CONSTANTS
 
-BETA = (0.1, 20.0)  # rates of noise at λ = 0 and 1 of the path: the values of Song et al.
+# rates of noise at λ = 0 and 1 of the path: the values of Song et al.
+BETA = (0.1, 20.0)
 
 
 class Mixture(eqx.Module):
-    """Two normal densities as numpy arrays `(2,)`, and their marginals under noise, without the library."""
+    """Two normal densities as numpy arrays `(2,)`, and their marginals under noise,
+    without the library.
+    """
 
     means: np.ndarray
     variances: np.ndarray
@@ -28,9 +33,14 @@ class Mixture(eqx.Module):
 
     def path(self) -> Noising:
         """The same in the library."""
-        means, covariances = jnp.asarray(self.means)[:, None], jnp.asarray(self.variances)[:, None, None]
+        means, covariances = (
+            jnp.asarray(self.means)[:, None],
+            jnp.asarray(self.variances)[:, None, None],
+        )
         return Noising(
-            GaussianMixture(means, covariances, jnp.asarray(self.weights)), beta_min=BETA[0], beta_max=BETA[1]
+            GaussianMixture(means, covariances, jnp.asarray(self.weights)),
+            beta_min=BETA[0],
+            beta_max=BETA[1],
         )
 
     def density(self, x: np.ndarray, lam: Scalar | complex) -> np.ndarray:
@@ -38,14 +48,22 @@ class Mixture(eqx.Module):
         square = np.exp(-exponent(lam))
         variances = square * self.variances + 1 - square
         away = x[:, None] - np.sqrt(square) * self.means
-        return np.exp(-(away**2) / (2 * variances)) / np.sqrt(2 * np.pi * variances) @ self.weights
+        return (
+            np.exp(-(away**2) / (2 * variances))
+            / np.sqrt(2 * np.pi * variances)
+            @ self.weights
+        )
 
 
 def random_mixture(case: Case) -> Mixture:
     """Two normal densities of random place, width and weight."""
     random = case.random("mixture")
     first = random.uniform(0.2, 0.8)
-    return Mixture(random.uniform(-1.5, 1.5, 2), random.uniform(0.15, 0.8, 2), np.asarray([first, 1 - first]))
+    return Mixture(
+        random.uniform(-1.5, 1.5, 2),
+        random.uniform(0.15, 0.8, 2),
+        np.asarray([first, 1 - first]),
+    )
 
 
 def exponent(lam: Scalar | complex) -> Scalar | complex:
@@ -71,23 +89,49 @@ class Wrong(eqx.Module):
 NO_ERROR = Wrong(*(jnp.asarray(0.0) for _ in range(5)))
 
 
-def drifts(path: Noising, noise: float, error: Wrong, flow: bool, points: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """The drift `(M, n)` of the library's reverse process at `points` `(n,)` and clock times `(M,)`."""
-    # Both are padded to the multiples of two numbers, so that one compiled program serves all grids.
-    padded = [np.pad(values, (0, -len(values) % size), mode="edge") for values, size in ((points, 128), (times, 512))]
+def drifts(
+    path: Noising,
+    noise: float,
+    error: Wrong,
+    flow: bool,
+    points: np.ndarray,
+    times: np.ndarray,
+) -> np.ndarray:
+    """The drift `(M, n)` of the library's reverse process at `points` `(n,)` and clock
+    times `(M,)`.
+    """
+    # Both are padded to the multiples of two numbers, so that one compiled program
+    # serves all grids.
+    padded = [
+        np.pad(values, (0, -len(values) % size), mode="edge")
+        for values, size in ((points, 128), (times, 512))
+    ]
     found = _drifts(path, jnp.asarray(noise), error, flow, *padded)
     return np.asarray(found)[: len(times), : len(points)]
 
 
 @sampling_program
-def _drifts(path: Noising, noise: Array, error: Wrong, flow: bool, points: AnyArray, times: AnyArray) -> Array:
+def _drifts(
+    path: Noising,
+    noise: Array,
+    error: Wrong,
+    flow: bool,
+    points: AnyArray,
+    times: AnyArray,
+) -> Array:
     # A level of noise that is traced serves all levels.
     process = ReverseProcess(path, noise, flow=flow, error=error)
-    return jax.lax.map(lambda t: jax.vmap(lambda x: process.drift(x[None], t)[0])(points), times)
+    return jax.lax.map(
+        lambda t: jax.vmap(lambda x: process.drift(x[None], t)[0])(points), times
+    )
 
 
-def generated(mixture: Mixture, noise: float, error: Wrong, flow: bool, grid: Grid, steps: int) -> np.ndarray:
-    """q_0 `(n,)` of the library's drift from p_1, by numpy: fitted volumes and implicit steps, both of order 2."""
+def generated(
+    mixture: Mixture, noise: float, error: Wrong, flow: bool, grid: Grid, steps: int
+) -> np.ndarray:
+    """q_0 `(n,)` of the library's drift from p_1, by numpy: fitted volumes and implicit
+    steps, both of order 2.
+    """
     x = grid.axes[0].nodes
     spacing = x[1] - x[0]
     faces = (x[1:] + x[:-1]) / 2
@@ -106,6 +150,8 @@ def generated(mixture: Mixture, noise: float, error: Wrong, flow: bool, grid: Gr
         right = q - half * out * q
         right[1:] += half * up * q[:-1]
         right[:-1] += half * down * q[1:]
-        bands = np.stack([np.append(0.0, -half * down), 1 + half * out, np.append(-half * up, 0.0)])
+        bands = np.stack(
+            [np.append(0.0, -half * down), 1 + half * out, np.append(-half * up, 0.0)]
+        )
         q = solve_banded((1, 1), bands, right)
     return q

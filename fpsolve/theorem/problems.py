@@ -34,8 +34,15 @@ def off_centre(x: Array) -> Array:
 
 
 def valley(x: Array) -> Array:
-    """U = (x^2 - 1)^2 - 0.3 x + 0.2 x cos y - 0.4 sin y: two wells along x and a ring y, coupled."""
-    return (x[0] ** 2 - 1) ** 2 - 0.3 * x[0] + 0.2 * x[0] * jnp.cos(x[1]) - 0.4 * jnp.sin(x[1])
+    """U = (x^2 - 1)^2 - 0.3 x + 0.2 x cos y - 0.4 sin y: two wells along x and a ring
+    y, coupled.
+    """
+    return (
+        (x[0] ** 2 - 1) ** 2
+        - 0.3 * x[0]
+        + 0.2 * x[0] * jnp.cos(x[1])
+        - 0.4 * jnp.sin(x[1])
+    )
 
 
 def swept(x: Array, t: Scalar) -> Array:
@@ -43,38 +50,60 @@ def swept(x: Array, t: Scalar) -> Array:
     return (x[0] ** 2 - 1) ** 2 - t / 4 * jnp.tanh(2 * x[0])
 
 
-def evolve_by_volumes(equation: FokkerPlanck, start: Function | AnyArray, times: Numbers, grid: Grid) -> Array:
-    """Densities `(T, *shape)` by finite volumes, exact in time (the full matrix); `start` a function or an array."""
+def evolve_by_volumes(
+    equation: FokkerPlanck, start: Function | AnyArray, times: Numbers, grid: Grid
+) -> Array:
+    """Densities `(T, *shape)` by finite volumes, exact in time (the full matrix);
+    `start` a function or an array.
+    """
     field = jnp.asarray(values_on(grid, start) if callable(start) else start)
     return evolve(
-        equation, field, times, grid=grid, scheme=ScharfetterGummel(), method=Dense(), tol=1e-10, check=False
+        equation,
+        field,
+        times,
+        grid=grid,
+        scheme=ScharfetterGummel(),
+        method=Dense(),
+        tol=1e-10,
+        check=False,
     ).values
 
 
 def schrodinger_image(equation: FokkerPlanck, sign: float) -> Schrodinger:
     """H with the potential term |grad U|^2/(4D) - sign Lap U/2.
 
-    sign = -1 is the wrong sign of div s. The ground state is then not sqrt(pi) but, where it is normalisable,
-    1/sqrt(pi): H is the image of -U.
+    sign = -1 is the wrong sign of div s. The ground state is then not sqrt(pi) but,
+    where it is normalisable, 1/sqrt(pi): H is the image of -U.
     """
-    return FokkerPlanck(Scaled(as_potential(equation.potential), sign), equation.diffusion).schrodinger()
+    return FokkerPlanck(
+        Scaled(as_potential(equation.potential), sign), equation.diffusion
+    ).schrodinger()
 
 
 def values_on(grid: Grid, f: Function, *arguments: Numbers) -> np.ndarray:
-    """f(x, *arguments) at the nodes as numpy, `(*shape)`, or `(*shape, ...)` for f of more components."""
-    points = np.stack(np.meshgrid(*(axis.nodes for axis in grid.axes), indexing="ij"), axis=-1)
+    """f(x, *arguments) at the nodes as numpy, `(*shape)`, or `(*shape, ...)` for f of
+    more components.
+    """
+    points = np.stack(
+        np.meshgrid(*(axis.nodes for axis in grid.axes), indexing="ij"), axis=-1
+    )
     values = values_at(points.reshape(-1, grid.ndim), f, *arguments)
     return values.reshape(*grid.shape, *values.shape[1:])
 
 
 def values_at(points: np.ndarray, f: Function, *arguments: Numbers) -> np.ndarray:
-    """f(x, *arguments) at points `(n, d)` as numpy, `(n, ...)`. The points are padded to a power of two, so that one
-    compiled program serves many n."""
+    """f(x, *arguments) at points `(n, d)` as numpy, `(n, ...)`. The points are padded
+    to a power of two, so that one compiled program serves many n.
+    """
     n = len(points)
     padded = max(CONSTANTS.sampling_points_min, 2 ** (n - 1).bit_length())
     # The last point is repeated, and its values are cut off.
-    points = np.concatenate([points, np.broadcast_to(points[-1:], (padded - n, points.shape[1]))])
-    return np.asarray(_values(f, points, tuple(np.asarray(a, float) for a in arguments)))[:n]
+    points = np.concatenate(
+        [points, np.broadcast_to(points[-1:], (padded - n, points.shape[1]))]
+    )
+    return np.asarray(
+        _values(f, points, tuple(np.asarray(a, float) for a in arguments))
+    )[:n]
 
 
 @sampling_program
@@ -102,20 +131,28 @@ def matrices(
 
 
 @sampling_program
-def _matrices(equation: FokkerPlanck, grid: Grid, scheme: Scheme, reversible: bool) -> tuple[Array, Array]:
+def _matrices(
+    equation: FokkerPlanck, grid: Grid, scheme: Scheme, reversible: bool
+) -> tuple[Array, Array]:
     operator = scheme.build(equation, grid, 0.0, float, reversible)
-    return dense(operator.generator, grid, float), dense(operator.hamiltonian, grid, float)
+    return dense(operator.generator, grid, float), dense(
+        operator.hamiltonian, grid, float
+    )
 
 
 def symmetric(matrix: np.ndarray, grid: Grid) -> np.ndarray:
-    """A matrix that is symmetric in the grid's weights, in the orthonormal basis of the nodes: sqrt(w) H / sqrt(w)."""
+    """A matrix that is symmetric in the grid's weights, in the orthonormal basis of the
+    nodes: sqrt(w) H / sqrt(w).
+    """
     sqrt_weights = np.sqrt(weights_on(grid).ravel())
     scaled = sqrt_weights[:, None] * matrix / sqrt_weights
     return (scaled + scaled.T) / 2  # rounding is the only part that is not symmetric
 
 
 def sqrt_gibbs(equation: FokkerPlanck, grid: Grid) -> np.ndarray:
-    """sqrt(pi) at the nodes, by numpy from U alone, `(size,)`, with pi of mass 1; D is one number."""
+    """sqrt(pi) at the nodes, by numpy from U alone, `(size,)`, with pi of mass 1; D is
+    one number.
+    """
     energy = values_on(grid, equation.energy).ravel()
     # U less its minimum: exp(-U/2D) itself may overflow.
     sqrt_pi = np.exp(-(energy - energy.min()) / (2 * float(equation.diffusion)))

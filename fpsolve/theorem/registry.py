@@ -65,8 +65,8 @@ MODULES = (
 def theorems() -> tuple[Theorem, ...]:
     """Every theorem of the library, on its default problem.
 
-    **Returns** a tuple, in the order of the theory page. Give one to `fp.verify`; `theorem.on(...)` states it about
-    another problem.
+    **Returns** a tuple, in the order of the theory page. Give one to `fp.verify`;
+    `theorem.on(...)` states it about another problem.
 
     ```python
     import fpsolve as fp
@@ -74,4 +74,9 @@ def theorems() -> tuple[Theorem, ...]:
     names = [theorem.name for theorem in fp.theorems()]
     ```
     """
-    return tuple(value for module in MODULES for value in vars(module).values() if isinstance(value, Theorem))
+    return tuple(
+        value
+        for module in MODULES
+        for value in vars(module).values()
+        if isinstance(value, Theorem)
+    )

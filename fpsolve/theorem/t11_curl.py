@@ -1,17 +1,20 @@
-"""T11: a score with curl has two densities, that of its ground state and that of its sampler. How far are they apart?
+"""T11: a score with curl has two densities, that of its ground state and that of its
+sampler. How far are they apart?
 
-With rho = psi^2 the density of the ground state at the level lambda, r = s - grad log rho, mu the law of the sampler,
-and D = 1:
+With rho = psi^2 the density of the ground state at the level lambda, r = s - grad log
+rho, mu the law of the sampler, and D = 1:
 
     E_rho |r|^2 = 4 lambda,    div(rho r) = rho (2 lambda - |r|^2/2)  at every point
     I(mu|rho) = E_mu |r|^2 / 2 - 2 lambda,    1 - F(mu, rho) <= I(mu|rho) / (4 gap of rho)
 
-The last line follows from that before, since I(mu|rho) = E_mu r . grad log(mu/rho) = -int (mu/rho) div(rho r); it is
-sharp as r vanishes, if |r|^2 varies like the slowest mode. For the score -x/v + c (-y, x), in closed form,
+The last line follows from that before, since I(mu|rho) = E_mu r . grad log(mu/rho) =
+-int (mu/rho) div(rho r); it is sharp as r vanishes, if |r|^2 varies like the slowest
+mode. For the score -x/v + c (-y, x), in closed form,
 
     rho normal of variance 1/w,    lambda = w - 1/v,    w = sqrt(1/v^2 + c^2),    mu normal of variance v
 
-Controls: rho stationary for the sampler; the gap in the units of H/2 (N11); rho with the variance of mu (N4).
+Controls: rho stationary for the sampler; the gap in the units of H/2 (N11); rho with
+the variance of mu (N4).
 
 References: arXiv 2606.05217, proposition B.16; theorem T11 of this library.
 """
@@ -31,7 +34,9 @@ from .problems import values_on, weights_on
 WAVEVECTORS = (((0,), (1,), (2,)), ((0, 0), (1, 0), (0, 1), (1, 1), (1, -1)))
 
 
-def _random_score(random: np.random.Generator, dimension: int, amplitude: float) -> Waves:
+def _random_score(
+    random: np.random.Generator, dimension: int, amplitude: float
+) -> Waves:
     """A random field with a drive, and in two dimensions with curl."""
     waves = np.asarray(WAVEVECTORS[dimension - 1], float)
     amplitudes = amplitude * random.uniform(-1, 1, waves.shape)
@@ -43,19 +48,26 @@ def _random_score(random: np.random.Generator, dimension: int, amplitude: float)
 
 
 def _derivatives(grid: Grid, order: int) -> list[np.ndarray]:
-    """The derivative of this order along each axis of a torus, in Fourier bases, `(size, size)`."""
+    """The derivative of this order along each axis of a torus, in Fourier bases,
+    `(size, size)`.
+    """
     matrices = []
     for i, axis in enumerate(grid.axes):
         symbol = (2j * np.pi * np.fft.fftfreq(axis.n, axis.length / axis.n)) ** order
-        # The highest cosine of an even number of nodes has an odd derivative of zero at all nodes: the imaginary part.
-        matrix = np.fft.ifft(symbol[:, None] * np.fft.fft(np.eye(axis.n), axis=0), axis=0).real
+        # The highest cosine of an even number of nodes has an odd derivative of zero at
+        # all nodes: the imaginary part.
+        matrix = np.fft.ifft(
+            symbol[:, None] * np.fft.fft(np.eye(axis.n), axis=0), axis=0
+        ).real
         before = int(np.prod(grid.shape[:i]))
         after = int(np.prod(grid.shape[i + 1 :]))
         matrices.append(np.kron(np.kron(np.eye(before), matrix), np.eye(after)))
     return matrices
 
 
-def _rest(grid: Grid, score: Waves, density: np.ndarray, derivatives: list[np.ndarray]) -> np.ndarray:
+def _rest(
+    grid: Grid, score: Waves, density: np.ndarray, derivatives: list[np.ndarray]
+) -> np.ndarray:
     """r = s - grad log rho at the nodes, `(d, size)`."""
     slopes = np.stack([derivative @ np.log(density) for derivative in derivatives])
     return values_on(grid, score).reshape(grid.size, grid.ndim).T - slopes
@@ -63,42 +75,67 @@ def _rest(grid: Grid, score: Waves, density: np.ndarray, derivatives: list[np.nd
 
 @claim(
     "T11",
-    "div(ρ r) + ρ |r|²/2 = 2λ ρ at every point, r = s - ∇ log ρ, for scores with a drive or curl",
+    "div(ρ r) + ρ |r|²/2 = 2λ ρ at every point, r = s - ∇ log ρ, for scores with a "
+    "drive or curl",
     kind="identity",
-    allowed=3e-8,  # rounding of the lowest mode in its second derivative, eps k^3 at the highest wavenumber k = 74
+    # rounding of the lowest mode in its second derivative, eps k^3 at the highest
+    # wavenumber k = 74
+    allowed=3e-8,
     control=("N4", "div(ρ r) is not zero: ρ is not stationary for the sampler"),
-    hypotheses="s any field on a ring or a torus; rho and lambda of the ground state of its Score Hamiltonian; D = 1",
+    hypotheses=(
+        "s any field on a ring or a torus; rho and lambda of the ground state of its "
+        "Score Hamiltonian; D = 1"
+    ),
     source="T11 of this library; compare arXiv 2606.05217, proposition B.16",
     sweep=4,
 )
-def divergence(case: Case, *, axes: tuple[Axis, ...] = (RING,), amplitude: float = 0.6) -> Measured:
-    """div(rho r), which is dropped in the control, plus rho |r|^2 / 2; and 2 lambda rho."""
+def divergence(
+    case: Case, *, axes: tuple[Axis, ...] = (RING,), amplitude: float = 0.6
+) -> Measured:
+    """div(rho r), which is dropped in the control, plus rho |r|^2 / 2; and 2 lambda
+    rho.
+    """
     grid = case.grid(*axes)
     score = _random_score(case.random(), len(axes), amplitude)
     found = reconstruct(score, grid, check=False)
     density = np.asarray(found.density).ravel()
     derivatives = _derivatives(grid, 1)
     rest = _rest(grid, score, density, derivatives)
-    flow = sum(derivative @ (density * component) for derivative, component in zip(derivatives, rest, strict=True))
+    flow = sum(
+        derivative @ (density * component)
+        for derivative, component in zip(derivatives, rest, strict=True)
+    )
     square = density * np.sum(rest**2, axis=0) / 2
-    return (0 if case.control else flow) + square, 2 * float(found.ground_energy) * density
+    return (0 if case.control else flow) + square, 2 * float(
+        found.ground_energy
+    ) * density
 
 
 @claim(
     "T11.distance",
-    "1 - F(μ, ρ) ≤ (E_μ|r|² - 4λ)/(8 gap of ρ), μ the law of the sampler; sharp as r vanishes",
+    "1 - F(μ, ρ) ≤ (E_μ|r|² - 4λ)/(8 gap of ρ), μ the law of the sampler; sharp as r "
+    "vanishes",
     kind="inequality",
     control=("N11", "with twice the gap, that of other units, it is no bound"),
     hypotheses="as for T11; gap of rho: that of -Lap + Lap √ρ/√ρ",
     source="T11 of this library, sharpened: I(μ|ρ) = E_μ|r|²/2 - 2λ",
     sweep=("weak", *range(8)),
 )
-def distance(case: Case, *, axes: tuple[Axis, ...] = (RING,), amplitude: float = 0.6, weak: float = 0.3) -> Measured:
-    """1 - F, and its bound, for random fields, and for a weak one whose square varies like the slowest mode."""
+def distance(
+    case: Case,
+    *,
+    axes: tuple[Axis, ...] = (RING,),
+    amplitude: float = 0.6,
+    weak: float = 0.3,
+) -> Measured:
+    """1 - F, and its bound, for random fields, and for a weak one whose square varies
+    like the slowest mode.
+    """
     grid = Grid(*axes).refine(case.refinement**0.5)  # the cost is the cube of the size
     score = _random_score(case.random(), len(axes), amplitude)
     if case.value == "weak":
-        # d (1 + cos x), on a torus (0, d (1 + cos x)): its part without divergence has a square like d^2 (1 + 2 cos x).
+        # d (1 + cos x), on a torus (0, d (1 + cos x)): its part without divergence has
+        # a square like d^2 (1 + 2 cos x).
         amplitudes = np.zeros_like(score.amplitudes)
         amplitudes[:2, -1] = weak
         score = Waves(amplitudes, score.wavevectors, np.zeros_like(score.phases))
@@ -108,7 +145,9 @@ def distance(case: Case, *, axes: tuple[Axis, ...] = (RING,), amplitude: float =
     derivatives = _derivatives(grid, 1)
     rest = _rest(grid, score, density, derivatives)
     weights = weights_on(grid).ravel()
-    excess = np.sum(weights * sampled * np.sum(rest**2, axis=0)) - 4 * float(found.ground_energy)
+    excess = np.sum(weights * sampled * np.sum(rest**2, axis=0)) - 4 * float(
+        found.ground_energy
+    )
     laplacian = sum(_derivatives(grid, 2))
     wave = np.sqrt(density)
     gap = np.linalg.eigvalsh(np.diag(laplacian @ wave / wave) - laplacian)[1]
@@ -129,7 +168,8 @@ class Rotation(eqx.Module):
 
 @claim(
     "T11.rotation",
-    "s = -x/v + c(-y, x): ρ has the variance 1/w, λ = w - 1/v, gap = w, w² = 1/v² + c²; μ has v",
+    "s = -x/v + c(-y, x): ρ has the variance 1/w, λ = w - 1/v, gap = w, w² = 1/v² + "
+    "c²; μ has v",
     kind="identity",
     allowed=1e-6,  # the error of the basis: psi^2 is 6e-9 at the ends of the box
     control=("N4", "the variance of ρ is not v, that of the sampler's law"),
@@ -138,13 +178,26 @@ class Rotation(eqx.Module):
     sweep=(0.3, 0.6, 1.0),
 )
 def rotation(case: Case, *, variance: float = 0.8, axis: Axis = PLANE) -> Measured:
-    """lambda, gap, and the variances of rho and mu, for the curl c = `case.value`; the same in closed form."""
-    grid = Grid(axis, axis).refine(case.refinement**0.5)  # the cost is the cube of the size
+    """lambda, gap, and the variances of rho and mu, for the curl c = `case.value`; the
+    same in closed form.
+    """
+    # the cost is the cube of the size
+    grid = Grid(axis, axis).refine(case.refinement**0.5)
     score = Rotation(jnp.asarray(variance), jnp.asarray(case.value))
     found = reconstruct(score, grid, check=False)
     weights = weights_on(grid)
     square = np.add.outer(grid.axes[0].nodes ** 2, grid.axes[1].nodes ** 2) / 2
-    variances = [np.sum(weights * square * np.asarray(p)) for p in (found.density, found.stationary)]
+    variances = [
+        np.sum(weights * square * np.asarray(p))
+        for p in (found.density, found.stationary)
+    ]
     frequency = np.sqrt(1 / variance**2 + case.value**2)
-    exact = [frequency - 1 / variance, frequency, variance if case.control else 1 / frequency, variance]
-    return np.array([float(found.ground_energy), float(found.gap), *variances]), np.array(exact)
+    exact = [
+        frequency - 1 / variance,
+        frequency,
+        variance if case.control else 1 / frequency,
+        variance,
+    ]
+    return np.array(
+        [float(found.ground_energy), float(found.gap), *variances]
+    ), np.array(exact)

@@ -1,9 +1,11 @@
-"""T13: the correspondence for a time-dependent potential, and the extra term that it needs.
+"""T13: the correspondence for a time-dependent potential, and the extra term that it
+needs.
 
     p = sqrt(pi_t) psi   <=>   d_t psi = -H_t psi - (kappa/2) a_t psi,   a_t = d_t log pi_t,   kappa = +1
 
-kappa = 0 is the pure imaginary-time Schrödinger equation, a different law at finite speed (control N2); for kappa = -1
-psi stays sqrt(pi_t) at any speed (Jarzynski's weights).
+kappa = 0 is the pure imaginary-time Schrödinger equation, a different law at finite
+speed (control N2); for kappa = -1 psi stays sqrt(pi_t) at any speed (Jarzynski's
+weights).
 
 Reference: Jarzynski, Phys. Rev. Lett. 78 (1997) 2690, for kappa = -1.
 """
@@ -22,20 +24,41 @@ from .constants import CONSTANTS
 from .problems import Function, density_on, off_centre, swept, values_on
 
 
-def evolve_wave(equation: FokkerPlanck, wave: Array, times: tuple[float, ...], grid: Grid, kappa: float) -> np.ndarray:
-    """Waves `(T, n)` at `times` by the equation with that kappa in a Fourier basis, each divided by its integral."""
+def evolve_wave(
+    equation: FokkerPlanck,
+    wave: Array,
+    times: tuple[float, ...],
+    grid: Grid,
+    kappa: float,
+) -> np.ndarray:
+    """Waves `(T, n)` at `times` by the equation with that kappa in a Fourier basis,
+    each divided by its integral.
+    """
     image = equation.schrodinger(kappa)
     waves = np.asarray(
-        evolve(image, wave, times, grid=grid, scheme=Spectral(), tol=CONSTANTS.integrator_tol, check=False).values
+        evolve(
+            image,
+            wave,
+            times,
+            grid=grid,
+            scheme=Spectral(),
+            tol=CONSTANTS.integrator_tol,
+            check=False,
+        ).values
     )
     return waves / (waves @ grid.axes[0].weights)[:, None]
 
 
-def sqrt_gibbs_at(equation: FokkerPlanck, times: tuple[float, ...], grid: Grid) -> np.ndarray:
+def sqrt_gibbs_at(
+    equation: FokkerPlanck, times: tuple[float, ...], grid: Grid
+) -> np.ndarray:
     """sqrt(pi_t) `(T, n)` by numpy."""
     heights = np.stack([values_on(grid, equation.energy, t) for t in times])
     # U less its minimum: exp(-U/2D) itself may overflow.
-    sqrt_pi = np.exp(-(heights - heights.min(axis=1, keepdims=True)) / (2 * float(equation.diffusion)))
+    sqrt_pi = np.exp(
+        -(heights - heights.min(axis=1, keepdims=True))
+        / (2 * float(equation.diffusion))
+    )
     return sqrt_pi / np.sqrt(sqrt_pi**2 @ grid.axes[0].weights)[:, None]
 
 
@@ -67,12 +90,16 @@ def moving_pictures(
     equation = FokkerPlanck(potential, diffusion)
     grid = case.grid(axis)
     first = density_on(grid, start)
-    both = correspondence(equation, first, times, grid=grid, scheme=ScharfetterGummel(), check=False)
+    both = correspondence(
+        equation, first, times, grid=grid, scheme=ScharfetterGummel(), check=False
+    )
     root = sqrt_gibbs_at(equation, times, grid)
     if not case.control:
         return np.asarray(both.density), root * np.asarray(both.wave)
     wave = jnp.asarray(first / sqrt_gibbs_at(equation, (0.0,), grid)[0])
-    return np.asarray(both.density), density_of(root, evolve_wave(equation, wave, times, grid, 0.0), grid)
+    return np.asarray(both.density), density_of(
+        root, evolve_wave(equation, wave, times, grid, 0.0), grid
+    )
 
 
 @claim(
@@ -101,7 +128,9 @@ def moving_wave(
     density = evolve(equation, jnp.asarray(first), times, grid=grid, **options).values
     wave = jnp.asarray(first / sqrt_gibbs_at(equation, (0.0,), grid)[0])
     waves = evolve_wave(equation, wave, times, grid, 0.0 if case.control else 1.0)
-    return np.asarray(density), density_of(sqrt_gibbs_at(equation, times, grid), waves, grid)
+    return np.asarray(density), density_of(
+        sqrt_gibbs_at(equation, times, grid), waves, grid
+    )
 
 
 @claim(

@@ -2,9 +2,10 @@
 
     x = sqrt(chi2(p_t|pi_t))      x' <= -(gap_t - M_t/2) x + |a_t|      a = d_t log pi, M = max(-a), |a|^2 = E_pi a^2
 
-It follows from d/dt chi2 = -2<eta, H eta> - 2 E[h a] - E[h^2 a] with h = p/pi - 1 and eta = sqrt(pi) h. For slow
-driving along the slowest mode it is an equality. Control N5: the published form without M, x <= |a|/gap, is asymptotic
-only. A normal density dragged at finite speed exceeds it.
+It follows from d/dt chi2 = -2<eta, H eta> - 2 E[h a] - E[h^2 a] with h = p/pi - 1 and
+eta = sqrt(pi) h. For slow driving along the slowest mode it is an equality. Control N5:
+the published form without M, x <= |a|/gap, is asymptotic only. A normal density dragged
+at finite speed exceeds it.
 
 Reference: the leading term is theorem 1 of Halmos and Hanin, arXiv 2606.05217.
 """
@@ -14,7 +15,15 @@ import numpy as np
 from ..grid import Axis, Grid, Line
 from .base import Case, Measured, claim
 from .chain import chi, gibbs, integrate
-from .driven import WELLS, Dragged, Tilting, chain, evolve_driven, schedule_at, tilted_gibbs
+from .driven import (
+    WELLS,
+    Dragged,
+    Tilting,
+    chain,
+    evolve_driven,
+    schedule_at,
+    tilted_gibbs,
+)
 from .problems import values_on
 
 
@@ -32,15 +41,21 @@ def random_tilting(case: Case) -> Tilting:
     )
 
 
-def lag_bound(potential: Tilting, diffusion: float, grid: Grid, times: tuple[float, ...]) -> np.ndarray:
-    """The solution at `times` of the inequality as an equation, with the constants of the chain, by numpy."""
-    # The constants are smooth in λ: a polynomial through 33 values has them to about 1e-9.
+def lag_bound(
+    potential: Tilting, diffusion: float, grid: Grid, times: tuple[float, ...]
+) -> np.ndarray:
+    """The solution at `times` of the inequality as an equation, with the constants of
+    the chain, by numpy.
+    """
+    # The constants are smooth in λ: a polynomial through 33 values has them to about
+    # 1e-9.
     degree = 32
     nodes = (1 - np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))) / 2
     numbers = chain(potential, diffusion, grid, nodes)
     fit = np.polynomial.Chebyshev.fit
     gap, drive, decrease = (
-        fit(nodes, row, degree, domain=[0, 1]) for row in (numbers.gap, numbers.drive, numbers.decrease)
+        fit(nodes, row, degree, domain=[0, 1])
+        for row in (numbers.gap, numbers.drive, numbers.decrease)
     )
     mesh = np.linspace(0.0, float(potential.schedule.total), 4001)
     lam, speed = schedule_at(potential.schedule, mesh)
@@ -55,7 +70,10 @@ def lag_bound(potential: Tilting, diffusion: float, grid: Grid, times: tuple[flo
     allowed=1e-5,  # of the steps in time and of the integration of the bound
     control=("N5", "x ≤ |a|/gap is false for a normal density dragged at finite speed"),
     hypotheses="bounded driving, M finite; a gap at every t; p starts as the Gibbs density",
-    source="leading term: Halmos and Hanin, arXiv 2606.05217, theorem 1; with M: derived in the theory of this library",
+    source=(
+        "leading term: Halmos and Hanin, arXiv 2606.05217, theorem 1; with M: derived "
+        "in the theory of this library"
+    ),
     sweep=("slow", 0, 1, 2, 3, 4, 5),
 )
 def adiabatic(

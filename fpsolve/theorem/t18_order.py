@@ -1,10 +1,12 @@
-"""T18: how the lag at the end of a slow process depends on its time T. T19: that time is inverse to the gap.
+"""T18: how the lag at the end of a slow process depends on its time T. T19: that time
+is inverse to the gap.
 
     x(T) = |H^-1 ell sqrt(pi)| λ'(1)/T + O(T^-2)      x = sqrt(chi2(p|pi)), λ as a function of u = t/T, ell = d_λ log pi
 
-If n derivatives of λ vanish at u = 1 then x = O(T^-(n+1)). Those at the start do not matter: their effect decays as
-exp(-int gap dt). Where ell sqrt(pi) is the slowest mode, x = λ'(1) |ell| / (gap T) to first order. Control N9: driving
-that keeps a symmetry which the slowest mode breaks does not see the gap.
+If n derivatives of λ vanish at u = 1 then x = O(T^-(n+1)). Those at the start do not
+matter: their effect decays as exp(-int gap dt). Where ell sqrt(pi) is the slowest mode,
+x = λ'(1) |ell| / (gap T) to first order. Control N9: driving that keeps a symmetry
+which the slowest mode breaks does not see the gap.
 """
 
 import equinox as eqx
@@ -50,14 +52,29 @@ def end_lag(potential: Tilting, diffusion: float, grid: Grid) -> float:
     kind="order",
     claimed=2,
     sizes=SIZES,
-    control=("λ' = 0 at the start", "a derivative that vanishes at the start leaves the order at 1"),
-    hypotheses="smooth driving of bounded speed, a gap at every λ; p starts as the Gibbs density",
-    source="derived in the theory of this library; in real time: Lidar et al., J. Math. Phys. 50 (2009) 102106",
+    control=(
+        "λ' = 0 at the start",
+        "a derivative that vanishes at the start leaves the order at 1",
+    ),
+    hypotheses=(
+        "smooth driving of bounded speed, a gap at every λ; p starts as the Gibbs "
+        "density"
+    ),
+    source=(
+        "derived in the theory of this library; in real time: Lidar et al., J. Math. "
+        "Phys. 50 (2009) 102106"
+    ),
 )
-def end_order(case: Case, *, diffusion: float = 0.5, slope: float = 0.35, axis: Axis = WELLS) -> Measured:
+def end_order(
+    case: Case, *, diffusion: float = 0.5, slope: float = 0.35, axis: Axis = WELLS
+) -> Measured:
     """x after the time `case.size`, and 0."""
     coefficients = (0.0, 0.0, 0.5, 1.0) if case.control else (0.0, 0.5, 1.0, 1.0)
-    return end_lag(Tilting(float(case.size), slope=slope, coefficients=coefficients), diffusion, case.grid(axis)), 0.0
+    return end_lag(
+        Tilting(float(case.size), slope=slope, coefficients=coefficients),
+        diffusion,
+        case.grid(axis),
+    ), 0.0
 
 
 @claim(
@@ -66,14 +83,23 @@ def end_order(case: Case, *, diffusion: float = 0.5, slope: float = 0.35, axis: 
     kind="order",
     claimed=3,
     sizes=SIZES,
-    control=("λ', λ'' = 0 at the start", "two derivatives that vanish at the start leave the order at 1"),
+    control=(
+        "λ', λ'' = 0 at the start",
+        "two derivatives that vanish at the start leave the order at 1",
+    ),
     hypotheses="as for T18",
     source="as for T18",
 )
-def end_order_second(case: Case, *, diffusion: float = 0.5, slope: float = 0.35, axis: Axis = WELLS) -> Measured:
+def end_order_second(
+    case: Case, *, diffusion: float = 0.5, slope: float = 0.35, axis: Axis = WELLS
+) -> Measured:
     """x after the time `case.size`, and 0."""
     coefficients = (0.0, 0.0, 0.0, 1.0) if case.control else (0.0, 1.0, 1.0, 1.0)
-    return end_lag(Tilting(float(case.size), slope=slope, coefficients=coefficients), diffusion, case.grid(axis)), 0.0
+    return end_lag(
+        Tilting(float(case.size), slope=slope, coefficients=coefficients),
+        diffusion,
+        case.grid(axis),
+    ), 0.0
 
 
 @claim(
@@ -87,7 +113,12 @@ def end_order_second(case: Case, *, diffusion: float = 0.5, slope: float = 0.35,
     source="as for T18",
 )
 def limit_of_lag(
-    case: Case, *, diffusion: float = 0.5, slope: float = 0.2, wave: float = 0.2, axis: Axis = WELLS
+    case: Case,
+    *,
+    diffusion: float = 0.5,
+    slope: float = 0.2,
+    wave: float = 0.2,
+    axis: Axis = WELLS,
 ) -> Measured:
     """T x(T), and its limit."""
     # cos 3x moves more modes than the slowest.
@@ -100,11 +131,16 @@ def limit_of_lag(
 
 @claim(
     "T19",
-    "to end within d of the Gibbs density takes T ≥ |d_λ log π|/(gap d), for slow tilting",
+    "to end within d of the Gibbs density takes T ≥ |d_λ log π|/(gap d), for slow "
+    "tilting",
     kind="inequality",
-    allowed=0.02,  # to first order in 1/T, and as far as the tilt moves the slowest mode
+    # to first order in 1/T, and as far as the tilt moves the slowest mode
+    allowed=0.02,
     control=("N9", "driving that keeps the symmetry of the wells takes far less time"),
-    hypotheses="slow: T is at least 20 |d_λ log pi|/gap; sqrt(pi) d_λ log pi is nearly the slowest mode",
+    hypotheses=(
+        "slow: T is at least 20 |d_λ log pi|/gap; sqrt(pi) d_λ log pi is nearly the "
+        "slowest mode"
+    ),
     source="derived in the theory of this library",
     sweep=(0.55, 0.48, 0.42),  # diffusions: the gap falls as exp(-1/D)
 )
@@ -113,10 +149,14 @@ def time_by_gap(case: Case, *, factor: float = 20.0, axis: Axis = WELLS) -> Meas
     grid = case.grid(axis)
     # cos(pi x) raises the barrier between the wells and is even.
     slope, wave = (0.0, 0.3) if case.control else (0.5, 0.0)
-    end = chain(Tilting(1.0, slope=slope, wave=wave, wavenumber=np.pi), case.value, grid, [1.0])
+    end = chain(
+        Tilting(1.0, slope=slope, wave=wave, wavenumber=np.pi), case.value, grid, [1.0]
+    )
     first_order = float(end.drive[0] / end.gap[0])
     total = factor * first_order
-    return first_order / total, end_lag(Tilting(total, slope=slope, wave=wave, wavenumber=np.pi), case.value, grid)
+    return first_order / total, end_lag(
+        Tilting(total, slope=slope, wave=wave, wavenumber=np.pi), case.value, grid
+    )
 
 
 @claim(
@@ -124,8 +164,14 @@ def time_by_gap(case: Case, *, factor: float = 20.0, axis: Axis = WELLS) -> Meas
     "from one well TV(p|π) ≥ c e^(-gap t)/2: to come within d takes log(c/2d)/gap",
     kind="inequality",
     allowed=1e-5,  # of the exponential of the matrix
-    control=("gap to gap/1.1", "with a gap 1.1 times smaller the density is nearer than that"),
-    hypotheses="U does not move; c = |E_p0 f|/max|f| with the slowest observable f = psi_1/psi_0",
+    control=(
+        "gap to gap/1.1",
+        "with a gap 1.1 times smaller the density is nearer than that",
+    ),
+    hypotheses=(
+        "U does not move; c = |E_p0 f|/max|f| with the slowest observable f = "
+        "psi_1/psi_0"
+    ),
     source="Levin and Peres, Markov Chains and Mixing Times (2017), theorem 12.5",
     sweep=(0.5, 0.25, 0.12),  # diffusions; for deep wells it is an equality
 )
@@ -137,7 +183,9 @@ def mixing(case: Case, *, height: float = 1.0, axis: Axis = WELLS) -> Measured:
     equation = FokkerPlanck(potential, case.value)
     energy = values_on(grid, potential)
     steady = gibbs(energy, case.value, grid)
-    levels, vectors = np.linalg.eigh(chain_hamiltonian(energy, case.value, float(weights[0])))
+    levels, vectors = np.linalg.eigh(
+        chain_hamiltonian(energy, case.value, float(weights[0]))
+    )
     gap = levels[1] / (CONSTANTS.wrong_gap if case.control else 1.0)
     slowest = np.abs(vectors[:, 1]) / np.sqrt(weights * steady)
     # All of the left well, and nothing of the right one.

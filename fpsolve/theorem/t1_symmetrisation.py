@@ -2,8 +2,9 @@
 
     d_t p = div( D grad p + p grad U ),  p = sqrt(pi) psi  <=>  d_t psi = D Lap psi - ( |grad U|^2/(4D) - Lap U/2 ) psi
 
-The two sides have only U in common: p is computed by conservative finite volumes, psi in a Fourier basis with the
-analytic potential term. Control: the opposite sign of div s (N3).
+The two sides have only U in common: p is computed by conservative finite volumes, psi
+in a Fourier basis with the analytic potential term. Control: the opposite sign of div s
+(N3).
 
 Reference: Risken, The Fokker-Planck Equation (1989), section 5.4.
 """
@@ -19,7 +20,14 @@ from ..potential import Harmonic
 from ..propagate import Dense
 from ..solve.evolve import evolve
 from .base import Case, Measured, claim
-from .problems import Function, evolve_by_volumes, off_centre, schrodinger_image, tilted, values_on
+from .problems import (
+    Function,
+    evolve_by_volumes,
+    off_centre,
+    schrodinger_image,
+    tilted,
+    values_on,
+)
 
 
 @claim(
@@ -28,8 +36,14 @@ from .problems import Function, evolve_by_volumes, off_centre, schrodinger_image
     kind="order",
     claimed=2,
     sizes=(48, 64, 96, 128),
-    control=("N3", "with the opposite sign of div s, V = |s|²/4 - div s/2, they do not meet"),
-    hypotheses="the drift is -grad U, U does not depend on time; no flux through the ends of the box",
+    control=(
+        "N3",
+        "with the opposite sign of div s, V = |s|²/4 - div s/2, they do not meet",
+    ),
+    hypotheses=(
+        "the drift is -grad U, U does not depend on time; no flux through the ends of "
+        "the box"
+    ),
     source="Risken, The Fokker-Planck Equation (1989), section 5.4",
 )
 def symmetrisation(
@@ -53,7 +67,16 @@ def symmetrisation(
     # psi_0 = p_0 / sqrt(pi), and sqrt(pi) psi on the nodes of every finite-volume grid.
     first = jnp.asarray(values_on(fine, start) / values_on(fine, sqrt_pi))
     image = schrodinger_image(equation, -1.0 if case.control else 1.0)
-    wave = evolve(image, first, times, grid=fine, scheme=Spectral(), method=Dense(), tol=1e-12, check=False)
+    wave = evolve(
+        image,
+        first,
+        times,
+        grid=fine,
+        scheme=Spectral(),
+        method=Dense(),
+        tol=1e-12,
+        check=False,
+    )
     grid = Grid(Line(*bounds, case.size))
     from_wave = values_on(grid, sqrt_pi) * np.asarray(wave.on(grid))
     density = np.asarray(evolve_by_volumes(equation, start, times, grid))
@@ -65,9 +88,19 @@ def symmetrisation(
     "√π ψ by a spectral wave is the exact density of a harmonic well, to 1e-10",
     kind="identity",
     allowed=1e-10,
-    control=("N3", "with the opposite sign of div s, V = |s|²/4 - div s/2, √π ψ is another function"),
-    hypotheses="U = x.K x/2 with K symmetric and positive, in any dimension; the start is normal",
-    source="Risken (1989), section 6.5: mean e^{-Kt} m, covariance C + e^{-Kt} (C_0 - C) e^{-Kt}, C = D K^-1",
+    control=(
+        "N3",
+        "with the opposite sign of div s, V = |s|²/4 - div s/2, √π ψ is another "
+        "function",
+    ),
+    hypotheses=(
+        "U = x.K x/2 with K symmetric and positive, in any dimension; the start is "
+        "normal"
+    ),
+    source=(
+        "Risken (1989), section 6.5: mean e^{-Kt} m, covariance C + e^{-Kt} (C_0 - C) "
+        "e^{-Kt}, C = D K^-1"
+    ),
 )
 def spectral_wave(
     case: Case,
@@ -86,17 +119,28 @@ def spectral_wave(
     covariance = variance * np.eye(len(mean))
     first = jnp.asarray(_normal(grid, np.asarray(mean), covariance) / sqrt_pi)
     image = schrodinger_image(equation, -1.0 if case.control else 1.0)
-    run = evolve(image, first, [time], grid=grid, scheme=Spectral(), tol=1e-12, check=False)
+    run = evolve(
+        image, first, [time], grid=grid, scheme=Spectral(), tol=1e-12, check=False
+    )
     # exp(-K t) and D K^-1 in the eigenvectors of K.
     levels, axes = np.linalg.eigh(np.asarray(stiffness))
     decay = axes @ np.diag(np.exp(-levels * time)) @ axes.T
     steady = diffusion * axes @ np.diag(1 / levels) @ axes.T
-    exact = _normal(grid, decay @ np.asarray(mean), steady + decay @ (covariance - steady) @ decay)
+    exact = _normal(
+        grid, decay @ np.asarray(mean), steady + decay @ (covariance - steady) @ decay
+    )
     return sqrt_pi * np.asarray(run.values[0]), exact
 
 
 def _normal(grid: Grid, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """The normal density at the nodes, `(*shape)`."""
-    offsets = np.stack(np.meshgrid(*(axis.nodes for axis in grid.axes), indexing="ij"), axis=-1) - mean
-    exponent = np.einsum("...i,ij,...j->...", offsets, np.linalg.inv(covariance), offsets)
+    offsets = (
+        np.stack(
+            np.meshgrid(*(axis.nodes for axis in grid.axes), indexing="ij"), axis=-1
+        )
+        - mean
+    )
+    exponent = np.einsum(
+        "...i,ij,...j->...", offsets, np.linalg.inv(covariance), offsets
+    )
     return np.exp(-exponent / 2) / np.sqrt(np.linalg.det(2 * np.pi * covariance))

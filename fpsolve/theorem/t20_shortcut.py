@@ -2,10 +2,12 @@
 
     d_t p = L_t p - div(v_t p),   d_t pi_t = -div(pi_t v_t)      p = sqrt(pi_t) psi,  d_t psi = -(H_t + G_t) psi
 
-with G = v grad + (div v)/2 antisymmetric: the term a/2 of theorem T13 cancels, only H changes |psi|, and
-chi2(p|pi_t) <= exp(-2 int gap dt) chi2(0) has no adiabatic term. Control N8: v multiplied by 1.1.
+with G = v grad + (div v)/2 antisymmetric: the term a/2 of theorem T13 cancels, only H
+changes |psi|, and chi2(p|pi_t) <= exp(-2 int gap dt) chi2(0) has no adiabatic term.
+Control N8: v multiplied by 1.1.
 
-References: Patra and Jarzynski, New J. Phys. 19 (2017) 125009; Guery-Odelin et al., arXiv 2204.11102.
+References: Patra and Jarzynski, New J. Phys. 19 (2017) 125009; Guery-Odelin et al.,
+arXiv 2204.11102.
 """
 
 import jax.numpy as jnp
@@ -18,7 +20,15 @@ from ..grid import Axis
 from .base import Case, Measured, claim
 from .chain import chain_hamiltonian, chi, gibbs
 from .constants import CONSTANTS
-from .driven import WELLS, Tilting, chain, driven_energies, evolve_driven, schedule_at, tilted_gibbs
+from .driven import (
+    WELLS,
+    Tilting,
+    chain,
+    driven_energies,
+    evolve_driven,
+    schedule_at,
+    tilted_gibbs,
+)
 from .t15_lag import random_tilting
 
 
@@ -26,13 +36,18 @@ from .t15_lag import random_tilting
     "T20",
     "with the counterdiabatic drift p = π_t at any speed",
     kind="identity",
-    allowed=1e-12,  # rounding of p / sqrt(pi) in the tails, where sqrt(pi) is 1e-6 of its peak
+    # rounding of p / sqrt(pi) in the tails, where sqrt(pi) is 1e-6 of its peak
+    allowed=1e-12,
     control=("N8", "with 1.1 times the drift p leaves π_t"),
-    hypotheses="U differentiable in t, no flux through the ends; p starts as the Gibbs density",
+    hypotheses=(
+        "U differentiable in t, no flux through the ends; p starts as the Gibbs density"
+    ),
     source="Patra and Jarzynski, New J. Phys. 19 (2017) 125009",
     sweep=(0.02, 0.2, 2.0),  # total times; the gap is about 0.3
 )
-def shortcut(case: Case, *, diffusion: float = 0.5, slope: float = 1.0, axis: Axis = WELLS) -> Measured:
+def shortcut(
+    case: Case, *, diffusion: float = 0.5, slope: float = 1.0, axis: Axis = WELLS
+) -> Measured:
     """Densities at two times, and pi_t."""
     grid = case.grid(axis)
     potential = Tilting(case.value, slope=slope)
@@ -40,7 +55,9 @@ def shortcut(case: Case, *, diffusion: float = 0.5, slope: float = 1.0, axis: Ax
     steady = tilted_gibbs(potential, diffusion, grid, (0.0, *times))
     strength = CONSTANTS.wrong_velocity if case.control else 1.0
     process = FokkerPlanck(potential, diffusion)
-    found = evolve_counterdiabatic(process, grid, jnp.asarray(steady[0]), times, 1e-8, strength=strength)
+    found = evolve_counterdiabatic(
+        process, grid, jnp.asarray(steady[0]), times, 1e-8, strength=strength
+    )
     return np.asarray(found.values), steady[1:]
 
 
@@ -51,7 +68,9 @@ def shortcut(case: Case, *, diffusion: float = 0.5, slope: float = 1.0, axis: Ax
     allowed=1e-11,  # rounding of sums of pi a from the nearer tail
     control=("N8", "1.1 G does not move √π"),
     hypotheses="as for T20",
-    source="Layden et al., arXiv 2510.08462, for G; derived in the theory of this library",
+    source=(
+        "Layden et al., arXiv 2510.08462, for G; derived in the theory of this library"
+    ),
     sweep=4,
 )
 def flow(case: Case, *, diffusion: float = 0.5, axis: Axis = WELLS) -> Measured:
@@ -82,26 +101,50 @@ def flow(case: Case, *, diffusion: float = 0.5, axis: Axis = WELLS) -> Measured:
     source="derived in the theory of this library",
     sweep=("slowest mode", 0, 1, 2, 3),
 )
-def decay(case: Case, *, diffusion: float = 0.5, total: float = 1.5, axis: Axis = WELLS) -> Measured:
+def decay(
+    case: Case, *, diffusion: float = 0.5, total: float = 1.5, axis: Axis = WELLS
+) -> Measured:
     """sqrt(chi2) at two times, and its bound."""
     grid = case.grid(axis)
-    potential = Tilting(total, slope=0.15) if case.value == "slowest mode" else random_tilting(case)
+    potential = (
+        Tilting(total, slope=0.15)
+        if case.value == "slowest mode"
+        else random_tilting(case)
+    )
     end = float(potential.schedule.total)
     times = (0.5 * end, end)
     steady = tilted_gibbs(potential, diffusion, grid, (0.0, *times))
     weights = grid.axes[0].weights
-    # sqrt(pi) plus a twentieth of the slowest mode, or of a random mixture of the lowest ones.
+    # sqrt(pi) plus a twentieth of the slowest mode, or of a random mixture of the
+    # lowest ones.
     energy = driven_energies(potential, grid)[0]
-    modes = np.linalg.eigh(chain_hamiltonian(energy, diffusion, float(weights[0])))[1] / np.sqrt(weights)[:, None]
-    mixture = np.ones(1) if case.value == "slowest mode" else case.random("modes").normal(size=3)
+    modes = (
+        np.linalg.eigh(chain_hamiltonian(energy, diffusion, float(weights[0])))[1]
+        / np.sqrt(weights)[:, None]
+    )
+    mixture = (
+        np.ones(1)
+        if case.value == "slowest mode"
+        else case.random("modes").normal(size=3)
+    )
     added = modes[:, 1 : 1 + len(mixture)] @ mixture / np.linalg.norm(mixture)
     start = steady[0] + 0.05 * np.sqrt(steady[0]) * added
     if case.control:
         density = evolve_driven(potential, diffusion, start, times, grid)
     else:
         process = FokkerPlanck(potential, diffusion)
-        density = np.asarray(evolve_counterdiabatic(process, grid, jnp.asarray(start), times, 1e-6).values)
+        density = np.asarray(
+            evolve_counterdiabatic(
+                process, grid, jnp.asarray(start), times, 1e-6
+            ).values
+        )
     mesh = np.linspace(0.0, end, 201)
-    gap = chain(potential, diffusion, grid, schedule_at(potential.schedule, mesh)[0]).gap
-    exponent = np.concatenate([[0.0], np.cumsum((gap[1:] + gap[:-1]) / 2 * np.diff(mesh))])[[100, 200]]
-    return chi(density, steady[1:], grid), chi(start, steady[0], grid) * np.exp(-exponent)
+    gap = chain(
+        potential, diffusion, grid, schedule_at(potential.schedule, mesh)[0]
+    ).gap
+    exponent = np.concatenate(
+        [[0.0], np.cumsum((gap[1:] + gap[:-1]) / 2 * np.diff(mesh))]
+    )[[100, 200]]
+    return chi(density, steady[1:], grid), chi(start, steady[0], grid) * np.exp(
+        -exponent
+    )

@@ -4,10 +4,12 @@ With f = sqrt(pi) d_λ log pi and the gap of H, at every λ
 
     (d) |H^-1 f|  <=  (c) |H^-1/2 f| / sqrt(gap)  <=  (a) |f| / gap  <=  (b) |H^1/2 f| / gap^(3/2)
 
-with equality where f is a mode of rate gap, as for a normal density that is moved. A schedule of time T minimises
-J = int g λ'^2 dt, g one of the costs squared, with sqrt(g) λ' constant, and J = (int sqrt(g) dλ)^2 / T.
+with equality where f is a mode of rate gap, as for a normal density that is moved. A
+schedule of time T minimises J = int g λ'^2 dt, g one of the costs squared, with sqrt(g)
+λ' constant, and J = (int sqrt(g) dλ)^2 / T.
 
-References: Sivak and Crooks, Phys. Rev. Lett. 108 (2012) 190602 (c); Halmos and Hanin, arXiv 2606.05217, eq. 9 (b).
+References: Sivak and Crooks, Phys. Rev. Lett. 108 (2012) 190602 (c); Halmos and Hanin,
+arXiv 2606.05217, eq. 9 (b).
 """
 
 import equinox as eqx
@@ -29,7 +31,9 @@ LAMBDAS = np.asarray([0.1, 0.3, 0.5, 0.7, 0.9])
 
 
 class Wells(eqx.Module):
-    """U = stiffness x^2/2 + bump exp(-(x - center)^2/2) + tilt x, which confines for every bump and tilt."""
+    """U = stiffness x^2/2 + bump exp(-(x - center)^2/2) + tilt x, which confines for
+    every bump and tilt.
+    """
 
     stiffness: Array
     bump: Array
@@ -54,12 +58,16 @@ def normal_path(stiffness: tuple[float, float], centers: tuple[float, float]) ->
 
 
 def normal_costs(
-    lam: np.ndarray, stiffness: tuple[float, float], centers: tuple[float, float], diffusion: float
+    lam: np.ndarray,
+    stiffness: tuple[float, float],
+    centers: tuple[float, float],
+    diffusion: float,
 ) -> np.ndarray:
-    """The costs, by name in the order of COSTS, `(4, L)` at λ `(L,)` of that path, in closed form.
+    """The costs, by name in the order of COSTS, `(4, L)` at λ `(L,)` of that path, in
+    closed form.
 
-    With k, m and s^2 = D/k, d_λ log pi = (m'/s) h_1 + (sqrt(2) s'/s) h_2, of which the Hermite functions h_1 and h_2
-    are modes of rates k and 2k.
+    With k, m and s^2 = D/k, d_λ log pi = (m'/s) h_1 + (sqrt(2) s'/s) h_2, of which the
+    Hermite functions h_1 and h_2 are modes of rates k and 2k.
     """
     (k0, k1), (m0, m1) = stiffness, centers
     k = (1 - lam) * k0 + lam * k1
@@ -80,20 +88,31 @@ def normal_costs(
     "|H⁻¹f| ≤ |H^(-1/2)f|/√gap ≤ |f|/gap ≤ |H^(1/2)f|/gap^(3/2), f = √π d_λ log π",
     kind="inequality",
     allowed=1e-6,  # of the interpolation along the path: the first path has equalities
-    control=("two powers of the gap", "|f|/gap², as for quantum annealing, does not bound the lag"),
+    control=(
+        "two powers of the gap",
+        "|f|/gap², as for quantum annealing, does not bound the lag",
+    ),
     hypotheses="a gap at every λ, U differentiable in λ",
-    source="derived in the theory of this library; the last cost: Halmos and Hanin, arXiv 2606.05217, eq. 9",
+    source=(
+        "derived in the theory of this library; the last cost: Halmos and Hanin, "
+        "arXiv 2606.05217, eq. 9"
+    ),
     sweep=("normal", 0, 1, 2, 3, 4, 5),
 )
-def costs_in_order(case: Case, *, diffusion: float = 0.6, stiffness: float = 3.0, axis: Axis = NORMALS) -> Measured:
+def costs_in_order(
+    case: Case, *, diffusion: float = 0.6, stiffness: float = 3.0, axis: Axis = NORMALS
+) -> Measured:
     """The first three costs and the last three, at five λ."""
     random = case.random()
     path = Mix(random_wells(random), random_wells(random))
     if case.value == "normal":
         path = normal_path((stiffness, stiffness), (-1.0, 1.0))
-    rates = along(path, grid=case.grid(axis), diffusion=diffusion, tol=1e-6, check=False).at(LAMBDAS)
+    rates = along(
+        path, grid=case.grid(axis), diffusion=diffusion, tol=1e-6, check=False
+    ).at(LAMBDAS)
     gap, bound, score, length, exact = (
-        np.asarray(row) for row in (rates.gap, rates.bound, rates.score, rates.wasserstein, rates.exact)
+        np.asarray(row)
+        for row in (rates.gap, rates.bound, rates.score, rates.wasserstein, rates.exact)
     )
     rising = [exact, length / np.sqrt(gap), bound, score]
     if case.control:
@@ -105,7 +124,8 @@ def costs_in_order(case: Case, *, diffusion: float = 0.6, stiffness: float = 3.0
     "T21.normal",
     "the costs of a path between normal densities have their closed form",
     kind="identity",
-    allowed=1e-8,  # of the interpolation along the path and of the extrapolation to cells of size zero
+    # of the interpolation along the path and of the extrapolation to cells of size zero
+    allowed=1e-8,
     control=("D to 1.02 D", "those of another diffusion are different"),
     hypotheses="a straight path between harmonic wells",
     source="Hermite functions; derived in the theory of this library",
@@ -120,7 +140,9 @@ def normal(
 ) -> Measured:
     """The four costs at five λ."""
     path = normal_path(stiffness, centers)
-    rates = along(path, grid=case.grid(axis), diffusion=diffusion, tol=1e-7, check=False).at(LAMBDAS)
+    rates = along(
+        path, grid=case.grid(axis), diffusion=diffusion, tol=1e-7, check=False
+    ).at(LAMBDAS)
     quoted = CONSTANTS.wrong_diffusion * diffusion if case.control else diffusion
     found = np.stack([np.asarray(getattr(rates, cost)) for cost in COSTS])
     return found, normal_costs(LAMBDAS, stiffness, centers, quoted)
@@ -133,7 +155,10 @@ def normal(
     allowed=1e-8,  # of the quadrature over the pieces of the schedule
     control=("linear", "the linear schedule costs more"),
     hypotheses="as for T21; g is a cost squared",
-    source="Sivak and Crooks, Phys. Rev. Lett. 108 (2012) 190602; the inequality of Cauchy and Schwarz",
+    source=(
+        "Sivak and Crooks, Phys. Rev. Lett. 108 (2012) 190602; the inequality of "
+        "Cauchy and Schwarz"
+    ),
     sweep=COSTS,
 )
 def least_cost(
@@ -147,12 +172,24 @@ def least_cost(
 ) -> Measured:
     """J of the schedule, and the least J, both with g in closed form."""
     path = normal_path(stiffness, centers)
-    found = along(path, grid=case.grid(axis), diffusion=diffusion, tol=1e-7, check=False)
+    found = along(
+        path, grid=case.grid(axis), diffusion=diffusion, tol=1e-7, check=False
+    )
     schedule = linear(total) if case.control else optimal(found, total, cost=case.value)
     index = COSTS.index(case.value)
     nodes, weights = np.polynomial.legendre.leggauss(400)
     times = total * (1 + nodes) / 2
     lam, speed = np.asarray(schedule(times)), np.asarray(schedule.rate(times))
-    action = np.sum(total / 2 * weights * normal_costs(lam, stiffness, centers, diffusion)[index] ** 2 * speed**2)
-    length = np.sum(weights / 2 * normal_costs((1 + nodes) / 2, stiffness, centers, diffusion)[index])
+    action = np.sum(
+        total
+        / 2
+        * weights
+        * normal_costs(lam, stiffness, centers, diffusion)[index] ** 2
+        * speed**2
+    )
+    length = np.sum(
+        weights
+        / 2
+        * normal_costs((1 + nodes) / 2, stiffness, centers, diffusion)[index]
+    )
     return action, length**2 / total

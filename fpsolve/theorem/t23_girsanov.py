@@ -2,11 +2,13 @@
 
     KL(p_0|q_0) <= KL(p_1|q_1) + (1 + e)^2/(4e) int (g^2/2) E_p|err|^2 dλ
 
-for the reverse process of theorem T22 with the score s + err, whose drift is wrong by (1 + e) err. For normal data of
-variance 1 and an error proportional to α(λ)^e the end point knows the whole path, and this is an equality but for
-exp(-2eT), T the length of the clock. Control: the factor (1 + e)^2/(4e), least at e = 1, is left out.
+for the reverse process of theorem T22 with the score s + err, whose drift is wrong by
+(1 + e) err. For normal data of variance 1 and an error proportional to α(λ)^e the end
+point knows the whole path, and this is an equality but for exp(-2eT), T the length of
+the clock. Control: the factor (1 + e)^2/(4e), least at e = 1, is left out.
 
-Reference: Song et al., Maximum likelihood training of score-based diffusion models, NeurIPS 2021.
+Reference: Song et al., Maximum likelihood training of score-based diffusion models,
+NeurIPS 2021.
 """
 
 import jax.numpy as jnp
@@ -26,21 +28,29 @@ BOX = Line(-6.0, 6.0, 96)  # holds mixture and noise
 
 @sampling_program
 def girsanov(path: Noising, noise: Scalar, error: Wrong, grid: Grid) -> Array:
-    """The library's bound for a start at the marginal of noise, which is normal here but for 1e-5."""
-    return score_error_bound(ReverseProcess(path, noise, error=error), Gaussian(0.0, 1.0), grid)
+    """The library's bound for a start at the marginal of noise, which is normal here
+    but for 1e-5.
+    """
+    return score_error_bound(
+        ReverseProcess(path, noise, error=error), Gaussian(0.0, 1.0), grid
+    )
 
 
 @claim(
     "T23",
-    "KL(p_0|q_0) ≤ KL(p_1|q_1) + (1+e)²/(4e) ∫ (g²/2) E|err|² dλ for a score wrong by err",
+    "KL(p_0|q_0) ≤ KL(p_1|q_1) + (1+e)²/(4e) ∫ (g²/2) E|err|² dλ for a score wrong by "
+    "err",
     kind="inequality",
-    allowed=0.01,  # of the cells and steps of q_0, by order 2; the first case is an equality
+    # of the cells and steps of q_0, by order 2; the first case is an equality
+    allowed=0.01,
     control=("1 for (1+e)²/(4e)", "without the factor of the noise the bound is false"),
     hypotheses="as for T22; the error is averaged over the true path",
     source="Girsanov's theorem; Song et al., Maximum likelihood training (NeurIPS 2021)",
     sweep=("normal", 0, 1, 2, 3, 4),
 )
-def wrong_score(case: Case, *, noise: float = 3.0, size: float = 0.4, axis: Axis = BOX) -> Measured:
+def wrong_score(
+    case: Case, *, noise: float = 3.0, size: float = 0.4, axis: Axis = BOX
+) -> Measured:
     """KL of the data from the law of the sampler, and the library's bound."""
     grid = case.grid(axis)
     mixture = Mixture(np.zeros(2), np.ones(2), np.full(2, 0.5))

@@ -2,11 +2,13 @@
 
     X_t = alpha X_0 + sigma N,    alpha^2 + sigma^2 = 1    ==>    1/gap_t <= alpha^2 / gap_0 + sigma^2
 
-because Poincare constants of independent summands add up at most, C(X + Y) <= C(X) + C(Y), and C(aX) = a^2 C(X).
-It is an equality for normal data. Control: noise that goes with the data. In a normal component of standard deviation s
-the sum then has alpha s + sigma and not the root of the sum of squares.
+because Poincare constants of independent summands add up at most, C(X + Y) <= C(X) +
+C(Y), and C(aX) = a^2 C(X). It is an equality for normal data. Control: noise that goes
+with the data. In a normal component of standard deviation s the sum then has alpha s +
+sigma and not the root of the sum of squares.
 
-Reference: Courtade, Bounds on the Poincaré constant for convolution measures, arXiv 1807.00027.
+Reference: Courtade, Bounds on the Poincaré constant for convolution measures, arXiv
+1807.00027.
 """
 
 import numpy as np
@@ -20,32 +22,57 @@ from ..solve.spectrum import spectrum
 from .base import Case, Measured, claim
 from .families import BOX, fourier_kinetic, normals
 
-BETA = (0.1, 20.0)  # of the noise at both ends of the path, those of Song et al. (ICLR 2021)
+# of the noise at both ends of the path, those of Song et al. (ICLR 2021)
+BETA = (0.1, 20.0)
 
 
-def _mixture_gap(axis: Axis, weights: np.ndarray, means: np.ndarray, variances: np.ndarray) -> float:
-    """The gap of a mixture at D = 1 by numpy: that of -d^2/dx^2 + s'/2 + s^2/4, s = (log p)'."""
+def _mixture_gap(
+    axis: Axis, weights: np.ndarray, means: np.ndarray, variances: np.ndarray
+) -> float:
+    """The gap of a mixture at D = 1 by numpy: that of -d^2/dx^2 + s'/2 + s^2/4, s =
+    (log p)'.
+    """
     offsets = (axis.nodes[:, None] - means) / variances
-    parts = np.stack([normals(axis.nodes, [w], [m], [v]) for w, m, v in zip(weights, means, variances, strict=True)])
+    parts = np.stack(
+        [
+            normals(axis.nodes, [w], [m], [v])
+            for w, m, v in zip(weights, means, variances, strict=True)
+        ]
+    )
     shares = (parts / parts.sum(axis=0)).T
     score = -np.sum(shares * offsets, axis=1)
     # p''/p = s' + s^2.
     second = np.sum(shares * (offsets**2 - 1 / variances), axis=1)
-    return float(np.linalg.eigvalsh(fourier_kinetic(axis) + np.diag(second / 2 - score**2 / 4))[1])
+    return float(
+        np.linalg.eigvalsh(fourier_kinetic(axis) + np.diag(second / 2 - score**2 / 4))[
+            1
+        ]
+    )
 
 
 @claim(
     "T24",
-    "1/gap_t ≤ α²/gap₀ + σ² along X_t = αX₀ + σN, α² + σ² = 1; an equality for normal data",
+    "1/gap_t ≤ α²/gap₀ + σ² along X_t = αX₀ + σN, α² + σ² = 1; an equality for normal "
+    "data",
     kind="inequality",
     allowed=1e-8,  # the error of the basis: normal data attain the bound
-    control=("correlated noise", "it is false for noise that is not independent of the data"),
+    control=(
+        "correlated noise",
+        "it is false for noise that is not independent of the data",
+    ),
     hypotheses="N standard normal and independent of the data X_0; D = 1",
-    source="Courtade, Bounds on the Poincaré constant for convolution measures, arXiv 1807.00027; T24 of this library",
+    source=(
+        "Courtade, Bounds on the Poincaré constant for convolution measures, arXiv "
+        "1807.00027; T24 of this library"
+    ),
     sweep=("normal", *range(10)),
 )
-def noising(case: Case, *, axis: Axis = BOX, lambdas: tuple[float, ...] = (0.05, 0.2, 0.5)) -> Measured:
-    """1/gap at each place of the path, and its bound, for random mixtures of two normal densities."""
+def noising(
+    case: Case, *, axis: Axis = BOX, lambdas: tuple[float, ...] = (0.05, 0.2, 0.5)
+) -> Measured:
+    """1/gap at each place of the path, and its bound, for random mixtures of two normal
+    densities.
+    """
     random = case.random()
     grid = case.grid(axis)
     share = random.uniform(0.2, 0.8)
@@ -55,7 +82,12 @@ def noising(case: Case, *, axis: Axis = BOX, lambdas: tuple[float, ...] = (0.05,
     if case.value == "normal":
         means = np.array([0.5, 0.5])
         variances = np.array([0.4, 0.4])
-    path = Noising(GaussianMixture(means[:, None], variances, weights), "vp", beta_min=BETA[0], beta_max=BETA[1])
+    path = Noising(
+        GaussianMixture(means[:, None], variances, weights),
+        "vp",
+        beta_min=BETA[0],
+        beta_max=BETA[1],
+    )
     place = np.asarray(lambdas)
     squared_alpha = np.exp(-BETA[0] * place - (BETA[1] - BETA[0]) * place**2 / 2)
     gaps = []
@@ -63,8 +95,12 @@ def noising(case: Case, *, axis: Axis = BOX, lambdas: tuple[float, ...] = (0.05,
         noisy = path(lam)
         if case.control:
             widths = np.sqrt(square * variances) + np.sqrt(1 - square)
-            noisy = GaussianMixture(np.sqrt(square) * means[:, None], widths**2, weights)
-        modes = spectrum(FokkerPlanck(noisy, 1.0), grid, 2, scheme=Spectral(), check=False)
+            noisy = GaussianMixture(
+                np.sqrt(square) * means[:, None], widths**2, weights
+            )
+        modes = spectrum(
+            FokkerPlanck(noisy, 1.0), grid, 2, scheme=Spectral(), check=False
+        )
         gaps.append(float(modes.gap))
     data_gap = _mixture_gap(grid.axes[0], weights, means, variances)
     return 1 / np.array(gaps), squared_alpha / data_gap + 1 - squared_alpha

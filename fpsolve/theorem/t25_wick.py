@@ -1,10 +1,11 @@
-"""T25, Wick rotation: real and imaginary time are values of one analytic function, f(z) = <phi| e^{-zH} |phi>.
+"""T25, Wick rotation: real and imaginary time are values of one analytic function, f(z)
+= <phi| e^{-zH} |phi>.
 
     e^{-tau H} = (1 / pi) int d eta e^{-i eta tau H} / (1 + eta^2),    H >= 0,    cut at eta_max: order 1 at E = 0
     f(c) = the mean of f over a circle in Re z > 0
 
-Control of the first: a negative level, which comes back as e^{-|E| tau} (N7). Of the second: the value at another
-centre.
+Control of the first: a negative level, which comes back as e^{-|E| tau} (N7). Of the
+second: the value at another centre.
 
 Reference: Jin, Liu and Yu, arXiv 2404.13585.
 """
@@ -22,7 +23,9 @@ from .problems import Function, values_on
 
 
 def unit_well(x: Array) -> Array:
-    """V = (x^2 - 1) / 2, whose ground state exp(-x^2 / 2) has the level zero at D = 1/2."""
+    """V = (x^2 - 1) / 2, whose ground state exp(-x^2 / 2) has the level zero at D =
+    1/2.
+    """
     return (x[0] ** 2 - 1) / 2
 
 
@@ -38,11 +41,15 @@ def shifted(x: Array) -> Array:
 
 @claim(
     "T25",
-    "a Lorentzian average of real-time runs is imaginary time, to order 1 at a level of zero",
+    "a Lorentzian average of real-time runs is imaginary time, to order 1 at a level "
+    "of zero",
     kind="order",
     claimed=1,
     sizes=(20, 40, 80, 160),  # eta_max, the end of the integral
-    control=("N7", "a level below zero comes back as exp(-|E| t), however long the real times are"),
+    control=(
+        "N7",
+        "a level below zero comes back as exp(-|E| t), however long the real times are",
+    ),
     hypotheses="H >= 0; the start is the ground state, of level 0",
     source="Jin, Liu and Yu, arXiv 2404.13585",
 )
@@ -62,19 +69,28 @@ def lorentzian_bridge(
     # The depth is an array, so that claim and control are one program.
     equation = Schrodinger(Lowered(potential, jnp.asarray(below)), diffusion)
     start = jnp.asarray(values_on(grid, ground))
-    options = {"grid": grid, "eta_max": float(case.size), "check": False, "throw": False}
+    options = {
+        "grid": grid,
+        "eta_max": float(case.size),
+        "check": False,
+        "throw": False,
+    }
     found = lorentzian(equation, start, [time], **options)
     return np.asarray(found.values[0]), np.exp(below * time) * np.asarray(start)
 
 
 @claim(
     "T25.cauchy",
-    "the mean of <φ|exp(-zH)|φ> over a circle of complex times is the value at its centre",
+    "the mean of <φ|exp(-zH)|φ> over a circle of complex times is the value at its "
+    "centre",
     kind="identity",
     allowed=1e-11,
     control=("another centre", "the mean is not the value at another centre"),
     hypotheses="the circle lies in Re z > 0",
-    source="Cauchy's integral formula; Reed and Simon, Methods of Modern Mathematical Physics I (1980), VI.1",
+    source=(
+        "Cauchy's integral formula; Reed and Simon, Methods of Modern Mathematical "
+        "Physics I (1980), VI.1"
+    ),
 )
 def cauchy_mean_value(
     case: Case,
@@ -95,7 +111,9 @@ def cauchy_mean_value(
     circle = cauchy(equation, wave, center, radius, grid=grid, points=points)
     value = circle.center
     if case.control:
-        value = cauchy(equation, wave, elsewhere, radius, grid=grid, points=points).center
+        value = cauchy(
+            equation, wave, elsewhere, radius, grid=grid, points=points
+        ).center
     return np.real(np.asarray(circle.mean)), np.asarray(value)
 
 

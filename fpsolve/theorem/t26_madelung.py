@@ -1,9 +1,11 @@
-"""T26, the fluid of a wave: the phase and the density of a wave in real time obey the equations of Madelung.
+"""T26, the fluid of a wave: the phase and the density of a wave in real time obey the
+equations of Madelung.
 
     d_t rho = -div(rho v),      d_t S = -D |grad S|^2 - V + D Lap sqrt(rho) / sqrt(rho),      v = 2 D grad S
 
-Both left sides are central differences in time of waves that `evolve` returns, so that the residuals are of order 2 in
-their step. Control: with V + 0.01 x the residual of the second equation is 0.01 x, whatever the step.
+Both left sides are central differences in time of waves that `evolve` returns, so that
+the residuals are of order 2 in their step. Control: with V + 0.01 x the residual of the
+second equation is 0.01 x, whatever the step.
 """
 
 import math
@@ -33,7 +35,10 @@ def anharmonic(x: Array) -> Array:
     claimed=2,
     sizes=(25, 50, 100, 200),  # 1 / step of the difference in time
     control=("T26.control", "the phase does not obey the equation with V + 0.01 x"),
-    hypotheses="i d_t psi = (-D Lap + V) psi, psi = sqrt(rho) e^{iS} away from the nodes of psi",
+    hypotheses=(
+        "i d_t psi = (-D Lap + V) psi, psi = sqrt(rho) e^{iS} away from the nodes of "
+        "psi"
+    ),
     source="Madelung, Z. Phys. 40 (1927) 322; Nelson, Phys. Rev. 150 (1966) 1079",
 )
 def phase_equation(
@@ -43,7 +48,8 @@ def phase_equation(
     diffusion: float = 0.5,
     axis: Axis = Line(-6.0, 6.0, 72),
     time: float = 0.3,
-    least: float = 1e-4,  # the density from which the residual counts, relative to the largest
+    # the density from which the residual counts, relative to the largest
+    least: float = 1e-4,
 ) -> Measured:
     """The difference of the phase in time and the right side, where the density counts."""
     grid = Grid(axis)
@@ -53,15 +59,21 @@ def phase_equation(
     times = np.asarray([time - step, time, time + step])
     options = {"tol": 1e-11, "check": False}
     equation = Schrodinger(potential, diffusion)
-    before, wave, after = evolve(equation, start, times, grid=grid, wick=math.pi / 2, **options).values
+    before, wave, after = evolve(
+        equation, start, times, grid=grid, wick=math.pi / 2, **options
+    ).values
     change = jnp.angle(after * jnp.conj(before)) / (2 * step)
     tilt = 0.01 if case.control else 0.0
     counted = jnp.abs(wave) ** 2 > least * jnp.max(jnp.abs(wave) ** 2)
     right = _right_side(grid, wave, potential, diffusion) - tilt * x
-    return np.asarray(jnp.where(counted, change, 0.0)), np.asarray(jnp.where(counted, right, 0.0))
+    return np.asarray(jnp.where(counted, change, 0.0)), np.asarray(
+        jnp.where(counted, right, 0.0)
+    )
 
 
-def _right_side(grid: Grid, wave: Array, potential: Function, diffusion: float) -> Array:
+def _right_side(
+    grid: Grid, wave: Array, potential: Function, diffusion: float
+) -> Array:
     """-D |grad S|^2 - V + D Lap sqrt(rho) / sqrt(rho)."""
     fluid = madelung(wave, grid, diffusion=diffusion)
     size = jnp.abs(wave)

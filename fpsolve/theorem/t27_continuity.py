@@ -1,9 +1,10 @@
-"""T27, the continuity Hamiltonian: the square root of a density that a velocity carries obeys a unitary equation.
+"""T27, the continuity Hamiltonian: the square root of a density that a velocity carries
+obeys a unitary equation.
 
     d_t p = -div(v p)   <=>   d_t sqrt(p) = -(v.grad + (div v) / 2) sqrt(p)
 
-On a ring with v = a sin x characteristics are known: tan(x/2) = e^{at} tan(x(0)/2). Control: v.grad without div v / 2,
-which does not conserve mass.
+On a ring with v = a sin x characteristics are known: tan(x/2) = e^{at} tan(x(0)/2).
+Control: v.grad without div v / 2, which does not conserve mass.
 
 Reference: arXiv 2510.08462.
 """
@@ -30,20 +31,39 @@ def initial(x: Array) -> Array:
     "∂_t p = -∇·(v p) is ∂_t √p = -(v·∇ + ∇·v/2) √p, whose norm is constant",
     kind="identity",
     allowed=1e-9,
-    control=("T27.control", "∂_t √p = -v·∇ √p carries another density, of another mass"),
+    control=(
+        "T27.control",
+        "∂_t √p = -v·∇ √p carries another density, of another mass",
+    ),
     hypotheses="v is smooth and tangential to walls; here v = a sin x on a ring",
     source="arXiv 2510.08462",
 )
-def carried_root(case: Case, *, speed: float = 0.7, time: float = 1.0, nodes: int = 63) -> Measured:
+def carried_root(
+    case: Case, *, speed: float = 0.7, time: float = 1.0, nodes: int = 63
+) -> Measured:
     """The square of the wave, and the density by characteristics."""
     grid = case.grid(Periodic(0.0, 2 * np.pi, nodes))
     exact = _carried(np.asarray(grid.nodes[0]), speed * time)
     if case.control:
         # v.grad alone is not antisymmetric, so that no orthogonal method applies.
-        half = speed * np.sin(np.asarray(grid.nodes[0]))[:, None] * derivative_matrix(grid.axes[0])
-        return (scipy.linalg.expm(-time * half) @ np.sqrt(np.asarray(grid.sample(initial)))) ** 2, exact
+        half = (
+            speed
+            * np.sin(np.asarray(grid.nodes[0]))[:, None]
+            * derivative_matrix(grid.axes[0])
+        )
+        return (
+            scipy.linalg.expm(-time * half) @ np.sqrt(np.asarray(grid.sample(initial)))
+        ) ** 2, exact
     flow = Continuity(lambda x: speed * jnp.sin(x))
-    run = evolve(flow, grid.sample(initial), [time], grid=grid, tol=1e-11, check=False, throw=False)
+    run = evolve(
+        flow,
+        grid.sample(initial),
+        [time],
+        grid=grid,
+        tol=1e-11,
+        check=False,
+        throw=False,
+    )
     return np.asarray(run.values[0]), exact
 
 

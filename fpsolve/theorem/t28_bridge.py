@@ -4,9 +4,11 @@
 
     c = (sqrt(tau^2 + 4 s_0^2 s_1^2) - tau) / 2,    var(u) = (1-u)^2 s_0^2 + u^2 s_1^2 + 2 u (1-u) c + tau u (1-u)
 
-Each sweep of Sinkhorn's iteration leaves (c / (s_0 s_1))^2 of the distance to the bridge. Control: half of tau.
+Each sweep of Sinkhorn's iteration leaves (c / (s_0 s_1))^2 of the distance to the
+bridge. Control: half of tau.
 
-Reference: Léonard, Discrete Contin. Dyn. Syst. 34 (2014) 1533; Bunne et al., arXiv 2202.05722, theorem 3.
+Reference: Léonard, Discrete Contin. Dyn. Syst. 34 (2014) 1533; Bunne et al., arXiv
+2202.05722, theorem 3.
 """
 
 import numpy as np
@@ -46,7 +48,9 @@ def normal_bridge(
     first, last = variances
     c = (np.sqrt(tau**2 + 4 * first * last) - tau) / 2
     mean = (1 - u) * means[0] + u * means[1]
-    variance = (1 - u) ** 2 * first + u**2 * last + 2 * u * (1 - u) * c + tau * u * (1 - u)
+    variance = (
+        (1 - u) ** 2 * first + u**2 * last + 2 * u * (1 - u) * c + tau * u * (1 - u)
+    )
     distance = np.asarray(grid.nodes[0]) - mean
     exact = np.exp(-(distance**2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
     return np.asarray(found.values[0]), exact

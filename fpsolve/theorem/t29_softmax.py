@@ -2,7 +2,8 @@
 
     psi(tau) = e^{-tau H} psi(0) / norm,  H = diag(E),  psi(0) equal:     psi_i^2 = softmax(-2 tau E)
 
-The state is computed from the matrix exponential in another basis. Control: half the exponent, softmax(-tau E).
+The state is computed from the matrix exponential in another basis. Control: half the
+exponent, softmax(-tau E).
 
 Reference: Wang and Maimaitiabudula, arXiv 2407.19890.
 """
@@ -25,13 +26,22 @@ from .base import Case, Measured, claim
     source="Wang and Maimaitiabudula, arXiv 2407.19890",
     sweep=4,
 )
-def softmax(case: Case, *, energies: tuple[float, ...] = (0.0, 0.4, -0.7, 1.3, 0.9), time: float = 0.8) -> Measured:
-    """The weights of the matrix exponential, and the softmax, with the energies in a random order and rotated."""
+def softmax(
+    case: Case,
+    *,
+    energies: tuple[float, ...] = (0.0, 0.4, -0.7, 1.3, 0.9),
+    time: float = 0.8,
+) -> Measured:
+    """The weights of the matrix exponential, and the softmax, with the energies in a
+    random order and rotated.
+    """
     levels = case.random().permutation(np.asarray(energies))
     n = len(levels)
     # H in another basis, so that nothing is diagonal in what is computed.
     rotation = np.linalg.qr(np.vander(np.linspace(1.0, 2.0, n)))[0]
     matrix = rotation @ np.diag(levels) @ rotation.T
     image = rotation.T @ scipy.linalg.expm(-time * matrix) @ rotation @ np.ones(n)
-    found = softmax_state(jnp.asarray(levels), (0.5 if case.control else 1.0) * time).weights[0]
+    found = softmax_state(
+        jnp.asarray(levels), (0.5 if case.control else 1.0) * time
+    ).weights[0]
     return image**2 / np.sum(image**2), np.asarray(found)

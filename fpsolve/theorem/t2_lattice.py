@@ -1,9 +1,11 @@
-"""T2, the exact lattice Hamiltonian: with square-root rates the map between generator and Hamiltonian is exact.
+"""T2, the exact lattice Hamiltonian: with square-root rates the map between generator
+and Hamiltonian is exact.
 
     rate(i -> j) = (D/h^2) sqrt(pi_j / pi_i)   =>   -L / similar = -D Lap_h + diag( D (Lap_h sqrt pi) / sqrt pi )
 
-Lap_h is the standard graph Laplacian of the grid. Controls: the opposite sign of div s (N3), which on the lattice is
-1/sqrt(pi) in place of sqrt(pi); a temperature gradient D(x) with the H of constant D (N12).
+Lap_h is the standard graph Laplacian of the grid. Controls: the opposite sign of div s
+(N3), which on the lattice is 1/sqrt(pi) in place of sqrt(pi); a temperature gradient
+D(x) with the H of constant D (N12).
 """
 
 import jax.numpy as jnp
@@ -14,11 +16,23 @@ from ..grid import Axis, Grid, Line, Periodic
 from ..operator import SquareRoot
 from ..solve.correspondence import correspondence
 from .base import Case, Measured, claim
-from .problems import Function, density_on, matrices, off_centre, sqrt_gibbs, tilted, valley
+from .problems import (
+    Function,
+    density_on,
+    matrices,
+    off_centre,
+    sqrt_gibbs,
+    tilted,
+    valley,
+)
 
 
-def lattice_hamiltonian(grid: Grid, diffusion: float, sqrt_pi: np.ndarray) -> np.ndarray:
-    """-D Lap_h + diag(D Lap_h sqrt_pi / sqrt_pi) in plain numpy, `(size, size)`, for axes of equal cells."""
+def lattice_hamiltonian(
+    grid: Grid, diffusion: float, sqrt_pi: np.ndarray
+) -> np.ndarray:
+    """-D Lap_h + diag(D Lap_h sqrt_pi / sqrt_pi) in plain numpy, `(size, size)`, for
+    axes of equal cells.
+    """
     laplacian = np.zeros((grid.size, grid.size))
     number = np.arange(grid.size).reshape(grid.shape)
     # Each pair of neighbours adds -1/h² twice on the diagonal and 1/h² twice beside it.
@@ -28,7 +42,10 @@ def lattice_hamiltonian(grid: Grid, diffusion: float, sqrt_pi: np.ndarray) -> np
         if axis.boundary == "periodic":
             pairs.append((rows[-1], rows[0]))
         for below, above in pairs:
-            for here, there in ((below.ravel(), above.ravel()), (above.ravel(), below.ravel())):
+            for here, there in (
+                (below.ravel(), above.ravel()),
+                (above.ravel(), below.ravel()),
+            ):
                 laplacian[here, there] += (axis.n / axis.length) ** 2
                 laplacian[here, here] -= (axis.n / axis.length) ** 2
     return -diffusion * laplacian + np.diag(diffusion * (laplacian @ sqrt_pi) / sqrt_pi)
@@ -36,11 +53,19 @@ def lattice_hamiltonian(grid: Grid, diffusion: float, sqrt_pi: np.ndarray) -> np
 
 @claim(
     "T2",
-    "with square-root rates H = -D Δ_h + D (Δ_h √π)/√π, the lattice Laplacian and a potential term",
+    "with square-root rates H = -D Δ_h + D (Δ_h √π)/√π, the lattice Laplacian and a "
+    "potential term",
     kind="identity",
     allowed=1e-14,
-    control=("N3", "the potential term with the opposite sign of div s, D (Δ_h 1/√π) √π, is another one"),
-    hypotheses="axes of equal cells, no-flux or periodic, in any dimension; rates (D/h^2) sqrt(pi_j/pi_i)",
+    control=(
+        "N3",
+        "the potential term with the opposite sign of div s, D (Δ_h 1/√π) √π, is "
+        "another one",
+    ),
+    hypotheses=(
+        "axes of equal cells, no-flux or periodic, in any dimension; rates (D/h^2) "
+        "sqrt(pi_j/pi_i)"
+    ),
     source="theorem T2 of the theory page",
 )
 def lattice_hamiltonian_form(
@@ -55,7 +80,9 @@ def lattice_hamiltonian_form(
     equation = FokkerPlanck(potential, diffusion)
     hamiltonian = matrices(equation, grid, SquareRoot())[1]
     root = sqrt_gibbs(equation, grid)
-    return hamiltonian, lattice_hamiltonian(grid, diffusion, 1 / root if case.control else root)
+    return hamiltonian, lattice_hamiltonian(
+        grid, diffusion, 1 / root if case.control else root
+    )
 
 
 @claim(
@@ -63,7 +90,10 @@ def lattice_hamiltonian_form(
     "on one grid p = √π ψ at all times, p by the generator and ψ by H",
     kind="identity",
     allowed=1e-11,
-    control=("N12", "p under a temperature gradient D(x) is not √π ψ with the H of constant D"),
+    control=(
+        "N12",
+        "p under a temperature gradient D(x) is not √π ψ with the H of constant D",
+    ),
     hypotheses="as for T2; D is constant",
     source="theorem T2 of the theory page",
 )
@@ -76,17 +106,27 @@ def lattice_densities(
     axes: tuple[Axis, ...] = (Line(-2.4, 2.4, 64),),
     times: tuple[float, ...] = (0.1, 1.0),
 ) -> Measured:
-    """Both densities at all times. In the control D (1 + 0.8 sin(x_0 / 2)) stands in the generator."""
+    """Both densities at all times. In the control D (1 + 0.8 sin(x_0 / 2)) stands in
+    the generator.
+    """
     equation = FokkerPlanck(potential, diffusion)
     grid = case.grid(*axes)
     first = density_on(grid, start)
     sqrt_pi = sqrt_gibbs(equation, grid)
     if not case.control:
-        both = correspondence(equation, first, times, grid=grid, scheme=SquareRoot(), check=False)
-        return np.asarray(both.density), sqrt_pi.reshape(grid.shape) * np.asarray(both.wave)
-    warmed = FokkerPlanck(potential, lambda x: diffusion * (1 + 0.8 * jnp.sin(x[0] / 2)))
+        both = correspondence(
+            equation, first, times, grid=grid, scheme=SquareRoot(), check=False
+        )
+        return np.asarray(both.density), sqrt_pi.reshape(grid.shape) * np.asarray(
+            both.wave
+        )
+    warmed = FokkerPlanck(
+        potential, lambda x: diffusion * (1 + 0.8 * jnp.sin(x[0] / 2))
+    )
     # p by the eigenvectors of the generator, which is not symmetric.
-    rates, right = np.linalg.eig(matrices(warmed, grid, SquareRoot(), reversible=False)[0])
+    rates, right = np.linalg.eig(
+        matrices(warmed, grid, SquareRoot(), reversible=False)[0]
+    )
     coefficients = np.linalg.solve(right, first.ravel())
     density = [(right @ (np.exp(-t * rates) * coefficients)).real for t in times]
     # psi by the modes of the Hamiltonian.

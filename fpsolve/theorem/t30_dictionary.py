@@ -2,8 +2,8 @@
 
     (-D Lap + zeta) psi_0 = E_0 psi_0,   U = -2 D log psi_0:      |psi_0|^2 = exp(-U / D) / Z,    zeta - E_0 = V_S[U]
 
-The gap of -D Lap + zeta is that of the Fokker-Planck equation of U, computed by finite volumes from U alone. Control:
-zeta itself as the energy (N10).
+The gap of -D Lap + zeta is that of the Fokker-Planck equation of U, computed by finite
+volumes from U alone. Control: zeta itself as the energy (N10).
 
 Reference: Wang and Maimaitiabudula, arXiv 2407.19890.
 """

@@ -1,11 +1,13 @@
-"""T3: generator and Hamiltonian have the same spectrum, and the same eigenfunctions up to factors sqrt(pi).
+"""T3: generator and Hamiltonian have the same spectrum, and the same eigenfunctions up
+to factors sqrt(pi).
 
     spec(-L) = spec(H), real, >= 0      right sqrt(pi) psi_k, left psi_k / sqrt(pi)      H sqrt(pi) = 0
     chi2(t) = int (p - pi)^2 / pi = sum_{k>=1} c_k^2 exp(-2 E_k t),     c_k = <psi_k, p_0 / sqrt(pi)>
 
-The eigenvalues of -L are computed by numpy's solver for general matrices, which does not use the symmetry. Only low
-levels are compared: a general solver has errors of eps cond(sqrt pi). Controls: a constant force on a ring (N1), the
-opposite sign of div s (N3).
+The eigenvalues of -L are computed by numpy's solver for general matrices, which does
+not use the symmetry. Only low levels are compared: a general solver has errors of eps
+cond(sqrt pi). Controls: a constant force on a ring (N1), the opposite sign of div s
+(N3).
 
 Reference: Risken, The Fokker-Planck Equation (1989), sections 5.4 and 5.5.
 """
@@ -34,9 +36,12 @@ from .t2_lattice import lattice_hamiltonian
 
 
 def lowest(matrix: np.ndarray, k: int) -> tuple[np.ndarray, Any]:
-    """The k eigenvalues of smallest real part and their right eigenvectors in columns, by numpy's general solver."""
+    """The k eigenvalues of smallest real part and their right eigenvectors in columns,
+    by numpy's general solver.
+    """
     values, vectors = np.linalg.eig(matrix)
-    # Real parts are rounded: a conjugate pair keeps its order, the negative imaginary part first.
+    # Real parts are rounded: a conjugate pair keeps its order, the negative imaginary
+    # part first.
     order = np.lexsort((np.imag(values), np.round(np.real(values), 6)))[:k]
     return values[order], vectors[:, order]
 
@@ -46,7 +51,10 @@ def lowest(matrix: np.ndarray, k: int) -> tuple[np.ndarray, Any]:
     "the low levels of -L (general eigensolver) and of H are the same",
     kind="identity",
     allowed=1e-11,  # of the highest level compared
-    control=("N1", "under a force f on a ring -L has D k² + i f k, H has D k² + f²/(4D)"),
+    control=(
+        "N1",
+        "under a force f on a ring -L has D k² + i f k, H has D k² + f²/(4D)",
+    ),
     hypotheses="the drift is -grad U",
     source="Risken (1989), section 5.4",
 )
@@ -64,11 +72,15 @@ def isospectrality(
         equation = FokkerPlanck(None, diffusion, lambda x: force + 0 * x)
         ring = case.grid(Periodic(0.0, 2 * np.pi, 31))
         generator, hamiltonian = matrices(equation, ring, Spectral(), reversible=False)
-        return lowest(generator, levels)[0], np.linalg.eigvalsh(symmetric(hamiltonian, ring))[:levels]
+        return lowest(generator, levels)[0], np.linalg.eigvalsh(
+            symmetric(hamiltonian, ring)
+        )[:levels]
     equation = FokkerPlanck(potential, diffusion)
     grid = case.grid(axis)
     rates = lowest(matrices(equation, grid, ScharfetterGummel())[0], levels)[0]
-    return rates, spectrum(equation, grid, levels, scheme=ScharfetterGummel(), check=False).values
+    return rates, spectrum(
+        equation, grid, levels, scheme=ScharfetterGummel(), check=False
+    ).values
 
 
 @claim(
@@ -76,7 +88,10 @@ def isospectrality(
     "eigenvectors of -L: right √π ψ_k, left ψ_k/√π, and √π is the ground state of H",
     kind="identity",
     allowed=1e-10,
-    control=("N3", "the modes of H with the opposite sign of div s are not those of -L"),
+    control=(
+        "N3",
+        "the modes of H with the opposite sign of div s are not those of -L",
+    ),
     hypotheses="as for T3; the levels compared are simple",
     source="Risken (1989), section 5.5",
 )
@@ -88,7 +103,9 @@ def biorthogonality(
     axis: Axis = Line(-2.4, 2.4, 64),
     levels: int = 4,
 ) -> Measured:
-    """Overlaps of the eigenvectors of -L, and of sqrt(pi), with the modes of H, and those of unit vectors."""
+    """Overlaps of the eigenvectors of -L, and of sqrt(pi), with the modes of H, and
+    those of unit vectors.
+    """
     equation = FokkerPlanck(potential, diffusion)
     grid = case.grid(axis)
     weights = grid.axes[0].weights
@@ -97,19 +114,32 @@ def biorthogonality(
         wrong = lattice_hamiltonian(grid, diffusion, 1 / sqrt_pi)
         modes = np.linalg.eigh(wrong)[1][:, :levels].T / np.sqrt(weights)
     else:
-        modes = np.asarray(spectrum(equation, grid, levels, scheme=ScharfetterGummel(), check=False).vectors)
+        modes = np.asarray(
+            spectrum(
+                equation, grid, levels, scheme=ScharfetterGummel(), check=False
+            ).vectors
+        )
     generator = matrices(equation, grid, ScharfetterGummel())[0]
     right = lowest(generator, levels)[1].real / sqrt_pi[:, None]
     # Left vectors are right vectors of the adjoint in the weights of the grid.
-    left = lowest(generator.T / weights * weights[:, None], levels)[1].real * sqrt_pi[:, None]
-    # Right vectors over sqrt(pi) and left ones times sqrt(pi): each of unit norm, with the sign of its mode.
+    left = (
+        lowest(generator.T / weights * weights[:, None], levels)[1].real
+        * sqrt_pi[:, None]
+    )
+    # Right vectors over sqrt(pi) and left ones times sqrt(pi): each of unit norm, with
+    # the sign of its mode.
     vectors = np.stack([right, left])
-    vectors = vectors / np.sqrt(np.einsum("sxk,sxk,x->sk", vectors, vectors, weights))[:, None]
+    vectors = (
+        vectors
+        / np.sqrt(np.einsum("sxk,sxk,x->sk", vectors, vectors, weights))[:, None]
+    )
     overlaps = np.einsum("jx,sxk,x->sjk", modes, vectors, weights)
     overlaps = overlaps * np.sign(np.einsum("skk->sk", overlaps))[:, None]
     ground_overlaps = np.abs(np.einsum("kx,x,x->k", modes, sqrt_pi, weights))
     unit = np.eye(levels)
-    return np.append(overlaps, ground_overlaps), np.concatenate([unit, unit, unit[:, :1]], axis=None)
+    return np.append(overlaps, ground_overlaps), np.concatenate(
+        [unit, unit, unit[:, :1]], axis=None
+    )
 
 
 @claim(
@@ -117,7 +147,11 @@ def biorthogonality(
     "χ²(t) of the density is Σ c_k² exp(-2 E_k t) over the excited levels of H",
     kind="identity",
     allowed=1e-9,
-    control=("N3", "the sum over the levels of H with the opposite sign of div s is another number"),
+    control=(
+        "N3",
+        "the sum over the levels of H with the opposite sign of div s is another "
+        "number",
+    ),
     hypotheses="as for T3; chi2(0) is finite",
     source="Risken (1989), section 5.5",
 )

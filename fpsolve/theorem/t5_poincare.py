@@ -2,10 +2,11 @@
 
     gap = min_f  D E_pi |f'|^2 / Var_pi f      chi2(t) <= exp(-2 gap t) chi2(0)      d/dt KL(p|pi) = -D I(p|pi)
 
-with I = E_p |(log p/pi)'|^2. The minimum is attained, and the bound is an equality, at f = psi_1 / psi_0. Control: D
-replaced by 1.02 D on one side.
+with I = E_p |(log p/pi)'|^2. The minimum is attained, and the bound is an equality, at
+f = psi_1 / psi_0. Control: D replaced by 1.02 D on one side.
 
-Reference: Bakry, Gentil and Ledoux, Analysis and Geometry of Markov Diffusion Operators (2014), sections 4.2 and 5.2.
+Reference: Bakry, Gentil and Ledoux, Analysis and Geometry of Markov Diffusion Operators
+(2014), sections 4.2 and 5.2.
 """
 
 from collections.abc import Callable
@@ -23,25 +24,45 @@ from ..solve.spectrum import spectrum
 from .base import Case, Measured, claim
 from .chain import chi
 from .constants import CONSTANTS
-from .problems import Function, density_on, evolve_by_volumes, off_centre, sqrt_gibbs, tilted, values_at, values_on
+from .problems import (
+    Function,
+    density_on,
+    evolve_by_volumes,
+    off_centre,
+    sqrt_gibbs,
+    tilted,
+    values_at,
+    values_on,
+)
 
 
 def rayleigh_ritz(
-    energy: Callable[[np.ndarray], np.ndarray], lower: float, upper: float, diffusion: float, degree: int
+    energy: Callable[[np.ndarray], np.ndarray],
+    lower: float,
+    upper: float,
+    diffusion: float,
+    degree: int,
 ) -> float:
-    """min D E|f'|^2 / Var f over polynomials of a degree, by numpy, without any part of the library.
+    """min D E|f'|^2 / Var f over polynomials of a degree, by numpy, without any part of
+    the library.
 
-    `energy` maps positions `(m,)` to U / D. Polynomials are made orthonormal in pi by a QR decomposition.
+    `energy` maps positions `(m,)` to U / D. Polynomials are made orthonormal in pi by a
+    QR decomposition.
     """
     nodes, weights = legendre.leggauss(8 * degree)
     heights = energy(lower + (upper - lower) * (nodes + 1) / 2)
     sqrt_pi = np.sqrt(weights * np.exp(heights.min() - heights))[:, None]
     values = legendre.legvander(nodes, degree)
-    slopes = np.stack([legendre.legval(nodes, legendre.legder(row)) for row in np.eye(degree + 1)], axis=1)
-    # values = Q mixture: the columns of Q are the orthonormal polynomials, whose slopes are slopes mixture^-1.
+    slopes = np.stack(
+        [legendre.legval(nodes, legendre.legder(row)) for row in np.eye(degree + 1)],
+        axis=1,
+    )
+    # values = Q mixture: the columns of Q are the orthonormal polynomials, whose slopes
+    # are slopes mixture^-1.
     mixture = np.linalg.qr(sqrt_pi * values)[1]
     slopes = np.linalg.solve(mixture.T, (sqrt_pi * slopes).T) * 2 / (upper - lower)
-    return diffusion * float(np.linalg.eigvalsh(slopes @ slopes.T)[1])  # the lowest belongs to constants
+    # the lowest belongs to constants
+    return diffusion * float(np.linalg.eigvalsh(slopes @ slopes.T)[1])
 
 
 @claim(
@@ -50,8 +71,14 @@ def rayleigh_ritz(
     kind="identity",
     allowed=1e-8,
     control=("D to 1.02 D", "the quotient with 1.02 D is not the gap"),
-    hypotheses="U grows so that pi is normalisable and H has a gap; no flux through the ends of the box",
-    source="Bakry, Gentil and Ledoux, Analysis and Geometry of Markov Diffusion Operators (2014), section 4.2",
+    hypotheses=(
+        "U grows so that pi is normalisable and H has a gap; no flux through the ends "
+        "of the box"
+    ),
+    source=(
+        "Bakry, Gentil and Ledoux, Analysis and Geometry of Markov Diffusion "
+        "Operators (2014), section 4.2"
+    ),
 )
 def poincare(
     case: Case,
@@ -60,7 +87,8 @@ def poincare(
     diffusion: float = 0.5,
     start: Function = off_centre,
     axis: Axis = Line(-2.4, 2.4, 96),
-    times: tuple[float, ...] = (8.0, 9.0, 10.0, 11.0, 12.0),  # so late that one mode is left in the mean
+    # so late that one mode is left in the mean
+    times: tuple[float, ...] = (8.0, 9.0, 10.0, 11.0, 12.0),
     degree: int = 40,  # of the polynomials
 ) -> Measured:
     """Gap and rate, and the least quotient of polynomials."""
@@ -69,8 +97,19 @@ def poincare(
     gap = float(spectrum(equation, grid, 2, scheme=Spectral(), check=False).gap)
     # The mean of x relaxes to that of pi; at late times its logarithm is a line.
     field = jnp.asarray(values_on(grid, start))
-    run = evolve(equation, field, times, grid=grid, scheme=Spectral(), method=Dense(), tol=1e-10, check=False)
-    lag = (np.asarray(run.values) - sqrt_gibbs(equation, grid) ** 2) @ (grid.axes[0].weights * grid.axes[0].nodes)
+    run = evolve(
+        equation,
+        field,
+        times,
+        grid=grid,
+        scheme=Spectral(),
+        method=Dense(),
+        tol=1e-10,
+        check=False,
+    )
+    lag = (np.asarray(run.values) - sqrt_gibbs(equation, grid) ** 2) @ (
+        grid.axes[0].weights * grid.axes[0].nodes
+    )
     rate = -np.polyfit(times, np.log(np.abs(lag)), 1)[0]
 
     def energy(x: np.ndarray) -> np.ndarray:
@@ -79,7 +118,9 @@ def poincare(
 
     quoted = CONSTANTS.wrong_diffusion * diffusion if case.control else diffusion
     bottom, top = axis.lower, axis.upper
-    quotient = rayleigh_ritz(energy, bottom, top, quoted, round(degree * case.refinement**0.5))
+    quotient = rayleigh_ritz(
+        energy, bottom, top, quoted, round(degree * case.refinement**0.5)
+    )
     return np.array([gap, rate]), np.array([quotient, quotient])
 
 
@@ -143,12 +184,20 @@ def entropy(
     equation = FokkerPlanck(potential, diffusion)
     grid = Grid(Line(*bounds, case.size))
     times = time + step * np.arange(-2, 3)
-    density = np.asarray(evolve_by_volumes(equation, start, tuple(times.tolist()), grid))
+    density = np.asarray(
+        evolve_by_volumes(equation, start, tuple(times.tolist()), grid)
+    )
     log_ratio = np.log(density / sqrt_gibbs(equation, grid) ** 2)
     weights = grid.axes[0].weights
     # d/dt by the difference of fourth order over five times.
-    rate = np.sum(density * log_ratio * weights, axis=1) @ [1, -8, 0, 8, -1] / (12 * step)
+    rate = (
+        np.sum(density * log_ratio * weights, axis=1) @ [1, -8, 0, 8, -1] / (12 * step)
+    )
     # I on the faces: the density is the mean of both nodes, the slope a difference.
     slope = np.diff(log_ratio[2]) / grid.axes[0].spacings
-    information = np.sum((density[2, 1:] + density[2, :-1]) / 2 * slope**2 * grid.axes[0].spacings)
-    return rate, -diffusion * (CONSTANTS.wrong_diffusion if case.control else 1.0) * information
+    information = np.sum(
+        (density[2, 1:] + density[2, :-1]) / 2 * slope**2 * grid.axes[0].spacings
+    )
+    return rate, -diffusion * (
+        CONSTANTS.wrong_diffusion if case.control else 1.0
+    ) * information

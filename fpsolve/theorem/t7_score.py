@@ -1,4 +1,5 @@
-"""T7, T8, T10: the density of a score that has an error, its distance from the truth, and its sampler's density.
+"""T7, T8, T10: the density of a score that has an error, its distance from the truth,
+and its sampler's density.
 
     < sqrt q | H | sqrt q > = (D/4) E_q |s - grad log q|^2     for every density q and field s, with curl or without
     1 - F(p, rho) <= (eps^2 / 4 - lambda/D) / (gap/D)          rho the square of the lowest mode, eps^2 = E_p |e|^2
@@ -6,7 +7,8 @@
 
 with e = s - grad log p.
 
-Controls: the opposite sign of div s (N3), which is that of s; an error 1.05 times too small; the error averaged over p.
+Controls: the opposite sign of div s (N3), which is that of s; an error 1.05 times too
+small; the error averaged over p.
 
 Reference: arXiv 2606.05217; theorems T7, T8 and T10 of this library's theory.
 """
@@ -31,7 +33,12 @@ RING = (0.0, 2 * np.pi)
 
 def curled(x: Array) -> Array:
     """The score of exp(cos x + 0.5 sin y) and a part with curl, 0.3 (cos y, sin 2x)."""
-    return jnp.stack([-jnp.sin(x[0]) + 0.3 * jnp.cos(x[1]), 0.5 * jnp.cos(x[1]) + 0.3 * jnp.sin(2 * x[0])])
+    return jnp.stack(
+        [
+            -jnp.sin(x[0]) + 0.3 * jnp.cos(x[1]),
+            0.5 * jnp.cos(x[1]) + 0.3 * jnp.sin(2 * x[0]),
+        ]
+    )
 
 
 def coupled(x: Array) -> Array:
@@ -58,9 +65,14 @@ def hill(x: Array) -> Array:
     "T7",
     "<√q|H|√q> = D/4 E_q|s - ∇ log q|², for a field with curl",
     kind="identity",
-    allowed=1e-12,  # in a Fourier basis the integral of a product is exact, so the identity holds to rounding
+    # in a Fourier basis the integral of a product is exact, so the identity holds to
+    # rounding
+    allowed=1e-12,
     control=("N3", "with the opposite sign of div s the energy is another number"),
-    hypotheses="s is any vector field, with curl or without; sqrt(q) has a square-integrable gradient",
+    hypotheses=(
+        "s is any vector field, with curl or without; sqrt(q) has a square-integrable "
+        "gradient"
+    ),
     source="theorem T7 of the theory page; Hyvärinen, J. Mach. Learn. Res. 6 (2005) 695",
 )
 def score_energy(
@@ -70,10 +82,14 @@ def score_energy(
     log_density: Function = coupled,  # of q, up to a constant
     axes: tuple[Axis, ...] = (Periodic(*RING, 28), Periodic(*RING, 29)),
 ) -> Measured:
-    """The energy, and the loss over 4 by quadrature at the nodes; in the control -s stands in the Hamiltonian."""
+    """The energy, and the loss over 4 by quadrature at the nodes; in the control -s
+    stands in the Hamiltonian.
+    """
     grid = case.grid(*axes)
     # |s|^2 is the same with either sign, div s is not.
-    equation = ScoreHamiltonian(Multiple(score, jnp.asarray(-1.0 if case.control else 1.0)))
+    equation = ScoreHamiltonian(
+        Multiple(score, jnp.asarray(-1.0 if case.control else 1.0))
+    )
     density, errors = _density_and_error(grid, score, log_density)
     energy = float(_energy(equation, grid, jnp.asarray(np.sqrt(density))))
     loss = np.sum(weights_on(grid) * density * np.sum(errors**2, axis=-1))
@@ -86,7 +102,9 @@ def score_energy(
     kind="identity",
     allowed=1e-10,
     control=("ε to ε/1.05", "an error 1.05 times smaller does not bound it"),
-    hypotheses="a ring with s = 0 and sqrt(p) = 1 + d cos x, d < 1: the case of equality of T8",
+    hypotheses=(
+        "a ring with s = 0 and sqrt(p) = 1 + d cos x, d < 1: the case of equality of T8"
+    ),
     source="arXiv 2606.05217; theorem T8 of the theory page",
     sweep=(0.2, 0.5, 0.9),
 )
@@ -97,7 +115,11 @@ def ring_bound(case: Case, *, nodes: int = 48) -> Measured:
     weights = weights_on(grid)
     root = 1 + case.value * np.cos(grid.axes[0].nodes)
     density = root**2 / np.sum(weights * root**2)
-    bound = _bound(found, jnp.asarray(density), jnp.asarray(CONSTANTS.wrong_error if case.control else 1.0))
+    bound = _bound(
+        found,
+        jnp.asarray(density),
+        jnp.asarray(CONSTANTS.wrong_error if case.control else 1.0),
+    )
     # F = (int sqrt(p rho))^2.
     overlap = np.sum(weights * np.sqrt(density * np.asarray(found.density)))
     return bound, 1 - overlap**2
@@ -109,7 +131,10 @@ def ring_bound(case: Case, *, nodes: int = 48) -> Measured:
     kind="identity",
     allowed=1e-9,
     control=("E_p in place of E_μ", "the same mean over p is not the information"),
-    hypotheses="mu is stationary for dX = D s dt + sqrt(2D) dW, p any density, e = s - grad log p; here with a current",
+    hypotheses=(
+        "mu is stationary for dX = D s dt + sqrt(2D) dW, p any density, e = s - grad "
+        "log p; here with a current"
+    ),
     source="theorem T10 of the theory page",
 )
 def sampler_law(
@@ -157,8 +182,12 @@ class ScoreDifference(eqx.Module):
         return jnp.append(self.score(x) - slope, height)
 
 
-def _density_and_error(grid: Grid, score: Function, log_density: Function) -> tuple[np.ndarray, np.ndarray]:
-    """The density `(*shape)`, of mass 1, and the error of the score for it, `(*shape, d)`."""
+def _density_and_error(
+    grid: Grid, score: Function, log_density: Function
+) -> tuple[np.ndarray, np.ndarray]:
+    """The density `(*shape)`, of mass 1, and the error of the score for it,
+    `(*shape, d)`.
+    """
     found = values_on(grid, ScoreDifference(score, log_density))
     density = np.exp(found[..., -1])
     return density / np.sum(density * weights_on(grid)), found[..., :-1]
@@ -178,11 +207,16 @@ def _bound(found: Reconstruction, density: Array, factor: Array) -> Array:
 
 
 def _gradient(grid: Grid, field: np.ndarray) -> np.ndarray:
-    """The gradient of a field on a torus by the discrete Fourier transform, `(*shape, d)`."""
+    """The gradient of a field on a torus by the discrete Fourier transform,
+    `(*shape, d)`.
+    """
     parts = []
     for i, axis in enumerate(grid.axes):
         waves = np.fft.fftfreq(axis.n, 1 / axis.n)
-        waves[np.abs(waves) == axis.n / 2] = 0  # the derivative of the Nyquist cosine vanishes at the nodes
-        symbol = (2j * np.pi / axis.length * waves).reshape(-1, *[1] * (grid.ndim - 1 - i))
+        # the derivative of the Nyquist cosine vanishes at the nodes
+        waves[np.abs(waves) == axis.n / 2] = 0
+        symbol = (2j * np.pi / axis.length * waves).reshape(
+            -1, *[1] * (grid.ndim - 1 - i)
+        )
         parts.append(np.fft.ifft(symbol * np.fft.fft(field, axis=i), axis=i).real)
     return np.stack(parts, axis=-1)

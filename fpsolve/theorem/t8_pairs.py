@@ -1,10 +1,12 @@
-"""T8: how far the density of a score may be from the data, over many pairs of data and score error.
+"""T8: how far the density of a score may be from the data, over many pairs of data and
+score error.
 
     1 - F(p, rho) <= (eps^2 / 4 - lambda) / gap,    eps^2 = E_p |s - grad log p|^2,    F = (int sqrt(p rho))^2
 
-rho is the square of the lowest mode of the Score Hamiltonian of s, lambda its level, and gap the distance to the next
-one. Equality on a ring for s = 0 and sqrt(p) = 1 + d cos x, a sum of the two lowest modes. Data and errors are random
-sums of waves; errors have curl. Control: the bound over 1.05^2, as if errors were 1.05 times smaller.
+rho is the square of the lowest mode of the Score Hamiltonian of s, lambda its level,
+and gap the distance to the next one. Equality on a ring for s = 0 and sqrt(p) = 1 + d
+cos x, a sum of the two lowest modes. Data and errors are random sums of waves; errors
+have curl. Control: the bound over 1.05^2, as if errors were 1.05 times smaller.
 
 References: arXiv 2606.05217; theorems T7 and T8 of this library.
 """
@@ -24,11 +26,17 @@ WAVEVECTORS = ((0, 0), (1, 0), (0, 1), (1, 1), (1, -1))  # wavevectors on the to
 STEEP = 0.9  # d of the equality: a free choice below 1
 
 
-def _sides(case: Case, axes: tuple[Axis, ...], wavevectors: Sequence[Sequence[int]]) -> Measured:
-    """1 - F, and its bound, for a random pair on a ring or a torus; in the tight case for s = 0."""
+def _sides(
+    case: Case, axes: tuple[Axis, ...], wavevectors: Sequence[Sequence[int]]
+) -> Measured:
+    """1 - F, and its bound, for a random pair on a ring or a torus; in the tight case
+    for s = 0.
+    """
     grid = case.grid(*axes)
     weights = weights_on(grid)
-    points = np.stack(np.meshgrid(*(axis.nodes for axis in grid.axes), indexing="ij"), axis=-1)
+    points = np.stack(
+        np.meshgrid(*(axis.nodes for axis in grid.axes), indexing="ij"), axis=-1
+    )
     random = case.random()
     waves = np.asarray(wavevectors, float)
     heights, phases, errors = _random_pair(random, waves)
@@ -43,22 +51,38 @@ def _sides(case: Case, axes: tuple[Axis, ...], wavevectors: Sequence[Sequence[in
         error = -slopes
     else:
         density = np.exp(np.cos(angles) @ heights)
-        error = np.cos(points @ waves.T + np.asarray(errors.phases)) @ np.asarray(errors.amplitudes)
+        error = np.cos(points @ waves.T + np.asarray(errors.phases)) @ np.asarray(
+            errors.amplitudes
+        )
     density /= np.sum(weights * density)
     score = Waves(heights[:, None] * waves, waves, phases + TURN / 4) + errors
     found = reconstruct(score, grid, check=False)
     # With h = (1/2) int (sqrt p - sqrt rho)^2 this is h (2 - h), where nothing cancels.
-    half = np.sum(weights * (np.sqrt(density) - np.sqrt(np.asarray(found.density))) ** 2) / 2
+    half = (
+        np.sum(weights * (np.sqrt(density) - np.sqrt(np.asarray(found.density))) ** 2)
+        / 2
+    )
     squared = np.sum(weights[..., None] * density[..., None] * error**2)
     bound = (squared / 4 - float(found.ground_energy)) / float(found.gap)
-    return half * (2 - half), bound / (CONSTANTS.wrong_error**2 if case.control else 1.0)
+    return half * (2 - half), bound / (
+        CONSTANTS.wrong_error**2 if case.control else 1.0
+    )
 
 
-def _random_pair(random: np.random.Generator, waves: np.ndarray) -> tuple[np.ndarray, np.ndarray, Waves]:
-    """Heights and phases `(m,)` of the waves in the logarithm of the data, and the error of a score."""
+def _random_pair(
+    random: np.random.Generator, waves: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, Waves]:
+    """Heights and phases `(m,)` of the waves in the logarithm of the data, and the
+    error of a score.
+    """
     count, dimension = waves.shape
-    # Data from nearly flat to a density ratio of some hundred, errors from a hundredth to a few.
-    heights = 10 ** random.uniform(-1, 0.4) * random.normal(size=count) / (1 + np.sum(waves**2, axis=1))
+    # Data from nearly flat to a density ratio of some hundred, errors from a hundredth
+    # to a few.
+    heights = (
+        10 ** random.uniform(-1, 0.4)
+        * random.normal(size=count)
+        / (1 + np.sum(waves**2, axis=1))
+    )
     amplitudes = 10 ** random.uniform(-2, 0.3) * random.normal(size=(count, dimension))
     phases, others = random.uniform(0, TURN, (2, count))
     return heights, phases, Waves(amplitudes, waves, others)
@@ -66,11 +90,15 @@ def _random_pair(random: np.random.Generator, waves: np.ndarray) -> tuple[np.nda
 
 @claim(
     "T8.pairs",
-    "1 - F(p, ρ) ≤ (E_p|s - ∇ log p|²/4 - λ)/gap for random data p and scores s on a ring",
+    "1 - F(p, ρ) ≤ (E_p|s - ∇ log p|²/4 - λ)/gap for random data p and scores s on a "
+    "ring",
     kind="inequality",
     allowed=1e-9,  # rounding, and the error of the basis: s = 0 attains the bound
     control=("bound/1.05²", "with errors as if 1.05 times smaller it is no bound"),
-    hypotheses="p > 0 with a score; s any field, with a drive around the ring; rho, lambda and gap those of s",
+    hypotheses=(
+        "p > 0 with a score; s any field, with a drive around the ring; rho, lambda "
+        "and gap those of s"
+    ),
     source="arXiv 2606.05217; T8 of this library: Eckart's inequality",
     sweep=(*range(200), "tight"),
 )
@@ -81,7 +109,8 @@ def ring_pairs(case: Case, *, axis: Axis = RING) -> Measured:
 
 @claim(
     "T8.torus",
-    "1 - F(p, ρ) ≤ (E_p|s - ∇ log p|²/4 - λ)/gap for random data and scores with curl on a torus",
+    "1 - F(p, ρ) ≤ (E_p|s - ∇ log p|²/4 - λ)/gap for random data and scores with curl "
+    "on a torus",
     kind="inequality",
     allowed=1e-8,  # rounding, and the error of the basis: s = 0 attains the bound
     control=("bound/1.05²", "with errors as if 1.05 times smaller it is no bound"),

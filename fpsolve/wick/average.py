@@ -1,14 +1,17 @@
-"""A weighted sum of the states of one real-time run, which is all that a bridge to imaginary time computes.
+"""A weighted sum of the states of one real-time run, which is all that a bridge to
+imaginary time computes.
 
     S = Re sum_k w_k conj(psi(t_k)),     psi(t) = e^{-itH} psi_0,     t_k = k h,  k = 0 .. K
 
-H is real and symmetric, and psi_0 is real: the states at -t_k are the complex conjugates. The real and the imaginary
-part of a complex psi_0 are summed one after the other. The sum over equally spaced times repeats in the energy with the
-period 2 pi / h: a level E is confused with E - 2 pi m / h. The step
+H is real and symmetric, and psi_0 is real: the states at -t_k are the complex
+conjugates. The real and the imaginary part of a complex psi_0 are summed one after the
+other. The sum over equally spaced times repeats in the energy with the period 2 pi / h:
+a level E is confused with E - 2 pi m / h. The step
 
     h = 2 pi / (E_max + L / tau),     L = log(1 / alias_tol)
 
-keeps every alias of a level in [0, E_max] at least L / tau away, where the weights of a bridge are below alias_tol.
+keeps every alias of a level in [0, E_max] at least L / tau away, where the weights of a
+bridge are below alias_tol.
 """
 
 from typing import NamedTuple
@@ -26,7 +29,9 @@ from .constants import CONSTANTS
 
 
 class Sums(NamedTuple):
-    """Sums `(R, *shape)` of real-time states; the operator calls; the error in time of each sum `(R,)`, in L1."""
+    """Sums `(R, *shape)` of real-time states; the operator calls; the error in time of
+    each sum `(R,)`, in L1.
+    """
 
     fields: Array
     calls: Array
@@ -36,17 +41,25 @@ class Sums(NamedTuple):
 def weighted_sums(plan: Plan, step: Array, weights: Array, tol: float) -> Sums:
     """The sums of the states of a real-time run, in the user's units.
 
-    **Arguments**: `plan` of an evolution at the Wick angle pi/2; `step` h, a scalar; `weights` `(R, K + 1)`, complex.
+    **Arguments**: `plan` of an evolution at the Wick angle pi/2; `step` h, a scalar;
+    `weights` `(R, K + 1)`, complex.
     """
     start = plan.start
-    size = min(CONSTANTS.largest_block, max(1, CONSTANTS.block_values // plan.grid.size))
+    size = min(
+        CONSTANTS.largest_block, max(1, CONSTANTS.block_values // plan.grid.size)
+    )
     block = min(size, weights.shape[1] - 1)
     shape = plan.grid.shape
     parts = [jnp.real(start), jnp.imag(start)] if jnp.iscomplexobj(start) else [start]
     scale = np.asarray(plan.request.sampled.scale, parts[0].dtype)
     tolerance = jnp.asarray(tol, parts[0].dtype)
-    found = [_sums(plan.problem, plan.method, part, step, weights, tolerance, block) for part in parts]
-    fields = found[0].fields if len(found) == 1 else found[0].fields + 1j * found[1].fields
+    found = [
+        _sums(plan.problem, plan.method, part, step, weights, tolerance, block)
+        for part in parts
+    ]
+    fields = (
+        found[0].fields if len(found) == 1 else found[0].fields + 1j * found[1].fields
+    )
     calls = sum((part.calls for part in found[1:]), start=found[0].calls)
     error = sum((part.error for part in found[1:]), start=found[0].error)
     # The error is an integral over cells of the grid that is solved on.
@@ -56,7 +69,13 @@ def weighted_sums(plan: Plan, step: Array, weights: Array, tol: float) -> Sums:
 
 @long_program
 def _sums(
-    problem: Problem, method: Propagator, start: Array, step: Array, weights: Array, tol: Array, block: int
+    problem: Problem,
+    method: Propagator,
+    start: Array,
+    step: Array,
+    weights: Array,
+    tol: Array,
+    block: int,
 ) -> Sums:
     grid = problem.grid
     prepared = method.prepare(problem.at(0.0, start.dtype), problem.picture)
@@ -70,7 +89,9 @@ def _sums(
     lengths = step * jnp.arange(1, block + 1, dtype=start.dtype)
     one_tol = tol / blocks
 
-    def advance(carry: tuple[Array, ...], weights: Array) -> tuple[tuple[Array, ...], None]:
+    def advance(
+        carry: tuple[Array, ...], weights: Array
+    ) -> tuple[tuple[Array, ...], None]:
         state, total, error, worst, calls = carry
         taken = method.apply(prepared, state, lengths, one_tol, problem.wick)
         states = taken.field.astype(state.dtype)

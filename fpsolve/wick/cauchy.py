@@ -2,12 +2,13 @@
 
     f(z) = <phi| e^{-zH} |phi>,   analytic for Re z > 0,      f(c) = (1 / 2 pi) int f(c + r e^{i theta}) d theta,  r < c
 
-f(tau) is imaginary time and f(it) real time, so that the mean over a circle ties both together. With z = x + iy,
+f(tau) is imaginary time and f(it) real time, so that the mean over a circle ties both
+together. With z = x + iy,
 
     f(z) = <phi_x| e^{-iyH} |phi_x>,      phi_x = e^{-xH / 2} phi
 
-the state runs to x / 2 in imaginary time and from there to y in real time. The trapezoidal rule on m points errs by
-less than (r / c)^m |phi|^2 for levels above zero.
+the state runs to x / 2 in imaginary time and from there to y in real time. The
+trapezoidal rule on m points errs by less than (r / c)^m |phi|^2 for levels above zero.
 """
 
 import math
@@ -33,7 +34,8 @@ class CauchyMean(eqx.Module):
 
     - `points` `(m,)`: complex times; `values` `(m,)`: f there
     - `mean`: of the values; `center`: f(c) in imaginary time alone
-    - `difference`: |mean - f(c)| / |f(c)|; `error`: the estimated error of the difference, of both runs and the mean
+    - `difference`: |mean - f(c)| / |f(c)|; `error`: the estimated error of the
+      difference, of both runs and the mean
     - `holds`: whether the difference is within the error
     """
 
@@ -61,36 +63,58 @@ def cauchy(
     scheme: Scheme | None = None,
     tol: Real | None = None,
 ) -> CauchyMean:
-    """The mean of <phi| e^{-zH} |phi> over a circle of complex times, beside its value at the centre.
+    """The mean of <phi| e^{-zH} |phi> over a circle of complex times, beside its value
+    at the centre.
 
-    **Arguments**: `equation` a static `fp.Schrodinger`; `initial` phi as for `fp.evolve`; `center` c > 0 and `radius` r
-    of the circle, 0 < r < c; `grid`; `points` on the circle, a multiple of 4, 48 unless given; `scheme` and `tol` of
-    the runs as for `fp.evolve`. **Returns** a `CauchyMean`. **Raises** `ValueError` for a circle that leaves Re z > 0.
+    **Arguments**: `equation` a static `fp.Schrodinger`; `initial` phi as for
+    `fp.evolve`; `center` c > 0 and `radius` r of the circle, 0 < r < c; `grid`;
+    `points` on the circle, a multiple of 4, 48 unless given; `scheme` and `tol` of the
+    runs as for `fp.evolve`. **Returns** a `CauchyMean`. **Raises** `ValueError` for a
+    circle that leaves Re z > 0.
 
-    **Keeps**: the identity holds for the matrix H of any grid, so that it tests the runs in time, not the grid.
-    **Cost**: one run in imaginary time and m / 2 in real time.
+    **Keeps**: the identity holds for the matrix H of any grid, so that it tests the
+    runs in time, not the grid. **Cost**: one run in imaginary time and m / 2 in real
+    time.
     **Reference**: theorem T25 of this library.
 
     ```python
     import fpsolve as fp
 
-    oscillator, grid = fp.Schrodinger(lambda x: x[0] ** 2 / 2), fp.Grid(fp.Line(-7.0, 7.0, 32))
-    found = fp.wick.cauchy(oscillator, fp.Gaussian(0.5, 0.5), 1.0, 0.5, grid=grid, points=16)
+    oscillator, grid = (
+        fp.Schrodinger(lambda x: x[0] ** 2 / 2),
+        fp.Grid(fp.Line(-7.0, 7.0, 32)),
+    )
+    found = fp.wick.cauchy(
+        oscillator, fp.Gaussian(0.5, 0.5), 1.0, 0.5, grid=grid, points=16
+    )
     found.difference, found.holds
     ```
     """
     check_kinds(equation, scheme)
     if not isinstance(equation, Schrodinger) or equation.time_dependent:
         cure = "Give a static fp.Schrodinger(potential)."
-        raise_value_error("equation", equation, "complex times need a Schrödinger equation with one H", cure)
+        raise_value_error(
+            "equation",
+            equation,
+            "complex times need a Schrödinger equation with one H",
+            cure,
+        )
     center = check_finite_number("center", center)
     radius = check_finite_number("radius", radius)
     if not 0 < radius < center:
         cure = "Give a radius below the centre, so that the circle stays in Re z > 0."
-        raise_value_error("radius", radius, f"it must lie between 0 and the centre, {center:g}", cure)
-    count = CONSTANTS.cauchy_points if points is None else check_integer("points", points, 8, "Give 48, say.")
+        raise_value_error(
+            "radius", radius, f"it must lie between 0 and the centre, {center:g}", cure
+        )
+    count = (
+        CONSTANTS.cauchy_points
+        if points is None
+        else check_integer("points", points, 8, "Give 48, say.")
+    )
     if count % 4:
-        raise_value_error("points", count, "it must be a multiple of 4", "Give 48, say.")
+        raise_value_error(
+            "points", count, "it must be a multiple of 4", "Give 48, say."
+        )
     if tol is None and jnp.zeros(()).dtype.itemsize == 8:
         tol = CONSTANTS.cauchy_tol
 
@@ -105,17 +129,27 @@ def cauchy(
     states = dict(zip(order.tolist(), np.asarray(damped.values), strict=True))
     time_error = 2 * float(np.max(np.asarray(damped.errors["time"])))
 
-    # Real time: from each of these states to its y. The lower half follows by complex conjugation.
+    # Real time: from each of these states to its y. The lower half follows by complex
+    # conjugation.
     values = []
     turned_error = 0.0
     for k in range(half):
-        turned = evolve(equation, jnp.asarray(states[k]), [y[k]], wick=math.pi / 2, **options)
-        values.append(complex(grid.integrate_on_host(np.conj(states[k]) * np.asarray(turned.values)[0])))
+        turned = evolve(
+            equation, jnp.asarray(states[k]), [y[k]], wick=math.pi / 2, **options
+        )
+        values.append(
+            complex(
+                grid.integrate_on_host(
+                    np.conj(states[k]) * np.asarray(turned.values)[0]
+                )
+            )
+        )
         turned_error = max(turned_error, float(turned.errors["time"][0]))
     upper = np.asarray(values)
     middle = float(grid.integrate_on_host(np.abs(states[half]) ** 2))
 
-    # The mean over every second point errs by (r / c)^{m/2} more: their difference shows the error of the whole.
+    # The mean over every second point errs by (r / c)^{m/2} more: their difference
+    # shows the error of the whole.
     by_angle = np.concatenate([upper, np.conj(upper[::-1])])
     mean = np.mean(by_angle)
     convergence = (radius / center) ** half
@@ -123,7 +157,9 @@ def cauchy(
     epsilon = float(np.finfo(states[half].real.dtype).eps)
     largest = float(np.max(np.abs(by_angle)))
     rounding = CONSTANTS.cauchy_roundings * epsilon * largest
-    error = (quadrature + rounding + (time_error + turned_error) * largest) / abs(middle)
+    error = (quadrature + rounding + (time_error + turned_error) * largest) / abs(
+        middle
+    )
     complex_type = jnp.result_type(jnp.zeros(()), jnp.complex64)
     circle = np.concatenate([x + 1j * y, (x - 1j * y)[::-1]])
     return CauchyMean(

@@ -3,16 +3,17 @@
     e^{-tau H} = (1 / pi) int d eta e^{-i eta tau H} / (1 + eta^2)
                = (1 / pi) int dt tau / (tau^2 + t^2) e^{-i t H},       H >= 0
 
-by residues. One real-time run serves all tau, with other weights. The integral is cut at |eta| = eta_max, where a level
-E loses
+by residues. One real-time run serves all tau, with other weights. The integral is cut
+at |eta| = eta_max, where a level E loses
 
     |tail| <= (2 / pi) min( arctan(1 / eta_max), 2 / (E tau (1 + eta_max^2)) )
 
-(the second from the mean value theorem): order 1 for a level that is zero, and order 2 for all others. A negative level
-returns e^{-|E| tau}, so H must be shifted first: e^{-tau H} = e^{-tau s} e^{-tau (H - s)}, s <= E_0.
+(the second from the mean value theorem): order 1 for a level that is zero, and order 2
+for all others. A negative level returns e^{-|E| tau}, so H must be shifted first:
+e^{-tau H} = e^{-tau s} e^{-tau (H - s)}, s <= E_0.
 
-References: Jin, Liu and Yu, arXiv 2404.13585; An, Liu and Lin, arXiv 2303.01029 (linear combination of Hamiltonian
-simulation).
+References: Jin, Liu and Yu, arXiv 2404.13585; An, Liu and Lin, arXiv 2303.01029 (linear
+combination of Hamiltonian simulation).
 """
 
 import jax.numpy as jnp
@@ -47,28 +48,35 @@ def lorentzian(
     check: bool = True,
     throw: bool = True,
 ) -> Continuation:
-    """e^{-tau H} psi_0 as a Lorentzian average of real-time runs, beside the run in imaginary time.
+    """e^{-tau H} psi_0 as a Lorentzian average of real-time runs, beside the run in
+    imaginary time.
 
         psi(tau) = (1 / pi) int d eta e^{-i eta tau H} psi_0 / (1 + eta^2)
 
     **Arguments**
 
-    - `equation`: a static `fp.Schrodinger`; `initial`: psi_0 as for `fp.evolve`, real or complex; `grid`: where
+    - `equation`: a static `fp.Schrodinger`; `initial`: psi_0 as for `fp.evolve`, real
+      or complex; `grid`: where
     - `times`: imaginary times tau `(T,)`, ascending, above zero
     - `eta_max`: where the integral ends; 200 if neither it nor `steps` is given
-    - `steps`: the number of real times, in the place of `eta_max`; needed under `jit`, `vmap` and `grad`
-    - `shift`: a level s at or below the lowest one, in units 1 / time: H - s takes the place of H
+    - `steps`: the number of real times, in the place of `eta_max`; needed under `jit`,
+      `vmap` and `grad`
+    - `shift`: a level s at or below the lowest one, in units 1 / time: H - s takes the
+      place of H
     - `scheme`, `method`: as for `fp.evolve`
-    - `tol`: the whole relative L1 error that is required; None takes what `eta_max` gives
+    - `tol`: the whole relative L1 error that is required; None takes what `eta_max`
+      gives
     - `check`: solve on companion grids too, for the error in space
     - `throw`: raise `NumericalFailure` unless the result is "successful"
 
-    **Returns** a `Continuation`. **Raises** `ValueError` for bad arguments, `NumericalFailure` with "negative_level"
-    where H - s has a negative level, whose error exceeds that of the average, and with "average_too_short" above `tol`.
+    **Returns** a `Continuation`. **Raises** `ValueError` for bad arguments,
+    `NumericalFailure` with "negative_level" where H - s has a negative level, whose
+    error exceeds that of the average, and with "average_too_short" above `tol`.
 
-    **Keeps**: nothing exactly. The error is of order 1 in 1 / eta_max for a level that is zero (3e-3 at 200), else of
-    order 2; `bound` is proved. **Cost**: eta_max tau_max E_max / 2 pi real times, E_max the largest level of the grid,
-    of some 30 products with H each; the imaginary-time run takes about their square root.
+    **Keeps**: nothing exactly. The error is of order 1 in 1 / eta_max for a level that
+    is zero (3e-3 at 200), else of order 2; `bound` is proved. **Cost**: eta_max tau_max
+    E_max / 2 pi real times, E_max the largest level of the grid, of some 30 products
+    with H each; the imaginary-time run takes about their square root.
     **Reference**: theorem T25 of this library; Jin, Liu and Yu, arXiv 2404.13585.
 
     ```python
@@ -76,7 +84,9 @@ def lorentzian(
 
     oscillator = fp.Schrodinger(lambda x: x[0] ** 2 / 2)
     grid = fp.Grid(fp.Line(-7.0, 7.0, 32))
-    found = fp.wick.lorentzian(oscillator, fp.Gaussian(0.5, 0.5), [0.5], grid=grid, eta_max=50.0)
+    found = fp.wick.lorentzian(
+        oscillator, fp.Gaussian(0.5, 0.5), [0.5], grid=grid, eta_max=50.0
+    )
     found.difference, found.error
     ```
     """
@@ -86,9 +96,15 @@ def lorentzian(
     options = {"scheme": scheme, "method": method}
     request = check_bridge(equation, initial, times, grid, shift, options, tol, longest)
     most, counts = count_steps(request, longest, steps)
-    weights, bound, promise = _weights(request.step, request.times, counts, request.shift, request.lowest, most)
+    weights, bound, promise = _weights(
+        request.step, request.times, counts, request.shift, request.lowest, most
+    )
     found = average(request, weights, bound, promise)
-    decision = Decision("lorentzian", f"{most} real times, each a Lorentzian weight", (("steps", float(most)),))
+    decision = Decision(
+        "lorentzian",
+        f"{most} real times, each a Lorentzian weight",
+        (("steps", float(most)),),
+    )
     arguments = {"equation": equation, "initial": initial}
     return conclude(request, found, arguments, decision, check, throw)
 
@@ -97,7 +113,9 @@ def lorentzian(
 def _weights(
     step: Array, times: Array, counts: Array, shift: Array, lowest: Array, most: int
 ) -> tuple[Array, Array, Array]:
-    """The weights `(J, T, most + 1)` of the sums that end at several eta; the bound `(T,)`; the largest tail."""
+    """The weights `(J, T, most + 1)` of the sums that end at several eta; the bound
+    `(T,)`; the largest tail.
+    """
     t = step * jnp.arange(most + 1, dtype=times.dtype)
     kernel = times[:, None] / (times[:, None] ** 2 + t**2) * step / jnp.pi
     # Both signs of t at once; t = 0 counts once.
@@ -111,12 +129,20 @@ def _weights(
     phase = jnp.exp(-1j * shift * t)
     eta = counts * step / times
     tail = jnp.arctan(1 / eta)
-    oscillating = 2 / (jnp.maximum(lowest, 0) * times * (1 + eta**2) + jnp.finfo(t.dtype).tiny)
+    oscillating = 2 / (
+        jnp.maximum(lowest, 0) * times * (1 + eta**2) + jnp.finfo(t.dtype).tiny
+    )
     alias = _alias(step, times)
-    return kept * kernel * phase, 2 / jnp.pi * jnp.minimum(tail, oscillating) + alias, 2 / jnp.pi * jnp.max(tail)
+    return (
+        kept * kernel * phase,
+        2 / jnp.pi * jnp.minimum(tail, oscillating) + alias,
+        2 / jnp.pi * jnp.max(tail),
+    )
 
 
 def _alias(step: Array, times: Array) -> Array:
     """Twice the weight of the nearest alias of a level, `(T,)`."""
-    alias_tol = CONSTANTS.alias_tol if step.dtype == np.float64 else CONSTANTS.alias_tol_single
+    alias_tol = (
+        CONSTANTS.alias_tol if step.dtype == np.float64 else CONSTANTS.alias_tol_single
+    )
     return jnp.full_like(times, 2 * alias_tol)

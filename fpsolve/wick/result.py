@@ -1,4 +1,6 @@
-"""`Continuation`: imaginary time found from real-time runs, beside the same run in imaginary time."""
+"""`Continuation`: imaginary time found from real-time runs, beside the same run in
+imaginary time.
+"""
 
 import equinox as eqx
 from jaxtyping import Array
@@ -16,12 +18,15 @@ class Continuation(Result):
     - `times` `(T,)`: imaginary times tau; `values` `(T, *shape)`: the average
     - `reference` `(T, *shape)`: e^{-tau H} psi_0 by `fp.evolve` in imaginary time
     - `difference` `(T,)`: relative L1 distance of the two
-    - `error` `(T,)`: the whole estimated relative L1 error of `values`; it does not use `reference`. `errors`: its
-      parts, "average" (how few real times were summed), "level" (a negative level), "time" (the real-time run), and
-      "space", "box", "start", which are those of the run in imaginary time, since both use one matrix
-    - `bound` `(T,)`: a proved bound on the part "average", in L2, relative to |psi(tau)|
+    - `error` `(T,)`: the whole estimated relative L1 error of `values`; it does not use
+      `reference`. `errors`: its parts, "average" (how few real times were summed),
+      "level" (a negative level), "time" (the real-time run), and "space", "box",
+      "start", which are those of the run in imaginary time, since both use one matrix
+    - `bound` `(T,)`: a proved bound on the part "average", in L2, relative to
+      |psi(tau)|
     - `lowest_level`: E_0 - shift, which must not be negative
-    - `stats`: the longest real time, the number of real times, operator calls, and the choices in words
+    - `stats`: the longest real time, the number of real times, operator calls, and the
+      choices in words
     - `result`: "successful", or the name of the failure
     """
 

@@ -1,19 +1,22 @@
-"""The warped phase (Schrödingerisation): imaginary time as one real-time run with one more coordinate.
+"""The warped phase (Schrödingerisation): imaginary time as one real-time run with one
+more coordinate.
 
     w(t, xi, x) = e^{-xi} psi(t, x)   for xi > 0,       d_t w = H d_xi w,       w(0) = g(xi) psi_0
 
-w travels towards smaller xi, so that its values at xi > 0 need no more of g than g = e^{-xi} at xi > 0. In the Fourier
-modes p_k of xi the equation is unitary,
+w travels towards smaller xi, so that its values at xi > 0 need no more of g than g =
+e^{-xi} at xi > 0. In the Fourier modes p_k of xi the equation is unitary,
 
     w_k(t) = e^{i p_k t H} w_k(0),       psi(t) = e^xi sum_k g_k e^{i p_k xi} e^{i p_k t H} psi_0   at any xi > 0
 
     g = e^{-|xi|}                        the cusp: error e^xi / (p_max^2 (xi + E t)), order 2; order 1 next to the cusp
     g = e^{-xi} erfc(-(xi + c) / s) / 2  a smooth start: the error falls as exp(-(s p_max / 2)^2)
 
-with p_max the largest wavenumber. The modes are those of a ring in xi with 2 K + 1 nodes. Its length 2 pi t / h is that
-at which nothing that leaves one end returns to where the wave is read (see `average` for h).
+with p_max the largest wavenumber. The modes are those of a ring in xi with 2 K + 1
+nodes. Its length 2 pi t / h is that at which nothing that leaves one end returns to
+where the wave is read (see `average` for h).
 
-References: Jin, Liu and Yu, arXiv 2404.13585; smooth starts: Jin, Liu, Ma, Peng and Yu, arXiv 2505.00370.
+References: Jin, Liu and Yu, arXiv 2404.13585; smooth starts: Jin, Liu, Ma, Peng and Yu,
+arXiv 2505.00370.
 """
 
 import math
@@ -56,22 +59,27 @@ def warped_phase(
     check: bool = True,
     throw: bool = True,
 ) -> Continuation:
-    """e^{-tau H} psi_0 from a unitary run with one more coordinate xi, beside the run in imaginary time.
+    """e^{-tau H} psi_0 from a unitary run with one more coordinate xi, beside the run
+    in imaginary time.
 
         d_t w = H d_xi w,      w = e^{-xi} psi at xi > 0
 
     **Arguments**: as for `fp.wick.lorentzian`, and
 
-    - `start`: "smooth", whose error falls faster than any power of 1 / p_max, or "cusp", e^{-|xi|}, of order 2
-    - `p_max`: the largest wavenumber of xi; 200 for the cusp; None follows from `tol` for the smooth start
-    - `steps`: the number of wavenumbers above zero, in the place of `p_max`; needed under `jit`, `vmap` and `grad`
-    - `xi`: where the wave is read, at least zero: the node of the ring at or above it; None is 1 for the cusp, which is
-      best there, and 0 for the smooth start
+    - `start`: "smooth", whose error falls faster than any power of 1 / p_max, or
+      "cusp", e^{-|xi|}, of order 2
+    - `p_max`: the largest wavenumber of xi; 200 for the cusp; None follows from `tol`
+      for the smooth start
+    - `steps`: the number of wavenumbers above zero, in the place of `p_max`; needed
+      under `jit`, `vmap` and `grad`
+    - `xi`: where the wave is read, at least zero: the node of the ring at or above it;
+      None is 1 for the cusp, which is best there, and 0 for the smooth start
 
-    **Returns** a `Continuation`; its error is what other readings of xi differ by. **Raises** as `lorentzian`.
+    **Returns** a `Continuation`; its error is what other readings of xi differ by.
+    **Raises** as `lorentzian`.
 
-    **Keeps**: the norm of w, to rounding. **Cost**: as `lorentzian`, with p_max in the place of eta_max; for 1e-9 the
-    smooth start needs a p_max of about 20.
+    **Keeps**: the norm of w, to rounding. **Cost**: as `lorentzian`, with p_max in the
+    place of eta_max; for 1e-9 the smooth start needs a p_max of about 20.
     **Reference**: theorem T25 of this library; Jin, Liu and Yu, arXiv 2404.13585.
 
     ```python
@@ -88,22 +96,39 @@ def warped_phase(
     if xi is None:
         xi = 0.0 if smooth else CONSTANTS.cusp_xi
     if check_finite_number("xi", xi) < 0:
-        raise_value_error("xi", xi, "the wave is e^-xi psi at xi > 0 only", "Give 1.0, or 0.0 for the smooth start.")
+        raise_value_error(
+            "xi",
+            xi,
+            "the wave is e^-xi psi at xi > 0 only",
+            "Give 1.0, or 0.0 for the smooth start.",
+        )
     left_out = _left_out(tol)
-    # The centre of the smooth step lies so far below the first reading that e^-xi is left to `left_out`.
+    # The centre of the smooth step lies so far below the first reading that e^-xi is
+    # left to `left_out`.
     depth = CONSTANTS.smooth_width * math.sqrt(-math.log(left_out)) - xi
     if p_max is None and steps is None:
-        p_max = _smooth_wavenumber(left_out, depth + xi) if smooth else CONSTANTS.eta_max
+        p_max = (
+            _smooth_wavenumber(left_out, depth + xi) if smooth else CONSTANTS.eta_max
+        )
     longest = None if steps is not None else ("p_max", p_max)
     options = {"scheme": scheme, "method": method}
     request = check_bridge(equation, initial, times, grid, shift, options, tol, longest)
     most, counts = count_steps(request, longest, steps)
     parameters = (as_array(xi), as_array(depth), as_array(left_out))
     weights, bound, promise = _weights(
-        request.step, request.times, counts, request.shift, request.lowest, parameters, most, smooth
+        request.step,
+        request.times,
+        counts,
+        request.shift,
+        request.lowest,
+        parameters,
+        most,
+        smooth,
     )
     found = average(request, weights, bound, promise)
-    decision = Decision("warped phase", f"a {start} start, {most} wavenumbers, read at xi = {xi:g}")
+    decision = Decision(
+        "warped phase", f"a {start} start, {most} wavenumbers, read at xi = {xi:g}"
+    )
     arguments = {"equation": equation, "initial": initial}
     return conclude(request, found, arguments, decision, check, throw)
 
@@ -113,11 +138,17 @@ def _left_out(tol: Real | None) -> float:
     if jnp.zeros(()).dtype.itemsize == 4:
         return CONSTANTS.smooth_tol_single
     # A tenth: errors of the runs and of the grid take the rest.
-    return CONSTANTS.smooth_tol if tol is None else max(float(tol) / 10, CONSTANTS.alias_tol)
+    return (
+        CONSTANTS.smooth_tol
+        if tol is None
+        else max(float(tol) / 10, CONSTANTS.alias_tol)
+    )
 
 
 def _smooth_wavenumber(left_out: float, depth: float) -> float:
-    """p_max at which |g_k| e^xi of the smooth start, e^{depth + s^2 / 4 - (s p / 2)^2} / |1 + ip|, is `left_out`."""
+    """p_max at which |g_k| e^xi of the smooth start, e^{depth + s^2 / 4 - (s p / 2)^2}
+    / |1 + ip|, is `left_out`.
+    """
     width = CONSTANTS.smooth_width
     return 2 / width * math.sqrt(-math.log(left_out) + depth + width**2 / 4)
 
@@ -133,7 +164,9 @@ def _weights(
     most: int,
     smooth: bool,
 ) -> tuple[Array, Array, Array]:
-    """The weights `(J, T, most + 1)` of J readings; the bound `(T,)`; the error that is promised for a level zero."""
+    """The weights `(J, T, most + 1)` of J readings; the bound `(T,)`; the error that is
+    promised for a level zero.
+    """
     xi, depth, left_out = parameters
     dtype = times.dtype
     k = jnp.arange(most + 1)
@@ -149,7 +182,11 @@ def _weights(
         modes = jnp.where(k <= count, modes, 0)
         first = jnp.ceil(xi / spacing - 1e-6)
         read = spacing * (first + jnp.arange(CONSTANTS.readings + 1, dtype=dtype))
-        return jnp.exp(read)[:, None] * modes * jnp.exp(1j * (step / tau) * k * read[:, None])
+        return (
+            jnp.exp(read)[:, None]
+            * modes
+            * jnp.exp(1j * (step / tau) * k * read[:, None])
+        )
 
     weights = jax.vmap(of_time, out_axes=1)(times, counts)
     phase = jnp.exp(-1j * shift * step * k.astype(dtype))
@@ -168,5 +205,7 @@ def _weights(
 
 def _smooth_start(xi: Array, depth: Array) -> Array:
     """e^{-xi} erfc(-(xi + depth) / s) / 2, without overflow at the left end."""
-    argument = jnp.sqrt(jnp.asarray(2.0, xi.dtype)) * (xi + depth) / CONSTANTS.smooth_width
+    argument = (
+        jnp.sqrt(jnp.asarray(2.0, xi.dtype)) * (xi + depth) / CONSTANTS.smooth_width
+    )
     return jnp.exp(-xi + jax.scipy.special.log_ndtr(argument))

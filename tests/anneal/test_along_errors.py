@@ -1,4 +1,6 @@
-"""The errors of the gap and of the costs along a path, never less than a third of the true ones."""
+"""The errors of the gap and of the costs along a path, never less than a third of the
+true ones.
+"""
 
 import jax.numpy as jnp
 import numpy as np
@@ -7,19 +9,28 @@ import pytest
 import fpsolve as fp
 
 D = 0.5
-GEOMETRIC = fp.Mix(fp.Harmonic(1.0, 0.0), fp.Harmonic(2.0, 2.0))  # N(0, D) to N(2, D / 2): k = 1 + λ, k c = 4 λ
+# N(0, D) to N(2, D / 2): k = 1 + λ, k c = 4 λ
+GEOMETRIC = fp.Mix(fp.Harmonic(1.0, 0.0), fp.Harmonic(2.0, 2.0))
 GOOD = fp.Grid(fp.Line(-8.0, 9.0, 64))
 NARROW = fp.Grid(fp.Line(-3.25, 4.4, 64))
 NAMES = ("gap", "drive", "bound", "score", "wasserstein", "exact")
 
 
 def exact_rates(lam: np.ndarray) -> dict[str, np.ndarray]:
-    """ell = a He_1(y) + b He_2(y) / sqrt(2), modes of rates k and 2k: |H^p f|^2 = a^2 k^2p + b^2 (2k)^2p."""
+    """ell = a He_1(y) + b He_2(y) / sqrt(2), modes of rates k and 2k: |H^p f|^2 = a^2
+    k^2p + b^2 (2k)^2p.
+    """
     k, v = 1 + lam, D / (1 + lam)
     mean_speed, variance_speed = 4 / (1 + lam) ** 2, -D / (1 + lam) ** 2
     a, b = mean_speed**2 / v, (variance_speed / v) ** 2 / 2
     norm = lambda power: np.sqrt(a * k**power + b * (2 * k) ** power)
-    return dict(zip(NAMES, (k, norm(0), norm(0) / k, norm(1) / k**1.5, norm(-1), norm(-2)), strict=True))
+    return dict(
+        zip(
+            NAMES,
+            (k, norm(0), norm(0) / k, norm(1) / k**1.5, norm(-1), norm(-2)),
+            strict=True,
+        )
+    )
 
 
 def on_a_ring(lam):
@@ -32,7 +43,9 @@ def ring_gap(lam: float) -> float:
     n = 127
     x = 2 * np.pi * np.arange(n) / n
     waves = np.fft.fftfreq(n, 1 / n)
-    kinetic = D * np.real(np.fft.ifft(waves[:, None] ** 2 * np.fft.fft(np.eye(n)), axis=0))
+    kinetic = D * np.real(
+        np.fft.ifft(waves[:, None] ** 2 * np.fft.fft(np.eye(n)), axis=0)
+    )
     slope, curvature = -(1 + lam) * np.sin(x - lam), -(1 + lam) * np.cos(x - lam)
     return np.linalg.eigvalsh(kinetic + np.diag(slope**2 / (4 * D) - curvature / 2))[1]
 
@@ -49,7 +62,9 @@ def test_a_box_that_is_too_narrow_is_seen_in_every_number() -> None:
     # The error of the box is that of the gap at the end where the density is widest.
     assert np.asarray(found.errors.gap)[0] > 1e-5
     # The chains of one run agree with each other, and say nothing about their box.
-    assert float(fp.along(GEOMETRIC, grid=NARROW, diffusion=D, check=False).error) < 1e-6
+    assert (
+        float(fp.along(GEOMETRIC, grid=NARROW, diffusion=D, check=False).error) < 1e-6
+    )
 
 
 def test_on_a_good_grid_the_errors_are_small() -> None:
@@ -84,14 +99,18 @@ def test_too_few_nodes_on_a_ring(n: int) -> None:
         found = fp.along(on_a_ring, grid=grid, diffusion=D, costs=False)
         assert float(found.error) < 1e-4
     lam = np.asarray(found.lambdas)
-    true = np.abs(np.asarray(found.at(lam).gap) - np.asarray([ring_gap(one) for one in lam]))
+    true = np.abs(
+        np.asarray(found.at(lam).gap) - np.asarray([ring_gap(one) for one in lam])
+    )
     assert np.all(true <= 3 * np.asarray(found.errors.gap) + 1e-12)
 
 
 @pytest.mark.filterwarnings("ignore::fpsolve.AccuracyWarning")
 def test_finite_volumes_in_the_plane() -> None:
     """Truth: independent coordinates of stiffness 1 + λ and 3."""
-    path = lambda lam: fp.Harmonic(jnp.stack([1 + lam, 3.0 + 0 * lam]), jnp.stack([0 * lam, 0 * lam]))
+    path = lambda lam: fp.Harmonic(
+        jnp.stack([1 + lam, 3.0 + 0 * lam]), jnp.stack([0 * lam, 0 * lam])
+    )
     grid = fp.Grid(fp.Reflecting(-4.0, 4.0, 14), fp.Reflecting(-3.0, 3.0, 12))
     found = fp.along(path, grid=grid, diffusion=D, tol=1e-3, costs=False)
     lam = np.asarray(found.lambdas)
@@ -103,15 +122,26 @@ def test_finite_volumes_in_the_plane() -> None:
 
 def test_an_error_that_cannot_be_estimated_is_not_a_number() -> None:
     """The potential is not finite beyond the box."""
-    inside = lambda lam: lambda x: jnp.where(jnp.abs(x[0]) < 7.1, (1 + lam) * x[0] ** 2 / 2, jnp.nan)
+    inside = lambda lam: (
+        lambda x: jnp.where(jnp.abs(x[0]) < 7.1, (1 + lam) * x[0] ** 2 / 2, jnp.nan)
+    )
     found = fp.along(inside, grid=fp.Grid(fp.Line(-7.0, 7.0, 64)), diffusion=D)
-    assert np.all(np.isnan(np.asarray(found.errors.gap))) and np.isnan(float(found.error))
+    assert np.all(np.isnan(np.asarray(found.errors.gap))) and np.isnan(
+        float(found.error)
+    )
     np.testing.assert_allclose(found.at(0.5).gap, 1.5, rtol=1e-7)
 
 
 def test_a_transport_reports_the_error_of_its_gap() -> None:
     grid = fp.Grid(fp.Line(-4.4, 5.6, 48))
-    run = fp.transport(GEOMETRIC, fp.schedule.linear(1.0), grid=grid, diffusion=D, times=[0.0, 1.0], tol=1e-4)
+    run = fp.transport(
+        GEOMETRIC,
+        fp.schedule.linear(1.0),
+        grid=grid,
+        diffusion=D,
+        times=[0.0, 1.0],
+        tol=1e-4,
+    )
     true = np.abs(np.asarray(run.gap) - np.asarray([1.0, 2.0]))
     told = np.asarray(run.errors["gap"])
     # The box leaves out e^-19 of the density at the start.

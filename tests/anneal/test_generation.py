@@ -1,4 +1,6 @@
-"""Ways back from noise to data (theorems T22, T23): truth from the path's own densities and from closed forms."""
+"""Ways back from noise to data (theorems T22, T23): truth from the path's own densities
+and from closed forms.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,12 @@ import pytest
 
 import fpsolve as fp
 from fpsolve.anneal.distances import relative_entropy, total_variation
-from fpsolve.diffusion.generation import ReverseProcess, generate, invert, score_error_bound
+from fpsolve.diffusion.generation import (
+    ReverseProcess,
+    generate,
+    invert,
+    score_error_bound,
+)
 from fpsolve.path.noising import Noising
 
 DATA = fp.GaussianMixture([[-2.0], [2.0]], 0.25, weights=[0.3, 0.7])
@@ -25,7 +32,9 @@ def distance(path, density, grid):
 
 
 def divergence(path, lam, log_density_other, grid):
-    return float(relative_entropy(jnp.exp(log_density(path, lam, grid)), log_density_other, grid))
+    return float(
+        relative_entropy(jnp.exp(log_density(path, lam, grid)), log_density_other, grid)
+    )
 
 
 @pytest.mark.parametrize(("kind", "total"), [("vp", 5.025), ("ve", 50.0)])
@@ -35,16 +44,18 @@ def test_the_clock_is_the_integral_of_half_the_squared_diffusion(kind, total):
     times = np.array([0.0, 0.3, 0.9]) * total
     lambdas = np.array([float(back.place(t)) for t in times])
     exact = 1 - times / total  # of B and of σ²
-    found = -2 * np.log(back.path.alpha(lambdas)) / 10.05 if kind == "vp" else lambdas**2
+    found = (
+        -2 * np.log(back.path.alpha(lambdas)) / 10.05 if kind == "vp" else lambdas**2
+    )
     assert found == pytest.approx(exact, abs=1e-12)
     rate = float(back.path.squared_diffusion(lambdas[1])) / 2
     assert float(jax.grad(back.place)(times[1])) == pytest.approx(-1 / rate, rel=1e-9)
 
 
 def test_inversion_finds_every_entry():
-    assert np.asarray(invert(lambda x: x**3, jnp.array([0.001, 0.125, 0.9]))) == pytest.approx(
-        [0.1, 0.5, 0.9 ** (1 / 3)]
-    )
+    assert np.asarray(
+        invert(lambda x: x**3, jnp.array([0.001, 0.125, 0.9]))
+    ) == pytest.approx([0.1, 0.5, 0.9 ** (1 / 3)])
 
 
 @pytest.mark.parametrize("noise", [0.5, 1.0, 2.0])
@@ -54,15 +65,26 @@ def test_the_equation_has_the_drift_of_the_reverse_process(kind, noise):
     x, t = jnp.array([0.7]), 0.6 * back.total
     lam = back.place(t)
     half = back.path.squared_diffusion(lam) / 2
-    reverse = ((1 + noise) * half * back.path.score(x, lam) - back.path.drift(x, lam)) / half
-    assert np.asarray(back.equation.drift(x, t)) == pytest.approx(np.asarray(reverse), rel=1e-10)
+    reverse = (
+        (1 + noise) * half * back.path.score(x, lam) - back.path.drift(x, lam)
+    ) / half
+    assert np.asarray(back.equation.drift(x, t)) == pytest.approx(
+        np.asarray(reverse), rel=1e-10
+    )
     assert float(back.equation.diffusion) == noise
     langevin = ReverseProcess(back.path, noise, flow=False).equation
-    assert np.asarray(langevin.drift(x, t)) == pytest.approx(noise * np.asarray(back.path.score(x, lam)), rel=1e-10)
+    assert np.asarray(langevin.drift(x, t)) == pytest.approx(
+        noise * np.asarray(back.path.score(x, lam)), rel=1e-10
+    )
 
 
 def test_the_flow_carries_the_path_and_conserves_divergences():
-    assert distance(PATH, generate(ReverseProcess(PATH, 0.0), PATH(1.0).density, GRID), GRID) < 1e-8
+    assert (
+        distance(
+            PATH, generate(ReverseProcess(PATH, 0.0), PATH(1.0).density, GRID), GRID
+        )
+        < 1e-8
+    )
     there = divergence(PATH, 1.0, GRID.sample(WHITE.log_density), GRID)
     here = generate(ReverseProcess(PATH, 0.0), WHITE, GRID)
     assert divergence(PATH, 0.0, jnp.log(here), GRID) == pytest.approx(there, rel=1e-5)
@@ -71,12 +93,16 @@ def test_the_flow_carries_the_path_and_conserves_divergences():
 
 
 def test_noise_forgets_the_start_as_the_forward_process_mixes():
-    """At ε = 1 the ratio q/p is a martingale of the forward process: (q/p)(x, 0) = E[(q/p)(X_1, 1) | X_0 = x]."""
+    """At ε = 1 the ratio q/p is a martingale of the forward process: (q/p)(x, 0) =
+    E[(q/p)(X_1, 1) | X_0 = x].
+    """
     start = fp.Gaussian(0.5, 0.8)
     found = generate(ReverseProcess(PATH), start, GRID)
     alpha, sigma = PATH.alpha(1.0), PATH.sigma(1.0)
     x = GRID.nodes[0]
-    kernel = jnp.exp(-((x - alpha * x[:, None]) ** 2) / (2 * sigma**2)) / jnp.sqrt(2 * jnp.pi * sigma**2)
+    kernel = jnp.exp(-((x - alpha * x[:, None]) ** 2) / (2 * sigma**2)) / jnp.sqrt(
+        2 * jnp.pi * sigma**2
+    )
     ratio = jnp.exp(GRID.sample(start.log_density) - log_density(PATH, 1.0, GRID))
     truth = jnp.exp(log_density(PATH, 0.0, GRID)) * (kernel @ (ratio * GRID.weights))
     assert float(GRID.integrate(jnp.abs(found - truth))) < 1e-7
@@ -88,14 +114,20 @@ def test_noise_forgets_the_start_as_the_forward_process_mixes():
 def test_langevin_dynamics_alone_lag_as_one_over_the_noise():
     grid = fp.Grid(fp.Line(-6.0, 6.0, 320))
     langevin = lambda noise: ReverseProcess(PATH, noise, flow=False)
-    lags = [distance(PATH, generate(langevin(e), PATH(1.0).density, grid, tol=1e-4), grid) for e in (10.0, 40.0)]
+    lags = [
+        distance(PATH, generate(langevin(e), PATH(1.0).density, grid, tol=1e-4), grid)
+        for e in (10.0, 40.0)
+    ]
     assert lags[0] > 0.04 and 3.6 < lags[0] / lags[1] < 4.6
 
 
 def gaussian_with_error(noise, size):
-    """N(0, 1/4) as data and the constant error `size`: q_0 is normal, of the right variance and a mean in closed form.
+    """N(0, 1/4) as data and the constant error `size`: q_0 is normal, of the right
+    variance and a mean in closed form.
 
-    The mean obeys m' = (1 - (1 + ε)/v) m + (1 + ε) e, v = 1 - (3/4) exp(-2 (T - t)); returns KL(p_0|q_0)."""
+    The mean obeys m' = (1 - (1 + ε)/v) m + (1 + ε) e, v = 1 - (3/4) exp(-2 (T - t));
+    returns KL(p_0|q_0).
+    """
     total = 5.025
     nodes, weights = np.polynomial.legendre.leggauss(400)
     left = total * (nodes + 1) / 2  # T - t
@@ -107,9 +139,13 @@ def gaussian_with_error(noise, size):
 
 def test_the_bound_on_a_wrong_score_is_least_at_the_reverse_process():
     error = lambda x, lam: jnp.array([0.3]) * (1 + lam)
-    bound = lambda noise: float(score_error_bound(ReverseProcess(PATH, noise, error=error), WHITE, GRID))
+    bound = lambda noise: float(
+        score_error_bound(ReverseProcess(PATH, noise, error=error), WHITE, GRID)
+    )
     start = float(score_error_bound(ReverseProcess(PATH), WHITE, GRID))
-    assert start == pytest.approx(divergence(PATH, 1.0, GRID.sample(WHITE.log_density), GRID), rel=1e-6)
+    assert start == pytest.approx(
+        divergence(PATH, 1.0, GRID.sample(WHITE.log_density), GRID), rel=1e-6
+    )
     # ∫ (β/2) 0.09 (1 + λ)² dλ, β = 0.1 + 19.9 λ
     whole = 0.045 * (0.1 * 7 / 3 + 19.9 * (1 / 2 + 2 / 3 + 1 / 4))
     assert bound(1.0) - start == pytest.approx(whole, rel=1e-6)
@@ -127,7 +163,10 @@ def test_the_bound_on_a_wrong_score_is_least_at_the_reverse_process():
         (lambda: ReverseProcess(PATH, error=0.1), "error"),
         (lambda: ReverseProcess(PATH, 0.0).equation, "noise"),
         (lambda: generate(ReverseProcess(PATH, 0.0), jnp.ones(80), GRID), "initial"),
-        (lambda: score_error_bound(ReverseProcess(PATH, flow=False), WHITE, GRID), "process.flow"),
+        (
+            lambda: score_error_bound(ReverseProcess(PATH, flow=False), WHITE, GRID),
+            "process.flow",
+        ),
     ],
 )
 def test_refusals(make, name):

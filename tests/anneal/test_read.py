@@ -1,4 +1,6 @@
-"""Paths and schedules are read at every call: no stale answer, few programs, derivatives through closures."""
+"""Paths and schedules are read at every call: no stale answer, few programs,
+derivatives through closures.
+"""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -77,16 +79,25 @@ def _closure() -> tuple[Any, Any]:
     return path, change
 
 
-MAKERS = {"global": by_global, "closure": _closure()[1], "attribute": by_attribute, "array": by_table}
+MAKERS = {
+    "global": by_global,
+    "closure": _closure()[1],
+    "attribute": by_attribute,
+    "array": by_table,
+}
 
 
 @pytest.mark.parametrize("how", MAKERS)
 def test_a_path_that_changed_gives_the_new_answer(how: str) -> None:
-    """Truth: a Gaussian of variance 1/2 that moves by c has |d_λ log π| = c sqrt 2, and the gap 2."""
+    """Truth: a Gaussian of variance 1/2 that moves by c has |d_λ log π| = c sqrt 2, and
+    the gap 2.
+    """
     for center in (1.0, 3.0, 1.0):
         path = MAKERS[how](center)
         found = along(path, grid=GRID, tol=1e-6)
-        assert float(found.at(0.5).drive) == pytest.approx(center * np.sqrt(2), rel=1e-6)
+        assert float(found.at(0.5).drive) == pytest.approx(
+            center * np.sqrt(2), rel=1e-6
+        )
         # |v| / sqrt(D) = c at every λ
         cost = schedule.optimal(path, 1.0, grid=GRID, cost="wasserstein").cost_integral
         assert float(cost) == pytest.approx(center, rel=1e-6)
@@ -94,9 +105,13 @@ def test_a_path_that_changed_gives_the_new_answer(how: str) -> None:
 
 @pytest.mark.parametrize("how", MAKERS)
 def test_a_transport_along_a_path_that_changed(how: str) -> None:
-    """Truth: a trap of stiffness 2 dragged by c in a time 1 lags by c (1 - exp(-2)) / 2."""
+    """Truth: a trap of stiffness 2 dragged by c in a time 1 lags by c (1 - exp(-2)) /
+    2.
+    """
     for center in (1.0, 2.0):
-        found = fp.transport(MAKERS[how](center), schedule.linear(1.0), grid=GRID, times=[1.0], tol=1e-7)
+        found = fp.transport(
+            MAKERS[how](center), schedule.linear(1.0), grid=GRID, times=[1.0], tol=1e-7
+        )
         lag = center * (1 - np.exp(-2)) / 2
         assert float(found.kl[0]) == pytest.approx(lag**2, rel=1e-4)
         assert float(found.bound[0]) >= float(found.tv[0])
@@ -126,21 +141,35 @@ def test_a_velocity_and_a_drive_of_an_equation_that_changed() -> None:
     equation = fp.FokkerPlanck(lambda x, t: (x[0] - speed.value * t) ** 2 / 2)
     for value in (1.0, 2.0):
         speed.value = value
-        assert float(velocity(equation, GRID).nodes[0][20]) == pytest.approx(value, rel=0.05)  # order 2 in the cells
-        carried = evolve_counterdiabatic(equation, GRID, equation.gibbs(GRID, 0.0), [0.1], 1e-6)
-        assert float(GRID.integrate(carried.values[0] * GRID.nodes[0])) == pytest.approx(0.1 * value, rel=1e-6)
+        # order 2 in the cells
+        assert float(velocity(equation, GRID).nodes[0][20]) == pytest.approx(
+            value, rel=0.05
+        )
+        carried = evolve_counterdiabatic(
+            equation, GRID, equation.gibbs(GRID, 0.0), [0.1], 1e-6
+        )
+        assert float(
+            GRID.integrate(carried.values[0] * GRID.nodes[0])
+        ) == pytest.approx(0.1 * value, rel=1e-6)
 
 
 def test_a_fitted_grid_of_a_path_that_changed() -> None:
-    grids = [path_grid(MAKERS["closure"](center), 1.0, 1e-4) for center in (1.0, 4.0, 1.0)]
+    grids = [
+        path_grid(MAKERS["closure"](center), 1.0, 1e-4) for center in (1.0, 4.0, 1.0)
+    ]
     assert grids[0] == grids[2]
     assert grids[1].axes[0].upper > grids[0].axes[0].upper + 2
 
 
 def test_a_score_error_that_changed() -> None:
-    """Truth: the flow with a constant error e arrives elsewhere for another e; the law of a sampler likewise."""
+    """Truth: the flow with a constant error e arrives elsewhere for another e; the law
+    of a sampler likewise.
+    """
     knob = SimpleNamespace(value=0.0)
-    path, grid = Noising(fp.GaussianMixture([[0.0]], 0.5)), fp.Grid(fp.Line(-6.0, 6.0, 48))
+    path, grid = (
+        Noising(fp.GaussianMixture([[0.0]], 0.5)),
+        fp.Grid(fp.Line(-6.0, 6.0, 48)),
+    )
     process = ReverseProcess(path, noise=0.0, error=lambda x, lam: knob.value + 0 * x)
     means = []
     for knob.value in (0.0, 0.5):
@@ -171,13 +200,18 @@ class Data:
 
     def __call__(self, lam: Any) -> Any:
         """-log of the density."""
-        return lambda x: x[0] ** 2 / (2 * self._variance(lam)) + jnp.log(2 * jnp.pi * self._variance(lam)) / 2
+        return lambda x: (
+            x[0] ** 2 / (2 * self._variance(lam))
+            + jnp.log(2 * jnp.pi * self._variance(lam)) / 2
+        )
 
 
 def test_a_noising_path_that_changed() -> None:
     """Agreement with another object that has had the new number from the start."""
     grid, places = fp.Grid(fp.Line(-4.0, 4.0, 32)), jnp.asarray([1.0, 0.6, 0.0])
-    missed = lambda path: float(shortfall(path, sampler_law(path, places, grid, nodes=256)).tv)
+    missed = lambda path: float(
+        shortfall(path, sampler_law(path, places, grid, nodes=256)).tv
+    )
     path, other = Data(), Data()
     before = missed(path)
     path.spread = other.spread = 1.0
@@ -202,21 +236,31 @@ def compiled() -> Any:
 
 
 def test_a_second_path_compiles_small_programs_only(compiled: list[str]) -> None:
-    """The same formula with other numbers compiles nothing; another formula three sampling programs at most."""
+    """The same formula with other numbers compiles nothing; another formula three
+    sampling programs at most.
+    """
     along(fp.Mix(fp.Harmonic(2.0, -1.0), fp.Harmonic(1.0, 1.0)), grid=GRID, tol=1e-6)
     # A schedule asks for another tolerance, and with it for more lambdas.
-    schedule.optimal(fp.Mix(fp.Harmonic(2.0, -1.0), fp.Harmonic(1.0, 1.0)), 5.0, grid=GRID)
+    schedule.optimal(
+        fp.Mix(fp.Harmonic(2.0, -1.0), fp.Harmonic(1.0, 1.0)), 5.0, grid=GRID
+    )
     before = len(compiled)
     along(fp.Mix(fp.Harmonic(1.8, -0.9), fp.Harmonic(1.1, 1.1)), grid=GRID, tol=1e-6)
-    schedule.optimal(fp.Mix(fp.Harmonic(1.7, -0.9), fp.Harmonic(1.1, 1.1)), 5.0, grid=GRID)
+    schedule.optimal(
+        fp.Mix(fp.Harmonic(1.7, -0.9), fp.Harmonic(1.1, 1.1)), 5.0, grid=GRID
+    )
     assert len(compiled) == before
     along(lambda lam: lambda x: jnp.cosh(x[0] - lam), grid=GRID, tol=1e-6)
     assert len(compiled) - before <= 3
 
 
 def test_a_second_transport_compiles_small_programs_only(compiled: list[str]) -> None:
-    """Another formula: path, costs, promises, powers, schemes and checks are sampled, nothing else is compiled."""
-    run = lambda path: fp.transport(path, schedule.linear(5.0), grid=GRID, times=[5.0], tol=1e-6)
+    """Another formula: path, costs, promises, powers, schemes and checks are sampled,
+    nothing else is compiled.
+    """
+    run = lambda path: fp.transport(
+        path, schedule.linear(5.0), grid=GRID, times=[5.0], tol=1e-6
+    )
     run(fp.Mix(fp.Harmonic(2.0, -1.0), fp.Harmonic(1.0, 1.0)))
     before = len(compiled)
     run(fp.Mix(fp.Harmonic(1.8, -0.9), fp.Harmonic(1.1, 1.1)))
@@ -226,26 +270,41 @@ def test_a_second_transport_compiles_small_programs_only(compiled: list[str]) ->
 
 
 def last_lag(center: Any, tol: float = 1e-6) -> Any:
-    """KL at the end, along a path whose parameter hides in the closure of its function. A traced run takes steps of one
-    length, whose estimated error is above 1e-8 here."""
-    path = fp.Mix(lambda x: (x[0] + 0.5) ** 2 / 2, lambda x: 0.75 * (x[0] - center) ** 2)
+    """KL at the end, along a path whose parameter hides in the closure of its function.
+    A traced run takes steps of one length, whose estimated error is above 1e-8 here.
+    """
+    path = fp.Mix(
+        lambda x: (x[0] + 0.5) ** 2 / 2, lambda x: 0.75 * (x[0] - center) ** 2
+    )
     grid = fp.Grid(fp.Line(-6.0, 6.0, 40))
-    return fp.transport(path, schedule.linear(1.0), grid=grid, times=[0.5, 1.0], tol=tol).kl[-1]
+    return fp.transport(
+        path, schedule.linear(1.0), grid=grid, times=[0.5, 1.0], tol=tol
+    ).kl[-1]
 
 
 def test_a_parameter_in_a_closure_is_differentiated() -> None:
     """Agreement with central differences to 1e-5, by itself, under jit and under vmap."""
     center, step = jnp.asarray(0.6), 1e-4
-    differences = float((last_lag(center + step, 1e-9) - last_lag(center - step, 1e-9)) / (2 * step))
+    differences = float(
+        (last_lag(center + step, 1e-9) - last_lag(center - step, 1e-9)) / (2 * step)
+    )
     assert float(jax.grad(last_lag)(center)) == pytest.approx(differences, rel=1e-5)
-    assert float(jax.jit(jax.grad(last_lag))(center)) == pytest.approx(differences, rel=1e-5)
+    assert float(jax.jit(jax.grad(last_lag))(center)) == pytest.approx(
+        differences, rel=1e-5
+    )
     both = jax.vmap(last_lag)(jnp.asarray([0.6, 0.7]))
-    np.testing.assert_allclose(both, [last_lag(0.6, 1e-9), last_lag(0.7, 1e-9)], rtol=1e-6)
+    np.testing.assert_allclose(
+        both, [last_lag(0.6, 1e-9), last_lag(0.7, 1e-9)], rtol=1e-6
+    )
 
 
 def test_a_traced_path_is_refused_where_its_places_must_be_chosen() -> None:
     path = lambda center: fp.Mix(fp.Harmonic(), lambda x: (x[0] - center) ** 2)
-    refused(lambda: jax.jit(lambda c: along(path(c), grid=GRID).error)(1.0), "path", "transformation")
+    refused(
+        lambda: jax.jit(lambda c: along(path(c), grid=GRID).error)(1.0),
+        "path",
+        "transformation",
+    )
 
 
 def test_a_cache_is_bounded_and_drops_what_was_used_longest_ago() -> None:
@@ -260,7 +319,17 @@ def test_a_cache_is_bounded_and_drops_what_was_used_longest_ago() -> None:
 def test_keys_tell_formulas_and_numbers_apart() -> None:
     read = lambda f: content_key(read_path(lambda lam: lambda x: f(x[0]) * lam, 1))
     assert read(lambda y: 2 * y) == read(lambda y: 2 * y)
-    assert len({read(lambda y: 2 * y), read(lambda y: 3 * y), read(lambda y: y**2), read(jnp.sin)}) == 4
+    assert (
+        len(
+            {
+                read(lambda y: 2 * y),
+                read(lambda y: 3 * y),
+                read(lambda y: y**2),
+                read(jnp.sin),
+            }
+        )
+        == 4
+    )
 
     @eqx.filter_jit
     def traced(a: Any) -> Any:

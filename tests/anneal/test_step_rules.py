@@ -1,5 +1,6 @@
-"""Step rules that know the data, and the exact law of DDIM in any dimension, against closed forms for Gaussian data and
-against the law on a line by other means."""
+"""Step rules that know the data, and the exact law of DDIM in any dimension, against
+closed forms for Gaussian data and against the law on a line by other means.
+"""
 
 import itertools
 
@@ -24,7 +25,14 @@ from fpsolve.diffusion.step_rules import (
     tangent_steps,
     work_steps,
 )
-from fpsolve.diffusion.steps import edm_steps, linear_steps, log_snr_steps, sampler_law, schedule_steps, shortfall
+from fpsolve.diffusion.steps import (
+    edm_steps,
+    linear_steps,
+    log_snr_steps,
+    sampler_law,
+    schedule_steps,
+    shortfall,
+)
 from refusals import refused
 
 GAUSSIAN = fp.Noising(fp.GaussianMixture([[0.0]], 0.49))
@@ -39,7 +47,9 @@ def ratios(path: fp.Noising, lambdas: jax.Array) -> np.ndarray:
 
 
 def test_the_law_of_ddim_for_gaussian_data_in_closed_form() -> None:
-    """A step multiplies y by (κ κ' + c^2) / (κ^2 + c^2): the law is Gaussian, and KL known. In the plane, twice."""
+    """A step multiplies y by (κ κ' + c^2) / (κ^2 + c^2): the law is Gaussian, and KL
+    known. In the plane, twice.
+    """
     deviation = 0.7
     lambdas = linear_steps(GAUSSIAN, 5)
     k = ratios(GAUSSIAN, lambdas)
@@ -50,7 +60,9 @@ def test_the_law_of_ddim_for_gaussian_data_in_closed_form() -> None:
     assert float(found.kl) == pytest.approx(truth, rel=1e-8)
     assert float(found.kl_error) < 1e-8
     plane = fp.Noising(fp.GaussianMixture([[0.0, 0.0]], 0.49))
-    both = sampler_divergence(plane, lambdas, fp.Grid(fp.Line(-7.0, 7.0, 40), fp.Line(-7.0, 7.0, 41)))
+    both = sampler_divergence(
+        plane, lambdas, fp.Grid(fp.Line(-7.0, 7.0, 40), fp.Line(-7.0, 7.0, 41))
+    )
     assert float(both.kl) == pytest.approx(2 * truth, rel=1e-6)
 
 
@@ -71,7 +83,9 @@ def test_the_denoising_error_of_gaussian_data() -> None:
 
 
 def test_the_bound_of_the_ancestral_sampler_by_brute_force() -> None:
-    """KLUB of Gaussian data as a double integral, and the least of all sequences against a search over pairs."""
+    """KLUB of Gaussian data as a double integral, and the least of all sequences
+    against a search over pairs.
+    """
     errors = denoising_errors(GAUSSIAN, LINE, 0.05)
     levels = np.asarray([0.05, 0.2, 0.8, 3.0, float(errors.ratios[-1])])
     denoise = lambda k: 0.49 * k**2 / (0.49 + k**2)
@@ -82,10 +96,17 @@ def test_the_bound_of_the_ancestral_sampler_by_brute_force() -> None:
     assert path_kl_bound(errors, levels) == pytest.approx(total, rel=1e-4)
 
     few = Errors(errors.ratios[::40], errors.error[::40])
-    cost = lambda a, b: (1 / few.ratios[a] ** 2 - 1 / few.ratios[b] ** 2) * few.error[b] / 2
+    cost = lambda a, b: (
+        (1 / few.ratios[a] ** 2 - 1 / few.ratios[b] ** 2) * few.error[b] / 2
+    )
     last = len(few.ratios) - 1
     options = [(i, j) for i in range(1, last) for j in range(i + 1, last)]
-    best = min(options, key=lambda pair: cost(0, pair[0]) + cost(pair[0], pair[1]) + cost(pair[1], last))
+    best = min(
+        options,
+        key=lambda pair: (
+            cost(0, pair[0]) + cost(pair[0], pair[1]) + cost(pair[1], last)
+        ),
+    )
     np.testing.assert_allclose(least_path_kl(few, 3), few.ratios[[0, *best, last]])
 
 
@@ -93,34 +114,54 @@ def test_aligned_steps_have_the_least_bound() -> None:
     errors = denoising_errors(PAIR, LINE, 0.02)
     bound = lambda lambdas: path_kl_bound(errors, ratios(PAIR, lambdas)[:-1][::-1])
     least = bound(aligned_steps(PAIR, LINE, 0.02)(PAIR, 8))
-    others = [bound(rule(PAIR, 8, smallest=0.02)) for rule in (edm_steps, log_snr_steps)]
+    others = [
+        bound(rule(PAIR, 8, smallest=0.02)) for rule in (edm_steps, log_snr_steps)
+    ]
     assert 0 < least < 0.8 * min(others)
 
 
 def test_tangent_steps_are_best_for_gaussian_data() -> None:
-    """Truth: among all tangents the one with the deviation of the data has the least KL."""
-    kl = lambda scale: float(sampler_divergence(GAUSSIAN, tangent_steps(scale)(GAUSSIAN, 6), NOISE).kl)
+    """Truth: among all tangents the one with the deviation of the data has the least
+    KL.
+    """
+    kl = lambda scale: float(
+        sampler_divergence(GAUSSIAN, tangent_steps(scale)(GAUSSIAN, 6), NOISE).kl
+    )
     assert kl(0.7) < min(kl(0.45), kl(1.1))
-    assert kl(0.7) < float(sampler_divergence(GAUSSIAN, edm_steps(GAUSSIAN, 6), NOISE).kl) / 2
+    assert (
+        kl(0.7)
+        < float(sampler_divergence(GAUSSIAN, edm_steps(GAUSSIAN, 6), NOISE).kl) / 2
+    )
 
 
 def test_the_bridge_without_stiffness_is_brownian() -> None:
     t = np.asarray([0.1, 0.35, 0.5, 0.9, 1.0])
-    np.testing.assert_allclose(bridge_ratio(np.zeros(3), t), np.sqrt((1 - t) / t), rtol=1e-12)
+    np.testing.assert_allclose(
+        bridge_ratio(np.zeros(3), t), np.sqrt((1 - t) / t), rtol=1e-12
+    )
 
 
 def test_the_bridge_with_stiffness_solves_its_equations() -> None:
-    """κ^-2 = ∫_0^t ds / φ(s)^2, φ'' = β φ, by an integration of the equations; one stiffness by coth."""
+    """κ^-2 = ∫_0^t ds / φ(s)^2, φ'' = β φ, by an integration of the equations; one
+    stiffness by coth.
+    """
     r = np.sqrt(5.0)
     t = np.asarray([0.2, 0.5, 0.8])
     inverse = r / np.tanh(r * (1 - t)) - r / np.tanh(r)
-    np.testing.assert_allclose(bridge_ratio(np.asarray([5.0]), t) ** -2.0, inverse, rtol=1e-10)
+    np.testing.assert_allclose(
+        bridge_ratio(np.asarray([5.0]), t) ** -2.0, inverse, rtol=1e-10
+    )
     from scipy.integrate import solve_ivp
 
     beta = np.asarray([1.0, 9.0, -4.0])
     at = lambda s: beta[min(int(3 * s), 2)]
     back = solve_ivp(
-        lambda s, y: [-y[1], -at(1 - s) * y[0]], (0, 1), [0.0, -1.0], rtol=1e-10, max_step=1e-3, dense_output=True
+        lambda s, y: [-y[1], -at(1 - s) * y[0]],
+        (0, 1),
+        [0.0, -1.0],
+        rtol=1e-10,
+        max_step=1e-3,
+        dense_output=True,
     )
     found = []
     for end in t:
@@ -140,22 +181,35 @@ def test_steps_descend_from_one_to_zero() -> None:
         for steps in (1, 2, 7):
             lambdas = np.asarray(rule(PAIR, steps))
             assert lambdas.shape == (steps + 1,), name
-            assert lambdas[0] == 1 and lambdas[-1] == 0 and np.all(np.diff(lambdas) < 0), name
+            assert (
+                lambdas[0] == 1 and lambdas[-1] == 0 and np.all(np.diff(lambdas) < 0)
+            ), name
 
 
 def test_the_schedule_of_least_work_is_the_steps_of_equal_work() -> None:
-    """Two ways: the panels of `optimal`, and the midpoint rule; and its cost against Gaussian data in closed form."""
+    """Two ways: the panels of `optimal`, and the midpoint rule; and its cost against
+    Gaussian data in closed form.
+    """
     schedule = optimal(PAIR, 1.0, grid=fp.Grid(fp.Line(-9.0, 9.0, 128)), cost="work")
-    np.testing.assert_allclose(schedule_steps(schedule)(PAIR, 6), work_steps(PAIR, LINE)(PAIR, 6), atol=2e-3)
+    np.testing.assert_allclose(
+        schedule_steps(schedule)(PAIR, 6), work_steps(PAIR, LINE)(PAIR, 6), atol=2e-3
+    )
     one = optimal(GAUSSIAN, 1.0, grid=fp.Grid(fp.Line(-9.0, 9.0, 128)), cost="work")
     # s = -x / V with V = 0.49 α^2 + σ^2: E|d_λ s|^2 = (V' / V)^2 / V.
     lam = np.linspace(0, 1, 20001)
     variance = np.asarray(0.49 * GAUSSIAN.alpha(lam) ** 2 + GAUSSIAN.sigma(lam) ** 2)
-    rate = np.abs(np.gradient(variance, lam, edge_order=2)) / variance**1.5 * np.asarray(GAUSSIAN.sigma(lam))
+    rate = (
+        np.abs(np.gradient(variance, lam, edge_order=2))
+        / variance**1.5
+        * np.asarray(GAUSSIAN.sigma(lam))
+    )
     assert float(one.cost_integral) == pytest.approx(np.trapezoid(rate, lam), rel=1e-3)
     assert float(one.gain) > 1
     # Control: it is far from even steps.
-    assert float(np.max(np.abs(np.asarray(schedule.table(10)[1]) - np.linspace(0, 1, 11)))) > 0.05
+    assert (
+        float(np.max(np.abs(np.asarray(schedule.table(10)[1]) - np.linspace(0, 1, 11))))
+        > 0.05
+    )
 
 
 def test_the_work_from_samples() -> None:
@@ -173,8 +227,15 @@ def test_refusals() -> None:
     refused(lambda: tangent_steps(-1.0), "scale")
     refused(lambda: harmonic_steps((-10.0,)), "stiffness")
     refused(lambda: aligned_steps(PAIR, LINE, 1e9), "smallest")
-    found = along(TRAP, grid=fp.Grid(fp.Line(-7.0, 7.0, 64)), tol=1e-3, costs=False, check=False)
+    found = along(
+        TRAP, grid=fp.Grid(fp.Line(-7.0, 7.0, 64)), tol=1e-3, costs=False, check=False
+    )
     refused(lambda: optimal(found, 1.0, cost="work"), "path", "Along")
     refused(lambda: optimal(TRAP, 1.0, grid=LINE, cost="works"), "cost", "work")
     refused(lambda: sampler_divergence(PAIR, [0.0, 1.0], NOISE), "lambdas")
-    refused(lambda: sampler_divergence(PAIR, [1.0, 0.0], fp.Grid(fp.Reflecting(-1.0, 1.0, 16))), "grid")
+    refused(
+        lambda: sampler_divergence(
+            PAIR, [1.0, 0.0], fp.Grid(fp.Reflecting(-1.0, 1.0, 16))
+        ),
+        "grid",
+    )

@@ -1,4 +1,6 @@
-"""`fp.transport` against closed forms: Gaussians that move and change, theorems T13 to T20 on paths of other shapes."""
+"""`fp.transport` against closed forms: Gaussians that move and change, theorems T13 to
+T20 on paths of other shapes.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +12,12 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
-from fpsolve.anneal.distances import infidelity, relative_entropy, total_variation, total_variation_error
+from fpsolve.anneal.distances import (
+    infidelity,
+    relative_entropy,
+    total_variation,
+    total_variation_error,
+)
 from refusals import refused
 
 STIFFNESS, SPEED, DIFFUSION, TOTAL = 1.3, 0.8, 0.7, 5.0
@@ -24,15 +31,22 @@ def dragged(lam: Any) -> Any:
 
 
 def test_a_dragged_gaussian_lags_as_it_must_and_its_bound_is_tight() -> None:
-    found = fp.transport(dragged, fp.schedule.linear(TOTAL), grid=GRID, diffusion=DIFFUSION)
+    found = fp.transport(
+        dragged, fp.schedule.linear(TOTAL), grid=GRID, diffusion=DIFFUSION
+    )
     t, variance = np.asarray(found.times), DIFFUSION / STIFFNESS
     lag = SPEED / STIFFNESS * (1 - np.exp(-STIFFNESS * t))
     kl = lag**2 / (2 * variance)
     np.testing.assert_allclose(found.kl[1:], kl[1:], rtol=1e-6)
     np.testing.assert_allclose(found.kl_bound[1:], kl[1:], rtol=1e-6)
-    np.testing.assert_allclose(found.infidelity[1:], 1 - np.exp(-(lag[1:] ** 2) / (4 * variance)), rtol=1e-6)
+    np.testing.assert_allclose(
+        found.infidelity[1:], 1 - np.exp(-(lag[1:] ** 2) / (4 * variance)), rtol=1e-6
+    )
     assert found.bound_by.startswith("T16") and np.all(found.bound[1:] >= found.tv[1:])
-    assert "unbounded" in found.bounds.why["T15"] or "without bound" in found.bounds.why["T15"]
+    assert (
+        "unbounded" in found.bounds.why["T15"]
+        or "without bound" in found.bounds.why["T15"]
+    )
     np.testing.assert_allclose(found.gap, STIFFNESS, rtol=1e-10)
     work = SPEED**2 * (t - (1 - np.exp(-STIFFNESS * t)) / STIFFNESS)
     np.testing.assert_allclose(found.work, work, atol=1e-6)
@@ -43,14 +57,25 @@ def test_a_dragged_gaussian_lags_as_it_must_and_its_bound_is_tight() -> None:
 
 def test_a_gaussian_that_moves_and_widens_on_its_geometric_path() -> None:
     path = fp.Mix(fp.Harmonic(2.0, center=-1.0), fp.Harmonic(0.5, center=1.0))
-    found = fp.transport(path, fp.schedule.linear(3.0), grid=fp.Grid(fp.Line(-8.0, 10.0, 128)), tol=1e-9)
+    found = fp.transport(
+        path, fp.schedule.linear(3.0), grid=fp.Grid(fp.Line(-8.0, 10.0, 128)), tol=1e-9
+    )
     mean, variance = closed(np.asarray(found.times), 3.0)
     stiffness = 2 - 1.5 * np.asarray(found.lambdas)
-    centre = (-2 * (1 - np.asarray(found.lambdas)) + 0.5 * np.asarray(found.lambdas)) / stiffness
+    centre = (
+        -2 * (1 - np.asarray(found.lambdas)) + 0.5 * np.asarray(found.lambdas)
+    ) / stiffness
     x = np.asarray(found.grid.nodes[0])
-    density = np.exp(-((x - mean[:, None]) ** 2) / (2 * variance[:, None])) / np.sqrt(2 * np.pi * variance[:, None])
+    density = np.exp(-((x - mean[:, None]) ** 2) / (2 * variance[:, None])) / np.sqrt(
+        2 * np.pi * variance[:, None]
+    )
     assert float(jnp.max(found.grid.integrate(jnp.abs(found.values - density)))) < 1e-6
-    kl = (variance * stiffness - 1 - np.log(variance * stiffness) + (mean - centre) ** 2 * stiffness) / 2
+    kl = (
+        variance * stiffness
+        - 1
+        - np.log(variance * stiffness)
+        + (mean - centre) ** 2 * stiffness
+    ) / 2
     np.testing.assert_allclose(found.kl[1:], kl[1:], rtol=1e-5)
     np.testing.assert_allclose(found.gap, stiffness, rtol=1e-7)
     assert np.all(found.bound[1:] >= found.tv[1:])
@@ -82,7 +107,12 @@ def test_imaginary_time_agrees_at_first_order_only() -> None:
     totals, apart, lags = (20.0, 40.0, 80.0), [], []
     for total in totals:
         run = lambda kappa, total=total: fp.transport(
-            TILTED, fp.schedule.linear(total), grid=WELLS, diffusion=0.5, times=[total], kappa=kappa
+            TILTED,
+            fp.schedule.linear(total),
+            grid=WELLS,
+            diffusion=0.5,
+            times=[total],
+            kappa=kappa,
         )
         one, none = run(1), run(0)
         apart.append(float(WELLS.integrate(jnp.abs(one.values[0] - none.values[0]))))
@@ -97,10 +127,16 @@ def test_distances_of_near_and_of_thin_densities() -> None:
     log_gibbs = -(x**2) / 2 - jnp.log(2 * jnp.pi) / 2
     for shift in (1e-6, 1e-3, 0.5, 4.0):
         density = jnp.exp(-((x - shift) ** 2) / 2) / jnp.sqrt(2 * jnp.pi)
-        np.testing.assert_allclose(relative_entropy(density, log_gibbs, grid), shift**2 / 2, rtol=1e-7)
-        np.testing.assert_allclose(infidelity(density, log_gibbs, grid), -np.expm1(-(shift**2) / 4), rtol=1e-7)
         np.testing.assert_allclose(
-            total_variation(density, log_gibbs, grid), jax.scipy.special.erf(shift / 2 / np.sqrt(2)), rtol=1e-2
+            relative_entropy(density, log_gibbs, grid), shift**2 / 2, rtol=1e-7
+        )
+        np.testing.assert_allclose(
+            infidelity(density, log_gibbs, grid), -np.expm1(-(shift**2) / 4), rtol=1e-7
+        )
+        np.testing.assert_allclose(
+            total_variation(density, log_gibbs, grid),
+            jax.scipy.special.erf(shift / 2 / np.sqrt(2)),
+            rtol=1e-2,
         )
 
 
@@ -121,7 +157,9 @@ def test_the_last_lag_is_differentiated() -> None:
 
     center, step = jnp.asarray(0.6), 1e-4
     slope = jax.jit(jax.grad(last))(center)
-    assert float(slope) == pytest.approx(float((last(center + step) - last(center - step)) / (2 * step)), rel=1e-5)
+    assert float(slope) == pytest.approx(
+        float((last(center + step) - last(center - step)) / (2 * step)), rel=1e-5
+    )
 
 
 class Backwards(eqx.Module):
@@ -131,19 +169,45 @@ class Backwards(eqx.Module):
         return 1 - t
 
 
-PATH, BOX, linear = fp.Mix(fp.Harmonic(), fp.Harmonic(2.0)), fp.Grid(fp.Line(-6.0, 6.0, 48)), fp.schedule.linear
+PATH, BOX, linear = (
+    fp.Mix(fp.Harmonic(), fp.Harmonic(2.0)),
+    fp.Grid(fp.Line(-6.0, 6.0, 48)),
+    fp.schedule.linear,
+)
 REFUSED: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
-    "falling": (lambda: fp.transport(PATH, Backwards(), grid=BOX), ("schedule", "from 0 to 1")),
-    "no total": (lambda: fp.transport(PATH, lambda t: t, grid=BOX), ("schedule", "attribute total")),
-    "total below zero": (lambda: fp.transport(PATH, linear(-1.0), grid=BOX), ("total",)),
-    "late": (lambda: fp.transport(PATH, linear(1.0), grid=BOX, times=[2.0]), ("times", "within")),
+    "falling": (
+        lambda: fp.transport(PATH, Backwards(), grid=BOX),
+        ("schedule", "from 0 to 1"),
+    ),
+    "no total": (
+        lambda: fp.transport(PATH, lambda t: t, grid=BOX),
+        ("schedule", "attribute total"),
+    ),
+    "total below zero": (
+        lambda: fp.transport(PATH, linear(-1.0), grid=BOX),
+        ("total",),
+    ),
+    "late": (
+        lambda: fp.transport(PATH, linear(1.0), grid=BOX, times=[2.0]),
+        ("times", "within"),
+    ),
     "loose": (
-        lambda: fp.transport(fp.Mix(fp.Harmonic(), lambda x: -(x[0] ** 2)), linear(1.0), grid=BOX),
+        lambda: fp.transport(
+            fp.Mix(fp.Harmonic(), lambda x: -(x[0] ** 2)), linear(1.0), grid=BOX
+        ),
         ("path", "lambda = "),
     ),
-    "diffusion": (lambda: fp.transport(PATH, linear(1.0), grid=BOX, diffusion=lambda x: 1 + x[0] ** 2), ("diffusion",)),
+    "diffusion": (
+        lambda: fp.transport(
+            PATH, linear(1.0), grid=BOX, diffusion=lambda x: 1 + x[0] ** 2
+        ),
+        ("diffusion",),
+    ),
     "kappa": (lambda: fp.transport(PATH, linear(1.0), grid=BOX, kappa=3), ("kappa",)),
-    "score": (lambda: fp.transport(PATH, linear(1.0), grid=BOX, score_error=-1.0), ("score_error",)),
+    "score": (
+        lambda: fp.transport(PATH, linear(1.0), grid=BOX, score_error=-1.0),
+        ("score_error",),
+    ),
 }
 
 
@@ -155,11 +219,20 @@ def test_what_cannot_be_right_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("nodes", [64, 97, 128])
 @pytest.mark.parametrize("mean", [0.1, 0.37, 0.8])
-def test_the_kinks_of_a_total_variation_are_in_its_error(nodes: int, mean: float) -> None:
+def test_the_kinks_of_a_total_variation_are_in_its_error(
+    nodes: int, mean: float
+) -> None:
     grid = fp.Grid(fp.Line(-9.0, 9.0, nodes))
     x, fine = np.asarray(grid.axes[0].nodes), np.linspace(-9.0, 9.0, 200_001)
     normal = lambda y, m, v: np.exp(-((y - m) ** 2) / (2 * v)) / np.sqrt(2 * np.pi * v)
-    exact = np.trapezoid(np.abs(normal(fine, mean, 0.64) - normal(fine, 0.0, 1.0)), fine) / 2
-    found = total_variation(normal(x, mean, 0.64), np.log(normal(x, 0.0, 1.0)), grid, np)
-    error = total_variation_error(normal(x, mean, 0.64), np.log(normal(x, 0.0, 1.0)), grid, np)
+    exact = (
+        np.trapezoid(np.abs(normal(fine, mean, 0.64) - normal(fine, 0.0, 1.0)), fine)
+        / 2
+    )
+    found = total_variation(
+        normal(x, mean, 0.64), np.log(normal(x, 0.0, 1.0)), grid, np
+    )
+    error = total_variation_error(
+        normal(x, mean, 0.64), np.log(normal(x, 0.0, 1.0)), grid, np
+    )
     assert abs(found - exact) <= 3 * error <= 30 * max(abs(found - exact), 1e-5)

@@ -1,4 +1,6 @@
-"""Work, free energy and entropy of a transport against closed forms: a dragged trap, kinks, jumps, and derivatives."""
+"""Work, free energy and entropy of a transport against closed forms: a dragged trap,
+kinks, jumps, and derivatives.
+"""
 
 from typing import Any
 
@@ -28,7 +30,9 @@ class Knots(eqx.Module):
 
     def __call__(self, t: Any) -> Any:
         return jnp.interp(
-            t / self.total, jnp.arange(8) / 7, jnp.concatenate([jnp.zeros(1), jnp.asarray(self.knots), jnp.ones(1)])
+            t / self.total,
+            jnp.arange(8) / 7,
+            jnp.concatenate([jnp.zeros(1), jnp.asarray(self.knots), jnp.ones(1)]),
         )
 
 
@@ -42,33 +46,51 @@ class Quench(eqx.Module):
 
 
 def dragged_work(knots: Any) -> float:
-    """The work on a harmonic trap: y' = -k y - c' for the lag y of the mean, W = -k int y c' dt, piece by piece."""
+    """The work on a harmonic trap: y' = -k y - c' for the lag y of the mean, W = -k int
+    y c' dt, piece by piece.
+    """
     centres = REACH * np.concatenate([[0.0], knots, [1.0]])
     h, lag, work = 1 / 7, 0.0, 0.0
     for speed in np.diff(centres) / h:
         end = -speed / STIFFNESS
-        work -= STIFFNESS * speed * (end * h + (lag - end) * -np.expm1(-STIFFNESS * h) / STIFFNESS)
+        work -= (
+            STIFFNESS
+            * speed
+            * (end * h + (lag - end) * -np.expm1(-STIFFNESS * h) / STIFFNESS)
+        )
         lag = end + (lag - end) * np.exp(-STIFFNESS * h)
     return float(work)
 
 
 def slopes(knots: np.ndarray) -> np.ndarray:
-    return np.asarray([(dragged_work(knots + 1e-5 * e) - dragged_work(knots - 1e-5 * e)) / 2e-5 for e in np.eye(6)])
+    return np.asarray(
+        [
+            (dragged_work(knots + 1e-5 * e) - dragged_work(knots - 1e-5 * e)) / 2e-5
+            for e in np.eye(6)
+        ]
+    )
 
 
 def test_the_integral_of_a_power_with_a_jump_is_exact_between_breakpoints() -> None:
-    """cos(3 t) before 0.4 and exp(-20 (t - 0.4)) after it, at nodes that stay a margin away from 0.4."""
+    """cos(3 t) before 0.4 and exp(-20 (t - 0.4)) after it, at nodes that stay a margin
+    away from 0.4.
+    """
     margin, jump = 1e-8, 0.25
     first = np.linspace(0.0, 0.4 - margin, 21)
     second = 0.4 + margin + (0.6 - margin) * np.linspace(0, 1, 41) ** 2
     nodes = np.concatenate([first, second])
     power = np.concatenate([np.cos(3 * first), np.exp(-20 * (second - 0.4))])
     times = np.asarray([0.0, 0.13, 0.55, 1.0])
-    found = work_between(nodes, np.repeat([0, 1], [21, 41]), power, np.asarray([jump]), times)
+    found = work_between(
+        nodes, np.repeat([0, 1], [21, 41]), power, np.asarray([jump]), times
+    )
     after = lambda t: np.sin(1.2) / 3 + jump + (1 - np.exp(-20 * (t - 0.4))) / 20
     exact = np.asarray([0.0, np.sin(0.39) / 3, after(0.55), after(1.0)])
     np.testing.assert_allclose(found.value, exact, atol=1e-7)
-    assert np.all(np.abs(found.value - exact) <= 3 * found.error + 1e-15) and found.error[-1] < 1e-5
+    assert (
+        np.all(np.abs(found.value - exact) <= 3 * found.error + 1e-15)
+        and found.error[-1] < 1e-5
+    )
     assert len(found.doubtful(1e-15)) > 0 and len(found.doubtful(1.0)) == 0
 
 
@@ -92,23 +114,50 @@ def test_a_bound_below_its_distance_is_not_returned() -> None:
     nothing = (np.zeros(2), np.zeros(2))
     checked = found.checked(np.asarray([0.0, 0.2]), np.asarray([0.0, 0.08]), nothing)
     bound, words = checked.best
-    assert words == "T15" and bound[1] == 0.3 and np.isinf(checked.relative_entropy).all()
-    assert "misses" not in words and "miss a feature" in checked.why["T16 (Bakry-Émery)"]
-    bound, words = found.checked(np.asarray([0.0, 0.9]), np.asarray([0.0, 2.0]), nothing).best
+    assert (
+        words == "T15" and bound[1] == 0.3 and np.isinf(checked.relative_entropy).all()
+    )
+    assert (
+        "misses" not in words and "miss a feature" in checked.why["T16 (Bakry-Émery)"]
+    )
+    bound, words = found.checked(
+        np.asarray([0.0, 0.9]), np.asarray([0.0, 2.0]), nothing
+    ).best
     assert np.isinf(bound).all() and words.startswith("none: ")
     # Within the stated error it stands.
-    kept = found.checked(np.asarray([0.0, 0.2]), np.asarray([0.0, 0.02]), (np.asarray([0.0, 0.15]), np.zeros(2)))
+    kept = found.checked(
+        np.asarray([0.0, 0.2]),
+        np.asarray([0.0, 0.02]),
+        (np.asarray([0.0, 0.15]), np.zeros(2)),
+    )
     assert kept.best[1] == "T16 (Bakry-Émery)"
 
 
 def test_the_work_along_a_piecewise_linear_schedule() -> None:
     found = fp.transport(PATH, Knots(KNOTS), grid=GRID, times=[0.3, 1.0])
     assert dragged_work(KNOTS) == pytest.approx(6.323755601, abs=1e-9)
-    assert abs(float(found.work[-1]) - dragged_work(KNOTS)) < 3 * float(found.errors["work"][-1]) < 1e-8
-    assert np.all(np.abs(np.asarray(found.free_energy)) <= 3 * np.asarray(found.errors["free_energy"]) + 1e-14)
+    assert (
+        abs(float(found.work[-1]) - dragged_work(KNOTS))
+        < 3 * float(found.errors["work"][-1])
+        < 1e-8
+    )
+    assert np.all(
+        np.abs(np.asarray(found.free_energy))
+        <= 3 * np.asarray(found.errors["free_energy"]) + 1e-14
+    )
     expected = found.work - (found.kl - 0.0)
     np.testing.assert_allclose(found.entropy, expected, atol=1e-9)
-    assert set(found.errors) >= {"time", "space", "box", "start", "work", "free_energy", "entropy", "kl", "tv"}
+    assert set(found.errors) >= {
+        "time",
+        "space",
+        "box",
+        "start",
+        "work",
+        "free_energy",
+        "entropy",
+        "kl",
+        "tv",
+    }
 
 
 def test_the_work_of_a_jump() -> None:
@@ -121,9 +170,13 @@ def test_the_work_of_a_jump() -> None:
 
 
 def test_derivatives_by_knots_where_only_they_have_kinks() -> None:
-    """On the straight line the schedule has no kink, and its derivative by each knot has three."""
+    """On the straight line the schedule has no kink, and its derivative by each knot
+    has three.
+    """
     line = np.arange(1, 7) / 7
-    work = lambda knots: fp.transport(PATH, Knots(knots), grid=GRID, times=jnp.ones(1)).work[-1]
+    work = lambda knots: fp.transport(
+        PATH, Knots(knots), grid=GRID, times=jnp.ones(1)
+    ).work[-1]
     value, gradient = jax.jit(jax.value_and_grad(work))(jnp.asarray(line))
     assert float(value) == pytest.approx(dragged_work(line), abs=1e-9)
     np.testing.assert_allclose(gradient, slopes(line), atol=1e-6)
@@ -147,18 +200,44 @@ def test_a_traced_run_that_misses_its_tolerance_gives_no_number() -> None:
 
     def last(a: Any, throw: bool) -> Any:
         schedule = fp.schedule.linear(a)
-        return fp.transport(path, schedule, grid=grid, times=a[None], tol=1e-12, throw=throw, method=fp.Magnus(4))
+        return fp.transport(
+            path,
+            schedule,
+            grid=grid,
+            times=a[None],
+            tol=1e-12,
+            throw=throw,
+            method=fp.Magnus(4),
+        )
 
     found = jax.jit(lambda a: last(a, True))(jnp.asarray(1.0))
-    assert np.isnan(float(found.kl[-1])) and np.isnan(float(found.work[-1])) and float(found.error[-1]) > 1e-12
-    assert np.isfinite(float(jax.jit(lambda a: last(a, False))(jnp.asarray(1.0)).kl[-1]))
+    assert (
+        np.isnan(float(found.kl[-1]))
+        and np.isnan(float(found.work[-1]))
+        and float(found.error[-1]) > 1e-12
+    )
+    assert np.isfinite(
+        float(jax.jit(lambda a: last(a, False))(jnp.asarray(1.0)).kl[-1])
+    )
 
 
 @pytest.mark.usefixtures("nothing_is_computed")
 def test_what_cannot_be_right_is_refused() -> None:
-    refused(lambda: fp.transport(PATH, Knots(KNOTS), grid=GRID, breakpoints=[2.0]), "breakpoints", "within")
-    refused(lambda: fp.transport(PATH, Knots(KNOTS), grid=GRID, breakpoints="a"), "breakpoints", "times")
+    refused(
+        lambda: fp.transport(PATH, Knots(KNOTS), grid=GRID, breakpoints=[2.0]),
+        "breakpoints",
+        "within",
+    )
+    refused(
+        lambda: fp.transport(PATH, Knots(KNOTS), grid=GRID, breakpoints="a"),
+        "breakpoints",
+        "times",
+    )
     static: Any = fp.Chebyshev()
-    refused(lambda: fp.transport(PATH, Knots(KNOTS), grid=GRID, method=static), "method", "fp.Magnus")
+    refused(
+        lambda: fp.transport(PATH, Knots(KNOTS), grid=GRID, method=static),
+        "method",
+        "fp.Magnus",
+    )
     number: Any = 1
     refused(lambda: fp.transport(PATH, Knots(KNOTS), grid=GRID, throw=number), "throw")

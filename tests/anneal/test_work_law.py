@@ -1,5 +1,7 @@
-"""The law of the work against closed forms: a trap that is moved (Gaussian) and one that is stiffened (a Riccati
-equation), the fluctuation relations to rounding, and the protocols of least work of Schmiedl and Seifert."""
+"""The law of the work against closed forms: a trap that is moved (Gaussian) and one
+that is stiffened (a Riccati equation), the fluctuation relations to rounding, and the
+protocols of least work of Schmiedl and Seifert.
+"""
 
 from typing import Any
 
@@ -33,16 +35,22 @@ class Jump(eqx.Module):
         return jnp.where(t > 0, 1.0, 0.0)
 
 
-def moved_work(stiffness: float, reach: float, total: float, first: float, last: float) -> float:
-    """The mean work of moving a trap by `reach`, linearly between two jumps: y' = -k y - c' for the lag y of the mean,
-    W = k c_0^2 / 2 - k int y c' dt + k c_1 (c_1 / 2 - y(T))."""
+def moved_work(
+    stiffness: float, reach: float, total: float, first: float, last: float
+) -> float:
+    """The mean work of moving a trap by `reach`, linearly between two jumps: y' = -k y
+    - c' for the lag y of the mean, W = k c_0^2 / 2 - k int y c' dt + k c_1 (c_1 / 2 -
+    y(T)).
+    """
     speed = reach * (1 - first - last) / total
     lag = -reach * first
     rest = -speed / stiffness
     decay = np.exp(-stiffness * total)
     integral = rest * total + (lag - rest) * (1 - decay) / stiffness
     end = rest + (lag - rest) * decay
-    jumps = stiffness * (reach * first) ** 2 / 2 + stiffness * reach * last * (reach * last / 2 - end)
+    jumps = stiffness * (reach * first) ** 2 / 2 + stiffness * reach * last * (
+        reach * last / 2 - end
+    )
     return float(jumps - stiffness * speed * integral)
 
 
@@ -53,23 +61,35 @@ def least_moved(stiffness: float, reach: float, total: float) -> float:
 
 def growth_rate(first: float, last: float, total: float) -> float:
     """The root c of k_1 (1 + c T)^2 - k_0 + 2 c (1 + c T) = 0 with 1 + c T above zero."""
-    return float(max(np.roots([last * total**2 + 2 * total, 2 * last * total + 2, last - first])))
+    return float(
+        max(np.roots([last * total**2 + 2 * total, 2 * last * total + 2, last - first]))
+    )
 
 
 def least_stiffened(first: float, last: float, total: float, diffusion: float) -> float:
-    """The least mean work of a trap of stiffness k_0 -> k_1: the variance is D (1 + c t)^2 / k_0."""
+    """The least mean work of a trap of stiffness k_0 -> k_1: the variance is D (1 + c
+    t)^2 / k_0.
+    """
     c = growth_rate(first, last, total)
     variance = diffusion / first
     growth = 1 + c * total
-    return (last * variance * growth**2 - diffusion) / 2 - diffusion * np.log(growth) + c**2 * variance * total
+    return (
+        (last * variance * growth**2 - diffusion) / 2
+        - diffusion * np.log(growth)
+        + c**2 * variance * total
+    )
 
 
 def stiffened_transform(
-    z: np.ndarray, ends: tuple[float, float], jumps: tuple[float, float], diffusion: float
+    z: np.ndarray,
+    ends: tuple[float, float],
+    jumps: tuple[float, float],
+    diffusion: float,
 ) -> np.ndarray:
-    """E exp(z W) of a trap whose stiffness k goes from one of `ends` to the other in a time 1, linearly between jumps:
-    exp(a - b x^2) stays of this form, a' = k - 2 D b, b' = 2 k b - 4 D b^2 - z k' / 2, and b -> b - z dk / 2 at a
-    jump."""
+    """E exp(z W) of a trap whose stiffness k goes from one of `ends` to the other in a
+    time 1, linearly between jumps: exp(a - b x^2) stays of this form, a' = k - 2 D b,
+    b' = 2 k b - 4 D b^2 - z k' / 2, and b -> b - z dk / 2 at a jump.
+    """
     change = ends[1] - ends[0]
     rate = change * (1 - jumps[0] - jumps[1])
     count = len(z)
@@ -77,12 +97,18 @@ def stiffened_transform(
     def slope(t: float, state: np.ndarray) -> np.ndarray:
         b = state[count:]
         k = ends[0] + change * jumps[0] + rate * t
-        return np.concatenate([k - 2 * diffusion * b, 2 * k * b - 4 * diffusion * b**2 - z * rate / 2])
+        return np.concatenate(
+            [k - 2 * diffusion * b, 2 * k * b - 4 * diffusion * b**2 - z * rate / 2]
+        )
 
     a = np.full(count, np.log(ends[0] / (2 * np.pi * diffusion)) / 2, complex)
     b = ends[0] / (2 * diffusion) - z * change * jumps[0] / 2
-    found = solve_ivp(slope, (0, 1), np.concatenate([a, b]).astype(complex), rtol=1e-7, atol=1e-9).y[:, -1]
-    return np.exp(found[:count]) * np.sqrt(np.pi / (found[count:] - z * change * jumps[1] / 2))
+    found = solve_ivp(
+        slope, (0, 1), np.concatenate([a, b]).astype(complex), rtol=1e-7, atol=1e-9
+    ).y[:, -1]
+    return np.exp(found[:count]) * np.sqrt(
+        np.pi / (found[count:] - z * change * jumps[1] / 2)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +116,9 @@ def best_law() -> fp.WorkLaw:
     return fp.work_law(TRAP, jumping(2.0, 0.25, 0.25), grid=GRID, tol=1e-4, joint=True)
 
 
-def test_the_best_protocol_of_a_moved_trap_has_a_gaussian_law(best_law: fp.WorkLaw) -> None:
+def test_the_best_protocol_of_a_moved_trap_has_a_gaussian_law(
+    best_law: fp.WorkLaw,
+) -> None:
     """Truth: mean 1, variance 2 D times the mean, and the Gaussian density of these."""
     law = best_law
     assert least_moved(1.0, 2.0, 2.0) == pytest.approx(1.0)
@@ -114,25 +142,34 @@ def test_the_joint_law_has_both_laws_as_margins(best_law: fp.WorkLaw) -> None:
     np.testing.assert_allclose(of_work, best_law.density, atol=1e-12)
     of_position = np.sum(joint, axis=0) * spacing
     mean = np.sum(of_position * GRID.nodes[0] * np.asarray(GRID.weights))
-    # The mean of the position at the end lags behind the trap by its last jump and the speed: 2 - 2 / 4 - 1 / 2 ...
+    # The mean of the position at the end lags behind the trap by its last jump and the
+    # speed: 2 - 2 / 4 - 1 / 2 ...
     assert np.sum(of_position * np.asarray(GRID.weights)) == pytest.approx(1, abs=1e-9)
     assert mean == pytest.approx(1.0, abs=0.02)
 
 
-def test_jarzynski_holds_to_rounding_however_wrong_the_work_is(best_law: fp.WorkLaw) -> None:
+def test_jarzynski_holds_to_rounding_however_wrong_the_work_is(
+    best_law: fp.WorkLaw,
+) -> None:
     assert float(best_law.jarzynski) == pytest.approx(1, abs=1e-12)
 
 
 def test_the_fluctuation_relations_hold_to_rounding_on_any_grid() -> None:
-    """Between a harmonic trap and a double well, in 3 steps on 24 nodes. Control: the reverse of another protocol."""
+    """Between a harmonic trap and a double well, in 3 steps on 24 nodes. Control: the
+    reverse of another protocol.
+    """
     path = fp.Mix(fp.Harmonic(1.3, -0.4), lambda x: (x[0] ** 2 - 1) ** 2 + 0.2 * x[0])
     grid = fp.Grid(fp.Line(-6.0, 6.0, 24))
-    found = fluctuation_relations(path, smooth(0.7, 1), grid=grid, diffusion=0.6, steps=3)
+    found = fluctuation_relations(
+        path, smooth(0.7, 1), grid=grid, diffusion=0.6, steps=3
+    )
     assert found.jarzynski < 1e-12
     assert found.crooks < 1e-11
     by_lambda = fp.FokkerPlanck(Driven(path, Identity()), 0.6)
     one = make_staircase(by_lambda, grid, step_lambdas(smooth(0.7, 1), 0.7, 3), 0.7)
-    other = make_staircase(by_lambda, grid, step_lambdas(linear(0.7), 0.7, 3), 0.7, reverse=True)
+    other = make_staircase(
+        by_lambda, grid, step_lambdas(linear(0.7), 0.7, 3), 0.7, reverse=True
+    )
     wrong = relations(one, other, np.asarray([0.25, 1.0, 3.0]) / 0.6)
     assert wrong.jarzynski < 1e-12  # it holds for every protocol
     assert wrong.crooks > 1e-3
@@ -143,11 +180,15 @@ def test_the_inverse_transform_of_a_gaussian() -> None:
     u = 2 * np.pi / width * np.arange(count // 2 + 1)
     found = inverse_transform(np.exp(0.7j * u - 0.5 * u**2), width)
     w = (np.arange(count) / count - 0.5) * width
-    np.testing.assert_allclose(found, np.exp(-((w - 0.7) ** 2) / 2) / np.sqrt(2 * np.pi), atol=1e-12)
+    np.testing.assert_allclose(
+        found, np.exp(-((w - 0.7) ** 2) / 2) / np.sqrt(2 * np.pi), atol=1e-12
+    )
 
 
 def test_random_moved_traps() -> None:
-    """Parameters that nothing was tuned on: mean and variance within their errors, and effectivity not beyond 30."""
+    """Parameters that nothing was tuned on: mean and variance within their errors, and
+    effectivity not beyond 30.
+    """
     generator = np.random.default_rng(7)
     for _ in range(2):
         stiffness, reach, total = generator.uniform([0.5, 0.5, 0.3], [3.0, 2.5, 3.0])
@@ -155,12 +196,18 @@ def test_random_moved_traps() -> None:
         diffusion = float(generator.uniform(0.4, 1.5))
         path = fp.path.Moved(fp.Harmonic(float(stiffness)), float(reach))
         law = fp.work_law(
-            path, jumping(total, first, last), grid=_box(stiffness, reach, diffusion), diffusion=diffusion, tol=1e-4
+            path,
+            jumping(total, first, last),
+            grid=_box(stiffness, reach, diffusion),
+            diffusion=diffusion,
+            tol=1e-4,
         )
         truth = moved_work(stiffness, reach, total, first, last)
         for name, value in (("mean", truth), ("variance", 2 * diffusion * truth)):
             true_error = abs(float(getattr(law, name)) - value)
-            assert true_error < 3 * float(law.number_errors[name]) < 30 * true_error + 1e-6
+            assert (
+                true_error < 3 * float(law.number_errors[name]) < 30 * true_error + 1e-6
+            )
 
 
 def _box(stiffness: float, reach: float, diffusion: float) -> fp.Grid:
@@ -169,47 +216,81 @@ def _box(stiffness: float, reach: float, diffusion: float) -> fp.Grid:
 
 
 def test_a_stiffened_trap_against_its_riccati_equation() -> None:
-    """The law is not Gaussian. Truth: the inverse transform of the solution for each frequency."""
+    """The law is not Gaussian. Truth: the inverse transform of the solution for each
+    frequency.
+    """
     ends, jumps, diffusion = (1.0, 4.0), (0.2, 0.3), 0.8
     path = fp.Mix(fp.Harmonic(ends[0]), fp.Harmonic(ends[1]))
     grid = fp.Grid(fp.Line(-6.5, 6.5, 64))
-    law = fp.work_law(path, jumping(1.0, *jumps), grid=grid, diffusion=diffusion, tol=1e-3)
+    law = fp.work_law(
+        path, jumping(1.0, *jumps), grid=grid, diffusion=diffusion, tol=1e-3
+    )
     width, count = float(law.work[1] - law.work[0]) * len(law.work), len(law.work)
     u = 2 * np.pi / width * np.arange(count // 2 + 1)
     centre = float(law.work[count // 2])
-    values = stiffened_transform(1j * u, ends, jumps, diffusion) * np.exp(-1j * u * centre)
-    error = np.sum(np.abs(np.asarray(law.density) - inverse_transform(values, width))) * width / count
+    values = stiffened_transform(1j * u, ends, jumps, diffusion) * np.exp(
+        -1j * u * centre
+    )
+    error = (
+        np.sum(np.abs(np.asarray(law.density) - inverse_transform(values, width)))
+        * width
+        / count
+    )
     assert error < 3 * float(law.errors["space"] + law.errors["time"])
     assert float(law.errors["space"]) < 0.1
-    weight = stiffened_transform(np.asarray([-1 / diffusion + 0j]), ends, jumps, diffusion)[0]
-    assert weight.real == pytest.approx(np.exp(-float(law.free_energy) / diffusion), rel=1e-6)
-    assert float(law.free_energy) == pytest.approx(diffusion / 2 * np.log(ends[1] / ends[0]), rel=1e-9)
+    weight = stiffened_transform(
+        np.asarray([-1 / diffusion + 0j]), ends, jumps, diffusion
+    )[0]
+    assert weight.real == pytest.approx(
+        np.exp(-float(law.free_energy) / diffusion), rel=1e-6
+    )
+    assert float(law.free_energy) == pytest.approx(
+        diffusion / 2 * np.log(ends[1] / ends[0]), rel=1e-9
+    )
 
 
 def test_crooks_symmetry_of_the_densities() -> None:
-    """p(w) = p_r(-w) exp((w - ΔF) / D), for a path that is not symmetric, up to a linear interpolation."""
+    """p(w) = p_r(-w) exp((w - ΔF) / D), for a path that is not symmetric, up to a
+    linear interpolation.
+    """
     path = fp.Mix(fp.Harmonic(1.0), fp.Harmonic(1.4, 1.5))
     options = {"grid": fp.Grid(fp.Line(-6.5, 7.5, 64)), "tol": 1e-4}
     forward = fp.work_law(path, linear(1.0), **options)
     backward = fp.work_law(path, linear(1.0), direction="backward", **options)
-    assert float(backward.free_energy) == pytest.approx(-float(forward.free_energy), rel=1e-12)
+    assert float(backward.free_energy) == pytest.approx(
+        -float(forward.free_energy), rel=1e-12
+    )
     w = np.asarray(forward.work)
-    mirrored = np.interp(w, -np.asarray(backward.work)[::-1], np.asarray(backward.density)[::-1])
+    mirrored = np.interp(
+        w, -np.asarray(backward.work)[::-1], np.asarray(backward.density)[::-1]
+    )
     expected = mirrored * np.exp(w - float(forward.free_energy))
     seen = np.abs(w - float(forward.mean)) < 2.5 * float(jnp.sqrt(forward.variance))
-    np.testing.assert_allclose(np.asarray(forward.density)[seen], expected[seen], atol=0.01)
+    np.testing.assert_allclose(
+        np.asarray(forward.density)[seen], expected[seen], atol=0.01
+    )
     assert float(forward.mean) > float(forward.free_energy) > -float(backward.mean)
 
 
 def true_stiffened_work(schedule: Any, first: float, last: float) -> float:
-    """The mean work of any protocol that stiffens a trap, D = 1: v' = 2 - 2 k v, W = int v dk / 2 with the jumps."""
+    """The mean work of any protocol that stiffens a trap, D = 1: v' = 2 - 2 k v, W =
+    int v dk / 2 with the jumps.
+    """
     times, place, rate = protocol(schedule)
     stiffness = first + (last - first) * place
     variance = solve_ivp(
-        lambda t, v: 2 - 2 * np.interp(t, times, stiffness) * v, (0, times[-1]), [1 / first], t_eval=times, rtol=1e-9
+        lambda t, v: 2 - 2 * np.interp(t, times, stiffness) * v,
+        (0, times[-1]),
+        [1 / first],
+        t_eval=times,
+        rtol=1e-9,
     ).y[0]
     inside = np.trapezoid(variance * (last - first) * rate, times) / 2
-    return float((stiffness[0] - first) / first / 2 + inside + (last - stiffness[-1]) * variance[-1] / 2)
+    return float(
+        (stiffness[0] - first) / first / 2
+        + inside
+        + (last - stiffness[-1]) * variance[-1] / 2
+    )
 
 
 def protocol(schedule: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -221,13 +302,22 @@ def protocol(schedule: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def test_descent_finds_the_protocol_of_schmiedl_and_seifert() -> None:
-    """Truth: the true work of what descent finds on 64 nodes is above the least by at most 1e-3, and the jumps are
-    -c / (k_1 - k_0) and -c / (1 + c T) / (k_1 - k_0). Control: the best schedule without jumps is not that good."""
+    """Truth: the true work of what descent finds on 64 nodes is above the least by at
+    most 1e-3, and the jumps are -c / (k_1 - k_0) and -c / (1 + c T) / (k_1 - k_0).
+    Control: the best schedule without jumps is not that good.
+    """
     first, last, total = 1.0, 4.0, 0.8
-    path, grid = fp.Mix(fp.Harmonic(first), fp.Harmonic(last)), fp.Grid(fp.Line(-6.5, 6.5, 64))
-    one, history = learn(path, total, "work", optax.adam(0.1), grid=grid, steps=80, knots=4, jumps=True)
+    path, grid = (
+        fp.Mix(fp.Harmonic(first), fp.Harmonic(last)),
+        fp.Grid(fp.Line(-6.5, 6.5, 64)),
+    )
+    one, history = learn(
+        path, total, "work", optax.adam(0.1), grid=grid, steps=80, knots=4, jumps=True
+    )
     least = least_stiffened(first, last, total, 1.0)
-    assert least * (1 - 1e-6) < true_stiffened_work(one, first, last) < least * (1 + 1e-3)
+    assert (
+        least * (1 - 1e-6) < true_stiffened_work(one, first, last) < least * (1 + 1e-3)
+    )
     assert min(history) == pytest.approx(least, rel=2e-2)  # the error of 64 nodes
     c = growth_rate(first, last, total)
     jumps = np.asarray([-c, -c / (1 + c * total)]) / (last - first)
@@ -248,7 +338,9 @@ def test_two_dimensions() -> None:
 def test_a_quench_says_that_its_density_is_not_resolved() -> None:
     """W = (k_1 - k_0) x^2 / 2: the density is infinite at 0."""
     path = fp.Mix(fp.Harmonic(1.0), fp.Harmonic(2.0))
-    law = fp.work_law(path, Jump(), grid=fp.Grid(fp.Line(-6.0, 6.0, 64)), tol=0.02, throw=False)
+    law = fp.work_law(
+        path, Jump(), grid=fp.Grid(fp.Line(-6.0, 6.0, 64)), tol=0.02, throw=False
+    )
     assert float(law.errors["transform"]) > 0.02
     assert float(law.mean) == pytest.approx(0.5, abs=1e-6)
     assert float(law.variance) == pytest.approx(0.5, abs=1e-6)
@@ -256,14 +348,19 @@ def test_a_quench_says_that_its_density_is_not_resolved() -> None:
 
 def test_jumps_at_the_ends() -> None:
     schedule = jumping(2.0, 0.25, 0.125)
-    np.testing.assert_allclose(schedule(jnp.asarray([0.0, 1e-12, 1.0, 2 - 1e-12, 2.0])), [0, 0.25, 0.5625, 0.875, 1])
+    np.testing.assert_allclose(
+        schedule(jnp.asarray([0.0, 1e-12, 1.0, 2 - 1e-12, 2.0])),
+        [0, 0.25, 0.5625, 0.875, 1],
+    )
     assert float(schedule.rate(1.0)) == pytest.approx(0.3125)
     first, last = schedule.jumps
     assert (float(first), float(last)) == (0.25, 0.125)
 
 
 def test_refusals() -> None:
-    ask = lambda **options: fp.work_law(**({"path": TRAP, "schedule": linear(1.0), "grid": GRID} | options))
+    ask = lambda **options: fp.work_law(
+        **({"path": TRAP, "schedule": linear(1.0), "grid": GRID} | options)
+    )
     refused(lambda: ask(path=1.0), "path")
     refused(lambda: ask(schedule=lambda t: t), "schedule", "total")
     refused(lambda: ask(tol=2.0), "tol")
@@ -275,11 +372,30 @@ def test_refusals() -> None:
     refused(lambda: ask(joint="yes"), "joint")
     refused(lambda: jumping(1.0, 0.7, 0.6), "last")
     refused(lambda: jumping(1.0, -0.1, 0.6), "first")
-    refused(lambda: learn(TRAP, 1.0, jumps=True, start=linear(1.0), grid=GRID), "objective", "work")
+    refused(
+        lambda: learn(TRAP, 1.0, jumps=True, start=linear(1.0), grid=GRID),
+        "objective",
+        "work",
+    )
     refused(lambda: learn(TRAP, 1.0, "kl", start=linear(1.0), grid=GRID), "objective")
-    refused(lambda: jax.jit(lambda total: fp.work_law(TRAP, linear(total), grid=GRID).mean)(1.0), "traced")
+    refused(
+        lambda: jax.jit(lambda total: fp.work_law(TRAP, linear(total), grid=GRID).mean)(
+            1.0
+        ),
+        "traced",
+    )
 
 
 def test_a_transport_does_not_lose_a_jump_in_silence() -> None:
-    refused(lambda: fp.transport(TRAP, jumping(2.0, 0.25, 0.0), grid=GRID), "schedule", "jumps", "fp.work_law")
-    refused(lambda: fp.transport(TRAP, jumping(2.0, 0.0, 0.25), grid=GRID), "schedule", "jumps", "its total")
+    refused(
+        lambda: fp.transport(TRAP, jumping(2.0, 0.25, 0.0), grid=GRID),
+        "schedule",
+        "jumps",
+        "fp.work_law",
+    )
+    refused(
+        lambda: fp.transport(TRAP, jumping(2.0, 0.0, 0.25), grid=GRID),
+        "schedule",
+        "jumps",
+        "its total",
+    )

@@ -1,7 +1,7 @@
 """`fpsolve anneal`: what it reads, prints, writes and refuses.
 
-What is fast here stands in for the transports with the closed form of a Gaussian that is dragged; the slow tests run
-the command as it is.
+What is fast here stands in for the transports with the closed form of a Gaussian that
+is dragged; the slow tests run the command as it is.
 """
 
 from pathlib import Path
@@ -70,7 +70,13 @@ class Way:
 def closed_form(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Known schedules, and transports whose KL goes by name; what was asked is kept."""
     asked: dict[str, Any] = {
-        "ends": {"linear": 0.08, "bound": 0.01, "score": 0.02, "wasserstein": 0.004, "exact": 0.03}
+        "ends": {
+            "linear": 0.08,
+            "bound": 0.01,
+            "score": 0.02,
+            "wasserstein": 0.004,
+            "exact": 0.03,
+        }
     }
 
     def transport(path: Any, way: Way, **options: Any) -> Any:
@@ -89,7 +95,11 @@ def closed_form(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     monkeypatch.setattr(anneal, "transport", transport)
     monkeypatch.setattr(anneal.schedule, "linear", lambda total: Way("linear", total))
-    monkeypatch.setattr(anneal.schedule, "optimal", lambda path, total, cost="bound", **options: Way(cost, total))
+    monkeypatch.setattr(
+        anneal.schedule,
+        "optimal",
+        lambda path, total, cost="bound", **options: Way(cost, total),
+    )
     return asked
 
 
@@ -108,14 +118,28 @@ def column(output: str, name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("file", ["drag.py", "drag.toml"])
-def test_every_schedule_is_tried_and_the_best_is_written(file: str, closed_form: dict[str, Any], here: Path) -> None:
+def test_every_schedule_is_tried_and_the_best_is_written(
+    file: str, closed_form: dict[str, Any], here: Path
+) -> None:
     done = run(file)
     assert done.exit_code == 0, done.output
     assert [cost for cost in COSTS if f"optimal, {cost}" in done.output] == list(COSTS)
-    assert column(done.output, "linear") == ["linear", "8.000e-02", "4.000e-02", "none", "1", "1"]
+    assert column(done.output, "linear") == [
+        "linear",
+        "8.000e-02",
+        "4.000e-02",
+        "none",
+        "1",
+        "1",
+    ]
     row = ["optimal,", "wasserstein", "4.000e-03", "2.000e-03", "0.5", "T16", "20", "3"]
     assert column(done.output, "optimal, wasserstein") == row
-    for words in ("Grid(Line(-7, 7, 40))", "time       4", "0.25, at lambda = 0.5", "optimal, wasserstein: drag.csv"):
+    for words in (
+        "Grid(Line(-7, 7, 40))",
+        "time       4",
+        "0.25, at lambda = 0.5",
+        "optimal, wasserstein: drag.csv",
+    ):
         assert words in done.output
     rows = np.loadtxt(here / "drag.csv", delimiter=",", skiprows=1)
     assert (here / "drag.csv").read_text().startswith("t,lambda\n0.0,0.0\n")
@@ -125,32 +149,59 @@ def test_every_schedule_is_tried_and_the_best_is_written(file: str, closed_form:
     assert float(closed_form["path"](0.5)(np.array([2.0]))) == 2.5
 
 
-def test_options_take_precedence_and_one_cost_is_enough(closed_form: dict[str, Any], here: Path) -> None:
-    words = ("--total", "6", "--diffusion", "0.5", "--cost", "exact", "--out", "way.csv", "--plot", "way.svg")
+def test_options_take_precedence_and_one_cost_is_enough(
+    closed_form: dict[str, Any], here: Path
+) -> None:
+    words = (
+        "--total",
+        "6",
+        "--diffusion",
+        "0.5",
+        "--cost",
+        "exact",
+        "--out",
+        "way.csv",
+        "--plot",
+        "way.svg",
+    )
     done = run("drag.py", *words)
     assert done.exit_code == 0, done.output
-    assert "optimal, exact: way.csv" in done.output and "optimal, bound" not in done.output
+    assert (
+        "optimal, exact: way.csv" in done.output and "optimal, bound" not in done.output
+    )
     assert closed_form["diffusion"] == 0.5
-    assert (here / "way.csv").read_text().splitlines()[-1] == "6.0,1.0" and (here / "way.svg").exists()
+    assert (here / "way.csv").read_text().splitlines()[-1] == "6.0,1.0" and (
+        here / "way.svg"
+    ).exists()
 
 
-def test_without_a_total_the_path_decides(closed_form: dict[str, Any], here: Path) -> None:
+def test_without_a_total_the_path_decides(
+    closed_form: dict[str, Any], here: Path
+) -> None:
     (here / "p.py").write_text(PYTHON.replace("total = 4.0", ""), encoding="utf-8")
     done = run("p.py")
     assert done.exit_code == 0, done.output
     assert "4.4, since none was given: 10 x C of the adiabatic bound" in done.output
 
 
-def test_the_linear_schedule_is_written_where_it_is_best(closed_form: dict[str, Any], here: Path) -> None:
+def test_the_linear_schedule_is_written_where_it_is_best(
+    closed_form: dict[str, Any], here: Path
+) -> None:
     closed_form["ends"]["linear"] = 1e-5
     assert "linear: drag.csv" in run("drag.py").output
 
 
-def test_existing_files_are_kept_unless_forced(closed_form: dict[str, Any], here: Path) -> None:
+def test_existing_files_are_kept_unless_forced(
+    closed_form: dict[str, Any], here: Path
+) -> None:
     for name in ("drag.csv", "drag.png"):
         (here / name).write_bytes(b"old")
         done = run("drag.py")
-        assert done.exit_code == 2 and f"{name}': this file exists" in done.output and "path" not in closed_form
+        assert (
+            done.exit_code == 2
+            and f"{name}': this file exists" in done.output
+            and "path" not in closed_form
+        )
         assert (here / name).read_bytes() == b"old"
         (here / name).unlink()
     (here / "drag.csv").write_bytes(b"old")
@@ -163,32 +214,58 @@ def test_existing_files_are_kept_unless_forced(closed_form: dict[str, Any], here
     [
         ("total = 4.0", "total = 0.0", "total = 0.0: it must be above zero"),
         ("total = 4.0", "totl = 4.0", "Did you mean 'total'?"),
-        ("total = 4.0", "total = 4.0; diffusion = -1", "diffusion = -1.0: it must be above zero"),
+        (
+            "total = 4.0",
+            "total = 4.0; diffusion = -1",
+            "diffusion = -1.0: it must be above zero",
+        ),
         ("total = 4.0", "total = 4.0; cost = 'exakt'", "Did you mean 'exact'?"),
-        ("total = 4.0", "total = 4.0; times = [1.0, 5.0]", "they must lie within [0, 4]"),
+        (
+            "total = 4.0",
+            "total = 4.0; times = [1.0, 5.0]",
+            "they must lie within [0, 4]",
+        ),
         ("total = 4.0", "times = [1.0, 5.0]", "they go with a total"),
         ("total = 4.0", "path = lambda lam: start", "gives start or end as well"),
         ("end =", "path = 3.0\nlast =", "gives start or end as well"),
         ("end =", "last =", "p.py must give a path, or start and end"),
         ("(x[0] - 1) ** 2 / 2", "1\nend = 3.0", "end = 3.0: it must be a potential"),
-        ("(x[0] - 1) ** 2 / 2", "1\nend = lambda x, t: t * x[0] ** 2", "it must not depend on time"),
+        (
+            "(x[0] - 1) ** 2 / 2",
+            "1\nend = lambda x, t: t * x[0] ** 2",
+            "it must not depend on time",
+        ),
         ("fp.Grid(fp.Line(-7.0, 7.0, 40))", "40", "grid = 40: it must be an fp.Grid"),
     ],
 )
 def test_what_cannot_be_right_is_one_clear_line(
     old: str, new: str, said: str, closed_form: dict[str, Any], here: Path
 ) -> None:
-    assert said in refused(PYTHON.replace(old, new, 1), here) and "path" not in closed_form
+    assert (
+        said in refused(PYTHON.replace(old, new, 1), here) and "path" not in closed_form
+    )
 
 
-def test_paths_that_are_none_and_files_that_cannot_be_are_named(closed_form: dict[str, Any], here: Path) -> None:
+def test_paths_that_are_none_and_files_that_cannot_be_are_named(
+    closed_form: dict[str, Any], here: Path
+) -> None:
     assert "path = 2.0: it must be callable" in refused("path = 2.0", here)
-    assert "path(0.5) = 0.5: it must be a potential" in refused("path = lambda lam: lam", here)
-    assert "p.py: path(0.5) fails: ZeroDivisionError" in refused("path = lambda lam: 1 / 0", here)
+    assert "path(0.5) = 0.5: it must be a potential" in refused(
+        "path = lambda lam: lam", here
+    )
+    assert "p.py: path(0.5) fails: ZeroDivisionError" in refused(
+        "path = lambda lam: 1 / 0", here
+    )
     assert "path: there is no such key" not in refused("path = 1", here, ".toml")
-    assert "Did you mean 'Harmonic'?" in refused(TOML.replace("Harmonic", "Harmonik"), here, ".toml")
-    assert "p.toml must give a path, or start and end" in refused("total = 1.0", here, ".toml")
+    assert "Did you mean 'Harmonic'?" in refused(
+        TOML.replace("Harmonic", "Harmonik"), here, ".toml"
+    )
+    assert "p.toml must give a path, or start and end" in refused(
+        "total = 1.0", here, ".toml"
+    )
     assert "it must end in .py or .toml" in refused("x", here, ".txt")
     assert "it must end in .csv" in refused(PYTHON, here, ".py", "--out", "way.txt")
-    assert "it must end in .png or .pdf or .svg" in refused(PYTHON, here, ".py", "--plot", "way.jpg")
+    assert "it must end in .png or .pdf or .svg" in refused(
+        PYTHON, here, ".py", "--plot", "way.jpg"
+    )
     assert "no such file" in run("nowhere.py").output

@@ -1,4 +1,6 @@
-"""The continuity equation (T27): against closed forms and characteristics, the norm, its errors, and refusals."""
+"""The continuity equation (T27): against closed forms and characteristics, the norm,
+its errors, and refusals.
+"""
 
 import os
 
@@ -43,14 +45,28 @@ def test_the_generator_is_antisymmetric_for_any_velocity():
     matrix = matrix_of(operator)
     assert np.max(np.abs(matrix + matrix.T)) < 1e-13 * np.max(np.abs(matrix))
     assert np.linalg.norm(matrix, 2) <= float(operator.largest)
-    # Control: v.grad without its other half is not antisymmetric, and its wave changes its norm.
+    # Control: v.grad without its other half is not antisymmetric, and its wave changes
+    # its norm.
     halves = np.zeros_like(matrix)
     for i in range(grid.ndim):
-        along = [derivative_matrix(a) if j == i else np.eye(a.n) for j, a in enumerate(grid.axes)]
+        along = [
+            derivative_matrix(a) if j == i else np.eye(a.n)
+            for j, a in enumerate(grid.axes)
+        ]
         halves += np.asarray(velocity[i]).ravel()[:, None] * np.kron(*along)
     wave = np.ones(grid.size)
-    assert abs(np.linalg.norm(expm(-0.1 * matrix) @ wave) / np.linalg.norm(wave) - 1) < 1e-12
-    assert abs(np.linalg.norm(expm(-0.1 * halves) @ (wave + np.arange(grid.size))) / np.linalg.norm(wave) - 1) > 1e-3
+    assert (
+        abs(np.linalg.norm(expm(-0.1 * matrix) @ wave) / np.linalg.norm(wave) - 1)
+        < 1e-12
+    )
+    assert (
+        abs(
+            np.linalg.norm(expm(-0.1 * halves) @ (wave + np.arange(grid.size)))
+            / np.linalg.norm(wave)
+            - 1
+        )
+        > 1e-3
+    )
 
 
 def test_the_exponential_is_that_of_the_matrix():
@@ -74,16 +90,26 @@ def test_the_commutator_with_the_kinetic_energy_is_the_generator():
     wave = grid.sample(lambda x: jnp.exp(jnp.sin(x[0] + x[1]) / 2))
     velocity = jnp.moveaxis(grid.sample(jax.grad(phi)), -1, 0)
     moved = SkewOperator(velocity, grid).apply(wave)
-    assert jnp.max(jnp.abs(commutator(grid, grid.sample(phi), wave) - moved)) < 1e-11 * jnp.max(jnp.abs(moved))
+    assert jnp.max(
+        jnp.abs(commutator(grid, grid.sample(phi), wave) - moved)
+    ) < 1e-11 * jnp.max(jnp.abs(moved))
     assert jnp.max(jnp.abs(commutator(grid, -grid.sample(phi), wave) - moved)) > 0.1
 
 
 def test_turning_in_the_plane():
     grid = fp.Grid(fp.Line(-6.5, 6.5, 65), fp.Line(-6.5, 6.5, 65))
     start = fp.Gaussian([1.0, 0.0], [0.3, 0.5])
-    run = fp.evolve(TURN, start, [np.pi / 2], grid=grid, tol=1e-6, observables={"mean": lambda x: x})
-    wrong = relative(grid, run.values[0], grid.density(fp.Gaussian([0.0, 1.0], [0.5, 0.3])))
-    assert wrong < 1e-7 and wrong <= 3 * float(run.error[0]) and run.stats["mass_drift"] < 1e-12
+    run = fp.evolve(
+        TURN, start, [np.pi / 2], grid=grid, tol=1e-6, observables={"mean": lambda x: x}
+    )
+    wrong = relative(
+        grid, run.values[0], grid.density(fp.Gaussian([0.0, 1.0], [0.5, 0.3]))
+    )
+    assert (
+        wrong < 1e-7
+        and wrong <= 3 * float(run.error[0])
+        and run.stats["mass_drift"] < 1e-12
+    )
     assert jnp.max(jnp.abs(run.observables["mean"][0] - jnp.asarray([0.0, 1.0]))) < 1e-6
 
 
@@ -92,20 +118,31 @@ def test_characteristics_in_the_plane():
     grid = fp.Grid(fp.Periodic(0.0, 2 * np.pi, 65), fp.Periodic(0.0, 2 * np.pi, 65))
 
     def velocity(x, t):
-        return jnp.stack([jnp.sin(x[1] + t) + 0.3 * jnp.cos(x[0]), 0.4 * jnp.sin(x[0] - x[1]) * jnp.cos(2 * t)])
+        return jnp.stack(
+            [
+                jnp.sin(x[1] + t) + 0.3 * jnp.cos(x[0]),
+                0.4 * jnp.sin(x[0] - x[1]) * jnp.cos(2 * t),
+            ]
+        )
 
     def start(x):
-        return jnp.exp(jnp.cos(x[0]) + jnp.sin(x[1])) / (2 * np.pi * float(i0(1.0))) ** 2
+        return (
+            jnp.exp(jnp.cos(x[0]) + jnp.sin(x[1])) / (2 * np.pi * float(i0(1.0))) ** 2
+        )
 
     run = fp.evolve(fp.Continuity(velocity), start, [0.8], grid=grid, tol=1e-7)
-    wrong = relative(grid, run.values[0], by_characteristics(velocity, start, grid, 0.8))
+    wrong = relative(
+        grid, run.values[0], by_characteristics(velocity, start, grid, 0.8)
+    )
     assert wrong < 1e-6 and wrong <= 3 * float(run.error[0])
     assert run.stats["mass_drift"] < 1e-10
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_moving_velocity_in_closed_form(seed):
-    a, b, mean, deviation = np.random.default_rng(seed).uniform([0.1, -1, -0.5, 0.5], [0.5, 1, 0.5, 0.8])
+    a, b, mean, deviation = np.random.default_rng(seed).uniform(
+        [0.1, -1, -0.5, 0.5], [0.5, 1, 0.5, 0.8]
+    )
     flow = Breathing(a, b, mean, deviation)
     grid = fp.Grid(fp.Line(-11.0, 11.0, 96))
     run = fp.evolve(flow.equation, flow.start, [0.7, 2.0], grid=grid, tol=1e-7)
@@ -129,12 +166,21 @@ def test_a_jump_of_the_velocity_in_time_is_found():
 
 
 def test_three_dimensions():
-    grid = fp.Grid(fp.Line(-6.5, 6.5, 28), fp.Line(-6.5, 6.5, 28), fp.Periodic(0.0, 2.0, 9))
+    grid = fp.Grid(
+        fp.Line(-6.5, 6.5, 28), fp.Line(-6.5, 6.5, 28), fp.Periodic(0.0, 2.0, 9)
+    )
     spin = fp.Continuity(lambda x: jnp.stack([-x[1], x[0], jnp.ones(())]))
-    start = lambda x: jnp.exp(-(x[0] ** 2 / 2 + x[1] ** 2)) * (1 + 0.4 * jnp.cos(np.pi * x[2]))
-    end = lambda x: jnp.exp(-(x[1] ** 2 / 2 + x[0] ** 2)) * (1 + 0.4 * jnp.cos(np.pi * (x[2] - np.pi / 2)))
+    start = lambda x: (
+        jnp.exp(-(x[0] ** 2 / 2 + x[1] ** 2)) * (1 + 0.4 * jnp.cos(np.pi * x[2]))
+    )
+    end = lambda x: (
+        jnp.exp(-(x[1] ** 2 / 2 + x[0] ** 2))
+        * (1 + 0.4 * jnp.cos(np.pi * (x[2] - np.pi / 2)))
+    )
     run = fp.evolve(spin, start, [np.pi / 2], grid=grid, tol=1e-3)
-    assert relative(grid, run.values[0], grid.density(end)) < min(1e-4, 3 * float(run.error[0]))
+    assert relative(grid, run.values[0], grid.density(end)) < min(
+        1e-4, 3 * float(run.error[0])
+    )
 
 
 def test_errors_are_whole():
@@ -148,13 +194,20 @@ def test_errors_are_whole():
         run = fp.evolve(flow.equation, flow.start, [1.0], grid=coarse, tol=1e-9)
     assert run.result == "grid_too_coarse"
     narrow = fp.Grid(fp.Line(-3.4, 3.4, 64))
-    spread = fp.evolve(fp.Continuity(lambda x: 0.3 * x), fp.Gaussian(0.0, 0.5), [1.0], grid=narrow)
-    wrong = relative(narrow, spread.values[0], jax.vmap(fp.Gaussian(0.0, 0.5 * np.exp(0.6)))(narrow.points))
+    spread = fp.evolve(
+        fp.Continuity(lambda x: 0.3 * x), fp.Gaussian(0.0, 0.5), [1.0], grid=narrow
+    )
+    wrong = relative(
+        narrow,
+        spread.values[0],
+        jax.vmap(fp.Gaussian(0.0, 0.5 * np.exp(0.6)))(narrow.points),
+    )
     assert wrong / 3 < float(spread.error[0])
 
 
 def test_errors_of_random_flows():
-    # v = a x + b keeps normal densities: m' = a m + b. Boxes and widths from far too small to ample.
+    # v = a x + b keeps normal densities: m' = a m + b. Boxes and widths from far too
+    # small to ample.
     ratios, refusals = [], []
     for seed in range(24):
         a, b, t, mean, deviation, half = np.random.default_rng(seed).uniform(
@@ -163,10 +216,18 @@ def test_errors_of_random_flows():
         half = round(half / 2) * 2.0
         grid = fp.Grid(fp.Line(-half, half, 48))
         growth = np.exp(a * t)
-        end = fp.Gaussian(growth * mean + (growth - 1) / a * b, (growth * deviation) ** 2)
+        end = fp.Gaussian(
+            growth * mean + (growth - 1) / a * b, (growth * deviation) ** 2
+        )
         try:
             start = fp.Gaussian(mean, deviation**2)
-            run = fp.evolve(fp.Continuity(lambda x, a=a, b=b: a * x + b), start, [t], grid=grid, throw=False)
+            run = fp.evolve(
+                fp.Continuity(lambda x, a=a, b=b: a * x + b),
+                start,
+                [t],
+                grid=grid,
+                throw=False,
+            )
         except ValueError as error:
             refusals.append(str(error))
             continue
@@ -178,7 +239,9 @@ def test_errors_of_random_flows():
 
 def test_an_array_is_a_start_and_states_are_interpolated():
     flow = RingFlow(0.7)
-    once = fp.evolve(flow.equation, flow.start, [0.5, 1.0], grid=RING, tol=1e-9, check=False)
+    once = fp.evolve(
+        flow.equation, flow.start, [0.5, 1.0], grid=RING, tol=1e-9, check=False
+    )
     again = fp.evolve(flow.equation, once.values[0], [0.5], grid=RING, tol=1e-8)
     assert relative(RING, again.values[0], once.values[1]) < 1e-9
     finer = fp.Grid(fp.Periodic(0.0, 2 * np.pi, 100))
@@ -190,12 +253,22 @@ def test_transformations():
     start = lambda x: jnp.exp(jnp.cos(x[0]))
 
     def mean(speed):
-        run = fp.evolve(fp.Continuity(lambda x: speed * jnp.sin(x)), start, [0.5], grid=grid, check=False)
+        run = fp.evolve(
+            fp.Continuity(lambda x: speed * jnp.sin(x)),
+            start,
+            [0.5],
+            grid=grid,
+            check=False,
+        )
         return grid.integrate(run.values[0] * jnp.cos(grid.nodes[0]))
 
     slope = jax.jit(jax.grad(mean))(0.6)
     assert abs(slope - (mean(0.6 + 1e-4) - mean(0.6 - 1e-4)) / 2e-4) < 1e-6 * abs(slope)
-    assert jnp.allclose(jax.vmap(mean)(jnp.asarray([0.2, 0.6])), jnp.asarray([mean(0.2), mean(0.6)]), atol=1e-11)
+    assert jnp.allclose(
+        jax.vmap(mean)(jnp.asarray([0.2, 0.6])),
+        jnp.asarray([mean(0.2), mean(0.6)]),
+        atol=1e-11,
+    )
 
 
 def test_a_moving_velocity_under_transformations():
@@ -236,7 +309,12 @@ def test_single_precision():
     ],
 )
 def test_refusals(change, message):
-    given = {"equation": fp.Continuity(jnp.sin), "initial": lambda x: 1 + 0 * x[0], "times": [1.0], "grid": RING}
+    given = {
+        "equation": fp.Continuity(jnp.sin),
+        "initial": lambda x: 1 + 0 * x[0],
+        "times": [1.0],
+        "grid": RING,
+    }
     given |= change
     arguments = [given.pop(name) for name in ("equation", "initial", "times")]
     with pytest.raises(ValueError, match=message):
@@ -246,7 +324,10 @@ def test_refusals(change, message):
 def test_a_velocity_that_leaves_the_box_is_refused_and_the_cure_works():
     line = fp.Grid(fp.Line(-4.0, 4.0, 48))
     shift, start = fp.Continuity(lambda x: 3 * jnp.ones(1)), fp.Gaussian(0.0, 0.3)
-    with pytest.raises(ValueError, match=r"velocity = 1.0: it carries .* out of Line.* at its upper end before t = 2"):
+    with pytest.raises(
+        ValueError,
+        match=r"velocity = 1.0: it carries .* out of Line.* at its upper end before t = 2",
+    ):
         fp.evolve(shift, start, [1.0, 2.0], grid=line)
     wider = fp.Grid(fp.Line(-4.0, 12.0, 96))
     run = fp.evolve(shift, start, [2.0], grid=wider, tol=1e-6)
@@ -258,13 +339,17 @@ def test_a_velocity_that_leaves_the_box_is_refused_and_the_cure_works():
 def test_a_flow_has_no_levels_and_no_plan():
     for ask in (
         lambda: fp.spectrum(fp.Continuity(jnp.sin), RING),
-        lambda: fp.plan(fp.Continuity(jnp.sin), lambda x: 1 + 0 * x[0], [1.0], grid=RING),
+        lambda: fp.plan(
+            fp.Continuity(jnp.sin), lambda x: 1 + 0 * x[0], [1.0], grid=RING
+        ),
     ):
         with pytest.raises(ValueError, match="equation"):
             ask()
 
 
-@pytest.mark.skipif(os.environ.get("FPSOLVE_TYPED") == "1", reason="the type checker refuses it first")
+@pytest.mark.skipif(
+    os.environ.get("FPSOLVE_TYPED") == "1", reason="the type checker refuses it first"
+)
 def test_no_grid_is_fitted_to_a_flow():
     with pytest.raises(ValueError, match="a flow has none"):
         fp.fit_grid(fp.Continuity(jnp.sin))

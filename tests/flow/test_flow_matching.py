@@ -1,4 +1,6 @@
-"""Flow matching: the loss, the model's density on a grid against samples and closed forms, and resources."""
+"""Flow matching: the loss, the model's density on a grid against samples and closed
+forms, and resources.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -41,18 +43,27 @@ def test_the_loss_is_least_at_the_velocity_of_the_path():
 
 
 def test_an_untrained_network_carries_the_normal_density_to_that_of_gaussian_data():
-    network = fp.flow.VelocityNetwork(1, key=KEY, width=8, depth=1, center=1.5, scale=0.4)
+    network = fp.flow.VelocityNetwork(
+        1, key=KEY, width=8, depth=1, center=1.5, scale=0.4
+    )
     exact = gaussian_velocity(1.5, 0.4)
     for t in (0.0, 0.3, 1.0):
-        assert jnp.allclose(network(jnp.asarray([0.7]), t), exact(jnp.asarray([0.7]), t), rtol=1e-12)
+        assert jnp.allclose(
+            network(jnp.asarray([0.7]), t), exact(jnp.asarray([0.7]), t), rtol=1e-12
+        )
     grid = fp.Grid(fp.Line(-9.0, 9.0, 160))
-    run = fp.evolve(fp.Continuity(network), fp.Gaussian(0.0, 1.0), [1.0], grid=grid, tol=1e-6)
+    run = fp.evolve(
+        fp.Continuity(network), fp.Gaussian(0.0, 1.0), [1.0], grid=grid, tol=1e-6
+    )
     variance = 0.4**2 + CONSTANTS.least_noise**2
     data = grid.density(fp.Gaussian(1.5, variance))
     assert relative(grid, run.values[0], data) < 1e-6
     assert abs(fp.flow.overlap(run.values[0], data, grid) - 1) < 1e-10
-    # Control: the overlap with another density is that of two normal densities, in closed form.
-    apart = fp.flow.overlap(run.values[0], grid.density(fp.Gaussian(1.0, variance)), grid)
+    # Control: the overlap with another density is that of two normal densities, in
+    # closed form.
+    apart = fp.flow.overlap(
+        run.values[0], grid.density(fp.Gaussian(1.0, variance)), grid
+    )
     assert abs(apart - np.exp(-(0.5**2) / (8 * variance))) < 1e-6
 
 
@@ -60,23 +71,42 @@ def test_a_model_learns_two_modes():
     first, second, third = jax.random.split(KEY, 3)
     signs = jax.random.rademacher(first, (4000, 1), float)
     samples = 1.5 * signs + 0.5 * jax.random.normal(second, (4000, 1))
-    network = fp.flow.VelocityNetwork(1, key=third, width=16, depth=2, **fp.score.standardised(samples))
+    network = fp.flow.VelocityNetwork(
+        1, key=third, width=16, depth=2, **fp.score.standardised(samples)
+    )
     model, history = fp.flow.fit(
-        network, samples, optimiser=optax.adam(1e-2), steps=300, key=jax.random.key(1), batch=128, ema=0.99
+        network,
+        samples,
+        optimiser=optax.adam(1e-2),
+        steps=300,
+        key=jax.random.key(1),
+        batch=128,
+        ema=0.99,
     )
     grid = fp.Grid(fp.Line(-9.0, 9.0, 160))
-    data = grid.density(lambda x: sum(jnp.exp(-((x[0] - m) ** 2) / 0.5) for m in (-1.5, 1.5)))
+    data = grid.density(
+        lambda x: sum(jnp.exp(-((x[0] - m) ** 2) / 0.5) for m in (-1.5, 1.5))
+    )
     options = {"grid": grid, "tol": 1e-5, "check": False}
     before = fp.evolve(fp.Continuity(network), fp.Gaussian(0.0, 1.0), [1.0], **options)
     after = fp.evolve(fp.Continuity(model), fp.Gaussian(0.0, 1.0), [1.0], **options)
     assert history.shape == (300,) and history[-50:].mean() < history[:20].mean()
-    assert fp.flow.overlap(after.values[0], data, grid) > 0.98 > fp.flow.overlap(before.values[0], data, grid) + 0.01
+    assert (
+        fp.flow.overlap(after.values[0], data, grid)
+        > 0.98
+        > fp.flow.overlap(before.values[0], data, grid) + 0.01
+    )
 
 
 def test_the_same_key_gives_the_same_model():
     samples = jax.random.normal(KEY, (100, 2))
     network = fp.flow.VelocityNetwork(2, key=KEY, width=4, depth=1)
-    options = {"optimiser": optax.sgd(1e-2), "steps": 3, "key": jax.random.key(2), "batch": 16}
+    options = {
+        "optimiser": optax.sgd(1e-2),
+        "steps": 3,
+        "key": jax.random.key(2),
+        "batch": 16,
+    }
     runs = [fp.flow.fit(network, samples, **options)[1] for _ in range(2)]
     assert np.array_equal(*runs)
 
@@ -109,7 +139,14 @@ def test_refusals(change, message):
 def test_a_loss_that_diverges_is_named():
     network = fp.flow.VelocityNetwork(1, key=KEY, width=4, depth=1)
     with pytest.raises(fp.NumericalFailure, match="not_finite"):
-        fp.flow.fit(network, jax.random.normal(KEY, (50, 1)), optimiser=optax.sgd(1e300), steps=20, key=KEY, batch=8)
+        fp.flow.fit(
+            network,
+            jax.random.normal(KEY, (50, 1)),
+            optimiser=optax.sgd(1e300),
+            steps=20,
+            key=KEY,
+            batch=8,
+        )
 
 
 def test_resources_are_those_of_the_flow():

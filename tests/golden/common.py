@@ -1,4 +1,6 @@
-"""What the problems of the golden record share: how one is declared, what is read off a result, grids, functions."""
+"""What the problems of the golden record share: how one is declared, what is read off a
+result, grids, functions.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -10,24 +12,30 @@ import fpsolve as fp
 
 EXACT = 1e-11
 FINE = 1e-12  # asked of methods that are exact in time
-LEVELS = 3e-10  # three times the relative error that `spectrum` is asked for where it iterates
+# three times the relative error that `spectrum` is asked for where it iterates
+LEVELS = 3e-10
 
 Answer = dict[str, Any]
 
 
 class Problem(NamedTuple):
-    """A question with its place in the record and how far an answer may be from the one recorded."""
+    """A question with its place in the record and how far an answer may be from the one
+    recorded.
+    """
 
     name: str
     section: str
     ask: Callable[[], Answer]
     quick: bool
     tol: float
-    loose: Mapping[str, float]  # tolerances of single quantities, by the beginning of their names
+    # tolerances of single quantities, by the beginning of their names
+    loose: Mapping[str, float]
 
     def allowed(self, quantity: str) -> float:
         """The tolerance of one quantity, relative to its largest entry."""
-        fitting = [tol for start, tol in self.loose.items() if quantity.startswith(start)]
+        fitting = [
+            tol for start, tol in self.loose.items() if quantity.startswith(start)
+        ]
         return max(fitting) if fitting else self.tol
 
 
@@ -41,7 +49,9 @@ def section(name: str) -> None:
     _section = name
 
 
-def problem(*, quick: bool = False, tol: float = EXACT, loose: Mapping[str, float] | None = None) -> Any:
+def problem(
+    *, quick: bool = False, tol: float = EXACT, loose: Mapping[str, float] | None = None
+) -> Any:
     """Enter a function into the record under its own name."""
 
     def enter(ask: Callable[[], Answer]) -> Callable[[], Answer]:
@@ -54,7 +64,8 @@ def problem(*, quick: bool = False, tol: float = EXACT, loose: Mapping[str, floa
     return enter
 
 
-# ------------------------------------------------------------------------------------------------ what is read off
+# ------------------------------------------------------------------------------------------------
+# what is read off
 
 
 def first_word(text: str) -> str:
@@ -74,7 +85,9 @@ def reported(solution: fp.Solution, prefix: str = "") -> Answer:
     }
     if isinstance(solution.equation, fp.FokkerPlanck):
         answer["mass"] = solution.mass
-    answer |= {f"observable {name}": value for name, value in solution.observables.items()}
+    answer |= {
+        f"observable {name}": value for name, value in solution.observables.items()
+    }
     return {prefix + name: value for name, value in answer.items()}
 
 
@@ -88,7 +101,9 @@ def axes_of(grid: fp.Grid, prefix: str = "") -> Answer:
 
 
 def modes_of(modes: fp.Spectrum, prefix: str = "", vectors: bool = True) -> Answer:
-    """Levels, multiplicities and choices; squares of the modes, whose signs are free, where no level is degenerate."""
+    """Levels, multiplicities and choices; squares of the modes, whose signs are free,
+    where no level is degenerate.
+    """
     answer: Answer = {
         "levels": modes.values,
         "multiplicities": modes.multiplicities,
@@ -100,7 +115,8 @@ def modes_of(modes: fp.Spectrum, prefix: str = "", vectors: bool = True) -> Answ
     return {prefix + name: value for name, value in answer.items()}
 
 
-# ------------------------------------------------------------------------------------------------ grids and functions
+# ------------------------------------------------------------------------------------------------
+# grids and functions
 
 LINE = fp.Grid(fp.Line(-2.5, 2.5, 32))
 WALLS = fp.Grid(fp.Reflecting(-1.7, 2.1, 32))
@@ -152,11 +168,27 @@ FORCED = fp.FokkerPlanck(well, 0.7, push)
 FORCED_ANGLES = fp.FokkerPlanck(wave_of_angles, 0.7, push)
 
 
-def by_methods(equation: Any, grid: fp.Grid, start: Any, scheme: Any, methods: Any, times: Any = TIMES) -> Answer:
+def by_methods(
+    equation: Any,
+    grid: fp.Grid,
+    start: Any,
+    scheme: Any,
+    methods: Any,
+    times: Any = TIMES,
+) -> Answer:
     """The same run by several methods, all exact or with their steps given."""
     answer: Answer = {}
     for name, method in methods.items():
-        run = fp.evolve(equation, start, times, grid=grid, scheme=scheme, method=method, tol=FINE, throw=False)
+        run = fp.evolve(
+            equation,
+            start,
+            times,
+            grid=grid,
+            scheme=scheme,
+            method=method,
+            tol=FINE,
+            throw=False,
+        )
         answer[f"{name}: values"] = run.values
         answer[f"{name}: picture"] = run.stats["picture"]
     return answer
@@ -170,7 +202,11 @@ ON_A_LINE = {
     "Uniformization": fp.Uniformization(),
     "Dense": fp.Dense(),
 }
-ON_A_RING = {name: method for name, method in ON_A_LINE.items() if name not in ("Chebyshev", "Rational")}
+ON_A_RING = {
+    name: method
+    for name, method in ON_A_LINE.items()
+    if name not in ("Chebyshev", "Rational")
+}
 IN_A_PLANE = {
     "Chebyshev": fp.Chebyshev(),
     "Splitting": fp.Splitting(4, 8),

@@ -1,4 +1,6 @@
-"""The library answers every problem as it did when the record was made; see `record.py` for a table."""
+"""The library answers every problem as it did when the record was made; see `record.py`
+for a table.
+"""
 
 import copy
 import math
@@ -12,7 +14,9 @@ RECORD = read()
 
 
 def distance(name, quantities):
-    """How far quantities are from the record, in words; empty where they are near enough."""
+    """How far quantities are from the record, in words; empty where they are near
+    enough.
+    """
     worst = compare(PROBLEMS[name], RECORD[name]["quantities"], quantities)
     return f"{name}, {worst.quantity}: {worst.words}" if worst.bad else ""
 
@@ -29,7 +33,9 @@ def test_every_problem_is_recorded_and_no_other():
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_a_change_of_a_millionth_or_of_a_word_is_seen(name):
-    """A millionth, or ten times what is allowed where that is more, is added to an entry of any array."""
+    """A millionth, or ten times what is allowed where that is more, is added to an
+    entry of any array.
+    """
     kept = RECORD[name]["quantities"]
     assert not distance(name, kept)
     for quantity, old in kept.items():
@@ -37,7 +43,9 @@ def test_a_change_of_a_millionth_or_of_a_word_is_seen(name):
         if isinstance(old, str):
             wrong[quantity] = old + "!"
         else:
-            change = max(1e-6, 10 * PROBLEMS[name].allowed(quantity)) * (old["norms"][2] or 1.0)
+            change = max(1e-6, 10 * PROBLEMS[name].allowed(quantity)) * (
+                old["norms"][2] or 1.0
+            )
             first = wrong[quantity]["entries"][0]
             real, *rest = first if isinstance(first, list) else [first]
             real = real + change if math.isfinite(real) else 0.0
@@ -48,5 +56,8 @@ def test_a_change_of_a_millionth_or_of_a_word_is_seen(name):
 
 
 def test_entries_are_kept_at_the_same_places():
-    assert len(places("a", 1000)) == ENTRIES and places("a", 1000).tolist() == places("a", 1000).tolist()
+    assert (
+        len(places("a", 1000)) == ENTRIES
+        and places("a", 1000).tolist() == places("a", 1000).tolist()
+    )
     assert places("a", 1000).tolist() != places("b", 1000).tolist()

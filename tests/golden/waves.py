@@ -24,7 +24,8 @@ from golden.common import (
     wave_of_angles,
 )
 
-# ------------------------------------------------------------------------------------------------ waves
+# ------------------------------------------------------------------------------------------------
+# waves
 section("evolve, waves")
 
 
@@ -65,7 +66,14 @@ def a_wave_at_three_angles() -> Answer:
 
 @problem()
 def a_complex_start_that_turns() -> Answer:
-    run = fp.evolve(fp.Schrodinger(oscillator, 1.0), moving_packet, TIMES, grid=WIDE, wick=math.pi / 2, tol=FINE)
+    run = fp.evolve(
+        fp.Schrodinger(oscillator, 1.0),
+        moving_packet,
+        TIMES,
+        grid=WIDE,
+        wick=math.pi / 2,
+        tol=FINE,
+    )
     answer = reported(run)
     return answer | {"norm": WIDE.integrate(jnp.abs(run.values) ** 2)}
 
@@ -78,8 +86,12 @@ def waves_on_finite_volumes() -> Answer:
         (RING, fp.Schrodinger(wave_of_angles), bump),
     ):
         for wick in (0.0, math.pi / 2):
-            run = fp.evolve(equation, start, TIMES, grid=grid, wick=wick, scheme=VOLUMES, tol=FINE)
-            answer |= reported(run, f"{type(grid.axes[0]).__name__}, angle {wick:.2f}: ")
+            run = fp.evolve(
+                equation, start, TIMES, grid=grid, wick=wick, scheme=VOLUMES, tol=FINE
+            )
+            answer |= reported(
+                run, f"{type(grid.axes[0]).__name__}, angle {wick:.2f}: "
+            )
     return answer
 
 
@@ -88,7 +100,14 @@ def a_wave_in_the_plane() -> Answer:
     grid = fp.Grid(fp.Line(-6.0, 6.0, 24), fp.Line(-6.0, 6.0, 24))
     answer: Answer = {}
     for wick in (0.0, math.pi / 2):
-        run = fp.evolve(fp.Schrodinger(oscillator), shifted_wave, TIMES, grid=grid, wick=wick, tol=1e-11)
+        run = fp.evolve(
+            fp.Schrodinger(oscillator),
+            shifted_wave,
+            TIMES,
+            grid=grid,
+            wick=wick,
+            tol=1e-11,
+        )
         answer |= reported(run, f"angle {wick:.2f}: ")
     return answer
 
@@ -98,12 +117,24 @@ def a_wave_in_the_field_of_a_score() -> Answer:
     grid = fp.Grid(fp.Line(-5.0, 5.0, 20), fp.Line(-5.0, 5.0, 20))
     equation = fp.ScoreHamiltonian(lambda x: -x + 0.5 * jnp.stack([-x[1], x[0]]))
     run = fp.evolve(equation, shifted_wave, TIMES, grid=grid, tol=1e-11)
-    line = fp.evolve(fp.ScoreHamiltonian(lambda x: -(x**3)), shifted_wave, TIMES, grid=WIDE, tol=1e-11)
+    line = fp.evolve(
+        fp.ScoreHamiltonian(lambda x: -(x**3)),
+        shifted_wave,
+        TIMES,
+        grid=WIDE,
+        tol=1e-11,
+    )
     return reported(run, "plane: ") | reported(line, "line: ")
 
 
 @problem(quick=True)
 def the_wave_and_the_score_of_a_process() -> Answer:
-    answer = reported(fp.evolve(WELL.schrodinger(), shifted_wave, TIMES, grid=LINE, tol=FINE), "wave: ")
+    answer = reported(
+        fp.evolve(WELL.schrodinger(), shifted_wave, TIMES, grid=LINE, tol=FINE),
+        "wave: ",
+    )
     sampler = fp.ScoreHamiltonian(lambda x: -x).sampler()
-    return answer | reported(fp.evolve(sampler, fp.Gaussian(0.5, 0.4), TIMES, grid=WIDE, tol=1e-11), "sampler: ")
+    return answer | reported(
+        fp.evolve(sampler, fp.Gaussian(0.5, 0.4), TIMES, grid=WIDE, tol=1e-11),
+        "sampler: ",
+    )

@@ -1,4 +1,6 @@
-"""Sums, multiples, wrapped callables, static and time-dependent potentials, paths and driven potentials."""
+"""Sums, multiples, wrapped callables, static and time-dependent potentials, paths and
+driven potentials.
+"""
 
 import functools
 
@@ -61,14 +63,24 @@ def test_algebra(potential, value):
 
 def test_sums_are_flat_and_their_numbers_are_leaves():
     total = U + V + (lambda x: 0.0) + 1.0
-    assert isinstance(total, Sum) and len(total.parts) == 4 and isinstance(total.parts[-1], Constant)
+    assert (
+        isinstance(total, Sum)
+        and len(total.parts) == 4
+        and isinstance(total.parts[-1], Constant)
+    )
     slope = jax.grad(lambda c: (c * U + V)(X))(2.0)
     np.testing.assert_allclose(slope, u, rtol=1e-13)
     assert isinstance(2 * U, Scaled) and len(jax.tree.leaves(2 * U)) == 3
 
 
 def test_bad_algebra_is_refused():
-    for bad in (lambda: U * [1.0, 2.0], lambda: U * V, lambda: U * np.nan, lambda: U + "one", lambda: Sum()):
+    for bad in (
+        lambda: U * [1.0, 2.0],
+        lambda: U * V,
+        lambda: U * np.nan,
+        lambda: U + "one",
+        lambda: Sum(),
+    ):
         with pytest.raises(ValueError, match=r".+ = .+: .+\. .+\."):
             bad()
 
@@ -127,7 +139,11 @@ STATIC = [
 def test_time_dependent(f, how):
     assert takes_time(f) is True
     potential = as_potential(f)
-    assert potential.time_dependent is True and takes_time(potential) and potential.time == how
+    assert (
+        potential.time_dependent is True
+        and takes_time(potential)
+        and potential.time == how
+    )
     np.testing.assert_allclose(potential(X, 2.0), 0.6, rtol=1e-13)
     with pytest.raises(ValueError, match=r"^t = None"):
         potential(X)
@@ -163,7 +179,10 @@ def test_arguments_of_a_partial_are_leaves():
     def line(x, a):
         return a * x[0]
 
-    values = [value(as_potential(functools.partial(line, a=jnp.asarray(a)))) for a in (1.0, 2.0, 3.0)]
+    values = [
+        value(as_potential(functools.partial(line, a=jnp.asarray(a))))
+        for a in (1.0, 2.0, 3.0)
+    ]
     np.testing.assert_allclose(values, [0.3, 0.6, 0.9], rtol=1e-13)
     assert len(traces) == 1
 
@@ -198,9 +217,13 @@ def test_mix_is_the_straight_path():
         np.testing.assert_allclose(path(lam)(X), (1 - lam) * u + lam * 0.3, rtol=1e-13)
     lambdas = jnp.linspace(0, 1, 5)
     np.testing.assert_allclose(
-        jax.vmap(lambda lam: path(lam)(X))(lambdas), (1 - lambdas) * u + lambdas * 0.3, rtol=1e-13
+        jax.vmap(lambda lam: path(lam)(X))(lambdas),
+        (1 - lambdas) * u + lambdas * 0.3,
+        rtol=1e-13,
     )
-    np.testing.assert_allclose(jax.jit(jax.grad(lambda lam: path(lam)(X)))(0.3), 0.3 - u, rtol=1e-13)
+    np.testing.assert_allclose(
+        jax.jit(jax.grad(lambda lam: path(lam)(X)))(0.3), 0.3 - u, rtol=1e-13
+    )
     assert not path(0.5).time_dependent
     with pytest.raises(ValueError, match=r"^lam = "):
         path([0.1, 0.2])
@@ -213,14 +236,21 @@ class Ramp(eqx.Module):
         return t / self.total
 
 
-@pytest.mark.parametrize("path", [Mix(Quartic(), U), lambda lam: lambda x: (1 - lam) * Quartic()(x) + lam * U(x)])
+@pytest.mark.parametrize(
+    "path",
+    [Mix(Quartic(), U), lambda lam: lambda x: (1 - lam) * Quartic()(x) + lam * U(x)],
+)
 def test_driven(path):
     ramp = Ramp(jnp.asarray(4.0))
     potential = Driven(path, ramp)
     assert potential.time_dependent is True and takes_time(potential)
     q = float(Quartic()(X))
-    np.testing.assert_allclose(jax.jit(lambda t: potential(X, t))(1.0), 0.75 * q + 0.25 * u, rtol=1e-13)
-    slope = eqx.filter_grad(lambda potential: potential(X, 1.0))(potential).schedule.total
+    np.testing.assert_allclose(
+        jax.jit(lambda t: potential(X, t))(1.0), 0.75 * q + 0.25 * u, rtol=1e-13
+    )
+    slope = eqx.filter_grad(lambda potential: potential(X, 1.0))(
+        potential
+    ).schedule.total
     np.testing.assert_allclose(slope, -(u - q) / 16, rtol=1e-12)
     with pytest.raises(ValueError, match=r"^t = None"):
         potential(X)
@@ -230,8 +260,14 @@ def test_driven_with_moving_parts_and_shorthand():
     path = Mix(lambda x, t: t * x[0], Cosine())
     potential = path.driven(lambda t: t / 2)
     assert isinstance(potential, Driven)
-    np.testing.assert_allclose(potential(X, 1.0), 0.5 * 0.3 + 0.5 * Cosine()(X), rtol=1e-13)
+    np.testing.assert_allclose(
+        potential(X, 1.0), 0.5 * 0.3 + 0.5 * Cosine()(X), rtol=1e-13
+    )
     assert (potential + U).time_dependent and (3 * potential).time_dependent
-    for bad in (lambda: Driven(1.0, lambda t: t), lambda: Driven(path, 1.0), lambda: Mix(U, 2.0)):
+    for bad in (
+        lambda: Driven(1.0, lambda t: t),
+        lambda: Driven(path, 1.0),
+        lambda: Mix(U, 2.0),
+    ):
         with pytest.raises(ValueError, match=r".+ = .+: .+\. .+\."):
             bad()

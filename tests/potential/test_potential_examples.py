@@ -12,7 +12,9 @@ FILES = sorted(pathlib.Path(fpsolve.potential.__file__).parent.glob("*.py"))
 EXAMPLES = [
     pytest.param(textwrap.dedent(code), id=f"{file.stem}-{i}")
     for file in FILES
-    for i, code in enumerate(re.findall(r"^ *```python\n(.*?)^ *```", file.read_text(), re.S | re.M))
+    for i, code in enumerate(
+        re.findall(r"^ *```python\n(.*?)^ *```", file.read_text(), re.S | re.M)
+    )
 ]
 
 

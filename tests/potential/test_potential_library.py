@@ -1,4 +1,6 @@
-"""Truth: values against closed forms, gradients against finite differences, for every library potential."""
+"""Truth: values against closed forms, gradients against finite differences, for every
+library potential.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +33,9 @@ LIBRARY = {
     "muller brown": MullerBrown(0.05),
     "mixture number": GaussianMixture([[-1.0, 0.0], [1.0, 0.5]], 0.5, [1.0, 3.0]),
     "mixture vector": GaussianMixture([[-1.0, 0.0], [1.0, 0.5]], [0.5, 0.7]),
-    "mixture axes": GaussianMixture([[-1.0, 0.0], [1.0, 0.5]], [[0.5, 0.7], [0.3, 0.2]]),
+    "mixture axes": GaussianMixture(
+        [[-1.0, 0.0], [1.0, 0.5]], [[0.5, 0.7], [0.3, 0.2]]
+    ),
     "mixture matrices": GaussianMixture([[-1.0, 0.0], [1.0, 0.5]], MATRICES),
     "rugged": Rugged(2.0, 0.5, 7.0),
     "sampled": Sampled(NODES, np.sin(NODES[0])[:, None] * np.cos(NODES[1])[None, :]),
@@ -63,16 +67,25 @@ def test_values(name, value):
 def test_gradient_and_hessian_against_differences(potential):
     h, eye = 1e-5, jnp.eye(2)
     slope = [(potential(X + h * e) - potential(X - h * e)) / (2 * h) for e in eye]
-    bend = [(jax.grad(potential)(X + h * e) - jax.grad(potential)(X - h * e)) / (2 * h) for e in eye]
+    bend = [
+        (jax.grad(potential)(X + h * e) - jax.grad(potential)(X - h * e)) / (2 * h)
+        for e in eye
+    ]
     np.testing.assert_allclose(jax.grad(potential)(X), slope, rtol=1e-6, atol=1e-7)
-    np.testing.assert_allclose(jax.hessian(potential)(X), jnp.stack(bend), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        jax.hessian(potential)(X), jnp.stack(bend), rtol=1e-5, atol=1e-6
+    )
 
 
 @EVERY
 def test_finite_at_centre_and_still(potential):
     assert isinstance(potential, Potential) and potential.time_dependent is False
     zero = jnp.zeros(2)
-    derivatives = (potential(zero), jax.grad(potential)(zero), jax.hessian(potential)(zero))
+    derivatives = (
+        potential(zero),
+        jax.grad(potential)(zero),
+        jax.hessian(potential)(zero),
+    )
     assert all(jnp.all(jnp.isfinite(leaf)) for leaf in derivatives)
     assert potential(X) == potential(X, 3.0)
 
@@ -80,7 +93,9 @@ def test_finite_at_centre_and_still(potential):
 @EVERY
 def test_every_number_is_a_float_leaf(potential):
     leaves = jax.tree.leaves(potential)
-    assert leaves and all(leaf.dtype == jnp.float64 and not leaf.weak_type for leaf in leaves)
+    assert leaves and all(
+        leaf.dtype == jnp.float64 and not leaf.weak_type for leaf in leaves
+    )
 
 
 @EVERY
@@ -101,14 +116,25 @@ def test_a_sweep_compiles_once(potential):
 @EVERY
 def test_vmap_over_the_leaves(potential):
     factors = jnp.array([1.0, 1.02])
-    stack = jax.tree.map(lambda leaf: jnp.stack([factor * leaf for factor in factors]), potential)
-    each = [jax.tree.map(lambda leaf, factor=factor: factor * leaf, potential)(X) for factor in factors]
-    np.testing.assert_allclose(jax.vmap(lambda p: p(X))(stack), jnp.stack(each), rtol=1e-12)
+    stack = jax.tree.map(
+        lambda leaf: jnp.stack([factor * leaf for factor in factors]), potential
+    )
+    each = [
+        jax.tree.map(lambda leaf, factor=factor: factor * leaf, potential)(X)
+        for factor in factors
+    ]
+    np.testing.assert_allclose(
+        jax.vmap(lambda p: p(X))(stack), jnp.stack(each), rtol=1e-12
+    )
 
 
 def test_made_from_traced_numbers():
     def energy(k):
-        return Harmonic(stiffness=k)(X) + Harmonic(jnp.eye(2) * k)(X) + DoubleWell(barrier=k, stiffness=k)(X)
+        return (
+            Harmonic(stiffness=k)(X)
+            + Harmonic(jnp.eye(2) * k)(X)
+            + DoubleWell(barrier=k, stiffness=k)(X)
+        )
 
     slope = (energy(2.0 + 1e-6) - energy(2.0 - 1e-6)) / 2e-6
     np.testing.assert_allclose(jax.jit(jax.grad(energy))(2.0), slope, rtol=1e-8)
@@ -127,7 +153,14 @@ def test_float32_leaves_give_float32():
 @pytest.mark.parametrize("d", [1, 2, 3, 4])
 def test_any_dimension(d):
     x = jnp.linspace(0.2, 0.9, d)
-    for potential in (Harmonic(), DoubleWell(), Quartic(), MexicanHat(), Cosine(), Rugged()):
+    for potential in (
+        Harmonic(),
+        DoubleWell(),
+        Quartic(),
+        MexicanHat(),
+        Cosine(),
+        Rugged(),
+    ):
         assert potential(x).shape == ()
     assert DoubleWell(separation=2.0)(jnp.zeros(d).at[0].set(-2.0)) == 0
 
@@ -149,7 +182,9 @@ def test_muller_brown_stationary_points(point, value, unstable):
     assert jnp.sum(jnp.linalg.eigvalsh(jax.hessian(potential)(x)) < 0) == unstable
 
 
-@pytest.mark.parametrize("name", [name for name in LIBRARY if name.startswith("mixture")])
+@pytest.mark.parametrize(
+    "name", [name for name in LIBRARY if name.startswith("mixture")]
+)
 def test_mixture_density_integrates_to_one(name):
     axis = jnp.linspace(-9, 9, 361)
     points = jnp.stack(jnp.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
@@ -157,19 +192,28 @@ def test_mixture_density_integrates_to_one(name):
     step = axis[1] - axis[0]
     np.testing.assert_allclose(density.sum() * step**2, 1, atol=1e-10)
     means, weights = LIBRARY[name].means, LIBRARY[name].weights
-    np.testing.assert_allclose(density @ points * step**2, weights @ means / weights.sum(), atol=1e-10)
+    np.testing.assert_allclose(
+        density @ points * step**2, weights @ means / weights.sum(), atol=1e-10
+    )
 
 
 def test_mixture_against_scipy_and_far_away():
     from scipy.stats import multivariate_normal
 
     mixture = GaussianMixture([[-1.0, 0.0], [1.0, 0.5]], MATRICES, [1.0, 3.0])
-    one, other = (multivariate_normal(m, c).pdf(X) for m, c in zip(mixture.means, MATRICES, strict=True))
-    np.testing.assert_allclose(mixture.density(X), 0.25 * one + 0.75 * other, rtol=1e-12)
+    one, other = (
+        multivariate_normal(m, c).pdf(X)
+        for m, c in zip(mixture.means, MATRICES, strict=True)
+    )
+    np.testing.assert_allclose(
+        mixture.density(X), 0.25 * one + 0.75 * other, rtol=1e-12
+    )
     far = jnp.array([300.0, 0.0])
     assert jnp.isfinite(mixture(far)) and jnp.all(jnp.isfinite(jax.grad(mixture)(far)))
     alone = GaussianMixture([[-1.0], [1.0]], 0.5, [0.0, 2.0])
-    np.testing.assert_allclose(alone.density(jnp.ones(1)), 1 / np.sqrt(np.pi), rtol=1e-13)
+    np.testing.assert_allclose(
+        alone.density(jnp.ones(1)), 1 / np.sqrt(np.pi), rtol=1e-13
+    )
     assert jnp.all(jnp.isfinite(jax.grad(lambda p: p(jnp.zeros(1)))(alone).weights))
 
 
@@ -205,7 +249,10 @@ def test_mixture_against_scipy_and_far_away():
         (lambda: GaussianMixture([[1.0], [2.0]], 0.0), "covariances"),
         (lambda: GaussianMixture([[1.0], [2.0]], [1.0, -1.0]), "covariances"),
         (lambda: GaussianMixture([[1.0], [2.0]], [1.0, 1.0, 1.0]), "covariances"),
-        (lambda: GaussianMixture([[1.0, 0.0]], [[[1.0, 2.0], [2.0, 1.0]]]), "covariances"),
+        (
+            lambda: GaussianMixture([[1.0, 0.0]], [[[1.0, 2.0], [2.0, 1.0]]]),
+            "covariances",
+        ),
         (lambda: GaussianMixture([[1.0], [2.0]], 1.0, [1.0, -1.0]), "weights"),
         (lambda: GaussianMixture([[1.0], [2.0]], 1.0, [0.0, 0.0]), "weights"),
         (lambda: GaussianMixture([[1.0], [2.0]], 1.0, [1.0]), "weights"),

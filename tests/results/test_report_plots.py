@@ -1,4 +1,6 @@
-"""Pictures have the axes, labels and legends that a reader needs, and leave no state behind."""
+"""Pictures have the axes, labels and legends that a reader needs, and leave no state
+behind.
+"""
 
 import functools
 import sys
@@ -26,7 +28,9 @@ def grid(d: int) -> fp.Grid:
 
 @functools.cache
 def run(d: int, times: tuple[float, ...] = (0.0, 0.1, 0.5)) -> fp.Solution:
-    return fp.evolve(WELL, start(d), times, grid=grid(d), scheme=fp.ScharfetterGummel(), tol=1e-4)
+    return fp.evolve(
+        WELL, start(d), times, grid=grid(d), scheme=fp.ScharfetterGummel(), tol=1e-4
+    )
 
 
 def panels(figure: Any) -> list[Any]:
@@ -37,10 +41,19 @@ def panels(figure: Any) -> list[Any]:
 
 def test_one_dimension_shows_densities_over_their_potential() -> None:
     above, below = panels(run(1).plot())
-    assert (above.get_ylabel(), below.get_ylabel(), below.get_xlabel()) == ("density p", "potential U", "x")
-    assert [text.get_text() for text in above.get_legend().get_texts()] == ["t = 0", "t = 0.1", "t = 0.5"]
+    assert (above.get_ylabel(), below.get_ylabel(), below.get_xlabel()) == (
+        "density p",
+        "potential U",
+        "x",
+    )
+    assert [text.get_text() for text in above.get_legend().get_texts()] == [
+        "t = 0",
+        "t = 0.1",
+        "t = 0.5",
+    ]
     assert len(below.lines) == 1
-    assert below.get_ylim()[1] < np.max(below.lines[0].get_ydata())  # not drowned by the walls
+    # not drowned by the walls
+    assert below.get_ylim()[1] < np.max(below.lines[0].get_ydata())
 
 
 def test_at_most_eight_times_are_drawn() -> None:
@@ -52,7 +65,9 @@ def test_at_most_eight_times_are_drawn() -> None:
 
 def test_a_moving_potential_is_drawn_at_each_time() -> None:
     equation = fp.FokkerPlanck(lambda x, t: (x[0] - t) ** 2)
-    _, below = panels(fp.evolve(equation, start(1), [0.1, 0.2], grid=grid(1), tol=1e-3).plot())
+    _, below = panels(
+        fp.evolve(equation, start(1), [0.1, 0.2], grid=grid(1), tol=1e-3).plot()
+    )
     assert len(below.lines) == 2
 
 
@@ -62,7 +77,9 @@ def test_two_dimensions_are_maps_with_the_true_cells() -> None:
     assert [axes.get_title() for axes in maps][::3] == ["t = 0", "t = 0.5"]
     assert (maps[0].get_xlabel(), maps[0].get_ylabel()) == ("x₀", "x₁")
     cells = maps[0].collections[0].get_coordinates()
-    assert np.allclose(cells[0, :, 0], LINE.edges) and np.allclose(cells[:, 0, 1], grid(2).axes[1].edges)
+    assert np.allclose(cells[0, :, 0], LINE.edges) and np.allclose(
+        cells[:, 0, 1], grid(2).axes[1].edges
+    )
     assert len(figure.axes) == 8 and figure.axes[-1].get_ylabel() == "density p"
 
 
@@ -71,15 +88,28 @@ def test_three_dimensions_are_marginals_of_mass_one() -> None:
     drawn = panels(solution.plot())
     assert [axes.get_xlabel() for axes in drawn] == ["x₀", "x₁", "x₂"]
     for i, axes in enumerate(drawn):
-        assert axes.lines[-1].get_ydata() @ solution.grid.axes[i].weights == pytest.approx(1, abs=1e-10)
+        assert axes.lines[-1].get_ydata() @ solution.grid.axes[
+            i
+        ].weights == pytest.approx(1, abs=1e-10)
     assert np.allclose(
         marginal(solution.grid, np.asarray(solution.values[0]), 1),
-        np.einsum("ijk,i,k", solution.values[0], solution.grid.axes[0].weights, solution.grid.axes[2].weights),
+        np.einsum(
+            "ijk,i,k",
+            solution.values[0],
+            solution.grid.axes[0].weights,
+            solution.grid.axes[2].weights,
+        ),
     )
 
 
 def test_a_complex_wave_is_drawn_as_a_density() -> None:
-    wave = fp.evolve(fp.Schrodinger(lambda x: x[0] ** 2), np.exp(-(LINE.nodes**2)), [0.1], grid=grid(1), wick=1.0)
+    wave = fp.evolve(
+        fp.Schrodinger(lambda x: x[0] ** 2),
+        np.exp(-(LINE.nodes**2)),
+        [0.1],
+        grid=grid(1),
+        wick=1.0,
+    )
     assert panels(wave.plot())[0].get_ylabel() == "density |ψ|²"
 
 
@@ -92,7 +122,9 @@ def test_spectra_show_levels_and_modes(d: int, count: int) -> None:
     assert 1 + len(modes) == count
 
 
-@pytest.mark.parametrize(("d", "count"), [(1, 2), *(pytest.param(*row) for row in ((2, 3), (3, 2)))])
+@pytest.mark.parametrize(
+    ("d", "count"), [(1, 2), *(pytest.param(*row) for row in ((2, 3), (3, 2)))]
+)
 def test_both_sides_and_their_difference(d: int, count: int) -> None:
     figure = fp.correspondence(WELL, start(d), [0.1, 0.5], grid=grid(d)).plot()
     drawn = panels(figure)
@@ -100,10 +132,15 @@ def test_both_sides_and_their_difference(d: int, count: int) -> None:
     assert "√π ψ" in figure.get_suptitle()
     if d == 1:
         assert drawn[1].get_yscale() == "log" and drawn[1].get_ylabel() == "|p − √π ψ|"
-        assert "√π ψ, each time" in [text.get_text() for text in drawn[0].get_legend().get_texts()]
-        assert len(drawn[0].collections) == 2  # one filled density a time, and a dashed line on each
+        assert "√π ψ, each time" in [
+            text.get_text() for text in drawn[0].get_legend().get_texts()
+        ]
+        # one filled density a time, and a dashed line on each
+        assert len(drawn[0].collections) == 2
         for density, image in zip(drawn[0].lines[:2], drawn[0].lines[2:], strict=True):
-            assert image.is_dashed() and np.allclose(density.get_ydata(), image.get_ydata())
+            assert image.is_dashed() and np.allclose(
+                density.get_ydata(), image.get_ydata()
+            )
 
 
 def test_a_record_draws_the_same_and_no_global_state_is_touched() -> None:
@@ -111,5 +148,7 @@ def test_a_record_draws_the_same_and_no_global_state_is_touched() -> None:
     before = "matplotlib.pyplot" in sys.modules
     figure, again = solution.plot(), describe(solution).plot()
     assert ("matplotlib.pyplot" in sys.modules) == before
-    assert np.array_equal(figure.axes[0].lines[0].get_ydata(), again.axes[0].lines[0].get_ydata())
+    assert np.array_equal(
+        figure.axes[0].lines[0].get_ydata(), again.axes[0].lines[0].get_ydata()
+    )
     assert figure._repr_png_().startswith(b"\x89PNG")  # what a notebook shows

@@ -1,4 +1,6 @@
-"""What `print` shows of a result: short, with the error, and inside a transformation as well."""
+"""What `print` shows of a result: short, with the error, and inside a transformation as
+well.
+"""
 
 import jax
 import numpy as np
@@ -21,9 +23,14 @@ def test_numbers_in_words() -> None:
 
 def test_results_show_their_errors() -> None:
     solution = fp.evolve(EQUATION, START, [0.1, 1.0], grid=GRID)
-    assert f"successful, estimated error at most {float(solution.error.max()):.1e}" in repr(solution)
+    assert (
+        f"successful, estimated error at most {float(solution.error.max()):.1e}"
+        in repr(solution)
+    )
     spectrum = fp.spectrum(EQUATION, GRID, k=3)
-    assert "0, 1, 2" in repr(spectrum) and f"{float(spectrum.errors[1]):.1e}" in repr(spectrum)
+    assert "0, 1, 2" in repr(spectrum) and f"{float(spectrum.errors[1]):.1e}" in repr(
+        spectrum
+    )
     both = fp.correspondence(EQUATION, START, [0.1], grid=GRID)
     assert "holds" in repr(both) and f"{float(both.error.max()):.1e}" in repr(both)
     ground = fp.score.reconstruct(lambda x: -x, GRID)

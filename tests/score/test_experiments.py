@@ -1,5 +1,6 @@
-"""Truth: the experiments of arXiv 2606.05217 in small, with exact scores by default and learned ones among the slow
-tests. The notebooks 05 to 08 have them in full."""
+"""Truth: the experiments of arXiv 2606.05217 in small, with exact scores by default and
+learned ones among the slow tests. The notebooks 05 to 08 have them in full.
+"""
 
 import equinox as eqx
 import jax
@@ -10,7 +11,13 @@ import pytest
 from jaxtyping import Array
 
 import fpsolve as fp
-from fpsolve.diffusion.steps import cost_steps, edm_steps, linear_steps, sampler_law, shortfall
+from fpsolve.diffusion.steps import (
+    cost_steps,
+    edm_steps,
+    linear_steps,
+    sampler_law,
+    shortfall,
+)
 from fpsolve.score.learn.fit import fit
 from fpsolve.score.learn.networks import EnergyNetwork, standardised
 from fpsolve.score.reconstruct import Reconstruction, reconstruct
@@ -34,14 +41,21 @@ def slope(x: list[float], y: list[float]) -> float:
 
 
 def at_one_error(a: float, error: float) -> tuple[float, float, float, float]:
-    """1 / gap, TV, T8's bound and ε of the modes in a wrong share, such that ε is `error`."""
+    """1 / gap, TV, T8's bound and ε of the modes in a wrong share, such that ε is
+    `error`.
+    """
     p, share = LINE.sample(modes(a).density), 0.51
     for _ in range(2):
         found = reconstruct(modes(a, share), LINE)
         share = 0.5 + (share - 0.5) * error / float(found.score_error(p)) ** 0.5
     found = reconstruct(modes(a, share), LINE)
     eps2 = found.score_error(p)
-    return 1 / float(found.gap), distance(LINE, p, found.density), float(found.bound(eps2)), float(eps2) ** 0.5
+    return (
+        1 / float(found.gap),
+        distance(LINE, p, found.density),
+        float(found.bound(eps2)),
+        float(eps2) ** 0.5,
+    )
 
 
 def test_a_the_distance_grows_as_the_root_of_one_over_the_gap() -> None:
@@ -50,7 +64,8 @@ def test_a_the_distance_grows_as_the_root_of_one_over_the_gap() -> None:
     assert error == pytest.approx([0.07] * 3, rel=5e-3)
     assert slope(inverse, tv) == pytest.approx(0.5, abs=0.06)
     assert all(0.7 * b < t < b for t, b in zip(tv, bound, strict=True))
-    assert any(t > b / 1.5 for t, b in zip(tv, bound, strict=True))  # a constant that is 1.5 times less is caught
+    # a constant that is 1.5 times less is caught
+    assert any(t > b / 1.5 for t, b in zip(tv, bound, strict=True))
 
 
 class Turned(eqx.Module):
@@ -61,30 +76,47 @@ class Turned(eqx.Module):
 
     def __call__(self, x: Array) -> Array:
         """The score."""
-        mixture = fp.GaussianMixture(self.a * jnp.asarray([[-1.0, 0.0], [1.0, 0.0]]), 0.25)
+        mixture = fp.GaussianMixture(
+            self.a * jnp.asarray([[-1.0, 0.0], [1.0, 0.0]]), 0.25
+        )
         return -jax.grad(mixture)(x) + self.curl * jnp.stack([-x[1], x[0]])
 
 
 def turned(a: float, curl: float) -> tuple[float, float, float, Reconstruction]:
     """TV(rho, p), TV(mu, p), sqrt(2 lambda/gap)."""
     found = reconstruct(Turned(jnp.asarray(a), jnp.asarray(curl)), PLANE)
-    p = PLANE.density(lambda x: fp.GaussianMixture([[-a, 0.0], [a, 0.0]], 0.25).density(x))
+    p = PLANE.density(
+        lambda x: fp.GaussianMixture([[-a, 0.0], [a, 0.0]], 0.25).density(x)
+    )
     form = float(jnp.sqrt(2 * found.ground_energy / found.gap))
-    return distance(PLANE, found.density, p), distance(PLANE, found.stationary, p), form, found
+    return (
+        distance(PLANE, found.density, p),
+        distance(PLANE, found.stationary, p),
+        form,
+        found,
+    )
 
 
 def test_b_curl_moves_the_ground_state_and_not_always_the_sampler() -> None:
     ground, sampler, form, found = turned(0.8, 0.3)
-    p = PLANE.density(lambda x: fp.GaussianMixture([[-0.8, 0.0], [0.8, 0.0]], 0.25).density(x))
-    assert 1e-3 < ground < float(found.bound(found.score_error(p))) and 1e-3 < sampler < form
-    alone, still, one, _ = turned(0.0, 0.3)  # N4: the form says something moves, and nothing does
+    p = PLANE.density(
+        lambda x: fp.GaussianMixture([[-0.8, 0.0], [0.8, 0.0]], 0.25).density(x)
+    )
+    assert (
+        1e-3 < ground < float(found.bound(found.score_error(p)))
+        and 1e-3 < sampler < form
+    )
+    # N4: the form says something moves, and nothing does
+    alone, still, one, _ = turned(0.0, 0.3)
     assert one > 0.02 and still < 1e-6 and alone < one
 
 
 def test_c_more_steps_help_the_exact_score_without_end() -> None:
     path, steps = fp.Noising(modes(1.5)), [12, 24, 48]
     grid = fp.Grid(fp.Line(-5.5, 5.5, 64))
-    law = lambda n: sampler_law(path, linear_steps(path, n), grid, noise=1.0, nodes=1024)
+    law = lambda n: sampler_law(
+        path, linear_steps(path, n), grid, noise=1.0, nodes=1024
+    )
     tv = [float(shortfall(path, law(n)).tv) for n in steps]
     assert -1.2 < slope([float(n) for n in steps], tv) < -0.6
 
@@ -96,16 +128,25 @@ def test_d_equal_local_errors_beat_equal_times() -> None:
 
     @jax.jit
     def cost(lam: Array) -> Array:
-        """Of the change of the noise that the score foretells, with log(sigma / alpha), along the flow."""
+        """Of the change of the noise that the score foretells, with log(sigma / alpha),
+        along the flow.
+        """
         stretch = jax.grad(lambda lam: -path.log_snr(lam) / 2)(lam)
-        turn = lambda x: jax.jvp(noise, (x, lam), (path.velocity(x, lam), jnp.ones_like(lam)))[1][0]
-        mean = wide.integrate(wide.sample(path(lam).density) * wide.sample(lambda x: turn(x) ** 2))
+        turn = lambda x: jax.jvp(
+            noise, (x, lam), (path.velocity(x, lam), jnp.ones_like(lam))
+        )[1][0]
+        mean = wide.integrate(
+            wide.sample(path(lam).density) * wide.sample(lambda x: turn(x) ** 2)
+        )
         return (jnp.sqrt(mean) * stretch) ** 0.5
 
     equal = cost_steps(lambda lambdas: jax.lax.map(cost, lambdas))
     for n in (6, 12):
         law = lambda way, n=n: sampler_law(path, way(path, n), grid, nodes=1024)
-        first, second, third = (float(shortfall(path, law(way)).tv) for way in (linear_steps, edm_steps, equal))
+        first, second, third = (
+            float(shortfall(path, law(way)).tv)
+            for way in (linear_steps, edm_steps, equal)
+        )
         assert third < 0.8 * min(first, second)
 
 
@@ -113,7 +154,9 @@ def test_e_the_slow_mode_of_two_moons_is_the_step_between_them() -> None:
     angle = np.pi * (np.arange(24) + 0.5) / 24
     arc = np.stack([np.cos(angle), np.sin(angle)], 1)
     moons = np.concatenate([arc, [1.0, 0.5] - arc])
-    path = fp.Noising(fp.GaussianMixture((moons - moons.mean(0)) / moons.std(0), 0.0064))
+    path = fp.Noising(
+        fp.GaussianMixture((moons - moons.mean(0)) / moons.std(0), 0.0064)
+    )
     gaps, waves = [], []
     for lam in (0.16, 0.5):
         found = reconstruct(path, BOX, t=lam, k=3)
@@ -121,9 +164,12 @@ def test_e_the_slow_mode_of_two_moons_is_the_step_between_them() -> None:
         waves.append(found.spectrum.vectors)
     assert 0.3 < gaps[0] < gaps[1] < 1.01
     slow = waves[0][1]
-    at = lambda point: np.unravel_index(int(jnp.argmin(jnp.sum((BOX.points - point) ** 2, -1))), BOX.shape)
+    at = lambda point: np.unravel_index(
+        int(jnp.argmin(jnp.sum((BOX.points - point) ** 2, -1))), BOX.shape
+    )
     scale = float(path.alpha(0.16))
-    tops = [scale * ((moons - moons.mean(0)) / moons.std(0))[k] for k in (12, 36)]  # the middle of either moon
+    # the middle of either moon
+    tops = [scale * ((moons - moons.mean(0)) / moons.std(0))[k] for k in (12, 36)]
     assert float(slow[at(tops[0])] * slow[at(tops[1])]) < 0
 
 
@@ -151,15 +197,22 @@ class Effective(eqx.Module):
     def __call__(self, x: Array) -> Array:
         """The energy of a wave r psi."""
         s, bend = jax.jvp(self.atom.radial, (x[0],), (jnp.ones_like(x[0]),))
-        return ((bend + 2 * s / x[0]) / 2 + s**2 / 4) / 2 + self.turns * (self.turns + 1) / (2 * x[0] ** 2)
+        return ((bend + 2 * s / x[0]) / 2 + s**2 / 4) / 2 + self.turns * (
+            self.turns + 1
+        ) / (2 * x[0] ** 2)
 
 
 def levels(atom: Atom) -> np.ndarray:
     """1s, 2s, 3s, 2p, from where the atom is ionised."""
     rise = lambda turns: fp.spectrum(
-        fp.Schrodinger(Effective(atom, jnp.asarray(turns)), 0.5), RADII, 3, scheme=fp.SquareRoot()
+        fp.Schrodinger(Effective(atom, jnp.asarray(turns)), 0.5),
+        RADII,
+        3,
+        scheme=fp.SquareRoot(),
     )
-    return np.array([*rise(0.0).values, rise(1.0).values[0]]) - float(atom.kappa) ** 2 / 8
+    return (
+        np.array([*rise(0.0).values, rise(1.0).values[0]]) - float(atom.kappa) ** 2 / 8
+    )
 
 
 HYDROGEN = np.array([-1 / 2, -1 / 8, -1 / 18, -1 / 8])
@@ -168,7 +221,8 @@ HYDROGEN = np.array([-1 / 2, -1 / 8, -1 / 18, -1 / 8])
 def test_f_the_levels_of_hydrogen_are_in_its_ground_state() -> None:
     atom = Atom(jnp.asarray(2.0), jnp.zeros(2))
     np.testing.assert_allclose(levels(atom), HYDROGEN, rtol=1e-2)
-    wrong = levels(Atom(jnp.asarray(2.1), jnp.zeros(2)))  # a decay that is 5 % off is 10 % in the levels
+    # a decay that is 5 % off is 10 % in the levels
+    wrong = levels(Atom(jnp.asarray(2.1), jnp.zeros(2)))
     assert np.all(np.abs(wrong / HYDROGEN - 1) > 0.05)
 
 
@@ -177,7 +231,15 @@ def test_f_the_levels_of_hydrogen_from_samples() -> None:
     radius = jax.random.gamma(draw, 3.0, (1_000_000, 1)) / 2
     optimiser = optax.adam(optax.cosine_decay_schedule(1e-2, 1500))
     start = Atom(3 / jnp.mean(radius), jnp.zeros(2))
-    atom, _ = fit(start, radius, optimiser=optimiser, steps=1500, key=training, loss="implicit", batch=4096)
+    atom, _ = fit(
+        start,
+        radius,
+        optimiser=optimiser,
+        steps=1500,
+        key=training,
+        loss="implicit",
+        batch=4096,
+    )
     assert np.all(np.abs(levels(atom) / HYDROGEN - 1) < 0.02)
 
 
@@ -191,17 +253,24 @@ def frequencies(score: object) -> list[float]:
     psi, x = found.spectrum.vectors, BOX.points
     rises = np.asarray(found.spectrum.values - found.ground_energy)
     waves = [(x[..., 0] + sign * x[..., 1]) * psi[0] for sign in (1, -1)]
-    return [float(rises[np.argmax([abs(float(BOX.integrate(m * wave))) for m in psi])]) for wave in waves]
+    return [
+        float(rises[np.argmax([abs(float(BOX.integrate(m * wave))) for m in psi])])
+        for wave in waves
+    ]
 
 
 def test_g_the_frequencies_of_two_oscillators() -> None:
     stiffness = jnp.asarray(2 * ROTATION @ np.diag(FREQUENCIES) @ ROTATION)
-    np.testing.assert_allclose(frequencies(lambda x: -stiffness @ x), FREQUENCIES, rtol=1e-5)
+    np.testing.assert_allclose(
+        frequencies(lambda x: -stiffness @ x), FREQUENCIES, rtol=1e-5
+    )
 
 
 def test_g_the_frequencies_of_two_oscillators_from_samples() -> None:
     draw, first, training = jax.random.split(jax.random.key(11), 3)
-    samples = (jax.random.normal(draw, (200_000, 2)) / np.sqrt(2 * FREQUENCIES)) @ ROTATION
+    samples = (
+        jax.random.normal(draw, (200_000, 2)) / np.sqrt(2 * FREQUENCIES)
+    ) @ ROTATION
     network = EnergyNetwork(2, key=first, width=24, depth=2, **standardised(samples))
     optimiser = optax.adam(optax.cosine_decay_schedule(5e-3, 2000))
     options = {"steps": 2000, "batch": 1024, "loss": "implicit"}
@@ -211,8 +280,27 @@ def test_g_the_frequencies_of_two_oscillators_from_samples() -> None:
 
 def test_a_a_learned_score_lies_below_the_bound() -> None:
     draw, side, first, training = jax.random.split(jax.random.key(5), 4)
-    samples = jax.random.rademacher(side, (3000, 1), float) + jax.random.normal(draw, (3000, 1)) / 2
-    network, optimiser = EnergyNetwork(1, key=first, width=16, depth=1, scale=0.6), optax.adam(5e-3)
-    network, _ = fit(network, samples, optimiser=optimiser, steps=400, key=training, loss="implicit", batch=256)
+    samples = (
+        jax.random.rademacher(side, (3000, 1), float)
+        + jax.random.normal(draw, (3000, 1)) / 2
+    )
+    network, optimiser = (
+        EnergyNetwork(1, key=first, width=16, depth=1, scale=0.6),
+        optax.adam(5e-3),
+    )
+    network, _ = fit(
+        network,
+        samples,
+        optimiser=optimiser,
+        steps=400,
+        key=training,
+        loss="implicit",
+        batch=256,
+    )
     p, found = LINE.sample(modes(1.0).density), reconstruct(network, LINE)
-    assert 0 < distance(LINE, p, found.density) < float(found.bound(found.score_error(p))) < 1
+    assert (
+        0
+        < distance(LINE, p, found.density)
+        < float(found.bound(found.score_error(p)))
+        < 1
+    )

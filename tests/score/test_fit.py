@@ -1,4 +1,6 @@
-"""Training: what it finds where the best is known, the same bits again, and what it refuses."""
+"""Training: what it finds where the best is known, the same bits again, and what it
+refuses.
+"""
 
 import json
 from collections.abc import Callable
@@ -56,26 +58,56 @@ def trained(samples: Any, model: Any = None, **options: Any) -> tuple[Any, np.nd
 
 
 def leaves(model: Any) -> list[np.ndarray]:
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_array))]
+    return [
+        np.asarray(leaf) for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_array))
+    ]
 
 
-@pytest.mark.parametrize(("loss", "sigma"), [("denoising", 0.5), ("implicit", None), ("sliced", None)])
-def test_a_linear_score_is_found(loss: str, sigma: float | None, samples: Array) -> None:
-    """Truth: K is the inverse of the covariance of the samples, plus σ² where there is noise."""
+@pytest.mark.parametrize(
+    ("loss", "sigma"), [("denoising", 0.5), ("implicit", None), ("sliced", None)]
+)
+def test_a_linear_score_is_found(
+    loss: str, sigma: float | None, samples: Array
+) -> None:
+    """Truth: K is the inverse of the covariance of the samples, plus σ² where there is
+    noise.
+    """
     start = Linear(jnp.eye(2), jnp.zeros(2))
     optimiser = optax.adam(optax.cosine_decay_schedule(0.05, 600))
-    model, history = fit(start, samples, optimiser=optimiser, steps=600, key=KEY, loss=loss, sigma=sigma, batch=256)
-    best = jnp.linalg.inv(jnp.cov(samples.T) + (0.0 if sigma is None else sigma**2) * jnp.eye(2))
+    model, history = fit(
+        start,
+        samples,
+        optimiser=optimiser,
+        steps=600,
+        key=KEY,
+        loss=loss,
+        sigma=sigma,
+        batch=256,
+    )
+    best = jnp.linalg.inv(
+        jnp.cov(samples.T) + (0.0 if sigma is None else sigma**2) * jnp.eye(2)
+    )
     np.testing.assert_allclose(model.stiffness, best, atol=0.12)
     np.testing.assert_allclose(model.shift, best @ jnp.mean(samples, axis=0), atol=0.12)
     assert history.shape == (600,)
-    before = jnp.mean(jnp.sum(jax.vmap(lambda x: start(x) - (best @ (jnp.mean(samples, axis=0) - x)))(samples) ** 2, 1))
+    before = jnp.mean(
+        jnp.sum(
+            jax.vmap(lambda x: start(x) - (best @ (jnp.mean(samples, axis=0) - x)))(
+                samples
+            )
+            ** 2,
+            1,
+        )
+    )
     assert float(np.mean(history[:3])) == pytest.approx(float(before), rel=0.8)
-    assert abs(float(np.mean(history[-200:]))) < 0.25  # E|s - s_p|², with the noise of batches
+    # E|s - s_p|², with the noise of batches
+    assert abs(float(np.mean(history[-200:]))) < 0.25
 
 
 def test_two_modes_are_found_with_their_curvature() -> None:
-    """Truth, small: a mixture at an unusual place; more training gives far better figures below."""
+    """Truth, small: a mixture at an unusual place; more training gives far better
+    figures below.
+    """
     mixture = fp.GaussianMixture([[-1.3, 0.4], [1.1, -0.2]], 0.5, [0.4, 0.6])
     x = draw(mixture, 8000, KEY)
     start = EnergyNetwork(2, key=KEY, width=16, **standardised(x))
@@ -92,15 +124,22 @@ def test_a_score_along_a_path_is_found(kind: Any) -> None:
     mixture = fp.GaussianMixture([[-1.5], [1.5]], 0.3)
     path, x = fp.Noising(mixture, "vp"), draw(mixture, 4000, KEY)
     start = kind(1, key=KEY, width=16, timed=True, path=path, **standardised(x))
-    model, history = fit(start, x, optimiser=ADAM, steps=300, key=KEY, batch=256, ema=0.98)
-    error = lambda model: score_error(model, x, key=KEY, path=path, exact=path.score).value
+    model, history = fit(
+        start, x, optimiser=ADAM, steps=300, key=KEY, batch=256, ema=0.98
+    )
+    error = lambda model: (
+        score_error(model, x, key=KEY, path=path, exact=path.score).value
+    )
     assert error(model) < 0.25 * error(start)
     assert history.shape == (300,) and np.all(np.isfinite(history))
 
 
 def test_the_same_key_gives_the_same_bits(samples: Array) -> None:
     first, second = trained(samples), trained(samples)
-    assert all(np.array_equal(a, b) for a, b in zip(leaves(first[0]), leaves(second[0]), strict=True))
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(leaves(first[0]), leaves(second[0]), strict=True)
+    )
     np.testing.assert_array_equal(first[1], second[1])
     other = trained(samples, key=jax.random.key(8))
     assert not np.array_equal(first[1], other[1])
@@ -108,9 +147,12 @@ def test_the_same_key_gives_the_same_bits(samples: Array) -> None:
 
 def test_without_an_average_the_last_parameters_come_back(samples: Array) -> None:
     average, last = trained(samples, steps=5)[0], trained(samples, steps=5, ema=None)[0]
-    assert not all(np.array_equal(a, b) for a, b in zip(leaves(average), leaves(last), strict=True))
+    assert not all(
+        np.array_equal(a, b) for a, b in zip(leaves(average), leaves(last), strict=True)
+    )
     decayed = trained(samples, optimiser=optax.adamw(1e-2, weight_decay=1.0))[0]
-    np.testing.assert_array_equal(decayed.center.value, small().center.value)  # what is fixed does not decay
+    # what is fixed does not decay
+    np.testing.assert_array_equal(decayed.center.value, small().center.value)
 
 
 def test_a_fit_resumes_to_the_same_bits(samples: Array, tmp_path: Path) -> None:
@@ -120,17 +162,26 @@ def test_a_fit_resumes_to_the_same_bits(samples: Array, tmp_path: Path) -> None:
     trained(samples, steps=170, checkpoint=folder)
     trained(samples, steps=201, checkpoint=str(folder))
     pieces = trained(samples, steps=240, checkpoint=folder)
-    assert all(np.array_equal(a, b) for a, b in zip(leaves(whole[0]), leaves(pieces[0]), strict=True))
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(leaves(whole[0]), leaves(pieces[0]), strict=True)
+    )
     np.testing.assert_array_equal(whole[1], pieces[1])
     again = trained(samples, steps=240, checkpoint=folder)
     np.testing.assert_array_equal(again[1], whole[1])
-    assert sorted(file.name for file in folder.iterdir()) == ["problem.json", "training.npz"]
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "problem.json",
+        "training.npz",
+    ]
     refused(lambda: trained(samples, steps=20, checkpoint=folder), "steps", "240")
 
 
 CHANGED: dict[str, tuple[dict[str, Any], str]] = {
     "rate": ({"optimiser": optax.adam(2e-2)}, "optimiser"),
-    "schedule": ({"optimiser": optax.adam(optax.cosine_decay_schedule(1e-2, 50_000))}, "optimiser"),
+    "schedule": (
+        {"optimiser": optax.adam(optax.cosine_decay_schedule(1e-2, 50_000))},
+        "optimiser",
+    ),
     "loss": ({"loss": "implicit"}, "loss"),
     "noise": ({"sigma": 0.2}, "loss"),
     "batch": ({"batch": 65}, "batch"),
@@ -143,8 +194,18 @@ CHANGED: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_folder_of_another_problem_is_refused(samples: Array, tmp_path: Path) -> None:
     trained(samples, steps=2, checkpoint=tmp_path)
     for options, word in CHANGED.values():
-        refused(lambda given=options: trained(samples, steps=4, checkpoint=tmp_path, **given), "another problem", word)
-    refused(lambda: trained(samples[1:], steps=4, checkpoint=tmp_path), "another problem", "samples")
+        refused(
+            lambda given=options: trained(
+                samples, steps=4, checkpoint=tmp_path, **given
+            ),
+            "another problem",
+            word,
+        )
+    refused(
+        lambda: trained(samples[1:], steps=4, checkpoint=tmp_path),
+        "another problem",
+        "samples",
+    )
     file = tmp_path / "file"
     file.write_text("")
     refused(lambda: trained(samples, checkpoint=file), "folder")
@@ -154,7 +215,12 @@ def test_a_folder_of_another_problem_is_refused(samples: Array, tmp_path: Path) 
 
 def test_a_training_that_diverges_says_when(samples: Array) -> None:
     with pytest.raises(fp.NumericalFailure, match=r"not_finite: .* step \d+.* Lower"):
-        trained(samples, Linear(jnp.eye(2), jnp.zeros(2)), optimiser=optax.sgd(1e3), steps=300)
+        trained(
+            samples,
+            Linear(jnp.eye(2), jnp.zeros(2)),
+            optimiser=optax.sgd(1e3),
+            steps=300,
+        )
 
 
 def test_progress_is_shown(samples: Array, capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,14 +254,22 @@ BAD: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"model": jax.tree_util.Partial(lambda k, x, t: -k * x, jnp.ones(2))}, ("path",)),
     ({"model": lambda x: -x}, ("float", "train")),
     ({"model": 3.0}, ("score",)),
-    ({"model": jax.tree_util.Partial(lambda k, x: jnp.sum(k * x), jnp.ones(2))}, ("()", "(2,)")),
-    ({"model": jax.tree_util.Partial(lambda k, x: k * jnp.log(x), jnp.ones(2))}, ("finite", "256 points")),
+    (
+        {"model": jax.tree_util.Partial(lambda k, x: jnp.sum(k * x), jnp.ones(2))},
+        ("()", "(2,)"),
+    ),
+    (
+        {"model": jax.tree_util.Partial(lambda k, x: k * jnp.log(x), jnp.ones(2))},
+        ("finite", "256 points"),
+    ),
     ({"checkpoint": 3}, ("checkpoint",)),
 ]
 
 
 @pytest.mark.parametrize(("options", "words"), BAD)
-def test_bad_trainings_are_refused(options: dict[str, Any], words: tuple[str, ...], samples: Array) -> None:
+def test_bad_trainings_are_refused(
+    options: dict[str, Any], words: tuple[str, ...], samples: Array
+) -> None:
     refused(lambda: trained(samples, **options), *words)
 
 
@@ -203,13 +277,19 @@ def test_bad_samples_are_refused(samples: Array) -> None:
     ask: Callable[..., str] = lambda x, *words: refused(lambda: trained(x), *words)
     ask(samples[:10], "10 are too few", "16")
     ask(samples[:, 0], "(n, d)")
-    ask(samples.at[11, 1].set(jnp.nan).at[40, 0].set(jnp.inf), "samples[11, 1]", "2 of 4000")
+    ask(
+        samples.at[11, 1].set(jnp.nan).at[40, 0].set(jnp.inf),
+        "samples[11, 1]",
+        "2 of 4000",
+    )
     ask("samples", "real numbers")
     ask(samples.at[:, 1].set(1.0), "never changes")
     ask(jax.random.normal(KEY, (30, 3)), "(2,)")
 
 
-def density_error(mixture: fp.GaussianMixture, seed: int, options: dict[str, Any]) -> tuple[float, float]:
+def density_error(
+    mixture: fp.GaussianMixture, seed: int, options: dict[str, Any]
+) -> tuple[float, float]:
     """TV between exp(-U)/Z of a trained energy and the truth, and E|s - s_p|²."""
     first, second, third, fourth = jax.random.split(jax.random.key(seed), 4)
     x = draw(mixture, 50_000, first)
@@ -226,26 +306,44 @@ def density_error(mixture: fp.GaussianMixture, seed: int, options: dict[str, Any
 @pytest.mark.parametrize("means", [[[-1.4, 1.1], [1.9, -0.6]]])
 def test_the_density_of_two_modes(means: Any) -> None:
     """Truth, at full size and on modes elsewhere."""
-    options: dict[str, Any] = {"optimiser": optax.adam(optax.cosine_decay_schedule(2e-3, 3000)), "steps": 3000}
+    options: dict[str, Any] = {
+        "optimiser": optax.adam(optax.cosine_decay_schedule(2e-3, 3000)),
+        "steps": 3000,
+    }
     distance, error = density_error(fp.GaussianMixture(means, 1.0), 5, options)
     assert distance < 0.03
     assert error < 0.02
 
 
-def test_a_wrong_divergence_would_be_seen(samples: Array, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A planted fault: with + 2 div s turned into - 2 div s the implicit fit turns outwards."""
+def test_a_wrong_divergence_would_be_seen(
+    samples: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A planted fault: with + 2 div s turned into - 2 div s the implicit fit turns
+    outwards.
+    """
     from fpsolve.score.learn import training
 
     right = training.implicit
     wrong = lambda score, x: 2 * jnp.sum(score(x) ** 2) - right(score, x)
     monkeypatch.setattr(training, "implicit", wrong)
-    options: dict[str, Any] = {"optimiser": optax.adam(0.05), "steps": 150, "loss": "implicit"}
+    options: dict[str, Any] = {
+        "optimiser": optax.adam(0.05),
+        "steps": 150,
+        "loss": "implicit",
+    }
     turned, _ = trained(samples, Linear(jnp.eye(2) + 0.01, jnp.zeros(2)), **options)
     assert float(jnp.trace(turned.stiffness)) < 0.5
     assert as_score(turned)(MEAN).shape == (2,)
 
 
 def test_ve_paths_train(samples: Array) -> None:
-    model = VectorNetwork(2, key=KEY, width=8, timed=True, path=NoisePath("ve", sigma_max=4.0), **standardised(samples))
+    model = VectorNetwork(
+        2,
+        key=KEY,
+        width=8,
+        timed=True,
+        path=NoisePath("ve", sigma_max=4.0),
+        **standardised(samples),
+    )
     _, history = trained(samples, model, quantile=lambda u: u**2)
     assert np.all(np.isfinite(history))

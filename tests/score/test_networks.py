@@ -1,4 +1,6 @@
-"""Networks: Gaussian before training, smooth, confining for all parameters, accepted by every public function."""
+"""Networks: Gaussian before training, smooth, confining for all parameters, accepted by
+every public function.
+"""
 
 from typing import Any
 
@@ -20,7 +22,13 @@ from fpsolve.testing import check_potential
 from refusals import refused
 
 KEY = jax.random.key(4)
-SMALL: dict[str, Any] = {"key": KEY, "width": 8, "depth": 2, "center": [1.0, -2.0], "scale": [0.5, 2.0]}
+SMALL: dict[str, Any] = {
+    "key": KEY,
+    "width": 8,
+    "depth": 2,
+    "center": [1.0, -2.0],
+    "scale": [0.5, 2.0],
+}
 PATHS = {"vp": NoisePath("vp"), "ve": NoisePath("ve", sigma_max=5.0)}
 
 
@@ -29,15 +37,24 @@ def shaken(model: Any, size: float = 1.0) -> Any:
     parameters, rest = trainable(model)
     leaves, form = jax.tree.flatten(parameters)
     keys = jax.random.split(jax.random.key(9), len(leaves))
-    drawn = [size * jax.random.normal(key, leaf.shape, leaf.dtype) for key, leaf in zip(keys, leaves, strict=True)]
+    drawn = [
+        size * jax.random.normal(key, leaf.shape, leaf.dtype)
+        for key, leaf in zip(keys, leaves, strict=True)
+    ]
     return eqx.combine(jax.tree.unflatten(form, drawn), rest)
 
 
 @pytest.mark.parametrize("kind", [EnergyNetwork, VectorNetwork])
 def test_before_training_the_score_is_that_of_a_gaussian(kind: Any) -> None:
     """Truth, at rest and along both paths: N(αc, α²ℓ² + σ²)."""
-    x, center, scale = jnp.asarray([0.7, 0.2]), jnp.asarray([1.0, -2.0]), jnp.asarray([0.5, 2.0])
-    np.testing.assert_allclose(kind(2, **SMALL).score(x), -(x - center) / scale**2, rtol=1e-12)
+    x, center, scale = (
+        jnp.asarray([0.7, 0.2]),
+        jnp.asarray([1.0, -2.0]),
+        jnp.asarray([0.5, 2.0]),
+    )
+    np.testing.assert_allclose(
+        kind(2, **SMALL).score(x), -(x - center) / scale**2, rtol=1e-12
+    )
     for path in PATHS.values():
         model = kind(2, timed=True, path=path, **SMALL)
         alpha, variance = path.alpha(0.4), path.sigma(0.4) ** 2
@@ -45,13 +62,20 @@ def test_before_training_the_score_is_that_of_a_gaussian(kind: Any) -> None:
         np.testing.assert_allclose(model.score(x, 0.4), expected, rtol=1e-12)
         for lam in (0.0, CONSTANTS.lambda_min):  # finite at the end without noise
             np.testing.assert_allclose(
-                shaken(model).score(x, lam), shaken(model).score(x, CONSTANTS.lambda_min), rtol=1e-12
+                shaken(model).score(x, lam),
+                shaken(model).score(x, CONSTANTS.lambda_min),
+                rtol=1e-12,
             )
 
 
 def test_a_linear_tail_starts_from_the_density_of_hydrogen() -> None:
-    """Truth: exp(-2r) in three dimensions has unit variances and the score -2 x/r, but for the soft core."""
-    model, x = EnergyNetwork(3, key=KEY, width=8, tail="linear"), jnp.asarray([1.0, -2.0, 2.0])
+    """Truth: exp(-2r) in three dimensions has unit variances and the score -2 x/r, but
+    for the soft core.
+    """
+    model, x = (
+        EnergyNetwork(3, key=KEY, width=8, tail="linear"),
+        jnp.asarray([1.0, -2.0, 2.0]),
+    )
     np.testing.assert_allclose(model.score(x), -2 * x / 3, rtol=1e-3)
 
 
@@ -62,13 +86,20 @@ def test_an_energy_confines_whatever_its_parameters(tail: str) -> None:
     angles = jnp.linspace(0, 6.2, 12)
     directions = jnp.stack([jnp.cos(angles), jnp.sin(angles)], axis=1)
     along = lambda r: jax.vmap(lambda v: model(r * v))(directions)
-    growth = np.log2(np.asarray((along(2.0**22) - along(2.0**21)) / (along(2.0**21) - along(2.0**20))))
+    growth = np.log2(
+        np.asarray(
+            (along(2.0**22) - along(2.0**21)) / (along(2.0**21) - along(2.0**20))
+        )
+    )
     np.testing.assert_allclose(growth, 2 if tail == "quadratic" else 1, atol=1e-3)
     assert np.all(np.asarray(along(2.0**21)) > 0)
 
 
 def test_a_vector_field_points_inwards_whatever_its_parameters() -> None:
-    still, timed = shaken(VectorNetwork(2, **SMALL)), shaken(VectorNetwork(2, timed=True, **SMALL))
+    still, timed = (
+        shaken(VectorNetwork(2, **SMALL)),
+        shaken(VectorNetwork(2, timed=True, **SMALL)),
+    )
     for field in (still, lambda x: timed(x, 0.5)):
         points = 1e6 * jax.random.normal(KEY, (20, 2))
         assert bool(jnp.all(jax.vmap(lambda x, f=field: x @ f(x))(points) < 0))
@@ -82,7 +113,10 @@ def test_energies_are_potentials() -> None:
 def test_spectral_schemes_converge_on_an_energy() -> None:
     """Order: a shaken energy is smooth enough for spectral accuracy."""
     model = shaken(EnergyNetwork(1, key=KEY, width=8, depth=2), 0.4)
-    gaps = [float(fp.spectral_gap(fp.FokkerPlanck(model), fp.Grid(fp.Line(-10.0, 10.0, n)))) for n in (24, 32, 64)]
+    gaps = [
+        float(fp.spectral_gap(fp.FokkerPlanck(model), fp.Grid(fp.Line(-10.0, 10.0, n))))
+        for n in (24, 32, 64)
+    ]
     errors = np.abs(np.asarray(gaps[:2]) / gaps[2] - 1)
     assert errors[1] < 1e-9
     assert errors[1] < 1e-2 * errors[0]
@@ -92,10 +126,16 @@ def test_networks_have_leaves_that_are_trained_and_others() -> None:
     model = EnergyNetwork(2, timed=True, **SMALL)
     free, rest = trainable(model)
     assert all(
-        leaf is None for leaf in jax.tree.leaves((free.center, free.scale, free.path), is_leaf=lambda x: x is None)
+        leaf is None
+        for leaf in jax.tree.leaves(
+            (free.center, free.scale, free.path), is_leaf=lambda x: x is None
+        )
     )
-    assert len(jax.tree.leaves(eqx.filter(rest, eqx.is_array))) == 4  # center, scale, β_min, β_max
-    slope = jax.grad(lambda c: eqx.tree_at(lambda m: m.center.value, model, c)(jnp.ones(2), 0.3))(jnp.ones(2))
+    # center, scale, β_min, β_max
+    assert len(jax.tree.leaves(eqx.filter(rest, eqx.is_array))) == 4
+    slope = jax.grad(
+        lambda c: eqx.tree_at(lambda m: m.center.value, model, c)(jnp.ones(2), 0.3)
+    )(jnp.ones(2))
     np.testing.assert_array_equal(slope, 0)
 
 
@@ -103,12 +143,17 @@ def test_the_score_of_anything() -> None:
     x = jnp.asarray([0.5, 1.5])
     np.testing.assert_allclose(as_score(fp.Harmonic(2.0))(x), -2 * x)
     np.testing.assert_allclose(as_score(lambda x: -3 * x)(x), -3 * x)
-    moving = fp.Driven(fp.Moved(fp.Harmonic(), jnp.asarray([1.0, 0.0])), lambda t: 2 * t)
+    moving = fp.Driven(
+        fp.Moved(fp.Harmonic(), jnp.asarray([1.0, 0.0])), lambda t: 2 * t
+    )
     np.testing.assert_allclose(as_score(moving)(x, 1.0), jnp.asarray([2.0, 0.0]) - x)
     path = fp.Noising(fp.GaussianMixture([[0.0, 0.0]], 1.0))
     np.testing.assert_allclose(as_score(path)(x, 0.3), -x, rtol=1e-12)
     for kind in (EnergyNetwork, VectorNetwork):
-        still, timed = as_score(kind(2, **SMALL)), as_score(kind(2, timed=True, **SMALL))
+        still, timed = (
+            as_score(kind(2, **SMALL)),
+            as_score(kind(2, timed=True, **SMALL)),
+        )
         assert not takes_time(still) and takes_time(timed) and as_score(still) is still
         assert still(x).shape == timed(x, 0.5).shape == (2,)
     refused(lambda: as_score(3.0), "score", "function")
@@ -118,9 +163,14 @@ def test_both_networks_pass_the_doors() -> None:
     """Agreement: one Gaussian, as an energy and as a field, has the rates 1/ℓ²."""
     grid = fp.Grid(fp.Line(-4.0, 6.0, 48))
     given: dict[str, Any] = {"key": KEY, "width": 8, "center": 1.0, "scale": 0.8}
-    equations = (fp.FokkerPlanck(EnergyNetwork(1, **given)), fp.FokkerPlanck(force=as_score(VectorNetwork(1, **given))))
+    equations = (
+        fp.FokkerPlanck(EnergyNetwork(1, **given)),
+        fp.FokkerPlanck(force=as_score(VectorNetwork(1, **given))),
+    )
     for equation in equations:
-        assert float(fp.spectral_gap(equation, grid)) == pytest.approx(1 / 0.64, rel=1e-3)
+        assert float(fp.spectral_gap(equation, grid)) == pytest.approx(
+            1 / 0.64, rel=1e-3
+        )
 
 
 def test_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,11 +181,15 @@ def test_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_samples_give_center_and_scale() -> None:
-    samples = jnp.asarray([3.0, -1.0]) + jnp.asarray([0.1, 4.0]) * jax.random.normal(KEY, (4000, 2))
+    samples = jnp.asarray([3.0, -1.0]) + jnp.asarray([0.1, 4.0]) * jax.random.normal(
+        KEY, (4000, 2)
+    )
     found = standardised(samples)
     np.testing.assert_allclose(found["center"], [3.0, -1.0], atol=0.3)
     np.testing.assert_allclose(found["scale"], [0.1, 4.0], rtol=0.05)
-    refused(lambda: standardised(samples.at[:, 1].set(2.0)), "coordinate 1", "never changes")
+    refused(
+        lambda: standardised(samples.at[:, 1].set(2.0)), "coordinate 1", "never changes"
+    )
     refused(lambda: standardised(samples.at[5, 0].set(jnp.inf)), "samples[5, 0]")
 
 
@@ -152,7 +206,9 @@ BAD: list[tuple[Any, tuple[str, ...]]] = [
 
 
 @pytest.mark.parametrize(("given", "words"), BAD)
-def test_bad_networks_are_refused(given: Any, words: tuple[str, ...], nothing_is_computed: None) -> None:
+def test_bad_networks_are_refused(
+    given: Any, words: tuple[str, ...], nothing_is_computed: None
+) -> None:
     for kind in (EnergyNetwork, VectorNetwork):
         refused(lambda kind=kind: kind(2, **{**SMALL, **given}), *words)
 
@@ -167,7 +223,9 @@ def test_other_bad_arguments_are_refused(nothing_is_computed: None) -> None:
 
 
 def test_a_field_that_pushes_outwards_is_seen() -> None:
-    """A planted fault: without its tail the network fails the test of confinement above."""
+    """A planted fault: without its tail the network fails the test of confinement
+    above.
+    """
     model = shaken(VectorNetwork(2, **SMALL))
     free = eqx.tree_at(lambda m: m.log_stiffness, model, jnp.full(2, -jnp.inf))
     points: Array = 1e6 * jax.random.normal(KEY, (20, 2))

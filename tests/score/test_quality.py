@@ -15,14 +15,28 @@ def normal(key, count, mean, deviation):
 
 
 def test_mmd_is_unbiased_against_the_closed_form():
-    """E k of two Gaussians with variance v = s² + r² of the difference: (h²/(h² + v))^(d/2) e^(-|m|²/(2 (h² + v)))."""
+    """E k of two Gaussians with variance v = s² + r² of the difference: (h²/(h² +
+    v))^(d/2) e^(-|m|²/(2 (h² + v))).
+    """
     h, s, r, mean = 1.3, 1.0, 0.6, jnp.array([0.7, -0.4, 0.0])
-    kernel = lambda v, m: (h**2 / (h**2 + v)) ** 1.5 * jnp.exp(-m @ m / (2 * (h**2 + v)))
-    truth = kernel(2 * s**2, 0 * mean) + kernel(2 * r**2, 0 * mean) - 2 * kernel(s**2 + r**2, mean)
+    kernel = lambda v, m: (
+        (h**2 / (h**2 + v)) ** 1.5 * jnp.exp(-m @ m / (2 * (h**2 + v)))
+    )
+    truth = (
+        kernel(2 * s**2, 0 * mean)
+        + kernel(2 * r**2, 0 * mean)
+        - 2 * kernel(s**2 + r**2, mean)
+    )
     found = []
     for key in jax.random.split(KEY, 60):
         first, second = jax.random.split(key)
-        found.append(mmd(normal(first, 100, jnp.zeros(3), s), normal(second, 80, mean, r), bandwidth=h))
+        found.append(
+            mmd(
+                normal(first, 100, jnp.zeros(3), s),
+                normal(second, 80, mean, r),
+                bandwidth=h,
+            )
+        )
     error = np.std(found) / np.sqrt(60)
     assert abs(np.mean(found) - truth) < 3 * error and error < 0.05 * truth
 
@@ -38,9 +52,14 @@ def test_mmd_of_the_same_law_is_nought_on_average_and_of_another_is_not():
 
 def test_mmd_by_hand_and_the_median():
     x, y = jax.random.normal(KEY, (2, 16, 2))
-    kernel = lambda a, b: np.exp(-np.sum((np.asarray(a)[:, None] - np.asarray(b)) ** 2, -1) / 2 / 0.8**2)
+    kernel = lambda a, b: np.exp(
+        -np.sum((np.asarray(a)[:, None] - np.asarray(b)) ** 2, -1) / 2 / 0.8**2
+    )
     off = lambda k: (k.sum() - 16) / (16 * 15)
-    assert np.isclose(mmd(x, y, bandwidth=0.8), off(kernel(x, x)) + off(kernel(y, y)) - 2 * kernel(x, y).mean())
+    assert np.isclose(
+        mmd(x, y, bandwidth=0.8),
+        off(kernel(x, x)) + off(kernel(y, y)) - 2 * kernel(x, y).mean(),
+    )
     both = np.concatenate([x, y])
     distances = np.linalg.norm(both[:, None] - both, axis=-1)[np.triu_indices(32, 1)]
     assert np.isclose(median_distance(x, y), np.median(distances))
@@ -71,18 +90,31 @@ def test_frechet_distance_of_gaussians():
 def test_frechet_distance_of_matrices_that_do_not_commute():
     """In two dimensions tr M^½ = (tr M + 2 √det M)^½, M = C_a C_b."""
     first, second = jax.random.split(KEY)
-    one, other = jnp.array([[2.0, 0.8], [0.8, 1.0]]), jnp.array([[1.0, -0.6], [-0.6, 3.0]])
-    a, b = exact_gaussian(first, jnp.zeros(2), one), exact_gaussian(second, jnp.zeros(2), other)
+    one, other = (
+        jnp.array([[2.0, 0.8], [0.8, 1.0]]),
+        jnp.array([[1.0, -0.6], [-0.6, 3.0]]),
+    )
+    a, b = (
+        exact_gaussian(first, jnp.zeros(2), one),
+        exact_gaussian(second, jnp.zeros(2), other),
+    )
     product = one @ other
-    truth = jnp.trace(one + other) - 2 * jnp.sqrt(jnp.trace(product) + 2 * jnp.sqrt(jnp.linalg.det(product)))
+    truth = jnp.trace(one + other) - 2 * jnp.sqrt(
+        jnp.trace(product) + 2 * jnp.sqrt(jnp.linalg.det(product))
+    )
     assert np.isclose(frechet_distance(a, b), truth, rtol=1e-10)
 
 
 def test_single_precision_and_integers():
     x = jax.random.normal(KEY, (100, 2), jnp.float32)
-    assert mmd(x, x + 1).dtype == jnp.float32 and frechet_distance(x, x + 1).dtype == jnp.float32
+    assert (
+        mmd(x, x + 1).dtype == jnp.float32
+        and frechet_distance(x, x + 1).dtype == jnp.float32
+    )
     assert np.isclose(frechet_distance(x, x + 1), 2, rtol=1e-3)
-    assert np.isfinite(frechet_distance(np.arange(40).reshape(20, 2), np.arange(40).reshape(20, 2)))
+    assert np.isfinite(
+        frechet_distance(np.arange(40).reshape(20, 2), np.arange(40).reshape(20, 2))
+    )
 
 
 @pytest.mark.parametrize("distance", [mmd, frechet_distance])

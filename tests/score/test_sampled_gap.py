@@ -1,4 +1,6 @@
-"""The gap from samples: exact truths in ten dimensions, honest errors, what is found, and what is refused."""
+"""The gap from samples: exact truths in ten dimensions, honest errors, what is found,
+and what is refused.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +18,9 @@ SEEDS = 1  # benchmarks/scores.py takes ten
 
 
 def product(seed, barrier, variances, tilt=0.0, count=60_000):
-    """Samples of a double well (x² - 1)² `barrier` + `tilt` x and of Gaussians, rotated; their gap; the rotation."""
+    """Samples of a double well (x² - 1)² `barrier` + `tilt` x and of Gaussians,
+    rotated; their gap; the rotation.
+    """
     energy = lambda x: barrier * (x[0] ** 2 - 1) ** 2 + tilt * x[0]
     rate = float(fp.spectral_gap(fp.FokkerPlanck(energy)))
     points = np.linspace(-3.5, 3.5, 100_001)
@@ -31,7 +35,10 @@ def product(seed, barrier, variances, tilt=0.0, count=60_000):
 
 
 def gaussian(seed, variances, count):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=(count, len(variances))) * np.sqrt(variances))
+    return jnp.asarray(
+        np.random.default_rng(seed).normal(size=(count, len(variances)))
+        * np.sqrt(variances)
+    )
 
 
 # truth
@@ -40,27 +47,39 @@ def gaussian(seed, variances, count):
 def test_of_a_gaussian_is_the_rate_of_its_widest_direction_times_the_diffusion():
     samples = gaussian(0, [1.0, 4.0, 0.5], 8000)
     found = sampled_gap(samples, key=KEY, features="linear")
-    assert abs(found.value - 0.25) < 3 * found.error and found.error < 0.01 and found.family == "linear"
+    assert (
+        abs(found.value - 0.25) < 3 * found.error
+        and found.error < 0.01
+        and found.family == "linear"
+    )
     assert np.isclose(abs(jax.grad(found.observable)(samples[0]))[1], 0.5, rtol=0.05)
     twice = sampled_gap(samples, key=KEY, features="linear", diffusion=2.0)
-    assert np.allclose([twice.value, twice.error], [2 * found.value, 2 * found.error], rtol=1e-12)
+    assert np.allclose(
+        [twice.value, twice.error], [2 * found.value, 2 * found.error], rtol=1e-12
+    )
     assert found.ends.shape == (2, 16, 3)
     assert abs(jnp.mean(found.ends[0, :, 1]) - jnp.mean(found.ends[1, :, 1])) > 6
 
 
 def test_own_features_reach_the_gap_of_a_double_well():
     samples, gap, _ = product(1, 2.0, np.zeros(0), count=20_000)
-    features = lambda x: jnp.concatenate([x, jnp.tanh(2 * x), jnp.tanh(x), jnp.tanh(4 * x)])
+    features = lambda x: jnp.concatenate(
+        [x, jnp.tanh(2 * x), jnp.tanh(x), jnp.tanh(4 * x)]
+    )
     found = sampled_gap(samples, key=KEY, features=features)
     assert abs(found.value - gap) < 3 * found.error and found.family == "given"
     assert found.error < 0.03 * gap
-    assert found.observable(jnp.array([-1.0])) * found.observable(jnp.array([1.0])) < -0.5
+    assert (
+        found.observable(jnp.array([-1.0])) * found.observable(jnp.array([1.0])) < -0.5
+    )
 
 
 def test_error_is_that_of_the_scatter():
     scores = []
     for seed in range(40):
-        found = sampled_gap(gaussian(seed, [1.0, 4.0], 1000), key=KEY, features="linear")
+        found = sampled_gap(
+            gaussian(seed, [1.0, 4.0], 1000), key=KEY, features="linear"
+        )
         scores.append(float((found.value - 0.25) / found.error))
     assert abs(np.mean(scores)) < 0.6 and 0.75 < np.std(scores) < 1.3
 
@@ -70,7 +89,9 @@ def test_samples_that_judge_their_own_function_flatter_it():
     inside, outside = [], []
     for seed in range(6):
         samples = gaussian(seed, variances, 600)
-        one = minimise_rayleigh(RidgeFunctions(jnp.zeros((0, 20)), jnp.zeros(0), jnp.eye(20)), samples)
+        one = minimise_rayleigh(
+            RidgeFunctions(jnp.zeros((0, 20)), jnp.zeros(0), jnp.eye(20)), samples
+        )
         value, error = rayleigh_quotient(one, samples, jnp.arange(600))
         inside.append((value - 1) / error)
         found = sampled_gap(samples, key=KEY, features="linear")
@@ -95,12 +116,20 @@ def test_a_line_and_what_is_written_out_are_the_same_functions():
     ridges = line_splines(jnp.array([[1.0, 2.0, 0.0]]), samples, 5).as_ridges()
     given = CustomFeatures(lambda x: ridges(x))
     assert np.allclose(ridges.values(samples), given.values(samples), atol=1e-13)
-    assert np.allclose(ridges.gradient_products(samples), given.gradient_products(samples), atol=1e-12)
+    assert np.allclose(
+        ridges.gradient_products(samples), given.gradient_products(samples), atol=1e-12
+    )
     a = jnp.arange(6.0)
-    assert np.allclose(ridges.squared_gradients(samples, a), given.squared_gradients(samples, a), atol=1e-10)
+    assert np.allclose(
+        ridges.squared_gradients(samples, a),
+        given.squared_gradients(samples, a),
+        atol=1e-10,
+    )
     wave = RidgeFunctions(ridges.weights, ridges.offsets, ridges.directions, "cos")
     assert np.allclose(
-        wave.gradient_products(samples), CustomFeatures(lambda x: wave(x)).gradient_products(samples), atol=1e-12
+        wave.gradient_products(samples),
+        CustomFeatures(lambda x: wave(x)).gradient_products(samples),
+        atol=1e-12,
     )
 
 
@@ -109,7 +138,10 @@ def test_float32_and_coordinates_that_never_change():
     still = jnp.concatenate([samples, jnp.ones((2000, 1), jnp.float32)], axis=1)
     for given in (samples, still):
         found = sampled_gap(given, key=KEY, features="linear")
-        assert found.value.dtype == jnp.float32 and abs(found.value - 0.25) < 3 * found.error
+        assert (
+            found.value.dtype == jnp.float32
+            and abs(found.value - 0.25) < 3 * found.error
+        )
 
 
 @pytest.mark.parametrize(
@@ -122,7 +154,10 @@ def test_ten_dimensions(barrier, tilt, variances):
         samples, gap, rotation = product(seed, barrier, variances, tilt)
         found = sampled_gap(samples, key=jax.random.key(seed))
         assert gap - 2 * found.error < found.value < 1.1 * gap, seed
-        slow = samples @ rotation[:, 0 if gap < 1 / max(variances) else 1 + np.argmax(variances)]
+        slow = (
+            samples
+            @ rotation[:, 0 if gap < 1 / max(variances) else 1 + np.argmax(variances)]
+        )
         f = found.observable.over(samples)
         assert abs(jnp.corrcoef(f, slow)[0, 1]) > 0.9, "this is another mode"
 

@@ -1,4 +1,6 @@
-"""A fault in a kernel of the library makes a claim fail: a sign, a term, a factor, a row."""
+"""A fault in a kernel of the library makes a claim fail: a sign, a term, a factor, a
+row.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +29,9 @@ def without_rate(potential: Any, x: Any, t: Any = None) -> Any:
 def warmer(rate: Any, samples: Any, grid: Any, dtype: Any) -> Any:
     """Finite volumes with 1.02 D."""
     diffusion = tuple(1.02 * diffusion for diffusion in samples.diffusion)
-    return ASSEMBLE(rate, eqx.tree_at(lambda s: s.diffusion, samples, diffusion), grid, dtype)
+    return ASSEMBLE(
+        rate, eqx.tree_at(lambda s: s.diffusion, samples, diffusion), grid, dtype
+    )
 
 
 def wrong_first_row(rate: Any, samples: Any, grid: Any, dtype: Any) -> Any:
@@ -35,16 +39,26 @@ def wrong_first_row(rate: Any, samples: Any, grid: Any, dtype: Any) -> Any:
     made = ASSEMBLE(rate, samples, grid, dtype)
     up = (made.up[0].at[0].multiply(1.5), *made.up[1:])
     return finite_volume.EdgeOperator(
-        grid=grid, up=up, down=made.down, potential_term=made.potential_term, log_sqrt_pi=made.log_sqrt_pi
+        grid=grid,
+        up=up,
+        down=made.down,
+        potential_term=made.potential_term,
+        log_sqrt_pi=made.log_sqrt_pi,
     )
 
 
 FAULTS: dict[str, tuple[str, list[tuple[Any, str, Callable[..., Any]]]]] = {
     "sign of the quantum potential": (
         "T1.spectral",
-        [(schrodinger, "axis_potential_terms", opposite_terms), (spectral, "axis_potential_terms", opposite_terms)],
+        [
+            (schrodinger, "axis_potential_terms", opposite_terms),
+            (spectral, "axis_potential_terms", opposite_terms),
+        ],
     ),
-    "dropped extra term": ("T13.wave", [(schrodinger.QuantumPotential, "__call__", without_rate)]),
+    "dropped extra term": (
+        "T13.wave",
+        [(schrodinger.QuantumPotential, "__call__", without_rate)],
+    ),
     "D wrong by 2 %": ("T5.entropy", [(finite_volume, "_assemble", warmer)]),
     "one boundary row wrong": ("T2", [(finite_volume, "_assemble", wrong_first_row)]),
 }

@@ -1,4 +1,6 @@
-"""Driven processes, shortcuts, costs of paths and reverse processes: every claim holds, every control is refused."""
+"""Driven processes, shortcuts, costs of paths and reverse processes: every claim holds,
+every control is refused.
+"""
 
 from typing import Any
 
@@ -23,8 +25,22 @@ from fpsolve.theorem.base import Theorem
 from fpsolve.theorem.certificate import verify
 from fpsolve.theorem.measure import measure
 
-MODULES = (t14_born, t15_lag, t16_drag, t18_order, t20_shortcut, t21_costs, t22_reverse, t23_girsanov)
-THEOREMS = {found.name: found for module in MODULES for found in vars(module).values() if isinstance(found, Theorem)}
+MODULES = (
+    t14_born,
+    t15_lag,
+    t16_drag,
+    t18_order,
+    t20_shortcut,
+    t21_costs,
+    t22_reverse,
+    t23_girsanov,
+)
+THEOREMS = {
+    found.name: found
+    for module in MODULES
+    for found in vars(module).values()
+    if isinstance(found, Theorem)
+}
 
 OTHERS: dict[str, dict[str, Any]] = {
     "T14": {"diffusion": 0.6},
@@ -51,7 +67,9 @@ OTHERS: dict[str, dict[str, Any]] = {
 def assert_sound(theorem: Theorem) -> None:
     certificate = verify(theorem, refine=False)
     assert certificate.holds and certificate.margin > 0, certificate
-    assert certificate.control is not None and certificate.control.refused, certificate.control
+    assert certificate.control is not None and certificate.control.refused, (
+        certificate.control
+    )
     assert certificate.control.margin < -0.05, certificate.control
 
 
@@ -65,12 +83,16 @@ def test_a_claim_holds_on_another_problem(name: str) -> None:
 
 
 def other_speed(factor: float, diffusion: bool = True) -> Any:
-    """A solver, of an equation first, of a process that runs at another speed; the drift alone without `diffusion`."""
+    """A solver, of an equation first, of a process that runs at another speed; the
+    drift alone without `diffusion`.
+    """
 
     def plant(solver: Any) -> Any:
         def changed(equation: FokkerPlanck, *arguments: Any, **options: Any) -> Any:
             potential = Scaled(equation.potential, factor)
-            other = FokkerPlanck(potential, equation.diffusion * (factor if diffusion else 1.0))
+            other = FokkerPlanck(
+                potential, equation.diffusion * (factor if diffusion else 1.0)
+            )
             return solver(other, *arguments, **options)
 
         return changed
@@ -80,7 +102,9 @@ def other_speed(factor: float, diffusion: bool = True) -> Any:
 
 def stronger(shortcut: Any) -> Any:
     """A counterdiabatic drift that is wrong by one part in ten million."""
-    return lambda *arguments, strength=1.0: shortcut(*arguments, strength=(1 + 1e-7) * strength)
+    return lambda *arguments, strength=1.0: shortcut(
+        *arguments, strength=(1 + 1e-7) * strength
+    )
 
 
 def larger_lag(along: Any) -> Any:
@@ -98,7 +122,9 @@ def larger_lag(along: Any) -> Any:
 
 def other_cost(optimal: Any) -> Any:
     """The schedule of another cost."""
-    return lambda found, total, cost: optimal(found, total, cost="score" if cost == "exact" else "exact")
+    return lambda found, total, cost: optimal(
+        found, total, cost="score" if cost == "exact" else "exact"
+    )
 
 
 def noisier(drifts: Any) -> Any:
@@ -135,7 +161,9 @@ FAULTS: dict[str, tuple[Any, str, Any]] = {
 
 
 @pytest.mark.parametrize("name", THEOREMS)
-def test_a_claim_fails_on_a_planted_fault(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_claim_fails_on_a_planted_fault(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module, attribute, plant = FAULTS[name]
     monkeypatch.setattr(module, attribute, plant(getattr(module, attribute)))
     found = measure(THEOREMS[name], control=False, refinement=1.0, quick=True)

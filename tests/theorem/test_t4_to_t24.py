@@ -1,4 +1,6 @@
-"""The partner, convexity, the density of a score, curl, identification and noising: claims, other problems, faults."""
+"""The partner, convexity, the density of a score, curl, identification and noising:
+claims, other problems, faults.
+"""
 
 from typing import Any
 
@@ -47,7 +49,9 @@ THEOREMS = {
 
 def assert_sound(certificate: Certificate) -> None:
     assert certificate.holds and certificate.margin > 0, certificate
-    assert certificate.control is not None and certificate.control.refused, certificate.control
+    assert certificate.control is not None and certificate.control.refused, (
+        certificate.control
+    )
     assert certificate.control.margin < -0.05, certificate.control
 
 
@@ -62,17 +66,23 @@ def shallow(x: Any) -> Any:
 
 
 OTHERS = [
-    THEOREMS["T4"].on(potential=shallow, diffusion=0.7, axis=Line(-7.5, 7.5, 72), levels=3),
+    THEOREMS["T4"].on(
+        potential=shallow, diffusion=0.7, axis=Line(-7.5, 7.5, 72), levels=3
+    ),
     THEOREMS["T4.kernel"].on(potential=tilted, sweep=(0.4, 0.02)),
     THEOREMS["T4.kramers"].on(axis=Line(-1.7, 1.7, 64), sizes=(36, 48, 64, 80)),
     THEOREMS["T6"].on(diffusion=0.8, axis=Line(-10.0, 10.0, 96), times=(0.5, 2.5)),
     THEOREMS["T6.bounded"].on(diffusion=0.45, axis=Line(-10.0, 10.0, 100)),
     THEOREMS["T8.pairs"].on(axis=Periodic(0.0, 2 * np.pi, 56)),
-    THEOREMS["T8.torus"].on(axes=(Periodic(0.0, 2 * np.pi, 21), Periodic(0.0, 2 * np.pi, 18))),
+    THEOREMS["T8.torus"].on(
+        axes=(Periodic(0.0, 2 * np.pi, 21), Periodic(0.0, 2 * np.pi, 18))
+    ),
     THEOREMS["T9"].on(axis=Line(-10.0, 10.0, 96)),
     THEOREMS["T11"].on(axes=(Periodic(0.0, 2 * np.pi, 41),), amplitude=0.8),
     THEOREMS["T11.distance"].on(axes=TORUS),
-    THEOREMS["T11.rotation"].on(variance=1.0, axis=Line(-6.5, 6.5, 34), sweep=(0.4, 0.9)),
+    THEOREMS["T11.rotation"].on(
+        variance=1.0, axis=Line(-6.5, 6.5, 34), sweep=(0.4, 0.9)
+    ),
     THEOREMS["T12"].on(diffusion=1.2, levels=3),
     THEOREMS["T12.oscillators"].on(stiffness=((2.0, 0.5), (0.5, 3.0))),
     THEOREMS["T24"].on(lambdas=(0.1, 0.4)),
@@ -86,13 +96,17 @@ def test_claim_holds_on_another_problem(theorem: Theorem) -> None:
 
 def other_diffusion(original: Any, factor: float) -> Any:
     """A function of an equation first, given the equation with another diffusion."""
-    changed = lambda equation: eqx.tree_at(lambda e: e.diffusion, equation, factor * equation.diffusion)
+    changed = lambda equation: eqx.tree_at(
+        lambda e: e.diffusion, equation, factor * equation.diffusion
+    )
     return lambda equation, *args, **rest: original(changed(equation), *args, **rest)
 
 
 def other_score(original: Any, factor: float) -> Any:
     """`reconstruct`, given another multiple of the score."""
-    return lambda score, *args, **rest: original(lambda x: factor * score(x), *args, **rest)
+    return lambda score, *args, **rest: original(
+        lambda x: factor * score(x), *args, **rest
+    )
 
 
 def other_levels(original: Any, factor: float) -> Any:
@@ -100,7 +114,9 @@ def other_levels(original: Any, factor: float) -> Any:
 
     def changed(*args: Any, **rest: Any) -> Any:
         found = original(*args, **rest)
-        return eqx.tree_at(lambda f: f.spectrum.values, found, factor * found.spectrum.values)
+        return eqx.tree_at(
+            lambda f: f.spectrum.values, found, factor * found.spectrum.values
+        )
 
     return changed
 
@@ -122,8 +138,9 @@ def other_noise(original: Any, factor: float) -> Any:
     )
 
 
-# Where the fault is, and of what kind and size it is. The normal densities of T6.bounded and T24 have the same gap for
-# every diffusion, and in T9 both sides are those of one score.
+# Where the fault is, and of what kind and size it is. The normal densities of
+# T6.bounded and T24 have the same gap for every diffusion, and in T9 both sides are
+# those of one score.
 FAULTS = {
     "T4": (t4_partner, "spectrum", other_diffusion, 1 + 1e-7),
     "T4.kernel": (t4_partner, "spectrum", other_diffusion, 1 + 1e-9),
@@ -143,20 +160,25 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", THEOREMS)
-def test_claim_fails_on_a_planted_fault(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_claim_fails_on_a_planted_fault(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module, attribute, fault, size = FAULTS[name]
     monkeypatch.setattr(module, attribute, fault(getattr(module, attribute), size))
     found = measure(THEOREMS[name], control=False, refinement=1.0, quick=True)
     assert found.margin < 0 and not found.failure, found
 
 
-def test_another_scheme_is_not_the_chain_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_scheme_is_not_the_chain_of_the_kernel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(t4_partner, "SquareRoot", ScharfetterGummel)
     assert measure(THEOREMS["T4.kernel"], control=False, refinement=1.0).margin < 0
 
 
 def test_random_cases_depend_on_the_seed_alone() -> None:
     first, same, other = (
-        measure(THEOREMS["T8.pairs"].on(sweep=2), control=False, refinement=1.0, seed=s) for s in (0, 0, 1)
+        measure(THEOREMS["T8.pairs"].on(sweep=2), control=False, refinement=1.0, seed=s)
+        for s in (0, 0, 1)
     )
     assert first == same and first.points != other.points

@@ -1,4 +1,6 @@
-"""Every claim holds and every control is refused, on the default problems and on others; every claim can fail."""
+"""Every claim holds and every control is refused, on the default problems and on
+others; every claim can fail.
+"""
 
 from typing import Any
 
@@ -40,7 +42,9 @@ def by_name(name: str) -> Theorem:
 
 def assert_sound(certificate: Certificate) -> None:
     assert certificate.holds and certificate.margin > 0, certificate
-    assert certificate.control is not None and certificate.control.refused, certificate.control
+    assert certificate.control is not None and certificate.control.refused, (
+        certificate.control
+    )
     assert certificate.control.margin < 0 and certificate.control.control is None
     assert certificate.sound and not certificate.refused
 
@@ -91,43 +95,88 @@ def bistable(x: Any) -> Any:
 
 WIDE = {"potential": shallow, "diffusion": 0.7, "start": narrow}
 LEVELS = {"potential": shallow, "diffusion": 0.7, "axis": Line(-4.5, 4.5, 64)}
-DRAGGED = {"potential": dragged, "diffusion": 0.7, "axis": Line(-4.0, 5.0, 64), "times": (0.5, 1.5)}
+DRAGGED = {
+    "potential": dragged,
+    "diffusion": 0.7,
+    "axis": Line(-4.0, 5.0, 64),
+    "times": (0.5, 1.5),
+}
 ANGLE = Periodic(0.0, 2 * np.pi, 40)
 OTHERS = [
-    t1_symmetrisation.symmetrisation.on(**WIDE, bounds=(-7.5, 7.5), sizes=(80, 96, 112, 136)),
+    t1_symmetrisation.symmetrisation.on(
+        **WIDE, bounds=(-7.5, 7.5), sizes=(80, 96, 112, 136)
+    ),
     t1_symmetrisation.spectral_wave.on(
-        stiffness=((1.5, 0.5), (0.5, 1.0)), diffusion=0.5, mean=(0.5, -0.3), variance=0.3, axis=Line(-6.0, 6.0, 40)
+        stiffness=((1.5, 0.5), (0.5, 1.0)),
+        diffusion=0.5,
+        mean=(0.5, -0.3),
+        variance=0.3,
+        axis=Line(-6.0, 6.0, 40),
     ),
-    t2_lattice.lattice_hamiltonian_form.on(potential=lambda x: tilted(x), diffusion=0.3, axes=(Line(-1.5, 1.5, 40),)),
     t2_lattice.lattice_hamiltonian_form.on(
-        potential=lambda x: jnp.cos(x[0]) * jnp.sin(x[1]), diffusion=1.3, axes=(Periodic(0.0, 2 * np.pi, 9),) * 2
+        potential=lambda x: tilted(x), diffusion=0.3, axes=(Line(-1.5, 1.5, 40),)
     ),
-    t7_score.score_energy.on(score=uneven, log_density=lambda x: jnp.sin(x[0]) ** 3, axes=(ANGLE,)),
+    t2_lattice.lattice_hamiltonian_form.on(
+        potential=lambda x: jnp.cos(x[0]) * jnp.sin(x[1]),
+        diffusion=1.3,
+        axes=(Periodic(0.0, 2 * np.pi, 9),) * 2,
+    ),
+    t7_score.score_energy.on(
+        score=uneven, log_density=lambda x: jnp.sin(x[0]) ** 3, axes=(ANGLE,)
+    ),
     t7_score.ring_bound.on(sweep=(0.1, 0.7), nodes=33),
-    t7_score.sampler_law.on(score=uneven, log_density=lambda x: jnp.sin(x[0]), axes=(Periodic(0.0, 2 * np.pi, 48),)),
+    t7_score.sampler_law.on(
+        score=uneven,
+        log_density=lambda x: jnp.sin(x[0]),
+        axes=(Periodic(0.0, 2 * np.pi, 48),),
+    ),
     t2_lattice.lattice_densities.on(
-        potential=valley, diffusion=0.6, start=beside, axes=(Line(-1.8, 1.8, 18), Periodic(0.0, 2 * np.pi, 14))
+        potential=valley,
+        diffusion=0.6,
+        start=beside,
+        axes=(Line(-1.8, 1.8, 18), Periodic(0.0, 2 * np.pi, 14)),
     ),
     t3_isospectral.isospectrality.on(**LEVELS, force=0.4),
     t3_isospectral.biorthogonality.on(**LEVELS),
     t3_isospectral.mode_sum.on(**LEVELS, start=narrow),
-    t5_poincare.poincare.on(**WIDE, axis=Line(-7.5, 7.5, 96), times=(12.0, 13.0, 14.0, 15.0), degree=90),
+    t5_poincare.poincare.on(
+        **WIDE, axis=Line(-7.5, 7.5, 96), times=(12.0, 13.0, 14.0, 15.0), degree=90
+    ),
     t5_poincare.decay.on(**LEVELS, start=narrow),
     t5_poincare.entropy.on(**WIDE, bounds=(-5.5, 5.5), sizes=(80, 96, 112, 136)),
     t13_moving.moving_pictures.on(**DRAGGED, start=narrow),
     t13_moving.moving_wave.on(**DRAGGED, start=narrow),
     t13_moving.weights.on(**DRAGGED),
-    t25_wick.lorentzian_bridge.on(potential=wider_well, ground=wider_ground, axis=Line(-5.0, 5.0, 32), time=0.7),
-    t25_wick.cauchy_mean_value.on(
-        potential=shallow, start=narrow, diffusion=0.7, axis=Line(-6.0, 6.0, 64), center=0.6, radius=0.2
+    t25_wick.lorentzian_bridge.on(
+        potential=wider_well, ground=wider_ground, axis=Line(-5.0, 5.0, 32), time=0.7
     ),
-    t26_madelung.phase_equation.on(potential=shallow, diffusion=0.7, axis=Line(-9.0, 9.0, 90)),
+    t25_wick.cauchy_mean_value.on(
+        potential=shallow,
+        start=narrow,
+        diffusion=0.7,
+        axis=Line(-6.0, 6.0, 64),
+        center=0.6,
+        radius=0.2,
+    ),
+    t26_madelung.phase_equation.on(
+        potential=shallow, diffusion=0.7, axis=Line(-9.0, 9.0, 90)
+    ),
     t27_continuity.carried_root.on(speed=-0.4, time=1.5, nodes=75),
     t28_bridge.normal_bridge.on(
-        means=(0.5, -0.2), variances=(0.9, 0.5), diffusion=0.3, total=1.4, axis=Line(-7.0, 7.0, 80)
+        means=(0.5, -0.2),
+        variances=(0.9, 0.5),
+        diffusion=0.3,
+        total=1.4,
+        axis=Line(-7.0, 7.0, 80),
     ),
     t29_softmax.softmax.on(energies=(1.0, -2.0, 0.3), time=1.7),
-    t30_dictionary.dictionary.on(objective=bistable, diffusion=0.2, axis=Line(-2.6, 2.6, 96), inner=0.77, cells=400),
+    t30_dictionary.dictionary.on(
+        objective=bistable,
+        diffusion=0.2,
+        axis=Line(-2.6, 2.6, 96),
+        inner=0.77,
+        cells=400,
+    ),
 ]
 
 
@@ -137,9 +186,13 @@ def test_claim_holds_on_another_problem(theorem: Theorem) -> None:
 
 
 def other_diffusion(module: Any, name: str, factor: float) -> Any:
-    """`module.name`, a function of an equation first, given the equation with another diffusion."""
+    """`module.name`, a function of an equation first, given the equation with another
+    diffusion.
+    """
     original = getattr(module, name)
-    changed = lambda equation: eqx.tree_at(lambda e: e.diffusion, equation, factor * equation.diffusion)
+    changed = lambda equation: eqx.tree_at(
+        lambda e: e.diffusion, equation, factor * equation.diffusion
+    )
     return lambda equation, *args, **rest: original(changed(equation), *args, **rest)
 
 
@@ -157,13 +210,17 @@ def other_wave(module: Any) -> Any:
 def other_kappa(module: Any) -> Any:
     """`evolve_wave` with 0.999 of the extra term."""
     original = module.evolve_wave
-    return lambda equation, wave, times, grid, kappa: original(equation, wave, times, grid, 0.999 * kappa)
+    return lambda equation, wave, times, grid, kappa: original(
+        equation, wave, times, grid, 0.999 * kappa
+    )
 
 
 def other_score(module: Any, name: str) -> Any:
     """`module.name`, a function of a score first, given 1 + 1e-6 times the score."""
     original = getattr(module, name)
-    return lambda score, *args, **rest: original(lambda x: (1 + 1e-6) * score(x), *args, **rest)
+    return lambda score, *args, **rest: original(
+        lambda x: (1 + 1e-6) * score(x), *args, **rest
+    )
 
 
 def other_bound(module: Any) -> Any:
@@ -171,7 +228,9 @@ def other_bound(module: Any) -> Any:
 
     def changed(*args: Any, **rest: Any) -> Any:
         found = module_reconstruct(*args, **rest)
-        return eqx.tree_at(lambda f: f.spectrum.values, found, (1 + 1e-8) * found.spectrum.values)
+        return eqx.tree_at(
+            lambda f: f.spectrum.values, found, (1 + 1e-8) * found.spectrum.values
+        )
 
     module_reconstruct = module.reconstruct
     return changed
@@ -211,7 +270,9 @@ def other_circle(module: Any) -> Any:
 def other_average(module: Any) -> Any:
     """`lorentzian` of a Hamiltonian with other levels, whose lowest is not zero."""
     original = module.lorentzian
-    return lambda equation, start, times, **rest: original(equation, start, [1.01 * times[0]], **rest | {"shift": -0.1})
+    return lambda equation, start, times, **rest: original(
+        equation, start, [1.01 * times[0]], **rest | {"shift": -0.1}
+    )
 
 
 def other_state(module: Any) -> Any:
@@ -232,16 +293,40 @@ def other_energy(module: Any) -> Any:
 
 
 FAULTS = {
-    "T1": (t1_symmetrisation, "evolve_by_volumes", lambda m: other_diffusion(m, "evolve_by_volumes", 1.02)),
+    "T1": (
+        t1_symmetrisation,
+        "evolve_by_volumes",
+        lambda m: other_diffusion(m, "evolve_by_volumes", 1.02),
+    ),
     "T1.spectral": (t1_symmetrisation, "Spectral", lambda m: ScharfetterGummel),
     "T2": (t2_lattice, "SquareRoot", lambda m: ScharfetterGummel),
     "T2.density": (t2_lattice, "correspondence", other_wave),
-    "T3": (t3_isospectral, "spectrum", lambda m: other_diffusion(m, "spectrum", 1 + 1e-9)),
-    "T3.modes": (t3_isospectral, "spectrum", lambda m: other_diffusion(m, "spectrum", 1 + 1e-8)),
-    "T3.sum": (t3_isospectral, "evolve_by_volumes", lambda m: other_diffusion(m, "evolve_by_volumes", 1 + 1e-7)),
+    "T3": (
+        t3_isospectral,
+        "spectrum",
+        lambda m: other_diffusion(m, "spectrum", 1 + 1e-9),
+    ),
+    "T3.modes": (
+        t3_isospectral,
+        "spectrum",
+        lambda m: other_diffusion(m, "spectrum", 1 + 1e-8),
+    ),
+    "T3.sum": (
+        t3_isospectral,
+        "evolve_by_volumes",
+        lambda m: other_diffusion(m, "evolve_by_volumes", 1 + 1e-7),
+    ),
     "T5": (t5_poincare, "spectrum", lambda m: other_diffusion(m, "spectrum", 1 + 1e-6)),
-    "T5.decay": (t5_poincare, "spectrum", lambda m: other_diffusion(m, "spectrum", 1.001)),
-    "T5.entropy": (t5_poincare, "evolve_by_volumes", lambda m: other_diffusion(m, "evolve_by_volumes", 1.02)),
+    "T5.decay": (
+        t5_poincare,
+        "spectrum",
+        lambda m: other_diffusion(m, "spectrum", 1.001),
+    ),
+    "T5.entropy": (
+        t5_poincare,
+        "evolve_by_volumes",
+        lambda m: other_diffusion(m, "evolve_by_volumes", 1.02),
+    ),
     "T7": (t7_score, "ScoreHamiltonian", lambda m: other_score(m, "ScoreHamiltonian")),
     "T8": (t7_score, "reconstruct", other_bound),
     "T10": (t7_score, "reconstruct", lambda m: other_score(m, "reconstruct")),
@@ -264,7 +349,9 @@ def test_a_fault_is_planted_in_every_theorem() -> None:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_claim_fails_on_a_planted_fault(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_claim_fails_on_a_planted_fault(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module, attribute, fault = FAULTS[name]
     monkeypatch.setattr(module, attribute, fault(module))
     found = measure(by_name(name), control=False, refinement=1.0, quick=True)
@@ -274,6 +361,10 @@ def test_claim_fails_on_a_planted_fault(name: str, monkeypatch: pytest.MonkeyPat
 def test_names_are_unique_and_statements_are_one_line() -> None:
     assert len(set(NAMES)) == len(NAMES)
     for theorem in theorems():
-        assert theorem.statement and len(theorem.statement) < 100 and "\n" not in theorem.statement
+        assert (
+            theorem.statement
+            and len(theorem.statement) < 100
+            and "\n" not in theorem.statement
+        )
         assert theorem.control_name and len(theorem.control_statement) < 100
         assert theorem.hypotheses and theorem.source and theorem.statement.isprintable()

@@ -1,4 +1,6 @@
-"""The theory page: every statement with all its parts, and names of theorems, functions and tests that exist."""
+"""The theory page: every statement with all its parts, and names of theorems, functions
+and tests that exist.
+"""
 
 import ast
 import functools
@@ -12,7 +14,11 @@ import pytest
 import fpsolve as fp
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = importlib.resources.files("fpsolve.theorem").joinpath("THEORY.md").read_text(encoding="utf-8")
+PAGE = (
+    importlib.resources.files("fpsolve.theorem")
+    .joinpath("THEORY.md")
+    .read_text(encoding="utf-8")
+)
 STATEMENTS = [f"T{k}" for k in range(1, 31)] + [f"N{k}" for k in range(1, 14)]
 PARTS = ["Hypotheses", "Claim", "Proof", "Control", "Source", "Checked by"]
 OPTIONAL = "Sharpness"
@@ -23,23 +29,32 @@ def sections(page: str) -> dict[str, str]:
     """The text below each heading "### T5 Title", by "T5"."""
     pieces = re.split(r"^#{2,3} (.*)$", page, flags=re.M)[1:]
     titles, texts = pieces[::2], pieces[1::2]
-    found = [(title.split()[0], text) for title, text in zip(titles, texts, strict=True)]
+    found = [
+        (title.split()[0], text) for title, text in zip(titles, texts, strict=True)
+    ]
     named = [(name, text) for name, text in found if re.fullmatch(r"[TN]\d+", name)]
-    assert len({name for name, _ in named}) == len(named), "a statement has two sections"
+    assert len({name for name, _ in named}) == len(named), (
+        "a statement has two sections"
+    )
     return dict(named)
 
 
 def parts(section: str) -> dict[str, str]:
     """The text of each part, by its bold name at the start of a line, in order."""
     pieces = re.split(r"^\*\*([^*]+)\*\*", section, flags=re.M)[1:]
-    return {name: " ".join(text.split()) for name, text in zip(pieces[::2], pieces[1::2], strict=True)}
+    return {
+        name: " ".join(text.split())
+        for name, text in zip(pieces[::2], pieces[1::2], strict=True)
+    }
 
 
 def missing_parts(section: str) -> list[str]:
     """What a section lacks: a part that is absent, empty, or in another place."""
     found = parts(section)
     faults = [name for name in PARTS if len(found.get(name, "")) < 4]
-    if [name for name in found if name in (*PARTS, OPTIONAL)] != [n for n in order_of_parts() if n in found]:
+    if [name for name in found if name in (*PARTS, OPTIONAL)] != [
+        n for n in order_of_parts() if n in found
+    ]:
         faults.append("order")
     return faults
 
@@ -60,10 +75,17 @@ def docstrings() -> list[tuple[str, str]]:
     found = []
     for path in sorted((ROOT / "fpsolve").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if isinstance(
+                node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+            ):
                 text = ast.get_docstring(node)
                 if text:
-                    found.append((f"{path.relative_to(ROOT)}:{getattr(node, 'name', 'module')}", text))
+                    found.append(
+                        (
+                            f"{path.relative_to(ROOT)}:{getattr(node, 'name', 'module')}",
+                            text,
+                        )
+                    )
     return found
 
 
@@ -84,7 +106,11 @@ def test_a_section_has_all_parts_in_order(name: str) -> None:
 def test_a_missing_part_is_seen() -> None:
     section = sections(PAGE)["T5"]
     assert missing_parts(section.replace("**Control**", "Control")) == ["Control"]
-    assert missing_parts(section.replace("**Claim**", "**Source**").replace("**Source** Bakry", "**Claim** Bakry"))
+    assert missing_parts(
+        section.replace("**Claim**", "**Source**").replace(
+            "**Source** Bakry", "**Claim** Bakry"
+        )
+    )
 
 
 def test_every_theorem_is_named_in_its_section() -> None:
@@ -92,7 +118,10 @@ def test_every_theorem_is_named_in_its_section() -> None:
         section = theorem.name.split(".")[0]
         assert f"`{theorem.name}`" in checked_by(section), theorem.name
         if theorem.control_name in STATEMENTS:
-            assert f"`{theorem.name}`" in checked_by(theorem.control_name), (theorem.name, theorem.control_name)
+            assert f"`{theorem.name}`" in checked_by(theorem.control_name), (
+                theorem.name,
+                theorem.control_name,
+            )
 
 
 def test_what_is_named_as_checked_is_checked() -> None:
@@ -103,7 +132,10 @@ def test_what_is_named_as_checked_is_checked() -> None:
         assert set(claimed) <= set(names), (section, claimed)
         # A theorem stands in its own section, or in that of its control.
         for name in claimed:
-            assert section in (name.split(".")[0], names[name].control_name), (section, name)
+            assert section in (name.split(".")[0], names[name].control_name), (
+                section,
+                name,
+            )
         assert (UNMEASURED in text) == (not claimed), section
 
 
@@ -128,7 +160,11 @@ def test_what_docstrings_cite_stands_on_the_page() -> None:
     wrong = [(place, cited(text) - set(STATEMENTS)) for place, text in docstrings()]
     assert [fault for fault in wrong if fault[1]] == []
     assert sum(bool(cited(text)) for _, text in docstrings()) > 40
-    assert cited("theorems T4 and T31 of this library (N2), `(T,)`, T5.decay, U2") == {"T4", "T31", "N2"}
+    assert cited("theorems T4 and T31 of this library (N2), `(T,)`, T5.decay, U2") == {
+        "T4",
+        "T31",
+        "N2",
+    }
 
 
 def test_the_contents_lead_to_every_section() -> None:
@@ -143,8 +179,10 @@ def test_the_contents_lead_to_every_section() -> None:
 
 
 def formula_faults(page: str) -> list[str]:
-    """Lines whose formulas GitHub would not draw: a formula that is cut by the end of a line, a backslash before
-    punctuation, which Markdown takes away, and a line of a displayed formula that Markdown reads as a list."""
+    """Lines whose formulas GitHub would not draw: a formula that is cut by the end of a
+    line, a backslash before punctuation, which Markdown takes away, and a line of a
+    displayed formula that Markdown reads as a list.
+    """
     faults = []
     displayed = False
     for line in page.splitlines():
@@ -154,7 +192,11 @@ def formula_faults(page: str) -> list[str]:
         formulas = [line] if displayed else re.findall(r"\$([^$]*)\$", line)
         cut = not displayed and line.count("$") % 2 == 1
         escaped = any(re.search(r"\\[^A-Za-z]", formula) for formula in formulas)
-        braces = any(formula.count("{") != formula.count("}") for formula in formulas if not displayed)
+        braces = any(
+            formula.count("{") != formula.count("}")
+            for formula in formulas
+            if not displayed
+        )
         listed = displayed and re.match(r"\s*([-+*>#=]\s|\d+[.)]\s|$)", line)
         if cut or escaped or braces or listed or len(line) > 120:
             faults.append(line)

@@ -2,11 +2,13 @@
 
     λ(0) = 0,     λ(t) = v(b(u)) for 0 < t < total,     λ(total) = 1,     u = t / total
 
-v is another schedule in units of its total, and b = sum_k c_k B_k,n(u) a Bernstein polynomial with
+v is another schedule in units of its total, and b = sum_k c_k B_k,n(u) a Bernstein
+polynomial with
 0 <= c_0 <= ... <= c_n <= 1. The jumps are v(c_0) and 1 - v(c_n).
 
-A path of Gibbs densities that is passed in a finite time with the least mean work starts and ends with a jump. For a
-harmonic trap of stiffness k that is moved, λ is linear between two jumps of 1 / (2 + k total).
+A path of Gibbs densities that is passed in a finite time with the least mean work
+starts and ends with a jump. For a harmonic trap of stiffness k that is moved, λ is
+linear between two jumps of 1 / (2 + k total).
 
 Reference: Schmiedl and Seifert, Phys. Rev. Lett. 98 (2007) 108301.
 """
@@ -20,7 +22,9 @@ from .monotone import Bernstein, Schedule, bernstein, check_total, clip_to_unit
 
 
 class Jumping(Schedule):
-    """The schedule `base` after a Bernstein polynomial with `coefficients` `(n + 1,)` that need not reach 0 and 1."""
+    """The schedule `base` after a Bernstein polynomial with `coefficients` `(n + 1,)`
+    that need not reach 0 and 1.
+    """
 
     total: Array
     base: Schedule
@@ -43,13 +47,16 @@ class Jumping(Schedule):
 
 
 def jumping(total: Scalar, first: Real, last: Real) -> Jumping:
-    """A linear schedule between two jumps: λ = first + (1 - first - last) t / total for 0 < t < total.
+    """A linear schedule between two jumps: λ = first + (1 - first - last) t / total for
+    0 < t < total.
 
-    **Arguments**: `total` time; `first` and `last`, the jumps at t = 0 and at `total`, at least 0 and together at most
+    **Arguments**: `total` time; `first` and `last`, the jumps at t = 0 and at `total`,
+    at least 0 and together at most
     1. **Returns** a schedule from 0 to 1. **Raises** `ValueError` for other numbers.
 
-    With both jumps 1 / (2 + k total) it moves a trap of stiffness k (mobility 1) with the least mean work.
-    **Reference**: Schmiedl and Seifert, Phys. Rev. Lett. 98 (2007) 108301.
+    With both jumps 1 / (2 + k total) it moves a trap of stiffness k (mobility 1) with
+    the least mean work. **Reference**: Schmiedl and Seifert, Phys. Rev. Lett. 98 (2007)
+    108301.
 
     ```python
     from fpsolve.anneal.schedule import jumping
@@ -64,6 +71,15 @@ def jumping(total: Scalar, first: Real, last: Real) -> Jumping:
             if not 0 <= check_finite_number(name, jump, cure) <= 1:
                 raise_value_error(name, jump, "it must be between 0 and 1", cure)
         if float(first) + float(last) > 1:
-            raise_value_error("last", last, f"both jumps together must be at most 1, and first = {first}", cure)
+            raise_value_error(
+                "last",
+                last,
+                f"both jumps together must be at most 1, and first = {first}",
+                cure,
+            )
     identity = Bernstein(jnp.ones_like(total), jnp.asarray([0.0, 1.0]))
-    return Jumping(total, identity, jnp.stack([jnp.asarray(first, float), 1 - jnp.asarray(last, float)]))
+    return Jumping(
+        total,
+        identity,
+        jnp.stack([jnp.asarray(first, float), 1 - jnp.asarray(last, float)]),
+    )

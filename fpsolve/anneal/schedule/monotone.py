@@ -20,17 +20,26 @@ import numpy as np
 from jaxtyping import Array
 
 from ...core.arrays import as_array
-from ...core.checks import check_integer, check_numbers, check_positive, raise_value_error
+from ...core.checks import (
+    check_integer,
+    check_numbers,
+    check_positive,
+    raise_value_error,
+)
 from ...core.types import AnyArray, Numbers, Scalar
 
 
 def clip_to_unit(u: Array) -> Array:
-    """u clipped to [0, 1], with derivative 1 also at the ends, where that of `jnp.clip` is one half."""
+    """u clipped to [0, 1], with derivative 1 also at the ends, where that of `jnp.clip`
+    is one half.
+    """
     return jnp.where(u < 0, 0, jnp.where(u > 1, 1, u))
 
 
 class Schedule(eqx.Module):
-    """The position λ on a path as a function of time; abstract. A subclass has a `total` time, and `place`."""
+    """The position λ on a path as a function of time; abstract. A subclass has a
+    `total` time, and `place`.
+    """
 
     total: eqx.AbstractVar[Array]
 
@@ -43,7 +52,9 @@ class Schedule(eqx.Module):
         return self.place(clip_to_unit(jnp.asarray(t, self.total.dtype) / self.total))
 
     def rate(self, t: Scalar) -> Array:
-        """dλ/dt at t, of any shape, in units of 1 / time; zero before 0 and after `total`."""
+        """dλ/dt at t, of any shape, in units of 1 / time; zero before 0 and after
+        `total`.
+        """
         u = jnp.asarray(t, self.total.dtype) / self.total
         inside = jnp.clip(u, 0, 1)
         slope = jax.jvp(self.place, (inside,), (jnp.ones_like(inside),))[1]
@@ -58,7 +69,9 @@ class Schedule(eqx.Module):
 
 
 class Bernstein(Schedule):
-    """λ = sum_k c_k C(n, k) u^k (1 - u)^(n - k) with `coefficients` c `(n + 1,)` from 0 to 1, ascending."""
+    """λ = sum_k c_k C(n, k) u^k (1 - u)^(n - k) with `coefficients` c `(n + 1,)` from 0
+    to 1, ascending.
+    """
 
     total: Array
     coefficients: Array
@@ -69,7 +82,9 @@ class Bernstein(Schedule):
 
 
 class Tabulated(Schedule):
-    """λ = sum_j a_kj x^j, x = (u - u_k) / (u_{k+1} - u_k): `knots` u `(K + 1,)`, `pieces` a `(K, degree + 1)`."""
+    """λ = sum_j a_kj x^j, x = (u - u_k) / (u_{k+1} - u_k): `knots` u `(K + 1,)`,
+    `pieces` a `(K, degree + 1)`.
+    """
 
     total: Array
     knots: Array
@@ -80,9 +95,11 @@ class Tabulated(Schedule):
         return _piecewise(self.knots, self.pieces, u)
 
     def padded(self, multiple: int) -> "Tabulated":
-        """The same schedule with more pieces after the end, up to a multiple of `multiple` pieces.
+        """The same schedule with more pieces after the end, up to a multiple of
+        `multiple` pieces.
 
-        They continue the last piece, so that its derivative at the end itself is unchanged.
+        They continue the last piece, so that its derivative at the end itself is
+        unchanged.
         """
         knots, pieces = np.asarray(self.knots), np.asarray(self.pieces)
         more = -len(pieces) % multiple
@@ -92,7 +109,10 @@ class Tabulated(Schedule):
         last = np.polynomial.Polynomial(pieces[-1])
         width = knots[-1] - knots[-2]
         orders = np.arange(pieces.shape[1])
-        taylor = [last.deriv(int(j))(1.0) / math.factorial(j) / width**j if j else last(1.0) for j in orders]
+        taylor = [
+            last.deriv(int(j))(1.0) / math.factorial(j) / width**j if j else last(1.0)
+            for j in orders
+        ]
         knots = np.concatenate([knots, knots[-1] + 1.0 + np.arange(more)])
         pieces = np.concatenate([pieces, np.tile(taylor, (more, 1))])
         return Tabulated(self.total, as_array(knots), as_array(pieces))
@@ -111,7 +131,9 @@ def _piecewise(knots: Array, pieces: Array, u: Array) -> Array:
 
 
 class Warped(Schedule):
-    """The schedule `base` as a function of a Bernstein polynomial of the time with `coefficients` `(n + 1,)`."""
+    """The schedule `base` as a function of a Bernstein polynomial of the time with
+    `coefficients` `(n + 1,)`.
+    """
 
     total: Array
     base: Schedule
@@ -126,15 +148,22 @@ def check_total(total: Scalar) -> Array:
     """A positive time as a scalar array, or a `ValueError`."""
     check_positive("total", total, "Give the time that the whole path takes.")
     if jnp.ndim(total):
-        raise_value_error("total", total, "it must be one number", "Give the time that the whole path takes.")
+        raise_value_error(
+            "total",
+            total,
+            "it must be one number",
+            "Give the time that the whole path takes.",
+        )
     return jnp.asarray(total, dtype=float)
 
 
 def tabulated(times: Numbers, lambdas: Numbers) -> Tabulated:
-    """The schedule through given points: monotone cubic pieces, once continuously differentiable.
+    """The schedule through given points: monotone cubic pieces, once continuously
+    differentiable.
 
-    **Arguments**: `times` `(K + 1,)`, ascending from 0; `lambdas` `(K + 1,)`, from 0 to 1, not descending. **Returns**
-    a schedule whose total is the last time. **Raises** `ValueError` for anything else.
+    **Arguments**: `times` `(K + 1,)`, ascending from 0; `lambdas` `(K + 1,)`, from 0 to
+    1, not descending. **Returns** a schedule whose total is the last time. **Raises**
+    `ValueError` for anything else.
     **Reference**: Fritsch and Butland, SIAM J. Sci. Stat. Comput. 5 (1984) 300.
 
     ```python
@@ -146,17 +175,34 @@ def tabulated(times: Numbers, lambdas: Numbers) -> Tabulated:
     """
     cure = "Give times from 0 and lambdas from 0 to 1, as many of each."
     t = check_numbers("times", times, "they must be real numbers", cure).astype(float)
-    lam = check_numbers("lambdas", lambdas, "they must be real numbers", cure).astype(float)
-    if t.ndim != 1 or len(t) < 2 or not np.all(np.isfinite(t)) or t[0] != 0 or np.any(np.diff(t) <= 0):
-        raise_value_error("times", times, "they must be two or more, finite, and ascend from 0", cure)
+    lam = check_numbers("lambdas", lambdas, "they must be real numbers", cure).astype(
+        float
+    )
+    if (
+        t.ndim != 1
+        or len(t) < 2
+        or not np.all(np.isfinite(t))
+        or t[0] != 0
+        or np.any(np.diff(t) <= 0)
+    ):
+        raise_value_error(
+            "times", times, "they must be two or more, finite, and ascend from 0", cure
+        )
     if lam.shape != t.shape:
-        raise_value_error("lambdas", lambdas, f"there must be as many as times, {len(t)}", cure)
+        raise_value_error(
+            "lambdas", lambdas, f"there must be as many as times, {len(t)}", cure
+        )
     if not np.all(np.isfinite(lam)) or lam[0] != 0 or lam[-1] != 1:
         raise_value_error("lambdas", lambdas, "they must start at 0 and end at 1", cure)
     if np.any(np.diff(lam) < 0):
         # The message names the first decrease.
         k = int(np.argmax(np.diff(lam) < 0))
-        raise_value_error("lambdas", lambdas, f"they must not descend, and do after t = {t[k]:.6g}", cure)
+        raise_value_error(
+            "lambdas",
+            lambdas,
+            f"they must not descend, and do after t = {t[k]:.6g}",
+            cure,
+        )
     u = t / t[-1]
     slopes = _slopes(u, lam)
     pieces = hermite(u, lam, (slopes[:-1], slopes[1:]))
@@ -164,17 +210,22 @@ def tabulated(times: Numbers, lambdas: Numbers) -> Tabulated:
 
 
 def _slopes(u: np.ndarray, lam: np.ndarray) -> np.ndarray:
-    """The derivatives at the knots: weighted harmonic means of the two secants, which keep cubic pieces monotone."""
+    """The derivatives at the knots: weighted harmonic means of the two secants, which
+    keep cubic pieces monotone.
+    """
     h = np.diff(u)
     secants = np.diff(lam) / h
     if len(h) == 1:
         return np.append(secants[0], secants[-1:])
     before, after = secants[:-1], secants[1:]
     w1, w2 = 2 * h[1:] + h[:-1], h[1:] + 2 * h[:-1]
-    # Beside a constant piece the derivative is 0; 1 stands for secants that are not used, against division by zero.
+    # Beside a constant piece the derivative is 0; 1 stands for secants that are not
+    # used, against division by zero.
     increasing = (before > 0) & (after > 0)
     safe = lambda v: np.where(increasing, v, 1.0)
-    at_inner_knots = np.where(increasing, (w1 + w2) / (w1 / safe(before) + w2 / safe(after)), 0.0)
+    at_inner_knots = np.where(
+        increasing, (w1 + w2) / (w1 / safe(before) + w2 / safe(after)), 0.0
+    )
     return np.concatenate([secants[:1], at_inner_knots, secants[-1:]])
 
 
@@ -184,11 +235,12 @@ def hermite(
     slopes: tuple[AnyArray, AnyArray],
     curvatures: tuple[AnyArray, AnyArray] | None = None,
 ) -> np.ndarray:
-    """The coefficients of Hermite pieces between the knots u `(K + 1,)`, in powers of x in [0, 1] on each piece.
+    """The coefficients of Hermite pieces between the knots u `(K + 1,)`, in powers of x
+    in [0, 1] on each piece.
 
-    **Arguments**: `values` `(K + 1,)` at the knots; `slopes`, a pair of `(K,)`: first derivatives at the lower and at
-    the upper end of each piece; `curvatures`, a pair of second derivatives. **Returns** `(K, 4)`, or `(K, 6)` with
-    curvatures.
+    **Arguments**: `values` `(K + 1,)` at the knots; `slopes`, a pair of `(K,)`: first
+    derivatives at the lower and at the upper end of each piece; `curvatures`, a pair of
+    second derivatives. **Returns** `(K, 4)`, or `(K, 6)` with curvatures.
     """
     h = np.diff(u)
     a, b = values[:-1], values[1:]
@@ -196,7 +248,8 @@ def hermite(
     if curvatures is None:
         return np.stack([a, p, 3 * (b - a) - 2 * p - q, 2 * (a - b) + p + q], axis=1)
     r, s = curvatures[0] * h**2 / 2, curvatures[1] * h**2
-    # What the first three terms leave of value, first and second derivative at the upper end.
+    # What the first three terms leave of value, first and second derivative at the
+    # upper end.
     gap, slope, curvature = b - a - p - r, q - p - 2 * r, s - 2 * r
     third = 10 * gap - 4 * slope + curvature / 2
     fourth = -15 * gap + 7 * slope - curvature

@@ -4,10 +4,11 @@
     beta_k = 1 - alpha_k^2 / alpha_{k-1}^2,  alpha_0 = 1:    prod_{j <= k} (1 - beta_j) = alpha_k^2 to rounding
     sigma_k = sigma(λ_k) / alpha(λ_k)
 
-at n evenly spaced times, without the noise-free end. Steps are counted from the noise-free end, whichever it is.
+at n evenly spaced times, without the noise-free end. Steps are counted from the
+noise-free end, whichever it is.
 
-References: Ho, Jain and Abbeel, NeurIPS 2020 (beta); Kingma et al., NeurIPS 2021 (log-SNR); Karras et al., NeurIPS 2022
-(sigma).
+References: Ho, Jain and Abbeel, NeurIPS 2020 (beta); Kingma et al., NeurIPS 2021
+(log-SNR); Karras et al., NeurIPS 2022 (sigma).
 """
 
 from typing import Any
@@ -23,41 +24,55 @@ from .monotone import Schedule
 
 
 def log_snr(schedule: Schedule, path: PotentialPath, n: Count) -> Array:
-    """log(alpha^2 / sigma^2) after each of n steps from the clean end, `(n,)`, descending; -inf where alpha is 0.
+    """log(alpha^2 / sigma^2) after each of n steps from the clean end, `(n,)`,
+    descending; -inf where alpha is 0.
 
-    **Arguments**: `schedule` t to λ; `path` with methods `alpha(lam)` and `sigma(lam)`, `fp.Noising` for one; `n`
-    steps. **Raises** `ValueError` for a path without those, or no steps.
+    **Arguments**: `schedule` t to λ; `path` with methods `alpha(lam)` and `sigma(lam)`,
+    `fp.Noising` for one; `n` steps. **Raises** `ValueError` for a path without those,
+    or no steps.
     """
     alpha, sigma = _levels(schedule, path, n)
     return 2 * (jnp.log(alpha) - jnp.log(sigma))
 
 
 def beta(schedule: Schedule, path: PotentialPath, n: Count) -> Array:
-    """The variances `(n,)` of n noising steps of a variance-preserving path, from the clean end; 1 where alpha is 0.
+    """The variances `(n,)` of n noising steps of a variance-preserving path, from the
+    clean end; 1 where alpha is 0.
 
-    **Arguments**: as `log_snr`. **Keeps**: `jnp.cumprod(1 - beta)` is alpha^2 at the n times, to rounding; beta in
-    continuous time is -2 d log(alpha) / dt, and the sum of n steps approaches its integral. **Raises** `ValueError`
-    also for a path that does not preserve the variance.
+    **Arguments**: as `log_snr`. **Keeps**: `jnp.cumprod(1 - beta)` is alpha^2 at the n
+    times, to rounding; beta in continuous time is -2 d log(alpha) / dt, and the sum of
+    n steps approaches its integral. **Raises** `ValueError` also for a path that does
+    not preserve the variance.
     """
     alpha, sigma = _levels(schedule, path, n)
     total = alpha**2 + sigma**2
-    if is_concrete(total) and np.max(np.abs(np.asarray(total) - 1)) > CONSTANTS.variance_tol:
+    if (
+        is_concrete(total)
+        and np.max(np.abs(np.asarray(total) - 1)) > CONSTANTS.variance_tol
+    ):
         cure = "Use sigma, which every path has."
-        raise_value_error("path", path, "alpha^2 + sigma^2 must be 1 for beta to exist", cure)
+        raise_value_error(
+            "path", path, "alpha^2 + sigma^2 must be 1 for beta to exist", cure
+        )
     # Where alpha has become 0 there is nothing left to lose: beta is 1, not 0 / 0.
     squares = jnp.append(1.0, alpha**2)
     return 1 - squares[1:] / jnp.where(squares[:-1] > 0, squares[:-1], 1)
 
 
 def sigma(schedule: Schedule, path: PotentialPath, n: Count) -> Array:
-    """The noise levels sigma / alpha `(n,)`, descending, as samplers in the variance-exploding frame take them.
+    """The noise levels sigma / alpha `(n,)`, descending, as samplers in the
+    variance-exploding frame take them.
 
-    **Arguments**: as `log_snr`. Append a 0 for the clean end. **Raises** `ValueError` also where alpha vanishes.
+    **Arguments**: as `log_snr`. Append a 0 for the clean end. **Raises** `ValueError`
+    also where alpha vanishes.
     """
     alpha, sigma = _levels(schedule, path, n)
     if is_concrete(alpha) and not np.all(np.asarray(alpha) > 0):
         raise_value_error(
-            "path", path, "alpha vanishes on it, where sigma / alpha is infinite", "End the path a little earlier."
+            "path",
+            path,
+            "alpha vanishes on it, where sigma / alpha is infinite",
+            "End the path a little earlier.",
         )
     return (sigma / alpha)[::-1]
 
@@ -67,9 +82,17 @@ def _levels(schedule: Schedule, path: Any, n: Count) -> tuple[Array, Array]:
     n = check_integer("n", n, 1, "Give the number of steps.")
     for name in ("alpha", "sigma"):
         if not callable(getattr(path, name, None)):
-            raise_value_error("path", path, f"it must have a method {name}(lam)", "Give fp.Noising(mixture).")
+            raise_value_error(
+                "path",
+                path,
+                f"it must have a method {name}(lam)",
+                "Give fp.Noising(mixture).",
+            )
     lambdas = schedule.table(n)[1]
-    alpha, sigma = (jnp.broadcast_to(jnp.asarray(f(lambdas)), lambdas.shape) for f in (path.alpha, path.sigma))
+    alpha, sigma = (
+        jnp.broadcast_to(jnp.asarray(f(lambdas)), lambdas.shape)
+        for f in (path.alpha, path.sigma)
+    )
     # From the end with the larger signal-to-noise ratio, which is itself left out.
     start, end = alpha[0] / sigma[0], alpha[-1] / sigma[-1]
     starts_clean = start > end

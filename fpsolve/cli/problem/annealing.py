@@ -1,4 +1,6 @@
-"""A path to anneal along, as the command line reads it: a path or its two ends, and the options."""
+"""A path to anneal along, as the command line reads it: a path or its two ends, and the
+options.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -18,16 +20,20 @@ from .base import READERS
 KEYS = ("path", "start", "end", "total", "diffusion", "grid", "cost", "times")
 A_POTENTIAL = "it must be a potential, a function of x of shape (d,)"
 WRITE = {
-    ".py": "Define path, a function of lambda, or start and end: start = lambda x: 2 * (x[0] + 1) ** 2.",
+    ".py": (
+        "Define path, a function of lambda, or start and end: start = lambda x: 2 * "
+        "(x[0] + 1) ** 2."
+    ),
     ".toml": 'Add [start] and [end] with kind = "Harmonic", say.',
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Annealing:
-    """The input of `fpsolve anneal`: `path`, from λ to a potential; `total` time, None to derive it from the path;
-    `diffusion` D; `grid`, None to fit one; `cost` of the schedule, None for the best; the output `times` `(T,)`, or
-    None."""
+    """The input of `fpsolve anneal`: `path`, from λ to a potential; `total` time, None
+    to derive it from the path; `diffusion` D; `grid`, None to fit one; `cost` of the
+    schedule, None for the best; the output `times` `(T,)`, or None.
+    """
 
     path: PotentialPath
     total: float | None
@@ -40,23 +46,42 @@ class Annealing:
 def read_annealing(file: Path, overrides: dict[str, Any]) -> Annealing:
     """The path in a `.py` or `.toml` file.
 
-    **Arguments**: `file`; `overrides` values of the same names as in the file, which take precedence: `total`,
-    `diffusion`, `cost`. **Raises** `ValueError` for anything that cannot be right, an unknown key with the nearest
-    right one; `FileNotFoundError`.
+    **Arguments**: `file`; `overrides` values of the same names as in the file, which
+    take precedence: `total`, `diffusion`, `cost`. **Raises** `ValueError` for anything
+    that cannot be right, an unknown key with the nearest right one;
+    `FileNotFoundError`.
     """
     if file.suffix not in READERS:
-        raise_value_error("FILE", str(file), "it must end in .py or .toml", "Write the path in Python or in TOML.")
+        raise_value_error(
+            "FILE",
+            str(file),
+            "it must end in .py or .toml",
+            "Write the path in Python or in TOML.",
+        )
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file.")
-    keys = KEYS if file.suffix == ".py" else tuple(key for key in KEYS if key != "path")  # a function needs Python
+    # a function needs Python
+    keys = KEYS if file.suffix == ".py" else tuple(key for key in KEYS if key != "path")
     found = READERS[file.suffix](file, keys) | overrides
     path = _path(file, found)
     total = found.get("total")
     if total is not None and not check_finite_number("total", total) > 0:
-        raise_value_error("total", total, "it must be above zero", "Give the time that the whole path takes.")
-    diffusion = check_finite_number("diffusion", found.get("diffusion", 1.0), "Give D, one number above zero.")
+        raise_value_error(
+            "total",
+            total,
+            "it must be above zero",
+            "Give the time that the whole path takes.",
+        )
+    diffusion = check_finite_number(
+        "diffusion", found.get("diffusion", 1.0), "Give D, one number above zero."
+    )
     if not diffusion > 0:
-        raise_value_error("diffusion", diffusion, "it must be above zero", "Give D, one number above zero.")
+        raise_value_error(
+            "diffusion",
+            diffusion,
+            "it must be above zero",
+            "Give D, one number above zero.",
+        )
     grid = found.get("grid")
     cost = found.get("cost")
     times = found.get("times")
@@ -69,15 +94,26 @@ def read_annealing(file: Path, overrides: dict[str, Any]) -> Annealing:
     if times is not None:
         times = np.asarray(check_times(times))
         if total is None:
-            raise_value_error("times", times, "they go with a total", "Give total, the time that the whole path takes.")
+            raise_value_error(
+                "times",
+                times,
+                "they go with a total",
+                "Give total, the time that the whole path takes.",
+            )
         if times[-1] > total:
             allowed = f"they must lie within [0, {total:g}]"
-            raise_value_error("times", times, allowed, "Report within the time of the path.")
-    return Annealing(path, None if total is None else float(total), diffusion, grid, cost, times)
+            raise_value_error(
+                "times", times, allowed, "Report within the time of the path."
+            )
+    return Annealing(
+        path, None if total is None else float(total), diffusion, grid, cost, times
+    )
 
 
 def _path(file: Path, found: dict[str, Any]) -> Any:
-    """The path of the file, or the linear mix of its two ends. Its potentials must not depend on time."""
+    """The path of the file, or the linear mix of its two ends. Its potentials must not
+    depend on time.
+    """
     path = found.get("path")
     ends = [found.get("start"), found.get("end")]
     if path is not None and any(end is not None for end in ends):
@@ -86,20 +122,32 @@ def _path(file: Path, found: dict[str, Any]) -> Any:
     if path is None:
         for name, end in zip(("start", "end"), ends, strict=True):
             if end is None:
-                raise_value_error(name, None, f"{file.name} must give a path, or start and end", WRITE[file.suffix])
+                raise_value_error(
+                    name,
+                    None,
+                    f"{file.name} must give a path, or start and end",
+                    WRITE[file.suffix],
+                )
             if not callable(end):
                 raise_value_error(name, end, A_POTENTIAL, WRITE[file.suffix])
         path = Mix(*ends)
     if not callable(path):
-        raise_value_error("path", path, "it must be callable, lambda -> potential", WRITE[file.suffix])
-    # The path is evaluated once: an error of the user's function is reported with the name of the file.
+        raise_value_error(
+            "path", path, "it must be callable, lambda -> potential", WRITE[file.suffix]
+        )
+    # The path is evaluated once: an error of the user's function is reported with the
+    # name of the file.
     try:
         middle = path(0.5)
     except Exception as error:  # whatever a user's function may raise
-        raise ValueError(f"{file.name}: path(0.5) fails: {type(error).__name__}: {error}") from error
+        raise ValueError(
+            f"{file.name}: path(0.5) fails: {type(error).__name__}: {error}"
+        ) from error
     if not callable(middle):
         raise_value_error("path(0.5)", middle, A_POTENTIAL, WRITE[file.suffix])
     if as_potential(middle).time_dependent:
         allowed = "it must not depend on time: the schedule does"
-        raise_value_error("path(0.5)", type(middle).__name__, allowed, "Leave out its time.")
+        raise_value_error(
+            "path(0.5)", type(middle).__name__, allowed, "Leave out its time."
+        )
     return path

@@ -1,4 +1,6 @@
-"""A problem from a Python file: its module variables. Only `potential` and `grid` are needed."""
+"""A problem from a Python file: its module variables. Only `potential` and `grid` are
+needed.
+"""
 
 import difflib
 import runpy
@@ -13,26 +15,45 @@ from ..constants import CONSTANTS
 def read_python(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     """The variables named in `keys` that the file defines.
 
-    **Raises** `ValueError` where the file fails, with the line, and for a variable whose name is nearly one of `keys`
-    while that one is missing: with a misspelt `difusion` the default would be used silently.
+    **Raises** `ValueError` where the file fails, with the line, and for a variable
+    whose name is nearly one of `keys` while that one is missing: with a misspelt
+    `difusion` the default would be used silently.
     """
     names = run_python(path)
     for name, value in names.items():
         # Imported modules and functions may have any name.
-        own = not isinstance(value, types.ModuleType) and getattr(value, "__module__", path.stem) == path.stem
-        close = difflib.get_close_matches(name, [key for key in keys if key not in names], 1, CONSTANTS.name_similarity)
+        own = (
+            not isinstance(value, types.ModuleType)
+            and getattr(value, "__module__", path.stem) == path.stem
+        )
+        close = difflib.get_close_matches(
+            name,
+            [key for key in keys if key not in names],
+            1,
+            CONSTANTS.name_similarity,
+        )
         if close and own and not name.startswith("_"):
-            message = f"the file defines {name} and no {close[0]}. Did you mean {close[0]!r}? Else name it differently."
+            message = (
+                f"the file defines {name} and no {close[0]}. Did you mean {close[0]!r}? "
+                "Else name it differently."
+            )
             raise ValueError(f"{path.name}: {message}")
     return {key: names[key] for key in keys if key in names}
 
 
 def run_python(path: Path) -> dict[str, Any]:
-    """All variables that a file defines. **Raises** `ValueError` where the file fails, with the line."""
+    """All variables that a file defines. **Raises** `ValueError` where the file fails,
+    with the line.
+    """
     try:
         return runpy.run_path(str(path), run_name=path.stem)
-    except Exception as error:  # a user's file may raise anything; one line gives the place
-        inside = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    # a user's file may raise anything; one line gives the place
+    except Exception as error:
+        inside = [
+            frame.lineno
+            for frame in traceback.extract_tb(error.__traceback__)
+            if frame.filename == str(path)
+        ]
         line = inside[-1] if inside else getattr(error, "lineno", None)
         where = f"{path.name}, line {line}" if line else path.name
         raise ValueError(f"{where}: {type(error).__name__}: {error}") from error

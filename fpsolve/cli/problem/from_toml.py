@@ -5,8 +5,8 @@
     [initial]       mean = [-1.0], covariance = 0.04
     [[grid]]        kind = "Line", lower = -2.5, upper = 2.5, n = 64      (one a dimension)
 
-A potential that depends on time is [potential] with start, end and schedule = {kind = "linear", total = 10.0}. A path
-has [start] and [end] in place of [potential].
+A potential that depends on time is [potential] with start, end and schedule = {kind =
+"linear", total = 10.0}. A path has [start] and [end] in place of [potential].
 """
 
 import inspect
@@ -44,35 +44,63 @@ def _table(*kinds: type) -> dict[str, type]:
 
 
 AXES = _table(Line, Reflecting, Absorbing, Periodic, Legendre)
-POTENTIALS = _table(Harmonic, DoubleWell, Quartic, Cosine, MexicanHat, MullerBrown, GaussianMixture, Rugged, Sampled)
-METHODS = _table(Chebyshev, Rational, Splitting, Implicit, Magnus, Uniformization, Dense)
-TIME_DEPENDENT = ("start", "end", "schedule")  # keys of a potential that depends on time
+POTENTIALS = _table(
+    Harmonic,
+    DoubleWell,
+    Quartic,
+    Cosine,
+    MexicanHat,
+    MullerBrown,
+    GaussianMixture,
+    Rugged,
+    Sampled,
+)
+METHODS = _table(
+    Chebyshev, Rational, Splitting, Implicit, Magnus, Uniformization, Dense
+)
+# keys of a potential that depends on time
+TIME_DEPENDENT = ("start", "end", "schedule")
 
 
 def read_toml(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     """The contents of the file as potentials, axes and numbers.
 
-    **Raises** `ValueError` for broken TOML, an unknown key anywhere (naming the nearest right one), a missing or
-    unsuitable argument.
+    **Raises** `ValueError` for broken TOML, an unknown key anywhere (naming the nearest
+    right one), a missing or unsuitable argument.
     """
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
-        keys = tuple(key for key in keys if key != "force")  # a vector field needs Python
+        # a vector field needs Python
+        keys = tuple(key for key in keys if key != "force")
         check_keys("", found, keys)
         readers: dict[str, Callable[[Any], Any]] = {
             "potential": lambda value: _potential("potential", value),
-            "grid": lambda value: Grid(*(_make(f"grid[{i}]", a, AXES) for i, a in enumerate(_tables("grid", value)))),
-            "initial": lambda value: _make("initial", {"kind": "Gaussian", **_one("initial", value)}, _table(Gaussian)),
+            "grid": lambda value: Grid(
+                *(
+                    _make(f"grid[{i}]", a, AXES)
+                    for i, a in enumerate(_tables("grid", value))
+                )
+            ),
+            "initial": lambda value: _make(
+                "initial",
+                {"kind": "Gaussian", **_one("initial", value)},
+                _table(Gaussian),
+            ),
             "start": lambda value: _potential("start", value),
             "end": lambda value: _potential("end", value),
             "diffusion": lambda value: _numbers("diffusion", value),
             "total": lambda value: _numbers("total", value),
             "times": lambda value: _numbers("times", value),
             "tol": lambda value: _numbers("tol", value),
-            "method": lambda value: value if isinstance(value, str) else _make("method", value, METHODS),
+            "method": lambda value: (
+                value if isinstance(value, str) else _make("method", value, METHODS)
+            ),
         }
         # `scheme` and `cost` are names, and are returned as they are.
-        return {key: readers.get(key, lambda value: value)(value) for key, value in found.items()}
+        return {
+            key: readers.get(key, lambda value: value)(value)
+            for key, value in found.items()
+        }
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
 
@@ -84,13 +112,18 @@ def check_keys(where: str, table: Mapping[str, Any], allowed: Iterable[str]) -> 
         if key not in allowed:
             name = f"{where}.{key}" if where else key
             message = f"there is no such key; allowed here: {', '.join(allowed)}"
-            raise_value_error(name, value, message, f"Did you mean {nearest(key, allowed)!r}?")
+            raise_value_error(
+                name, value, message, f"Did you mean {nearest(key, allowed)!r}?"
+            )
 
 
 def _potential(where: str, value: Any) -> Potential:
     """One potential, the sum of several, or one that goes from one to another in time."""
     if isinstance(value, list):
-        parts = [_potential(f"{where}[{i}]", part) for i, part in enumerate(_tables(where, value))]
+        parts = [
+            _potential(f"{where}[{i}]", part)
+            for i, part in enumerate(_tables(where, value))
+        ]
         return parts[0] if len(parts) == 1 else Sum(*parts)
     table = _one(where, value)
     # A table with a kind is one potential; without one it has start, end and schedule.
@@ -106,12 +139,16 @@ def _potential(where: str, value: Any) -> Potential:
     return Mix(start, end).driven(schedule)
 
 
-def _make(where: str, value: Any, kinds: dict[str, Any], keys: tuple[str, ...] = ("kind",)) -> Any:
+def _make(
+    where: str, value: Any, kinds: dict[str, Any], keys: tuple[str, ...] = ("kind",)
+) -> Any:
     """The object that a table with `kind` and its arguments describes."""
     arguments = dict(_one(where, value))
     if "kind" not in arguments:
         check_keys(where, arguments, keys)
-        raise_value_error(where, value, "it needs a kind", f"Give kind = one of {', '.join(kinds)}.")
+        raise_value_error(
+            where, value, "it needs a kind", f"Give kind = one of {', '.join(kinds)}."
+        )
     kind = arguments.pop("kind")
     check_choice(f"{where}.kind", kind if isinstance(kind, str) else repr(kind), kinds)
     # The arguments that a class takes are the keys that its table may have.
@@ -119,7 +156,9 @@ def _make(where: str, value: Any, kinds: dict[str, Any], keys: tuple[str, ...] =
     check_keys(where, arguments, parameters)
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in arguments:
-            raise_value_error(where, value, f"{kind} needs {', '.join(parameters)}", f"Add {name}.")
+            raise_value_error(
+                where, value, f"{kind} needs {', '.join(parameters)}", f"Add {name}."
+            )
     for name, argument in arguments.items():
         # A table among the arguments is a potential within a potential.
         if isinstance(argument, dict):
@@ -139,14 +178,21 @@ def _numbers(name: str, value: Any) -> Any:
     except ValueError:  # lists of different lengths
         array = np.asarray("ragged")
     if not np.issubdtype(array.dtype, np.number):
-        raise_value_error(name, value, "it must be a number or a regular list of numbers", "Write 1.0 or [0.5, 1.0].")
+        raise_value_error(
+            name,
+            value,
+            "it must be a number or a regular list of numbers",
+            "Write 1.0 or [0.5, 1.0].",
+        )
     return value
 
 
 def _one(where: str, value: Any) -> Mapping[str, Any]:
     """A table. **Raises** `ValueError` for anything else."""
     if not isinstance(value, dict):
-        raise_value_error(where, value, "it must be a table", f"Write [{where}] and its keys below.")
+        raise_value_error(
+            where, value, "it must be a table", f"Write [{where}] and its keys below."
+        )
     return value
 
 

@@ -1,10 +1,13 @@
-"""How far a score is from that of the samples, E_p|s - s_p|², when s_p is not known. For every field g
+"""How far a score is from that of the samples, E_p|s - s_p|², when s_p is not known.
+For every field g
 
     E_p|s - s_p|²  >=  -E_p[ |g|² + 2 g·s + 2 div g ],      with equality at g = s_p - s
 
-`score_error` evaluates the right side with a g that is fitted to samples, by `regression`, and tested on others.
+`score_error` evaluates the right side with a g that is fitted to samples, by
+`regression`, and tested on others.
 
-References: Hyvärinen, JMLR 6 (2005) 695; Liu, Lee and Jordan, ICML 2016 (Stein discrepancy).
+References: Hyvärinen, JMLR 6 (2005) 695; Liu, Lee and Jordan, ICML 2016 (Stein
+discrepancy).
 """
 
 from collections.abc import Callable
@@ -30,9 +33,10 @@ BATCH = 256  # samples at a time through the divergence of a score: bounds the m
 
 
 class ScoreError(NamedTuple):
-    """The error of a score. `value` is E|s - s_p|² and `error` its standard error; `irreducible` is E|s_p|², so that a
-    loss J of this library plus `irreducible` is E|s - s_p|²; `bound` says whether they are "exact" or "lower" bounds,
-    up to sampling."""
+    """The error of a score. `value` is E|s - s_p|² and `error` its standard error;
+    `irreducible` is E|s_p|², so that a loss J of this library plus `irreducible` is E|s
+    - s_p|²; `bound` says whether they are "exact" or "lower" bounds, up to sampling.
+    """
 
     value: float
     error: float
@@ -57,13 +61,15 @@ def score_error(
 
     - `model`: as `as_score` takes it; `samples` of p `(n, d)`; `key`
     - `exact`: the score s_p, if it is known, a function of x, or of x and λ with a path
-    - `sigma`: None for p itself; else p is noised by this, and s_p means the score of the noised density
+    - `sigma`: None for p itself; else p is noised by this, and s_p means the score of
+      the noised density
     - `path`: for scores of x and λ: the mean over λ in [0.001, 1] of σ² E|s - s_λ|²
     - `features`: the number of cosines
 
-    **Returns** a `ScoreError`: exact up to sampling if `exact` is given, else an estimate that errs downwards.
-    **Raises** `ValueError` for samples, a score or numbers that cannot be right. **Cost**: n features², and without
-    noise or `exact` the divergence of the score.
+    **Returns** a `ScoreError`: exact up to sampling if `exact` is given, else an
+    estimate that errs downwards. **Raises** `ValueError` for samples, a score or
+    numbers that cannot be right. **Cost**: n features², and without noise or `exact`
+    the divergence of the score.
 
     **Reference**: theorems T7 and T8 of this library, whose ε² this is.
 
@@ -72,7 +78,9 @@ def score_error(
     from fpsolve.score.learn.error import score_error
 
     samples = jax.random.normal(jax.random.key(0), (400, 2))
-    score_error(lambda x: -1.5 * x, samples, key=jax.random.key(1), features=20)  # 0.25 E|x|² = 0.5
+    score_error(
+        lambda x: -1.5 * x, samples, key=jax.random.key(1), features=20
+    )  # 0.25 E|x|² = 0.5
     ```
     """
     points = jnp.asarray(check_samples(samples), dtype=float)
@@ -99,31 +107,67 @@ def score_error(
         values, deviation = explained_error(residuals, fit_key, features)
         irreducible = float(jnp.mean(values) - jnp.mean(residuals.losses))
         kind = "lower"
-    return ScoreError(float(jnp.mean(values)), float(deviation) / len(values) ** 0.5, irreducible, kind)
+    return ScoreError(
+        float(jnp.mean(values)),
+        float(deviation) / len(values) ** 0.5,
+        irreducible,
+        kind,
+    )
 
 
-def _check_noise(sigma: Real | None, path: Amplitudes | str | None) -> Amplitudes | None:
-    """The path, if there is one. **Raises** `ValueError` for a sigma that is not positive, and for both."""
-    if sigma is not None and check_finite_number("sigma", sigma, "Give a positive number.") <= 0:
-        raise_value_error("sigma", sigma, "it must be positive", "Give None for the density itself.")
+def _check_noise(
+    sigma: Real | None, path: Amplitudes | str | None
+) -> Amplitudes | None:
+    """The path, if there is one. **Raises** `ValueError` for a sigma that is not
+    positive, and for both.
+    """
+    if (
+        sigma is not None
+        and check_finite_number("sigma", sigma, "Give a positive number.") <= 0
+    ):
+        raise_value_error(
+            "sigma", sigma, "it must be positive", "Give None for the density itself."
+        )
     if sigma is not None and path is not None:
-        raise_value_error("sigma", sigma, "the path says how much noise there is", "Give one of sigma and path.")
+        raise_value_error(
+            "sigma",
+            sigma,
+            "the path says how much noise there is",
+            "Give one of sigma and path.",
+        )
     return None if path is None else as_path(path)
 
 
-def _check_score(name: str, score: StaticScore | TimeDependentScore, path: Amplitudes | None, points: Array) -> None:
-    """Raise `ValueError` unless the score takes a λ exactly where there is a path, and has an output `(d,)`."""
+def _check_score(
+    name: str,
+    score: StaticScore | TimeDependentScore,
+    path: Amplitudes | None,
+    points: Array,
+) -> None:
+    """Raise `ValueError` unless the score takes a λ exactly where there is a path, and
+    has an output `(d,)`.
+    """
     if score.time_dependent != (path is not None):
-        allowed = f"it takes {'a time' if path is None else 'no time'}, and path is {path}"
-        raise_value_error(name, score.model, allowed, "Give a score of x and λ with a path, and one of x without.")
+        allowed = (
+            f"it takes {'a time' if path is None else 'no time'}, and path is {path}"
+        )
+        raise_value_error(
+            name,
+            score.model,
+            allowed,
+            "Give a score of x and λ with a path, and one of x without.",
+        )
     check_output(name, score, points[:256], None if path is None else 0.5)
 
 
 def stratified_lambdas(key: Array, count: int, dtype: DType | None = None) -> Array:
-    """λ `(count,)` in [0.001, 1], one in each of `count` equal parts, in no order: their mean has less variance than
-    that of independent draws."""
+    """λ `(count,)` in [0.001, 1], one in each of `count` equal parts, in no order:
+    their mean has less variance than that of independent draws.
+    """
     offset_key, order_key = jax.random.split(key)
-    even = (jnp.arange(count) + jax.random.uniform(offset_key, (count,), dtype or float)) / count
+    even = (
+        jnp.arange(count) + jax.random.uniform(offset_key, (count,), dtype or float)
+    ) / count
     lowest = CONSTANTS.lambda_min
     return lowest + (1 - lowest) * jax.random.permutation(order_key, even)
 
@@ -144,28 +188,39 @@ def _exact_errors(
     if path is None:
         x = x if sigma is None else x + sigma * noise
         truth = jax.vmap(exact)(x)
-        return jnp.sum((jax.vmap(score)(x) - truth) ** 2, axis=1), jnp.sum(truth**2, axis=1)
+        return jnp.sum((jax.vmap(score)(x) - truth) ** 2, axis=1), jnp.sum(
+            truth**2, axis=1
+        )
     alpha = path.alpha(lam)[:, None]
     # Along a path the error has the weight σ², as the loss has.
     width = path.sigma(lam)[:, None]
     y = alpha * x + width * noise
     truth = width * jax.vmap(exact)(y, lam)
-    return jnp.sum((width * jax.vmap(score)(y, lam) - truth) ** 2, axis=1), jnp.sum(truth**2, axis=1)
+    return jnp.sum((width * jax.vmap(score)(y, lam) - truth) ** 2, axis=1), jnp.sum(
+        truth**2, axis=1
+    )
 
 
 @compiled
 def _residuals(
-    score: Callable[..., Array], x: Array, key: Array, sigma: Array | None, path: Amplitudes | None
+    score: Callable[..., Array],
+    x: Array,
+    key: Array,
+    sigma: Array | None,
+    path: Amplitudes | None,
 ) -> Residuals:
-    """What the regression is given, in the three cases: along a path, under one noise, and without noise.
+    """What the regression is given, in the three cases: along a path, under one noise,
+    and without noise.
 
-    Under noise, the noise z and -z are taken together. Their mean cancels the part of s + z/σ that grows as 1/σ.
+    Under noise, the noise z and -z are taken together. Their mean cancels the part of s
+    + z/σ that grows as 1/σ.
     """
     noise_key, lambda_key = jax.random.split(key)
     noise = jax.random.normal(noise_key, x.shape, x.dtype)
     center = jnp.mean(x, axis=0)
     scale = jnp.std(x, axis=0)
-    scale = jnp.where(scale > 0, scale, 1.0)  # a coordinate that is constant is not divided by zero
+    # a coordinate that is constant is not divided by zero
+    scale = jnp.where(scale > 0, scale, 1.0)
     no_extras = jnp.zeros((len(x), 2, 0), x.dtype)
 
     def plus_and_minus(x: Array, noise: Array) -> Array:
@@ -177,11 +232,23 @@ def _residuals(
         width = path.sigma(lam)
         y = plus_and_minus(alpha[:, None] * x, width[:, None] * noise)
         # σ s + z instead of s + z/σ: bounded for every λ.
-        s = width[:, None, None] * jax.vmap(jax.vmap(score, (0, None)))(y, lam) + plus_and_minus(0 * noise, noise)
+        s = width[:, None, None] * jax.vmap(jax.vmap(score, (0, None)))(
+            y, lam
+        ) + plus_and_minus(0 * noise, noise)
         spread = jnp.sqrt((alpha[:, None] * scale) ** 2 + width[:, None] ** 2)[:, None]
-        extras = jnp.broadcast_to(CONSTANTS.lambda_scale * lam[:, None, None], (len(x), 2, 1))
-        losses = jax.vmap(lambda *each: noising(score, *each))(x, noise, lam, alpha, width)
-        return Residuals((y - (alpha[:, None] * center)[:, None]) / spread, s, 0 * scale, extras, losses)
+        extras = jnp.broadcast_to(
+            CONSTANTS.lambda_scale * lam[:, None, None], (len(x), 2, 1)
+        )
+        losses = jax.vmap(lambda *each: noising(score, *each))(
+            x, noise, lam, alpha, width
+        )
+        return Residuals(
+            (y - (alpha[:, None] * center)[:, None]) / spread,
+            s,
+            0 * scale,
+            extras,
+            losses,
+        )
     if sigma is not None:
         y = plus_and_minus(x, sigma * noise)
         s = jax.vmap(jax.vmap(score))(y) + plus_and_minus(0 * noise, noise / sigma)
@@ -189,4 +256,6 @@ def _residuals(
         return Residuals((y - center) / scale, s, 0 * scale, no_extras, losses)
     s = jax.vmap(score)(x)
     losses = jax.lax.map(lambda x: implicit(score, x), x, batch_size=BATCH)
-    return Residuals(((x - center) / scale)[:, None], s[:, None], 1 / scale, no_extras[:, :1], losses)
+    return Residuals(
+        ((x - center) / scale)[:, None], s[:, None], 1 / scale, no_extras[:, :1], losses
+    )

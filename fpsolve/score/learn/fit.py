@@ -4,8 +4,9 @@
     min_θ E_σ|s_θ - s_σ|²                                    denoising, p_σ the density of x + σz
     min_θ E_λ σ²(λ) E_λ|s_θ(·, λ) - s_λ|²                    denoising along a path, p_λ that of α x + σ z
 
-The training minimises J, which samples give. E|s_p|² is estimated at the end on validation samples, which were not
-trained on, and added to the J that is returned. Reference: as `losses`, and Song et al. (ICLR 2021), eq. 7 for paths.
+The training minimises J, which samples give. E|s_p|² is estimated at the end on
+validation samples, which were not trained on, and added to the J that is returned.
+Reference: as `losses`, and Song et al. (ICLR 2021), eq. 7 for paths.
 """
 
 import time
@@ -29,12 +30,25 @@ from ..samples.validation import check_output, check_samples
 from .checks import check_losses, check_options, check_trainable
 from .error import score_error
 from .networks import Fixed
-from .training import CHUNK, Objective, Training, TrainingCheckpoint, advance, begin, fingerprint, mean_loss
+from .training import (
+    CHUNK,
+    Objective,
+    Training,
+    TrainingCheckpoint,
+    advance,
+    begin,
+    fingerprint,
+    mean_loss,
+)
 
 Model = TypeVar("Model")
-REMEDY = "Lower the rate of the optimiser, chain it after optax.clip_by_global_norm(1.0), or raise sigma."
+REMEDY = (
+    "Lower the rate of the optimiser, chain it after optax.clip_by_global_norm(1.0), "
+    "or raise sigma."
+)
 LOSSES = ("denoising", "implicit", "sliced")
-SAVE_INTERVAL = 5.0  # seconds between two saves: a free choice, small against what a restart costs
+# seconds between two saves: a free choice, small against what a restart costs
+SAVE_INTERVAL = 5.0
 
 
 def fit(
@@ -57,27 +71,36 @@ def fit(
 
     **Arguments**
 
-    - `model`: an `EnergyNetwork`, a `VectorNetwork`, or any Equinox module or callable pytree x -> score `(d,)`, or
-      (x, λ) -> score; an `fp.Potential` U stands for -∇U. Its arrays of floats are trained
-    - `samples`: `(n, d)`; `optimiser`: of optax; `steps`: how many; `key`: of everything random
-    - `loss`: "denoising", "implicit" (exact divergence, d times the cost) or "sliced" (one random direction)
-    - `sigma`: of the denoising loss without a path; 0.05 of the least standard deviation of a coordinate if None. The
-      score learned is that of the samples noised by it
-    - `path`: for scores of x and λ; with methods `alpha` and `sigma`, `fp.Noising` for one, or "vp" or "ve"; that of
-      the network if None
-    - `quantile`: along a path, λ from numbers spread evenly over (0, 1); None takes λ evenly in [0.001, 1]
-    - `batch`: samples a step; `ema`: the parameters returned are a running average of this memory, None for the last
-    - `progress`: a bar on the terminal; `checkpoint`: a folder to which the training is saved every few seconds. The
-      same call resumes from there, to the same bits, and may have more steps
+    - `model`: an `EnergyNetwork`, a `VectorNetwork`, or any Equinox module or callable
+      pytree x -> score `(d,)`, or (x, λ) -> score; an `fp.Potential` U stands for -∇U.
+      Its arrays of floats are trained
+    - `samples`: `(n, d)`; `optimiser`: of optax; `steps`: how many; `key`: of
+      everything random
+    - `loss`: "denoising", "implicit" (exact divergence, d times the cost) or "sliced"
+      (one random direction)
+    - `sigma`: of the denoising loss without a path; 0.05 of the least standard
+      deviation of a coordinate if None. The score learned is that of the samples noised
+      by it
+    - `path`: for scores of x and λ; with methods `alpha` and `sigma`, `fp.Noising` for
+      one, or "vp" or "ve"; that of the network if None
+    - `quantile`: along a path, λ from numbers spread evenly over (0, 1); None takes λ
+      evenly in [0.001, 1]
+    - `batch`: samples a step; `ema`: the parameters returned are a running average of
+      this memory, None for the last
+    - `progress`: a bar on the terminal; `checkpoint`: a folder to which the training is
+      saved every few seconds. The same call resumes from there, to the same bits, and
+      may have more steps
 
-    **Returns** the model, and `(steps,)` the batch's J plus E|s_p|²: E|s - s_p|² in the units of theorems T7 and T8, of
-    one batch and thus noisy; E|s_p|² by `score_error` on validation samples, which errs downwards.
+    **Returns** the model, and `(steps,)` the batch's J plus E|s_p|²: E|s - s_p|² in the
+    units of theorems T7 and T8, of one batch and thus noisy; E|s_p|² by `score_error`
+    on validation samples, which errs downwards.
 
-    **Raises** `ValueError` for samples that are not finite, too few or of another shape, a model whose output is not
-    `(d,)` or not finite, an unknown loss, one that does not go with a path, an optimiser that is not optax's, a folder
-    of another problem; `NumericalFailure` when the loss ceases to be finite. **Keeps**: the same key gives the same
-    bits. **Cost**: a step takes `batch` scores and their gradients, twice for denoising, d times for implicit; one
-    program for any number of steps.
+    **Raises** `ValueError` for samples that are not finite, too few or of another
+    shape, a model whose output is not `(d,)` or not finite, an unknown loss, one that
+    does not go with a path, an optimiser that is not optax's, a folder of another
+    problem; `NumericalFailure` when the loss ceases to be finite. **Keeps**: the same
+    key gives the same bits. **Cost**: a step takes `batch` scores and their gradients,
+    twice for denoising, d times for implicit; one program for any number of steps.
 
     ```python
     import jax, optax
@@ -87,7 +110,9 @@ def fit(
     first, second, third = jax.random.split(jax.random.key(0), 3)
     samples = 2.0 + jax.random.normal(first, (1000, 1))
     energy = EnergyNetwork(1, key=second, width=8, depth=1, **standardised(samples))
-    energy, history = fit(energy, samples, optimiser=optax.adam(1e-3), steps=20, key=third, batch=64)
+    energy, history = fit(
+        energy, samples, optimiser=optax.adam(1e-3), steps=20, key=third, batch=64
+    )
     ```
     """
     array = check_samples(samples)
@@ -99,40 +124,65 @@ def fit(
     objective = _objective(model, score, array, loss, sigma, path, quantile)
     dtype = jnp.result_type(*jax.tree.leaves(parameters))
     points = jnp.asarray(array, dtype)
-    check_output("model", score, points[:256], None if objective.path is None else jnp.asarray(0.5, dtype))
+    check_output(
+        "model",
+        score,
+        points[:256],
+        None if objective.path is None else jnp.asarray(0.5, dtype),
+    )
 
-    # Each purpose has a key of its own: a change of one leaves the others' numbers as they are.
+    # Each purpose has a key of its own: a change of one leaves the others' numbers as
+    # they are.
     split_key, training_key, error_key = jax.random.split(key, 3)
     training, validation = _split(points, split_key)
     state, history = begin(parameters, optimiser), np.zeros(0)
     folder = None
     # A training that was saved goes on from there; one of another problem is an error.
     if checkpoint is not None:
-        problem = fingerprint(model, objective, points, key, optimiser, batch=batch, ema=ema)
+        problem = fingerprint(
+            model, objective, points, key, optimiser, batch=batch, ema=ema
+        )
         folder = TrainingCheckpoint(checkpoint, problem)
         state, history = folder.load(state)
         if len(history) > steps:
             allowed = f"the training in {checkpoint} has made {len(history)} already"
-            raise_value_error("steps", steps, allowed, "Give as many at least, or another folder.")
+            raise_value_error(
+                "steps", steps, allowed, "Give as many at least, or another folder."
+            )
 
     # Without an average the memory is zero, and one program serves both cases.
     memory = jnp.asarray(0.0 if ema is None else ema, dtype)
 
     def run(state: Training, count: int) -> Training:
         """The training `count` steps later."""
-        return advance(state, rest, objective, training, training_key, optimiser, batch, memory, jnp.asarray(count))
+        return advance(
+            state,
+            rest,
+            objective,
+            training,
+            training_key,
+            optimiser,
+            batch,
+            memory,
+            jnp.asarray(count),
+        )
 
     state, history = _run(run, state, history, steps, folder, progress)
     fitted = eqx.combine(state.parameters if ema is None else state.average, rest)
-    return fitted, history + _irreducible(fitted, objective, points, validation, error_key)
+    return fitted, history + _irreducible(
+        fitted, objective, points, validation, error_key
+    )
 
 
 def _split(points: Array, key: Array) -> tuple[Array, Array]:
-    """The samples to train on, and those to estimate the error of the result on: all of them, where they are few."""
+    """The samples to train on, and those to estimate the error of the result on: all of
+    them, where they are few.
+    """
     order = jax.random.permutation(key, len(points))
     if len(points) < CONSTANTS.split_min:
         return points[order], points
-    # A tenth of the samples, but neither too few for an estimate nor more than one needs.
+    # A tenth of the samples, but neither too few for an estimate nor more than one
+    # needs.
     part = min(CONSTANTS.validation_samples, len(points) // CONSTANTS.validation_part)
     count = max(CONSTANTS.validation_min, part)
     return points[order[count:]], points[order[:count]]
@@ -146,9 +196,15 @@ def _run(
     folder: TrainingCheckpoint | None,
     progress: bool,
 ) -> tuple[Training, np.ndarray]:
-    """The training after `steps` steps, with the J of each, in pieces of `CHUNK` steps. After every piece the loss is
-    checked, and the state is saved if the last time was long ago."""
-    bar = tqdm(total=steps, initial=len(history), unit="step", desc="fit") if progress else None
+    """The training after `steps` steps, with the J of each, in pieces of `CHUNK` steps.
+    After every piece the loss is checked, and the state is saved if the last time was
+    long ago.
+    """
+    bar = (
+        tqdm(total=steps, initial=len(history), unit="step", desc="fit")
+        if progress
+        else None
+    )
     last_save = time.monotonic()
     while (done := len(history)) < steps:
         count = min(CHUNK, steps - done)
@@ -160,7 +216,9 @@ def _run(
         if bar is not None:
             bar.update(count)
             bar.set_postfix(J=f"{values.mean():.4g}")
-        if folder is not None and (time.monotonic() - last_save > SAVE_INTERVAL or len(history) == steps):
+        if folder is not None and (
+            time.monotonic() - last_save > SAVE_INTERVAL or len(history) == steps
+        ):
             folder.save(state, history)
             last_save = time.monotonic()
     if bar is not None:
@@ -168,13 +226,18 @@ def _run(
     return state, history
 
 
-def _irreducible(model: Any, objective: Objective, points: Array, validation: Array, key: Array) -> float:
-    """E|s_p|²: the error of the model on the validation samples less its mean J. J is averaged over all samples, which
-    has less noise."""
+def _irreducible(
+    model: Any, objective: Objective, points: Array, validation: Array, key: Array
+) -> float:
+    """E|s_p|²: the error of the model on the validation samples less its mean J. J is
+    averaged over all samples, which has less noise.
+    """
     # E|s - s_p|² = J + E|s_p|² holds for every s, so for this one.
     error_key, loss_key = jax.random.split(key)
     sigma = None if objective.sigma is None else float(objective.sigma)
-    error = score_error(model, validation, key=error_key, sigma=sigma, path=objective.path).value
+    error = score_error(
+        model, validation, key=error_key, sigma=sigma, path=objective.path
+    ).value
     return error - float(mean_loss(model, objective, points, loss_key))
 
 
@@ -187,55 +250,97 @@ def _objective(
     path: Amplitudes | str | None,
     quantile: Formula | None,
 ) -> Objective:
-    """The loss with its noise. **Raises** `ValueError` for arguments that do not go together."""
+    """The loss with its noise. **Raises** `ValueError` for arguments that do not go
+    together.
+    """
     path = _path_of(model, score, path)
     if path is not None and loss != "denoising":
-        raise_value_error("loss", loss, "along a path there is the denoising loss only", 'Give loss="denoising".')
+        raise_value_error(
+            "loss",
+            loss,
+            "along a path there is the denoising loss only",
+            'Give loss="denoising".',
+        )
     if quantile is not None and (path is None or not callable(quantile)):
         allowed = "it must be a function, and there must be a path"
         raise_value_error("quantile", quantile, allowed, "Give lambda u: u**2, say.")
     width = _noise_width(samples, loss, sigma, path)
-    return Objective(loss, None if width is None else jnp.asarray(width, float), path, quantile)
+    return Objective(
+        loss, None if width is None else jnp.asarray(width, float), path, quantile
+    )
 
 
-def _path_of(model: Any, score: StaticScore | TimeDependentScore, path: Any) -> Amplitudes | None:
-    """The path that is trained along: `path`, or that of the network, or None for a score without time."""
+def _path_of(
+    model: Any, score: StaticScore | TimeDependentScore, path: Any
+) -> Amplitudes | None:
+    """The path that is trained along: `path`, or that of the network, or None for a
+    score without time.
+    """
     own = getattr(model, "path", None)
     # Only the networks of this library have a path of their own.
     own = own.value if isinstance(own, Fixed) else None
     path = own if path is None else as_path(path)
     if path is None and score.time_dependent:
         allowed = "the model takes a time, and there is no path"
-        raise_value_error("path", path, allowed, 'Give path="vp", or fp.Noising(mixture).')
+        raise_value_error(
+            "path", path, allowed, 'Give path="vp", or fp.Noising(mixture).'
+        )
     if path is not None and not score.time_dependent:
         allowed = "it takes no time, and there is a path"
-        raise_value_error("model", model, allowed, "Give timed=True to the network, or no path.")
-    # The scaling of a network contains α and σ of its path: it would be trained on data of another size.
+        raise_value_error(
+            "model", model, allowed, "Give timed=True to the network, or no path."
+        )
+    # The scaling of a network contains α and σ of its path: it would be trained on data
+    # of another size.
     if own is not None and path is not own and not _is_same_path(own, path):
         allowed = "the network was made for another path"
-        raise_value_error("path", path, allowed, "Give the network this path, or leave it out.")
+        raise_value_error(
+            "path", path, allowed, "Give the network this path, or leave it out."
+        )
     return path
 
 
-def _noise_width(samples: np.ndarray, loss: str, sigma: Real | None, path: Amplitudes | None) -> Real | None:
-    """σ of the denoising loss without a path; None for the other losses and along a path."""
+def _noise_width(
+    samples: np.ndarray, loss: str, sigma: Real | None, path: Amplitudes | None
+) -> Real | None:
+    """σ of the denoising loss without a path; None for the other losses and along a
+    path.
+    """
     denoises_once = path is None and loss == "denoising"
     if sigma is not None:
         if not denoises_once:
-            raise_value_error("sigma", sigma, "it is for the denoising loss without a path", "Leave it out.")
+            raise_value_error(
+                "sigma",
+                sigma,
+                "it is for the denoising loss without a path",
+                "Leave it out.",
+            )
         if check_finite_number("sigma", sigma, "Give a positive number.") <= 0:
-            raise_value_error("sigma", sigma, "it must be positive", "Give a small part of the width of the density.")
+            raise_value_error(
+                "sigma",
+                sigma,
+                "it must be positive",
+                "Give a small part of the width of the density.",
+            )
         return sigma
     if not denoises_once:
         return None
     # The narrowest coordinate limits the noise: it is blurred first.
     width = CONSTANTS.sigma_fraction * float(samples.std(axis=0).min())
     if not width > 0:
-        raise_value_error("samples", samples.shape, "one coordinate never changes", "Leave it out, or give sigma.")
+        raise_value_error(
+            "samples",
+            samples.shape,
+            "one coordinate never changes",
+            "Leave it out, or give sigma.",
+        )
     return width
 
 
 def _is_same_path(first: object, second: object) -> bool:
     """Whether two paths have the same α and σ at seven places."""
     lam = jnp.linspace(0.01, 1, 7)
-    return all(np.allclose(getattr(first, name)(lam), getattr(second, name)(lam)) for name in ("alpha", "sigma"))
+    return all(
+        np.allclose(getattr(first, name)(lam), getattr(second, name)(lam))
+        for name in ("alpha", "sigma")
+    )

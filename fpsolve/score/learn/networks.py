@@ -1,19 +1,23 @@
-"""Networks for a score s, the gradient of an energy or any vector field. With y = (x - c)/ℓ, entry by entry,
+"""Networks for a score s, the gradient of an energy or any vector field. With y = (x -
+c)/ℓ, entry by entry,
 
     EnergyNetwork    U = Σ_i k_i y_i²/2 + f(y)               s = -∇U       tail "quadratic": |∇f| is bounded
                      U = (Σ_i k_i y_i² + δ²)^½ + f(y)        s = -∇U       tail "linear": f is bounded
     VectorNetwork    s = -k y/ℓ + f(y)/ℓ                                   f is bounded
 
-so that every one of them confines. f is a smooth multilayer perceptron, zero before training; k, δ are positive and
-trained, k = d + 1 and δ = 0.1 at first for a linear tail, whose covariance is then ℓ² as well; the center c and the
-scale ℓ `(d,)` are those of the samples. Along a noising path, with v = α²ℓ² + σ² and
-y = (x - αc)/√v, both have the score of noised Gaussian data, and f corrects it by what is of order one at every noise:
+so that every one of them confines. f is a smooth multilayer perceptron, zero before
+training; k, δ are positive and trained, k = d + 1 and δ = 0.1 at first for a linear
+tail, whose covariance is then ℓ² as well; the center c and the scale ℓ `(d,)` are those
+of the samples. Along a noising path, with v = α²ℓ² + σ² and
+y = (x - αc)/√v, both have the score of noised Gaussian data, and f corrects it by what
+is of order one at every noise:
 
     s = -(x - αc)/v + αℓ/(σ√v) f(y, λ)          VectorNetwork
     U = |y|²/2 + (αℓ̄/σ) f(y, λ)                 EnergyNetwork, ℓ̄ the geometric mean of ℓ
 
-λ enters by cos(π j u), j = 0, ..., 8, where u rises linearly with log(σ/α) from 0 to 1. Below λ = 0.001 the score is
-that of 0.001. Reference: Karras et al., EDM (NeurIPS 2022), table 1 (the scaling).
+λ enters by cos(π j u), j = 0, ..., 8, where u rises linearly with log(σ/α) from 0 to 1.
+Below λ = 0.001 the score is that of 0.001. Reference: Karras et al., EDM (NeurIPS
+2022), table 1 (the scaling).
 """
 
 from typing import Any, Literal, NamedTuple
@@ -34,7 +38,8 @@ from ..noise_path import as_path
 from ..samples.validation import check_key, check_samples
 
 TAILS = ("quadratic", "linear")
-LAMBDA_FEATURES = 9  # functions of λ that are inputs of a network: a free choice, part of the architecture
+# functions of λ that are inputs of a network: a free choice, part of the architecture
+LAMBDA_FEATURES = 9
 
 
 class Fixed(eqx.Module):
@@ -44,11 +49,16 @@ class Fixed(eqx.Module):
 
     def __call__(self) -> Any:
         """The arrays, as constants to every derivative."""
-        return jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_array(leaf) else leaf, self.value)
+        return jax.tree.map(
+            lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_array(leaf) else leaf,
+            self.value,
+        )
 
 
 class Perceptron(eqx.Module):
-    """h₁ = silu(W₁ y + T₁ e), h_k = h_(k-1) + silu(W_k h_(k-1) + T_k e), f = W h, or W tanh h where it is `bounded`."""
+    """h₁ = silu(W₁ y + T₁ e), h_k = h_(k-1) + silu(W_k h_(k-1) + T_k e), f = W h, or W
+    tanh h where it is `bounded`.
+    """
 
     layers: tuple[eqx.nn.Linear, ...]
     times: tuple[eqx.nn.Linear, ...]
@@ -68,19 +78,28 @@ class Perceptron(eqx.Module):
         keys = iter(jax.random.split(key, 2 * depth + 1))
         # Residual layers: the first changes the size, the others keep it.
         sizes = [inputs] + [width] * (depth - 1)
-        self.layers = tuple(eqx.nn.Linear(size, width, key=next(keys)) for size in sizes)
+        self.layers = tuple(
+            eqx.nn.Linear(size, width, key=next(keys)) for size in sizes
+        )
         self.times = tuple(
             eqx.nn.Linear(lambda_features, width, use_bias=False, key=next(keys))
             for _ in range(depth if lambda_features else 0)
         )
-        last = eqx.nn.Linear(width, outputs, use_bias=outputs != "scalar", key=next(keys))
+        last = eqx.nn.Linear(
+            width, outputs, use_bias=outputs != "scalar", key=next(keys)
+        )
         # f = 0 before training: the score starts as that of the Gaussian part.
         self.last = jax.tree.map(jnp.zeros_like, last)
         self.bounded = bounded
 
     def __call__(self, y: Array, lambda_features: Array | None) -> Array:
-        """f(y, λ), a scalar or `(outputs,)`, of y `(inputs,)` and the functions of λ, if there are any."""
-        shifts = [0.0 if lambda_features is None else time(lambda_features) for time in self.times]
+        """f(y, λ), a scalar or `(outputs,)`, of y `(inputs,)` and the functions of λ,
+        if there are any.
+        """
+        shifts = [
+            0.0 if lambda_features is None else time(lambda_features)
+            for time in self.times
+        ]
         shifts = shifts or [0.0] * len(self.layers)
         # λ shifts the argument of every layer.
         h = jax.nn.silu(self.layers[0](y) + shifts[0])
@@ -91,7 +110,9 @@ class Perceptron(eqx.Module):
 
 
 class NoiseLevel(NamedTuple):
-    """α and σ at one λ, scalars, and the functions of λ that are inputs of a network, `(LAMBDA_FEATURES,)`."""
+    """α and σ at one λ, scalars, and the functions of λ that are inputs of a network,
+    `(LAMBDA_FEATURES,)`.
+    """
 
     alpha: Array
     sigma: Array
@@ -99,19 +120,24 @@ class NoiseLevel(NamedTuple):
 
 
 class EnergyNetwork(Potential):
-    """A potential U with parameters to train, which confines for all values of these; score = -∇U.
+    """A potential U with parameters to train, which confines for all values of these;
+    score = -∇U.
 
     **Arguments**
 
     - `dim`: d; `key`: of the first parameters; `width` and `depth` of the layers
-    - `timed`: whether U depends on the place λ of a noising path, which is then called t
-    - `center`, `scale`: c and ℓ, a number or `(d,)`; `**standardised(samples)` gives both
+    - `timed`: whether U depends on the place λ of a noising path, which is then called
+      t
+    - `center`, `scale`: c and ℓ, a number or `(d,)`; `**standardised(samples)` gives
+      both
     - `tail`: "quadratic", or "linear" for densities that fall off exponentially
-    - `path`: with `alpha` and `sigma`, or "vp" or "ve"; of timed networks only, "vp" if None
+    - `path`: with `alpha` and `sigma`, or "vp" or "ve"; of timed networks only, "vp" if
+      None
 
-    **Returns**, when called with x `(d,)`, and t if it is timed, the energy U, a scalar. **Raises** `ValueError` for
-    sizes that are not positive, shapes that do not match, a linear tail under noise. **Keeps**: exp(-U) can be
-    normalised; U is smooth. **Cost**: O(d width + depth width²) a point, the score three times that.
+    **Returns**, when called with x `(d,)`, and t if it is timed, the energy U, a
+    scalar. **Raises** `ValueError` for sizes that are not positive, shapes that do not
+    match, a linear tail under noise. **Keeps**: exp(-U) can be normalised; U is smooth.
+    **Cost**: O(d width + depth width²) a point, the score three times that.
 
     ```python
     import jax
@@ -145,15 +171,28 @@ class EnergyNetwork(Potential):
         tail: Any = "quadratic",
         path: Amplitudes | str | None = None,
     ):
-        self.center, self.scale, self.path = _frame(key, dim, width, depth, timed, center, scale, path)
+        self.center, self.scale, self.path = _frame(
+            key, dim, width, depth, timed, center, scale, path
+        )
         check_choice("tail", tail, TAILS)
         # α x + σ z has Gaussian tails of width σ, however the data fall off.
         if timed and tail == "linear":
             cure = 'Give tail="quadratic", or timed=False.'
             raise_value_error("tail", tail, "noise makes every tail quadratic", cure)
-        self.network = Perceptron(dim, "scalar", width, depth, LAMBDA_FEATURES if timed else 0, tail == "linear", key)
-        # k = d + 1 gives exp(-|y| sqrt(k)) the covariance 1 in d dimensions, as the Gaussian has.
-        self.log_stiffness = jnp.full(dim, np.log(dim + 1.0) if tail == "linear" else 0.0)
+        self.network = Perceptron(
+            dim,
+            "scalar",
+            width,
+            depth,
+            LAMBDA_FEATURES if timed else 0,
+            tail == "linear",
+            key,
+        )
+        # k = d + 1 gives exp(-|y| sqrt(k)) the covariance 1 in d dimensions, as the
+        # Gaussian has.
+        self.log_stiffness = jnp.full(
+            dim, np.log(dim + 1.0) if tail == "linear" else 0.0
+        )
         self.log_softness = jnp.asarray(np.log(CONSTANTS.softness))
         self.tail = tail
         self.timed = timed
@@ -168,13 +207,22 @@ class EnergyNetwork(Potential):
         x = _checked(x, t, self)
         if self.timed:
             noise = _noise(self.path(), t)
-            y = (x - noise.alpha * self.center()) / jnp.sqrt((noise.alpha * self.scale()) ** 2 + noise.sigma**2)
-            amplitude = noise.alpha * jnp.exp(jnp.mean(jnp.log(self.scale()))) / noise.sigma
+            y = (x - noise.alpha * self.center()) / jnp.sqrt(
+                (noise.alpha * self.scale()) ** 2 + noise.sigma**2
+            )
+            amplitude = (
+                noise.alpha * jnp.exp(jnp.mean(jnp.log(self.scale()))) / noise.sigma
+            )
             return jnp.sum(y**2) / 2 + amplitude * self.network(y, noise.features)
         y = (x - self.center()) / self.scale()
-        # Stiffness and softness are exponentials of parameters: positive whatever the optimiser does.
+        # Stiffness and softness are exponentials of parameters: positive whatever the
+        # optimiser does.
         squares = jnp.sum(jnp.exp(self.log_stiffness) * y**2)
-        tail = squares / 2 if self.tail == "quadratic" else jnp.sqrt(squares + jnp.exp(2 * self.log_softness))
+        tail = (
+            squares / 2
+            if self.tail == "quadratic"
+            else jnp.sqrt(squares + jnp.exp(2 * self.log_softness))
+        )
         return tail + self.network(y, None)
 
     def score(self, x: Point, t: Scalar | None = None) -> Array:
@@ -183,17 +231,21 @@ class EnergyNetwork(Potential):
 
 
 class VectorNetwork(eqx.Module):
-    """A vector field with parameters to train. It need not be a gradient, and points inwards far from the center.
+    """A vector field with parameters to train. It need not be a gradient, and points
+    inwards far from the center.
 
-    **Arguments**: as `EnergyNetwork`, without `tail`. **Returns**, when called with x `(d,)`, and t if it is timed, the
-    score `(d,)`; `score` is the same. **Raises** `ValueError` as `EnergyNetwork`. **Keeps**: the field confines.
-    **Cost**: O(d width + depth width²) a point.
+    **Arguments**: as `EnergyNetwork`, without `tail`. **Returns**, when called with x
+    `(d,)`, and t if it is timed, the score `(d,)`; `score` is the same. **Raises**
+    `ValueError` as `EnergyNetwork`. **Keeps**: the field confines. **Cost**: O(d width
+    + depth width²) a point.
 
     ```python
     import jax, jax.numpy as jnp
     from fpsolve.score.learn.networks import VectorNetwork
 
-    field = VectorNetwork(64, key=jax.random.key(0), width=128, depth=3, timed=True, path="vp")
+    field = VectorNetwork(
+        64, key=jax.random.key(0), width=128, depth=3, timed=True, path="vp"
+    )
     field(jnp.ones(64), 0.5).shape
     ```
     """
@@ -217,8 +269,12 @@ class VectorNetwork(eqx.Module):
         scale: Value = 1.0,
         path: Amplitudes | str | None = None,
     ):
-        self.center, self.scale, self.path = _frame(key, dim, width, depth, timed, center, scale, path)
-        self.network = Perceptron(dim, dim, width, depth, LAMBDA_FEATURES if timed else 0, True, key)
+        self.center, self.scale, self.path = _frame(
+            key, dim, width, depth, timed, center, scale, path
+        )
+        self.network = Perceptron(
+            dim, dim, width, depth, LAMBDA_FEATURES if timed else 0, True, key
+        )
         self.log_stiffness = jnp.zeros(dim)
         self.timed = timed
 
@@ -236,7 +292,9 @@ class VectorNetwork(eqx.Module):
             noise = _noise(self.path(), t)
             width = jnp.sqrt((noise.alpha * scale) ** 2 + noise.sigma**2)
             y = (x - noise.alpha * center) / width
-            return (noise.alpha * scale / noise.sigma * self.network(y, noise.features) - y) / width
+            return (
+                noise.alpha * scale / noise.sigma * self.network(y, noise.features) - y
+            ) / width
         y = (x - center) / scale
         return (self.network(y, None) - jnp.exp(self.log_stiffness) * y) / scale
 
@@ -246,9 +304,11 @@ class VectorNetwork(eqx.Module):
 
 
 def standardised(samples: Numbers) -> dict[str, Array]:
-    """The `center` and `scale` of samples `(n, d)`, mean and standard deviation of every axis, for a network.
+    """The `center` and `scale` of samples `(n, d)`, mean and standard deviation of
+    every axis, for a network.
 
-    **Raises** `ValueError` for anything but samples, and for coordinates that never change.
+    **Raises** `ValueError` for anything but samples, and for coordinates that never
+    change.
 
     ```python
     import jax
@@ -262,10 +322,16 @@ def standardised(samples: Numbers) -> dict[str, Array]:
     deviations = samples.std(axis=0)
     constant = np.flatnonzero(~(deviations > 0))
     if constant.size:
-        allowed = f"coordinate {int(constant[0])} never changes, one of {constant.size} that do not"
+        allowed = (
+            f"coordinate {int(constant[0])} never changes, one of {constant.size} that "
+            "do not"
+        )
         cure = "Leave such coordinates out, or add a little noise to them."
         raise_value_error("samples", samples.shape, allowed, cure)
-    return {"center": jnp.asarray(samples.mean(axis=0)), "scale": jnp.asarray(deviations)}
+    return {
+        "center": jnp.asarray(samples.mean(axis=0)),
+        "scale": jnp.asarray(deviations),
+    }
 
 
 def _frame(
@@ -284,25 +350,51 @@ def _frame(
     check_integer("depth", depth, 1, "Give the number of layers, 2 say.")
     check_key(key)
     if not isinstance(timed, bool):
-        raise_value_error("timed", timed, "it must be True or False", "Give True for a score along a noising path.")
+        raise_value_error(
+            "timed",
+            timed,
+            "it must be True or False",
+            "Give True for a score along a noising path.",
+        )
     if path is not None and not timed:
-        raise_value_error("path", path, "a network without time has no path", "Give timed=True, or leave the path out.")
+        raise_value_error(
+            "path",
+            path,
+            "a network without time has no path",
+            "Give timed=True, or leave the path out.",
+        )
     shift = as_leaf("center", center, (0, 1))
     length = as_leaf("scale", scale, (0, 1), positive=True)
     # One number serves all coordinates; else there is one for each.
     for name, leaf in (("center", shift), ("scale", length)):
         if leaf.shape not in ((), (1,), (dim,)):
-            raise_value_error(name, leaf.shape, f"it must be a number or ({dim},)", "Give standardised(samples).")
+            raise_value_error(
+                name,
+                leaf.shape,
+                f"it must be a number or ({dim},)",
+                "Give standardised(samples).",
+            )
     dtype = jnp.zeros(()).dtype
-    fixed = (Fixed(jnp.broadcast_to(leaf, (dim,)).astype(dtype)) for leaf in (shift, length))
+    fixed = (
+        Fixed(jnp.broadcast_to(leaf, (dim,)).astype(dtype)) for leaf in (shift, length)
+    )
     return *fixed, Fixed(as_path("vp" if path is None else path) if timed else None)
 
 
-def _checked(x: Point, t: Scalar | None, network: EnergyNetwork | VectorNetwork) -> Array:
-    """x as an array. **Raises** `ValueError` for another shape, and for a timed network without t."""
+def _checked(
+    x: Point, t: Scalar | None, network: EnergyNetwork | VectorNetwork
+) -> Array:
+    """x as an array. **Raises** `ValueError` for another shape, and for a timed network
+    without t.
+    """
     check_point(x, network.log_stiffness.shape[0], "as the network has it")
     if network.timed and t is None:
-        raise_value_error("t", t, "this network belongs to a path and needs the place on it", "Give t = λ, in [0, 1].")
+        raise_value_error(
+            "t",
+            t,
+            "this network belongs to a path and needs the place on it",
+            "Give t = λ, in [0, 1].",
+        )
     return jnp.asarray(x)
 
 
@@ -313,10 +405,16 @@ def _noise(path: Amplitudes, lam: Scalar | None) -> NoiseLevel:
 
     def log_ratio(lam: Array) -> Array:
         """log(σ/α), finite where α vanishes."""
-        return jnp.log(path.sigma(lam)) - jnp.log(jnp.maximum(path.alpha(lam), CONSTANTS.alpha_min))
+        return jnp.log(path.sigma(lam)) - jnp.log(
+            jnp.maximum(path.alpha(lam), CONSTANTS.alpha_min)
+        )
 
     low = log_ratio(jnp.asarray(lowest))
     high = log_ratio(jnp.asarray(1.0))
     # The noise spans orders of magnitude: the logarithm spreads the levels evenly.
     place = (log_ratio(lam) - low) / (high - low)
-    return NoiseLevel(path.alpha(lam), path.sigma(lam), jnp.cos(jnp.pi * place * jnp.arange(LAMBDA_FEATURES)))
+    return NoiseLevel(
+        path.alpha(lam),
+        path.sigma(lam),
+        jnp.cos(jnp.pi * place * jnp.arange(LAMBDA_FEATURES)),
+    )

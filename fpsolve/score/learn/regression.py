@@ -1,16 +1,19 @@
-"""The field g = s_p - s that a score s lacks, by ridge regression on random features, with cross-fitting.
+"""The field g = s_p - s that a score s lacks, by ridge regression on random features,
+with cross-fitting.
 
     E_p|s - s_p|²  >=  -E_p[ |g|² + 2 g·s + 2 div g ],      with equality at g = s_p - s
 
-g = Σ_k c_k φ_k with φ = 1, x and random cosines. The samples are divided into three thirds, and each is once
+g = Σ_k c_k φ_k with φ = 1, x and random cosines. The samples are divided into three
+thirds, and each is once
 
     training      c solves  (E[φφᵀ] + ridge) c = -E[φ s + ∇φ],  for every ridge
     validation    the ridge is chosen for which the right side, less its standard error, is largest
     test          the right side is evaluated with that c
 
-The test samples were not used to find g, so the estimate errs downwards: by the part of the error that no such g
-expresses, and by the noise of g. Where nothing is found it is about zero; the standard error is then that of a g which
-is hardly regularised, and says how large an error could have remained unseen. Under noise, x + σz, div g is g·z/σ: the
+The test samples were not used to find g, so the estimate errs downwards: by the part of
+the error that no such g expresses, and by the noise of g. Where nothing is found it is
+about zero; the standard error is then that of a g which is hardly regularised, and says
+how large an error could have remained unseen. Under noise, x + σz, div g is g·z/σ: the
 part of the residual s + z/σ that can be predicted from x + σz.
 
 Reference: Rahimi and Recht, NIPS 2007 (random cosines).
@@ -28,9 +31,10 @@ from ..constants import CONSTANTS
 
 
 class Residuals(NamedTuple):
-    """At points y, m a sample: `points` standardised `(n, m, d)`, `scores` `(n, m, d)`, `slopes` `(d,)` of y's
-    standardisation (0 under noise, where there is no divergence), `extras` `(n, m, e)` that g may depend on too,
-    `losses` J `(n,)`."""
+    """At points y, m a sample: `points` standardised `(n, m, d)`, `scores` `(n, m, d)`,
+    `slopes` `(d,)` of y's standardisation (0 under noise, where there is no
+    divergence), `extras` `(n, m, e)` that g may depend on too, `losses` J `(n,)`.
+    """
 
     points: Array
     scores: Array
@@ -40,15 +44,19 @@ class Residuals(NamedTuple):
 
 
 class Cosines(NamedTuple):
-    """The random cosines √2 cos(w·y + b) of inputs y `(p,)`: `weights` w `(features, p)`, `shifts` b `(features,)`."""
+    """The random cosines √2 cos(w·y + b) of inputs y `(p,)`: `weights` w
+    `(features, p)`, `shifts` b `(features,)`.
+    """
 
     weights: Array
     shifts: Array
 
 
 class Part(NamedTuple):
-    """The samples of one role: features `phi` `(k, m, 1 + p + features)`, the `sines` `(k, m, features)` that the
-    derivatives of the cosines need, and the residual `scores` `(k, m, d)`."""
+    """The samples of one role: features `phi` `(k, m, 1 + p + features)`, the `sines`
+    `(k, m, features)` that the derivatives of the cosines need, and the residual
+    `scores` `(k, m, d)`.
+    """
 
     phi: Array
     sines: Array
@@ -56,35 +64,61 @@ class Part(NamedTuple):
 
 
 @compiled
-def explained_error(residuals: Residuals, key: Array, features: int) -> tuple[Array, Array]:
-    """-(|g|² + 2 g·s + 2 div g) at the test samples, `(n,)` of a whole number of thirds, and its standard deviation, or
-    that of a g which is hardly regularised, if that is larger."""
+def explained_error(
+    residuals: Residuals, key: Array, features: int
+) -> tuple[Array, Array]:
+    """-(|g|² + 2 g·s + 2 div g) at the test samples, `(n,)` of a whole number of
+    thirds, and its standard deviation, or that of a g which is hardly regularised, if
+    that is larger.
+    """
     dim = residuals.points.shape[-1]
     inputs = jnp.concatenate([residuals.points, residuals.extras], axis=-1)
     weight_key, shift_key, split_key = jax.random.split(key, 3)
     cosines = _draw_cosines(weight_key, shift_key, features, dim, inputs)
-    thirds = jax.random.permutation(split_key, len(inputs))[: len(inputs) // 3 * 3].reshape(3, -1)
+    thirds = jax.random.permutation(split_key, len(inputs))[
+        : len(inputs) // 3 * 3
+    ].reshape(3, -1)
 
     def turn(thirds: Array) -> Array:
-        """The explained error of the third of the thirds, when the first trains and the second validates: with the
-        best ridge and with the ridge of the null estimate, `(2, n / 3)`."""
-        training, validation, test = (_part(residuals, inputs, cosines, rows) for rows in thirds)
+        """The explained error of the third of the thirds, when the first trains and the
+        second validates: with the best ridge and with the ridge of the null estimate,
+        `(2, n / 3)`.
+        """
+        training, validation, test = (
+            _part(residuals, inputs, cosines, rows) for rows in thirds
+        )
         candidates = _solve_ridges(training, residuals.slopes, cosines)
-        worth = jax.lax.map(lambda c: _lower_bound(_explained(validation, c, residuals.slopes, cosines)), candidates)
+        worth = jax.lax.map(
+            lambda c: _lower_bound(
+                _explained(validation, c, residuals.slopes, cosines)
+            ),
+            candidates,
+        )
         best = candidates[jnp.argmax(worth)]
         null = candidates[CONSTANTS.ridges.index(CONSTANTS.null_ridge)]
-        return jnp.stack([_explained(test, c, residuals.slopes, cosines) for c in (best, null)])
+        return jnp.stack(
+            [_explained(test, c, residuals.slopes, cosines) for c in (best, null)]
+        )
 
     turns = jnp.stack([jnp.roll(thirds, -k, axis=0) for k in range(3)])
     values, null_values = jnp.moveaxis(jax.lax.map(turn, turns), 1, 0).reshape(2, -1)
-    # A g that is regularised to zero has no scatter: its own deviation would claim an error of exactly zero.
+    # A g that is regularised to zero has no scatter: its own deviation would claim an
+    # error of exactly zero.
     return values, jnp.maximum(jnp.std(values), jnp.std(null_values))
 
 
-def _draw_cosines(weight_key: Array, shift_key: Array, features: int, dim: int, inputs: Array) -> Cosines:
-    """Cosines whose lengths are spread over `wave_lengths`, in units of the typical distance √d of two samples."""
-    lengths = jnp.resize(jnp.asarray(CONSTANTS.wave_lengths, inputs.dtype), (features, 1))
-    weights = jax.random.normal(weight_key, (features, inputs.shape[-1]), inputs.dtype) / (jnp.sqrt(dim) * lengths)
+def _draw_cosines(
+    weight_key: Array, shift_key: Array, features: int, dim: int, inputs: Array
+) -> Cosines:
+    """Cosines whose lengths are spread over `wave_lengths`, in units of the typical
+    distance √d of two samples.
+    """
+    lengths = jnp.resize(
+        jnp.asarray(CONSTANTS.wave_lengths, inputs.dtype), (features, 1)
+    )
+    weights = jax.random.normal(
+        weight_key, (features, inputs.shape[-1]), inputs.dtype
+    ) / (jnp.sqrt(dim) * lengths)
     shifts = jax.random.uniform(shift_key, (features,), inputs.dtype, maxval=2 * jnp.pi)
     return Cosines(weights, shifts)
 
@@ -93,7 +127,9 @@ def _part(residuals: Residuals, inputs: Array, cosines: Cosines, rows: Array) ->
     """The features of the samples `rows`."""
     y = inputs[rows]
     phases = y @ cosines.weights.T + cosines.shifts
-    phi = jnp.concatenate([jnp.ones_like(y[..., :1]), y, jnp.sqrt(2) * jnp.cos(phases)], -1)
+    phi = jnp.concatenate(
+        [jnp.ones_like(y[..., :1]), y, jnp.sqrt(2) * jnp.cos(phases)], -1
+    )
     return Part(phi, jnp.sin(phases), residuals.scores[rows])
 
 
@@ -101,10 +137,13 @@ def _stein(part: Part, c: Array, slopes: Array, cosines: Cosines) -> Array:
     """g·s + div g of g = φᵀc at every sample, `(k,)`."""
     dim = len(slopes)
     features = len(cosines.shifts)
-    linear = jnp.sum(jnp.diagonal(c[1 : dim + 1]) * slopes)  # the divergence of the linear features
+    # the divergence of the linear features
+    linear = jnp.sum(jnp.diagonal(c[1 : dim + 1]) * slopes)
     waves = jnp.sum(cosines.weights[:, :dim] * slopes * c[-features:], axis=1)
     divergence = linear - jnp.sqrt(2) * part.sines @ waves
-    return jnp.mean(jnp.sum((part.phi @ c) * part.scores, axis=-1) + divergence, axis=-1)
+    return jnp.mean(
+        jnp.sum((part.phi @ c) * part.scores, axis=-1) + divergence, axis=-1
+    )
 
 
 def _explained(part: Part, c: Array, slopes: Array, cosines: Cosines) -> Array:
@@ -117,7 +156,8 @@ def _solve_ridges(training: Part, slopes: Array, cosines: Cosines) -> Array:
     """The coefficients c for every ridge, `(ridges, 1 + p + features, d)`."""
     phi = training.phi.reshape(-1, training.phi.shape[-1])
     zero = jnp.zeros((phi.shape[-1], len(slopes)), phi.dtype)
-    # The mean of g·s + div g is linear in c; its derivative is the right side E[φ s + ∇φ].
+    # The mean of g·s + div g is linear in c; its derivative is the right side E[φ s +
+    # ∇φ].
     right = jax.grad(lambda c: jnp.mean(_stein(training, c, slopes, cosines)))(zero)
     # One diagonalisation serves every ridge.
     levels, axes = jnp.linalg.eigh(phi.T @ phi / len(phi))

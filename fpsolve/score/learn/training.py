@@ -1,11 +1,14 @@
-"""Training as a state and a step: minibatches, an optimiser, a running average, and a folder to resume from.
+"""Training as a state and a step: minibatches, an optimiser, a running average, and a
+folder to resume from.
 
     θ_(k+1) = θ_k + update( ∇ mean_batch J(s_θ) )
     a_(k+1) = a_k + (1 - ε_k)(θ_(k+1) - a_k),      ε_k = min(ε, (1 + k)/(10 + k))
 
-Step k draws all random numbers from `fold_in(key, k)`, so a run in pieces equals the run in one piece bit for bit.
+Step k draws all random numbers from `fold_in(key, k)`, so a run in pieces equals the
+run in one piece bit for bit.
 
-Reference: Polyak and Juditsky, SIAM J. Control Optim. 30 (1992) 838 (averages of the iterates).
+Reference: Polyak and Juditsky, SIAM J. Control Optim. 30 (1992) 838 (averages of the
+iterates).
 """
 
 import hashlib
@@ -31,16 +34,21 @@ from .error import stratified_lambdas
 from .losses import denoising, implicit, noising, sliced
 from .networks import Fixed
 
-CHUNK = 200  # steps in one call of the program, after which the loss is checked: a free choice
+# steps in one call of the program, after which the loss is checked: a free choice
+CHUNK = 200
 ROWS = 512  # samples at a time in the mean over all: bounds the memory
-COUNTS = (0, 1, 10, 100, 1000, 10_000, 100_000)  # steps at which two optimisers are compared: a free choice
+# steps at which two optimisers are compared: a free choice
+COUNTS = (0, 1, 10, 100, 1000, 10_000, 100_000)
 
 
-Loss = Callable[[Any, Array, Array], Array]  # of a model, a batch and a key: `Objective`, or that of another training
+# of a model, a batch and a key: `Objective`, or that of another training
+Loss = Callable[[Any, Array, Array], Array]
 
 
 class Objective(eqx.Module):
-    """The J that is minimised: `loss` by name, with `sigma` or `path` and `quantile` where it is "denoising"."""
+    """The J that is minimised: `loss` by name, with `sigma` or `path` and `quantile`
+    where it is "denoising".
+    """
 
     loss: str = eqx.field(static=True)
     sigma: Any = None
@@ -59,18 +67,23 @@ class Objective(eqx.Module):
         noise = jax.random.normal(noise_key, x.shape, x.dtype)
         # One level of noise, or all levels of a path.
         if self.path is None:
-            return jnp.mean(jax.vmap(lambda x, z: denoising(score, x, z, self.sigma))(x, noise))
+            return jnp.mean(
+                jax.vmap(lambda x, z: denoising(score, x, z, self.sigma))(x, noise)
+            )
         lam = stratified_lambdas(lambda_key, len(x), x.dtype)
         # Another distribution of λ is a quantile function of uniform numbers.
         lam = lam if self.quantile is None else jnp.asarray(self.quantile(lam), x.dtype)
         alpha = jnp.asarray(self.path.alpha(lam), x.dtype)
         sigma = jnp.asarray(self.path.sigma(lam), x.dtype)
-        return jnp.mean(jax.vmap(lambda *each: noising(score, *each))(x, noise, lam, alpha, sigma))
+        return jnp.mean(
+            jax.vmap(lambda *each: noising(score, *each))(x, noise, lam, alpha, sigma)
+        )
 
 
 class Training(eqx.Module):
-    """The state of a training after `step` steps: the parameters, their average, the optimiser's state, and the J of
-    the last `CHUNK` steps at most."""
+    """The state of a training after `step` steps: the parameters, their average, the
+    optimiser's state, and the J of the last `CHUNK` steps at most.
+    """
 
     parameters: Any
     average: Any
@@ -80,7 +93,9 @@ class Training(eqx.Module):
 
 
 def trainable(model: Any) -> tuple[Any, Any]:
-    """The parameters of a model, every array of floats that is not `Fixed`, and the rest."""
+    """The parameters of a model, every array of floats that is not `Fixed`, and the
+    rest.
+    """
 
     def is_fixed(leaf: object) -> bool:
         return isinstance(leaf, Fixed)
@@ -94,7 +109,13 @@ def trainable(model: Any) -> tuple[Any, Any]:
 def begin(parameters: Any, optimiser: optax.GradientTransformation) -> Training:
     """The state before the first step."""
     losses = jnp.zeros(CHUNK, jnp.result_type(*jax.tree.leaves(parameters)))
-    return Training(parameters, parameters, optimiser.init(parameters), jnp.asarray(0, jnp.int32), losses)
+    return Training(
+        parameters,
+        parameters,
+        optimiser.init(parameters),
+        jnp.asarray(0, jnp.int32),
+        losses,
+    )
 
 
 @eqx.filter_jit
@@ -112,12 +133,23 @@ def advance(
             return objective(eqx.combine(parameters, rest), x, loss_key)
 
         value, gradient = jax.value_and_grad(loss)(state.parameters)
-        update, optimiser_state = optimiser.update(gradient, state.optimiser, state.parameters)
+        update, optimiser_state = optimiser.update(
+            gradient, state.optimiser, state.parameters
+        )
         # An optimiser may compute in another precision than that of the parameters.
-        parameters = jax.tree.map(lambda p, u: p + u.astype(p.dtype), state.parameters, update)
-        # The average forgets quickly at first: the first parameters are far from the last ones.
-        memory = jnp.minimum(ema, (1 + state.step) / (CONSTANTS.ema_warmup + state.step))
-        average = jax.tree.map(lambda a, p: a + (1 - memory).astype(p.dtype) * (p - a), state.average, parameters)
+        parameters = jax.tree.map(
+            lambda p, u: p + u.astype(p.dtype), state.parameters, update
+        )
+        # The average forgets quickly at first: the first parameters are far from the
+        # last ones.
+        memory = jnp.minimum(
+            ema, (1 + state.step) / (CONSTANTS.ema_warmup + state.step)
+        )
+        average = jax.tree.map(
+            lambda a, p: a + (1 - memory).astype(p.dtype) * (p - a),
+            state.average,
+            parameters,
+        )
         losses = state.losses.at[k].set(value.astype(state.losses.dtype))
         return Training(parameters, average, optimiser_state, state.step + 1, losses)
 
@@ -126,7 +158,9 @@ def advance(
 
 @eqx.filter_jit
 def mean_loss(model: Any, objective: Objective, samples: Array, key: Array) -> Array:
-    """The mean of J over all samples, `ROWS` at a time; an incomplete last block is left out."""
+    """The mean of J over all samples, `ROWS` at a time; an incomplete last block is
+    left out.
+    """
     rows = min(ROWS, len(samples))
     parts = samples[: len(samples) // rows * rows].reshape(-1, rows, samples.shape[1])
     keys = jax.random.split(key, len(parts))
@@ -134,9 +168,11 @@ def mean_loss(model: Any, objective: Objective, samples: Array, key: Array) -> A
 
 
 class TrainingCheckpoint:
-    """A folder with the last state of one training. **Raises** `ValueError` if the folder holds another problem.
+    """A folder with the last state of one training. **Raises** `ValueError` if the
+    folder holds another problem.
 
-    **Arguments**: `problem`, what shapes the training, by name, as `fingerprint` gives it.
+    **Arguments**: `problem`, what shapes the training, by name, as `fingerprint` gives
+    it.
     """
 
     def __init__(self, folder: FilePath, problem: dict[str, str]):
@@ -147,8 +183,9 @@ class TrainingCheckpoint:
         return self.folder / "training.npz"
 
     def load(self, state: Training) -> tuple[Training, np.ndarray]:
-        """The state that was saved, of the structure of `state`, and the J of every step until then; `state` itself if
-        none was saved."""
+        """The state that was saved, of the structure of `state`, and the J of every
+        step until then; `state` itself if none was saved.
+        """
         if not self._file.exists():
             return state, np.zeros(0)
         leaves, structure = jax.tree.flatten(state)
@@ -157,9 +194,15 @@ class TrainingCheckpoint:
             return jax.tree.unflatten(structure, loaded), kept["history"]
 
     def save(self, state: Training, history: np.ndarray) -> None:
-        """Save the state and the J of every step until now, in place of what was saved before."""
-        arrays: dict[str, Any] = {f"leaf_{k}": _raw(leaf) for k, leaf in enumerate(jax.tree.leaves(state))}
-        write_atomically(self._file, lambda file: np.savez(file, history=history, **arrays))
+        """Save the state and the J of every step until now, in place of what was saved
+        before.
+        """
+        arrays: dict[str, Any] = {
+            f"leaf_{k}": _raw(leaf) for k, leaf in enumerate(jax.tree.leaves(state))
+        }
+        write_atomically(
+            self._file, lambda file: np.savez(file, history=history, **arrays)
+        )
 
 
 def fingerprint(
@@ -170,10 +213,12 @@ def fingerprint(
     optimiser: optax.GradientTransformation,
     **numbers: object,
 ) -> dict[str, str]:
-    """What shapes a training, by name: the model by its parameters and its losses, the optimiser by its updates.
+    """What shapes a training, by name: the model by its parameters and its losses, the
+    optimiser by its updates.
 
-    An optimiser is a pair of functions and cannot be compared. Its updates of one gradient are compared instead, at
-    several counts of steps, so that schedules of the rate are seen too.
+    An optimiser is a pair of functions and cannot be compared. Its updates of one
+    gradient are compared instead, at several counts of steps, so that schedules of the
+    rate are seen too.
     """
     parameters, rest = trainable(model)
     # Functions cannot be compared by content: their results on a few samples are.
@@ -181,11 +226,20 @@ def fingerprint(
     start = optimiser.init(parameters)
 
     def is_step_count(leaf: Any) -> bool:
-        return eqx.is_array(leaf) and leaf.ndim == 0 and jnp.issubdtype(leaf.dtype, jnp.integer)
+        return (
+            eqx.is_array(leaf)
+            and leaf.ndim == 0
+            and jnp.issubdtype(leaf.dtype, jnp.integer)
+        )
 
     updates = []
     for count in COUNTS:
-        later = jax.tree.map(lambda leaf, n=count: jnp.full_like(leaf, n) if is_step_count(leaf) else leaf, start)
+        later = jax.tree.map(
+            lambda leaf, n=count: (
+                jnp.full_like(leaf, n) if is_step_count(leaf) else leaf
+            ),
+            start,
+        )
         updates.append(optimiser.update(gradient, later, parameters)[0])
     return {
         "model": _digest(parameters, jax.tree.structure(model).num_leaves),
@@ -198,9 +252,13 @@ def fingerprint(
 
 
 @eqx.filter_jit
-def _first_loss(parameters: Any, rest: Any, objective: Objective, samples: Array, key: Array) -> tuple[Array, Any]:
+def _first_loss(
+    parameters: Any, rest: Any, objective: Objective, samples: Array, key: Array
+) -> tuple[Array, Any]:
     """The loss of the first parameters and its gradient."""
-    return jax.value_and_grad(lambda p: objective(eqx.combine(p, rest), samples, key))(parameters)
+    return jax.value_and_grad(lambda p: objective(eqx.combine(p, rest), samples, key))(
+        parameters
+    )
 
 
 def _digest(*trees: Any) -> str:
@@ -214,11 +272,17 @@ def _digest(*trees: Any) -> str:
 def _raw(leaf: Scalar) -> np.ndarray:
     """An array as numpy; of a random key its words, which numpy can store."""
     leaf = jnp.asarray(leaf)
-    return np.asarray(jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf)
+    return np.asarray(
+        jax.random.key_data(leaf)
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        else leaf
+    )
 
 
 def _like(leaf: Array, kept: np.ndarray) -> Array:
     """What was stored, in the type of `leaf`: the inverse of `_raw`."""
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(jnp.asarray(kept), impl=jax.random.key_impl(leaf))
+        return jax.random.wrap_key_data(
+            jnp.asarray(kept), impl=jax.random.key_impl(leaf)
+        )
     return jnp.asarray(kept, leaf.dtype)

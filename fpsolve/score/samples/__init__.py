@@ -1,4 +1,6 @@
-"""Statistics of samples: the spectral gap, path costs, distances between sets of samples."""
+"""Statistics of samples: the spectral gap, path costs, distances between sets of
+samples.
+"""
 
 from .costs import SampledCosts as SampledCosts
 from .costs import sampled_costs as sampled_costs

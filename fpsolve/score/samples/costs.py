@@ -1,13 +1,16 @@
-"""The cost of a step along a noising path, measured on samples, and the schedule of a sampler that follows from it.
+"""The cost of a step along a noising path, measured on samples, and the schedule of a
+sampler that follows from it.
 
-At places λ in (0, 1], on x = α x₀ + σ N with x₀ the data and N standard normal, with the score s(x, λ):
+At places λ in (0, 1], on x = α x₀ + σ N with x₀ the data and N standard normal, with
+the score s(x, λ):
 
     gap          of the Langevin process of p_λ at D = 1, by `sampled_gap`: an upper bound
     score        E|∂_λ s|²
     velocity     E|v|²,     v = (α'/α) x - (g²/2) s,  g² = (σ²)' - 2 (α'/α) σ²,   of the probability flow
     bending      E|dε/dλ|², ε = -σ s, along the flow dx = v dλ
 
-and √g of theorem T21, the cost of a step of λ. Steps of equal ∫ √g dλ are optimal for the quantity that it measures:
+and √g of theorem T21, the cost of a step of λ. Steps of equal ∫ √g dλ are optimal for
+the quantity that it measures:
 
     "score"         (E|∂_λ s|²)^½ / gap^(3/2)       the lag of Langevin dynamics behind p_λ
     "lag"           (E|v|²/gap)^½                   the same from above, but never above "score"
@@ -15,8 +18,8 @@ and √g of theorem T21, the cost of a step of λ. Steps of equal ∫ √g dλ a
     "bending"       (κ' (E|dε/dλ|²)^½)^½, κ = σ/α   the error of DDIM, Euler steps of dy/dκ = ε, y = x/α
     "work"          σ (E|∂_λ s|²)^½                 the work of a Langevin corrector of velocity σ
 
-E|.|² is a sum over the d coordinates. References: theorem T21; Song, Meng and Ermon (ICLR 2021), eq. 14;
-Williams et al., arXiv 2412.07877 (work).
+E|.|² is a sum over the d coordinates. References: theorem T21; Song, Meng and Ermon
+(ICLR 2021), eq. 14; Williams et al., arXiv 2412.07877 (work).
 """
 
 from collections.abc import Callable
@@ -45,8 +48,10 @@ BATCH = 512  # samples at a time through the derivatives of a score: bounds the 
 
 
 class SampledCosts(eqx.Module):
-    """Gap and speeds at places of a path, all `(L,)`: `lambdas`, ascending; `gap` and its standard error `gap_error`;
-    `score`, `velocity`, `bending`, means of squares as above; `ratio`, κ'; `sigma`, σ."""
+    """Gap and speeds at places of a path, all `(L,)`: `lambdas`, ascending; `gap` and
+    its standard error `gap_error`; `score`, `velocity`, `bending`, means of squares as
+    above; `ratio`, κ'; `sigma`, σ.
+    """
 
     lambdas: Array
     gap: Array
@@ -66,11 +71,17 @@ class SampledCosts(eqx.Module):
             return self.sigma * jnp.sqrt(self.score)
         if kind == "lag":
             return jnp.sqrt(self.velocity / self.gap)
-        return jnp.sqrt(self.velocity) if kind == "wasserstein" else jnp.sqrt(self.ratio * jnp.sqrt(self.bending))
+        return (
+            jnp.sqrt(self.velocity)
+            if kind == "wasserstein"
+            else jnp.sqrt(self.ratio * jnp.sqrt(self.bending))
+        )
 
     def steps(self, kind: str = "score") -> Callable[[Amplitudes, Count], Array]:
-        """A function of path and number of steps, as `linear_steps` is, whose steps have equal ∫ √g dλ. Between the
-        places log √g is interpolated linearly, beyond them √g is constant."""
+        """A function of path and number of steps, as `linear_steps` is, whose steps
+        have equal ∫ √g dλ. Between the places log √g is interpolated linearly, beyond
+        them √g is constant.
+        """
         # The logarithm: √g spans orders of magnitude along a path, and stays positive.
         log_costs = jnp.log(self.cost(kind))
         return cost_steps(lambda lam: jnp.exp(jnp.interp(lam, self.lambdas, log_costs)))
@@ -103,12 +114,15 @@ def sampled_costs(
 
     - `score`: of x `(d,)` and λ, `(d,)`: a timed network of `fit`, or any function
     - `path`: with `alpha` and `sigma`, or "vp" or "ve"
-    - `samples`: `(n, d)` of the data; `lambdas`: `(L,)`, where to measure, ascending in (0, 1]
-    - `key`: of `jax.random`; `copies`: how many noisy copies of each sample; `features`: as `sampled_gap` takes them
+    - `samples`: `(n, d)` of the data; `lambdas`: `(L,)`, where to measure, ascending in
+      (0, 1]
+    - `key`: of `jax.random`; `copies`: how many noisy copies of each sample;
+      `features`: as `sampled_gap` takes them
 
-    **Returns** `SampledCosts`; its `.steps("score")` can be used in place of `linear_steps`. **Raises** `ValueError`
-    for what `sampled_gap` rejects, places outside (0, 1] or out of order, a score whose output is not `(d,)`.
-    **Cost**: at each place one `sampled_gap` and some five scores a copy.
+    **Returns** `SampledCosts`; its `.steps("score")` can be used in place of
+    `linear_steps`. **Raises** `ValueError` for what `sampled_gap` rejects, places
+    outside (0, 1] or out of order, a score whose output is not `(d,)`. **Cost**: at
+    each place one `sampled_gap` and some five scores a copy.
 
     **Reference**: theorem T21 of this library.
 
@@ -120,7 +134,9 @@ def sampled_costs(
 
     path = fp.Noising(fp.GaussianMixture([[-1.0], [1.0]], 0.25))
     data = draw(path.mixture, 500, jax.random.key(0))
-    costs = sampled_costs(path.score, path, data, [0.1, 0.5, 1.0], key=jax.random.key(1))
+    costs = sampled_costs(
+        path.score, path, data, [0.1, 0.5, 1.0], key=jax.random.key(1)
+    )
     costs.steps("wasserstein")(path, 8)
     ```
     """
@@ -129,16 +145,21 @@ def sampled_costs(
     array = check_samples(samples)
     check_key(key)
     places = _check_lambdas(lambdas)
-    copies = check_integer("copies", copies, 1, "Give how many noisy copies of each sample to make.")
+    copies = check_integer(
+        "copies", copies, 1, "Give how many noisy copies of each sample to make."
+    )
     data = jnp.repeat(jnp.asarray(array, dtype=float), copies, axis=0)
-    # Copies of one datum are not independent draws: they are one group of `sampled_gap`.
+    # Copies of one datum are not independent draws: they are one group of
+    # `sampled_gap`.
     groups = np.repeat(np.arange(len(array)), copies) if copies > 1 else None
     check_output("score", field, data[:16], 1.0)
     rows = []
     for k, lam in enumerate(jnp.asarray(places, dtype=float)):
         noise_key, gap_key = jax.random.split(jax.random.fold_in(key, k))
         # The same data at every place, with new noise.
-        x = path.alpha(lam) * data + path.sigma(lam) * jax.random.normal(noise_key, data.shape)
+        x = path.alpha(lam) * data + path.sigma(lam) * jax.random.normal(
+            noise_key, data.shape
+        )
         gap = sampled_gap(x, key=gap_key, features=features, groups=groups)
         rows.append((lam, gap.value, gap.error, *_speeds(field, path, x, lam)))
     return SampledCosts(*jnp.asarray(rows).T)
@@ -149,13 +170,20 @@ def _check_lambdas(lambdas: Numbers) -> np.ndarray:
     cure = "Give jnp.linspace(0.05, 1, 12), say."
     places = check_numbers("lambdas", lambdas, "they must be numbers", cure)
     is_list = places.ndim == 1 and len(places) > 0
-    if not (is_list and np.all(places > 0) and np.all(places <= 1) and np.all(np.diff(places) > 0)):
+    if not (
+        is_list
+        and np.all(places > 0)
+        and np.all(places <= 1)
+        and np.all(np.diff(places) > 0)
+    ):
         raise_value_error("lambdas", lambdas, "they must ascend in (0, 1]", cure)
     return places
 
 
 @compiled
-def _speeds(score: TimeDependentScore, path: Amplitudes, samples: Array, lam: Array) -> Speeds:
+def _speeds(
+    score: TimeDependentScore, path: Amplitudes, samples: Array, lam: Array
+) -> Speeds:
     """The speeds at λ, over samples `(n, d)` of p_λ."""
 
     def with_rate(f: Callable[[Array], Array]) -> tuple[Array, Array]:

@@ -4,12 +4,14 @@
     f = Σ_j a_j φ_j       E|∇f|² = aᵀK a,  K = E[φ'φ'ᵀ] ∘ (W Wᵀ)       Var f = aᵀC a,  C = Cov φ
     min_a  aᵀK a / aᵀC a        the least eigenvalue of K a = μ C a
 
-Functions of projections ("ridge functions") need no gradient of size d for each feature: K is the Gram matrix of their
-derivatives times that of the directions, both (m + l, m + l). One direction with many b_j is a spline along a line;
-free w_j and b_j are a network of one hidden layer. A function of the user's own is differentiated by JAX.
+Functions of projections ("ridge functions") need no gradient of size d for each
+feature: K is the Gram matrix of their derivatives times that of the directions, both (m
++ l, m + l). One direction with many b_j is a spline along a line; free w_j and b_j are
+a network of one hidden layer. A function of the user's own is differentiated by JAX.
 
-Reference: Barron, IEEE Trans. Inf. Theory 39 (1993) 930, for what sums of ridge functions approximate; Hyvärinen and
-Oja, Neural Networks 13 (2000) 411, for independent directions.
+Reference: Barron, IEEE Trans. Inf. Theory 39 (1993) 930, for what sums of ridge
+functions approximate; Hyvärinen and Oja, Neural Networks 13 (2000) 411, for independent
+directions.
 """
 
 from typing import Any, TypeAlias
@@ -22,12 +24,15 @@ from jaxtyping import Array
 from ...core.types import Formula
 from ..constants import CONSTANTS
 
-BATCH = 256  # samples at a time through a function of the user's own: bounds the memory of its Jacobians
+# samples at a time through a function of the user's own: bounds the memory of its
+# Jacobians
+BATCH = 256
 
 
 class RidgeFunctions(eqx.Module):
-    """The functions g(W x + b) and V x: `weights` W (m, d), `offsets` b (m,), `directions` V (l, d); g is the
-    `activation`, "tanh" or "cos"."""
+    """The functions g(W x + b) and V x: `weights` W (m, d), `offsets` b (m,),
+    `directions` V (l, d); g is the `activation`, "tanh" or "cos".
+    """
 
     weights: Array
     offsets: Array
@@ -41,7 +46,9 @@ class RidgeFunctions(eqx.Module):
     def values(self, samples: Array) -> Array:
         """φ at every sample, (n, m + l)."""
         arguments = samples @ self.weights.T + self.offsets
-        activated = jnp.tanh(arguments) if self.activation == "tanh" else jnp.cos(arguments)
+        activated = (
+            jnp.tanh(arguments) if self.activation == "tanh" else jnp.cos(arguments)
+        )
         return jnp.concatenate([activated, samples @ self.directions.T], axis=1)
 
     def gradient_products(self, samples: Array) -> Array:
@@ -52,7 +59,10 @@ class RidgeFunctions(eqx.Module):
 
     def squared_gradients(self, samples: Array, coefficients: Array) -> Array:
         """|∇f|² of f = a·φ at every sample, (n,)."""
-        return jnp.sum(((self._derivatives(samples) * coefficients) @ self._all_directions()) ** 2, axis=1)
+        return jnp.sum(
+            ((self._derivatives(samples) * coefficients) @ self._all_directions()) ** 2,
+            axis=1,
+        )
 
     def as_ridges(self) -> "RidgeFunctions":
         """The functions themselves: all their parameters are free."""
@@ -61,7 +71,11 @@ class RidgeFunctions(eqx.Module):
     def _derivatives(self, samples: Array) -> Array:
         """The derivatives of the functions along their own directions, (n, m + l)."""
         arguments = samples @ self.weights.T + self.offsets
-        activated = 1 - jnp.tanh(arguments) ** 2 if self.activation == "tanh" else -jnp.sin(arguments)
+        activated = (
+            1 - jnp.tanh(arguments) ** 2
+            if self.activation == "tanh"
+            else -jnp.sin(arguments)
+        )
         linear = jnp.ones((len(samples), len(self.directions)), samples.dtype)
         return jnp.concatenate([activated, linear], axis=1)
 
@@ -90,11 +104,14 @@ class CustomFeatures(eqx.Module):
             jacobians = jax.vmap(jax.jacrev(self))(block)
             return jnp.einsum("nid,njd->ij", jacobians, jacobians)
 
-        # The Jacobians of all samples, (n, m, d), need not fit into memory: they are summed block by block.
+        # The Jacobians of all samples, (n, m, d), need not fit into memory: they are
+        # summed block by block.
         whole = len(samples) // BATCH * BATCH
         blocks = samples[:whole].reshape(-1, BATCH, samples.shape[1])
         total = block_sum(samples[whole:])
-        return jax.lax.scan(lambda total, block: (total + block_sum(block), None), total, blocks)[0] / len(samples)
+        return jax.lax.scan(
+            lambda total, block: (total + block_sum(block), None), total, blocks
+        )[0] / len(samples)
 
     def squared_gradients(self, samples: Array, coefficients: Array) -> Array:
         """|∇f|² of f = a·φ at every sample, (n,)."""
@@ -105,12 +122,15 @@ class CustomFeatures(eqx.Module):
         return jax.lax.map(squared_gradient, samples, batch_size=BATCH)
 
 
-Features: TypeAlias = RidgeFunctions | CustomFeatures  # m functions of x, with their values and gradients over samples
+# m functions of x, with their values and gradients over samples
+Features: TypeAlias = RidgeFunctions | CustomFeatures
 
 
 class LineSplines(eqx.Module):
-    """Functions of a few projections, of which only the directions are free: `directions` U (k, d); in standard
-    deviations of each projection, `knots` (k, m) and their `spacing` (k,); `covariance` (d, d) of the samples."""
+    """Functions of a few projections, of which only the directions are free:
+    `directions` U (k, d); in standard deviations of each projection, `knots` (k, m) and
+    their `spacing` (k,); `covariance` (d, d) of the samples.
+    """
 
     directions: Array
     knots: Array
@@ -120,23 +140,33 @@ class LineSplines(eqx.Module):
     def as_ridges(self) -> RidgeFunctions:
         """The functions tanh((u·x/sd - c)/h), and u·x/sd itself."""
         # Knots stay where they are: only directions are optimised.
-        knots, spacing, covariance = jax.lax.stop_gradient((self.knots, self.spacing, self.covariance))
+        knots, spacing, covariance = jax.lax.stop_gradient(
+            (self.knots, self.spacing, self.covariance)
+        )
         units = standardise(self.directions, covariance)
-        weights = units[:, None, :] / spacing[:, None, None] * jnp.ones_like(knots)[..., None]
+        weights = (
+            units[:, None, :] / spacing[:, None, None] * jnp.ones_like(knots)[..., None]
+        )
         offsets = -knots / spacing[:, None]
-        return RidgeFunctions(weights.reshape(-1, units.shape[1]), offsets.reshape(-1), units)
+        return RidgeFunctions(
+            weights.reshape(-1, units.shape[1]), offsets.reshape(-1), units
+        )
 
 
 def standardise(directions: Array, covariance: Array) -> Array:
-    """Directions (k, d), each divided by the standard deviation of the projection on it."""
+    """Directions (k, d), each divided by the standard deviation of the projection on
+    it.
+    """
     variances = jnp.sum((directions @ covariance) * directions, axis=1, keepdims=True)
-    # A direction in which the samples do not vary stays as it is, instead of being divided by zero.
+    # A direction in which the samples do not vary stays as it is, instead of being
+    # divided by zero.
     return directions / jnp.sqrt(jnp.where(variances > 0, variances, 1))
 
 
 def line_splines(directions: Array, samples: Array, knots: int) -> LineSplines:
-    """Splines along the directions (k, d). Their `knots` are spread evenly over what each projection of the `samples`
-    covers, but for 1 in 1000 at either end."""
+    """Splines along the directions (k, d). Their `knots` are spread evenly over what
+    each projection of the `samples` covers, but for 1 in 1000 at either end.
+    """
     spread = covariance(samples)
     projections = samples @ standardise(directions, spread).T
     tail = CONSTANTS.tail_quantile
@@ -157,12 +187,17 @@ def linear_features(samples: Array) -> RidgeFunctions:
     """The coordinates x themselves."""
     d = samples.shape[1]
     no_weights = jnp.zeros((0, d), samples.dtype)
-    return RidgeFunctions(no_weights, jnp.zeros(0, samples.dtype), jnp.eye(d, dtype=samples.dtype))
+    return RidgeFunctions(
+        no_weights, jnp.zeros(0, samples.dtype), jnp.eye(d, dtype=samples.dtype)
+    )
 
 
-def network_features(directions: Array, samples: Array, knots: int, key: Array) -> RidgeFunctions:
-    """Steps along directions (m, d), and x itself: `knots` steps along the first direction, one along each of the
-    others, at a random one of the `samples`."""
+def network_features(
+    directions: Array, samples: Array, knots: int, key: Array
+) -> RidgeFunctions:
+    """Steps along directions (m, d), and x itself: `knots` steps along the first
+    direction, one along each of the others, at a random one of the `samples`.
+    """
     place_key, steepness_key = jax.random.split(key)
     others = directions[1:]
     d = directions.shape[1]
@@ -170,7 +205,9 @@ def network_features(directions: Array, samples: Array, knots: int, key: Array) 
     drawn = samples[jax.random.randint(place_key, (len(others),), 0, len(samples))]
     places = jnp.sum(drawn * units, axis=1)
     bounds = (CONSTANTS.steepness_min, CONSTANTS.steepness_max)
-    steepness = jax.random.uniform(steepness_key, (len(others),), samples.dtype, *bounds)
+    steepness = jax.random.uniform(
+        steepness_key, (len(others),), samples.dtype, *bounds
+    )
     first = line_splines(directions[:1], samples, knots).as_ridges()
     # x itself is added: the slowest function of a Gaussian is linear.
     weights = jnp.concatenate([first.weights, units * steepness[:, None]])
@@ -178,8 +215,12 @@ def network_features(directions: Array, samples: Array, knots: int, key: Array) 
     return RidgeFunctions(weights, offsets, jnp.eye(d, dtype=samples.dtype))
 
 
-def kernel_waves(samples: Array, width: Array, count: int, key: Array) -> RidgeFunctions:
-    """`count` random cosines, and x itself. Sums of the cosines approximate those of a Gaussian kernel of a `width`."""
+def kernel_waves(
+    samples: Array, width: Array, count: int, key: Array
+) -> RidgeFunctions:
+    """`count` random cosines, and x itself. Sums of the cosines approximate those of a
+    Gaussian kernel of a `width`.
+    """
     weight_key, phase_key = jax.random.split(key)
     d = samples.shape[1]
     weights = jax.random.normal(weight_key, (count, d), samples.dtype) / width
@@ -188,25 +229,37 @@ def kernel_waves(samples: Array, width: Array, count: int, key: Array) -> RidgeF
 
 
 def principal_directions(spread: Array) -> Array:
-    """The principal directions (d, d) of a covariance, one a row, that of the largest variance first."""
+    """The principal directions (d, d) of a covariance, one a row, that of the largest
+    variance first.
+    """
     return jnp.linalg.eigh(spread)[1].T[::-1]
 
 
 def independent_directions(samples: Array) -> Array:
-    """Directions (d, d), one a row, along which the samples are as far from Gaussian as can be: FastICA with tanh."""
+    """Directions (d, d), one a row, along which the samples are as far from Gaussian as
+    can be: FastICA with tanh.
+    """
     variances, axes = jnp.linalg.eigh(covariance(samples))
-    # Directions whose variance is rounding are zeros, not noise that is blown up to variance 1.
+    # Directions whose variance is rounding are zeros, not noise that is blown up to
+    # variance 1.
     varies = variances > len(variances) * jnp.finfo(samples.dtype).eps * variances[-1]
     whiten = jnp.where(varies, axes / jnp.sqrt(jnp.where(varies, variances, 1)), 0)
     white = (samples - jnp.mean(samples, axis=0)) @ whiten
 
     def fixed_point(rotation: Array, _: Any) -> tuple[Array, None]:
-        """One step of FastICA in all directions at once; the polar factor of the result is orthogonal."""
+        """One step of FastICA in all directions at once; the polar factor of the result
+        is orthogonal.
+        """
         activated = jnp.tanh(white @ rotation.T)
-        moved = activated.T @ white / len(white) - jnp.mean(1 - activated**2, axis=0)[:, None] * rotation
+        moved = (
+            activated.T @ white / len(white)
+            - jnp.mean(1 - activated**2, axis=0)[:, None] * rotation
+        )
         left, _, right = jnp.linalg.svd(moved)
         return left @ right, None
 
     start = jnp.eye(len(variances), dtype=samples.dtype)
-    rotation, _ = jax.lax.scan(fixed_point, start, None, length=CONSTANTS.ica_iterations)
+    rotation, _ = jax.lax.scan(
+        fixed_point, start, None, length=CONSTANTS.ica_iterations
+    )
     return rotation @ whiten.T

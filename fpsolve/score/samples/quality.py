@@ -3,12 +3,13 @@
     MMD²    E k(x, x') + E k(y, y') - 2 E k(x, y),      k(x, y) = exp(-|x - y|²/(2 h²))
     Fréchet |μ_a - μ_b|² + tr(C_a + C_b - 2 (C_a^½ C_b C_a^½)^½),      the squared Wasserstein distance of two Gaussians
 
-x, x' are drawn from one density, y, y' from the other, (d,); μ and C are means and covariances of feature
-vectors, (m,). Pairs of a sample with itself are left out: the mean of the first is then exactly MMD², but the estimate
-may be below 0.
+x, x' are drawn from one density, y, y' from the other, (d,); μ and C are means and
+covariances of feature vectors, (m,). Pairs of a sample with itself are left out: the
+mean of the first is then exactly MMD², but the estimate may be below 0.
 
-References: Gretton, Borgwardt, Rasch, Schölkopf and Smola, JMLR 13 (2012) 723, eq. 3; Dowson and Landau, Journal of
-Multivariate Analysis 12 (1982) 450; Heusel et al., NeurIPS 2017 (FID).
+References: Gretton, Borgwardt, Rasch, Schölkopf and Smola, JMLR 13 (2012) 723, eq. 3;
+Dowson and Landau, Journal of Multivariate Analysis 12 (1982) 450; Heusel et al.,
+NeurIPS 2017 (FID).
 """
 
 import jax
@@ -25,13 +26,16 @@ ROWS = 64  # rows of the kernel matrix that are formed at a time: bounds the mem
 
 
 def mmd(samples: Numbers, others: Numbers, *, bandwidth: Real | None = None) -> Array:
-    """The squared maximum mean discrepancy of two densities, unbiased, with a Gaussian kernel.
+    """The squared maximum mean discrepancy of two densities, unbiased, with a Gaussian
+    kernel.
 
-    **Arguments**: `samples` `(n, d)` and `others` `(m, d)`; `bandwidth`, h, the median distance between two of all
-    samples if None (of 1000 of either at most): give one to compare several densities with the same data.
+    **Arguments**: `samples` `(n, d)` and `others` `(m, d)`; `bandwidth`, h, the median
+    distance between two of all samples if None (of 1000 of either at most): give one to
+    compare several densities with the same data.
 
-    **Returns** a scalar, MMD², whose mean is 0 where the densities agree; it may then be negative. **Raises**
-    `ValueError` for samples that are not finite, too few, or of different dimensions, a bandwidth that is not positive.
+    **Returns** a scalar, MMD², whose mean is 0 where the densities agree; it may then
+    be negative. **Raises** `ValueError` for samples that are not finite, too few, or of
+    different dimensions, a bandwidth that is not positive.
 
     **Cost**: (n + m)² d operations, memory for 64 rows of them.
 
@@ -47,12 +51,16 @@ def mmd(samples: Numbers, others: Numbers, *, bandwidth: Real | None = None) -> 
     """
     x, y = _pair("samples", samples, "others", others)
     length = median_distance(x, y) if bandwidth is None else bandwidth
-    check_positive("bandwidth", length, "Give a length, or None for the median distance.")
+    check_positive(
+        "bandwidth", length, "Give a length, or None for the median distance."
+    )
     return _mmd(x, y, jnp.asarray(length, x.dtype))
 
 
 def median_distance(samples: Numbers, others: Numbers) -> Array:
-    """The median distance between two of all samples, `(n, d)` and `(m, d)`, or of 1000 of either; a scalar."""
+    """The median distance between two of all samples, `(n, d)` and `(m, d)`, or of 1000
+    of either; a scalar.
+    """
     x, y = _pair("samples", samples, "others", others)
     most = CONSTANTS.median_points
     both = jnp.concatenate([x[:: -(-len(x) // most)], y[:: -(-len(y) // most)]])
@@ -61,14 +69,17 @@ def median_distance(samples: Numbers, others: Numbers) -> Array:
 
 
 def frechet_distance(features_a: Numbers, features_b: Numbers) -> Array:
-    """The Fréchet distance of two sets of feature vectors as in the FID: squared, between the Gaussians that fit them.
+    """The Fréchet distance of two sets of feature vectors as in the FID: squared,
+    between the Gaussians that fit them.
 
-    **Arguments**: `features_a` `(n, m)`, `features_b` `(k, m)`: features of the samples by a classifier, or the samples
-    themselves.
+    **Arguments**: `features_a` `(n, m)`, `features_b` `(k, m)`: features of the samples
+    by a classifier, or the samples themselves.
 
-    **Returns** a scalar, 0 or more: squared, in the units of the features. It is biased upwards by O(m/n): compare
-    only sets of equal sizes. **Raises** `ValueError` for vectors that are not finite, too few, or of different lengths.
-    **Keeps**: it is symmetric, and unchanged by shifts and rotations of the features. **Cost**: (n + k) m² + m³.
+    **Returns** a scalar, 0 or more: squared, in the units of the features. It is biased
+    upwards by O(m/n): compare only sets of equal sizes. **Raises** `ValueError` for
+    vectors that are not finite, too few, or of different lengths. **Keeps**: it is
+    symmetric, and unchanged by shifts and rotations of the features. **Cost**: (n + k)
+    m² + m³.
 
     **Reference**: Dowson and Landau (1982); Heusel et al., NeurIPS 2017.
 
@@ -83,15 +94,26 @@ def frechet_distance(features_a: Numbers, features_b: Numbers) -> Array:
     return _frechet(*_pair("features_a", features_a, "features_b", features_b))
 
 
-def _pair(name: str, one: Numbers, other_name: str, other: Numbers) -> tuple[Array, Array]:
-    """Both as arrays of floats. **Raises** `ValueError` unless they have the same dimension; traced arrays pass."""
+def _pair(
+    name: str, one: Numbers, other_name: str, other: Numbers
+) -> tuple[Array, Array]:
+    """Both as arrays of floats. **Raises** `ValueError` unless they have the same
+    dimension; traced arrays pass.
+    """
     if is_concrete(one, other):
         one, other = check_samples(one, name), check_samples(other, other_name)
         if one.shape[1] != other.shape[1]:
             allowed = f"it must have {one.shape[1]} columns, as {name} has"
-            raise_value_error(f"{other_name}.shape", other.shape, allowed, "Compare samples of one space.")
+            raise_value_error(
+                f"{other_name}.shape",
+                other.shape,
+                allowed,
+                "Compare samples of one space.",
+            )
     one, other = jnp.asarray(one), jnp.asarray(other)
-    dtype = jnp.result_type(one, other, float if one.dtype == other.dtype == int else one)
+    dtype = jnp.result_type(
+        one, other, float if one.dtype == other.dtype == int else one
+    )
     return one.astype(dtype), other.astype(dtype)
 
 
@@ -125,7 +147,9 @@ def _mmd(x: Array, y: Array, bandwidth: Array) -> Array:
 
 @jax.jit
 def _frechet(a: Array, b: Array) -> Array:
-    """The squared Wasserstein distance of the two Gaussians with these means and covariances, a scalar."""
+    """The squared Wasserstein distance of the two Gaussians with these means and
+    covariances, a scalar.
+    """
     mean_a = jnp.mean(a, axis=0)
     mean_b = jnp.mean(b, axis=0)
     covariance_a = (a - mean_a).T @ (a - mean_a) / (len(a) - 1)
@@ -133,6 +157,12 @@ def _frechet(a: Array, b: Array) -> Array:
     # Eigenvalues of covariances that are zero come out negative by rounding.
     values, axes = jnp.linalg.eigh(covariance_a)
     sqrt_a = axes * jnp.sqrt(jnp.maximum(values, 0)) @ axes.T
-    common = jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(sqrt_a @ covariance_b @ sqrt_a), 0))
-    distance = jnp.sum((mean_a - mean_b) ** 2) + jnp.trace(covariance_a + covariance_b) - 2 * jnp.sum(common)
+    common = jnp.sqrt(
+        jnp.maximum(jnp.linalg.eigvalsh(sqrt_a @ covariance_b @ sqrt_a), 0)
+    )
+    distance = (
+        jnp.sum((mean_a - mean_b) ** 2)
+        + jnp.trace(covariance_a + covariance_b)
+        - 2 * jnp.sum(common)
+    )
     return jnp.maximum(distance, 0)

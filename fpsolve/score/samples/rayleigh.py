@@ -1,9 +1,11 @@
-"""The Rayleigh quotient of a function on samples, and the combination of features that minimises it.
+"""The Rayleigh quotient of a function on samples, and the combination of features that
+minimises it.
 
     R(f) = E|∇f|² / Var f,   f = Σ_j a_j φ_j:   R = aᵀK a / aᵀC a,   K = E[∇φ·∇φ],   C = Cov φ
 
-The least R among the combinations is the least eigenvalue of K a = μ C a. Features with parameters of their own are
-optimised by L-BFGS on the `training` samples, as long as R on the `validation` samples falls.
+The least R among the combinations is the least eigenvalue of K a = μ C a. Features with
+parameters of their own are optimised by L-BFGS on the `training` samples, as long as R
+on the `validation` samples falls.
 
 Reference: Reed and Simon IV, theorem XIII.1 (min-max), for D E|∇f|²/Var f ≥ gap.
 """
@@ -25,7 +27,9 @@ OPTIMISER: Any = optax.lbfgs()
 
 
 class Observable(eqx.Module):
-    """f(x) = Σ a_j φ_j(x) - c, of mean 0 and variance 1: `features` φ, `coefficients` a (m,), `constant` c."""
+    """f(x) = Σ a_j φ_j(x) - c, of mean 0 and variance 1: `features` φ, `coefficients` a
+    (m,), `constant` c.
+    """
 
     features: Features
     coefficients: Array
@@ -48,14 +52,18 @@ class Quotient(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """An observable that was fitted on training samples, and its R on the validation samples."""
+    """An observable that was fitted on training samples, and its R on the validation
+    samples.
+    """
 
     observable: Observable
     quotient: Array
 
 
 class FeatureMoments(NamedTuple):
-    """Moments of m features over samples: `means` E φ (m,), `covariance` C (m, m), `gradients` K (m, m)."""
+    """Moments of m features over samples: `means` E φ (m,), `covariance` C (m, m),
+    `gradients` K (m, m).
+    """
 
     means: Array
     covariance: Array
@@ -63,16 +71,22 @@ class FeatureMoments(NamedTuple):
 
 
 @compiled
-def rayleigh_quotient(observable: Observable, samples: Array, groups: Array) -> Quotient:
-    """R(f) at D = 1 on the samples and its standard error. The samples of one group `(n,)`, 0..n-1, count as one draw
-    for the error."""
+def rayleigh_quotient(
+    observable: Observable, samples: Array, groups: Array
+) -> Quotient:
+    """R(f) at D = 1 on the samples and its standard error. The samples of one group
+    `(n,)`, 0..n-1, count as one draw for the error.
+    """
     f = observable.over(samples)
     squares = (f - jnp.mean(f)) ** 2
     gradients = observable.features.squared_gradients(samples, observable.coefficients)
     variance = jnp.sum(squares) / (len(f) - 1)
     value = jnp.mean(gradients) / variance
-    # Delta method: R responds to one sample by r_i. Samples of a group are not independent, so their r_i are summed.
-    influence = jax.ops.segment_sum((gradients - value * squares) / variance, groups, len(f))
+    # Delta method: R responds to one sample by r_i. Samples of a group are not
+    # independent, so their r_i are summed.
+    influence = jax.ops.segment_sum(
+        (gradients - value * squares) / variance, groups, len(f)
+    )
     return Quotient(value, jnp.sqrt(jnp.sum(influence**2)) / len(f))
 
 
@@ -86,16 +100,20 @@ def minimise_rayleigh(features: Features, samples: Array) -> Observable:
 def feature_moments(features: Features, samples: Array) -> FeatureMoments:
     """The moments E φ, C and K of features over the samples.
 
-    K has a few pseudo-samples more, spread over the segments between two samples: a step function through an empty
-    region would have no gradient at any sample, and so R = 0. Where none of n samples is, up to some few of n + 1 may
-    be, and these are counted there.
+    K has a few pseudo-samples more, spread over the segments between two samples: a
+    step function through an empty region would have no gradient at any sample, and so R
+    = 0. Where none of n samples is, up to some few of n + 1 may be, and these are
+    counted there.
     """
     values = features.values(samples)
     n = len(samples)
     means = jnp.mean(values, axis=0)
     values = values - means
     between = features.gradient_products(interpolated_samples(samples))
-    gradients = features.gradient_products(samples) + CONSTANTS.interpolated_weight / n * between
+    gradients = (
+        features.gradient_products(samples)
+        + CONSTANTS.interpolated_weight / n * between
+    )
     return FeatureMoments(means, values.T @ values / (n - 1), gradients)
 
 
@@ -109,46 +127,70 @@ def interpolated_samples(samples: Array) -> Array:
 
 
 def least_eigenvector(covariance: Array, gradients: Array) -> Array:
-    """The a (m,) with aᵀC a = 1 of least aᵀK a, among the combinations whose variance is above rounding."""
-    # Features of very different sizes are brought to variance 1 first, so that one threshold holds for all.
+    """The a (m,) with aᵀC a = 1 of least aᵀK a, among the combinations whose variance
+    is above rounding.
+    """
+    # Features of very different sizes are brought to variance 1 first, so that one
+    # threshold holds for all.
     diagonal = jnp.diagonal(covariance)
     scale = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1))
     variances, axes = jnp.linalg.eigh(covariance / scale / scale[:, None])
-    # A combination without variance has the quotient 0/0: rounding would be taken for a slow function.
-    kept = variances > CONSTANTS.rank_rounding * jnp.finfo(variances.dtype).eps * variances[-1]
-    whiten = jnp.where(kept, axes / jnp.sqrt(jnp.where(kept, variances, 1)), 0) / scale[:, None]
+    # A combination without variance has the quotient 0/0: rounding would be taken for a
+    # slow function.
+    kept = (
+        variances
+        > CONSTANTS.rank_rounding * jnp.finfo(variances.dtype).eps * variances[-1]
+    )
+    whiten = (
+        jnp.where(kept, axes / jnp.sqrt(jnp.where(kept, variances, 1)), 0)
+        / scale[:, None]
+    )
     energy = whiten.T @ gradients @ whiten
-    # Dropped combinations are zero rows; an eigenvalue above all others keeps them away from the least one. The shape
-    # stays m, so that one program serves every rank.
+    # Dropped combinations are zero rows; an eigenvalue above all others keeps them away
+    # from the least one. The shape stays m, so that one program serves every rank.
     energy = energy + jnp.diag(jnp.where(kept, 0, 2 * jnp.trace(energy) + 1))
     return whiten @ jnp.linalg.eigh(energy)[1][:, 0]
 
 
 def training_quotient(features: Features, samples: Array) -> Array:
-    """The least quotient on the samples, differentiable in the parameters of the features.
+    """The least quotient on the samples, differentiable in the parameters of the
+    features.
 
-    a is held constant: R is stationary in a at the minimum, so that the derivative of a contributes nothing, and the
-    derivative of an eigenvector of a degenerate problem is avoided.
+    a is held constant: R is stationary in a at the minimum, so that the derivative of a
+    contributes nothing, and the derivative of an eigenvector of a degenerate problem is
+    avoided.
     """
     _, covariance, gradients = feature_moments(features, samples)
-    a = jax.lax.stop_gradient(least_eigenvector(*jax.lax.stop_gradient((covariance, gradients))))
+    a = jax.lax.stop_gradient(
+        least_eigenvector(*jax.lax.stop_gradient((covariance, gradients)))
+    )
     return a @ gradients @ a / (a @ covariance @ a)
 
 
 @compiled
 def evaluate(features: Features, training: Array, validation: Array) -> Candidate:
-    """The slowest f on the training samples, and its quotient on the validation samples."""
+    """The slowest f on the training samples, and its quotient on the validation
+    samples.
+    """
     observable = minimise_rayleigh(features, training)
-    return Candidate(observable, rayleigh_quotient(observable, validation, jnp.arange(len(validation))).value)
+    return Candidate(
+        observable,
+        rayleigh_quotient(observable, validation, jnp.arange(len(validation))).value,
+    )
 
 
-def optimise(model: LineSplines | RidgeFunctions, training: Array, validation: Array) -> Candidate:
-    """The best f while the parameters of the features descend the quotient of the training samples. It stops early,
-    when the quotient of the validation samples has ceased to fall."""
+def optimise(
+    model: LineSplines | RidgeFunctions, training: Array, validation: Array
+) -> Candidate:
+    """The best f while the parameters of the features descend the quotient of the
+    training samples. It stops early, when the quotient of the validation samples has
+    ceased to fall.
+    """
     best = evaluate(model.as_ridges(), training, validation)
     state = OPTIMISER.init(model)
     without_gain = 0
-    # The validation samples decide when to stop: the training quotient falls for ever by overfitting.
+    # The validation samples decide when to stop: the training quotient falls for ever
+    # by overfitting.
     for _ in range(CONSTANTS.optimiser_chunks):
         model, state = _optimise_chunk(model, state, training)
         found = evaluate(model.as_ridges(), training, validation)
@@ -174,7 +216,9 @@ def _optimise_chunk(
     def step(carry: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], None]:
         model, state = carry
         value, gradient = value_and_gradient(model, state=state)
-        update, state = OPTIMISER.update(gradient, state, model, value=value, grad=gradient, value_fn=loss)
+        update, state = OPTIMISER.update(
+            gradient, state, model, value=value, grad=gradient, value_fn=loss
+        )
         return (optax.apply_updates(model, update), state), None
 
     return jax.lax.scan(step, (model, state), None, length=CONSTANTS.optimiser_chunk)[0]

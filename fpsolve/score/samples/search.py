@@ -5,8 +5,9 @@
     line       steps along the slowest direction, whose direction is optimised
     network    steps along many directions, a hidden layer whose weights are optimised
 
-Every family is fitted on the `training` samples; the family whose function has the least quotient on the `validation`
-samples is taken. Both belong to one half of all samples. The other half, which tests the function, is not used here.
+Every family is fitted on the `training` samples; the family whose function has the
+least quotient on the `validation` samples is taken. Both belong to one half of all
+samples. The other half, which tests the function, is not used here.
 
 Reference: Fisher, Annals of Eugenics 7 (1936) 179, for the discriminant directions.
 """
@@ -36,20 +37,28 @@ FAMILIES = ("linear", "line", "kernel", "network")
 
 
 class Choice(NamedTuple):
-    """The slowest `observable` found, its `quotient` on the validation samples, and the `family` of its features."""
+    """The slowest `observable` found, its `quotient` on the validation samples, and the
+    `family` of its features.
+    """
 
     observable: Observable
     quotient: Array
     family: str
 
 
-def search(training: Array, validation: Array, features: str | Formula | None, key: Array) -> Choice:
-    """The slowest f on the training samples, of the family that has the least quotient on the validation samples.
+def search(
+    training: Array, validation: Array, features: str | Formula | None, key: Array
+) -> Choice:
+    """The slowest f on the training samples, of the family that has the least quotient
+    on the validation samples.
 
-    `features` is one family by name, None for all of them, or a function of the user's own.
+    `features` is one family by name, None for all of them, or a function of the user's
+    own.
     """
     if callable(features):
-        return Choice(*evaluate(CustomFeatures(features), training, validation), "given")
+        return Choice(
+            *evaluate(CustomFeatures(features), training, validation), "given"
+        )
     families = FAMILIES if features is None else (features,)
     found: dict[str, Candidate] = {}
     if "linear" in families:
@@ -57,36 +66,47 @@ def search(training: Array, validation: Array, features: str | Formula | None, k
     if "kernel" in families:
         found["kernel"] = _best_kernel(training, validation, key)
     if "line" in families or "network" in families:
-        # Optimisation finds local minima only: it starts from the slowest of many directions.
+        # Optimisation finds local minima only: it starts from the slowest of many
+        # directions.
         directions = _slow_directions(training, validation, key)
         knots = CONSTANTS.line_knots
         if "line" in families:
             line = line_splines(directions[:1], training, knots)
             found["line"] = optimise(line, training, validation)
         if "network" in families:
-            start = network_features(directions[: CONSTANTS.network_directions], training, knots, key)
+            start = network_features(
+                directions[: CONSTANTS.network_directions], training, knots, key
+            )
             found["network"] = optimise(start, training, validation)
-    # The validation samples decide: a rich family fits the training samples best in any case.
+    # The validation samples decide: a rich family fits the training samples best in any
+    # case.
     family = min(found, key=lambda name: float(found[name].quotient))
     return Choice(*found[family], family)
 
 
 def _best_kernel(training: Array, validation: Array, key: Array) -> Candidate:
-    """The slowest f among random cosines. Their width is chosen on some of the training samples."""
+    """The slowest f among random cosines. Their width is chosen on some of the training
+    samples.
+    """
     some = _thin(training)
     count = CONSTANTS.median_points
     distance = jnp.median(jnp.linalg.norm(some[:count] - some[::-1][:count], axis=1))
     # One key for every width: the widths are then compared by the same waves, scaled.
     waves_key = jax.random.fold_in(key, 1)
     tried = [
-        kernel_waves(some, width * distance, CONSTANTS.kernel_waves, waves_key) for width in CONSTANTS.kernel_widths
+        kernel_waves(some, width * distance, CONSTANTS.kernel_waves, waves_key)
+        for width in CONSTANTS.kernel_widths
     ]
-    best = min(tried, key=lambda features: float(evaluate(features, some, validation).quotient))
+    best = min(
+        tried, key=lambda features: float(evaluate(features, some, validation).quotient)
+    )
     return evaluate(best, training, validation)
 
 
 def _thin(samples: Array) -> Array:
-    """Every sample, or every other, third, ..., so that at most `direction_samples` are left."""
+    """Every sample, or every other, third, ..., so that at most `direction_samples` are
+    left.
+    """
     return samples[:: -(-len(samples) // CONSTANTS.direction_samples)]
 
 
@@ -94,18 +114,26 @@ def _thin(samples: Array) -> Array:
 def _slow_directions(training: Array, validation: Array, key: Array) -> Array:
     """Directions along which a spline is slow, the slowest first.
 
-    They are the principal directions, the independent ones, and those between two samples, as they are and turned by
-    Fisher's discriminant (C⁻¹ times the difference).
+    They are the principal directions, the independent ones, and those between two
+    samples, as they are and turned by Fisher's discriminant (C⁻¹ times the difference).
     """
     samples = _thin(training)
     spread = covariance(samples)
     axes = principal_directions(spread)
-    pairs = samples[jax.random.randint(key, (2, CONSTANTS.direction_pairs), 0, len(samples))]
+    pairs = samples[
+        jax.random.randint(key, (2, CONSTANTS.direction_pairs), 0, len(samples))
+    ]
     differences = pairs[0] - pairs[1]
-    # C⁻¹ in its principal axes, with a floor: a direction without variance would outweigh all others.
-    variances = jnp.maximum(jnp.sum((axes @ spread) * axes, axis=1), CONSTANTS.flat_variance * jnp.trace(spread))
+    # C⁻¹ in its principal axes, with a floor: a direction without variance would
+    # outweigh all others.
+    variances = jnp.maximum(
+        jnp.sum((axes @ spread) * axes, axis=1),
+        CONSTANTS.flat_variance * jnp.trace(spread),
+    )
     fisher = differences @ axes.T / variances @ axes
-    tried = jnp.concatenate([axes, independent_directions(samples), differences, fisher])
+    tried = jnp.concatenate(
+        [axes, independent_directions(samples), differences, fisher]
+    )
     tried = tried / jnp.linalg.norm(tried, axis=1, keepdims=True)
 
     def quotient(direction: Array) -> Array:

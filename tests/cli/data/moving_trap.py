@@ -1,4 +1,6 @@
-"""A harmonic trap that is dragged from 0 to 1 within one unit of time, and then stands still."""
+"""A harmonic trap that is dragged from 0 to 1 within one unit of time, and then stands
+still.
+"""
 
 import jax.numpy as jnp
 
